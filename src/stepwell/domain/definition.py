@@ -1,0 +1,128 @@
+"""What a client posts: the definition of a workflow, field by field as the API contract names it."""
+
+from typing import Annotated, Any, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from stepwell.domain.model import OnFailure, ProviderType, TaskType, TransformType
+
+StepId: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]*$",
+        description="Unique identifier for this step within the workflow",
+    ),
+]
+WorkflowName: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=255, description="Human-readable workflow name")
+]
+Description: TypeAlias = Annotated[str, Meta(max_length=1000)]
+WebhookUrl: TypeAlias = Annotated[str, Meta(max_length=512)]
+JsonObject: TypeAlias = dict[str, Any]
+
+
+class FieldMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    from_step: Annotated[str, Meta(description="Step ID to get output from")]
+    from_field: Annotated[str, Meta(min_length=1, max_length=1000, description="Output field name from source step")]
+    to_field: Annotated[str, Meta(min_length=1, max_length=255, description="Input field name in target step")]
+    transform: Annotated[
+        TransformType | None, Meta(description="Optional transformation to apply when mapping")
+    ] = None
+
+
+class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: StepId
+    task_type: TaskType
+    config: Annotated[
+        JsonObject, Meta(description="Static configuration for the task (prompt, dimensions, etc.)")
+    ] = field(default_factory=dict)
+    depends_on: Annotated[list[str], Meta(description="List of step IDs this step depends on")] = field(
+        default_factory=list
+    )
+    input_mappings: Annotated[
+        list[FieldMapping], Meta(description="Mappings from previous step outputs to this step's inputs")
+    ] = field(default_factory=list)
+    max_retries: (
+        Annotated[int, Meta(ge=0, le=20, description="Maximum retry attempts for this step (default 3)")] | UnsetType
+    ) = UNSET
+    provider_config: Annotated[
+        JsonObject | None, Meta(description="Provider-specific configuration (provider_type, fal_app_id, etc.)")
+    ] = None
+    active_provider_capabilities: Annotated[
+        list[str] | None, Meta(description="Capabilities the provider must offer for this step")
+    ] = None
+    fallback_provider_type: Annotated[
+        ProviderType | None, Meta(description="Fallback provider activated when primary exhausts all retries.")
+    ] = None
+    fallback_provider_config: Annotated[
+        JsonObject | None, Meta(description="Provider-specific config for the fallback provider.")
+    ] = None
+    fallback_provider_capabilities: Annotated[
+        list[str] | None, Meta(description="Capabilities for the fallback provider.")
+    ] = None
+
+
+class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: WorkflowName
+    steps: Annotated[
+        list[WorkflowStepDefinition], Meta(min_length=1, description="List of steps defining the workflow DAG")
+    ]
+    origin_instance: Annotated[str, Meta(min_length=1, max_length=100, description="Origin instance identifier")]
+    description: Annotated[Description | None, Meta(description="Optional workflow description")] = None
+    config: Annotated[JsonObject, Meta(description="Global workflow configuration")] = field(default_factory=dict)
+    origin_zone: Annotated[
+        Annotated[str, Meta(max_length=50)] | None, Meta(description="Origin zone identifier")
+    ] = None
+    origin_tenant_id: Annotated[
+        Annotated[str, Meta(max_length=100)] | None, Meta(description="Tenant identifier for multi-tenant setups")
+    ] = None
+    origin_reference: Annotated[
+        Annotated[str, Meta(max_length=512)] | None, Meta(description="External reference ID for tracking")
+    ] = None
+    webhook_url: Annotated[WebhookUrl | None, Meta(description="URL to call when workflow completes")] = None
+    suppress_subtask_events: Annotated[bool, Meta(description="Whether to suppress individual task events")] = True
+
+
+class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Absent keeps the value, null clears it; `name` can't be null (that is a 422)."""
+
+    name: WorkflowName | None | UnsetType = UNSET
+    description: Description | None | UnsetType = UNSET
+    webhook_url: WebhookUrl | None | UnsetType = UNSET
+
+
+class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Full-jitter backoff: attempt n waits between 0 and min(max_s, base_s * factor**(n-1)) seconds."""
+
+    base_s: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    factor: Annotated[float, Meta(ge=1, le=100)] = 2.0
+    max_s: Annotated[float, Meta(ge=0, le=86400)] = 60.0
+    max_retries: Annotated[int, Meta(ge=0, le=20)] = 3
+
+
+class WorkflowConfig(Struct, frozen=True, kw_only=True):
+    """The members of a workflow's `config` that Stepwell knows. Others pass through untouched."""
+
+    on_failure: OnFailure = OnFailure.DRAIN
+    retry: RetryPolicy = RetryPolicy()
+    workflow_timeout_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
+    on_unknown: Annotated[str, Meta(pattern="^(fail|resubmit)$")] | None = None
+    step_defaults: dict[str, JsonObject] = field(default_factory=dict)
+
+
+class StepPlan(Struct, frozen=True, kw_only=True):
+    """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
+
+    `depends_on` holds positions. `provider` is null only for PASSTHROUGH, which needs none.
+    """
+
+    position: int
+    step_id: str
+    task_type: TaskType
+    depends_on: tuple[int, ...] = ()
+    max_retries: int = 3
+    timeout_s: float = 600.0
+    provider: ProviderType | None = None
+    fallback: ProviderType | None = None

@@ -1,0 +1,87 @@
+"""Every error that the product raises on purpose.
+
+    StepwellError
+    ├── InvalidRequest            faults: what is wrong, and where; all of them at once
+    ├── NotFound                  unknown, or another tenant's: the two look alike
+    ├── InvalidTransition         a verb in a state that doesn't allow it
+    ├── Forbidden                 a scope is missing, or the tenant is another
+    ├── Unauthenticated           no token, or none that holds
+    ├── Unavailable               the database is away, or the service drains
+    ├── AttemptError              one attempt at a step failed; carries what a retry needs to know
+    ├── ArtifactGone              a file that should be there isn't
+    └── ArtifactError             a file that could not be read, written or deleted
+
+How they look on the wire is one table in `api/problems.py`.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from stepwell.domain.model import WorkflowStatus
+
+
+class Fault(Struct, frozen=True):
+    """One thing wrong with a request. `loc` starts with "body", "query" or "path"; `type` is a stable word."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+
+class StepwellError(Exception):
+    """The root of all errors of the product."""
+
+
+class InvalidRequest(StepwellError):
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(f"{len(faults)} faults in the request")
+        self.faults = tuple(faults)
+
+
+class NotFound(StepwellError):
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} not found")
+
+
+class InvalidTransition(StepwellError):
+    def __init__(self, verb: str, current: WorkflowStatus, allowed: Sequence[WorkflowStatus], hint: str = "") -> None:
+        self.verb, self.current, self.allowed = verb, current, tuple(allowed)
+        states = " or ".join(allowed) or "no state"
+        super().__init__(f"{verb} is allowed from {states}, but the workflow is {current}.{' ' + hint if hint else ''}")
+
+
+class Forbidden(StepwellError):
+    pass
+
+
+class Unauthenticated(StepwellError):
+    pass
+
+
+class Unavailable(StepwellError):
+    def __init__(self, why: str, retry_after_s: int = 2) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
+
+
+class AttemptError(StepwellError):
+    """One attempt failed.
+
+    `retryable`: another attempt may go better. `provider_fault`: the fallback provider may do better, even where
+    a retry would not. `retry_after_s`: the provider's own word on when to come back, in seconds.
+    """
+
+    def __init__(
+        self, message: str, *, retryable: bool, provider_fault: bool = True, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retryable, self.provider_fault, self.retry_after_s = retryable, provider_fault, retry_after_s
+
+
+class ArtifactGone(StepwellError):
+    pass
+
+
+class ArtifactError(StepwellError):
+    pass
