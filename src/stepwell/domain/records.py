@@ -1,0 +1,95 @@
+"""Workflows, steps and tasks as they are stored and read back: what never changes, beside the state that does."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.domain.definition import JsonObject, StepPlan, WorkflowStepDefinition
+from stepwell.domain.model import StepState, Task, TaskType, WorkflowState, WorkflowStatus
+
+
+class TenantScope(Struct, frozen=True):
+    """Whose workflows a call may touch: one tenant's, those without a tenant (`tenant` null), or all (`every`)."""
+
+    tenant: str | None = None
+    every: bool = False
+
+    def covers(self, tenant: str | None) -> bool:
+        return self.every or self.tenant == tenant
+
+
+EVERY_TENANT = TenantScope(every=True)
+
+
+class StepRecord(Struct):
+    id: UUID
+    plan: StepPlan
+    definition: WorkflowStepDefinition
+    state: StepState
+    created_at: datetime
+
+
+class Summary(Struct, frozen=True):
+    """The views of a workflow that need its steps. `final_step_result` is JSON; `errors` in definition order."""
+
+    current_step: str | None
+    final_step_id: str
+    final_step_result: bytes | None
+    errors: tuple[str, ...]
+
+
+class WorkflowRecord(Struct):
+    """A stored workflow. `steps` in the order of the definition, null where they were not asked for."""
+
+    state: WorkflowState
+    tenant: str | None
+    origin_instance: str
+    origin_zone: str | None
+    origin_reference: str | None
+    config: JsonObject
+    suppress_subtask_events: bool
+    total_steps: int
+    created_at: datetime
+    summary: Summary
+    steps: list[StepRecord] | None = None
+
+
+class WorkflowPage(Struct):
+    workflows: list[WorkflowRecord]
+    total: int
+
+
+class ListFilter(Struct, frozen=True, kw_only=True):
+    skip: int = 0
+    limit: int = 50
+    status: WorkflowStatus | None = None
+    origin_instance: str | None = None
+    origin_tenant_id: str | None = None
+    include_deleted: bool = False
+    include_steps: bool = True
+
+
+class TaskRecord(Struct):
+    """A stored task with the names of what it belongs to. `deleted_at` is set by cleanup."""
+
+    task: Task
+    workflow_id: UUID
+    step_id: str
+    task_type: TaskType
+    created_at: datetime
+    deleted_at: datetime | None = None
+
+
+class CleanupFault(Struct, frozen=True):
+    task_id: UUID
+    step_id: str
+    task_type: TaskType
+    error: str
+
+
+class CleanupReport(Struct):
+    tasks_processed: int
+    tasks_cleaned: int
+    deleted_paths: list[str]
+    errors: list[CleanupFault]
