@@ -1,1 +1,232 @@
-"""Check a JSON value against a msgspec type and name every fault with its exact place, not only the first."""
+"""Check a JSON value against a msgspec type and name every fault with its exact place, not only the first.
+
+`msgspec.convert` decides what is accepted; this module only finds out where a refused value fails. A fault
+never carries the value itself, for a value may be a secret.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from functools import lru_cache
+from itertools import islice
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+
+from msgspec import Meta, Struct, UnsetType, ValidationError, convert
+from msgspec.structs import FieldInfo, fields
+
+from stepwell.domain.errors import Fault
+
+Loc: TypeAlias = tuple[str | int, ...]
+DecHook: TypeAlias = Callable[[type, Any], Any] | None
+
+_SHOWN_KEY = 255
+_COUNTED = 10_000
+_NOUNS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "bool": "a boolean",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+_TYPE_WORDS = {
+    "int": "int_type",
+    "float": "float_type",
+    "str": "string_type",
+    "bool": "bool_type",
+    "array": "list_type",
+    "object": "dict_type",
+    "null": "none_required",
+}
+_BOUND_WORDS = {
+    ">=": "greater_than_equal",
+    ">": "greater_than",
+    "<=": "less_than_equal",
+    "<": "less_than",
+    "of length >=": "too_short",
+    "of length <=": "too_long",
+}
+_PLACE = re.compile(r" - at (?:`key` in )?`(\$.*)`$", re.DOTALL)
+_PLACE_PART = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_WRONG_KIND = re.compile(r"Expected `([^`]+)`, got `(\w+)`")
+_OUT_OF_BOUNDS = re.compile(r"Expected `(\w+)` (>=|>|<=|<|of length >=|of length <=) (\S+)")
+_NO_MATCH = re.compile(r"Expected `str` matching regex (.*)", re.DOTALL)
+
+
+def shown(key: str) -> str:
+    """*key* as it may stand in a `loc`: itself, unless it can't be encoded or has more than 255 characters."""
+    if len(key) > _SHOWN_KEY:
+        key = key[:_SHOWN_KEY] + "…"
+    return key.encode("utf-8", "backslashreplace").decode()
+
+
+def collect(
+    type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None
+) -> list[Fault]:
+    """All faults of *value* as a *type_*, places prefixed by *loc*; empty exactly if `msgspec.convert`
+    accepts it.
+
+    *strict* and *dec_hook* are those of `msgspec.convert`.
+    """
+    return list(iter_faults(type_, value, loc, strict=strict, dec_hook=dec_hook))
+
+
+def iter_faults(
+    type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None
+) -> Iterator[Fault]:
+    """As `collect`, one fault at a time, for a caller that stops counting somewhere."""
+    return _Walk(strict=strict, dec_hook=dec_hook).faults(type_, value, loc)
+
+
+def capped(faults: Iterable[Fault], most: int) -> list[Fault]:
+    """The first *most* faults, and one at ("body",) that says how many more there are, where there are more."""
+    rest = iter(faults)
+    kept = list(islice(rest, most))
+    more = sum(1 for _ in islice(rest, _COUNTED))
+    if more:
+        over = "more than " if more == _COUNTED else ""
+        kept.append(Fault(("body",), f"{over}{more} more faults", "too_many_faults"))
+    return kept
+
+
+class _Shape(NamedTuple):
+    """A type without what wraps it: `type` may be Annotated with constraints, never with a union inside."""
+
+    type: Any
+    bare: Any
+    nullable: bool
+
+
+def _shape(type_: Any) -> _Shape | None:
+    """None for a union of several types, which only msgspec can judge."""
+    metas: tuple[Meta, ...] = ()
+    nullable = False
+    while True:
+        origin = get_origin(type_)
+        if origin is Annotated:
+            type_, *inner = get_args(type_)
+            metas = (*(meta for meta in inner if isinstance(meta, Meta)), *metas)
+        elif origin in (Union, UnionType):
+            members = [member for member in get_args(type_) if member is not UnsetType]
+            others = [member for member in members if member is not type(None)]
+            nullable = nullable or len(others) < len(members)
+            if len(others) != 1:
+                return None
+            type_ = others[0]
+        else:
+            return _Shape(_constrained(type_, metas), type_, nullable)
+
+
+def _constrained(type_: Any, metas: tuple[Meta, ...]) -> Any:
+    for meta in metas:
+        type_ = Annotated.__class_getitem__((type_, meta))  # type: ignore[attr-defined]
+    return type_
+
+
+@lru_cache(maxsize=256)
+def _fields(struct: type[Struct]) -> tuple[FieldInfo, ...]:
+    return fields(struct)
+
+
+@lru_cache(maxsize=256)
+def _unknown_field(struct: type[Struct]) -> str:
+    return f"Unknown field; known are {', '.join(f.encode_name for f in _fields(struct))}"
+
+
+class _Walk:
+    def __init__(self, *, strict: bool, dec_hook: DecHook) -> None:
+        self.strict, self.dec_hook = strict, dec_hook
+
+    def error(self, type_: Any, value: Any) -> str | None:
+        try:
+            convert(value, type_, strict=self.strict, dec_hook=self.dec_hook)
+        except ValidationError as error:
+            return str(error)
+        return None
+
+    def faults(self, type_: Any, value: Any, loc: Loc) -> Iterator[Fault]:
+        error = self.error(type_, value)
+        if error is None:
+            return
+        found = False
+        for fault in self._below(type_, value, loc):
+            found = True
+            yield fault
+        if not found:
+            yield _fault(error, type_, loc)
+
+    def _below(self, type_: Any, value: Any, loc: Loc) -> Iterator[Fault]:
+        """The faults of the parts of *value*; none if the fault is the value's own."""
+        shape = _shape(type_)
+        if shape is None or value is None:
+            return
+        container = get_origin(shape.bare) or shape.bare
+        arguments = get_args(shape.bare)
+        if isinstance(container, type) and issubclass(container, Struct) and isinstance(value, Mapping):
+            yield from self._members(container, value, loc)
+        elif container is list and isinstance(value, list):
+            own = self.error(_constrained(list, _metas(shape.type)), value)
+            if own is not None:
+                yield _fault(own, type_, loc)
+            for index, item in enumerate(value):
+                yield from self.faults(arguments[0] if arguments else Any, item, (*loc, index))
+        elif container is dict and arguments and isinstance(value, Mapping):
+            for key, item in value.items():
+                place = (*loc, shown(str(key)))
+                yield from self.faults(arguments[0], key, place)
+                yield from self.faults(arguments[1], item, place)
+
+    def _members(self, struct: type[Struct], value: Mapping[str, Any], loc: Loc) -> Iterator[Fault]:
+        names = set()
+        for member in _fields(struct):
+            name = member.encode_name
+            names.add(name)
+            if name in value:
+                yield from self.faults(member.type, value[name], (*loc, name))
+            elif member.required:
+                yield Fault((*loc, name), "Field required", "missing")
+        if struct.__struct_config__.forbid_unknown_fields:
+            for key in value:
+                if key not in names:
+                    yield Fault((*loc, shown(str(key))), _unknown_field(struct), "extra_forbidden")
+
+
+def _metas(type_: Any) -> tuple[Meta, ...]:
+    return tuple(getattr(type_, "__metadata__", ()))
+
+
+def _fault(error: str, type_: Any, loc: Loc) -> Fault:
+    """A fault from the words of msgspec, without any value that they quote."""
+    place = _PLACE.search(error)
+    if place:
+        error = error[: place.start()]
+        for name, index in _PLACE_PART.findall(place[1]):
+            loc = (*loc, name or int(index))
+    shape = _shape(type_)
+    allowed = _allowed(shape.bare) if shape else None
+    or_null = " or null" if shape and shape.nullable else ""
+    if allowed is not None and not place:
+        return Fault(loc, f"Expected one of {', '.join(allowed)}{or_null}", "enum")
+    if kinds := _WRONG_KIND.fullmatch(error):
+        expected = " or ".join(_NOUNS.get(kind, kind) for kind in kinds[1].split(" | "))
+        expected += or_null if "null" not in expected else ""
+        word = _TYPE_WORDS.get(kinds[1].removesuffix(" | null"), "value_error")
+        # A decoded 1.0 for an integer is refused, and "got a number" would puzzle whoever wrote it.
+        got = "a number with a decimal point" if kinds[2] == "float" else _NOUNS.get(kinds[2], kinds[2])
+        return Fault(loc, f"Expected {expected}, got {got}", word)
+    if bound := _OUT_OF_BOUNDS.fullmatch(error):
+        number = bound[3].removesuffix(".0")
+        return Fault(loc, f"Expected {_NOUNS[bound[1]]} {bound[2]} {number}{or_null}", _BOUND_WORDS[bound[2]])
+    if pattern := _NO_MATCH.fullmatch(error):
+        return Fault(loc, f"Expected a string matching the pattern {pattern[1]}", "string_pattern_mismatch")
+    return Fault(loc, "Value not allowed" if error.startswith("Invalid enum") else error, "value_error")
+
+
+def _allowed(type_: Any) -> list[str] | None:
+    if get_origin(type_) is Literal:
+        return [str(member) for member in get_args(type_)]
+    if isinstance(type_, type) and issubclass(type_, Enum):
+        return [str(member.value) for member in type_]
+    return None
