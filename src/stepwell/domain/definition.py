@@ -15,9 +15,7 @@ StepId: TypeAlias = Annotated[
         description="Unique identifier for this step within the workflow",
     ),
 ]
-WorkflowName: TypeAlias = Annotated[
-    str, Meta(min_length=1, max_length=255, description="Human-readable workflow name")
-]
+WorkflowName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, description="Human-readable workflow name")]
 Description: TypeAlias = Annotated[str, Meta(max_length=1000)]
 WebhookUrl: TypeAlias = Annotated[str, Meta(max_length=512)]
 JsonObject: TypeAlias = dict[str, Any]
@@ -27,17 +25,15 @@ class FieldMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     from_step: Annotated[str, Meta(description="Step ID to get output from")]
     from_field: Annotated[str, Meta(min_length=1, max_length=1000, description="Output field name from source step")]
     to_field: Annotated[str, Meta(min_length=1, max_length=255, description="Input field name in target step")]
-    transform: Annotated[
-        TransformType | None, Meta(description="Optional transformation to apply when mapping")
-    ] = None
+    transform: Annotated[TransformType | None, Meta(description="Optional transformation to apply when mapping")] = None
 
 
 class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: StepId
     task_type: TaskType
-    config: Annotated[
-        JsonObject, Meta(description="Static configuration for the task (prompt, dimensions, etc.)")
-    ] = field(default_factory=dict)
+    config: Annotated[JsonObject, Meta(description="Static configuration for the task (prompt, dimensions, etc.)")] = (
+        field(default_factory=dict)
+    )
     depends_on: Annotated[list[str], Meta(description="List of step IDs this step depends on")] = field(
         default_factory=list
     )
@@ -48,13 +44,15 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[int, Meta(ge=0, le=20, description="Maximum retry attempts for this step (default 3)")] | UnsetType
     ) = UNSET
     provider_config: Annotated[
-        JsonObject | None, Meta(description="Provider-specific configuration (provider_type, fal_app_id, etc.)")
+        JsonObject | None,
+        Meta(description="Provider-specific configuration (provider_type, fal_app_id, etc.)"),
     ] = None
     active_provider_capabilities: Annotated[
         list[str] | None, Meta(description="Capabilities the provider must offer for this step")
     ] = None
     fallback_provider_type: Annotated[
-        ProviderType | None, Meta(description="Fallback provider activated when primary exhausts all retries.")
+        ProviderType | None,
+        Meta(description="Fallback provider activated when primary exhausts all retries."),
     ] = None
     fallback_provider_config: Annotated[
         JsonObject | None, Meta(description="Provider-specific config for the fallback provider.")
@@ -67,16 +65,18 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
 class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: WorkflowName
     steps: Annotated[
-        list[WorkflowStepDefinition], Meta(min_length=1, description="List of steps defining the workflow DAG")
+        list[WorkflowStepDefinition],
+        Meta(min_length=1, description="List of steps defining the workflow DAG"),
     ]
     origin_instance: Annotated[str, Meta(min_length=1, max_length=100, description="Origin instance identifier")]
     description: Annotated[Description | None, Meta(description="Optional workflow description")] = None
     config: Annotated[JsonObject, Meta(description="Global workflow configuration")] = field(default_factory=dict)
-    origin_zone: Annotated[
-        Annotated[str, Meta(max_length=50)] | None, Meta(description="Origin zone identifier")
-    ] = None
+    origin_zone: Annotated[Annotated[str, Meta(max_length=50)] | None, Meta(description="Origin zone identifier")] = (
+        None
+    )
     origin_tenant_id: Annotated[
-        Annotated[str, Meta(max_length=100)] | None, Meta(description="Tenant identifier for multi-tenant setups")
+        Annotated[str, Meta(max_length=100)] | None,
+        Meta(description="Tenant identifier for multi-tenant setups"),
     ] = None
     origin_reference: Annotated[
         Annotated[str, Meta(max_length=512)] | None, Meta(description="External reference ID for tracking")
@@ -88,9 +88,9 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Absent keeps the value, null clears it; `name` can't be null (that is a 422)."""
 
-    name: WorkflowName | None | UnsetType = UNSET
-    description: Description | None | UnsetType = UNSET
-    webhook_url: WebhookUrl | None | UnsetType = UNSET
+    name: WorkflowName | UnsetType | None = UNSET
+    description: Description | UnsetType | None = UNSET
+    webhook_url: WebhookUrl | UnsetType | None = UNSET
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -45,10 +45,21 @@ class NotFound(StepwellError):
 
 
 class InvalidTransition(StepwellError):
-    def __init__(self, verb: str, current: WorkflowStatus, allowed: Sequence[WorkflowStatus], hint: str = "") -> None:
+    def __init__(
+        self,
+        verb: str,
+        current: WorkflowStatus,
+        allowed: Sequence[WorkflowStatus],
+        hint: str = "",
+        *,
+        deleted: bool = False,
+    ) -> None:
         self.verb, self.current, self.allowed = verb, current, tuple(allowed)
-        states = " or ".join(allowed) or "no state"
-        super().__init__(f"{verb} is allowed from {states}, but the workflow is {current}.{' ' + hint if hint else ''}")
+        if deleted:
+            message = f"{verb} is not allowed: the workflow is deleted; what is left to it is GET and cleanup."
+        else:
+            message = f"{verb} is allowed from {' or '.join(allowed)}, but the workflow is {current}."
+        super().__init__(f"{message} {hint}".rstrip())
 
 
 class Forbidden(StepwellError):
@@ -73,7 +84,12 @@ class AttemptError(StepwellError):
     """
 
     def __init__(
-        self, message: str, *, retryable: bool, provider_fault: bool = True, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        provider_fault: bool = True,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.retryable, self.provider_fault, self.retry_after_s = retryable, provider_fault, retry_after_s

@@ -1,0 +1,61 @@
+"""What a transition leaves behind: rows to write in one transaction, and what to do once they are written."""
+
+from copy import copy
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct, field
+
+from stepwell.domain.inputs import Effect
+from stepwell.domain.model import EventType, HistoryEvent, StepState, Task, WorkflowState
+
+
+class Decision(Struct):
+    """What `Run.apply` decided: rows to record in one transaction, steps that now want a slot (positions), and
+    effects to release once the rows are committed. `owner`, `epoch` and `last_event` are the row's before: the
+    write lands only on exactly that version.
+    """
+
+    owner: UUID | None
+    epoch: int
+    last_event: int
+    workflow: WorkflowState
+    steps: dict[int, StepState] = field(default_factory=dict)
+    tasks: dict[UUID, Task] = field(default_factory=dict)
+    events: list[HistoryEvent] = field(default_factory=list)
+    ready: list[int] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def has_rows(self) -> bool:
+        return bool(self.events)
+
+    def record(self, step: StepState, now: datetime, task: Task | None = None) -> None:
+        step.updated_at = now
+        self.steps[step.position] = copy(step)
+        if task is not None:
+            self.tasks[task.id] = copy(task)
+
+    def tell(
+        self,
+        state: WorkflowState,
+        now: datetime,
+        kind: EventType,
+        actor: str,
+        *,
+        step_id: str | None = None,
+        task_id: UUID | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        state.last_event += 1
+        self.events.append(HistoryEvent(state.last_event, kind, now, step_id, task_id, actor, data or {}))
+
+    def absorb(self, later: "Decision") -> None:
+        """Take in the next decision of the same run, so that both are written as one."""
+        self.workflow = later.workflow
+        self.steps |= later.steps
+        self.tasks |= later.tasks
+        self.events += later.events
+        self.ready += later.ready
+        self.effects += later.effects

@@ -1,0 +1,122 @@
+"""What can happen to a workflow: the inputs of `lifecycle.Run`, and the effects that it asks for in return."""
+
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.domain.definition import WorkflowUpdate
+from stepwell.domain.model import Output, Task
+
+SERVICE = "stepwell"  # the actor of what nobody asked for
+
+
+class Created(Struct, frozen=True):
+    actor: str
+
+
+class Start(Struct, frozen=True):
+    """`owner` is the process that will run it, `execution_id` names this execution."""
+
+    actor: str
+    execution_id: UUID
+    owner: UUID
+
+
+class Pause(Struct, frozen=True):
+    actor: str
+
+
+class Resume(Struct, frozen=True):
+    actor: str
+    execution_id: UUID
+    owner: UUID
+
+
+class Cancel(Struct, frozen=True):
+    actor: str
+
+
+class Cleanup(Struct, frozen=True):
+    actor: str
+    cleanup_tasks: bool
+
+
+class Update(Struct, frozen=True):
+    actor: str
+    changes: WorkflowUpdate
+
+
+class Admitted(Struct, frozen=True):
+    """A slot is free for a step that was ready. `task_id` and `seed` are for the attempt that may start now."""
+
+    position: int
+    task_id: UUID
+    seed: int
+
+
+class Succeeded(Struct, frozen=True):
+    """An attempt ended well; `result` is a JSON object, encoded."""
+
+    position: int
+    task_id: UUID
+    result: bytes
+    outputs: tuple[Output, ...] = ()
+
+
+class AttemptFailed(Struct, frozen=True):
+    """An attempt ended badly. `jitter` in [0, 1) spreads the backoff; the other fields are `errors.AttemptError`'s."""
+
+    position: int
+    task_id: UUID
+    error: str
+    retryable: bool
+    provider_fault: bool
+    jitter: float
+    retry_after_s: float | None = None
+
+
+class RetryDue(Struct, frozen=True):
+    position: int
+
+
+class DeadlinePassed(Struct, frozen=True):
+    pass
+
+
+class GiveUp(Struct, frozen=True):
+    """The engine can't run this workflow any further, and says why."""
+
+    reason: str
+
+
+Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update
+Input: TypeAlias = Verb | Admitted | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
+
+
+class StartAttempt(Struct, frozen=True):
+    """Run the task; it may be one that an earlier process had begun."""
+
+    task: Task
+
+
+class CancelAttempt(Struct, frozen=True):
+    position: int
+    task_id: UUID
+
+
+class WakeAt(Struct, frozen=True):
+    """Hand in `RetryDue` at that time."""
+
+    position: int
+    at: datetime
+
+
+class DeadlineAt(Struct, frozen=True):
+    """Hand in `DeadlinePassed` at that time; null takes an earlier deadline back."""
+
+    at: datetime | None
+
+
+Effect: TypeAlias = StartAttempt | CancelAttempt | WakeAt | DeadlineAt

@@ -1,0 +1,39 @@
+"""What follows a failed attempt: another one, the fallback provider, or the end of the step."""
+
+from enum import Enum, auto
+
+from stepwell.domain.definition import RetryPolicy, StepPlan
+from stepwell.domain.model import StepState
+
+RETRY_AFTER_CAP_S = 3600.0
+
+
+class Verdict(Enum):
+    RETRY = auto()
+    FALLBACK = auto()
+    FAIL = auto()
+
+
+def judge(plan: StepPlan, step: StepState, *, retryable: bool, provider_fault: bool) -> Verdict:
+    """Attempts are max_retries + 1 for the primary provider, then as many for the fallback where there is one.
+
+    What can't get better isn't retried; the fallback is still tried where the fault is the provider's.
+    """
+    if retryable and step.provider_attempts <= plan.max_retries:
+        return Verdict.RETRY
+    if plan.fallback is not None and not step.on_fallback and (retryable or provider_fault):
+        return Verdict.FALLBACK
+    return Verdict.FAIL
+
+
+def backoff_s(policy: RetryPolicy, attempts: int, jitter: float, retry_after_s: float | None = None) -> float:
+    """Seconds until the next attempt after *attempts* ≥ 1 have failed: the provider's own word, at most an hour, or
+    "full jitter" (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015); *jitter* in [0, 1).
+    """
+    if retry_after_s is not None:
+        return min(max(retry_after_s, 0.0), RETRY_AFTER_CAP_S)
+    try:
+        ceiling = policy.base_s * policy.factor ** (attempts - 1)
+    except OverflowError:
+        ceiling = policy.max_s
+    return min(ceiling, policy.max_s) * jitter

@@ -1,0 +1,157 @@
+"""The parts that the transitions of `lifecycle` are made of: settle, finish, cancel, hold back, skip."""
+
+from collections.abc import Sequence
+from copy import copy
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from stepwell.domain.decision import Decision
+from stepwell.domain.definition import StepPlan, WorkflowConfig
+from stepwell.domain.frontier import Frontier
+from stepwell.domain.inputs import SERVICE, CancelAttempt, DeadlineAt
+from stepwell.domain.model import (
+    EventType,
+    OnFailure,
+    StepState,
+    StepStatus,
+    Task,
+    TaskStatus,
+    WorkflowState,
+    WorkflowStatus,
+)
+
+
+class Transitions:
+    """A workflow in memory. *steps* and *plans* are in the order of the definition; *open_tasks* are those of
+    RUNNING steps; *sources* lists for each step the positions that its mappings read from.
+    """
+
+    def __init__(
+        self,
+        state: WorkflowState,
+        config: WorkflowConfig,
+        plans: Sequence[StepPlan],
+        steps: Sequence[StepState],
+        open_tasks: Sequence[Task] = (),
+        sources: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        self.state, self.config, self.plans, self.steps = state, config, plans, steps
+        self._frontier = Frontier(plans, steps, open_tasks, sources or [()] * len(steps))
+
+    @property
+    def starting(self) -> bool:
+        """Whether new steps may start."""
+        draining = self._frontier.failures and self.config.on_failure is not OnFailure.CONTINUE
+        return self.state.status is WorkflowStatus.RUNNING and not draining
+
+    @property
+    def active(self) -> bool:
+        """Whether it needs a process at all."""
+        return self.state.status is WorkflowStatus.RUNNING or bool(self._frontier.running)
+
+    def _settle(self, decision: Decision, now: datetime) -> None:
+        """Turn the status where nothing is left to wait for."""
+        left = len(self.steps) - self.state.completed_steps
+        if not left:
+            self._finish(decision, WorkflowStatus.COMPLETED, EventType.WORKFLOW_COMPLETED, SERVICE, now)
+        elif self._frontier.failures and not self._frontier.running:
+            all_decided = left == self._frontier.failures + self._frontier.skipped
+            if all_decided or not self.starting:
+                self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
+
+    def _finish(self, decision: Decision, status: WorkflowStatus, kind: EventType, actor: str, now: datetime) -> None:
+        state = self.state
+        state.status, state.completed_at, state.timeout_left_s = status, now, None
+        self._set_deadline(decision, now, None)
+        reason = {"reason": state.failure} if state.failure else {}
+        decision.tell(state, now, kind, actor, data=reason)
+
+    def _end_running(self, decision: Decision, reason: str, now: datetime) -> None:
+        """FAILED for a reason that is no step's."""
+        self.state.failure = reason
+        self._cancel_running(decision, SERVICE, now)
+        for position in sorted(self._frontier.backoff):
+            self._cancel_step(decision, self.steps[position], SERVICE, now)
+        self._frontier.backoff.clear()
+        self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
+
+    def _cancel_all(self, decision: Decision, actor: str, now: datetime) -> None:
+        self._cancel_running(decision, actor, now)
+        for step in self.steps:
+            if step.status not in (StepStatus.COMPLETED, StepStatus.CANCELLED):
+                self._cancel_step(decision, step, actor, now)
+        self._frontier.rebuild()
+        self._finish(decision, WorkflowStatus.CANCELLED, EventType.WORKFLOW_CANCELLED, actor, now)
+
+    def _cancel_running(self, decision: Decision, actor: str, now: datetime) -> None:
+        for position, task in sorted(self._frontier.running.items()):
+            if position in self._frontier.attached:
+                decision.effects.append(CancelAttempt(position, task.id))
+            task.status, task.completed_at = TaskStatus.CANCELLED, now
+            decision.tasks[task.id] = copy(task)
+            self._frontier.close(position)
+            self._cancel_step(decision, self.steps[position], actor, now)
+
+    def _cancel_step(self, decision: Decision, step: StepState, actor: str, now: datetime) -> None:
+        step.status, step.next_attempt_at, step.completed_at = StepStatus.CANCELLED, None, now
+        decision.record(step, now)
+        self._tell_step(decision, now, EventType.STEP_CANCELLED, step, actor=actor)
+
+    def _hold_back(self, decision: Decision, now: datetime) -> list[str]:
+        held = sorted(self._frontier.backoff)
+        for position in held:
+            self.steps[position].status, self.steps[position].next_attempt_at = StepStatus.PENDING, None
+            decision.record(self.steps[position], now)
+        self._frontier.ready.update(held)
+        self._frontier.backoff.clear()
+        return [self.plans[position].step_id for position in held]
+
+    def _skip_dependants(self, decision: Decision, position: int, now: datetime) -> None:
+        stack = list(self._frontier.dependants(position))
+        while stack:
+            step = self.steps[stack.pop()]
+            if step.status is StepStatus.PENDING:
+                step.status, step.completed_at = StepStatus.SKIPPED, now
+                self._frontier.skipped += 1
+                decision.record(step, now)
+                self._tell_step(decision, now, EventType.STEP_SKIPPED, step)
+                stack += self._frontier.dependants(step.position)
+
+    def _close_task(self, position: int, task_id: UUID, status: TaskStatus, now: datetime) -> Task | None:
+        """The step's own attempt, ended; None if the input tells of another, which a cancel has overtaken."""
+        task = self._frontier.running.get(position)
+        if task is None or task.id != task_id:
+            return None
+        self._frontier.close(position)
+        task.status, task.completed_at = status, now
+        return task
+
+    def _set_deadline(self, decision: Decision, now: datetime, seconds: float | None) -> None:
+        at = None if seconds is None else now + timedelta(seconds=seconds)
+        if at != self.state.deadline_at:
+            self.state.deadline_at = at
+            decision.effects.append(DeadlineAt(at))
+
+    def _tell_step(
+        self,
+        decision: Decision,
+        now: datetime,
+        kind: EventType,
+        step: StepState,
+        actor: str = SERVICE,
+        **data: Any,
+    ) -> None:
+        step_id = self.plans[step.position].step_id
+        decision.tell(self.state, now, kind, actor, step_id=step_id, task_id=step.task_id, data=data)
+
+    def _open_decision(self) -> Decision:
+        return Decision(self.state.owner, self.state.epoch, self.state.last_event, self.state)
+
+    def _close_decision(self, decision: Decision, now: datetime) -> Decision:
+        if decision.has_rows:
+            self.state.updated_at = now
+            if not self.active:
+                self.state.owner = None
+            decision.workflow = copy(self.state)
+        return decision
