@@ -56,15 +56,13 @@ _NO_MATCH = re.compile(r"Expected `str` matching regex (.*)", re.DOTALL)
 
 
 def shown(key: str) -> str:
-    """*key* as it may stand in a `loc`: itself, unless it can't be encoded or has more than 255 characters."""
+    """*key* as it may stand in a `loc`: itself, unless longer than 255 characters or not encodable."""
     if len(key) > _SHOWN_KEY:
         key = key[:_SHOWN_KEY] + "…"
     return key.encode("utf-8", "backslashreplace").decode()
 
 
-def collect(
-    type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None
-) -> list[Fault]:
+def collect(type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None) -> list[Fault]:
     """All faults of *value* as a *type_*, places prefixed by *loc*; empty exactly if `msgspec.convert`
     accepts it.
 
@@ -73,15 +71,13 @@ def collect(
     return list(iter_faults(type_, value, loc, strict=strict, dec_hook=dec_hook))
 
 
-def iter_faults(
-    type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None
-) -> Iterator[Fault]:
+def iter_faults(type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None) -> Iterator[Fault]:
     """As `collect`, one fault at a time, for a caller that stops counting somewhere."""
     return _Walk(strict=strict, dec_hook=dec_hook).faults(type_, value, loc)
 
 
 def capped(faults: Iterable[Fault], most: int) -> list[Fault]:
-    """The first *most* faults, and one at ("body",) that says how many more there are, where there are more."""
+    """The first *most* faults, and where there are more one at ("body",) with their number."""
     rest = iter(faults)
     kept = list(islice(rest, most))
     more = sum(1 for _ in islice(rest, _COUNTED))
