@@ -1,0 +1,191 @@
+"""What the store promises: whole files or none, on the disk, and a clean end of each."""
+
+import asyncio
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from obstore.store import MemoryStore
+
+from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
+from stepwell.domain.errors import ArtifactGone
+from stepwell.domain.model import Output
+
+TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
+PATH = f"media/{TASK}/result.png"
+
+
+@pytest.fixture(params=["local", "other"])
+def any_store(request: pytest.FixtureRequest, root: Path) -> ObstoreArtifacts:
+    return ObstoreArtifacts.local(root) if request.param == "local" else ObstoreArtifacts(MemoryStore())
+
+
+async def all_paths(store: ObstoreArtifacts) -> list[str]:
+    return sorted([path async for page in store.paths() for path in page])
+
+
+async def read(store: ObstoreArtifacts, path: str) -> list[bytes]:
+    async with store.stream(path) as chunks:
+        return [chunk async for chunk in chunks]
+
+
+@pytest.mark.parametrize("data", [b"", b"x", os.urandom(3 * CHUNK + 17)], ids=["empty", "small", "large"])
+async def test_what_was_put_is_read_again(any_store: ObstoreArtifacts, data: bytes) -> None:
+    output = await any_store.put(PATH, data)
+    assert output == Output(PATH, len(data), hashlib.sha256(data).hexdigest())
+    assert await any_store.get(PATH) == data
+    assert b"".join(await read(any_store, PATH)) == data
+    assert await all_paths(any_store) == [PATH]
+
+
+async def test_a_large_file_comes_in_chunks(store: ObstoreArtifacts) -> None:
+    await store.put(PATH, bytes(3 * CHUNK))
+    assert len(await read(store, PATH)) >= 3
+
+
+async def test_an_existing_file_is_replaced(any_store: ObstoreArtifacts) -> None:
+    await any_store.put(PATH, b"first, and longer")
+    await any_store.put(PATH, b"second")
+    assert await any_store.get(PATH) == b"second"
+    assert await all_paths(any_store) == [PATH]
+
+
+async def test_what_isnt_there_is_gone(any_store: ObstoreArtifacts) -> None:
+    with pytest.raises(ArtifactGone):
+        await any_store.get(PATH)
+    with pytest.raises(ArtifactGone):
+        await any_store.delete(PATH)
+    with pytest.raises(ArtifactGone):
+        await read(any_store, PATH)
+    await any_store.put(PATH, b"x")
+    await any_store.delete(PATH)
+    with pytest.raises(ArtifactGone):
+        await any_store.delete(PATH)
+
+
+async def test_the_last_file_takes_its_folder_with_it(store: ObstoreArtifacts, root: Path) -> None:
+    other = f"media/{TASK}/mask.png"
+    await store.put(PATH, b"x")
+    await store.put(other, b"x")
+    await store.delete(PATH)
+    assert await store.get(other) == b"x"
+    await store.delete(other)
+    assert list((root / "media").iterdir()) == []
+
+
+async def test_discard_takes_all_files_of_a_task_and_no_other(any_store: ObstoreArtifacts) -> None:
+    neighbour = f"media/{uuid4()}/result.png"
+    for path in (*(f"media/{TASK}/{n}.png" for n in range(20)), neighbour):
+        await any_store.put(path, b"x")
+    await any_store.discard(TASK)
+    await any_store.discard(TASK)
+    assert await all_paths(any_store) == [neighbour]
+
+
+async def test_paths_come_in_bounded_pages(store: ObstoreArtifacts, root: Path) -> None:
+    folder = root / "media" / str(TASK)
+    folder.mkdir(parents=True)
+    for n in range(PAGE + 1):
+        (folder / f"{n}.png").touch()
+    assert [len(page) async for page in store.paths()] == [PAGE, 1]
+
+
+async def test_an_empty_store_has_no_paths(any_store: ObstoreArtifacts) -> None:
+    assert await all_paths(any_store) == []
+
+
+async def test_left_overs_of_a_crash_are_listed_and_can_be_deleted(store: ObstoreArtifacts, root: Path) -> None:
+    await store.put(PATH, b"x")
+    folder = root / "media" / str(TASK)
+    staged = [".part-" + "0" * 32, ".part-" + "1" * 32 + "#1", "result.png#12"]
+    for name in staged:
+        (folder / name).write_bytes(b"half")
+    left_over = [path for path in await all_paths(store) if path != PATH]
+    assert left_over == sorted(f"media/{TASK}/{name}" for name in staged)
+    for path in left_over:
+        with pytest.raises(ArtifactGone):
+            await store.get(path)
+        await store.delete(path)
+    assert await all_paths(store) == [PATH]
+
+
+async def test_foreign_files_are_left_alone(store: ObstoreArtifacts, root: Path) -> None:
+    await store.put(PATH, b"x")
+    for foreign in ("lost+found", f"{TASK}/.DS_Store"):
+        (root / "media" / foreign).touch()
+    (root / "media" / str(TASK) / "folder").mkdir()
+    assert await all_paths(store) == [PATH]
+
+
+async def test_contents_name_and_folders_are_synced_in_that_order(
+    store: ObstoreArtifacts, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    final = root / PATH
+
+    def fsync(descriptor: int) -> None:
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(("file" if target.is_file() else str(target.relative_to(root)), final.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    await store.put(PATH, b"x")
+    assert synced == [("file", False), (f"media/{TASK}", True), ("media", True), (".", True)]
+
+
+async def test_a_failed_sync_leaves_the_old_file(store: ObstoreArtifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.put(PATH, b"old")
+
+    def fsync(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(Exception, match="could not be written: Input/output error"):
+        await store.put(PATH, b"new")
+    assert await store.get(PATH) == b"old"
+    assert await all_paths(store) == [PATH]
+
+
+async def test_readers_never_see_half_a_file(store: ObstoreArtifacts) -> None:
+    contents = [bytes([n]) * 200_000 for n in range(8)]
+    await store.put(PATH, contents[0])
+    seen: set[bytes] = set()
+    async with asyncio.TaskGroup() as group:
+        for data in contents:
+            group.create_task(store.put(PATH, data))
+        for _ in range(40):
+            seen.add(await store.get(PATH))
+    assert seen <= set(contents)
+
+
+FULL_DISK = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.domain.errors import ArtifactError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+async def main():
+    store = ObstoreArtifacts.local(Path(sys.argv[1]))
+    try:
+        await store.put(sys.argv[2], bytes(10_000_000))
+    except ArtifactError as error:
+        print(error)
+    await store.put(sys.argv[2], b"small")
+    await store.discard(sys.argv[2].split("/")[1])
+
+asyncio.run(main())
+"""
+
+
+async def test_a_full_disk_leaves_no_trace_and_says_so(root: Path) -> None:
+    done = subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-c", FULL_DISK, str(root), PATH], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "could not be written: File too large" in done.stdout
+    assert list((root / "media").iterdir()) == []
