@@ -1,0 +1,111 @@
+"""BACKGROUND_REMOVE and BACKGROUND_FIX: for pictures in front of a fairly even background, as products are shot."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from stepwell.providers.local import images
+from stepwell.providers.local.made import Made, picture
+from stepwell.providers.local.values import Inputs, colour, number
+
+_TOLERANCE = 32  # levels
+_FEATHER = 1.0  # pixels
+_FLOOD_PIXELS = 4 * 1024 * 1024
+
+
+def remove(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+    """The base image as RGBA, its background transparent.
+
+    Background is what looks like the border (its median colour, each channel within tolerance, 0 to 255, default 32)
+    and is connected with the border: a white shirt in front of a white wall is lost, a white button on a red
+    shirt isn't. feather (0 to 100 pixels, 1) softens the edge inwards. A picture that has transparency keeps it.
+    """
+    image, alpha = _cut_out(inputs, files)
+    return picture(images.with_alpha(image, alpha))
+
+
+def fix(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+    """The base image in front of another background: background_image_url (scaled to cover), else background_color
+    (white). The prompt is not interpreted. What the background was is decided as in `remove`.
+    """
+    paint = colour(inputs, "background_color", "white")
+    image, alpha = _cut_out(inputs, files)
+    if "background_image_url" in files:
+        behind = images.covered(images.opened(files, "background_image_url"), image.size).convert("RGBA")
+    else:
+        behind = Image.new("RGBA", image.size, paint)
+    result = Image.alpha_composite(behind, images.with_alpha(image, alpha))
+    return picture(result.convert("RGB") if result.getchannel("A").getextrema() == (255, 255) else result)
+
+
+def _cut_out(inputs: Inputs, files: Mapping[str, bytes]) -> tuple[Image.Image, Image.Image]:
+    """The colours of the base image, and the alpha channel (L) of what isn't background."""
+    tolerance = number(inputs, "tolerance", _TOLERANCE, 0, 255)
+    feather = number(inputs, "feather", _FEATHER, 0, 100)
+    image, alpha = images.split_alpha(images.opened(files, "base_image_url"))
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        return image, alpha
+    mask = Image.fromarray(np.where(_background(image, tolerance), 0, 255).astype(np.uint8), "L")
+    if feather:  # from half of the blur on, so that the ramp lies inside and no rim of background is left
+        mask = mask.filter(ImageFilter.GaussianBlur(feather)).point([max(0, 2 * level - 255) for level in range(256)])
+    return image, mask
+
+
+def _background(image: Image.Image, tolerance: float) -> np.ndarray:
+    """Which pixels (height x width, bool) are background. How they connect is found on at most 4 megapixels."""
+    alike = _alike(image, _border_colour(image), tolerance)
+    shrink = (image.width * image.height / _FLOOD_PIXELS) ** 0.5
+    if shrink <= 1:
+        return _flooded(alike)
+    size = max(1, round(image.width / shrink)), max(1, round(image.height / shrink))
+    coarse = np.asarray(Image.fromarray(alike).resize(size, Image.Resampling.NEAREST))
+    reached = Image.fromarray(_flooded(coarse).astype(np.uint8) * 255, "L").filter(ImageFilter.MaxFilter(3))
+    return alike & (np.asarray(reached.resize(image.size, Image.Resampling.NEAREST)) > 0)
+
+
+def _border_colour(image: Image.Image) -> np.ndarray:
+    pixels = np.asarray(image)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    middle: np.ndarray = np.median(border, axis=0)
+    return middle
+
+
+def _alike(image: Image.Image, wanted: np.ndarray, tolerance: float) -> np.ndarray:
+    """Which pixels differ from *wanted* by no more than *tolerance* in any channel."""
+    result = np.ones((image.height, image.width), dtype=bool)
+    for channel, level in zip(image.split(), wanted, strict=True):
+        result &= np.asarray(channel.point([255 * (abs(other - level) <= tolerance) for other in range(256)])) > 0
+    return result
+
+
+def _flooded(alike: np.ndarray) -> np.ndarray:
+    """The pixels of *alike* that are connected with the border through *alike*, by their sides.
+
+    Each round fills whole runs along the rows, then along the columns, until nothing new is found: as many rounds
+    as the longest path has bends, a handful for a photograph.
+    """
+    reached = np.zeros_like(alike)
+    for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        reached[edge] = alike[edge]
+    rows, columns = _runs(alike), _runs(alike.T)
+    known = -1
+    while (found := int(reached.sum())) > known:
+        known = found
+        reached = _spread(reached, alike, rows)
+        reached = _spread(reached.T, alike.T, columns).T
+    return reached
+
+
+def _runs(alike: np.ndarray) -> np.ndarray:
+    """A number for each pixel that is the same along a run of true pixels in a row, and different between runs."""
+    breaks = ~alike
+    breaks[:, 0] = True  # a run doesn't go on in the next row
+    return np.cumsum(breaks.ravel(), dtype=np.int32).reshape(alike.shape)
+
+
+def _spread(reached: np.ndarray, alike: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    hit = np.zeros(int(runs[-1, -1]) + 1, dtype=bool)
+    hit[runs[reached]] = True
+    spread: np.ndarray = alike & hit[runs]
+    return spread

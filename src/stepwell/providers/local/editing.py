@@ -1,0 +1,124 @@
+"""EDITING: crop, turn, resize, lay another picture over it, take over the colours of a reference."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageChops, ImageStat
+
+from stepwell.providers.local import images
+from stepwell.providers.local.made import Made, picture
+from stepwell.providers.local.values import Inputs, number, refuse, text, whole
+
+_TRANSFER = 0.4  # how far the colours go towards the references'
+_FAR = 100_000  # pixels
+
+
+def edit(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+    """The base image, in this order: cropped, turned, resized, recoloured by the references, overlaid.
+
+    crop: [left, top, right, bottom] in pixels. rotate: degrees clockwise; the canvas grows, its corners transparent.
+    width, height: of the result; one alone keeps the proportions. reference_image_urls: mean and spread of the
+    colours move 40% towards theirs. overlay_image_url: scaled by scale (1), its top left corner at x, y of the
+    resized picture (default: centred), opacity 0 to 1. mask_image_url: stretched over the result; recolouring and
+    overlay act where it is white. The prompt is not interpreted, only checked and given back.
+    """
+    prompt = text(inputs, "prompt")
+    original = _reshaped(images.opened(files, "base_image_url"), inputs)
+    image = original
+    references = [images.opened(files, field) for field in files if field.startswith("reference_image_urls[")]
+    if references:
+        image = _recoloured(image, references)
+    if "overlay_image_url" in files:
+        image = _overlaid(image, images.opened(files, "overlay_image_url"), inputs)
+    if "mask_image_url" in files and image is not original:
+        mask = _mask(images.opened(files, "mask_image_url"), image.size)
+        image = Image.composite(image, original.convert(image.mode), mask)
+    return picture(image, **({"prompt": prompt} if prompt else {}))
+
+
+def _reshaped(image: Image.Image, inputs: Inputs) -> Image.Image:
+    if (crop := inputs.get("crop")) is not None:
+        image = image.crop(_box(crop, image.size))
+    if degrees := number(inputs, "rotate", 0, -3600, 3600) % 360:
+        image = _turned(image, degrees)
+    width, height = whole(inputs, "width", 1, 8192), whole(inputs, "height", 1, 8192)
+    if width or height:
+        width = width or max(1, round(image.width * (height or 1) / image.height))
+        height = height or max(1, round(image.height * width / image.width))
+        images.check_size(width, height, "width and height")
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return image
+
+
+def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """*crop* cut to the picture. Raises where nothing would be left."""
+    numbers = isinstance(crop, list) and all(
+        isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < _FAR for edge in crop
+    )
+    if not numbers or len(crop) != 4:  # noqa: PLR2004 - the four edges
+        refuse("crop", "must be [left, top, right, bottom] in pixels")
+    left, top, right, bottom = (round(edge) for edge in crop)
+    left, top, right, bottom = max(0, left), max(0, top), min(size[0], right), min(size[1], bottom)
+    if left >= right or top >= bottom:
+        refuse("crop", f"leaves nothing of a picture of {size[0]}x{size[1]}")
+    return left, top, right, bottom
+
+
+def _turned(image: Image.Image, degrees: float) -> Image.Image:
+    """*image* turned clockwise. Quarter turns move pixels, others mix them and uncover transparent corners."""
+    quarters = {
+        90.0: Image.Transpose.ROTATE_270,
+        180.0: Image.Transpose.ROTATE_180,
+        270.0: Image.Transpose.ROTATE_90,
+    }
+    if degrees in quarters:
+        return image.transpose(quarters[degrees])
+    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
+    width, height = image.size
+    images.check_size(
+        math.ceil(width * cosine + height * sine) + 1, math.ceil(width * sine + height * cosine) + 1, "rotate"
+    )
+    return image.convert("RGBA").rotate(-degrees, Image.Resampling.BICUBIC, expand=True)
+
+
+def _recoloured(image: Image.Image, references: list[Image.Image]) -> Image.Image:
+    """Reinhard's transfer, channel by channel: one table of 256 levels each."""
+    colours, alpha = images.split_alpha(image)
+    own = ImageStat.Stat(colours)
+    theirs = [ImageStat.Stat(reference.convert("RGB")) for reference in references]
+    table: list[int] = []
+    for channel in range(3):
+        mean = sum(stat.mean[channel] for stat in theirs) / len(theirs)
+        spread = sum(stat.stddev[channel] for stat in theirs) / len(theirs)
+        levels = np.arange(256)
+        moved = (levels - own.mean[channel]) * (spread / max(own.stddev[channel], 1)) + mean
+        mixed = (1 - _TRANSFER) * levels + _TRANSFER * moved
+        table += np.clip(np.rint(mixed), 0, 255).astype(int).tolist()
+    return images.with_alpha(colours.point(table), alpha)
+
+
+def _overlaid(image: Image.Image, overlay: Image.Image, inputs: Inputs) -> Image.Image:
+    scale = number(inputs, "scale", 1, 0.001, 1000)
+    opacity = number(inputs, "opacity", 1, 0, 1)
+    size = max(1, round(overlay.width * scale)), max(1, round(overlay.height * scale))
+    images.check_size(*size, "scale")
+    x = round(number(inputs, "x", (image.width - size[0]) // 2, -_FAR, _FAR))
+    y = round(number(inputs, "y", (image.height - size[1]) // 2, -_FAR, _FAR))
+    if size != overlay.size:
+        overlay = overlay.resize(size, Image.Resampling.LANCZOS)
+    overlay = overlay.convert("RGBA")
+    overlay.putalpha(overlay.getchannel("A").point([round(opacity * level) for level in range(256)]))
+    layer = Image.new("RGBA", image.size)
+    layer.paste(overlay, (x, y))
+    return Image.alpha_composite(image.convert("RGBA"), layer).convert(image.mode)
+
+
+def _mask(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The lightness of *mask*, black where it is transparent, stretched to *size*."""
+    colours, alpha = images.split_alpha(mask)
+    light = colours.convert("L")
+    if alpha is not None:
+        light = ImageChops.multiply(light, alpha)
+    return light.resize(size, Image.Resampling.BILINEAR)

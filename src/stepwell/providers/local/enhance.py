@@ -1,0 +1,88 @@
+"""REFINE, DETAIL_ENHANCER and FACE_ENHANCER: filters that know nothing of what a picture shows."""
+
+from collections.abc import Mapping
+
+from PIL import Image, ImageChops, ImageFilter
+
+from stepwell.providers.local import images
+from stepwell.providers.local.made import Made, picture
+from stepwell.providers.local.values import Inputs, number
+
+_SKIN_CB, _SKIN_CR = (77, 127), (133, 173)  # the usual box of skin tones in YCbCr; light and dark skin differ in Y
+
+
+def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+    """The base image enlarged by Lanczos and sharpened; no detail is invented.
+
+    upscale_factor 1 to 8 (2), sharpness 0 to 10 (0.5; 0 = none), denoise 0 to 1 (0): how much of a median filter is
+    mixed in before. Raises for a result of more than 64 megapixels.
+    """
+    factor = number(inputs, "upscale_factor", 2, 1, 8)
+    sharpness = number(inputs, "sharpness", 0.5, 0, 10)
+    denoise = number(inputs, "denoise", 0, 0, 1)
+    image = images.opened(files, "base_image_url")
+    size = round(image.width * factor), round(image.height * factor)
+    images.check_size(*size, "upscale_factor")
+    if denoise:
+        image = Image.blend(image, image.filter(ImageFilter.MedianFilter(3)), denoise)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    if sharpness:
+        image = _unsharp(image, radius=max(1.0, 0.75 * factor), strength=sharpness)
+    return picture(image, upscale_factor=factor)
+
+
+def enhance_detail(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+    """Fine detail and local contrast raised. strength 0 to 1 (0.5; 0 = unchanged), radius 0.1 to 200 pixels (2)."""
+    strength = number(inputs, "strength", 0.5, 0, 1)
+    radius = number(inputs, "radius", 2, 0.1, 200)
+    image = images.opened(files, "base_image_url")
+    if strength:
+        image = _unsharp(image, radius=12 * radius, strength=0.4 * strength)  # wide and weak: local contrast
+        image = _unsharp(image, radius=radius, strength=1.2 * strength)
+    return picture(image)
+
+
+def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+    """Skin smoothed, the rest sharpened. Faces are not detected: what counts is the tone of skin, wherever it occurs.
+
+    Edges stay, since the smoothing is weaker the more it would change. A picture without skin tones is smoothed
+    softly as a whole. strength 0 to 1 (0.5; 0 = unchanged), radius in pixels (default 1/150 of the longer side).
+    """
+    strength = number(inputs, "strength", 0.5, 0, 1)
+    image = images.opened(files, "base_image_url")
+    radius = number(inputs, "radius", max(1.0, max(image.size) / 150), 0.1, 200)
+    if not strength:
+        return picture(image)
+    colours, alpha = images.split_alpha(image)
+    skin = _skin(colours, radius)
+    if skin.getextrema() == (0, 0):
+        skin = Image.new("L", colours.size, 96)
+    smooth = colours.filter(ImageFilter.GaussianBlur(radius))
+    flat = ImageChops.difference(colours, smooth).convert("L").point(_flatness)
+    where = ImageChops.multiply(skin, flat).point([round(strength * level) for level in range(256)])
+    sharp = _unsharp(colours, radius=max(1.0, radius / 4), strength=0.6 * strength)
+    sharp.paste(colours, mask=skin)
+    return picture(images.with_alpha(Image.composite(smooth, sharp, where), alpha))
+
+
+# Weight of the smoothing by how much it would change a pixel: all up to 8 levels, none from 40 on.
+_flatness = [round(255 * min(1.0, max(0.0, (40 - change) / 32))) for change in range(256)]
+
+
+def _skin(colours: Image.Image, radius: float) -> Image.Image:
+    """A soft mask (L) of the pixels that have the tone of skin."""
+    _, blue, red = colours.convert("YCbCr").split()
+    inside = [band.point(_box(box)) for band, box in ((blue, _SKIN_CB), (red, _SKIN_CR))]
+    return ImageChops.multiply(*inside).filter(ImageFilter.GaussianBlur(radius))
+
+
+def _box(box: tuple[int, int]) -> list[int]:
+    return [255 if box[0] <= level <= box[1] else 0 for level in range(256)]
+
+
+def _unsharp(image: Image.Image, radius: float, strength: float) -> Image.Image:
+    """*image* with what a blur of *radius* pixels takes away added again, *strength* times. Transparency is kept."""
+    colours, alpha = images.split_alpha(image)
+    sharp = colours.filter(ImageFilter.UnsharpMask(radius, round(100 * strength), threshold=1))
+    return images.with_alpha(sharp, alpha)

@@ -1,0 +1,173 @@
+"""GENERATION: a landscape drawn by rules. It shows nothing that the prompt says; prompt and seed decide how it looks.
+
+The words choose the colours, and each adds a soft disc of its own to the sky; the seed places them, the light, the
+ridges and the lines of the wind.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from stepwell.providers.local import images
+from stepwell.providers.local.made import Made, picture
+from stepwell.providers.local.palette import Palette, palette, stream, word_colour, words
+from stepwell.providers.local.values import Inputs, number, refuse, text, whole
+
+_MAX_SIDE = 8192
+_MAX_DRAWN = 4 * 1024 * 1024  # pixels; larger pictures are drawn at this size and enlarged
+_RIDGES = 6
+_SHAPES = 12
+_WEIGHTS = ("subject_lora_weight", "product_lora_weight", "product2_lora_weight", "style_lora_weight")
+
+
+def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> Made:
+    """A picture of width x height (1024 x 1024).
+
+    The weights (0 to 1, 0.5) stand in for what they would do to a model: subject the size of the light, product how
+    strong the discs of the words are, product2 the rings around the light, style the lines and the saturation.
+    negative_prompt keeps its colours away. A reference image is blended in by reference_image_strength (0 to 1, 0.5).
+    """
+    prompt, negative = text(inputs, "prompt"), text(inputs, "negative_prompt")
+    if not prompt.strip():
+        refuse("prompt", "is required")
+    width, height = whole(inputs, "width", 1, _MAX_SIDE) or 1024, whole(inputs, "height", 1, _MAX_SIDE) or 1024
+    images.check_size(width, height, "width and height")
+    weights = {field: number(inputs, field, 0.5, 0, 1) for field in _WEIGHTS}
+    strength = number(inputs, "reference_image_strength", 0.5, 0, 1)
+
+    shrink = max(1.0, (width * height / _MAX_DRAWN) ** 0.5)
+    canvas = _Canvas(max(1, round(width / shrink)), max(1, round(height / shrink)))
+    _draw(canvas, words(prompt), words(negative), weights, seed)
+    image = canvas.image(stream("grain", seed))
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    if "reference_image_url" in files:
+        reference = images.opened(files, "reference_image_url").convert("RGB")
+        image = Image.blend(image, images.covered(reference, image.size), strength)
+    return picture(image)
+
+
+def _draw(canvas: "_Canvas", prompt: list[str], negative: list[str], weights: Mapping[str, float], seed: int) -> None:
+    style = weights["style_lora_weight"]
+    colours = palette(prompt, negative, seed, saturation=0.5 + 0.4 * style)
+    draw = stream("composition", prompt, negative, seed)
+    wind = canvas.field(draw, 4) + 0.5 * canvas.field(draw, 9)
+
+    canvas.sky(colours, 0.10 * wind)
+    for word in prompt[:_SHAPES]:
+        _word_disc(canvas, word, negative, weights["product_lora_weight"], seed)
+    _light(canvas, draw, colours, weights["subject_lora_weight"], weights["product2_lora_weight"])
+    canvas.lines(colours.light, canvas.v * 14 + 2.2 * wind, 0.05 + 0.22 * style)
+    _ridges(canvas, draw, colours, style)
+    canvas.vignette(0.35)
+
+
+def _word_disc(canvas: "_Canvas", word: str, negative: list[str], weight: float, seed: int) -> None:
+    """A soft disc in the sky, sized and placed by the word and the seed, so that a word stays what it is."""
+    place = stream("disc", word, seed)
+    x, y = place.random() * canvas.aspect, 0.05 + 0.5 * place.random()
+    radius = 0.03 + 0.11 * place.random() ** 2
+    canvas.disc(word_colour(word, negative), (x, y), radius, 0.12 + 0.5 * weight, softness=0.25 + place.random())
+
+
+def _light(canvas: "_Canvas", draw: np.random.Generator, colours: Palette, size: float, rings: float) -> None:
+    """Sun or moon: a disc with a halo, and thin rings around it."""
+    centre = canvas.aspect * draw.uniform(0.25, 0.75), draw.uniform(0.2, 0.42)
+    radius = draw.uniform(0.06, 0.10) * (0.6 + 0.8 * size)
+    canvas.disc(colours.light, centre, 4.5 * radius, 0.5, softness=4.0)
+    for n in range(round(6 * rings)):
+        canvas.ring(colours.light, centre, radius * (1.5 + 0.45 * n), 0.35 / (1 + 0.5 * n))
+    canvas.disc(colours.light, centre, radius, 0.95, softness=0.03)
+
+
+def _ridges(canvas: "_Canvas", draw: np.random.Generator, colours: Palette, style: float) -> None:
+    """Hills from far and pale to near and dark, each with a few contour lines."""
+    for n in range(_RIDGES):
+        depth = n / (_RIDGES - 1)
+        line = 0.50 + 0.42 * depth + (0.13 - 0.06 * depth) * _skyline(draw, canvas.u[0] * (1 + 0.4 * depth))
+        below = canvas.v - line[None, :]
+        shade = colours.far * (1 - depth) + colours.near * depth
+        canvas.mix(shade, np.clip(below * canvas.height + 0.5, 0, 1) * (0.72 + 0.28 * depth))
+        haze = colours.sky[2] if depth < 0.5 else colours.far  # noqa: PLR2004 - the nearer half
+        canvas.mix(haze, (below > 0) * np.exp(-np.maximum(below, 0) * 9) * (0.34 - 0.2 * depth))
+        ripple = below * (60 - 25 * depth) + 1.5 * canvas.field(draw, 5)
+        canvas.lines(colours.light, ripple, (below > 0) * np.exp(-np.maximum(below, 0) * 7) * (0.10 + 0.16 * style))
+
+
+def _skyline(draw: np.random.Generator, along: np.ndarray) -> np.ndarray:
+    """A smooth random curve, about -1 to 1: waves, each finer and flatter than the one before."""
+    result = np.zeros_like(along)
+    for octave in range(6):
+        phase, stretch = draw.uniform(0, 2 * np.pi), draw.uniform(0.8, 1.25)
+        result += np.sin(along * 4.2 * 1.9**octave * stretch + phase).astype(np.float32) * 0.55**octave
+    return result / 2
+
+
+class _Canvas:
+    """A picture as float32 (height x width x 3, 0 to 1). `u`, `v`: coordinates in heights, from the top left."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height, self.aspect = width, height, width / height
+        self.pixels = np.zeros((height, width, 3), dtype=np.float32)
+        self.u = (np.arange(width, dtype=np.float32)[None, :] + 0.5) / height
+        self.v = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height
+
+    def field(self, draw: np.random.Generator, cells: int) -> np.ndarray:
+        """Smooth noise over the canvas, about -1 to 1, with *cells* bumps a height; at most 512 across."""
+        across = max(2, min(512, round(cells * self.aspect)))
+        down = max(2, min(512, cells if self.aspect > 1 / 512 else 2))
+        grid = Image.fromarray(draw.uniform(-1, 1, (down, across)).astype(np.float32), "F")
+        return np.asarray(grid.resize((self.width, self.height), Image.Resampling.BICUBIC))
+
+    def mix(self, colour: np.ndarray, amount: np.ndarray | float) -> None:
+        """Move every pixel towards *colour* by *amount* (height x width, 0 to 1)."""
+        for channel in range(3):
+            plane = self.pixels[..., channel]
+            plane += (colour[channel] - plane) * amount
+
+    def sky(self, colours: Palette, warp: np.ndarray) -> None:
+        top, middle, horizon = colours.sky
+        height = np.clip((self.v + warp) / 0.75, 0, 1)
+        self.pixels[:] = top
+        self.mix(middle, np.clip(height * 2, 0, 1))
+        self.mix(horizon, np.clip(height * 2 - 1, 0, 1))
+
+    def disc(
+        self, colour: np.ndarray, centre: tuple[float, float], radius: float, amount: float, softness: float
+    ) -> None:
+        """A disc whose rim fades over *softness* radii, clipped to the part of the canvas that it touches."""
+        edge = partial(self._around, centre, radius * (1 + softness))
+        rows, columns, distance = edge()
+        fade = np.clip((radius * (1 + softness) - distance) / max(radius * softness, 1.5 / self.height), 0, 1)
+        part = self.pixels[rows, columns]
+        part += (colour - part) * (fade * fade * (3 - 2 * fade) * amount)[..., None]
+
+    def ring(self, colour: np.ndarray, centre: tuple[float, float], radius: float, amount: float) -> None:
+        width = 1.2 / self.height + 0.0012
+        rows, columns, distance = self._around(centre, radius + 2 * width)
+        part = self.pixels[rows, columns]
+        part += (colour - part) * (np.clip(1 - np.abs(distance - radius) / width, 0, 1) * amount)[..., None]
+
+    def _around(self, centre: tuple[float, float], reach: float) -> tuple[slice, slice, np.ndarray]:
+        """The rows and columns within *reach* of *centre*, and each pixel's distance from it."""
+        (x, y), scale = centre, self.height
+        rows = slice(max(0, int((y - reach) * scale)), max(0, int((y + reach) * scale) + 2))
+        columns = slice(max(0, int((x - reach) * scale)), max(0, int((x + reach) * scale) + 2))
+        return rows, columns, np.hypot(self.u[:, columns] - x, self.v[rows] - y)
+
+    def lines(self, colour: np.ndarray, phase: np.ndarray, amount: np.ndarray | float) -> None:
+        """Thin soft lines where *phase* is whole, so that they follow its contours."""
+        away = np.abs(phase - np.rint(phase))
+        self.mix(colour, np.clip(1 - away * 9, 0, 1) ** 2 * amount)
+
+    def vignette(self, amount: float) -> None:
+        distance = np.hypot((self.u / self.aspect - 0.5), self.v - 0.5)
+        self.pixels *= (1 - amount * np.clip(distance - 0.35, 0, 1) ** 1.5 * 2)[..., None]
+
+    def image(self, draw: np.random.Generator) -> Image.Image:
+        """The canvas as RGB. A little grain, the same in each channel, hides the steps of the gradients."""
+        grain = draw.standard_normal((self.height, self.width), dtype=np.float32) * 1.2
+        levels = np.clip(self.pixels * 255 + grain[..., None] + 0.5, 0, 255)
+        return Image.fromarray(levels.astype(np.uint8), "RGB")

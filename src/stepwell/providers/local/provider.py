@@ -1,0 +1,76 @@
+"""The provider that needs nothing: no key, no network, no GPU."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import ProviderType, TaskType
+from stepwell.ports import Attempt, AttemptIO
+from stepwell.providers.local.pool import Pool
+from stepwell.providers.local.values import refuse
+from stepwell.providers.local.work import KINDS, Kind, perform
+
+MAX_REFERENCES = 16
+MAX_SEED = 2**63 - 1
+
+
+class LocalProvider:
+    """Implements `ports.Provider` with classical image processing; nothing here understands a picture or a prompt.
+
+    How many attempts run at once is the engine's business: each has a worker process of its own.
+    """
+
+    type = ProviderType.LOCAL
+
+    def __init__(self) -> None:
+        self._pool = Pool()
+
+    def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
+        kind = KINDS.get(task_type)
+        return kind.capabilities if kind else None
+
+    async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+        kind = KINDS.get(attempt.task_type)
+        if kind is None:
+            raise AttemptError(f"LOCAL can't do {attempt.task_type}", retryable=False)
+        seed = _seed(attempt)
+        files = await _fetched(kind, attempt.inputs, io)
+        job = {"task_type": str(attempt.task_type), "inputs": dict(attempt.inputs), "files": files, "seed": seed}
+        answer = await self._pool.run(perform, job)
+        if "error" in answer:
+            raise AttemptError(answer["error"], retryable=answer["retryable"], provider_fault=answer["provider_fault"])
+        output = await io.store(kind.name, answer["data"])
+        path_field = "result_video_path" if attempt.task_type is TaskType.VIDEO_GENERATION else "result_image_path"
+        return {path_field: output.path, **answer["result"], "seed": seed, "size": output.size}
+
+
+def _seed(attempt: Attempt) -> int:
+    """The caller's seed, else the one drawn for the attempt."""
+    seed = attempt.inputs.get("seed")
+    if seed is None:
+        return attempt.seed
+    if isinstance(seed, bool) or not isinstance(seed, int) or abs(seed) > MAX_SEED:
+        refuse("seed", "must be an integer of 64 bits")
+    return seed
+
+
+async def _fetched(kind: Kind, inputs: Mapping[str, Any], io: AttemptIO) -> dict[str, bytes]:
+    """The bytes of the inputs that are files. Those of a list are named `field[0]`, `field[1]`..."""
+    files: dict[str, bytes] = {}
+    for field in kind.files:
+        if (reference := inputs.get(field)) is not None:
+            files[field] = await _fetch(reference, field, io)
+    for field in kind.many:
+        references = inputs.get(field) or []
+        if not isinstance(references, list) or len(references) > MAX_REFERENCES:
+            refuse(field, f"must be a list of at most {MAX_REFERENCES} strings")
+        for place, reference in enumerate(references):
+            name = f"{field}[{place}]"
+            files[name] = await _fetch(reference, name, io)
+    return files
+
+
+async def _fetch(reference: object, field: str, io: AttemptIO) -> bytes:
+    if not isinstance(reference, str):
+        refuse(field, "must be a string: an artifact path, an http(s) URL or a data URI")
+    return (await io.fetch(reference, field)).data

@@ -1,0 +1,90 @@
+"""VIDEO_GENERATION: the camera moves over the picture. The file is an animated WebP, which every browser plays."""
+
+import io
+from collections.abc import Iterator, Mapping
+
+from PIL import Image
+
+from stepwell.domain.errors import AttemptError
+from stepwell.providers.local import images
+from stepwell.providers.local.made import Made
+from stepwell.providers.local.values import Inputs, choice, number, whole
+from stepwell.providers.local.webp import Frame, animation
+
+MOTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down")
+MAX_FRAMES = 600
+MAX_VIDEO_PIXELS = 256 * 1024 * 1024  # of all frames together: some 15 s of work
+_DEFAULT_SIDE = 512
+_MAX_SIDE = 2048
+_TRAVEL = 0.2  # the part of the picture that the camera moves across
+_QUALITY = 80
+
+
+def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+    """The base image, filmed for duration_s (0.1 to 60, 4) at fps (1 to 60, 12) with motion (zoom_in).
+
+    width, height: up to 2048; one alone keeps the proportions, none takes those of the picture with the longer side
+    at most 512. pan_left means that the camera moves to the left. The prompt is not interpreted. Transparent
+    pictures are filmed in front of white.
+    """
+    motion = choice(inputs, "motion", "zoom_in", MOTIONS)
+    fps = number(inputs, "fps", 12, 1, 60)
+    duration = number(inputs, "duration_s", 4, 0.1, 60)
+    frames = max(1, round(duration * fps))
+    image = images.opened(files, "base_image_url")
+    size = _size(image, whole(inputs, "width", 1, _MAX_SIDE), whole(inputs, "height", 1, _MAX_SIDE))
+    if frames > MAX_FRAMES or frames * size[0] * size[1] > MAX_VIDEO_PIXELS:
+        message = f"duration_s, fps: {frames} frames of {size[0]}x{size[1]} are more than LOCAL makes"
+        raise AttemptError(message, retryable=False)
+    times = [round(1000 * n / fps) for n in range(frames + 1)]
+    filmed = _filmed(_source(image, size), size, motion, frames)
+    data = animation(
+        size,
+        (Frame(_encoded(frame), times[n + 1] - times[n]) for n, frame in enumerate(filmed)),
+    )
+    facts = {"width": size[0], "height": size[1], "format": "WEBP", "fps": fps, "frames": frames}
+    return Made(data, {**facts, "duration_s": times[-1] / 1000, "motion": motion})
+
+
+def _size(image: Image.Image, width: int | None, height: int | None) -> tuple[int, int]:
+    if width and height:
+        return width, height
+    shrink = min(1.0, _DEFAULT_SIDE / max(image.size))
+    if width or height:
+        shrink = width / image.width if width else (height or 1) / image.height
+    sides = (max(1, min(_MAX_SIDE, round(side * shrink))) for side in image.size)
+    computed_width, computed_height = sides
+    return width or computed_width, height or computed_height
+
+
+def _source(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The picture in the proportions of the film, and a little larger, so that the nearest view is sharp."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    larger = round(size[0] / (1 - _TRAVEL)), round(size[1] / (1 - _TRAVEL))
+    return images.covered(image.convert("RGB"), (max(2, larger[0]), max(2, larger[1])))
+
+
+def _filmed(source: Image.Image, size: tuple[int, int], motion: str, frames: int) -> Iterator[Image.Image]:
+    for n in range(frames):
+        progress = n / max(1, frames - 1)
+        eased = progress * progress * (3 - 2 * progress)  # starts and stops gently
+        yield source.resize(size, Image.Resampling.BICUBIC, box=_view(source.size, motion, eased))
+
+
+def _view(size: tuple[int, int], motion: str, progress: float) -> tuple[float, float, float, float]:
+    """What the camera sees of a picture of *size*, as a box, at *progress* from 0 to 1."""
+    if motion in {"zoom_out", "pan_left", "pan_up"}:
+        progress = 1 - progress
+    shown = 1 - _TRAVEL * (progress if motion.startswith("zoom") else 1)
+    width, height = size[0] * shown, size[1] * shown
+    spare_x, spare_y = size[0] - width, size[1] - height
+    left = spare_x * (progress if motion in {"pan_left", "pan_right"} else 0.5)
+    top = spare_y * (progress if motion in {"pan_up", "pan_down"} else 0.5)
+    return left, top, min(left + width, size[0]), min(top + height, size[1])
+
+
+def _encoded(frame: Image.Image) -> bytes:
+    target = io.BytesIO()
+    frame.save(target, "WEBP", quality=_QUALITY, method=2)
+    return target.getvalue()

@@ -1,0 +1,65 @@
+"""What a worker process does: one table from task type to function."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import TaskType
+from stepwell.providers.local import adjust, background, editing, enhance, generation, video
+from stepwell.providers.local.made import Made
+from stepwell.providers.text import sanitised
+
+
+class Kind(NamedTuple):
+    """`function(inputs, files, seed)`; `files` names the inputs to fetch, `many` those that are lists of them."""
+
+    function: Callable[[Mapping[str, Any], Mapping[str, bytes], int], Made]
+    capabilities: frozenset[str]
+    files: tuple[str, ...] = ("base_image_url",)
+    many: tuple[str, ...] = ()
+    name: str = "result.png"
+
+
+KINDS: dict[TaskType, Kind] = {
+    TaskType.GENERATION: Kind(
+        generation.generate,
+        frozenset({"seed", "negative_prompt", "lora_weights", "reference_image"}),
+        files=("reference_image_url",),
+    ),
+    TaskType.EDITING: Kind(
+        editing.edit,
+        frozenset({"overlay", "mask", "crop", "rotate", "resize", "reference_image"}),
+        files=("base_image_url", "mask_image_url", "overlay_image_url"),
+        many=("reference_image_urls",),
+    ),
+    TaskType.REFINE: Kind(enhance.refine, frozenset({"upscale", "denoise", "sharpen"})),
+    TaskType.VIDEO_GENERATION: Kind(video.animate, frozenset({"motion"}), name="result.webp"),
+    TaskType.BACKGROUND_FIX: Kind(
+        background.fix,
+        frozenset({"background_color", "background_image"}),
+        files=("base_image_url", "background_image_url"),
+    ),
+    TaskType.FACE_ENHANCER: Kind(enhance.enhance_face, frozenset({"strength"})),
+    TaskType.IMAGE_ADJUSTER: Kind(adjust.adjust, frozenset({"exposure", "color", "sharpen"})),
+    TaskType.DETAIL_ENHANCER: Kind(enhance.enhance_detail, frozenset({"strength"})),
+    TaskType.BACKGROUND_REMOVE: Kind(background.remove, frozenset({"transparency"})),
+}
+
+Job: TypeAlias = dict[str, Any]
+
+
+def perform(job: Job) -> dict[str, Any]:
+    """In the worker. *job*: task_type, inputs, files (bytes by field), seed.
+
+    Returns {data, result}, or the fields of an `AttemptError`: an exception with keywords doesn't survive pickling.
+    """
+    try:
+        made = KINDS[TaskType(job["task_type"])].function(job["inputs"], job["files"], job["seed"])
+    except AttemptError as error:
+        return {"error": str(error), "retryable": error.retryable, "provider_fault": error.provider_fault}
+    except MemoryError:
+        return {"error": "not enough memory", "retryable": True, "provider_fault": True}
+    except Exception as error:  # noqa: BLE001 - a fault of ours: the same inputs would meet it again
+        text = sanitised(f"LOCAL failed: {type(error).__name__}: {error}")
+        return {"error": text, "retryable": False, "provider_fault": True}
+    return {"data": made.data, "result": made.result}

@@ -1,0 +1,35 @@
+"""Which providers there are, and what each can do."""
+
+from collections.abc import Iterable
+
+from stepwell.domain.model import ProviderType, TaskType
+from stepwell.ports import Provider
+
+
+class Registry:
+    """The configured providers by type. Raises ValueError when two are of one type."""
+
+    def __init__(self, providers: Iterable[Provider]) -> None:
+        self._providers: dict[ProviderType, Provider] = {}
+        for provider in providers:
+            if provider.type in self._providers:
+                raise ValueError(f"two providers for {provider.type}")
+            self._providers[provider.type] = provider
+
+    def __getitem__(self, kind: ProviderType) -> Provider:
+        """Raises KeyError if *kind* isn't configured."""
+        return self._providers[kind]
+
+    def __contains__(self, kind: ProviderType) -> bool:
+        return kind in self._providers
+
+    def offers(self) -> dict[ProviderType, dict[TaskType, frozenset[str]]]:
+        """What each configured provider can do, with the capabilities it offers for it."""
+        return {
+            kind: {
+                task_type: capabilities
+                for task_type in TaskType
+                if (capabilities := provider.capabilities(task_type)) is not None
+            }
+            for kind, provider in self._providers.items()
+        }
