@@ -1,6 +1,6 @@
 """What a client posts: the definition of a workflow, field by field as the API contract names it."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -11,7 +11,7 @@ StepId: TypeAlias = Annotated[
     Meta(
         min_length=1,
         max_length=255,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f]*$",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?!\n)$",  # in Python, $ alone lets a last line feed pass
         description="Unique identifier for this step within the workflow",
     ),
 ]
@@ -108,7 +108,7 @@ class WorkflowConfig(Struct, frozen=True, kw_only=True):
     on_failure: OnFailure = OnFailure.DRAIN
     retry: RetryPolicy = RetryPolicy()
     workflow_timeout_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
-    on_unknown: Annotated[str, Meta(pattern="^(fail|resubmit)$")] | None = None
+    on_unknown: Literal["fail", "resubmit"] | None = None
     step_defaults: dict[str, JsonObject] = field(default_factory=dict)
 
 

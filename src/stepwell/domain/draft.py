@@ -1,0 +1,74 @@
+"""A step as far as it can be made out: what the client sent may be broken in one place and sound in the rest."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct, ValidationError, convert
+
+from stepwell.domain.definition import FieldMapping, JsonObject, WorkflowStepDefinition
+from stepwell.domain.model import ProviderType, TaskType
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """Members that are broken are null, in lists item by item: `faults` tells about them, the rules skip them."""
+
+    id: str | None = None
+    task_type: TaskType | None = None
+    config: JsonObject | None = None
+    depends_on: Sequence[str | None] = ()
+    input_mappings: Sequence[FieldMapping | None] | None = ()
+    provider_config: JsonObject | None = None
+    provider_known: bool = True
+    capabilities: Sequence[str | None] = ()
+    fallback: ProviderType | None = None
+    fallback_config: JsonObject | None = None
+    fallback_capabilities: Sequence[str | None] = ()
+
+
+def sound_draft(step: WorkflowStepDefinition) -> Draft:
+    return Draft(
+        id=step.id,
+        task_type=step.task_type,
+        config=step.config,
+        depends_on=step.depends_on,
+        input_mappings=step.input_mappings,
+        provider_config=step.provider_config,
+        capabilities=step.active_provider_capabilities or (),
+        fallback=step.fallback_provider_type,
+        fallback_config=step.fallback_provider_config,
+        fallback_capabilities=step.fallback_provider_capabilities or (),
+    )
+
+
+def salvage(raw: Any) -> Draft:
+    """What is sound in *raw*, a step as the client sent it."""
+    try:
+        return sound_draft(convert(raw, WorkflowStepDefinition))
+    except ValidationError:
+        if not isinstance(raw, dict):
+            return Draft()
+    provider_config = _member(raw.get("provider_config"), JsonObject)
+    return Draft(
+        id=_member(raw.get("id"), str),
+        task_type=_member(raw.get("task_type"), TaskType),
+        config=_member(raw.get("config", {}), JsonObject),
+        depends_on=_items(raw.get("depends_on"), str) or (),
+        input_mappings=_items(raw.get("input_mappings", []), FieldMapping),
+        provider_config=provider_config,
+        provider_known=provider_config == raw.get("provider_config"),
+        capabilities=_items(raw.get("active_provider_capabilities"), str) or (),
+        fallback=_member(raw.get("fallback_provider_type"), ProviderType),
+        fallback_config=_member(raw.get("fallback_provider_config"), JsonObject),
+        fallback_capabilities=_items(raw.get("fallback_provider_capabilities"), str) or (),
+    )
+
+
+def _member(value: Any, type_: Any) -> Any:
+    try:
+        return convert(value, type_)
+    except ValidationError:
+        return None
+
+
+def _items(value: Any, type_: Any) -> list[Any] | None:
+    return [_member(item, type_) for item in value] if isinstance(value, list) else None

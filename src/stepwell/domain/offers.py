@@ -1,0 +1,154 @@
+"""Which provider does a step, and whether it can."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, ValidationError, convert
+
+from stepwell.domain.configs import ProviderConfig, given
+from stepwell.domain.draft import Draft
+from stepwell.domain.errors import Fault
+from stepwell.domain.faults import Loc, iter_faults, shown
+from stepwell.domain.model import ProviderType, TaskType
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SECRETS = re.compile(
+    r"(api|access|secret|private)key|\w*secret|\w*(password|passwd|passphrase)|\w*token|(proxy)?authorization"
+    r"|bearer|credentials|jwt|cookie"
+)
+_OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "account", "service", "signing"])
+_PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
+
+
+class Catalog(Struct, frozen=True):
+    """What this service can run.
+
+    `offers`: for each configured provider, its capabilities by type of task. `default` does the steps that name no
+    provider; where it is null they are refused. `credentials` are names, in lower case.
+    """
+
+    offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
+    default: ProviderType | None
+    credentials: frozenset[str]
+
+
+def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
+    """Null for PASSTHROUGH, which needs none, and where nothing names one."""
+    if task_type is TaskType.PASSTHROUGH:
+        return None
+    if config.provider_type is None and task_type is TaskType.EXPERIMENTAL_FAL:
+        return ProviderType.FAL
+    return config.provider_type or default
+
+
+def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
+    """Raises `msgspec.ValidationError`."""
+    return convert(given(config), ProviderConfig) if config else ProviderConfig()
+
+
+def provider_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
+    """All that is wrong with the providers of a step at *loc*, the fallback included."""
+    yield from _config_faults(draft.provider_config, catalog, (*loc, "provider_config"))
+    yield from _config_faults(draft.fallback_config, catalog, (*loc, "fallback_provider_config"))
+    if draft.task_type is None or draft.task_type is TaskType.PASSTHROUGH:
+        return
+    yield from _primary_faults(draft, draft.task_type, catalog, loc)
+    if draft.fallback is not None:
+        place = (*loc, "fallback_provider_type")
+        capabilities = draft.fallback_capabilities, (*loc, "fallback_provider_capabilities")
+        yield from _offer_faults(draft.fallback, draft.task_type, catalog, place, *capabilities)
+        if draft.task_type is TaskType.EXPERIMENTAL_FAL and draft.fallback is ProviderType.FAL:
+            yield from _app_faults(draft.fallback_config, (*loc, "fallback_provider_config"))
+
+
+def _primary_faults(draft: Draft, task_type: TaskType, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
+    place = (*loc, "provider_config")
+    try:
+        config = known_provider_config(draft.provider_config)
+    except ValidationError:
+        return
+    if not draft.provider_known:
+        return
+    provider = chosen_provider(task_type, config, catalog.default)
+    if provider is None:
+        names = ", ".join(catalog.offers) or "none"
+        yield Fault((*place, "provider_type"), f"This service has no default provider; configured: {names}", "missing")
+        return
+    if config.provider_type is not None:
+        place = (*place, "provider_type")
+    capabilities = draft.capabilities, (*loc, "active_provider_capabilities")
+    yield from _offer_faults(provider, task_type, catalog, place, *capabilities)
+    if task_type is TaskType.EXPERIMENTAL_FAL and provider is ProviderType.FAL:
+        yield from _app_faults(draft.provider_config, (*loc, "provider_config"))
+
+
+def _app_faults(config: Mapping[str, Any] | None, loc: Loc) -> Iterator[Fault]:
+    if (config or {}).get("fal_app_id") is None:
+        yield Fault((*loc, "fal_app_id"), "EXPERIMENTAL_FAL needs the id of a fal app, like fal-ai/flux", "missing")
+
+
+def _offer_faults(
+    provider: ProviderType,
+    task_type: TaskType,
+    catalog: Catalog,
+    loc: Loc,
+    capabilities: Sequence[str | None],
+    capabilities_loc: Loc,
+) -> Iterator[Fault]:
+    offer = catalog.offers.get(provider)
+    if offer is None:
+        names = ", ".join(catalog.offers) or "none"
+        yield Fault(loc, f"{provider} isn't configured here; configured: {names}", "provider_not_configured")
+    elif task_type not in offer or _never(provider, task_type):
+        able = [other for other, types in catalog.offers.items() if task_type in types and not _never(other, task_type)]
+        message = f"{provider} can't do {task_type}; configured and able: {', '.join(able) or 'none'}"
+        yield Fault(loc, message, "provider_unable")
+    else:
+        offered = offer[task_type]
+        for index, capability in enumerate(capabilities):
+            if capability is not None and capability not in offered:
+                message = (
+                    f"{provider} doesn't offer this for {task_type}; offered: {', '.join(sorted(offered)) or 'none'}"
+                )
+                yield Fault((*capabilities_loc, index), message, "unknown_capability")
+
+
+def _never(provider: ProviderType, task_type: TaskType) -> bool:
+    if task_type is TaskType.EXPERIMENTAL_FAL:
+        return provider is not ProviderType.FAL
+    return task_type is TaskType.LLM_INTERACTION and provider is ProviderType.LOCAL
+
+
+def _config_faults(config: Mapping[str, Any] | None, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
+    if not config:
+        return
+    yield from iter_faults(ProviderConfig, given(config), loc)
+    credential = config.get("credential")
+    if isinstance(credential, str) and credential and credential.lower() not in catalog.credentials:
+        message = "The service holds no credential of this name"
+        yield Fault((*loc, "credential"), message, "unknown_credential")
+    yield from _secret_faults(config, loc)
+
+
+def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
+    """Fields that look like a key, at any depth."""
+    rest: list[tuple[Any, Loc]] = [(value, loc)]
+    while rest:
+        value, place = rest.pop()
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            if isinstance(key, str) and _looks_secret(key):
+                message = (
+                    "Secrets don't stand in a request: name one that the service holds as provider_config.credential"
+                )
+                yield Fault((*place, shown(key)), message, "secret_in_request")
+            elif isinstance(item, (Mapping, list)):
+                rest.append((item, (*place, shown(key) if isinstance(key, str) else key)))
+
+
+def _looks_secret(name: str) -> bool:
+    words = ["", *(word.lower() for word in _WORD.findall(name))]
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if last == "key":
+        return before in _OF_SECRET_KEYS or before in _PROVIDER_NAMES
+    return bool(_SECRETS.fullmatch(last) or _SECRETS.fullmatch(before + last))
