@@ -1,0 +1,185 @@
+"""Query strings, read strictly: what isn't exactly an answer to the parameter is refused, all of it at once."""
+
+import re
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+from urllib.parse import quote_plus, unquote_to_bytes
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType, convert
+from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, UnionType, type_info
+
+from stepwell.domain.errors import Fault, InvalidRequest, NotFound
+from stepwell.domain.faults import collect, shown
+from stepwell.domain.model import WorkflowStatus
+from stepwell.domain.records import ListFilter
+
+Q = TypeVar("Q", bound=Struct)
+_INT = re.compile(r"-?[0-9]{1,19}")
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_MAX_INT, _MIN_INT = 2**63 - 1, -(2**63)
+
+Skip = Annotated[int, Meta(ge=0, le=_MAX_INT, description="How many to leave out, from the newest on")]
+Limit = Annotated[int, Meta(ge=1, le=200, description="How many at most")]
+IncludeSteps = Annotated[bool, Meta(description="Whether the answer holds the steps")]
+
+
+class StartQuery(Struct, frozen=True):
+    start: Annotated[bool, Meta(description="Whether the workflow starts immediately")] = True
+
+
+class GetQuery(Struct, frozen=True):
+    include_steps: IncludeSteps = True
+
+
+class ListQuery(Struct, frozen=True, kw_only=True):
+    include_deleted: Annotated[bool, Meta(description="Whether deleted workflows are listed too")] = False
+    limit: Limit = 50
+    origin_instance: Annotated[str, Meta(description="Only those of this instance")] | UnsetType = UNSET
+    origin_tenant_id: Annotated[str, Meta(description="Only those of this tenant")] | UnsetType = UNSET
+    skip: Skip = 0
+    status: Annotated[WorkflowStatus, Meta(description="Only those in this status")] | UnsetType = UNSET
+    include_steps: IncludeSteps = True
+
+    def as_filter(self) -> ListFilter:
+        return ListFilter(
+            skip=self.skip,
+            limit=self.limit,
+            status=None if self.status is UNSET else self.status,
+            origin_instance=None if self.origin_instance is UNSET else self.origin_instance,
+            origin_tenant_id=None if self.origin_tenant_id is UNSET else self.origin_tenant_id,
+            include_deleted=self.include_deleted,
+            include_steps=self.include_steps,
+        )
+
+
+class CleanupQuery(Struct, frozen=True):
+    cleanup_tasks: Annotated[bool, Meta(description="Whether the tasks' files and records go too")] = True
+
+
+class EventsQuery(Struct, frozen=True):
+    after: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Only events with a greater id")] = 0
+    limit: Annotated[int, Meta(ge=1, le=1000, description="How many at most")] = 100
+
+
+class TasksQuery(Struct, frozen=True):
+    include_deleted: Annotated[bool, Meta(description="Whether deleted tasks are listed too")] = False
+
+
+class SignatureQuery(Struct, frozen=True):
+    expires: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Until when the address holds")] | UnsetType = UNSET
+    signature: Annotated[str, Meta(description="Stands for a token")] | UnsetType = UNSET
+
+
+def parse_query(raw: bytes, kind: type[Q]) -> Q:
+    """The parameters of *kind* in a raw query string; unknown ones are ignored.
+
+    Raises `InvalidRequest` with every fault: a value that doesn't fit, a known parameter given twice, and anything
+    in the query that isn't UTF-8 or holds NUL.
+    """
+    known = _kinds(kind)
+    pairs, faults = _pairs(raw)
+    values: dict[str, Any] = {}
+    seen: set[str] = set()
+    for name, text in pairs:
+        if name not in known:
+            continue
+        if name in seen:
+            faults.append(Fault(("query", name), "Expected the parameter once", "repeated"))
+            continue
+        seen.add(name)
+        value, word = _value(known[name], text)
+        if word is None:
+            values[name] = value
+        else:
+            faults.append(Fault(("query", name), _MESSAGES[word], word))
+    faults += collect(kind, values, ("query",))
+    if faults:
+        raise InvalidRequest(faults)
+    return convert(values, kind)
+
+
+def parse_id(text: str, what: str) -> UUID:
+    """The id that *text* is. Raises `NotFound` naming *what* if it isn't one: then there is nothing under it."""
+    if not _UUID.fullmatch(text):
+        raise NotFound(what)
+    return UUID(text)
+
+
+def page_links(path: str, query: ListQuery, total: int) -> str:
+    """The `Link` header (RFC 8288) of a page of *total* workflows, with the filters of *query* kept."""
+    usual = ListQuery()
+    kept = [
+        f"{name}={quote_plus(str(value).lower() if isinstance(value, bool) else str(value))}"
+        for name in query.__struct_fields__
+        if name not in ("skip", "limit") and (value := getattr(query, name)) != getattr(usual, name)
+    ]
+    last = max(0, (total - 1) // query.limit * query.limit)
+    pages = {"first": 0}
+    if query.skip > 0:
+        pages["prev"] = max(0, min(query.skip - query.limit, last))
+    if query.skip + query.limit < total:
+        pages["next"] = query.skip + query.limit
+    pages["last"] = last
+    return ", ".join(
+        f'<{path}?{"&".join([*kept, f"skip={skip}", f"limit={query.limit}"])}>; rel="{rel}"'
+        for rel, skip in pages.items()
+    )
+
+
+_MESSAGES = {
+    "int_parsing": "Expected an integer in digits, within 64 bits",
+    "bool_parsing": "Expected true, false, 1 or 0",
+}
+
+
+@lru_cache(maxsize=64)
+def _kinds(kind: type[Struct]) -> dict[str, type]:
+    """For each parameter, the kind of value that its text must hold: int, bool, or str for all others."""
+    info = type_info(kind)
+    assert isinstance(info, StructType)
+    return {member.encode_name: _kind(member.type) for member in info.fields}
+
+
+def _kind(info: Type) -> type:
+    if isinstance(info, Metadata):
+        return _kind(info.type)
+    if isinstance(info, UnionType):  # with UNSET
+        return next((kind for kind in map(_kind, info.types) if kind is not str), str)
+    return int if isinstance(info, IntType) else bool if isinstance(info, BoolType) else str
+
+
+def _value(kind: type, text: str) -> tuple[Any, str | None]:
+    """The value that *text* holds, or the word for what is wrong with it."""
+    if kind is int:
+        number = int(text) if _INT.fullmatch(text) else None
+        fits = number is not None and _MIN_INT <= number <= _MAX_INT
+        return (number, None) if fits else (None, "int_parsing")
+    if kind is bool:
+        flag = _BOOLS.get(text.lower())
+        return (flag, None) if flag is not None else (None, "bool_parsing")
+    return text, None
+
+
+def _pairs(raw: bytes) -> tuple[list[tuple[str, str]], list[Fault]]:
+    pairs: list[tuple[str, str]] = []
+    faults: list[Fault] = []
+    for part in raw.split(b"&"):
+        name_bytes, _, value_bytes = part.partition(b"=")
+        name, name_word = _text(name_bytes)
+        value, value_word = _text(value_bytes)
+        if word := name_word or value_word:
+            loc = ("query",) if name_word else ("query", shown(name))
+            faults.append(Fault(loc, "Expected UTF-8 without NUL characters", word))
+        elif part:
+            pairs.append((name, value))
+    return pairs, faults
+
+
+def _text(escaped: bytes) -> tuple[str, str | None]:
+    try:
+        text = unquote_to_bytes(escaped.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        return "", "unicode"
+    return text, "nul_character" if "\x00" in text else None
