@@ -1,0 +1,142 @@
+"""How errors look on the wire: one table, and the handlers that read it.
+
+All are problem details (RFC 9457), save the contract's 422, which lists what is wrong and where.
+"""
+
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+from msgspec import UNSET
+
+from stepwell.api.schemas import HTTPValidationError, Problem, ValidationError
+from stepwell.domain.errors import (
+    ArtifactError,
+    ArtifactGone,
+    Forbidden,
+    InvalidRequest,
+    InvalidTransition,
+    NotFound,
+    StepwellError,
+    Unauthenticated,
+    Unavailable,
+)
+
+PROBLEM_JSON = "application/problem+json"
+_RETRY_AFTER_S = 2
+_Call = Request[Any, Any, Any]
+log = structlog.get_logger(__name__)
+
+
+class Row(NamedTuple):
+    status: int
+    title: str
+    type: str
+
+
+def _row(status: int, title: str) -> Row:
+    # The page at /schema explains each kind of problem under this anchor.
+    return Row(status, title, f"/schema#problem-{status}")
+
+
+TABLE: dict[type[StepwellError], Row] = {
+    InvalidRequest: _row(422, "Invalid request"),
+    Unauthenticated: _row(401, "Not authenticated"),
+    Forbidden: _row(403, "Forbidden"),
+    NotFound: _row(404, "Not found"),
+    ArtifactGone: _row(404, "Not found"),
+    InvalidTransition: _row(409, "Not allowed in this state"),
+    Unavailable: _row(503, "Unavailable"),
+    ArtifactError: _row(503, "Unavailable"),
+}
+# What Litestar itself refuses, and what nobody foresaw.
+BY_STATUS: dict[int, Row] = {row.status: row for row in TABLE.values()} | {
+    400: _row(400, "Bad request"),
+    405: _row(405, "Method not allowed"),
+    413: _row(413, "Body too large"),
+    415: _row(415, "Unsupported body"),
+    429: _row(429, "Too many requests"),
+    500: _row(500, "Internal error"),
+}
+MEANINGS: dict[int, str] = {
+    400: "The request is malformed in a way that concerns HTTP itself.",
+    401: "There is no bearer token, or it doesn't hold.",
+    403: "The token lacks the scope, or names another tenant.",
+    404: "Nothing is there for this token: unknown, no UUID, or another tenant's.",
+    405: "The route exists, but not for this method; Allow names those that it has.",
+    409: "The workflow's state doesn't allow it, and nothing was changed; current_status and allowed_from tell why.",
+    413: "The body is larger than 16 MiB.",
+    415: "There is a body, but its Content-Type isn't application/json in UTF-8.",
+    422: "Body or query don't fit; detail lists every fault with its place.",
+    429: "Too many requests; come back after Retry-After seconds.",
+    500: "A fault of the service.",
+    503: "The database is away, or the service is stopping; come back after Retry-After seconds.",
+}
+_HIDDEN = "The service could not answer this request."
+
+
+def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
+    if isinstance(error, InvalidRequest):
+        return _validation_error(error)
+    row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), None)
+    if row is None:
+        return _on_unexpected(request, error)
+    headers = {}
+    problem = _problem(request, row, str(error))
+    if isinstance(error, Unauthenticated):
+        given = "authorization" in request.headers
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if given else "Bearer"
+    elif isinstance(error, InvalidTransition):
+        problem.current_status, problem.allowed_from = error.current, list(error.allowed)
+    elif isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, ArtifactError):
+        # What the store says names folders and buckets, and is for the log.
+        log.error("artifact could not be read", path=request.url.path, error=str(error))
+        problem.detail, headers["Retry-After"] = "The file can't be read now.", str(_RETRY_AFTER_S)
+    return _response(problem, headers)
+
+
+def _on_http_exception(request: _Call, error: HTTPException) -> Response[Any]:
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _on_unexpected(request, error)
+    row = BY_STATUS.get(error.status_code) or Row(
+        error.status_code, HTTPStatus(error.status_code).phrase, "about:blank"
+    )
+    said = error.detail != HTTPStatus(error.status_code).phrase
+    detail = error.detail if said else MEANINGS.get(error.status_code, error.detail)
+    return _response(_problem(request, row, detail), error.headers or {})
+
+
+def _on_unexpected(request: _Call, error: Exception) -> Response[Any]:
+    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    return _response(_problem(request, BY_STATUS[500], _HIDDEN), {})
+
+
+def _validation_error(error: InvalidRequest) -> Response[Any]:
+    row = TABLE[InvalidRequest]
+    detail = [ValidationError(loc=list(fault.loc), msg=fault.msg, type=fault.type) for fault in error.faults]
+    return Response(
+        HTTPValidationError(detail=detail, title=row.title, status=row.status),
+        status_code=row.status,
+        media_type="application/json",
+    )
+
+
+def _problem(request: _Call, row: Row, detail: str) -> Problem:
+    instance = request.scope["raw_path"].decode("latin-1") or UNSET
+    return Problem(type=row.type, title=row.title, status=row.status, detail=detail, instance=instance)
+
+
+def _response(problem: Problem, headers: dict[str, str]) -> Response[Any]:
+    return Response(problem, status_code=problem.status, media_type=PROBLEM_JSON, headers=headers)
+
+
+HANDLERS: ExceptionHandlersMap = {
+    StepwellError: _on_stepwell_error,
+    HTTPException: _on_http_exception,
+    Exception: _on_unexpected,
+}
