@@ -1,0 +1,99 @@
+"""Output files, streamed to the tenant that owns them or to whoever holds a signed address.
+
+A file is what a provider made of a user's input, so a browser gets it as harmlessly as can be: the type by its name
+alone, no sniffing, no scripts.
+"""
+
+import re
+from pathlib import PurePosixPath
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from stepwell.api.dependencies import Call, Service, Store
+from stepwell.api.operations import Content, Operation, Permission, endpoint
+from stepwell.api.queries import SignatureQuery, parse_query
+from stepwell.domain.errors import NotFound
+from stepwell.domain.model import Output
+from stepwell.domain.signing import ARTIFACTS_PATH
+from stepwell.ports import Artifacts
+
+_SHOWN = {
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".mp4": "video/mp4",
+}
+# Whatever isn't of this shape was never stored; it needs no question to the database, which refuses NUL.
+_PATH = re.compile(r"media/[0-9a-f-]{36}/[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+
+ARTIFACT = Operation(
+    method="GET",
+    path=ARTIFACTS_PATH + "{path}",
+    id="get_artifact",
+    summary="Get Artifact",
+    description="The bytes of an output file. Its path is the one that stands in results, as media/{task_id}/{name}.",
+    tag="artifacts",
+    permission=Permission.READ,
+    signable=True,
+    query=SignatureQuery,
+    answers=Content("*/*", "The file", binary=True),
+    headers=("ETag", "Content-Disposition"),
+    problems=(304,),
+)
+
+
+@endpoint(ARTIFACT)
+async def get_artifact(request: Call, service: Service, artifacts: Store) -> ASGIApp:
+    parse_query(request.scope["query_string"], SignatureQuery)
+    path = str(request.path_params["path"]).lstrip("/")
+    if not _PATH.fullmatch(path):
+        raise NotFound("artifact")
+    output = await service.artifact(request.user.scope, path)
+    known = request.headers.get("if-none-match", "")
+    return _not_modified(output) if _etag(output) in known else _file(output, artifacts)
+
+
+def _file(output: Output, artifacts: Artifacts) -> ASGIApp:
+    """The answer with the file in it. The store is asked before the answer begins, so that a loss is a 404."""
+
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        async with artifacts.stream(output.path) as chunks:
+            headers = [*_headers(output), (b"content-length", b"%d" % output.size)]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return answer
+
+
+def _not_modified(output: Output) -> ASGIApp:
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 304, "headers": _headers(output)})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return answer
+
+
+def _etag(output: Output) -> str:
+    return f'"{output.sha256}"'
+
+
+def _headers(output: Output) -> list[tuple[bytes, bytes]]:
+    name = PurePosixPath(output.path)
+    shown = _SHOWN.get(name.suffix.lower())
+    headers = {
+        "content-type": shown or "application/octet-stream",
+        "content-disposition": "inline" if shown else f'attachment; filename="{name.name}"',
+        "content-security-policy": "sandbox; default-src 'none'",
+        "x-content-type-options": "nosniff",
+        # Not for shared caches, and asked again each time: cleanup deletes files.
+        "cache-control": "private, no-cache",
+        "etag": _etag(output),
+    }
+    return [(key.encode(), value.encode()) for key, value in headers.items()]
+
+
+HANDLERS = (get_artifact,)

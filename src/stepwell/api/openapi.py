@@ -1,0 +1,229 @@
+"""The OpenAPI 3.1 document, built from the operations beside the handlers and the structs that they name.
+
+Litestar has a generator, but it documents a 400 that we never answer, drops the slash at the end of a path, and
+knows nothing of what our queries and guards refuse.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.json import schema, schema_components
+from msgspec.structs import fields
+
+from stepwell.api.operations import Content, Operation
+from stepwell.api.problems import MEANINGS, PROBLEM_JSON
+from stepwell.api.schemas import HTTPValidationError, Problem
+from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
+
+_REF = "#/components/schemas/{name}"
+_INTRO = (
+    "Runs workflows of AI-media tasks. Post a definition, a DAG of steps; the ready steps run concurrently, every "
+    "transition is checkpointed, and after a crash the workflow goes on from its last checkpoint."
+)
+_DESCRIPTIONS = {
+    "CreateWorkflow": "Schema for creating a new workflow.",
+    "WorkflowPublic": "Public representation of a workflow.",
+    "WorkflowListResponse": "Response schema for listing workflows.",
+    "WorkflowCleanupResponse": "Response schema for workflow cleanup endpoint.",
+    "WorkflowUpdate": "Schema for updating a workflow.",
+    "TaskPublic": "One attempt at a step.",
+    "EventPublic": "One line of a workflow's history; ids count from 1.",
+    "Output": "A stored file. Its path goes behind /api/v1/artifacts/.",
+    "Problem": "RFC 9457. The last two members are there where a state doesn't allow what was asked.",
+}
+_HEADERS = {
+    "Location": "Where the workflow is",
+    "Link": "first, prev, next and last page (RFC 8288)",
+    "ETag": "Of the file's content",
+    "Content-Disposition": "inline for images and videos, attachment for all else",
+    "WWW-Authenticate": "Bearer",
+    "Retry-After": "Seconds",
+}
+_PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
+_PARAMETERS = {
+    "workflow_id": {"type": "string", "format": "uuid"},
+    "task_id": {"type": "string", "format": "uuid"},
+    "path": {"type": "string"},
+}
+_TAGS = {
+    "workflows": "Create, watch and steer workflows.",
+    "tasks": "The attempts at a workflow's steps.",
+    "events": "What happened, in its order.",
+    "artifacts": "The files that tasks made.",
+    "system": "For operators and their machines; without a token.",
+}
+EXAMPLE: dict[str, Any] = {
+    "description": "Generate and refine fashion images",
+    "name": "Fashion Image Pipeline",
+    "origin_instance": "api-prod",
+    "steps": [
+        {
+            "config": {"height": 1024, "prompt": "fashion model wearing elegant dress", "width": 1024},
+            "id": "generate",
+            "task_type": "GENERATION",
+        },
+        {
+            "config": {"upscale_factor": 2.0},
+            "depends_on": ["generate"],
+            "id": "refine",
+            "input_mappings": [
+                {"from_field": "result_image_path", "from_step": "generate", "to_field": "base_image_url"}
+            ],
+            "task_type": "REFINE",
+        },
+    ],
+}
+
+
+def build_document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
+    """The document of *operations*; plain JSON values."""
+    operations = list(operations)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Stepwell", "version": version, "description": _INTRO},
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": _components(operations),
+            "securitySchemes": {
+                "HTTPBearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "Scopes workflows:read, workflows:write, tenants:all.",
+                }
+            },
+        },
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+    }
+
+
+def problem_statuses(operation: Operation) -> list[int]:
+    """The statuses beyond success that *operation* may answer. 500 isn't among them: that would be a fault of ours."""
+    statuses = {*operation.problems, 400}
+    if operation.permission is not None:
+        statuses |= {401, 403, 422, 503}
+    if any(name in _PARAMETERS for name in operation.path_parameters):
+        statuses.add(404)
+    if operation.method != "GET":
+        # Operations without a body refuse one too, if it says something.
+        statuses |= {413, 415}
+    return sorted(statuses)
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "description": operation.description,
+        "tags": [operation.tag],
+        "parameters": _query_parameters(operation) + _path_parameters(operation),
+        "responses": {str(operation.status): _success(operation)}
+        | {str(status): _failure(status) for status in problem_statuses(operation)},
+    }
+    if operation.permission is not None:
+        made["security"] = [{"HTTPBearer": []}, *([{}] if operation.signable else [])]
+    if operation.body is not None:
+        content: dict[str, Any] = {"schema": {"$ref": _REF.format(name=operation.body.__name__)}}
+        if operation.body is CreateWorkflow:
+            content["example"] = EXAMPLE
+        made["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return made
+
+
+def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": dict(_PARAMETERS[name])}
+        for name in operation.path_parameters
+    ]
+
+
+def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+    parameters = []
+    for member in fields(operation.query):
+        made = schema(member.type)
+        definitions = made.pop("$defs", {})
+        name = made.pop("$ref", "").removeprefix("#/$defs/")
+        made = _polished({**definitions.get(name, {}), **made})
+        made.pop("title", None)
+        description = made.pop("description", "")
+        if isinstance(member.default, int | str):
+            made["default"] = member.default
+        parameters.append(
+            {
+                "name": member.encode_name,
+                "in": "query",
+                "required": False,
+                "description": description,
+                "schema": made,
+            }
+        )
+    return parameters
+
+
+def _success(operation: Operation) -> dict[str, Any]:
+    answers = operation.answers
+    if isinstance(answers, Content):
+        described = {"type": "string"} if answers.media_type.startswith("text/") else {}
+        made: dict[str, Any] = {
+            "description": answers.description,
+            "content": {answers.media_type: {"schema": described}},
+        }
+    else:
+        reference = {"$ref": _REF.format(name=answers.__name__)}
+        made = {"description": "Success", "content": {"application/json": {"schema": reference}}}
+    if operation.headers:
+        made["headers"] = {name: _header(name) for name in operation.headers}
+    return made
+
+
+def _failure(status: int) -> dict[str, Any]:
+    if status == 304:  # noqa: PLR2004 - the only one without a body
+        return {"description": "The file is the one that If-None-Match names."}
+    kind, media_type = (HTTPValidationError, "application/json") if status == 422 else (Problem, PROBLEM_JSON)  # noqa: PLR2004
+    made: dict[str, Any] = {
+        "description": "Validation Error" if kind is HTTPValidationError else MEANINGS[status],
+        "content": {media_type: {"schema": {"$ref": _REF.format(name=kind.__name__)}}},
+    }
+    if name := _PROBLEM_HEADERS.get(status):
+        made["headers"] = {name: _header(name)}
+    return made
+
+
+def _header(name: str) -> dict[str, Any]:
+    return {"description": _HEADERS[name], "schema": {"type": "string"}}
+
+
+def _components(operations: list[Operation]) -> dict[str, Any]:
+    kinds: list[type[Struct]] = [HTTPValidationError, Problem, CreateWorkflow, WorkflowUpdate]
+    kinds += [operation.answers for operation in operations if not isinstance(operation.answers, Content)]
+    _, components = schema_components(dict.fromkeys(kinds), ref_template=_REF)
+    made = {name: _polished(component) for name, component in sorted(components.items())}
+    for name, text in _DESCRIPTIONS.items():
+        made[name]["description"] = text
+    made["CreateWorkflow"]["example"] = EXAMPLE
+    return made
+
+
+def _polished(node: Any) -> Any:
+    """What msgspec leaves out or says too much: the type of an enum, that a bare object is free-form, and
+    `default: null`, which in an answer means nothing.
+    """
+    if isinstance(node, list):
+        return [_polished(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: _polished(value) for key, value in node.items() if not (key == "default" and value is None)}
+    if "enum" in made:
+        made.setdefault("type", "string")
+    if made.get("type") == "object" and not made.keys() & {"properties", "additionalProperties", "$ref"}:
+        made["additionalProperties"] = True
+    return made
+
+
+def encode(document: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(document)

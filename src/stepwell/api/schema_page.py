@@ -1,0 +1,147 @@
+"""The page at /schema: the OpenAPI document to read, in plain HTML that asks no other host and runs no script."""
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import msgspec
+
+from stepwell.api.problems import BY_STATUS, MEANINGS
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2430; --dim: #5f6b7a; --paper: #fbfaf7; --card: #fff; --line: #e3ded3;
+  --accent: #0b6e69; --get: #1f6feb; --post: #1a7f37; --patch: #9a6700; --delete: #cf222e; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e3dc; --dim: #9aa4b1; --paper: #14181d; --card: #1b2027;
+  --line: #2e353f; --accent: #4fc3bb; --get: #6cb0ff; --post: #57c56f; --patch: #e0b24a; --delete: #ff7b72; } }
+* { box-sizing: border-box } html { scroll-behavior: smooth; scroll-padding-top: 1rem }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; display: grid;
+  grid-template-columns: minmax(13rem, 17rem) minmax(0, 1fr) }
+nav { border-right: 1px solid var(--line); padding: 2rem 1.25rem; position: sticky; top: 0; height: 100vh;
+  overflow: auto; font-size: .875rem } nav a { display: block; padding: .12rem 0; color: inherit;
+  text-decoration: none } nav a:hover { color: var(--accent) }
+nav strong { display: block; margin: 1.1rem 0 .2rem; color: var(--dim); font-size: .75rem; letter-spacing: .06em;
+  text-transform: uppercase } main { padding: 2rem 2.5rem 5rem; max-width: 62rem }
+h1 { margin: 0; font-size: 1.9rem } h2 { margin: 3rem 0 .25rem; border-bottom: 1px solid var(--line) }
+h3 { margin: 0; font-size: 1rem; font-weight: 600 } p { margin: .4rem 0 } .dim { color: var(--dim) }
+article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.25rem;
+  margin: 1rem 0 } code, pre { font: .85rem/1.5 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere }
+pre { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem;
+  overflow: auto } .verb { font: 700 .75rem/1 ui-monospace, monospace; color: #fff; background: var(--get);
+  border-radius: 5px; padding: .3rem .5rem; margin-right: .6rem } .post { background: var(--post) }
+.patch { background: var(--patch) } .delete { background: var(--delete) }
+table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .9rem } td { padding: .35rem .8rem .35rem 0;
+  border-top: 1px solid var(--line); vertical-align: top } td:first-child { white-space: nowrap }
+a { color: var(--accent) } summary { cursor: pointer; color: var(--dim); margin-top: .5rem }
+@media (max-width: 50rem) { body { display: block } nav { display: none } main { padding: 1.25rem }
+  td:first-child { white-space: normal } }
+"""
+
+
+def render_page(document: dict[str, Any]) -> bytes:
+    """The page that shows *document*, complete in itself."""
+    info = document["info"]
+    title = f"{escape(info['title'])} {escape(info['version'])}"
+    body = "".join(_body(document))
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>'
+        f"<nav>{''.join(_contents(document))}</nav><main><h1>{title}</h1><p>{escape(info['description'])}</p>"
+        '<p>For machines: <a href="/schema/openapi.json">openapi.json</a>. Send a token as '
+        f"<code>Authorization: Bearer …</code>.</p>{body}</main></html>"
+    ).encode()
+
+
+def _operations(document: dict[str, Any], tag: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if tag in operation["tags"]:
+                yield path, method, operation
+
+
+def _contents(document: dict[str, Any]) -> Iterator[str]:
+    for tag in document["tags"]:
+        yield f"<strong>{escape(tag['name'])}</strong>"
+        for _, _, operation in _operations(document, tag["name"]):
+            yield f'<a href="#{escape(operation["operationId"])}">{escape(operation["summary"])}</a>'
+    yield '<strong>Reference</strong><a href="#components">Components</a><a href="#problems">Problems</a>'
+
+
+def _body(document: dict[str, Any]) -> Iterator[str]:
+    for tag in document["tags"]:
+        yield f'<h2>{escape(tag["name"])}</h2><p class="dim">{escape(tag["description"])}</p>'
+        for path, method, operation in _operations(document, tag["name"]):
+            yield from _operation(path, method, operation)
+    yield '<h2 id="components">Components</h2>'
+    for name, component in document["components"]["schemas"].items():
+        yield from _component(name, component)
+    yield '<h2 id="problems">Problems</h2><p class="dim">RFC 9457; <code>type</code> leads here.</p><article><table>'
+    for status, row in sorted(BY_STATUS.items()):
+        meaning = escape(MEANINGS[status])
+        yield f'<tr id="problem-{status}"><td><b>{status}</b> {escape(row.title)}</td><td>{meaning}</td></tr>'
+    yield "</table></article>"
+
+
+def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
+    yield f'<article id="{escape(operation["operationId"])}">'
+    yield f'<h3><span class="verb {method}">{method.upper()}</span><code>{escape(path)}</code></h3>'
+    needs = "" if "security" in operation else ' <span class="dim">No token needed.</span>'
+    yield f"<p><b>{escape(operation['summary'])}.</b> {escape(operation['description'])}{needs}</p>"
+    if operation["parameters"]:
+        yield "<table>"
+        for parameter in operation["parameters"]:
+            kind = _kind(parameter["schema"])
+            note = f"{parameter['in']}, {kind}. {escape(parameter.get('description', ''))}"
+            yield f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{note}</td></tr>"
+        yield "</table>"
+    if body := operation.get("requestBody"):
+        content = body["content"]["application/json"]
+        yield f"<p>Body: {_kind(content['schema'])}</p>"
+        if "example" in content:
+            yield f"<details><summary>Example</summary><pre>{_json(content['example'])}</pre></details>"
+    yield "<details><summary>Answers</summary><table>"
+    for status, answer in operation["responses"].items():
+        kinds = ", ".join(_kind(content["schema"]) for content in answer.get("content", {}).values())
+        yield f"<tr><td>{status}</td><td>{escape(answer['description'])} <span class=dim>{kinds}</span></td></tr>"
+    yield "</table></details></article>"
+
+
+def _component(name: str, component: dict[str, Any]) -> Iterator[str]:
+    yield f'<article id="{escape(name)}"><h3>{escape(name)}</h3>'
+    if "description" in component:
+        yield f"<p>{escape(component['description'])}</p>"
+    if "enum" in component:
+        yield "<p>" + " · ".join(f"<code>{escape(str(member))}</code>" for member in component["enum"]) + "</p>"
+    if members := component.get("properties"):
+        required = component.get("required", ())
+        yield "<table>"
+        for member, kind in members.items():
+            mark = " <b>*</b>" if member in required else ""
+            note = escape(kind.get("description", ""))
+            yield f"<tr><td><code>{escape(member)}</code>{mark}</td><td>{_kind(kind)}. {note}</td></tr>"
+        yield '</table><p class="dim"><b>*</b> always there</p>'
+    yield "</article>"
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """A schema in a few words, linked to its component."""
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rpartition("/")[2])
+        return f'<a href="#{name}">{name}</a>'
+    if "anyOf" in schema:
+        return " or ".join(_kind(member) for member in schema["anyOf"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'])}" if "items" in schema else "list"
+    words = [escape(str(schema.get("format", schema.get("type", "anything"))))]
+    if "minimum" in schema or "maximum" in schema:
+        words.append(f"{schema.get('minimum', '…')} to {schema.get('maximum', '…')}")
+    if "maxLength" in schema:
+        words.append(f"{schema.get('minLength', 0)} to {schema['maxLength']} characters")
+    if "enum" in schema:
+        words.append("one of " + ", ".join(escape(str(member)) for member in schema["enum"]))
+    if "default" in schema:
+        words.append(f"default <code>{_json(schema['default'])}</code>")
+    return ", ".join(words)
+
+
+def _json(value: Any) -> str:
+    return escape(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

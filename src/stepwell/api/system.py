@@ -1,0 +1,95 @@
+"""What operators and their machines ask for, without a token: health, metrics, the API's own description."""
+
+from litestar import Response
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from stepwell.api.dependencies import Description, Numbers, Service
+from stepwell.api.operations import Content, Operation, endpoint
+from stepwell.api.schemas import Health
+from stepwell.domain.errors import Unavailable
+
+TAG = "system"
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+LIVE = Operation(
+    method="GET",
+    path="/health/live",
+    id="live",
+    summary="Live",
+    description="The process answers.",
+    tag=TAG,
+    permission=None,
+    answers=Health,
+)
+READY = Operation(
+    method="GET",
+    path="/health/ready",
+    id="ready",
+    summary="Ready",
+    description="The database answers and the service takes work.",
+    tag=TAG,
+    permission=None,
+    answers=Health,
+    problems=(503,),
+)
+METRICS = Operation(
+    method="GET",
+    path="/metrics",
+    id="metrics",
+    summary="Metrics",
+    description="For Prometheus.",
+    tag=TAG,
+    permission=None,
+    answers=Content("text/plain"),
+)
+SCHEMA_PAGE = Operation(
+    method="GET",
+    path="/schema",
+    id="schema_page",
+    summary="This description, to read",
+    tag=TAG,
+    permission=None,
+    answers=Content("text/html"),
+)
+SCHEMA = Operation(
+    method="GET",
+    path="/schema/openapi.json",
+    id="schema",
+    summary="This description, for machines",
+    tag=TAG,
+    permission=None,
+    answers=Content("application/json"),
+)
+
+
+@endpoint(LIVE)
+async def live() -> Health:
+    return Health()
+
+
+@endpoint(READY)
+async def ready(service: Service) -> Health:
+    if service.draining:
+        raise Unavailable("The service is stopping.")
+    await service.ready()
+    return Health()
+
+
+@endpoint(METRICS)
+async def metrics(metrics: Numbers) -> Response[bytes]:
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+@endpoint(SCHEMA_PAGE)
+async def schema_page(description: Description) -> Response[bytes]:
+    headers = {"Content-Security-Policy": _PAGE_POLICY, "X-Content-Type-Options": "nosniff"}
+    return Response(description.page, media_type="text/html", headers=headers)
+
+
+@endpoint(SCHEMA)
+async def schema(description: Description) -> Response[bytes]:
+    return Response(description.json, media_type="application/json")
+
+
+HANDLERS = (live, ready, metrics, schema_page, schema)
