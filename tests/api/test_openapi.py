@@ -1,0 +1,175 @@
+"""The served document holds everything that the contract holds, under the same names, with the same types."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+from litestar.routes import HTTPRoute
+
+from stepwell.api.openapi import EXAMPLE, problem_statuses
+from stepwell.api.operations import OPT_KEY, Operation
+from stepwell.api.routes import openapi_document, operations
+from stepwell.domain import model
+from support.fake_service import FakeApi
+
+CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
+SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document()))
+COMPONENTS: dict[str, Any] = CONTRACT["components"]["schemas"]
+OPERATIONS = [(path, method) for path, methods in CONTRACT["paths"].items() for method in methods]
+
+
+def different(wanted: dict[str, Any], served: dict[str, Any], place: str) -> list[str]:
+    """Where *served* doesn't keep what *wanted* says. It may say more: members, limits, an enum's values."""
+    if "$ref" in wanted:
+        return [] if served.get("$ref") == wanted["$ref"] else [f"{place}: {served} isn't {wanted['$ref']}"]
+    found = [
+        f"{place}: {word} is {served.get(word)!r}, not {wanted[word]!r}"
+        for word in (
+            "type",
+            "format",
+            "default",
+            "minLength",
+            "maxLength",
+            "minItems",
+            "additionalProperties",
+            "scheme",
+        )
+        if word in wanted and served.get(word) != wanted[word]
+    ]
+    if sorted(wanted.get("required", [])) != sorted(served.get("required", [])):
+        found.append(f"{place}: required {served.get('required')}, not {wanted.get('required')}")
+    for name, member in wanted.get("properties", {}).items():
+        if name in served.get("properties", {}):
+            found += different(member, served["properties"][name], f"{place}.{name}")
+        else:
+            found.append(f"{place}.{name} is missing")
+    if "items" in wanted:
+        found += different(wanted["items"], served.get("items", {}), f"{place}[]")
+    choices = served.get("anyOf", [])
+    if len(choices) != len(wanted.get("anyOf", [])):
+        found.append(f"{place}: anyOf {choices}, not {wanted.get('anyOf')}")
+    for want in wanted.get("anyOf", []):
+        if all(different(want, choice, place) for choice in choices):
+            found.append(f"{place}: none of {choices} is {want}")
+    return found
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_component(name: str) -> None:
+    assert different(COMPONENTS[name], SERVED["components"]["schemas"][name], name) == []
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_operation(path: str, method: str) -> None:
+    wanted, served = CONTRACT["paths"][path][method], SERVED["paths"][path][method]
+    assert served["summary"] == wanted["summary"]
+    assert wanted["description"] in served["description"]
+    assert served["security"] == wanted["security"]
+    parameters = {(p["name"], p["in"]): p for p in served["parameters"]}
+    for parameter in wanted["parameters"]:
+        mine = parameters[parameter["name"], parameter["in"]]
+        assert mine["required"] == parameter["required"]
+        assert mine["schema"]["type"] == parameter["schema"]["type"]
+        assert mine["schema"].get("default") == parameter["schema"].get("default")
+    assert _content(served.get("requestBody")) == _content(wanted.get("requestBody"))
+    success = "201" if served["operationId"] == "create_workflow" else "200"
+    assert _content(served["responses"][success]) == _content(wanted["responses"]["2XX"])
+    assert _content(served["responses"]["422"]) == _content(wanted["responses"]["422"])
+
+
+def _content(holder: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if holder is None else {kind: content["schema"] for kind, content in holder["content"].items()}
+
+
+def test_security_scheme() -> None:
+    scheme = SERVED["components"]["securitySchemes"]["HTTPBearer"]
+    assert CONTRACT["components"]["securitySchemes"]["HTTPBearer"].items() <= scheme.items()
+
+
+def test_the_contracts_example_stands_at_create() -> None:
+    assert COMPONENTS["CreateWorkflow"]["example"] == EXAMPLE
+    create = SERVED["paths"]["/api/v1/workflows/"]["post"]
+    assert create["requestBody"]["content"]["application/json"]["example"] == EXAMPLE
+
+
+@pytest.mark.parametrize("name", ["TaskType", "ProviderType", "TransformType", "WorkflowStatus", "StepStatus"])
+def test_enums_list_their_values(name: str) -> None:
+    component = SERVED["components"]["schemas"][name]
+    assert component["type"] == "string"
+    assert set(component["enum"]) == {member.value for member in getattr(model, name)}
+
+
+def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
+    for component in SERVED["components"]["schemas"].values():
+        Draft202012Validator.check_schema(component)
+    text = json.dumps(SERVED)
+    for reference in set(text.split('"$ref": "#/components/schemas/')[1:]):
+        assert reference.partition('"')[0] in SERVED["components"]["schemas"]
+
+
+def test_operation_ids_are_unique() -> None:
+    ids = [operation.id for operation in operations()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_route_has_an_operation_and_every_operation_its_route(api: FakeApi) -> None:
+    routed = set()
+    for route in api.app.routes:
+        assert isinstance(route, HTTPRoute)
+        for handler in route.route_handlers:
+            if handler.http_methods != {"OPTIONS"}:
+                operation: Operation = handler.opt[OPT_KEY]
+                assert handler.http_methods == {operation.method}
+                routed.add((operation.path, operation.method.lower()))
+    assert routed == {(path, method) for path, methods in SERVED["paths"].items() for method in methods}
+
+
+def test_only_these_need_no_token() -> None:
+    open_to_all = {operation.path for operation in operations() if operation.permission is None}
+    assert open_to_all == {"/health/live", "/health/ready", "/metrics", "/schema", "/schema/openapi.json"}
+    assert [operation.id for operation in operations() if operation.signable] == ["get_artifact"]
+
+
+def test_all_that_change_something_need_write() -> None:
+    for operation in operations():
+        if operation.method != "GET":
+            assert operation.permission == "workflows:write"
+            assert {401, 403, 413, 415, 422, 503} <= set(problem_statuses(operation))
+
+
+async def test_it_is_served_without_a_token(client: httpx.AsyncClient) -> None:
+    del client.headers["Authorization"]
+    assert (await client.get("/schema/openapi.json")).json() == SERVED
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            elif name in ("href", "src"):
+                self.links.append(value or "")
+
+
+async def test_the_page_asks_no_other_host_and_runs_nothing(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/schema")
+    page = _Page()
+    page.feed(answer.text)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert len(set(page.ids)) == len(page.ids)
+    for link in page.links:
+        assert link == "/schema/openapi.json" or link.removeprefix("#") in page.ids, link
+    assert {operation.id for operation in operations()} <= set(page.ids)

@@ -1,0 +1,256 @@
+"""Errors on the wire: one shape for each, nothing leaked, and no request that provokes a 500."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from stepwell.api.bodies import INLINE_BYTES
+from stepwell.api.openapi import EXAMPLE
+from stepwell.api.problems import TABLE
+from stepwell.domain import errors
+from stepwell.domain.errors import ArtifactError, AttemptError, StepwellError, Unavailable
+from support.conformance import conforming_client
+from support.fake_service import FakeApi, token
+
+CREATE = "/api/v1/workflows/"
+BODY = json.dumps(EXAMPLE).encode()
+JSON = {"Content-Type": "application/json"}
+
+
+async def created(client: httpx.AsyncClient, *, start: bool = False) -> str:
+    answer = await client.post(CREATE, params={"start": start}, json=EXAMPLE)
+    assert answer.status_code == 201, answer.text
+    return str(answer.headers["location"])
+
+
+def test_every_error_of_the_product_has_a_row() -> None:
+    defined = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, StepwellError)}
+    assert defined - set(TABLE) == {StepwellError, AttemptError}  # the second never leaves the engine
+
+
+async def test_problem_members(client: httpx.AsyncClient) -> None:
+    path = f"/api/v1/workflows/{uuid4()}"
+    answer = await client.get(path)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "/schema#problem-404",
+        "title": "Not found",
+        "status": 404,
+        "detail": "workflow not found",
+        "instance": path,
+    }
+    assert "problem-404" in (await client.get("/schema")).text
+
+
+async def test_a_verb_in_a_wrong_state(client: httpx.AsyncClient) -> None:
+    location = await created(client, start=True)
+    answer = await client.post(f"{location}/start")
+    assert answer.status_code == 409
+    assert answer.json()["current_status"] == "RUNNING"
+    assert answer.json()["allowed_from"] == ["PENDING"]
+
+
+async def test_routing(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/nothing")).status_code == 404
+    answer = await client.put(CREATE)
+    assert answer.status_code == 405
+    assert {"GET", "POST"} <= set(answer.headers["allow"].split(", "))
+
+
+async def test_trailing_slashes_are_optional(client: httpx.AsyncClient) -> None:
+    location = await created(client)
+    for path in ("/api/v1/workflows", CREATE, location, location + "/", location + "/events/", "/health/live/"):
+        assert (await client.get(path)).status_code == 200
+    assert (await client.post("/api/v1/workflows", json=EXAMPLE)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *(None, "", ";", "*/*", "json", "text/plain", "application/xml", "application/jsonx"),
+        *("multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "application/problem+json"),
+        *("application/json; charset=utf-16", "application/json; charset=latin-1", "application/json; version=1"),
+        "application/json, text/plain",
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+async def test_foreign_content_types(client: httpx.AsyncClient, content_type: str | None, method: str) -> None:
+    path = CREATE if method == "POST" else f"{CREATE}{uuid4()}"
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    answer = await client.request(method, path, content=BODY, headers=headers)
+    assert answer.status_code == 415
+    assert answer.headers["accept"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "APPLICATION/JSON", "application/json;charset=utf-8", 'application/json; charset="UTF-8"'],
+)
+async def test_content_types_that_are_json(client: httpx.AsyncClient, content_type: str) -> None:
+    answer = await client.post(CREATE, content=BODY, headers={"Content-Type": content_type})
+    assert answer.status_code == 201
+
+
+async def test_two_content_types_and_encodings_are_refused(client: httpx.AsyncClient) -> None:
+    twice = [("Content-Type", "application/json"), ("Content-Type", "application/json")]
+    assert (await client.post(CREATE, content=BODY, headers=twice)).status_code == 415
+    gzipped = JSON | {"Content-Encoding": "gzip"}
+    assert (await client.post(CREATE, content=BODY, headers=gzipped)).status_code == 415
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"null", b"[]", b"1", b'"x"', b"NaN", b"{}", b"\xff\xfe", b"\xef\xbb\xbf{}", b"{}{}", b"\x00"),
+        *(b'{"name": "\xed\xa0\x80"}', b'{"name": "\xc0\xaf"}', b'{"name": "\\ud800"}', b'{"name": "\\u0000"}'),
+        *("{}".encode("utf-16"), b"[" * 5000, b'{"a":' * 5000, b"1" * 5000, b"1e999", b'{"name": 1%s}' % (b"0" * 400)),
+    ],
+)
+async def test_bodies_that_are_no_definition(client: httpx.AsyncClient, body: bytes) -> None:
+    for method, path in (("POST", CREATE), ("PATCH", f"{CREATE}{uuid4()}")):
+        if (method, body) == ("PATCH", b"{}"):
+            continue
+        answer = await client.request(method, path, content=body, headers=JSON)
+        assert answer.status_code == 422, answer.text
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json()["status"] == 422
+        assert all(fault["loc"][0] == "body" for fault in answer.json()["detail"])
+
+
+async def test_a_big_body_is_validated_off_the_loop(client: httpx.AsyncClient) -> None:
+    steps = [{"id": f"step {n}", "task_type": "PASSTHROUGH", "config": {"x": "y" * 500}} for n in range(200)]
+    big = json.dumps(EXAMPLE | {"steps": steps}).encode()
+    assert len(big) > INLINE_BYTES
+    assert (await client.post(CREATE, content=big, headers=JSON)).status_code == 201
+    assert (await client.post(CREATE, content=big[:-1], headers=JSON)).status_code == 422
+
+
+async def test_too_big_with_and_without_a_length(client: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(17):
+            yield b" " * 1024 * 1024
+
+    assert (await client.post(CREATE, content=chunks(), headers=JSON)).status_code == 413
+    answer = await client.post(CREATE, content=b"{}", headers=JSON | {"Content-Length": str(16 * 1024 * 1024 + 1)})
+    assert answer.status_code == 413
+    answer = await client.post(CREATE, content=b"{}", headers=JSON | {"Content-Length": "many"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null"])
+async def test_verbs_need_no_body_and_ignore_an_empty_one(client: httpx.AsyncClient, body: bytes) -> None:
+    location = await created(client)
+    headers = JSON if body else {}
+    for method, path in (("POST", "/start"), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", "")):
+        answer = await client.request(method, location + path, content=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+    assert (await client.post(location + "/cleanup", content=body, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b'{"force": true}', b"[1]", b"{"])
+async def test_verbs_refuse_a_body_that_says_something(client: httpx.AsyncClient, body: bytes) -> None:
+    location = await created(client)
+    for path in ("/start", "/cleanup"):
+        assert (await client.post(location + path, content=body, headers=JSON)).status_code == 422
+    assert (await client.get(location)).json()["status"] == "PENDING"
+
+
+async def test_the_database_is_away(api: FakeApi, client: httpx.AsyncClient) -> None:
+    location = await created(client)
+    api.service.failing = Unavailable("The database doesn't answer.", retry_after_s=7)
+    for method, path in (("GET", location), ("GET", CREATE), ("DELETE", location), ("GET", "/health/ready")):
+        answer = await client.request(method, path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
+    assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_a_draining_service_takes_no_writes(api: FakeApi, client: httpx.AsyncClient) -> None:
+    location = await created(client)
+    api.service.draining = True
+    calls = len(api.service.calls)
+    for method, path in (("POST", CREATE), ("POST", location + "/start"), ("PATCH", location), ("DELETE", location)):
+        answer = await client.request(method, path)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"]
+    assert len(api.service.calls) == calls
+    assert (await client.get("/health/ready")).status_code == 503
+    assert (await client.get(location)).status_code == 200
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret: hunter2"), AttemptError("hunter2", retryable=False)])
+async def test_the_unexpected_is_logged_and_not_told(api: FakeApi, error: Exception) -> None:
+    api.service.failing = error
+    app: Any = api.app
+    transport = httpx.ASGITransport(app=app)
+    headers = {"Authorization": f"Bearer {token(every=True)}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://t.local", headers=headers) as client:
+        with structlog.testing.capture_logs() as logs:
+            answer = await client.get(CREATE)
+    assert answer.status_code == 500
+    assert "hunter2" not in answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    entry: EventDict = logs[0]
+    assert (entry["event"], entry["exc_info"]) == ("request failed", error)
+
+
+async def test_a_store_that_fails_is_a_503_without_its_words(api: FakeApi, client: httpx.AsyncClient) -> None:
+    api.service.failing = ArtifactError("/var/lib/stepwell/artifacts: Permission denied")
+    with structlog.testing.capture_logs() as logs:
+        answer = await client.get(f"/api/v1/artifacts/media/{uuid4()}/x.png")
+    assert answer.status_code == 503
+    assert "/var/lib" not in answer.text
+    assert "Permission denied" in logs[0]["error"]
+
+
+async def test_an_invalid_host_is_a_400(api: FakeApi) -> None:
+    async with conforming_client(api.app, token(every=True), Host="a b") as client:
+        assert (await client.get(CREATE)).status_code == 400
+
+
+async def test_a_client_that_goes_away_while_sending(api: FakeApi) -> None:
+    sent: list[Any] = []
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    auth = f"Bearer {token(every=True)}".encode()
+    scope: Any = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": CREATE,
+        "raw_path": CREATE.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"t.local"), (b"authorization", auth), (b"content-type", b"application/json")],
+        "client": None,
+        "server": ("t.local", 80),
+    }
+    await api.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+
+
+async def test_requests_are_counted_by_template(api: FakeApi, client: httpx.AsyncClient) -> None:
+    location = await created(client)
+    await client.get(location)
+    await client.get("/made/up/" + "x" * 100)
+    await client.request("BREW", location)
+    text = (await client.get("/metrics")).text
+    assert 'stepwell_http_requests_total{method="POST",route="/api/v1/workflows",status="201"} 1.0' in text
+    assert 'route="/api/v1/workflows/{workflow_id}",status="200"} 1.0' in text
+    assert 'stepwell_http_requests_total{method="GET",route="unmatched",status="404"} 1.0' in text
+    assert 'method="other",route="unmatched",status="405"' in text
+    assert "made" not in text
+    assert "BREW" not in text

@@ -1,0 +1,170 @@
+"""Query strings: what is accepted, what is refused, and where the faults point."""
+
+import httpx
+import pytest
+
+from stepwell.api.queries import (
+    CleanupQuery,
+    EventsQuery,
+    GetQuery,
+    ListQuery,
+    StartQuery,
+    page_links,
+    parse_id,
+    parse_query,
+)
+from stepwell.domain.errors import InvalidRequest, NotFound
+from stepwell.domain.model import WorkflowStatus
+from support.fake_service import FakeApi
+
+INT64 = 2**63 - 1
+
+
+def refused(raw: bytes, kind: type = ListQuery) -> list[tuple[tuple[str | int, ...], str]]:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_query(raw, kind)
+    return [(fault.loc, fault.type) for fault in caught.value.faults]
+
+
+def test_defaults() -> None:
+    assert parse_query(b"", ListQuery) == ListQuery()
+    assert ListQuery().as_filter().limit == 50
+    assert parse_query(b"", StartQuery).start
+    assert parse_query(b"", CleanupQuery).cleanup_tasks
+
+
+def test_all_parameters_arrive() -> None:
+    query = parse_query(
+        b"skip=7&limit=200&status=PAUSED&origin_instance=a%20b+c&origin_tenant_id=%C3%A9&include_deleted=1"
+        b"&include_steps=false",
+        ListQuery,
+    ).as_filter()
+    assert (query.skip, query.limit, query.status) == (7, 200, WorkflowStatus.PAUSED)
+    assert (query.origin_instance, query.origin_tenant_id) == ("a b c", "é")
+    assert (query.include_deleted, query.include_steps) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [(b"true", True), (b"1", True), (b"false", False), (b"0", False), (b"True", True), (b"FALSE", False)],
+)
+def test_bools(raw: bytes, value: bool) -> None:  # noqa: FBT001
+    assert parse_query(b"start=" + raw, StartQuery).start is value
+
+
+@pytest.mark.parametrize("raw", [b"", b"yes", b"on", b"2", b"01", b"tru", b"null", b"true%20", b"%EF%BC%91"])
+def test_what_is_no_bool(raw: bytes) -> None:
+    assert refused(b"start=" + raw, StartQuery) == [(("query", "start"), "bool_parsing")]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(b"", b"x", b"1e3", b"1.0", b"0x10", b"1_000", b"+5", b"%2B5", b"%205", b"5%20", b"--5", b"NaN", b"5%0A"),
+        *(b"9223372036854775808", b"-9223372036854775809", b"1" + b"0" * 5000, "٣".encode(), b"%D9%A3", b"none"),
+    ],
+)
+def test_what_is_no_integer(raw: bytes) -> None:
+    assert refused(b"limit=" + raw) == [(("query", "limit"), "int_parsing")]
+
+
+@pytest.mark.parametrize("raw", [b"limit=0", b"limit=-1", b"limit=201", b"limit=9223372036854775807", b"skip=-1"])
+def test_integers_out_of_range(raw: bytes) -> None:
+    (loc, kind), *others = refused(raw)
+    assert not others
+    assert loc == ("query", raw.partition(b"=")[0].decode())
+    assert kind in ("greater_than_equal", "less_than_equal")
+
+
+def test_the_ends_of_the_ranges() -> None:
+    assert parse_query(b"skip=%d&limit=1" % INT64, ListQuery).skip == INT64
+    assert parse_query(b"after=0&limit=1000", EventsQuery).limit == 1000
+    assert refused(b"limit=1001", EventsQuery) == [(("query", "limit"), "less_than_equal")]
+
+
+def test_statuses() -> None:
+    assert refused(b"status=running") == [(("query", "status"), "enum")]
+    assert refused(b"status=") == [(("query", "status"), "enum")]
+
+
+def test_all_faults_at_once() -> None:
+    places = {loc for loc, _ in refused(b"limit=x&skip=-1&status=NO&include_steps=maybe&origin_instance=%00")}
+    assert places == {("query", n) for n in ("limit", "skip", "status", "include_steps", "origin_instance")}
+
+
+def test_a_parameter_given_twice() -> None:
+    assert refused(b"limit=1&limit=2") == [(("query", "limit"), "repeated")]
+    assert refused(b"limit=1&limit=1") == [(("query", "limit"), "repeated")]
+
+
+def test_unknown_parameters_are_ignored_repeated_or_not() -> None:
+    assert parse_query(b"a=1&a=2&=&&b&limit=3", ListQuery).limit == 3
+
+
+@pytest.mark.parametrize("raw", [b"%ff", b"%ed%a0%80", b"%c0%af", b"\xff", b"%00", b"a%00b"])
+def test_broken_utf8_and_nul_are_refused_anywhere(raw: bytes) -> None:
+    assert [loc for loc, _ in refused(b"origin_instance=" + raw)] == [("query", "origin_instance")]
+    assert [loc for loc, _ in refused(b"unknown=" + raw, GetQuery)] == [("query", "unknown")]
+    assert refused(raw + b"=1")[0][0][0] == "query"
+
+
+def test_ids() -> None:
+    text = "0198c0de-0000-7000-8000-00000000000A"
+    assert str(parse_id(text, "workflow")) == text.lower()
+    for other in ("", "1", "x" * 36, "{" + text + "}", "urn:uuid:" + text, text.replace("-", ""), text + "\n"):
+        with pytest.raises(NotFound, match="workflow not found"):
+            parse_id(other, "workflow")
+
+
+def test_links_keep_the_filters() -> None:
+    query = parse_query(b"skip=20&limit=10&status=FAILED&origin_instance=a%26b&include_steps=0", ListQuery)
+    kept = "/w/?origin_instance=a%26b&status=FAILED&include_steps=false"
+    assert page_links("/w/", query, 47).split(", ") == [
+        f'<{kept}&skip=0&limit=10>; rel="first"',
+        f'<{kept}&skip=10&limit=10>; rel="prev"',
+        f'<{kept}&skip=30&limit=10>; rel="next"',
+        f'<{kept}&skip=40&limit=10>; rel="last"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("skip", "total", "relations"),
+    [
+        (0, 0, ["first", "last"]),
+        (0, 10, ["first", "last"]),
+        (0, 11, ["first", "next", "last"]),
+        (10, 11, ["first", "prev", "last"]),
+        (5, 20, ["first", "prev", "next", "last"]),
+        (INT64, 20, ["first", "prev", "last"]),
+    ],
+)
+def test_which_links_there_are(skip: int, total: int, relations: list[str]) -> None:
+    links = page_links("/w/", ListQuery(skip=skip, limit=10), total).split(", ")
+    assert [link.partition('rel="')[2].rstrip('"') for link in links] == relations
+    assert all("skip=-" not in link for link in links)
+
+
+async def test_the_list_over_http(api: FakeApi, client: httpx.AsyncClient) -> None:
+    answer = await client.get("/api/v1/workflows?skip=1&limit=1&include_steps=false&status=RUNNING&utm=1")
+    assert answer.status_code == 200
+    assert answer.json() == {"workflows": [], "total": 0, "skip": 1, "limit": 1}
+    assert api.service.asked is not None
+    assert api.service.asked.status is WorkflowStatus.RUNNING
+    bad = await client.get("/api/v1/workflows/?limit=0&status=x")
+    assert bad.status_code == 422
+    assert {tuple(fault["loc"]) for fault in bad.json()["detail"]} == {("query", "limit"), ("query", "status")}
+
+
+@pytest.mark.parametrize("route", ["", "/tasks", "/events"])
+async def test_an_id_that_is_none_is_a_404_before_the_query_is_read(client: httpx.AsyncClient, route: str) -> None:
+    assert (await client.get(f"/api/v1/workflows/nope{route}?limit=x")).status_code == 404
+
+
+async def test_broken_queries_are_refused_by_operations_without_parameters(
+    api: FakeApi, client: httpx.AsyncClient
+) -> None:
+    one = "/api/v1/workflows/0198c0de-0000-7000-8000-000000000001"
+    for method, path in [("POST", "/start"), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", ""), ("PATCH", "")]:
+        answer = await client.request(method, f"{one}{path}?a=%00")
+        assert answer.status_code == 422, path
+    assert not api.service.calls

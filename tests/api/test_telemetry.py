@@ -1,0 +1,78 @@
+"""Logs: one form for all of them, and no secrets in them."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from stepwell.telemetry import REDACTED, Metrics, configure_logging, redact
+
+
+@pytest.fixture
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def raised() -> RuntimeError:
+    """An error with a traceback in whose frame a secret stands."""
+
+    def fail(hidden: str) -> None:
+        raise RuntimeError("broken" if hidden else "")
+
+    with pytest.raises(RuntimeError) as caught:
+        fail("hunter" + str(2))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "key", ["authorization", "Authorization", "token", "access_token", "jwt_secret", "PASSWORD", "api_key", "x-api-key"]
+)
+def test_secrets_are_redacted_by_name_at_any_depth(key: str) -> None:
+    event = {"event": "x", key: "hunter2", "headers": {key: "hunter2"}, "list": [{"a": {key: ["hunter2"]}}]}
+    clean = redact(None, "info", event)
+    assert "hunter2" not in repr(clean)
+    assert clean[key] == REDACTED
+
+
+def test_other_keys_stay() -> None:
+    event = {"event": "a token was refused", "max_tokens": 5, "secrets_found": 0, "steps": ("a", "b")}
+    assert redact(None, "info", event) == event | {"steps": ["a", "b"]}
+
+
+@pytest.mark.usefixtures("_restored")
+def test_json_lines_for_ours_and_the_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info")
+    structlog.get_logger("stepwell.x").error("failed", token="hunter2", exc_info=raised())
+    structlog.get_logger("stepwell.x").debug("too quiet")
+    logging.getLogger("some.library").warning("theirs %d", 1)
+    logging.getLogger("httpx").info("GET https://example.com/?token=hunter2")
+    text = capsys.readouterr().err
+    ours, theirs = map(json.loads, text.splitlines())
+    assert (ours["event"], ours["level"], ours["logger"], ours["token"]) == ("failed", "error", "stepwell.x", REDACTED)
+    assert "RuntimeError: broken" in ours["exception"]
+    assert (theirs["event"], theirs["level"]) == ("theirs 1", "warning")
+    assert "hunter2" not in text
+
+
+@pytest.mark.usefixtures("_restored")
+def test_the_console_shows_no_local_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("console", "warning")
+    structlog.get_logger("stepwell.x").error("failed", exc_info=raised())
+    text = capsys.readouterr().err
+    assert "RuntimeError: broken" in text
+    assert "hunter2" not in text
+
+
+def test_two_apps_share_no_numbers() -> None:
+    one, two = Metrics(), Metrics()
+    one.requests.labels("/", "GET", 200).inc()
+    labels = {"route": "/", "method": "GET", "status": "200"}
+    assert one.registry.get_sample_value("stepwell_http_requests_total", labels) == 1
+    assert two.registry.get_sample_value("stepwell_http_requests_total", labels) is None

@@ -1,0 +1,113 @@
+"""Every answer held against the OpenAPI document that the same app serves.
+
+A status, a content type or a member that isn't documented fails the test that provoked it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import httpx
+import msgspec
+from jsonschema import Draft202012Validator, FormatChecker
+from litestar import Litestar
+
+from stepwell.api.routes import openapi_document
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+FORMATS = FormatChecker(formats=())
+FORMATS.checks("date-time")(lambda value: not isinstance(value, str) or bool(_TIME.fullmatch(value)))
+FORMATS.checks("uuid")(lambda value: not isinstance(value, str) or bool(_UUID.fullmatch(value)))
+
+# Routing answers before any operation is known.
+_UNROUTED = {400, 404, 405}
+
+
+class NonConforming(AssertionError):
+    """An answer that the document doesn't describe."""
+
+
+def conforming_client(app: Litestar, token: str | None = None, **headers: str) -> httpx.AsyncClient:
+    """A client that speaks to *app* without a socket, and raises `NonConforming` from the request that provokes it."""
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=cast("Any", app)),
+        base_url="http://t.local",
+        headers=headers,
+        event_hooks={"response": [Conformance(openapi_document()).check]},
+    )
+
+
+class Conformance:
+    """Checks answers against *document*; `checked` lists what was checked, as (operationId, status)."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = msgspec.json.decode(msgspec.json.encode(document))
+        self.checked: set[tuple[str, int]] = set()
+        for component in self.document["components"]["schemas"].values():
+            # Answers may hold what is documented and no more; clients are promised less than that.
+            if "properties" in component:
+                component["additionalProperties"] = False
+        self.templates = [(_pattern(path), operations) for path, operations in self.document["paths"].items()]
+
+    async def check(self, response: httpx.Response) -> None:
+        """A response hook of httpx."""
+        await response.aread()
+        operation = self.operation(response.request)
+        if operation is None:
+            if response.request.method == "OPTIONS":
+                return
+            if response.status_code not in _UNROUTED:
+                raise NonConforming(f"{response.request.method} {response.request.url.path} is not documented")
+            self.validate({"$ref": "#/components/schemas/Problem"}, response)
+            return
+        name = operation["operationId"]
+        documented = operation["responses"].get(str(response.status_code))
+        if documented is None:
+            raise NonConforming(f"{name} answered {response.status_code}: {response.text[:300]}")
+        self.checked.add((name, response.status_code))
+        for header in documented.get("headers", {}):
+            if header not in response.headers:
+                raise NonConforming(f"{name} {response.status_code} lacks the header {header}")
+        self.check_content(name, documented.get("content", {}), response)
+
+    def operation(self, request: httpx.Request) -> Any:
+        path = request.url.path
+        for pattern, operations in self.templates:
+            if pattern.fullmatch(path) and request.method.lower() in operations:
+                return operations[request.method.lower()]
+        return None
+
+    def check_content(self, name: str, content: Mapping[str, Any], response: httpx.Response) -> None:
+        if not content:
+            if response.content:
+                raise NonConforming(f"{name} {response.status_code} has a body")
+            return
+        media_type = response.headers.get("content-type", "").partition(";")[0]
+        described = content.get(media_type) or content.get("*/*")
+        if described is None:
+            raise NonConforming(f"{name} {response.status_code} is {media_type}, documented {list(content)}")
+        if media_type.endswith("json") and described["schema"]:
+            self.validate(described["schema"], response)
+
+    def validate(self, schema: Mapping[str, Any], response: httpx.Response) -> None:
+        whole = {**schema, "components": self.document["components"]}
+        validator = Draft202012Validator(whole, format_checker=FORMATS)
+        errors = [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(_strict(response))]
+        if errors:
+            raise NonConforming(f"{response.request.method} {response.request.url.path}: {errors}")
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    escaped = re.sub(r"\\\{(\w+)\\\}", lambda m: ".+" if m[1] == "path" else "[^/]+", re.escape(template))
+    return re.compile(escaped.removesuffix("/") + "/?")
+
+
+def _strict(response: httpx.Response) -> Any:
+    def refuse(constant: str) -> None:
+        raise NonConforming(f"{constant} is not JSON")
+
+    return json.loads(response.content, parse_constant=refuse)
