@@ -127,7 +127,8 @@ def _validation_error(error: InvalidRequest) -> Response[Any]:
 
 
 def _problem(request: _Call, row: Row, detail: str) -> Problem:
-    instance = request.scope["raw_path"].decode("latin-1") or UNSET
+    # As it was sent, escapes and all; a server need not tell.
+    instance = (request.scope.get("raw_path") or b"").decode("latin-1") or UNSET
     return Problem(type=row.type, title=row.title, status=row.status, detail=detail, instance=instance)
 
 
