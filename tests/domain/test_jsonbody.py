@@ -153,12 +153,13 @@ PIECES = st.sampled_from(
 
 
 @given(VALUES, st.sampled_from([True, False]))
+@settings(deadline=None)
 def test_all_good_values_come_back(value: Any, ascii_only: Any) -> None:
     assert decode_body(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
 @given(st.binary() | st.lists(PIECES).map(b"".join))
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     try:
         value = decode_body(data)

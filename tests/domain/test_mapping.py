@@ -260,11 +260,11 @@ def test_inputs_are_checked_again() -> None:
     assert not caught.value.provider_fault
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda i: st.lists(i) | st.dictionaries(st.text(), i)
-)
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=5)
 
 
+@settings(deadline=None)
 @given(
     st.text(min_size=1, max_size=30),
     st.dictionaries(st.text(max_size=5), JSON),

@@ -13,6 +13,7 @@ from jmespath.parser import ParsedResult
 MAX_COPIES = 256
 MAX_ENCODES = 2
 MAX_GLUE = 32
+MAX_TOTAL = 300_000
 
 _PLAIN = re.compile(r"[\w.\- ]+")
 _MULTI_SELECTS = ("multi_select_list", "multi_select_dict")
@@ -28,6 +29,23 @@ def check_expression(from_field: str) -> str | None:
         return None
     compiled = _compiled(from_field)
     return compiled if isinstance(compiled, str) else None
+
+
+class Expressions:
+    """Checks all expressions of a definition, each once. Compiling takes a second a megabyte, so they are bounded."""
+
+    def __init__(self) -> None:
+        self._checked: dict[str, str | None] = {}
+        self._left = MAX_TOTAL
+
+    def check(self, from_field: str) -> str | None:
+        """As `check_expression`."""
+        if from_field not in self._checked and not _PLAIN.fullmatch(from_field):
+            self._left -= len(from_field)
+            if self._left < 0:
+                return f"The expressions of one workflow have at most {MAX_TOTAL} characters, the same one counted once"
+            self._checked[from_field] = check_expression(from_field)
+        return self._checked.get(from_field)
 
 
 def find(result: Any, from_field: str) -> Any:

@@ -83,7 +83,7 @@ def capped(faults: Iterable[Fault], most: int) -> list[Fault]:
     more = sum(1 for _ in islice(rest, _COUNTED))
     if more:
         over = "more than " if more == _COUNTED else ""
-        kept.append(Fault(("body",), f"{over}{more} more faults", "too_many_faults"))
+        kept.append(Fault(("body",), f"{over}{more} more fault{'s' if more > 1 else ''}", "too_many_faults"))
     return kept
 
 

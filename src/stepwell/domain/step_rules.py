@@ -6,7 +6,7 @@ from typing import Any
 from stepwell.domain.configs import config_faults, given, required_inputs
 from stepwell.domain.draft import Draft
 from stepwell.domain.errors import Fault
-from stepwell.domain.expressions import check_expression
+from stepwell.domain.expressions import Expressions
 from stepwell.domain.faults import Loc
 from stepwell.domain.graph import Graph, quoted
 from stepwell.domain.mapping import TIMEOUT, merged_config
@@ -40,7 +40,7 @@ def input_faults(
         yield Fault((*loc, "config", alternatives[0]), message, "missing")
 
 
-def mapping_faults(draft: Draft, position: int, graph: Graph, loc: Loc) -> Iterator[Fault]:
+def mapping_faults(draft: Draft, position: int, graph: Graph, expressions: Expressions, loc: Loc) -> Iterator[Fault]:
     targets = _Targets()
     for index, mapping in enumerate(draft.input_mappings or ()):
         if mapping is None:
@@ -52,7 +52,7 @@ def mapping_faults(draft: Draft, position: int, graph: Graph, loc: Loc) -> Itera
         elif not graph.is_ancestor(source, position):
             message = f"The step doesn't depend on {quoted(mapping.from_step)}, directly or through others"
             yield Fault((*place, "from_step"), message, "not_an_ancestor")
-        if bad := check_expression(mapping.from_field):
+        if bad := expressions.check(mapping.from_field):
             yield Fault((*place, "from_field"), bad, "bad_expression")
         if fault := targets.add(mapping.to_field):
             yield Fault((*place, "to_field"), *fault)

@@ -18,6 +18,7 @@ from stepwell.domain.definition import (
 )
 from stepwell.domain.draft import Draft, salvage, sound_draft
 from stepwell.domain.errors import Fault, InvalidRequest
+from stepwell.domain.expressions import Expressions
 from stepwell.domain.faults import Loc, capped, iter_faults, shown
 from stepwell.domain.graph import Graph
 from stepwell.domain.mapping import EVERY_TYPE, TIMEOUT, effective_config
@@ -110,11 +111,12 @@ def _rule_faults(
     used = {draft.task_type: None for draft in drafts if draft.task_type is not None}
     yield from _defaults_faults(config.get("step_defaults"), list(used))
     yield from graph.faults
+    expressions = Expressions()
     for position, draft in enumerate(drafts):
         loc: Loc = ("body", "steps", position)
         if draft.task_type is not None:
             yield from input_faults(draft, draft.task_type, defaults, loc)
-        yield from mapping_faults(draft, position, graph, loc)
+        yield from mapping_faults(draft, position, graph, expressions, loc)
         yield from provider_faults(draft, catalog, loc)
 
 

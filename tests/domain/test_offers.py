@@ -1,0 +1,103 @@
+from typing import Any
+
+import pytest
+
+from stepwell.domain.validation import Catalog
+from support.definitions import CATALOG, body, draw, faults, join, plan, refused
+
+A = ("steps", 0)
+PC = (*A, "provider_config")
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"provider_config": {"provider_type": "X"}}, [((*PC, "provider_type"), "enum")]),
+        ({"provider_config": {"provider_type": "REPLICATE"}}, [((*PC, "provider_type"), "provider_not_configured")]),
+        (
+            {"task_type": "EDITING", "config": {"base_image_url": "x"}, "provider_config": {"provider_type": "FAL"}},
+            [((*PC, "provider_type"), "provider_unable")],
+        ),
+        ({"task_type": "LLM_INTERACTION"}, [(PC, "provider_unable")]),
+        (
+            {"task_type": "LLM_INTERACTION", "provider_config": {"provider_type": "LOCAL"}},
+            [((*PC, "provider_type"), "provider_unable")],
+        ),
+        ({"task_type": "EXPERIMENTAL_FAL"}, [((*PC, "fal_app_id"), "missing")]),
+        (
+            {"task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "../x"}},
+            [((*PC, "fal_app_id"), "string_pattern_mismatch")],
+        ),
+        (
+            {"task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "a/b", "provider_type": "LOCAL"}},
+            [((*PC, "provider_type"), "provider_unable")],
+        ),
+        ({"task_type": "PASSTHROUGH", "provider_config": {"provider_type": "X"}}, [((*PC, "provider_type"), "enum")]),
+        ({"provider_config": {"credential": "nope"}}, [((*PC, "credential"), "unknown_credential")]),
+        ({"provider_config": {"credential": 5}}, [((*PC, "credential"), "string_type")]),
+        ({"provider_config": {"on_unknown": "guess"}}, [((*PC, "on_unknown"), "enum")]),
+        (
+            {"active_provider_capabilities": ["seed", "lora"]},
+            [((*A, "active_provider_capabilities", 1), "unknown_capability")],
+        ),
+        ({"fallback_provider_type": "VERTEX"}, [((*A, "fallback_provider_type"), "provider_not_configured")]),
+        (
+            {"fallback_provider_type": "FAL", "fallback_provider_capabilities": ["x", "lora"]},
+            [((*A, "fallback_provider_capabilities", 0), "unknown_capability")],
+        ),
+        (
+            {"fallback_provider_config": {"api_key": "x"}},
+            [((*A, "fallback_provider_config", "api_key"), "secret_in_request")],
+        ),
+        ({"provider_config": {"credential": "Team-B", "provider_type": "FAL", "on_unknown": "fail", "x": 1}}, []),
+        ({"provider_config": None, "active_provider_capabilities": None, "fallback_provider_config": None}, []),
+        ({"provider_config": {"provider_type": None}}, []),
+        ({"provider_config": {"provider_type": "FAL"}, "active_provider_capabilities": ["lora"]}, []),
+    ],
+)
+def test_providers(members: dict[str, Any], expected: Any) -> None:
+    value = body(draw(**members))
+    if expected:
+        assert faults(value) == expected
+    else:
+        plan(value)
+
+
+def test_without_a_default_each_step_names_its_provider() -> None:
+    catalog = Catalog(CATALOG.offers, None, CATALOG.credentials)
+    assert faults(body(draw()), catalog) == [((*PC, "provider_type"), "missing")]
+    plan(body(draw(provider_config={"provider_type": "LOCAL"}), join("j")), catalog)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "api_key",
+        "apiKey",
+        "X-API-Key",
+        "APIKEY",
+        "key",
+        "secret",
+        "client_secret",
+        "token",
+        "access_token",
+        "accessToken",
+        "password",
+        "db_passwd",
+        "Authorization",
+        "fal_key",
+        "OPENAI_KEY",
+        "private-key",
+        "secretAccessKey",
+        "credentials",
+    ],
+)
+def test_what_looks_like_a_secret_is_refused_and_not_repeated(name: str) -> None:
+    value = body(draw(provider_config={name: "S3cret", "nested": [{"headers": {name: "S3cret"}}]}))
+    assert faults(value) == [((*PC, *place, name), "secret_in_request") for place in ((), ("nested", 0, "headers"))]
+    assert "S3cret" not in str(refused(value))
+
+
+@pytest.mark.parametrize("name", ["keyframes", "max_tokens", "cache_key", "monkey", "tokenizer", "model", "credential"])
+def test_what_only_sounds_like_a_secret(name: str) -> None:
+    plan(body(draw(provider_config={name: "fal"})))
