@@ -13,6 +13,7 @@ from stepwell.providers.text import sanitised
 
 MAX_RETRY_AFTER_S = 3_600.0
 MAX_URL = 8_192  # characters
+MAX_PORT = 65_535
 _WORTH_A_RETRY = frozenset({408, 425, 429})
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
@@ -112,7 +113,7 @@ def _parsed(url: str, field: str) -> httpx.URL:
         host = target.host
     except (httpx.InvalidURL, ValueError) as error:
         raise refused(field, "the URL is not valid") from error
-    if not host or target.scheme not in {"http", "https"}:
+    if not host or target.scheme not in {"http", "https"} or (target.port or 0) > MAX_PORT:
         raise refused(field, "the URL is not valid")
     if target.userinfo:
         raise refused(field, "the URL holds a user name or a password")

@@ -17,7 +17,7 @@ def adjust(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
     """The base image adjusted; unchanged, pixel by pixel, where every value is neutral. Transparency is kept.
 
     exposure in EV (-10 to 10, 0), brightness, contrast, saturation, sharpness as factors (0 to 10, 1), temperature
-    -100 (cold) to 100 (warm), gamma (0.1 to 10, 1; above 1 lightens the middle).
+    -100 (cold) to 100 (warm), gamma (0.001 to 10, 1; above 1 lightens the middle).
     """
     tables = [_table(inputs, channel) for channel in range(3)]
     saturation = number(inputs, "saturation", 1, 0, 10)
@@ -37,7 +37,7 @@ def _table(inputs: Inputs, channel: int) -> list[int]:
     brightness = number(inputs, "brightness", 1, 0, 10)
     contrast = number(inputs, "contrast", 1, 0, 10)
     warmth = number(inputs, "temperature", 0, -100, 100) / 100
-    gamma = number(inputs, "gamma", 1, 0.1, 10)
+    gamma = number(inputs, "gamma", 1, 0.001, 10)
 
     level = np.arange(256) / 255
     gain = 2.0**exposure * (1 + _WARMEST * warmth * (1, 0, -1)[channel])

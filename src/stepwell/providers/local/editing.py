@@ -12,16 +12,17 @@ from stepwell.providers.local.made import Made, picture
 from stepwell.providers.local.values import Inputs, number, refuse, text, whole
 
 _TRANSFER = 0.4  # how far the colours go towards the references'
-_FAR = 100_000  # pixels
+_FAR = 1_000_000  # pixels
 
 
 def edit(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
     """The base image, in this order: cropped, turned, resized, recoloured by the references, overlaid.
 
-    crop: [left, top, right, bottom] in pixels. rotate: degrees clockwise; the canvas grows, its corners transparent.
+    crop: [left, top, right, bottom] in pixels. rotate: degrees counter-clockwise; the canvas grows, its corners are
+    transparent.
     width, height: of the result; one alone keeps the proportions. reference_image_urls: mean and spread of the
-    colours move 40% towards theirs. overlay_image_url: scaled by scale (1), its top left corner at x, y of the
-    resized picture (default: centred), opacity 0 to 1. mask_image_url: stretched over the result; recolouring and
+    colours move 40% towards theirs. overlay_image_url: scaled by scale (1), its top left corner at x, y (0, 0) of
+    the resized picture, opacity 0 to 1. mask_image_url: stretched over the result; recolouring and
     overlay act where it is white. The prompt is not interpreted, only checked and given back.
     """
     prompt = text(inputs, "prompt")
@@ -41,7 +42,7 @@ def edit(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
 def _reshaped(image: Image.Image, inputs: Inputs) -> Image.Image:
     if (crop := inputs.get("crop")) is not None:
         image = image.crop(_box(crop, image.size))
-    if degrees := number(inputs, "rotate", 0, -3600, 3600) % 360:
+    if degrees := number(inputs, "rotate", 0, -360, 360) % 360:
         image = _turned(image, degrees)
     width, height = whole(inputs, "width", 1, 8192), whole(inputs, "height", 1, 8192)
     if width or height:
@@ -67,11 +68,11 @@ def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _turned(image: Image.Image, degrees: float) -> Image.Image:
-    """*image* turned clockwise. Quarter turns move pixels, others mix them and uncover transparent corners."""
+    """*image* turned counter-clockwise. Quarter turns move pixels, others mix them and uncover transparent corners."""
     quarters = {
-        90.0: Image.Transpose.ROTATE_270,
+        90.0: Image.Transpose.ROTATE_90,
         180.0: Image.Transpose.ROTATE_180,
-        270.0: Image.Transpose.ROTATE_90,
+        270.0: Image.Transpose.ROTATE_270,
     }
     if degrees in quarters:
         return image.transpose(quarters[degrees])
@@ -80,7 +81,7 @@ def _turned(image: Image.Image, degrees: float) -> Image.Image:
     images.check_size(
         math.ceil(width * cosine + height * sine) + 1, math.ceil(width * sine + height * cosine) + 1, "rotate"
     )
-    return image.convert("RGBA").rotate(-degrees, Image.Resampling.BICUBIC, expand=True)
+    return image.convert("RGBA").rotate(degrees, Image.Resampling.BICUBIC, expand=True)
 
 
 def _recoloured(image: Image.Image, references: list[Image.Image]) -> Image.Image:
@@ -100,12 +101,12 @@ def _recoloured(image: Image.Image, references: list[Image.Image]) -> Image.Imag
 
 
 def _overlaid(image: Image.Image, overlay: Image.Image, inputs: Inputs) -> Image.Image:
-    scale = number(inputs, "scale", 1, 0.001, 1000)
+    scale = number(inputs, "scale", 1, 0, 16)
     opacity = number(inputs, "opacity", 1, 0, 1)
     size = max(1, round(overlay.width * scale)), max(1, round(overlay.height * scale))
     images.check_size(*size, "scale")
-    x = round(number(inputs, "x", (image.width - size[0]) // 2, -_FAR, _FAR))
-    y = round(number(inputs, "y", (image.height - size[1]) // 2, -_FAR, _FAR))
+    x = round(number(inputs, "x", 0, -_FAR, _FAR))
+    y = round(number(inputs, "y", 0, -_FAR, _FAR))
     if size != overlay.size:
         overlay = overlay.resize(size, Image.Resampling.LANCZOS)
     overlay = overlay.convert("RGBA")

@@ -33,9 +33,9 @@ def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
 
 
 def enhance_detail(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
-    """Fine detail and local contrast raised. strength 0 to 1 (0.5; 0 = unchanged), radius 0.1 to 200 pixels (2)."""
+    """Fine detail and local contrast raised. strength 0 to 1 (0.5; 0 = unchanged), radius 0 to 100 pixels (2)."""
     strength = number(inputs, "strength", 0.5, 0, 1)
-    radius = number(inputs, "radius", 2, 0.1, 200)
+    radius = number(inputs, "radius", 2, 0, 100)
     image = images.opened(files, "base_image_url")
     if strength:
         image = _unsharp(image, radius=12 * radius, strength=0.4 * strength)  # wide and weak: local contrast
@@ -51,7 +51,7 @@ def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made
     """
     strength = number(inputs, "strength", 0.5, 0, 1)
     image = images.opened(files, "base_image_url")
-    radius = number(inputs, "radius", max(1.0, max(image.size) / 150), 0.1, 200)
+    radius = number(inputs, "radius", max(1.0, max(image.size) / 150), 0, 100)
     if not strength:
         return picture(image)
     colours, alpha = images.split_alpha(image)

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.local.values import refuse
 
-MAX_PIXELS = 64 * 1024 * 1024  # 8192 x 8192, 200 MB as RGB
+MAX_PIXELS = 64_000_000  # 192 MB as RGB
 # The rest of what Pillow can read is either rare or a risk.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
 _FAST = 2  # PNG level: twice the size of level 9 would be wrong, but it is 5%, at a tenth of the time

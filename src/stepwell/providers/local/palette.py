@@ -61,12 +61,12 @@ def palette(prompt: list[str], negative: list[str], seed: int, saturation: float
     return Palette(
         sky=(
             _colour(base, saturation, top),
-            _colour(base * 0.6 + second * 0.4, saturation * 0.75, middle),
-            _colour(second, saturation * 0.45, horizon),
+            _colour(base - 0.01, saturation * 0.75, middle),
+            _colour(base - 0.02, saturation * 0.45, horizon),
         ),
-        near=_colour(base + 0.03, saturation * 0.9, 0.10 if dark else 0.22),
-        far=_colour(second + 0.02, saturation * 0.45, 0.40 if dark else 0.80),
-        light=_colour(second + 0.06, 0.28, 1.0),
+        near=_colour(second, saturation * 0.9, 0.10 if dark else 0.22),
+        far=_colour(second - 0.02, saturation * 0.5, 0.40 if dark else 0.80),
+        light=_colour(base - 0.01, 0.25, 1.0),
         dark=dark,
     )
 

@@ -11,34 +11,47 @@ from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, to_process
 
 from stepwell.domain.errors import AttemptError
 
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
 _NICENESS = 5
+_TRIES = 4
 
 
 class Pool:
     """anyio's worker processes. How many run at once is the caller's business; idle ones are reused.
 
-    The first worker costs about half a second, later calls a millisecond.
+    A worker's start costs a third of a second, a call of one that is there two milliseconds.
     """
 
     def __init__(self) -> None:
         self._limiter = CapacityLimiter(math.inf)
 
-    async def run(self, function: Callable[[dict[str, object]], Result], job: dict[str, object]) -> Result:
-        """The result of *function*, which must be importable; *job* and the result must be picklable.
+    async def run(self, function: Callable[[Argument], Result], argument: Argument) -> Result:
+        """The result of *function*, which must be importable; *argument* and the result must be picklable.
 
         Cancellation kills the worker at once. Raises a retryable `AttemptError` if the worker died (killed for its
         memory, say); what *function* raises comes through.
         """
         try:
-            # anyio forgets a worker that is cancelled while it starts, so the start is shielded from that.
-            with CancelScope(shield=True):
-                await to_process.run_sync(_prepare, os.getpid(), limiter=self._limiter)
-            return await to_process.run_sync(function, job, cancellable=True, limiter=self._limiter)
+            await self._ready_worker()
+            return await to_process.run_sync(function, argument, cancellable=True, limiter=self._limiter)
         except BrokenWorkerProcess as error:
             raise AttemptError("the worker process died (out of memory, or killed)", retryable=True) from error
+
+    async def _ready_worker(self) -> None:
+        """See to it that a prepared worker waits for us: the one used last, or a new one."""
+        # anyio forgets a worker that is cancelled while it starts, so the start is shielded from that.
+        with CancelScope(shield=True):
+            for tries_left in reversed(range(_TRIES)):
+                try:
+                    await to_process.run_sync(_prepare, os.getpid(), limiter=self._limiter)
+                except BrokenWorkerProcess:  # it died while it was idle; nothing of the job is lost
+                    if not tries_left:
+                        raise
+                else:
+                    return
 
 
 _prepared = False

@@ -49,8 +49,8 @@ def _seed(attempt: Attempt) -> int:
     seed = attempt.inputs.get("seed")
     if seed is None:
         return attempt.seed
-    if isinstance(seed, bool) or not isinstance(seed, int) or abs(seed) > MAX_SEED:
-        refuse("seed", "must be an integer of 64 bits")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        refuse("seed", "must be an integer from 0 to 2^63 - 1")
     return seed
 
 

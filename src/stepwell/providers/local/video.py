@@ -21,7 +21,7 @@ _QUALITY = 80
 
 
 def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
-    """The base image, filmed for duration_s (0.1 to 60, 4) at fps (1 to 60, 12) with motion (zoom_in).
+    """The base image, filmed for duration_s (up to 60, 4; at least a frame) at fps (1 to 60, 12) with motion (zoom_in).
 
     width, height: up to 2048; one alone keeps the proportions, none takes those of the picture with the longer side
     at most 512. pan_left means that the camera moves to the left. The prompt is not interpreted. Transparent
@@ -29,7 +29,7 @@ def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
     """
     motion = choice(inputs, "motion", "zoom_in", MOTIONS)
     fps = number(inputs, "fps", 12, 1, 60)
-    duration = number(inputs, "duration_s", 4, 0.1, 60)
+    duration = number(inputs, "duration_s", 4, 0, 60)
     frames = max(1, round(duration * fps))
     image = images.opened(files, "base_image_url")
     size = _size(image, whole(inputs, "width", 1, _MAX_SIDE), whole(inputs, "height", 1, _MAX_SIDE))

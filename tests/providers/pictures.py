@@ -1,0 +1,70 @@
+"""Pictures to work on, an `AttemptIO` without a store, and a look at the process table."""
+
+import io
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+from PIL import Image
+
+from stepwell.domain.model import Output
+from stepwell.ports import Blob
+
+TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
+
+
+def file_of(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    target = io.BytesIO()
+    image.save(target, kind, **options)
+    return target.getvalue()
+
+
+def picture_of(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def gradient(width: int = 96, height: int = 64) -> Image.Image:
+    """A picture in which every pixel differs from its neighbours."""
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return Image.fromarray(np.dstack([across, down, 255 - across]).astype(np.uint8), "RGB")
+
+
+def product(width: int = 120, height: int = 90) -> Image.Image:
+    """A red box with a white hole in front of white."""
+    image = Image.new("RGB", (width, height), (240, 240, 240))
+    image.paste((200, 30, 30), (30, 20, 90, 70))
+    image.paste((240, 240, 240), (50, 35, 70, 55))
+    return image
+
+
+class FakeIO:
+    """An `AttemptIO` over dictionaries."""
+
+    def __init__(self, inputs: dict[str, bytes] | None = None) -> None:
+        self.inputs, self.stored = inputs or {}, dict[str, bytes]()
+
+    async def fetch(self, reference: str, field: str) -> Blob:  # noqa: ARG002 - the port's name
+        return Blob(self.inputs[reference], "image/png")
+
+    async def store(self, name: str, data: bytes) -> Output:
+        self.stored[name] = data
+        return Output(f"media/{TASK}/{name}", len(data), "0" * 64)
+
+
+def children(parent: int) -> set[int]:
+    """The processes that *parent* has started and that still run."""
+    found: set[int] = set()
+    for listing in Path(f"/proc/{parent}/task").glob("*/children"):
+        found |= {int(pid) for pid in listing.read_text().split() if alive(int(pid))}
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether *pid* runs; a zombie doesn't."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}

@@ -1,0 +1,229 @@
+"""LOCAL as the engine sees it, and what becomes of its worker processes when something dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from anyio import create_task_group, fail_after, sleep
+
+from providers.pictures import TASK, FakeIO, alive, children, file_of, gradient, picture_of
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import ProviderType, TaskType
+from stepwell.ports import Attempt, Provider
+from stepwell.providers.local.pool import Pool
+from stepwell.providers.local.provider import LocalProvider
+from stepwell.providers.registry import Registry
+
+PATIENCE_S = 30
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with fail_after(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - another process's doing: nothing tells us
+            await sleep(0.01)
+
+
+def attempt(task_type: TaskType, drawn: int = 5, **inputs: Any) -> Attempt:
+    return Attempt(
+        task_id=TASK,
+        workflow_id=uuid4(),
+        tenant=None,
+        step_id="step",
+        task_type=task_type,
+        number=1,
+        inputs=inputs,
+        provider_config={},
+        seed=drawn,
+    )
+
+
+class TestResults:
+    async def test_a_picture_is_stored_and_told(self) -> None:
+        io = FakeIO()
+        result = await LocalProvider().run(attempt(TaskType.GENERATION, prompt="shoe", width=64, height=32), io)
+        data = io.stored["result.png"]
+        assert result == {
+            "result_image_path": f"media/{TASK}/result.png",
+            "width": 64,
+            "height": 32,
+            "format": "PNG",
+            "seed": 5,
+            "size": len(data),
+        }
+        assert picture_of(data).size == (64, 32)
+
+    async def test_the_callers_seed_wins_and_the_drawn_one_repeats(self) -> None:
+        stored = []
+        for drawn, given in ((1, 9), (2, 9), (3, None), (3, None)):
+            io = FakeIO()
+            work = attempt(TaskType.GENERATION, drawn, prompt="x", width=32, height=32, seed=given)
+            await LocalProvider().run(work, io)
+            stored.append(io.stored["result.png"])
+        assert stored[0] == stored[1] != stored[2] == stored[3]
+
+    async def test_a_film_has_a_path_of_its_own(self) -> None:
+        io = FakeIO({"base": file_of(gradient())})
+        result = await LocalProvider().run(
+            attempt(TaskType.VIDEO_GENERATION, base_image_url="base", duration_s=0.5), io
+        )
+        assert result["result_video_path"] == f"media/{TASK}/result.webp"
+        assert "result_image_path" not in result
+        assert picture_of(io.stored["result.webp"]).n_frames == result["frames"] == 6  # type: ignore[attr-defined]
+
+    async def test_lists_of_references_are_fetched(self) -> None:
+        io = FakeIO({name: file_of(gradient()) for name in ("base", "a", "b")})
+        await LocalProvider().run(attempt(TaskType.EDITING, base_image_url="base", reference_image_urls=["a", "b"]), io)
+        assert set(io.stored) == {"result.png"}
+
+    @pytest.mark.parametrize(
+        ("inputs", "field"),
+        [
+            ({}, "base_image_url"),
+            ({"base_image_url": ["base"]}, "base_image_url"),
+            ({"base_image_url": {"path": "x"}}, "base_image_url"),
+            ({"base_image_url": "base", "reference_image_urls": "base"}, "reference_image_urls"),
+            ({"base_image_url": "base", "reference_image_urls": [1]}, r"reference_image_urls\[0\]"),
+            ({"base_image_url": "base", "reference_image_urls": ["base"] * 17}, "reference_image_urls"),
+            ({"base_image_url": "base", "seed": -1}, "seed"),
+            ({"base_image_url": "base", "seed": "1"}, "seed"),
+            ({"base_image_url": "broken"}, "base_image_url"),
+        ],
+        ids=str,
+    )
+    async def test_a_bad_input_is_refused_by_name(self, inputs: dict[str, Any], field: str) -> None:
+        io = FakeIO({"base": file_of(gradient()), "broken": b"x"})
+        with pytest.raises(AttemptError, match=f"^{field}") as refusal:
+            await LocalProvider().run(attempt(TaskType.EDITING, **inputs), io)
+        assert not refusal.value.retryable
+        assert io.stored == {}
+
+    async def test_it_declines_what_it_cant_do(self) -> None:
+        with pytest.raises(AttemptError, match="LLM_INTERACTION") as refusal:
+            await LocalProvider().run(attempt(TaskType.LLM_INTERACTION, prompt="x"), FakeIO())
+        assert not refusal.value.retryable
+
+
+class TestRegistry:
+    def test_what_is_on_offer(self) -> None:
+        local: Provider = LocalProvider()
+        registry = Registry([local])
+        offers = registry.offers()[ProviderType.LOCAL]
+        assert set(TaskType) - set(offers) == {
+            TaskType.LLM_INTERACTION,
+            TaskType.EXPERIMENTAL_FAL,
+            TaskType.PASSTHROUGH,
+        }
+        assert "seed" in offers[TaskType.GENERATION]
+        assert registry[ProviderType.LOCAL] is local
+        assert ProviderType.FAL not in registry
+
+    def test_one_provider_a_type(self) -> None:
+        with pytest.raises(ValueError, match="two providers"):
+            Registry([LocalProvider(), LocalProvider()])
+
+
+class TestWorkers:
+    async def test_a_killed_worker_is_worth_a_retry(self) -> None:
+        pool = Pool()
+        with pytest.raises(AttemptError, match="worker process died") as failure:
+            await pool.run(signal.raise_signal, signal.SIGKILL)
+        assert failure.value.retryable
+        assert await pool.run(len, {"a": 1}) == 1
+
+    async def test_one_that_died_while_idle_isnt_noticed(self) -> None:
+        pool, worker = await warm()
+        os.kill(worker, signal.SIGKILL)
+        assert await pool.run(len, {"a": 1}) == 1
+
+    async def test_what_the_function_raises_comes_through(self) -> None:
+        with pytest.raises(ValueError, match="could not convert"):
+            await Pool().run(float, "x")
+
+    async def test_cancelling_ends_the_worker(self) -> None:
+        pool, worker = await warm()
+        with fail_after(PATIENCE_S):
+            async with create_task_group() as group:
+                group.start_soon(pool.run, time.sleep, 3_600)
+                await until(lambda: sleeps(worker))
+                group.cancel_scope.cancel()
+        assert not alive(worker)
+
+    async def test_cancelling_while_a_worker_starts_leaves_none_behind(self) -> None:
+        before, pool = children(os.getpid()), Pool()
+        async with create_task_group() as group:
+            group.start_soon(pool.run, time.sleep, 3_600)
+            await until(lambda: children(os.getpid()) > before)
+            group.cancel_scope.cancel()
+        started = children(os.getpid()) - before
+        assert await pool.run(len, {}) == 0
+        assert children(os.getpid()) - before == started  # it is idle, and served this call
+
+    async def test_a_terminals_signals_dont_end_it(self) -> None:
+        pool, worker = await warm()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(worker, number)
+        assert await pool.run(os.path.exists, f"/proc/{worker}") is True
+        assert alive(worker)
+
+    async def test_many_at_once(self) -> None:
+        pool, answers = Pool(), set[int]()
+
+        async def one(size: int) -> None:
+            answers.add(await pool.run(len, {str(n): n for n in range(size)}))
+
+        async with create_task_group() as group:
+            for size in range(4):
+                group.start_soon(one, size)
+        assert answers == {0, 1, 2, 3}
+
+
+async def warm() -> tuple[Pool, int]:
+    """A pool, and its one worker, which is idle. anyio ends workers with the task that was the first to use them."""
+    before, pool = children(os.getpid()), Pool()
+    await pool.run(len, {})
+    (worker,) = children(os.getpid()) - before
+    return pool, worker
+
+
+def sleeps(pid: int) -> bool:
+    """Whether *pid* is in the system call that `time.sleep` makes (clock_nanosleep on x86-64 or arm64)."""
+    number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
+    return number in {"230", "115"}
+
+
+ORPHAN = """
+import asyncio, sys, time
+from stepwell.providers.local.pool import Pool
+
+async def main():
+    pool = Pool()
+    if sys.argv[1] == "idle":
+        await pool.run(len, {})
+        print("ready", flush=True)
+        await asyncio.sleep(3600)
+    else:
+        await pool.run(len, {})
+        print("ready", flush=True)
+        await pool.run(eval, "[None for _ in iter(int, 1)]")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("state", ["idle", "computing"])
+async def test_no_worker_outlives_a_killed_parent(state: str) -> None:
+    with subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", ORPHAN, state], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == "ready\n"
+        (worker,) = children(parent.pid)
+        parent.kill()
+    await until(lambda: not alive(worker))
