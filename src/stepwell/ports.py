@@ -8,7 +8,17 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.model import Output, ProviderType, TaskType
+from stepwell.domain.decision import Decision
+from stepwell.domain.model import HistoryEvent, Output, ProviderType, TaskType
+from stepwell.domain.records import (
+    ListFilter,
+    LoadedWorkflow,
+    NewWorkflow,
+    TaskRecord,
+    TenantScope,
+    WorkflowPage,
+    WorkflowRecord,
+)
 
 
 class Clock(Protocol):
@@ -16,6 +26,85 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The present moment in UTC; never goes back within a process."""
+
+
+class Journal(Protocol):
+    """The engine's side of the store. Every write says whether it landed; nothing is read while idle.
+
+    All methods raise `Unavailable` while the database is away.
+    """
+
+    async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
+        """Store the workflow, its steps and events, all or nothing. Raises `Forbidden` outside of *scope*."""
+
+    async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
+        """The workflow as last committed, whoever runs it; None if there is none in *scope*."""
+
+    async def results(
+        self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
+    ) -> Mapping[UUID, Mapping[int, bytes]]:
+        """The stored results of those positions of those workflows."""
+
+    async def write(self, batch: Sequence[Decision]) -> set[UUID]:
+        """Write at most one decision per workflow, all in one transaction and one round trip. A decision lands only
+        on exactly the version (owner, epoch, last event) that it was made from; one that has landed already (its
+        answer was lost) counts as landed. Returns the ids of those that did not land.
+        """
+
+    async def claim(self, owner: UUID, held: Sequence[UUID], limit: int) -> list[LoadedWorkflow]:
+        """Take over up to *limit* workflows that need a process and have no live one, or have *owner* and are not
+        among *held*: the epoch goes up, and `crashes` too where the last owner went without `release`.
+        """
+
+    async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
+        """From now on *owner* is alive for that time; null: until it is released or expired."""
+
+    async def next_expiry(self, owner: UUID) -> float | None:
+        """Seconds until the first lease of another process with workflows ends; None where there is none."""
+
+    async def release(self, owner: UUID) -> None:
+        """End the lease of *owner*, in order: its workflows may be claimed at once."""
+
+    async def set_clock(self) -> None:
+        """Set the service's clock by the database's."""
+
+    async def expire_others(self, owner: UUID) -> None:
+        """End the leases of all processes but *owner*: only for a caller who knows that none can be alive."""
+
+
+class Store(Protocol):
+    """The API's side of the store. *scope* says whose workflows a call may see; others look like unknown ones.
+
+    All methods raise `Unavailable` while the database is away.
+    """
+
+    async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
+        """The workflow, deleted or not."""
+
+    async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
+        """Newest first; `total` is exact and counts all that match."""
+
+    async def events(
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+    ) -> Sequence[HistoryEvent] | None:
+        """The history from number *after* + 1 on; None for an unknown workflow."""
+
+    async def tasks(
+        self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool
+    ) -> Sequence[TaskRecord] | None:
+        """The tasks in the order of the steps and attempts; None for an unknown workflow."""
+
+    async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
+        """The task, deleted or not."""
+
+    async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
+        """Mark tasks deleted."""
+
+    async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
+        """Of those tasks, the paths of the outputs that are recorded and not deleted."""
+
+    async def ping(self) -> None:
+        """Return if the database answers."""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

@@ -80,7 +80,12 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
         name: environ[key] for name in names if (key := PREFIX + name.upper()) in environ and environ[key] != ""
     }
     raw |= {name: value for name, value in overrides.items() if value is not None}
-    faults = collect(Settings, raw, (), strict=False)
+    faults = collect(Settings, raw, (), strict=False, dec_hook=_path)
     if faults:
         raise InvalidSettings([f"{PREFIX}{'_'.join(map(str, f.loc)).upper()}: {f.msg}" for f in faults])
-    return convert(raw, Settings, strict=False)
+    return convert(raw, Settings, strict=False, dec_hook=_path)
+
+
+def _path(kind: type, value: object) -> Path:
+    assert kind is Path
+    return Path(str(value))

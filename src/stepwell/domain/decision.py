@@ -53,7 +53,8 @@ class Decision(Struct):
 
     def absorb(self, later: "Decision") -> None:
         """Take in the next decision of the same run, so that both are written as one."""
-        self.workflow = later.workflow
+        if later.has_rows:  # else its `workflow` is the run's own, and goes on changing
+            self.workflow = later.workflow
         self.steps |= later.steps
         self.tasks |= later.tasks
         self.events += later.events

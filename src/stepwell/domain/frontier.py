@@ -10,7 +10,8 @@ from stepwell.domain.model import StepState, StepStatus, Task
 class Frontier:
     """`ready`: dependencies done, waits for a slot. `running`: has an attempt under way. `attached`: of those, the
     ones that run in this process; the others were begun by an earlier one and are `ready` to be taken up again.
-    `backoff`: between two attempts. *sources* lists for each step the positions that its mappings read from.
+    `backoff`: between two attempts; once its time has come, `ready` as well. *sources* lists for each step the
+    positions that its mappings read from.
     """
 
     def __init__(
@@ -60,14 +61,17 @@ class Frontier:
                 self.ready.add(step.position)
 
     def startable(self, *, starting: bool) -> list[int]:
-        """The steps that want a slot, in the order of the definition: where nothing new may start, only those
-        whose attempt is to be taken up again.
-        """
-        return sorted(self.ready if starting else self.ready & self.running.keys())
+        """The steps that want a slot, in the order of the definition."""
+        return sorted(self.ready) if starting else self.orphans()
+
+    def orphans(self) -> list[int]:
+        """The steps whose attempt is to be taken up again, in the order of the definition."""
+        return sorted(self.ready & self.running.keys())
 
     def open(self, position: int, task: Task) -> None:
         """An attempt starts in this process."""
         self.ready.discard(position)
+        self.backoff.discard(position)
         self.running[position] = task
         self.attached.add(position)
 
@@ -87,6 +91,14 @@ class Frontier:
         newly = self._sorter.get_ready()
         self.ready.update(newly)
         return newly
+
+    def wanted_results(self) -> list[int]:
+        """Positions whose recorded result a mapping may still read, and which memory doesn't hold."""
+        return [
+            step.position
+            for step in self._steps
+            if step.status is StepStatus.COMPLETED and step.result is None and self._readers[step.position]
+        ]
 
     def dependants(self, position: int) -> list[int]:
         if self._dependants is None:

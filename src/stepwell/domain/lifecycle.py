@@ -119,7 +119,7 @@ class Run(Transitions):
             case AttemptFailed():
                 self._failed(decision, given, now)
             case RetryDue():
-                self._retry_due(decision, given)
+                self._retry_due(decision, given, now)
             case DeadlinePassed():
                 self._deadline_passed(decision, now)
             case GiveUp():
@@ -146,7 +146,7 @@ class Run(Transitions):
             state.timeout_left_s = max((state.deadline_at - now).total_seconds(), 0.0)
         self._set_deadline(decision, now, None)
         held = self._hold_back(decision, now)
-        decision.tell(state, now, EventType.WORKFLOW_PAUSED, given.actor, data={"held_back": held} if held else {})
+        decision.tell(state, now, EventType.WORKFLOW_PAUSED, given.actor, data=held)
         self._settle(decision, now)
 
     def _resume(self, decision: Decision, given: Resume, now: datetime) -> None:
@@ -156,7 +156,9 @@ class Run(Transitions):
         self._take(given.owner, given.execution_id)
         state.failure = state.completed_at = state.timeout_left_s = None
         for step in self.steps:
-            if step.status in _RESET_BY_RESUME and (step.status is not StepStatus.PENDING or step.error_message):
+            if step.status in _RESET_BY_RESUME and (
+                step.status is not StepStatus.PENDING or step.error_message is not None
+            ):
                 step.status, step.on_fallback = StepStatus.PENDING, False
                 step.provider_attempts = step.retry_count = 0
                 step.started_at = step.completed_at = step.error_message = None
@@ -236,8 +238,12 @@ class Run(Transitions):
             step.status, step.completed_at = StepStatus.FAILED, now
             self._frontier.failures += 1
             decision.record(step, now, task)
-            self._tell_step(decision, now, EventType.STEP_FAILED, step, error=given.error)
-            self._failed_for_good(decision, step, now)
+            held = {} if self.starting else self._hold_back(decision, now)
+            self._tell_step(decision, now, EventType.STEP_FAILED, step, error=given.error, **held)
+            if self.config.on_failure is OnFailure.CANCEL:
+                self._cancel_running(decision, SERVICE, now)
+            elif self.config.on_failure is OnFailure.CONTINUE:
+                self._skip_dependants(decision, step.position, now)
         else:
             delay = backoff_s(self.config.retry, step.provider_attempts, given.jitter, given.retry_after_s)
             if verdict is Verdict.FALLBACK:
@@ -258,40 +264,33 @@ class Run(Transitions):
         decision.record(step, now, task)
         self._tell_step(decision, now, EventType.STEP_RETRYING, step, **facts)
 
-    def _failed_for_good(self, decision: Decision, step: StepState, now: datetime) -> None:
-        match self.config.on_failure:
-            case OnFailure.DRAIN:
-                self._hold_back(decision, now)
-            case OnFailure.CANCEL:
-                self._hold_back(decision, now)
-                self._cancel_running(decision, SERVICE, now)
-            case OnFailure.CONTINUE:
-                self._skip_dependants(decision, step.position, now)
-            case _:
-                assert_never(self.config.on_failure)
-
-    def _retry_due(self, decision: Decision, given: RetryDue) -> None:
-        if given.position in self._frontier.backoff:
-            self._frontier.backoff.discard(given.position)
-            self._frontier.ready.add(given.position)
-            decision.ready.append(given.position)
+    def _retry_due(self, decision: Decision, given: RetryDue, now: datetime) -> None:
+        position = given.position
+        if position in self._frontier.ready or position not in self._frontier.backoff:
+            return
+        if (at := self.steps[position].next_attempt_at) is not None and now < at:
+            decision.effects.append(WakeAt(position, at))  # a timer's clock may be a little fast
+        else:
+            self._frontier.ready.add(position)
+            decision.ready.append(position)
 
     def _deadline_passed(self, decision: Decision, now: datetime) -> None:
-        if (at := self.state.deadline_at) is not None and now >= at:
-            limit = f"{self.config.workflow_timeout_s:g}"
+        at = self.state.deadline_at
+        if at is not None and now < at:
+            decision.effects.append(DeadlineAt(at))
+        elif at is not None:
+            limit = f"{self.config.workflow_timeout_s:.12g}"
             self._end_running(decision, f"workflow: timed out after {limit} s", now)
 
     def _startable(self) -> list[int]:
         return self._frontier.startable(starting=self.starting)
 
     def _check(self, verb: str, hint: str = "") -> None:
-        allowed = ALLOWED_FROM[verb]
+        status, allowed = self.state.status, ALLOWED_FROM[verb]
         if self.state.deleted_at is not None:
-            raise InvalidTransition(verb, self.state.status, allowed, deleted=True)
-        if self.state.status not in allowed:
-            raise InvalidTransition(
-                verb, self.state.status, allowed, hint if self.state.status is WorkflowStatus.PAUSED else ""
-            )
+            raise InvalidTransition(verb, status, allowed, deleted=True)
+        if status not in allowed:
+            raise InvalidTransition(verb, status, allowed, hint if status is WorkflowStatus.PAUSED else "")
 
     def _take(self, owner: UUID, execution_id: UUID) -> None:
         if self.state.owner != owner:

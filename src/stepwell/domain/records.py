@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.domain.definition import JsonObject, StepPlan, WorkflowStepDefinition
-from stepwell.domain.model import StepState, Task, TaskType, WorkflowState, WorkflowStatus
+from stepwell.domain.model import HistoryEvent, StepState, Task, TaskType, WorkflowState, WorkflowStatus
 
 
 class TenantScope(Struct, frozen=True):
@@ -53,6 +53,24 @@ class WorkflowRecord(Struct):
     created_at: datetime
     summary: Summary
     steps: list[StepRecord] | None = None
+
+
+class NewWorkflow(Struct, frozen=True):
+    """A workflow to insert: the record with all its steps, and the events of the decisions that made it."""
+
+    record: WorkflowRecord
+    final_position: int
+    events: tuple[HistoryEvent, ...]
+
+
+class LoadedWorkflow(Struct):
+    """What it takes to run a stored workflow, results left out. `open_tasks`: the attempts of its RUNNING steps."""
+
+    state: WorkflowState
+    tenant: str | None
+    config: JsonObject
+    steps: list[StepRecord]
+    open_tasks: list[Task]
 
 
 class WorkflowPage(Struct):

@@ -31,7 +31,7 @@ def backoff_s(policy: RetryPolicy, attempts: int, jitter: float, retry_after_s: 
     "full jitter" (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015); *jitter* in [0, 1).
     """
     if retry_after_s is not None:
-        return min(max(retry_after_s, 0.0), RETRY_AFTER_CAP_S)
+        return min(max(0.0, retry_after_s), RETRY_AFTER_CAP_S)  # in this order NaN is 0
     try:
         ceiling = policy.base_s * policy.factor ** (attempts - 1)
     except OverflowError:

@@ -50,6 +50,14 @@ class Transitions:
         """Whether it needs a process at all."""
         return self.state.status is WorkflowStatus.RUNNING or bool(self._frontier.running)
 
+    def orphans(self) -> list[int]:
+        """Positions whose attempt, begun by an earlier process, waits to be taken up again."""
+        return self._frontier.orphans()
+
+    def wanted_results(self) -> list[int]:
+        """Positions of COMPLETED steps whose stored result must be put into `steps` before it runs."""
+        return self._frontier.wanted_results()
+
     def _settle(self, decision: Decision, now: datetime) -> None:
         """Turn the status where nothing is left to wait for."""
         left = len(self.steps) - self.state.completed_steps
@@ -68,10 +76,13 @@ class Transitions:
         decision.tell(state, now, kind, actor, data=reason)
 
     def _end_running(self, decision: Decision, reason: str, now: datetime) -> None:
-        """FAILED for a reason that is no step's."""
+        """FAILED for a reason that is no step's; what has ended already stays as it is."""
+        if not self.active:
+            return
         self.state.failure = reason
         self._cancel_running(decision, SERVICE, now)
         for position in sorted(self._frontier.backoff):
+            self._frontier.ready.discard(position)
             self._cancel_step(decision, self.steps[position], SERVICE, now)
         self._frontier.backoff.clear()
         self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
@@ -98,14 +109,15 @@ class Transitions:
         decision.record(step, now)
         self._tell_step(decision, now, EventType.STEP_CANCELLED, step, actor=actor)
 
-    def _hold_back(self, decision: Decision, now: datetime) -> list[str]:
+    def _hold_back(self, decision: Decision, now: datetime) -> dict[str, Any]:
+        """What the event that tells of it says."""
         held = sorted(self._frontier.backoff)
         for position in held:
             self.steps[position].status, self.steps[position].next_attempt_at = StepStatus.PENDING, None
             decision.record(self.steps[position], now)
         self._frontier.ready.update(held)
         self._frontier.backoff.clear()
-        return [self.plans[position].step_id for position in held]
+        return {"held_back": [self.plans[position].step_id for position in held]} if held else {}
 
     def _skip_dependants(self, decision: Decision, position: int, now: datetime) -> None:
         stack = list(self._frontier.dependants(position))

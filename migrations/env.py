@@ -1,0 +1,23 @@
+"""How Alembic reaches the database: the connection that the service hands in, else STEPWELL_DATABASE_URL."""
+
+import asyncio
+import os
+
+from alembic import context
+from sqlalchemy import Connection
+
+from stepwell.persistence.migrations import migrate
+from stepwell.persistence.tables import metadata
+
+
+def run(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+else:
+    asyncio.run(migrate(os.environ["STEPWELL_DATABASE_URL"]))

@@ -1,0 +1,177 @@
+"""The composition root: one function puts the whole service together, and takes it apart again."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import structlog
+from litestar import Litestar
+from msgspec import Struct
+
+from stepwell.api.auth import TokenVerifier
+from stepwell.api.routes import build_api
+from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.records import TenantScope
+from stepwell.domain.signing import SignedUrls
+from stepwell.domain.validation import Catalog
+from stepwell.engine.admission import Admission, Limits
+from stepwell.engine.cleanup import Cleaner
+from stepwell.engine.ids import uuid7
+from stepwell.engine.recovery import Recovery
+from stepwell.engine.runner import Runner
+from stepwell.engine.scheduler import Scheduler
+from stepwell.engine.service import WorkflowService
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.database import assert_durable, create_api_engine, create_journal_pool
+from stepwell.persistence.journal import PostgresJournal
+from stepwell.persistence.store import PostgresStore
+from stepwell.ports import Clock, Provider
+from stepwell.providers.inputs import Inputs
+from stepwell.providers.local.provider import LocalProvider
+from stepwell.providers.registry import Registry
+from stepwell.settings import Settings
+from stepwell.telemetry import Metrics
+
+log = structlog.get_logger()
+
+_LAST_WRITES_S = 2.0
+
+
+class Application(Struct):
+    """The running service. `engine` ends, with what went wrong, only if the engine breaks: then the process must go."""
+
+    api: Litestar
+    service: WorkflowService
+    engine: asyncio.Task[None]
+
+
+class _Links:
+    """`runner.Links`: signed addresses of artifacts, for those whose they are."""
+
+    def __init__(self, cleaner: Cleaner, signed_urls: SignedUrls, clock: Clock) -> None:
+        self._cleaner, self._signed_urls, self._clock = cleaner, signed_urls, clock
+
+    async def owns(self, path: str, tenant: str | None) -> bool:
+        return await self._cleaner.find(TenantScope(tenant), path) is not None
+
+    def url(self, path: str) -> str:
+        return self._signed_urls.url(path, self._clock.now())
+
+
+@asynccontextmanager
+async def running_app(
+    settings: Settings,
+    *,
+    dsn: str,
+    url_secret: bytes,
+    exclusive: bool,
+    durable: bool = True,
+    extra_providers: Iterable[Provider] = (),
+) -> AsyncIterator[Application]:
+    """The service on a migrated database, from its first claim to its last write.
+
+    *exclusive*: no other process can be alive on this database, so everything is claimed at once. *durable* false
+    skips the check that commits are on disk: for tests on a throw-away database only. *url_secret* signs addresses
+    of artifacts. Raises `Unavailable`, `database.NotDurable`, or ValueError for a key that can't be used.
+    """
+    clock, owner = DatabaseClock(), uuid7(datetime.fromtimestamp(time.time()).astimezone())
+    verifier = TokenVerifier(
+        settings.jwt_public_key or settings.jwt_secret or "",
+        settings.jwt_algorithm,
+        settings.jwt_issuer,
+        settings.jwt_audience,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await create_journal_pool(dsn, timeout_s=settings.database_timeout_s)
+        stack.push_async_callback(_close_pool, pool)
+        engine = create_api_engine(dsn, pool=settings.database_pool, timeout_s=settings.database_timeout_s)
+        stack.push_async_callback(engine.dispose)
+        store, journal = PostgresStore(engine), PostgresJournal(pool, clock)
+        artifacts = ObstoreArtifacts.local(settings.artifacts)
+        cleaner = Cleaner(store, artifacts)
+        signed_urls = SignedUrls(url_secret, settings.base_url, settings.signed_url_ttl_s)
+        links = _Links(cleaner, signed_urls, clock)
+        inputs = Inputs(artifacts, links.owns, max_bytes=settings.input_max_bytes, timeout_s=settings.input_timeout_s)
+        stack.push_async_callback(inputs.aclose)
+        registry = Registry([LocalProvider(), *extra_providers])
+        runner = Runner(registry, artifacts, inputs, links)
+        scheduler = Scheduler(journal, runner, Admission(_limits(settings)), clock)
+        recovery = Recovery(journal, scheduler, owner, None if exclusive else settings.lease_s)
+        service = WorkflowService(
+            store=store,
+            journal=journal,
+            scheduler=scheduler,
+            recovery=recovery,
+            cleaner=cleaner,
+            clock=clock,
+            catalog=Catalog(registry.offers(), settings.default_provider, frozenset()),
+            owner=owner,
+        )
+        if durable:
+            await assert_durable(pool)
+        if exclusive:
+            await cleaner.sweep()
+        running = asyncio.create_task(_run_engine(scheduler, recovery), name="engine")  # noqa: TID251 - the root task
+        try:
+            await scheduler.started.wait()
+            await recovery.boot()
+            service.booted = True
+            api = build_api(
+                service=service,
+                artifacts=artifacts,
+                verifier=verifier,
+                signed_urls=signed_urls,
+                clock=clock,
+                metrics=Metrics(),
+            )
+            yield Application(api, service, running)
+        finally:
+            service.draining = True
+            await _stop_engine(running, scheduler, journal, owner, settings.grace_s)
+
+
+async def _close_pool(pool: asyncpg.Pool) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WRITES_S):
+            await pool.close()
+            return
+    pool.terminate()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        total=settings.max_running_steps,
+        local=settings.max_local_steps,
+        per_provider=settings.max_steps_per_provider,
+        per_tenant=settings.max_steps_per_tenant,
+    )
+
+
+async def _run_engine(scheduler: Scheduler, recovery: Recovery) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scheduler.run(), name="scheduler")
+        group.create_task(recovery.run(), name="recovery")
+
+
+async def _stop_engine(
+    running: asyncio.Task[None], scheduler: Scheduler, journal: PostgresJournal, owner: UUID, grace_s: float
+) -> None:
+    if not running.done():
+        await scheduler.stop(max(grace_s - _LAST_WRITES_S - 1, grace_s / 4))
+        with contextlib.suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(_LAST_WRITES_S):
+                await scheduler.written()
+                await journal.release(owner)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        try:
+            await running
+        except Exception:
+            log.exception("engine.broke", action="stop")
+            raise

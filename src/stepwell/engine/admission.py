@@ -1,0 +1,124 @@
+"""Who may run next: bounded slots, and a fair order between tenants and between the workflows of a tenant.
+
+Each pool (a provider, or none) has a queue of its own. A grant goes to the tenant that has waited longest for a turn,
+within it to the workflow that has, and there to the first step; each then goes to the end of its line. So a workflow
+of 10,000 steps holds up another one by one step at most. A grant or a release costs O(1), but for tenants at their
+own limit, which are passed over.
+"""
+
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.domain.model import ProviderType
+
+Pool = ProviderType | None
+
+
+class Limits(Struct, frozen=True):
+    """Slots: of all steps, of LOCAL ones, of each other provider, and of each tenant (null: no limit)."""
+
+    total: int = 1_000
+    local: int = 1
+    per_provider: int = 100
+    per_tenant: int | None = None
+
+    def of(self, pool: Pool) -> int:
+        match pool:
+            case None:
+                return self.total
+            case ProviderType.LOCAL:
+                return self.local
+            case _:
+                return self.per_provider
+
+
+class Slot(Struct, frozen=True):
+    workflow_id: UUID
+    position: int
+    tenant: str | None
+    pool: Pool
+
+
+_Line = OrderedDict[UUID, deque[int]]
+
+
+class Admission:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._queues: dict[Pool, OrderedDict[str | None, _Line]] = defaultdict(OrderedDict)
+        self._used = 0
+        self._used_by_pool: dict[Pool, int] = defaultdict(int)
+        self._used_by_tenant: dict[str | None, int] = defaultdict(int)
+        self.closed = False
+
+    @property
+    def used(self) -> int:
+        return self._used
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(steps) for queue in self._queues.values() for line in queue.values() for steps in line.values())
+
+    def enqueue(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
+        line = self._queues[pool].setdefault(tenant, OrderedDict())
+        line.setdefault(workflow_id, deque()).append(position)
+
+    def withdraw(self, tenant: str | None, workflow_id: UUID) -> None:
+        """Forget all that a workflow waits for."""
+        for queue in self._queues.values():
+            if (line := queue.get(tenant)) is not None and line.pop(workflow_id, None) is not None and not line:
+                del queue[tenant]
+
+    def grants(self) -> Iterator[Slot]:
+        """Take slots for as many waiting steps as there is room for; each must come back by `release`."""
+        progress = not self.closed
+        while progress and self._used < self._limits.total:
+            progress = False
+            for pool in list(self._queues):
+                if self._used < self._limits.total and (slot := self._next(pool)) is not None:
+                    progress = True
+                    yield slot
+
+    def release(self, slot: Slot) -> None:
+        self._used -= 1
+        self._used_by_pool[slot.pool] -= 1
+        self._used_by_tenant[slot.tenant] -= 1
+        if not self._used_by_tenant[slot.tenant]:
+            del self._used_by_tenant[slot.tenant]
+
+    def _next(self, pool: Pool) -> Slot | None:
+        queue = self._queues[pool]
+        if not queue or self._used_by_pool[pool] >= self._limits.of(pool):
+            return None
+        tenant = next((tenant for tenant in queue if self._has_room(tenant)), _NOBODY)
+        if isinstance(tenant, _Nobody):
+            return None
+        line = queue[tenant]
+        workflow_id, steps = next(iter(line.items()))
+        position = steps.popleft()
+        if steps:
+            line.move_to_end(workflow_id)
+        else:
+            del line[workflow_id]
+        if line:
+            queue.move_to_end(tenant)
+        else:
+            del queue[tenant]
+        self._used += 1
+        self._used_by_pool[pool] += 1
+        self._used_by_tenant[tenant] += 1
+        return Slot(workflow_id, position, tenant, pool)
+
+    def _has_room(self, tenant: str | None) -> bool:
+        limit = self._limits.per_tenant
+        return limit is None or self._used_by_tenant.get(tenant, 0) < limit
+
+
+class _Nobody:
+    pass
+
+
+_NOBODY = _Nobody()

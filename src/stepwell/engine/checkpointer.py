@@ -1,0 +1,152 @@
+"""Group commit: while one batch is being committed the next one fills.
+
+What must hold:
+- A decision's effects are released, and its waiters told, only after the batch with its rows has committed.
+- Decisions of one run are written in the order in which they were made, those made meanwhile as one.
+- While the database is away nothing is dropped: the same batch is tried again until it lands, and a batch whose
+  answer was lost is recognised as landed (`ports.Journal.write`).
+- A batch is never cancelled half-way: only `close` ends the loop, after the last batch.
+- A decision that can't be written, for whatever reason, takes down only its own run.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+from msgspec import Struct, field
+
+from stepwell.domain.decision import Decision
+from stepwell.domain.errors import StepwellError, Unavailable
+from stepwell.ports import Journal
+
+log = structlog.get_logger()
+
+_BATCH_ROWS = 1_000
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 1.0
+
+
+class NotWritten(StepwellError):
+    """The decision did not land: another process has the workflow, or its rows can't be stored."""
+
+
+class _Entry(Struct):
+    decision: Decision
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+
+class Checkpointer:
+    """*committed* is called with each decision that has landed, *lost* with the id of each that will never."""
+
+    def __init__(self, journal: Journal, committed: Callable[[Decision], None], lost: Callable[[UUID], None]) -> None:
+        self._journal, self._committed, self._lost = journal, committed, lost
+        self._filling: dict[UUID, _Entry] = {}
+        self._writing: dict[UUID, _Entry] = {}
+        self._wake = asyncio.Event()
+        self._closing = False
+        self.outage = False
+        self.batches = self.rows = 0
+
+    def submit(self, decision: Decision, *, wait: bool = False) -> asyncio.Future[None] | None:
+        """Queue a decision. With *wait* the future is done when it is committed, or raises `NotWritten`."""
+        workflow_id = decision.workflow.id
+        entry = self._filling.get(workflow_id)
+        if entry is not None:
+            entry.decision.absorb(decision)
+        elif decision.has_rows:
+            entry = self._filling[workflow_id] = _Entry(decision)
+            self._wake.set()
+        else:
+            self._committed(decision)
+        if not wait:
+            return None
+        future = asyncio.get_running_loop().create_future()
+        if entry is None:
+            future.set_result(None)
+        else:
+            entry.waiters.append(future)
+        return future
+
+    def holds(self, workflow_id: UUID) -> bool:
+        return workflow_id in self._filling or workflow_id in self._writing
+
+    async def run(self) -> None:
+        """Write batches until `close`."""
+        while True:
+            await self._wake.wait()
+            if self._filling:
+                self._writing = self._take()
+                await self._write(self._writing)
+                self._writing = {}
+            elif self._closing:
+                return
+            else:
+                self._wake.clear()
+
+    def close(self) -> None:
+        """Let `run` end once all that is queued is written."""
+        self._closing = True
+        self._wake.set()
+
+    def _take(self) -> dict[UUID, _Entry]:
+        batch: dict[UUID, _Entry] = {}
+        rows = 0
+        for workflow_id, entry in self._filling.items():
+            rows += len(entry.decision.events)
+            if batch and rows > _BATCH_ROWS:
+                break
+            batch[workflow_id] = entry
+        for workflow_id in batch:
+            del self._filling[workflow_id]
+        return batch
+
+    async def _write(self, batch: dict[UUID, _Entry]) -> None:
+        try:
+            lost = await self._until_it_lands([entry.decision for entry in batch.values()])
+        except Exception as error:  # whatever a row may provoke must not end the other workflows
+            if len(batch) > 1:
+                log.warning("checkpoint.split", action="checkpoint", workflows=len(batch), error=repr(error))
+                for workflow_id, entry in batch.items():
+                    await self._write({workflow_id: entry})
+                return
+            log.exception("checkpoint.refused", action="checkpoint", workflow_id=str(next(iter(batch))))
+            lost = set(batch)
+        self.batches += 1
+        for workflow_id, entry in batch.items():
+            if workflow_id in lost:
+                self._drop(workflow_id, entry)
+            else:
+                self.rows += len(entry.decision.events)
+                self._settle(entry)
+
+    async def _until_it_lands(self, decisions: list[Decision]) -> set[UUID]:
+        delay = _FIRST_RETRY_S
+        while True:
+            try:
+                lost = await self._journal.write(decisions)
+            except Unavailable:
+                if not self.outage:
+                    log.warning("database.away", action="checkpoint")
+                self.outage = True
+                await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                delay = min(delay * 2, _LAST_RETRY_S)
+            else:
+                if self.outage:
+                    log.info("database.back", action="checkpoint")
+                self.outage = False
+                return lost
+
+    def _settle(self, entry: _Entry) -> None:
+        self._committed(entry.decision)
+        for waiter in entry.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _drop(self, workflow_id: UUID, entry: _Entry) -> None:
+        log.warning("checkpoint.lost", action="checkpoint", workflow_id=str(workflow_id))
+        queued = self._filling.pop(workflow_id, None)
+        self._lost(workflow_id)
+        for waiter in entry.waiters + (queued.waiters if queued else []):
+            if not waiter.done():
+                waiter.set_exception(NotWritten("the workflow's state has moved on elsewhere"))

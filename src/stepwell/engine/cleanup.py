@@ -1,0 +1,87 @@
+"""Files of tasks: deleting them on request, finding one by its path, and the sweep of what nobody references."""
+
+from uuid import UUID
+
+import structlog
+
+from stepwell.domain.errors import ArtifactError, ArtifactGone
+from stepwell.domain.model import Output
+from stepwell.domain.records import EVERY_TENANT, CleanupFault, CleanupReport, TaskRecord, TenantScope
+from stepwell.ports import Artifacts, Store
+
+log = structlog.get_logger()
+
+
+class Cleaner:
+    def __init__(self, store: Store, artifacts: Artifacts) -> None:
+        self._store, self._artifacts = store, artifacts
+
+    async def clean(self, scope: TenantScope, workflow_id: UUID) -> CleanupReport:
+        """Delete the files of all tasks that are left, and mark those tasks deleted. A file that is gone already is
+        told as an error once; one that can't be deleted keeps its task, so that a repeat tries again.
+        """
+        report = CleanupReport(0, 0, [], [])
+        cleaned: list[UUID] = []
+        for record in await self._store.tasks(scope, workflow_id, include_deleted=False) or ():
+            report.tasks_processed += 1
+            if await self._clean_task(record, report):
+                cleaned.append(record.task.id)
+        if cleaned:
+            await self._store.delete_tasks(scope, workflow_id, cleaned)
+        report.tasks_cleaned = len(cleaned)
+        return report
+
+    async def find(self, scope: TenantScope, path: str) -> Output | None:
+        """The output that a task of *scope* has recorded under exactly that path, unless it is deleted."""
+        task_id = _task_of(path)
+        record = None if task_id is None else await self._store.task(scope, task_id)
+        if record is None or record.deleted_at is not None:
+            return None
+        return next((output for output in record.task.outputs if output.path == path), None)
+
+    async def sweep(self) -> int:
+        """Delete every file that no task records, left behind by a process that was killed; their number.
+
+        Only for the time before any attempt runs: the file of one that runs isn't recorded yet.
+        """
+        swept = 0
+        async for page in self._artifacts.paths():
+            owners = {task_id for path in page if (task_id := _task_of(path)) is not None}
+            kept = await self._store.stored_outputs(EVERY_TENANT, list(owners))
+            for path in page:
+                if path not in kept:
+                    await self._artifacts.delete(path)
+                    swept += 1
+        if swept:
+            log.info("artifacts.swept", action="sweep", files=swept)
+        return swept
+
+    async def _clean_task(self, record: TaskRecord, report: CleanupReport) -> bool:
+        """Whether nothing of the task is left."""
+        whole = True
+        for output in record.task.outputs:
+            try:
+                await self._artifacts.delete(output.path)
+            except ArtifactGone:
+                report.errors.append(_fault(record, f"{output.path}: the file was already gone"))
+            except ArtifactError as error:
+                whole = False
+                report.errors.append(_fault(record, f"{output.path}: {error}"))
+            else:
+                report.deleted_paths.append(output.path)
+        return whole
+
+
+def _fault(record: TaskRecord, error: str) -> CleanupFault:
+    return CleanupFault(record.task.id, record.step_id, record.task_type, error)
+
+
+def _task_of(path: str) -> UUID | None:
+    match path.split("/"):
+        case ["media", task_id, _]:
+            try:
+                return UUID(task_id)
+            except ValueError:
+                return None
+        case _:
+            return None

@@ -1,0 +1,64 @@
+"""A workflow in memory: its run, and what its attempts need to know."""
+
+from asyncio import TimerHandle
+from collections.abc import Mapping
+from uuid import UUID
+
+from msgspec import convert
+
+from stepwell.domain.configs import given
+from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
+from stepwell.domain.lifecycle import Run
+from stepwell.domain.model import ProviderType
+from stepwell.domain.records import LoadedWorkflow
+
+
+class Handle:
+    """`users` counts the verbs that hold it: it stays in memory while there are any, or while the run is active.
+    `halted`: the scheduler has taken its waiting steps out of the queue. `timers`: by position, null the deadline.
+    """
+
+    def __init__(self, loaded: LoadedWorkflow) -> None:
+        self.workflow_id: UUID = loaded.state.id
+        self.tenant = loaded.tenant
+        self.config = convert(given(loaded.config), WorkflowConfig)
+        self.users = 0
+        self.halted = False
+        self.timers: dict[int | None, TimerHandle] = {}
+        self._steps = loaded.steps
+        self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
+        self.run = Run(
+            loaded.state,
+            self.config,
+            [step.plan for step in loaded.steps],
+            [step.state for step in loaded.steps],
+            loaded.open_tasks,
+            [self._sources(step.definition) for step in loaded.steps],
+        )
+
+    def plan(self, position: int) -> StepPlan:
+        return self._steps[position].plan
+
+    def definition(self, position: int) -> WorkflowStepDefinition:
+        return self._steps[position].definition
+
+    def provider(self, position: int) -> ProviderType | None:
+        """Who would do the step's next attempt."""
+        step = self._steps[position]
+        return step.plan.fallback if step.state.on_fallback else step.plan.provider
+
+    def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]:
+        """The results that the step's mappings read from, by step id."""
+        steps = self.run.steps
+        return {
+            mapping.from_step: result
+            for mapping in definition.input_mappings
+            if (result := steps[self._positions[mapping.from_step]].result) is not None
+        }
+
+    def put_results(self, results: Mapping[int, bytes]) -> None:
+        for position, result in results.items():
+            self.run.steps[position].result = result
+
+    def _sources(self, definition: WorkflowStepDefinition) -> tuple[int, ...]:
+        return tuple({self._positions[mapping.from_step] for mapping in definition.input_mappings})

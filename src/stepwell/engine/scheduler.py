@@ -1,0 +1,273 @@
+"""The heart's beat: feeds every run in memory its inputs, starts and ends attempts, keeps the timers.
+
+What must hold:
+- A run is in memory exactly while it is active here, or a verb holds it; all its inputs come one after the other.
+- An attempt starts only after its INTENT has committed, and has its slot until its task has really ended.
+- Nothing is fed to a run that this process has lost; its attempts are cancelled and record nothing.
+- Every task lives in the group of `run`; if anything here breaks, `run` raises, and the process ends with it.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, assert_never
+from uuid import UUID
+
+import structlog
+from anyio import CancelScope
+from msgspec import Struct, field
+
+from stepwell.domain.decision import Decision
+from stepwell.domain.inputs import (
+    Admitted,
+    AttemptFailed,
+    CancelAttempt,
+    DeadlineAt,
+    DeadlinePassed,
+    Effect,
+    Input,
+    RetryDue,
+    StartAttempt,
+    Succeeded,
+    WakeAt,
+)
+from stepwell.domain.model import Task
+from stepwell.engine.admission import Admission, Slot
+from stepwell.engine.checkpointer import Checkpointer
+from stepwell.engine.handle import Handle
+from stepwell.engine.ids import uuid7
+from stepwell.engine.runner import Runner
+from stepwell.ports import Clock, Journal
+
+log = structlog.get_logger()
+
+
+class _Live(Struct):
+    """An attempt in this process. `slot` is null once it is given back; `task` until the INTENT has committed. It is
+    cancelled by its scope: a worker process on its way up must not be torn from its parent half-way.
+    """
+
+    slot: Slot | None
+    scope: CancelScope = field(default_factory=CancelScope)
+    task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        self.scope.cancel()
+
+
+class Scheduler:
+    def __init__(self, journal: Journal, runner: Runner, admission: Admission, clock: Clock) -> None:
+        self._runner, self._admission, self._clock = runner, admission, clock
+        self.checkpointer = Checkpointer(journal, self._committed, self._lost)
+        self.handles: dict[UUID, Handle] = {}
+        self._live: dict[UUID, dict[UUID, _Live]] = {}  # workflow id -> task id -> attempt
+        self._quiet: dict[UUID, list[asyncio.Future[None]]] = {}
+        self.started = asyncio.Event()
+        self._broken: asyncio.Future[None] | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._checkpoints: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Until it is cancelled, or something here breaks: then it raises."""
+        self._broken = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as self._group:
+            self.started.set()
+            self._checkpoints = self._group.create_task(self.checkpointer.run(), name="checkpointer")
+            self._checkpoints.add_done_callback(self._guarded(lambda task: task.cancelled() or task.result()))
+            await self._broken
+
+    # Runs in memory
+
+    def adopt(self, handle: Handle) -> None:
+        self.handles[handle.workflow_id] = handle
+
+    def recover(self, handle: Handle) -> None:
+        """Take up a workflow that this process has just come to own."""
+        self.adopt(handle)
+        self._dispatch(handle, handle.run.recover())
+
+    def feed(self, handle: Handle, given: Input, *, wait: bool = False) -> asyncio.Future[None] | None:
+        """Hand an input to a run. With *wait*: a future that is done once its rows are committed; it raises
+        `NotWritten` if they never will be. Raises `InvalidTransition` for a verb that isn't allowed.
+        """
+        return self._dispatch(handle, handle.run.apply(given, self._clock.now()), wait=wait)
+
+    def forget_if_idle(self, handle: Handle) -> None:
+        if not handle.run.active and not handle.users and not self.checkpointer.holds(handle.workflow_id):
+            if self.handles.get(handle.workflow_id) is handle:
+                del self.handles[handle.workflow_id]
+            _drop_timers(handle)
+
+    async def quiesce(self, workflow_id: UUID) -> None:
+        """Until no attempt of the workflow runs in this process any more."""
+        while self._live.get(workflow_id):
+            future = asyncio.get_running_loop().create_future()
+            self._quiet.setdefault(workflow_id, []).append(future)
+            await future
+
+    async def stop(self, grace_s: float) -> None:
+        """Start nothing more, let short work end, cancel the rest without recording it, write what is queued."""
+        self._admission.closed = True
+        tasks = [live.task for lives in self._live.values() for live in lives.values() if live.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        for lives in list(self._live.values()):
+            for live in list(lives.values()):
+                live.cancel()
+        if rest := [task for task in tasks if not task.done()]:
+            await asyncio.wait(rest, timeout=2)
+        for handle in self.handles.values():
+            _drop_timers(handle)
+        self.checkpointer.close()
+
+    async def written(self) -> None:
+        """After `stop`: until all that was queued is committed."""
+        assert self._checkpoints is not None
+        await asyncio.wait({self._checkpoints})
+
+    # From decisions to the world
+
+    def _dispatch(self, handle: Handle, decision: Decision, *, wait: bool = False) -> asyncio.Future[None] | None:
+        ready = decision.ready
+        if handle.run.starting:
+            handle.halted = False
+        elif not handle.halted:
+            handle.halted = True
+            self._admission.withdraw(handle.tenant, handle.workflow_id)
+            ready = handle.run.orphans()
+        for position in ready:
+            self._admission.enqueue(handle.tenant, handle.workflow_id, position, handle.provider(position))
+        future = self.checkpointer.submit(decision, wait=wait)
+        self._grant()
+        return future
+
+    def _grant(self) -> None:
+        for slot in self._admission.grants():
+            handle = self.handles.get(slot.workflow_id)
+            decision = None
+            if handle is not None:
+                given = Admitted(slot.position, uuid7(self._clock.now()), random.getrandbits(31))
+                decision = handle.run.apply(given, self._clock.now())
+            start = next((e for e in decision.effects if isinstance(e, StartAttempt)), None) if decision else None
+            if decision is None or start is None:
+                self._admission.release(slot)
+                continue
+            self._live.setdefault(slot.workflow_id, {})[start.task.id] = _Live(slot)
+            self.checkpointer.submit(decision)
+
+    def _committed(self, decision: Decision) -> None:
+        handle = self.handles.get(decision.workflow.id)
+        if handle is None:
+            return
+        for effect in decision.effects:
+            self._release(handle, effect)
+        self.forget_if_idle(handle)
+
+    def _release(self, handle: Handle, effect: Effect) -> None:
+        match effect:
+            case StartAttempt(task):
+                self._start(handle, task)
+            case CancelAttempt(_, task_id):
+                self._cancel(handle.workflow_id, task_id)
+            case WakeAt(position, at):
+                self._set_timer(handle, position, at, RetryDue(position))
+            case DeadlineAt(at):
+                self._set_timer(handle, None, at, DeadlinePassed())
+            case _:
+                assert_never(effect)
+
+    def _lost(self, workflow_id: UUID) -> None:
+        handle = self.handles.pop(workflow_id, None)
+        if handle is not None:
+            self._admission.withdraw(handle.tenant, workflow_id)
+            _drop_timers(handle)
+        for task_id in list(self._live.get(workflow_id, ())):
+            self._cancel(workflow_id, task_id)
+
+    # Attempts
+
+    def _start(self, handle: Handle, task: Task) -> None:
+        assert self._group is not None
+        if self._admission.closed:
+            self._ended(handle.workflow_id, task.id)
+            return
+        live = self._live[handle.workflow_id][task.id]
+        name = f"attempt {task.id}"
+        live.task = self._group.create_task(self._attempt(handle, task, live), name=name)
+        live.task.add_done_callback(self._guarded(lambda _: self._ended(handle.workflow_id, task.id)))
+
+    async def _attempt(self, handle: Handle, task: Task, live: _Live) -> None:
+        with live.scope:
+            outcome = await self._runner.run(handle, task)
+            # The slot goes back first, so that the step's dependants can have it in the very same batch.
+            self._free(live)
+            accepted = self._accept(handle, outcome)
+            if not accepted and isinstance(outcome, Succeeded) and outcome.outputs:
+                with CancelScope(shield=True):
+                    await self._runner.discard(task)
+
+    def _accept(self, handle: Handle, outcome: Succeeded | AttemptFailed) -> bool:
+        """Feed an outcome to its run; False if the run doesn't want it any more."""
+        if self.handles.get(handle.workflow_id) is not handle:
+            return False
+        before = handle.run.state.last_event
+        self.feed(handle, outcome)
+        return handle.run.state.last_event > before
+
+    def _cancel(self, workflow_id: UUID, task_id: UUID) -> None:
+        live = self._live.get(workflow_id, {}).get(task_id)
+        if live is None:
+            return
+        if live.task is None:
+            self._ended(workflow_id, task_id)
+        else:
+            live.cancel()
+
+    def _free(self, live: _Live) -> None:
+        if live.slot is not None:
+            self._admission.release(live.slot)
+            live.slot = None
+
+    def _ended(self, workflow_id: UUID, task_id: UUID) -> None:
+        lives = self._live[workflow_id]
+        self._free(lives.pop(task_id))
+        if not lives:
+            del self._live[workflow_id]
+            for future in self._quiet.pop(workflow_id, ()):
+                future.set_result(None)
+        self._grant()
+
+    # Timers
+
+    def _set_timer(self, handle: Handle, position: int | None, at: datetime | None, given: Input) -> None:
+        if (timer := handle.timers.pop(position, None)) is not None:
+            timer.cancel()
+        if at is not None:
+            delay = max((at - self._clock.now()).total_seconds(), 0.0)
+            fire = self._guarded(partial(self._fire, handle, position, given))
+            handle.timers[position] = asyncio.get_running_loop().call_later(delay, fire)
+
+    def _fire(self, handle: Handle, position: int | None, given: Input) -> None:
+        handle.timers.pop(position, None)
+        if self.handles.get(handle.workflow_id) is handle:
+            self.feed(handle, given)
+
+    def _guarded(self, callback: Callable[..., Any]) -> Callable[..., None]:
+        """*callback* for the event loop: what it raises ends the scheduler instead of vanishing in a log line."""
+
+        def call(*args: Any) -> None:
+            try:
+                callback(*args)
+            except BaseException as error:  # noqa: BLE001 - it is raised by `run`
+                if self._broken is not None and not self._broken.done():
+                    self._broken.set_exception(error)
+
+        return call
+
+
+def _drop_timers(handle: Handle) -> None:
+    for timer in handle.timers.values():
+        timer.cancel()
+    handle.timers.clear()

@@ -1,0 +1,236 @@
+"""The use cases that the API offers. Each verb is an input of the workflow's run, in memory or loaded for it, and is
+answered after its rows have committed.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from stepwell.domain.definition import WorkflowUpdate
+from stepwell.domain.errors import NotFound, Unavailable
+from stepwell.domain.inputs import Cancel, Cleanup, Created, Input, Pause, Resume, Start, Update
+from stepwell.domain.model import HistoryEvent, Output, StepState, WorkflowState, WorkflowStatus
+from stepwell.domain.records import (
+    CleanupReport,
+    ListFilter,
+    LoadedWorkflow,
+    NewWorkflow,
+    StepRecord,
+    Summary,
+    TaskRecord,
+    TenantScope,
+    WorkflowPage,
+    WorkflowRecord,
+)
+from stepwell.domain.validation import Catalog, PlannedWorkflow
+from stepwell.engine.checkpointer import NotWritten
+from stepwell.engine.cleanup import Cleaner
+from stepwell.engine.handle import Handle
+from stepwell.engine.ids import uuid7
+from stepwell.engine.recovery import Recovery, load_results
+from stepwell.engine.scheduler import Scheduler
+from stepwell.ports import Clock, Journal, Store
+
+T = TypeVar("T")
+
+_ANSWER_S = 10.0
+_TRIES = 5
+
+
+class WorkflowService:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        journal: Journal,
+        scheduler: Scheduler,
+        recovery: Recovery,
+        cleaner: Cleaner,
+        clock: Clock,
+        catalog: Catalog,
+        owner: UUID,
+    ) -> None:
+        self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
+        self._cleaner, self._clock, self._owner = cleaner, clock, owner
+        self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self.catalog = catalog
+        self.draining = False
+        self.booted = False
+
+    async def ready(self) -> None:
+        """Raises `Unavailable` unless requests can be served now."""
+        if self.draining:
+            raise Unavailable("the service is shutting down")
+        if not self.booted:
+            raise Unavailable("the service is starting")
+        if self._scheduler.checkpointer.outage:
+            raise Unavailable("the database is away")
+        await self._store.ping()
+
+    async def create(
+        self, scope: TenantScope, actor: str, planned: PlannedWorkflow, *, tenant: str | None, start: bool
+    ) -> WorkflowRecord:
+        """Store a workflow that `validation.plan_workflow` has accepted; with *start* it is stored as started."""
+        self._check_open()
+        await self._recovery.hold_lease()
+        record = self._new_record(planned, tenant)
+        handle = Handle(LoadedWorkflow(record.state, tenant, record.config, record.steps or [], []))
+        now = record.created_at
+        decision = handle.run.apply(Created(actor), now)
+        if start:
+            decision.absorb(handle.run.apply(Start(actor, uuid7(now), self._owner), now))
+        final = max(set(range(record.total_steps)) - {d for step in planned.steps for d in step.depends_on})
+        async with self._holding(handle):
+            try:
+                await self._journal.insert(scope, NewWorkflow(record, final, tuple(decision.events)))
+            except Unavailable:
+                # It may have been stored all the same: then it is found by a claim.
+                self._scheduler.handles.pop(handle.workflow_id, None)
+                self._recovery.request()
+                raise
+            if start:
+                self._scheduler.recover(handle)
+            return await self.get(scope, handle.workflow_id)
+
+    async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool = True) -> WorkflowRecord:
+        record = await self._store.get(scope, workflow_id, include_steps=include_steps)
+        if record is None:
+            raise NotFound("workflow")
+        return record
+
+    async def start(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
+        return await self._verb(scope, workflow_id, lambda: Start(actor, self._new_id(), self._owner))
+
+    async def pause(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
+        return await self._verb(scope, workflow_id, lambda: Pause(actor))
+
+    async def resume(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
+        return await self._verb(scope, workflow_id, lambda: Resume(actor, self._new_id(), self._owner))
+
+    async def cancel(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
+        return await self._verb(scope, workflow_id, lambda: Cancel(actor))
+
+    async def update(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate
+    ) -> WorkflowRecord:
+        return await self._verb(scope, workflow_id, lambda: Update(actor, changes))
+
+    async def cleanup(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool
+    ) -> tuple[WorkflowRecord, CleanupReport]:
+        await self._verb(scope, workflow_id, lambda: Cleanup(actor, cleanup_tasks))
+        report = CleanupReport(0, 0, [], [])
+        if cleanup_tasks:
+            async with self._lock(workflow_id):
+                await self._scheduler.quiesce(workflow_id)
+                report = await self._cleaner.clean(scope, workflow_id)
+        return await self.get(scope, workflow_id), report
+
+    async def events(self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int) -> Sequence[HistoryEvent]:
+        return _known(await self._store.events(scope, workflow_id, after, limit), "workflow")
+
+    async def tasks(self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool) -> Sequence[TaskRecord]:
+        return _known(await self._store.tasks(scope, workflow_id, include_deleted=include_deleted), "workflow")
+
+    async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord:
+        return _known(await self._store.task(scope, task_id), "task")
+
+    async def artifact(self, scope: TenantScope, path: str) -> Output:
+        """The record of a stored file, by the exact path that stands in results."""
+        return _known(await self._cleaner.find(scope, path), "artifact")
+
+    async def list(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
+        return await self._store.page(scope, query)
+
+    async def _verb(self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input]) -> WorkflowRecord:
+        self._check_open()
+        for _ in range(_TRIES):
+            handle = await self._load(scope, workflow_id)
+            async with self._holding(handle):
+                try:
+                    written = self._scheduler.feed(handle, make(), wait=True)
+                    assert written is not None
+                    async with asyncio.timeout(_ANSWER_S):
+                        await written
+                except NotWritten:
+                    continue
+                except TimeoutError:
+                    raise Unavailable("the database is away; the request may still take effect") from None
+                return await self.get(scope, workflow_id)
+        raise Unavailable("the workflow is being changed elsewhere")
+
+    async def _load(self, scope: TenantScope, workflow_id: UUID) -> Handle:
+        """The workflow in memory, the same for all who hold it."""
+        async with self._lock(workflow_id):
+            handle = self._scheduler.handles.get(workflow_id)
+            if handle is None:
+                await self._recovery.hold_lease()
+                loaded = await self._journal.load(scope, workflow_id)
+                if loaded is None:
+                    raise NotFound("workflow")
+                if loaded.state.owner is not None:
+                    self._recovery.request()
+                    raise Unavailable("the workflow is about to be taken over from another process")
+                handle = Handle(loaded)
+                await load_results(self._journal, [handle])
+                self._scheduler.adopt(handle)
+            elif not scope.covers(handle.tenant):
+                raise NotFound("workflow")
+            handle.users += 1
+            return handle
+
+    @asynccontextmanager
+    async def _holding(self, handle: Handle) -> Any:
+        try:
+            yield
+        finally:
+            handle.users -= 1
+            self._scheduler.forget_if_idle(handle)
+
+    def _lock(self, workflow_id: UUID) -> asyncio.Lock:
+        return self._loading.setdefault(workflow_id, asyncio.Lock())
+
+    def _check_open(self) -> None:
+        if self.draining:
+            raise Unavailable("the service is shutting down")
+        if self._scheduler.checkpointer.outage:
+            raise Unavailable("the database is away")
+
+    def _new_id(self) -> UUID:
+        return uuid7(self._clock.now())
+
+    def _new_record(self, planned: PlannedWorkflow, tenant: str | None) -> WorkflowRecord:
+        request, now = planned.request, self._clock.now()
+        state = WorkflowState(
+            id=uuid7(now),
+            status=WorkflowStatus.PENDING,
+            name=request.name,
+            description=request.description,
+            webhook_url=request.webhook_url,
+            updated_at=now,
+        )
+        return WorkflowRecord(
+            state=state,
+            tenant=tenant,
+            origin_instance=request.origin_instance,
+            origin_zone=request.origin_zone,
+            origin_reference=request.origin_reference,
+            config=request.config,
+            suppress_subtask_events=request.suppress_subtask_events,
+            total_steps=len(planned.steps),
+            created_at=now,
+            summary=Summary(None, "", None, ()),
+            steps=[
+                StepRecord(uuid7(now), plan, definition, StepState(plan.position), now)
+                for plan, definition in zip(planned.steps, request.steps, strict=True)
+            ],
+        )
+
+
+def _known(found: T | None, what: str) -> T:
+    if found is None:
+        raise NotFound(what)
+    return found

@@ -1,0 +1,20 @@
+"""`ports.Clock`: the database's time, carried forward by this machine's monotonic clock between two observations."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+
+class DatabaseClock:
+    """Never goes back. Before the first observation it tells this machine's own time."""
+
+    def __init__(self) -> None:
+        self._last = datetime.min.replace(tzinfo=UTC)
+        self.observe(datetime.fromtimestamp(time.time(), UTC))
+
+    def observe(self, now: datetime) -> None:
+        """*now* is what the database's clock has just told."""
+        self._at, self._ticks = now, time.monotonic()
+
+    def now(self) -> datetime:
+        self._last = max(self._last, self._at + timedelta(seconds=time.monotonic() - self._ticks))
+        return self._last

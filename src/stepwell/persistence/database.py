@@ -1,0 +1,123 @@
+"""Connections: SQLAlchemy's engine for the API's statements, asyncpg's pool for the engine's, and what an outage is.
+
+Every statement has a deadline, on both sides: `command_timeout` here, `statement_timeout` on the server for the
+case that this side is gone.
+"""
+
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from stepwell.domain.errors import Unavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Classes and codes of SQLSTATE that say "not now": connection, resources, intervention, read-only failover,
+# a conflict between transactions. https://www.postgresql.org/docs/current/errcodes-appendix.html
+_OUTAGE_CLASSES = ("08", "53", "57", "58", "40")
+_OUTAGE_CODES = ("25006", "55P03", "25P03")
+
+
+def engine_url(dsn: str) -> URL:
+    """*dsn* for SQLAlchemy: `postgresql://` and `postgres://` mean asyncpg here."""
+    return make_url(dsn.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+asyncpg")
+
+
+def driver_dsn(dsn: str) -> str:
+    """*dsn* for asyncpg itself."""
+    scheme, _, rest = dsn.partition("://")
+    return f"{scheme.partition('+')[0]}://{rest}"
+
+
+def _server_settings(timeout_s: float) -> dict[str, str]:
+    return {
+        "application_name": "stepwell",
+        "statement_timeout": str(int(timeout_s * 1000)),
+        "idle_in_transaction_session_timeout": str(int(timeout_s * 1000)),
+        "TimeZone": "UTC",
+        "jit": "off",
+    }
+
+
+def create_api_engine(dsn: str, *, pool: int, timeout_s: float) -> AsyncEngine:
+    return create_async_engine(
+        engine_url(dsn),
+        json_serializer=bytes.decode,
+        json_deserializer=str.encode,
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=timeout_s,
+        connect_args={
+            "timeout": timeout_s,
+            "command_timeout": timeout_s,
+            "server_settings": _server_settings(timeout_s),
+        },
+    )
+
+
+async def create_journal_pool(dsn: str, *, timeout_s: float) -> asyncpg.Pool:
+    """Two connections: one is the checkpointer's, the other serves verbs and claims. They connect when first used."""
+    return await asyncpg.create_pool(
+        driver_dsn(dsn),
+        min_size=0,
+        max_size=2,
+        timeout=timeout_s,
+        command_timeout=timeout_s,
+        max_inactive_connection_lifetime=0,
+        server_settings=_server_settings(timeout_s),
+    )
+
+
+async def assert_durable(pool: asyncpg.Pool) -> None:
+    """Raise `NotDurable` unless a commit on this server means that it is on disk."""
+    row = await pool.fetchrow(
+        "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
+    )
+    if row["fsync"] != "on" or row["synchronous_commit"] == "off":
+        raise NotDurable(f"fsync is {row['fsync']}, synchronous_commit is {row['synchronous_commit']}: both must be on")
+
+
+class NotDurable(Exception):
+    """The server may lose what it has committed; Stepwell's promises would be void."""
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether *error* says that the database can't answer now, rather than that the statement is wrong."""
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        error = error.driver_exception
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state.startswith(_OUTAGE_CLASSES) or state in _OUTAGE_CODES
+    return isinstance(
+        error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.InternalClientError
+    )
+
+
+def unavailable_in_outage(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Turn an outage into `errors.Unavailable`, so that callers know one word for it."""
+
+    @functools.wraps(call)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await call(*args, **kwargs)
+        except (
+            SQLAlchemyError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+        ) as e:
+            if is_outage(e):
+                raise Unavailable("the database is away") from e
+            raise
+
+    return wrapper

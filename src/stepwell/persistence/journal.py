@@ -1,0 +1,219 @@
+"""`ports.Journal` on asyncpg: what the engine writes and what a recovery reads."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct, json
+
+from stepwell.domain.decision import Decision
+from stepwell.domain.errors import Forbidden
+from stepwell.domain.model import HistoryEvent, StepState, Task
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, TenantScope
+from stepwell.persistence import statements as sql
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.database import unavailable_in_outage
+from stepwell.persistence.rows import read_object, step_record, task, workflow_state
+
+
+class PostgresJournal:
+    """*pool* is asyncpg's; see `database.create_journal_pool`. Every checkpoint sets *clock* by the database's."""
+
+    def __init__(self, pool: asyncpg.Pool, clock: DatabaseClock) -> None:
+        self._pool, self._clock = pool, clock
+
+    @unavailable_in_outage
+    async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
+        record = new.record
+        if not scope.covers(record.tenant):
+            raise Forbidden("the workflow belongs to another tenant")
+        steps = record.steps or []
+        await self._pool.execute(
+            sql.INSERT,
+            *_new_workflow(new),
+            *_columns([_new_step(step) for step in steps], len(sql.NEW_STEP_COLUMNS)),
+            *_columns([_event(record.state.id, event) for event in new.events], len(sql.EVENT_COLUMNS)),
+        )
+
+    @unavailable_in_outage
+    async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
+        async with self._pool.acquire() as connection:
+            found = await _load(connection, [workflow_id])
+        return found[0] if found and scope.covers(found[0].tenant) else None
+
+    @unavailable_in_outage
+    async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
+        pairs = [(workflow_id, position) for workflow_id, positions in wanted.items() for position in positions]
+        rows = await self._pool.fetch(sql.LOAD_RESULTS, *_columns(pairs, 2), scope.every, scope.tenant)
+        found: dict[UUID, dict[int, bytes]] = defaultdict(dict)
+        for row in rows:
+            found[row["workflow_id"]][row["position"]] = row["result"].encode()
+        return found
+
+    @unavailable_in_outage
+    async def write(self, batch: Sequence[Decision]) -> set[UUID]:
+        by_id = {decision.workflow.id: decision for decision in batch}
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(sql.CHECKPOINT, *_checkpoint(batch))
+            if rows:
+                self._clock.observe(rows[0]["now"])
+            lost = by_id.keys() - {row["id"] for row in rows}
+            if lost:
+                # The answer of an earlier try may have been lost with its connection: then the version is ours.
+                for row in await connection.fetch(sql.VERSIONS, list(lost)):
+                    state = by_id[row["id"]].workflow
+                    if (row["epoch"], row["last_event"]) == (state.epoch, state.last_event):
+                        lost.discard(row["id"])
+        return set(lost)
+
+    @unavailable_in_outage
+    async def claim(self, owner: UUID, held: Sequence[UUID], limit: int) -> list[LoadedWorkflow]:
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(sql.CLAIM, owner, held, limit)
+            if not rows:
+                await connection.execute(sql.FORGET_DEAD)
+                return []
+            return await _load(connection, [row["id"] for row in rows])
+
+    @unavailable_in_outage
+    async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
+        await self._pool.execute(sql.RENEW_LEASE, owner, seconds)
+
+    @unavailable_in_outage
+    async def next_expiry(self, owner: UUID) -> float | None:
+        return cast("float | None", await self._pool.fetchval(sql.NEXT_EXPIRY, owner))
+
+    @unavailable_in_outage
+    async def release(self, owner: UUID) -> None:
+        await self._pool.execute(sql.RELEASE, owner)
+
+    @unavailable_in_outage
+    async def expire_others(self, owner: UUID) -> None:
+        await self._pool.execute(sql.EXPIRE_OTHERS, owner)
+
+    @unavailable_in_outage
+    async def set_clock(self) -> None:
+        self._clock.observe(cast("datetime", await self._pool.fetchval(sql.NOW)))
+
+
+async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
+    # One snapshot for all three, else a transition that commits in between would mix two versions.
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        workflows = await connection.fetch(sql.LOAD_WORKFLOWS, ids)
+        steps = await connection.fetch(sql.LOAD_STEPS, ids)
+        open_tasks = await connection.fetch(sql.LOAD_OPEN_TASKS, ids)
+    loaded = {
+        row["id"]: LoadedWorkflow(workflow_state(row), row["tenant"], read_object(row["config"]), [], [])
+        for row in workflows
+    }
+    for row in steps:
+        loaded[row["workflow_id"]].steps.append(step_record(row))
+    for row in open_tasks:
+        loaded[row["workflow_id"]].open_tasks.append(task(row))
+    return list(loaded.values())
+
+
+# From structs to arrays
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Iterable[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _checkpoint(batch: Sequence[Decision]) -> Iterable[list[Any]]:
+    workflows, steps, tasks, events = [], [], [], []
+    for decision in batch:
+        state = decision.workflow
+        fence = (state.id, decision.owner, decision.epoch, decision.last_event)
+        workflows.append(fence + _values(state, sql.WORKFLOW_COLUMNS))
+        steps += [(state.id, step.position, *_step_values(step)) for step in decision.steps.values()]
+        tasks += [_task_values(state.id, task) for task in decision.tasks.values()]
+        events += [_event(state.id, event) for event in decision.events]
+    return (
+        *_columns(workflows, 4 + len(sql.WORKFLOW_COLUMNS)),
+        *_columns(steps, 2 + len(sql.STEP_COLUMNS)),
+        *_columns(tasks, len(sql.TASK_COLUMNS)),
+        *_columns(events, len(sql.EVENT_COLUMNS)),
+    )
+
+
+def _values(struct: Struct, names: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple([getattr(struct, name) for name in names])
+
+
+def _step_values(step: StepState) -> tuple[Any, ...]:
+    return (
+        step.status,
+        step.task_id,
+        step.attempt,
+        step.provider_attempts,
+        step.retry_count,
+        step.on_fallback,
+        step.next_attempt_at,
+        None if step.result is None else step.result.decode(),
+        step.error_message,
+        step.started_at,
+        step.completed_at,
+        step.updated_at,
+    )
+
+
+def _task_values(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
+    return (
+        task.id,
+        workflow_id,
+        task.position,
+        task.attempt,
+        task.provider,
+        task.seed,
+        task.started_at,
+        task.status,
+        task.phase,
+        task.remote_id,
+        task.outcome_unknown,
+        task.cancel_receipt,
+        json.encode(task.outputs).decode() if task.outputs else "[]",
+        task.error,
+        task.completed_at,
+    )
+
+
+def _event(workflow_id: UUID, event: HistoryEvent) -> tuple[Any, ...]:
+    data = json.encode(event.data).decode() if event.data else "{}"
+    return (workflow_id, event.id, event.type, event.at, event.step_id, event.task_id, event.actor, data)
+
+
+def _new_workflow(new: NewWorkflow) -> tuple[Any, ...]:
+    record = new.record
+    return (
+        record.state.id,
+        record.tenant,
+        record.origin_instance,
+        record.origin_zone,
+        record.origin_reference,
+        json.encode(record.config).decode(),
+        record.suppress_subtask_events,
+        record.total_steps,
+        new.final_position,
+        record.created_at,
+        *_values(record.state, sql.WORKFLOW_COLUMNS),
+    )
+
+
+def _new_step(step: StepRecord) -> tuple[Any, ...]:
+    plan = step.plan
+    return (
+        plan.position,
+        step.id,
+        plan.step_id,
+        plan.task_type,
+        json.encode(step.definition).decode(),
+        "{" + ",".join(map(str, plan.depends_on)) + "}",
+        plan.max_retries,
+        plan.timeout_s,
+        plan.provider,
+        plan.fallback,
+    )

@@ -1,0 +1,78 @@
+"""From rows to the structs of the domain, for whoever reads: asyncpg's records and SQLAlchemy's mappings alike."""
+
+from typing import Any, TypeAlias
+
+from msgspec import json
+
+from stepwell.domain.definition import StepPlan, WorkflowStepDefinition
+from stepwell.domain.model import (
+    EventType,
+    HistoryEvent,
+    Output,
+    ProviderType,
+    StepState,
+    StepStatus,
+    Task,
+    TaskPhase,
+    TaskStatus,
+    TaskType,
+    WorkflowState,
+    WorkflowStatus,
+)
+from stepwell.domain.records import StepRecord
+from stepwell.persistence.statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
+
+Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
+
+read_object = json.Decoder(dict[str, Any]).decode
+_read_definition = json.Decoder(WorkflowStepDefinition).decode
+_read_outputs = json.Decoder(tuple[Output, ...]).decode
+
+
+def workflow_state(row: Row) -> WorkflowState:
+    values = {name: row[name] for name in WORKFLOW_COLUMNS}
+    values["status"] = WorkflowStatus(values["status"])
+    return WorkflowState(id=row["id"], **values)
+
+
+def step_record(row: Row, result: bytes | None = None) -> StepRecord:
+    """A step's row, with `created_at` of its workflow. `result` is given apart, since it is often left out."""
+    plan = StepPlan(
+        position=row["position"],
+        step_id=row["step_id"],
+        task_type=TaskType(row["task_type"]),
+        depends_on=tuple(row["depends_on"]),
+        max_retries=row["max_retries"],
+        timeout_s=row["timeout_s"],
+        provider=_provider(row["provider"]),
+        fallback=_provider(row["fallback"]),
+    )
+    values = {name: row[name] for name in STEP_COLUMNS if name != "result"}
+    values["status"] = StepStatus(values["status"])
+    state = StepState(position=row["position"], result=result, **values)
+    return StepRecord(row["id"], plan, _read_definition(row["definition"]), state, row["created_at"])
+
+
+def task(row: Row) -> Task:
+    values = {name: row[name] for name in TASK_COLUMNS if name != "workflow_id"}
+    values["provider"] = _provider(values["provider"])
+    values["status"] = TaskStatus(values["status"])
+    values["phase"] = TaskPhase(values["phase"])
+    values["outputs"] = _read_outputs(values["outputs"])
+    return Task(**values)
+
+
+def history_event(row: Row) -> HistoryEvent:
+    return HistoryEvent(
+        row["id"],
+        EventType(row["type"]),
+        row["at"],
+        row["step_id"],
+        row["task_id"],
+        row["actor"],
+        read_object(row["data"]),
+    )
+
+
+def _provider(value: str | None) -> ProviderType | None:
+    return None if value is None else ProviderType(value)

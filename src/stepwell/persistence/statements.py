@@ -1,0 +1,235 @@
+"""The engine's statements, each one round trip over asyncpg. Arrays carry the rows: one element per row and column.
+
+`CHECKPOINT` is the hot one. Its first stage updates the workflows whose row is still the version that the decision
+was made from; all other stages write only the rows of workflows that stage returned, so that a workflow's
+transitions land together or not at all.
+"""
+
+from typing import Final
+
+_STATE: Final = (
+    ("status", "text"),
+    ("name", "text"),
+    ("description", "text"),
+    ("webhook_url", "text"),
+    ("completed_steps", "int"),
+    ("execution_id", "uuid"),
+    ("failure", "text"),
+    ("started_at", "timestamptz"),
+    ("completed_at", "timestamptz"),
+    ("updated_at", "timestamptz"),
+    ("deleted_at", "timestamptz"),
+    ("deadline_at", "timestamptz"),
+    ("timeout_left_s", "float8"),
+    ("owner", "uuid"),
+    ("epoch", "int"),
+    ("last_event", "int"),
+    ("crashes", "int"),
+)
+_STEP_STATE: Final = (
+    ("status", "text"),
+    ("task_id", "uuid"),
+    ("attempt", "int"),
+    ("provider_attempts", "int"),
+    ("retry_count", "int"),
+    ("on_fallback", "bool"),
+    ("next_attempt_at", "timestamptz"),
+    ("result", "json"),
+    ("error_message", "text"),
+    ("started_at", "timestamptz"),
+    ("completed_at", "timestamptz"),
+    ("updated_at", "timestamptz"),
+)
+_TASK: Final = (
+    ("id", "uuid"),
+    ("workflow_id", "uuid"),
+    ("position", "int"),
+    ("attempt", "int"),
+    ("provider", "text"),
+    ("seed", "int8"),
+    ("started_at", "timestamptz"),
+    ("status", "text"),
+    ("phase", "text"),
+    ("remote_id", "text"),
+    ("outcome_unknown", "bool"),
+    ("cancel_receipt", "text"),
+    ("outputs", "json"),
+    ("error", "text"),
+    ("completed_at", "timestamptz"),
+)
+_EVENT: Final = (
+    ("workflow_id", "uuid"),
+    ("id", "int"),
+    ("type", "text"),
+    ("at", "timestamptz"),
+    ("step_id", "text"),
+    ("task_id", "uuid"),
+    ("actor", "text"),
+    ("data", "json"),
+)
+_NEW_WORKFLOW: Final = (
+    ("id", "uuid"),
+    ("tenant", "text"),
+    ("origin_instance", "text"),
+    ("origin_zone", "text"),
+    ("origin_reference", "text"),
+    ("config", "json"),
+    ("suppress_subtask_events", "bool"),
+    ("total_steps", "int"),
+    ("final_position", "int"),
+    ("created_at", "timestamptz"),
+    *_STATE,
+)
+_NEW_STEP: Final = (
+    ("position", "int"),
+    ("id", "uuid"),
+    ("step_id", "text"),
+    ("task_type", "text"),
+    ("definition", "json"),
+    ("depends_on", "text"),
+    ("max_retries", "int"),
+    ("timeout_s", "float8"),
+    ("provider", "text"),
+    ("fallback", "text"),
+)
+_FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int"), ("fence_event", "int"))
+
+WORKFLOW_COLUMNS: Final = tuple(name for name, _ in _STATE)
+STEP_COLUMNS: Final = tuple(name for name, _ in _STEP_STATE)
+TASK_COLUMNS: Final = tuple(name for name, _ in _TASK)
+EVENT_COLUMNS: Final = tuple(name for name, _ in _EVENT)
+NEW_WORKFLOW_COLUMNS: Final = tuple(name for name, _ in _NEW_WORKFLOW)
+NEW_STEP_COLUMNS: Final = tuple(name for name, _ in _NEW_STEP)
+
+
+def _rows(alias: str, columns: tuple[tuple[str, str], ...], first: int) -> str:
+    """`unnest` over parameters *first*, *first* + 1, …, as a table of rows."""
+    arrays = ", ".join(f"${first + n}::{kind}[]" for n, (_, kind) in enumerate(columns))
+    return f"unnest({arrays}) AS {alias}({', '.join(name for name, _ in columns)})"
+
+
+def _names(columns: tuple[tuple[str, str], ...], prefix: str = "") -> str:
+    return ", ".join(prefix + name for name, _ in columns)
+
+
+def _assign(columns: tuple[tuple[str, str], ...], source: str) -> str:
+    return ", ".join(f"{name} = {source}.{name}" for name, _ in columns)
+
+
+_W, _S = _FENCE + _STATE, (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE)
+_AT_S = len(_W) + 1
+_AT_T = _AT_S + len(_S)
+_AT_E = _AT_T + len(_TASK)
+_MUTABLE_TASK = _TASK[7:]
+
+CHECKPOINT: Final = f"""
+WITH landed AS (
+    UPDATE workflows AS t SET {_assign(_STATE, "w")}
+    FROM {_rows("w", _W, 1)}
+    WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
+      AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event
+    RETURNING t.id
+), stepped AS (
+    UPDATE steps AS t SET {_assign(_STEP_STATE, "s")}
+    FROM {_rows("s", _S, _AT_S)}
+    WHERE t.workflow_id = s.workflow_id AND t.position = s.position
+      AND s.workflow_id IN (SELECT id FROM landed)
+), tasked AS (
+    INSERT INTO tasks ({_names(_TASK)})
+    SELECT {_names(_TASK, "k.")} FROM {_rows("k", _TASK, _AT_T)}
+    WHERE k.workflow_id IN (SELECT id FROM landed)
+    ON CONFLICT (id) DO UPDATE SET {_assign(_MUTABLE_TASK, "excluded")}
+), told AS (
+    INSERT INTO events ({_names(_EVENT)})
+    SELECT {_names(_EVENT, "e.")} FROM {_rows("e", _EVENT, _AT_E)}
+    WHERE e.workflow_id IN (SELECT id FROM landed)
+)
+SELECT id, clock_timestamp() AS now FROM landed
+"""  # noqa: S608 - built from the constants above
+
+VERSIONS: Final = "SELECT id, epoch, last_event FROM workflows WHERE id = ANY($1::uuid[])"
+
+_AT_NEW_STEP = len(_NEW_WORKFLOW) + 1
+_AT_NEW_EVENT = _AT_NEW_STEP + len(_NEW_STEP)
+
+INSERT: Final = f"""
+WITH made AS (
+    INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
+    VALUES ({", ".join(f"${n}" for n in range(1, _AT_NEW_STEP))})
+    RETURNING id, created_at
+), stepped AS (
+    INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
+    SELECT made.id, made.created_at, 'PENDING', {_names(_NEW_STEP, "s.").replace("s.depends_on", "s.depends_on::int[]")}
+    FROM made, {_rows("s", _NEW_STEP, _AT_NEW_STEP)}
+)
+INSERT INTO events ({_names(_EVENT)})
+SELECT {_names(_EVENT, "e.")} FROM {_rows("e", _EVENT, _AT_NEW_EVENT)}
+"""  # noqa: S608 - built from the constants above
+
+# A workflow that needs a process has an owner. $2 are those that the caller runs: it also takes what is its own but
+# unknown to it, since the answer of an earlier claim or insert was lost. A process that ended in order has no row in
+# `processes` any more; the others count as crashed.
+CLAIM: Final = """
+WITH orphans AS (
+    SELECT w.id, w.owner <> $1 AND p.id IS NOT NULL AS crashed
+    FROM workflows AS w LEFT JOIN processes AS p ON p.id = w.owner
+    WHERE w.owner IS NOT NULL AND w.id <> ALL ($2::uuid[])
+      AND (w.owner = $1 OR p.id IS NULL OR p.lease_until <= clock_timestamp())
+    ORDER BY w.id
+    LIMIT $3
+    FOR UPDATE OF w SKIP LOCKED
+)
+UPDATE workflows AS w
+SET owner = $1, epoch = w.epoch + 1, crashes = w.crashes + orphans.crashed::int
+FROM orphans WHERE w.id = orphans.id
+RETURNING w.id
+"""
+
+LOAD_WORKFLOWS: Final = f"""
+SELECT id, tenant, config, created_at, {_names(_STATE)} FROM workflows WHERE id = ANY($1::uuid[]) ORDER BY id
+"""  # noqa: S608 - built from the constants above
+
+LOAD_STEPS: Final = f"""
+SELECT s.workflow_id, w.created_at, {_names(_NEW_STEP, "s.")},
+       {", ".join(f"s.{name}" for name, kind in _STEP_STATE if kind != "json")}
+FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
+WHERE s.workflow_id = ANY($1::uuid[]) ORDER BY s.workflow_id, s.position
+"""  # noqa: S608 - built from the constants above
+
+LOAD_OPEN_TASKS: Final = f"""
+SELECT {_names(_TASK, "t.")} FROM tasks AS t
+JOIN steps AS s ON s.workflow_id = t.workflow_id AND s.position = t.position AND s.task_id = t.id
+WHERE t.workflow_id = ANY($1::uuid[]) AND s.status = 'RUNNING' AND t.status = 'RUNNING'
+"""  # noqa: S608 - built from the constants above
+
+LOAD_RESULTS: Final = """
+SELECT s.workflow_id, s.position, s.result
+FROM unnest($1::uuid[], $2::int[]) AS x(workflow_id, position)
+JOIN steps AS s ON s.workflow_id = x.workflow_id AND s.position = x.position
+JOIN workflows AS w ON w.id = x.workflow_id
+WHERE s.result IS NOT NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::text)
+"""
+
+RENEW_LEASE: Final = """
+INSERT INTO processes (id, lease_until)
+VALUES ($1, coalesce(clock_timestamp() + make_interval(secs => $2::float8), 'infinity'))
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
+"""
+
+NEXT_EXPIRY: Final = """
+SELECT extract(epoch FROM min(p.lease_until) - clock_timestamp())::float8
+FROM processes AS p
+WHERE p.id <> $1 AND p.lease_until > clock_timestamp() AND p.lease_until < 'infinity'
+  AND EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
+"""
+
+RELEASE: Final = "DELETE FROM processes WHERE id = $1"
+
+EXPIRE_OTHERS: Final = "UPDATE processes SET lease_until = '-infinity' WHERE id <> $1"
+
+FORGET_DEAD: Final = """
+DELETE FROM processes AS p
+WHERE p.lease_until < clock_timestamp() AND NOT EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
+"""
+
+NOW: Final = "SELECT clock_timestamp()"

@@ -1,0 +1,227 @@
+"""`ports.Store` on SQLAlchemy Core: what the API reads, and what cleanup marks.
+
+Every statement about workflows goes through `_visible`, so that none can forget whose they are.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from msgspec import json
+from sqlalchemy import ColumnElement, Select, func, select, true, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from stepwell.domain.model import HistoryEvent, Output, StepStatus, TaskType, WorkflowState
+from stepwell.domain.records import (
+    ListFilter,
+    StepRecord,
+    Summary,
+    TaskRecord,
+    TenantScope,
+    WorkflowPage,
+    WorkflowRecord,
+)
+from stepwell.persistence.database import unavailable_in_outage
+from stepwell.persistence.rows import Row, history_event, read_object, step_record, task, workflow_state
+from stepwell.persistence.tables import events, steps, tasks, workflows
+
+_read_outputs = json.Decoder(list[Output]).decode
+
+
+class PostgresStore:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @unavailable_in_outage
+    async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
+        query = _summarised().where(workflows.c.id == workflow_id, _visible(scope))
+        async with self._engine.connect() as connection:
+            found = await _records(connection, query, include_steps=include_steps)
+        return found[0] if found else None
+
+    @unavailable_in_outage
+    async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
+        where = [_visible(scope), *_filters(query)]
+        rows = (
+            _summarised()
+            .where(*where)
+            .order_by(workflows.c.created_at.desc(), workflows.c.id.desc())
+            .offset(query.skip)
+            .limit(query.limit)
+        )
+        async with self._engine.connect() as connection:
+            total = await connection.scalar(select(func.count()).select_from(workflows).where(*where))
+            found = await _records(connection, rows, include_steps=query.include_steps)
+        return WorkflowPage(found, total or 0)
+
+    @unavailable_in_outage
+    async def events(
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+    ) -> Sequence[HistoryEvent] | None:
+        query = (
+            select(events)
+            .where(events.c.workflow_id == workflow_id, events.c.id > after)
+            .order_by(events.c.id)
+            .limit(limit)
+        )
+        async with self._engine.connect() as connection:
+            if not await _exists(connection, scope, workflow_id):
+                return None
+            return [history_event(row) for row in (await connection.execute(query)).mappings()]
+
+    @unavailable_in_outage
+    async def tasks(
+        self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool
+    ) -> Sequence[TaskRecord] | None:
+        query = _tasks(scope).where(tasks.c.workflow_id == workflow_id).order_by(tasks.c.position, tasks.c.attempt)
+        if not include_deleted:
+            query = query.where(tasks.c.deleted_at.is_(None))
+        async with self._engine.connect() as connection:
+            if not await _exists(connection, scope, workflow_id):
+                return None
+            return [_task_record(row) for row in (await connection.execute(query)).mappings()]
+
+    @unavailable_in_outage
+    async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_tasks(scope).where(tasks.c.id == task_id))).mappings().first()
+        return None if row is None else _task_record(row)
+
+    @unavailable_in_outage
+    async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
+        mine = select(workflows.c.id).where(workflows.c.id == workflow_id, _visible(scope))
+        mark = (
+            update(tasks)
+            .where(tasks.c.workflow_id.in_(mine), tasks.c.id.in_(task_ids), tasks.c.deleted_at.is_(None))
+            .values(deleted_at=func.clock_timestamp())
+        )
+        async with self._engine.begin() as connection:
+            await connection.execute(mark)
+
+    @unavailable_in_outage
+    async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
+        query = (
+            select(tasks.c.outputs)
+            .join(workflows, workflows.c.id == tasks.c.workflow_id)
+            .where(tasks.c.id.in_(task_ids), tasks.c.deleted_at.is_(None), _visible(scope))
+        )
+        async with self._engine.connect() as connection:
+            found = (await connection.execute(query)).scalars()
+            return {output.path for row in found for output in _read_outputs(row)}
+
+    @unavailable_in_outage
+    async def ping(self) -> None:
+        async with self._engine.connect() as connection:
+            await connection.execute(select(true()))
+
+
+def _visible(scope: TenantScope) -> ColumnElement[bool]:
+    return true() if scope.every else workflows.c.tenant.is_not_distinct_from(scope.tenant)
+
+
+def _filters(query: ListFilter) -> list[ColumnElement[bool]]:
+    wanted = {
+        workflows.c.status: query.status,
+        workflows.c.origin_instance: query.origin_instance,
+        workflows.c.tenant: query.origin_tenant_id,
+    }
+    filters: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
+    if not query.include_deleted:
+        filters.append(workflows.c.deleted_at.is_(None))
+    return filters
+
+
+def _summarised() -> Select[Any]:
+    """Workflows with the views that need their steps, worked out by the database from those few rows."""
+    own = steps.c.workflow_id == workflows.c.id
+    running = (
+        select(steps.c.step_id)
+        .where(own, steps.c.status == StepStatus.RUNNING)
+        .order_by(steps.c.started_at, steps.c.position)
+        .limit(1)
+    )
+    told = func.concat(steps.c.step_id, ": ", steps.c.error_message)
+    failed = select(func.array_agg(aggregate_order_by(told, steps.c.position))).where(
+        own, steps.c.status == StepStatus.FAILED
+    )
+    final = steps.alias("final")
+    return select(
+        workflows,
+        running.correlate(workflows).scalar_subquery().label("current_step"),
+        failed.correlate(workflows).scalar_subquery().label("step_errors"),
+        final.c.step_id.label("final_step_id"),
+        final.c.result.label("final_step_result"),
+    ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
+
+
+async def _records(connection: AsyncConnection, query: Select[Any], *, include_steps: bool) -> list[WorkflowRecord]:
+    rows = (await connection.execute(query)).mappings().all()
+    found = [_workflow_record(row) for row in rows]
+    if include_steps and found:
+        by_workflow = await _steps_of(connection, found)
+        for record in found:
+            record.steps = by_workflow[record.state.id]
+    return found
+
+
+async def _steps_of(connection: AsyncConnection, records: list[WorkflowRecord]) -> dict[UUID, list[StepRecord]]:
+    created = {record.state.id: record.created_at for record in records}
+    query = select(steps).where(steps.c.workflow_id.in_(created)).order_by(steps.c.workflow_id, steps.c.position)
+    found: dict[UUID, list[StepRecord]] = defaultdict(list)
+    for row in (await connection.execute(query)).mappings():
+        whole = {**row, "created_at": created[row["workflow_id"]]}
+        found[row["workflow_id"]].append(step_record(whole, row["result"]))
+    return found
+
+
+async def _exists(connection: AsyncConnection, scope: TenantScope, workflow_id: UUID) -> bool:
+    query = select(workflows.c.id).where(workflows.c.id == workflow_id, _visible(scope))
+    return (await connection.scalar(query)) is not None
+
+
+def _tasks(scope: TenantScope) -> Select[Any]:
+    return (
+        select(tasks, steps.c.step_id, steps.c.task_type)
+        .join(steps, (steps.c.workflow_id == tasks.c.workflow_id) & (steps.c.position == tasks.c.position))
+        .join(workflows, workflows.c.id == tasks.c.workflow_id)
+        .where(_visible(scope))
+    )
+
+
+def _task_record(row: Row) -> TaskRecord:
+    return TaskRecord(
+        task=task(row),
+        workflow_id=row["workflow_id"],
+        step_id=row["step_id"],
+        task_type=TaskType(row["task_type"]),
+        created_at=row["started_at"],
+        deleted_at=row["deleted_at"],
+    )
+
+
+def _workflow_record(row: Row) -> WorkflowRecord:
+    state = workflow_state(row)
+    return WorkflowRecord(
+        state=state,
+        tenant=row["tenant"],
+        origin_instance=row["origin_instance"],
+        origin_zone=row["origin_zone"],
+        origin_reference=row["origin_reference"],
+        config=read_object(row["config"]),
+        suppress_subtask_events=row["suppress_subtask_events"],
+        total_steps=row["total_steps"],
+        created_at=row["created_at"],
+        summary=_summary(state, row),
+    )
+
+
+def _summary(state: WorkflowState, row: Row) -> Summary:
+    own = () if state.failure is None else (state.failure,)
+    return Summary(
+        current_step=row["current_step"],
+        final_step_id=row["final_step_id"],
+        final_step_result=row["final_step_result"],
+        errors=(*own, *(row["step_errors"] or ())),
+    )

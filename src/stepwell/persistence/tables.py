@@ -1,0 +1,201 @@
+"""The tables as SQLAlchemy Core sees them. `migrations/` makes them; a test compares the two.
+
+Of a workflow's and a step's row the first columns never change after create; the others are the state. No index
+touches a column that changes with every transition, so that those updates stay HOT.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypedColumns,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_by_%(column_0_N_name)s",
+    }
+)
+
+
+def _time(*, nullable: bool = True) -> Column[datetime]:
+    return Column(DateTime(timezone=True), nullable=nullable)
+
+
+def _text(*, nullable: bool = False) -> Column[str]:
+    return Column(Text(), nullable=nullable)
+
+
+def _id(*, nullable: bool = False) -> Column[UUID]:
+    return Column(Uuid(), nullable=nullable)
+
+
+def _json(*, nullable: bool = False) -> Column[Any]:
+    """JSON and not JSONB, since what a client or a provider gave comes back as it was: order of keys, 1.0, -0.
+
+    It is handed through as encoded bytes (see `database.create_api_engine`): a result goes from the row to the wire
+    undecoded.
+    """
+    return Column(JSON(), nullable=nullable)
+
+
+def _seconds(*, nullable: bool = False) -> Column[float]:
+    return Column(Double(), nullable=nullable)
+
+
+def _int(*, nullable: bool = False) -> Column[int]:
+    return Column(Integer(), nullable=nullable)
+
+
+def _count() -> Column[int]:
+    return Column(Integer(), nullable=False, server_default=text("0"))
+
+
+def _flag() -> Column[bool]:
+    return Column(Boolean(), nullable=False, server_default=text("false"))
+
+
+def _positions() -> Column[Any]:
+    return Column(ARRAY(Integer), nullable=False)
+
+
+class ProcessColumns(TypedColumns):
+    """The processes that run workflows, each with its lease. A workflow's owner without a live one is dead."""
+
+    id = Column(Uuid(), primary_key=True)
+    lease_until = _time(nullable=False)
+
+
+class WorkflowColumns(TypedColumns):
+    id = Column(Uuid(), primary_key=True)
+    tenant = _text(nullable=True)
+    origin_instance = _text()
+    origin_zone = _text(nullable=True)
+    origin_reference = _text(nullable=True)
+    config = _json()
+    suppress_subtask_events = _flag()
+    total_steps = _int()
+    final_position = _int()
+    created_at = _time(nullable=False)
+    status = _text()
+    name = _text()
+    description = _text(nullable=True)
+    webhook_url = _text(nullable=True)
+    completed_steps = _count()
+    execution_id = _id(nullable=True)
+    failure = _text(nullable=True)
+    started_at = _time()
+    completed_at = _time()
+    updated_at = _time(nullable=False)
+    deleted_at = _time()
+    deadline_at = _time()
+    timeout_left_s = _seconds(nullable=True)
+    owner = _id(nullable=True)
+    epoch = _count()
+    last_event = _count()
+    crashes = _count()
+
+
+class StepColumns(TypedColumns):
+    workflow_id = Column(Uuid(), ForeignKey("workflows.id", ondelete="CASCADE"), nullable=False)
+    position = _int()
+    id = _id()
+    step_id = _text()
+    task_type = _text()
+    definition = _json()
+    depends_on = _positions()
+    max_retries = _int()
+    timeout_s = _seconds()
+    provider = _text(nullable=True)
+    fallback = _text(nullable=True)
+    status = _text()
+    task_id = _id(nullable=True)
+    attempt = _count()
+    provider_attempts = _count()
+    retry_count = _count()
+    on_fallback = _flag()
+    next_attempt_at = _time()
+    result = _json(nullable=True)
+    error_message = _text(nullable=True)
+    started_at = _time()
+    completed_at = _time()
+    updated_at = _time(nullable=False)
+
+
+class TaskColumns(TypedColumns):
+    id = Column(Uuid(), primary_key=True)
+    workflow_id = _id()
+    position = _int()
+    attempt = _int()
+    provider = _text(nullable=True)
+    seed: Column[int] = Column(BigInteger(), nullable=True)
+    started_at = _time(nullable=False)
+    status = _text()
+    phase = _text()
+    remote_id = _text(nullable=True)
+    outcome_unknown = _flag()
+    cancel_receipt = _text(nullable=True)
+    outputs = _json()
+    error = _text(nullable=True)
+    completed_at = _time()
+    deleted_at = _time()
+
+
+class EventColumns(TypedColumns):
+    workflow_id = _id()
+    id = _int()
+    type = _text()
+    at = _time(nullable=False)
+    step_id = _text(nullable=True)
+    task_id = _id(nullable=True)
+    actor = _text()
+    data = _json()
+
+
+processes = Table("processes", metadata, ProcessColumns)
+workflows = Table(
+    "workflows",
+    metadata,
+    WorkflowColumns,
+    Index("workflows_by_created", "created_at", "id"),
+    Index("workflows_by_tenant", "tenant", "created_at", "id"),
+    Index("workflows_by_instance", "origin_instance", "created_at", "id"),
+    Index("workflows_by_status", "status", "created_at", "id"),
+    Index("workflows_by_owner", "owner", "id", postgresql_where=text("owner IS NOT NULL")),
+    postgresql_with={"fillfactor": "80"},
+)
+steps = Table(
+    "steps",
+    metadata,
+    StepColumns,
+    PrimaryKeyConstraint("workflow_id", "position"),
+    postgresql_with={"fillfactor": "70"},
+)
+tasks = Table(
+    "tasks",
+    metadata,
+    TaskColumns,
+    UniqueConstraint("workflow_id", "position", "attempt"),
+    postgresql_with={"fillfactor": "80"},
+)
+events = Table("events", metadata, EventColumns, PrimaryKeyConstraint("workflow_id", "id"))

@@ -1,0 +1,50 @@
+"""One PostgreSQL server a session, one migrated database a test, and the whole service over it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from support.postgres import TestServer, create_database, drop_database, running_server
+from support.service import Service, running_service
+
+from stepwell.persistence.migrations import migrate
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[TestServer]:
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def template(server: TestServer) -> str:
+    """A migrated database that others are copied from."""
+
+    async def make() -> str:
+        name = await create_database(server.dsn())
+        await migrate(server.dsn(name))
+        return name
+
+    return asyncio.run(make())
+
+
+@pytest.fixture
+async def dsn(server: TestServer, template: str) -> AsyncIterator[str]:
+    name = await create_database(server.dsn(), template)
+    yield server.dsn(name)
+    await drop_database(server.dsn(), name)
+
+
+@pytest.fixture
+async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+    """The whole service on a database of its own, with a client that may do everything."""
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(running_service(dsn, tmp_path))
+
+
+@pytest.fixture
+def client(service: Service) -> httpx.AsyncClient:
+    return service.client
