@@ -1,0 +1,57 @@
+"""The house rules that tools can check: types, style, layers, sizes, pins."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "--no-cache"],
+        ["ruff", "format", "--check", "--no-cache"],
+        ["lint-imports", "--no-cache"],
+        ["mypy", "--no-incremental"],
+    ],
+    ids=lambda command: command[0] + "-" + command[1].strip("-"),
+)
+def test_tool_is_content(command: list[str]) -> None:
+    tool = subprocess.run([BIN / command[0], *command[1:]], cwd=TOP, capture_output=True, text=True, check=False)
+    assert tool.returncode == 0, tool.stdout + tool.stderr
+
+
+def test_no_module_is_over_400_lines() -> None:
+    sizes = {
+        path: len(path.read_text().splitlines()) for part in ("src", "tests") for path in (TOP / part).rglob("*.py")
+    }
+    assert {str(path): lines for path, lines in sizes.items() if lines > 400} == {}
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=~! ;]", line, maxsplit=1)[0].lower() for line in requirements}
+
+
+def test_pins_hold_every_dependency_and_no_address() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    constraints = (TOP / "deploy/constraints.txt").read_text()
+    requirements = (TOP / "deploy/requirements.txt").read_text()
+    pinned = _names([line for line in constraints.splitlines() if "==" in line])
+    hashed = _names([line for line in requirements.splitlines() if "==" in line])
+    assert _names(project["dependencies"]) <= hashed <= pinned
+    assert _names(project["optional-dependencies"]["test"]) <= pinned
+    assert "://" not in constraints + requirements
+    assert re.search(r"^\s*-(?!-hash)", constraints + requirements, re.MULTILINE) is None
+
+
+def test_top_level_holds_only_what_it_may() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=TOP, capture_output=True, text=True, check=False).stdout.split()
+    tops = {path.split("/")[0] for path in listed}
+    allowed = {"pyproject.toml", "src", "migrations", "tests", "deploy", "README.md"}
+    assert {top for top in tops if not top.startswith(".")} <= allowed
