@@ -11,6 +11,7 @@ import httpx
 from support.conformance import conforming_client
 
 from stepwell.api.auth import sign_token
+from stepwell.api.operations import Permission
 from stepwell.app import Application, running_app
 from stepwell.domain.model import ProviderType
 from stepwell.persistence.clock import DatabaseClock
@@ -18,11 +19,11 @@ from stepwell.ports import Provider
 from stepwell.settings import Settings
 
 SECRET = "a secret of the tests, long enough for HS256"
-EVERYTHING = "workflows:read workflows:write"
+EVERYTHING = (Permission.READ, Permission.WRITE)
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 
 
-def token(tenant: str | None = None, *, every: bool = True, permissions: str = EVERYTHING) -> str:
+def token(tenant: str | None = None, *, every: bool = True, permissions: tuple[Permission, ...] = EVERYTHING) -> str:
     return sign_token(
         SECRET,
         "HS256",
@@ -31,7 +32,7 @@ def token(tenant: str | None = None, *, every: bool = True, permissions: str = E
         subject="tester",
         tenant=tenant,
         every=every,
-        permissions=permissions.split(),
+        permissions=permissions,
         expires_s=3600,
         now=DatabaseClock().now(),
     )
@@ -44,7 +45,9 @@ class Service:
     dsn: str
     artifacts: Path
 
-    def as_tenant(self, tenant: str | None = None, *, every: bool = False, permissions: str = EVERYTHING) -> httpx.AsyncClient:
+    def as_tenant(
+        self, tenant: str | None = None, *, every: bool = False, permissions: tuple[Permission, ...] = EVERYTHING
+    ) -> httpx.AsyncClient:
         return conforming_client(self.app.api, token(tenant, every=every, permissions=permissions))
 
     async def create(self, *steps: dict[str, Any], start: bool = True, **fields: Any) -> dict[str, Any]:
@@ -66,7 +69,9 @@ class Service:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def until(self, workflow_id: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 30) -> dict[str, Any]:
+    async def until(
+        self, workflow_id: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 30
+    ) -> dict[str, Any]:
         """The workflow once it is as wanted; fails with its last state after *within_s*."""
         found: dict[str, Any] = {}
         try:
