@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.postgres import TestServer, create_database, drop_database, running_server
-from support.service import Service, running_service
 
 from stepwell.persistence.migrations import migrate
+from support.postgres import TestServer, create_database, drop_database, running_server
+from support.service import Service, running_service
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from support.conformance import conforming_client
 
 from stepwell.api.auth import sign_token
 from stepwell.api.operations import Permission
@@ -17,6 +16,7 @@ from stepwell.domain.model import ProviderType
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports import Provider
 from stepwell.settings import Settings
+from support.conformance import conforming_client
 
 SECRET = "a secret of the tests, long enough for HS256"
 EVERYTHING = (Permission.READ, Permission.WRITE)
