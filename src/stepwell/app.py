@@ -3,10 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -44,11 +43,15 @@ _LAST_WRITES_S = 2.0
 
 
 class Application(Struct):
-    """The running service. `engine` ends, with what went wrong, only if the engine breaks: then the process must go."""
+    """The running service. `engine` ends, with what went wrong, only if the engine breaks: then the process must go.
+
+    `stop` refuses writes and ends the engine in order, while the API still answers; leaving `running_app` does it too.
+    """
 
     api: Litestar
     service: WorkflowService
     engine: asyncio.Task[None]
+    stop: Callable[[], Awaitable[None]]
 
 
 class _Links:
@@ -102,7 +105,14 @@ async def running_app(
         registry = Registry([LocalProvider(), *extra_providers])
         runner = Runner(registry, artifacts, inputs, links)
         scheduler = Scheduler(journal, runner, Admission(_limits(settings)), clock)
-        recovery = Recovery(journal, scheduler, owner, None if exclusive else settings.lease_s)
+        recovery = Recovery(
+            journal,
+            scheduler,
+            clock,
+            owner,
+            None if exclusive else settings.lease_s,
+            statement_s=settings.database_timeout_s,
+        )
         service = WorkflowService(
             store=store,
             journal=journal,
@@ -118,6 +128,11 @@ async def running_app(
         if exclusive:
             await cleaner.sweep()
         running = asyncio.create_task(_run_engine(scheduler, recovery), name="engine")  # noqa: TID251 - the root task
+
+        async def stop() -> None:
+            service.draining = True
+            await _stop_engine(running, scheduler, recovery, settings.grace_s)
+
         try:
             await scheduler.started.wait()
             await recovery.boot()
@@ -130,10 +145,9 @@ async def running_app(
                 clock=clock,
                 metrics=Metrics(),
             )
-            yield Application(api, service, running)
+            yield Application(api, service, running, stop)
         finally:
-            service.draining = True
-            await _stop_engine(running, scheduler, journal, owner, settings.grace_s)
+            await stop()
 
 
 async def _close_pool(pool: asyncpg.Pool) -> None:
@@ -159,15 +173,13 @@ async def _run_engine(scheduler: Scheduler, recovery: Recovery) -> None:
         group.create_task(recovery.run(), name="recovery")
 
 
-async def _stop_engine(
-    running: asyncio.Task[None], scheduler: Scheduler, journal: PostgresJournal, owner: UUID, grace_s: float
-) -> None:
+async def _stop_engine(running: asyncio.Task[None], scheduler: Scheduler, recovery: Recovery, grace_s: float) -> None:
     if not running.done():
         await scheduler.stop(max(grace_s - _LAST_WRITES_S - 1, grace_s / 4))
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_LAST_WRITES_S):
                 await scheduler.written()
-                await journal.release(owner)
+                await recovery.release()
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         try:

@@ -1,6 +1,6 @@
 """What the engine and the API need from the outside, as protocols whose prose states what an implementer must keep."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -51,9 +51,10 @@ class Journal(Protocol):
         answer was lost) counts as landed. Returns the ids of those that did not land.
         """
 
-    async def claim(self, owner: UUID, held: Sequence[UUID], limit: int) -> list[LoadedWorkflow]:
-        """Take over up to *limit* workflows that need a process and have no live one, or have *owner* and are not
-        among *held*: the epoch goes up, and `crashes` too where the last owner went without `release`.
+    async def claim(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> list[LoadedWorkflow]:
+        """Take over up to *limit* workflows that need a process and have no live one, or have *owner* but are unknown
+        to it: not among those that it held at *now*, and unchanged since. The epoch goes up, and `crashes` too where
+        the last owner went without `release`.
         """
 
     async def renew_lease(self, owner: UUID, seconds: float | None) -> None:

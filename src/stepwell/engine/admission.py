@@ -1,9 +1,9 @@
 """Who may run next: bounded slots, and a fair order between tenants and between the workflows of a tenant.
 
-Each pool (a provider, or none) has a queue of its own. A grant goes to the tenant that has waited longest for a turn,
-within it to the workflow that has, and there to the first step; each then goes to the end of its line. So a workflow
-of 10,000 steps holds up another one by one step at most. A grant or a release costs O(1), but for tenants at their
-own limit, which are passed over.
+Each pool (a provider, or none) has a queue of its own, and the pools take turns. A grant goes to the tenant that has
+waited longest for a turn, within it to the workflow that has, and there to the first step; each then goes to the end
+of its line. So a workflow of 10,000 steps holds up another one by one step at most. A grant or a release costs O(1),
+but for pools that are full and tenants at their own limit, which are passed over.
 """
 
 from collections import OrderedDict, defaultdict, deque
@@ -48,7 +48,7 @@ _Line = OrderedDict[UUID, deque[int]]
 class Admission:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._queues: dict[Pool, OrderedDict[str | None, _Line]] = defaultdict(OrderedDict)
+        self._queues: OrderedDict[Pool, OrderedDict[str | None, _Line]] = OrderedDict()
         self._used = 0
         self._used_by_pool: dict[Pool, int] = defaultdict(int)
         self._used_by_tenant: dict[str | None, int] = defaultdict(int)
@@ -63,7 +63,7 @@ class Admission:
         return sum(len(steps) for queue in self._queues.values() for line in queue.values() for steps in line.values())
 
     def enqueue(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
-        line = self._queues[pool].setdefault(tenant, OrderedDict())
+        line = self._queues.setdefault(pool, OrderedDict()).setdefault(tenant, OrderedDict())
         line.setdefault(workflow_id, deque()).append(position)
 
     def withdraw(self, tenant: str | None, workflow_id: UUID) -> None:
@@ -80,6 +80,7 @@ class Admission:
             for pool in list(self._queues):
                 if self._used < self._limits.total and (slot := self._next(pool)) is not None:
                     progress = True
+                    self._queues.move_to_end(pool)
                     yield slot
 
     def release(self, slot: Slot) -> None:

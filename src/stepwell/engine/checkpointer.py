@@ -37,9 +37,13 @@ class _Entry(Struct):
 
 
 class Checkpointer:
-    """*committed* is called with each decision that has landed, *lost* with the id of each that will never."""
+    """*committed* is called with each decision that has landed, *lost* with the id of each that never will: because
+    its workflow has moved on elsewhere, or (*refused*) because the database won't have its rows.
+    """
 
-    def __init__(self, journal: Journal, committed: Callable[[Decision], None], lost: Callable[[UUID], None]) -> None:
+    def __init__(
+        self, journal: Journal, committed: Callable[[Decision], None], lost: Callable[[UUID, bool], None]
+    ) -> None:
         self._journal, self._committed, self._lost = journal, committed, lost
         self._filling: dict[UUID, _Entry] = {}
         self._writing: dict[UUID, _Entry] = {}
@@ -48,8 +52,7 @@ class Checkpointer:
         self.outage = False
         self.batches = self.rows = 0
 
-    def submit(self, decision: Decision, *, wait: bool = False) -> asyncio.Future[None] | None:
-        """Queue a decision. With *wait* the future is done when it is committed, or raises `NotWritten`."""
+    def submit(self, decision: Decision) -> None:
         workflow_id = decision.workflow.id
         entry = self._filling.get(workflow_id)
         if entry is not None:
@@ -59,9 +62,11 @@ class Checkpointer:
             self._wake.set()
         else:
             self._committed(decision)
-        if not wait:
-            return None
+
+    def settled(self, workflow_id: UUID) -> asyncio.Future[None]:
+        """Done when all that was submitted for the workflow until now is committed; or it raises `NotWritten`."""
         future = asyncio.get_running_loop().create_future()
+        entry = self._filling.get(workflow_id) or self._writing.get(workflow_id)
         if entry is None:
             future.set_result(None)
         else:
@@ -71,6 +76,10 @@ class Checkpointer:
     def holds(self, workflow_id: UUID) -> bool:
         return workflow_id in self._filling or workflow_id in self._writing
 
+    @property
+    def held(self) -> set[UUID]:
+        return self._filling.keys() | self._writing.keys()
+
     async def run(self) -> None:
         """Write batches until `close`."""
         while True:
@@ -78,7 +87,6 @@ class Checkpointer:
             if self._filling:
                 self._writing = self._take()
                 await self._write(self._writing)
-                self._writing = {}
             elif self._closing:
                 return
             else:
@@ -102,20 +110,23 @@ class Checkpointer:
         return batch
 
     async def _write(self, batch: dict[UUID, _Entry]) -> None:
+        refused = False
         try:
             lost = await self._until_it_lands([entry.decision for entry in batch.values()])
         except Exception as error:  # whatever a row may provoke must not end the other workflows
             if len(batch) > 1:
                 log.warning("checkpoint.split", action="checkpoint", workflows=len(batch), error=repr(error))
-                for workflow_id, entry in batch.items():
+                for workflow_id, entry in list(batch.items()):
                     await self._write({workflow_id: entry})
                 return
             log.exception("checkpoint.refused", action="checkpoint", workflow_id=str(next(iter(batch))))
-            lost = set(batch)
+            lost, refused = set(batch), True
         self.batches += 1
-        for workflow_id, entry in batch.items():
+        for workflow_id, entry in list(batch.items()):
+            # First out of the books: whoever is told now must not find it still held.
+            del self._writing[workflow_id]
             if workflow_id in lost:
-                self._drop(workflow_id, entry)
+                self._drop(workflow_id, entry, refused=refused)
             else:
                 self.rows += len(entry.decision.events)
                 self._settle(entry)
@@ -143,10 +154,10 @@ class Checkpointer:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _drop(self, workflow_id: UUID, entry: _Entry) -> None:
+    def _drop(self, workflow_id: UUID, entry: _Entry, *, refused: bool) -> None:
         log.warning("checkpoint.lost", action="checkpoint", workflow_id=str(workflow_id))
         queued = self._filling.pop(workflow_id, None)
-        self._lost(workflow_id)
+        self._lost(workflow_id, refused)
         for waiter in entry.waiters + (queued.waiters if queued else []):
             if not waiter.done():
                 waiter.set_exception(NotWritten("the workflow's state has moved on elsewhere"))

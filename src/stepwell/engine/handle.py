@@ -15,7 +15,8 @@ from stepwell.domain.records import LoadedWorkflow
 
 class Handle:
     """`users` counts the verbs that hold it: it stays in memory while there are any, or while the run is active.
-    `halted`: the scheduler has taken its waiting steps out of the queue. `timers`: by position, null the deadline.
+    `halted`: the scheduler has taken its waiting steps out of the queue. `lost`: this process must not touch it any
+    more, nor its files. `timers`: by position, null the deadline.
     """
 
     def __init__(self, loaded: LoadedWorkflow) -> None:
@@ -23,7 +24,7 @@ class Handle:
         self.tenant = loaded.tenant
         self.config = convert(given(loaded.config), WorkflowConfig)
         self.users = 0
-        self.halted = False
+        self.halted = self.lost = False
         self.timers: dict[int | None, TimerHandle] = {}
         self._steps = loaded.steps
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
@@ -46,6 +47,9 @@ class Handle:
         """Who would do the step's next attempt."""
         step = self._steps[position]
         return step.plan.fallback if step.state.on_fallback else step.plan.provider
+
+    def on_fallback(self, position: int) -> bool:
+        return self._steps[position].state.on_fallback
 
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]:
         """The results that the step's mappings read from, by step id."""

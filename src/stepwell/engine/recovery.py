@@ -1,5 +1,5 @@
 """Take over what needs a process and has none. There is no recovery but this: the same claim runs at boot, after an
-outage in which an answer was lost, and when another process's lease has ended.
+outage in which an answer was lost, when a run was lost, and when another process's lease has ended.
 """
 
 import asyncio
@@ -14,23 +14,40 @@ from stepwell.domain.inputs import GiveUp
 from stepwell.domain.records import EVERY_TENANT, LoadedWorkflow
 from stepwell.engine.handle import Handle
 from stepwell.engine.scheduler import Scheduler
-from stepwell.ports import Journal
+from stepwell.ports import Clock, Journal
 
 log = structlog.get_logger()
 
 _PAGE = 200
 _CRASHES = 20
 _RETRY_S = 0.5
+_MIN_PAUSE_S = 0.05
 
 
 class Recovery:
-    """*lease_s* null means that no other process can live on this database: then nothing is waited for."""
+    """*lease_s* null means that no other process can live on this database: then nothing is waited for. *statement_s*
+    is how long a statement whose answer was lost may still be at work in the database.
+    """
 
-    def __init__(self, journal: Journal, scheduler: Scheduler, owner: UUID, lease_s: float | None) -> None:
-        self._journal, self._scheduler, self._owner, self._lease_s = journal, scheduler, owner, lease_s
+    def __init__(
+        self,
+        journal: Journal,
+        scheduler: Scheduler,
+        clock: Clock,
+        owner: UUID,
+        lease_s: float | None,
+        *,
+        statement_s: float = 10.0,
+    ) -> None:
+        self._journal, self._scheduler, self._clock = journal, scheduler, clock
+        self._owner, self._lease_s, self._statement_s = owner, lease_s, statement_s
         self._renewed = -float("inf")
         self._stirred = asyncio.Event()
         self._claim_wanted = False
+        self._claiming, self._leasing = asyncio.Lock(), asyncio.Lock()
+        self._hopeless: set[UUID] = set()
+        self._closed = False
+        scheduler.on_lost = self.request
 
     async def boot(self) -> None:
         """Establish this process and claim all that can be claimed now."""
@@ -41,35 +58,53 @@ class Recovery:
             await self._journal.expire_others(self._owner)
         await self._claim()
 
-    def request(self) -> None:
-        """Claim again soon: the answer to a write was lost, so there may be workflows that only the database knows."""
+    def request(self, *, unsure: bool = False) -> None:
+        """Claim again soon: there may be workflows of this process that only the database knows. *unsure*: once more
+        when no statement can be at work any more that makes one.
+        """
         self._claim_wanted = True
         self._stirred.set()
+        if unsure:
+            asyncio.get_running_loop().call_later(self._statement_s + 1, self.request)
 
     async def hold_lease(self) -> None:
         """Make sure that the lease has some time left; a workflow must not be owned by a process that seems dead."""
-        if self._lease_s is not None and time.monotonic() - self._renewed > self._lease_s / 4:
-            started = time.monotonic()
-            await self._journal.renew_lease(self._owner, self._lease_s)
-            self._renewed = started
-            self._stirred.set()
+        if self._lease_s is None or not self._lease_aged(self._lease_s):
+            return
+        async with self._leasing:
+            if self._lease_aged(self._lease_s) and not self._closed:
+                started = time.monotonic()
+                await self._journal.renew_lease(self._owner, self._lease_s)
+                self._renewed = started
+                self._stirred.set()
+
+    async def release(self) -> None:
+        """End the lease in order, for good: the workflows of this process may be claimed at once."""
+        self._closed = True
+        async with self._leasing:
+            await self._journal.release(self._owner)
 
     async def run(self) -> None:
         """Renew the lease while there is work, and claim when there is reason to. No statement while idle and alone."""
         # At boot the dead may still look alive: come back when their leases have ended.
         next_claim = self._lease_s
-        while True:
+        while not self._closed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause(next_claim)):
                     await self._stirred.wait()
             self._stirred.clear()
-            if self._claim_wanted or next_claim is not None:
+            if next_claim is not None:
                 self._claim_wanted = True
             next_claim = await self._round()
+
+    def _lease_aged(self, lease_s: float) -> bool:
+        return time.monotonic() - self._renewed > lease_s / 4
 
     def _pause(self, next_claim: float | None) -> float | None:
         if self._claim_wanted:
             return _RETRY_S
+        if next_claim is not None:
+            next_claim = max(next_claim, _MIN_PAUSE_S)
         if self._lease_s is not None and self._scheduler.handles:
             return min(self._lease_s / 3, next_claim or self._lease_s)
         return next_claim
@@ -88,25 +123,47 @@ class Recovery:
             return None
 
     async def _claim(self) -> None:
-        while True:
-            held = list(self._scheduler.handles)
-            loaded = await self._journal.claim(self._owner, held, _PAGE)
-            if not loaded:
-                return
-            log.info("recovery.claimed", action="claim", workflows=len(loaded))
-            await self._take_up(loaded)
+        async with self._claiming:
+            while True:
+                held = self._scheduler.held | self._hopeless
+                loaded = await self._journal.claim(self._owner, held, self._clock.now(), _PAGE)
+                if not loaded:
+                    return
+                log.info("recovery.claimed", action="claim", workflows=len(loaded))
+                await self._take_up(loaded)
 
     async def _take_up(self, page: list[LoadedWorkflow]) -> None:
-        handles = [Handle(loaded) for loaded in page]
+        handles = [handle for loaded in page if (handle := self._handle(loaded)) is not None]
         await load_results(self._journal, handles)
         for handle in handles:
-            if handle.run.state.crashes >= _CRASHES:
-                reason = f"workflow: its process ended {handle.run.state.crashes} times without progress"
+            if handle.workflow_id in self._scheduler.held:
+                # Claimed under a run of ours, which can't write any more. It shouldn't be; then it comes again.
+                self._scheduler.lose(handle.workflow_id)
+            elif (reason := self._why_not(handle)) is not None:
                 self._scheduler.adopt(handle)
                 self._scheduler.feed(handle, GiveUp(reason))
             else:
                 self._scheduler.recover(handle)
             await asyncio.sleep(0)
+
+    def _handle(self, loaded: LoadedWorkflow) -> Handle | None:
+        workflow_id = loaded.state.id
+        try:
+            if self._scheduler.refused[workflow_id] <= 1:
+                return Handle(loaded)
+            log.error("recovery.unwritable", action="claim", workflow_id=str(workflow_id))
+        except Exception:  # one row that can't be read must not stop all others
+            log.exception("recovery.unreadable", action="claim", workflow_id=str(workflow_id))
+        self._hopeless.add(workflow_id)
+        return None
+
+    def _why_not(self, handle: Handle) -> str | None:
+        """Why the workflow can't be run any further."""
+        if handle.run.state.crashes >= _CRASHES:
+            return f"workflow: its process ended {handle.run.state.crashes} times without progress"
+        if self._scheduler.refused[handle.workflow_id]:
+            return "workflow: the database refused to store its progress"
+        return None
 
 
 async def load_results(journal: Journal, handles: list[Handle]) -> None:

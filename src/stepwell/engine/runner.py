@@ -1,8 +1,10 @@
 """One attempt at a step: resolve its inputs, call the provider within its time, say how it went."""
 
+import asyncio
 import base64
 import mimetypes
 import random
+from asyncio import CancelledError
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -32,8 +34,13 @@ class AttemptContext(Protocol):
     @property
     def config(self) -> WorkflowConfig: ...
 
+    @property
+    def lost(self) -> bool:
+        """Whether another process may have the workflow now, and with it the task's files."""
+
     def plan(self, position: int) -> StepPlan: ...
     def definition(self, position: int) -> WorkflowStepDefinition: ...
+    def on_fallback(self, position: int) -> bool: ...
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]: ...
 
 
@@ -67,7 +74,7 @@ class Runner:
         try:
             outcome = await self._attempt(context, task, io)
         finally:
-            if io.stored and not isinstance(outcome, Succeeded):
+            if io.stored and not isinstance(outcome, Succeeded) and not context.lost:
                 with CancelScope(shield=True):
                     await self.discard(task)
         return outcome
@@ -87,7 +94,9 @@ class Runner:
                 encoded = json.encode(await self._call(context, plan, task, io))
         except AttemptError as error:
             return _failed(task, str(error), error)
-        except Exception as error:
+        except (Exception, CancelledError) as error:
+            if isinstance(error, CancelledError) and _cancelling():
+                raise
             # A bug of ours or of a provider: its text may hold anything, so only its kind is shown.
             log.exception("attempt.crashed", action="attempt", task_id=str(task.id), step_id=plan.step_id)
             crash = AttemptError(f"internal error: {type(error).__name__}", retryable=True)
@@ -106,7 +115,7 @@ class Runner:
         check_inputs(plan.task_type, inputs)
         if task.provider is None:
             return inputs
-        on_fallback = task.provider is plan.fallback and task.provider is not plan.provider
+        on_fallback = context.on_fallback(task.position)
         provider_config = definition.fallback_provider_config if on_fallback else definition.provider_config
         attempt = Attempt(
             task_id=task.id,
@@ -160,6 +169,12 @@ class _AttemptIO:
                 f"the output could not be stored: {error}", retryable=True, provider_fault=False
             ) from error
         return self.stored[path]
+
+
+def _cancelling() -> bool:
+    """Whether somebody asked for it; a provider's inner task that was cancelled is no more than a failure."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _failed(task: Task, message: str, error: AttemptError) -> AttemptFailed:

@@ -9,6 +9,7 @@ What must hold:
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -60,10 +61,13 @@ class _Live(Struct):
 class Scheduler:
     def __init__(self, journal: Journal, runner: Runner, admission: Admission, clock: Clock) -> None:
         self._runner, self._admission, self._clock = runner, admission, clock
-        self.checkpointer = Checkpointer(journal, self._committed, self._lost)
+        self.checkpointer = Checkpointer(journal, self._committed, self._not_written)
         self.handles: dict[UUID, Handle] = {}
         self._live: dict[UUID, dict[UUID, _Live]] = {}  # workflow id -> task id -> attempt
         self._quiet: dict[UUID, list[asyncio.Future[None]]] = {}
+        self._losing: set[UUID] = set()
+        self.refused: Counter[UUID] = Counter()  # how often the database would not have a workflow's rows
+        self.on_lost: Callable[[], None] = lambda: None  # called when nothing of a lost workflow is left here
         self.started = asyncio.Event()
         self._broken: asyncio.Future[None] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -80,19 +84,36 @@ class Scheduler:
 
     # Runs in memory
 
+    @property
+    def held(self) -> set[UUID]:
+        """The workflows that no claim may bring in: those in memory, and lost ones that still have something here."""
+        return self.handles.keys() | self._live.keys() | self.checkpointer.held
+
     def adopt(self, handle: Handle) -> None:
+        assert handle.workflow_id not in self.handles
         self.handles[handle.workflow_id] = handle
 
     def recover(self, handle: Handle) -> None:
         """Take up a workflow that this process has just come to own."""
         self.adopt(handle)
+        self.take_up(handle)
+
+    def take_up(self, handle: Handle) -> None:
         self._dispatch(handle, handle.run.recover())
 
-    def feed(self, handle: Handle, given: Input, *, wait: bool = False) -> asyncio.Future[None] | None:
-        """Hand an input to a run. With *wait*: a future that is done once its rows are committed; it raises
-        `NotWritten` if they never will be. Raises `InvalidTransition` for a verb that isn't allowed.
+    def abandon(self, handle: Handle) -> None:
+        """Let go of a workflow of which nothing has begun here."""
+        if self.handles.get(handle.workflow_id) is handle:
+            del self.handles[handle.workflow_id]
+
+    def feed(self, handle: Handle, given: Input) -> bool:
+        """Hand an input to a run; whether it changed anything. What it decides is not yet committed: see
+        `Checkpointer.settled`. Raises `InvalidTransition` for a verb that isn't allowed.
         """
-        return self._dispatch(handle, handle.run.apply(given, self._clock.now()), wait=wait)
+        decision = handle.run.apply(given, self._clock.now())
+        changed = decision.has_rows
+        self._dispatch(handle, decision)
+        return changed
 
     def forget_if_idle(self, handle: Handle) -> None:
         if not handle.run.active and not handle.users and not self.checkpointer.holds(handle.workflow_id):
@@ -129,19 +150,21 @@ class Scheduler:
 
     # From decisions to the world
 
-    def _dispatch(self, handle: Handle, decision: Decision, *, wait: bool = False) -> asyncio.Future[None] | None:
+    def _dispatch(self, handle: Handle, decision: Decision) -> None:
         ready = decision.ready
         if handle.run.starting:
-            handle.halted = False
+            if handle.halted:
+                # What was left in the queue is among the ready: once is enough.
+                handle.halted = False
+                self._admission.withdraw(handle.tenant, handle.workflow_id)
         elif not handle.halted:
             handle.halted = True
             self._admission.withdraw(handle.tenant, handle.workflow_id)
             ready = handle.run.orphans()
         for position in ready:
             self._admission.enqueue(handle.tenant, handle.workflow_id, position, handle.provider(position))
-        future = self.checkpointer.submit(decision, wait=wait)
+        self.checkpointer.submit(decision)
         self._grant()
-        return future
 
     def _grant(self) -> None:
         for slot in self._admission.grants():
@@ -158,6 +181,7 @@ class Scheduler:
             self.checkpointer.submit(decision)
 
     def _committed(self, decision: Decision) -> None:
+        self.refused.pop(decision.workflow.id, None)
         handle = self.handles.get(decision.workflow.id)
         if handle is None:
             return
@@ -178,13 +202,27 @@ class Scheduler:
             case _:
                 assert_never(effect)
 
-    def _lost(self, workflow_id: UUID) -> None:
+    def lose(self, workflow_id: UUID) -> None:
+        """Drop a workflow that another process has, or whose rows the database won't have."""
         handle = self.handles.pop(workflow_id, None)
         if handle is not None:
+            handle.lost = True
             self._admission.withdraw(handle.tenant, workflow_id)
             _drop_timers(handle)
+        self._losing.add(workflow_id)
         for task_id in list(self._live.get(workflow_id, ())):
             self._cancel(workflow_id, task_id)
+        self._gone_if_quiet(workflow_id)
+
+    def _not_written(self, workflow_id: UUID, refused: bool) -> None:  # noqa: FBT001 - a callback
+        if refused:
+            self.refused[workflow_id] += 1
+        self.lose(workflow_id)
+
+    def _gone_if_quiet(self, workflow_id: UUID) -> None:
+        if workflow_id in self._losing and workflow_id not in self._live:
+            self._losing.discard(workflow_id)
+            self.on_lost()
 
     # Attempts
 
@@ -204,17 +242,13 @@ class Scheduler:
             # The slot goes back first, so that the step's dependants can have it in the very same batch.
             self._free(live)
             accepted = self._accept(handle, outcome)
-            if not accepted and isinstance(outcome, Succeeded) and outcome.outputs:
+            if not accepted and isinstance(outcome, Succeeded) and outcome.outputs and not handle.lost:
                 with CancelScope(shield=True):
                     await self._runner.discard(task)
 
     def _accept(self, handle: Handle, outcome: Succeeded | AttemptFailed) -> bool:
         """Feed an outcome to its run; False if the run doesn't want it any more."""
-        if self.handles.get(handle.workflow_id) is not handle:
-            return False
-        before = handle.run.state.last_event
-        self.feed(handle, outcome)
-        return handle.run.state.last_event > before
+        return self.handles.get(handle.workflow_id) is handle and self.feed(handle, outcome)
 
     def _cancel(self, workflow_id: UUID, task_id: UUID) -> None:
         live = self._live.get(workflow_id, {}).get(task_id)
@@ -236,7 +270,9 @@ class Scheduler:
         if not lives:
             del self._live[workflow_id]
             for future in self._quiet.pop(workflow_id, ()):
-                future.set_result(None)
+                if not future.done():
+                    future.set_result(None)
+            self._gone_if_quiet(workflow_id)
         self._grant()
 
     # Timers

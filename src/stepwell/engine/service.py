@@ -10,7 +10,7 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.errors import NotFound, Unavailable
+from stepwell.domain.errors import InvalidTransition, NotFound, Unavailable
 from stepwell.domain.inputs import Cancel, Cleanup, Created, Input, Pause, Resume, Start, Update
 from stepwell.domain.model import HistoryEvent, Output, StepState, WorkflowState, WorkflowStatus
 from stepwell.domain.records import (
@@ -83,16 +83,18 @@ class WorkflowService:
         if start:
             decision.absorb(handle.run.apply(Start(actor, uuid7(now), self._owner), now))
         final = max(set(range(record.total_steps)) - {d for step in planned.steps for d in step.depends_on})
+        handle.users += 1
         async with self._holding(handle):
+            self._scheduler.adopt(handle)  # before it is stored, else a claim might take it for a forgotten one
             try:
                 await self._journal.insert(scope, NewWorkflow(record, final, tuple(decision.events)))
-            except Unavailable:
-                # It may have been stored all the same: then it is found by a claim.
-                self._scheduler.handles.pop(handle.workflow_id, None)
-                self._recovery.request()
+            except BaseException:
+                # It may have been stored all the same, or still be on its way: then it is found by a claim.
+                self._scheduler.abandon(handle)
+                self._recovery.request(unsure=True)
                 raise
             if start:
-                self._scheduler.recover(handle)
+                self._scheduler.take_up(handle)
             return await self.get(scope, handle.workflow_id)
 
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool = True) -> WorkflowRecord:
@@ -125,7 +127,7 @@ class WorkflowService:
         report = CleanupReport(0, 0, [], [])
         if cleanup_tasks:
             async with self._lock(workflow_id):
-                await self._scheduler.quiesce(workflow_id)
+                await self._quiesce(workflow_id)
                 report = await self._cleaner.clean(scope, workflow_id)
         return await self.get(scope, workflow_id), report
 
@@ -150,15 +152,21 @@ class WorkflowService:
         for _ in range(_TRIES):
             handle = await self._load(scope, workflow_id)
             async with self._holding(handle):
+                refused = None
                 try:
-                    written = self._scheduler.feed(handle, make(), wait=True)
-                    assert written is not None
+                    self._scheduler.feed(handle, make())
+                except InvalidTransition as error:
+                    refused = error
+                try:
+                    # A refusal too: what forbids the verb may not be committed yet.
                     async with asyncio.timeout(_ANSWER_S):
-                        await written
+                        await self._scheduler.checkpointer.settled(workflow_id)
                 except NotWritten:
                     continue
                 except TimeoutError:
                     raise Unavailable("the database is away; the request may still take effect") from None
+                if refused is not None:
+                    raise refused
                 return await self.get(scope, workflow_id)
         raise Unavailable("the workflow is being changed elsewhere")
 
@@ -181,6 +189,13 @@ class WorkflowService:
                 raise NotFound("workflow")
             handle.users += 1
             return handle
+
+    async def _quiesce(self, workflow_id: UUID) -> None:
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._scheduler.quiesce(workflow_id)
+        except TimeoutError:
+            raise Unavailable("attempts of the workflow are still ending") from None
 
     @asynccontextmanager
     async def _holding(self, handle: Handle) -> Any:

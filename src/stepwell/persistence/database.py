@@ -19,9 +19,9 @@ from stepwell.domain.errors import Unavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Classes and codes of SQLSTATE that say "not now": connection, resources, intervention, read-only failover,
-# a conflict between transactions. https://www.postgresql.org/docs/current/errcodes-appendix.html
-_OUTAGE_CLASSES = ("08", "53", "57", "58", "40")
+# Classes and codes of SQLSTATE that say "not now": connection, login, database, a conflict between transactions,
+# resources, intervention, read-only failover. https://www.postgresql.org/docs/current/errcodes-appendix.html
+_OUTAGE_CLASSES = ("08", "28", "3D", "40", "53", "57", "58")
 _OUTAGE_CODES = ("25006", "55P03", "25P03")
 
 
@@ -97,6 +97,8 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state.startswith(_OUTAGE_CLASSES) or state in _OUTAGE_CODES
+    if isinstance(error, ValueError):  # asyncpg's own DataError: an argument that it can't encode
+        return False
     return isinstance(
         error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.InternalClientError
     )

@@ -1,7 +1,7 @@
 """`ports.Journal` on asyncpg: what the engine writes and what a recovery reads."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -65,14 +65,14 @@ class PostgresJournal:
                 # The answer of an earlier try may have been lost with its connection: then the version is ours.
                 for row in await connection.fetch(sql.VERSIONS, list(lost)):
                     state = by_id[row["id"]].workflow
-                    if (row["epoch"], row["last_event"]) == (state.epoch, state.last_event):
+                    if all(row[name] == getattr(state, name) for name in sql.VERSION_COLUMNS):
                         lost.discard(row["id"])
         return set(lost)
 
     @unavailable_in_outage
-    async def claim(self, owner: UUID, held: Sequence[UUID], limit: int) -> list[LoadedWorkflow]:
+    async def claim(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> list[LoadedWorkflow]:
         async with self._pool.acquire() as connection:
-            rows = await connection.fetch(sql.CLAIM, owner, held, limit)
+            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit)
             if not rows:
                 await connection.execute(sql.FORGET_DEAD)
                 return []

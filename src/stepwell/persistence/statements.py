@@ -147,7 +147,9 @@ WITH landed AS (
 SELECT id, clock_timestamp() AS now FROM landed
 """  # noqa: S608 - built from the constants above
 
-VERSIONS: Final = "SELECT id, epoch, last_event FROM workflows WHERE id = ANY($1::uuid[])"
+# Of a workflow that nobody runs two processes may make the same number of versions: their times tell them apart.
+VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
+VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE id = ANY($1::uuid[])"  # noqa: S608
 
 _AT_NEW_STEP = len(_NEW_WORKFLOW) + 1
 _AT_NEW_EVENT = _AT_NEW_STEP + len(_NEW_STEP)
@@ -166,22 +168,30 @@ INSERT INTO events ({_names(_EVENT)})
 SELECT {_names(_EVENT, "e.")} FROM {_rows("e", _EVENT, _AT_NEW_EVENT)}
 """  # noqa: S608 - built from the constants above
 
-# A workflow that needs a process has an owner. $2 are those that the caller runs: it also takes what is its own but
-# unknown to it, since the answer of an earlier claim or insert was lost. A process that ended in order has no row in
-# `processes` any more; the others count as crashed.
+# A workflow that needs a process has an owner. $2 are those that the caller held at the time $3: it also takes what was
+# its own then but unknown to it, since the answer of an earlier claim or insert was lost. A process that ended in order
+# has no row in `processes` any more; the others count as crashed. Who is dead is found out first: a row that is locked
+# is waited for (a dead process's last statement may still be at work) and must then be looked at anew without a join.
 CLAIM: Final = """
-WITH orphans AS (
-    SELECT w.id, w.owner <> $1 AND p.id IS NOT NULL AS crashed
-    FROM workflows AS w LEFT JOIN processes AS p ON p.id = w.owner
+WITH dead AS MATERIALIZED (
+    SELECT owners.id, p.id IS NOT NULL AS crashed
+    FROM (SELECT DISTINCT owner AS id FROM workflows WHERE owner IS NOT NULL) AS owners
+    LEFT JOIN processes AS p ON p.id = owners.id
+    WHERE owners.id <> $1 AND (p.id IS NULL OR p.lease_until <= clock_timestamp())
+), orphans AS MATERIALIZED (
+    SELECT w.id, w.owner
+    FROM workflows AS w
     WHERE w.owner IS NOT NULL AND w.id <> ALL ($2::uuid[])
-      AND (w.owner = $1 OR p.id IS NULL OR p.lease_until <= clock_timestamp())
+      AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
     ORDER BY w.id
-    LIMIT $3
-    FOR UPDATE OF w SKIP LOCKED
+    LIMIT $4
+    FOR UPDATE
+), crashed AS (
+    SELECT orphans.id, coalesce(dead.crashed, false) AS crashed FROM orphans LEFT JOIN dead ON dead.id = orphans.owner
 )
 UPDATE workflows AS w
-SET owner = $1, epoch = w.epoch + 1, crashes = w.crashes + orphans.crashed::int
-FROM orphans WHERE w.id = orphans.id
+SET owner = $1, epoch = w.epoch + 1, crashes = w.crashes + crashed.crashed::int
+FROM crashed WHERE w.id = crashed.id
 RETURNING w.id
 """
 
@@ -217,9 +227,9 @@ ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
 """
 
 NEXT_EXPIRY: Final = """
-SELECT extract(epoch FROM min(p.lease_until) - clock_timestamp())::float8
+SELECT greatest(extract(epoch FROM min(p.lease_until) - clock_timestamp()), 0)::float8
 FROM processes AS p
-WHERE p.id <> $1 AND p.lease_until > clock_timestamp() AND p.lease_until < 'infinity'
+WHERE p.id <> $1 AND p.lease_until > '-infinity' AND p.lease_until < 'infinity'
   AND EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
 """
 
