@@ -43,6 +43,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     jwt_algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"] = "HS256"
     jwt_issuer: str = "stepwell"
     jwt_audience: str = "stepwell"
+    url_secret: str | None = None  # signs addresses of artifacts; default: derived from the secret behind the tokens
 
     max_running_steps: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
     max_steps_per_provider: Annotated[int, Meta(ge=1, le=100_000)] = 100
@@ -67,7 +68,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def base_url(self) -> str:
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
 
 def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:

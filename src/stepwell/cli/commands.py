@@ -1,0 +1,149 @@
+"""Every command with its options. What a command does is imported when it is called: `--help` loads no service."""
+
+import os
+from pathlib import Path
+from typing import IO
+
+import click
+
+from stepwell import __version__
+from stepwell.cli.output import complain, no_more_output, settings_of, start_logging, tell
+from stepwell.cli.refusal import FAILED, Refused, os_errors
+
+# ruff: noqa: PLC0415 - see above
+
+_DATABASE = "STEPWELL_DATABASE_URL"
+_EPILOG = "Every setting is an environment variable STEPWELL_...; options go over them. See README."
+
+data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Data folder [STEPWELL_DATA_DIR].")
+host = click.option("--host", help="Address to listen on [STEPWELL_HOST, 127.0.0.1].")
+port = click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one [STEPWELL_PORT, 9000].")
+
+
+def run() -> int:
+    """The command that the process was started with, to its exit code."""
+    try:
+        return cli.main(standalone_mode=False) or 0
+    except Refused as refused:
+        complain(*refused.lines)
+        return refused.code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return FAILED
+    finally:
+        no_more_output()
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="stepwell", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Runs workflows of AI-media tasks."""
+
+
+@cli.command()
+@host
+@port
+@data_dir
+def up(host: str | None, port: int | None, data_dir: Path | None) -> int:
+    """Run everything embedded: PostgreSQL, the service, a token."""
+    from stepwell.cli.up import up
+
+    settings = settings_of(os.environ, host=host, port=port, data_dir=data_dir)
+    start_logging(settings, os.environ)
+    try:
+        return up(settings)
+    except KeyboardInterrupt:
+        return 0
+
+
+@cli.command()
+@host
+@port
+def serve(host: str | None, port: int | None) -> int:
+    """Run the service on a PostgreSQL of yours (STEPWELL_DATABASE_URL)."""
+    from stepwell.cli.serve import serve
+
+    settings = settings_of(os.environ, host=host, port=port)
+    start_logging(settings, os.environ)
+    try:
+        return serve(settings)
+    except KeyboardInterrupt:
+        return 0
+
+
+@cli.command(name="run")
+@click.argument("file", type=click.File("rb"))
+@data_dir
+def run_file(file: IO[bytes], data_dir: Path | None) -> int:
+    """Run the definition in FILE ("-" for stdin) to its end on the data folder.
+
+    Progress goes to stderr, the result and the absolute paths of its files to stdout, as JSON. Exit code 0: it is
+    COMPLETED; 2: the definition is not valid; 1: anything else.
+    """
+    from stepwell.cli.run import run_definition
+
+    settings = settings_of(os.environ, data_dir=data_dir)
+    start_logging(settings, os.environ, quiet=True)
+    try:
+        return run_definition(settings, file.read())
+    except KeyboardInterrupt:
+        return FAILED
+
+
+@cli.command()
+@click.option("--tenant", help="The one tenant that the token is for.")
+@click.option("--all-tenants", is_flag=True, help="For every tenant.")
+@click.option("--scope", multiple=True, help="workflows:read or workflows:write; repeatable [both].")
+@click.option("--expires", default="30d", show_default=True, help="Like 30d, 12h, 15m, or a number of seconds.")
+@click.option("--subject", default="stepwell token", show_default=True, help="Who it is for, in the audit trail.")
+@data_dir
+def token(
+    tenant: str | None,
+    all_tenants: bool,  # noqa: FBT001 - an option
+    scope: tuple[str, ...],
+    expires: str,
+    subject: str,
+    data_dir: Path | None,
+) -> None:
+    """Print a token, signed with STEPWELL_JWT_SECRET or else with the data folder's secret."""
+    from stepwell.cli.tokens import make_token
+
+    settings = settings_of(os.environ, data_dir=data_dir)
+    tell(make_token(settings, tenant=tenant, every=all_tenants, scopes=scope, expires=expires, subject=subject))
+
+
+@cli.command()
+@data_dir
+def migrate(data_dir: Path | None) -> int:
+    """Bring the tables of STEPWELL_DATABASE_URL up to date; of the data folder, where that isn't set."""
+    from stepwell.cli.migrating import migrate
+
+    # A folder that is named here is meant, whatever the environment says.
+    environ = {name: value for name, value in os.environ.items() if data_dir is None or name != _DATABASE}
+    settings = settings_of(environ, data_dir=data_dir)
+    start_logging(settings, os.environ, quiet=True)
+    try:
+        migrate(settings)
+    except KeyboardInterrupt:
+        return FAILED
+    tell("The tables are up to date.")
+    return 0
+
+
+@cli.command()
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A file to write it to.")
+def openapi(output: Path | None) -> None:
+    """Print the OpenAPI document of the service."""
+    from msgspec import json
+
+    from stepwell.api.openapi import encode
+    from stepwell.api.routes import openapi_document
+
+    document = json.format(encode(openapi_document()), indent=2)
+    if output is None:
+        tell(document.decode())
+        return
+    with os_errors(f"cannot write {output}"):
+        output.write_bytes(document + b"\n")

@@ -1,0 +1,85 @@
+"""The data folder: made private, with a secret of its own and the token for whoever can read it."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from stepwell.cli.refusal import Refused, os_errors
+
+_SECRET_BYTES = 32
+
+
+def open_folder(folder: Path) -> None:
+    """Create what is missing of the folder; only its user gets in. Raises `Refused`."""
+    with os_errors(f"cannot use the data folder {folder}"):
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            # As root, PostgreSQL runs as another user, who passes through on the way to its own folder.
+            folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(0, "it is not writable")
+        artifacts = folder / "artifacts"
+        if not artifacts.exists():
+            artifacts.mkdir(mode=0o700)
+
+
+def own_secret(folder: Path, *, create: bool) -> str:
+    """The secret of the folder, made once. Raises `Refused`; also where there is none and *create* is false."""
+    path = folder / "secret"
+    with os_errors(f"cannot read the secret {path}"):
+        if not path.exists():
+            if not create:
+                raise Refused(
+                    f"there is no secret in {folder} yet: start `stepwell up` once, or set STEPWELL_JWT_SECRET"
+                )
+            _create(path, secrets.token_hex(_SECRET_BYTES))
+        secret = path.read_text(encoding="ascii", errors="replace").strip()
+    if len(secret) < _SECRET_BYTES:
+        raise Refused(f"{path} is damaged: delete it, and the next `stepwell up` makes another")
+    return secret
+
+
+def write_token(folder: Path, token: str | None) -> Path | None:
+    """Put *token* into the folder and return where it is; None takes away an old one that no longer holds."""
+    path = folder / "token"
+    with os_errors(f"cannot write the token {path}"):
+        if token is None:
+            path.unlink(missing_ok=True)
+            return None
+        staged = _stage(path, token + "\n")
+        staged.replace(path)
+        _sync(folder)
+    return path
+
+
+def _create(path: Path, text: str) -> None:
+    """Write the file, whole or not at all; where another process was first its file stays."""
+    staged = _stage(path, text + "\n")
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(staged)
+    finally:
+        staged.unlink()
+    _sync(path.parent)
+
+
+def _stage(path: Path, text: str) -> Path:
+    for leftover in path.parent.glob(f".{path.name}-*"):  # of a process that was killed in between
+        leftover.unlink(missing_ok=True)
+    staged = path.with_name(f".{path.name}-{uuid4().hex}")
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return staged
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,89 @@
+"""Which keys a service works with: what checks its tokens, what signs them, what signs addresses of artifacts."""
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from stepwell.api.auth import prepared_key
+from stepwell.cli.folder import own_secret
+from stepwell.cli.refusal import MISUSED, Refused
+from stepwell.settings import Settings
+
+# Signatures under different labels have nothing to do with each other, though the secret behind them is the same.
+_URL_LABEL = b"stepwell: addresses of artifacts"
+_SHORTEST = 32
+_SYMMETRIC = "HS256"
+
+
+class Keys(Struct, frozen=True):
+    """`settings` with the secret in place, if there is one; `can_sign`: whether tokens can be made with it."""
+
+    settings: Settings
+    url_secret: bytes
+    can_sign: bool
+
+
+def keys_of_folder(settings: Settings) -> Keys:
+    """The configured keys, and for those that aren't the data folder's secret. Raises `Refused`."""
+    check_keys(settings)
+    secret = own_secret(settings.data_dir, create=True)
+    symmetric = settings.jwt_algorithm == _SYMMETRIC
+    if symmetric and settings.jwt_secret is None:
+        settings = replace(settings, jwt_secret=secret)
+    return Keys(settings, _url_secret(settings.url_secret or secret), symmetric)
+
+
+def keys_of_settings(settings: Settings) -> Keys:
+    """The configured keys, for a service without a folder of its own; `check_keys` has passed with *required*."""
+    return Keys(
+        settings,
+        _url_secret(settings.url_secret or settings.jwt_secret or ""),
+        settings.jwt_algorithm == _SYMMETRIC,
+    )
+
+
+def signing_secret(settings: Settings) -> str:
+    """What tokens are signed with: the configured secret, else the data folder's. Raises `Refused`."""
+    if settings.jwt_algorithm != _SYMMETRIC or settings.jwt_public_key is not None:
+        raise Refused("tokens are checked with a public key here: sign them where the private key is", code=MISUSED)
+    check_keys(settings)
+    return settings.jwt_secret or own_secret(settings.data_dir, create=False)
+
+
+def check_keys(settings: Settings, *, required: bool = False) -> None:
+    """Raise `Refused` with a line per fault, also for what is missing if it is *required*."""
+    if faults := list(key_faults(settings, required=required)):
+        raise Refused(*faults, code=MISUSED)
+
+
+def key_faults(settings: Settings, *, required: bool) -> Iterator[str]:
+    algorithm = settings.jwt_algorithm
+    symmetric = algorithm == _SYMMETRIC
+    name = "STEPWELL_JWT_SECRET" if symmetric else "STEPWELL_JWT_PUBLIC_KEY"
+    key = settings.jwt_secret if symmetric else settings.jwt_public_key
+    if symmetric and settings.jwt_public_key is not None:
+        yield "STEPWELL_JWT_ALGORITHM: Expected RS256, ES256 or EdDSA, to go with STEPWELL_JWT_PUBLIC_KEY"
+    elif key is None:
+        if not symmetric:
+            yield f"{name}: Expected a public key as PEM, to go with STEPWELL_JWT_ALGORITHM {algorithm}"
+        elif required:
+            yield f"{name}: Expected a secret of at least {_SHORTEST} bytes (or a STEPWELL_JWT_PUBLIC_KEY)"
+    elif symmetric and len(key.encode()) < _SHORTEST:
+        yield f"{name}: Expected at least {_SHORTEST} bytes"
+    else:
+        try:
+            prepared_key(key, algorithm)
+        except ValueError as error:
+            yield f"{name}: {error}"
+    if settings.url_secret is None:
+        if required and not symmetric:
+            yield f"STEPWELL_URL_SECRET: Expected at least {_SHORTEST} bytes: with a public key nothing else can sign"
+    elif len(settings.url_secret.encode()) < _SHORTEST:
+        yield f"STEPWELL_URL_SECRET: Expected at least {_SHORTEST} bytes"
+
+
+def _url_secret(secret: str) -> bytes:
+    return hmac.digest(secret.encode(), _URL_LABEL, hashlib.sha256)

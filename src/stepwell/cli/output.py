@@ -1,0 +1,64 @@
+"""What commands say: results on stdout, everything else on stderr."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Mapping
+
+from stepwell.cli.refusal import MISUSED, Refused
+from stepwell.settings import InvalidSettings, Settings, read_settings
+from stepwell.telemetry import configure_logging
+
+# Libraries that tell at "info" what is of no use to whoever runs the service.
+_CHATTY = ("uvicorn", "alembic")
+
+
+def tell(line: str) -> None:
+    """Print a line of the result; that nobody reads it is no fault."""
+    _print(line, sys.stdout)
+
+
+def complain(*lines: str) -> None:
+    for line in lines:
+        _print(f"stepwell: {printable(line)}", sys.stderr)
+
+
+def printable(text: str) -> str:
+    """*text* without what a terminal would take as a command; words of others are in it."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _print(line: str, stream: object) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(line, file=stream, flush=True)  # type: ignore[call-overload]
+
+
+def settings_of(environ: Mapping[str, str], **options: object) -> Settings:
+    """Settings of a command from the environment, with its *options* on top. Raises `Refused`."""
+    try:
+        settings = read_settings(environ, **options)
+    except InvalidSettings as error:
+        raise Refused(*error.lines, code=MISUSED) from error
+    except RuntimeError as error:  # a user without a home
+        raise Refused("STEPWELL_DATA_DIR: Expected a folder: this user has no home for it", code=MISUSED) from error
+    return settings
+
+
+def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool = False) -> None:
+    """Logs as configured; where nothing is, in a form for people on a terminal. *quiet*: warnings only."""
+    format_ = settings.log_format
+    if "STEPWELL_LOG_FORMAT" not in environ and sys.stderr.isatty():
+        format_ = "console"
+    level = "warning" if quiet and "STEPWELL_LOG_LEVEL" not in environ else settings.log_level
+    configure_logging(format_, level)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def no_more_output() -> None:
+    """Where stdout is a pipe that nobody reads, keep the interpreter from complaining about it at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,87 @@
+"""The embedded PostgreSQL under a command: started before its loop, watched in it, stopped after it."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from stepwell.cli.refusal import Refused
+from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres, PostgresUnavailable
+from stepwell.persistence.reach import DatabaseRefused, prepare_database
+from stepwell.settings import Settings
+
+log = structlog.get_logger()
+
+_LOOK_S = 0.1
+_ANSWER_S = 30.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 5.0
+_STABLE_S = 30.0
+
+
+@contextmanager
+def embedded_postgres(settings: Settings, in_use: str) -> Iterator[EmbeddedPostgres]:
+    """The server on the data folder, which is ours meanwhile; *in_use* says what to do where it isn't.
+
+    Main thread only. Raises `Refused`.
+    """
+    postgres = EmbeddedPostgres(settings.data_dir / "postgres", binaries=settings.postgres_bin)
+    try:
+        postgres.start()
+    except DataFolderInUse as error:
+        raise Refused(f"{error}: {in_use}") from error
+    except PostgresUnavailable as error:
+        raise Refused(*_told(str(error))) from error
+    try:
+        yield postgres
+    finally:
+        postgres.stop()
+
+
+async def migrated(postgres: EmbeddedPostgres) -> None:
+    """Return when its database has all tables. Raises `Refused`."""
+    try:
+        await prepare_database(postgres.dsn(), timeout_s=_ANSWER_S, waiting=lambda: None)
+    except DatabaseRefused as error:
+        raise Refused(str(error)) from error
+
+
+async def keep_running(postgres: EmbeddedPostgres) -> None:
+    """Bring the server back whenever it dies, until cancelled. In the main thread: the server ends with its thread."""
+    pause, started = _FIRST_PAUSE_S, time.monotonic()
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        if postgres.running:
+            continue
+        lived = time.monotonic() - started
+        pause = _FIRST_PAUSE_S if lived > _STABLE_S else min(pause * 2, _LAST_PAUSE_S)
+        log.warning("postgres.died", action="respawn", pause_s=pause)
+        await asyncio.sleep(pause)
+        started = time.monotonic()
+        try:
+            await _respawn(postgres)
+        except (PostgresUnavailable, OSError) as error:
+            log.error("postgres.not_back", action="respawn", error=str(error))  # noqa: TRY400 - the message says it all
+        else:
+            log.info("postgres.back", action="respawn")
+
+
+async def _respawn(postgres: EmbeddedPostgres) -> None:
+    while True:
+        # False until all processes of the dead server have ended; then it starts, and does nothing more.
+        if postgres.respawn():
+            try:
+                postgres.wait_ready(0)
+            except PostgresUnavailable:
+                if not postgres.running:
+                    raise
+            else:
+                return
+        await asyncio.sleep(_FIRST_PAUSE_S)
+
+
+def _told(message: str) -> list[str]:
+    """The lines that a user needs: what a program printed only where the first line refers to it."""
+    first, *rest = message.splitlines()
+    return [first, *rest] if first.endswith(":") else [first]

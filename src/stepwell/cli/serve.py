@@ -1,0 +1,60 @@
+"""`stepwell serve`: the service on a database of its operator's."""
+
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import structlog
+from msgspec.structs import replace
+
+from stepwell.cli.hosting import answer_requests, service, tell_ready
+from stepwell.cli.keys import Keys, key_faults, keys_of_settings
+from stepwell.cli.refusal import MISUSED, Refused
+from stepwell.cli.server import bound_socket
+from stepwell.cli.signals import Signals, Stop, run_stoppable
+from stepwell.persistence.reach import DatabaseRefused, WrongAddress, prepare_database
+from stepwell.settings import Settings
+
+log = structlog.get_logger()
+
+_WAIT_S = 60.0
+_DATABASE = "STEPWELL_DATABASE_URL"
+
+
+def serve(settings: Settings) -> int:
+    """Until a signal ends it; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal before the start."""
+    if faults := [*_address_faults(settings.database_url), *key_faults(settings, required=True)]:
+        raise Refused(*faults, code=MISUSED)
+    with Signals() as signals, bound_socket(settings) as listener:
+        keys = keys_of_settings(replace(settings, port=listener.getsockname()[1]))
+        return run_stoppable(signals, lambda stop: _main(keys, listener, stop), stopped=0)
+
+
+async def prepared_database(settings: Settings) -> str:
+    """The address of the configured database, once it answers and has all tables. Raises `Refused`."""
+    if faults := list(_address_faults(settings.database_url)):
+        raise Refused(*faults, code=MISUSED)
+    dsn = settings.database_url
+    assert dsn is not None
+    try:
+        await prepare_database(dsn, timeout_s=_WAIT_S, waiting=_tell_waiting)
+    except WrongAddress as error:
+        raise Refused(f"{_DATABASE}: {error}", code=MISUSED) from error
+    except DatabaseRefused as error:
+        raise Refused(str(error)) from error
+    return dsn
+
+
+async def _main(keys: Keys, listener: socket.socket, stop: Stop) -> int:
+    dsn = await prepared_database(keys.settings)
+    async with service(keys, dsn, exclusive=False) as app:
+        return await answer_requests(app, keys, listener, stop, lambda: tell_ready(keys.settings))
+
+
+def _tell_waiting() -> None:
+    log.warning("database.awaited", action="start", at_most_s=_WAIT_S)
+
+
+def _address_faults(dsn: str | None) -> Iterator[str]:
+    if dsn is None or urlsplit(dsn).scheme not in ("postgresql", "postgres"):
+        yield f"{_DATABASE}: Expected postgresql://user:password@host/name"

@@ -1,0 +1,77 @@
+"""HTTP: one listening socket, and uvicorn on it, without its own ideas of signals and logs."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from litestar import Litestar
+
+from stepwell.cli.refusal import Refused
+from stepwell.settings import Settings
+
+# What answers are given to finish once the engine has ended; by then all of them have had the grace time.
+_LAST_ANSWERS_S = 1
+
+
+class Server(uvicorn.Server):
+    """Serves *api* until `should_exit` is set. `opened` is set when connections are accepted.
+
+    Raises `Refused` if it can't listen on its bound sockets.
+    """
+
+    def __init__(self, api: Litestar, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                api,
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=_LAST_ANSWERS_S,
+            )
+        )
+        self.opened = asyncio.Event()
+        self._settings = settings
+        # It says when it starts and stops, which we say ourselves.
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave them alone: uvicorn would close the listener at the first, and raise it again at the end."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # bound, but another process has begun to listen there
+            raise _cannot_listen(self._settings, error) from error
+        self.opened.set()
+
+
+@contextmanager
+def bound_socket(settings: Settings) -> Iterator[socket.socket]:
+    """A socket at the settings' address that doesn't listen yet. Raises `Refused`."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # "localhost" is mostly looked for in IPv4.
+        family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise _cannot_listen(settings, error) from error
+    with listener:
+        yield listener
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> Refused:
+    return Refused(f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}")

@@ -1,0 +1,71 @@
+"""`stepwell token`: bearer tokens, signed on the machine that has the secret."""
+
+import re
+from collections.abc import Iterable
+
+from msgspec import ValidationError, convert
+
+from stepwell.api.auth import EVERY, Subject, TenantId, sign_token
+from stepwell.api.operations import Permission
+from stepwell.cli.keys import signing_secret
+from stepwell.cli.refusal import MISUSED, Refused
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.settings import Settings
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_S = 10 * 366 * 86_400
+
+
+def make_token(
+    settings: Settings,
+    *,
+    tenant: str | None,
+    every: bool,
+    scopes: Iterable[str],
+    expires: str,
+    subject: str,
+    secret: str | None = None,
+) -> str:
+    """A token of this service; *tenant*, or *every* for all of them. *secret*: to sign with, where it is at hand.
+
+    Raises `Refused`.
+    """
+    if (tenant is None) is not every:
+        raise Refused("either --tenant or --all-tenants says whose workflows the token is for", code=MISUSED)
+    return sign_token(
+        secret or signing_secret(settings),
+        settings.jwt_algorithm,
+        settings.jwt_issuer,
+        settings.jwt_audience,
+        subject=_fitting(subject, Subject, "--subject: Expected 1 to 255 characters"),
+        tenant=None if tenant is None else _fitting(tenant, TenantId, "--tenant: Expected 1 to 100 characters"),
+        every=every,
+        permissions=_permissions(scopes),
+        expires_s=_seconds(expires),
+        now=DatabaseClock().now(),
+    )
+
+
+def _permissions(scopes: Iterable[str]) -> tuple[Permission, ...]:
+    names = list(dict.fromkeys(name for scope in scopes for name in scope.replace(",", " ").split()))
+    for name in names:
+        if name == EVERY:
+            raise Refused(f"--scope: {EVERY} is what --all-tenants gives", code=MISUSED)
+        if name not in list(Permission):
+            raise Refused(f"--scope: Expected one of {', '.join(Permission)}", code=MISUSED)
+    return tuple(Permission(name) for name in names) or tuple(Permission)
+
+
+def _seconds(expires: str) -> int:
+    found = re.fullmatch(r"(\d{1,12})([smhd]?)", expires)
+    seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
+    if not 1 <= seconds <= _LONGEST_S:
+        raise Refused("--expires: Expected a time like 30d, 12h, 15m or 3600, at most ten years", code=MISUSED)
+    return seconds
+
+
+def _fitting(text: str, kind: object, otherwise: str) -> str:
+    try:
+        return str(convert(text, kind))
+    except ValidationError as error:
+        raise Refused(f"{otherwise}, none of them a control character", code=MISUSED) from error

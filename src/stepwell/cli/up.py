@@ -1,0 +1,71 @@
+"""`stepwell up`: everything embedded, in one process tree over one folder."""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from stepwell.cli.folder import open_folder, write_token
+from stepwell.cli.hosting import answer_requests, service, tell_ready
+from stepwell.cli.keys import Keys, check_keys, keys_of_folder
+from stepwell.cli.output import tell
+from stepwell.cli.postgres import embedded_postgres, keep_running, migrated
+from stepwell.cli.server import bound_socket
+from stepwell.cli.signals import Signals, Stop, run_stoppable
+from stepwell.cli.tokens import make_token
+from stepwell.domain.model import ProviderType
+from stepwell.persistence.embedded import EmbeddedPostgres
+from stepwell.settings import Settings
+
+
+def up(settings: Settings) -> int:
+    """Until a signal ends it; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal before the start."""
+    check_keys(settings)
+    with Signals() as signals:
+        open_folder(settings.data_dir)
+        # The server's lock on the folder comes first: whoever has it may write the rest.
+        with (
+            embedded_postgres(settings, "another Stepwell runs on it") as postgres,
+            bound_socket(settings) as listener,
+        ):
+            # Addresses of artifacts name the port, so one that the system chose must be known by now.
+            settings = embedded_settings(settings, port=listener.getsockname()[1])
+            keys = keys_of_folder(settings)
+            token = write_token(settings.data_dir, _token(keys))
+            return run_stoppable(signals, lambda stop: _main(keys, postgres, listener, stop, token), stopped=0)
+
+
+def embedded_settings(settings: Settings, **changes: object) -> Settings:
+    """*settings* for the embedded service: whatever has no provider is done by LOCAL."""
+    return replace(settings, default_provider=settings.default_provider or ProviderType.LOCAL, **changes)
+
+
+async def _main(keys: Keys, postgres: EmbeddedPostgres, listener: socket.socket, stop: Stop, token: Path | None) -> int:
+    def ready() -> None:
+        tell_ready(keys.settings, f"token in {token}" if token else "tokens by your own key")
+        if token is not None and sys.stdout.isatty():
+            tell(token.read_text().strip())
+
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(keep_running(postgres), name="postgres")
+        await migrated(postgres)
+        async with service(keys, postgres.dsn(), exclusive=True) as app:
+            code = await answer_requests(app, keys, listener, stop, ready)
+        watching.cancel()
+    return code
+
+
+def _token(keys: Keys) -> str | None:
+    if not keys.can_sign:
+        return None
+    return make_token(
+        keys.settings,
+        tenant=None,
+        every=True,
+        scopes=(),
+        expires="30d",
+        subject="stepwell up",
+        secret=keys.settings.jwt_secret,
+    )

@@ -1,0 +1,70 @@
+"""The way to a database at the start of a process: wait until it answers, then bring its tables up to date."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import asyncpg
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
+
+from stepwell.persistence.database import driver_dsn, is_outage
+from stepwell.persistence.migrations import migrate
+
+_CONNECT_S = 5.0
+_PAUSE_S = 0.5
+
+
+class DatabaseRefused(Exception):
+    """The database can't be used; the message is one line that says why, without a password."""
+
+
+class WrongAddress(DatabaseRefused):
+    """The address itself can't be understood."""
+
+
+async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[], None]) -> None:
+    """Return when the database at *dsn* has all tables as this version wants them.
+
+    Waits up to *timeout_s* for one that doesn't answer, and calls *waiting* once if it has to. Raises
+    `DatabaseRefused`.
+    """
+    await _reach(dsn, timeout_s, waiting)
+    try:
+        await migrate(dsn)
+    except CommandError as error:  # "Can't locate revision ..."
+        raise DatabaseRefused(f"the database was written by a newer version of Stepwell: {error}") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
+        raise DatabaseRefused(f"the database can't be migrated: {_words(error)}") from error
+
+
+async def _reach(dsn: str, timeout_s: float, waiting: Callable[[], None]) -> None:
+    deadline = time.monotonic() + timeout_s
+    told = False
+    while True:
+        try:
+            connection = await asyncpg.connect(driver_dsn(dsn), timeout=_CONNECT_S)
+        except (asyncpg.ClientConfigurationError, ValueError) as error:
+            raise WrongAddress(_words(error)) from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            if not is_outage(error) or _for_good(error):
+                raise DatabaseRefused(f"the database refuses: {_words(error)}") from error
+            if time.monotonic() > deadline:
+                raise DatabaseRefused(f"the database doesn't answer: {_words(error)}") from error
+        else:
+            await connection.close()
+            return
+        if not told:
+            told = True
+            waiting()
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _for_good(error: BaseException) -> bool:
+    """Login and database are wrong more often than on their way, and then waiting would only hide it."""
+    return isinstance(error, asyncpg.PostgresError) and str(error.sqlstate).startswith(("28", "3D"))
+
+
+def _words(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]
