@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 from anyio import CancelScope
-from msgspec import Struct, field
+from msgspec import Struct
 
 from stepwell.domain.decision import Decision
 from stepwell.domain.inputs import (
@@ -51,11 +51,14 @@ class _Live(Struct):
     """
 
     slot: Slot | None
-    scope: CancelScope = field(default_factory=CancelScope)
     task: asyncio.Task[None] | None = None
+    scope: CancelScope | None = None  # made by the task: anyio knows none in the callback of a timer
+    cancelled: bool = False
 
     def cancel(self) -> None:
-        self.scope.cancel()
+        self.cancelled = True
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 class Scheduler:
@@ -237,7 +240,9 @@ class Scheduler:
         live.task.add_done_callback(self._guarded(lambda _: self._ended(handle.workflow_id, task.id)))
 
     async def _attempt(self, handle: Handle, task: Task, live: _Live) -> None:
-        with live.scope:
+        if live.cancelled:
+            return
+        with CancelScope() as live.scope:
             outcome = await self._runner.run(handle, task)
             # The slot goes back first, so that the step's dependants can have it in the very same batch.
             self._free(live)

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import json
-from sqlalchemy import ColumnElement, Select, func, select, true, update
+from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select, true, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -60,12 +60,8 @@ class PostgresStore:
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
     ) -> Sequence[HistoryEvent] | None:
-        query = (
-            select(events)
-            .where(events.c.workflow_id == workflow_id, events.c.id > after)
-            .order_by(events.c.id)
-            .limit(limit)
-        )
+        later = events.c.id > literal(after, BigInteger())  # a caller may ask for more than the column can hold
+        query = select(events).where(events.c.workflow_id == workflow_id, later).order_by(events.c.id).limit(limit)
         async with self._engine.connect() as connection:
             if not await _exists(connection, scope, workflow_id):
                 return None
