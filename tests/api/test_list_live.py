@@ -1,0 +1,197 @@
+"""The list of workflows over the live service: order, pages, filters, and the links between pages."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from support.live import WORKFLOWS, Scripted, passing, shows, told
+from support.service import Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_LINK = re.compile(r'<([^>]*)>; rel="(\w+)"')
+_ids = iter(range(10_000))
+
+
+def mark() -> str:
+    """An instance that no other test uses: what a test lists is its own."""
+    return f"instance {next(_ids)} & more"
+
+
+async def made(live: Service, instance: str, count: int, **members: Any) -> list[str]:
+    """Ids of new workflows, the newest first."""
+    ids = [
+        (await live.create(passing("a"), origin_instance=instance, start=False, **members))["id"] for _ in range(count)
+    ]
+    return ids[::-1]
+
+
+async def page(live: Service, **params: Any) -> dict[str, Any]:
+    answer = await live.client.get(WORKFLOWS, params=params)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def ids_of(found: dict[str, Any]) -> list[str]:
+    return [workflow["id"] for workflow in found["workflows"]]
+
+
+def links_of(answer: httpx.Response) -> dict[str, str]:
+    return {rel: url for url, rel in _LINK.findall(answer.headers["link"])}
+
+
+async def test_newest_first_and_every_page_of_it(live: Service) -> None:
+    instance = mark()
+    ids = await made(live, instance, 7)
+    for limit in (1, 2, 3, 7, 200):
+        for skip in range(9):
+            found = await page(live, origin_instance=instance, skip=skip, limit=limit)
+            assert ids_of(found) == ids[skip : skip + limit]
+            assert (found["total"], found["skip"], found["limit"]) == (7, skip, limit)
+    times = [workflow["created_at"] for workflow in (await page(live, origin_instance=instance))["workflows"]]
+    assert times == sorted(times, reverse=True)
+
+
+async def test_the_defaults(live: Service) -> None:
+    instance = mark()
+    ids = await made(live, instance, 51)
+    found = await page(live)
+    assert (found["skip"], found["limit"], len(found["workflows"])) == (0, 50, 50)
+    assert ids_of(found) == ids[:50]
+    assert found["total"] >= 51
+    assert [step["step_id"] for step in found["workflows"][0]["steps"]] == ["a"]
+
+
+async def test_links_lead_through_all_pages(live: Service) -> None:
+    instance = mark()
+    ids = await made(live, instance, 5)
+    params = {"origin_instance": instance, "limit": "2", "include_steps": "false", "status": "PENDING"}
+    answer = await live.client.get(WORKFLOWS, params=params)
+    seen = ids_of(answer.json())
+    last = links_of(answer)["last"]
+    while "next" in (links := links_of(answer)):
+        assert dict(parse_qsl(urlsplit(links["next"]).query)) == params | {"skip": str(len(seen))}
+        answer = await live.client.get(links["next"])
+        assert "steps" not in answer.json()["workflows"][0]
+        seen += ids_of(answer.json())
+    assert seen == ids
+    assert links.keys() == {"first", "prev", "last"}
+    assert ids_of((await live.client.get(last)).json()) == ids[4:]
+    assert ids_of((await live.client.get(links["prev"])).json()) == ids[2:4]
+    assert ids_of((await live.client.get(links["first"])).json()) == ids[:2]
+
+
+async def test_a_page_behind_the_end(live: Service) -> None:
+    instance = mark()
+    await made(live, instance, 1)
+    found = await page(live, origin_instance=instance, skip=2**63 - 1, limit=200)
+    assert found == {"workflows": [], "total": 1, "skip": 2**63 - 1, "limit": 200}
+
+
+async def test_by_status(live: Service, scripted: Scripted) -> None:
+    instance = mark()
+    one = {
+        "PENDING": await live.create(passing("a"), origin_instance=instance, start=False),
+        "RUNNING": await live.create(told("a", wait=True), origin_instance=instance),
+        "PAUSED": await live.create(told("a", wait=True), origin_instance=instance),
+        "COMPLETED": await live.create(passing("a"), origin_instance=instance),
+        "FAILED": await live.create(told("a", fails=1), origin_instance=instance),
+        "CANCELLED": await live.create(passing("a"), origin_instance=instance, start=False),
+    }
+    await live.verb(one["PAUSED"]["id"], "pause")
+    await live.verb(one["CANCELLED"]["id"], "cancel")
+    for status, workflow in one.items():
+        await live.until(workflow["id"], shows(status=status))
+    for status, workflow in one.items():
+        found = await page(live, origin_instance=instance, status=status)
+        assert (ids_of(found), found["total"]) == ([workflow["id"]], 1)
+    assert (await page(live, origin_instance=instance))["total"] == 6
+    for workflow in (one["RUNNING"], one["PAUSED"]):
+        scripted.release(workflow["id"], "a")
+
+
+async def test_by_instance_and_tenant(live: Service) -> None:
+    here, there = mark(), mark()
+    await made(live, there, 1, origin_tenant_id="a")
+    of_a = await made(live, here, 2, origin_tenant_id="a")
+    of_b = await made(live, here, 1, origin_tenant_id="b")
+    of_none = await made(live, here, 1)
+    for params, expected in (
+        ({}, of_none + of_b + of_a),
+        ({"origin_tenant_id": "a"}, of_a),
+        ({"origin_tenant_id": "b", "status": "PENDING"}, of_b),
+        ({"origin_tenant_id": "b", "status": "RUNNING"}, []),
+        ({"origin_tenant_id": "A"}, []),
+        ({"origin_tenant_id": ""}, []),
+        ({"origin_tenant_id": "null"}, []),
+        ({"origin_tenant_id": "%"}, []),
+        ({"origin_tenant_id": "a' OR true --"}, []),
+    ):
+        found = await page(live, origin_instance=here, **params)
+        assert (ids_of(found), found["total"]) == (expected, len(expected)), params
+    assert (await page(live, origin_instance=here.upper()))["total"] == 0
+    assert (await page(live, origin_instance="x" * 10_000))["total"] == 0
+
+
+async def test_deleted_ones_are_listed_only_on_request(live: Service) -> None:
+    instance = mark()
+    kept, gone = await made(live, instance, 2)
+    assert (await live.verb(gone, "cleanup")).status_code == 200
+    for params, expected in (
+        ({}, [kept]),
+        ({"include_deleted": False}, [kept]),
+        ({"include_deleted": True}, [kept, gone]),
+        ({"include_deleted": True, "status": "CANCELLED"}, [gone]),
+        ({"status": "CANCELLED"}, []),
+    ):
+        found = await page(live, origin_instance=instance, **params)
+        assert (ids_of(found), found["total"]) == (expected, len(expected)), params
+    found = await page(live, origin_instance=instance, include_deleted=True)
+    assert [workflow["is_deleted"] for workflow in found["workflows"]] == [False, True]
+
+
+async def test_a_listed_workflow_is_the_one_that_get_gives(live: Service) -> None:
+    instance = mark()
+    steps = [passing("a", x=1), told("b", "a", fails=9), passing("c", "b")]
+    workflow = await live.until_ended((await live.create(*steps, origin_instance=instance))["id"])
+    assert workflow["status"] == "FAILED"
+    assert (await page(live, origin_instance=instance))["workflows"] == [workflow]
+    del workflow["steps"]
+    assert (await page(live, origin_instance=instance, include_steps=False))["workflows"] == [workflow]
+
+
+@pytest.mark.parametrize(
+    ("query", "faults"),
+    [
+        ("limit=0", [("limit", "greater_than_equal")]),
+        ("limit=201", [("limit", "less_than_equal")]),
+        ("limit=-1&skip=-1", [("limit", "greater_than_equal"), ("skip", "greater_than_equal")]),
+        ("skip=9223372036854775808", [("skip", "int_parsing")]),
+        ("skip=1e3&limit=5.0", [("skip", "int_parsing"), ("limit", "int_parsing")]),
+        ("limit=1&limit=2", [("limit", "repeated")]),
+        ("include_deleted=yes", [("include_deleted", "bool_parsing")]),
+        ("include_steps=", [("include_steps", "bool_parsing")]),
+        ("status=running", [("status", "enum")]),
+        ("status=DELETED&limit=%00", [("limit", "nul_character"), ("status", "enum")]),
+        ("origin_instance=%ff", [("origin_instance", "unicode")]),
+        ("origin_tenant_id=%00", [("origin_tenant_id", "nul_character")]),
+        ("origin_instance=%ed%a0%80", [("origin_instance", "unicode")]),
+    ],
+)
+async def test_what_is_refused(live: Service, query: str, faults: list[tuple[str, str]]) -> None:
+    answer = await live.client.get(f"{WORKFLOWS}?{query}")
+    assert answer.status_code == 422
+    told_of = [(*fault["loc"], fault["type"]) for fault in answer.json()["detail"]]
+    assert sorted(told_of) == sorted(("query", *fault) for fault in faults)
+
+
+async def test_the_list_is_complete_while_workflows_are_made(live: Service) -> None:
+    """Ties in time are broken by id, so that pages neither repeat nor leave out one."""
+    instance = mark()
+    await made(live, instance, 12)
+    seen = [ids_of(await page(live, origin_instance=instance, skip=skip, limit=1))[0] for skip in range(12)]
+    assert len(set(seen)) == 12

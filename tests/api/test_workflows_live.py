@@ -1,0 +1,332 @@
+"""Create, get and update over the live service: every field, every default, every bound."""
+
+import re
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from support.live import WORKFLOWS, Scripted, passing, told
+from support.service import Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+LEAST = {"name": "n", "origin_instance": "o", "steps": [{"id": "a", "task_type": "PASSTHROUGH"}]}
+FULL_STEP = {
+    "id": "second",
+    "task_type": "GENERATION",
+    "config": {"prompt": "p", "seed": 2**63 - 1, "nested": {"list": [1, -0.5, None, "é", True]}, "timeout_s": 9.5},
+    "depends_on": ["first"],
+    "input_mappings": [
+        {"from_step": "first", "from_field": "a", "to_field": "prompt"},
+        {"from_step": "first", "from_field": "b", "to_field": "deep.field", "transform": "TO_STRING"},
+    ],
+    "max_retries": 0,
+    "provider_config": {"provider_type": "CUSTOM", "other": [1]},
+    "active_provider_capabilities": ["scripted"],
+    "fallback_provider_type": "LOCAL",
+    "fallback_provider_config": {"style": "x"},
+    "fallback_provider_capabilities": ["seed"],
+}
+FULL = {
+    "name": "Ünïcode \U0001f600",
+    "description": "d",
+    "steps": [passing("first", a="prompt", b=1), FULL_STEP],
+    "config": {"mine": {"a": [1.5]}, "retry": {"max_retries": 7}, "on_failure": "cancel", "workflow_timeout_s": 99},
+    "origin_instance": "api-prod",
+    "origin_zone": "eu",
+    "origin_tenant_id": "acme",
+    "origin_reference": "order 7",
+    "webhook_url": "https://example.com/hook?a=b",
+    "suppress_subtask_events": False,
+}
+ECHOED = [name for name in FULL if name != "steps"]
+
+
+async def create(live: Service, body: Any, **params: Any) -> httpx.Response:
+    return await live.client.post(WORKFLOWS, json=body, params=params)
+
+
+async def pending(live: Service, **members: Any) -> dict[str, Any]:
+    answer = await create(live, LEAST | members, start=False)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+class TestCreate:
+    async def test_the_answer_has_all_fields_of_a_least_definition(self, live: Service) -> None:
+        answer = await create(live, LEAST, start=False)
+        body = answer.json()
+        assert answer.status_code == 201
+        assert answer.headers["location"] == WORKFLOWS + body["id"]
+        assert UUID(body["id"]).version == 7
+        (step,) = body.pop("steps")
+        assert TIME.fullmatch(body["created_at"])
+        assert body == {
+            "id": body["id"],
+            "name": "n",
+            "description": None,
+            "status": "PENDING",
+            "total_steps": 1,
+            "completed_steps": 0,
+            "progress": 0.0,
+            "current_step": None,
+            "final_step_id": "a",
+            "final_step_result": None,
+            "canvas_task_id": None,
+            "config": {},
+            "suppress_subtask_events": True,
+            "origin_instance": "o",
+            "origin_zone": None,
+            "origin_tenant_id": None,
+            "origin_reference": None,
+            "webhook_url": None,
+            "error_message": None,
+            "errors": [],
+            "started_at": None,
+            "completed_at": None,
+            "created_at": body["created_at"],
+            "updated_at": body["created_at"],
+            "is_deleted": False,
+            "deleted_at": None,
+        }
+        assert step == {
+            "id": step["id"],
+            "step_id": "a",
+            "task_type": "PASSTHROUGH",
+            "config": {},
+            "provider_config": None,
+            "active_provider_capabilities": None,
+            "fallback_provider_type": None,
+            "fallback_provider_config": None,
+            "fallback_provider_capabilities": None,
+            "dependencies": [],
+            "input_mappings": [],
+            "status": "PENDING",
+            "task_id": None,
+            "result": None,
+            "error_message": None,
+            "next_attempt_at": None,
+            "started_at": None,
+            "completed_at": None,
+            "retry_count": 0,
+            "max_retries": 3,
+            "created_at": body["created_at"],
+            "updated_at": body["created_at"],
+        }
+        assert UUID(step["id"]) != UUID(body["id"])
+
+    async def test_every_field_comes_back_as_it_was_given(self, live: Service) -> None:
+        created = (await create(live, FULL, start=False)).json()
+        assert {name: created[name] for name in ECHOED} == {name: FULL[name] for name in ECHOED}
+        step = created["steps"][1]
+        assert {name: step[name] for name in FULL_STEP if name in step and name not in ("id", "input_mappings")} == {
+            name: value for name, value in FULL_STEP.items() if name in step and name not in ("id", "input_mappings")
+        }
+        assert (step["step_id"], step["dependencies"]) == ("second", ["first"])
+        assert step["input_mappings"] == [
+            {"from_step": "first", "from_field": "a", "to_field": "prompt", "transform": None},
+            {"from_step": "first", "from_field": "b", "to_field": "deep.field", "transform": "TO_STRING"},
+        ]
+        assert created["steps"][0]["max_retries"] == 7
+        assert await live.get(created["id"]) == created
+
+    async def test_null_and_absent_mean_the_same_where_null_is_allowed(self, live: Service) -> None:
+        names = ["description", "origin_zone", "origin_tenant_id", "origin_reference", "webhook_url"]
+        step_names = [name for name in FULL_STEP if "provider" in name]
+        nulls = LEAST | dict.fromkeys(names) | {"steps": [passing("a") | dict.fromkeys(step_names)]}
+        created = (await create(live, nulls, start=False)).json()
+        assert {name: created[name] for name in names} == dict.fromkeys(names)
+        assert {name: created["steps"][0][name] for name in step_names} == dict.fromkeys(step_names)
+
+    @pytest.mark.parametrize("member", ["name", "origin_instance", "steps", "config", "suppress_subtask_events"])
+    async def test_null_is_refused_where_the_contract_has_none(self, live: Service, member: str) -> None:
+        answer = await create(live, LEAST | {member: None})
+        assert answer.status_code == 422
+        assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", member]]
+
+    @pytest.mark.parametrize("member", ["config", "depends_on", "input_mappings", "max_retries", "task_type", "id"])
+    async def test_null_is_refused_in_a_step_too(self, live: Service, member: str) -> None:
+        answer = await create(live, LEAST | {"steps": [passing("a") | {member: None}]})
+        assert answer.status_code == 422
+        assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", "steps", 0, member]]
+
+    async def test_start_is_the_default(self, live: Service, scripted: Scripted) -> None:
+        for params in ({}, {"start": True}, {"start": "1"}):
+            body = LEAST | {"steps": [told("a", wait=True)]}
+            created = (await create(live, body, **params)).json()
+            assert created["status"] == "RUNNING"
+            assert str(UUID(created["canvas_task_id"])) == created["canvas_task_id"]
+            assert created["started_at"] == created["created_at"]
+            scripted.release(created["id"], "a")
+            assert (await live.until_ended(created["id"]))["status"] == "COMPLETED"
+        for value in (False, "0", "FALSE"):
+            created = (await create(live, LEAST, start=value)).json()
+            assert (created["status"], created["canvas_task_id"]) == ("PENDING", None)
+
+    async def test_step_ids_are_kept_as_given(self, live: Service) -> None:
+        ids = ["é", "e\u0301", "É", " ", "a/b", "../..", "%2e", "\U0001f600" * 255, "A", "a", "null", "0"]
+        steps = [passing(step_id, *ids[max(0, at - 1) : at]) for at, step_id in enumerate(ids)]
+        done = await live.until_ended((await live.create(*steps))["id"])
+        assert done["status"] == "COMPLETED"
+        assert [step["step_id"] for step in done["steps"]] == ids
+        assert [step["dependencies"] for step in done["steps"]] == [[], *([step_id] for step_id in ids[:-1])]
+        assert done["final_step_id"] == "0"
+
+    @pytest.mark.parametrize(
+        ("member", "length"),
+        [
+            *(("name", 255), ("description", 1000), ("origin_instance", 100)),
+            *(("origin_zone", 50), ("origin_tenant_id", 100), ("origin_reference", 512)),
+        ],
+    )
+    async def test_lengths_count_characters(self, live: Service, member: str, length: int) -> None:
+        longest = "\U0001f600" * length
+        assert (await pending(live, **{member: longest}))[member] == longest
+        answer = await create(live, LEAST | {member: longest + "x"})
+        assert answer.status_code == 422
+        assert answer.json()["detail"][0]["loc"] == ["body", member]
+        assert answer.json()["detail"][0]["type"] == "too_long"
+
+    async def test_the_bounds_of_a_webhook_url(self, live: Service) -> None:
+        longest = "https://example.com/" + "x" * 492
+        assert (await pending(live, webhook_url=longest))["webhook_url"] == longest
+        for bad in (longest + "x", "", "ftp://example.com/", "example.com", "http://", "https://u:p@example.com/"):
+            answer = await create(live, LEAST | {"webhook_url": bad})
+            assert answer.status_code == 422, bad
+            assert {tuple(fault["loc"]) for fault in answer.json()["detail"]} == {("body", "webhook_url")}
+
+    @pytest.mark.parametrize("member", ["name", "origin_instance"])
+    async def test_what_may_not_be_empty(self, live: Service, member: str) -> None:
+        answer = await create(live, LEAST | {member: ""})
+        assert answer.status_code == 422
+        (fault,) = answer.json()["detail"]
+        assert (fault["loc"], fault["type"]) == (["body", member], "too_short")
+
+    async def test_a_slash_at_the_end_is_optional(self, live: Service) -> None:
+        bare = WORKFLOWS.rstrip("/")
+        made = await live.client.post(bare, json=LEAST, params={"start": False})
+        assert made.status_code == 201
+        one = f"{bare}/{made.json()['id']}"
+        for path in (bare, WORKFLOWS, one, one + "/", one + "/tasks", one + "/tasks/", one + "/events/"):
+            assert (await live.client.get(path)).status_code == 200, path
+        for verb in ("start/", "cleanup/"):
+            answer = await live.client.post(f"{one}/{verb}")
+            assert answer.status_code == 200, verb
+            await live.until_ended(made.json()["id"])
+        assert (await live.client.patch(one + "/", json={})).status_code == 409
+
+
+class TestGet:
+    async def test_include_steps(self, live: Service) -> None:
+        whole = await pending(live)
+        path = WORKFLOWS + whole["id"]
+        assert (await live.client.get(path, params={"include_steps": True})).json() == whole
+        without = (await live.client.get(path, params={"include_steps": False})).json()
+        assert "steps" not in without
+        assert without == {name: value for name, value in whole.items() if name != "steps"}
+
+    async def test_a_deleted_workflow(self, live: Service) -> None:
+        made = await pending(live)
+        assert (await live.verb(made["id"], "cleanup")).status_code == 200
+        found = await live.get(made["id"])
+        assert (found["is_deleted"], found["status"]) == (True, "CANCELLED")
+        assert found["deleted_at"] == found["updated_at"] >= found["completed_at"]
+        for below in ("/tasks", "/events"):
+            assert (await live.client.get(WORKFLOWS + made["id"] + below)).status_code == 200
+
+    @pytest.mark.parametrize(
+        "workflow_id",
+        [*("nope", "0", "%00", "%ff", "..%2f..", "x" * 5000, "a b", "null", "é"), *("{%s}", "urn:uuid:%s", "%s%%0a")],
+    )
+    async def test_what_is_no_id_is_not_found(self, live: Service, workflow_id: str) -> None:
+        made = (await pending(live))["id"]
+        base = WORKFLOWS + workflow_id.replace("%s", made).replace("%%", "%")
+        await self.nowhere(live, base)
+        assert (await live.get(made))["status"] == "PENDING"
+
+    async def test_unknown_ids_are_not_found(self, live: Service) -> None:
+        await self.nowhere(live, WORKFLOWS + str(uuid4()))
+        for path in (f"tasks/{uuid4()}", "tasks/x", f"artifacts/media/{uuid4()}/x.png", "artifacts/", "nothing"):
+            assert (await live.client.get(f"/api/v1/{path}")).status_code == 404, path
+
+    async def nowhere(self, live: Service, base: str) -> None:
+        """Nothing is to be found at *base* by any operation."""
+        for method, path in [
+            *(("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/tasks"), ("GET", "/events")),
+            *(("POST", verb) for verb in ("/start", "/pause", "/resume", "/cleanup")),
+        ]:
+            answer = await live.client.request(method, base + path, json={} if method == "PATCH" else None)
+            assert answer.status_code == 404, (method, path, answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["title"] == "Not found"
+
+    async def test_an_id_in_capitals_is_the_same_id(self, live: Service) -> None:
+        made = await pending(live)
+        assert (await live.get(made["id"].upper())) == made
+
+
+class TestUpdate:
+    async def patch(self, live: Service, workflow_id: str, changes: Any) -> httpx.Response:
+        return await live.client.patch(WORKFLOWS + workflow_id, json=changes)
+
+    async def test_absent_keeps_null_clears_a_value_sets(self, live: Service) -> None:
+        made = await pending(live, description="d", webhook_url="https://example.com/")
+        for changes in (
+            {"name": "new"},
+            {"description": None},
+            {},
+            {"webhook_url": None, "description": ""},
+            {"name": "x", "description": "y", "webhook_url": "http://127.0.0.1:1/"},
+        ):
+            answer = await self.patch(live, made["id"], changes)
+            assert answer.status_code == 200, answer.text
+            changed = answer.json()
+            assert changed["updated_at"] > made["updated_at"]
+            assert changed == made | changes | {"updated_at": changed["updated_at"]}
+            assert await live.get(made["id"]) == changed
+            told_last = (await live.events(made["id"]))[-1]
+            assert (told_last["type"], told_last["actor"]) == ("workflow.updated", "tester")
+            assert set(told_last["data"]["changed"]) == set(changes)
+            made = changed
+
+    @pytest.mark.parametrize(
+        ("changes", "places"),
+        [
+            ({"name": None}, [["body", "name"]]),
+            ({"name": ""}, [["body", "name"]]),
+            ({"name": "x" * 256, "description": "x" * 1001}, [["body", "name"], ["body", "description"]]),
+            ({"webhook_url": "nope"}, [["body", "webhook_url"]]),
+            ({"webhook_url": "https://example.com/" + "x" * 493}, [["body", "webhook_url"]]),
+            ({"status": "COMPLETED", "id": str(uuid4())}, [["body", "status"], ["body", "id"]]),
+            ({"is_deleted": False, "deleted_at": None}, [["body", "is_deleted"], ["body", "deleted_at"]]),
+            ({"name": 1, "description": False}, [["body", "name"], ["body", "description"]]),
+            ([], [["body"]]),
+        ],
+    )
+    async def test_what_is_refused(self, live: Service, changes: Any, places: list[list[str]]) -> None:
+        made = await pending(live)
+        answer = await self.patch(live, made["id"], changes)
+        assert answer.status_code == 422
+        assert [fault["loc"] for fault in answer.json()["detail"]] == places
+        assert await live.get(made["id"]) == made
+        assert len(await live.events(made["id"])) == 1
+
+    async def test_a_running_workflow_can_be_changed(self, live: Service, scripted: Scripted) -> None:
+        made = await live.create(told("a", wait=True))
+        assert (await self.patch(live, made["id"], {"name": "meanwhile"})).json()["status"] == "RUNNING"
+        scripted.release(made["id"], "a")
+        done = await live.until_ended(made["id"])
+        assert (done["name"], done["status"]) == ("meanwhile", "COMPLETED")
+
+    async def test_a_deleted_one_can_not(self, live: Service) -> None:
+        made = await pending(live)
+        await live.verb(made["id"], "cleanup")
+        before = await live.get(made["id"])
+        answer = await self.patch(live, made["id"], {"name": "new"})
+        assert answer.status_code == 409
+        assert answer.json()["current_status"] == "CANCELLED"
+        assert await live.get(made["id"]) == before
