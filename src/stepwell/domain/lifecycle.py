@@ -155,6 +155,7 @@ class Run(Transitions):
         timeout = state.timeout_left_s if state.status is WorkflowStatus.PAUSED else self.config.workflow_timeout_s
         self._take(given.owner, given.execution_id)
         state.failure = state.completed_at = state.timeout_left_s = None
+        state.crashes = 0
         for step in self.steps:
             if step.status in _RESET_BY_RESUME and (
                 step.status is not StepStatus.PENDING or step.error_message is not None

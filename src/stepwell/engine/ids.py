@@ -1,5 +1,6 @@
-"""Ids that sort by the time they were made."""
+"""Ids that sort by the time they were made, and seeds that stay the same."""
 
+import hashlib
 import secrets
 from datetime import datetime
 from uuid import UUID
@@ -11,3 +12,11 @@ def uuid7(now: datetime) -> UUID:
     random = secrets.randbits(74)
     value = milliseconds << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & ((1 << 62) - 1)
     return UUID(int=value)
+
+
+def drawn_seed(workflow_id: UUID, position: int) -> int:
+    """The seed of a step that was given none, 0 to 2**31 - 1: the same for all its attempts, so that a retry draws the
+    same picture, and as good as random between workflows.
+    """
+    digest = hashlib.sha256(workflow_id.bytes + position.to_bytes(4, "big")).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

@@ -8,7 +8,6 @@ What must hold:
 """
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -38,7 +37,7 @@ from stepwell.domain.model import Task
 from stepwell.engine.admission import Admission, Slot
 from stepwell.engine.checkpointer import Checkpointer
 from stepwell.engine.handle import Handle
-from stepwell.engine.ids import uuid7
+from stepwell.engine.ids import drawn_seed, uuid7
 from stepwell.engine.runner import Runner
 from stepwell.ports import Clock, Journal
 
@@ -174,7 +173,7 @@ class Scheduler:
             handle = self.handles.get(slot.workflow_id)
             decision = None
             if handle is not None:
-                given = Admitted(slot.position, uuid7(self._clock.now()), random.getrandbits(31))
+                given = Admitted(slot.position, uuid7(self._clock.now()), drawn_seed(slot.workflow_id, slot.position))
                 decision = handle.run.apply(given, self._clock.now())
             start = next((e for e in decision.effects if isinstance(e, StartAttempt)), None) if decision else None
             if decision is None or start is None:
