@@ -231,6 +231,7 @@ SELECT greatest(extract(epoch FROM min(p.lease_until) - clock_timestamp()), 0)::
 FROM processes AS p
 WHERE p.id <> $1 AND p.lease_until > '-infinity' AND p.lease_until < 'infinity'
   AND EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
+HAVING count(*) > 0
 """
 
 RELEASE: Final = "DELETE FROM processes WHERE id = $1"

@@ -1,0 +1,92 @@
+"""The database's time between two looks at it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepwell.persistence import clock as module
+from stepwell.persistence.clock import DatabaseClock
+
+DATABASE = datetime(2001, 1, 1, tzinfo=UTC)
+
+
+class Machine:
+    """This machine's clocks, both under control."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ticks, self.wall = 100.0, 1_000_000_000.0
+        monkeypatch.setattr(module, "time", self)
+
+    def monotonic(self) -> float:
+        return self.ticks
+
+    def time(self) -> float:
+        return self.wall
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+def test_before_the_first_look_it_is_the_machines_time(machine: Machine) -> None:
+    clock = DatabaseClock()
+    machine.ticks += 2.5
+    assert clock.now() == datetime.fromtimestamp(1_000_000_002.5, UTC)
+
+
+def test_it_is_what_the_database_told_and_what_has_passed_since(machine: Machine) -> None:
+    clock = DatabaseClock()
+    clock.observe(DATABASE)
+    assert clock.now() == DATABASE
+    machine.ticks += 90
+    assert clock.now() == DATABASE + timedelta(seconds=90)
+
+
+def test_a_jump_of_the_machines_clock_changes_nothing(machine: Machine) -> None:
+    clock = DatabaseClock()
+    clock.observe(DATABASE)
+    machine.wall -= 3600
+    machine.ticks += 1
+    assert clock.now() == DATABASE + timedelta(seconds=1)
+
+
+def test_it_stands_still_where_the_database_would_set_it_back(machine: Machine) -> None:
+    clock = DatabaseClock()
+    clock.observe(DATABASE)
+    machine.ticks += 10
+    told = clock.now()
+    clock.observe(DATABASE + timedelta(seconds=4))
+    assert clock.now() == told
+    machine.ticks += 5
+    assert clock.now() == told
+    machine.ticks += 5
+    assert clock.now() == DATABASE + timedelta(seconds=14)
+
+
+def test_what_was_never_told_may_be_set_back(machine: Machine) -> None:
+    clock = DatabaseClock()
+    clock.observe(DATABASE + timedelta(days=9))
+    clock.observe(DATABASE)
+    assert clock.now() == DATABASE
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.none() | st.floats(-50, 50)), max_size=20))
+def test_it_never_goes_back_and_catches_up(steps: list[tuple[float, float | None]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        machine = Machine(patch)
+        clock = DatabaseClock()
+        clock.observe(DATABASE)
+        told = clock.now()
+        for passed, off in steps:
+            machine.ticks += passed
+            if off is not None:
+                clock.observe(DATABASE + timedelta(seconds=machine.ticks + off))
+            assert clock.now() >= told
+            told = clock.now()
+        machine.ticks += 200
+        last = DATABASE + timedelta(seconds=machine.ticks)
+        clock.observe(last)
+        assert clock.now() == last
