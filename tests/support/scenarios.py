@@ -1,0 +1,90 @@
+"""Small workflows of real pictures, each with the end that it must reach, however often its process is killed."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Step = dict[str, Any]
+BROKEN_PICTURE = "data:image/png;base64,iVBORw0KGgo="
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`attempts`: how many tasks each step must have at the end; 1 where it isn't named."""
+
+    name: str
+    steps: tuple[Step, ...]
+    end: str = "COMPLETED"
+    config: dict[str, Any] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    verbs: tuple[str, ...] = ()  # after create, each once
+
+    def body(self) -> dict[str, Any]:
+        return {"name": self.name, "origin_instance": "crash", "steps": list(self.steps), "config": self.config}
+
+
+def _picture(step_id: str, size: int = 96) -> Step:
+    return {"id": step_id, "task_type": "GENERATION", "config": {"prompt": step_id, "width": size, "height": size}}
+
+
+def _of(source: str, step_id: str, task_type: str, to_field: str = "base_image_url", **config: Any) -> Step:
+    return {
+        "id": step_id,
+        "task_type": task_type,
+        "depends_on": [source],
+        "config": config,
+        "input_mappings": [{"from_step": source, "from_field": "result_image_path", "to_field": to_field}],
+    }
+
+
+def _pipeline() -> Scenario:
+    refine, adjust = (
+        _of("draw", "refine", "REFINE", upscale_factor=2),
+        _of("refine", "adjust", "IMAGE_ADJUSTER", exposure=0.5),
+    )
+    return Scenario("pipeline", (_picture("draw"), refine, adjust))
+
+
+def _diamond() -> Scenario:
+    overlay = _of("back", "join", "EDITING")
+    overlay["depends_on"].append("cut")
+    overlay["input_mappings"].append(
+        {"from_step": "cut", "from_field": "result_image_path", "to_field": "overlay_image_url"}
+    )
+    cut, back = (
+        _of("draw", "cut", "BACKGROUND_REMOVE"),
+        _of("draw", "back", "BACKGROUND_FIX", background_color="#204080"),
+    )
+    return Scenario("diamond", (_picture("draw"), cut, back, overlay))
+
+
+def _fan() -> Scenario:
+    branches = [_of("draw", f"branch {n}", "DETAIL_ENHANCER", strength=n / 10) for n in range(6)]
+    join = {"id": "join", "task_type": "PASSTHROUGH", "depends_on": [step["id"] for step in branches]}
+    return Scenario("fan", (_picture("draw", 64), *branches, join))
+
+
+def _video() -> Scenario:
+    return Scenario("video", (_picture("draw", 64), _of("draw", "film", "VIDEO_GENERATION", duration_s=1, fps=6)))
+
+
+def _refused() -> Scenario:
+    broken = {"id": "broken", "task_type": "REFINE", "config": {"base_image_url": BROKEN_PICTURE}}
+    return Scenario("refused", (broken, _picture("draw", 64)), end="FAILED")
+
+
+def _retried() -> Scenario:
+    """Nobody listens on port 9 of this machine; the two retries wait up to a second each."""
+    away = {"id": "away", "task_type": "REFINE", "config": {"base_image_url": "http://127.0.0.1:9/picture.png"}}
+    policy = {"base_s": 1, "factor": 1, "max_s": 1}
+    return Scenario("retried", ({**away, "max_retries": 2},), "FAILED", {"retry": policy}, {"away": 3})
+
+
+def _cancelled() -> Scenario:
+    return Scenario("cancelled", (_picture("draw", 512),), end="CANCELLED", verbs=("cancel",))
+
+
+def _paused() -> Scenario:
+    return Scenario("paused", _pipeline().steps, verbs=("pause", "resume"))
+
+
+SCENARIOS = (_pipeline(), _diamond(), _fan(), _video(), _refused(), _retried(), _cancelled(), _paused())
