@@ -1,0 +1,363 @@
+"""Every way of sending bytes that mean nothing good: an exact answer, nothing stored, and the next request works."""
+
+import itertools
+import json
+import math
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from support import raw_bodies
+from support.live import JSON, WORKFLOWS, passing
+from support.raw_bodies import Refused, raw, step
+from support.service import Service, token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MIB = 1024 * 1024
+GOOD = raw()
+PATCHES = [
+    Refused("NUL", rb'{"name":"\u0000"}', {(("name",), "nul_character")}),
+    Refused("lone surrogate", rb'{"description":"\ud800"}', {(("description",), "lone_surrogate")}),
+    Refused("NaN", b'{"webhook_url":NaN}', {(("webhook_url",), "finite_number")}),
+    Refused("big", b'{"name":9223372036854775808}', {(("name",), "int_out_of_range")}),
+    Refused("deep", b'{"name":' * 5_000, {(("name",) * 64, "too_deep")}),
+    Refused("invalid UTF-8", b'{"name":"\xff"}', {((), "json_invalid")}),
+    Refused("byte order mark", b'\xef\xbb\xbf{"name":"x"}', {((), "json_invalid")}),
+    Refused("UTF-16", '{"name":"x"}'.encode("utf-16"), {((), "json_invalid")}),
+    Refused("twice", b'{"name":"x","name":"y"}', {(("name",), "duplicate_key")}),
+    Refused("malformed", b'{"name":"x"', {((), "json_invalid")}),
+    Refused("nothing", b"", {((), "missing")}),
+    Refused("null", b"null", {((), "dict_type")}),
+    Refused("a list", b'[{"name":"x"}]', {((), "dict_type")}),
+    Refused("a null name", b'{"name":null}', {(("name",), "string_type")}),
+    Refused("unknown", b'{"steps":[]}', {(("steps",), "extra_forbidden")}),
+]
+VERB_BODIES = [
+    *(
+        rb'{"x":"\u0000"}',
+        b'{"force":true}',
+        b"[]",
+        b"1",
+        b'""',
+        b"{",
+        b"\xff",
+        b"\xef\xbb\xbf{}",
+        b"NaN",
+        b"[" * 5_000,
+    ),
+    *(b'{"a":1,"a":1}', b"\x00", b"false", "{}".encode("utf-16")),
+]
+
+
+def faults_of(answer: httpx.Response) -> set[tuple[tuple[str | int, ...], str]]:
+    assert answer.status_code == 422, f"{answer.status_code} {answer.text[:300]}"
+    assert answer.headers["content-type"] == "application/json"
+    problem = answer.json()
+    assert (problem["title"], problem["status"]) == ("Invalid request", 422)
+    for fault in problem["detail"]:
+        assert fault["loc"][0] == "body"
+        assert fault["msg"]
+    return {(tuple(fault["loc"][1:]), fault["type"]) for fault in problem["detail"]}
+
+
+async def stored(live: Service) -> int:
+    answer = await live.client.get(WORKFLOWS, params={"limit": 1, "include_deleted": True, "include_steps": False})
+    assert answer.status_code == 200
+    return int(answer.json()["total"])
+
+
+async def still_works(live: Service, before: int) -> None:
+    """Nothing was stored since *before*, and a good request is still served."""
+    assert await stored(live) == before
+    answer = await live.client.post(WORKFLOWS, content=GOOD, headers=JSON, params={"start": False})
+    assert answer.status_code == 201
+    assert await stored(live) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("group", "case"),
+    [(group, case) for group, cases in raw_bodies.ALL.items() for case in cases],
+    ids=[f"{group}-{case.name}" for group, cases in raw_bodies.ALL.items() for case in cases],
+)
+async def test_bodies_that_create_refuses(live: Service, group: str, case: Refused) -> None:
+    before = await stored(live)
+    answer = await live.client.post(WORKFLOWS, content=case.body, headers=JSON)
+    assert faults_of(answer) == case.faults
+    await still_works(live, before)
+
+
+@pytest.mark.parametrize("case", PATCHES, ids=lambda case: case.name)
+async def test_bodies_that_update_refuses(live: Service, case: Refused) -> None:
+    made = await live.create(passing("a"), start=False)
+    answer = await live.client.patch(WORKFLOWS + made["id"], content=case.body, headers=JSON)
+    assert faults_of(answer) == case.faults
+    assert await live.get(made["id"]) == made
+    assert (await live.client.patch(WORKFLOWS + made["id"], json={"name": "good"})).status_code == 200
+
+
+@pytest.mark.parametrize(("verb", "body"), list(itertools.product(["start", "cleanup", "cancel"], VERB_BODIES)))
+async def test_bodies_that_verbs_refuse(live: Service, verb: str, body: bytes) -> None:
+    made = await live.create(passing("a"), start=False)
+    path = WORKFLOWS + made["id"]
+    method, path = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
+    assert faults_of(await live.client.request(method, path, content=body, headers=JSON))
+    assert await live.get(made["id"]) == made
+    assert (await live.client.request(method, path)).status_code == 200
+
+
+async def test_what_looks_odd_and_is_sound(live: Service) -> None:
+    for body, config in (
+        (raw(config=rb'{"x":"\ud83d\ude00"}'), {"x": "\U0001f600"}),
+        (raw(config=b'{"x":-0.0}'), {"x": -0.0}),
+        (raw(config=b'{"x":9223372036854775807,"y":-9223372036854775808}'), {"x": 2**63 - 1, "y": -(2**63)}),
+        (raw(config=b'{"x":1e308,"y":5e-324,"z":1e-999}'), {"x": 1e308, "y": 5e-324, "z": 0.0}),
+        (
+            raw(config=rb'{"":1,"x y":"\n\t\u001f\u007f","\u00e9":"e\u0301"}'),
+            {"": 1, "x y": "\n\t\x1f\x7f", "é": "e\u0301"},
+        ),
+        (raw(config=rb'{"x":"\\u0000","y":"a\":b"}'), {"x": "\\u0000", "y": 'a":b'}),
+        (b" \r\n\t" + raw(config=b'{"x" :\t1}') + b"\n", {"x": 1}),
+        (raw(config=b'{"x":"\xef\xbb\xbf\xef\xbf\xbf"}'), {"x": "\ufeff\uffff"}),
+        (raw(config=b'{"__proto__":{"x":1},"$ref":"#/"}'), {"__proto__": {"x": 1}, "$ref": "#/"}),
+    ):
+        answer = await live.client.post(WORKFLOWS, content=body, headers=JSON, params={"start": False})
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["config"] == config
+        assert (await live.get(answer.json()["id"]))["config"] == config
+    answer = await live.client.post(WORKFLOWS, content=raw(config=b'{"x":-0.0}'), headers=JSON, params={"start": "0"})
+    assert math.copysign(1, answer.json()["config"]["x"]) == -1
+    answer = await live.client.post(WORKFLOWS, content=raw_bodies.nested(64), headers=JSON)
+    assert answer.status_code == 201
+    assert json.dumps(answer.json()["config"]).count('"a"') == 63
+    done = await live.until_ended(answer.json()["id"])
+    assert done["config"] == answer.json()["config"]
+
+
+async def test_sound_oddities_survive_a_run(live: Service) -> None:
+    """What is stored is also read back, mapped and encoded again."""
+    deep = step(id=rb'"\u00e9\ud83d\ude00"', config=b'{"x":' * 60 + rb'"\u001f\ud83d\ude00"' + b"}" * 60)
+    answer = await live.client.post(WORKFLOWS, content=deep, headers=JSON)
+    done = await live.until_ended(answer.json()["id"])
+    assert done["status"] == "COMPLETED"
+    assert done["final_step_result"] == done["steps"][0]["config"] == answer.json()["steps"][0]["config"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *(
+            None,
+            "",
+            "text/plain",
+            "application/xml",
+            "multipart/form-data; boundary=x",
+            "application/x-www-form-urlencoded",
+        ),
+        *(
+            "application/json; charset=utf-16",
+            "application/json; charset=latin-1",
+            "application/json; charset=",
+            "json",
+        ),
+        *(
+            "application/jsonx",
+            "application/problem+json",
+            "application/json, text/plain",
+            "*/*",
+            "application/json;x=y",
+        ),
+        *("application/json\x00", "application /json", "x" * 10_000, "application/vnd.api+json"),
+    ],
+)
+async def test_foreign_content_types(live: Service, content_type: str | None) -> None:
+    before = await stored(live)
+    made = (await live.create(passing("a"), start=False))["id"]
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    for method, path, body in (
+        ("POST", WORKFLOWS, GOOD),
+        ("PATCH", WORKFLOWS + made, b'{"name":"x"}'),
+        ("POST", f"{WORKFLOWS}{made}/start", b"{}"),
+        ("POST", f"{WORKFLOWS}{made}/cleanup", b"{}"),
+        ("DELETE", WORKFLOWS + made, b"{}"),
+    ):
+        answer = await live.client.request(method, path, content=body, headers=headers)
+        assert answer.status_code == 415, (method, path, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert (await live.get(made))["status"] == "PENDING"
+    await still_works(live, before + 1)
+
+
+async def test_encodings_of_the_content(live: Service) -> None:
+    before = await stored(live)
+    for encoding in ("gzip", "br", "gzip, identity", "x"):
+        answer = await live.client.post(WORKFLOWS, content=GOOD, headers=JSON | {"Content-Encoding": encoding})
+        assert answer.status_code == 415, encoding
+    await still_works(live, before)
+
+
+async def test_more_than_16_mib(live: Service) -> None:
+    async def chunks(size: int) -> AsyncIterator[bytes]:
+        for _ in range(0, size, MIB):
+            yield b" " * min(MIB, size)
+
+    before = await stored(live)
+    big = b" " * (16 * MIB + 1 - len(GOOD)) + GOOD
+    assert (await live.client.post(WORKFLOWS, content=big, headers=JSON)).status_code == 413
+    assert (await live.client.post(WORKFLOWS, content=chunks(17 * MIB), headers=JSON)).status_code == 413
+    made = WORKFLOWS + (await live.create(passing("a"), start=False))["id"]
+    assert (await live.client.patch(made, content=big, headers=JSON)).status_code == 413
+    assert (await live.client.post(made + "/start", content=big, headers=JSON)).status_code == 413
+    assert (await live.client.request("DELETE", made, content=big, headers=JSON)).status_code == 413
+    await still_works(live, before + 1)
+    answer = await live.client.post(WORKFLOWS, content=big[1:], headers=JSON, params={"start": False})
+    assert answer.status_code == 201
+
+
+async def test_lengths_that_are_none(live: Service) -> None:
+    before = await stored(live)
+    for length, status in (("x", 400), (str(16 * MIB + 1), 413), ("9" * 30, 413)):
+        answer = await live.client.post(WORKFLOWS, content=b"{}", headers=JSON | {"Content-Length": length})
+        assert answer.status_code == status, length
+    await still_works(live, before)
+
+
+async def test_ten_thousand_steps_and_one_more(live: Service) -> None:
+    before = await stored(live)
+    steps = [passing(str(number), *([str(number - 1)] if number else [])) for number in range(10_001)]
+    body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": steps}
+    answer = await live.client.post(WORKFLOWS, json=body)
+    assert faults_of(answer) == {(("steps",), "too_long")}
+    assert await stored(live) == before
+    del steps[-1]
+    # Not by the client that validates: ten thousand steps take it a minute.
+    async with httpx.AsyncClient(transport=live.client._transport, base_url="http://t.local") as client:
+        headers = {"Authorization": f"Bearer {token()}"}
+        params = {"start": False}
+        answer = await client.post(WORKFLOWS, json=body, headers=headers, params=params, timeout=60)
+        assert answer.status_code == 201
+        assert (answer.json()["total_steps"], len(answer.json()["steps"])) == (10_000, 10_000)
+        answer = await client.post(f"{WORKFLOWS}{answer.json()['id']}/cleanup", headers=headers, timeout=60)
+        assert answer.json()["workflow"]["status"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("query", ["%00", "a=%00", "%ff=1", "a=%ed%a0%80", "a=%c0%af", "start=%00", "\u00ff%ff"])
+async def test_broken_queries_are_refused_everywhere(live: Service, query: str) -> None:
+    made = (await live.create(passing("a"), start=False))["id"]
+    before = await stored(live)
+    one = WORKFLOWS + made
+    for method, path in (
+        *(("GET", WORKFLOWS), ("GET", one), ("GET", one + "/tasks"), ("GET", one + "/events"), ("DELETE", one)),
+        *(("POST", f"{one}/{verb}") for verb in ("start", "pause", "resume", "cleanup")),
+        ("GET", f"/api/v1/tasks/{made}"),
+    ):
+        answer = await live.client.request(method, f"{path}?{query}")
+        assert answer.status_code == 422, (method, path, answer.text)
+        assert answer.json()["detail"][0]["loc"][0] == "query"
+    for method, path in (("POST", WORKFLOWS), ("PATCH", one)):
+        answer = await live.client.request(method, f"{path}?{query}", content=GOOD, headers=JSON)
+        assert answer.status_code == 422, (method, path, answer.text)
+    assert (await live.get(made))["status"] == "PENDING"
+    await still_works(live, before)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "loc"),
+    [
+        ("", "start=maybe", "start"),
+        ("", "start=", "start"),
+        ("", "start=true&start=true", "start"),
+        ("/cleanup", "cleanup_tasks=2", "cleanup_tasks"),
+        ("/cleanup", "cleanup_tasks=false&cleanup_tasks=true", "cleanup_tasks"),
+        ("?", "include_steps=nein", "include_steps"),
+        ("/tasks", "include_deleted=01", "include_deleted"),
+        ("/events", "limit=1001", "limit"),
+        ("/events", "after=1.0", "after"),
+        ("/events", "after=" + "9" * 5_000, "after"),
+    ],
+)
+async def test_query_values_that_do_not_fit(live: Service, path: str, query: str, loc: str) -> None:
+    made = await live.create(passing("a"), start=False)
+    before = await stored(live)
+    if path == "":
+        answer = await live.client.post(f"{WORKFLOWS}?{query}", content=GOOD, headers=JSON)
+    else:
+        method = "POST" if path == "/cleanup" else "GET"
+        answer = await live.client.request(method, f"{WORKFLOWS}{made['id']}{path.strip('?')}?{query}")
+    assert answer.status_code == 422
+    assert [fault["loc"] for fault in answer.json()["detail"]] == [["query", loc]]
+    assert await live.get(made["id"]) == made
+    await still_works(live, before)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "%00",
+            "a%00b",
+            "%ff",
+            "%ed%a0%80",
+            "..",
+            "../..",
+            "..%2f..%2fetc%2fpasswd",
+            "%2e%2e",
+            "a//b",
+            "\\",
+            ";",
+        ),
+        *("x" * 20_000, "%", "%zz", "%u0000", "*", "'; DROP TABLE workflows; --", "\U0001f600", "%0d%0aX: y"),
+    ],
+)
+async def test_odd_paths_lead_nowhere(live: Service, path: str) -> None:
+    before = await stored(live)
+    for base in (WORKFLOWS, "/api/v1/tasks/", "/api/v1/artifacts/", "/", "/schema/"):
+        for method in ("GET", "POST", "DELETE", "PATCH"):
+            answer = await live.client.request(method, base + path)
+            assert answer.status_code in (404, 405), (method, base, answer.status_code, answer.text)
+    await still_works(live, before)
+
+
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "BREW", "POST\u00e9", "X" * 5_000])
+async def test_other_methods(live: Service, method: str) -> None:
+    before = await stored(live)
+    answer = await live.client.request(method, WORKFLOWS, content=GOOD, headers=JSON)
+    assert answer.status_code in (400, 405), answer.status_code
+    await still_works(live, before)
+
+
+async def test_odd_headers(live: Service) -> None:
+    before = await stored(live)
+    good = f"Bearer {token()}".encode()
+    for name, value, status in (
+        *((b"Authorization", value, 401) for value in (b"", b"Bearer", b"Bearer \x00", good + b"\x00", good + b"\xff")),
+        *(
+            (b"Authorization", value, 401)
+            for value in (b"Basic eDp5", b"Bearer a.b.c", b"\xff\xfe", b"Bearer " + b"x" * MIB)
+        ),
+        *(
+            (name, b"\x00\xff\xed\xa0\x80", 200)
+            for name in (b"Accept", b"If-None-Match", b"X-Request-Id", b"User-Agent")
+        ),
+        *((name, b"x" * 100_000, 200) for name in (b"Accept", b"Cookie", b"Accept-Language", b"Range")),
+        (b"Host", b"a b", 400),
+        (b"Host", b"\xff", 400),
+    ):
+        answer = await live.client.get(WORKFLOWS, params={"limit": 1}, headers=[(name, value)])
+        assert answer.status_code == status, (name, value[:40], answer.text[:200])
+    twice = [(b"Authorization", good), (b"Authorization", good)]
+    async with httpx.AsyncClient(transport=live.client._transport, base_url="http://t.local") as client:
+        assert (await client.get(WORKFLOWS, headers=twice)).status_code == 401
+    await still_works(live, before)
+
+
+async def test_random_bytes(live: Service) -> None:
+    before = await stored(live)
+    for size in (1, 2, 10, 100, 1_000, 100_000):
+        for body in (secrets.token_bytes(size), b'{"name":"' + secrets.token_bytes(size) + b'"}'):
+            answer = await live.client.post(WORKFLOWS, content=body, headers=JSON)
+            assert answer.status_code == 422, body.hex()[:200]
+    await still_works(live, before)
