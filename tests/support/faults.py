@@ -15,7 +15,8 @@ from stepwell.ports import Journal
 from support.service import Service
 
 # What the next write does instead of an honest one: fail before anything is sent, or after it has landed.
-BEFORE, AFTER = "before", "after"
+# An insert may also come late, when the test hands `late` on.
+BEFORE, AFTER, LATE = "before", "after", "late"
 
 
 class FaultyJournal:
@@ -32,8 +33,9 @@ class FaultyJournal:
         self.gate = asyncio.Event()
         self.gate.set()
         self.delays: deque[float] = deque()
+        self.late: list[tuple[TenantScope, NewWorkflow]] = []
         self.batches: list[list[UUID]] = []
-        self.commits = 0
+        self.commits = self.claimed = 0
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
         self.batches.append([decision.workflow.id for decision in batch])
@@ -52,6 +54,9 @@ class FaultyJournal:
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
         fault = self.inserts.popleft() if self.inserts else None
         before(fault)
+        if fault == LATE:
+            self.late.append((scope, new))
+            raise Unavailable("the answer is lost")
         await self.inner.insert(scope, new)
         after(fault)
 
@@ -59,6 +64,7 @@ class FaultyJournal:
         fault = self.claims.popleft() if self.claims else None
         before(fault)
         claimed = await self.inner.claim(owner, held, now, limit)
+        self.claimed += 1
         after(fault)
         return claimed
 

@@ -1,0 +1,249 @@
+"""The service leaves and comes back, in order or not: nothing is forgotten, repeated or counted that shouldn't be."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from support.faults import AFTER, BEFORE, LATE, faulty, nothing_left, scheduler_of
+from support.scripted import Fail, Hang, Scripted, Succeed, eventually, passthrough, scripted
+from support.service import Service, running_service
+
+LATER = {"retry": {"base_s": 3600, "max_s": 3600}}
+
+
+def serving(dsn: str, folder: Path, provider: Scripted, **settings: Any) -> AbstractAsyncContextManager[Service]:
+    return running_service(dsn, folder, providers=[provider], grace_s=1, **settings)
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
+
+
+async def as_if_killed(dsn: str, times: int = 1) -> None:
+    """Make it look as if the last owner of every workflow was killed, and that many were before it."""
+    async with connected(dsn) as sql:
+        dead = uuid4()
+        await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", dead)
+        await sql.execute("UPDATE workflows SET owner = $1, crashes = $2 WHERE owner IS NOT NULL", dead, times - 1)
+
+
+def step_of(workflow: dict[str, Any], step_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(step for step in workflow["steps"] if step["step_id"] == step_id)
+    return found
+
+
+async def history(service: Service, workflow_id: str) -> list[str]:
+    events = await service.events(workflow_id)
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    return [event["type"] for event in events]
+
+
+async def test_a_timer_goes_on_where_it_was(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"a": [Fail(retry_after_s=3000)]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"))
+        before = await service.until(created["id"], lambda w: step_of(w, "a")["next_attempt_at"])
+    async with serving(dsn, tmp_path, provider) as service:
+        assert await service.get(created["id"]) == before
+        (handle,) = scheduler_of(service).handles.values()
+        assert list(handle.timers) == [0]
+        due = handle.timers[0].when() - handle.timers[0]._loop.time()  # type: ignore[attr-defined]
+        assert 2000 < due <= 3000
+    async with connected(dsn) as sql:
+        await sql.execute("UPDATE steps SET next_attempt_at = clock_timestamp() WHERE next_attempt_at IS NOT NULL")
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED"
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 2), ("b", 1)]
+        assert step_of(ended, "a")["retry_count"] == 1
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_an_interrupted_attempt_is_the_same_attempt_again(dsn: str, tmp_path: Path, killed: bool) -> None:  # noqa: FBT001
+    provider = Scripted(script={"a": [Hang(files={"x": b"1"}), Succeed({"f": 1}, {"x": b"2"})]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), passthrough("b", "a"))
+        await provider.until_called("a")
+        before = await history(service, created["id"])
+    assert provider.ends("a") == ["cancelled"]
+    if killed:
+        await as_if_killed(dsn)
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED"
+        first, second = (call for call in provider.calls if call.step_id == "a")
+        assert (first.task_id, first.number, first.seed) == (second.task_id, second.number, second.seed)
+        assert (step_of(ended, "a")["retry_count"], step_of(ended, "a")["task_id"]) == (0, str(first.task_id))
+        assert (await history(service, created["id"]))[: len(before)] == before
+        assert (await history(service, created["id"])).count("step.started") == 2
+        assert (service.artifacts / "media" / str(first.task_id) / "x").read_bytes() == b"2"
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_a_step_that_ran_when_the_workflow_was_paused_is_taken_up_and_nothing_else(
+    dsn: str, tmp_path: Path
+) -> None:
+    provider = Scripted(script={"a": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b"), scripted("c", "a"))
+        await service.until(created["id"], lambda w: step_of(w, "b")["status"] == "COMPLETED")
+        await provider.until_called("a")
+        assert (await service.verb(created["id"], "pause")).status_code == 200
+    async with serving(dsn, tmp_path, provider) as service:
+        found = await service.until(created["id"], lambda w: step_of(w, "a")["status"] == "COMPLETED")
+        assert (found["status"], step_of(found, "c")["status"]) == ("PAUSED", "PENDING")
+        await eventually(lambda: nothing_left(service))
+        assert (await service.verb(created["id"], "resume")).status_code == 200
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("b", 1), ("a", 1), ("c", 1)]
+
+
+async def test_a_deadline_that_passed_meanwhile_counts(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(default=Hang())
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), config={"workflow_timeout_s": 3600})
+        await provider.until_called("a")
+    async with connected(dsn) as sql:
+        await sql.execute("UPDATE workflows SET deadline_at = clock_timestamp()")
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = await service.until_ended(created["id"])
+        assert (ended["status"], ended["errors"]) == ("FAILED", ["workflow: timed out after 3600 s"])
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_need(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwell.engine.recovery._PAGE", 3)
+    mapping = {"from_step": "a", "from_field": "f", "to_field": "g"}
+    provider = Scripted(script={"a": [Succeed({"f": n}) for n in range(8)], "b": [Hang()] * 8})
+    async with serving(dsn, tmp_path, provider) as service:
+        ids = [
+            (
+                await service.create(
+                    scripted("a"), scripted("b", "a"), passthrough("c", "b", "a", input_mappings=[mapping])
+                )
+            )["id"]
+            for _ in range(8)
+        ]
+        await provider.until_called("b", 8)
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = [await service.until_ended(workflow_id) for workflow_id in ids]
+        assert [workflow["final_step_result"] for workflow in ended] == [{"g": n} for n in range(8)]
+        assert provider.count("a") == 8
+        await eventually(lambda: nothing_left(service))
+
+
+# A workflow that kills its process
+
+
+async def test_a_workflow_that_has_killed_its_process_twenty_times_fails_and_starts_nothing(
+    dsn: str, tmp_path: Path
+) -> None:
+    provider = Scripted(script={"a": [Hang(), Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"))
+        await provider.until_called("a")
+    await as_if_killed(dsn, 20)
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = await service.get(created["id"])
+        reason = "workflow: its process ended 20 times without progress"
+        assert (ended["status"], ended["errors"], ended["error_message"]) == ("FAILED", [reason], reason)
+        assert [step["status"] for step in ended["steps"]] == ["CANCELLED", "PENDING"]
+        assert provider.count("a") == 1
+        await eventually(lambda: nothing_left(service))
+        provider.release("a")
+        assert (await service.verb(created["id"], "resume")).status_code == 200
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+async def test_nineteen_times_are_forgiven_and_forgotten_with_the_first_step_that_ends_well(
+    dsn: str, tmp_path: Path
+) -> None:
+    provider = Scripted(script={"a": [Hang(), Succeed()], "b": [Hang(), Succeed()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"))
+        await provider.until_called("a")
+    await as_if_killed(dsn, 19)
+    async with serving(dsn, tmp_path, provider) as service:
+        await provider.until_called("b")
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
+    async with connected(dsn) as sql:
+        assert await sql.fetchval("SELECT crashes FROM workflows") == 0
+    async with serving(dsn, tmp_path, provider) as service:
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(default=Hang())
+    async with serving(dsn, tmp_path, provider) as service:
+        broken, sound = [(await service.create(scripted("a")))["id"] for _ in range(2)]
+        await provider.until_called("a", 2)
+    async with connected(dsn) as sql:
+        await sql.execute("""UPDATE workflows SET config = '{"retry": 7}' WHERE id = $1""", broken)
+    provider.release("a")
+    async with serving(dsn, tmp_path, provider) as service:
+        assert (await service.until_ended(sound))["status"] == "COMPLETED"
+        assert (await service.get(broken))["status"] == "RUNNING"
+        answer = await service.verb(broken, "cancel")
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+
+
+# Answers that were lost
+
+
+async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted()
+    async with serving(dsn, tmp_path, provider) as service:
+        journal = faulty(service)
+        journal.inserts.extend([AFTER, BEFORE])
+        body = {"name": "n", "origin_instance": "tests", "steps": [scripted("a")]}
+        for _ in range(2):
+            answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
+            assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        found = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
+        assert len(found) == 1
+        assert (await service.until_ended(found[0]["id"]))["status"] == "COMPLETED"
+        assert len(provider.calls) == 1
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_claim(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted()
+    async with serving(dsn, tmp_path, provider, database_timeout_s=0.5) as service:
+        journal = faulty(service)
+        journal.inserts.append(LATE)
+        body = {"name": "n", "origin_instance": "tests", "steps": [scripted("a")]}
+        answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
+        assert answer.status_code == 503
+        await eventually(lambda: journal.claimed > 0, "the first claim is over")
+        await journal.inner.insert(*journal.late[0])
+        (found,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
+        assert (await service.until_ended(found["id"]))["status"] == "COMPLETED"
+
+
+async def test_a_claim_whose_answer_was_lost_is_made_again(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"a": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"))
+        await provider.until_called("a")
+    async with connected(dsn) as sql:
+        owner = await sql.fetchval("SELECT owner FROM workflows")
+        await sql.execute("UPDATE workflows SET owner = NULL")
+        async with serving(dsn, tmp_path, provider) as service:
+            journal = faulty(service)
+            journal.claims.extend([AFTER, BEFORE, AFTER])
+            await sql.execute("UPDATE workflows SET owner = $1", owner)
+            service.app.service._recovery.request()
+            assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+            assert not journal.claims
+            assert await sql.fetchval("SELECT epoch FROM workflows") == 4
+            assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1)]
