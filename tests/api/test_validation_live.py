@@ -1,0 +1,162 @@
+"""Validation of a definition over HTTP: all faults in one answer, each with its exact place, and nothing stored."""
+
+from typing import Any
+
+import pytest
+
+from support.live import WORKFLOWS, passing
+from support.service import Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def mapped(from_step: str, from_field: str, to_field: str, **members: Any) -> dict[str, Any]:
+    return {"from_step": from_step, "from_field": from_field, "to_field": to_field} | members
+
+
+def draw(step_id: str, **members: Any) -> dict[str, Any]:
+    return {"id": step_id, "task_type": "GENERATION", "config": {"prompt": "x"}} | members
+
+
+async def refused(live: Service, *steps: Any, **members: Any) -> list[tuple[list[str | int], str]]:
+    body = {"name": "n", "origin_instance": "o", "steps": list(steps)} | members
+    answer = await live.client.post(WORKFLOWS, json=body)
+    assert answer.status_code == 422, answer.text
+    assert (await live.client.get(WORKFLOWS, params={"include_deleted": True})).json()["total"] == 0
+    return [(fault["loc"][1:], fault["type"]) for fault in answer.json()["detail"]]
+
+
+async def test_every_kind_of_fault_in_one_answer(live: Service) -> None:
+    found = await refused(
+        live,
+        passing("a", "nope", "b", "b", "a"),
+        passing("a"),
+        draw("b", input_mappings=[mapped("c", "x", "y"), mapped("zzz", "x", "p.q"), mapped("a", "[", "p")]),
+        draw("c", config={"prompt": 1, "width": 0, "height": 8193, "seed": -1, "style_lora_weight": 1.5}),
+        {"id": "d", "task_type": "REFINE", "config": {"upscale_factor": 8.5}},
+        draw("e", provider_config={"provider_type": "FAL"}),
+        draw("f", provider_config={"provider_type": "LOCAL", "credential": "mine", "api_key": "x"}),
+        draw("g", active_provider_capabilities=["seed", "telepathy"], fallback_provider_type="OPENAI"),
+        {"id": "h", "task_type": "LLM_INTERACTION", "config": {"prompt": "x"}},
+        {"id": "i", "task_type": "EXPERIMENTAL_FAL"},
+        webhook_url="javascript:alert(1)",
+        config={"on_failure": "explode", "retry": {"max_retries": 21, "mode": 1}, "workflow_timeout_s": 0},
+    )
+    assert sorted(found, key=repr) == sorted(
+        [
+            (["webhook_url"], "url_invalid"),
+            (["config", "on_failure"], "enum"),
+            (["config", "retry", "max_retries"], "less_than_equal"),
+            (["config", "retry", "mode"], "extra_forbidden"),
+            (["config", "workflow_timeout_s"], "greater_than"),
+            (["steps", 0, "depends_on", 0], "unknown_step"),
+            (["steps", 0, "depends_on", 2], "repeated_dependency"),
+            (["steps", 0, "depends_on", 3], "self_dependency"),
+            (["steps", 1, "id"], "duplicate_step_id"),
+            (["steps", 2, "input_mappings", 0, "from_step"], "not_an_ancestor"),
+            (["steps", 2, "input_mappings", 1, "from_step"], "unknown_step"),
+            (["steps", 2, "input_mappings", 2, "from_step"], "not_an_ancestor"),
+            (["steps", 2, "input_mappings", 2, "from_field"], "bad_expression"),
+            (["steps", 2, "input_mappings", 2, "to_field"], "conflicting_mappings"),
+            (["steps", 3, "config", "prompt"], "string_type"),
+            (["steps", 3, "config", "width"], "greater_than_equal"),
+            (["steps", 3, "config", "height"], "less_than_equal"),
+            (["steps", 3, "config", "seed"], "greater_than_equal"),
+            (["steps", 3, "config", "style_lora_weight"], "less_than_equal"),
+            (["steps", 4, "config", "upscale_factor"], "less_than_equal"),
+            (["steps", 4, "config", "base_image_url"], "missing"),
+            (["steps", 5, "provider_config", "provider_type"], "provider_not_configured"),
+            (["steps", 6, "provider_config", "credential"], "unknown_credential"),
+            (["steps", 6, "provider_config", "api_key"], "secret_in_request"),
+            (["steps", 7, "active_provider_capabilities", 1], "unknown_capability"),
+            (["steps", 7, "fallback_provider_type"], "provider_not_configured"),
+            (["steps", 8, "provider_config"], "provider_unable"),
+            (["steps", 9, "provider_config"], "provider_not_configured"),
+            (["steps", 9, "provider_config", "fal_app_id"], "missing"),
+        ],
+        key=repr,
+    )
+
+
+async def test_faults_of_shape_and_of_rules_come_together(live: Service) -> None:
+    found = await refused(live, passing("a", "ghost"), {"id": "b", "task_type": "MAGIC", "x": 1}, name="", extra=1)
+    assert sorted(found, key=repr) == sorted(
+        [
+            (["name"], "too_short"),
+            (["extra"], "extra_forbidden"),
+            (["steps", 0, "depends_on", 0], "unknown_step"),
+            (["steps", 1, "task_type"], "enum"),
+            (["steps", 1, "x"], "extra_forbidden"),
+        ],
+        key=repr,
+    )
+
+
+async def test_a_cycle_is_named(live: Service) -> None:
+    steps = [passing("first"), passing("x", "z"), passing("y", "x"), passing("z", "y", "first")]
+    answer = await live.client.post(WORKFLOWS, json={"name": "n", "origin_instance": "o", "steps": steps})
+    (fault,) = answer.json()["detail"]
+    assert fault["type"] == "dependency_cycle"
+    assert fault["loc"][:2] == ["body", "steps"]
+    assert all(f'"{name}"' in fault["msg"] or f"'{name}'" in fault["msg"] for name in "xyz")
+    assert "first" not in fault["msg"]
+
+
+@pytest.mark.parametrize(
+    ("step", "loc", "word"),
+    [
+        (draw("a", input_mappings=[mapped("a", "x", "y")]), ["input_mappings", 0, "from_step"], "not_an_ancestor"),
+        (draw("a", fallback_provider_type="NOBODY"), ["fallback_provider_type"], "enum"),
+        (draw("a", max_retries=21), ["max_retries"], "less_than_equal"),
+        (draw("a", max_retries=-1), ["max_retries"], "greater_than_equal"),
+        (draw("a", config={}), ["config", "prompt"], "missing"),
+        (draw("a", config={"prompt": None}), ["config", "prompt"], "missing"),
+        (draw("a", config={"prompt": ""}), ["config", "prompt"], "too_short"),
+        (draw("a", config={"prompt": "x", "timeout_s": 0}), ["config", "timeout_s"], "greater_than"),
+        (draw("a", config={"prompt": "x", "width": 1.5}), ["config", "width"], "int_type"),
+        (draw("a", config={"prompt": "x", "width": 8192, "height": 8192}), ["config", "width"], "too_many_pixels"),
+        (
+            draw("a", provider_config={"nested": {"Authorization": "x"}}),
+            ["provider_config", "nested", "Authorization"],
+            "",
+        ),
+        (draw("a", provider_config={"provider_type": None, "fal_app_id": "x"}), ["provider_config", "fal_app_id"], ""),
+        (draw("a", fallback_provider_config={"token": "x"}), ["fallback_provider_config", "token"], ""),
+    ],
+)
+async def test_one_fault_of_a_step(live: Service, step: dict[str, Any], loc: list[str | int], word: str) -> None:
+    ((place, kind),) = await refused(live, step)
+    assert place == ["steps", 0, *loc]
+    assert kind == (word or kind)
+
+
+@pytest.mark.parametrize(
+    "field", ["a.b", "a..b", ".a", "a.", ".", "timeout_s", "timeout_s.x", ".".join("abcdefghijklmnopq")]
+)
+async def test_targets_of_mappings(live: Service, field: str) -> None:
+    target = passing("b", "a") | {"input_mappings": [mapped("a", "x", "a"), mapped("a", "y", field)]}
+    ((place, _),) = await refused(live, passing("a"), target)
+    assert place == ["steps", 1, "input_mappings", 1, "to_field"]
+
+
+@pytest.mark.parametrize("transform", ["UPPER", "first", "", 1])
+async def test_unknown_transforms(live: Service, transform: Any) -> None:
+    target = passing("b", "a") | {"input_mappings": [mapped("a", "x", "y", transform=transform)]}
+    ((place, _),) = await refused(live, passing("a"), target)
+    assert place == ["steps", 1, "input_mappings", 0, "transform"]
+
+
+async def test_secrets_are_never_repeated(live: Service) -> None:
+    steps = [
+        draw("a", provider_config={"api_key": "sk-hunter2", "credential": "sk-hunter2", "provider_type": "sk-hunter2"})
+    ]
+    body = {"name": "n", "origin_instance": "o", "steps": steps, "webhook_url": "https://u:hunter2@example.com/"}
+    answer = await live.client.post(WORKFLOWS, json=body)
+    assert answer.status_code == 422
+    assert "hunter2" not in answer.text
+
+
+async def test_the_faults_are_many_and_the_answer_is_not(live: Service) -> None:
+    found = await refused(live, *(passing(str(number), "ghost") for number in range(5_000)))
+    assert len(found) == 201
+    assert found[-1] == ([], "too_many_faults")
