@@ -1,0 +1,255 @@
+"""Who may do what: every route × every kind of caller, made from the table of routes, over the live service."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from msgspec import Struct
+
+from stepwell.api.operations import Operation, Permission
+from stepwell.api.routes import operations
+from support.conformance import conforming_client
+from support.live import WORKFLOWS, Scripted, passing, shows, told
+from support.service import Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+READ, WRITE = str(Permission.READ), str(Permission.WRITE)
+GUARDED = {operation.id: operation for operation in operations() if operation.permission is not None}
+OPEN = {"live", "ready", "metrics", "schema_page", "schema"}
+ONE = WORKFLOWS + "{workflow}"
+
+
+class Case(Struct, frozen=True):
+    """How an operation is called: on a workflow in *state*; `{workflow}`, `{task}`, `{artifact}` stand for its own."""
+
+    path: str
+    state: str = "COMPLETED"
+    body: dict[str, Any] | None = None
+
+
+# A new route must be given a line here.
+CASES = {
+    "create_workflow": Case(WORKFLOWS, body={"name": "n", "origin_instance": "o", "steps": [passing("a")]}),
+    "list_workflows": Case(WORKFLOWS + "?include_deleted=true"),
+    "get_workflow": Case(ONE),
+    "update_workflow": Case(ONE, "PENDING", {"name": "changed"}),
+    "start_workflow": Case(ONE + "/start", "PENDING"),
+    "pause_workflow": Case(ONE + "/pause", "RUNNING"),
+    "resume_workflow": Case(ONE + "/resume", "PAUSED"),
+    "cancel_workflow": Case(ONE, "RUNNING"),
+    "cleanup_workflow": Case(ONE + "/cleanup"),
+    "list_tasks": Case(ONE + "/tasks"),
+    "list_events": Case(ONE + "/events"),
+    "get_task": Case("/api/v1/tasks/{task}"),
+    "get_artifact": Case("/api/v1/artifacts/{artifact}"),
+}
+OWNERS = ["acme", None]
+
+
+class Callers(Struct):
+    """Clients by name: of a tenant ("acme", "other"), of none (null), of all."""
+
+    of: dict[str | None, httpx.AsyncClient]
+    every: httpx.AsyncClient
+    anonymous: httpx.AsyncClient
+    live: Service
+    stack: AsyncExitStack
+
+    async def lacking(self, permission: Permission, tenant: str | None, *, every: bool = False) -> httpx.AsyncClient:
+        """One who has every permission but that."""
+        others = " ".join(name for name in (READ, WRITE) if name != permission)
+        return await self.stack.enter_async_context(self.live.as_tenant(tenant, every=every, permissions=others))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def callers(live: Service) -> AsyncIterator[Callers]:
+    async with AsyncExitStack() as stack:
+        names = ("acme", "other", None)
+        of = {name: await stack.enter_async_context(live.as_tenant(name)) for name in names}
+        anonymous = await stack.enter_async_context(conforming_client(live.app.api))
+        yield Callers(of, live.client, anonymous, live, stack)
+
+
+async def made(live: Service, scripted: Scripted, owner: str | None, state: str) -> dict[str, str]:
+    """A workflow of *owner* in *state*, and what stands for it in paths."""
+    step = told("a", files=1) if state == "COMPLETED" else told("a", wait=True)
+    workflow = await live.create(step, start=state != "PENDING", origin_tenant_id=owner)
+    names = {"workflow": workflow["id"]}
+    if state == "COMPLETED":
+        done = await live.until_ended(workflow["id"])
+        names |= {"task": done["steps"][0]["task_id"], "artifact": done["steps"][0]["result"]["paths"][0]}
+    elif state != "PENDING":
+        await live.until(workflow["id"], shows(current_step="a"))
+        if state == "PAUSED":
+            assert (await live.verb(workflow["id"], "pause")).status_code == 200
+    assert (await live.get(workflow["id"]))["status"] == state
+    return names
+
+
+async def everything(live: Service) -> list[Any]:
+    """All that there is, to see that nothing has changed."""
+    answer = await live.client.get(WORKFLOWS, params={"include_deleted": True, "limit": 200})
+    assert answer.json()["total"] == len(answer.json()["workflows"])
+    found: list[Any] = answer.json()["workflows"]
+    histories = [await live.events(workflow["id"]) for workflow in found[:3]]
+    files = sorted(str(path) for path in live.artifacts.rglob("*"))
+    return [found, histories, files]
+
+
+async def call(client: httpx.AsyncClient, operation: Operation, case: Case, **names: str) -> httpx.Response:
+    return await client.request(operation.method, case.path.format(**names), json=case.body)
+
+
+async def test_every_route_has_a_case() -> None:
+    assert CASES.keys() == GUARDED.keys()
+    assert {operation.id for operation in operations()} - GUARDED.keys() == OPEN
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize("name", GUARDED)
+async def test_the_matrix(live: Service, scripted: Scripted, callers: Callers, name: str, owner: str | None) -> None:
+    operation, case = GUARDED[name], CASES[name]
+    assert operation.permission is not None
+    names = await made(live, scripted, owner, case.state)
+    before = await everything(live)
+    strangers = [callers.of[tenant] for tenant in ("acme", "other", None) if tenant != owner]
+
+    for stranger in strangers:
+        answer = await call(stranger, operation, _for(case, name, owner), **names)
+        if name == "create_workflow":
+            assert answer.status_code == (201 if owner is None else 403), answer.text
+        elif name == "list_workflows":
+            assert answer.status_code == 200
+            assert names["workflow"] not in answer.text
+        else:
+            unknown = await call(stranger, operation, case, **_unknown(names))
+            assert (answer.status_code, unknown.status_code) == (404, 404)
+            assert _problem(answer) == _problem(unknown)
+        if not (name == "create_workflow" and owner is None):
+            assert await everything(live) == before
+        before = await everything(live)
+
+    for client in (
+        await callers.lacking(operation.permission, owner),
+        await callers.lacking(operation.permission, None, every=True),
+    ):
+        answer = await call(client, operation, case, **names)
+        assert answer.status_code == 403
+        assert str(operation.permission) in answer.json()["detail"]
+    answer = await call(callers.anonymous, operation, case, **names)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert await everything(live) == before
+
+    for client in (callers.of[owner], callers.every):
+        answer = await call(client, operation, _for(case, name, owner), **names)
+        assert answer.status_code == operation.status, answer.text
+        if name == "list_workflows":
+            assert names["workflow"] in answer.text
+        names = await made(live, scripted, owner, case.state)
+    for workflow in (await everything(live))[0]:
+        scripted.release(workflow["id"], "a")
+
+
+def _for(case: Case, name: str, owner: str | None) -> Case:
+    if name != "create_workflow" or case.body is None:
+        return case
+    return Case(case.path, case.state, case.body | {"origin_tenant_id": owner})
+
+
+def _unknown(names: dict[str, str]) -> dict[str, str]:
+    other = str(uuid4())
+    return {name: f"media/{other}/file-0.bin" if name == "artifact" else other for name in names}
+
+
+def _problem(answer: httpx.Response) -> dict[str, Any]:
+    return {name: value for name, value in answer.json().items() if name != "instance"}
+
+
+@pytest.mark.parametrize("name", sorted(OPEN))
+async def test_open_routes_need_no_token(callers: Callers, name: str) -> None:
+    (operation,) = [operation for operation in operations() if operation.id == name]
+    assert (await callers.anonymous.get(operation.path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("caller", "named", "status", "stored"),
+    [
+        *(("acme", "acme", 201, "acme"), ("acme", None, 201, "acme"), ("acme", ..., 201, "acme")),
+        *(
+            ("acme", "other", 403, None),
+            ("acme", "", 403, None),
+            ("acme", "ACME", 403, None),
+            ("acme", "acme ", 403, None),
+        ),
+        *((None, None, 201, None), (None, ..., 201, None), (None, "acme", 403, None), (None, "", 403, None)),
+        *(("*", "acme", 201, "acme"), ("*", "new", 201, "new"), ("*", None, 201, None), ("*", ..., 201, None)),
+    ],
+)
+async def test_whose_a_new_workflow_is(
+    live: Service, callers: Callers, caller: str | None, named: Any, status: int, stored: str | None
+) -> None:
+    before = await everything(live)
+    body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passing("a")]}
+    if named is not ...:
+        body["origin_tenant_id"] = named
+    client = callers.every if caller == "*" else callers.of[caller]
+    answer = await client.post(WORKFLOWS, json=body, params={"start": False})
+    assert answer.status_code == status, answer.text
+    if status == 201:
+        assert answer.json()["origin_tenant_id"] == stored
+        assert (await client.get(answer.headers["location"])).json() == answer.json()
+    else:
+        assert await everything(live) == before
+
+
+async def test_an_operator_with_a_tenant_still_acts_for_all(live: Service, callers: Callers) -> None:
+    body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passing("a")]}
+    async with live.as_tenant("acme", every=True) as client:
+        answer = await client.post(WORKFLOWS, json=body, params={"start": False})
+        assert answer.json()["origin_tenant_id"] is None
+        answer = await client.post(WORKFLOWS, json=body | {"origin_tenant_id": "other"}, params={"start": False})
+        assert answer.json()["origin_tenant_id"] == "other"
+        assert (await callers.of["other"].get(answer.headers["location"])).status_code == 200
+
+
+async def test_lists_and_totals_are_the_callers_own(live: Service, callers: Callers) -> None:
+    instance = str(uuid4())
+    ids: dict[str | None, list[str]] = {"acme": [], "other": [], None: []}
+    for owner in ("acme", "other", None, "acme"):
+        workflow = await live.create(passing("a"), start=False, origin_tenant_id=owner, origin_instance=instance)
+        ids[owner].insert(0, workflow["id"])
+    assert (await callers.of["acme"].post(f"{WORKFLOWS}{ids['acme'][0]}/cleanup")).status_code == 200
+    visible = {"acme": ids["acme"][1:], "other": ids["other"], None: ids[None]}
+    for caller, client in callers.of.items():
+        for deleted, own in ((False, visible[caller]), (True, ids[caller])):
+            for wanted in (..., "acme", "other", "nobody", ""):
+                params = {"origin_instance": instance, "include_deleted": deleted}
+                if wanted is not ...:
+                    params["origin_tenant_id"] = wanted
+                expected = own if wanted in (..., caller) else []
+                found = (await client.get(WORKFLOWS, params=params)).json()
+                assert [workflow["id"] for workflow in found["workflows"]] == expected, (caller, params)
+                assert found["total"] == len(expected)
+                paged = await client.get(WORKFLOWS, params=params | {"limit": 1, "skip": 1})
+                assert paged.json()["total"] == len(expected)
+    answer = await callers.every.get(WORKFLOWS, params={"origin_instance": instance, "include_deleted": True})
+    assert answer.json()["total"] == 4
+
+
+async def test_a_tenant_is_never_changed_by_an_update(live: Service, callers: Callers) -> None:
+    workflow = await live.create(passing("a"), start=False, origin_tenant_id="acme")
+    for client in (callers.of["acme"], callers.every):
+        answer = await client.patch(WORKFLOWS + workflow["id"], json={"origin_tenant_id": "other"})
+        assert answer.status_code == 422
+    assert await live.get(workflow["id"]) == workflow
+
+
+async def test_what_a_caller_did_bears_their_name(live: Service, callers: Callers) -> None:
+    workflow = await live.create(passing("a"), start=False, origin_tenant_id="acme")
+    await callers.of["acme"].patch(WORKFLOWS + workflow["id"], json={"name": "x"})
+    assert [event["actor"] for event in await live.events(workflow["id"])] == ["tester", "tester"]
