@@ -1,6 +1,7 @@
 """Every command with its options. What a command does is imported when it is called: `--help` loads no service."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -9,6 +10,7 @@ import click
 from stepwell import __version__
 from stepwell.cli.output import complain, no_more_output, settings_of, start_logging, tell
 from stepwell.cli.refusal import FAILED, Refused, os_errors
+from stepwell.cli.signals import Signals
 
 # ruff: noqa: PLC0415 - see above
 
@@ -36,6 +38,15 @@ def run() -> int:
         no_more_output()
 
 
+def _stoppable(command: Callable[[Signals], int], *, stopped: int) -> int:
+    """Run *command* with signals that end it in order; its exit code, or *stopped* if it had not really begun."""
+    with Signals() as signals:
+        try:
+            return command(signals)
+        except KeyboardInterrupt:
+            return stopped
+
+
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stepwell", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -48,14 +59,15 @@ def cli() -> None:
 @data_dir
 def up(host: str | None, port: int | None, data_dir: Path | None) -> int:
     """Run everything embedded: PostgreSQL, the service, a token."""
-    from stepwell.cli.up import up
 
-    settings = settings_of(os.environ, host=host, port=port, data_dir=data_dir)
-    start_logging(settings, os.environ)
-    try:
-        return up(settings)
-    except KeyboardInterrupt:
-        return 0
+    def command(signals: Signals) -> int:
+        from stepwell.cli.up import up
+
+        settings = settings_of(os.environ, host=host, port=port, data_dir=data_dir)
+        start_logging(settings, os.environ)
+        return up(settings, signals)
+
+    return _stoppable(command, stopped=0)
 
 
 @cli.command()
@@ -63,14 +75,15 @@ def up(host: str | None, port: int | None, data_dir: Path | None) -> int:
 @port
 def serve(host: str | None, port: int | None) -> int:
     """Run the service on a PostgreSQL of yours (STEPWELL_DATABASE_URL)."""
-    from stepwell.cli.serve import serve
 
-    settings = settings_of(os.environ, host=host, port=port)
-    start_logging(settings, os.environ)
-    try:
-        return serve(settings)
-    except KeyboardInterrupt:
-        return 0
+    def command(signals: Signals) -> int:
+        from stepwell.cli.serve import serve
+
+        settings = settings_of(os.environ, host=host, port=port)
+        start_logging(settings, os.environ)
+        return serve(settings, signals)
+
+    return _stoppable(command, stopped=0)
 
 
 @cli.command(name="run")
@@ -82,14 +95,15 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
     Progress goes to stderr, the result and the absolute paths of its files to stdout, as JSON. Exit code 0: it is
     COMPLETED; 2: the definition is not valid; 1: anything else.
     """
-    from stepwell.cli.run import run_definition
 
-    settings = settings_of(os.environ, data_dir=data_dir)
-    start_logging(settings, os.environ, quiet=True)
-    try:
-        return run_definition(settings, file.read())
-    except KeyboardInterrupt:
-        return FAILED
+    def command(signals: Signals) -> int:
+        from stepwell.cli.run import run_definition
+
+        settings = settings_of(os.environ, data_dir=data_dir)
+        start_logging(settings, os.environ, quiet=True)
+        return run_definition(settings, file.read(), signals)
+
+    return _stoppable(command, stopped=FAILED)
 
 
 @cli.command()
@@ -118,18 +132,19 @@ def token(
 @data_dir
 def migrate(data_dir: Path | None) -> int:
     """Bring the tables of STEPWELL_DATABASE_URL up to date; of the data folder, where that isn't set."""
-    from stepwell.cli.migrating import migrate
 
-    # A folder that is named here is meant, whatever the environment says.
-    environ = {name: value for name, value in os.environ.items() if data_dir is None or name != _DATABASE}
-    settings = settings_of(environ, data_dir=data_dir)
-    start_logging(settings, os.environ, quiet=True)
-    try:
+    def command(_signals: Signals) -> int:
+        from stepwell.cli.migrating import migrate
+
+        # A folder that is named here is meant, whatever the environment says.
+        environ = {name: value for name, value in os.environ.items() if data_dir is None or name != _DATABASE}
+        settings = settings_of(environ, data_dir=data_dir)
+        start_logging(settings, os.environ, quiet=True)
         migrate(settings)
-    except KeyboardInterrupt:
-        return FAILED
-    tell("The tables are up to date.")
-    return 0
+        tell("The tables are up to date.")
+        return 0
+
+    return _stoppable(command, stopped=FAILED)
 
 
 @cli.command()

@@ -5,7 +5,6 @@ import asyncio
 from stepwell.cli.folder import open_folder
 from stepwell.cli.postgres import embedded_postgres, migrated
 from stepwell.cli.serve import prepared_database
-from stepwell.cli.signals import Signals
 from stepwell.settings import Settings
 
 
@@ -14,7 +13,6 @@ def migrate(settings: Settings) -> None:
     if settings.database_url is not None:
         asyncio.run(prepared_database(settings))
         return
-    with Signals():
-        open_folder(settings.data_dir)
-        with embedded_postgres(settings, "the Stepwell that runs on it has migrated it") as postgres:
-            asyncio.run(migrated(postgres))
+    open_folder(settings.data_dir)
+    with embedded_postgres(settings, "the Stepwell that runs on it has migrated it") as postgres:
+        asyncio.run(migrated(postgres))

@@ -54,6 +54,8 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
     configure_logging(format_, level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # asyncio tells of a worker that ended by itself while it was being ended.
+    logging.getLogger("asyncio").addFilter(lambda record: "Unknown child process" not in str(record.msg))
 
 
 def no_more_output() -> None:

@@ -42,7 +42,7 @@ class Outcome(Struct, frozen=True):
     files: list[str]
 
 
-def run_definition(settings: Settings, data: bytes) -> int:
+def run_definition(settings: Settings, data: bytes, signals: Signals) -> int:
     """Run the definition *data* and print its outcome; the exit code.
 
     Raises `Refused`, or KeyboardInterrupt for a signal before the start.
@@ -52,12 +52,11 @@ def run_definition(settings: Settings, data: bytes) -> int:
         body = decode_body(data)
     except InvalidRequest as error:
         raise _not_valid(error) from error
-    with Signals() as signals:
-        open_folder(settings.data_dir)
-        with embedded_postgres(settings, "post the definition to the Stepwell that runs on it") as postgres:
-            settings = embedded_settings(settings, grace_s=min(settings.grace_s, _GRACE_S))
-            keys = keys_of_folder(settings)
-            return run_stoppable(signals, lambda stop: _main(keys, postgres, body, stop), stopped=FAILED)
+    open_folder(settings.data_dir)
+    with embedded_postgres(settings, "post the definition to the Stepwell that runs on it") as postgres:
+        settings = embedded_settings(settings, grace_s=min(settings.grace_s, _GRACE_S))
+        keys = keys_of_folder(settings)
+        return run_stoppable(signals, lambda stop: _main(keys, postgres, body, stop), stopped=FAILED)
 
 
 async def _main(keys: Keys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -> int:

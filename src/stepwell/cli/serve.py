@@ -21,11 +21,11 @@ _WAIT_S = 60.0
 _DATABASE = "STEPWELL_DATABASE_URL"
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, signals: Signals) -> int:
     """Until a signal ends it; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal before the start."""
     if faults := [*_address_faults(settings.database_url), *key_faults(settings, required=True)]:
         raise Refused(*faults, code=MISUSED)
-    with Signals() as signals, bound_socket(settings) as listener:
+    with bound_socket(settings) as listener:
         keys = keys_of_settings(replace(settings, port=listener.getsockname()[1]))
         return run_stoppable(signals, lambda stop: _main(keys, listener, stop), stopped=0)
 

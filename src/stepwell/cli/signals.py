@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -41,20 +42,41 @@ class Signals:
 
     @contextmanager
     def calling(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Within, the first signal calls *stop* in the running loop."""
+        """Within, the first signal calls *stop* in the running loop.
+
+        Ctrl-C reaches every process of the terminal's foreground group. Processes that are started meanwhile inherit
+        that both signals are blocked: else one that isn't yet set to ignore them would die, and fail its attempt.
+        """
         self._call = partial(asyncio.get_running_loop().call_soon_threadsafe, stop)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS)
+        over = threading.Event()
+        waiting = threading.Thread(target=self._wait, args=(over,), name="signals", daemon=True)
+        waiting.start()
         try:
             yield
         finally:
+            over.set()
+            assert waiting.ident is not None
+            signal.pthread_kill(waiting.ident, signal.SIGINT)
+            waiting.join()
             self._call = None
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _receive(self, number: int, _frame: FrameType | None) -> None:
+    def _wait(self, over: threading.Event) -> None:
+        while True:
+            number = signal.sigwait(_NUMBERS)
+            if over.is_set():
+                return
+            self._receive(number)
+
+    def _receive(self, number: int, _frame: FrameType | None = None) -> None:
         now = time.monotonic()
         if self._asked_at is None:
             self._asked_at = now
-            if self._call is None:
+            call = self._call
+            if call is None:
                 raise KeyboardInterrupt
-            self._call()
+            call()
         elif now - self._asked_at > _SAME_S:
             # What this process has started ends with it, and what is committed is safe: that is what crashes teach.
             os._exit(128 + number)

@@ -20,21 +20,20 @@ from stepwell.persistence.embedded import EmbeddedPostgres
 from stepwell.settings import Settings
 
 
-def up(settings: Settings) -> int:
+def up(settings: Settings, signals: Signals) -> int:
     """Until a signal ends it; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal before the start."""
     check_keys(settings)
-    with Signals() as signals:
-        open_folder(settings.data_dir)
-        # The server's lock on the folder comes first: whoever has it may write the rest.
-        with (
-            embedded_postgres(settings, "another Stepwell runs on it") as postgres,
-            bound_socket(settings) as listener,
-        ):
-            # Addresses of artifacts name the port, so one that the system chose must be known by now.
-            settings = embedded_settings(settings, port=listener.getsockname()[1])
-            keys = keys_of_folder(settings)
-            token = write_token(settings.data_dir, _token(keys))
-            return run_stoppable(signals, lambda stop: _main(keys, postgres, listener, stop, token), stopped=0)
+    open_folder(settings.data_dir)
+    # The server's lock on the folder comes first: whoever has it may write the rest.
+    with (
+        embedded_postgres(settings, "another Stepwell runs on it") as postgres,
+        bound_socket(settings) as listener,
+    ):
+        # Addresses of artifacts name the port, so one that the system chose must be known by now.
+        settings = embedded_settings(settings, port=listener.getsockname()[1])
+        keys = keys_of_folder(settings)
+        token = write_token(settings.data_dir, _token(keys))
+        return run_stoppable(signals, lambda stop: _main(keys, postgres, listener, stop, token), stopped=0)
 
 
 def embedded_settings(settings: Settings, **changes: object) -> Settings:

@@ -37,7 +37,7 @@ class Pool:
         try:
             await self._ready_worker()
             return await to_process.run_sync(function, argument, cancellable=True, limiter=self._limiter)
-        except BrokenWorkerProcess as error:
+        except (BrokenWorkerProcess, ProcessLookupError) as error:  # the latter if it died while it was starting
             raise AttemptError("the worker process died (out of memory, or killed)", retryable=True) from error
 
     async def _ready_worker(self) -> None:

@@ -1,0 +1,239 @@
+"""`stepwell` as a real process: started, watched and killed from outside."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import httpx
+
+READY_S = 30.0
+STOP_S = 15.0
+_READY = re.compile(r"^Stepwell is ready on (http://\S+)", re.MULTILINE)
+T = TypeVar("T")
+
+
+@dataclass
+class Running:
+    """A `stepwell up` or `serve`: the leader of a session and process group of its own.
+
+    PostgreSQL's processes are in sessions of their own, as the product starts them; `processes` finds them all.
+    """
+
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+    out: Path
+    err: Path
+    _url: str | None = field(default=None, repr=False)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def url(self) -> str:
+        """Valid once it is ready."""
+        assert self._url is not None, "wait_ready() first"
+        return self._url
+
+    @property
+    def token(self) -> str:
+        return (self.data_dir / "token").read_text().strip()
+
+    @property
+    def stdout(self) -> str:
+        return self.out.read_text()
+
+    @property
+    def stderr(self) -> str:
+        return self.err.read_text()
+
+    def client(self, **options: object) -> httpx.Client:
+        """A client that may do everything."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=15, **options)  # type: ignore[arg-type]
+
+    def wait_ready(self, within_s: float = READY_S) -> "Running":
+        """Until /health/ready is 200; fails with the log if the process ends first."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.stderr}"
+            found = _READY.search(self.stdout)
+            if found is None:
+                return False
+            self._url = found[1]
+            with suppress(httpx.TransportError):
+                return httpx.get(f"{self._url}/health/ready", timeout=5).status_code == 200
+            return False
+
+        until(ready, within_s, lambda: self.stdout + self.stderr)
+        return self
+
+    def terminate(self, number: int = signal.SIGTERM) -> int:
+        """Send the signal and wait; the exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self, within_s: float = STOP_S) -> int:
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still runs after {within_s} s: {self.stderr}") from None
+
+    def kill(self) -> None:
+        """SIGKILL to the service alone."""
+        self.process.kill()
+        self.process.wait()
+
+    def kill_group(self) -> None:
+        """SIGKILL to every process there is of it, all at once: service, workers, PostgreSQL. Waits for their end."""
+        found = self.processes()
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait()
+        self.wait_gone()
+
+    def processes(self) -> set[int]:
+        """All living processes of it, whoever their parent is by now."""
+        return {pid for pid in _pids() if _session(pid) == self.pid or _works_in(pid, self.data_dir)}
+
+    def wait_gone(self, within_s: float = 10.0) -> None:
+        until(lambda: not self.processes(), within_s, lambda: f"still there: {_shown(self.processes())}")
+
+    @property
+    def postmaster(self) -> int:
+        return int((self.data_dir / "postgres/data/postmaster.pid").read_text().split()[0])
+
+    @property
+    def workers(self) -> set[int]:
+        """LOCAL's processes, idle ones too."""
+        return {pid for pid in self.processes() if "anyio.to_process" in _command(pid)}
+
+
+def stepwell(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, stdin: str = "", within_s: float = 60
+) -> "subprocess.CompletedProcess[str]":
+    """A command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "stepwell", *map(str, arguments)],
+        env=surroundings(env),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        check=False,
+    )
+
+
+def start_up(data_dir: Path, env: Mapping[str, str] | None = None, *options: str) -> Running:
+    """`stepwell up` on a free port, unless *options* name one; not waited for."""
+    return start("up", data_dir, env, "--data-dir", str(data_dir), *options)
+
+
+def start(
+    command: str,
+    data_dir: Path,
+    env: Mapping[str, str] | None = None,
+    *options: str,
+    program: Sequence[str] = (sys.executable, "-m", "stepwell"),
+    cwd: Path | None = None,
+    user: int | None = None,
+) -> Running:
+    logs = data_dir.parent / f"{command}-{uuid4().hex[:8]}"
+    out, err = logs.with_suffix(".out"), logs.with_suffix(".err")
+    port = () if "--port" in options else ("--port", "0")
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = subprocess.Popen(
+            [*program, command, *port, *options],
+            env=surroundings(env),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=cwd,
+            start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+        )
+    return Running(process, data_dir, out, err)
+
+
+@contextmanager
+def running_up(data_dir: Path, env: Mapping[str, str] | None = None, *options: str) -> Iterator[Running]:
+    """A ready `stepwell up`; whatever is left of it at the end is killed."""
+    running = start_up(data_dir, env, *options)
+    try:
+        yield running.wait_ready()
+    finally:
+        running.kill_group()
+
+
+def surroundings(env: Mapping[str, str] | None) -> dict[str, str]:
+    """Our environment without settings of Stepwell but for *env* and other PostgreSQL binaries."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STEPWELL_")}
+    if binaries := os.environ.get("STEPWELL_POSTGRES_BIN"):
+        kept["STEPWELL_POSTGRES_BIN"] = binaries
+    return {**kept, **(env or {})}
+
+
+def until(condition: Callable[[], T], within_s: float, otherwise: Callable[[], object] = lambda: "") -> T:
+    """The first true value of *condition*, which is asked again and again; fails with *otherwise*."""
+    deadline = time.monotonic() + within_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {within_s} s: {otherwise()}"
+        time.sleep(0.01)
+    return found
+
+
+def _pids() -> Iterator[int]:
+    """Zombies are no processes any more."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and _stat(int(entry.name))[:1] not in ([], ["Z"]):
+            yield int(entry.name)
+
+
+def _stat(pid: int) -> list[str]:
+    """Its fields after the name: state, ppid, pgrp, session..."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _session(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[3]) if fields else None
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    """PostgreSQL's processes stay in their data folder; initdb and the like name it."""
+    if pid == os.getpid():
+        return False
+    try:
+        if Path(f"/proc/{pid}/cwd").readlink().is_relative_to(folder.resolve()):
+            return True
+    except OSError:
+        return False
+    return f"-D {folder}/postgres" in _command(pid)
+
+
+def _shown(pids: set[int]) -> dict[int, str]:
+    return {pid: _command(pid) for pid in pids}
