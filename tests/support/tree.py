@@ -1,0 +1,48 @@
+"""A copy of the tree as a fresh clone would hold it, and the shell commands that it documents."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+TOP = Path(__file__).parents[2]
+_SKIPPED = {
+    ".git",
+    ".venv",
+    "__pycache__",
+    ".hypothesis",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    "dist",
+    "build",
+}
+
+
+def copy_tree(target: Path) -> Path:
+    """All that a clone has; works without git, too."""
+    shutil.copytree(TOP, target, ignore=lambda _, names: [name for name in names if name in _SKIPPED])
+    return target
+
+
+def shell_blocks(markdown: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL)
+
+
+def bash(script: str, cwd: Path, env: Mapping[str, str], within_s: float = 300) -> str:
+    """Run *script*, which must not fail; what it printed."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=cwd,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=within_s,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}"
+    return done.stdout
