@@ -1,4 +1,4 @@
-"""Who may do what: every route × every kind of caller, made from the table of routes, over the live service."""
+"""Who may do what: every route and every kind of caller, made from the table of routes, over the live service."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -18,7 +18,6 @@ from support.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-READ, WRITE = str(Permission.READ), str(Permission.WRITE)
 GUARDED = {operation.id: operation for operation in operations() if operation.permission is not None}
 OPEN = {"live", "ready", "metrics", "schema_page", "schema"}
 ONE = WORKFLOWS + "{workflow}"
@@ -62,7 +61,7 @@ class Callers(Struct):
 
     async def lacking(self, permission: Permission, tenant: str | None, *, every: bool = False) -> httpx.AsyncClient:
         """One who has every permission but that."""
-        others = " ".join(name for name in (READ, WRITE) if name != permission)
+        others = tuple(other for other in Permission if other is not permission)
         return await self.stack.enter_async_context(self.live.as_tenant(tenant, every=every, permissions=others))
 
 
@@ -228,7 +227,7 @@ async def test_lists_and_totals_are_the_callers_own(live: Service, callers: Call
     for caller, client in callers.of.items():
         for deleted, own in ((False, visible[caller]), (True, ids[caller])):
             for wanted in (..., "acme", "other", "nobody", ""):
-                params = {"origin_instance": instance, "include_deleted": deleted}
+                params: dict[str, Any] = {"origin_instance": instance, "include_deleted": deleted}
                 if wanted is not ...:
                     params["origin_tenant_id"] = wanted
                 expected = own if wanted in (..., caller) else []
