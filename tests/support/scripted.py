@@ -74,6 +74,7 @@ class Scripted:
         self.calls: list[Call] = []
         self.running = self.peak = 0
         self._script = {step_id: list(outcomes) for step_id, outcomes in (script or {}).items()}
+        self._by_workflow: dict[UUID, list[Call]] = defaultdict(list)
         self._gates: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:  # noqa: ARG002 - the port's
@@ -90,6 +91,7 @@ class Scripted:
             attempt.provider_config,
         )
         self.calls.append(call)
+        self._by_workflow[attempt.workflow_id].append(call)
         self.running += 1
         self.peak = max(self.peak, self.running)
         call.end = "crashed"
@@ -134,9 +136,23 @@ class Scripted:
                 return {}
 
     def release(self, *step_ids: str) -> None:
-        """Let go on what hangs, and never hang there again."""
+        """Let go on what hangs, and don't hang there again before `hold`."""
         for step_id in step_ids:
             self._gates[step_id].set()
+
+    def hold(self, *step_ids: str) -> None:
+        """Hang there again."""
+        for step_id in step_ids:
+            self._gates[step_id].clear()
+
+    def hangs(self, step_id: str) -> bool:
+        return not self._gates[step_id].is_set()
+
+    def plan(self, step_id: str, *outcomes: Outcome) -> None:
+        self._script[step_id] = list(outcomes)
+
+    def calls_of(self, workflow_id: UUID) -> list[Call]:
+        return self._by_workflow[workflow_id]
 
     def count(self, step_id: str) -> int:
         return sum(call.step_id == step_id for call in self.calls)
