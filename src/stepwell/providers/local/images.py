@@ -12,7 +12,7 @@ from stepwell.providers.local.values import refuse
 
 MAX_PIXELS = 64_000_000  # 192 MB as RGB
 # The rest of what Pillow can read is either rare or a risk.
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG opens MPO too
 _FAST = 2  # PNG level: twice the size of level 9 would be wrong, but it is 5%, at a tenth of the time
 
 
