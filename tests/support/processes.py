@@ -149,13 +149,17 @@ def start(
     program: Sequence[str] = (sys.executable, "-m", "stepwell"),
     cwd: Path | None = None,
     user: int | None = None,
+    port: bool = True,
+    logs: Path | None = None,
 ) -> Running:
-    logs = data_dir.parent / f"{command}-{uuid4().hex[:8]}"
-    out, err = logs.with_suffix(".out"), logs.with_suffix(".err")
-    port = () if "--port" in options else ("--port", "0")
+    """A command as a process of its own, its output in files in *logs* or beside *data_dir*. *port*: on a free one."""
+    log = (data_dir.parent if logs is None else logs) / f"{command}-{uuid4().hex[:8]}"
+    out, err = log.with_suffix(".out"), log.with_suffix(".err")
+    if port and "--port" not in options:
+        options = ("--port", "0", *options)
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
-            [*program, command, *port, *options],
+            [*program, command, *options],
             env=surroundings(env),
             stdin=subprocess.DEVNULL,
             stdout=stdout,

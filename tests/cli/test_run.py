@@ -1,0 +1,83 @@
+"""`stepwell run FILE`: one definition to its end, for people and for scripts."""
+
+import json
+import signal
+from pathlib import Path
+
+from PIL import Image
+
+from support.pipelines import LONG, pipeline, until_ended
+from support.processes import running_up, start, stepwell, until
+
+
+def test_success_prints_the_result_and_where_the_pictures_are(data_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.json"
+    file.write_text(json.dumps(pipeline(64)))
+    done = stepwell("run", file, "--data-dir", data_dir)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["status"] == "COMPLETED"
+    assert said["errors"] == []
+    assert [_size(path) for path in said["files"]] == [(64, 64), (128, 128)]
+    assert all(Path(path).is_absolute() for path in said["files"])
+    assert str(said["files"][-1]).endswith(said["result"]["result_image_path"])
+    steps = [line.split(" (")[0] for line in done.stderr.splitlines()]
+    assert steps == [
+        "stepwell: generate: started",
+        "stepwell: generate: completed",
+        "stepwell: refine: started",
+        "stepwell: refine: completed",
+    ]
+
+
+def _size(path: str) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_failure_is_exit_code_1(data_dir: Path) -> None:
+    steps = [{"id": "a\u202e", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AAAA"}}]
+    failed = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(steps=steps)))
+    assert failed.returncode == 1
+    said = json.loads(failed.stdout)
+    assert (said["status"], said["result"], said["files"]) == ("FAILED", None, [])
+    assert said["errors"] == ["a\u202e: base_image_url: the picture is broken or truncated"]
+    assert failed.stderr.splitlines()[-1].endswith("base_image_url: the picture is broken or truncated")
+    assert "\u202e" not in failed.stderr  # it would turn the terminal's text around
+
+
+def test_invalid_definitions_are_exit_code_2_with_every_place(data_dir: Path, tmp_path: Path) -> None:
+    broken = pipeline()
+    broken["steps"][1]["depends_on"] = ["nowhere"]
+    broken["steps"][0]["config"]["width"] = "wide"
+    refused = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(broken))
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert '["body","steps",1,"depends_on",0]: ' in refused.stderr
+    assert '["body","steps",0,"config","width"]: ' in refused.stderr
+
+    no_json = stepwell("run", "-", "--data-dir", data_dir, stdin='{"name"')
+    assert no_json.returncode == 2
+    assert '["body"]: Malformed JSON' in no_json.stderr
+
+    no_file = stepwell("run", tmp_path / "nothing.json")
+    assert no_file.returncode == 2
+    assert "nothing.json" in no_file.stderr
+
+
+def test_interrupted_it_is_gone_on_with_by_the_next_start(data_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "long.json"
+    file.write_text(json.dumps(pipeline(LONG)))
+    run = start("run", data_dir, None, str(file), "--data-dir", str(data_dir), port=False)
+    try:
+        until(lambda: "generate: started" in run.stderr, 30, lambda: run.stderr)
+        assert run.terminate(signal.SIGINT) == 1
+        assert run.stdout == ""
+        last = run.stderr.splitlines()[-1]
+        assert f"stopped: the next start on {data_dir} goes on with workflow " in last
+        run.wait_gone()
+    finally:
+        run.kill_group()
+    with running_up(data_dir) as up, up.client() as client:
+        done = until_ended(client, last.split()[-1])
+        assert (done["status"], done["steps"][0]["retry_count"]) == ("COMPLETED", 0)

@@ -1,0 +1,186 @@
+"""`stepwell serve` and `migrate` on a PostgreSQL that somebody else runs."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stepwell.api.auth import sign_token
+from stepwell.api.operations import Permission
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.embedded import EmbeddedPostgres
+from support.pipelines import create, pipeline, until_ended
+from support.postgres import TestServer, create_database, running_server
+from support.processes import Running, start, stepwell, until
+
+SECRET = "a secret of the operator, long enough for HS256"
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----"""
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[TestServer]:
+    with running_server({"fsync": "on"}) as server:
+        yield server
+
+
+@pytest.fixture
+def dsn(durable: TestServer) -> str:
+    """Of an empty database."""
+    return durable.dsn(asyncio.run(create_database(durable.dsn())))
+
+
+def settings(dsn: str, folder: Path, **more: str) -> dict[str, str]:
+    return {
+        "STEPWELL_DATABASE_URL": dsn,
+        "STEPWELL_JWT_SECRET": SECRET,
+        "STEPWELL_DATA_DIR": str(folder),
+        **more,
+    }
+
+
+def client(running: Running) -> httpx.Client:
+    token = sign_token(
+        SECRET,
+        "HS256",
+        "stepwell",
+        "stepwell",
+        subject="tester",
+        tenant=None,
+        every=True,
+        permissions=tuple(Permission),
+        expires_s=600,
+        now=DatabaseClock().now(),
+    )
+    return httpx.Client(base_url=running.url, headers={"Authorization": f"Bearer {token}"}, timeout=15)
+
+
+def test_serves_on_an_empty_database_and_hands_over(dsn: str, data_dir: Path) -> None:
+    env = settings(dsn, data_dir)
+    provider = {"provider_type": "LOCAL"}
+    for _ in range(2):  # the second finds it migrated, and takes over at once what the first released
+        serving = start("serve", data_dir, env)
+        try:
+            with client(serving.wait_ready()) as http:
+                refused = http.post("/api/v1/workflows/", json=pipeline())
+                assert refused.status_code == 422, "LOCAL must not be production's default"
+                steps = [step | {"provider_config": provider} for step in pipeline()["steps"]]
+                assert until_ended(http, create(http, steps=steps))["status"] == "COMPLETED"
+            assert serving.terminate() == 0
+            assert serving.stdout == f"Stepwell is ready on {serving.url}\n"
+            assert SECRET not in serving.stderr
+        finally:
+            serving.kill_group()
+
+
+def test_waits_for_its_database(data_dir: Path) -> None:
+    root = data_dir.parent / "late"
+    postgres = EmbeddedPostgres(root)
+    postgres.start()
+    dsn = postgres.dsn()
+    postgres.stop()
+    serving = start("serve", data_dir, settings(dsn, data_dir))
+    try:
+        until(lambda: "database.awaited" in serving.stderr, 20)
+        postgres.start()
+        serving.wait_ready()
+        assert serving.stderr.count("database.awaited") == 1
+        assert serving.terminate() == 0
+    finally:
+        serving.kill_group()
+        postgres.stop()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"STEPWELL_DATABASE_URL": "", "STEPWELL_JWT_SECRET": ""},
+            ["STEPWELL_DATABASE_URL: Expected postgresql://", "STEPWELL_JWT_SECRET: Expected a secret of at least 32"],
+        ),
+        ({"STEPWELL_JWT_SECRET": "short"}, ["STEPWELL_JWT_SECRET: Expected at least 32 bytes"]),
+        ({"STEPWELL_DATABASE_URL": "mysql://x/y"}, ["STEPWELL_DATABASE_URL: Expected postgresql://"]),
+        ({"STEPWELL_JWT_ALGORITHM": "RS256"}, ["STEPWELL_JWT_PUBLIC_KEY: Expected", "STEPWELL_URL_SECRET: Expected"]),
+        ({"STEPWELL_JWT_PUBLIC_KEY": PUBLIC_KEY}, ["STEPWELL_JWT_ALGORITHM: Expected RS256, ES256 or EdDSA"]),
+        (
+            {"STEPWELL_JWT_PUBLIC_KEY": PUBLIC_KEY, "STEPWELL_JWT_ALGORITHM": "EdDSA"},
+            ["STEPWELL_URL_SECRET: Expected at least 32 bytes"],
+        ),
+        (
+            {
+                "STEPWELL_JWT_PUBLIC_KEY": "none",
+                "STEPWELL_JWT_ALGORITHM": "EdDSA",
+                "STEPWELL_URL_SECRET": SECRET,
+            },
+            ["STEPWELL_JWT_PUBLIC_KEY: the JWT key is none for EdDSA"],
+        ),
+        ({"STEPWELL_PORT": "http"}, ["STEPWELL_PORT: Expected"]),
+    ],
+)
+def test_every_wrong_setting_has_its_line(changes: dict[str, str], said: list[str], tmp_path: Path) -> None:
+    refused = stepwell("serve", env=settings("postgresql://localhost/x", tmp_path, **changes))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    lines = refused.stderr.splitlines()
+    assert len(lines) == len(said)
+    for line, expected in zip(lines, said, strict=True):
+        assert line.startswith(f"stepwell: {expected}")
+
+
+def test_public_keys_do(dsn: str, data_dir: Path) -> None:
+    keys = {
+        "STEPWELL_JWT_PUBLIC_KEY": PUBLIC_KEY,
+        "STEPWELL_JWT_ALGORITHM": "EdDSA",
+        "STEPWELL_URL_SECRET": SECRET,
+        "STEPWELL_JWT_SECRET": "",
+    }
+    serving = start("serve", data_dir, settings(dsn, data_dir, **keys))
+    try:
+        serving.wait_ready()
+        assert serving.terminate() == 0
+    finally:
+        serving.kill_group()
+
+
+def test_databases_that_will_not_do_are_told_in_one_line(
+    durable: TestServer, server: TestServer, tmp_path: Path
+) -> None:
+    nowhere = stepwell("serve", "--port", "0", env=settings(durable.dsn("nowhere"), tmp_path))
+    assert (nowhere.returncode, nowhere.stderr.splitlines()) == (
+        1,
+        ['stepwell: the database refuses: database "nowhere" does not exist'],
+    )
+    fickle = server.dsn(asyncio.run(create_database(server.dsn())))
+    refused = stepwell("serve", "--port", "0", env=settings(fickle, tmp_path, STEPWELL_LOG_LEVEL="error"))
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "stepwell: the database doesn't keep what it commits: fsync is off, synchronous_commit is on: both must be on\n"
+    )
+
+
+def test_migrate(dsn: str, data_dir: Path) -> None:
+    for _ in range(2):
+        done = stepwell("migrate", env=settings(dsn, data_dir))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "The tables are up to date.\n", "")
+    assert not data_dir.exists()
+    embedded = stepwell("migrate", "--data-dir", data_dir, env=settings("postgresql://nowhere.invalid/x", data_dir))
+    assert (embedded.returncode, embedded.stderr) == (0, "")
+    assert (data_dir / "postgres/data").is_dir()
+
+
+def test_tables_of_a_newer_version_are_refused(dsn: str, data_dir: Path) -> None:
+    import asyncpg
+
+    async def pretend() -> None:
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        await connection.close()
+
+    assert stepwell("migrate", env=settings(dsn, data_dir)).returncode == 0
+    asyncio.run(pretend())
+    refused = stepwell("migrate", env=settings(dsn, data_dir))
+    assert refused.returncode == 1
+    assert "newer version of Stepwell" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

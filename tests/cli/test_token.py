@@ -1,0 +1,105 @@
+"""`stepwell token`: what it signs opens exactly what it says; `openapi` prints what is served."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from support.pipelines import create, pipeline
+from support.postgres import fresh_folder
+from support.processes import Running, running_up, stepwell
+
+SECRET = "a configured secret that is long enough"
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Running]:
+    with fresh_folder() as folder, running_up(folder / "data") as running:
+        yield running
+
+
+def make(data_dir: Path, *options: str, **env: str) -> str:
+    made = stepwell("token", "--data-dir", data_dir, *options, env=env)
+    assert made.returncode == 0, made.stderr
+    assert made.stderr == ""
+    return made.stdout.removesuffix("\n")
+
+
+def holder(up: Running, *options: str) -> httpx.Client:
+    token = make(up.data_dir, *options)
+    return httpx.Client(base_url=up.url, headers={"Authorization": f"Bearer {token}"})
+
+
+@pytest.mark.smoke
+def test_tokens_open_what_they_say(up: Running) -> None:
+    with (
+        holder(up, "--tenant", "acme") as acme,
+        holder(up, "--tenant", "other") as other,
+        holder(up, "--all-tenants", "--scope", "workflows:read") as reader,
+    ):
+        workflow = create(acme)
+        path = f"/api/v1/workflows/{workflow}"
+        assert acme.get(path).json()["origin_tenant_id"] == "acme"
+        assert other.get(path).status_code == 404
+        assert reader.get(path).status_code == 200
+        assert reader.post("/api/v1/workflows/", json=pipeline()).status_code == 403
+
+
+def test_claims_are_what_was_asked_for(up: Running) -> None:
+    claims = _claims(make(up.data_dir, "--all-tenants", "--expires", "12h", "--subject", "ci"), _secret(up))
+    assert claims["exp"] - claims["iat"] == 12 * 3600
+    assert (claims["sub"], claims["scope"]) == ("ci", "workflows:read workflows:write tenants:all")
+    claims = _claims(make(up.data_dir, "--tenant", "t", "--scope", "workflows:write", "--expires", "90"), _secret(up))
+    assert (claims["tenant_id"], claims["scope"]) == ("t", "workflows:write")
+    assert claims["exp"] - claims["iat"] == 90
+
+
+def test_configured_secret_goes_first(up: Running, tmp_path: Path) -> None:
+    for folder in (up.data_dir, tmp_path):
+        token = make(folder, "--all-tenants", STEPWELL_JWT_SECRET=SECRET, STEPWELL_JWT_ISSUER="us")
+        assert _claims(token, SECRET)["iss"] == "us"
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "code", "said"),
+    [
+        ([], {}, 2, "either --tenant or --all-tenants"),
+        (["--tenant", "a", "--all-tenants"], {}, 2, "either --tenant or --all-tenants"),
+        (["--tenant", ""], {}, 2, "--tenant: Expected 1 to 100 characters"),
+        (["--tenant", "a\tb"], {}, 2, "--tenant: Expected"),
+        (["--all-tenants", "--scope", "workflows:all"], {}, 2, "--scope: Expected one of"),
+        (["--all-tenants", "--scope", "tenants:all"], {}, 2, "--all-tenants gives"),
+        (["--all-tenants", "--expires", "0"], {}, 2, "--expires: Expected"),
+        (["--all-tenants", "--expires", "99999d"], {}, 2, "--expires: Expected"),
+        (["--all-tenants"], {}, 1, "there is no secret in"),
+        (["--all-tenants"], {"STEPWELL_JWT_SECRET": "short"}, 2, "STEPWELL_JWT_SECRET: Expected at least 32 bytes"),
+        (["--all-tenants"], {"STEPWELL_JWT_ALGORITHM": "ES256"}, 2, "sign them where the private key is"),
+    ],
+)
+def test_refusals_are_one_line(options: list[str], env: dict[str, str], code: int, said: str, tmp_path: Path) -> None:
+    with_secret = {} if code == 1 else {"STEPWELL_JWT_SECRET": SECRET}
+    refused = stepwell("token", "--data-dir", tmp_path, *options, env={**with_secret, **env})
+    assert (refused.returncode, refused.stdout) == (code, "")
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert SECRET not in refused.stderr
+
+
+def test_openapi_is_what_is_served(up: Running, tmp_path: Path) -> None:
+    served = httpx.get(f"{up.url}/schema/openapi.json").json()
+    assert json.loads(stepwell("openapi").stdout) == served
+    assert stepwell("openapi", "--output", tmp_path / "openapi.json").returncode == 0
+    assert json.loads((tmp_path / "openapi.json").read_text()) == served
+
+
+def _secret(up: Running) -> str:
+    return (up.data_dir / "secret").read_text().strip()
+
+
+def _claims(token: str, secret: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(token, secret, ["HS256"], audience="stepwell")
+    return claims

@@ -1,0 +1,180 @@
+"""`stepwell up`: from nothing to pictures, ended in order, gone on with, one at a time."""
+
+import os
+import signal
+import socket
+import stat
+import time
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+
+from support.pipelines import LONG, create, get, pipeline, until_ended, until_running
+from support.processes import running_up, start_up, stepwell, until
+
+
+@pytest.mark.smoke
+def test_pipeline_sigterm_and_on_with_the_data(data_dir: Path) -> None:
+    with running_up(data_dir) as first, first.client() as client:
+        done = until_ended(client, create(client))
+        assert done["status"] == "COMPLETED"
+        picture = client.get(f"/api/v1/artifacts/{done['final_step_result']['result_image_path']}")
+        assert (picture.status_code, picture.headers["content-type"]) == (200, "image/png")
+        assert "server" not in picture.headers
+        token = first.token
+        assert first.stdout == f"Stepwell is ready on {first.url} (token in {data_dir}/token)\n"
+        assert token not in first.stderr
+        assert first.terminate() == 0
+        assert first.processes() == set()
+    with running_up(data_dir) as second:
+        headers = {"Authorization": f"Bearer {token}"}  # the secret is the same
+        again = httpx.get(f"{second.url}/api/v1/workflows/{done['id']}", headers=headers)
+        assert again.json() == done
+        assert second.terminate(signal.SIGINT) == 0
+        assert second.processes() == set()
+
+
+def test_folder_is_private(data_dir: Path) -> None:
+    with running_up(data_dir) as up:
+        mine = data_dir.stat()
+        assert stat.S_IMODE(mine.st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
+        for name in ("secret", "token"):
+            found = (data_dir / name).stat()
+            assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, mine.st_uid)
+        assert stat.S_IMODE((data_dir / "artifacts").stat().st_mode) == 0o700
+        claims = jwt.decode(up.token, (data_dir / "secret").read_text().strip(), ["HS256"], audience="stepwell")
+        assert claims["scope"] == "workflows:read workflows:write tenants:all"
+        assert claims["exp"] - claims["iat"] == 30 * 24 * 3600
+        assert "tenant_id" not in claims
+
+
+def test_second_on_the_same_folder_is_refused(data_dir: Path) -> None:
+    with running_up(data_dir) as first:
+        refused = stepwell("up", "--port", "0", "--data-dir", data_dir)
+        assert refused.returncode == 1
+        assert refused.stdout == ""
+        assert refused.stderr == (
+            f"stepwell: {data_dir}/postgres is in use by process {first.pid}: another Stepwell runs on it\n"
+        )
+        ran = stepwell("run", "-", "--data-dir", data_dir, stdin='{"name": "x"}')
+        assert ran.returncode == 1
+        assert "post the definition to the Stepwell that runs on it" in ran.stderr
+        assert httpx.get(f"{first.url}/health/ready").status_code == 200
+
+
+def test_started_twice_at_once_one_refuses(data_dir: Path) -> None:
+    both = [start_up(data_dir), start_up(data_dir)]
+    try:
+        until(lambda: any(up.process.poll() is not None for up in both), 30)
+        (refused,) = (up for up in both if up.process.poll() is not None)
+        (winner,) = (up for up in both if up is not refused)
+        assert refused.process.returncode == 1
+        assert len(refused.stderr.splitlines()) == 1
+        winner.wait_ready()
+        assert winner.terminate() == 0
+    finally:
+        for up in both:
+            up.kill_group()
+
+
+def test_drains_within_grace_and_goes_on_uncounted(data_dir: Path) -> None:
+    with running_up(data_dir, {"STEPWELL_GRACE_S": "4"}) as up, up.client() as client:
+        workflow = create(client, LONG)
+        until_running(up, client, workflow)
+        began = time.monotonic()
+        up.process.send_signal(signal.SIGTERM)
+        until(lambda: client.get("/health/ready").status_code == 503, 1)
+        refused = client.post("/api/v1/workflows/", json=pipeline())
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        assert get(client, workflow)["status"] == "RUNNING"
+        assert up.wait() == 0
+        assert time.monotonic() - began < 5
+        assert up.processes() == set()
+    with running_up(data_dir) as up, up.client() as client:
+        done = until_ended(client, workflow)
+        assert done["status"] == "COMPLETED"
+        assert [step["retry_count"] for step in done["steps"]] == [0]
+        tasks = client.get(f"/api/v1/workflows/{workflow}/tasks").json()["tasks"]
+        assert [task["attempt"] for task in tasks] == [1]
+
+
+def test_second_signal_ends_at_once(data_dir: Path) -> None:
+    with running_up(data_dir) as up, up.client() as client:
+        until_running(up, client, create(client, LONG))
+        began = time.monotonic()
+        up.process.send_signal(signal.SIGTERM)
+        until(lambda: "service.stopping" in up.stderr, 1)
+
+        def ended() -> bool:  # what follows within a tenth of a second counts as the same signal
+            up.process.send_signal(signal.SIGTERM)
+            return up.process.poll() is not None
+
+        until(ended, 2)
+        assert up.process.returncode == 128 + signal.SIGTERM
+        assert time.monotonic() - began < 2
+        up.wait_gone()
+
+
+def test_signal_before_it_is_ready_ends_it_in_order(data_dir: Path) -> None:
+    up = start_up(data_dir)
+    try:
+        until((data_dir / "postgres").exists, 20)
+        assert up.terminate() == 0
+        assert "Traceback" not in up.stderr
+        up.wait_gone()
+    finally:
+        up.kill_group()
+
+
+def test_port_in_use_is_told_in_one_line(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = stepwell("up", "--port", str(port), "--data-dir", data_dir)
+    assert refused.returncode == 1
+    assert refused.stderr == f"stepwell: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+    assert not (data_dir / "postgres/data/postmaster.pid").exists()
+
+
+def test_unusable_folders_are_told_in_one_line(data_dir: Path) -> None:
+    data_dir.write_text("a file in the way")
+    refused = stepwell("up", "--port", "0", "--data-dir", data_dir)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"stepwell: cannot use the data folder {data_dir}: ")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_data_of_another_major_version_is_told_in_one_line(data_dir: Path) -> None:
+    other = data_dir / "postgres/data"
+    other.mkdir(parents=True)
+    (other / "PG_VERSION").write_text("13\n")
+    if os.geteuid() == 0:
+        data_dir.chmod(0o711)
+    refused = stepwell("up", "--port", "0", "--data-dir", data_dir)
+    assert refused.returncode == 1
+    assert "is of PostgreSQL 13" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_every_wrong_setting_has_its_line(data_dir: Path) -> None:
+    env = {"STEPWELL_GRACE_S": "soon", "STEPWELL_LOG_FORMAT": "xml", "STEPWELL_DATA_DIR": str(data_dir)}
+    refused = stepwell("up", env=env)
+    assert refused.returncode == 2
+    assert [line.split(":")[:2] for line in refused.stderr.splitlines()] == [
+        ["stepwell", " STEPWELL_GRACE_S"],
+        ["stepwell", " STEPWELL_LOG_FORMAT"],
+    ]
+    assert not data_dir.exists()
+
+
+def test_options_go_over_settings_and_the_database_url_is_not_looked_at(data_dir: Path) -> None:
+    env = {
+        "STEPWELL_DATABASE_URL": "postgresql://nowhere.invalid/x",
+        "STEPWELL_DATA_DIR": "/nowhere",
+        "STEPWELL_HOST": "192.0.2.1",
+        "STEPWELL_PORT": "1",
+    }
+    with running_up(data_dir, env, "--host", "localhost") as up:
+        assert up.url.startswith("http://localhost:")
+        assert up.terminate() == 0
