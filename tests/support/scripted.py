@@ -1,6 +1,7 @@
 """A provider that does what it is told, step by step, and remembers every call."""
 
 import asyncio
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,10 +20,13 @@ class Succeed(Struct, frozen=True):
 
 
 class Fail(Struct, frozen=True):
+    """*before*: attempts from that number on succeed."""
+
     message: str = "no"
     retryable: bool = True
     provider_fault: bool = True
     retry_after_s: float | None = None
+    before: int | None = None
 
 
 class Crash(Struct, frozen=True):
@@ -112,9 +116,10 @@ class Scripted:
     async def _do(self, outcome: Outcome, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
         match outcome:
             case Succeed(result, files):
-                for name, data in files.items():
-                    await io.store(name, data)
+                await _store(files, io)
                 return result
+            case Fail(before=before) if before is not None and attempt.number >= before:
+                return {}
             case Fail(message, retryable, provider_fault, retry_after_s):
                 raise AttemptError(
                     message, retryable=retryable, provider_fault=provider_fault, retry_after_s=retry_after_s
@@ -122,17 +127,11 @@ class Scripted:
             case Crash(error):
                 raise error
             case Hang(then, files):
-                for name, data in files.items():
-                    await io.store(name, data)
+                await _store(files, io)
                 await self._gates[attempt.step_id].wait()
                 return await self._do(then, attempt, io)
             case Stubborn():
-                gate = self._gates[attempt.step_id]
-                while not gate.is_set():
-                    try:
-                        await gate.wait()
-                    except asyncio.CancelledError:
-                        continue
+                await _in_spite_of_all(self._gates[attempt.step_id])
                 return {}
 
     def release(self, *step_ids: str) -> None:
@@ -167,6 +166,17 @@ class Scripted:
 
     async def until_called(self, step_id: str, times: int = 1) -> None:
         await eventually(lambda: self.count(step_id) >= times, f"{step_id} was called {times} times")
+
+
+async def _store(files: Mapping[str, bytes], io: AttemptIO) -> None:
+    for name, data in files.items():
+        await io.store(name, data)
+
+
+async def _in_spite_of_all(gate: asyncio.Event) -> None:
+    while not gate.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await gate.wait()
 
 
 async def eventually(condition: Callable[[], bool], what: str = "it", within_s: float = 30) -> None:
