@@ -101,7 +101,9 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
 
         settings = settings_of(os.environ, data_dir=data_dir)
         start_logging(settings, os.environ, quiet=True)
-        return run_definition(settings, file.read(), signals)
+        with signals.interrupting():
+            data = file.read()
+        return run_definition(settings, data, signals)
 
     return _stoppable(command, stopped=FAILED)
 
@@ -133,16 +135,14 @@ def token(
 def migrate(data_dir: Path | None) -> int:
     """Bring the tables of STEPWELL_DATABASE_URL up to date; of the data folder, where that isn't set."""
 
-    def command(_signals: Signals) -> int:
+    def command(signals: Signals) -> int:
         from stepwell.cli.migrating import migrate
 
         # A folder that is named here is meant, whatever the environment says.
         environ = {name: value for name, value in os.environ.items() if data_dir is None or name != _DATABASE}
         settings = settings_of(environ, data_dir=data_dir)
         start_logging(settings, os.environ, quiet=True)
-        migrate(settings)
-        tell("The tables are up to date.")
-        return 0
+        return migrate(settings, signals)
 
     return _stoppable(command, stopped=FAILED)
 

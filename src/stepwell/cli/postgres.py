@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import structlog
 
 from stepwell.cli.refusal import Refused
+from stepwell.cli.signals import Signals
 from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres, PostgresUnavailable
 from stepwell.persistence.reach import DatabaseRefused, prepare_database
 from stepwell.settings import Settings
@@ -21,14 +22,14 @@ _STABLE_S = 30.0
 
 
 @contextmanager
-def embedded_postgres(settings: Settings, in_use: str) -> Iterator[EmbeddedPostgres]:
+def embedded_postgres(settings: Settings, signals: Signals, in_use: str) -> Iterator[EmbeddedPostgres]:
     """The server on the data folder, which is ours meanwhile; *in_use* says what to do where it isn't.
 
-    Main thread only. Raises `Refused`.
+    Main thread only. Raises `Refused`, and KeyboardInterrupt for a signal before it is ready.
     """
     postgres = EmbeddedPostgres(settings.data_dir / "postgres", binaries=settings.postgres_bin)
     try:
-        postgres.start()
+        postgres.start(signals.check)
     except DataFolderInUse as error:
         raise Refused(f"{error}: {in_use}") from error
     except PostgresUnavailable as error:

@@ -53,7 +53,7 @@ def run_definition(settings: Settings, data: bytes, signals: Signals) -> int:
     except InvalidRequest as error:
         raise _not_valid(error) from error
     open_folder(settings.data_dir)
-    with embedded_postgres(settings, "post the definition to the Stepwell that runs on it") as postgres:
+    with embedded_postgres(settings, signals, "post the definition to the Stepwell that runs on it") as postgres:
         settings = embedded_settings(settings, grace_s=min(settings.grace_s, _GRACE_S))
         keys = keys_of_folder(settings)
         return run_stoppable(signals, lambda stop: _main(keys, postgres, body, stop), stopped=FAILED)

@@ -22,7 +22,7 @@ _DATABASE = "STEPWELL_DATABASE_URL"
 
 
 def serve(settings: Settings, signals: Signals) -> int:
-    """Until a signal ends it; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal before the start."""
+    """Until a signal ends it; the exit code. Raises `Refused`."""
     if faults := [*_address_faults(settings.database_url), *key_faults(settings, required=True)]:
         raise Refused(*faults, code=MISUSED)
     with bound_socket(settings) as listener:

@@ -20,11 +20,12 @@ _SAME_S = 0.1
 class Signals:
     """The first signal asks the command to stop, the second ends the process at once; both kinds mean the same.
 
-    Outside of `calling` the first raises KeyboardInterrupt. Main thread only.
+    The first is noted, for `check`, where neither `interrupting` nor `calling` says more. Main thread only.
     """
 
     def __init__(self) -> None:
         self._asked_at: float | None = None
+        self._interrupting = False
         self._call: Callable[[], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -40,6 +41,24 @@ class Signals:
     def asked(self) -> bool:
         return self._asked_at is not None
 
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Within, the first signal raises KeyboardInterrupt: only for what waits for somebody else.
+
+        Imports and forks run callbacks of the interpreter, which would swallow it and say so on stderr.
+        """
+        self._interrupting = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._interrupting = False
+
     @contextmanager
     def calling(self, stop: Callable[[], object]) -> Iterator[None]:
         """Within, the first signal calls *stop* in the running loop.
@@ -52,6 +71,8 @@ class Signals:
         over = threading.Event()
         waiting = threading.Thread(target=self._wait, args=(over,), name="signals", daemon=True)
         waiting.start()
+        if self.asked:
+            stop()
         try:
             yield
         finally:
@@ -73,10 +94,10 @@ class Signals:
         now = time.monotonic()
         if self._asked_at is None:
             self._asked_at = now
-            call = self._call
-            if call is None:
+            if self._call is not None:
+                self._call()
+            elif self._interrupting:
                 raise KeyboardInterrupt
-            call()
         elif now - self._asked_at > _SAME_S:
             # What this process has started ends with it, and what is committed is safe: that is what crashes teach.
             os._exit(128 + number)

@@ -26,7 +26,7 @@ def up(settings: Settings, signals: Signals) -> int:
     open_folder(settings.data_dir)
     # The server's lock on the folder comes first: whoever has it may write the rest.
     with (
-        embedded_postgres(settings, "another Stepwell runs on it") as postgres,
+        embedded_postgres(settings, signals, "another Stepwell runs on it") as postgres,
         bound_socket(settings) as listener,
     ):
         # Addresses of artifacts name the port, so one that the system chose must be known by now.

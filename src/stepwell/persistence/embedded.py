@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -73,13 +73,22 @@ class EmbeddedPostgres:
         # The port too, or a PGPORT in the environment would redirect the client.
         return f"postgresql://{USER}@/{quote(database, safe='')}?host={quote(str(self._sockets), safe='')}&port={PORT}"
 
-    def start(self) -> None:
+    def start(self, interrupt: Callable[[], object] = lambda: None) -> None:
         """Own the folder and run the server on it until it accepts connections; blocks, main thread only.
 
         Creates what is missing, waits for the dying server of a killed owner, brings a dead server back, and does
         nothing if it runs. Raises `DataFolderInUse` at once if another live process owns the folder, and
-        `PostgresUnavailable` for all other reasons; then nothing runs and the folder is free again.
+        `PostgresUnavailable` for all other reasons, and whatever *interrupt* raises, which is called while it waits;
+        then nothing runs and the folder is free again.
         """
+
+        def patiently(condition: Callable[[], bool]) -> Callable[[], bool]:
+            def checked() -> bool:
+                interrupt()
+                return condition()
+
+            return checked
+
         if self.running:
             return
         try:
@@ -87,11 +96,10 @@ class EmbeddedPostgres:
                 self._folder.claim()
                 programs = find_programs(self._binaries, account_for(self._folder.data), self._folder.root)
                 self._folder.end_orphan()
-                wait_until(
-                    lambda: self._prepare(programs), _DYING_TIMEOUT_S, f"a server still runs on {self._folder.data}"
-                )
-                wait_until(self.respawn, _DYING_TIMEOUT_S, f"a server still runs on {self._folder.data}")
-                self.wait_ready()
+                still = f"a server still runs on {self._folder.data}"
+                wait_until(patiently(lambda: self._prepare(programs)), _DYING_TIMEOUT_S, still)
+                wait_until(patiently(self.respawn), _DYING_TIMEOUT_S, still)
+                wait_until(patiently(self._ready), _READY_TIMEOUT_S, self._not_ready(_READY_TIMEOUT_S))
                 self._ensure_database(programs)
         except BaseException:  # Ctrl-C too
             self.stop()
@@ -125,19 +133,19 @@ class EmbeddedPostgres:
 
         Raises `PostgresUnavailable` if the server ends, or isn't ready in time: then it may be waited for again.
         """
+        wait_until(self._ready, timeout_s, self._not_ready(timeout_s))
+
+    def _ready(self) -> bool:
         process = self._process
         if process is None:
             raise RuntimeError("wait_ready() is for between start() and stop()")
+        code = process.poll()
+        if code is not None:
+            raise PostgresUnavailable(f"PostgreSQL ended ({code}); {self._folder.log} says:\n{self._folder.log_tail()}")
+        return self._folder.accepts_connections(process.pid)
 
-        def ready() -> bool:
-            code = process.poll()
-            if code is not None:
-                raise PostgresUnavailable(
-                    f"PostgreSQL ended ({code}); {self._folder.log} says:\n{self._folder.log_tail()}"
-                )
-            return self._folder.accepts_connections(process.pid)
-
-        wait_until(ready, timeout_s, f"PostgreSQL is not ready after {timeout_s:.0f} s; see {self._folder.log}")
+    def _not_ready(self, timeout_s: float) -> str:
+        return f"PostgreSQL is not ready after {timeout_s:.0f} s; see {self._folder.log}"
 
     def stop(self) -> None:
         """End the server, rolling back what is open, and release the folder. Idempotent; any thread."""
