@@ -99,8 +99,9 @@ async def test_workflows_side_by_side_share_their_commits(service: Service, coun
     counting.gate.set()
     for workflow_id in ids:
         await completed(service, workflow_id)
-    assert counting.commits <= 3 * length
-    assert max(len(batch) for batch in counting.batches) == many - 1
+    # Alone they would take one commit a step and one for the start; how they group is a matter of chance.
+    assert counting.commits < many * (length + 1) / 4
+    assert max(len(batch) for batch in counting.batches) > many / 2
 
 
 async def test_a_result_is_in_memory_only_while_a_step_may_still_read_it(dsn: str, tmp_path: Path) -> None:
@@ -133,11 +134,12 @@ async def test_a_huge_workflow_does_not_hold_up_a_small_one(dsn: str, tmp_path: 
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1, max_running_steps=2) as service:
         huge = await create(service, *(scripted(f"h{n}") for n in range(300)))
         small = await create(service, *chain(3), scripted("end", "s2"))
+        begun = len(provider.calls)
         await completed(service, small)
         await completed(service, huge)
         order = [call.step_id for call in provider.calls]
         # Its four steps each wait for a turn of the other's, and for the batch that the other's were just in.
-        assert order.index("end") < 100
+        assert order.index("end") - begun < 60
         assert provider.peak <= 2
 
 
