@@ -267,3 +267,20 @@ async def test_a_mapping_that_finds_nothing_names_what_there_is(live: Service) -
     assert (found["status"], found["steps"][1]["retry_count"]) == ("FAILED", 0)
     message = found["steps"][1]["error_message"]
     assert all(word in message for word in ("nope", "source", "'x'", "one, two"))
+
+
+async def test_no_answer_shows_half_of_a_transition(live: Service) -> None:
+    chain = [passing(str(number), *([str(number - 1)] if number else [])) for number in range(60)]
+    workflow = await live.create(*chain)
+    seen = 0
+    while (found := await live.get(workflow["id"]))["status"] == "RUNNING":
+        statuses = [step["status"] for step in found["steps"]]
+        running = [step["step_id"] for step in found["steps"] if step["status"] == "RUNNING"]
+        assert found["completed_steps"] == statuses.count("COMPLETED") < len(chain)
+        assert [found["current_step"]] == (running or [None])
+        assert found["updated_at"] == max(step["updated_at"] for step in found["steps"])
+        (listed,) = (await live.client.get(WORKFLOWS, params={"limit": 1})).json()["workflows"]
+        assert listed["completed_steps"] == [step["status"] for step in listed["steps"]].count("COMPLETED")
+        seen += 1
+    assert found["status"] == "COMPLETED"
+    assert seen > 1

@@ -33,11 +33,13 @@ _read_outputs = json.Decoder(list[Output]).decode
 class PostgresStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        # What takes several statements to read must come from one moment, else it shows half of a transition.
+        self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 
     @unavailable_in_outage
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
         query = _summarised().where(workflows.c.id == workflow_id, _visible(scope))
-        async with self._engine.connect() as connection:
+        async with self._snapshots.connect() as connection:
             found = await _records(connection, query, include_steps=include_steps)
         return found[0] if found else None
 
@@ -51,7 +53,7 @@ class PostgresStore:
             .offset(query.skip)
             .limit(query.limit)
         )
-        async with self._engine.connect() as connection:
+        async with self._snapshots.connect() as connection:
             total = await connection.scalar(select(func.count()).select_from(workflows).where(*where))
             found = await _records(connection, rows, include_steps=query.include_steps)
         return WorkflowPage(found, total or 0)
