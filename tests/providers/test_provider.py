@@ -26,7 +26,7 @@ PATIENCE_S = 30
 
 async def until(condition: Callable[[], bool]) -> None:
     with fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - another process's doing: nothing tells us
+        while not condition():
             await sleep(0.01)
 
 

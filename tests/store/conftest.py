@@ -1,7 +1,9 @@
-"""One database for all tests of the journal, emptied before each."""
+"""One database for all tests of the journal, emptied before each; folders for tests of the embedded server."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -9,8 +11,12 @@ import pytest
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import create_journal_pool
 from stepwell.persistence.journal import PostgresJournal
-from support.postgres import TestServer, create_database, drop_database
+from support.embedded import lent, quick
+from support.postgres import TestServer, create_database, drop_database, fresh_folder
 from support.stored import Bench
+
+# What root alone can do has no meaning for another user.
+collect_ignore = [] if os.geteuid() == 0 else ["test_embedded_as_root.py"]
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +35,26 @@ async def bench(shared_dsn: str) -> AsyncIterator[Bench]:
     yield Bench(PostgresJournal(pool, clock), sql, clock, shared_dsn)
     await sql.close()
     await pool.close()
+
+
+@pytest.fixture(scope="session")
+def made_once() -> Iterator[Path]:
+    """A stopped data folder that tests lend each other, for initdb takes longer than most of them."""
+    with fresh_folder() as folder:
+        server = quick(folder / "postgres")
+        server.start()
+        server.stop()
+        yield folder / "postgres" / "data"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with fresh_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def root(folder: Path, made_once: Path) -> Iterator[Path]:
+    """A folder whose data only needs to be started."""
+    with lent(made_once, folder / "postgres") as root:
+        yield root
