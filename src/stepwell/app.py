@@ -104,7 +104,8 @@ async def running_app(
         stack.push_async_callback(inputs.aclose)
         registry = Registry([LocalProvider(), *extra_providers])
         runner = Runner(registry, artifacts, inputs, links)
-        scheduler = Scheduler(journal, runner, Admission(_limits(settings)), clock)
+        admission = Admission(_limits(settings))
+        scheduler = Scheduler(journal, runner, admission, clock)
         recovery = Recovery(
             journal,
             scheduler,
@@ -143,7 +144,7 @@ async def running_app(
                 verifier=verifier,
                 signed_urls=signed_urls,
                 clock=clock,
-                metrics=Metrics(),
+                metrics=_metrics(scheduler, admission),
             )
             yield Application(api, service, running, stop)
         finally:
@@ -165,6 +166,17 @@ def _limits(settings: Settings) -> Limits:
         per_provider=settings.max_steps_per_provider,
         per_tenant=settings.max_steps_per_tenant,
     )
+
+
+def _metrics(scheduler: Scheduler, admission: Admission) -> Metrics:
+    metrics, checkpointer = Metrics(), scheduler.checkpointer
+    metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.handles))
+    metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)
+    metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
+    metrics.watch("stepwell_checkpoint_batches", "Batches written since the start.", lambda: checkpointer.batches)
+    metrics.watch("stepwell_checkpoint_events", "Transitions written since the start.", lambda: checkpointer.rows)
+    metrics.watch("stepwell_database_away", "1 while transitions can't be written.", lambda: checkpointer.outage)
+    return metrics
 
 
 async def _run_engine(scheduler: Scheduler, recovery: Recovery) -> None:
