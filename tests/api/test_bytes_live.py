@@ -75,7 +75,6 @@ async def still_works(live: Service, before: int) -> None:
     assert await stored(live) == before
     answer = await live.client.post(WORKFLOWS, content=GOOD, headers=JSON, params={"start": False})
     assert answer.status_code == 201
-    assert await stored(live) == before + 1
 
 
 @pytest.mark.parametrize(

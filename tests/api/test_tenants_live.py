@@ -33,7 +33,9 @@ class Case(Struct, frozen=True):
 
 # A new route must be given a line here.
 CASES = {
-    "create_workflow": Case(WORKFLOWS, body={"name": "n", "origin_instance": "o", "steps": [passing("a")]}),
+    "create_workflow": Case(
+        WORKFLOWS + "?start=false", body={"name": "n", "origin_instance": "o", "steps": [passing("a")]}
+    ),
     "list_workflows": Case(WORKFLOWS + "?include_deleted=true"),
     "get_workflow": Case(ONE),
     "update_workflow": Case(ONE, "PENDING", {"name": "changed"}),
@@ -65,7 +67,7 @@ class Callers(Struct):
         return await self.stack.enter_async_context(self.live.as_tenant(tenant, every=every, permissions=others))
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def callers(live: Service) -> AsyncIterator[Callers]:
     async with AsyncExitStack() as stack:
         names = ("acme", "other", None)

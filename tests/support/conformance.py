@@ -6,6 +6,7 @@ A status, a content type or a member that isn't documented fails the test that p
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast
 
 import httpx
@@ -37,8 +38,13 @@ def conforming_client(app: Litestar, token: str | None = None, **headers: str) -
         transport=httpx.ASGITransport(app=cast("Any", app)),
         base_url="http://t.local",
         headers=headers,
-        event_hooks={"response": [Conformance(openapi_document()).check]},
+        event_hooks={"response": [Conformance(_document()).check]},
     )
+
+
+@cache
+def _document() -> Mapping[str, Any]:
+    return openapi_document()
 
 
 class Conformance:
