@@ -50,11 +50,18 @@ class Cleaner:
             kept = await self._store.stored_outputs(EVERY_TENANT, list(owners))
             for path in page:
                 if path not in kept:
-                    await self._artifacts.delete(path)
-                    swept += 1
+                    swept += await self._swept(path)
         if swept:
             log.info("artifacts.swept", action="sweep", files=swept)
         return swept
+
+    async def _swept(self, path: str) -> bool:
+        try:
+            await self._artifacts.delete(path)
+        except (ArtifactGone, ArtifactError):  # a file too many is no reason not to start
+            log.exception("artifacts.not_swept", action="sweep", path=path)
+            return False
+        return True
 
     async def _clean_task(self, record: TaskRecord, report: CleanupReport) -> bool:
         """Whether nothing of the task is left."""

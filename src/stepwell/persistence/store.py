@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import json
-from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select, true, update
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import BigInteger, ColumnElement, Select, Uuid, any_, func, literal, select, true, update
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stepwell.domain.model import HistoryEvent, Output, StepStatus, TaskType, WorkflowState
@@ -92,7 +92,7 @@ class PostgresStore:
         mine = select(workflows.c.id).where(workflows.c.id == workflow_id, _visible(scope))
         mark = (
             update(tasks)
-            .where(tasks.c.workflow_id.in_(mine), tasks.c.id.in_(task_ids), tasks.c.deleted_at.is_(None))
+            .where(tasks.c.workflow_id.in_(mine), _among(task_ids), tasks.c.deleted_at.is_(None))
             .values(deleted_at=func.clock_timestamp())
         )
         async with self._engine.begin() as connection:
@@ -103,7 +103,7 @@ class PostgresStore:
         query = (
             select(tasks.c.outputs)
             .join(workflows, workflows.c.id == tasks.c.workflow_id)
-            .where(tasks.c.id.in_(task_ids), tasks.c.deleted_at.is_(None), _visible(scope))
+            .where(_among(task_ids), tasks.c.deleted_at.is_(None), _visible(scope))
         )
         async with self._engine.connect() as connection:
             found = (await connection.execute(query)).scalars()
@@ -113,6 +113,11 @@ class PostgresStore:
     async def ping(self) -> None:
         async with self._engine.connect() as connection:
             await connection.execute(select(true()))
+
+
+def _among(task_ids: Sequence[UUID]) -> ColumnElement[bool]:
+    # One parameter, however many there are: IN takes one each, and asyncpg has room for 32,767.
+    return tasks.c.id == any_(literal(list(task_ids), ARRAY(Uuid())))
 
 
 def _visible(scope: TenantScope) -> ColumnElement[bool]:
