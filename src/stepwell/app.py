@@ -40,6 +40,7 @@ from stepwell.telemetry import Metrics
 log = structlog.get_logger()
 
 _LAST_WRITES_S = 2.0
+_ASK_AGAIN_S = 0.5
 
 
 class Application(Struct):
@@ -61,7 +62,12 @@ class _Links:
         self._cleaner, self._signed_urls, self._clock = cleaner, signed_urls, clock
 
     async def owns(self, path: str, tenant: str | None) -> bool:
-        return await self._cleaner.find(TenantScope(tenant), path) is not None
+        # Asked in an attempt, which an outage must not fail: it waits, for no longer than its own time.
+        while True:
+            try:
+                return await self._cleaner.find(TenantScope(tenant), path) is not None
+            except Unavailable:
+                await asyncio.sleep(_ASK_AGAIN_S)
 
     def url(self, path: str) -> str:
         return self._signed_urls.url(path, self._clock.now())

@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from stepwell.persistence.migrations import migrate
+from stepwell.ports import Attempt, AttemptIO
 from support.faults import nothing_left
 from support.postgres import TestServer, create_database, running_server
-from support.scripted import Fail, Scripted, Succeed, eventually, passthrough, scripted
+from support.scripted import Fail, Hang, Scripted, Succeed, eventually, passthrough, scripted
 from support.service import Service, running_service
 
 ROUNDS = 5
@@ -197,4 +198,34 @@ async def test_the_service_may_leave_while_the_database_is_away(own: TestServer,
     await asyncio.to_thread(own.embedded.wait_ready)
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         assert (await service.until_ended(made))["status"] == "COMPLETED"
+        await eventually(lambda: nothing_left(service))
+
+
+class Pictures(Scripted):
+    """Its step "a" stores a file; the others, once released, read the one that is mapped to them."""
+
+    async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+        if attempt.step_id == "a":
+            return {"path": (await io.store("a.bin", b"1")).path}
+        result = await super().run(attempt, io)
+        return result | {"read": len((await io.fetch(attempt.inputs["reference_image_url"], "image")).data)}
+
+
+async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(own: TestServer, tmp_path: Path) -> None:
+    dsn = own.dsn(await create_database(own.dsn()))
+    await migrate(dsn)
+    provider = Pictures(default=Hang())
+    mapping = {"from_step": "a", "from_field": "path", "to_field": "reference_image_url"}
+    steps = scripted("a"), scripted("b", "a", input_mappings=[mapping], max_retries=0)
+    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+        made = (await service.create(*steps))["id"]
+        await provider.until_called("b")
+        os.kill(own.pid, signal.SIGKILL)
+        await eventually(lambda: not own.embedded.running, "the server is dead")
+        provider.release("b")
+        await asyncio.sleep(0.2)
+        await eventually(own.embedded.respawn, "the server starts")
+        await asyncio.to_thread(own.embedded.wait_ready)
+        ended = await service.until_ended(made)
+        assert (ended["status"], ended["final_step_result"]) == ("COMPLETED", {"read": 1})
         await eventually(lambda: nothing_left(service))

@@ -90,6 +90,15 @@ async def test_the_text_of_a_crash_is_kept_inside(dsn: str, tmp_path: Path) -> N
         assert (ended["status"], ended["errors"]) == ("FAILED", ["a: internal error: RuntimeError"])
 
 
+async def test_a_result_that_is_no_json_is_told_as_such_and_not_tried_again(dsn: str, tmp_path: Path) -> None:
+    surrogate = r'`"\ud800"`'  # as a literal it passes as text and is one only once it is read
+    mapping = {"from_step": "a", "from_field": surrogate, "to_field": "t"}
+    async with serving(dsn, tmp_path, Scripted()) as service:
+        ended = await end(service, scripted("a"), passthrough("b", "a", input_mappings=[mapping]), config=AT_ONCE)
+        assert (ended["status"], step_of(ended, "b")["retry_count"]) == ("FAILED", 0)
+        assert step_of(ended, "b")["error_message"].startswith("the result is no JSON")
+
+
 async def test_attempts_are_max_retries_and_one(dsn: str, tmp_path: Path) -> None:
     provider = Scripted(default=Fail("busy"))
     async with serving(dsn, tmp_path, provider) as service:

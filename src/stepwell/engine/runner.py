@@ -91,7 +91,7 @@ class Runner:
         encoded: bytes | None = None
         try:
             with move_on_after(plan.timeout_s):
-                encoded = json.encode(await self._call(context, plan, task, io))
+                encoded = _encoded(await self._call(context, plan, task, io))
         except AttemptError as error:
             return _failed(task, str(error), error)
         except (Exception, CancelledError) as error:
@@ -169,6 +169,14 @@ class _AttemptIO:
                 f"the output could not be stored: {error}", retryable=True, provider_fault=False
             ) from error
         return self.stored[path]
+
+
+def _encoded(result: dict[str, Any]) -> bytes:
+    try:
+        return json.encode(result)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        # A literal in an expression may hold a lone surrogate, mappings may nest too deeply: that won't get better.
+        raise AttemptError(f"the result is no JSON: {error}", retryable=False) from error
 
 
 def _cancelling() -> bool:
