@@ -9,6 +9,10 @@ import pytest
 
 from stepwell.api.auth import sign_token
 from stepwell.api.operations import Permission
+from stepwell.cli.output import settings_of
+from stepwell.cli.refusal import Refused
+from stepwell.cli.serve import serve
+from stepwell.cli.signals import Signals
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.embedded import EmbeddedPostgres
 from support.pipelines import create, pipeline, until_ended
@@ -121,12 +125,21 @@ def test_waits_for_its_database(data_dir: Path) -> None:
     ],
 )
 def test_every_wrong_setting_has_its_line(changes: dict[str, str], said: list[str], tmp_path: Path) -> None:
-    refused = stepwell("serve", env=settings("postgresql://localhost/x", tmp_path, **changes))
+    with pytest.raises(Refused) as refused:
+        serve(settings_of(settings("postgresql://localhost/x", tmp_path, **changes)), Signals())
+    assert refused.value.code == 2
+    assert len(refused.value.lines) == len(said)
+    for line, expected in zip(refused.value.lines, said, strict=True):
+        assert line.startswith(expected)
+
+
+def test_refusals_go_to_stderr() -> None:
+    refused = stepwell("serve")
     assert (refused.returncode, refused.stdout) == (2, "")
-    lines = refused.stderr.splitlines()
-    assert len(lines) == len(said)
-    for line, expected in zip(lines, said, strict=True):
-        assert line.startswith(f"stepwell: {expected}")
+    assert [line.split(":")[:2] for line in refused.stderr.splitlines()] == [
+        ["stepwell", " STEPWELL_DATABASE_URL"],
+        ["stepwell", " STEPWELL_JWT_SECRET"],
+    ]
 
 
 def test_public_keys_do(dsn: str, data_dir: Path) -> None:

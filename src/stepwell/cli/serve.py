@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import structlog
 from msgspec.structs import replace
@@ -56,5 +55,6 @@ def _tell_waiting() -> None:
 
 
 def _address_faults(dsn: str | None) -> Iterator[str]:
-    if dsn is None or urlsplit(dsn).scheme not in ("postgresql", "postgres"):
+    scheme = (dsn or "").partition("://")[0]
+    if scheme.partition("+")[0] not in ("postgresql", "postgres"):
         yield f"{_DATABASE}: Expected postgresql://user:password@host/name"

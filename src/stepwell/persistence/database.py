@@ -5,11 +5,10 @@ case that this side is gone.
 """
 
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import asyncpg
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -25,13 +24,8 @@ _OUTAGE_CLASSES = ("08", "28", "3D", "40", "53", "57", "58")
 _OUTAGE_CODES = ("25006", "55P03", "25P03")
 
 
-def engine_url(dsn: str) -> URL:
-    """*dsn* for SQLAlchemy: `postgresql://` and `postgres://` mean asyncpg here."""
-    return make_url(dsn.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+asyncpg")
-
-
 def driver_dsn(dsn: str) -> str:
-    """*dsn* for asyncpg itself."""
+    """*dsn* as asyncpg takes it: SQLAlchemy's way of naming the driver in it is left out."""
     scheme, _, rest = dsn.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
 
@@ -46,9 +40,18 @@ def _server_settings(timeout_s: float) -> dict[str, str]:
     }
 
 
+def create_engine(dsn: str, *, connect_args: Mapping[str, Any] | None = None, **options: Any) -> AsyncEngine:
+    """SQLAlchemy's engine, but asyncpg reads *dsn*: so `sslmode` and the like are understood, and by both the same."""
+
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(driver_dsn(dsn), **(connect_args or {}))
+
+    return create_async_engine("postgresql+asyncpg://", async_creator=connect, **options)
+
+
 def create_api_engine(dsn: str, *, pool: int, timeout_s: float) -> AsyncEngine:
-    return create_async_engine(
-        engine_url(dsn),
+    return create_engine(
+        dsn,
         json_serializer=bytes.decode,
         json_deserializer=str.encode,
         pool_size=pool,

@@ -5,11 +5,10 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import stepwell
-from stepwell.persistence.database import engine_url
+from stepwell.persistence.database import create_engine
 
 # Any constant will do, as long as every Stepwell process takes the same one.
 _ADVISORY_LOCK = 0x5745_4C4C
@@ -26,7 +25,7 @@ async def migrate(dsn: str) -> None:
 
     Raises what asyncpg or SQLAlchemy raise where the database can't be reached or refuses.
     """
-    engine = create_async_engine(engine_url(dsn), poolclass=NullPool)
+    engine = create_engine(dsn, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
