@@ -121,6 +121,29 @@ async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(dsn: s
         await eventually(lambda: nothing_left(service))
 
 
+@pytest.mark.parametrize("taken_over", [True, False])
+async def test_an_attempt_that_ends_well_although_it_was_cancelled_leaves_a_file_only_to_a_new_owner(
+    dsn: str,
+    tmp_path: Path,
+    taken_over: bool,  # noqa: FBT001
+) -> None:
+    provider = Scripted(script={"a": [Stubborn(files={"x": b"1"})], "b": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+        created = await service.create(scripted("a"), scripted("b"))
+        await provider.until_called("a")
+        await provider.until_called("b")
+        if taken_over:
+            await take_over(sql)
+            provider.release("b")
+            await eventually(lambda: not scheduler_of(service).handles, "it is lost")
+        else:
+            assert (await service.verb(created["id"], "cancel")).status_code == 200
+        provider.release("a")
+        await eventually(lambda: nothing_left(service))
+        kept = {path.name for path in service.artifacts.rglob("*") if path.is_file()}
+        assert kept == ({"x"} if taken_over else set())
+
+
 async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Path) -> None:
     """It should not be; if it is, the run is dropped and taken up again from the rows."""
     provider = Scripted(script={"a": [Hang()]})
@@ -273,7 +296,7 @@ async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discar
     dsn: str, tmp_path: Path
 ) -> None:
     """The outcome isn't wanted any more; the slot that it frees starts the next step of the same workflow."""
-    provider = Scripted(script={"a": [Stubborn(), Succeed()]})
+    provider = Scripted(script={"a": [Stubborn(files={"x": b"1"}), Succeed()]})
     async with serving(dsn, tmp_path, provider, max_running_steps=1) as service:
         created = await service.create(scripted("a"), config={"workflow_timeout_s": 0.3})
         await provider.until_called("a")

@@ -43,7 +43,9 @@ class Hang(Struct, frozen=True):
 
 
 class Stubborn(Struct, frozen=True):
-    """As `Hang`, but a cancellation has no effect before the release."""
+    """As `Hang`, but a cancellation has no effect before the release. *files* are stored after it."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 Outcome = Succeed | Fail | Crash | Hang | Stubborn
@@ -130,8 +132,9 @@ class Scripted:
                 await _store(files, io)
                 await self._gates[attempt.step_id].wait()
                 return await self._do(then, attempt, io)
-            case Stubborn():
+            case Stubborn(files):
                 await _in_spite_of_all(self._gates[attempt.step_id])
+                await _store(files, io)
                 return {}
 
     def release(self, *step_ids: str) -> None:
