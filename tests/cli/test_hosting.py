@@ -73,7 +73,7 @@ async def test_loop_goes_on_while_postgres_comes_back() -> None:
                         await asyncio.sleep(0.01)
                 watching.cancel()
                 beating.cancel()
-            # 5 ms when nothing else runs here; a blocking start takes a second.
+            # 15 ms when little else runs here; a blocking start takes far longer.
             assert max(gaps) < 0.25
         finally:
             postgres.stop()
@@ -90,6 +90,5 @@ async def _beat(gaps: list[float]) -> None:
     loop = asyncio.get_running_loop()
     while True:
         before = loop.time()
-        await asyncio.sleep(0)
-        gaps.append(loop.time() - before)
         await asyncio.sleep(0.001)
+        gaps.append(loop.time() - before)
