@@ -1,11 +1,15 @@
 """Claims and leases against a real server: who takes over what, and from whom."""
 
 import asyncio
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from stepwell.domain.inputs import Pause
+from stepwell.domain.records import LoadedWorkflow
 from stepwell.engine.handle import Handle
+from stepwell.persistence import journal
 from support.stored import ME, OTHER, THIRD, Bench, admitted, renamed
 
 
@@ -68,6 +72,26 @@ async def test_a_claim_comes_in_pages_and_counts_each_crash_once(bench: Bench) -
     assert [len(page) for page in pages] == [3, 3, 1, 0]
     assert {one.state.id for page in pages for one in page} == {handle.workflow_id for handle in handles}
     assert {(one.state.epoch, one.state.crashes) for page in pages for one in page} == {(2, 1)}
+
+
+async def test_what_is_claimed_is_loaded_in_pieces_that_a_statement_can_bring_in(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handles = [await bench.make(owner=OTHER) for _ in range(5)]
+    steps = len(handles[0].run.steps)
+    monkeypatch.setattr(journal, "_STEPS_A_LOAD", 2 * steps, raising=False)
+    loads: list[int] = []
+    load = journal._load
+
+    async def counted(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
+        loads.append(len(ids))
+        return await load(connection, ids)
+
+    monkeypatch.setattr(journal, "_load", counted)
+    found = await bench.claim()
+    assert {one.state.id for one in found} == {handle.workflow_id for handle in handles}
+    assert {len(one.steps) for one in found} == {steps}
+    assert loads == [2, 2, 1]
 
 
 async def test_two_processes_that_claim_at_once_share_and_never_both_have_one(bench: Bench) -> None:

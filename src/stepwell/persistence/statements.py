@@ -192,7 +192,7 @@ WITH dead AS MATERIALIZED (
 UPDATE workflows AS w
 SET owner = $1, epoch = w.epoch + 1, crashes = w.crashes + crashed.crashed::int
 FROM crashed WHERE w.id = crashed.id
-RETURNING w.id
+RETURNING w.id, w.total_steps
 """
 
 LOAD_WORKFLOWS: Final = f"""
