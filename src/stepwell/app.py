@@ -199,9 +199,9 @@ async def _stop_engine(running: asyncio.Task[None], scheduler: Scheduler, recove
                 await scheduler.written()
                 await recovery.release()
     running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        try:
-            await running
-        except Exception:
-            log.exception("engine.broke", action="stop")
-            raise
+    await asyncio.wait({running}, timeout=_LAST_WRITES_S)
+    if not running.done():
+        log.error("engine.stuck", action="stop")  # in an attempt that heeds no cancellation; it ends with the process
+    elif not running.cancelled() and (error := running.exception()) is not None:
+        log.error("engine.broke", action="stop", exc_info=error)
+        raise error

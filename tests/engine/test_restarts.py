@@ -1,5 +1,6 @@
 """The service leaves and comes back, in order or not: nothing is forgotten, repeated or counted that shouldn't be."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -9,8 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from support.faults import AFTER, BEFORE, LATE, faulty, nothing_left, scheduler_of
-from support.scripted import Fail, Hang, Scripted, Succeed, eventually, passthrough, scripted
+from support.faults import AFTER, BEFORE, LATE, admission_of, faulty, nothing_left, scheduler_of
+from support.scripted import Fail, Hang, Scripted, Stubborn, Succeed, eventually, passthrough, scripted
 from support.service import Service, running_service
 
 LATER = {"retry": {"base_s": 3600, "max_s": 3600}}
@@ -104,6 +105,25 @@ async def test_a_step_that_ran_when_the_workflow_was_paused_is_taken_up_and_noth
         assert (await service.verb(created["id"], "resume")).status_code == 200
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("b", 1), ("a", 1), ("c", 1)]
+
+
+async def test_an_attempt_that_waits_to_be_taken_up_waits_once_however_often_it_is_paused(
+    dsn: str, tmp_path: Path
+) -> None:
+    provider = Scripted(default=Hang())
+    async with serving(dsn, tmp_path, provider) as service:
+        ids = [(await service.create(scripted(step_id)))["id"] for step_id in ("a", "b")]
+        await eventually(lambda: provider.running == 2)
+    async with serving(dsn, tmp_path, provider, max_steps_per_provider=1) as service:
+        await provider.until_called("a", 2)
+        for verb in ("pause", "resume") * 3:
+            assert (await service.verb(ids[1], verb)).status_code == 200
+            assert (admission_of(service).used, admission_of(service).waiting) == (1, 1)
+        provider.release("a", "b")
+        for workflow_id in ids:
+            assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
+        assert provider.ends("b") == ["cancelled", "succeeded"]
+        await eventually(lambda: nothing_left(service))
 
 
 async def test_a_deadline_that_passed_meanwhile_counts(dsn: str, tmp_path: Path) -> None:
@@ -247,3 +267,21 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(dsn: str, tmp_path: P
             assert not journal.claims
             assert await sql.fetchval("SELECT epoch FROM workflows") == 4
             assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1)]
+
+
+async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_from_leaving(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwell.app._LAST_WRITES_S", 0.1)
+    provider = Scripted(script={"a": [Stubborn(), Succeed()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"))
+        await provider.until_called("a")
+    first = service.app.engine
+    assert not first.done()
+    provider.release("a")
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    async with serving(dsn, tmp_path, provider) as service:
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]

@@ -162,3 +162,21 @@ async def test_the_dead_without_workflows_are_forgotten(bench: Bench) -> None:
     (handle,) = await bench.sql.fetch("SELECT id FROM workflows")
     assert await bench.journal.claim(ME, [handle["id"]], bench.clock.now(), 10) == []
     assert await bench.sql.fetch("SELECT id FROM processes") == [(ME,)]
+
+
+async def test_checkpoints_and_leases_go_on_while_claims_wait(bench: Bench) -> None:
+    """Neither may stand in a queue with what can take long."""
+    await bench.make(owner=OTHER)
+    mine = await bench.make()
+    await bench.lease(OTHER, -1)
+    transaction = bench.sql.transaction()
+    await transaction.start()
+    await bench.sql.execute("UPDATE workflows SET last_event = 77 WHERE owner = $1", OTHER)
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(bench.claim(held=(mine,))) for _ in range(10)]
+        await bench.until_blocked()
+        await bench.write(mine, renamed())
+        await bench.journal.renew_lease(ME, 60)
+        assert not any(task.done() for task in waiting)
+        await transaction.commit()
+    assert {len(task.result()) for task in waiting} == {1}

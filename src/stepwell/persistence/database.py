@@ -66,16 +66,24 @@ def create_api_engine(dsn: str, *, pool: int, timeout_s: float) -> AsyncEngine:
 
 
 async def create_journal_pool(dsn: str, *, timeout_s: float) -> asyncpg.Pool:
-    """Two connections: one is the checkpointer's, the other serves verbs and claims. They connect when first used."""
+    """Three connections, of which `PostgresJournal` keeps one for checkpoints. They connect when first used.
+
+    Their sessions are never changed, so that they go back to the pool without a round trip to reset them.
+    """
     return await asyncpg.create_pool(
         driver_dsn(dsn),
         min_size=0,
-        max_size=2,
+        max_size=3,
         timeout=timeout_s,
         command_timeout=timeout_s,
         max_inactive_connection_lifetime=0,
+        reset=_leave_alone,
         server_settings=_server_settings(timeout_s),
     )
+
+
+async def _leave_alone(_: object) -> None:
+    pass
 
 
 async def assert_durable(pool: asyncpg.Pool) -> None:

@@ -1,5 +1,6 @@
 """`ports.Journal` on asyncpg: what the engine writes and what a recovery reads."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -22,10 +23,14 @@ _STEPS_A_LOAD = 20_000
 
 
 class PostgresJournal:
-    """*pool* is asyncpg's; see `database.create_journal_pool`. Every checkpoint sets *clock* by the database's."""
+    """*pool* is asyncpg's; see `database.create_journal_pool`. Every checkpoint sets *clock* by the database's.
+
+    One connection is left to checkpoints and leases: neither many large inserts nor a claim that waits holds them up.
+    """
 
     def __init__(self, pool: asyncpg.Pool, clock: DatabaseClock) -> None:
         self._pool, self._clock = pool, clock
+        self._others = asyncio.Semaphore(pool.get_max_size() - 1)
 
     @unavailable_in_outage
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
@@ -33,23 +38,25 @@ class PostgresJournal:
         if not scope.covers(record.tenant):
             raise Forbidden("the workflow belongs to another tenant")
         steps = record.steps or []
-        await self._pool.execute(
-            sql.INSERT,
+        rows = (
             *_new_workflow(new),
             *_columns([_new_step(step) for step in steps], len(sql.NEW_STEP_COLUMNS)),
             *_columns([_event(record.state.id, event) for event in new.events], len(sql.EVENT_COLUMNS)),
         )
+        async with self._others:
+            await self._pool.execute(sql.INSERT, *rows)
 
     @unavailable_in_outage
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
-        async with self._pool.acquire() as connection:
+        async with self._others, self._pool.acquire() as connection:
             found = await _load(connection, [workflow_id])
         return found[0] if found and scope.covers(found[0].tenant) else None
 
     @unavailable_in_outage
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
         pairs = [(workflow_id, position) for workflow_id, positions in wanted.items() for position in positions]
-        rows = await self._pool.fetch(sql.LOAD_RESULTS, *_columns(pairs, 2), scope.every, scope.tenant)
+        async with self._others:
+            rows = await self._pool.fetch(sql.LOAD_RESULTS, *_columns(pairs, 2), scope.every, scope.tenant)
         found: dict[UUID, dict[int, bytes]] = defaultdict(dict)
         for row in rows:
             found[row["workflow_id"]][row["position"]] = row["result"].encode()
@@ -73,7 +80,7 @@ class PostgresJournal:
 
     @unavailable_in_outage
     async def claim(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> list[LoadedWorkflow]:
-        async with self._pool.acquire() as connection:
+        async with self._others, self._pool.acquire() as connection:
             rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit)
             if not rows:
                 await connection.execute(sql.FORGET_DEAD)
