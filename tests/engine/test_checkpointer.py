@@ -256,6 +256,24 @@ async def test_a_batch_is_bounded_but_one_decision_is_never_torn(monkeypatch: py
         assert bench.ledger.events == {A: [1, 2, 3, 4, 5], B: [1], C: [1, 2]}
 
 
+async def test_big_results_are_written_in_several_batches_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BATCH_BYTES", 100)
+    async with running() as bench:
+        bench.journal.gate.clear()
+        bench.submit(A)
+        await writing(bench)
+        for _ in range(5):
+            decision = bench.decide(A)
+            decision.steps[0] = StepState(0, result=b"x" * 40)
+            bench.checkpointer.submit(decision)
+        bench.submit(B)
+        waiting = bench.settled(A)
+        bench.journal.gate.set()
+        await waiting
+        assert bench.committed == [(A, [1]), (A, [2, 3]), (B, [1]), (A, [4, 5]), (A, [6])]
+        assert bench.journal.batches == [[A], [A, B], [A], [A]]
+
+
 async def test_close_writes_what_is_queued_first_even_through_an_outage() -> None:
     bench = Bench()
     bench.journal.faults.extend([BEFORE, AFTER, BEFORE])

@@ -2,10 +2,11 @@
 
 import asyncio
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
+from stepwell.domain.errors import Unavailable
 from stepwell.domain.inputs import Pause
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.engine.handle import Handle
@@ -24,6 +25,7 @@ async def test_a_claim_takes_what_has_no_live_process(
     crashes: int,
 ) -> None:
     handle = await bench.make(owner=OTHER)
+    await bench.write(handle, admitted())
     await bench.make(owner=None)
     if lease_s != "never":
         await bench.lease(OTHER, None if isinstance(lease_s, str) else lease_s)
@@ -62,6 +64,8 @@ async def test_finished_and_pending_workflows_need_no_process_but_a_paused_one_w
 
 async def test_a_claim_comes_in_pages_and_counts_each_crash_once(bench: Bench) -> None:
     handles = [await bench.make(owner=OTHER) for _ in range(7)]
+    for handle in handles:
+        await bench.write(handle, admitted(task_id=uuid4()))
     await bench.lease(OTHER, -1)
     pages = [await bench.claim(limit=3, held=tuple(h for h in handles if h.lost))]
     while pages[-1]:
@@ -72,6 +76,28 @@ async def test_a_claim_comes_in_pages_and_counts_each_crash_once(bench: Bench) -
     assert [len(page) for page in pages] == [3, 3, 1, 0]
     assert {one.state.id for page in pages for one in page} == {handle.workflow_id for handle in handles}
     assert {(one.state.epoch, one.state.crashes) for page in pages for one in page} == {(2, 1)}
+
+
+async def test_a_crash_is_blamed_on_those_alone_that_had_an_attempt_under_way(bench: Bench) -> None:
+    guilty, waiting = await bench.make(owner=OTHER), await bench.make(owner=OTHER)
+    await bench.write(guilty, admitted())
+    await bench.lease(OTHER, -1)
+    crashes = {one.state.id: one.state.crashes for one in await bench.claim()}
+    assert crashes == {guilty.workflow_id: 1, waiting.workflow_id: 0}
+
+
+async def test_rows_that_make_no_sense_stop_only_their_own_workflow(bench: Bench) -> None:
+    odd, sound = await bench.make(owner=OTHER), await bench.make(owner=OTHER)
+    await bench.sql.execute(
+        """UPDATE steps SET definition = '{"id": "x", "task_type": "PASSTHROUGH", "of_tomorrow": 1}'
+        WHERE workflow_id = $1""",
+        odd.workflow_id,
+    )
+    found = {one.state.id: one for one in await bench.claim()}
+    assert "of_tomorrow" in str(found[odd.workflow_id].unreadable)
+    assert found[sound.workflow_id].unreadable is None
+    with pytest.raises(Unavailable, match="of_tomorrow"):
+        Handle(found[odd.workflow_id])
 
 
 async def test_what_is_claimed_is_loaded_in_pieces_that_a_statement_can_bring_in(

@@ -64,13 +64,16 @@ class NewWorkflow(Struct, frozen=True):
 
 
 class LoadedWorkflow(Struct):
-    """What it takes to run a stored workflow, results left out. `open_tasks`: the attempts of its RUNNING steps."""
+    """What it takes to run a stored workflow, results left out. `open_tasks`: the attempts of its RUNNING steps.
+    `unreadable` says why its rows make no sense to this version, where they don't; `steps` is then incomplete.
+    """
 
     state: WorkflowState
     tenant: str | None
     config: JsonObject
     steps: list[StepRecord]
     open_tasks: list[Task]
+    unreadable: str | None = None
 
 
 class WorkflowPage(Struct):

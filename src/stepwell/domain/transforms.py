@@ -10,6 +10,7 @@ import msgspec
 from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.jsonbody import MAX_INT, MIN_INT, decode_body
 from stepwell.domain.model import TransformType
+from stepwell.domain.weight import MAX_RESULT_BYTES, is_heavier
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
@@ -83,6 +84,8 @@ def _to_bool(value: Any) -> bool:
 
 
 def _json_encode(value: Any) -> str:
+    if is_heavier(value, MAX_RESULT_BYTES):
+        raise Unfit(f"makes a text of over {MAX_RESULT_BYTES:,} bytes")
     return msgspec.json.encode(value).decode()
 
 

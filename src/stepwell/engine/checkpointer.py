@@ -2,7 +2,8 @@
 
 What must hold:
 - A decision's effects are released, and its waiters told, only after the batch with its rows has committed.
-- Decisions of one run are written in the order in which they were made, those made meanwhile as one.
+- Decisions of one run are written in the order in which they were made, those made meanwhile as one, as long as that
+  stays small enough: no batch is so big that writing it takes longer than the database gives it.
 - While the database is away nothing is dropped: the same batch is tried again until it lands, and a batch whose
   answer was lost is recognised as landed (`ports.Journal.write`).
 - A batch is never cancelled half-way: only `close` ends the loop, after the last batch.
@@ -11,6 +12,7 @@ What must hold:
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from uuid import UUID
 
@@ -23,7 +25,7 @@ from stepwell.ports import Journal
 
 log = structlog.get_logger()
 
-_BATCH_ROWS = 1_000
+_BATCH_ROWS, _BATCH_BYTES = 1_000, 4 * 1024 * 1024
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 1.0
 
 
@@ -32,7 +34,10 @@ class NotWritten(StepwellError):
 
 
 class _Entry(Struct):
+    """What is written of a workflow at once; `size` is that of its results, which alone can be big."""
+
     decision: Decision
+    size: int
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
 
@@ -45,7 +50,7 @@ class Checkpointer:
         self, journal: Journal, committed: Callable[[Decision], None], lost: Callable[[UUID, bool], None]
     ) -> None:
         self._journal, self._committed, self._lost = journal, committed, lost
-        self._filling: dict[UUID, _Entry] = {}
+        self._filling: dict[UUID, deque[_Entry]] = {}
         self._writing: dict[UUID, _Entry] = {}
         self._wake = asyncio.Event()
         self._closing = False
@@ -53,12 +58,13 @@ class Checkpointer:
         self.batches = self.rows = 0
 
     def submit(self, decision: Decision) -> None:
-        workflow_id = decision.workflow.id
-        entry = self._filling.get(workflow_id)
-        if entry is not None:
-            entry.decision.absorb(decision)
+        workflow_id, size = decision.workflow.id, _size(decision)
+        queue = self._filling.get(workflow_id)
+        if queue is not None and (not decision.has_rows or queue[-1].size + size <= _BATCH_BYTES):
+            queue[-1].decision.absorb(decision)
+            queue[-1].size += size
         elif decision.has_rows:
-            entry = self._filling[workflow_id] = _Entry(decision)
+            self._filling.setdefault(workflow_id, deque()).append(_Entry(decision, size))
             self._wake.set()
         else:
             self._committed(decision)
@@ -66,11 +72,12 @@ class Checkpointer:
     def settled(self, workflow_id: UUID) -> asyncio.Future[None]:
         """Done when all that was submitted for the workflow until now is committed; or it raises `NotWritten`."""
         future = asyncio.get_running_loop().create_future()
-        entry = self._filling.get(workflow_id) or self._writing.get(workflow_id)
-        if entry is None:
-            future.set_result(None)
-        else:
+        if (queue := self._filling.get(workflow_id)) is not None:
+            queue[-1].waiters.append(future)
+        elif (entry := self._writing.get(workflow_id)) is not None:
             entry.waiters.append(future)
+        else:
+            future.set_result(None)
         return future
 
     def holds(self, workflow_id: UUID) -> bool:
@@ -99,14 +106,18 @@ class Checkpointer:
 
     def _take(self) -> dict[UUID, _Entry]:
         batch: dict[UUID, _Entry] = {}
-        rows = 0
-        for workflow_id, entry in self._filling.items():
-            rows += len(entry.decision.events)
-            if batch and rows > _BATCH_ROWS:
+        rows = size = 0
+        for workflow_id, queue in self._filling.items():
+            rows += len(queue[0].decision.events)
+            size += queue[0].size
+            if batch and (rows > _BATCH_ROWS or size > _BATCH_BYTES):
                 break
-            batch[workflow_id] = entry
+            batch[workflow_id] = queue[0]
         for workflow_id in batch:
-            del self._filling[workflow_id]
+            queue = self._filling.pop(workflow_id)
+            queue.popleft()
+            if queue:
+                self._filling[workflow_id] = queue  # behind the others
         return batch
 
     async def _write(self, batch: dict[UUID, _Entry]) -> None:
@@ -156,8 +167,12 @@ class Checkpointer:
 
     def _drop(self, workflow_id: UUID, entry: _Entry, *, refused: bool) -> None:
         log.warning("checkpoint.lost", action="checkpoint", workflow_id=str(workflow_id))
-        queued = self._filling.pop(workflow_id, None)
+        entries = [entry, *self._filling.pop(workflow_id, ())]
         self._lost(workflow_id, refused)
-        for waiter in entry.waiters + (queued.waiters if queued else []):
+        for waiter in (waiter for entry in entries for waiter in entry.waiters):
             if not waiter.done():
                 waiter.set_exception(NotWritten("the workflow's state has moved on elsewhere"))
+
+
+def _size(decision: Decision) -> int:
+    return sum(len(step.result) for step in decision.steps.values() if step.result is not None)

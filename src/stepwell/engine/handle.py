@@ -8,6 +8,7 @@ from msgspec import convert
 
 from stepwell.domain.configs import given
 from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
+from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle import Run
 from stepwell.domain.model import ProviderType
 from stepwell.domain.records import LoadedWorkflow
@@ -20,6 +21,8 @@ class Handle:
     """
 
     def __init__(self, loaded: LoadedWorkflow) -> None:
+        if loaded.unreadable is not None:
+            raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
         self.workflow_id: UUID = loaded.state.id
         self.tenant = loaded.tenant
         self.config = convert(given(loaded.config), WorkflowConfig)

@@ -17,6 +17,7 @@ from stepwell.domain.errors import ArtifactError, AttemptError
 from stepwell.domain.inputs import AttemptFailed, Succeeded
 from stepwell.domain.mapping import DeferredTransform, check_inputs, effective_config, put_input, resolve_inputs
 from stepwell.domain.model import Output, ProviderType, Task, TransformType
+from stepwell.domain.weight import MAX_RESULT_BYTES, is_heavier
 from stepwell.ports import Artifacts, Attempt, Blob, InputFetcher, Provider
 
 log = structlog.get_logger()
@@ -172,6 +173,11 @@ class _AttemptIO:
 
 
 def _encoded(result: dict[str, Any]) -> bytes:
+    if is_heavier(result, MAX_RESULT_BYTES):
+        message = (
+            f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
+        )
+        raise AttemptError(message, retryable=False)
     try:
         return json.encode(result)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -132,10 +133,21 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
         for row in workflows
     }
     for row in steps:
-        loaded[row["workflow_id"]].steps.append(step_record(row))
+        with _noting(loaded[row["workflow_id"]]):
+            loaded[row["workflow_id"]].steps.append(step_record(row))
     for row in open_tasks:
-        loaded[row["workflow_id"]].open_tasks.append(task(row))
+        with _noting(loaded[row["workflow_id"]]):
+            loaded[row["workflow_id"]].open_tasks.append(task(row))
     return list(loaded.values())
+
+
+@contextmanager
+def _noting(loaded: LoadedWorkflow) -> Iterator[None]:
+    """A row that another version wrote, or a hand, must not keep all other workflows from being loaded."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors
+        loaded.unreadable = str(error)
 
 
 # From structs to arrays

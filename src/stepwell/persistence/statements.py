@@ -170,8 +170,9 @@ SELECT {_names(_EVENT, "e.")} FROM {_rows("e", _EVENT, _AT_NEW_EVENT)}
 
 # A workflow that needs a process has an owner. $2 are those that the caller held at the time $3: it also takes what was
 # its own then but unknown to it, since the answer of an earlier claim or insert was lost. A process that ended in order
-# has no row in `processes` any more; the others count as crashed. Who is dead is found out first: a row that is locked
-# is waited for (a dead process's last statement may still be at work) and must then be looked at anew without a join.
+# has no row in `processes` any more; the others have crashed, for which only workflows with an attempt under way can be
+# blamed. Who is dead is found out first: a row that is locked is waited for (a dead process's last statement may still
+# be at work) and must then be looked at anew without a join.
 CLAIM: Final = """
 WITH dead AS MATERIALIZED (
     SELECT owners.id, p.id IS NOT NULL AS crashed
@@ -187,7 +188,9 @@ WITH dead AS MATERIALIZED (
     LIMIT $4
     FOR UPDATE
 ), crashed AS (
-    SELECT orphans.id, coalesce(dead.crashed, false) AS crashed FROM orphans LEFT JOIN dead ON dead.id = orphans.owner
+    SELECT orphans.id, coalesce(dead.crashed, false)
+        AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = orphans.id AND k.status = 'RUNNING') AS crashed
+    FROM orphans LEFT JOIN dead ON dead.id = orphans.owner
 )
 UPDATE workflows AS w
 SET owner = $1, epoch = w.epoch + 1, crashes = w.crashes + crashed.crashed::int
