@@ -236,16 +236,29 @@ async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(dsn: str, tmp
         await eventually(lambda: nothing_left(service))
 
 
-async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_claim(dsn: str, tmp_path: Path) -> None:
+async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_claim(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider = Scripted()
-    async with serving(dsn, tmp_path, provider, database_timeout_s=0.5) as service:
-        journal = faulty(service)
+    async with serving(dsn, tmp_path, provider, database_timeout_s=7) as service:
+        journal, loop = faulty(service), asyncio.get_running_loop()
+        recovery, call_later = service.app.service._recovery, loop.call_later
+        later: list[float] = []
+
+        def spy(delay: float, callback: Any, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+            if callback == recovery.request:
+                later.append(delay)
+            return call_later(delay, callback, *arguments, **options)
+
+        monkeypatch.setattr(loop, "call_later", spy)
         journal.inserts.append(LATE)
         body = {"name": "n", "origin_instance": "tests", "steps": [scripted("a")]}
         answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
         assert answer.status_code == 503
         await eventually(lambda: journal.claimed > 0, "the first claim is over")
         await journal.inner.insert(*journal.late[0])
+        assert later == [8], "once more when no statement can be at work any more"
+        recovery.request()
         (found,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
         assert (await service.until_ended(found["id"]))["status"] == "COMPLETED"
 

@@ -17,6 +17,7 @@ from stepwell.domain.records import (
     TenantScope,
 )
 from stepwell.engine.handle import Handle
+from stepwell.persistence import journal as journal_module
 from stepwell.persistence.database import create_journal_pool
 from stepwell.persistence.journal import PostgresJournal
 from support.definitions import body
@@ -259,3 +260,26 @@ async def test_a_provider_and_a_fallback_come_back_as_what_they_were(bench: Benc
     loaded = await bench.journal.load(EVERY_TENANT, handle.workflow_id)
     assert loaded is not None
     assert (loaded.steps[0].plan.provider, loaded.steps[0].plan.fallback) == (ProviderType.LOCAL, ProviderType.FAL)
+
+
+async def test_who_finds_no_free_connection_is_told_so_in_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = await bench.make()
+    monkeypatch.setattr(journal_module, "_TURN_S", 0.05)
+    async with bench.sql.transaction():
+        await bench.sql.execute("LOCK TABLE workflows IN ACCESS EXCLUSIVE MODE")
+        async with asyncio.TaskGroup() as group:
+            loads = [group.create_task(_loaded(bench, handle)) for _ in range(5)]
+            await asyncio.wait(loads, return_when=asyncio.FIRST_COMPLETED)
+            # As many as there are connections for them are still at it; the others know already.
+            while sum(load.done() for load in loads) < 3:
+                await asyncio.sleep(0.01)
+            assert [load.result() for load in loads if load.done()] == [False] * 3
+            await bench.sql.execute("ROLLBACK; BEGIN")
+    assert sorted(load.result() for load in loads) == [False, False, False, True, True]
+
+
+async def _loaded(bench: Bench, handle: Handle) -> bool:
+    try:
+        return await bench.journal.load(EVERY_TENANT, handle.workflow_id) is not None
+    except Unavailable:
+        return False

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -21,6 +21,7 @@ from stepwell.persistence.database import unavailable_in_outage
 from stepwell.persistence.rows import read_object, step_record, task, workflow_state
 
 _STEPS_A_LOAD = 20_000
+_TURN_S = 5.0
 
 
 class PostgresJournal:
@@ -33,6 +34,16 @@ class PostgresJournal:
         self._pool, self._clock = pool, clock
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A connection that isn't kept for checkpoints and leases; TimeoutError, an outage, if none is free in time."""
+        async with asyncio.timeout(_TURN_S):
+            await self._others.acquire()
+        try:
+            yield
+        finally:
+            self._others.release()
+
     @unavailable_in_outage
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
         record = new.record
@@ -44,19 +55,19 @@ class PostgresJournal:
             *_columns([_new_step(step) for step in steps], len(sql.NEW_STEP_COLUMNS)),
             *_columns([_event(record.state.id, event) for event in new.events], len(sql.EVENT_COLUMNS)),
         )
-        async with self._others:
+        async with self._turn():
             await self._pool.execute(sql.INSERT, *rows)
 
     @unavailable_in_outage
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
-        async with self._others, self._pool.acquire() as connection:
+        async with self._turn(), self._pool.acquire() as connection:
             found = await _load(connection, [workflow_id])
         return found[0] if found and scope.covers(found[0].tenant) else None
 
     @unavailable_in_outage
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
         pairs = [(workflow_id, position) for workflow_id, positions in wanted.items() for position in positions]
-        async with self._others:
+        async with self._turn():
             rows = await self._pool.fetch(sql.LOAD_RESULTS, *_columns(pairs, 2), scope.every, scope.tenant)
         found: dict[UUID, dict[int, bytes]] = defaultdict(dict)
         for row in rows:
@@ -81,7 +92,7 @@ class PostgresJournal:
 
     @unavailable_in_outage
     async def claim(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> list[LoadedWorkflow]:
-        async with self._others, self._pool.acquire() as connection:
+        async with self._turn(), self._pool.acquire() as connection:
             rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit)
             if not rows:
                 await connection.execute(sql.FORGET_DEAD)
