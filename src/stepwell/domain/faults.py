@@ -117,7 +117,7 @@ def _shape(type_: Any) -> _Shape | None:
 
 def _constrained(type_: Any, metas: tuple[Meta, ...]) -> Any:
     for meta in metas:
-        type_ = Annotated.__class_getitem__((type_, meta))  # type: ignore[attr-defined]
+        type_ = Annotated[type_, meta]
     return type_
 
 
