@@ -9,6 +9,7 @@ from stepwell.domain.definition import StepPlan
 from stepwell.domain.faults import Loc
 from stepwell.domain.graph import Graph, final_position
 from stepwell.domain.model import TaskType
+from support.definitions import body, faults, join, mapped
 
 
 def graph(**dependencies: list[str | None]) -> Graph:
@@ -59,7 +60,7 @@ def test_the_message_names_the_cycle_and_a_real_dependency() -> None:
     assert fault.loc == ("body", "steps", 1, "depends_on", 0)
     assert fault.msg == "Dependencies form a cycle: 'a' needs 'c' needs 'b' needs 'a'"
     assert built.cyclic
-    assert built.order == []
+    assert built.order == [4]
 
 
 def test_each_of_several_cycles_is_told() -> None:
@@ -67,6 +68,22 @@ def test_each_of_several_cycles_is_told() -> None:
     assert sorted(told(built)) == [
         ((0, "depends_on", 0), "dependency_cycle"),
         ((2, "depends_on", 0), "dependency_cycle"),
+    ]
+
+
+def test_only_what_is_on_or_behind_a_cycle_has_unknown_ancestors() -> None:
+    built = graph(c=["d"], d=["c"], behind=["c"], a=[], b=[], m=["a"], n=["m"], far=["behind", "a"])
+    assert built.cyclic
+    assert sorted(built.order) == [3, 4, 5, 6]
+    ancestors = {own: {n for n in range(8) if built.is_ancestor(n, own)} for own in range(8)}
+    assert ancestors == {3: set(), 4: set(), 5: {3}, 6: {3, 5}} | {own: set(range(8)) for own in (0, 1, 2, 7)}
+
+
+def test_a_cycle_hides_no_mapping_elsewhere() -> None:
+    mapping = join("m", "a", input_mappings=[mapped("b")])
+    assert faults(body(join("c", "d"), join("d", "c"), join("a"), join("b"), mapping)) == [
+        (("steps", 0, "depends_on", 0), "dependency_cycle"),
+        (("steps", 4, "input_mappings", 0, "from_step"), "not_an_ancestor"),
     ]
 
 
@@ -118,11 +135,10 @@ def test_a_cycle_is_told_exactly_if_there_is_one(dependencies: list[list[int]]) 
     dependencies = [[n for n in needed if n != own] for own, needed in enumerate(dependencies)]
     built = Graph([str(n) for n in range(7)], [[str(n) for n in needed] for needed in dependencies])
     assert built.cyclic == bool(built.faults)
-    if not built.cyclic:
-        assert sorted(built.order) == list(range(7))
-        assert all(
-            built.order.index(n) < built.order.index(own) for own, needed in enumerate(dependencies) for n in needed
-        )
+    assert built.cyclic == (len(built.order) < 7)
+    for index, own in enumerate(built.order):
+        assert set(dependencies[own]) <= set(built.order[:index])
+    assert all(not set(dependencies[own]) <= set(built.order) for own in range(7) if own not in built.order)
     for fault in built.faults:
         names = fault.msg.removeprefix("Dependencies form a cycle: ").replace("'", "").split(" needs ")
         assert names[0] == names[-1]

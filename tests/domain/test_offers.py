@@ -63,6 +63,65 @@ def test_providers(members: dict[str, Any], expected: Any) -> None:
         plan(value)
 
 
+NONE = "doesn't offer this for PASSTHROUGH; offered: none"
+UNKNOWN = "isn't configured here; configured: LOCAL, FAL"
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"provider_config": {"provider_type": "OPENAI"}}, [((*PC, "provider_type"), f"OPENAI {UNKNOWN}")]),
+        ({"fallback_provider_type": "VERTEX"}, [((*A, "fallback_provider_type"), f"VERTEX {UNKNOWN}")]),
+        (
+            {"provider_config": {"provider_type": "FAL"}, "active_provider_capabilities": ["lora"]},
+            [((*A, "active_provider_capabilities", 0), f"FAL {NONE}")],
+        ),
+        (
+            {"fallback_provider_type": "LOCAL", "fallback_provider_capabilities": ["seed", "x"]},
+            [((*A, "fallback_provider_capabilities", n), f"LOCAL {NONE}") for n in (0, 1)],
+        ),
+        (
+            {"active_provider_capabilities": ["x"], "fallback_provider_capabilities": ["x"]},
+            [
+                ((*A, f"{name}_provider_capabilities", 0), "No provider offers this for PASSTHROUGH; offered: none")
+                for name in ("active", "fallback")
+            ],
+        ),
+        (
+            {"provider_config": {"provider_type": "OPENAI"}, "active_provider_capabilities": ["x"]},
+            [
+                ((*PC, "provider_type"), f"OPENAI {UNKNOWN}"),
+                ((*A, "active_provider_capabilities", 0), f"OPENAI {NONE}"),
+            ],
+        ),
+    ],
+)
+def test_passthrough_names_only_what_there_is(members: dict[str, Any], expected: Any) -> None:
+    assert [(fault.loc[1:], fault.msg) for fault in refused(body(join("a", **members)))] == expected
+
+
+def test_what_passthrough_refuses_next_to_a_broken_structure() -> None:
+    value = body(join("a", provider_config=5, active_provider_capabilities=[1, "x"], fallback_provider_type="VERTEX"))
+    assert set(faults(value)) == {
+        (PC, "dict_type"),
+        ((*A, "active_provider_capabilities", 0), "string_type"),
+        ((*A, "active_provider_capabilities", 1), "unknown_capability"),
+        ((*A, "fallback_provider_type"), "provider_not_configured"),
+    }
+
+
+@pytest.mark.parametrize("capabilities", [None, []])
+def test_passthrough_uses_no_provider_that_it_names(capabilities: Any) -> None:
+    members = {
+        "provider_config": {"provider_type": "FAL"},
+        "active_provider_capabilities": capabilities,
+        "fallback_provider_type": "LOCAL",
+        "fallback_provider_capabilities": capabilities,
+    }
+    [step] = plan(body(join("a", **members))).steps
+    assert (step.provider, step.fallback) == (None, None)
+
+
 def test_without_a_default_each_step_names_its_provider() -> None:
     catalog = Catalog(CATALOG.offers, None, CATALOG.credentials)
     assert faults(body(draw()), catalog) == [((*PC, "provider_type"), "missing")]

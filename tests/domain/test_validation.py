@@ -32,7 +32,7 @@ def test_what_is_planned() -> None:
             draw(max_retries=0, config={"prompt": "x", "timeout_s": 5}, fallback_provider_type="FAL"),
             refine("b", "a"),
             {"id": "c", "task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "fal-ai/flux"}},
-            join("d", provider_config={"provider_type": "OPENAI"}, fallback_provider_type="VERTEX"),
+            join("d", provider_config={"provider_type": "FAL"}, fallback_provider_type="LOCAL"),
             config={
                 "on_failure": "continue",
                 "retry": {"max_retries": 7, "base_s": 0},

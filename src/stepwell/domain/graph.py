@@ -4,6 +4,7 @@ Positions are those of the definition. An edge leads from a step to one that it 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
@@ -25,7 +26,8 @@ class Graph:
     """Built from what the client sent, faulty or not: edges that make no sense are told as faults and left out.
 
     `ids` and `dependencies` by position; an id or a dependency that isn't a string is null and told elsewhere.
-    `edges` holds, by position, the positions that a step depends on, in the order given.
+    `edges` holds, by position, the positions that a step depends on, in the order given. `order` lists the positions,
+    dependencies first, without the steps that lie on a cycle or behind one.
     """
 
     def __init__(self, ids: Sequence[str | None], dependencies: Sequence[Sequence[str | None]]) -> None:
@@ -36,8 +38,10 @@ class Graph:
         self.faults: list[Fault] = []
         self._name()
         self._connect()
-        self.cyclic = False
         self.order = self._sort()
+        self.cyclic = len(self.order) < len(self.ids)
+        if self.cyclic:
+            self._tell_cycles()
 
     def _name(self) -> None:
         for position, step_id in enumerate(self.ids):
@@ -69,13 +73,22 @@ class Graph:
         self.faults.append(Fault((*_at(position, "depends_on"), index), message, type_))
 
     def _sort(self) -> list[int]:
-        """Positions, dependencies first; empty if there is a cycle. As many cycles are told as is of use."""
+        sorter = TopologicalSorter(dict(enumerate(self.edges)))
+        with suppress(CycleError):  # after it, the sorter still hands out what no cycle blocks
+            sorter.prepare()
+        order: list[int] = []
+        while ready := sorter.get_ready():
+            order += ready
+            sorter.done(*ready)
+        return order
+
+    def _tell_cycles(self) -> None:
+        """As many as is of use."""
         edges = dict(enumerate(self.edges))
         for _ in range(_MAX_CYCLES):
             try:
-                order = list(TopologicalSorter(edges).static_order())
+                TopologicalSorter(edges).prepare()
             except CycleError as error:
-                self.cyclic = True
                 # graphlib lists a needed step before the one that needs it, and the first one again at the end.
                 cycle: list[int] = error.args[1][:0:-1]
                 start = cycle.index(min(cycle))
@@ -83,8 +96,7 @@ class Graph:
                 self._tell_cycle(cycle)
                 edges[cycle[0]] = {needed: None for needed in edges[cycle[0]] if needed != cycle[1]}
             else:
-                return [] if self.cyclic else order
-        return []
+                return
 
     def _tell_cycle(self, cycle: list[int]) -> None:
         names = [self.ids[position] or "" for position in cycle]
@@ -94,9 +106,9 @@ class Graph:
         self._refuse(cycle[0], index, message, "dependency_cycle")
 
     @cached_property
-    def _ancestors(self) -> list[int]:
+    def _ancestors(self) -> dict[int, int]:
         """By position, the set of its ancestors as the bits of an integer: some KB a step at 10,000 steps."""
-        ancestors = [0] * len(self.ids)
+        ancestors: dict[int, int] = {}
         for position in self.order:
             bits = 0
             for needed in self.edges[position]:
@@ -105,10 +117,11 @@ class Graph:
         return ancestors
 
     def is_ancestor(self, candidate: int, position: int) -> bool:
-        """Whether *position* depends on *candidate*, directly or not. True throughout if the graph has a cycle."""
-        if candidate in self.edges[position] or self.cyclic:
+        """Whether *position* depends on *candidate*, directly or not. True of steps on or behind a cycle."""
+        if candidate in self.edges[position]:
             return True
-        return bool(self._ancestors[position] >> candidate & 1)
+        ancestors = self._ancestors.get(position)
+        return ancestors is None or bool(ancestors >> candidate & 1)
 
 
 def final_position(steps: Sequence[StepPlan]) -> int:

@@ -51,7 +51,10 @@ def provider_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]
     """All that is wrong with the providers of a step at *loc*, the fallback included."""
     yield from _config_faults(draft.provider_config, catalog, (*loc, "provider_config"))
     yield from _config_faults(draft.fallback_config, catalog, (*loc, "fallback_provider_config"))
-    if draft.task_type is None or draft.task_type is TaskType.PASSTHROUGH:
+    if draft.task_type is None:
+        return
+    if draft.task_type is TaskType.PASSTHROUGH:
+        yield from _unused_faults(draft, catalog, loc)
         return
     yield from _primary_faults(draft, draft.task_type, catalog, loc)
     if draft.fallback is not None:
@@ -60,6 +63,22 @@ def provider_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]
         yield from _offer_faults(draft.fallback, draft.task_type, catalog, place, *capabilities)
         if draft.task_type is TaskType.EXPERIMENTAL_FAL and draft.fallback is ProviderType.FAL:
             yield from _app_faults(draft.fallback_config, (*loc, "fallback_provider_config"))
+
+
+def _unused_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
+    """PASSTHROUGH uses no provider: one that it names must be there all the same, and none offers anything for it."""
+    try:
+        primary = known_provider_config(draft.provider_config).provider_type
+    except ValidationError:
+        primary = None
+    for provider, place, capabilities, capabilities_place in (
+        (primary, ("provider_config", "provider_type"), draft.capabilities, "active_provider_capabilities"),
+        (draft.fallback, ("fallback_provider_type",), draft.fallback_capabilities, "fallback_provider_capabilities"),
+    ):
+        if provider is not None and provider not in catalog.offers:
+            yield _not_configured(provider, catalog, (*loc, *place))
+        place_of_list = (*loc, capabilities_place)
+        yield from _capability_faults(provider, TaskType.PASSTHROUGH, frozenset(), capabilities, place_of_list)
 
 
 def _primary_faults(draft: Draft, task_type: TaskType, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
@@ -98,20 +117,32 @@ def _offer_faults(
 ) -> Iterator[Fault]:
     offer = catalog.offers.get(provider)
     if offer is None:
-        names = ", ".join(catalog.offers) or "none"
-        yield Fault(loc, f"{provider} isn't configured here; configured: {names}", "provider_not_configured")
+        yield _not_configured(provider, catalog, loc)
     elif task_type not in offer or _never(provider, task_type):
         able = [other for other, types in catalog.offers.items() if task_type in types and not _never(other, task_type)]
         message = f"{provider} can't do {task_type}; configured and able: {', '.join(able) or 'none'}"
         yield Fault(loc, message, "provider_unable")
     else:
-        offered = offer[task_type]
-        for index, capability in enumerate(capabilities):
-            if capability is not None and capability not in offered:
-                message = (
-                    f"{provider} doesn't offer this for {task_type}; offered: {', '.join(sorted(offered)) or 'none'}"
-                )
-                yield Fault((*capabilities_loc, index), message, "unknown_capability")
+        yield from _capability_faults(provider, task_type, offer[task_type], capabilities, capabilities_loc)
+
+
+def _not_configured(provider: ProviderType, catalog: Catalog, loc: Loc) -> Fault:
+    names = ", ".join(catalog.offers) or "none"
+    return Fault(loc, f"{provider} isn't configured here; configured: {names}", "provider_not_configured")
+
+
+def _capability_faults(
+    provider: ProviderType | None,
+    task_type: TaskType,
+    offered: frozenset[str],
+    capabilities: Sequence[str | None],
+    loc: Loc,
+) -> Iterator[Fault]:
+    who = "No provider offers" if provider is None else f"{provider} doesn't offer"
+    for index, capability in enumerate(capabilities):
+        if capability is not None and capability not in offered:
+            message = f"{who} this for {task_type}; offered: {', '.join(sorted(offered)) or 'none'}"
+            yield Fault((*loc, index), message, "unknown_capability")
 
 
 def _never(provider: ProviderType, task_type: TaskType) -> bool:
