@@ -1,12 +1,15 @@
 """The list of workflows over the live service: order, pages, filters, and the links between pages."""
 
+import asyncio
 import re
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
 
+from stepwell.api.schemas import WorkflowStepPublic
+from stepwell.persistence import store
 from support.live import WORKFLOWS, Scripted, passing, shows, told
 from support.service import Service
 
@@ -195,3 +198,50 @@ async def test_the_list_is_complete_while_workflows_are_made(live: Service) -> N
     await made(live, instance, 12)
     seen = [ids_of(await page(live, origin_instance=instance, skip=skip, limit=1))[0] for skip in range(12)]
     assert len(set(seen)) == 12
+
+
+@pytest.mark.parametrize("path", ["", "/{id}"])
+async def test_others_get_their_turn_while_a_long_workflow_is_read(
+    live: Service, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = mark()
+    steps = [passing(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(10_000)]
+    workflow = await live.create(*steps, origin_instance=instance, start=False)
+    read = _counted(monkeypatch, store, "step_record")
+    shown = _counted(monkeypatch, WorkflowStepPublic, "from_record")
+    between: list[tuple[int, int]] = []
+
+    async def watch() -> None:
+        while True:
+            between.append((len(read), len(shown)))
+            read.clear()
+            shown.clear()
+            await asyncio.sleep(0)
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=cast("Any", live.app.api)),  # whose answers nobody checks meanwhile
+        base_url="http://t.local",
+        headers=live.client.headers,
+    ) as client:
+        others = asyncio.get_running_loop().create_task(watch())
+        url = WORKFLOWS.removesuffix("/") + path.format(id=workflow["id"])
+        answer = await client.get(url, params=None if path else {"origin_instance": instance})
+        await asyncio.sleep(0)
+        others.cancel()
+    assert (answer.json() if path else answer.json()["workflows"][0]) == workflow
+    for done in zip(*between, strict=True):
+        assert sum(done) == len(steps)
+        assert max(done) <= 500
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[None]:
+    """One more item for each call of that function."""
+    calls: list[None] = []
+    original = getattr(owner, name)
+
+    def call(*args: Any) -> Any:
+        calls.append(None)
+        return original(*args)
+
+    monkeypatch.setattr(owner, name, call)
+    return calls

@@ -4,11 +4,13 @@ Hand-picked from the records, so that nothing stored shows by accident. Results 
 as they are.
 """
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
 
 from stepwell.domain.definition import FieldMapping, JsonObject
 from stepwell.domain.model import (
@@ -22,6 +24,7 @@ from stepwell.domain.model import (
 )
 from stepwell.domain.records import CleanupReport, StepRecord, TaskRecord, WorkflowPage, WorkflowRecord
 
+_SLICE = 250
 Time = Annotated[datetime, Meta(tz=True)]
 RawObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
@@ -110,9 +113,9 @@ class WorkflowPublic(Struct, kw_only=True):
     steps: Annotated[list[WorkflowStepPublic], Meta(description="In the order of the definition")] | UnsetType = UNSET
 
     @classmethod
-    def from_record(cls, record: WorkflowRecord) -> Self:
+    async def from_record(cls, record: WorkflowRecord) -> Self:
         state, summary = record.state, record.summary
-        steps = UNSET if record.steps is None else [WorkflowStepPublic.from_record(step) for step in record.steps]
+        steps = UNSET if record.steps is None else await _encoded(record.steps)
         return cls(
             id=state.id,
             name=state.name,
@@ -151,8 +154,11 @@ class WorkflowListResponse(Struct):
     limit: int
 
     @classmethod
-    def from_page(cls, page: WorkflowPage, skip: int, limit: int) -> Self:
-        return cls([WorkflowPublic.from_record(record) for record in page.workflows], page.total, skip, limit)
+    async def from_page(cls, page: WorkflowPage, skip: int, limit: int) -> Self:
+        shown = []
+        while page.workflows:  # let go of one by one, for to free a million steps at once stops everybody too
+            shown.append(await WorkflowPublic.from_record(page.workflows.pop(0)))
+        return cls(shown, page.total, skip, limit)
 
 
 class WorkflowCleanupError(Struct):
@@ -174,10 +180,10 @@ class WorkflowCleanupResponse(Struct):
     cleanup: WorkflowCleanupDetail
 
     @classmethod
-    def from_records(cls, record: WorkflowRecord, report: CleanupReport) -> Self:
+    async def from_records(cls, record: WorkflowRecord, report: CleanupReport) -> Self:
         errors = [WorkflowCleanupError(f.task_id, f.step_id, f.task_type, f.error) for f in report.errors]
         detail = WorkflowCleanupDetail(report.tasks_processed, report.tasks_cleaned, report.deleted_paths, errors)
-        return cls(WorkflowPublic.from_record(record), detail)
+        return cls(await WorkflowPublic.from_record(record), detail)
 
 
 class TaskPublic(Struct, kw_only=True):
@@ -286,5 +292,17 @@ def progress(completed: int, total: int) -> float:
     return round(100 * completed / total, 2)
 
 
-def _raw(json: bytes | None) -> Raw | None:
-    return None if json is None else Raw(json)
+async def _encoded(steps: Sequence[StepRecord]) -> list[WorkflowStepPublic]:
+    """The steps as the JSON that a list of them is in the end, made in slices between which others get their turn:
+    there may be a million in an answer.
+    """
+    slices: list[bytes] = []
+    for begin in range(0, len(steps), _SLICE):
+        shown = [WorkflowStepPublic.from_record(step) for step in steps[begin : begin + _SLICE]]
+        slices.append(json.encode(shown)[1:-1])
+        await asyncio.sleep(0)
+    return cast("list[WorkflowStepPublic]", Raw(b"[" + b",".join(slices) + b"]"))
+
+
+def _raw(stored: bytes | None) -> Raw | None:
+    return None if stored is None else Raw(stored)

@@ -121,14 +121,14 @@ async def create_workflow(request: Call, service: Service) -> Response[WorkflowP
     caller = request.user
     tenant = caller.tenant_for(planned.request.origin_tenant_id)
     record = await service.create(caller.scope, caller.subject, planned, tenant=tenant, start=query.start)
-    return Response(WorkflowPublic.from_record(record), headers={"Location": f"{BASE}{record.state.id}"})
+    return Response(await WorkflowPublic.from_record(record), headers={"Location": f"{BASE}{record.state.id}"})
 
 
 @endpoint(LIST)
 async def list_workflows(request: Call, service: Service) -> Response[WorkflowListResponse]:
     query = parse_query(request.scope["query_string"], ListQuery)
     page = await service.list(request.user.scope, query.as_filter())
-    content = WorkflowListResponse.from_page(page, query.skip, query.limit)
+    content = await WorkflowListResponse.from_page(page, query.skip, query.limit)
     return Response(content, headers={"Link": page_links(BASE, query, page.total)})
 
 
@@ -137,7 +137,7 @@ async def get_workflow(request: Call, service: Service) -> WorkflowPublic:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], GetQuery)
     record = await service.get(request.user.scope, workflow_id, include_steps=query.include_steps)
-    return WorkflowPublic.from_record(record)
+    return await WorkflowPublic.from_record(record)
 
 
 @endpoint(UPDATE)
@@ -146,7 +146,7 @@ async def update_workflow(request: Call, service: Service) -> WorkflowPublic:
     parse_query(request.scope["query_string"], NoQuery)
     changes = await read_json(request, parse_update)
     caller = request.user
-    return WorkflowPublic.from_record(await service.update(caller.scope, caller.subject, workflow_id, changes))
+    return await WorkflowPublic.from_record(await service.update(caller.scope, caller.subject, workflow_id, changes))
 
 
 @endpoint(START)
@@ -176,7 +176,7 @@ async def cleanup_workflow(request: Call, service: Service) -> WorkflowCleanupRe
     await ignore_empty_body(request)
     caller = request.user
     record, report = await service.cleanup(caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks)
-    return WorkflowCleanupResponse.from_records(record, report)
+    return await WorkflowCleanupResponse.from_records(record, report)
 
 
 _Verb: TypeAlias = Callable[[TenantScope, str, UUID], Awaitable[WorkflowRecord]]
@@ -187,7 +187,7 @@ async def _do(request: Call, verb: _Verb) -> WorkflowPublic:
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     caller = request.user
-    return WorkflowPublic.from_record(await verb(caller.scope, caller.subject, workflow_id))
+    return await WorkflowPublic.from_record(await verb(caller.scope, caller.subject, workflow_id))
 
 
 def _workflow_id(request: Call) -> UUID:

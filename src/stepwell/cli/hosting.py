@@ -1,6 +1,7 @@
 """What `up`, `serve` and `run` share: the service in the command's main task, its faults told in clear lines."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +25,9 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def service(keys: Keys, dsn: str, *, exclusive: bool) -> AsyncIterator[Application]:
     """`running_app`; what it can't do is raised as `Refused`, and so is an engine that broke."""
+    # A full collection stops everybody for as long as all objects take to be looked at, and a page of long workflows
+    # provoked several; what is in cycles is mostly young.
+    gc.set_threshold(*gc.get_threshold()[:2], 1000)
     app: Application | None = None
     try:
         async with running_app(keys.settings, dsn=dsn, url_secret=keys.url_secret, exclusive=exclusive) as app:

@@ -28,7 +28,7 @@ class FieldMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     transform: Annotated[TransformType | None, Meta(description="Optional transformation to apply when mapping")] = None
 
 
-class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     id: StepId
     task_type: TaskType
     config: Annotated[JsonObject, Meta(description="Static configuration for the task (prompt, dimensions, etc.)")] = (
@@ -112,7 +112,7 @@ class WorkflowConfig(Struct, frozen=True, kw_only=True):
     step_defaults: dict[str, JsonObject] = field(default_factory=dict)
 
 
-class StepPlan(Struct, frozen=True, kw_only=True):
+class StepPlan(Struct, frozen=True, kw_only=True, gc=False):
     """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
 
     `depends_on` holds positions. `provider` is null only for PASSTHROUGH, which needs none.

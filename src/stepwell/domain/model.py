@@ -139,7 +139,7 @@ class WorkflowState(Struct):
     crashes: int = 0
 
 
-class StepState(Struct):
+class StepState(Struct, gc=False):
     """What changes in a step's row. `attempt` counts all attempts ever, `provider_attempts` those of the present
     provider in this execution, `retry_count` those of this execution less one per provider used.
     """

@@ -22,7 +22,9 @@ class TenantScope(Struct, frozen=True):
 EVERY_TENANT = TenantScope(every=True)
 
 
-class StepRecord(Struct):
+class StepRecord(Struct, gc=False):
+    """A step as stored. Nothing in one refers back, so the collector is spared them: there may be a million."""
+
     id: UUID
     plan: StepPlan
     definition: WorkflowStepDefinition

@@ -3,6 +3,7 @@
 Every statement about workflows goes through `_visible`, so that none can forget whose they are.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,8 @@ from stepwell.persistence.database import unavailable_in_outage
 from stepwell.persistence.rows import Row, history_event, read_object, step_record, task, workflow_state
 from stepwell.persistence.tables import events, steps, tasks, workflows
 
+# So many steps are read at once, then others get their turn: a page can hold a million.
+_SLICE = 250
 _read_outputs = json.Decoder(list[Output]).decode
 
 
@@ -173,9 +176,12 @@ async def _steps_of(connection: AsyncConnection, records: list[WorkflowRecord]) 
     created = {record.state.id: record.created_at for record in records}
     query = select(steps).where(steps.c.workflow_id.in_(created)).order_by(steps.c.workflow_id, steps.c.position)
     found: dict[UUID, list[StepRecord]] = defaultdict(list)
-    for row in (await connection.execute(query)).mappings():
-        whole = {**row, "created_at": created[row["workflow_id"]]}
-        found[row["workflow_id"]].append(step_record(whole, row["result"]))
+    async with connection.stream(query, execution_options={"yield_per": _SLICE}) as result:
+        async for rows in result.mappings().partitions():
+            for row in rows:
+                whole = {**row, "created_at": created[row["workflow_id"]]}
+                found[row["workflow_id"]].append(step_record(whole, row["result"]))
+            await asyncio.sleep(0)
     return found
 
 
