@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
 
+from stepwell.domain.records import TaskRecord, TenantScope
 from stepwell.persistence.migrations import migrate
 from stepwell.ports import Attempt, AttemptIO
 from support.faults import nothing_left
@@ -211,7 +213,9 @@ class Pictures(Scripted):
         return result | {"read": len((await io.fetch(attempt.inputs["reference_image_url"], "image")).data)}
 
 
-async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(own: TestServer, tmp_path: Path) -> None:
+async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(
+    own: TestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dsn = own.dsn(await create_database(own.dsn()))
     await migrate(dsn)
     provider = Pictures(default=Hang())
@@ -222,8 +226,17 @@ async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(own: 
         await provider.until_called("b")
         os.kill(own.pid, signal.SIGKILL)
         await eventually(lambda: not own.embedded.running, "the server is dead")
+        asked = Counter[str]()
+        store = service.app.service._store
+        original = store.task
+
+        async def counted(scope: TenantScope, task_id: UUID) -> TaskRecord | None:
+            asked["task"] += 1
+            return await original(scope, task_id)
+
+        monkeypatch.setattr(store, "task", counted)
         provider.release("b")
-        await asyncio.sleep(0.2)
+        await eventually(lambda: asked["task"] >= 2, "it has asked in vain, and again")
         await eventually(own.embedded.respawn, "the server starts")
         await asyncio.to_thread(own.embedded.wait_ready)
         ended = await service.until_ended(made)
