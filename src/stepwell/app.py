@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import datetime
 
 import asyncpg
 import structlog
@@ -89,7 +87,8 @@ async def running_app(
     skips the check that commits are on disk: for tests on a throw-away database only. *url_secret* signs addresses
     of artifacts. Raises `Unavailable`, `database.NotDurable`, or ValueError for a key that can't be used.
     """
-    clock, owner = DatabaseClock(), uuid7(datetime.fromtimestamp(time.time()).astimezone())
+    clock = DatabaseClock()
+    owner = uuid7(clock.now())
     verifier = TokenVerifier(
         settings.jwt_public_key or settings.jwt_secret or "",
         settings.jwt_algorithm,

@@ -14,7 +14,7 @@ import pytest
 from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres, PostgresUnavailable
 from stepwell.persistence.embedded_binaries import Account, find_programs
 from stepwell.persistence.embedded_folder import DataFolder
-from support.embedded import DEADLINE_S, OWNER, alive, ask, lent, other_owner, query, quick, until, wheel_folder
+from support.embedded import DEADLINE_S, OWNER, alive, ask, lent, other_owner, query, quick, wheel_folder
 from support.postgres import (
     QUICK,
     create_database,
@@ -23,6 +23,7 @@ from support.postgres import (
     postmaster_pid,
     running_server,
 )
+from support.processes import until
 
 
 def test_the_first_start_makes_a_durable_server_and_the_next_keeps_its_data(folder: Path) -> None:
@@ -78,8 +79,8 @@ async def test_a_killed_postmaster_is_noticed_and_comes_back(root: Path) -> None
         client = await asyncpg.connect(dsn)  # so that there is a backend that has to end, too
         await client.execute("DROP TABLE IF EXISTS t; CREATE TABLE t AS SELECT 1 AS x")
         os.kill(postmaster_pid(root), signal.SIGKILL)
-        until(lambda: not alive(server))
-        until(server.respawn)
+        until(lambda: not alive(server), DEADLINE_S)
+        until(server.respawn, DEADLINE_S)
         await asyncio.to_thread(server.wait_ready, DEADLINE_S)
         client.terminate()
         assert alive(server)
@@ -87,7 +88,7 @@ async def test_a_killed_postmaster_is_noticed_and_comes_back(root: Path) -> None
         assert await query(dsn, "SELECT x FROM t") == 1
 
         os.kill(postmaster_pid(root), signal.SIGKILL)
-        until(lambda: not alive(server))
+        until(lambda: not alive(server), DEADLINE_S)
         server.start()
         assert await query(dsn, "SELECT x FROM t") == 1
         with pytest.raises(DataFolderInUse):
@@ -132,7 +133,7 @@ def test_a_server_started_by_hand_is_left_alone(root: Path) -> None:
     with (root / "by-hand.log").open("wb") as log:
         by_hand = programs.spawn("postgres", *options, log=log.fileno(), pass_fds=())
     try:
-        until(lambda: DataFolder(root).accepts_connections(by_hand.pid))
+        until(lambda: DataFolder(root).accepts_connections(by_hand.pid), DEADLINE_S)
         with pytest.raises(PostgresUnavailable, match=f"process {by_hand.pid}"):
             quick(root).start()
         assert by_hand.poll() is None
@@ -145,7 +146,7 @@ def test_an_interrupted_initdb_is_done_again(folder: Path) -> None:
     root = folder / "postgres"
     command = [sys.executable, "-c", OWNER, str(root), "0", str(wheel_folder())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        until(lambda: any(root.glob("unfinished-*/PG_VERSION")))
+        until(lambda: any(root.glob("unfinished-*/PG_VERSION")), DEADLINE_S)
         owner.kill()
     assert not (root / "data").exists()
     server = quick(root)

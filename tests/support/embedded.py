@@ -3,8 +3,7 @@
 import asyncio
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ import asyncpg
 from stepwell.persistence.embedded import EmbeddedPostgres
 from stepwell.persistence.embedded_folder import DataFolder
 from support.postgres import QUICK
+from support.processes import until
 
 DEADLINE_S = 30.0
 NOBODY = 65534
@@ -39,13 +39,6 @@ server.stop()
 
 def quick(root: Path, **settings: str) -> EmbeddedPostgres:
     return EmbeddedPostgres(root, settings=QUICK | settings)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 async def query(dsn: str, *statements: str) -> Any:
@@ -78,7 +71,7 @@ def other_owner(root: Path, uid: int = 0, binaries: Path | None = None) -> Itera
             yield process, process.stdout.readline().strip()
         finally:
             process.kill()
-            until(lambda: unused(root))
+            until(lambda: unused(root), DEADLINE_S)
 
 
 def unused(root: Path) -> bool:
@@ -93,7 +86,7 @@ def lent(data: Path, root: Path) -> Iterator[Path]:
     try:
         yield root
     finally:
-        until(lambda: unused(root))
+        until(lambda: unused(root), DEADLINE_S)
         (root / "data").rename(data)
 
 
