@@ -49,8 +49,19 @@ class Application(Struct):
 
     api: Litestar
     service: WorkflowService
+    metrics: Metrics
     engine: asyncio.Task[None]
     stop: Callable[[], Awaitable[None]]
+
+
+class _Statements:
+    """How many statements have been sent to the database."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def add(self) -> None:
+        self.sent += 1
 
 
 class _Links:
@@ -95,10 +106,13 @@ async def running_app(
         settings.jwt_issuer,
         settings.jwt_audience,
     )
+    statements = _Statements()
     async with contextlib.AsyncExitStack() as stack:
-        pool = await create_journal_pool(dsn, timeout_s=settings.database_timeout_s)
+        pool = await create_journal_pool(dsn, timeout_s=settings.database_timeout_s, on_statement=statements.add)
         stack.push_async_callback(_close_pool, pool)
-        engine = create_api_engine(dsn, pool=settings.database_pool, timeout_s=settings.database_timeout_s)
+        engine = create_api_engine(
+            dsn, pool=settings.database_pool, timeout_s=settings.database_timeout_s, on_statement=statements.add
+        )
         stack.push_async_callback(engine.dispose)
         store, journal = PostgresStore(engine), PostgresJournal(pool, clock)
         artifacts = ObstoreArtifacts.local(settings.artifacts)
@@ -143,15 +157,16 @@ async def running_app(
             await scheduler.started.wait()
             await recovery.boot()
             service.booted = True
+            metrics = _metrics(scheduler, admission, statements)
             api = build_api(
                 service=service,
                 artifacts=artifacts,
                 verifier=verifier,
                 signed_urls=signed_urls,
                 clock=clock,
-                metrics=_metrics(scheduler, admission),
+                metrics=metrics,
             )
-            yield Application(api, service, running, stop)
+            yield Application(api, service, metrics, running, stop)
         finally:
             await stop()
 
@@ -173,13 +188,14 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _metrics(scheduler: Scheduler, admission: Admission) -> Metrics:
+def _metrics(scheduler: Scheduler, admission: Admission, statements: _Statements) -> Metrics:
     metrics, checkpointer = Metrics(), scheduler.checkpointer
     metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.handles))
     metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)
     metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
-    metrics.watch("stepwell_checkpoint_batches", "Batches written since the start.", lambda: checkpointer.batches)
-    metrics.watch("stepwell_checkpoint_events", "Transitions written since the start.", lambda: checkpointer.rows)
+    metrics.count("stepwell_checkpoint_batches", "Batches written.", lambda: checkpointer.batches)
+    metrics.count("stepwell_checkpoint_events", "Transitions written.", lambda: checkpointer.rows)
+    metrics.count("stepwell_database_statements", "Statements sent to the database.", lambda: statements.sent)
     metrics.watch("stepwell_database_away", "1 while transitions can't be written.", lambda: checkpointer.outage)
     return metrics
 

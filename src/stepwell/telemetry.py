@@ -3,11 +3,14 @@
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 REDACTED = "[redacted]"
@@ -38,6 +41,25 @@ class Metrics:
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge that is read whenever it is asked for."""
         Gauge(name, text, registry=self.registry).set_function(read)
+
+    def count(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Add a counter that is kept elsewhere and read whenever it is asked for; it is shown as `<name>_total`."""
+        self.registry.register(_Count(name, text, read))
+
+    def value(self, name: str) -> float:
+        """What stands under *name*, `_total` included, now. Raises KeyError for an unknown one."""
+        found = self.registry.get_sample_value(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+
+class _Count(Collector):
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(self._name, self._text, value=self._read())
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -11,9 +11,9 @@ async def test_the_engine_tells_what_it_does(service: Service) -> None:
         while (told := await _told(service))["stepwell_workflows_in_memory"]:
             await asyncio.sleep(0.01)  # its end is on disk a moment before it has left the memory
     assert told["stepwell_steps_running"] == told["stepwell_steps_waiting"] == told["stepwell_database_away"] == 0
-    assert told["stepwell_checkpoint_batches"] >= 2
+    assert told["stepwell_checkpoint_batches_total"] >= 2
     # Two steps started and completed, and the workflow; its first two events were inserted with it.
-    assert told["stepwell_checkpoint_events"] == 5
+    assert told["stepwell_checkpoint_events_total"] == 5
 
 
 async def _told(service: Service) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import IO
 import click
 
 from stepwell import __version__
+from stepwell.bench.loads import Shape
 from stepwell.cli.output import complain, no_more_output, settings_of, start_logging, tell
 from stepwell.cli.refusal import FAILED, Refused, os_errors
 from stepwell.cli.signals import Signals
@@ -104,6 +105,52 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
         with signals.interrupting():
             data = file.read()
         return run_definition(settings, data, signals)
+
+    return _stoppable(command, stopped=FAILED)
+
+
+@cli.command()
+@click.option(
+    "--shape",
+    type=click.Choice([shape.value for shape in Shape]),
+    default="chain",
+    show_default=True,
+    help="Of the workflows.",
+)
+@click.option("--workflows", type=click.IntRange(min=1), default=200, show_default=True, help="How many.")
+@click.option("--steps", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Of each.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 10_000), default=200, show_default=True, help="In flight at once."
+)
+@click.option("--payload", type=click.IntRange(0, 1_000_000), default=0, show_default=True, help="Bytes a result.")
+@click.option("--api", is_flag=True, help="Post them over HTTP, from a process of its own, and poll for their ends.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report once more as one line of JSON, last.")
+@data_dir
+def bench(
+    shape: str,
+    workflows: int,
+    steps: int,
+    concurrency: int,
+    payload: int,
+    api: bool,  # noqa: FBT001 - an option
+    as_json: bool,  # noqa: FBT001 - an option
+    data_dir: Path | None,
+) -> int:
+    """Measure the engine with steps that do nothing.
+
+    On STEPWELL_DATABASE_URL, or on the data folder's PostgreSQL where that isn't set; in a schema of its own, which
+    is dropped at the end. fan is 1 -> n-2 -> 1, layered a random graph, the same each time, mixed all of them.
+    """
+
+    def command(signals: Signals) -> int:
+        from stepwell.bench.loads import Load
+        from stepwell.cli.bench import Order, bench
+
+        environ = {name: value for name, value in os.environ.items() if data_dir is None or name != _DATABASE}
+        settings = settings_of(environ, data_dir=data_dir)
+        start_logging(settings, os.environ, quiet=True)
+        load = Load(Shape(shape), workflows, steps, min(concurrency, workflows), payload)
+        return bench(settings, Order(load, api, as_json), signals)
 
     return _stoppable(command, stopped=FAILED)
 

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 from msgspec.structs import replace
@@ -29,18 +30,30 @@ def serve(settings: Settings, signals: Signals) -> int:
         return run_stoppable(signals, lambda stop: _main(keys, listener, stop), stopped=0)
 
 
-async def prepared_database(settings: Settings) -> str:
-    """The address of the configured database, once it answers and has all tables. Raises `Refused`."""
+def configured_dsn(settings: Settings) -> str:
+    """The address of the configured database. Raises `Refused`."""
     if faults := list(_address_faults(settings.database_url)):
         raise Refused(*faults, code=MISUSED)
-    dsn = settings.database_url
-    assert dsn is not None
+    assert settings.database_url is not None
+    return settings.database_url
+
+
+@contextmanager
+def database_faults() -> Iterator[None]:
+    """What is wrong with the configured database, as `Refused`."""
     try:
-        await prepare_database(dsn, timeout_s=_WAIT_S, waiting=_tell_waiting)
+        yield
     except WrongAddress as error:
         raise Refused(f"{_DATABASE}: {error}", code=MISUSED) from error
     except DatabaseRefused as error:
         raise Refused(str(error)) from error
+
+
+async def prepared_database(settings: Settings) -> str:
+    """The address of the configured database, once it answers and has all tables. Raises `Refused`."""
+    dsn = configured_dsn(settings)
+    with database_faults():
+        await prepare_database(dsn, timeout_s=_WAIT_S, waiting=_tell_waiting)
     return dsn
 
 

@@ -9,7 +9,7 @@ What must hold:
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any, assert_never
@@ -67,6 +67,7 @@ class Scheduler:
         self.handles: dict[UUID, Handle] = {}
         self._live: dict[UUID, dict[UUID, _Live]] = {}  # workflow id -> task id -> attempt
         self._quiet: dict[UUID, list[asyncio.Future[None]]] = {}
+        self._idle: dict[UUID, list[asyncio.Future[None]]] = {}
         self._losing: set[UUID] = set()
         self.refused: Counter[UUID] = Counter()  # how often the database would not have a workflow's rows
         self.on_lost: Callable[[], None] = lambda: None  # called when nothing of a lost workflow is left here
@@ -104,9 +105,10 @@ class Scheduler:
         self._dispatch(handle, handle.run.recover())
 
     def abandon(self, handle: Handle) -> None:
-        """Let go of a workflow of which nothing has begun here."""
+        """Let go of a workflow of which nothing runs here."""
         if self.handles.get(handle.workflow_id) is handle:
             del self.handles[handle.workflow_id]
+            _awake(self._idle.pop(handle.workflow_id, ()))
 
     def feed(self, handle: Handle, given: Input) -> bool:
         """Hand an input to a run; whether it changed anything. What it decides is not yet committed: see
@@ -119,16 +121,18 @@ class Scheduler:
 
     def forget_if_idle(self, handle: Handle) -> None:
         if not handle.run.active and not handle.users and not self.checkpointer.holds(handle.workflow_id):
-            if self.handles.get(handle.workflow_id) is handle:
-                del self.handles[handle.workflow_id]
+            self.abandon(handle)
             _drop_timers(handle)
+
+    async def idle(self, workflow_id: UUID) -> None:
+        """Until the workflow isn't in memory."""
+        if workflow_id in self.handles:
+            await _told(self._idle, workflow_id)
 
     async def quiesce(self, workflow_id: UUID) -> None:
         """Until no attempt of the workflow runs in this process any more."""
         while self._live.get(workflow_id):
-            future = asyncio.get_running_loop().create_future()
-            self._quiet.setdefault(workflow_id, []).append(future)
-            await future
+            await _told(self._quiet, workflow_id)
 
     async def stop(self, grace_s: float) -> None:
         """Start nothing more, let short work end, cancel the rest without recording it, write what is queued."""
@@ -206,8 +210,9 @@ class Scheduler:
 
     def lose(self, workflow_id: UUID) -> None:
         """Drop a workflow that another process has, or whose rows the database won't have."""
-        handle = self.handles.pop(workflow_id, None)
+        handle = self.handles.get(workflow_id)
         if handle is not None:
+            self.abandon(handle)
             handle.lost = True
             self._admission.withdraw(handle.tenant, workflow_id)
             _drop_timers(handle)
@@ -273,9 +278,7 @@ class Scheduler:
         self._free(lives.pop(task_id))
         if not lives:
             del self._live[workflow_id]
-            for future in self._quiet.pop(workflow_id, ()):
-                if not future.done():
-                    future.set_result(None)
+            _awake(self._quiet.pop(workflow_id, ()))
             self._gone_if_quiet(workflow_id)
         self._grant()
 
@@ -305,6 +308,18 @@ class Scheduler:
                     self._broken.set_exception(error)
 
         return call
+
+
+async def _told(waiting: dict[UUID, list[asyncio.Future[None]]], workflow_id: UUID) -> None:
+    future = asyncio.get_running_loop().create_future()
+    waiting.setdefault(workflow_id, []).append(future)
+    await future
+
+
+def _awake(futures: Iterable[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
 
 
 def _drop_timers(handle: Handle) -> None:

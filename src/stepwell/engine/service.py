@@ -131,6 +131,10 @@ class WorkflowService:
                 report = await self._cleaner.clean(scope, workflow_id)
         return await self.get(scope, workflow_id), report
 
+    async def until_idle(self, workflow_id: UUID) -> None:
+        """Until the workflow has ended, or nothing of it runs in this process for another reason."""
+        await self._scheduler.idle(workflow_id)
+
     async def events(self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int) -> Sequence[HistoryEvent]:
         return _known(await self._store.events(scope, workflow_id, after, limit), "workflow")
 

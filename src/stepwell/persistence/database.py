@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import asyncpg
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -49,8 +50,11 @@ def create_engine(dsn: str, *, connect_args: Mapping[str, Any] | None = None, **
     return create_async_engine("postgresql+asyncpg://", async_creator=connect, **options)
 
 
-def create_api_engine(dsn: str, *, pool: int, timeout_s: float) -> AsyncEngine:
-    return create_engine(
+def create_api_engine(
+    dsn: str, *, pool: int, timeout_s: float, on_statement: Callable[[], object] = int
+) -> AsyncEngine:
+    """*on_statement* is called for each statement that is sent."""
+    engine = create_engine(
         dsn,
         json_serializer=bytes.decode,
         json_deserializer=str.encode,
@@ -63,13 +67,20 @@ def create_api_engine(dsn: str, *, pool: int, timeout_s: float) -> AsyncEngine:
             "server_settings": _server_settings(timeout_s),
         },
     )
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: on_statement())
+    return engine
 
 
-async def create_journal_pool(dsn: str, *, timeout_s: float) -> asyncpg.Pool:
+async def create_journal_pool(dsn: str, *, timeout_s: float, on_statement: Callable[[], object] = int) -> asyncpg.Pool:
     """Three connections, of which `PostgresJournal` keeps one for checkpoints. They connect when first used.
 
     Their sessions are never changed, so that they go back to the pool without a round trip to reset them.
+    *on_statement* is called for each statement that is sent.
     """
+
+    async def count_statements(connection: asyncpg.Connection) -> None:
+        connection.add_query_logger(lambda _: on_statement())
+
     return await asyncpg.create_pool(
         driver_dsn(dsn),
         min_size=0,
@@ -77,6 +88,7 @@ async def create_journal_pool(dsn: str, *, timeout_s: float) -> asyncpg.Pool:
         timeout=timeout_s,
         command_timeout=timeout_s,
         max_inactive_connection_lifetime=0,
+        init=count_statements,
         reset=_leave_alone,
         server_settings=_server_settings(timeout_s),
     )

@@ -29,7 +29,7 @@ async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[], 
     Waits up to *timeout_s* for one that doesn't answer, and calls *waiting* once if it has to. Raises
     `DatabaseRefused`.
     """
-    await _reach(dsn, timeout_s, waiting)
+    await reach_database(dsn, timeout_s=timeout_s, waiting=waiting)
     try:
         await migrate(dsn)
     except CommandError as error:  # "Can't locate revision ..."
@@ -38,7 +38,8 @@ async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[], 
         raise DatabaseRefused(f"the database can't be migrated: {_words(error)}") from error
 
 
-async def _reach(dsn: str, timeout_s: float, waiting: Callable[[], None]) -> None:
+async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[], None]) -> None:
+    """The first half of `prepare_database`: it answers."""
     deadline = time.monotonic() + timeout_s
     told = False
     while True:

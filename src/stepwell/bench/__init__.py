@@ -1,0 +1,1 @@
+"""The benchmark behind `stepwell bench`: loads, and what is measured while they run."""

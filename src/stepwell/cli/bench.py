@@ -1,0 +1,154 @@
+"""`stepwell bench`: what the engine does on this machine, measured on the real engine and the real database."""
+
+import asyncio
+import secrets
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+from msgspec import Struct, json
+from msgspec.structs import asdict, replace
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from stepwell.app import Application
+from stepwell.bench.driving import drive, in_process
+from stepwell.bench.http_load import order
+from stepwell.bench.loads import Load
+from stepwell.bench.measuring import TRANSITIONS, measuring
+from stepwell.bench.report import Report, report_of
+from stepwell.cli.folder import open_folder
+from stepwell.cli.hosting import service
+from stepwell.cli.keys import Keys, keys_of_settings
+from stepwell.cli.output import complain, tell
+from stepwell.cli.postgres import embedded_postgres, keep_running
+from stepwell.cli.refusal import FAILED, Refused
+from stepwell.cli.serve import configured_dsn, database_faults
+from stepwell.cli.server import Server, bound_socket
+from stepwell.cli.signals import Signals, run_stoppable
+from stepwell.cli.tokens import make_token
+from stepwell.persistence.benchmark import Incomplete, bare_commits, check_rows, forget_all, recorded_times
+from stepwell.persistence.embedded import EmbeddedPostgres
+from stepwell.persistence.reach import prepare_database, reach_database
+from stepwell.persistence.scratch import scratch_schema
+from stepwell.settings import Settings
+
+_COMMITS = 200  # each time
+_ANSWER_S = 30.0
+_LOOK_S = 0.2
+
+
+class Order(Struct, frozen=True):
+    """What a user asks for."""
+
+    load: Load
+    api: bool
+    as_json: bool
+
+
+def bench(settings: Settings, wanted: Order, signals: Signals) -> int:
+    """Run the load and print the report; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal."""
+    with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as folder:
+        # The service sweeps files that no row names: it must see none but its own.
+        own = replace(
+            settings,
+            artifact_dir=Path(folder),
+            jwt_secret=secrets.token_hex(32),
+            jwt_algorithm="HS256",
+            public_url=None,
+        )
+        if settings.database_url is not None:
+            dsn = configured_dsn(settings)
+            return run_stoppable(signals, lambda _: _on(dsn, own, wanted), stopped=FAILED)
+        open_folder(settings.data_dir)
+        with embedded_postgres(settings, signals, "a benchmark beside it would measure both") as postgres:
+            return run_stoppable(signals, lambda _: _on_embedded(postgres, own, wanted), stopped=FAILED)
+
+
+async def _on_embedded(postgres: EmbeddedPostgres, settings: Settings, wanted: Order) -> int:
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(keep_running(postgres), name="postgres")
+        code = await _on(postgres.dsn(), settings, wanted)
+        watching.cancel()
+    return code
+
+
+async def _on(dsn: str, settings: Settings, wanted: Order) -> int:
+    with database_faults(), bound_socket(replace(settings, host="127.0.0.1", port=0)) as listener:
+        await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda: complain("waiting for the database"))
+        keys = keys_of_settings(replace(settings, host="127.0.0.1", port=listener.getsockname()[1]))
+        async with scratch_schema(dsn) as (scratch, connection):
+            await prepare_database(scratch, timeout_s=_ANSWER_S, waiting=lambda: None)
+            async with service(keys, scratch, exclusive=True) as app, _server(app, keys, listener, wanted.api):
+                report = await _measured(app, keys, connection, wanted)
+    for name, value in asdict(report).items():
+        tell(f"{name:<20} {value}")
+    if wanted.as_json:
+        tell(json.encode(report).decode())
+    return 0
+
+
+@asynccontextmanager
+async def _server(app: Application, keys: Keys, listener: socket.socket, wanted: bool) -> AsyncIterator[None]:  # noqa: FBT001
+    if not wanted:
+        yield
+        return
+    server = Server(app.api, keys.settings)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[listener]), name="http")
+        await server.opened.wait()
+        yield
+        server.should_exit = True
+
+
+async def _measured(app: Application, keys: Keys, connection: asyncpg.Connection, wanted: Order) -> Report:
+    async def run(load: Load) -> None:
+        if wanted.api:
+            await order(load, keys.settings.base_url, _token(keys))
+        else:
+            await drive(load.bodies(), in_process(app.service), load.concurrency)
+
+    load = wanted.load
+    await run(replace(load, workflows=1, concurrency=1))  # so that connections and statements are there
+    await forget_all(connection)
+    commits = await bare_commits(connection, _COMMITS)
+    async with measuring(app.metrics) as measured, _progress(app, load):
+        await run(load)
+    commits += await bare_commits(connection, _COMMITS)
+    try:
+        await check_rows(connection, load.workflows, load.total_steps)
+    except Incomplete as error:
+        raise Refused(f"something is wrong with the engine: {error}") from error
+    return report_of(load, measured, await recorded_times(connection), commits)
+
+
+def _token(keys: Keys) -> str:
+    return make_token(keys.settings, tenant=None, every=True, scopes=(), expires="1d", subject="stepwell bench")
+
+
+@asynccontextmanager
+async def _progress(app: Application, load: Load) -> AsyncIterator[None]:
+    """On stderr: a bar on a terminal, else a line a tenth."""
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeElapsedColumn())
+    before = app.metrics.value(TRANSITIONS)
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False) as bar:
+        task = bar.add_task("", total=load.total_steps)
+
+        async def look() -> None:
+            tenths = 0
+            while True:
+                await asyncio.sleep(_LOOK_S)
+                done = int(app.metrics.value(TRANSITIONS) - before) // 2
+                bar.update(task, completed=min(done, load.total_steps), refresh=True)
+                if bar.disable and done * 10 // load.total_steps > tenths:
+                    tenths = done * 10 // load.total_steps
+                    complain(f"{done} of {load.total_steps} steps")
+
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(look(), name="progress")
+            yield
+            looking.cancel()
