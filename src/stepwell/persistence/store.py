@@ -1,6 +1,6 @@
 """`ports.Store` on SQLAlchemy Core: what the API reads, and what cleanup marks.
 
-Every statement about workflows goes through `_visible`, so that none can forget whose they are.
+Every statement about workflows goes through `listing.visible`, so that none can forget whose they are.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from uuid import UUID
 
 from msgspec import json
 from sqlalchemy import BigInteger, ColumnElement, Select, Uuid, any_, func, literal, select, true, update
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from stepwell.domain.model import HistoryEvent, Output, StepStatus, TaskType, WorkflowState
+from stepwell.domain.model import HistoryEvent, Output, TaskType, WorkflowState
 from stepwell.domain.records import (
     ListFilter,
     StepRecord,
@@ -24,7 +24,9 @@ from stepwell.domain.records import (
     WorkflowPage,
     WorkflowRecord,
 )
+from stepwell.persistence import listing
 from stepwell.persistence.database import unavailable_in_outage
+from stepwell.persistence.listing import visible
 from stepwell.persistence.rows import Row, history_event, read_object, step_record, task, workflow_state
 from stepwell.persistence.tables import events, steps, tasks, workflows
 
@@ -41,24 +43,16 @@ class PostgresStore:
 
     @unavailable_in_outage
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
-        query = _summarised().where(workflows.c.id == workflow_id, _visible(scope))
+        query = listing.summarised().where(workflows.c.id == workflow_id, visible(scope))
         async with self._snapshots.connect() as connection:
             found = await _records(connection, query, include_steps=include_steps)
         return found[0] if found else None
 
     @unavailable_in_outage
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
-        where = [_visible(scope), *_filters(query)]
-        rows = (
-            _summarised()
-            .where(*where)
-            .order_by(workflows.c.created_at.desc(), workflows.c.id.desc())
-            .offset(query.skip)
-            .limit(query.limit)
-        )
         async with self._snapshots.connect() as connection:
-            total = await connection.scalar(select(func.count()).select_from(workflows).where(*where))
-            found = await _records(connection, rows, include_steps=query.include_steps)
+            total = await connection.scalar(listing.total(scope, query))
+            found = await _records(connection, listing.page(scope, query), include_steps=query.include_steps)
         return WorkflowPage(found, total or 0)
 
     @unavailable_in_outage
@@ -92,7 +86,7 @@ class PostgresStore:
 
     @unavailable_in_outage
     async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
-        mine = select(workflows.c.id).where(workflows.c.id == workflow_id, _visible(scope))
+        mine = select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
         mark = (
             update(tasks)
             .where(tasks.c.workflow_id.in_(mine), _among(task_ids), tasks.c.deleted_at.is_(None))
@@ -106,7 +100,7 @@ class PostgresStore:
         query = (
             select(tasks.c.outputs)
             .join(workflows, workflows.c.id == tasks.c.workflow_id)
-            .where(_among(task_ids), tasks.c.deleted_at.is_(None), _visible(scope))
+            .where(_among(task_ids), tasks.c.deleted_at.is_(None), visible(scope))
         )
         async with self._engine.connect() as connection:
             found = (await connection.execute(query)).scalars()
@@ -121,45 +115,6 @@ class PostgresStore:
 def _among(task_ids: Sequence[UUID]) -> ColumnElement[bool]:
     # One parameter, however many there are: IN takes one each, and asyncpg has room for 32,767.
     return tasks.c.id == any_(literal(list(task_ids), ARRAY(Uuid())))
-
-
-def _visible(scope: TenantScope) -> ColumnElement[bool]:
-    return true() if scope.every else workflows.c.tenant.is_not_distinct_from(scope.tenant)
-
-
-def _filters(query: ListFilter) -> list[ColumnElement[bool]]:
-    wanted = {
-        workflows.c.status: query.status,
-        workflows.c.origin_instance: query.origin_instance,
-        workflows.c.tenant: query.origin_tenant_id,
-    }
-    filters: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
-    if not query.include_deleted:
-        filters.append(workflows.c.deleted_at.is_(None))
-    return filters
-
-
-def _summarised() -> Select[Any]:
-    """Workflows with the views that need their steps, worked out by the database from those few rows."""
-    own = steps.c.workflow_id == workflows.c.id
-    running = (
-        select(steps.c.step_id)
-        .where(own, steps.c.status == StepStatus.RUNNING)
-        .order_by(steps.c.started_at, steps.c.position)
-        .limit(1)
-    )
-    told = func.concat(steps.c.step_id, ": ", steps.c.error_message)
-    failed = select(func.array_agg(aggregate_order_by(told, steps.c.position))).where(
-        own, steps.c.status == StepStatus.FAILED
-    )
-    final = steps.alias("final")
-    return select(
-        workflows,
-        running.correlate(workflows).scalar_subquery().label("current_step"),
-        failed.correlate(workflows).scalar_subquery().label("step_errors"),
-        final.c.step_id.label("final_step_id"),
-        final.c.result.label("final_step_result"),
-    ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
 
 
 async def _records(connection: AsyncConnection, query: Select[Any], *, include_steps: bool) -> list[WorkflowRecord]:
@@ -186,7 +141,7 @@ async def _steps_of(connection: AsyncConnection, records: list[WorkflowRecord]) 
 
 
 async def _exists(connection: AsyncConnection, scope: TenantScope, workflow_id: UUID) -> bool:
-    query = select(workflows.c.id).where(workflows.c.id == workflow_id, _visible(scope))
+    query = select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
     return (await connection.scalar(query)) is not None
 
 
@@ -195,7 +150,7 @@ def _tasks(scope: TenantScope) -> Select[Any]:
         select(tasks, steps.c.step_id, steps.c.task_type)
         .join(steps, (steps.c.workflow_id == tasks.c.workflow_id) & (steps.c.position == tasks.c.position))
         .join(workflows, workflows.c.id == tasks.c.workflow_id)
-        .where(_visible(scope))
+        .where(visible(scope))
     )
 
 
