@@ -25,7 +25,7 @@ from stepwell.engine.runner import Runner
 from stepwell.engine.scheduler import Scheduler
 from stepwell.engine.service import WorkflowService
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.database import assert_durable, create_api_engine, create_journal_pool
+from stepwell.persistence.database import assert_durable, create_api_engine, create_journal_pool, journal_connect
 from stepwell.persistence.journal import PostgresJournal
 from stepwell.persistence.store import PostgresStore
 from stepwell.ports import Clock, Provider
@@ -108,13 +108,15 @@ async def running_app(
     )
     statements = _Statements()
     async with contextlib.AsyncExitStack() as stack:
-        pool = await create_journal_pool(dsn, timeout_s=settings.database_timeout_s, on_statement=statements.add)
+        connect = journal_connect(dsn, timeout_s=settings.database_timeout_s, on_statement=statements.add)
+        pool = await create_journal_pool(connect)
         stack.push_async_callback(_close_pool, pool)
         engine = create_api_engine(
             dsn, pool=settings.database_pool, timeout_s=settings.database_timeout_s, on_statement=statements.add
         )
         stack.push_async_callback(engine.dispose)
-        store, journal = PostgresStore(engine), PostgresJournal(pool, clock)
+        store, journal = PostgresStore(engine), PostgresJournal(pool, connect, clock)
+        stack.callback(journal.end_writing)
         artifacts = ObstoreArtifacts.local(settings.artifacts)
         cleaner = Cleaner(store, artifacts)
         signed_urls = SignedUrls(url_secret, settings.base_url, settings.signed_url_ttl_s)

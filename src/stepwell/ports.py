@@ -48,7 +48,7 @@ class Journal(Protocol):
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
         """Write at most one decision per workflow, all in one transaction and one round trip. A decision lands only
         on exactly the version (owner, epoch, last event) that it was made from; one that has landed already (its
-        answer was lost) counts as landed. Returns the ids of those that did not land.
+        answer was lost) counts as landed. Returns the ids of those that did not land. One call at a time.
         """
 
     async def claim(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> list[LoadedWorkflow]:

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.database import create_journal_pool
+from stepwell.persistence.database import create_journal_pool, journal_connect
 from stepwell.persistence.journal import PostgresJournal
 from support.embedded import lent, quick
 from support.postgres import TestServer, create_database, drop_database, fresh_folder
@@ -29,10 +29,13 @@ def shared_dsn(server: TestServer, template: str) -> Iterator[str]:
 @pytest.fixture
 async def bench(shared_dsn: str) -> AsyncIterator[Bench]:
     clock = DatabaseClock()
-    pool = await create_journal_pool(shared_dsn, timeout_s=10)
+    connect = journal_connect(shared_dsn, timeout_s=10)
+    pool = await create_journal_pool(connect)
     sql = await asyncpg.connect(shared_dsn)
     await sql.execute("TRUNCATE workflows, steps, tasks, events, processes")
-    yield Bench(PostgresJournal(pool, clock), sql, clock, shared_dsn)
+    journal = PostgresJournal(pool, connect, clock)
+    yield Bench(journal, sql, clock, shared_dsn)
+    journal.end_writing()
     await sql.close()
     await pool.close()
 

@@ -7,7 +7,7 @@ import asyncpg
 
 from stepwell.domain.inputs import Admitted, Succeeded
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.database import create_journal_pool
+from stepwell.persistence.database import create_journal_pool, journal_connect
 from stepwell.persistence.journal import PostgresJournal
 from support.stored import Bench
 
@@ -30,14 +30,17 @@ async def until_written(sql: asyncpg.Connection, table: str, updates: int) -> tu
 
 async def test_transitions_of_steps_are_hot(dsn: str) -> None:
     clock, sql = DatabaseClock(), await asyncpg.connect(dsn)
-    pool = await create_journal_pool(dsn, timeout_s=10)
-    bench = Bench(PostgresJournal(pool, clock), sql, clock, dsn)
+    connect = journal_connect(dsn, timeout_s=10)
+    pool = await create_journal_pool(connect)
+    journal = PostgresJournal(pool, connect, clock)
+    bench = Bench(journal, sql, clock, dsn)
     handle = await bench.make()
     for position in (0, 1):
         task_id = uuid4()
         await bench.write(handle, Admitted(position, task_id, 7))
         await bench.write(handle, Succeeded(position, task_id, b"{}"))
     assert await sql.fetchval("SELECT status FROM workflows") == "COMPLETED"
+    journal.end_writing()
     pool.terminate()
     assert await until_written(sql, "steps", 4) == (2, 4, 4)
     assert await until_written(sql, "workflows", 4) == (1, 4, 3)  # all but the last, by which it ends

@@ -18,7 +18,7 @@ from stepwell.domain.records import (
 )
 from stepwell.engine.handle import Handle
 from stepwell.persistence import journal as journal_module
-from stepwell.persistence.database import create_journal_pool
+from stepwell.persistence.database import create_journal_pool, journal_connect
 from stepwell.persistence.journal import PostgresJournal
 from support.definitions import body
 from support.stored import CHAIN, ME, OTHER, TABLES, Bench, admitted, renamed
@@ -94,7 +94,13 @@ async def test_two_writes_of_one_version_at_once_let_one_land(bench: Bench) -> N
         for one, owner in zip(loaded, (ME, OTHER), strict=True)
         if one
     ]
-    lost = await asyncio.gather(*(bench.journal.write([decision]) for decision in decisions))
+    connect = journal_connect(bench.dsn, timeout_s=10)
+    other = PostgresJournal(await create_journal_pool(connect), connect, bench.clock)
+    journals = bench.journal, other
+    lost = await asyncio.gather(
+        *(journal.write([decision]) for journal, decision in zip(journals, decisions, strict=True))
+    )
+    other.end_writing()
     assert sorted(map(len, lost)) == [0, 1]
     assert await bench.sql.fetchval("SELECT count(*) FROM events WHERE type = 'workflow.started'") == 1
 
@@ -234,8 +240,9 @@ async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench)
 
 
 async def test_an_outage_has_one_name(bench: Bench) -> None:
-    pool = await create_journal_pool(bench.dsn.replace("port=", "port=1"), timeout_s=1)
-    journal = PostgresJournal(pool, bench.clock)
+    connect = journal_connect(bench.dsn.replace("port=", "port=1"), timeout_s=1)
+    pool = await create_journal_pool(connect)
+    journal = PostgresJournal(pool, connect, bench.clock)
     handle, new = bench.draft(CHAIN, "t", ME)
     for call in (
         journal.insert(EVERY_TENANT, new),

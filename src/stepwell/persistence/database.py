@@ -5,8 +5,8 @@ case that this side is gone.
 """
 
 import functools
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import event
@@ -18,6 +18,7 @@ from stepwell.domain.errors import Unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Connect: TypeAlias = Callable[..., Awaitable[asyncpg.Connection]]
 
 # Classes and codes of SQLSTATE that say "not now": connection, login, database, a conflict between transactions,
 # resources, intervention, read-only failover. https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -30,6 +31,17 @@ _LIST_SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
     "random_page_cost": "1.1",
     "max_parallel_workers_per_gather": "0",
+}
+
+
+# All of the engine's statements find rows by a key that they are given: so each is planned once, and a plan that was
+# made while the tables were small doesn't read them whole when they have grown.
+_PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "random_page_cost": "0.1",
 }
 
 
@@ -79,26 +91,30 @@ def create_api_engine(
     return engine
 
 
-async def create_journal_pool(dsn: str, *, timeout_s: float, on_statement: Callable[[], object] = int) -> asyncpg.Pool:
-    """Three connections, of which `PostgresJournal` keeps one for checkpoints. They connect when first used.
+def journal_connect(dsn: str, *, timeout_s: float, on_statement: Callable[[], object] = int) -> Connect:
+    """What opens a connection for the engine's statements. *on_statement* is called for each that is sent."""
+
+    async def connect(*_: Any, **options: Any) -> asyncpg.Connection:
+        connection = await asyncpg.connect(
+            driver_dsn(dsn),
+            timeout=timeout_s,
+            command_timeout=timeout_s,
+            server_settings=_server_settings(timeout_s) | _PLANS,
+            **options,
+        )
+        connection.add_query_logger(lambda _: on_statement())
+        return connection
+
+    return connect
+
+
+def create_journal_pool(connect: Connect) -> asyncpg.Pool:
+    """Three connections by *connect*, each when it is first used. To be awaited, or entered, before.
 
     Their sessions are never changed, so that they go back to the pool without a round trip to reset them.
-    *on_statement* is called for each statement that is sent.
     """
-
-    async def count_statements(connection: asyncpg.Connection) -> None:
-        connection.add_query_logger(lambda _: on_statement())
-
-    return await asyncpg.create_pool(
-        driver_dsn(dsn),
-        min_size=0,
-        max_size=3,
-        timeout=timeout_s,
-        command_timeout=timeout_s,
-        max_inactive_connection_lifetime=0,
-        init=count_statements,
-        reset=_leave_alone,
-        server_settings=_server_settings(timeout_s),
+    return asyncpg.create_pool(
+        min_size=0, max_size=3, max_inactive_connection_lifetime=0, connect=connect, reset=_leave_alone
     )
 
 

@@ -5,11 +5,12 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
-from msgspec import Struct, json
+from msgspec import json
 
 from stepwell.domain.decision import Decision
 from stepwell.domain.errors import Forbidden
@@ -17,7 +18,7 @@ from stepwell.domain.model import HistoryEvent, StepState, Task
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, TenantScope
 from stepwell.persistence import statements as sql
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.database import unavailable_in_outage
+from stepwell.persistence.database import Connect, unavailable_in_outage
 from stepwell.persistence.rows import read_object, step_record, task, workflow_state
 
 _STEPS_A_LOAD = 20_000
@@ -25,14 +26,17 @@ _TURN_S = 5.0
 
 
 class PostgresJournal:
-    """*pool* is asyncpg's; see `database.create_journal_pool`. Every checkpoint sets *clock* by the database's.
+    """*pool* and *connect* are those of `database`. Every checkpoint sets *clock* by the database's.
 
-    One connection is left to checkpoints and leases: neither many large inserts nor a claim that waits holds them up.
+    Checkpoints have a connection of their own, made by *connect*: to borrow one from the pool costs as much as a
+    third of a small batch. One of the pool's is left to leases. So neither many large inserts nor a claim that waits
+    holds them up.
     """
 
-    def __init__(self, pool: asyncpg.Pool, clock: DatabaseClock) -> None:
-        self._pool, self._clock = pool, clock
+    def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock) -> None:
+        self._pool, self._connect, self._clock = pool, connect, clock
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
+        self._writer: asyncpg.Connection | None = None
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -76,18 +80,32 @@ class PostgresJournal:
 
     @unavailable_in_outage
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
+        if self._writer is None or self._writer.is_closed():
+            self._writer = await self._connect()
+        try:
+            return await self._written(self._writer, batch)
+        except BaseException:
+            self.end_writing()  # whatever state the connection is in
+            raise
+
+    def end_writing(self) -> None:
+        """Let go of the connection for checkpoints, at once."""
+        if self._writer is not None:
+            self._writer.terminate()
+            self._writer = None
+
+    async def _written(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
         by_id = {decision.workflow.id: decision for decision in batch}
-        async with self._pool.acquire() as connection:
-            rows = await connection.fetch(sql.CHECKPOINT, *_checkpoint(batch))
-            if rows:
-                self._clock.observe(rows[0]["now"])
-            lost = by_id.keys() - {row["id"] for row in rows}
-            if lost:
-                # The answer of an earlier try may have been lost with its connection: then the version is ours.
-                for row in await connection.fetch(sql.VERSIONS, list(lost)):
-                    state = by_id[row["id"]].workflow
-                    if all(row[name] == getattr(state, name) for name in sql.VERSION_COLUMNS):
-                        lost.discard(row["id"])
+        rows = await connection.fetch(sql.CHECKPOINT, *_checkpoint(batch))
+        if rows:
+            self._clock.observe(rows[0]["now"])
+        lost = by_id.keys() - {row["id"] for row in rows}
+        if lost:
+            # The answer of an earlier try may have been lost with its connection: then the version is ours.
+            for row in await connection.fetch(sql.VERSIONS, list(lost)):
+                state = by_id[row["id"]].workflow
+                if all(row[name] == getattr(state, name) for name in sql.VERSION_COLUMNS):
+                    lost.discard(row["id"])
         return set(lost)
 
     @unavailable_in_outage
@@ -145,7 +163,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
     }
     for row in steps:
         with _noting(loaded[row["workflow_id"]]):
-            loaded[row["workflow_id"]].steps.append(step_record(row))
+            loaded[row["workflow_id"]].steps.append(step_record(row, row["created_at"]))
     for row in open_tasks:
         with _noting(loaded[row["workflow_id"]]):
             loaded[row["workflow_id"]].open_tasks.append(task(row))
@@ -168,25 +186,21 @@ def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Iterable[list[Any]]
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-def _checkpoint(batch: Sequence[Decision]) -> Iterable[list[Any]]:
+def _checkpoint(batch: Sequence[Decision]) -> tuple[list[tuple[Any, ...]], ...]:
+    """The rows of each table, as `statements.CHECKPOINT_TYPES` wants them."""
     workflows, steps, tasks, events = [], [], [], []
     for decision in batch:
         state = decision.workflow
-        fence = (state.id, decision.owner, decision.epoch, decision.last_event)
-        workflows.append(fence + _values(state, sql.WORKFLOW_COLUMNS))
-        steps += [(state.id, step.position, *_step_values(step)) for step in decision.steps.values()]
-        tasks += [_task_values(state.id, task) for task in decision.tasks.values()]
-        events += [_event(state.id, event) for event in decision.events]
-    return (
-        *_columns(workflows, 4 + len(sql.WORKFLOW_COLUMNS)),
-        *_columns(steps, 2 + len(sql.STEP_COLUMNS)),
-        *_columns(tasks, len(sql.TASK_COLUMNS)),
-        *_columns(events, len(sql.EVENT_COLUMNS)),
-    )
+        workflow_id = state.id
+        fence = (workflow_id, decision.owner, decision.epoch, decision.last_event)
+        workflows.append(fence + _workflow_values(state))
+        steps += [(workflow_id, step.position, *_step_values(step)) for step in decision.steps.values()]
+        tasks += [_task_values(workflow_id, task) for task in decision.tasks.values()]
+        events += [_event(workflow_id, event) for event in decision.events]
+    return workflows, steps, tasks, events
 
 
-def _values(struct: Struct, names: tuple[str, ...]) -> tuple[Any, ...]:
-    return tuple([getattr(struct, name) for name in names])
+_workflow_values = attrgetter(*sql.WORKFLOW_COLUMNS)
 
 
 def _step_values(step: StepState) -> tuple[Any, ...]:
@@ -244,7 +258,7 @@ def _new_workflow(new: NewWorkflow) -> tuple[Any, ...]:
         record.total_steps,
         new.final_position,
         record.created_at,
-        *_values(record.state, sql.WORKFLOW_COLUMNS),
+        *_workflow_values(record.state),
     )
 
 

@@ -1,6 +1,7 @@
-"""The engine's statements, each one round trip over asyncpg. Arrays carry the rows: one element per row and column.
+"""The engine's statements, each one round trip over asyncpg. Arrays carry the rows.
 
-`CHECKPOINT` is the hot one. Its first stage updates the workflows whose row is still the version that the decision
+`CHECKPOINT` is the hot one. Its rows are arrays of the composite types that a migration has made: their columns are
+those named here, in this order. Its first stage updates the workflows whose row is still the version that the decision
 was made from; all other stages write only the rows of workflows that stage returned, so that a workflow's
 transitions land together or not at all.
 """
@@ -94,6 +95,14 @@ _NEW_STEP: Final = (
 )
 _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int"), ("fence_event", "int"))
 
+# The composite types that carry a checkpoint's rows, as a migration has made them.
+CHECKPOINT_TYPES: Final = {
+    "checkpoint_workflow": _FENCE + _STATE,
+    "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
+    "checkpoint_task": _TASK,
+    "checkpoint_event": _EVENT,
+}
+
 WORKFLOW_COLUMNS: Final = tuple(name for name, _ in _STATE)
 STEP_COLUMNS: Final = tuple(name for name, _ in _STEP_STATE)
 TASK_COLUMNS: Final = tuple(name for name, _ in _TASK)
@@ -116,33 +125,30 @@ def _assign(columns: tuple[tuple[str, str], ...], source: str) -> str:
     return ", ".join(f"{name} = {source}.{name}" for name, _ in columns)
 
 
-_W, _S = _FENCE + _STATE, (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE)
-_AT_S = len(_W) + 1
-_AT_T = _AT_S + len(_S)
-_AT_E = _AT_T + len(_TASK)
 _MUTABLE_TASK = _TASK[7:]
+# An IN that is a part of an expression is looked up in a hash table whatever the planner expects of its size.
+_LANDED: Final = "({0}.workflow_id IN (SELECT id FROM landed)) IS TRUE"
 
 CHECKPOINT: Final = f"""
 WITH landed AS (
     UPDATE workflows AS t SET {_assign(_STATE, "w")}
-    FROM {_rows("w", _W, 1)}
+    FROM unnest($1::checkpoint_workflow[]) AS w
     WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
       AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event
     RETURNING t.id
 ), stepped AS (
     UPDATE steps AS t SET {_assign(_STEP_STATE, "s")}
-    FROM {_rows("s", _S, _AT_S)}
-    WHERE t.workflow_id = s.workflow_id AND t.position = s.position
-      AND s.workflow_id IN (SELECT id FROM landed)
+    FROM unnest($2::checkpoint_step[]) AS s
+    WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {_LANDED.format("s")}
 ), tasked AS (
     INSERT INTO tasks ({_names(_TASK)})
-    SELECT {_names(_TASK, "k.")} FROM {_rows("k", _TASK, _AT_T)}
-    WHERE k.workflow_id IN (SELECT id FROM landed)
+    SELECT {_names(_TASK, "k.")} FROM unnest($3::checkpoint_task[]) AS k
+    WHERE {_LANDED.format("k")}
     ON CONFLICT (id) DO UPDATE SET {_assign(_MUTABLE_TASK, "excluded")}
 ), told AS (
     INSERT INTO events ({_names(_EVENT)})
-    SELECT {_names(_EVENT, "e.")} FROM {_rows("e", _EVENT, _AT_E)}
-    WHERE e.workflow_id IN (SELECT id FROM landed)
+    SELECT {_names(_EVENT, "e.")} FROM unnest($4::checkpoint_event[]) AS e
+    WHERE {_LANDED.format("e")}
 )
 SELECT id, clock_timestamp() AS now FROM landed
 """  # noqa: S608 - built from the constants above
