@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from stepwell.api.schemas import WorkflowStepPublic
-from stepwell.persistence import store
+from stepwell.persistence import single, store
 from support.live import WORKFLOWS, Scripted, passing, shows, told
 from support.service import Service
 
@@ -200,14 +200,14 @@ async def test_the_list_is_complete_while_workflows_are_made(live: Service) -> N
     assert len(set(seen)) == 12
 
 
-@pytest.mark.parametrize("path", ["", "/{id}"])
+@pytest.mark.parametrize(("path", "reads"), [("", store), ("/{id}", single)], ids=["list", "get"])
 async def test_others_get_their_turn_while_a_long_workflow_is_read(
-    live: Service, path: str, monkeypatch: pytest.MonkeyPatch
+    live: Service, path: str, reads: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = mark()
     steps = [passing(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(10_000)]
     workflow = await live.create(*steps, origin_instance=instance, start=False)
-    read = _counted(monkeypatch, store, "step_record")
+    read = _counted(monkeypatch, reads, "step_record")
     shown = _counted(monkeypatch, WorkflowStepPublic, "from_record")
     between: list[tuple[int, int]] = []
 

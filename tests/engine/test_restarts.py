@@ -174,7 +174,7 @@ async def test_a_workflow_that_has_killed_its_process_twenty_times_fails_and_sta
         await provider.until_called("a")
     await as_if_killed(dsn, 20)
     async with serving(dsn, tmp_path, provider) as service:
-        ended = await service.get(created["id"])
+        ended = await service.until_ended(created["id"])
         reason = "workflow: its process ended 20 times without progress"
         assert (ended["status"], ended["errors"], ended["error_message"]) == ("FAILED", [reason], reason)
         assert [step["status"] for step in ended["steps"]] == ["CANCELLED", "PENDING"]

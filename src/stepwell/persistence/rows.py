@@ -1,5 +1,6 @@
 """From rows to the structs of the domain, for whoever reads: asyncpg's records and SQLAlchemy's mappings alike."""
 
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from msgspec import json
@@ -19,7 +20,7 @@ from stepwell.domain.model import (
     WorkflowState,
     WorkflowStatus,
 )
-from stepwell.domain.records import StepRecord
+from stepwell.domain.records import StepRecord, Summary, WorkflowRecord
 from stepwell.persistence.statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 
 Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
@@ -35,8 +36,35 @@ def workflow_state(row: Row) -> WorkflowState:
     return WorkflowState(id=row["id"], **values)
 
 
-def step_record(row: Row, result: bytes | None = None) -> StepRecord:
-    """A step's row, with `created_at` of its workflow. `result` is given apart, since it is often left out."""
+def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
+    """A row of `listing.summarised`; `final_step_result` is given apart, since it may still be text there."""
+    state = workflow_state(row)
+    return WorkflowRecord(
+        state=state,
+        tenant=row["tenant"],
+        origin_instance=row["origin_instance"],
+        origin_zone=row["origin_zone"],
+        origin_reference=row["origin_reference"],
+        config=read_object(row["config"]),
+        suppress_subtask_events=row["suppress_subtask_events"],
+        total_steps=row["total_steps"],
+        created_at=row["created_at"],
+        summary=_summary(state, row, final_result),
+    )
+
+
+def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summary:
+    own = () if state.failure is None else (state.failure,)
+    return Summary(
+        current_step=row["current_step"],
+        final_step_id=row["final_step_id"],
+        final_step_result=final_result,
+        errors=(*own, *(row["step_errors"] or ())),
+    )
+
+
+def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
+    """A step's row, and when its workflow was created. `result` is given apart, since it is often left out."""
     plan = StepPlan(
         position=row["position"],
         step_id=row["step_id"],
@@ -50,7 +78,7 @@ def step_record(row: Row, result: bytes | None = None) -> StepRecord:
     values = {name: row[name] for name in STEP_COLUMNS if name != "result"}
     values["status"] = StepStatus(values["status"])
     state = StepState(position=row["position"], result=result, **values)
-    return StepRecord(row["id"], plan, _read_definition(row["definition"]), state, row["created_at"])
+    return StepRecord(row["id"], plan, _read_definition(row["definition"]), state, created_at)
 
 
 def task(row: Row) -> Task:

@@ -14,20 +14,20 @@ from sqlalchemy import BigInteger, ColumnElement, Select, Uuid, any_, func, lite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from stepwell.domain.model import HistoryEvent, Output, TaskType, WorkflowState
+from stepwell.domain.model import HistoryEvent, Output, TaskType
 from stepwell.domain.records import (
     ListFilter,
     StepRecord,
-    Summary,
     TaskRecord,
     TenantScope,
     WorkflowPage,
     WorkflowRecord,
 )
-from stepwell.persistence import listing
+from stepwell.persistence import listing, single
 from stepwell.persistence.database import unavailable_in_outage
 from stepwell.persistence.listing import visible
-from stepwell.persistence.rows import Row, history_event, read_object, step_record, task, workflow_state
+from stepwell.persistence.reader import Reader
+from stepwell.persistence.rows import Row, history_event, step_record, task, workflow_record
 from stepwell.persistence.tables import events, steps, tasks, workflows
 
 # So many steps are read at once, then others get their turn: a page can hold a million.
@@ -36,17 +36,16 @@ _read_outputs = json.Decoder(list[Output]).decode
 
 
 class PostgresStore:
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    """*reader* is for single workflows, *engine* for all the rest."""
+
+    def __init__(self, engine: AsyncEngine, reader: Reader) -> None:
+        self._engine, self._reader = engine, reader
         # What takes several statements to read must come from one moment, else it shows half of a transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 
     @unavailable_in_outage
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
-        query = listing.summarised().where(workflows.c.id == workflow_id, visible(scope))
-        async with self._snapshots.connect() as connection:
-            found = await _records(connection, query, include_steps=include_steps)
-        return found[0] if found else None
+        return await single.find(self._reader, scope, workflow_id, include_steps=include_steps)
 
     @unavailable_in_outage
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
@@ -119,7 +118,7 @@ def _among(task_ids: Sequence[UUID]) -> ColumnElement[bool]:
 
 async def _records(connection: AsyncConnection, query: Select[Any], *, include_steps: bool) -> list[WorkflowRecord]:
     rows = (await connection.execute(query)).mappings().all()
-    found = [_workflow_record(row) for row in rows]
+    found = [workflow_record(row, row["final_step_result"]) for row in rows]
     if include_steps and found:
         by_workflow = await _steps_of(connection, found)
         for record in found:
@@ -134,8 +133,8 @@ async def _steps_of(connection: AsyncConnection, records: list[WorkflowRecord]) 
     async with connection.stream(query, execution_options={"yield_per": _SLICE}) as result:
         async for rows in result.mappings().partitions():
             for row in rows:
-                whole = {**row, "created_at": created[row["workflow_id"]]}
-                found[row["workflow_id"]].append(step_record(whole, row["result"]))
+                workflow_id = row["workflow_id"]
+                found[workflow_id].append(step_record(row, created[workflow_id], row["result"]))
             await asyncio.sleep(0)
     return found
 
@@ -162,30 +161,4 @@ def _task_record(row: Row) -> TaskRecord:
         task_type=TaskType(row["task_type"]),
         created_at=row["started_at"],
         deleted_at=row["deleted_at"],
-    )
-
-
-def _workflow_record(row: Row) -> WorkflowRecord:
-    state = workflow_state(row)
-    return WorkflowRecord(
-        state=state,
-        tenant=row["tenant"],
-        origin_instance=row["origin_instance"],
-        origin_zone=row["origin_zone"],
-        origin_reference=row["origin_reference"],
-        config=read_object(row["config"]),
-        suppress_subtask_events=row["suppress_subtask_events"],
-        total_steps=row["total_steps"],
-        created_at=row["created_at"],
-        summary=_summary(state, row),
-    )
-
-
-def _summary(state: WorkflowState, row: Row) -> Summary:
-    own = () if state.failure is None else (state.failure,)
-    return Summary(
-        current_step=row["current_step"],
-        final_step_id=row["final_step_id"],
-        final_step_result=row["final_step_result"],
-        errors=(*own, *(row["step_errors"] or ())),
     )

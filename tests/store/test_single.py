@@ -1,0 +1,109 @@
+"""One workflow is read by one statement, whatever its size, and by a plan that doesn't depend on when it was made."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.records import EVERY_TENANT, TenantScope, WorkflowRecord
+from stepwell.persistence.database import create_api_engine, journal_connect
+from stepwell.persistence.reader import Reader
+from stepwell.persistence.store import PostgresStore
+from support.definitions import body, join
+from support.stored import Bench
+
+ONE = "SELECT pg_backend_pid()"
+
+
+class Counted:
+    """A store that reads over one connection, and how many statements that took."""
+
+    def __init__(self, dsn: str) -> None:
+        self.sent = self.opened = 0
+        connect = journal_connect(dsn, timeout_s=10, on_statement=self.count)
+
+        async def opening() -> asyncpg.Connection:
+            self.opened += 1
+            return await connect()
+
+        self.reader = Reader(opening, size=1, timeout_s=0.5)
+        self.engine = create_api_engine(dsn, pool=1, timeout_s=10, on_statement=self.count)
+        self.store = PostgresStore(self.engine, self.reader)
+
+    def count(self) -> None:
+        self.sent += 1
+
+    async def get(
+        self, workflow_id: UUID, scope: TenantScope = EVERY_TENANT, *, include_steps: bool = True
+    ) -> WorkflowRecord | None:
+        return await self.store.get(scope, workflow_id, include_steps=include_steps)
+
+
+@pytest.fixture
+async def counted(shared_dsn: str) -> AsyncIterator[Counted]:
+    counted = Counted(shared_dsn)
+    yield counted
+    counted.reader.close()
+    await counted.engine.dispose()
+
+
+async def test_one_statement_with_steps_or_without(bench: Bench, counted: Counted) -> None:
+    many = body(*(join(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(1000)))
+    await counted.get(uuid4())  # a new connection asks what types there are
+    for handle in (await bench.make(), await bench.make(many)):
+        for include_steps in (True, False):
+            await asyncio.sleep(0)
+            counted.sent = 0
+            record = await counted.get(handle.workflow_id, include_steps=include_steps)
+            await asyncio.sleep(0)  # it is told of in a turn of its own
+            assert counted.sent == 1
+            assert record is not None
+            assert record.steps is None if not include_steps else len(record.steps or ()) == record.total_steps
+            assert record.summary.final_step_id == handle.run.plans[-1].step_id
+    assert counted.opened == 1
+
+
+@pytest.mark.parametrize("include_steps", [True, False])
+async def test_only_in_its_scope(bench: Bench, counted: Counted, include_steps: bool) -> None:  # noqa: FBT001
+    owned, free = await bench.make(tenant="t"), await bench.make(tenant=None)
+    found = {
+        (name, scope.tenant, scope.every)
+        for name, handle in {"owned": owned, "free": free}.items()
+        for scope in (EVERY_TENANT, TenantScope("t"), TenantScope("u"), TenantScope())
+        if await counted.get(handle.workflow_id, scope, include_steps=include_steps) is not None
+    }
+    assert found == {("owned", None, True), ("owned", "t", False), ("free", None, True), ("free", None, False)}
+    assert await counted.get(uuid4(), include_steps=include_steps) is None
+
+
+async def test_a_connection_that_was_lost_is_replaced(bench: Bench, counted: Counted) -> None:
+    [row] = await counted.reader.fetch(ONE)
+    await bench.sql.execute("SELECT pg_terminate_backend($1, 10000)", row[0])
+    async with asyncio.timeout(30):
+        while not counted.reader._idle[0].is_closed():
+            await asyncio.sleep(0.01)
+    [row] = await counted.reader.fetch(ONE)
+    assert counted.opened == 2
+
+
+async def test_after_an_error_the_connection_isn_t_used_again(counted: Counted) -> None:
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await counted.reader.fetch("SELECT 1 / 0")
+    await counted.reader.fetch(ONE)
+    assert counted.opened == 2
+
+
+async def test_who_gets_no_connection_in_time_is_told_so(bench: Bench, counted: Counted) -> None:
+    handle = await bench.make()
+    await bench.sql.execute("BEGIN; LOCK TABLE workflows")
+    async with asyncio.TaskGroup() as group:
+        holding = group.create_task(counted.get(handle.workflow_id))
+        await bench.until_blocked()
+        with pytest.raises(Unavailable):
+            await counted.get(handle.workflow_id)
+        await bench.sql.execute("ROLLBACK")
+    assert holding.result() is not None
+    assert await counted.get(handle.workflow_id) is not None
