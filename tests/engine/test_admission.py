@@ -1,6 +1,7 @@
 """Admission alone: limits, a fair order, and that every step that waits is granted once."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from uuid import UUID
 
@@ -21,11 +22,15 @@ def fill(admission: Admission, tenant: str | None, workflow_id: UUID, steps: int
         admission.enqueue(tenant, workflow_id, position, pool)
 
 
+def grants(admission: Admission) -> Iterator[Slot]:
+    return iter(admission.grant, None)
+
+
 def one_by_one(admission: Admission, turns: int) -> list[Slot]:
     """The order of grants while there is room for one only."""
     order = []
     for _ in range(turns):
-        (slot,) = admission.grants()
+        (slot,) = grants(admission)
         order.append(slot)
         admission.release(slot)
     return order
@@ -86,8 +91,8 @@ def test_pools_take_turns_when_the_total_is_short() -> None:
 def test_each_limit_holds(pool: Pool, limits: Limits, granted: int) -> None:
     admission = Admission(limits)
     fill(admission, "t", A, 9, pool)
-    assert len(list(admission.grants())) == granted
-    assert list(admission.grants()) == []
+    assert len(list(grants(admission))) == granted
+    assert list(grants(admission)) == []
     assert (admission.used, admission.waiting) == (granted, 9 - granted)
 
 
@@ -95,18 +100,18 @@ def test_a_full_pool_holds_up_no_other() -> None:
     admission = Admission(Limits(local=1))
     fill(admission, "t", A, 5, LOCAL)
     fill(admission, "t", A, 5, FAL)
-    assert Counter(slot.pool for slot in admission.grants()) == {LOCAL: 1, FAL: 5}
+    assert Counter(slot.pool for slot in grants(admission)) == {LOCAL: 1, FAL: 5}
 
 
 def test_a_tenant_at_its_limit_holds_up_no_other_and_comes_first_when_it_has_room() -> None:
     admission = Admission(Limits(total=3, per_tenant=1))
     fill(admission, "a", A, 3)
     fill(admission, "b", B, 1)
-    first, second = admission.grants()
+    first, second = grants(admission)
     assert (first.tenant, second.tenant) == ("a", "b")
     fill(admission, "b", B, 1)
     admission.release(first)
-    assert [slot.tenant for slot in admission.grants()] == ["a"]
+    assert [slot.tenant for slot in grants(admission)] == ["a"]
 
 
 def test_withdrawn_steps_are_never_granted_and_others_stay() -> None:
@@ -117,7 +122,7 @@ def test_withdrawn_steps_are_never_granted_and_others_stay() -> None:
     admission.withdraw("t", A)
     admission.withdraw("t", C)
     admission.withdraw("unknown", A)
-    assert [slot.workflow_id for slot in admission.grants()] == [B]
+    assert [slot.workflow_id for slot in grants(admission)] == [B]
     assert admission.waiting == 0
 
 
@@ -126,7 +131,7 @@ def test_steps_may_be_withdrawn_and_queued_between_two_grants() -> None:
     fill(admission, "t", A, 2)
     fill(admission, "t", B, 2)
     granted = []
-    for slot in admission.grants():
+    for slot in grants(admission):
         granted.append(slot)
         if len(granted) == 1:
             admission.withdraw("t", B)
@@ -138,7 +143,7 @@ def test_closed_grants_nothing_more() -> None:
     admission = Admission(Limits())
     fill(admission, "t", A, 3)
     admission.closed = True
-    assert list(admission.grants()) == []
+    assert list(grants(admission)) == []
     assert admission.waiting == 3
 
 
@@ -170,7 +175,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(take=st.integers(1, 9))
     def grant(self, take: int) -> None:
-        for slot in self.admission.grants():
+        for slot in grants(self.admission):
             assert self.queued[slot] > 0
             self.queued[slot] -= 1
             self.held.append(slot)
@@ -223,7 +228,7 @@ def test_no_workflow_waits_longer_than_a_round_of_the_others(sizes: list[int], s
     for number, steps in enumerate(sizes):
         fill(admission, None, UUID(int=number), steps)
     order: list[int] = []
-    while granted := list(admission.grants()):
+    while granted := list(grants(admission)):
         for slot in granted:
             order.append(slot.workflow_id.int)
             admission.release(slot)

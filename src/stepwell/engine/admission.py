@@ -7,7 +7,6 @@ but for pools that are full and tenants at their own limit, which are passed ove
 """
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterator
 from uuid import UUID
 
 from msgspec import Struct
@@ -43,13 +42,15 @@ class Slot(Struct, frozen=True):
 
 
 _Line = OrderedDict[UUID, deque[int]]
+_Queue = OrderedDict[str | None, _Line]
 
 
 class Admission:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._queues: OrderedDict[Pool, OrderedDict[str | None, _Line]] = OrderedDict()
+        self._queues: OrderedDict[Pool, _Queue] = OrderedDict()
         self._used = 0
+        self.waiting = 0
         self._used_by_pool: dict[Pool, int] = defaultdict(int)
         self._used_by_tenant: dict[str | None, int] = defaultdict(int)
         self.closed = False
@@ -58,30 +59,30 @@ class Admission:
     def used(self) -> int:
         return self._used
 
-    @property
-    def waiting(self) -> int:
-        return sum(len(steps) for queue in self._queues.values() for line in queue.values() for steps in line.values())
-
     def enqueue(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
         line = self._queues.setdefault(pool, OrderedDict()).setdefault(tenant, OrderedDict())
         line.setdefault(workflow_id, deque()).append(position)
+        self.waiting += 1
 
     def withdraw(self, tenant: str | None, workflow_id: UUID) -> None:
         """Forget all that a workflow waits for."""
         for queue in self._queues.values():
-            if (line := queue.get(tenant)) is not None and line.pop(workflow_id, None) is not None and not line:
-                del queue[tenant]
+            if (line := queue.get(tenant)) is not None and (steps := line.pop(workflow_id, None)) is not None:
+                self.waiting -= len(steps)
+                if not line:
+                    del queue[tenant]
 
-    def grants(self) -> Iterator[Slot]:
-        """Take slots for as many waiting steps as there is room for; each must come back by `release`."""
-        progress = not self.closed
-        while progress and self._used < self._limits.total:
-            progress = False
-            for pool in list(self._queues):
-                if self._used < self._limits.total and (slot := self._next(pool)) is not None:
-                    progress = True
-                    self._queues.move_to_end(pool)
-                    yield slot
+    def grant(self) -> Slot | None:
+        """A slot for the step whose turn it is, to come back by `release`; None if none can be had or nobody waits."""
+        if self.closed or not self.waiting or self._used >= self._limits.total:
+            return None
+        for pool, queue in self._queues.items():
+            if queue and self._used_by_pool[pool] < self._limits.of(pool):
+                for tenant, line in queue.items():
+                    if self._has_room(tenant):
+                        self._queues.move_to_end(pool)
+                        return self._taken(pool, queue, tenant, line)
+        return None
 
     def release(self, slot: Slot) -> None:
         self._used -= 1
@@ -90,14 +91,7 @@ class Admission:
         if not self._used_by_tenant[slot.tenant]:
             del self._used_by_tenant[slot.tenant]
 
-    def _next(self, pool: Pool) -> Slot | None:
-        queue = self._queues[pool]
-        if not queue or self._used_by_pool[pool] >= self._limits.of(pool):
-            return None
-        tenant = next((tenant for tenant in queue if self._has_room(tenant)), _NOBODY)
-        if isinstance(tenant, _Nobody):
-            return None
-        line = queue[tenant]
+    def _taken(self, pool: Pool, queue: _Queue, tenant: str | None, line: _Line) -> Slot:
         workflow_id, steps = next(iter(line.items()))
         position = steps.popleft()
         if steps:
@@ -108,6 +102,7 @@ class Admission:
             queue.move_to_end(tenant)
         else:
             del queue[tenant]
+        self.waiting -= 1
         self._used += 1
         self._used_by_pool[pool] += 1
         self._used_by_tenant[tenant] += 1
@@ -116,10 +111,3 @@ class Admission:
     def _has_room(self, tenant: str | None) -> bool:
         limit = self._limits.per_tenant
         return limit is None or self._used_by_tenant.get(tenant, 0) < limit
-
-
-class _Nobody:
-    pass
-
-
-_NOBODY = _Nobody()

@@ -175,4 +175,8 @@ class Checkpointer:
 
 
 def _size(decision: Decision) -> int:
-    return sum(len(step.result) for step in decision.steps.values() if step.result is not None)
+    size = 0
+    for step in decision.steps.values():
+        if step.result is not None:
+            size += len(step.result)
+    return size

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import structlog
-from anyio import CancelScope, move_on_after
-from msgspec import json
+from anyio import CancelScope
+from msgspec import Struct, json
 
 from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
 from stepwell.domain.errors import ArtifactError, AttemptError
@@ -58,6 +58,23 @@ class Links(Protocol):
     def url(self, path: str) -> str: ...
 
 
+class Leash(Protocol):
+    """By which an attempt can be stopped from outside."""
+
+    @property
+    def cancelled(self) -> bool: ...
+
+    def within(self, timeout_s: float) -> CancelScope:
+        """The scope for whatever the attempt waits for: cancelled after that time, or when the attempt is."""
+
+
+class Work(Struct):
+    """What an attempt has to wait for: transforms that need I/O, the provider."""
+
+    inputs: dict[str, Any]
+    deferred: list[DeferredTransform]
+
+
 class Runner:
     def __init__(
         self,
@@ -68,12 +85,27 @@ class Runner:
     ) -> None:
         self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
 
-    async def run(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed:
-        """How the attempt went. Files of one that failed, or was cancelled, are deleted again."""
+    def begin(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | Work:
+        """Resolve the inputs. An attempt that has nothing to wait for ends here; the other goes on with `run`."""
+        plan, definition = context.plan(task.position), context.definition(task.position)
+        try:
+            results = {step_id: json.decode(result) for step_id, result in context.results(definition).items()}
+            inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), results)
+            if deferred or task.provider is not None:
+                return Work(inputs, deferred)
+            check_inputs(plan.task_type, inputs)
+            return Succeeded(task.position, task.id, _encoded(inputs))
+        except Exception as error:  # noqa: BLE001 - it is told
+            return _failed(task, _attempt_error(error, task, plan))
+
+    async def run(
+        self, context: AttemptContext, task: Task, work: Work, leash: Leash
+    ) -> Succeeded | AttemptFailed | None:
+        """How the attempt went; None if it was cancelled. Files of one that didn't succeed are deleted again."""
         io = _AttemptIO(context.tenant, task, self._artifacts, self._inputs)
         outcome: Succeeded | AttemptFailed | None = None
         try:
-            outcome = await self._attempt(context, task, io)
+            outcome = await self._attempt(context, task, work, io, leash)
         finally:
             if io.stored and not isinstance(outcome, Succeeded) and not context.lost:
                 with CancelScope(shield=True):
@@ -87,31 +119,29 @@ class Runner:
         except ArtifactError:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
-    async def _attempt(self, context: AttemptContext, task: Task, io: "_AttemptIO") -> Succeeded | AttemptFailed:
+    async def _attempt(
+        self, context: AttemptContext, task: Task, work: Work, io: "_AttemptIO", leash: Leash
+    ) -> Succeeded | AttemptFailed | None:
         plan = context.plan(task.position)
         encoded: bytes | None = None
         try:
-            with move_on_after(plan.timeout_s):
-                encoded = _encoded(await self._call(context, plan, task, io))
-        except AttemptError as error:
-            return _failed(task, str(error), error)
+            with leash.within(plan.timeout_s):
+                encoded = _encoded(await self._call(context, plan, task, work, io))
         except (Exception, CancelledError) as error:
             if isinstance(error, CancelledError) and _cancelling():
                 raise
-            # A bug of ours or of a provider: its text may hold anything, so only its kind is shown.
-            log.exception("attempt.crashed", action="attempt", task_id=str(task.id), step_id=plan.step_id)
-            crash = AttemptError(f"internal error: {type(error).__name__}", retryable=True)
-            return _failed(task, str(crash), crash)
-        if encoded is None:
-            late = AttemptError(f"timed out after {plan.timeout_s:g} s", retryable=True)
-            return _failed(task, str(late), late)
-        return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()))
+            return _failed(task, _attempt_error(error, task, plan))
+        if encoded is not None:
+            return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()))
+        if leash.cancelled:
+            return None
+        return _failed(task, AttemptError(f"timed out after {plan.timeout_s:g} s", retryable=True))
 
-    async def _call(self, context: AttemptContext, plan: StepPlan, task: Task, io: "_AttemptIO") -> dict[str, Any]:
-        definition = context.definition(task.position)
-        results = {step_id: json.decode(result) for step_id, result in context.results(definition).items()}
-        inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), results)
-        for transform in deferred:
+    async def _call(
+        self, context: AttemptContext, plan: StepPlan, task: Task, work: Work, io: "_AttemptIO"
+    ) -> dict[str, Any]:
+        inputs, definition = work.inputs, context.definition(task.position)
+        for transform in work.deferred:
             put_input(inputs, transform.to_field, await self._finish(transform, context.tenant, io))
         check_inputs(plan.task_type, inputs)
         if task.provider is None:
@@ -191,8 +221,16 @@ def _cancelling() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _failed(task: Task, message: str, error: AttemptError) -> AttemptFailed:
-    clean = message.replace("\x00", "").encode("utf-8", "replace").decode()
+def _attempt_error(error: BaseException, task: Task, plan: StepPlan) -> AttemptError:
+    if isinstance(error, AttemptError):
+        return error
+    # A bug of ours or of a provider: its text may hold anything, so only its kind is shown.
+    log.error("attempt.crashed", action="attempt", task_id=str(task.id), step_id=plan.step_id, exc_info=error)
+    return AttemptError(f"internal error: {type(error).__name__}", retryable=True)
+
+
+def _failed(task: Task, error: AttemptError) -> AttemptFailed:
+    clean = str(error).replace("\x00", "").encode("utf-8", "replace").decode()
     return AttemptFailed(
         task.position,
         task.id,

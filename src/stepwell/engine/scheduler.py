@@ -16,7 +16,7 @@ from typing import Any, assert_never
 from uuid import UUID
 
 import structlog
-from anyio import CancelScope
+from anyio import CancelScope, current_time
 from msgspec import Struct
 
 from stepwell.domain.decision import Decision
@@ -38,21 +38,28 @@ from stepwell.engine.admission import Admission, Slot
 from stepwell.engine.checkpointer import Checkpointer
 from stepwell.engine.handle import Handle
 from stepwell.engine.ids import drawn_seed, uuid7
-from stepwell.engine.runner import Runner
+from stepwell.engine.runner import Runner, Work
 from stepwell.ports import Clock, Journal
 
 log = structlog.get_logger()
 
 
 class _Live(Struct):
-    """An attempt in this process. `slot` is null once it is given back; `task` until the INTENT has committed. It is
-    cancelled by its scope: a worker process on its way up must not be torn from its parent half-way.
+    """An attempt in this process, and `runner.Leash` of it. `slot` is null once it is given back; `task` is for one
+    that waits for something. It is cancelled by its scope: a worker process on its way up must not be torn from its
+    parent half-way.
     """
 
     slot: Slot | None
     task: asyncio.Task[None] | None = None
-    scope: CancelScope | None = None  # made by the task: anyio knows none in the callback of a timer
+    scope: CancelScope | None = None
     cancelled: bool = False
+
+    def within(self, timeout_s: float) -> CancelScope:
+        self.scope = CancelScope(deadline=current_time() + timeout_s)
+        if self.cancelled:
+            self.scope.cancel()
+        return self.scope
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -173,18 +180,23 @@ class Scheduler:
         self._grant()
 
     def _grant(self) -> None:
-        for slot in self._admission.grants():
-            handle = self.handles.get(slot.workflow_id)
-            decision = None
-            if handle is not None:
-                given = Admitted(slot.position, uuid7(self._clock.now()), drawn_seed(slot.workflow_id, slot.position))
-                decision = handle.run.apply(given, self._clock.now())
-            start = next((e for e in decision.effects if isinstance(e, StartAttempt)), None) if decision else None
-            if decision is None or start is None:
+        while (slot := self._admission.grant()) is not None:
+            decision = self._admitted(slot)
+            if decision is None or not decision.effects:
                 self._admission.release(slot)
                 continue
-            self._live.setdefault(slot.workflow_id, {})[start.task.id] = _Live(slot)
+            for effect in decision.effects:
+                assert isinstance(effect, StartAttempt)
+                self._live.setdefault(slot.workflow_id, {})[effect.task.id] = _Live(slot)
             self.checkpointer.submit(decision)
+
+    def _admitted(self, slot: Slot) -> Decision | None:
+        handle = self.handles.get(slot.workflow_id)
+        if handle is None:
+            return None
+        now = self._clock.now()
+        given = Admitted(slot.position, uuid7(now), drawn_seed(slot.workflow_id, slot.position))
+        return handle.run.apply(given, now)
 
     def _committed(self, decision: Decision) -> None:
         self.refused.pop(decision.workflow.id, None)
@@ -239,21 +251,28 @@ class Scheduler:
             self._ended(handle.workflow_id, task.id)
             return
         live = self._live[handle.workflow_id][task.id]
-        name = f"attempt {task.id}"
-        live.task = self._group.create_task(self._attempt(handle, task, live), name=name)
-        live.task.add_done_callback(self._guarded(lambda _: self._ended(handle.workflow_id, task.id)))
+        begun = self._runner.begin(handle, task)
+        if isinstance(begun, Work):
+            work = self._attempt(handle, task, begun, live)
+            live.task = self._group.create_task(work, name=f"attempt {task.id}")
+            live.task.add_done_callback(self._guarded(lambda _: self._ended(handle.workflow_id, task.id)))
+        else:
+            self._free(live)
+            self._accept(handle, begun)
+            self._ended(handle.workflow_id, task.id)
 
-    async def _attempt(self, handle: Handle, task: Task, live: _Live) -> None:
+    async def _attempt(self, handle: Handle, task: Task, work: Work, live: _Live) -> None:
         if live.cancelled:
             return
-        with CancelScope() as live.scope:
-            outcome = await self._runner.run(handle, task)
-            # The slot goes back first, so that the step's dependants can have it in the very same batch.
-            self._free(live)
-            accepted = self._accept(handle, outcome)
-            if not accepted and isinstance(outcome, Succeeded) and outcome.outputs and not handle.lost:
-                with CancelScope(shield=True):
-                    await self._runner.discard(task)
+        outcome = await self._runner.run(handle, task, work, live)
+        if outcome is None:
+            return
+        # The slot goes back first, so that the step's dependants can have it in the very same batch.
+        self._free(live)
+        accepted = self._accept(handle, outcome)
+        if not accepted and isinstance(outcome, Succeeded) and outcome.outputs and not handle.lost:
+            with CancelScope(shield=True):
+                await self._runner.discard(task)
 
     def _accept(self, handle: Handle, outcome: Succeeded | AttemptFailed) -> bool:
         """Feed an outcome to its run; False if the run doesn't want it any more."""

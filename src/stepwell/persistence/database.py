@@ -95,6 +95,7 @@ def journal_connect(dsn: str, *, timeout_s: float, on_statement: Callable[[], ob
     """What opens a connection for the engine's statements. *on_statement* is called for each that is sent."""
 
     async def connect(*_: Any, **options: Any) -> asyncpg.Connection:
+        options["connection_class"] = _Counted
         connection = await asyncpg.connect(
             driver_dsn(dsn),
             timeout=timeout_s,
@@ -102,10 +103,32 @@ def journal_connect(dsn: str, *, timeout_s: float, on_statement: Callable[[], ob
             server_settings=_server_settings(timeout_s) | _PLANS,
             **options,
         )
-        connection.add_query_logger(lambda _: on_statement())
+        connection.on_statement = on_statement
         return connection
 
     return connect
+
+
+class _Counted(asyncpg.Connection):  # type: ignore[misc]
+    """asyncpg's own query loggers cost a record and a turn of the loop for each statement."""
+
+    __slots__ = ("on_statement",)
+
+    async def execute(self, *args: Any, **options: Any) -> Any:
+        self.on_statement()
+        return await super().execute(*args, **options)
+
+    async def fetch(self, *args: Any, **options: Any) -> Any:
+        self.on_statement()
+        return await super().fetch(*args, **options)
+
+    async def fetchrow(self, *args: Any, **options: Any) -> Any:
+        self.on_statement()
+        return await super().fetchrow(*args, **options)
+
+    async def fetchval(self, *args: Any, **options: Any) -> Any:
+        self.on_statement()
+        return await super().fetchval(*args, **options)
 
 
 def create_journal_pool(connect: Connect) -> asyncpg.Pool:
