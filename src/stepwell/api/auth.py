@@ -1,19 +1,20 @@
-"""Who calls: a bearer token, or a signed address where that is enough, made into a `Principal`."""
+"""Who calls, by a bearer token, or a signed address where that is enough; and whether they may do what they ask for."""
 
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from hashlib import sha256
+from typing import Annotated, Any, NamedTuple
 
 import jwt
-from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
-from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
 
 from stepwell.api.operations import OPT_KEY, Operation, Permission
 from stepwell.api.queries import SignatureQuery, parse_query
-from stepwell.domain.errors import Forbidden, Unauthenticated
+from stepwell.domain.errors import Forbidden, Unauthenticated, Unavailable
 from stepwell.domain.records import EVERY_TENANT, TenantScope
 from stepwell.domain.signing import SignedUrls
 from stepwell.ports import Clock
@@ -22,6 +23,7 @@ ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 EVERY = "tenants:all"
 LEEWAY_S = 10
 MAX_TOKEN_BYTES = 8 * 1024
+MAX_KNOWN = 1000
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub")
 _NO_TOKEN = "A bearer token is required."  # noqa: S105
 # One answer for every token that doesn't hold: what is wrong with it is no business of whoever forged it.
@@ -57,6 +59,11 @@ class Principal(Struct, frozen=True):
         raise Forbidden("origin_tenant_id is not the tenant of the token.")
 
 
+class _Known(NamedTuple):
+    principal: Principal
+    expires: int
+
+
 class TokenVerifier:
     """Checks tokens against one key and one algorithm; what a token says of its algorithm counts for nothing.
 
@@ -69,11 +76,24 @@ class TokenVerifier:
         self._algorithms = [algorithm]
         self._issuer, self._audience = issuer, audience
         self._jwt = jwt.PyJWT(options={"require": [*_REQUIRED], "enforce_minimum_key_length": True})
+        self._known: dict[bytes, _Known] = {}
 
     def verify(self, token: str) -> Principal:
         """Who holds *token*. Raises `Unauthenticated`, always with the same words."""
         if len(token) > MAX_TOKEN_BYTES:
             raise Unauthenticated(_BAD_TOKEN)
+        # A token is sent with every request, and to check its signature takes longer than to find a workflow. What
+        # doesn't hold isn't remembered, and of what does only a digest.
+        digest = sha256(token.encode()).digest()
+        known = self._known.pop(digest, None)
+        if known is None or known.expires <= time.time() - LEEWAY_S:
+            known = self._checked(token)
+            if len(self._known) >= MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+        self._known[digest] = known  # at the end: the first is the one that wasn't used for longest
+        return known.principal
+
+    def _checked(self, token: str) -> _Known:
         try:
             payload = self._jwt.decode(
                 token, self._key, self._algorithms, audience=self._audience, issuer=self._issuer, leeway=LEEWAY_S
@@ -86,7 +106,7 @@ class TokenVerifier:
             scope = EVERY_TENANT
         else:
             scope = TenantScope(tenant=None if claims.tenant_id is UNSET else claims.tenant_id)
-        return Principal(claims.sub, scope, granted)
+        return _Known(Principal(claims.sub, scope, granted), int(payload["exp"]))
 
 
 def prepared_key(key: str | bytes, algorithm: str) -> Any:
@@ -131,18 +151,28 @@ def sign_token(
     return jwt.encode(claims, prepared_key(key, algorithm), algorithm)
 
 
-class Authentication(ASGIMiddleware):
-    """Puts the `Principal` into the request, or refuses it, as the operation asks."""
+class Gate(ASGIMiddleware):
+    """Puts the `Principal` into the request, or refuses it: who doesn't say who they are, who may not do what the
+    operation does, and writes while *draining*.
+
+    A middleware and no guards: Litestar copies the route's handler for each guard, which takes longer than all of this.
+    """
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, verifier: TokenVerifier, signed_urls: SignedUrls, clock: Clock) -> None:
-        self.verifier, self.signed_urls, self.clock = verifier, signed_urls, clock
+    def __init__(
+        self, verifier: TokenVerifier, signed_urls: SignedUrls, clock: Clock, draining: Callable[[], bool]
+    ) -> None:
+        self.verifier, self.signed_urls, self.clock, self.draining = verifier, signed_urls, clock, draining
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         operation: Operation | None = scope["route_handler"].opt.get(OPT_KEY)
         if operation is not None and operation.permission is not None:
-            scope["user"] = self.authenticate(scope, operation)
+            scope["user"] = caller = self.authenticate(scope, operation)
+            if operation.permission not in caller.permissions:
+                raise Forbidden(f"The token lacks the scope {operation.permission}.")
+            if operation.permission is Permission.WRITE and self.draining():
+                raise Unavailable("The service is stopping and takes no more work.")
         await next_app(scope, receive, send)
 
     def authenticate(self, scope: Scope, operation: Operation) -> Principal:
@@ -164,12 +194,3 @@ class Authentication(ASGIMiddleware):
         if not self.signed_urls.verify(path, query.expires, query.signature, self.clock.now()):
             raise Forbidden("The address has expired, or its signature is not valid.")
         return Principal("signed address", EVERY_TENANT, frozenset({Permission.READ}))
-
-
-def require_permission(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A guard: the token must have the scope that the operation asks for."""
-    operation: Operation | None = handler.opt.get(OPT_KEY)
-    if operation is None or operation.permission is None:
-        return
-    if operation.permission not in connection.user.permissions:
-        raise Forbidden(f"The token lacks the scope {operation.permission}.")

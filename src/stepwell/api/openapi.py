@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, built from the operations beside the handlers and the structs that they name.
 
 Litestar has a generator, but it documents a 400 that we never answer, drops the slash at the end of a path, and
-knows nothing of what our queries and guards refuse.
+knows nothing of what our queries and gate refuse.
 """
 
 from collections.abc import Iterable

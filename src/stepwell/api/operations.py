@@ -1,4 +1,4 @@
-"""The description of an operation, from which its route, its guards and its documentation are made."""
+"""The description of an operation, from which its route, its gate and its documentation are made."""
 
 import re
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Content(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """What the route, the guards and the documentation of an operation must agree on.
+    """What the route, the gate and the documentation of an operation must agree on.
 
     `path` is the template of the OpenAPI document; a slash at its end is optional in requests. `permission` null
     means that no token is asked for; `signable`, that a valid signature in the query does instead of one.

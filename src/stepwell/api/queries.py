@@ -78,6 +78,8 @@ def parse_query(raw: bytes, kind: type[Q]) -> Q:
     Raises `InvalidRequest` with every fault: a value that doesn't fit, a known parameter given twice, and anything
     in the query that isn't UTF-8 or holds NUL.
     """
+    if not raw:
+        return kind()
     known = _kinds(kind)
     pairs, faults = _pairs(raw)
     values: dict[str, Any] = {}

@@ -7,23 +7,22 @@ from time import perf_counter
 from typing import Any
 
 from litestar import Litestar
-from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.enums import ScopeType
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import Counter, Histogram
 
 from stepwell import __version__
 from stepwell.api import artifacts as artifact_routes
 from stepwell.api import problems, system, tasks, workflows
-from stepwell.api.auth import Authentication, TokenVerifier, require_permission
+from stepwell.api.auth import Gate, TokenVerifier
 from stepwell.api.bodies import MAX_BODY_BYTES
 from stepwell.api.dependencies import ApiDescription, Workflows
 from stepwell.api.openapi import build_document, encode
-from stepwell.api.operations import OPT_KEY, Operation, Permission
+from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.schema_page import render_page
-from stepwell.domain.errors import Unavailable
 from stepwell.domain.signing import SignedUrls
 from stepwell.ports import Artifacts, Clock
 from stepwell.telemetry import Metrics
@@ -61,8 +60,7 @@ def build_api(
                 "description": description,
             }.items()
         },
-        middleware=[_Timing(), Authentication(verifier, signed_urls, clock)],
-        guards=[require_permission, _refuse_writes_while_draining(service)],
+        middleware=[_Timing(), Gate(verifier, signed_urls, clock, lambda: service.draining)],
         before_send=[_counting(metrics)],
         exception_handlers=problems.HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,
@@ -93,15 +91,6 @@ def _always(value: Any) -> Callable[[], Any]:
     return provide
 
 
-def _refuse_writes_while_draining(service: Workflows) -> Guard:
-    def guard(_connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        operation: Operation | None = handler.opt.get(OPT_KEY)
-        if operation is not None and operation.permission is Permission.WRITE and service.draining:
-            raise Unavailable("The service is stopping and takes no more work.")
-
-    return guard
-
-
 class _Timing(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
@@ -112,6 +101,13 @@ class _Timing(ASGIMiddleware):
 
 def _counting(metrics: Metrics) -> Callable[[Message, Scope], Any]:
     """Counts where answers begin, not in a middleware: those don't see what routing refuses."""
+    # What belongs to one route, method and status, for to look it up by labels takes longer than to count.
+    kept: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def kept_for(key: tuple[str, str, int]) -> tuple[Counter, Histogram]:
+        if key not in kept:
+            kept[key] = metrics.requests.labels(*key), metrics.latency.labels(*key[:2])
+        return kept[key]
 
     async def count(message: Message, scope: Scope) -> None:
         if message["type"] != "http.response.start":
@@ -119,9 +115,9 @@ def _counting(metrics: Metrics) -> Callable[[Message, Scope], Any]:
         # Templates and known methods only, for a caller must not be able to make up time series.
         route = scope.get("path_template") or "unmatched"
         method = str(scope.get("method"))
-        method = method if method in _METHODS else "other"
-        metrics.requests.labels(route, method, message["status"]).inc()
+        requests, latency = kept_for((route, method if method in _METHODS else "other", message["status"]))
+        requests.inc()
         if "began" in scope["state"]:
-            metrics.latency.labels(route, method).observe(perf_counter() - scope["state"]["began"])
+            latency.observe(perf_counter() - scope["state"]["began"])
 
     return count

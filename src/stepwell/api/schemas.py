@@ -298,9 +298,10 @@ async def _encoded(steps: Sequence[StepRecord]) -> list[WorkflowStepPublic]:
     """
     slices: list[bytes] = []
     for begin in range(0, len(steps), _SLICE):
+        if begin:
+            await asyncio.sleep(0)
         shown = [WorkflowStepPublic.from_record(step) for step in steps[begin : begin + _SLICE]]
         slices.append(json.encode(shown)[1:-1])
-        await asyncio.sleep(0)
     return cast("list[WorkflowStepPublic]", Raw(b"[" + b",".join(slices) + b"]"))
 
 
