@@ -38,7 +38,9 @@ async def _pending(live: Service, _: Scripted) -> str:
 
 
 async def _running(live: Service, _: Scripted) -> str:
-    return str((await live.create(told("a", wait=True), passing("b", "a")))["id"])
+    workflow_id = str((await live.create(told("a", wait=True), passing("b", "a")))["id"])
+    await live.until(workflow_id, lambda found: found["current_step"] == "a")
+    return workflow_id
 
 
 async def _paused(live: Service, scripted: Scripted) -> str:

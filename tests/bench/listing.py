@@ -23,8 +23,8 @@ from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.records import EVERY_TENANT, ListFilter, TenantScope
 from stepwell.persistence.database import create_api_engine, journal_connect
 from stepwell.persistence.embedded import EmbeddedPostgres
+from stepwell.persistence.kept import Kept
 from stepwell.persistence.migrations import migrate
-from stepwell.persistence.reader import Reader
 from stepwell.persistence.store import PostgresStore
 from support.postgres import fresh_folder
 from support.seeding import seed
@@ -68,7 +68,7 @@ CASES: dict[str, tuple[TenantScope, ListFilter]] = {
 async def measure(dsn: str, rounds: int) -> None:
     gc.set_threshold(*gc.get_threshold()[:2], 1000)  # as the service does
     engine = create_api_engine(dsn, pool=1, timeout_s=60)
-    store = PostgresStore(engine, Reader(journal_connect(dsn, timeout_s=60), size=1, timeout_s=60))
+    store = PostgresStore(engine, Kept(journal_connect(dsn, timeout_s=60), size=1, timeout_s=60))
     counting = defaultdict[str, float](float)
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")

@@ -10,7 +10,7 @@ import pytest
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import EVERY_TENANT, TenantScope, WorkflowRecord
 from stepwell.persistence.database import create_api_engine, journal_connect
-from stepwell.persistence.reader import Reader
+from stepwell.persistence.kept import Kept
 from stepwell.persistence.store import PostgresStore
 from support.definitions import body, join
 from support.stored import Bench
@@ -29,9 +29,9 @@ class Counted:
             self.opened += 1
             return await connect()
 
-        self.reader = Reader(opening, size=1, timeout_s=0.5)
+        self.readers = Kept(opening, size=1, timeout_s=0.5)
         self.engine = create_api_engine(dsn, pool=1, timeout_s=10, on_statement=self.count)
-        self.store = PostgresStore(self.engine, self.reader)
+        self.store = PostgresStore(self.engine, self.readers)
 
     def count(self) -> None:
         self.sent += 1
@@ -46,7 +46,7 @@ class Counted:
 async def counted(shared_dsn: str) -> AsyncIterator[Counted]:
     counted = Counted(shared_dsn)
     yield counted
-    counted.reader.close()
+    counted.readers.close()
     await counted.engine.dispose()
 
 
@@ -80,19 +80,19 @@ async def test_only_in_its_scope(bench: Bench, counted: Counted, include_steps: 
 
 
 async def test_a_connection_that_was_lost_is_replaced(bench: Bench, counted: Counted) -> None:
-    [row] = await counted.reader.fetch(ONE)
+    [row] = await counted.readers.fetch(ONE)
     await bench.sql.execute("SELECT pg_terminate_backend($1, 10000)", row[0])
     async with asyncio.timeout(30):
-        while not counted.reader._idle[0].is_closed():
+        while not counted.readers._idle[0].is_closed():
             await asyncio.sleep(0.01)
-    [row] = await counted.reader.fetch(ONE)
+    [row] = await counted.readers.fetch(ONE)
     assert counted.opened == 2
 
 
 async def test_after_an_error_the_connection_isn_t_used_again(counted: Counted) -> None:
     with pytest.raises(asyncpg.DivisionByZeroError):
-        await counted.reader.fetch("SELECT 1 / 0")
-    await counted.reader.fetch(ONE)
+        await counted.readers.fetch("SELECT 1 / 0")
+    await counted.readers.fetch(ONE)
     assert counted.opened == 2
 
 

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from msgspec import structs
+
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.errors import InvalidTransition, NotFound, Unavailable
 from stepwell.domain.inputs import Cancel, Cleanup, Created, Input, Pause, Resume, Start, Update
@@ -76,18 +78,23 @@ class WorkflowService:
         """Store a workflow that `validation.plan_workflow` has accepted; with *start* it is stored as started."""
         self._check_open()
         await self._recovery.hold_lease()
-        record = self._new_record(planned, tenant)
+        record, final = self._new_record(planned, tenant)
         handle = Handle(LoadedWorkflow(record.state, tenant, record.config, record.steps or [], []))
         now = record.created_at
         decision = handle.run.apply(Created(actor), now)
         if start:
             decision.absorb(handle.run.apply(Start(actor, uuid7(now), self._owner), now))
-        final = max(set(range(record.total_steps)) - {d for step in planned.steps for d in step.depends_on})
+        # What is answered is what is stored: the handle's own state goes on.
+        stored = structs.replace(
+            record,
+            state=structs.replace(record.state),
+            steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
+        )
         handle.users += 1
         async with self._holding(handle):
             self._scheduler.adopt(handle)  # before it is stored, else a claim might take it for a forgotten one
             try:
-                await self._journal.insert(scope, NewWorkflow(record, final, tuple(decision.events)))
+                await self._journal.insert(scope, NewWorkflow(stored, final, tuple(decision.events)))
             except BaseException:
                 # It may have been stored all the same, or still be on its way: then it is found by a claim.
                 self._scheduler.abandon(handle)
@@ -95,7 +102,7 @@ class WorkflowService:
                 raise
             if start:
                 self._scheduler.take_up(handle)
-            return await self.get(scope, handle.workflow_id)
+        return stored
 
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool = True) -> WorkflowRecord:
         record = await self._store.get(scope, workflow_id, include_steps=include_steps)
@@ -221,8 +228,10 @@ class WorkflowService:
     def _new_id(self) -> UUID:
         return uuid7(self._clock.now())
 
-    def _new_record(self, planned: PlannedWorkflow, tenant: str | None) -> WorkflowRecord:
+    def _new_record(self, planned: PlannedWorkflow, tenant: str | None) -> tuple[WorkflowRecord, int]:
+        """The record, and the position of its final step: the last one that no other waits for."""
         request, now = planned.request, self._clock.now()
+        final = max(set(range(len(planned.steps))) - {d for step in planned.steps for d in step.depends_on})
         state = WorkflowState(
             id=uuid7(now),
             status=WorkflowStatus.PENDING,
@@ -231,7 +240,7 @@ class WorkflowService:
             webhook_url=request.webhook_url,
             updated_at=now,
         )
-        return WorkflowRecord(
+        record = WorkflowRecord(
             state=state,
             tenant=tenant,
             origin_instance=request.origin_instance,
@@ -241,12 +250,13 @@ class WorkflowService:
             suppress_subtask_events=request.suppress_subtask_events,
             total_steps=len(planned.steps),
             created_at=now,
-            summary=Summary(None, "", None, ()),
+            summary=Summary(None, planned.steps[final].step_id, None, ()),
             steps=[
                 StepRecord(uuid7(now), plan, definition, StepState(plan.position), now)
                 for plan, definition in zip(planned.steps, request.steps, strict=True)
             ],
         )
+        return record, final
 
 
 def _known(found: T | None, what: str) -> T:

@@ -19,24 +19,27 @@ from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Ten
 from stepwell.persistence import statements as sql
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import Connect, unavailable_in_outage
+from stepwell.persistence.kept import Kept
 from stepwell.persistence.rows import read_object, step_record, task, workflow_state
 
 _STEPS_A_LOAD = 20_000
 _TURN_S = 5.0
+_INSERTERS = 2
 
 
 class PostgresJournal:
     """*pool* and *connect* are those of `database`. Every checkpoint sets *clock* by the database's.
 
-    Checkpoints have a connection of their own, made by *connect*: to borrow one from the pool costs as much as a
-    third of a small batch. One of the pool's is left to leases. So neither many large inserts nor a claim that waits
-    holds them up.
+    Checkpoints have a connection of their own, made by *connect*, and so have inserts: to borrow one from the pool
+    costs as much as a third of a small batch. One of the pool's is left to leases. So neither many large inserts nor
+    a claim that waits holds them up.
     """
 
     def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock) -> None:
         self._pool, self._connect, self._clock = pool, connect, clock
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
         self._writer: asyncpg.Connection | None = None
+        self._inserters = Kept(connect, size=_INSERTERS, timeout_s=_TURN_S)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -59,8 +62,7 @@ class PostgresJournal:
             *_columns([_new_step(step) for step in steps], len(sql.NEW_STEP_COLUMNS)),
             *_columns([_event(record.state.id, event) for event in new.events], len(sql.EVENT_COLUMNS)),
         )
-        async with self._turn():
-            await self._pool.execute(sql.INSERT, *rows)
+        await self._inserters.fetch(sql.INSERT, *rows)
 
     @unavailable_in_outage
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
@@ -89,7 +91,8 @@ class PostgresJournal:
             raise
 
     def end_writing(self) -> None:
-        """Let go of the connection for checkpoints, at once."""
+        """Let go of the connections for checkpoints and inserts, at once."""
+        self._inserters.close()
         if self._writer is not None:
             self._writer.terminate()
             self._writer = None

@@ -13,8 +13,8 @@ from sqlalchemy import Boolean, Select, Text, Uuid, bindparam, case, literal_col
 from sqlalchemy.dialects import postgresql
 
 from stepwell.domain.records import StepRecord, TenantScope, WorkflowRecord
+from stepwell.persistence.kept import Kept
 from stepwell.persistence.listing import summarised
-from stepwell.persistence.reader import Reader
 from stepwell.persistence.rows import Row, step_record, workflow_record
 from stepwell.persistence.tables import steps, workflows
 
@@ -32,9 +32,9 @@ class _Statement:
         self._names: Sequence[str] = compiled.positiontup or ()
         self._values = dict(compiled.params)
 
-    async def fetch(self, reader: Reader, scope: TenantScope, workflow_id: UUID) -> list[Row]:
+    async def fetch(self, readers: Kept, scope: TenantScope, workflow_id: UUID) -> list[Row]:
         values = self._values | {"wanted": workflow_id, "every": scope.every, "own": scope.tenant}
-        return await reader.fetch(self.text, *[values[name] for name in self._names])
+        return await readers.fetch(self.text, *[values[name] for name in self._names])
 
 
 def _found() -> Select[*tuple[Any, ...]]:
@@ -56,9 +56,9 @@ def _with_steps() -> Select[*tuple[Any, ...]]:
 _FIND, _FIND_WITH_STEPS = _Statement(_found()), _Statement(_with_steps())
 
 
-async def find(reader: Reader, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
+async def find(readers: Kept, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
     statement = _FIND_WITH_STEPS if include_steps else _FIND
-    rows = await statement.fetch(reader, scope, workflow_id)
+    rows = await statement.fetch(readers, scope, workflow_id)
     if not rows:
         return None
     record = workflow_record(rows[0], _bytes(rows[0]["final_step_result"]))

@@ -25,8 +25,8 @@ from stepwell.domain.records import (
 )
 from stepwell.persistence import listing, single
 from stepwell.persistence.database import unavailable_in_outage
+from stepwell.persistence.kept import Kept
 from stepwell.persistence.listing import visible
-from stepwell.persistence.reader import Reader
 from stepwell.persistence.rows import Row, history_event, step_record, task, workflow_record
 from stepwell.persistence.tables import events, steps, tasks, workflows
 
@@ -36,16 +36,16 @@ _read_outputs = json.Decoder(list[Output]).decode
 
 
 class PostgresStore:
-    """*reader* is for single workflows, *engine* for all the rest."""
+    """*readers* are for single workflows, *engine* for all the rest."""
 
-    def __init__(self, engine: AsyncEngine, reader: Reader) -> None:
-        self._engine, self._reader = engine, reader
+    def __init__(self, engine: AsyncEngine, readers: Kept) -> None:
+        self._engine, self._readers = engine, readers
         # What takes several statements to read must come from one moment, else it shows half of a transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 
     @unavailable_in_outage
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
-        return await single.find(self._reader, scope, workflow_id, include_steps=include_steps)
+        return await single.find(self._readers, scope, workflow_id, include_steps=include_steps)
 
     @unavailable_in_outage
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:

@@ -1,4 +1,4 @@
-"""Connections for what is read most often. To borrow one from a pool costs half as much as a small statement."""
+"""Connections for what is asked most often. To borrow one from a pool costs half as much as a small statement."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from stepwell.persistence.database import Connect
 from stepwell.persistence.rows import Row
 
 
-class Reader:
+class Kept:
     """Up to *size* connections by *connect*, each made when all others are at work, and kept.
 
     At most *timeout_s* is waited for one.
@@ -47,6 +47,6 @@ class Reader:
         return await self._connect()
 
     def close(self) -> None:
-        """Let go of all connections, at once: nothing that was only read is lost."""
+        """Let go of all connections, at once."""
         while self._idle:
             self._idle.pop().terminate()
