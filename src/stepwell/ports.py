@@ -51,10 +51,12 @@ class Journal(Protocol):
         answer was lost) counts as landed. Returns the ids of those that did not land. One call at a time.
         """
 
-    async def claim(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> list[LoadedWorkflow]:
-        """Take over up to *limit* workflows that need a process and have no live one, or have *owner* but are unknown
-        to it: not among those that it held at *now*, and unchanged since. The epoch goes up, and `crashes` too where
-        the last owner went without `release`.
+    async def claim(
+        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+    ) -> list[LoadedWorkflow]:
+        """Take over up to *limit* workflows, or that one, *only*: those that need a process and have no live one, or
+        have *owner* but are unknown to it, not among those that it held at *now*, and unchanged since. The epoch goes
+        up, and `crashes` too where the last owner went without `release`.
         """
 
     async def renew_lease(self, owner: UUID, seconds: float | None) -> None:

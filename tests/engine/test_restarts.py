@@ -10,6 +10,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.records import LoadedWorkflow
+from stepwell.persistence.journal import PostgresJournal
 from support.faults import AFTER, BEFORE, LATE, admission_of, faulty, nothing_left, scheduler_of
 from support.scripted import Fail, Hang, Scripted, Stubborn, Succeed, eventually, passthrough, scripted
 from support.service import Service, running_service
@@ -160,6 +163,33 @@ async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_nee
         assert [workflow["final_step_result"] for workflow in ended] == [{"g": n} for n in range(8)]
         assert provider.count("a") == 8
         await eventually(lambda: nothing_left(service))
+
+
+async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_asked_for_out_of_turn(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Scripted(default=Hang())
+    async with serving(dsn, tmp_path, provider) as service:
+        ids = [(await service.create(scripted("a")))["id"] for _ in range(3)]
+        await provider.until_called("a", 3)
+    gate, claim = asyncio.Event(), PostgresJournal.claim
+
+    async def held_up(self: PostgresJournal, *given: Any) -> list[LoadedWorkflow]:
+        if given[-1] is None and not gate.is_set():
+            raise Unavailable("not yet")
+        return await claim(self, *given)
+
+    monkeypatch.setattr(PostgresJournal, "claim", held_up)
+    async with serving(dsn, tmp_path, provider, wait_for_claims=False) as service:
+        assert (await service.client.get("/health/ready")).status_code == 200
+        assert (await service.verb(ids[1], "pause")).json()["status"] == "PAUSED"
+        assert [str(each) for each in scheduler_of(service).handles] == [ids[1]]
+        await provider.until_called("a", 4)
+        gate.set()
+        await provider.until_called("a", 6)  # each once more, and the one in the middle not again
+        await eventually(service.app.service._recovery.caught_up.is_set)
+        assert provider.count("a") == 6
+        assert (await service.verb(ids[0], "cancel")).json()["status"] == "CANCELLED"
 
 
 # A workflow that kills its process

@@ -60,10 +60,12 @@ class FaultyJournal:
         await self.inner.insert(scope, new)
         after(fault)
 
-    async def claim(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> list[LoadedWorkflow]:
+    async def claim(
+        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+    ) -> list[LoadedWorkflow]:
         fault = self.claims.popleft() if self.claims else None
         before(fault)
-        claimed = await self.inner.claim(owner, held, now, limit)
+        claimed = await self.inner.claim(owner, held, now, limit, only)
         self.claimed += 1
         after(fault)
         return claimed

@@ -94,9 +94,15 @@ class Service:
 
 @asynccontextmanager
 async def running_service(
-    dsn: str, folder: Path, *, providers: Iterable[Provider] = (), exclusive: bool = True, **overrides: Any
+    dsn: str,
+    folder: Path,
+    *,
+    providers: Iterable[Provider] = (),
+    exclusive: bool = True,
+    wait_for_claims: bool = True,
+    **overrides: Any,
 ) -> AsyncIterator[Service]:
-    """Enter and leave it in one task, or by the fixtures of `conftest`."""
+    """Enter and leave it in one task, or by the fixtures of `conftest`. Once entered it has claimed all that it can."""
     settings = Settings(
         data_dir=folder, jwt_secret=SECRET, default_provider=ProviderType.LOCAL, database_pool=4, **overrides
     )
@@ -111,4 +117,7 @@ async def running_service(
         ) as app,
         conforming_client(app.api, token()) as client,
     ):
+        if wait_for_claims:
+            async with asyncio.timeout(30):
+                await app.service._recovery.caught_up.wait()
         yield Service(app, client, dsn, settings.artifacts)

@@ -25,9 +25,7 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def service(keys: Keys, dsn: str, *, exclusive: bool) -> AsyncIterator[Application]:
     """`running_app`; what it can't do is raised as `Refused`, and so is an engine that broke."""
-    # A full collection stops everybody for as long as all objects take to be looked at, and a page of long workflows
-    # provoked several; what is in cycles is mostly young.
-    gc.set_threshold(*gc.get_threshold()[:2], 1000)
+    calm_collector()
     app: Application | None = None
     try:
         async with running_app(keys.settings, dsn=dsn, url_secret=keys.url_secret, exclusive=exclusive) as app:
@@ -42,6 +40,13 @@ async def service(keys: Keys, dsn: str, *, exclusive: bool) -> AsyncIterator[App
         if app is not None and broken(app):
             raise Refused("the engine broke; the log says why") from error
         raise
+
+
+def calm_collector() -> None:
+    """Make full collections rare: one stops everybody for as long as all objects take to be looked at, and a page of
+    long workflows provoked several. What is in cycles is mostly young.
+    """
+    gc.set_threshold(*gc.get_threshold()[:2], 1000)
 
 
 async def answer_requests(

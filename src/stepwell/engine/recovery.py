@@ -44,19 +44,20 @@ class Recovery:
         self._renewed = -float("inf")
         self._stirred = asyncio.Event()
         self._claim_wanted = False
+        self.caught_up = asyncio.Event()  # set once all that could be claimed at the start has been
         self._claiming, self._leasing = asyncio.Lock(), asyncio.Lock()
         self._hopeless: set[UUID] = set()
         self._closed = False
         scheduler.on_lost = self.request
 
     async def boot(self) -> None:
-        """Establish this process and claim all that can be claimed now."""
+        """Establish this process. What it can take over it claims page by page, once it runs."""
         await self._journal.set_clock()
         await self._journal.renew_lease(self._owner, self._lease_s)
         self._renewed = time.monotonic()
         if self._lease_s is None:
             await self._journal.expire_others(self._owner)
-        await self._claim()
+        self.request()
 
     def request(self, *, unsure: bool = False) -> None:
         """Claim again soon: there may be workflows of this process that only the database knows. *unsure*: once more
@@ -66,6 +67,12 @@ class Recovery:
         self._stirred.set()
         if unsure:
             asyncio.get_running_loop().call_later(self._statement_s + 1, self.request)
+
+    async def claim(self, workflow_id: UUID) -> None:
+        """Take that one over now, if that can be: somebody asks for it, before its page has come."""
+        async with self._claiming:
+            if workflow_id not in self._scheduler.held | self._hopeless:
+                await self._take_page(1, workflow_id)
 
     async def hold_lease(self) -> None:
         """Make sure that the lease has some time left; a workflow must not be owned by a process that seems dead."""
@@ -116,24 +123,36 @@ class Recovery:
                 await self.hold_lease()
             if self._claim_wanted:
                 self._claim_wanted = False
-                await self._claim()
+                await self._claim_all()
             return None if self._lease_s is None else await self._journal.next_expiry(self._owner)
         except Unavailable:
             self._claim_wanted = True
             return None
 
-    async def _claim(self) -> None:
-        async with self._claiming:
-            while True:
-                held = self._scheduler.held | self._hopeless
-                loaded = await self._journal.claim(self._owner, held, self._clock.now(), _PAGE)
-                if not loaded:
-                    return
-                log.info("recovery.claimed", action="claim", workflows=len(loaded))
-                await self._take_up(loaded)
+    async def _claim_all(self) -> None:
+        total, found = 0, _PAGE
+        while found:
+            await self.hold_lease()
+            async with self._claiming:  # for one page: a request may want one out of turn
+                found = await self._take_page(_PAGE)
+            total += found
+        if total:
+            log.info("recovery.claimed", action="claim", workflows=total)
+        self.caught_up.set()
+
+    async def _take_page(self, limit: int, only: UUID | None = None) -> int:
+        held = self._scheduler.held | self._hopeless
+        loaded = await self._journal.claim(self._owner, held, self._clock.now(), limit, only)
+        if loaded:
+            await self._take_up(loaded)
+        return len(loaded)
 
     async def _take_up(self, page: list[LoadedWorkflow]) -> None:
-        handles = [handle for loaded in page if (handle := self._handle(loaded)) is not None]
+        handles = []
+        for loaded in page:
+            if (handle := self._handle(loaded)) is not None:
+                handles.append(handle)
+            await asyncio.sleep(0)
         await load_results(self._journal, handles)
         for handle in handles:
             if handle.workflow_id in self._scheduler.held:

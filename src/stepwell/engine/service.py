@@ -186,20 +186,27 @@ class WorkflowService:
         async with self._lock(workflow_id):
             handle = self._scheduler.handles.get(workflow_id)
             if handle is None:
-                await self._recovery.hold_lease()
-                loaded = await self._journal.load(scope, workflow_id)
-                if loaded is None:
-                    raise NotFound("workflow")
-                if loaded.state.owner is not None:
-                    self._recovery.request()
-                    raise Unavailable("the workflow is about to be taken over from another process")
-                handle = Handle(loaded)
-                await load_results(self._journal, [handle])
-                self._scheduler.adopt(handle)
+                handle = await self._bring_in(scope, workflow_id)
             elif not scope.covers(handle.tenant):
                 raise NotFound("workflow")
             handle.users += 1
             return handle
+
+    async def _bring_in(self, scope: TenantScope, workflow_id: UUID) -> Handle:
+        await self._recovery.hold_lease()
+        loaded = await self._journal.load(scope, workflow_id)
+        if loaded is None:
+            raise NotFound("workflow")
+        if loaded.state.owner is None:
+            handle = Handle(loaded)
+            await load_results(self._journal, [handle])
+            self._scheduler.adopt(handle)
+            return handle
+        await self._recovery.claim(workflow_id)
+        if (claimed := self._scheduler.handles.get(workflow_id)) is None:
+            self._recovery.request()
+            raise Unavailable("the workflow is about to be taken over from another process")
+        return claimed
 
     async def _quiesce(self, workflow_id: UUID) -> None:
         try:

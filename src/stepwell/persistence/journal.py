@@ -23,6 +23,7 @@ from stepwell.persistence.kept import Kept
 from stepwell.persistence.rows import read_object, step_record, task, workflow_state
 
 _STEPS_A_LOAD = 20_000
+_SLICE = 250  # so many rows are read, then others get their turn
 _TURN_S = 5.0
 _INSERTERS = 2
 
@@ -112,11 +113,14 @@ class PostgresJournal:
         return set(lost)
 
     @unavailable_in_outage
-    async def claim(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> list[LoadedWorkflow]:
+    async def claim(
+        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+    ) -> list[LoadedWorkflow]:
         async with self._turn(), self._pool.acquire() as connection:
-            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit)
+            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only)
             if not rows:
-                await connection.execute(sql.FORGET_DEAD)
+                if only is None:
+                    await connection.execute(sql.FORGET_DEAD)
                 return []
             loaded = [await _load(connection, ids) for ids in _loads(rows)]
         return [one for load in loaded for one in load]
@@ -164,7 +168,9 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
         row["id"]: LoadedWorkflow(workflow_state(row), row["tenant"], read_object(row["config"]), [], [])
         for row in workflows
     }
-    for row in steps:
+    for number, row in enumerate(steps, 1):
+        if not number % _SLICE:
+            await asyncio.sleep(0)
         with _noting(loaded[row["workflow_id"]]):
             loaded[row["workflow_id"]].steps.append(step_record(row, row["created_at"]))
     for row in open_tasks:

@@ -175,7 +175,8 @@ SELECT {_names(_EVENT, "e.")} FROM {_rows("e", _EVENT, _AT_NEW_EVENT)}
 """  # noqa: S608 - built from the constants above
 
 # A workflow that needs a process has an owner. $2 are those that the caller held at the time $3: it also takes what was
-# its own then but unknown to it, since the answer of an earlier claim or insert was lost. A process that ended in order
+# its own then but unknown to it, since the answer of an earlier claim or insert was lost. $5, where it isn't null, is
+# the only one wanted. A process that ended in order
 # has no row in `processes` any more; the others have crashed, for which only workflows with an attempt under way can be
 # blamed. Who is dead is found out first: a row that is locked is waited for (a dead process's last statement may still
 # be at work) and must then be looked at anew without a join.
@@ -188,7 +189,8 @@ WITH dead AS MATERIALIZED (
 ), orphans AS MATERIALIZED (
     SELECT w.id, w.owner
     FROM workflows AS w
-    WHERE w.owner IS NOT NULL AND w.id <> ALL ($2::uuid[])
+    WHERE w.owner IS NOT NULL AND ($5::uuid IS NULL OR w.id = $5)
+      AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
       AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
     ORDER BY w.id
     LIMIT $4
