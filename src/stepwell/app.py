@@ -28,6 +28,7 @@ from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import assert_durable, create_api_engine, create_journal_pool, journal_connect
 from stepwell.persistence.journal import PostgresJournal
 from stepwell.persistence.kept import Kept
+from stepwell.persistence.single import CONNECTIONS
 from stepwell.persistence.store import PostgresStore
 from stepwell.ports import Clock, Provider
 from stepwell.providers.inputs import Inputs
@@ -116,7 +117,7 @@ async def running_app(
             dsn, pool=settings.database_pool, timeout_s=settings.database_timeout_s, on_statement=statements.add
         )
         stack.push_async_callback(engine.dispose)
-        readers = Kept(connect, size=settings.database_pool, timeout_s=settings.database_timeout_s)
+        readers = Kept(connect, size=CONNECTIONS, timeout_s=settings.database_timeout_s)
         stack.callback(readers.close)
         store, journal = PostgresStore(engine, readers), PostgresJournal(pool, connect, clock)
         stack.callback(journal.end_writing)

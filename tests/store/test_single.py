@@ -79,6 +79,58 @@ async def test_only_in_its_scope(bench: Bench, counted: Counted, include_steps: 
     assert await counted.get(uuid4(), include_steps=include_steps) is None
 
 
+async def test_who_asks_meanwhile_is_answered_together(bench: Bench, counted: Counted) -> None:
+    handles = [await bench.make() for _ in range(34)]
+    await counted.get(uuid4())
+    await asyncio.sleep(0)
+    counted.sent = 0
+    asked = [handle.workflow_id for handle in handles] + [uuid4(), handles[0].workflow_id]
+    found = await asyncio.gather(*map(counted.get, asked))
+    assert [record and record.state.id for record in found] == [*asked[:-2], None, asked[-1]]
+    assert all(len(record.steps or ()) == 2 for record in found if record is not None)
+    await asyncio.sleep(0)
+    assert counted.sent == 4  # the first alone, then 16 each
+
+
+async def test_in_one_answer_each_scope_sees_its_own(bench: Bench, counted: Counted) -> None:
+    owned = (await bench.make(tenant="t")).workflow_id
+    scopes = [EVERY_TENANT, TenantScope("t"), TenantScope("u"), TenantScope()]
+    found = await asyncio.gather(*(counted.get(owned, scope) for scope in scopes))
+    assert [record is not None for record in found] == [True, True, False, False]
+
+
+async def test_a_row_that_nobody_can_read_fails_its_own_workflow_only(bench: Bench, counted: Counted) -> None:
+    broken, sound = (await bench.make()).workflow_id, (await bench.make()).workflow_id
+    await bench.sql.execute("UPDATE steps SET definition = '{}' WHERE workflow_id = $1", broken)
+    asked = [sound, broken, sound, broken]
+    found = await asyncio.gather(*map(counted.get, asked), return_exceptions=True)
+    assert [isinstance(one, WorkflowRecord) for one in found] == [True, False, True, False]
+
+
+async def test_who_leaves_takes_nothing_from_the_others_for_long(bench: Bench, counted: Counted) -> None:
+    ids = [(await bench.make()).workflow_id for _ in range(3)]
+    await bench.sql.execute("BEGIN; LOCK TABLE workflows")
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        under_way = group.create_task(counted.get(ids[0]))
+        await bench.until_blocked()
+        first, second = (group.create_task(_outcome(counted, one)) for one in ids[1:])
+        await asyncio.sleep(0)
+        first.cancel()  # it would have asked for both
+        assert await second == "Unavailable"
+        third = group.create_task(_outcome(counted, ids[2]))
+        await asyncio.sleep(0)
+        await bench.sql.execute("ROLLBACK")
+        assert await under_way is not None
+        assert await third == "found"
+
+
+async def _outcome(counted: Counted, workflow_id: UUID) -> str:
+    try:
+        return "found" if await counted.get(workflow_id) else "none"
+    except Unavailable:
+        return "Unavailable"
+
+
 async def test_a_connection_that_was_lost_is_replaced(bench: Bench, counted: Counted) -> None:
     [row] = await counted.readers.fetch(ONE)
     await bench.sql.execute("SELECT pg_terminate_backend($1, 10000)", row[0])

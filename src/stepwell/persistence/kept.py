@@ -1,6 +1,8 @@
 """Connections for what is asked most often. To borrow one from a pool costs half as much as a small statement."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -21,6 +23,12 @@ class Kept:
         self._idle: list[asyncpg.Connection] = []
 
     async def fetch(self, statement: str, *values: Any) -> list[Row]:
+        async with self.borrowed() as connection:
+            found: list[Row] = await connection.fetch(statement, *values)
+            return found
+
+    @asynccontextmanager
+    async def borrowed(self) -> AsyncIterator[asyncpg.Connection]:
         """Raises TimeoutError, an outage, if no connection is free in time."""
         if self._turns.locked():
             async with asyncio.timeout(self._timeout_s):
@@ -30,12 +38,11 @@ class Kept:
         try:
             connection = await self._connection()
             try:
-                found: list[Row] = await connection.fetch(statement, *values)
+                yield connection
             except BaseException:
                 connection.terminate()  # whatever state it is in
                 raise
             self._idle.append(connection)
-            return found
         finally:
             self._turns.release()
 

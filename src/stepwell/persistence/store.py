@@ -23,11 +23,12 @@ from stepwell.domain.records import (
     WorkflowPage,
     WorkflowRecord,
 )
-from stepwell.persistence import listing, single
+from stepwell.persistence import listing
 from stepwell.persistence.database import unavailable_in_outage
 from stepwell.persistence.kept import Kept
 from stepwell.persistence.listing import visible
 from stepwell.persistence.rows import Row, history_event, step_record, task, workflow_record
+from stepwell.persistence.single import Finder
 from stepwell.persistence.tables import events, steps, tasks, workflows
 
 # So many steps are read at once, then others get their turn: a page can hold a million.
@@ -39,13 +40,13 @@ class PostgresStore:
     """*readers* are for single workflows, *engine* for all the rest."""
 
     def __init__(self, engine: AsyncEngine, readers: Kept) -> None:
-        self._engine, self._readers = engine, readers
+        self._engine, self._finder = engine, Finder(readers)
         # What takes several statements to read must come from one moment, else it shows half of a transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 
     @unavailable_in_outage
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
-        return await single.find(self._readers, scope, workflow_id, include_steps=include_steps)
+        return await self._finder.find(scope, workflow_id, include_steps=include_steps)
 
     @unavailable_in_outage
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
