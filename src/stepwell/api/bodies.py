@@ -59,7 +59,8 @@ async def _read(request: Request[Any, Any, Any]) -> bytes:
 
 
 def _is_json(request: Request[Any, Any, Any]) -> bool:
-    types = [value for name, value in request.scope["headers"] if name == b"content-type"]
-    encoding = request.headers.get("content-encoding", "identity")
-    plain = encoding.strip().lower() in ("", "identity")
+    headers = request.scope["headers"]
+    types = [value for name, value in headers if name == b"content-type"]
+    encodings = [value.strip().lower() for name, value in headers if name == b"content-encoding"]
+    plain = all(encoding in (b"", b"identity") for encoding in encodings)
     return len(types) == 1 and plain and bool(_JSON.fullmatch(types[0].decode("latin-1").strip()))

@@ -25,7 +25,7 @@ from stepwell.persistence.rows import read_object, step_record, task, workflow_s
 _STEPS_A_LOAD = 20_000
 _SLICE = 250  # so many rows are read, then others get their turn
 _TURN_S = 5.0
-_INSERTERS = 2
+_INSERTERS = 4
 
 
 class PostgresJournal:
