@@ -3,9 +3,9 @@ answered after its rows have committed.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -91,7 +91,7 @@ class WorkflowService:
             steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
         )
         handle.users += 1
-        async with self._holding(handle):
+        with self._holding(handle):
             self._scheduler.adopt(handle)  # before it is stored, else a claim might take it for a forgotten one
             try:
                 await self._journal.insert(scope, NewWorkflow(stored, final, tuple(decision.events)))
@@ -162,7 +162,7 @@ class WorkflowService:
         self._check_open()
         for _ in range(_TRIES):
             handle = await self._load(scope, workflow_id)
-            async with self._holding(handle):
+            with self._holding(handle):
                 refused = None
                 try:
                     self._scheduler.feed(handle, make())
@@ -215,8 +215,8 @@ class WorkflowService:
         except TimeoutError:
             raise Unavailable("attempts of the workflow are still ending") from None
 
-    @asynccontextmanager
-    async def _holding(self, handle: Handle) -> Any:
+    @contextmanager
+    def _holding(self, handle: Handle) -> Iterator[None]:
         try:
             yield
         finally:

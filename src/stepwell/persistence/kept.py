@@ -1,8 +1,6 @@
 """Connections for what is asked most often. To borrow one from a pool costs half as much as a small statement."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -27,24 +25,29 @@ class Kept:
             found: list[Row] = await connection.fetch(statement, *values)
             return found
 
-    @asynccontextmanager
-    async def borrowed(self) -> AsyncIterator[asyncpg.Connection]:
-        """Raises TimeoutError, an outage, if no connection is free in time."""
+    def borrowed(self) -> "_Borrowed":
+        """A connection for an `async with`; entering raises TimeoutError, an outage, if none is free in time."""
+        return _Borrowed(self)
+
+    async def take(self) -> asyncpg.Connection:
+        """For `borrowed`, as is `give`."""
         if self._turns.locked():
             async with asyncio.timeout(self._timeout_s):
                 await self._turns.acquire()
         else:
             await self._turns.acquire()
         try:
-            connection = await self._connection()
-            try:
-                yield connection
-            except BaseException:
-                connection.terminate()  # whatever state it is in
-                raise
-            self._idle.append(connection)
-        finally:
+            return await self._connection()
+        except BaseException:
             self._turns.release()
+            raise
+
+    def give(self, connection: asyncpg.Connection, *, well: bool) -> None:
+        if well:
+            self._idle.append(connection)
+        else:
+            connection.terminate()  # whatever state it is in
+        self._turns.release()
 
     async def _connection(self) -> asyncpg.Connection:
         while self._idle:
@@ -57,3 +60,19 @@ class Kept:
         """Let go of all connections, at once."""
         while self._idle:
             self._idle.pop().terminate()
+
+
+class _Borrowed:
+    """By hand, for `contextlib`'s way costs as much as the rest of borrowing."""
+
+    __slots__ = ("_connection", "_kept")
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+
+    async def __aenter__(self) -> asyncpg.Connection:
+        self._connection = await self._kept.take()
+        return self._connection
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._kept.give(self._connection, well=kind is None)
