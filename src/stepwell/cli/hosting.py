@@ -43,10 +43,10 @@ async def service(keys: Keys, dsn: str, *, exclusive: bool) -> AsyncIterator[App
 
 
 def calm_collector() -> None:
-    """Make full collections rare: one stops everybody for as long as all objects take to be looked at, and a page of
-    long workflows provoked several. What is in cycles is mostly young.
+    """Collect rarely: a full collection stops everybody for as long as all objects take to be looked at, and a page of
+    long workflows provoked several; the small ones cost a tenth of a step. What is in cycles is mostly young.
     """
-    gc.set_threshold(*gc.get_threshold()[:2], 1000)
+    gc.set_threshold(10_000, 50, 1_000)
 
 
 async def answer_requests(

@@ -12,6 +12,8 @@ from functools import partial
 from types import FrameType
 from typing import Any, Self
 
+import uvloop
+
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 # Some senders (timeout, a shell and a terminal together) deliver what is meant as one signal twice in a row.
 _SAME_S = 0.1
@@ -149,7 +151,8 @@ def run_stoppable(signals: Signals, body: Callable[[Stop], Coroutine[Any, Any, i
                 return stopped
 
     try:
-        return asyncio.run(main())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main())
     except BaseExceptionGroup as errors:
         # Task groups wrap whatever is raised in them; who called us wants what it was.
         raise _innermost(errors) from errors

@@ -24,14 +24,13 @@ A `Run` is one workflow in memory. `apply` decides and returns; it does nothing 
 is no longer the step's own (it was cancelled meanwhile) change nothing.
 """
 
-from copy import copy
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
 from msgspec import UNSET
 
-from stepwell.domain.decision import Decision
+from stepwell.domain.decision import Decision, copied
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.inputs import (
     SERVICE,
@@ -211,7 +210,7 @@ class Run(Transitions):
             decision.record(step, now, task)
             self._tell_step(decision, now, EventType.STEP_STARTED, step, attempt=step.attempt, provider=provider)
         self._frontier.open(position, task)
-        decision.effects.append(StartAttempt(copy(task)))
+        decision.effects.append(StartAttempt(copied(task)))
 
     def _succeeded(self, decision: Decision, given: Succeeded, now: datetime) -> None:
         if (task := self._close_task(given.position, given.task_id, TaskStatus.COMPLETED, now)) is None:

@@ -1,12 +1,11 @@
 """The parts that the transitions of `lifecycle` are made of: settle, finish, cancel, hold back, skip."""
 
 from collections.abc import Sequence
-from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from stepwell.domain.decision import Decision
+from stepwell.domain.decision import Decision, copied
 from stepwell.domain.definition import StepPlan, WorkflowConfig
 from stepwell.domain.frontier import Frontier
 from stepwell.domain.inputs import SERVICE, CancelAttempt, DeadlineAt
@@ -100,7 +99,7 @@ class Transitions:
             if position in self._frontier.attached:
                 decision.effects.append(CancelAttempt(position, task.id))
             task.status, task.completed_at = TaskStatus.CANCELLED, now
-            decision.tasks[task.id] = copy(task)
+            decision.tasks[task.id] = copied(task)
             self._frontier.close(position)
             self._cancel_step(decision, self.steps[position], actor, now)
 
@@ -165,5 +164,5 @@ class Transitions:
             self.state.updated_at = now
             if not self.active:
                 self.state.owner = None
-            decision.workflow = copy(self.state)
+            decision.workflow = copied(self.state)
         return decision

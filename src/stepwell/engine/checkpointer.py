@@ -3,7 +3,8 @@
 What must hold:
 - A decision's effects are released, and its waiters told, only after the batch with its rows has committed.
 - Decisions of one run are written in the order in which they were made, those made meanwhile as one, as long as that
-  stays small enough: no batch is so big that writing it takes longer than the database gives it.
+  stays small enough: no batch is so big that writing it takes longer than the database gives it, or that what it lets
+  go holds up everybody else.
 - While the database is away nothing is dropped: the same batch is tried again until it lands, and a batch whose
   answer was lost is recognised as landed (`ports.Journal.write`).
 - A batch is never cancelled half-way: only `close` ends the loop, after the last batch.
@@ -25,7 +26,9 @@ from stepwell.ports import Journal
 
 log = structlog.get_logger()
 
-_BATCH_ROWS, _BATCH_BYTES = 1_000, 4 * 1024 * 1024
+_BATCH_EVENTS, _BATCH_BYTES = 500, 4 * 1024 * 1024
+_ENTRY_EVENTS = 250
+_TURN_S = 0.01  # then others get theirs
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 1.0
 
 
@@ -60,7 +63,7 @@ class Checkpointer:
     def submit(self, decision: Decision) -> None:
         workflow_id, size = decision.workflow.id, _size(decision)
         queue = self._filling.get(workflow_id)
-        if queue is not None and (not decision.has_rows or queue[-1].size + size <= _BATCH_BYTES):
+        if queue is not None and (not decision.has_rows or _fits(queue[-1], decision, size)):
             queue[-1].decision.absorb(decision)
             queue[-1].size += size
         elif decision.has_rows:
@@ -110,7 +113,7 @@ class Checkpointer:
         for workflow_id, queue in self._filling.items():
             rows += len(queue[0].decision.events)
             size += queue[0].size
-            if batch and (rows > _BATCH_ROWS or size > _BATCH_BYTES):
+            if batch and (rows > _BATCH_EVENTS or size > _BATCH_BYTES):
                 break
             batch[workflow_id] = queue[0]
         for workflow_id in batch:
@@ -133,7 +136,12 @@ class Checkpointer:
             log.exception("checkpoint.refused", action="checkpoint", workflow_id=str(next(iter(batch))))
             lost, refused = set(batch), True
         self.batches += 1
+        loop = asyncio.get_running_loop()
+        turn = loop.time() + _TURN_S
         for workflow_id, entry in list(batch.items()):
+            if loop.time() > turn:
+                await asyncio.sleep(0)
+                turn = loop.time() + _TURN_S
             # First out of the books: whoever is told now must not find it still held.
             del self._writing[workflow_id]
             if workflow_id in lost:
@@ -172,6 +180,11 @@ class Checkpointer:
         for waiter in (waiter for entry in entries for waiter in entry.waiters):
             if not waiter.done():
                 waiter.set_exception(NotWritten("the workflow's state has moved on elsewhere"))
+
+
+def _fits(entry: _Entry, decision: Decision, size: int) -> bool:
+    events = len(entry.decision.events) + len(decision.events)
+    return events <= _ENTRY_EVENTS and entry.size + size <= _BATCH_BYTES
 
 
 def _size(decision: Decision) -> int:
