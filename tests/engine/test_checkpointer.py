@@ -248,12 +248,38 @@ async def test_a_waiter_that_gave_up_disturbs_nobody() -> None:
 
 
 async def test_a_batch_is_bounded_but_one_decision_is_never_torn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BATCH_ROWS", 3)
+    monkeypatch.setattr(module, "_BATCH_EVENTS", 3)
     async with running() as bench:
         bench.submit(A, A, A, A, A, B, C, C)
         await asyncio.gather(bench.settled(B), bench.settled(C))
         assert bench.journal.batches == [[A], [B, C]]
         assert bench.ledger.events == {A: [1, 2, 3, 4, 5], B: [1], C: [1, 2]}
+
+
+async def test_one_workflow_takes_no_more_than_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ENTRY_EVENTS", 2)
+    async with running() as bench:
+        bench.submit(A, A, B, A, A, A)
+        await bench.settled(A)
+        assert bench.committed == [(A, [1, 2]), (B, [1]), (A, [3, 4]), (A, [5])]
+        assert bench.journal.batches == [[A, B], [A], [A]]
+
+
+async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TURN_S", -1)  # every turn is too long
+    async with running() as bench:
+        others: list[UUID] = []
+        seen: list[list[UUID]] = []
+
+        def when_committed(decision: Decision) -> None:
+            seen.append(list(others))
+            asyncio.get_running_loop().call_soon(others.append, decision.workflow.id)
+
+        bench.when_committed = when_committed
+        bench.submit(A, B, C)
+        await bench.settled(C)
+        assert seen == [[], [A], [A, B]]
+        assert bench.journal.batches == [[A, B, C]]
 
 
 async def test_big_results_are_written_in_several_batches_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

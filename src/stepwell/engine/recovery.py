@@ -5,6 +5,7 @@ outage in which an answer was lost, when a run was lost, and when another proces
 import asyncio
 import contextlib
 import time
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -14,6 +15,7 @@ from stepwell.domain.inputs import GiveUp
 from stepwell.domain.records import EVERY_TENANT, LoadedWorkflow
 from stepwell.engine.handle import Handle
 from stepwell.engine.scheduler import Scheduler
+from stepwell.offloop import off_loop
 from stepwell.ports import Clock, Journal
 
 log = structlog.get_logger()
@@ -150,7 +152,7 @@ class Recovery:
     async def _take_up(self, page: list[LoadedWorkflow]) -> None:
         handles = []
         for loaded in page:
-            if (handle := self._handle(loaded)) is not None:
+            if (handle := await off_loop(partial(self._handle, loaded), steps=len(loaded.steps))) is not None:
                 handles.append(handle)
             await asyncio.sleep(0)
         await load_results(self._journal, handles)

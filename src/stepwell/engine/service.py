@@ -5,23 +5,18 @@ answered after its rows have committed.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from msgspec import structs
-
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.errors import InvalidTransition, NotFound, Unavailable
-from stepwell.domain.inputs import Cancel, Cleanup, Created, Input, Pause, Resume, Start, Update
-from stepwell.domain.model import HistoryEvent, Output, StepState, WorkflowState, WorkflowStatus
+from stepwell.domain.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
+from stepwell.domain.model import HistoryEvent, Output
 from stepwell.domain.records import (
     CleanupReport,
     ListFilter,
-    LoadedWorkflow,
-    NewWorkflow,
-    StepRecord,
-    Summary,
     TaskRecord,
     TenantScope,
     WorkflowPage,
@@ -30,10 +25,12 @@ from stepwell.domain.records import (
 from stepwell.domain.validation import Catalog, PlannedWorkflow
 from stepwell.engine.checkpointer import NotWritten
 from stepwell.engine.cleanup import Cleaner
+from stepwell.engine.drafting import draft
 from stepwell.engine.handle import Handle
 from stepwell.engine.ids import uuid7
 from stepwell.engine.recovery import Recovery, load_results
 from stepwell.engine.scheduler import Scheduler
+from stepwell.offloop import off_loop
 from stepwell.ports import Clock, Journal, Store
 
 T = TypeVar("T")
@@ -78,23 +75,15 @@ class WorkflowService:
         """Store a workflow that `validation.plan_workflow` has accepted; with *start* it is stored as started."""
         self._check_open()
         await self._recovery.hold_lease()
-        record, final = self._new_record(planned, tenant)
-        handle = Handle(LoadedWorkflow(record.state, tenant, record.config, record.steps or [], []))
-        now = record.created_at
-        decision = handle.run.apply(Created(actor), now)
-        if start:
-            decision.absorb(handle.run.apply(Start(actor, uuid7(now), self._owner), now))
-        # What is answered is what is stored: the handle's own state goes on.
-        stored = structs.replace(
-            record,
-            state=structs.replace(record.state),
-            steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
-        )
+        owner = self._owner if start else None
+        made = partial(draft, planned, tenant, actor, self._clock.now(), owner)
+        drafted = await off_loop(made, steps=len(planned.steps))
+        handle = drafted.handle
         handle.users += 1
         with self._holding(handle):
             self._scheduler.adopt(handle)  # before it is stored, else a claim might take it for a forgotten one
             try:
-                await self._journal.insert(scope, NewWorkflow(stored, final, tuple(decision.events)))
+                await self._journal.insert(scope, drafted.new)
             except BaseException:
                 # It may have been stored all the same, or still be on its way: then it is found by a claim.
                 self._scheduler.abandon(handle)
@@ -102,7 +91,7 @@ class WorkflowService:
                 raise
             if start:
                 self._scheduler.take_up(handle)
-        return stored
+        return drafted.new.record
 
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool = True) -> WorkflowRecord:
         record = await self._store.get(scope, workflow_id, include_steps=include_steps)
@@ -198,7 +187,7 @@ class WorkflowService:
         if loaded is None:
             raise NotFound("workflow")
         if loaded.state.owner is None:
-            handle = Handle(loaded)
+            handle = await off_loop(partial(Handle, loaded), steps=len(loaded.steps))
             await load_results(self._journal, [handle])
             self._scheduler.adopt(handle)
             return handle
@@ -234,36 +223,6 @@ class WorkflowService:
 
     def _new_id(self) -> UUID:
         return uuid7(self._clock.now())
-
-    def _new_record(self, planned: PlannedWorkflow, tenant: str | None) -> tuple[WorkflowRecord, int]:
-        """The record, and the position of its final step: the last one that no other waits for."""
-        request, now = planned.request, self._clock.now()
-        final = max(set(range(len(planned.steps))) - {d for step in planned.steps for d in step.depends_on})
-        state = WorkflowState(
-            id=uuid7(now),
-            status=WorkflowStatus.PENDING,
-            name=request.name,
-            description=request.description,
-            webhook_url=request.webhook_url,
-            updated_at=now,
-        )
-        record = WorkflowRecord(
-            state=state,
-            tenant=tenant,
-            origin_instance=request.origin_instance,
-            origin_zone=request.origin_zone,
-            origin_reference=request.origin_reference,
-            config=request.config,
-            suppress_subtask_events=request.suppress_subtask_events,
-            total_steps=len(planned.steps),
-            created_at=now,
-            summary=Summary(None, planned.steps[final].step_id, None, ()),
-            steps=[
-                StepRecord(uuid7(now), plan, definition, StepState(plan.position), now)
-                for plan, definition in zip(planned.steps, request.steps, strict=True)
-            ],
-        )
-        return record, final
 
 
 def _known(found: T | None, what: str) -> T:

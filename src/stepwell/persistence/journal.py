@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any, cast
 from uuid import UUID
@@ -16,6 +17,7 @@ from stepwell.domain.decision import Decision
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.model import HistoryEvent, StepState, Task
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, TenantScope
+from stepwell.offloop import off_loop
 from stepwell.persistence import statements as sql
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import Connect, unavailable_in_outage
@@ -57,12 +59,7 @@ class PostgresJournal:
         record = new.record
         if not scope.covers(record.tenant):
             raise Forbidden("the workflow belongs to another tenant")
-        steps = record.steps or []
-        rows = (
-            *_new_workflow(new),
-            *_columns([_new_step(step) for step in steps], len(sql.NEW_STEP_COLUMNS)),
-            *_columns([_event(record.state.id, event) for event in new.events], len(sql.EVENT_COLUMNS)),
-        )
+        rows = await off_loop(partial(_inserted, new), steps=record.total_steps)
         await self._inserters.fetch(sql.INSERT, *rows)
 
     @unavailable_in_outage
@@ -252,6 +249,16 @@ def _task_values(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
 def _event(workflow_id: UUID, event: HistoryEvent) -> tuple[Any, ...]:
     data = json.encode(event.data).decode() if event.data else "{}"
     return (workflow_id, event.id, event.type, event.at, event.step_id, event.task_id, event.actor, data)
+
+
+def _inserted(new: NewWorkflow) -> tuple[Any, ...]:
+    """The parameters of `statements.INSERT`."""
+    record = new.record
+    return (
+        *_new_workflow(new),
+        *_columns([_new_step(step) for step in record.steps or []], len(sql.NEW_STEP_COLUMNS)),
+        *_columns([_event(record.state.id, event) for event in new.events], len(sql.EVENT_COLUMNS)),
+    )
 
 
 def _new_workflow(new: NewWorkflow) -> tuple[Any, ...]:
