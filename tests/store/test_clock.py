@@ -53,15 +53,16 @@ def test_a_jump_of_the_machines_clock_changes_nothing(machine: Machine) -> None:
     assert clock.now() == DATABASE + timedelta(seconds=1)
 
 
-def test_it_stands_still_where_the_database_would_set_it_back(machine: Machine) -> None:
+def test_it_all_but_stands_still_where_the_database_would_set_it_back(machine: Machine) -> None:
     clock = DatabaseClock()
     clock.observe(DATABASE)
     machine.ticks += 10
     told = clock.now()
     clock.observe(DATABASE + timedelta(seconds=4))
-    assert clock.now() == told
+    tick = timedelta(microseconds=1)
+    assert clock.now() == told + tick  # two workflows that are made meanwhile have an order
     machine.ticks += 5
-    assert clock.now() == told
+    assert clock.now() == told + 2 * tick
     machine.ticks += 5
     assert clock.now() == DATABASE + timedelta(seconds=14)
 
@@ -74,7 +75,7 @@ def test_what_was_never_told_may_be_set_back(machine: Machine) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.none() | st.floats(-50, 50)), max_size=20))
-def test_it_never_goes_back_and_catches_up(steps: list[tuple[float, float | None]]) -> None:
+def test_it_always_goes_on_and_catches_up(steps: list[tuple[float, float | None]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         machine = Machine(patch)
         clock = DatabaseClock()
@@ -84,7 +85,7 @@ def test_it_never_goes_back_and_catches_up(steps: list[tuple[float, float | None
             machine.ticks += passed
             if off is not None:
                 clock.observe(DATABASE + timedelta(seconds=machine.ticks + off))
-            assert clock.now() >= told
+            assert clock.now() > told
             told = clock.now()
         machine.ticks += 200
         last = DATABASE + timedelta(seconds=machine.ticks)

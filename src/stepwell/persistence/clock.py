@@ -3,9 +3,13 @@
 import time
 from datetime import UTC, datetime, timedelta
 
+_TICK = timedelta(microseconds=1)
+
 
 class DatabaseClock:
-    """Never goes back. Before the first observation it tells this machine's own time."""
+    """Always goes on, by a microsecond at least: what is made later sorts later, even after an observation that sets it
+    back. Before the first one it tells this machine's own time.
+    """
 
     def __init__(self) -> None:
         self._last = datetime.min.replace(tzinfo=UTC)
@@ -16,5 +20,5 @@ class DatabaseClock:
         self._at, self._ticks = now, time.monotonic()
 
     def now(self) -> datetime:
-        self._last = max(self._last, self._at + timedelta(seconds=time.monotonic() - self._ticks))
+        self._last = max(self._last + _TICK, self._at + timedelta(seconds=time.monotonic() - self._ticks))
         return self._last
