@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 from stepwell.persistence import migrations
 from stepwell.persistence.database import create_engine
 from stepwell.persistence.migrations import migrate, script_folder
-from stepwell.persistence.statements import CHECKPOINT_TYPES
+from stepwell.persistence.statements import TYPES
 from stepwell.persistence.tables import metadata
 from support.postgres import TestServer, database
 
@@ -57,20 +57,17 @@ async def test_the_tables_are_those_of_the_code(empty: str) -> None:
     assert await differences(empty) == []
 
 
-async def test_the_types_of_a_checkpoint_are_those_of_the_code(empty: str) -> None:
+async def test_the_types_of_rows_are_those_of_the_code(empty: str) -> None:
     await migrate(empty)
     columns = await fetch(
         empty,
-        """SELECT t.typname, a.attname, a.atttypid::regtype::text FROM pg_type AS t
-        JOIN pg_attribute AS a ON a.attrelid = t.typrelid WHERE t.typname LIKE 'checkpoint\\_%' ORDER BY 1, a.attnum""",
+        """SELECT t.typname, a.attname, a.atttypid::regtype::text
+        FROM pg_type AS t JOIN pg_attribute AS a ON a.attrelid = t.typrelid
+        WHERE t.typname ~ '^(checkpoint|insert)_' ORDER BY 1, a.attnum""",
     )
-    long = {"int": "integer", "int8": "bigint", "bool": "boolean"}
+    long = {"int[]": "integer[]", "int": "integer", "int8": "bigint", "bool": "boolean"}
     long |= {"float8": "double precision", "timestamptz": "timestamp with time zone"}
-    wanted = [
-        (name, column, long.get(kind, kind))
-        for name, types in sorted(CHECKPOINT_TYPES.items())
-        for column, kind in types
-    ]
+    wanted = [(name, column, long.get(kind, kind)) for name, types in sorted(TYPES.items()) for column, kind in types]
     assert columns == wanted
 
 

@@ -5,29 +5,24 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
-from functools import partial
-from operator import attrgetter
 from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
-from msgspec import json
 
 from stepwell.domain.decision import Decision
 from stepwell.domain.errors import Forbidden
-from stepwell.domain.model import HistoryEvent, StepState, Task
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, TenantScope
-from stepwell.offloop import off_loop
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
 from stepwell.persistence import statements as sql
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import Connect, unavailable_in_outage
-from stepwell.persistence.kept import Kept
+from stepwell.persistence.inserter import Inserter
 from stepwell.persistence.rows import read_object, step_record, task, workflow_state
+from stepwell.persistence.values import checkpoint_rows
 
 _STEPS_A_LOAD = 20_000
 _SLICE = 250  # so many rows are read, then others get their turn
 _TURN_S = 5.0
-_INSERTERS = 4
 
 
 class PostgresJournal:
@@ -42,7 +37,7 @@ class PostgresJournal:
         self._pool, self._connect, self._clock = pool, connect, clock
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
         self._writer: asyncpg.Connection | None = None
-        self._inserters = Kept(connect, size=_INSERTERS, timeout_s=_TURN_S)
+        self._inserter = Inserter(connect, timeout_s=_TURN_S)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -56,11 +51,9 @@ class PostgresJournal:
 
     @unavailable_in_outage
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
-        record = new.record
-        if not scope.covers(record.tenant):
+        if not scope.covers(new.record.tenant):
             raise Forbidden("the workflow belongs to another tenant")
-        rows = await off_loop(partial(_inserted, new), steps=record.total_steps)
-        await self._inserters.fetch(sql.INSERT, *rows)
+        await self._inserter.insert(new)
 
     @unavailable_in_outage
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
@@ -70,9 +63,10 @@ class PostgresJournal:
 
     @unavailable_in_outage
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
-        pairs = [(workflow_id, position) for workflow_id, positions in wanted.items() for position in positions]
+        ids = [workflow_id for workflow_id, positions in wanted.items() for _ in positions]
+        positions = [position for positions in wanted.values() for position in positions]
         async with self._turn():
-            rows = await self._pool.fetch(sql.LOAD_RESULTS, *_columns(pairs, 2), scope.every, scope.tenant)
+            rows = await self._pool.fetch(sql.LOAD_RESULTS, ids, positions, scope.every, scope.tenant)
         found: dict[UUID, dict[int, bytes]] = defaultdict(dict)
         for row in rows:
             found[row["workflow_id"]][row["position"]] = row["result"].encode()
@@ -90,14 +84,14 @@ class PostgresJournal:
 
     def end_writing(self) -> None:
         """Let go of the connections for checkpoints and inserts, at once."""
-        self._inserters.close()
+        self._inserter.close()
         if self._writer is not None:
             self._writer.terminate()
             self._writer = None
 
     async def _written(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
         by_id = {decision.workflow.id: decision for decision in batch}
-        rows = await connection.fetch(sql.CHECKPOINT, *_checkpoint(batch))
+        rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
         if rows:
             self._clock.observe(rows[0]["now"])
         lost = by_id.keys() - {row["id"] for row in rows}
@@ -183,112 +177,3 @@ def _noting(loaded: LoadedWorkflow) -> Iterator[None]:
         yield
     except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors
         loaded.unreadable = str(error)
-
-
-# From structs to arrays
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Iterable[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
-def _checkpoint(batch: Sequence[Decision]) -> tuple[list[tuple[Any, ...]], ...]:
-    """The rows of each table, as `statements.CHECKPOINT_TYPES` wants them."""
-    workflows, steps, tasks, events = [], [], [], []
-    for decision in batch:
-        state = decision.workflow
-        workflow_id = state.id
-        fence = (workflow_id, decision.owner, decision.epoch, decision.last_event)
-        workflows.append(fence + _workflow_values(state))
-        steps += [(workflow_id, step.position, *_step_values(step)) for step in decision.steps.values()]
-        tasks += [_task_values(workflow_id, task) for task in decision.tasks.values()]
-        events += [_event(workflow_id, event) for event in decision.events]
-    return workflows, steps, tasks, events
-
-
-_workflow_values = attrgetter(*sql.WORKFLOW_COLUMNS)
-
-
-def _step_values(step: StepState) -> tuple[Any, ...]:
-    return (
-        step.status,
-        step.task_id,
-        step.attempt,
-        step.provider_attempts,
-        step.retry_count,
-        step.on_fallback,
-        step.next_attempt_at,
-        None if step.result is None else step.result.decode(),
-        step.error_message,
-        step.started_at,
-        step.completed_at,
-        step.updated_at,
-    )
-
-
-def _task_values(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
-    return (
-        task.id,
-        workflow_id,
-        task.position,
-        task.attempt,
-        task.provider,
-        task.seed,
-        task.started_at,
-        task.status,
-        task.phase,
-        task.remote_id,
-        task.outcome_unknown,
-        task.cancel_receipt,
-        json.encode(task.outputs).decode() if task.outputs else "[]",
-        task.error,
-        task.completed_at,
-    )
-
-
-def _event(workflow_id: UUID, event: HistoryEvent) -> tuple[Any, ...]:
-    data = json.encode(event.data).decode() if event.data else "{}"
-    return (workflow_id, event.id, event.type, event.at, event.step_id, event.task_id, event.actor, data)
-
-
-def _inserted(new: NewWorkflow) -> tuple[Any, ...]:
-    """The parameters of `statements.INSERT`."""
-    record = new.record
-    return (
-        *_new_workflow(new),
-        *_columns([_new_step(step) for step in record.steps or []], len(sql.NEW_STEP_COLUMNS)),
-        *_columns([_event(record.state.id, event) for event in new.events], len(sql.EVENT_COLUMNS)),
-    )
-
-
-def _new_workflow(new: NewWorkflow) -> tuple[Any, ...]:
-    record = new.record
-    return (
-        record.state.id,
-        record.tenant,
-        record.origin_instance,
-        record.origin_zone,
-        record.origin_reference,
-        json.encode(record.config).decode(),
-        record.suppress_subtask_events,
-        record.total_steps,
-        new.final_position,
-        record.created_at,
-        *_workflow_values(record.state),
-    )
-
-
-def _new_step(step: StepRecord) -> tuple[Any, ...]:
-    plan = step.plan
-    return (
-        plan.position,
-        step.id,
-        plan.step_id,
-        plan.task_type,
-        json.encode(step.definition).decode(),
-        "{" + ",".join(map(str, plan.depends_on)) + "}",
-        plan.max_retries,
-        plan.timeout_s,
-        plan.provider,
-        plan.fallback,
-    )

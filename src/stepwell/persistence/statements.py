@@ -1,9 +1,9 @@
 """The engine's statements, each one round trip over asyncpg. Arrays carry the rows.
 
-`CHECKPOINT` is the hot one. Its rows are arrays of the composite types that a migration has made: their columns are
-those named here, in this order. Its first stage updates the workflows whose row is still the version that the decision
-was made from; all other stages write only the rows of workflows that stage returned, so that a workflow's
-transitions land together or not at all.
+`CHECKPOINT` is the hot one. Its rows, as those of `INSERT`, are arrays of composite types that migrations have made:
+their columns are those named here, in this order. Its first stage updates the workflows whose row is still the version
+that the decision was made from; all other stages write only the rows of workflows that stage returned, so that a
+workflow's transitions land together or not at all.
 """
 
 from typing import Final
@@ -87,7 +87,7 @@ _NEW_STEP: Final = (
     ("step_id", "text"),
     ("task_type", "text"),
     ("definition", "json"),
-    ("depends_on", "text"),
+    ("depends_on", "int[]"),
     ("max_retries", "int"),
     ("timeout_s", "float8"),
     ("provider", "text"),
@@ -95,8 +95,10 @@ _NEW_STEP: Final = (
 )
 _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int"), ("fence_event", "int"))
 
-# The composite types that carry a checkpoint's rows, as a migration has made them.
-CHECKPOINT_TYPES: Final = {
+# The composite types that carry rows, as migrations have made them.
+TYPES: Final = {
+    "insert_workflow": _NEW_WORKFLOW,
+    "insert_step": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + _STATE,
     "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
     "checkpoint_task": _TASK,
@@ -107,14 +109,6 @@ WORKFLOW_COLUMNS: Final = tuple(name for name, _ in _STATE)
 STEP_COLUMNS: Final = tuple(name for name, _ in _STEP_STATE)
 TASK_COLUMNS: Final = tuple(name for name, _ in _TASK)
 EVENT_COLUMNS: Final = tuple(name for name, _ in _EVENT)
-NEW_WORKFLOW_COLUMNS: Final = tuple(name for name, _ in _NEW_WORKFLOW)
-NEW_STEP_COLUMNS: Final = tuple(name for name, _ in _NEW_STEP)
-
-
-def _rows(alias: str, columns: tuple[tuple[str, str], ...], first: int) -> str:
-    """`unnest` over parameters *first*, *first* + 1, …, as a table of rows."""
-    arrays = ", ".join(f"${first + n}::{kind}[]" for n, (_, kind) in enumerate(columns))
-    return f"unnest({arrays}) AS {alias}({', '.join(name for name, _ in columns)})"
 
 
 def _names(columns: tuple[tuple[str, str], ...], prefix: str = "") -> str:
@@ -157,21 +151,16 @@ SELECT id, clock_timestamp() AS now FROM landed
 VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
 VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE id = ANY($1::uuid[])"  # noqa: S608
 
-_AT_NEW_STEP = len(_NEW_WORKFLOW) + 1
-_AT_NEW_EVENT = _AT_NEW_STEP + len(_NEW_STEP)
-
 INSERT: Final = f"""
 WITH made AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
-    VALUES ({", ".join(f"${n}" for n in range(1, _AT_NEW_STEP))})
-    RETURNING id, created_at
+    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
 ), stepped AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
-    SELECT made.id, made.created_at, 'PENDING', {_names(_NEW_STEP, "s.").replace("s.depends_on", "s.depends_on::int[]")}
-    FROM made, {_rows("s", _NEW_STEP, _AT_NEW_STEP)}
+    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
 )
 INSERT INTO events ({_names(_EVENT)})
-SELECT {_names(_EVENT, "e.")} FROM {_rows("e", _EVENT, _AT_NEW_EVENT)}
+SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
 """  # noqa: S608 - built from the constants above
 
 # A workflow that needs a process has an owner. $2 are those that the caller held at the time $3: it also takes what was

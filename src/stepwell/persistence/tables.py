@@ -14,7 +14,6 @@ from sqlalchemy import (
     Column,
     DateTime,
     Double,
-    ForeignKey,
     Index,
     Integer,
     MetaData,
@@ -117,7 +116,7 @@ class WorkflowColumns(TypedColumns):
 
 
 class StepColumns(TypedColumns):
-    workflow_id = Column(Uuid(), ForeignKey("workflows.id", ondelete="CASCADE"), nullable=False)
+    workflow_id = _id()
     position = _int()
     id = _id()
     step_id = _text()

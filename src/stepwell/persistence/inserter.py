@@ -1,0 +1,101 @@
+"""New workflows: those that come while others are being inserted are inserted together, by one statement.
+
+The first to come takes a connection and writes for all who have joined it by then; the others wait for it. What must
+hold:
+- Whoever is told that his workflow is stored is told so after its commit.
+- A workflow that the database won't have fails nobody's but its own insert.
+- One who stops waiting takes nothing from the others, unless he is the one who writes: then nobody knows what has
+  become of theirs, and they are told so.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import asyncpg
+from msgspec import Struct, field
+
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.records import NewWorkflow
+from stepwell.offloop import off_loop
+from stepwell.persistence import statements as sql
+from stepwell.persistence.database import Connect, is_outage
+from stepwell.persistence.kept import Kept
+from stepwell.persistence.values import insert_rows
+
+# Long workflows go alone, and with one connection all would wait for them; with more fewer would be inserted together.
+_CONNECTIONS = 3
+_STEPS_TOGETHER = 500
+
+
+class _Entry(Struct):
+    new: NewWorkflow
+    done: asyncio.Future[None]
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(error if isinstance(error, Exception) else Unavailable("the answer is lost"))
+            self.done.exception()  # there may be nobody any more who asks for it
+
+
+class _Batch(Struct):
+    entries: list[_Entry] = field(default_factory=list)
+    steps: int = 0
+
+
+class Inserter:
+    def __init__(self, connect: Connect, *, timeout_s: float) -> None:
+        self._connections = Kept(connect, size=_CONNECTIONS, timeout_s=timeout_s)
+        self._filling: _Batch | None = None
+
+    async def insert(self, new: NewWorkflow) -> None:
+        """Raises what asyncpg raises, and TimeoutError, an outage, if no connection is free in time."""
+        entry = _Entry(new, asyncio.get_running_loop().create_future())
+        steps = new.record.total_steps
+        batch = self._filling
+        if batch is not None and batch.steps + steps <= _STEPS_TOGETHER:
+            batch.entries.append(entry)
+            batch.steps += steps
+        else:
+            batch = self._filling = _Batch([entry], steps)
+            await self._lead(batch)
+        await entry.done
+
+    def close(self) -> None:
+        self._connections.close()
+
+    async def _lead(self, batch: _Batch) -> None:
+        """Write for all in *batch*, by the first one. When its turn has come, no more can join."""
+        try:
+            async with self._connections.borrowed() as connection:
+                self._close(batch)
+                await _write(connection, [entry for entry in batch.entries if not entry.done.done()])
+        except BaseException as error:
+            self._close(batch)
+            for entry in batch.entries:
+                entry.fail(error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _close(self, batch: _Batch) -> None:
+        if self._filling is batch:
+            self._filling = None
+
+
+async def _write(connection: asyncpg.Connection, entries: Sequence[_Entry]) -> None:
+    steps = sum(entry.new.record.total_steps for entry in entries)
+    rows = await off_loop(partial(insert_rows, [entry.new for entry in entries]), steps=steps)
+    try:
+        await connection.fetch(sql.INSERT, *rows)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        if len(entries) == 1:
+            entries[0].fail(error)
+            return
+        for entry in entries:
+            await _write(connection, [entry])
+    else:
+        for entry in entries:
+            if not entry.done.done():
+                entry.done.set_result(None)

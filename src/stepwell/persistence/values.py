@@ -1,0 +1,125 @@
+"""From the structs of the domain to the rows that `statements.TYPES` describes."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from msgspec import json
+
+from stepwell.domain.decision import Decision
+from stepwell.domain.model import HistoryEvent, StepState, Task
+from stepwell.domain.records import NewWorkflow, StepRecord
+from stepwell.persistence.statements import WORKFLOW_COLUMNS
+
+Rows = list[tuple[Any, ...]]
+
+
+def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
+    """The parameters of `statements.CHECKPOINT`."""
+    workflows: Rows = []
+    steps: Rows = []
+    tasks: Rows = []
+    events: Rows = []
+    for decision in batch:
+        state = decision.workflow
+        workflow_id = state.id
+        fence = (workflow_id, decision.owner, decision.epoch, decision.last_event)
+        workflows.append(fence + _workflow_values(state))
+        steps += [(workflow_id, step.position, *_step_values(step)) for step in decision.steps.values()]
+        tasks += [_task_values(workflow_id, task) for task in decision.tasks.values()]
+        events += [_event(workflow_id, event) for event in decision.events]
+    return workflows, steps, tasks, events
+
+
+_workflow_values = attrgetter(*WORKFLOW_COLUMNS)
+
+
+def _step_values(step: StepState) -> tuple[Any, ...]:
+    return (
+        step.status,
+        step.task_id,
+        step.attempt,
+        step.provider_attempts,
+        step.retry_count,
+        step.on_fallback,
+        step.next_attempt_at,
+        None if step.result is None else step.result.decode(),
+        step.error_message,
+        step.started_at,
+        step.completed_at,
+        step.updated_at,
+    )
+
+
+def _task_values(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
+    return (
+        task.id,
+        workflow_id,
+        task.position,
+        task.attempt,
+        task.provider,
+        task.seed,
+        task.started_at,
+        task.status,
+        task.phase,
+        task.remote_id,
+        task.outcome_unknown,
+        task.cancel_receipt,
+        json.encode(task.outputs).decode() if task.outputs else "[]",
+        task.error,
+        task.completed_at,
+    )
+
+
+def _event(workflow_id: UUID, event: HistoryEvent) -> tuple[Any, ...]:
+    data = json.encode(event.data).decode() if event.data else "{}"
+    return (workflow_id, event.id, event.type, event.at, event.step_id, event.task_id, event.actor, data)
+
+
+def insert_rows(batch: Sequence[NewWorkflow]) -> tuple[Rows, Rows, Rows]:
+    """The parameters of `statements.INSERT`."""
+    workflows: Rows = []
+    steps: Rows = []
+    events: Rows = []
+    for new in batch:
+        workflow_id = new.record.state.id
+        workflows.append(_new_workflow(new))
+        steps += [_new_step(workflow_id, step) for step in new.record.steps or []]
+        events += [_event(workflow_id, event) for event in new.events]
+    return workflows, steps, events
+
+
+def _new_workflow(new: NewWorkflow) -> tuple[Any, ...]:
+    record = new.record
+    return (
+        record.state.id,
+        record.tenant,
+        record.origin_instance,
+        record.origin_zone,
+        record.origin_reference,
+        json.encode(record.config).decode(),
+        record.suppress_subtask_events,
+        record.total_steps,
+        new.final_position,
+        record.created_at,
+        *_workflow_values(record.state),
+    )
+
+
+def _new_step(workflow_id: UUID, step: StepRecord) -> tuple[Any, ...]:
+    plan = step.plan
+    return (
+        workflow_id,
+        step.created_at,
+        plan.position,
+        step.id,
+        plan.step_id,
+        plan.task_type,
+        json.encode(step.definition).decode(),
+        plan.depends_on,
+        plan.max_retries,
+        plan.timeout_s,
+        plan.provider,
+        plan.fallback,
+    )
