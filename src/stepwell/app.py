@@ -19,13 +19,13 @@ from stepwell.domain.signing import SignedUrls
 from stepwell.domain.validation import Catalog
 from stepwell.engine.admission import Admission, Limits
 from stepwell.engine.cleanup import Cleaner
-from stepwell.engine.ids import uuid7
 from stepwell.engine.recovery import Recovery
 from stepwell.engine.runner import Runner
 from stepwell.engine.scheduler import Scheduler
 from stepwell.engine.service import WorkflowService
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import assert_durable, create_api_engine, create_journal_pool, journal_connect
+from stepwell.persistence.ids import uuid7
 from stepwell.persistence.journal import PostgresJournal
 from stepwell.persistence.kept import Kept
 from stepwell.persistence.single import CONNECTIONS
@@ -130,7 +130,7 @@ async def running_app(
         registry = Registry([LocalProvider(), *extra_providers])
         runner = Runner(registry, artifacts, inputs, links)
         admission = Admission(_limits(settings))
-        scheduler = Scheduler(journal, runner, admission, clock)
+        scheduler = Scheduler(journal, runner, admission, clock, uuid7)
         recovery = Recovery(
             journal,
             scheduler,
@@ -148,6 +148,7 @@ async def running_app(
             clock=clock,
             catalog=Catalog(registry.offers(), settings.default_provider, frozenset()),
             owner=owner,
+            new_id=uuid7,
         )
         if durable:
             await assert_durable(pool)

@@ -28,6 +28,11 @@ class Clock(Protocol):
         """The present moment in UTC; never goes back within a process."""
 
 
+class NewId(Protocol):
+    def __call__(self, now: datetime, /) -> UUID:
+        """An id that nobody else has; those made later sort later, by the millisecond."""
+
+
 class Journal(Protocol):
     """The engine's side of the store. Every write says whether it landed; nothing is read while idle.
 

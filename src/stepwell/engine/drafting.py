@@ -10,7 +10,7 @@ from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.validation import PlannedWorkflow
 from stepwell.engine.handle import Handle
-from stepwell.engine.ids import uuid7
+from stepwell.ports import NewId
 
 
 class Draft(Struct, frozen=True):
@@ -20,13 +20,15 @@ class Draft(Struct, frozen=True):
     handle: Handle
 
 
-def draft(planned: PlannedWorkflow, tenant: str | None, actor: str, now: datetime, owner: UUID | None) -> Draft:
+def draft(
+    planned: PlannedWorkflow, tenant: str | None, actor: str, now: datetime, owner: UUID | None, new_id: NewId
+) -> Draft:
     """A new workflow; started, where there is an *owner* to run it."""
-    record, final = _record(planned, tenant, now)
+    record, final = _record(planned, tenant, now, new_id)
     handle = Handle(LoadedWorkflow(record.state, tenant, record.config, record.steps or [], []))
     decision = handle.run.apply(Created(actor), now)
     if owner is not None:
-        decision.absorb(handle.run.apply(Start(actor, uuid7(now), owner), now))
+        decision.absorb(handle.run.apply(Start(actor, new_id(now), owner), now))
     stored = structs.replace(
         record,
         state=structs.replace(record.state),
@@ -35,12 +37,12 @@ def draft(planned: PlannedWorkflow, tenant: str | None, actor: str, now: datetim
     return Draft(NewWorkflow(stored, final, tuple(decision.events)), handle)
 
 
-def _record(planned: PlannedWorkflow, tenant: str | None, now: datetime) -> tuple[WorkflowRecord, int]:
+def _record(planned: PlannedWorkflow, tenant: str | None, now: datetime, new_id: NewId) -> tuple[WorkflowRecord, int]:
     """The record, and the position of its final step: the last one that no other waits for."""
     request = planned.request
     final = max(set(range(len(planned.steps))) - {d for step in planned.steps for d in step.depends_on})
     state = WorkflowState(
-        id=uuid7(now),
+        id=new_id(now),
         status=WorkflowStatus.PENDING,
         name=request.name,
         description=request.description,
@@ -59,7 +61,7 @@ def _record(planned: PlannedWorkflow, tenant: str | None, now: datetime) -> tupl
         created_at=now,
         summary=Summary(None, planned.steps[final].step_id, None, ()),
         steps=[
-            StepRecord(uuid7(now), plan, definition, StepState(plan.position), now)
+            StepRecord(new_id(now), plan, definition, StepState(plan.position), now)
             for plan, definition in zip(planned.steps, request.steps, strict=True)
         ],
     )

@@ -37,9 +37,9 @@ from stepwell.domain.model import Task
 from stepwell.engine.admission import Admission, Slot
 from stepwell.engine.checkpointer import Checkpointer
 from stepwell.engine.handle import Handle
-from stepwell.engine.ids import drawn_seed, uuid7
 from stepwell.engine.runner import Runner, Work
-from stepwell.ports import Clock, Journal
+from stepwell.engine.seeds import drawn_seed
+from stepwell.ports import Clock, Journal, NewId
 
 log = structlog.get_logger()
 
@@ -68,8 +68,8 @@ class _Live(Struct):
 
 
 class Scheduler:
-    def __init__(self, journal: Journal, runner: Runner, admission: Admission, clock: Clock) -> None:
-        self._runner, self._admission, self._clock = runner, admission, clock
+    def __init__(self, journal: Journal, runner: Runner, admission: Admission, clock: Clock, new_id: NewId) -> None:
+        self._runner, self._admission, self._clock, self._new_id = runner, admission, clock, new_id
         self.checkpointer = Checkpointer(journal, self._committed, self._not_written)
         self.handles: dict[UUID, Handle] = {}
         self._live: dict[UUID, dict[UUID, _Live]] = {}  # workflow id -> task id -> attempt
@@ -195,7 +195,7 @@ class Scheduler:
         if handle is None:
             return None
         now = self._clock.now()
-        given = Admitted(slot.position, uuid7(now), drawn_seed(slot.workflow_id, slot.position))
+        given = Admitted(slot.position, self._new_id(now), drawn_seed(slot.workflow_id, slot.position))
         return handle.run.apply(given, now)
 
     def _committed(self, decision: Decision) -> None:

@@ -27,11 +27,10 @@ from stepwell.engine.checkpointer import NotWritten
 from stepwell.engine.cleanup import Cleaner
 from stepwell.engine.drafting import draft
 from stepwell.engine.handle import Handle
-from stepwell.engine.ids import uuid7
 from stepwell.engine.recovery import Recovery, load_results
 from stepwell.engine.scheduler import Scheduler
 from stepwell.offloop import off_loop
-from stepwell.ports import Clock, Journal, Store
+from stepwell.ports import Clock, Journal, NewId, Store
 
 T = TypeVar("T")
 
@@ -51,9 +50,10 @@ class WorkflowService:
         clock: Clock,
         catalog: Catalog,
         owner: UUID,
+        new_id: NewId,
     ) -> None:
         self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
-        self._cleaner, self._clock, self._owner = cleaner, clock, owner
+        self._cleaner, self._clock, self._owner, self._make_id = cleaner, clock, owner, new_id
         self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self.catalog = catalog
         self.draining = False
@@ -76,7 +76,7 @@ class WorkflowService:
         self._check_open()
         await self._recovery.hold_lease()
         owner = self._owner if start else None
-        made = partial(draft, planned, tenant, actor, self._clock.now(), owner)
+        made = partial(draft, planned, tenant, actor, self._clock.now(), owner, self._make_id)
         drafted = await off_loop(made, steps=len(planned.steps))
         handle = drafted.handle
         handle.users += 1
@@ -222,7 +222,7 @@ class WorkflowService:
             raise Unavailable("the database is away")
 
     def _new_id(self) -> UUID:
-        return uuid7(self._clock.now())
+        return self._make_id(self._clock.now())
 
 
 def _known(found: T | None, what: str) -> T:
