@@ -77,5 +77,7 @@ async def _watch_lag(lags_s: list[float]) -> None:
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + _LAG_PAUSE_S
-        await asyncio.sleep(_LAG_PAUSE_S)
-        lags_s.append(max(loop.time() - due, 0.0))
+        try:
+            await asyncio.sleep(_LAG_PAUSE_S)
+        finally:  # also at the end, or a run that is shorter than a pause would have none
+            lags_s.append(max(loop.time() - due, 0.0))

@@ -31,6 +31,7 @@ from stepwell.cli.serve import configured_dsn, database_faults
 from stepwell.cli.server import Server, bound_socket
 from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token
+from stepwell.domain.errors import Unavailable
 from stepwell.persistence.benchmark import Incomplete, bare_commits, check_rows, forget_all, recorded_times
 from stepwell.persistence.embedded import EmbeddedPostgres
 from stepwell.persistence.reach import prepare_database, reach_database
@@ -59,6 +60,7 @@ def bench(settings: Settings, wanted: Order, signals: Signals) -> int:
             artifact_dir=Path(folder),
             jwt_secret=secrets.token_hex(32),
             jwt_algorithm="HS256",
+            jwt_public_key=None,
             public_url=None,
         )
         if settings.database_url is not None:
@@ -116,8 +118,11 @@ async def _measured(app: Application, keys: Keys, connection: asyncpg.Connection
     await run(replace(load, workflows=1, concurrency=1))  # so that connections and statements are there
     await forget_all(connection)
     commits = await bare_commits(connection, _COMMITS)
-    async with measuring(app.metrics) as measured, _progress(app, load):
-        await run(load)
+    try:
+        async with measuring(app.metrics) as measured, _progress(app, load):
+            await run(load)
+    except* Unavailable:
+        raise Refused("the database went away") from None
     commits += await bare_commits(connection, _COMMITS)
     try:
         await check_rows(connection, load.workflows, load.total_steps)

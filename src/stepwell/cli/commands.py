@@ -115,14 +115,18 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
     type=click.Choice([shape.value for shape in Shape]),
     default="chain",
     show_default=True,
-    help="Of the workflows.",
+    help="What depends on what in each workflow.",
 )
-@click.option("--workflows", type=click.IntRange(min=1), default=200, show_default=True, help="How many.")
-@click.option("--steps", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Of each.")
 @click.option(
-    "--concurrency", type=click.IntRange(1, 10_000), default=200, show_default=True, help="In flight at once."
+    "--workflows", type=click.IntRange(min=1), default=200, show_default=True, help="How many workflows to run."
 )
-@click.option("--payload", type=click.IntRange(0, 1_000_000), default=0, show_default=True, help="Bytes a result.")
+@click.option("--steps", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Steps of each workflow.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Workflows in flight at once."
+)
+@click.option(
+    "--payload", type=click.IntRange(0, 1_000_000), default=0, show_default=True, help="Bytes of each step's result."
+)
 @click.option("--api", is_flag=True, help="Post them over HTTP, from a process of its own, and poll for their ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report once more as one line of JSON, last.")
 @data_dir

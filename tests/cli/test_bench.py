@@ -1,0 +1,319 @@
+"""`stepwell bench`: what it prints, that it leaves nothing behind, and that it touches nothing of its user's."""
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.database import create_journal_pool, journal_connect
+from stepwell.persistence.embedded import EmbeddedPostgres
+from stepwell.persistence.journal import PostgresJournal
+from stepwell.persistence.migrations import migrate
+from support.embedded import ask
+from support.postgres import TestServer, create_database, fresh_folder, running_server
+from support.processes import Running, running_up, start, stepwell, until
+from support.stored import Bench
+
+FIELDS = [
+    "shape",
+    "workflows",
+    "steps",
+    "steps_per_s",
+    "transitions_per_s",
+    "commits",
+    "statements_per_step",
+    "rows_per_batch",
+    "ms_per_step_p50",
+    "ms_per_step_p95",
+    "workflow_ms_p50",
+    "workflow_ms_p99",
+    "cpu_us_per_step",
+    "peak_rss_mb",
+    "loop_lag_ms_p99",
+    "commit_ms",
+]
+SMALL = ("--workflows", "1", "--steps", "5")
+ENDLESS = ("--workflows", "10000", "--steps", "20", "--concurrency", "50", "--json")
+PROGRESS = re.compile(r"stepwell: \d+ of \d+ steps")
+# What `serve` may be configured with; a benchmark has keys of its own.
+FOR_SERVE = {
+    "STEPWELL_JWT_ALGORITHM": "EdDSA",
+    "STEPWELL_JWT_PUBLIC_KEY": """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----""",
+    "STEPWELL_PUBLIC_URL": "https://stepwell.invalid",
+}
+CATALOG = """
+SELECT string_agg(concat_ws(' ', kind, space, name), E'\\n') FROM (
+    SELECT 'schema', '', nspname FROM pg_namespace
+    UNION ALL SELECT 'relation ' || relkind::text, relnamespace::regnamespace::text, relname FROM pg_class
+    UNION ALL SELECT 'type', typnamespace::regnamespace::text, typname FROM pg_type
+    UNION ALL SELECT 'function', pronamespace::regnamespace::text, proname FROM pg_proc
+) AS found(kind, space, name)
+"""
+SCRATCH = "SELECT array_agg(nspname::text) FROM pg_namespace WHERE nspname LIKE 'stepwell_scratch_%'"
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+def catalog(dsn: str) -> set[str]:
+    return set(ask(dsn, CATALOG).splitlines())
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[TestServer]:
+    with running_server({"fsync": "on"}) as server:
+        yield server
+
+
+@pytest.fixture
+def dsn(durable: TestServer) -> Iterator[str]:
+    """Of an empty database, which must be as empty at the end."""
+    dsn = durable.dsn(asyncio.run(create_database(durable.dsn())))
+    before = catalog(dsn)
+    yield dsn
+    until(lambda: catalog(dsn) == before, 10, lambda: catalog(dsn) - before)
+
+
+def bench(dsn: str, *options: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    return stepwell("bench", *options, env={"STEPWELL_DATABASE_URL": dsn, **env})
+
+
+def report_of(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    """The JSON, which is the last line; the others say the same."""
+    assert done.returncode == 0, done.stderr
+    assert all(PROGRESS.fullmatch(line) for line in done.stderr.splitlines()), done.stderr
+    *table, last = done.stdout.splitlines()
+    report: dict[str, Any] = json.loads(last)
+    assert list(report) == FIELDS
+    assert [line.split() for line in table] == [[name, str(value)] for name, value in report.items()]
+    assert all(report[name] > 0 for name in FIELDS if name not in ("shape", "loop_lag_ms_p99"))
+    assert report["loop_lag_ms_p99"] >= 0
+    return report
+
+
+def check_sums(report: Mapping[str, Any], workflows: int, steps: int) -> None:
+    """Each step starts and completes, each workflow completes: no transition more."""
+    assert (report["workflows"], report["steps"]) == (workflows, workflows * steps)
+    transitions = workflows * (2 * steps + 1)
+    assert report["rows_per_batch"] == pytest.approx(transitions / report["commits"], rel=0.01)
+    a_step = report["transitions_per_s"] / report["steps_per_s"]
+    assert a_step == pytest.approx(transitions / report["steps"], rel=0.02)
+    assert report["ms_per_step_p50"] <= report["ms_per_step_p95"] <= report["workflow_ms_p99"]
+
+
+def test_a_chain_takes_a_commit_a_step(dsn: str) -> None:
+    report = report_of(bench(dsn, "--workflows", "1", "--steps", "50", "--json"))
+    check_sums(report, 1, 50)
+    assert (report["shape"], report["commits"]) == ("chain", 51)
+    assert report["statements_per_step"] == 1.04  # those, and the one that creates it
+
+
+@pytest.mark.parametrize("shape", ["fan", "layered", "mixed"])
+def test_every_shape_and_payload(dsn: str, shape: str) -> None:
+    options = ("--workflows", "6", "--steps", "12", "--concurrency", "3", "--payload", "3000")
+    report = report_of(bench(dsn, "--shape", shape, *options, "--json"))
+    check_sums(report, 6, 12)
+    assert report["shape"] == shape
+    assert report["commits"] <= 6 * 13
+    assert report["statements_per_step"] == pytest.approx((report["commits"] + 6) / 72, rel=0.01)
+
+
+def test_over_http_whatever_keys_are_configured(dsn: str) -> None:
+    report = report_of(bench(dsn, "--api", "--workflows", "4", "--steps", "5", "--json", **FOR_SERVE))
+    check_sums(report, 4, 5)
+    assert report["statements_per_step"] > (report["commits"] + 4) / 20 * 0.99
+
+
+def test_without_json_there_is_none(dsn: str) -> None:
+    done = bench(dsn, "--workflows", "1", "--steps", "1")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == FIELDS
+    assert ["commits", "2"] in [line.split() for line in done.stdout.splitlines()]
+
+
+def transitions(dsn: str) -> int:
+    """Of the only benchmark on that database, up to now."""
+    (schema,) = ask(dsn, SCRATCH) or ["none"]
+    try:
+        found: int = ask(dsn, f"SELECT count(*) FROM {schema}.events")
+    except asyncpg.UndefinedTableError:  # not yet
+        return 0
+    return found
+
+
+@contextmanager
+def begun(dsn: str, folder: Path, *options: str) -> Iterator[Running]:
+    """A long one, in the midst of its load; killed at the end, if it still lives."""
+    running = start("bench", folder, {"STEPWELL_DATABASE_URL": dsn}, *ENDLESS, *options, port=False)
+    try:
+        until(lambda: running.process.poll() is not None or transitions(dsn) > 500, 60)
+        assert running.process.poll() is None, running.stderr
+        yield running
+    finally:
+        running.kill_group()
+
+
+@pytest.mark.parametrize(("number", "options"), [(signal.SIGINT, ()), (signal.SIGTERM, ("--api",))])
+def test_signals_end_it_in_order(dsn: str, tmp_path: Path, number: int, options: tuple[str, ...]) -> None:
+    with begun(dsn, tmp_path / "data", *options) as running:
+        assert running.terminate(number) == 1
+        running.wait_gone()
+        assert running.stdout == ""
+        assert all(PROGRESS.fullmatch(line) for line in running.stderr.splitlines()), running.stderr
+        assert ask(dsn, SCRATCH) is None
+
+
+def test_progress_goes_to_stderr(dsn: str, tmp_path: Path) -> None:
+    with begun(dsn, tmp_path / "data", "--workflows", "3000") as running:
+        until(lambda: "\n" in running.stderr, 60)
+        assert re.fullmatch(r"(stepwell: \d+ of 60000 steps\n)+", running.stderr)
+        assert running.terminate() == 1
+        assert running.stdout == ""
+
+
+def test_what_a_killed_one_left_is_dropped_by_the_next_but_not_what_another_uses(dsn: str, tmp_path: Path) -> None:
+    with begun(dsn, tmp_path / "data") as running:
+        found = ask(dsn, SCRATCH)
+        report_of(bench(dsn, *SMALL, "--json"))
+        assert running.process.poll() is None
+        assert ask(dsn, SCRATCH) == found
+        running.kill()
+        until(lambda: ask(dsn, f"SELECT count(*) {OTHERS}") == 0, 30)
+        assert ask(dsn, SCRATCH) == found
+        report_of(bench(dsn, *SMALL, "--json"))
+        assert ask(dsn, SCRATCH) is None
+
+
+def test_a_database_that_goes_away_in_the_midst_is_told_in_one_line(dsn: str, tmp_path: Path) -> None:
+    with begun(dsn, tmp_path / "data") as running:
+        ask(dsn, f"SELECT count(pg_terminate_backend(pid)) {OTHERS}")
+        assert running.wait(60) == 1
+        assert running.stdout == ""
+        assert "Traceback" not in running.stderr
+        assert running.stderr.splitlines()[-1].startswith("stepwell: the connection to the database was lost")
+    report_of(bench(dsn, *SMALL, "--json"))
+
+
+def test_a_user_who_may_not_create_schemas_is_told_so(dsn: str, durable: TestServer) -> None:
+    name = f"weak_{uuid4().hex}"
+    ask(dsn, f"CREATE ROLE {name} LOGIN", "SELECT 1")
+    parts = urlsplit(dsn)
+    refused = bench(parts._replace(netloc=f"{name}@").geturl(), *SMALL)
+    ask(dsn, f"DROP ROLE {name}", "SELECT 1")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert re.fullmatch(
+        r"stepwell: a schema of our own is needed, but the database refuses: permission denied for database \S+\n",
+        refused.stderr,
+    )
+
+
+def test_a_database_that_does_not_keep_what_it_commits_is_refused(server: TestServer) -> None:
+    fickle = server.dsn(asyncio.run(create_database(server.dsn())))
+    before = catalog(fickle)
+    refused = bench(fickle, *SMALL)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "stepwell: the database doesn't keep what it commits: fsync is off, synchronous_commit is on: both must be on\n"
+    )
+    assert catalog(fickle) == before
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("options", "url", "said"),
+    [
+        (("--shape", "nonsense"), "postgresql://nowhere.invalid/x", "'nonsense' is not one of"),
+        (("--steps", "0"), "postgresql://nowhere.invalid/x", "0 is not in the range"),
+        ((), "mysql://nowhere.invalid/x", "stepwell: STEPWELL_DATABASE_URL: Expected postgresql://"),
+    ],
+)
+def test_misuse_is_exit_code_2(options: tuple[str, ...], url: str, said: str) -> None:
+    refused = bench(url, *options)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert said in refused.stderr
+
+
+# On the embedded database
+
+
+@pytest.fixture(scope="module")
+def first() -> Iterator[tuple[Path, "subprocess.CompletedProcess[str]"]]:
+    """A folder that didn't exist before a benchmark, and how that went."""
+    with fresh_folder() as parent:
+        yield parent / "data", stepwell("bench", *SMALL, "--json", "--data-dir", parent / "data")
+
+
+def test_it_needs_nothing_but_a_folder_to_be(first: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
+    folder, done = first
+    report = report_of(done)
+    check_sums(report, 1, 5)
+    assert report["commits"] == 6
+    assert sorted(path.name for path in folder.iterdir()) == ["artifacts", "postgres"]
+    assert list((folder / "artifacts").iterdir()) == []
+
+
+async def interrupted_workflow(dsn: str) -> None:
+    """One that the next service on this database would claim at once: its process is dead."""
+    await migrate(dsn)
+    clock, connect, sql = DatabaseClock(), journal_connect(dsn, timeout_s=10), await asyncpg.connect(dsn)
+    pool = await create_journal_pool(connect)
+    journal = PostgresJournal(pool, connect, clock)
+    await Bench(journal, sql, clock, dsn).make()
+    journal.end_writing()
+    await pool.close()
+    await sql.close()
+
+
+def all_rows(dsn: str) -> dict[str, str]:
+    tables = ("workflows", "steps", "tasks", "events", "processes", "alembic_version")
+    return {
+        table: ask(dsn, f"SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM {table} AS t") for table in tables
+    }
+
+
+def test_workflows_and_files_of_its_user_stay_as_they_are(
+    first: tuple[Path, "subprocess.CompletedProcess[str]"],
+) -> None:
+    folder, _ = first
+    postgres = EmbeddedPostgres(folder / "postgres")
+    postgres.start()
+    try:
+        asyncio.run(interrupted_workflow(postgres.dsn()))
+        before, tables = all_rows(postgres.dsn()), catalog(postgres.dsn())
+    finally:
+        postgres.stop()
+    assert before["workflows"].count("RUNNING") == 1
+    assert not [line for line in tables if "stepwell_scratch" in line]
+    file = folder / "artifacts/media" / str(uuid4()) / "result.png"  # the sweep of `up` would delete it
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"theirs")
+    report_of(stepwell("bench", *SMALL, "--json", "--data-dir", folder))
+    assert file.read_bytes() == b"theirs"
+    postgres.start()
+    try:
+        assert all_rows(postgres.dsn()) == before
+        assert catalog(postgres.dsn()) == tables
+    finally:
+        postgres.stop()
+
+
+def test_a_folder_that_is_in_use_is_refused(first: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
+    folder, _ = first
+    with running_up(folder) as up:
+        refused = stepwell("bench", *SMALL, "--data-dir", folder)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        (line,) = refused.stderr.splitlines()
+        assert re.fullmatch(r"stepwell: .* in use .*: a benchmark beside it would measure both", line), line
+        assert up.process.poll() is None
+        assert up.terminate() == 0
