@@ -126,7 +126,8 @@ def test_every_shape_and_payload(dsn: str, shape: str) -> None:
     check_sums(report, 6, 12)
     assert report["shape"] == shape
     assert report["commits"] <= 6 * 13
-    assert report["statements_per_step"] == pytest.approx((report["commits"] + 6) / 72, rel=0.01)
+    creates = report["statements_per_step"] * 72 - report["commits"]
+    assert round(creates) in range(2, 7)  # three at once, then as it comes: those at the same time are one statement
 
 
 def test_over_http_whatever_keys_are_configured(dsn: str) -> None:
