@@ -73,7 +73,7 @@ class Bench:
     def _committed(self, decision: Decision) -> None:
         events = [event.id for event in decision.events]
         assert set(events) <= set(self.ledger.events.get(decision.workflow.id, [])), "told before it is written"
-        assert decision.workflow.id not in self.checkpointer._writing
+        assert decision.workflow.id not in self.checkpointer._landed
         self.committed.append((decision.workflow.id, events))
         self.when_committed(decision)
 
@@ -263,6 +263,35 @@ async def test_one_workflow_takes_no_more_than_its_share_of_a_batch(monkeypatch:
         await bench.settled(A)
         assert bench.committed == [(A, [1, 2]), (B, [1]), (A, [3, 4]), (A, [5])]
         assert bench.journal.batches == [[A, B], [A], [A]]
+
+
+async def test_the_next_batch_is_sent_before_the_last_one_is_worked_off_and_told_after_it() -> None:
+    async with running() as bench:
+        sent: list[list[list[UUID]]] = []
+        bench.when_committed = lambda _: sent.append([list(batch) for batch in bench.journal.batches])
+        bench.journal.gate.clear()
+        bench.submit(A)
+        await writing(bench)
+        bench.submit(A, B)
+        waiting = bench.settled(A)
+        bench.journal.gate.set()
+        await waiting
+        assert bench.committed == [(A, [1]), (A, [2]), (B, [1])]
+        assert sent == [[[A], [A, B]]] * 3
+
+
+async def test_nothing_is_sent_behind_a_loss() -> None:
+    async with running() as bench:
+        bench.journal.gate.clear()
+        bench.submit(A)
+        await writing(bench)
+        bench.submit(A, B)
+        bench.ledger.events[A] = [1, 2, 3]  # somebody else's
+        waiting = bench.settled(B)
+        bench.journal.gate.set()
+        await waiting
+        assert (bench.committed, bench.lost) == ([(B, [1])], [(A, False)])
+        assert bench.journal.batches == [[A], [B]]
 
 
 async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Group commit: while one batch is being committed the next one fills.
+"""Group commit: while one batch is being committed the next one fills, and what the one before lets go is worked off.
 
 What must hold:
 - A decision's effects are released, and its waiters told, only after the batch with its rows has committed.
@@ -7,6 +7,8 @@ What must hold:
   go holds up everybody else.
 - While the database is away nothing is dropped: the same batch is tried again until it lands, and a batch whose
   answer was lost is recognised as landed (`ports.Journal.write`).
+- The next batch is sent before the effects of the last are released, so that the database and this process work at the
+  same time; the effects of one run are released in the order of its decisions all the same.
 - A batch is never cancelled half-way: only `close` ends the loop, after the last batch.
 - A decision that can't be written, for whatever reason, takes down only its own run.
 """
@@ -15,6 +17,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from enum import Enum, auto
 from uuid import UUID
 
 import structlog
@@ -44,6 +47,12 @@ class _Entry(Struct):
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
 
+class _Fate(Enum):
+    COMMITTED = auto()
+    LOST = auto()
+    REFUSED = auto()
+
+
 class Checkpointer:
     """*committed* is called with each decision that has landed, *lost* with the id of each that never will: because
     its workflow has moved on elsewhere, or (*refused*) because the database won't have its rows.
@@ -55,6 +64,7 @@ class Checkpointer:
         self._journal, self._committed, self._lost = journal, committed, lost
         self._filling: dict[UUID, deque[_Entry]] = {}
         self._writing: dict[UUID, _Entry] = {}
+        self._landed: dict[UUID, tuple[_Entry, _Fate]] = {}
         self._wake = asyncio.Event()
         self._closing = False
         self.outage = False
@@ -79,28 +89,46 @@ class Checkpointer:
             queue[-1].waiters.append(future)
         elif (entry := self._writing.get(workflow_id)) is not None:
             entry.waiters.append(future)
+        elif (landed := self._landed.get(workflow_id)) is not None:
+            landed[0].waiters.append(future)
         else:
             future.set_result(None)
         return future
 
     def holds(self, workflow_id: UUID) -> bool:
-        return workflow_id in self._filling or workflow_id in self._writing
+        return workflow_id in self._filling or workflow_id in self._writing or workflow_id in self._landed
 
     @property
     def held(self) -> set[UUID]:
-        return self._filling.keys() | self._writing.keys()
+        return self._filling.keys() | self._writing.keys() | self._landed.keys()
 
     async def run(self) -> None:
         """Write batches until `close`."""
-        while True:
-            await self._wake.wait()
-            if self._filling:
-                self._writing = self._take()
-                await self._write(self._writing)
-            elif self._closing:
-                return
-            else:
-                self._wake.clear()
+        async with asyncio.TaskGroup() as group:
+            while not (self._closing and self._idle):
+                if self._idle:
+                    self._wake.clear()
+                    await self._wake.wait()
+                elif not self._landed:
+                    self._writing = self._take()
+                    self._land(await self._fates(self._writing))
+                elif not self._filling or self._losses:
+                    await self._let_go()
+                else:
+                    self._writing = self._take()
+                    fates = group.create_task(self._fates(self._writing), name="checkpoint")
+                    await asyncio.sleep(0)  # until it is sent
+                    await self._let_go()
+                    self._land(await fates)
+
+    @property
+    def _idle(self) -> bool:
+        return not (self._filling or self._landed)
+
+    @property
+    def _losses(self) -> bool:
+        """Whether something is to be dropped, and with it what is queued behind it."""
+        return any(fate is not _Fate.COMMITTED for _, fate in self._landed.values())
 
     def close(self) -> None:
         """Let `run` end once all that is queued is written."""
@@ -123,32 +151,41 @@ class Checkpointer:
                 self._filling[workflow_id] = queue  # behind the others
         return batch
 
-    async def _write(self, batch: dict[UUID, _Entry]) -> None:
-        refused = False
+    def _land(self, fates: dict[UUID, _Fate]) -> None:
+        self._landed = {workflow_id: (entry, fates[workflow_id]) for workflow_id, entry in self._writing.items()}
+        self._writing = {}
+
+    async def _fates(self, batch: dict[UUID, _Entry]) -> dict[UUID, _Fate]:
+        """Write them, and say what has become of each."""
         try:
             lost = await self._until_it_lands([entry.decision for entry in batch.values()])
         except Exception as error:  # whatever a row may provoke must not end the other workflows
             if len(batch) > 1:
                 log.warning("checkpoint.split", action="checkpoint", workflows=len(batch), error=repr(error))
-                for workflow_id, entry in list(batch.items()):
-                    await self._write({workflow_id: entry})
-                return
+                fates: dict[UUID, _Fate] = {}
+                for workflow_id, entry in batch.items():
+                    fates |= await self._fates({workflow_id: entry})
+                return fates
             log.exception("checkpoint.refused", action="checkpoint", workflow_id=str(next(iter(batch))))
-            lost, refused = set(batch), True
+            return dict.fromkeys(batch, _Fate.REFUSED)
         self.batches += 1
+        return {workflow_id: _Fate.LOST if workflow_id in lost else _Fate.COMMITTED for workflow_id in batch}
+
+    async def _let_go(self) -> None:
         loop = asyncio.get_running_loop()
         turn = loop.time() + _TURN_S
-        for workflow_id, entry in list(batch.items()):
+        while self._landed:
             if loop.time() > turn:
                 await asyncio.sleep(0)
                 turn = loop.time() + _TURN_S
             # First out of the books: whoever is told now must not find it still held.
-            del self._writing[workflow_id]
-            if workflow_id in lost:
-                self._drop(workflow_id, entry, refused=refused)
-            else:
+            workflow_id = next(iter(self._landed))
+            entry, fate = self._landed.pop(workflow_id)
+            if fate is _Fate.COMMITTED:
                 self.rows += len(entry.decision.events)
                 self._settle(entry)
+            else:
+                self._drop(workflow_id, entry, refused=fate is _Fate.REFUSED)
 
     async def _until_it_lands(self, decisions: list[Decision]) -> set[UUID]:
         delay = _FIRST_RETRY_S
