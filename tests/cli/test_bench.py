@@ -112,13 +112,6 @@ def check_sums(report: Mapping[str, Any], workflows: int, steps: int) -> None:
     assert report["ms_per_step_p50"] <= report["ms_per_step_p95"] <= report["workflow_ms_p99"]
 
 
-def test_a_chain_takes_a_commit_a_step(dsn: str) -> None:
-    report = report_of(bench(dsn, "--workflows", "1", "--steps", "50", "--json"))
-    check_sums(report, 1, 50)
-    assert (report["shape"], report["commits"]) == ("chain", 51)
-    assert report["statements_per_step"] == 1.04  # those, and the one that creates it
-
-
 @pytest.mark.parametrize("shape", ["fan", "layered", "mixed"])
 def test_every_shape_and_payload(dsn: str, shape: str) -> None:
     options = ("--workflows", "6", "--steps", "12", "--concurrency", "3", "--payload", "3000")
@@ -133,14 +126,7 @@ def test_every_shape_and_payload(dsn: str, shape: str) -> None:
 def test_over_http_whatever_keys_are_configured(dsn: str) -> None:
     report = report_of(bench(dsn, "--api", "--workflows", "4", "--steps", "5", "--json", **FOR_SERVE))
     check_sums(report, 4, 5)
-    assert report["statements_per_step"] > (report["commits"] + 4) / 20 * 0.99
-
-
-def test_without_json_there_is_none(dsn: str) -> None:
-    done = bench(dsn, "--workflows", "1", "--steps", "1")
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == FIELDS
-    assert ["commits", "2"] in [line.split() for line in done.stdout.splitlines()]
+    assert report["statements_per_step"] * 20 > report["commits"] + 1  # they are created, and looked at
 
 
 def transitions(dsn: str) -> int:
@@ -165,22 +151,18 @@ def begun(dsn: str, folder: Path, *options: str) -> Iterator[Running]:
         running.kill_group()
 
 
-@pytest.mark.parametrize(("number", "options"), [(signal.SIGINT, ()), (signal.SIGTERM, ("--api",))])
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGINT, ("--workflows", "3000")), (signal.SIGTERM, ("--api",))]
+)
 def test_signals_end_it_in_order(dsn: str, tmp_path: Path, number: int, options: tuple[str, ...]) -> None:
     with begun(dsn, tmp_path / "data", *options) as running:
+        if "--workflows" in options:  # a tenth of them takes no long time
+            until(lambda: re.fullmatch(r"(stepwell: \d+ of 60000 steps\n)+", running.stderr), 60)
         assert running.terminate(number) == 1
         running.wait_gone()
         assert running.stdout == ""
         assert all(PROGRESS.fullmatch(line) for line in running.stderr.splitlines()), running.stderr
         assert ask(dsn, SCRATCH) is None
-
-
-def test_progress_goes_to_stderr(dsn: str, tmp_path: Path) -> None:
-    with begun(dsn, tmp_path / "data", "--workflows", "3000") as running:
-        until(lambda: "\n" in running.stderr, 60)
-        assert re.fullmatch(r"(stepwell: \d+ of 60000 steps\n)+", running.stderr)
-        assert running.terminate() == 1
-        assert running.stdout == ""
 
 
 def test_what_a_killed_one_left_is_dropped_by_the_next_but_not_what_another_uses(dsn: str, tmp_path: Path) -> None:
@@ -192,7 +174,8 @@ def test_what_a_killed_one_left_is_dropped_by_the_next_but_not_what_another_uses
         running.kill()
         until(lambda: ask(dsn, f"SELECT count(*) {OTHERS}") == 0, 30)
         assert ask(dsn, SCRATCH) == found
-        report_of(bench(dsn, *SMALL, "--json"))
+        without_json = bench(dsn, *SMALL)
+        assert [line.split()[0] for line in without_json.stdout.splitlines()] == FIELDS
         assert ask(dsn, SCRATCH) is None
 
 
@@ -252,14 +235,16 @@ def test_misuse_is_exit_code_2(options: tuple[str, ...], url: str, said: str) ->
 def first() -> Iterator[tuple[Path, "subprocess.CompletedProcess[str]"]]:
     """A folder that didn't exist before a benchmark, and how that went."""
     with fresh_folder() as parent:
-        yield parent / "data", stepwell("bench", *SMALL, "--json", "--data-dir", parent / "data")
+        options = ("--workflows", "1", "--steps", "50", "--json")
+        yield parent / "data", stepwell("bench", *options, "--data-dir", parent / "data")
 
 
 def test_it_needs_nothing_but_a_folder_to_be(first: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
     folder, done = first
     report = report_of(done)
-    check_sums(report, 1, 5)
-    assert report["commits"] == 6
+    check_sums(report, 1, 50)
+    assert (report["shape"], report["commits"]) == ("chain", 51)  # one a step, and one that starts the first
+    assert report["statements_per_step"] == 1.04  # those, and the one that creates it
     assert sorted(path.name for path in folder.iterdir()) == ["artifacts", "postgres"]
     assert list((folder / "artifacts").iterdir()) == []
 
