@@ -53,7 +53,7 @@ class Admitted(Struct, frozen=True):
 
     position: int
     task_id: UUID
-    seed: int
+    seed: int | None
 
 
 class Succeeded(Struct, frozen=True):

@@ -195,8 +195,9 @@ class Scheduler:
         if handle is None:
             return None
         now = self._clock.now()
-        given = Admitted(slot.position, self._new_id(now), drawn_seed(slot.workflow_id, slot.position))
-        return handle.run.apply(given, now)
+        # Where nobody draws, no seed is drawn.
+        seed = None if slot.pool is None else drawn_seed(slot.workflow_id, slot.position)
+        return handle.run.apply(Admitted(slot.position, self._new_id(now), seed), now)
 
     def _committed(self, decision: Decision) -> None:
         self.refused.pop(decision.workflow.id, None)
