@@ -328,3 +328,27 @@ async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_f
     async with serving(dsn, tmp_path, provider) as service:
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
+
+
+async def test_however_many_attempts_of_no_ops_were_interrupted(dsn: str, tmp_path: Path) -> None:
+    """They are taken up one after the other, not each within the one before: Python's stack isn't as deep."""
+    provider, many = Scripted(), 150
+    async with serving(dsn, tmp_path, provider) as service:
+        admission_of(service).closed = True
+        await asyncio.gather(*(service.create(passthrough("a"), passthrough("b", "a")) for _ in range(many)))
+    async with connected(dsn) as sql:
+        await sql.execute(
+            """
+            UPDATE steps SET status = 'RUNNING', task_id = gen_random_uuid(), attempt = 1, provider_attempts = 1,
+                started_at = updated_at WHERE step_id = 'a';
+            INSERT INTO tasks (id, workflow_id, position, attempt, started_at, status, phase, outputs)
+            SELECT task_id, workflow_id, position, 1, updated_at, 'RUNNING', 'INTENT', '[]' FROM steps
+            WHERE step_id = 'a'
+            """
+        )
+    async with serving(dsn, tmp_path, provider, max_running_steps=1) as service:
+        await eventually(lambda: service.app.engine.done() or nothing_left(service), "all have ended")
+        assert not service.app.engine.done()
+    async with connected(dsn) as sql:
+        assert await sql.fetchval("SELECT count(*) FROM workflows WHERE status = 'COMPLETED'") == many
+        assert await sql.fetchval("SELECT count(*) FROM tasks WHERE attempt = 1 AND status = 'COMPLETED'") == 2 * many

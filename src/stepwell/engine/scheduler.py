@@ -76,6 +76,7 @@ class Scheduler:
         self._quiet: dict[UUID, list[asyncio.Future[None]]] = {}
         self._idle: dict[UUID, list[asyncio.Future[None]]] = {}
         self._losing: set[UUID] = set()
+        self._granting = False
         self.refused: Counter[UUID] = Counter()  # how often the database would not have a workflow's rows
         self.on_lost: Callable[[], None] = lambda: None  # called when nothing of a lost workflow is left here
         self.started = asyncio.Event()
@@ -180,15 +181,25 @@ class Scheduler:
         self._grant()
 
     def _grant(self) -> None:
-        while (slot := self._admission.grant()) is not None:
-            decision = self._admitted(slot)
-            if decision is None or not decision.effects:
-                self._admission.release(slot)
-                continue
-            for effect in decision.effects:
-                assert isinstance(effect, StartAttempt)
-                self._live.setdefault(slot.workflow_id, {})[effect.task.id] = _Live(slot)
-            self.checkpointer.submit(decision)
+        # What is granted may end at once, and ask for the next: it has it from here, not one call within the other.
+        if self._granting:
+            return
+        self._granting = True
+        try:
+            while (slot := self._admission.grant()) is not None:
+                self._use(slot)
+        finally:
+            self._granting = False
+
+    def _use(self, slot: Slot) -> None:
+        decision = self._admitted(slot)
+        if decision is None or not decision.effects:
+            self._admission.release(slot)
+            return
+        for effect in decision.effects:
+            assert isinstance(effect, StartAttempt)
+            self._live.setdefault(slot.workflow_id, {})[effect.task.id] = _Live(slot)
+        self.checkpointer.submit(decision)
 
     def _admitted(self, slot: Slot) -> Decision | None:
         handle = self.handles.get(slot.workflow_id)
