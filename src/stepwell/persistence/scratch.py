@@ -13,6 +13,8 @@ from stepwell.persistence.database import driver_dsn, is_outage
 from stepwell.persistence.reach import DatabaseRefused
 
 _PREFIX = "stepwell_scratch_"
+# Exactly such names: what is dropped must be ours, and a name is made into a statement as it is.
+_LEFTOVERS = f"SELECT nspname::text FROM pg_namespace WHERE nspname ~ '^{_PREFIX}[0-9a-f]{{32}}$'"  # noqa: S608
 _CONNECT_S = 10.0
 
 
@@ -24,14 +26,16 @@ async def scratch_schema(dsn: str) -> AsyncIterator[tuple[str, asyncpg.Connectio
     holds a lock by the schema's name, so that none is taken for a leftover. Raises `DatabaseRefused`.
     """
     name = f"{_PREFIX}{uuid4().hex}"
-    connection = await asyncpg.connect(driver_dsn(dsn), timeout=_CONNECT_S, server_settings={"search_path": name})
+    scratch = _with_search_path(dsn, name)
+    connection = await asyncpg.connect(driver_dsn(scratch), timeout=_CONNECT_S)
     try:
         await _lock(connection, name)
         await _drop_leftovers(connection)
         try:
             await _create(connection, name)
+            await _check_search_path(connection, name)
             async with _while_connected(connection):
-                yield _with_search_path(dsn, name), connection
+                yield scratch, connection
         finally:
             with CancelScope(shield=True):
                 await _drop_at_end(connection, name)
@@ -45,8 +49,7 @@ async def _lock(connection: asyncpg.Connection, name: str) -> bool:
 
 
 async def _drop_leftovers(connection: asyncpg.Connection) -> None:
-    found = await connection.fetch("SELECT nspname FROM pg_namespace WHERE starts_with(nspname::text, $1)", _PREFIX)
-    for row in found:
+    for row in await connection.fetch(_LEFTOVERS):
         with contextlib.suppress(asyncpg.InsufficientPrivilegeError):  # another user's
             if await _lock(connection, row["nspname"]):
                 await _drop(connection, row["nspname"])
@@ -57,6 +60,12 @@ async def _create(connection: asyncpg.Connection, name: str) -> None:
         await connection.execute(f"CREATE SCHEMA {name}")
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseRefused(f"a schema of our own is needed, but the database refuses: {error}") from error
+
+
+async def _check_search_path(connection: asyncpg.Connection, name: str) -> None:
+    """Else all that follows would happen to the tables of whoever uses the database: a proxy may ignore the setting."""
+    if await connection.fetchval("SELECT current_schema()") != name:
+        raise DatabaseRefused("what stands before the database ignores search_path, so a schema of our own is no use")
 
 
 @asynccontextmanager
