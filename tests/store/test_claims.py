@@ -1,14 +1,12 @@
 """Claims and leases against a real server: who takes over what, and from whom."""
 
 import asyncio
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.inputs import Pause
-from stepwell.domain.records import LoadedWorkflow
 from stepwell.engine.handle import Handle
 from stepwell.persistence import journal
 from support.stored import ME, OTHER, THIRD, Bench, admitted, renamed
@@ -100,24 +98,15 @@ async def test_rows_that_make_no_sense_stop_only_their_own_workflow(bench: Bench
         Handle(found[odd.workflow_id])
 
 
-async def test_what_is_claimed_is_loaded_in_pieces_that_a_statement_can_bring_in(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_page_ends_where_its_steps_are_enough(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     handles = [await bench.make(owner=OTHER) for _ in range(5)]
-    steps = len(handles[0].run.steps)
-    monkeypatch.setattr(journal, "_STEPS_A_LOAD", 2 * steps, raising=False)
-    loads: list[int] = []
-    load = journal._load
-
-    async def counted(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
-        loads.append(len(ids))
-        return await load(connection, ids)
-
-    monkeypatch.setattr(journal, "_load", counted)
-    found = await bench.claim()
-    assert {one.state.id for one in found} == {handle.workflow_id for handle in handles}
-    assert {len(one.steps) for one in found} == {steps}
-    assert loads == [2, 2, 1]
+    monkeypatch.setattr(journal, "_STEPS_A_PAGE", 2 * len(handles[0].run.steps) - 1)
+    pages = [await bench.claim()]
+    while pages[-1]:
+        known = {one.state.id for page in pages for one in page}
+        pages.append(await bench.claim(held=tuple(handle for handle in handles if handle.workflow_id in known)))
+    assert [len(page) for page in pages] == [2, 2, 1, 0]
+    assert {one.state.id for page in pages for one in page} == {handle.workflow_id for handle in handles}
 
 
 async def test_two_processes_that_claim_at_once_share_and_never_both_have_one(bench: Bench) -> None:

@@ -84,6 +84,16 @@ async def test_no_statement_has_more_steps_than_others_may_wait_for(
     assert many.statements == BUSY + 3
 
 
+async def test_long_ones_are_not_waited_for_by_others(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SIZE_TOGETHER", 1_000)
+    long = many.draft()
+    long.record.config = {"text": "x" * 2_000}
+    async with many.busy():
+        inserts = many.insert(many.draft(), long, many.draft(), many.draft())
+    await asyncio.gather(*inserts)
+    assert many.statements == BUSY + 3
+
+
 async def test_what_the_database_refuses_fails_alone(many: Many) -> None:
     batch = [many.draft(), broken(many.draft()), many.draft()]
     async with many.busy():

@@ -133,7 +133,7 @@ class Recovery:
 
     async def _claim_all(self) -> None:
         total, found = 0, _PAGE
-        while found:
+        while found and not self._scheduler.stopping:
             await self.hold_lease()
             async with self._claiming:  # for one page: a request may want one out of turn
                 found = await self._take_page(_PAGE)
@@ -154,6 +154,7 @@ class Recovery:
         for loaded in page:
             if (handle := await off_loop(partial(self._handle, loaded), steps=len(loaded.steps))) is not None:
                 handles.append(handle)
+            await self.hold_lease()  # a page may be long
             await asyncio.sleep(0)
         await load_results(self._journal, handles)
         for handle in handles:

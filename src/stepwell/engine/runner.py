@@ -130,6 +130,8 @@ class Runner:
         except (Exception, CancelledError) as error:
             if isinstance(error, CancelledError) and _cancelling():
                 raise
+            if leash.cancelled:
+                return None  # whatever the provider has made of it
             return _failed(task, _attempt_error(error, task, plan))
         if encoded is not None:
             return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()))

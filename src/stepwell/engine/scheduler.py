@@ -100,6 +100,10 @@ class Scheduler:
         """The workflows that no claim may bring in: those in memory, and lost ones that still have something here."""
         return self.handles.keys() | self._live.keys() | self.checkpointer.held
 
+    @property
+    def stopping(self) -> bool:
+        return self._admission.closed
+
     def adopt(self, handle: Handle) -> None:
         assert handle.workflow_id not in self.handles
         self.handles[handle.workflow_id] = handle

@@ -189,9 +189,15 @@ class WorkflowService:
         if loaded.state.owner is None:
             handle = await off_loop(partial(Handle, loaded), steps=len(loaded.steps))
             await load_results(self._journal, [handle])
+            if (meanwhile := self._scheduler.handles.get(workflow_id)) is not None:
+                return meanwhile  # another process has started it, and died
             self._scheduler.adopt(handle)
             return handle
-        await self._recovery.claim(workflow_id)
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._recovery.claim(workflow_id)
+        except TimeoutError:
+            raise Unavailable("the service is taking over what another process has left") from None
         if (claimed := self._scheduler.handles.get(workflow_id)) is None:
             self._recovery.request()
             raise Unavailable("the workflow is about to be taken over from another process")

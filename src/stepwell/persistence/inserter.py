@@ -11,9 +11,10 @@ hold:
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 
 import asyncpg
-from msgspec import Struct, field
+from msgspec import Struct
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import NewWorkflow
@@ -21,15 +22,15 @@ from stepwell.offloop import off_loop
 from stepwell.persistence import statements as sql
 from stepwell.persistence.database import Connect, is_outage
 from stepwell.persistence.kept import Kept
-from stepwell.persistence.values import insert_rows
+from stepwell.persistence.values import InsertRows, insert_rows
 
 # Long workflows go alone, and with one connection all would wait for them; with more fewer would be inserted together.
 _CONNECTIONS = 3
-_STEPS_TOGETHER = 500
+_STEPS_TOGETHER, _SIZE_TOGETHER = 500, 2 * 1024 * 1024
 
 
 class _Entry(Struct):
-    new: NewWorkflow
+    rows: InsertRows
     done: asyncio.Future[None]
 
     def fail(self, error: BaseException) -> None:
@@ -39,8 +40,17 @@ class _Entry(Struct):
 
 
 class _Batch(Struct):
-    entries: list[_Entry] = field(default_factory=list)
+    entries: list[_Entry]
     steps: int = 0
+    size: int = 0
+
+    def fits(self, rows: InsertRows) -> bool:
+        return self.steps + len(rows.steps) <= _STEPS_TOGETHER and self.size + rows.size <= _SIZE_TOGETHER
+
+    def add(self, entry: _Entry) -> None:
+        self.entries.append(entry)
+        self.steps += len(entry.rows.steps)
+        self.size += entry.rows.size
 
 
 class Inserter:
@@ -50,14 +60,14 @@ class Inserter:
 
     async def insert(self, new: NewWorkflow) -> None:
         """Raises what asyncpg raises, and TimeoutError, an outage, if no connection is free in time."""
-        entry = _Entry(new, asyncio.get_running_loop().create_future())
-        steps = new.record.total_steps
+        rows = await off_loop(partial(insert_rows, new), steps=new.record.total_steps)
+        entry = _Entry(rows, asyncio.get_running_loop().create_future())
         batch = self._filling
-        if batch is not None and batch.steps + steps <= _STEPS_TOGETHER:
-            batch.entries.append(entry)
-            batch.steps += steps
+        if batch is not None and batch.fits(rows):
+            batch.add(entry)
         else:
-            batch = self._filling = _Batch([entry], steps)
+            batch = self._filling = _Batch([])
+            batch.add(entry)
             await self._lead(batch)
         await entry.done
 
@@ -83,8 +93,8 @@ class Inserter:
 
 
 async def _write(connection: asyncpg.Connection, entries: Sequence[_Entry]) -> None:
-    steps = sum(entry.new.record.total_steps for entry in entries)
-    rows = await off_loop(partial(insert_rows, [entry.new for entry in entries]), steps=steps)
+    columns = zip(*(entry.rows.parameters() for entry in entries), strict=True)
+    rows = [list(chain.from_iterable(lists)) for lists in columns]
     try:
         await connection.fetch(sql.INSERT, *rows)
     except Exception as error:

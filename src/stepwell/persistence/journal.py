@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -20,7 +20,7 @@ from stepwell.persistence.inserter import Inserter
 from stepwell.persistence.rows import read_object, step_record, task, workflow_state
 from stepwell.persistence.values import checkpoint_rows
 
-_STEPS_A_LOAD = 20_000
+_STEPS_A_PAGE = 20_000
 _SLICE = 250  # so many rows are read, then others get their turn
 _TURN_S = 5.0
 
@@ -108,13 +108,12 @@ class PostgresJournal:
         self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
     ) -> list[LoadedWorkflow]:
         async with self._turn(), self._pool.acquire() as connection:
-            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only)
+            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE)
             if not rows:
                 if only is None:
                     await connection.execute(sql.FORGET_DEAD)
                 return []
-            loaded = [await _load(connection, ids) for ids in _loads(rows)]
-        return [one for load in loaded for one in load]
+            return await _load(connection, [row["id"] for row in rows])
 
     @unavailable_in_outage
     async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
@@ -135,18 +134,6 @@ class PostgresJournal:
     @unavailable_in_outage
     async def set_clock(self) -> None:
         self._clock.observe(cast("datetime", await self._pool.fetchval(sql.NOW)))
-
-
-def _loads(claimed: Iterable[Any]) -> Iterator[list[UUID]]:
-    """Their ids in lists whose steps one statement brings in well within its time."""
-    ids, steps = list[UUID](), 0
-    for row in claimed:
-        if ids and steps + row["total_steps"] > _STEPS_A_LOAD:
-            yield ids
-            ids, steps = [], 0
-        ids.append(row["id"])
-        steps += row["total_steps"]
-    yield ids
 
 
 async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:

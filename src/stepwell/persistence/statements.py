@@ -165,10 +165,10 @@ SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
 
 # A workflow that needs a process has an owner. $2 are those that the caller held at the time $3: it also takes what was
 # its own then but unknown to it, since the answer of an earlier claim or insert was lost. $5, where it isn't null, is
-# the only one wanted. A process that ended in order
-# has no row in `processes` any more; the others have crashed, for which only workflows with an attempt under way can be
-# blamed. Who is dead is found out first: a row that is locked is waited for (a dead process's last statement may still
-# be at work) and must then be looked at anew without a join.
+# the only one wanted. A page ends with the workflow that makes it $6 steps, so that it is loaded well within a lease.
+# A process that ended in order has no row in `processes` any more; the others have crashed, for which only workflows
+# with an attempt under way can be blamed. Who is dead is found out first: a row that is locked is waited for (a dead
+# process's last statement may still be at work) and must then be looked at anew without a join.
 CLAIM: Final = """
 WITH dead AS MATERIALIZED (
     SELECT owners.id, p.id IS NOT NULL AS crashed
@@ -176,7 +176,7 @@ WITH dead AS MATERIALIZED (
     LEFT JOIN processes AS p ON p.id = owners.id
     WHERE owners.id <> $1 AND (p.id IS NULL OR p.lease_until <= clock_timestamp())
 ), orphans AS MATERIALIZED (
-    SELECT w.id, w.owner
+    SELECT w.id, w.owner, w.total_steps
     FROM workflows AS w
     WHERE w.owner IS NOT NULL AND ($5::uuid IS NULL OR w.id = $5)
       AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
@@ -184,15 +184,19 @@ WITH dead AS MATERIALIZED (
     ORDER BY w.id
     LIMIT $4
     FOR UPDATE
+), page AS (
+    SELECT * FROM (SELECT *, sum(total_steps) OVER (ORDER BY id) - total_steps AS before FROM orphans) AS o
+    WHERE before < $6
 ), crashed AS (
-    SELECT orphans.id, coalesce(dead.crashed, false)
-        AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = orphans.id AND k.status = 'RUNNING') AS crashed
-    FROM orphans LEFT JOIN dead ON dead.id = orphans.owner
+    SELECT page.id, coalesce(dead.crashed, false)
+        AND (SELECT true FROM tasks AS k WHERE k.workflow_id = page.id AND k.status = 'RUNNING' LIMIT 1) IS NOT NULL
+        AS crashed
+    FROM page LEFT JOIN dead ON dead.id = page.owner
 )
 UPDATE workflows AS w
 SET owner = $1, epoch = w.epoch + 1, crashes = w.crashes + crashed.crashed::int
 FROM crashed WHERE w.id = crashed.id
-RETURNING w.id, w.total_steps
+RETURNING w.id
 """
 
 LOAD_WORKFLOWS: Final = f"""

@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from msgspec import json
+from msgspec import Struct, json
 
 from stepwell.domain.decision import Decision
 from stepwell.domain.model import HistoryEvent, StepState, Task
@@ -77,20 +77,33 @@ def _event(workflow_id: UUID, event: HistoryEvent) -> tuple[Any, ...]:
     return (workflow_id, event.id, event.type, event.at, event.step_id, event.task_id, event.actor, data)
 
 
-def insert_rows(batch: Sequence[NewWorkflow]) -> tuple[Rows, Rows, Rows]:
-    """The parameters of `statements.INSERT`."""
-    workflows: Rows = []
-    steps: Rows = []
-    events: Rows = []
-    for new in batch:
-        workflow_id = new.record.state.id
-        workflows.append(_new_workflow(new))
-        steps += [_new_step(workflow_id, step) for step in new.record.steps or []]
-        events += [_event(workflow_id, event) for event in new.events]
-    return workflows, steps, events
+class InsertRows(Struct):
+    """The parameters of `statements.INSERT`; `size` is that of what may be long, in characters."""
+
+    workflows: Rows
+    steps: Rows
+    events: Rows
+    size: int
+
+    def parameters(self) -> tuple[Rows, Rows, Rows]:
+        return self.workflows, self.steps, self.events
 
 
-def _new_workflow(new: NewWorkflow) -> tuple[Any, ...]:
+def insert_rows(new: NewWorkflow) -> InsertRows:
+    workflow_id, config = new.record.state.id, json.encode(new.record.config).decode()
+    definitions = [json.encode(step.definition).decode() for step in new.record.steps or []]
+    return InsertRows(
+        [_new_workflow(new, config)],
+        [
+            _new_step(workflow_id, step, definition)
+            for step, definition in zip(new.record.steps or [], definitions, strict=True)
+        ],
+        [_event(workflow_id, event) for event in new.events],
+        len(config) + sum(map(len, definitions)),
+    )
+
+
+def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
     record = new.record
     return (
         record.state.id,
@@ -98,7 +111,7 @@ def _new_workflow(new: NewWorkflow) -> tuple[Any, ...]:
         record.origin_instance,
         record.origin_zone,
         record.origin_reference,
-        json.encode(record.config).decode(),
+        config,
         record.suppress_subtask_events,
         record.total_steps,
         new.final_position,
@@ -107,7 +120,7 @@ def _new_workflow(new: NewWorkflow) -> tuple[Any, ...]:
     )
 
 
-def _new_step(workflow_id: UUID, step: StepRecord) -> tuple[Any, ...]:
+def _new_step(workflow_id: UUID, step: StepRecord, definition: str) -> tuple[Any, ...]:
     plan = step.plan
     return (
         workflow_id,
@@ -116,7 +129,7 @@ def _new_step(workflow_id: UUID, step: StepRecord) -> tuple[Any, ...]:
         step.id,
         plan.step_id,
         plan.task_type,
-        json.encode(step.definition).decode(),
+        definition,
         plan.depends_on,
         plan.max_retries,
         plan.timeout_s,
