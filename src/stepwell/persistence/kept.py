@@ -19,6 +19,8 @@ class Kept:
         self._connect, self._timeout_s = connect, timeout_s
         self._turns = asyncio.Semaphore(size)
         self._idle: list[asyncpg.Connection] = []
+        # A number and no flag: whoever closes it may go on, as the journal does after a failed write.
+        self.closings = 0
 
     async def fetch(self, statement: str, *values: Any) -> list[Row]:
         async with self.borrowed() as connection:
@@ -57,7 +59,8 @@ class Kept:
         return await self._connect()
 
     def close(self) -> None:
-        """Let go of all connections, at once."""
+        """Let go of all connections, at once; of those that are borrowed, when they come back."""
+        self.closings += 1
         while self._idle:
             self._idle.pop().terminate()
 
@@ -65,14 +68,15 @@ class Kept:
 class _Borrowed:
     """By hand, for `contextlib`'s way costs as much as the rest of borrowing."""
 
-    __slots__ = ("_connection", "_kept")
+    __slots__ = ("_closings", "_connection", "_kept")
 
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
 
     async def __aenter__(self) -> asyncpg.Connection:
+        self._closings = self._kept.closings  # before it waits: a connection may be on its way while all are closed
         self._connection = await self._kept.take()
         return self._connection
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._kept.give(self._connection, well=kind is None)
+        self._kept.give(self._connection, well=kind is None and self._closings == self._kept.closings)
