@@ -85,9 +85,9 @@ async def test_no_statement_has_more_steps_than_others_may_wait_for(
 
 
 async def test_long_ones_are_not_waited_for_by_others(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SIZE_TOGETHER", 1_000)
+    monkeypatch.setattr(module, "_SIZE_TOGETHER", 5_000)
     long = many.draft()
-    long.record.config = {"text": "x" * 2_000}
+    long.record.config = {"text": "x" * 10_000}
     async with many.busy():
         inserts = many.insert(many.draft(), long, many.draft(), many.draft())
     await asyncio.gather(*inserts)
