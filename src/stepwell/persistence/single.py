@@ -2,19 +2,23 @@
 
 SQLAlchemy makes the statement, once: to make, run and read it there at each request took ten times as long as all the
 rest of a request. Whoever asks while others are being answered waits for them, and is answered with all who came
-meanwhile: the busier the service, the less each request costs, as with checkpoints.
+meanwhile: the busier the service, the less each request costs, as with checkpoints. When that fails, each is asked for
+alone, so that nobody is told of what is wrong with another's.
 """
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, case, literal_column, select
 from sqlalchemy.dialects import postgresql
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import StepRecord, TenantScope, WorkflowRecord
+from stepwell.persistence.database import is_outage
 from stepwell.persistence.kept import Kept
 from stepwell.persistence.listing import summarised
 from stepwell.persistence.rows import Row, step_record, workflow_record
@@ -25,6 +29,8 @@ _SLICE = 250
 # Two, so that a long workflow doesn't keep everybody waiting; with more of them fewer would be answered together.
 CONNECTIONS = 2
 _TOGETHER = 16
+# After so many timeouts in a row it is the database that is slow, and not what was asked for.
+_PATIENCE = 3
 _STEP_COLUMNS = tuple(column.name for column in steps.c)
 
 
@@ -43,10 +49,34 @@ class Finder:
         return record
 
 
+class _Failed(Exception):
+    """A statement's own failure, by *error*: another one may well be answered."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class _Batch:
+    """What is found for each id, and by then whoever asked for it."""
+
     def __init__(self) -> None:
-        self.ids: set[UUID] = set()
-        self.found: asyncio.Future[dict[UUID, list[Row]]] = asyncio.get_running_loop().create_future()
+        self.found: dict[UUID, asyncio.Future[list[Row]]] = {}
+
+    def add(self, workflow_id: UUID) -> None:
+        if workflow_id not in self.found:
+            self.found[workflow_id] = asyncio.get_running_loop().create_future()
+
+    def answer(self, ids: Iterable[UUID], rows: Mapping[UUID, list[Row]]) -> None:
+        for one in ids:
+            self.found[one].set_result(rows.get(one, []))
+
+    def fail(self, ids: Iterable[UUID], error: BaseException) -> None:
+        """Those of *ids* that have no answer yet. Cancellation is for the one alone who asks for all."""
+        for future in map(self.found.__getitem__, ids):
+            if not future.done():
+                future.set_exception(error if isinstance(error, Exception) else Unavailable("try again"))
+                future.exception()  # there may be nobody else who asks for it
 
 
 class _Batches:
@@ -64,38 +94,71 @@ class _Batches:
         batch = self._filling
         if batch is None:
             batch = self._filling = _Batch()
-            batch.ids.add(workflow_id)
+            batch.add(workflow_id)
             await self._lead(batch)
         else:
-            batch.ids.add(workflow_id)
-            if len(batch.ids) == _TOGETHER:
+            batch.add(workflow_id)
+            if len(batch.found) == _TOGETHER:
                 self._filling = None
         # One who leaves takes nothing from the others.
-        return (await asyncio.shield(batch.found)).get(workflow_id, [])
+        return await asyncio.shield(batch.found[workflow_id])
 
     async def _lead(self, batch: _Batch) -> None:
         """For all in *batch*, by the first one. When its turn has come, no more can join."""
         try:
-            async with self._readers.borrowed() as connection:
-                self._close(batch)
-                rows = await connection.fetch(self._statement, *self._values_for(batch))
+            await self._ask(batch)
         except BaseException as error:
             self._close(batch)
-            # Cancellation is for this one alone.
-            batch.found.set_exception(error if isinstance(error, Exception) else Unavailable("try again"))
-            batch.found.exception()  # there may be nobody else who asks for it
+            batch.fail(batch.found, error)
+            if not isinstance(error, Exception):
+                raise
+
+    async def _ask(self, batch: _Batch) -> None:
+        try:
+            async with self._readers.borrowed() as connection:
+                self._close(batch)
+                batch.answer(batch.found, await self._read(connection, list(batch.found)))
+        except _Failed as failed:
+            if len(batch.found) == 1:
+                raise failed.error from None
+            await self._each_alone(batch)
+
+    async def _each_alone(self, batch: _Batch) -> None:
+        slow = 0
+        for one in batch.found:
+            try:
+                async with self._readers.borrowed() as connection:
+                    batch.answer([one], await self._read(connection, [one]))
+            except _Failed as failed:
+                batch.fail([one], failed.error)
+                slow += _is_timeout(failed.error)
+                if slow == _PATIENCE:
+                    raise failed.error from None
+            else:
+                slow = 0
+
+    async def _read(self, connection: asyncpg.Connection, ids: list[UUID]) -> dict[UUID, list[Row]]:
+        values = [ids if at == self._ids_at else value for at, value in enumerate(self._values)]
+        try:
+            rows = await connection.fetch(self._statement, *values)
+        except Exception as error:
+            # Here and not around it: when no connection is to be had in time, that is an outage.
+            if not connection.is_closed() and (_is_timeout(error) or not is_outage(error)):
+                raise _Failed(error) from error
             raise
         found: dict[UUID, list[Row]] = defaultdict(list)
         for row in rows:
             found[row[self._key]].append(row)
-        batch.found.set_result(found)
+        return found
 
     def _close(self, batch: _Batch) -> None:
         if self._filling is batch:
             self._filling = None
 
-    def _values_for(self, batch: _Batch) -> list[Any]:
-        return [list(batch.ids) if at == self._ids_at else value for at, value in enumerate(self._values)]
+
+def _is_timeout(error: Exception) -> bool:
+    """Of the statement itself: by our clock, or by the server's."""
+    return isinstance(error, TimeoutError | asyncpg.QueryCanceledError)
 
 
 def _found() -> Select[*tuple[Any, ...]]:
