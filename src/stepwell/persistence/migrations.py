@@ -4,6 +4,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.pool import NullPool
 
@@ -12,6 +14,8 @@ from stepwell.persistence.database import create_engine
 
 # Any constant will do, as long as every Stepwell process takes the same one.
 _ADVISORY_LOCK = 0x5745_4C4C
+# Whoever comes after one that waits for a lock waits behind it: so the service stands still for as long at most.
+_LOCK_TIMEOUT = "3s"
 
 
 def script_folder() -> Path:
@@ -23,7 +27,8 @@ def script_folder() -> Path:
 async def migrate(dsn: str) -> None:
     """Run every migration that is missing, in one transaction, one process at a time.
 
-    Raises what asyncpg or SQLAlchemy raise where the database can't be reached or refuses.
+    Raises what asyncpg or SQLAlchemy raise where the database can't be reached or refuses. While others use the tables
+    that may be a deadlock, or a lock that isn't to be had in time: nothing has changed then, and it may be tried again.
     """
     engine = create_engine(dsn, poolclass=NullPool)
     try:
@@ -38,4 +43,25 @@ def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))
     config.attributes["connection"] = connection
+    if _outdated(connection, ScriptDirectory.from_config(config)):
+        _lock(connection)
     command.upgrade(config, "head")
+
+
+def _outdated(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Whether there are tables, and of an older version. Raises CommandError where they are of one not known here."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is None:
+        return False
+    scripts.get_revision(current)
+    return current != scripts.get_current_head()
+
+
+def _lock(connection: Connection) -> None:
+    """All tables, before the first is changed.
+
+    Migrations take one after the other, and a process of the version before takes them in an order of its own: a
+    deadlock, which would undo the work of minutes. Here it can only come about while there is nothing to lose.
+    """
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+    connection.execute(text("LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE"))

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import asyncpg
 from alembic.util import CommandError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from stepwell.persistence.database import driver_dsn, is_outage
 from stepwell.persistence.migrations import migrate
 
 _CONNECT_S = 5.0
 _PAUSE_S = 0.5
+# In between, those who use the tables get on with what they had to wait for.
+_MIGRATION_PAUSE_S = 1.0
 
 
 class DatabaseRefused(Exception):
@@ -26,16 +28,27 @@ class WrongAddress(DatabaseRefused):
 async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[], None]) -> None:
     """Return when the database at *dsn* has all tables as this version wants them.
 
-    Waits up to *timeout_s* for one that doesn't answer, and calls *waiting* once if it has to. Raises
-    `DatabaseRefused`.
+    Waits up to *timeout_s* for one that doesn't answer, and calls *waiting* once if it has to; for as long, all in all,
+    it tries to get the tables from those who use them. Raises `DatabaseRefused`.
     """
+    deadline = time.monotonic() + timeout_s
     await reach_database(dsn, timeout_s=timeout_s, waiting=waiting)
     try:
-        await migrate(dsn)
+        await _migrate_by(deadline, dsn)
     except CommandError as error:  # "Can't locate revision ..."
         raise DatabaseRefused(f"the database was written by a newer version of Stepwell: {error}") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
         raise DatabaseRefused(f"the database can't be migrated: {_words(error)}") from error
+
+
+async def _migrate_by(deadline: float, dsn: str) -> None:
+    while True:
+        try:
+            return await migrate(dsn)
+        except DBAPIError as error:
+            if not _in_the_way(error) or time.monotonic() + _MIGRATION_PAUSE_S > deadline:
+                raise
+        await asyncio.sleep(_MIGRATION_PAUSE_S)
 
 
 async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[], None]) -> None:
@@ -59,6 +72,12 @@ async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[], No
             told = True
             waiting()
         await asyncio.sleep(_PAUSE_S)
+
+
+def _in_the_way(error: DBAPIError) -> bool:
+    """Others use the tables, as they do while processes are upgraded one by one: a deadlock, or a lock not granted."""
+    state = str(getattr(error.orig, "sqlstate", None))
+    return state.startswith("40") or state == "55P03"
 
 
 def _for_good(error: BaseException) -> bool:
