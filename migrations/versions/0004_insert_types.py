@@ -4,7 +4,8 @@ Steps no longer refer to workflows by a foreign key, as tasks and events never d
 workflow by the same statement, and nothing deletes workflows. To check it took a fifth of what an insert costs the
 database.
 
-Results are stored as they are: to compress one of 10 kB took the database three times as long as all the rest of a step.
+Results are stored as they are: to compress one of 10 kB took the database three times as long as all the rest of a
+step.
 
 As with those of a checkpoint, a type is never altered.
 """
