@@ -17,6 +17,7 @@ from stepwell.persistence import statements as sql
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import Connect, unavailable_in_outage
 from stepwell.persistence.inserter import Inserter
+from stepwell.persistence.moments import writing
 from stepwell.persistence.rows import read_object, step_record, task, workflow_state
 from stepwell.persistence.values import checkpoint_rows
 
@@ -34,10 +35,10 @@ class PostgresJournal:
     """
 
     def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock) -> None:
-        self._pool, self._connect, self._clock = pool, connect, clock
+        self._pool, self._connect, self._clock = pool, writing(connect), clock
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
         self._writer: asyncpg.Connection | None = None
-        self._inserter = Inserter(connect, timeout_s=_TURN_S)
+        self._inserter = Inserter(self._connect, timeout_s=_TURN_S)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
