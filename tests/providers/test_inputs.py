@@ -4,13 +4,16 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from providers.pictures import file_of, gradient
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
-from stepwell.ports import Artifacts, Blob, InputFetcher
+from stepwell.ports import Artifacts
+from stepwell.ports.providers import Blob, InputFetcher
+from stepwell.providers.guard import AddressPolicy, guarded_client
 from stepwell.providers.inputs import Inputs
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import retry_after_s
@@ -120,14 +123,15 @@ Fetch = Callable[..., Awaitable[Blob]]
 async def fetch() -> AsyncIterator[Fetch]:
     shelf: Any = Shelf()
     artifacts: Artifacts = shelf
-    inputs = Inputs(artifacts, owns, max_bytes=MAX_BYTES, timeout_s=0.5)
+    client = guarded_client(AddressPolicy([ip_network("127.0.0.0/8")]))
+    inputs = Inputs(artifacts, owns, client=client, max_bytes=MAX_BYTES, timeout_s=0.5)
     port: InputFetcher = inputs
 
     async def run(reference: str, field: str = FIELD, tenant: str | None = "ours") -> Blob:
         return await port.fetch(reference, field, tenant)
 
     yield run
-    await inputs.aclose()
+    await client.aclose()
 
 
 async def refusal(call: Awaitable[Blob], *, retryable: bool) -> AttemptError:

@@ -9,9 +9,11 @@ import httpx
 from anyio import to_thread
 
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
-from stepwell.ports import Artifacts, Blob
+from stepwell.ports import Artifacts
+from stepwell.ports.providers import Blob
+from stepwell.providers.input_download import Download
 from stepwell.providers.text import sanitised
-from stepwell.providers.web import Download, check_media_type, plain_client, refused
+from stepwell.providers.web import check_media_type, refused
 
 Owns = Callable[[str, str | None], Awaitable[bool]]
 
@@ -29,9 +31,8 @@ _MEDIA_TYPES = {
 class Inputs:
     """Implements `ports.InputFetcher`.
 
-    *owns* says whether an artifact path belongs to a tenant. *client* should be a `web.plain_client`; without
-    one, `Inputs` has its own, for which `aclose` must be called. *max_bytes* bounds every
-    input, *timeout_s* is the deadline for a whole download.
+    *owns* says whether an artifact path belongs to a tenant. *client* is a `guard.guarded_client`. *max_bytes* bounds
+    every input, *timeout_s* is the deadline for a whole download.
     """
 
     def __init__(
@@ -39,20 +40,14 @@ class Inputs:
         artifacts: Artifacts,
         owns: Owns,
         *,
-        client: httpx.AsyncClient | None = None,
+        client: httpx.AsyncClient,
         max_bytes: int = 64 * 1024 * 1024,
         timeout_s: float = 30.0,
     ) -> None:
         self._artifacts = artifacts
         self._owns = owns
-        self._owns_client = client is None
-        self._client = client or plain_client()
-        self._download = Download(self._client, max_bytes, timeout_s)
+        self._download = Download(client, max_bytes, timeout_s)
         self._max_bytes = max_bytes
-
-    async def aclose(self) -> None:
-        if self._owns_client:
-            await self._client.aclose()
 
     async def fetch(self, reference: str, field: str, tenant: str | None) -> Blob:
         scheme = reference[:8].lower()
