@@ -32,7 +32,7 @@ async def bench(shared_dsn: str) -> AsyncIterator[Bench]:
     connect = journal_connect(shared_dsn, timeout_s=10)
     pool = await create_journal_pool(connect)
     sql = await asyncpg.connect(shared_dsn)
-    await sql.execute("TRUNCATE workflows, steps, tasks, events, processes")
+    await sql.execute("TRUNCATE workflows, steps, tasks, events, processes, artifact_references")
     journal = PostgresJournal(pool, connect, clock)
     yield Bench(journal, sql, clock, shared_dsn)
     journal.end_writing()

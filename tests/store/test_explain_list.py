@@ -127,7 +127,7 @@ async def test_only_what_is_shown_is_looked_up(connection: AsyncConnection, scop
     assert not {"Seq Scan", "Hash Join", "Merge Join", "Bitmap Heap Scan"} & set(kinds(nodes))
     assert kinds(nodes).count("Index Only Scan") == 1
     looked_up = {node["Index Name"]: node["Plan Rows"] for node in nodes if node["Node Type"] == "Index Scan"}
-    assert looked_up.keys() == {"workflows_pkey", "steps_pkey"}
+    assert looked_up.keys() == {"workflows_pkey", "steps_pkey", "tasks_sent"}
     assert all(rows <= 2 for rows in looked_up.values())
     assert nodes[0]["Plan Rows"] <= 50
 

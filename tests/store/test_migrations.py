@@ -68,7 +68,8 @@ async def test_the_types_of_rows_are_those_of_the_code(empty: str) -> None:
     long = {"int[]": "integer[]", "int": "integer", "int8": "bigint", "bool": "boolean"}
     long |= {"float8": "double precision", "timestamptz": "timestamp with time zone"}
     wanted = [(name, column, long.get(kind, kind)) for name, types in sorted(TYPES.items()) for column, kind in types]
-    assert columns == wanted
+    # Types of earlier versions stay, for processes of theirs.
+    assert [row for row in columns if row[0] in TYPES] == wanted
 
 
 async def test_the_comparison_sees_a_difference(empty: str) -> None:

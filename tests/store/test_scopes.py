@@ -11,10 +11,20 @@ from stepwell.domain.records import TenantScope
 from stepwell.persistence.journal import PostgresJournal
 from stepwell.persistence.store import PostgresStore
 
-# These are the engine's own, for all tenants alike: batches, claims, leases, the clock.
+# These are the engine's own, for all tenants alike: batches, jobs at providers, claims, leases, the clock.
 WITHOUT = {
     "Store": {"ping"},
-    "Journal": {"write", "end_writing", "claim", "renew_lease", "next_expiry", "release", "set_clock", "expire_others"},
+    "Journal": {
+        "known_jobs",
+        "write",
+        "end_writing",
+        "claim",
+        "renew_lease",
+        "next_expiry",
+        "release",
+        "set_clock",
+        "expire_others",
+    },
 }
 PAIRS: list[tuple[type, type]] = [(ports.Store, PostgresStore), (ports.Journal, PostgresJournal)]
 

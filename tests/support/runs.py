@@ -1,6 +1,6 @@
 """Runs for tests: built from a few words, driven by hand, and read back from the recorded rows as after a crash."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -19,6 +19,7 @@ from stepwell.domain.inputs import (
     Created,
     DeadlineAt,
     DeadlinePassed,
+    FollowUp,
     Input,
     Pause,
     Resume,
@@ -41,6 +42,7 @@ from stepwell.domain.model import (
     WorkflowState,
     WorkflowStatus,
 )
+from support.history import OF_ATTEMPTS, fold
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ACTOR = "alice"
@@ -50,27 +52,14 @@ ENDED = (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELL
 
 CHAIN3 = ((), (0,), (1,))
 DIAMOND = ((), (0,), (0,), (1, 2))
-_STEP_STATUS = {
-    EventType.STEP_STARTED: StepStatus.RUNNING,
-    EventType.STEP_RETRYING: StepStatus.RUNNING,
-    EventType.STEP_COMPLETED: StepStatus.COMPLETED,
-    EventType.STEP_FAILED: StepStatus.FAILED,
-    EventType.STEP_SKIPPED: StepStatus.SKIPPED,
-    EventType.STEP_CANCELLED: StepStatus.CANCELLED,
-}
-_WORKFLOW_STATUS = {
-    EventType.WORKFLOW_CREATED: WorkflowStatus.PENDING,
-    EventType.WORKFLOW_STARTED: WorkflowStatus.RUNNING,
-    EventType.WORKFLOW_RESUMED: WorkflowStatus.RUNNING,
-    EventType.WORKFLOW_PAUSED: WorkflowStatus.PAUSED,
-    EventType.WORKFLOW_COMPLETED: WorkflowStatus.COMPLETED,
-    EventType.WORKFLOW_FAILED: WorkflowStatus.FAILED,
-    EventType.WORKFLOW_CANCELLED: WorkflowStatus.CANCELLED,
-}
 
 
 def plans_of(
-    dag: Sequence[Sequence[int]], *, max_retries: int = 3, fallback: ProviderType | None = None
+    dag: Sequence[Sequence[int]],
+    *,
+    max_retries: int = 3,
+    provider: ProviderType = ProviderType.LOCAL,
+    fallback: ProviderType | None = None,
 ) -> list[StepPlan]:
     """Steps "s0", "s1"…; *dag* lists the positions that each depends on."""
     return [
@@ -80,28 +69,11 @@ def plans_of(
             task_type=TaskType.GENERATION,
             depends_on=tuple(depends_on),
             max_retries=max_retries,
-            provider=ProviderType.LOCAL,
+            provider=provider,
             fallback=fallback,
         )
         for position, depends_on in enumerate(dag)
     ]
-
-
-def fold(events: Iterable[HistoryEvent], steps: int) -> tuple[WorkflowStatus, list[StepStatus]]:
-    """The statuses that a reader of the history alone arrives at."""
-    workflow = WorkflowStatus.PENDING
-    of = {f"s{position}": StepStatus.PENDING for position in range(steps)}
-    for event in events:
-        workflow = _WORKFLOW_STATUS.get(event.type, workflow)
-        if event.step_id is not None:
-            held = event.data.get("held_back") is True
-            of[event.step_id] = StepStatus.PENDING if held else _STEP_STATUS[event.type]
-        if isinstance(held_back := event.data.get("held_back"), list):
-            of |= dict.fromkeys(held_back, StepStatus.PENDING)
-        if event.type is EventType.WORKFLOW_RESUMED:
-            again = [k for k, v in of.items() if v not in (StepStatus.COMPLETED, StepStatus.RUNNING)]
-            of |= dict.fromkeys(again, StepStatus.PENDING)
-    return workflow, list(of.values())
 
 
 class Sim:
@@ -109,6 +81,7 @@ class Sim:
     must hold of any: the write's guard, the numbering, rows that equal the state, a history that folds to it.
 
     `queue`: steps that wait for a slot. `live`: attempts under way in this process. `wake`, `deadline`: timers.
+    `following`: given-up attempts whose jobs are followed up.
     """
 
     def __init__(
@@ -117,12 +90,13 @@ class Sim:
         config: WorkflowConfig | None = None,
         *,
         max_retries: int = 3,
+        provider: ProviderType = ProviderType.LOCAL,
         fallback: ProviderType | None = None,
         sources: Sequence[Sequence[int]] | None = None,
         started: bool = True,
     ) -> None:
         self.now, self.config = EPOCH, config or WorkflowConfig()
-        self.plans = plans_of(dag, max_retries=max_retries, fallback=fallback)
+        self.plans = plans_of(dag, max_retries=max_retries, provider=provider, fallback=fallback)
         self.sources = sources
         self.workflow = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "a workflow")
         self.step_rows = [StepState(plan.position) for plan in self.plans]
@@ -133,6 +107,7 @@ class Sim:
         self.live: dict[int, Task] = {}
         self.wake: dict[int, datetime] = {}
         self.deadline: datetime | None = None
+        self.following: set[UUID] = set()
         self.run = self._load()
         self.do(Created(ACTOR))
         if started:
@@ -221,7 +196,7 @@ class Sim:
 
     def crash(self) -> None:
         """The process dies; another claims the workflow from its rows, where it needs a process at all."""
-        needed = self.status is WorkflowStatus.RUNNING or StepStatus.RUNNING in self.statuses
+        needed = self._needs_process
         self._forget_process()
         if needed:
             self.workflow.owner = UUID(int=self.workflow.epoch + 1000)
@@ -297,7 +272,7 @@ class Sim:
         assert fold(self.events, len(self.plans)) == (self.status, self.statuses)
         open_tasks = {t.position: t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING}
         assert open_tasks == run._frontier.running
-        assert (state.owner is not None) == (state.status is WorkflowStatus.RUNNING or bool(open_tasks))
+        assert (state.owner is not None) == self._needs_process
         assert (state.completed_at is not None) == (state.status in ENDED)
         assert state.completed_steps == self.statuses.count(StepStatus.COMPLETED)
         assert (state.status is WorkflowStatus.COMPLETED) == (state.completed_steps == len(self.plans))
@@ -321,6 +296,11 @@ class Sim:
             assert step.next_attempt_at is None
             assert position not in self.live
 
+    @property
+    def _needs_process(self) -> bool:
+        running = self.status is WorkflowStatus.RUNNING
+        return running or any(t.status is TaskStatus.RUNNING or t.follow_up_until for t in self.task_rows.values())
+
     def _startable(self) -> set[int]:
         statuses = self.statuses
         return {
@@ -333,7 +313,8 @@ class Sim:
     # The database's part, and the engine's
 
     def _load(self) -> Run:
-        open_tasks = [copy(t) for t in self.task_rows.values() if t.status is TaskStatus.RUNNING]
+        wanted = (t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING or t.follow_up_until)
+        open_tasks = [copy(t) for t in wanted]
         steps = [copy(step) for step in self.step_rows]
         return Run(copy(self.workflow), self.config, self.plans, steps, open_tasks, self.sources)
 
@@ -343,7 +324,10 @@ class Sim:
         numbers = [event.id for event in decision.events]
         assert numbers == list(range(decision.last_event + 1, decision.last_event + 1 + len(numbers)))
         if decision.has_rows:
-            assert (decision.workflow.last_event, decision.workflow.updated_at) == (numbers[-1], self.now)
+            assert (decision.workflow.last_event, decision.workflow.updated_at) == (
+                [decision.last_event, *numbers][-1],
+                self.now,
+            )
             taken_over = decision.workflow.owner not in (None, decision.owner)
             assert decision.workflow.epoch - decision.epoch == taken_over
         self._check_told(decision)
@@ -355,7 +339,8 @@ class Sim:
 
     def _check_told(self, decision: Decision) -> None:
         """Each change of a step's status has one event, and no event is about a step that did not change."""
-        told = [event.step_id for event in decision.events if event.step_id is not None]
+        about_steps = [event for event in decision.events if event.type not in OF_ATTEMPTS]
+        told = [event.step_id for event in about_steps if event.step_id is not None]
         told += [s for e in decision.events if isinstance(h := e.data.get("held_back"), list) for s in h]
         assert len(told) == len(set(told))
         recorded = {self.plans[position].step_id for position in decision.steps}
@@ -384,13 +369,15 @@ class Sim:
                     self.live[task.position] = task
                 case CancelAttempt(position, task_id):
                     assert self.live.pop(position).id == task_id
+                case FollowUp(_, task_id):
+                    self.following.add(task_id)
                 case WakeAt(position, at):
                     self.wake[position] = at
                 case DeadlineAt(at):
                     self.deadline = at
 
     def _forget_process(self) -> None:
-        self.queue, self.live, self.wake, self.deadline = set(), {}, {}, None
+        self.queue, self.live, self.wake, self.deadline, self.following = set(), {}, {}, None, set()
 
     def _execution(self) -> UUID:
         self.executions += 1

@@ -34,13 +34,16 @@ class Decision(Struct):
 
     @property
     def has_rows(self) -> bool:
-        return bool(self.events)
+        return bool(self.events or self.tasks)
 
     def record(self, step: StepState, now: datetime, task: Task | None = None) -> None:
         step.updated_at = now
         self.steps[step.position] = copied(step)
         if task is not None:
-            self.tasks[task.id] = copied(task)
+            self.record_task(task)
+
+    def record_task(self, task: Task) -> None:
+        self.tasks[task.id] = copied(task)
 
     def tell(
         self,

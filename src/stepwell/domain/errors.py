@@ -8,6 +8,8 @@
     ├── Unauthenticated           no token, or none that holds
     ├── Unavailable               the database is away, or the service drains
     ├── AttemptError              one attempt at a step failed; carries what a retry needs to know
+    ├── OutcomeUnknown            a provider may have taken an attempt's work, or not
+    ├── CallFailed                a call to a provider got no answer to go by; it may be made again
     ├── ArtifactGone              a file that should be there isn't
     └── ArtifactError             a file that could not be read, written or deleted
 
@@ -93,6 +95,18 @@ class AttemptError(StepwellError):
     ) -> None:
         super().__init__(message)
         self.retryable, self.provider_fault, self.retry_after_s = retryable, provider_fault, retry_after_s
+
+
+class OutcomeUnknown(StepwellError):
+    """The answer to a submit was lost or can't be read: there may be a job that costs money, or none."""
+
+
+class CallFailed(StepwellError):
+    """A call about a job got no answer to go by. `forgotten`: the provider says that there is no such job."""
+
+    def __init__(self, message: str, *, forgotten: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.forgotten, self.retry_after_s = forgotten, retry_after_s
 
 
 class ArtifactGone(StepwellError):

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.model import Output, Task
+from stepwell.domain.model import CancelReceipt, Cost, Output, Sent, Task
 
 SERVICE = "stepwell"  # the actor of what nobody asked for
 
@@ -56,6 +56,47 @@ class Admitted(Struct, frozen=True):
     seed: int | None
 
 
+class Sending(Struct, frozen=True):
+    """Something is about to leave for a provider; it leaves once this is committed. Null: it didn't leave after all."""
+
+    position: int
+    task_id: UUID
+    sent: Sent | None
+
+
+class OutcomeLost(Struct, frozen=True):
+    """It has left, and no answer to go by has come."""
+
+    position: int
+    task_id: UUID
+    error: str
+
+
+class Submitted(Struct, frozen=True):
+    """The provider has a job for the attempt. It may come after the attempt was given up."""
+
+    position: int
+    task_id: UUID
+    remote_id: str
+    urls: dict[str, str]
+
+
+class RemoteEnded(Struct, frozen=True):
+    """The job has done its work; what is left is to fetch it."""
+
+    position: int
+    task_id: UUID
+
+
+class FollowedUp(Struct, frozen=True):
+    """What has become of the job of an attempt that was given up, for good."""
+
+    position: int
+    task_id: UUID
+    receipt: CancelReceipt
+    cost: Cost | None = None
+
+
 class Succeeded(Struct, frozen=True):
     """An attempt ended well; `result` is a JSON object, encoded."""
 
@@ -63,10 +104,14 @@ class Succeeded(Struct, frozen=True):
     task_id: UUID
     result: bytes
     outputs: tuple[Output, ...] = ()
+    cost: Cost | None = None
 
 
 class AttemptFailed(Struct, frozen=True):
-    """An attempt ended badly. `jitter` in [0, 1) spreads the backoff; the other fields are `errors.AttemptError`'s."""
+    """An attempt ended badly. `jitter` in [0, 1) spreads the backoff. `timed_out`: its time was up, whatever a provider
+    goes on doing. `broken`: by a fault of ours, or of a provider's code, which says nothing of what goes on elsewhere.
+    The other fields are `errors.AttemptError`'s.
+    """
 
     position: int
     task_id: UUID
@@ -75,6 +120,8 @@ class AttemptFailed(Struct, frozen=True):
     provider_fault: bool
     jitter: float
     retry_after_s: float | None = None
+    timed_out: bool = False
+    broken: bool = False
 
 
 class RetryDue(Struct, frozen=True):
@@ -92,7 +139,8 @@ class GiveUp(Struct, frozen=True):
 
 
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update
-Input: TypeAlias = Verb | Admitted | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
+Progress: TypeAlias = Sending | OutcomeLost | Submitted | RemoteEnded | FollowedUp
+Input: TypeAlias = Verb | Admitted | Progress | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
 
 
 class StartAttempt(Struct, frozen=True):
@@ -102,6 +150,13 @@ class StartAttempt(Struct, frozen=True):
 
 
 class CancelAttempt(Struct, frozen=True):
+    position: int
+    task_id: UUID
+
+
+class FollowUp(Struct, frozen=True):
+    """End the job of an attempt that was given up, and hand in `FollowedUp` once its end is seen."""
+
     position: int
     task_id: UUID
 
@@ -119,4 +174,4 @@ class DeadlineAt(Struct, frozen=True):
     at: datetime | None
 
 
-Effect: TypeAlias = StartAttempt | CancelAttempt | WakeAt | DeadlineAt
+Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt

@@ -41,13 +41,19 @@ from stepwell.domain.inputs import (
     Created,
     DeadlineAt,
     DeadlinePassed,
+    FollowedUp,
+    FollowUp,
     GiveUp,
     Input,
+    OutcomeLost,
     Pause,
+    RemoteEnded,
     Resume,
     RetryDue,
+    Sending,
     Start,
     StartAttempt,
+    Submitted,
     Succeeded,
     Update,
     WakeAt,
@@ -62,8 +68,8 @@ from stepwell.domain.model import (
     TaskStatus,
     WorkflowStatus,
 )
+from stepwell.domain.remote import RemoteTransitions
 from stepwell.domain.retry import Verdict, backoff_s, judge
-from stepwell.domain.transitions import Transitions
 
 ALLOWED_FROM = {
     "start": (WorkflowStatus.PENDING,),
@@ -76,7 +82,7 @@ ALLOWED_FROM = {
 _RESET_BY_RESUME = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.PENDING)
 
 
-class Run(Transitions):
+class Run(RemoteTransitions):
     """One workflow in memory, and every input that it knows. For its arguments see `Transitions`."""
 
     def recover(self) -> Decision:
@@ -87,6 +93,7 @@ class Run(Transitions):
                 decision.effects.append(WakeAt(position, at))
         if self.state.deadline_at is not None:
             decision.effects.append(DeadlineAt(self.state.deadline_at))
+        decision.effects += [FollowUp(task.position, task.id) for task in self._followed_up.values()]
         decision.ready += self._startable()
         return decision
 
@@ -117,6 +124,8 @@ class Run(Transitions):
                 self._succeeded(decision, given, now)
             case AttemptFailed():
                 self._failed(decision, given, now)
+            case Sending() | OutcomeLost() | Submitted() | RemoteEnded() | FollowedUp():
+                self._progress(decision, given, now)
             case RetryDue():
                 self._retry_due(decision, given, now)
             case DeadlinePassed():
@@ -216,7 +225,7 @@ class Run(Transitions):
         if (task := self._close_task(given.position, given.task_id, TaskStatus.COMPLETED, now)) is None:
             return
         step = self.steps[given.position]
-        task.phase, task.outputs = TaskPhase.STORED, given.outputs
+        task.phase, task.outputs, task.cost = TaskPhase.STORED, given.outputs, given.cost
         step.status, step.result, step.completed_at = StepStatus.COMPLETED, given.result, now
         step.error_message = step.next_attempt_at = None
         self.state.completed_steps += 1
@@ -234,6 +243,9 @@ class Run(Transitions):
         step, plan = self.steps[given.position], self.plans[given.position]
         task.error = step.error_message = given.error
         verdict = judge(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
+        left_early = task.sent is not None and (given.timed_out or given.broken)
+        if left_early and not self._given_up(decision, given, task, now):
+            verdict = Verdict.FAIL
         if verdict is Verdict.FAIL:
             step.status, step.completed_at = StepStatus.FAILED, now
             self._frontier.failures += 1

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -41,6 +41,18 @@ class TaskPhase(StrEnum):
     SUBMITTED = "SUBMITTED"
     REMOTE_DONE = "REMOTE_DONE"
     STORED = "STORED"
+
+
+class CancelReceipt(StrEnum):
+    """What became of the remote work of an attempt that was given up: never sent; ended by the provider; the provider
+    would not end it; it had finished by then, and is paid for; not known, or not yet.
+    """
+
+    NEVER_STARTED = "never_started"
+    PROVIDER_CANCELLED = "provider_cancelled"
+    PROVIDER_REFUSED = "provider_refused"
+    FINISHED_TOO_LATE = "finished_too_late"
+    UNKNOWN = "unknown"
 
 
 class TaskType(StrEnum):
@@ -101,11 +113,14 @@ class EventType(StrEnum):
     WORKFLOW_CANCELLED = "workflow.cancelled"
     WORKFLOW_CLEANED = "workflow.cleaned"
     STEP_STARTED = "step.started"
+    STEP_SUBMITTED = "step.submitted"
+    STEP_OUTCOME_UNKNOWN = "step.outcome_unknown"
     STEP_RETRYING = "step.retrying"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
     STEP_SKIPPED = "step.skipped"
     STEP_CANCELLED = "step.cancelled"
+    STEP_CANCEL_SETTLED = "step.cancel_settled"
 
 
 class Output(Struct, frozen=True):
@@ -159,8 +174,32 @@ class StepState(Struct, gc=False):
     updated_at: datetime | None = None
 
 
+class Sent(Struct, frozen=True):
+    """A request to a provider, committed before its first byte is sent. `digest` is that of its body (SHA-256 of the
+    canonical JSON), `at` the time just before. `on_fallback`: it went to the step's fallback provider.
+    """
+
+    model: str
+    digest: str
+    at: datetime
+    on_fallback: bool = False
+
+
+class Cost(Struct, frozen=True):
+    """What an attempt cost. `source`: whether the provider said so, or the service's settings price it."""
+
+    amount: float
+    currency: str
+    source: Literal["provider", "settings"]
+
+
 class Task(Struct):
-    """One attempt at a step. `seed` is drawn with INTENT, so that a recovery draws the same picture."""
+    """One attempt at a step. `seed` is drawn with INTENT, so that a recovery draws the same picture.
+
+    `sent` is null until something is about to leave for a provider, `remote_id` and `urls` until it has answered. An
+    attempt that was given up with a job at a provider is followed up until `follow_up_until`, or until its
+    `cancel_receipt` is final: then that is null.
+    """
 
     id: UUID
     position: int
@@ -169,9 +208,13 @@ class Task(Struct):
     status: TaskStatus = TaskStatus.RUNNING
     phase: TaskPhase = TaskPhase.INTENT
     seed: int | None = None
+    sent: Sent | None = None
     remote_id: str | None = None
+    urls: dict[str, str] | None = None
     outcome_unknown: bool = False
-    cancel_receipt: str | None = None
+    cancel_receipt: CancelReceipt | None = None
+    follow_up_until: datetime | None = None
+    cost: Cost | None = None
     outputs: tuple[Output, ...] = ()
     error: str | None = None
     started_at: datetime | None = None

@@ -25,12 +25,14 @@ class Catalog(Struct, frozen=True):
     """What this service can run.
 
     `offers`: for each configured provider, its capabilities by type of task. `default` does the steps that name no
-    provider; where it is null they are refused. `credentials` are names, in lower case.
+    provider; where it is null they are refused. `credentials` are names, in lower case; the providers in `keyed` need
+    one.
     """
 
     offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
     default: ProviderType | None
     credentials: frozenset[str]
+    keyed: frozenset[ProviderType] = frozenset()
 
 
 def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
@@ -61,6 +63,8 @@ def provider_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]
         place = (*loc, "fallback_provider_type")
         capabilities = draft.fallback_capabilities, (*loc, "fallback_provider_capabilities")
         yield from _offer_faults(draft.fallback, draft.task_type, catalog, place, *capabilities)
+        fallback_place = (*loc, "fallback_provider_config")
+        yield from _credential_faults(draft.fallback, draft.fallback_config, catalog, fallback_place)
         if draft.task_type is TaskType.EXPERIMENTAL_FAL and draft.fallback is ProviderType.FAL:
             yield from _app_faults(draft.fallback_config, (*loc, "fallback_provider_config"))
 
@@ -98,6 +102,7 @@ def _primary_faults(draft: Draft, task_type: TaskType, catalog: Catalog, loc: Lo
         place = (*place, "provider_type")
     capabilities = draft.capabilities, (*loc, "active_provider_capabilities")
     yield from _offer_faults(provider, task_type, catalog, place, *capabilities)
+    yield from _credential_faults(provider, draft.provider_config, catalog, (*loc, "provider_config"))
     if task_type is TaskType.EXPERIMENTAL_FAL and provider is ProviderType.FAL:
         yield from _app_faults(draft.provider_config, (*loc, "provider_config"))
 
@@ -105,6 +110,16 @@ def _primary_faults(draft: Draft, task_type: TaskType, catalog: Catalog, loc: Lo
 def _app_faults(config: Mapping[str, Any] | None, loc: Loc) -> Iterator[Fault]:
     if (config or {}).get("fal_app_id") is None:
         yield Fault((*loc, "fal_app_id"), "EXPERIMENTAL_FAL needs the id of a fal app, like fal-ai/flux", "missing")
+
+
+def _credential_faults(
+    provider: ProviderType, config: Mapping[str, Any] | None, catalog: Catalog, loc: Loc
+) -> Iterator[Fault]:
+    """A key that the provider needs, and that nothing names: then its own name must be one."""
+    named = (config or {}).get("credential")
+    if provider in catalog.keyed and named is None and provider.lower() not in catalog.credentials:
+        message = f"{provider} needs a key: the service holds none by the name {provider.lower()}"
+        yield Fault((*loc, "credential"), message, "unknown_credential")
 
 
 def _offer_faults(

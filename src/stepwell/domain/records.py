@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from stepwell.domain.definition import JsonObject, StepPlan, WorkflowStepDefinition
 from stepwell.domain.model import HistoryEvent, StepState, Task, TaskType, WorkflowState, WorkflowStatus
+from stepwell.domain.prices import WorkflowCost
 
 
 class TenantScope(Struct, frozen=True):
@@ -33,12 +34,15 @@ class StepRecord(Struct, gc=False):
 
 
 class Summary(Struct, frozen=True):
-    """The views of a workflow that need its steps. `final_step_result` is JSON; `errors` in definition order."""
+    """The views of a workflow that need its steps. `final_step_result` is JSON; `errors` in definition order; `cost` is
+    null where nothing has left for a provider.
+    """
 
     current_step: str | None
     final_step_id: str
     final_step_result: bytes | None
     errors: tuple[str, ...]
+    cost: WorkflowCost | None = None
 
 
 class WorkflowRecord(Struct):

@@ -1,14 +1,20 @@
-"""Addresses of artifacts that carry their own permission: signed, and good until a moment named in them."""
+"""Addresses that carry their own permission: of artifacts, good until a moment named in them, and for a provider to
+call back to about one attempt.
+"""
 
 import hashlib
 import hmac
 from datetime import datetime
 from urllib.parse import quote
+from uuid import UUID
 
 ARTIFACTS_PATH = "/api/v1/artifacts/"
+CALLBACKS_PATH = "/api/v1/callbacks/"
 # The secret may sign other things too; what is signed here must not be mistakable for any of them.
 _PURPOSE = "stepwell artifact address 1"
+_CALLBACK = b"stepwell provider callback 1"
 MIN_SECRET_BYTES = 32
+_MAC_BYTES, _ID_BYTES = 16, 16
 
 
 class SignedUrls:
@@ -37,3 +43,30 @@ class SignedUrls:
     def _sign(self, path: str, expires: int) -> str:
         message = f"{_PURPOSE}\n{expires}\n{path}".encode("utf-8", "replace")
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()
+
+
+class CallbackUrls:
+    """Makes addresses under *base_url* where a provider may tell of one attempt, and reads the tokens in them. Nobody
+    can make one up, and each is worth nothing but a look at that attempt's job.
+    """
+
+    def __init__(self, secret: bytes, base_url: str) -> None:
+        self._key, self._base = secret, base_url.rstrip("/")
+
+    def url(self, workflow_id: UUID, task_id: UUID) -> str:
+        ids = workflow_id.bytes + task_id.bytes
+        return self._base + CALLBACKS_PATH + (ids + self._mac(ids)).hex()
+
+    def attempt(self, token: str) -> tuple[UUID, UUID] | None:
+        """The ids of the workflow and the task that *token* is for; null if it isn't one of ours."""
+        try:
+            data = bytes.fromhex(token)
+        except ValueError:
+            return None
+        ids, mac = data[: 2 * _ID_BYTES], data[2 * _ID_BYTES :]
+        if not hmac.compare_digest(self._mac(ids), mac):
+            return None
+        return UUID(bytes=ids[:_ID_BYTES]), UUID(bytes=ids[_ID_BYTES:])
+
+    def _mac(self, ids: bytes) -> bytes:
+        return hmac.new(self._key, _CALLBACK + ids, hashlib.sha256).digest()[:_MAC_BYTES]

@@ -8,10 +8,12 @@ from uuid import UUID
 from stepwell.domain.decision import Decision, copied
 from stepwell.domain.definition import StepPlan, WorkflowConfig
 from stepwell.domain.frontier import Frontier
-from stepwell.domain.inputs import SERVICE, CancelAttempt, DeadlineAt
+from stepwell.domain.inputs import SERVICE, CancelAttempt, DeadlineAt, FollowUp
 from stepwell.domain.model import (
+    CancelReceipt,
     EventType,
     OnFailure,
+    ProviderType,
     StepState,
     StepStatus,
     Task,
@@ -20,10 +22,15 @@ from stepwell.domain.model import (
     WorkflowStatus,
 )
 
+_HERE = (None, ProviderType.LOCAL)  # what these do needs nobody else to be ended
+# How long the end of a job is waited for that nobody needs any more.
+_FOLLOW_UP_FOR = timedelta(hours=1)
+
 
 class Transitions:
     """A workflow in memory. *steps* and *plans* are in the order of the definition; *open_tasks* are those of
-    RUNNING steps; *sources* lists for each step the positions that its mappings read from.
+    RUNNING steps, and those that are to be followed up; *sources* lists for each step the positions that its mappings
+    read from.
     """
 
     def __init__(
@@ -36,7 +43,9 @@ class Transitions:
         sources: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self.state, self.config, self.plans, self.steps = state, config, plans, steps
-        self._frontier = Frontier(plans, steps, open_tasks, sources or [()] * len(steps))
+        self._followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
+        under_way = [task for task in open_tasks if task.follow_up_until is None]
+        self._frontier = Frontier(plans, steps, under_way, sources or [()] * len(steps))
 
     @property
     def starting(self) -> bool:
@@ -47,7 +56,11 @@ class Transitions:
     @property
     def active(self) -> bool:
         """Whether it needs a process at all."""
-        return self.state.status is WorkflowStatus.RUNNING or bool(self._frontier.running)
+        return self.state.status is WorkflowStatus.RUNNING or bool(self._frontier.running or self._followed_up)
+
+    def under_way(self, position: int) -> bool:
+        """Whether the step has an attempt, in this process or begun by an earlier one."""
+        return position in self._frontier.running
 
     def orphans(self) -> list[int]:
         """Positions whose attempt, begun by an earlier process, waits to be taken up again."""
@@ -76,7 +89,7 @@ class Transitions:
 
     def _end_running(self, decision: Decision, reason: str, now: datetime) -> None:
         """FAILED for a reason that is no step's; what has ended already stays as it is."""
-        if not self.active:
+        if self.state.status is not WorkflowStatus.RUNNING and not self._frontier.running:
             return
         self.state.failure = reason
         self._cancel_running(decision, SERVICE, now)
@@ -99,9 +112,19 @@ class Transitions:
             if position in self._frontier.attached:
                 decision.effects.append(CancelAttempt(position, task.id))
             task.status, task.completed_at = TaskStatus.CANCELLED, now
-            decision.tasks[task.id] = copied(task)
+            if task.sent is not None:
+                self._follow_up(decision, task, now)
+            elif task.provider not in _HERE:
+                task.cancel_receipt = CancelReceipt.NEVER_STARTED
+            decision.record_task(task)
             self._frontier.close(position)
             self._cancel_step(decision, self.steps[position], actor, now)
+
+    def _follow_up(self, decision: Decision, task: Task, now: datetime) -> None:
+        """The attempt is given up, with a job at a provider, or perhaps with one."""
+        task.cancel_receipt, task.follow_up_until = CancelReceipt.UNKNOWN, now + _FOLLOW_UP_FOR
+        self._followed_up[task.id] = task
+        decision.effects.append(FollowUp(task.position, task.id))
 
     def _cancel_step(self, decision: Decision, step: StepState, actor: str, now: datetime) -> None:
         step.status, step.next_attempt_at, step.completed_at = StepStatus.CANCELLED, None, now

@@ -22,7 +22,7 @@ from stepwell.offloop import off_loop
 from stepwell.persistence import statements as sql
 from stepwell.persistence.database import Connect, is_outage
 from stepwell.persistence.kept import Kept
-from stepwell.persistence.values import InsertRows, insert_rows
+from stepwell.persistence.values import InsertRows, insert_rows, references
 
 # Long workflows go alone, and with one connection all would wait for them; with more fewer would be inserted together.
 _CONNECTIONS = 3
@@ -95,7 +95,10 @@ class Inserter:
 async def _write(connection: asyncpg.Connection, entries: Sequence[_Entry]) -> None:
     columns = zip(*(entry.rows.parameters() for entry in entries), strict=True)
     rows = [list(chain.from_iterable(lists)) for lists in columns]
+    naming = [entry.rows for entry in entries if entry.rows.named]
     try:
+        if naming:  # first, for once a workflow is stored no file that it names may be deleted
+            await connection.fetch(sql.REFER, *references(naming))
         await connection.fetch(sql.INSERT, *rows)
     except Exception as error:
         if is_outage(error):

@@ -12,6 +12,7 @@ import asyncpg
 
 from stepwell.domain.decision import Decision
 from stepwell.domain.errors import Forbidden
+from stepwell.domain.model import ProviderType
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
 from stepwell.persistence import statements as sql
 from stepwell.persistence.clock import DatabaseClock
@@ -72,6 +73,12 @@ class PostgresJournal:
         for row in rows:
             found[row["workflow_id"]][row["position"]] = row["result"].encode()
         return found
+
+    @unavailable_in_outage
+    async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
+        async with self._turn():
+            rows = await self._pool.fetch(sql.KNOWN_JOBS, provider, list(remote_ids))
+        return {row["remote_id"] for row in rows}
 
     @unavailable_in_outage
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, true
+from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from stepwell.domain.model import StepStatus
+from stepwell.domain.model import CancelReceipt, StepStatus, TaskStatus
 from stepwell.domain.records import ListFilter, TenantScope
-from stepwell.persistence.tables import steps, workflows
+from stepwell.persistence.tables import steps, tasks, workflows
 
 
 def visible(scope: TenantScope) -> ColumnElement[bool]:
@@ -56,9 +56,31 @@ def summarised() -> Select[Any]:
         workflows,
         running.correlate(workflows).scalar_subquery().label("current_step"),
         failed.correlate(workflows).scalar_subquery().label("step_errors"),
+        _costs().correlate(workflows).scalar_subquery().label("costs"),
         final.c.step_id.label("final_step_id"),
         final.c.result.label("final_step_result"),
     ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
+
+
+def _costs() -> Select[Any]:
+    """Of all that may have cost something: for each currency a sum, and how many attempts have none."""
+    refused = (
+        ((tasks.c.status == TaskStatus.FAILED) | (tasks.c.status == TaskStatus.CANCELLED))
+        & tasks.c.remote_id.is_(None)
+        & ~tasks.c.outcome_unknown
+        & (tasks.c.cancel_receipt.is_(None) | (tasks.c.cancel_receipt == CancelReceipt.NEVER_STARTED))
+    )
+    currency = tasks.c.cost.op("->>")("currency")
+    amount = func.sum(cast(tasks.c.cost.op("->>")("amount"), Numeric()))
+    sums = (
+        select(currency.label("currency"), amount.label("amount"), func.count().label("attempts"))
+        .where(tasks.c.workflow_id == workflows.c.id, tasks.c.sent.is_not(None), tasks.c.cost.is_not(None) | ~refused)
+        .group_by(literal_column("1"))
+        .correlate(workflows)
+        .subquery("sums")
+    )
+    each = func.json_build_array(sums.c.currency, sums.c.amount, sums.c.attempts)
+    return select(cast(func.json_agg(aggregate_order_by(each, sums.c.currency)), Text()))
 
 
 def _filters(query: ListFilter) -> list[ColumnElement[bool]]:

@@ -7,10 +7,13 @@ from msgspec import json
 
 from stepwell.domain.definition import StepPlan, WorkflowStepDefinition
 from stepwell.domain.model import (
+    CancelReceipt,
+    Cost,
     EventType,
     HistoryEvent,
     Output,
     ProviderType,
+    Sent,
     StepState,
     StepStatus,
     Task,
@@ -20,6 +23,7 @@ from stepwell.domain.model import (
     WorkflowState,
     WorkflowStatus,
 )
+from stepwell.domain.prices import Money, WorkflowCost
 from stepwell.domain.records import StepRecord, Summary, WorkflowRecord
 from stepwell.persistence.statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 
@@ -28,6 +32,10 @@ Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are re
 read_object = json.Decoder(dict[str, Any]).decode
 _read_definition = json.Decoder(WorkflowStepDefinition).decode
 _read_outputs = json.Decoder(tuple[Output, ...]).decode
+_read_sent = json.Decoder(Sent).decode
+_read_urls = json.Decoder(dict[str, str]).decode
+_read_cost = json.Decoder(Cost).decode
+_read_sums = json.Decoder(list[tuple[str | None, float | None, int]]).decode
 
 
 def workflow_state(row: Row) -> WorkflowState:
@@ -60,7 +68,17 @@ def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summ
         final_step_id=row["final_step_id"],
         final_step_result=final_result,
         errors=(*own, *(row["step_errors"] or ())),
+        cost=_workflow_cost(row["costs"]),
     )
+
+
+def _workflow_cost(sums: str | None) -> WorkflowCost | None:
+    """*sums* as `listing` makes them: for each currency its name, the sum, and the number of attempts."""
+    if sums is None:
+        return None
+    found = _read_sums(sums)
+    amounts = tuple(Money(round(amount or 0.0, 9), currency) for currency, amount, _ in found if currency is not None)
+    return WorkflowCost(amounts, sum(attempts for currency, _, attempts in found if currency is None))
 
 
 def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
@@ -87,6 +105,10 @@ def task(row: Row) -> Task:
     values["status"] = TaskStatus(values["status"])
     values["phase"] = TaskPhase(values["phase"])
     values["outputs"] = _read_outputs(values["outputs"])
+    values["cancel_receipt"] = None if values["cancel_receipt"] is None else CancelReceipt(values["cancel_receipt"])
+    values["sent"] = None if values["sent"] is None else _read_sent(values["sent"])
+    values["urls"] = None if values["urls"] is None else _read_urls(values["urls"])
+    values["cost"] = None if values["cost"] is None else _read_cost(values["cost"])
     return Task(**values)
 
 

@@ -57,6 +57,10 @@ _TASK: Final = (
     ("outputs", "json"),
     ("error", "text"),
     ("completed_at", "timestamptz"),
+    ("sent", "json"),
+    ("urls", "json"),
+    ("follow_up_until", "timestamptz"),
+    ("cost", "json"),
 )
 _EVENT: Final = (
     ("workflow_id", "uuid"),
@@ -101,7 +105,7 @@ TYPES: Final = {
     "insert_step": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + _STATE,
     "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
-    "checkpoint_task": _TASK,
+    "checkpoint_task_2": _TASK,
     "checkpoint_event": _EVENT,
 }
 
@@ -136,7 +140,7 @@ WITH landed AS (
     WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {_LANDED.format("s")}
 ), tasked AS (
     INSERT INTO tasks ({_names(_TASK)})
-    SELECT {_names(_TASK, "k.")} FROM unnest($3::checkpoint_task[]) AS k
+    SELECT {_names(_TASK, "k.")} FROM unnest($3::checkpoint_task_2[]) AS k
     WHERE {_LANDED.format("k")}
     ON CONFLICT (id) DO UPDATE SET {_assign(_MUTABLE_TASK, "excluded")}
 ), told AS (
@@ -162,6 +166,13 @@ WITH made AS (
 INSERT INTO events ({_names(_EVENT)})
 SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
 """  # noqa: S608 - built from the constants above
+
+# Whose files new workflows name. It is sent only where one names any, which few do.
+REFER: Final = """
+INSERT INTO artifact_references (task_id, workflow_id)
+SELECT n.task_id::uuid, n.workflow_id FROM unnest($1::text[], $2::uuid[]) AS n(task_id, workflow_id)
+ON CONFLICT DO NOTHING
+"""
 
 # A workflow that needs a process has an owner. $2 are those that the caller held at the time $3: it also takes what was
 # its own then but unknown to it, since the answer of an earlier claim or insert was lost. $5, where it isn't null, is
@@ -214,7 +225,13 @@ LOAD_OPEN_TASKS: Final = f"""
 SELECT {_names(_TASK, "t.")} FROM tasks AS t
 JOIN steps AS s ON s.workflow_id = t.workflow_id AND s.position = t.position AND s.task_id = t.id
 WHERE t.workflow_id = ANY($1::uuid[]) AND s.status = 'RUNNING' AND t.status = 'RUNNING'
+UNION ALL
+SELECT {_names(_TASK, "t.")} FROM tasks AS t
+WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL
 """  # noqa: S608 - built from the constants above
+
+# Which of these jobs some attempt has already.
+KNOWN_JOBS: Final = "SELECT remote_id FROM tasks WHERE remote_id = ANY($2::text[]) AND provider = $1"
 
 LOAD_RESULTS: Final = """
 SELECT s.workflow_id, s.position, s.result

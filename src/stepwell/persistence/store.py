@@ -5,13 +5,13 @@ Every statement about workflows goes through `listing.visible`, so that none can
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from msgspec import json
 from sqlalchemy import BigInteger, ColumnElement, Select, Uuid, any_, func, literal, select, true, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stepwell.domain.model import HistoryEvent, Output, TaskType
@@ -29,7 +29,7 @@ from stepwell.persistence.kept import Kept
 from stepwell.persistence.listing import visible
 from stepwell.persistence.rows import Row, history_event, step_record, task, workflow_record
 from stepwell.persistence.single import Finder
-from stepwell.persistence.tables import events, steps, tasks, workflows
+from stepwell.persistence.tables import artifact_references, events, steps, tasks, workflows
 
 # So many steps are read at once, then others get their turn: a page can hold a million.
 _SLICE = 250
@@ -89,7 +89,7 @@ class PostgresStore:
         mine = select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
         mark = (
             update(tasks)
-            .where(tasks.c.workflow_id.in_(mine), _among(task_ids), tasks.c.deleted_at.is_(None))
+            .where(tasks.c.workflow_id.in_(mine), _among(tasks.c.id, task_ids), tasks.c.deleted_at.is_(None))
             .values(deleted_at=func.clock_timestamp())
         )
         async with self._engine.begin() as connection:
@@ -100,11 +100,25 @@ class PostgresStore:
         query = (
             select(tasks.c.outputs)
             .join(workflows, workflows.c.id == tasks.c.workflow_id)
-            .where(_among(task_ids), tasks.c.deleted_at.is_(None), visible(scope))
+            .where(_among(tasks.c.id, task_ids), tasks.c.deleted_at.is_(None), visible(scope))
         )
         async with self._engine.connect() as connection:
             found = (await connection.execute(query)).scalars()
             return {output.path for row in found for output in _read_outputs(row)}
+
+    @unavailable_in_outage
+    async def referenced(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> Mapping[UUID, UUID]:
+        named = artifact_references.c
+        query = (
+            select(named.task_id, named.workflow_id)
+            .ext(distinct_on(named.task_id))
+            .join(workflows, workflows.c.id == named.workflow_id)
+            .where(_among(named.task_id, task_ids), named.workflow_id != workflow_id)
+            .where(workflows.c.deleted_at.is_(None), visible(scope))
+            .order_by(named.task_id, named.workflow_id)
+        )
+        async with self._engine.connect() as connection:
+            return {row.task_id: row.workflow_id for row in await connection.execute(query)}
 
     @unavailable_in_outage
     async def ping(self) -> None:
@@ -112,9 +126,9 @@ class PostgresStore:
             await connection.execute(select(true()))
 
 
-def _among(task_ids: Sequence[UUID]) -> ColumnElement[bool]:
+def _among(column: ColumnElement[UUID], task_ids: Sequence[UUID]) -> ColumnElement[bool]:
     # One parameter, however many there are: IN takes one each, and asyncpg has room for 32,767.
-    return tasks.c.id == any_(literal(list(task_ids), ARRAY(Uuid())))
+    return column == any_(literal(list(task_ids), ARRAY(Uuid())))
 
 
 async def _records(connection: AsyncConnection, query: Select[Any], *, include_steps: bool) -> list[WorkflowRecord]:

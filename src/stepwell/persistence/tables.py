@@ -158,6 +158,10 @@ class TaskColumns(TypedColumns):
     error = _text(nullable=True)
     completed_at = _time()
     deleted_at = _time()
+    sent = _json(nullable=True)
+    urls = _json(nullable=True)
+    follow_up_until = _time()
+    cost = _json(nullable=True)
 
 
 class EventColumns(TypedColumns):
@@ -169,6 +173,13 @@ class EventColumns(TypedColumns):
     task_id = _id(nullable=True)
     actor = _text()
     data = _json()
+
+
+class ReferenceColumns(TypedColumns):
+    """The tasks whose files a workflow's definition names. A row of a workflow that isn't there counts for nothing."""
+
+    task_id = _id()
+    workflow_id = _id()
 
 
 _NEWEST = ("created_at", "id")
@@ -215,6 +226,12 @@ tasks = Table(
     metadata,
     TaskColumns,
     UniqueConstraint("workflow_id", "position", "attempt"),
+    Index("tasks_by_remote_id", "remote_id", "provider", postgresql_where=text("remote_id IS NOT NULL")),
+    Index("tasks_to_follow_up", "workflow_id", postgresql_where=text("follow_up_until IS NOT NULL")),
+    Index("tasks_sent", "workflow_id", postgresql_where=text("sent IS NOT NULL")),
     postgresql_with={"fillfactor": "80"},
 )
 events = Table("events", metadata, EventColumns, PrimaryKeyConstraint("workflow_id", "id"))
+artifact_references = Table(
+    "artifact_references", metadata, ReferenceColumns, PrimaryKeyConstraint("task_id", "workflow_id")
+)

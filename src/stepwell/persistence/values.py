@@ -10,6 +10,7 @@ from msgspec import Struct, json
 from stepwell.domain.decision import Decision
 from stepwell.domain.model import HistoryEvent, StepState, Task
 from stepwell.domain.records import NewWorkflow, StepRecord
+from stepwell.domain.references import named_tasks
 from stepwell.persistence.statements import WORKFLOW_COLUMNS
 
 Rows = list[tuple[Any, ...]]
@@ -69,7 +70,15 @@ def _task_values(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
         json.encode(task.outputs).decode() if task.outputs else "[]",
         task.error,
         task.completed_at,
+        _json(task.sent),
+        _json(task.urls),
+        task.follow_up_until,
+        _json(task.cost),
     )
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.encode(value).decode()
 
 
 def _event(workflow_id: UUID, event: HistoryEvent) -> tuple[Any, ...]:
@@ -78,11 +87,14 @@ def _event(workflow_id: UUID, event: HistoryEvent) -> tuple[Any, ...]:
 
 
 class InsertRows(Struct):
-    """The parameters of `statements.INSERT`; `size` is that of what may be long, in characters."""
+    """The parameters of `statements.INSERT`; `named` are the tasks whose files the workflow names; `size` is that of
+    what may be long, in characters.
+    """
 
     workflows: Rows
     steps: Rows
     events: Rows
+    named: set[str]
     size: int
 
     def parameters(self) -> tuple[Rows, Rows, Rows]:
@@ -99,8 +111,15 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
             for step, definition in zip(new.record.steps or [], definitions, strict=True)
         ],
         [_event(workflow_id, event) for event in new.events],
+        named_tasks(config).union(*map(named_tasks, definitions)),
         len(config) + sum(map(len, definitions)),
     )
+
+
+def references(naming: Sequence[InsertRows]) -> tuple[list[str], list[UUID]]:
+    """The parameters of `statements.REFER`."""
+    task_ids = [task_id for rows in naming for task_id in rows.named]
+    return task_ids, [rows.workflows[0][0] for rows in naming for _ in rows.named]
 
 
 def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:

@@ -1,0 +1,42 @@
+"""What a reader of a workflow's history alone arrives at."""
+
+from collections.abc import Iterable
+
+from stepwell.domain.model import EventType, HistoryEvent, StepStatus, WorkflowStatus
+
+_STEP_STATUS = {
+    EventType.STEP_STARTED: StepStatus.RUNNING,
+    EventType.STEP_RETRYING: StepStatus.RUNNING,
+    EventType.STEP_COMPLETED: StepStatus.COMPLETED,
+    EventType.STEP_FAILED: StepStatus.FAILED,
+    EventType.STEP_SKIPPED: StepStatus.SKIPPED,
+    EventType.STEP_CANCELLED: StepStatus.CANCELLED,
+}
+_WORKFLOW_STATUS = {
+    EventType.WORKFLOW_CREATED: WorkflowStatus.PENDING,
+    EventType.WORKFLOW_STARTED: WorkflowStatus.RUNNING,
+    EventType.WORKFLOW_RESUMED: WorkflowStatus.RUNNING,
+    EventType.WORKFLOW_PAUSED: WorkflowStatus.PAUSED,
+    EventType.WORKFLOW_COMPLETED: WorkflowStatus.COMPLETED,
+    EventType.WORKFLOW_FAILED: WorkflowStatus.FAILED,
+    EventType.WORKFLOW_CANCELLED: WorkflowStatus.CANCELLED,
+}
+# These tell of an attempt, and leave the step as it is.
+OF_ATTEMPTS = (EventType.STEP_SUBMITTED, EventType.STEP_OUTCOME_UNKNOWN, EventType.STEP_CANCEL_SETTLED)
+
+
+def fold(events: Iterable[HistoryEvent], steps: int) -> tuple[WorkflowStatus, list[StepStatus]]:
+    """The statuses that a reader of the history alone arrives at."""
+    workflow = WorkflowStatus.PENDING
+    of = {f"s{position}": StepStatus.PENDING for position in range(steps)}
+    for event in events:
+        workflow = _WORKFLOW_STATUS.get(event.type, workflow)
+        if event.step_id is not None and event.type not in OF_ATTEMPTS:
+            held = event.data.get("held_back") is True
+            of[event.step_id] = StepStatus.PENDING if held else _STEP_STATUS[event.type]
+        if isinstance(held_back := event.data.get("held_back"), list):
+            of |= dict.fromkeys(held_back, StepStatus.PENDING)
+        if event.type is EventType.WORKFLOW_RESUMED:
+            again = [k for k, v in of.items() if v not in (StepStatus.COMPLETED, StepStatus.RUNNING)]
+            of |= dict.fromkeys(again, StepStatus.PENDING)
+    return workflow, list(of.values())
