@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import asyncpg
+import httpx
 import structlog
 from litestar import Litestar
 from msgspec import Struct
@@ -14,12 +16,15 @@ from stepwell.api.auth import TokenVerifier
 from stepwell.api.routes import build_api
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.domain.errors import Unavailable
+from stepwell.domain.model import ProviderType
+from stepwell.domain.prices import PriceList
 from stepwell.domain.records import TenantScope
-from stepwell.domain.signing import SignedUrls
+from stepwell.domain.signing import CallbackUrls, SignedUrls
 from stepwell.domain.validation import Catalog
 from stepwell.engine.admission import Admission, Limits
 from stepwell.engine.cleanup import Cleaner
 from stepwell.engine.recovery import Recovery
+from stepwell.engine.remote import Pace, Paces, Remote
 from stepwell.engine.runner import Runner
 from stepwell.engine.scheduler import Scheduler
 from stepwell.engine.service import WorkflowService
@@ -30,10 +35,14 @@ from stepwell.persistence.journal import PostgresJournal
 from stepwell.persistence.kept import Kept
 from stepwell.persistence.single import CONNECTIONS
 from stepwell.persistence.store import PostgresStore
-from stepwell.ports import Clock, Provider
+from stepwell.ports import Clock
+from stepwell.ports.providers import Provider
+from stepwell.providers.configured import configured_providers
+from stepwell.providers.guard import AddressPolicy, guarded_client
 from stepwell.providers.inputs import Inputs
-from stepwell.providers.local.provider import LocalProvider
+from stepwell.providers.output_download import Downloads
 from stepwell.providers.registry import Registry
+from stepwell.providers.web import plain_client
 from stepwell.settings import Settings
 from stepwell.telemetry import Metrics
 
@@ -41,6 +50,7 @@ log = structlog.get_logger()
 
 _LAST_WRITES_S = 2.0
 _ASK_AGAIN_S = 0.5
+_SLOWEST_LOOK_S = 10.0
 
 
 class Application(Struct):
@@ -69,8 +79,8 @@ class _Statements:
 class _Links:
     """`runner.Links`: signed addresses of artifacts, for those whose they are."""
 
-    def __init__(self, cleaner: Cleaner, signed_urls: SignedUrls, clock: Clock) -> None:
-        self._cleaner, self._signed_urls, self._clock = cleaner, signed_urls, clock
+    def __init__(self, cleaner: Cleaner, signed_urls: SignedUrls, clock: Clock, *, public: bool) -> None:
+        self._cleaner, self._signed_urls, self._clock, self.public = cleaner, signed_urls, clock, public
 
     async def owns(self, path: str, tenant: str | None) -> bool:
         # Asked in an attempt, which an outage must not fail: it waits, for no longer than its own time.
@@ -82,6 +92,16 @@ class _Links:
 
     def url(self, path: str) -> str:
         return self._signed_urls.url(path, self._clock.now())
+
+
+class _Callbacks:
+    """`runner.Callbacks`: none where nobody outside could reach us."""
+
+    def __init__(self, urls: CallbackUrls, *, public: bool) -> None:
+        self._urls, self._public = urls, public
+
+    def url(self, workflow_id: UUID, task_id: UUID) -> str | None:
+        return self._urls.url(workflow_id, task_id) if self._public else None
 
 
 @asynccontextmanager
@@ -124,11 +144,33 @@ async def running_app(
         artifacts = ObstoreArtifacts.local(settings.artifacts)
         cleaner = Cleaner(store, artifacts)
         signed_urls = SignedUrls(url_secret, settings.base_url, settings.signed_url_ttl_s)
-        links = _Links(cleaner, signed_urls, clock)
-        inputs = Inputs(artifacts, links.owns, max_bytes=settings.input_max_bytes, timeout_s=settings.input_timeout_s)
-        stack.push_async_callback(inputs.aclose)
-        registry = Registry([LocalProvider(), *extra_providers])
-        runner = Runner(registry, artifacts, inputs, links)
+        links = _Links(cleaner, signed_urls, clock, public=settings.public_url is not None)
+        guarded, trusted = _clients(settings, stack)
+        inputs = Inputs(
+            artifacts,
+            links.owns,
+            client=guarded,
+            max_bytes=settings.input_max_bytes,
+            timeout_s=settings.input_timeout_s,
+        )
+        downloads = Downloads(guarded, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s)
+        registry = Registry([*configured_providers(settings, trusted), *extra_providers])
+        callbacks = CallbackUrls(url_secret, settings.base_url)
+        runner = Runner(
+            registry,
+            artifacts,
+            inputs,
+            links,
+            downloads,
+            _Callbacks(callbacks, public=links.public),
+            Remote(
+                journal,
+                clock,
+                _paces(settings),
+                PriceList(settings.prices, settings.currency),
+                settings.provider_timeout_s,
+            ),
+        )
         admission = Admission(_limits(settings))
         scheduler = Scheduler(journal, runner, admission, clock, uuid7)
         recovery = Recovery(
@@ -146,7 +188,10 @@ async def running_app(
             recovery=recovery,
             cleaner=cleaner,
             clock=clock,
-            catalog=Catalog(registry.offers(), settings.default_provider, frozenset()),
+            callbacks=callbacks,
+            catalog=Catalog(
+                registry.offers(), settings.default_provider, frozenset(settings.credentials), registry.keyed()
+            ),
             owner=owner,
             new_id=uuid7,
         )
@@ -178,6 +223,15 @@ async def running_app(
             await stop()
 
 
+def _clients(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+    """One for addresses that users or providers name, one for those that the operator has set."""
+    guarded = guarded_client(AddressPolicy(settings.allowed_cidrs), https_only=settings.https_only)
+    trusted = plain_client()
+    stack.push_async_callback(guarded.aclose)
+    stack.push_async_callback(trusted.aclose)
+    return guarded, trusted
+
+
 async def _close_pool(pool: asyncpg.Pool) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WRITES_S):
@@ -186,12 +240,29 @@ async def _close_pool(pool: asyncpg.Pool) -> None:
     pool.terminate()
 
 
+def _paces(settings: Settings) -> Paces:
+    own = {
+        ProviderType.FAL: settings.fal_poll_interval_s,
+        ProviderType.REPLICATE: settings.replicate_poll_interval_s,
+        ProviderType.CUSTOM: settings.custom_poll_interval_s,
+    }
+    return Paces(
+        _pace(settings.poll_interval_s),
+        {kind: _pace(first_s) for kind, first_s in own.items() if first_s is not None},
+    )
+
+
+def _pace(first_s: float) -> Pace:
+    return Pace(first_s, max(first_s, _SLOWEST_LOOK_S))
+
+
 def _limits(settings: Settings) -> Limits:
     return Limits(
         total=settings.max_running_steps,
         local=settings.max_local_steps,
         per_provider=settings.max_steps_per_provider,
         per_tenant=settings.max_steps_per_tenant,
+        models=settings.limits,
     )
 
 

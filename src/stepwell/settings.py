@@ -2,16 +2,24 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct, convert, field
+from msgspec import DecodeError, Meta, Struct, convert, field, json
 from msgspec.structs import fields
 
+from stepwell.domain.errors import Fault
 from stepwell.domain.faults import collect
+from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
 
 PREFIX = "STEPWELL_"
+PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
+_CREDENTIAL = PREFIX + "CREDENTIALS__"
+_SECRET = frozenset({"jwt_secret", "url_secret", "database_url"})
+_URLS = ("fal_url", "fal_api_url", "replicate_url", "custom_url")
 
 
 class InvalidSettings(Exception):
@@ -20,6 +28,51 @@ class InvalidSettings(Exception):
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
+
+
+class Prices(dict[str, dict[str, float]]):
+    """What a job costs, by provider and model; the model `*` is for those not named."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """*text* is JSON. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[ProviderType, dict[str, Annotated[float, Meta(ge=0)]]]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"FAL": {"fal-ai/flux/dev": 0.025}}') from None
+
+
+class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):
+    """Limits of models, by provider and model; the model `*` is for each not named."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """*text* is JSON. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[ProviderType, dict[str, ModelLimit]]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"FAL": {"*": {"concurrency": 2}}}') from None
+
+
+class Networks(tuple[IPv4Network | IPv6Network, ...]):
+    """Networks in CIDR notation, with commas or spaces between them."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Raises ValueError, which doesn't quote *text*."""
+        try:
+            return cls(ip_network(part, strict=False) for part in text.replace(",", " ").split())
+        except ValueError:
+            raise ValueError("Expected networks, like 10.0.0.0/8 fd00::/8") from None
+
+
+class Secrets(dict[str, str]):
+    """Secrets by name, in lower case. Shows nothing but the names."""
+
+    def __repr__(self) -> str:
+        return f"<secrets: {', '.join(sorted(self)) or 'none'}>"
 
 
 def _default_data_dir() -> Path:
@@ -59,8 +112,32 @@ class Settings(Struct, frozen=True, kw_only=True):
     input_timeout_s: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
     signed_url_ttl_s: Annotated[int, Meta(ge=1, le=604_800)] = 3_600
 
+    credentials: Secrets = field(default_factory=Secrets)  # from STEPWELL_CREDENTIALS__<NAME>
+    fal_url: str | None = None  # default: the public queue, where there is a credential
+    fal_api_url: str | None = None  # default: the public one beside the public queue, else fal_url
+    replicate_url: str | None = None
+    custom_url: str | None = None
+    provider_timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 30.0  # of one call
+    poll_interval_s: PollInterval = 1.0
+    fal_poll_interval_s: PollInterval | None = None
+    replicate_poll_interval_s: PollInterval | None = None
+    custom_poll_interval_s: PollInterval | None = None
+    limits: ModelLimits = field(default_factory=ModelLimits)
+    reconcile_s: Annotated[float, Meta(ge=0, le=3600)] | None = None  # default: what each provider needs
+    output_max_bytes: Annotated[int, Meta(ge=1_024)] = 1024 * 1024 * 1024
+    output_timeout_s: Annotated[float, Meta(ge=0.1, le=3600)] = 300.0
+    prices: Prices = field(default_factory=Prices)
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}(?!\n)$")] = "USD"  # of those prices
+    allowed_cidrs: Networks = Networks()
+    https_only: bool = False
+
     log_format: Literal["console", "json"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def __repr__(self) -> str:
+        """Without secrets, and without the database's address, which may hold one."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SECRET}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def artifacts(self) -> Path:
@@ -81,13 +158,41 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     raw: dict[str, object] = {
         name: environ[key] for name in names if (key := PREFIX + name.upper()) in environ and environ[key] != ""
     }
+    raw["credentials"] = Secrets(
+        {
+            key[len(_CREDENTIAL) :].lower(): secret
+            for key, secret in environ.items()
+            if key.upper().startswith(_CREDENTIAL) and key[len(_CREDENTIAL) :] and secret
+        }
+    )
     raw |= {name: value for name, value in overrides.items() if value is not None}
-    faults = collect(Settings, raw, (), strict=False, dec_hook=_path)
+    faults = collect(Settings, raw, (), strict=False, dec_hook=_converted)
+    faults += [Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base(raw.get(name))]
     if faults:
-        raise InvalidSettings([f"{PREFIX}{'_'.join(map(str, f.loc)).upper()}: {f.msg}" for f in faults])
-    return convert(raw, Settings, strict=False, dec_hook=_path)
+        raise InvalidSettings([f"{PREFIX}{str(f.loc[0]).upper()}: {f.msg}" for f in faults])
+    return convert(raw, Settings, strict=False, dec_hook=_converted)
 
 
-def _path(kind: type, value: object) -> Path:
+def _converted(kind: type, value: object) -> object:
+    if kind is Networks and isinstance(value, str):
+        return Networks.read(value)
+    if kind is Prices and isinstance(value, str):
+        return Prices.read(value)
+    if kind is ModelLimits and isinstance(value, str):
+        return ModelLimits.read(value)
+    if kind is Secrets and isinstance(value, Mapping):
+        return Secrets(value)
     assert kind is Path
     return Path(str(value))
+
+
+def _is_base(value: object) -> bool:
+    if not isinstance(value, str):
+        return True
+    try:
+        parts = urlsplit(value)
+        odd = parts.query or parts.fragment or parts.username or parts.password or parts.port == 0
+    except ValueError:
+        return False
+    plain = value.isprintable() and " " not in value
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain and not odd

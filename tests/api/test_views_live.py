@@ -152,6 +152,9 @@ async def test_tasks_and_their_outputs(live: Service) -> None:
         "remote_id": None,
         "outcome_unknown": False,
         "cancel_receipt": None,
+        "model": None,
+        "sent_at": None,
+        "cost": None,
         "outputs": [
             {"path": path, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for number, path in enumerate(workflow["steps"][0]["result"]["paths"])

@@ -86,6 +86,7 @@ class TestCreate:
             "webhook_url": None,
             "error_message": None,
             "errors": [],
+            "cost": None,
             "started_at": None,
             "completed_at": None,
             "created_at": body["created_at"],

@@ -19,6 +19,6 @@ def engine_dsn(server: TestServer, template: str) -> Iterator[str]:
 @pytest.fixture
 async def dsn(engine_dsn: str) -> str:
     connection = await asyncpg.connect(engine_dsn)
-    await connection.execute("TRUNCATE workflows, steps, tasks, events, processes")
+    await connection.execute("TRUNCATE workflows, steps, tasks, events, processes, artifact_references")
     await connection.close()
     return engine_dsn

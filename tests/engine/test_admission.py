@@ -1,7 +1,7 @@
 """Admission alone: limits, a fair order, and that every step that waits is granted once."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
 from stepwell.engine.admission import Admission, Limits, Pool, Slot
 
@@ -237,3 +238,54 @@ def test_no_workflow_waits_longer_than_a_round_of_the_others(sizes: list[int], s
         mine = [index for index, workflow in enumerate(order) if workflow == number]
         assert mine[0] < len(sizes)
         assert all(later - earlier <= len(sizes) for earlier, later in pairwise(mine)), steps
+
+
+# Limits of models
+
+
+def limited(limit: ModelLimit, now: Callable[[], float] = lambda: 0.0, **limits: int) -> Admission:
+    return Admission(Limits(models={FAL: {"flux": limit, "*": ModelLimit(concurrency=2)}}, **limits), now)
+
+
+def test_a_model_has_a_limit_of_its_own_within_its_providers() -> None:
+    admission = limited(ModelLimit(concurrency=3), per_provider=4)
+    flux, other, local = (admission.limits.pool(*of) for of in ((FAL, "flux"), (FAL, "veo"), (LOCAL, "flux")))
+    assert local is LOCAL
+    fill(admission, None, A, 9, flux)
+    fill(admission, None, B, 9, other)
+    held = list(grants(admission))
+    assert Counter(slot.workflow_id for slot in held) == {A: 2, B: 2}
+    for slot in held:
+        if slot.workflow_id == B:
+            admission.release(slot)
+    assert Counter(slot.workflow_id for slot in grants(admission))[A] == 1
+
+
+def test_models_that_are_not_named_have_each_the_limit_of_all() -> None:
+    admission = limited(ModelLimit())
+    for workflow_id, model in ((A, "one"), (B, "two")):
+        fill(admission, None, workflow_id, 5, admission.limits.pool(FAL, model))
+    assert Counter(slot.workflow_id for slot in grants(admission)) == {A: 2, B: 2}
+
+
+@pytest.mark.parametrize(("per_minute", "at_once", "gap_s"), [(6, 1, 10.0), (60, 1, 1.0), (240, 4, 0.25)])
+def test_starts_are_spread_over_the_minute(per_minute: float, at_once: int, gap_s: float) -> None:
+    clock = [0.0]
+    admission = limited(ModelLimit(per_minute=per_minute), lambda: clock[0], per_provider=1_000)
+    fill(admission, None, A, 1000, admission.limits.pool(FAL, "flux"))
+    started = 0
+    while clock[0] < 60:
+        started += len(list(grants(admission)))
+        if clock[0] == 0:
+            assert started == at_once
+        assert admission.retry_in_s == pytest.approx(gap_s)
+        clock[0] += gap_s
+    assert started == per_minute + at_once - 1
+
+
+def test_nothing_is_due_by_time_where_nothing_waits_for_it() -> None:
+    admission = limited(ModelLimit(per_minute=6))
+    assert (admission.grant(), admission.retry_in_s) == (None, None)
+    fill(admission, None, A, 1, admission.limits.pool(FAL, "flux"))
+    assert [slot.position for slot in grants(admission)] == [0]
+    assert admission.retry_in_s is None

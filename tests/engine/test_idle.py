@@ -56,7 +56,7 @@ async def test_until_it_has_ended_for_all_who_wait(service: Service, provider: S
         assert (await service.get(str(workflow_id)))["status"] == "COMPLETED"  # already on disk
         await second
     assert leaves.cancelled()
-    assert scheduler_of(service)._idle == {}
+    assert len(scheduler_of(service)._idle) == 0
     await eventually(lambda: nothing_left(service))
 
 

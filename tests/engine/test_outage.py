@@ -17,7 +17,7 @@ import pytest
 
 from stepwell.domain.records import TaskRecord, TenantScope
 from stepwell.persistence.migrations import migrate
-from stepwell.ports import Attempt, AttemptIO
+from stepwell.ports.providers import Attempt, AttemptIO
 from support.faults import nothing_left
 from support.postgres import TestServer, create_database, running_server
 from support.scripted import Fail, Hang, Scripted, Succeed, eventually, passthrough, scripted

@@ -23,7 +23,8 @@ from stepwell.domain.records import EVERY_TENANT, WorkflowRecord
 from stepwell.domain.validation import plan_workflow
 from support.definitions import body
 from support.faults import faulty, nothing_left, scheduler_of
-from support.runs import Sim, fold
+from support.history import fold
+from support.runs import Sim
 from support.scripted import Fail, Hang, Scripted, eventually, scripted
 from support.service import Service, running_service
 

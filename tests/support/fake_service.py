@@ -78,6 +78,9 @@ class FakeArtifacts:
         self.files[path] = data
         return Output(path, len(data), hashlib.sha256(data).hexdigest())
 
+    async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
+        return await self.put(path, b"".join([chunk async for chunk in chunks]))
+
     async def get(self, path: str) -> bytes:
         if path not in self.files:
             raise ArtifactGone(path)
@@ -243,6 +246,11 @@ class FakeWorkflows:
         if record is None or not scope.covers(self.workflows[record.workflow_id].tenant):
             raise NotFound("task")
         return record
+
+    def called_back(self, token: str, body: bytes) -> None:
+        self._called("called_back")
+        if token != "right":
+            raise NotFound("callback")
 
     async def artifact(self, scope: TenantScope, path: str) -> Output:
         self._called("artifact")

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from stepwell.domain.decision import Decision
 from stepwell.domain.errors import Unavailable
+from stepwell.domain.model import ProviderType
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
 from stepwell.engine.admission import Admission
 from stepwell.engine.scheduler import Scheduler
@@ -77,6 +78,9 @@ class FaultyJournal:
         self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
     ) -> Mapping[UUID, Mapping[int, bytes]]:
         return await self.inner.results(scope, wanted)
+
+    async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
+        return await self.inner.known_jobs(provider, remote_ids)
 
     async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
         await self.inner.renew_lease(owner, seconds)

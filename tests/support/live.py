@@ -10,14 +10,15 @@ from anyio import CancelScope
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports import Attempt, AttemptIO
+from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.in_process import InProcess
 
 WORKFLOWS = "/api/v1/workflows/"
 JSON = {"Content-Type": "application/json"}
 TOLD_TO_FAIL = "told to fail"
 
 
-class Scripted:
+class Scripted(InProcess):
     """Implements `ports.Provider`, in this order, by members of the step's config:
 
     `fails` n: attempts up to number n fail, `retryable` or not; `wait`: until `release`d; `stubborn`: the same, but it

@@ -11,7 +11,8 @@ from msgspec import Struct, field
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports import Attempt, AttemptIO
+from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.in_process import InProcess
 
 
 class Succeed(Struct, frozen=True):
@@ -62,7 +63,7 @@ class Call(Struct):
     end: str = "running"  # then succeeded, failed, crashed or cancelled
 
 
-class Scripted:
+class Scripted(InProcess):
     """*script*: by step id what its calls do, one after the other; after the last, and for other steps, *default*.
 
     `calls` is the ledger, in the order of the calls. `peak` is how many ran at once.

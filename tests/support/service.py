@@ -14,8 +14,8 @@ from stepwell.api.operations import Permission
 from stepwell.app import Application, running_app
 from stepwell.domain.model import ProviderType
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.ports import Provider
-from stepwell.settings import Settings
+from stepwell.ports.providers import Provider
+from stepwell.settings import Networks, Settings
 from support.conformance import conforming_client
 
 SECRET = "a secret of the tests, long enough for HS256"
@@ -103,8 +103,10 @@ async def running_service(
     **overrides: Any,
 ) -> AsyncIterator[Service]:
     """Enter and leave it in one task, or by the fixtures of `conftest`. Once entered it has claimed all that it can."""
+    # Inputs of tests are on loopback, which the guard refuses by itself.
+    defaults: dict[str, Any] = {"database_pool": 4, "allowed_cidrs": Networks.read("127.0.0.0/8")}
     settings = Settings(
-        data_dir=folder, jwt_secret=SECRET, default_provider=ProviderType.LOCAL, database_pool=4, **overrides
+        data_dir=folder, jwt_secret=SECRET, default_provider=ProviderType.LOCAL, **(defaults | overrides)
     )
     async with (
         running_app(

@@ -29,6 +29,9 @@ _DESCRIPTIONS = {
     "WorkflowCleanupResponse": "Response schema for workflow cleanup endpoint.",
     "WorkflowUpdate": "Schema for updating a workflow.",
     "TaskPublic": "One attempt at a step.",
+    "Cost": "What one attempt cost, by the provider's word or the operator's prices.",
+    "WorkflowCost": "A sum for each currency, and how many attempts may have cost something that nobody has named.",
+    "Money": "An amount of a currency.",
     "EventPublic": "One line of a workflow's history; ids count from 1.",
     "Output": "A stored file. Its path goes behind /api/v1/artifacts/.",
     "Problem": "RFC 9457. The last two members are there where a state doesn't allow what was asked.",
@@ -46,12 +49,14 @@ _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},
     "task_id": {"type": "string", "format": "uuid"},
     "path": {"type": "string"},
+    "token": {"type": "string"},
 }
 _TAGS = {
     "workflows": "Create, watch and steer workflows.",
     "tasks": "The attempts at a workflow's steps.",
     "events": "What happened, in its order.",
     "artifacts": "The files that tasks made.",
+    "callbacks": "Where providers tell of jobs.",
     "system": "For operators and their machines; without a token.",
 }
 EXAMPLE: dict[str, Any] = {

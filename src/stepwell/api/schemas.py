@@ -14,6 +14,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
 
 from stepwell.domain.definition import FieldMapping, JsonObject
 from stepwell.domain.model import (
+    CancelReceipt,
+    Cost,
     EventType,
     HistoryEvent,
     Output,
@@ -22,6 +24,7 @@ from stepwell.domain.model import (
     TaskStatus,
     WorkflowStatus,
 )
+from stepwell.domain.prices import WorkflowCost
 from stepwell.domain.records import CleanupReport, StepRecord, TaskRecord, WorkflowPage, WorkflowRecord
 
 _SLICE = 250
@@ -104,6 +107,7 @@ class WorkflowPublic(Struct, kw_only=True):
     webhook_url: str | None = None
     error_message: Annotated[str, Meta(description="The first of errors")] | None = None
     errors: Annotated[list[str], Meta(description='"<step_id>: <message>" per failed step')]
+    cost: Annotated[WorkflowCost, Meta(description="Of its attempts at providers; null without any")] | None = None
     started_at: Time | None = None
     completed_at: Time | None = None
     created_at: Time
@@ -137,6 +141,7 @@ class WorkflowPublic(Struct, kw_only=True):
             webhook_url=state.webhook_url,
             error_message=summary.errors[0] if summary.errors else None,
             errors=list(summary.errors),
+            cost=summary.cost,
             started_at=state.started_at,
             completed_at=state.completed_at,
             created_at=record.created_at,
@@ -200,7 +205,10 @@ class TaskPublic(Struct, kw_only=True):
     seed: int | None
     remote_id: str | None
     outcome_unknown: bool
-    cancel_receipt: str | None
+    cancel_receipt: CancelReceipt | None
+    model: Annotated[str, Meta(description="What was asked for at the provider; null before anything is sent")] | None
+    sent_at: Time | None
+    cost: Annotated[Cost, Meta(description="Null while, or where, it isn't known")] | None
     outputs: list[Output]
     error: str | None
     started_at: Time | None
@@ -225,6 +233,9 @@ class TaskPublic(Struct, kw_only=True):
             remote_id=task.remote_id,
             outcome_unknown=task.outcome_unknown,
             cancel_receipt=task.cancel_receipt,
+            model=None if task.sent is None else task.sent.model,
+            sent_at=None if task.sent is None else task.sent.at,
+            cost=task.cost,
             outputs=list(task.outputs),
             error=task.error,
             started_at=task.started_at,

@@ -6,7 +6,8 @@ import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Self
+from tempfile import TemporaryFile
+from typing import IO, Self
 from uuid import UUID, uuid4
 
 from anyio import CancelScope, to_thread
@@ -41,6 +42,23 @@ class ObstoreArtifacts:
         return cls(LocalStore(disk.root), disk)
 
     async def put(self, path: str, data: bytes) -> Output:
+        await self._write(path, data)
+        digest = await to_thread.run_sync(lambda: hashlib.sha256(data).hexdigest())
+        return Output(path=path, size=len(data), sha256=digest)
+
+    async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
+        digest, size = hashlib.sha256(), 0
+        # Whole before it is in the store: a stream that breaks off leaves nothing there, on any kind of store.
+        with _errors("written", path), TemporaryFile() as spool:
+            async for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                await to_thread.run_sync(spool.write, chunk)
+            spool.seek(0)
+            await self._write(path, spool)
+        return Output(path=path, size=size, sha256=digest.hexdigest())
+
+    async def _write(self, path: str, data: bytes | IO[bytes]) -> None:
         target = parse(path)
         if target is None:
             raise ArtifactError(f"{_shown(path)} can't be an artifact's path")
@@ -50,10 +68,8 @@ class ObstoreArtifacts:
                 await self._store.put_async(str(target), data)
             else:
                 await self._put_durably(self._disk, target, data)
-        digest = await to_thread.run_sync(lambda: hashlib.sha256(data).hexdigest())
-        return Output(path=path, size=len(data), sha256=digest)
 
-    async def _put_durably(self, disk: Disk, target: ArtifactPath, data: bytes) -> None:
+    async def _put_durably(self, disk: Disk, target: ArtifactPath, data: bytes | IO[bytes]) -> None:
         if not await to_thread.run_sync(lambda: disk.holds(target, whole=False)):
             raise ArtifactError(f"{_shown(str(target))} leads out of the store")
         staged = target._replace(name=f".part-{uuid4().hex}")

@@ -4,28 +4,55 @@ Each pool (a provider, or none) has a queue of its own, and the pools take turns
 waited longest for a turn, within it to the workflow that has, and there to the first step; each then goes to the end
 of its line. So a workflow of 10,000 steps holds up another one by one step at most. A grant or a release costs O(1),
 but for pools that are full and tenants at their own limit, which are passed over.
+
+A model with a limit of its own is a pool of its own, within its provider's. How often it may start is kept by the
+generic cell rate algorithm (ITU-T I.371): starts are spread evenly, up to a second's worth of them at once.
 """
 
+import time
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from msgspec import Struct
 
+from stepwell.domain.limits import ANY_MODEL, ModelLimit
 from stepwell.domain.model import ProviderType
 
-Pool = ProviderType | None
+_BURST_S = 1.0
+
+
+class ModelPool(Struct, frozen=True):
+    """A model with a limit of its own."""
+
+    provider: ProviderType
+    model: str
+    limit: ModelLimit
+
+
+Pool = ProviderType | ModelPool | None
 
 
 class Limits(Struct, frozen=True):
-    """Slots: of all steps, of LOCAL ones, of each other provider, and of each tenant (null: no limit)."""
+    """Slots: of all steps, of LOCAL ones, of each other provider, and of each tenant (null: no limit). `models`: limits
+    of models, by provider and name; `*` is for each that isn't named.
+    """
 
     total: int = 1_000
     local: int = 1
     per_provider: int = 100
     per_tenant: int | None = None
+    models: Mapping[ProviderType, Mapping[str, ModelLimit]] = {}
+
+    def pool(self, provider: ProviderType, model: str) -> Pool:
+        models = self.models.get(provider, {})
+        limit = models.get(model) or models.get(ANY_MODEL)
+        return provider if limit is None else ModelPool(provider, model, limit)
 
     def of(self, pool: Pool) -> int:
         match pool:
+            case ModelPool(_, _, limit):
+                return limit.concurrency or self.per_provider
             case None:
                 return self.total
             case ProviderType.LOCAL:
@@ -46,8 +73,14 @@ _Queue = OrderedDict[str | None, _Line]
 
 
 class Admission:
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    """*now* tells seconds that never go back. `retry_in_s`: after the last `grant` that gave none, in how many seconds
+    a start may be due; null if only a release, or a new step, can change that.
+    """
+
+    def __init__(self, limits: Limits, now: Callable[[], float] = time.monotonic) -> None:
+        self.limits, self._now = limits, now
+        self._due: dict[ModelPool, float] = {}  # when the next start would be, at an even pace
+        self.retry_in_s: float | None = None
         self._queues: OrderedDict[Pool, _Queue] = OrderedDict()
         self._used = 0
         self.waiting = 0
@@ -74,10 +107,11 @@ class Admission:
 
     def grant(self) -> Slot | None:
         """A slot for the step whose turn it is, to come back by `release`; None if none can be had or nobody waits."""
-        if self.closed or not self.waiting or self._used >= self._limits.total:
+        self.retry_in_s = None
+        if self.closed or not self.waiting or self._used >= self.limits.total:
             return None
         for pool, queue in self._queues.items():
-            if queue and self._used_by_pool[pool] < self._limits.of(pool):
+            if queue and self._has_slot(pool) and self._is_due(pool):
                 for tenant, line in queue.items():
                     if self._has_room(tenant):
                         self._queues.move_to_end(pool)
@@ -87,6 +121,8 @@ class Admission:
     def release(self, slot: Slot) -> None:
         self._used -= 1
         self._used_by_pool[slot.pool] -= 1
+        if isinstance(slot.pool, ModelPool):
+            self._used_by_pool[slot.pool.provider] -= 1
         self._used_by_tenant[slot.tenant] -= 1
         if not self._used_by_tenant[slot.tenant]:
             del self._used_by_tenant[slot.tenant]
@@ -105,9 +141,35 @@ class Admission:
         self.waiting -= 1
         self._used += 1
         self._used_by_pool[pool] += 1
+        if isinstance(pool, ModelPool):
+            self._used_by_pool[pool.provider] += 1
+            self._count_start(pool)
         self._used_by_tenant[tenant] += 1
         return Slot(workflow_id, position, tenant, pool)
 
+    def _has_slot(self, pool: Pool) -> bool:
+        if self._used_by_pool[pool] >= self.limits.of(pool):
+            return False
+        return not isinstance(pool, ModelPool) or self._has_slot(pool.provider)
+
+    def _is_due(self, pool: Pool) -> bool:
+        if not isinstance(pool, ModelPool) or pool.limit.per_minute is None:
+            return True
+        early = self._due.get(pool, 0.0) - self._now() - _leeway_s(pool.limit.per_minute)
+        if early <= 0:
+            return True
+        self.retry_in_s = early if self.retry_in_s is None else min(self.retry_in_s, early)
+        return False
+
+    def _count_start(self, pool: ModelPool) -> None:
+        if pool.limit.per_minute is not None:
+            self._due[pool] = max(self._due.get(pool, 0.0), self._now()) + 60 / pool.limit.per_minute
+
     def _has_room(self, tenant: str | None) -> bool:
-        limit = self._limits.per_tenant
+        limit = self.limits.per_tenant
         return limit is None or self._used_by_tenant.get(tenant, 0) < limit
+
+
+def _leeway_s(per_minute: float) -> float:
+    """How much too early a start may be, so that a second's worth of them can come at once, or one."""
+    return max(_BURST_S - 60 / per_minute, 0.0)

@@ -1,5 +1,6 @@
 """Files of tasks: deleting them on request, finding one by its path, and the sweep of what nobody references."""
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import structlog
@@ -18,13 +19,19 @@ class Cleaner:
 
     async def clean(self, scope: TenantScope, workflow_id: UUID) -> CleanupReport:
         """Delete the files of all tasks that are left, and mark those tasks deleted. A file that is gone already is
-        told as an error once; one that can't be deleted keeps its task, so that a repeat tries again.
+        told as an error once; one that can't be deleted keeps its task, so that a repeat tries again, and so does one
+        that another workflow still names.
         """
         report = CleanupReport(0, 0, [], [])
         cleaned: list[UUID] = []
-        for record in await self._store.tasks(scope, workflow_id, include_deleted=False) or ():
+        records = await self._store.tasks(scope, workflow_id, include_deleted=False) or ()
+        readers = await self._readers(scope, workflow_id, records)
+        for record in records:
             report.tasks_processed += 1
-            if await self._clean_task(record, report):
+            if (reader := readers.get(record.task.id)) is not None:
+                kept = (f"{output.path}: still referenced by workflow {reader}" for output in record.task.outputs)
+                report.errors += [_fault(record, error) for error in kept]
+            elif await self._clean_task(record, report):
                 cleaned.append(record.task.id)
         if cleaned:
             await self._store.delete_tasks(scope, workflow_id, cleaned)
@@ -54,6 +61,13 @@ class Cleaner:
         if swept:
             log.info("artifacts.swept", action="sweep", files=swept)
         return swept
+
+    async def _readers(
+        self, scope: TenantScope, workflow_id: UUID, records: Sequence[TaskRecord]
+    ) -> Mapping[UUID, UUID]:
+        """Which other workflow still needs the files of a task, by the tasks where there is one."""
+        with_files = [record.task.id for record in records if record.task.outputs]
+        return await self._store.referenced(scope, workflow_id, with_files) if with_files else {}
 
     async def _swept(self, path: str) -> bool:
         try:

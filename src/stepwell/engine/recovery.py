@@ -164,6 +164,8 @@ class Recovery:
             elif (reason := self._why_not(handle)) is not None:
                 self._scheduler.adopt(handle)
                 self._scheduler.feed(handle, GiveUp(reason))
+                if self._scheduler.handles.get(handle.workflow_id) is handle:
+                    self._scheduler.take_up(handle)  # what it has at providers is ended all the same
             else:
                 self._scheduler.recover(handle)
             await asyncio.sleep(0)

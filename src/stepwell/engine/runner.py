@@ -6,19 +6,25 @@ import mimetypes
 import random
 from asyncio import CancelledError
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+from uuid import UUID
 
 import structlog
-from anyio import CancelScope
+from anyio import CancelScope, sleep_forever
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
 from stepwell.domain.errors import ArtifactError, AttemptError
-from stepwell.domain.inputs import AttemptFailed, Succeeded
+from stepwell.domain.inputs import AttemptFailed, FollowedUp, Succeeded
 from stepwell.domain.mapping import DeferredTransform, check_inputs, effective_config, put_input, resolve_inputs
-from stepwell.domain.model import Output, ProviderType, Task, TransformType
+from stepwell.domain.model import Cost, ProviderType, Task, TaskType, TransformType
 from stepwell.domain.weight import MAX_RESULT_BYTES, is_heavier
-from stepwell.ports import Artifacts, Attempt, Blob, InputFetcher, Provider
+from stepwell.engine.follow_up import FollowUps
+from stepwell.engine.remote import Line, Overtaken, Remote
+from stepwell.engine.task_io import Downloads, Links, TaskIO
+from stepwell.ports import Artifacts
+from stepwell.ports.providers import Attempt, Finished, InputFetcher, Provider
 
 log = structlog.get_logger()
 
@@ -49,17 +55,13 @@ class Providers(Protocol):
     def __getitem__(self, kind: ProviderType, /) -> Provider: ...
 
 
-class Links(Protocol):
-    """Signed, expiring addresses of artifacts."""
-
-    async def owns(self, path: str, tenant: str | None) -> bool:
-        """Whether a task of that tenant has stored exactly that path."""
-
-    def url(self, path: str) -> str: ...
+class Callbacks(Protocol):
+    def url(self, workflow_id: UUID, task_id: UUID) -> str | None:
+        """Where a provider may tell of the attempt; None where it could not reach us."""
 
 
-class Leash(Protocol):
-    """By which an attempt can be stopped from outside."""
+class Leash(Line, Protocol):
+    """By which an attempt can be stopped from outside, and its line to its run."""
 
     @property
     def cancelled(self) -> bool: ...
@@ -75,6 +77,13 @@ class Work(Struct):
     deferred: list[DeferredTransform]
 
 
+class Ended(Struct):
+    """`outcome` is null for an attempt that was cancelled; `stored`: it has written files, or may have."""
+
+    outcome: Succeeded | AttemptFailed | None
+    stored: bool
+
+
 class Runner:
     def __init__(
         self,
@@ -82,11 +91,18 @@ class Runner:
         artifacts: Artifacts,
         inputs: InputFetcher,
         links: Links,
+        downloads: Downloads,
+        callbacks: Callbacks,
+        remote: Remote,
     ) -> None:
         self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
+        self._downloads, self._callbacks = downloads, callbacks
+        self._remote, self._follow_ups = remote, FollowUps(remote)
 
     def begin(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | Work:
         """Resolve the inputs. An attempt that has nothing to wait for ends here; the other goes on with `run`."""
+        if task.sent is not None:
+            return Work({}, [])  # it has what it needs, at the provider
         plan, definition = context.plan(task.position), context.definition(task.position)
         try:
             results = {step_id: json.decode(result) for step_id, result in context.results(definition).items()}
@@ -96,21 +112,24 @@ class Runner:
             check_inputs(plan.task_type, inputs)
             return Succeeded(task.position, task.id, _encoded(inputs))
         except Exception as error:  # noqa: BLE001 - it is told
-            return _failed(task, _attempt_error(error, task, plan))
+            return _failed_by(error, task, plan)
 
-    async def run(
-        self, context: AttemptContext, task: Task, work: Work, leash: Leash
-    ) -> Succeeded | AttemptFailed | None:
-        """How the attempt went; None if it was cancelled. Files of one that didn't succeed are deleted again."""
-        io = _AttemptIO(context.tenant, task, self._artifacts, self._inputs)
-        outcome: Succeeded | AttemptFailed | None = None
+    def model_of(self, context: AttemptContext, position: int) -> str:
+        """What the step's next attempt would ask for at its provider."""
+        plan, on_fallback = context.plan(position), context.on_fallback(position)
+        provider = plan.fallback if on_fallback else plan.provider
+        assert provider is not None
         try:
-            outcome = await self._attempt(context, task, work, io, leash)
-        finally:
-            if io.stored and not isinstance(outcome, Succeeded) and not context.lost:
-                with CancelScope(shield=True):
-                    await self.discard(task)
-        return outcome
+            return self._providers[provider].model(plan.task_type, _provider_config(context, position, on_fallback))
+        except Exception:  # it isn't configured any more, or has a fault: that is told where the step runs
+            log.exception("provider.no_model", action="attempt", provider=provider)
+            return ""
+
+    async def run(self, context: AttemptContext, task: Task, work: Work, leash: Leash) -> Ended:
+        """How the attempt went. Its files are the caller's business: it knows whether the end was recorded."""
+        io = TaskIO(context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads)
+        outcome = await self._attempt(context, task, work, io, leash)
+        return Ended(outcome, bool(io.stored))
 
     async def discard(self, task: Task) -> None:
         """Delete whatever the task has stored."""
@@ -120,56 +139,69 @@ class Runner:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
     async def _attempt(
-        self, context: AttemptContext, task: Task, work: Work, io: "_AttemptIO", leash: Leash
+        self, context: AttemptContext, task: Task, work: Work, io: TaskIO, leash: Leash
     ) -> Succeeded | AttemptFailed | None:
         plan = context.plan(task.position)
         encoded: bytes | None = None
+        cost: Cost | None = None
         try:
             with leash.within(plan.timeout_s):
-                encoded = _encoded(await self._call(context, plan, task, work, io))
+                finished = await self._call(context, plan, task, work, io, leash)
+                encoded, cost = _encoded(finished.result), finished.cost
+        except Overtaken:
+            return None
         except (Exception, CancelledError) as error:
             if isinstance(error, CancelledError) and _cancelling():
                 raise
             if leash.cancelled:
                 return None  # whatever the provider has made of it
-            return _failed(task, _attempt_error(error, task, plan))
+            return _failed_by(error, task, plan)
         if encoded is not None:
-            return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()))
+            return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()), cost)
         if leash.cancelled:
             return None
-        return _failed(task, AttemptError(f"timed out after {plan.timeout_s:g} s", retryable=True))
+        late = AttemptError(f"timed out after {plan.timeout_s:g} s", retryable=True)
+        return replace(_failed(task, late), timed_out=True)
+
+    async def follow_up(self, context: AttemptContext, task: Task, line: Line) -> FollowedUp:
+        """End what a given-up attempt has at its provider; what has become of it."""
+        assert task.provider is not None
+        attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
+        try:
+            return await self._follow_ups.run(self._providers[task.provider], attempt, task, line)
+        except Exception:
+            # Its provider isn't configured any more, or has a fault: another process may do better, for as long as
+            # the attempt is followed up.
+            log.exception("follow_up.broken", action="follow_up", task_id=str(task.id))
+            await sleep_forever()
+            raise
 
     async def _call(
-        self, context: AttemptContext, plan: StepPlan, task: Task, work: Work, io: "_AttemptIO"
-    ) -> dict[str, Any]:
-        inputs, definition = work.inputs, context.definition(task.position)
+        self, context: AttemptContext, plan: StepPlan, task: Task, work: Work, io: TaskIO, leash: Leash
+    ) -> Finished:
+        inputs = work.inputs
         for transform in work.deferred:
             put_input(inputs, transform.to_field, await self._finish(transform, context.tenant, io))
-        check_inputs(plan.task_type, inputs)
+        if task.sent is None:
+            check_inputs(plan.task_type, inputs)
         if task.provider is None:
-            return inputs
+            return Finished(inputs)
         on_fallback = context.on_fallback(task.position)
-        provider_config = definition.fallback_provider_config if on_fallback else definition.provider_config
-        attempt = Attempt(
-            task_id=task.id,
-            workflow_id=context.workflow_id,
-            tenant=context.tenant,
-            step_id=plan.step_id,
-            task_type=plan.task_type,
-            number=task.attempt,
-            inputs=inputs,
-            provider_config=provider_config or {},
-            seed=task.seed or 0,
-        )
-        return await self._providers[task.provider].run(attempt, io)
+        provider, attempt = self._providers[task.provider], _attempt_of(context, task, inputs, on_fallback=on_fallback)
+        if not provider.in_process:
+            attempt = replace(attempt, callback_url=self._callbacks.url(context.workflow_id, task.id))
+            return await self._remote.run(provider, attempt, task, io, leash, on_fallback=on_fallback)
+        answer = await provider.submit(attempt, await provider.prepare(attempt, io), io)
+        assert isinstance(answer, Finished)
+        return answer
 
-    async def _finish(self, transform: DeferredTransform, tenant: str | None, io: "_AttemptIO") -> Any:
+    async def _finish(self, transform: DeferredTransform, tenant: str | None, io: TaskIO) -> Any:
         """The transforms that need more than their value, one path or a list: a signed address, or the file itself."""
         if isinstance(transform.value, list):
             return [await self._finish_one(transform, path, tenant, io) for path in transform.value]
         return await self._finish_one(transform, transform.value, tenant, io)
 
-    async def _finish_one(self, transform: DeferredTransform, path: Any, tenant: str | None, io: "_AttemptIO") -> str:
+    async def _finish_one(self, transform: DeferredTransform, path: Any, tenant: str | None, io: TaskIO) -> str:
         if not isinstance(path, str) or not await self._links.owns(path, tenant):
             message = f"{transform.label}: {transform.transform} needs the path of an artifact, and there is none such"
             raise AttemptError(message, retryable=False, provider_fault=False)
@@ -180,28 +212,29 @@ class Runner:
         return f"data:{media_type};base64,{base64.b64encode(blob.data).decode()}"
 
 
-class _AttemptIO:
-    """`ports.AttemptIO`, bound to one task."""
+def _provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001
+    definition = context.definition(position)
+    return (definition.fallback_provider_config if on_fallback else definition.provider_config) or {}
 
-    def __init__(self, tenant: str | None, task: Task, artifacts: Artifacts, inputs: InputFetcher) -> None:
-        self._tenant, self._task, self._artifacts, self._inputs = tenant, task, artifacts, inputs
-        self.stored: dict[str, Output] = {}
 
-    async def fetch(self, reference: str, field: str) -> Blob:
-        return await self._inputs.fetch(reference, field, self._tenant)
-
-    async def store(self, name: str, data: bytes) -> Output:
-        path = f"media/{self._task.id}/{name}"
-        # Noted before it is written: a cancel that strikes meanwhile must find it.
-        self.stored[path] = Output(path, len(data), "")
-        try:
-            with CancelScope(shield=True):
-                self.stored[path] = await self._artifacts.put(path, data)
-        except ArtifactError as error:
-            raise AttemptError(
-                f"the output could not be stored: {error}", retryable=True, provider_fault=False
-            ) from error
-        return self.stored[path]
+def _attempt_of(context: AttemptContext, task: Task, inputs: dict[str, Any], *, on_fallback: bool) -> Attempt:
+    definition = context.definition(task.position)
+    config = _provider_config(context, task.position, on_fallback)
+    by_type: Literal["fail", "resubmit"] = "fail"
+    if definition.task_type is TaskType.LLM_INTERACTION:
+        by_type = "resubmit"  # a few cents, and nobody's picture
+    return Attempt(
+        task_id=task.id,
+        workflow_id=context.workflow_id,
+        tenant=context.tenant,
+        step_id=definition.id,
+        task_type=definition.task_type,
+        number=task.attempt,
+        inputs=inputs,
+        provider_config=config,
+        seed=task.seed or 0,
+        on_unknown=config.get("on_unknown") or context.config.on_unknown or by_type,
+    )
 
 
 def _encoded(result: dict[str, Any]) -> bytes:
@@ -209,12 +242,12 @@ def _encoded(result: dict[str, Any]) -> bytes:
         message = (
             f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
         )
-        raise AttemptError(message, retryable=False)
+        raise AttemptError(message, retryable=False, provider_fault=False)
     try:
         return json.encode(result)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         # A literal in an expression may hold a lone surrogate, mappings may nest too deeply: that won't get better.
-        raise AttemptError(f"the result is no JSON: {error}", retryable=False) from error
+        raise AttemptError(f"the result is no JSON: {error}", retryable=False, provider_fault=False) from error
 
 
 def _cancelling() -> bool:
@@ -223,12 +256,12 @@ def _cancelling() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _attempt_error(error: BaseException, task: Task, plan: StepPlan) -> AttemptError:
+def _failed_by(error: BaseException, task: Task, plan: StepPlan) -> AttemptFailed:
     if isinstance(error, AttemptError):
-        return error
+        return _failed(task, error)
     # A bug of ours or of a provider: its text may hold anything, so only its kind is shown.
     log.error("attempt.crashed", action="attempt", task_id=str(task.id), step_id=plan.step_id, exc_info=error)
-    return AttemptError(f"internal error: {type(error).__name__}", retryable=True)
+    return replace(_failed(task, AttemptError(f"internal error: {type(error).__name__}", retryable=True)), broken=True)
 
 
 def _failed(task: Task, error: AttemptError) -> AttemptFailed:

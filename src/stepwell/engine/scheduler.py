@@ -8,16 +8,16 @@ What must hold:
 """
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import partial
 from typing import Any, assert_never
 from uuid import UUID
 
 import structlog
-from anyio import CancelScope, current_time
-from msgspec import Struct
+from anyio import CancelScope
 
 from stepwell.domain.decision import Decision
 from stepwell.domain.inputs import (
@@ -27,6 +27,7 @@ from stepwell.domain.inputs import (
     DeadlineAt,
     DeadlinePassed,
     Effect,
+    FollowUp,
     Input,
     RetryDue,
     StartAttempt,
@@ -34,37 +35,17 @@ from stepwell.domain.inputs import (
     WakeAt,
 )
 from stepwell.domain.model import Task
-from stepwell.engine.admission import Admission, Slot
-from stepwell.engine.checkpointer import Checkpointer
+from stepwell.engine.admission import Admission, Pool, Slot
+from stepwell.engine.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.handle import Handle
+from stepwell.engine.leash import Leash, Live
 from stepwell.engine.runner import Runner, Work
 from stepwell.engine.seeds import drawn_seed
+from stepwell.engine.trailing import Trailing
+from stepwell.engine.waiting import Waiting
 from stepwell.ports import Clock, Journal, NewId
 
 log = structlog.get_logger()
-
-
-class _Live(Struct):
-    """An attempt in this process, and `runner.Leash` of it. `slot` is null once it is given back; `task` is for one
-    that waits for something. It is cancelled by its scope: a worker process on its way up must not be torn from its
-    parent half-way.
-    """
-
-    slot: Slot | None
-    task: asyncio.Task[None] | None = None
-    scope: CancelScope | None = None
-    cancelled: bool = False
-
-    def within(self, timeout_s: float) -> CancelScope:
-        self.scope = CancelScope(deadline=current_time() + timeout_s)
-        if self.cancelled:
-            self.scope.cancel()
-        return self.scope
-
-    def cancel(self) -> None:
-        self.cancelled = True
-        if self.scope is not None:
-            self.scope.cancel()
 
 
 class Scheduler:
@@ -72,11 +53,13 @@ class Scheduler:
         self._runner, self._admission, self._clock, self._new_id = runner, admission, clock, new_id
         self.checkpointer = Checkpointer(journal, self._committed, self._not_written)
         self.handles: dict[UUID, Handle] = {}
-        self._live: dict[UUID, dict[UUID, _Live]] = {}  # workflow id -> task id -> attempt
-        self._quiet: dict[UUID, list[asyncio.Future[None]]] = {}
-        self._idle: dict[UUID, list[asyncio.Future[None]]] = {}
+        self._live: dict[UUID, dict[UUID, Live]] = {}  # workflow id -> task id -> attempt
+        self._ending = Waiting()  # for the end of an attempt, by task id
+        self._trailing = Trailing(self, runner, clock)
+        self._quiet, self._idle = Waiting(), Waiting()
         self._losing: set[UUID] = set()
         self._granting = False
+        self._next_grant: asyncio.TimerHandle | None = None
         self.refused: Counter[UUID] = Counter()  # how often the database would not have a workflow's rows
         self.on_lost: Callable[[], None] = lambda: None  # called when nothing of a lost workflow is left here
         self.started = asyncio.Event()
@@ -120,7 +103,7 @@ class Scheduler:
         """Let go of a workflow of which nothing runs here."""
         if self.handles.get(handle.workflow_id) is handle:
             del self.handles[handle.workflow_id]
-            _awake(self._idle.pop(handle.workflow_id, ()))
+            self._idle.tell(handle.workflow_id)
 
     def feed(self, handle: Handle, given: Input) -> bool:
         """Hand an input to a run; whether it changed anything. What it decides is not yet committed: see
@@ -136,19 +119,28 @@ class Scheduler:
             self.abandon(handle)
             _drop_timers(handle)
 
+    def called_back(self, workflow_id: UUID, task_id: UUID, told: bytes) -> None:
+        """A provider has called back about an attempt: what of it runs here looks at its job now."""
+        live = self._live.get(workflow_id, {}).get(task_id) or self._trailing.find(workflow_id, task_id)
+        if live is not None:
+            live.nudge(told)
+
     async def idle(self, workflow_id: UUID) -> None:
         """Until the workflow isn't in memory."""
         if workflow_id in self.handles:
-            await _told(self._idle, workflow_id)
+            await self._idle.until_told(workflow_id)
 
     async def quiesce(self, workflow_id: UUID) -> None:
         """Until no attempt of the workflow runs in this process any more."""
         while self._live.get(workflow_id):
-            await _told(self._quiet, workflow_id)
+            await self._quiet.until_told(workflow_id)
 
     async def stop(self, grace_s: float) -> None:
         """Start nothing more, let short work end, cancel the rest without recording it, write what is queued."""
         self._admission.closed = True
+        self._trailing.end()
+        for live in [live for lives in self._live.values() for live in lives.values() if live.resting]:
+            live.cancel()  # what works elsewhere goes on there, and the next process finds it
         tasks = [live.task for lives in self._live.values() for live in lives.values() if live.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
@@ -180,9 +172,16 @@ class Scheduler:
             self._admission.withdraw(handle.tenant, handle.workflow_id)
             ready = handle.run.orphans()
         for position in ready:
-            self._admission.enqueue(handle.tenant, handle.workflow_id, position, handle.provider(position))
+            self._admission.enqueue(handle.tenant, handle.workflow_id, position, self._pool(handle, position))
         self.checkpointer.submit(decision)
         self._grant()
+
+    def _pool(self, handle: Handle, position: int) -> Pool:
+        provider = handle.provider(position)
+        # One that is under way is no new start.
+        if provider is None or provider not in self._admission.limits.models or handle.run.under_way(position):
+            return provider
+        return self._admission.limits.pool(provider, self._runner.model_of(handle, position))
 
     def _grant(self) -> None:
         # What is granted may end at once, and ask for the next: it has it from here, not one call within the other.
@@ -194,6 +193,13 @@ class Scheduler:
                 self._use(slot)
         finally:
             self._granting = False
+        if self._admission.retry_in_s is not None and self._next_grant is None:
+            fire = self._guarded(self._grant_again)
+            self._next_grant = asyncio.get_running_loop().call_later(self._admission.retry_in_s, fire)
+
+    def _grant_again(self) -> None:
+        self._next_grant = None
+        self._grant()
 
     def _use(self, slot: Slot) -> None:
         decision = self._admitted(slot)
@@ -202,7 +208,7 @@ class Scheduler:
             return
         for effect in decision.effects:
             assert isinstance(effect, StartAttempt)
-            self._live.setdefault(slot.workflow_id, {})[effect.task.id] = _Live(slot)
+            self._live.setdefault(slot.workflow_id, {})[effect.task.id] = Live(slot)
         self.checkpointer.submit(decision)
 
     def _admitted(self, slot: Slot) -> Decision | None:
@@ -229,6 +235,8 @@ class Scheduler:
                 self._start(handle, task)
             case CancelAttempt(_, task_id):
                 self._cancel(handle.workflow_id, task_id)
+            case FollowUp(position, task_id):
+                self._trailing.begin(handle, position, task_id)
             case WakeAt(position, at):
                 self._set_timer(handle, position, at, RetryDue(position))
             case DeadlineAt(at):
@@ -247,6 +255,7 @@ class Scheduler:
         self._losing.add(workflow_id)
         for task_id in list(self._live.get(workflow_id, ())):
             self._cancel(workflow_id, task_id)
+        self._trailing.end(workflow_id)
         self._gone_if_quiet(workflow_id)
 
     def _not_written(self, workflow_id: UUID, refused: bool) -> None:  # noqa: FBT001 - a callback
@@ -270,24 +279,32 @@ class Scheduler:
         begun = self._runner.begin(handle, task)
         if isinstance(begun, Work):
             work = self._attempt(handle, task, begun, live)
-            live.task = self._group.create_task(work, name=f"attempt {task.id}")
-            live.task.add_done_callback(self._guarded(lambda _: self._ended(handle.workflow_id, task.id)))
+            live.task = self.spawn(work, f"attempt {task.id}", lambda _: self._ended(handle.workflow_id, task.id))
         else:
             self._free(live)
             self._accept(handle, begun)
             self._ended(handle.workflow_id, task.id)
 
-    async def _attempt(self, handle: Handle, task: Task, work: Work, live: _Live) -> None:
+    async def _attempt(self, handle: Handle, task: Task, work: Work, live: Live) -> None:
         if live.cancelled:
             return
-        outcome = await self._runner.run(handle, task, work, live)
-        if outcome is None:
-            return
+        ended = await self._runner.run(handle, task, work, Leash(self, handle, live))
         # The slot goes back first, so that the step's dependants can have it in the very same batch.
         self._free(live)
-        accepted = self._accept(handle, outcome)
-        if not accepted and isinstance(outcome, Succeeded) and outcome.outputs and not handle.lost:
+        kept = ended.outcome is not None and self._accept(handle, ended.outcome)
+        if ended.stored and not (kept and isinstance(ended.outcome, Succeeded)):
             with CancelScope(shield=True):
+                await self._discard(handle, task)
+
+    async def _discard(self, handle: Handle, task: Task) -> None:
+        """Delete the files of an attempt that didn't succeed, once that is committed: until then another process may
+        have the workflow, and with it these files.
+        """
+        if self.stopping:
+            return  # the next process goes on with the attempt
+        with contextlib.suppress(NotWritten):
+            await self.checkpointer.settled(handle.workflow_id)
+            if not handle.lost:
                 await self._runner.discard(task)
 
     def _accept(self, handle: Handle, outcome: Succeeded | AttemptFailed) -> bool:
@@ -303,7 +320,7 @@ class Scheduler:
         else:
             live.cancel()
 
-    def _free(self, live: _Live) -> None:
+    def _free(self, live: Live) -> None:
         if live.slot is not None:
             self._admission.release(live.slot)
             live.slot = None
@@ -311,11 +328,24 @@ class Scheduler:
     def _ended(self, workflow_id: UUID, task_id: UUID) -> None:
         lives = self._live[workflow_id]
         self._free(lives.pop(task_id))
+        self._ending.tell(task_id)
         if not lives:
             del self._live[workflow_id]
-            _awake(self._quiet.pop(workflow_id, ()))
+            self._quiet.tell(workflow_id)
             self._gone_if_quiet(workflow_id)
         self._grant()
+
+    async def until_over(self, workflow_id: UUID, task_id: UUID) -> None:
+        while task_id in self._live.get(workflow_id, ()):
+            await self._ending.until_told(task_id)
+
+    def spawn(
+        self, work: Coroutine[Any, Any, None], name: str, done: Callable[[asyncio.Task[None]], None]
+    ) -> asyncio.Task[None]:
+        assert self._group is not None
+        task = self._group.create_task(work, name=name)
+        task.add_done_callback(self._guarded(done))
+        return task
 
     # Timers
 
@@ -343,18 +373,6 @@ class Scheduler:
                     self._broken.set_exception(error)
 
         return call
-
-
-async def _told(waiting: dict[UUID, list[asyncio.Future[None]]], workflow_id: UUID) -> None:
-    future = asyncio.get_running_loop().create_future()
-    waiting.setdefault(workflow_id, []).append(future)
-    await future
-
-
-def _awake(futures: Iterable[asyncio.Future[None]]) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
 
 
 def _drop_timers(handle: Handle) -> None:

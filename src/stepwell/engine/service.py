@@ -22,6 +22,7 @@ from stepwell.domain.records import (
     WorkflowPage,
     WorkflowRecord,
 )
+from stepwell.domain.signing import CallbackUrls
 from stepwell.domain.validation import Catalog, PlannedWorkflow
 from stepwell.engine.checkpointer import NotWritten
 from stepwell.engine.cleanup import Cleaner
@@ -49,13 +50,14 @@ class WorkflowService:
         cleaner: Cleaner,
         clock: Clock,
         catalog: Catalog,
+        callbacks: CallbackUrls,
         owner: UUID,
         new_id: NewId,
     ) -> None:
         self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
         self._cleaner, self._clock, self._owner, self._make_id = cleaner, clock, owner, new_id
         self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-        self.catalog = catalog
+        self.catalog, self._callbacks = catalog, callbacks
         self.draining = False
         self.booted = False
 
@@ -126,6 +128,13 @@ class WorkflowService:
                 await self._quiesce(workflow_id)
                 report = await self._cleaner.clean(scope, workflow_id)
         return await self.get(scope, workflow_id), report
+
+    def called_back(self, token: str, body: bytes) -> None:
+        """A provider tells of an attempt. Raises `NotFound` for a token that isn't one of ours."""
+        attempt = self._callbacks.attempt(token)
+        if attempt is None:
+            raise NotFound("callback")
+        self._scheduler.called_back(*attempt, body)
 
     async def until_idle(self, workflow_id: UUID) -> None:
         """Until the workflow has ended, or nothing of it runs in this process for another reason."""

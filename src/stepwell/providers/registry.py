@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports import Provider
+from stepwell.ports.providers import Provider
 
 
 class Registry:
@@ -22,6 +22,10 @@ class Registry:
 
     def __contains__(self, kind: ProviderType) -> bool:
         return kind in self._providers
+
+    def keyed(self) -> frozenset[ProviderType]:
+        """Those that need a credential."""
+        return frozenset(kind for kind, provider in self._providers.items() if provider.needs_credential)
 
     def offers(self) -> dict[ProviderType, dict[TaskType, frozenset[str]]]:
         """What each configured provider can do, with the capabilities it offers for it."""

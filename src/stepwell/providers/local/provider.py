@@ -5,7 +5,8 @@ from typing import Any
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports import Attempt, AttemptIO
+from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.in_process import InProcess
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.values import refuse
 from stepwell.providers.local.work import KINDS, Kind, perform
@@ -14,8 +15,8 @@ MAX_REFERENCES = 16
 MAX_SEED = 2**63 - 1
 
 
-class LocalProvider:
-    """Implements `ports.Provider` with classical image processing; nothing here understands a picture or a prompt.
+class LocalProvider(InProcess):
+    """Implements the port with classical image processing; nothing here understands a picture or a prompt.
 
     How many attempts run at once is the engine's business: each has a worker process of its own.
     """

@@ -3,13 +3,11 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
-from msgspec import Struct
-
 from stepwell.domain.decision import Decision
-from stepwell.domain.model import HistoryEvent, Output, ProviderType, TaskType
+from stepwell.domain.model import HistoryEvent, Output, ProviderType
 from stepwell.domain.records import (
     ListFilter,
     LoadedWorkflow,
@@ -49,6 +47,9 @@ class Journal(Protocol):
         self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
     ) -> Mapping[UUID, Mapping[int, bytes]]:
         """The stored results of those positions of those workflows."""
+
+    async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
+        """Of those jobs, the ones that some attempt has already, of whatever tenant."""
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
         """Write at most one decision per workflow, all in one transaction and one round trip. A decision lands only
@@ -111,65 +112,13 @@ class Store(Protocol):
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         """Of those tasks, the paths of the outputs that are recorded and not deleted."""
 
+    async def referenced(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> Mapping[UUID, UUID]:
+        """Those of the tasks whose files a workflow of *scope* names in its definition, other than *workflow_id* and
+        not deleted; each with the lowest id of such workflows.
+        """
+
     async def ping(self) -> None:
         """Return if the database answers."""
-
-
-class Attempt(Struct, frozen=True, kw_only=True):
-    """One attempt at a step, as a provider gets it. `inputs` is config with defaults and mapped values applied.
-
-    The same `task_id` may come again after a crash: then nothing that costs money may happen twice, and the same
-    inputs with the same seed must give the same result.
-    """
-
-    task_id: UUID
-    workflow_id: UUID
-    tenant: str | None
-    step_id: str
-    task_type: TaskType
-    number: int
-    inputs: Mapping[str, Any]
-    provider_config: Mapping[str, Any]
-    seed: int
-
-
-class Blob(Struct, frozen=True):
-    """Fetched input bytes. `media_type` is lower case, without parameters, "" if unknown."""
-
-    data: bytes
-    media_type: str
-
-
-class AttemptIO(Protocol):
-    """What a provider may do with files in an attempt. Whatever it stored is deleted if the attempt doesn't succeed."""
-
-    async def fetch(self, reference: str, field: str) -> Blob:
-        """The bytes behind an artifact path of the workflow's tenant, an http(s) URL or a data URI.
-
-        Raises `AttemptError`, its message naming *field*: not retryable for what can't get better (unknown path,
-        broken data URI, a 4xx, too big, wrong type), retryable for the rest.
-        """
-
-    async def store(self, name: str, data: bytes) -> Output:
-        """Write *data* durably as `media/{task_id}/{name}`; *name* is the provider's own, never from input.
-
-        Writing the same name again replaces the file.
-        """
-
-
-class Provider(Protocol):
-    """Does the work of one provider type."""
-
-    type: ProviderType
-
-    def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
-        """What it offers for *task_type*; None if it can't do it at all."""
-
-    async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
-        """Do the work and return the step's result (JSON values only).
-
-        Raises `AttemptError` for a failure. Cancellation must end the work, or let go of it, promptly.
-        """
 
 
 class Artifacts(Protocol):
@@ -177,6 +126,9 @@ class Artifacts(Protocol):
 
     async def put(self, path: str, data: bytes) -> Output:
         """Write durably, whole or not at all; an existing file is replaced. Raises `ArtifactError`."""
+
+    async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
+        """As `put`, for a file too big to hold. What *chunks* raises is raised, and nothing is written."""
 
     async def get(self, path: str) -> bytes:
         """Raises `ArtifactGone` if there is none, `ArtifactError` if it can't be read."""
@@ -192,8 +144,3 @@ class Artifacts(Protocol):
 
     def paths(self) -> AsyncIterator[Sequence[str]]:
         """All paths below `media/`, in pages of up to 1,000."""
-
-
-class InputFetcher(Protocol):
-    async def fetch(self, reference: str, field: str, tenant: str | None) -> Blob:
-        """As `AttemptIO.fetch`, for a tenant."""

@@ -1,0 +1,31 @@
+"""Where providers tell of a job, if they like. What they say is no more than a reason to look at it now: a callback can
+be lost, early, repeated or made up, and nothing but time depends on it.
+"""
+
+from stepwell.api.dependencies import Call, Service
+from stepwell.api.operations import NoQuery, Operation, endpoint
+from stepwell.api.queries import parse_query
+from stepwell.api.schemas import Health
+from stepwell.domain.signing import CALLBACKS_PATH
+
+CALLBACK = Operation(
+    method="POST",
+    path=CALLBACKS_PATH + "{token}",
+    id="provider_callback",
+    summary="Provider Callback",
+    description="For providers: the token stands in the address that was sent with the job. Any body is taken.",
+    tag="callbacks",
+    permission=None,
+    answers=Health,
+    problems=(404, 413),
+)
+
+
+@endpoint(CALLBACK)
+async def provider_callback(request: Call, service: Service) -> Health:
+    parse_query(request.scope["query_string"], NoQuery)
+    service.called_back(str(request.path_params["token"]), await request.body())
+    return Health()
+
+
+HANDLERS = (provider_callback,)

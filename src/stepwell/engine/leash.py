@@ -1,0 +1,103 @@
+"""What an attempt in this process is held by, and its line to its run."""
+
+import asyncio
+from typing import Protocol
+from uuid import UUID
+
+from anyio import CancelScope, current_time, move_on_after
+from msgspec import Struct
+
+from stepwell.domain.inputs import Input
+from stepwell.engine.admission import Slot
+from stepwell.engine.checkpointer import Checkpointer
+from stepwell.engine.handle import Handle
+
+
+class Live(Struct):
+    """An attempt in this process. `slot` is null once it is given back; `task` is for one that waits for something. It
+    is cancelled by its scope: a worker process on its way up must not be torn from its parent half-way. `resting`: it
+    waits for its time, and for nothing that would be lost. `told` is what its
+    provider has called back with, last; `called`: that it has, and nobody has looked since.
+    """
+
+    slot: Slot | None
+    task: asyncio.Task[None] | None = None
+    scope: CancelScope | None = None
+    cancelled: bool = False
+    resting: bool = False
+    nudged: asyncio.Event | None = None
+    told: bytes | None = None
+    called: bool = False
+
+    def nudge(self, told: bytes) -> None:
+        """A provider has called back."""
+        self.told, self.called = told, True
+        if self.nudged is not None:
+            self.nudged.set()
+
+    def within(self, timeout_s: float) -> CancelScope:
+        self.scope = CancelScope(deadline=current_time() + timeout_s)
+        if self.cancelled:
+            self.scope.cancel()
+        return self.scope
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self.scope is not None:
+            self.scope.cancel()
+
+
+class Runs(Protocol):
+    """The scheduler, as far as an attempt may go."""
+
+    handles: dict[UUID, Handle]
+    checkpointer: Checkpointer
+
+    @property
+    def stopping(self) -> bool: ...
+
+    def feed(self, handle: Handle, given: Input) -> bool: ...
+
+
+class Leash:
+    """`runner.Leash` of one attempt."""
+
+    def __init__(self, runs: Runs, handle: Handle, live: Live) -> None:
+        self._runs, self._handle, self._live = runs, handle, live
+
+    @property
+    def cancelled(self) -> bool:
+        return self._live.cancelled
+
+    @property
+    def told(self) -> bytes | None:
+        return self._live.told
+
+    def within(self, timeout_s: float) -> CancelScope:
+        return self._live.within(timeout_s)
+
+    def extend(self, seconds: float) -> None:
+        if self._live.scope is not None:
+            self._live.scope.deadline = current_time() + seconds
+
+    def feed(self, given: Input) -> bool:
+        present = self._runs.handles.get(self._handle.workflow_id) is self._handle
+        return present and self._runs.feed(self._handle, given)
+
+    async def committed(self) -> None:
+        await self._runs.checkpointer.settled(self._handle.workflow_id)
+
+    async def nap(self, seconds: float) -> None:
+        if self._runs.stopping:
+            self._live.cancel()
+        if self._live.called:
+            self._live.called = False
+            return
+        self._live.resting = True
+        try:
+            self._live.nudged = nudged = asyncio.Event()
+            with move_on_after(seconds):
+                await nudged.wait()
+                self._live.called = False
+        finally:
+            self._live.resting = False

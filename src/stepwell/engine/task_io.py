@@ -1,0 +1,81 @@
+"""What an attempt may do with files: `ports.providers.AttemptIO`, bound to one task."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from anyio import CancelScope
+
+from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed
+from stepwell.domain.model import Output, Task
+from stepwell.ports import Artifacts
+from stepwell.ports.providers import Blob, InputFetcher
+
+
+class Links(Protocol):
+    """Signed, expiring addresses of artifacts. `public`: whether others can reach them."""
+
+    public: bool
+
+    async def owns(self, path: str, tenant: str | None) -> bool:
+        """Whether a task of that tenant has stored exactly that path."""
+
+    def url(self, path: str) -> str: ...
+
+
+class Downloads(Protocol):
+    def stream(self, url: str, media_types: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The bytes at an address that a provider has named, bounded in size and time. Raises, before the first or in
+        between, as `AttemptIO.download` says.
+        """
+
+
+class TaskIO:
+    """`stored` are the files that the task has by now, or may have."""
+
+    def __init__(
+        self,
+        tenant: str | None,
+        task: Task,
+        artifacts: Artifacts,
+        inputs: InputFetcher,
+        links: Links,
+        downloads: Downloads,
+    ) -> None:
+        self._tenant, self._task, self._artifacts, self._inputs = tenant, task, artifacts, inputs
+        self._links, self._downloads = links, downloads
+        self.stored: dict[str, Output] = {}
+
+    async def fetch(self, reference: str, field: str) -> Blob:
+        return await self._inputs.fetch(reference, field, self._tenant)
+
+    async def link(self, path: str, field: str) -> str | None:
+        if not await self._links.owns(path, self._tenant):
+            raise AttemptError(f"{field}: artifact not found", retryable=False, provider_fault=False)
+        return self._links.url(path) if self._links.public else None
+
+    async def store(self, name: str, data: bytes) -> Output:
+        path = self._noted(name)
+        try:
+            with CancelScope(shield=True):
+                self.stored[path] = await self._artifacts.put(path, data)
+        except ArtifactError as error:
+            message = f"the output could not be stored: {error}"
+            raise AttemptError(message, retryable=True, provider_fault=False) from error
+        return self.stored[path]
+
+    async def download(self, url: str, name: str, media_types: Sequence[str] = ()) -> Output:
+        path = self._noted(name)
+        try:
+            async with self._downloads.stream(url, media_types) as chunks:
+                self.stored[path] = await self._artifacts.put_stream(path, chunks)
+        except ArtifactError as error:
+            # It is made and paid for, and may be there again when there is room for it.
+            raise CallFailed(f"the output could not be stored: {error}") from error
+        return self.stored[path]
+
+    def _noted(self, name: str) -> str:
+        """The file's path, noted before it is written: a cancel that strikes meanwhile must find it."""
+        path = f"media/{self._task.id}/{name}"
+        self.stored[path] = Output(path, 0, "")
+        return path

@@ -1,0 +1,52 @@
+"""The providers that the settings ask for."""
+
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
+
+import httpx
+
+from stepwell.domain.model import ProviderType
+from stepwell.ports.providers import Provider
+from stepwell.providers.credentials import Credentials
+from stepwell.providers.custom import CustomProvider
+from stepwell.providers.fal import FalProvider
+from stepwell.providers.local.provider import LocalProvider
+from stepwell.providers.replicate import ReplicateProvider
+from stepwell.settings import Settings
+
+ENTRY_POINTS = "stepwell.providers"
+_FAL_URL, _FAL_API_URL = "https://queue.fal.run", "https://api.fal.ai"
+_REPLICATE_URL = "https://api.replicate.com"
+
+
+def configured_providers(settings: Settings, client: httpx.AsyncClient) -> list[Provider]:
+    """LOCAL, and each provider that has an address or a credential; *client* is for calls to their APIs.
+
+    Then those of others, by the entry point group `stepwell.providers`: each entry point is called with *settings* and
+    *client* and returns providers, any number. One of a type that is there already takes its place.
+    """
+    found: dict[ProviderType, Provider] = {provider.type: provider for provider in _own(settings, client)}
+    for entry_point in entry_points(group=ENTRY_POINTS):
+        others: Iterable[Provider] = entry_point.load()(settings, client)
+        found |= {provider.type: provider for provider in others}
+    return list(found.values())
+
+
+def _own(settings: Settings, client: httpx.AsyncClient) -> Iterator[Provider]:
+    credentials, timeout_s = Credentials(settings.credentials), settings.provider_timeout_s
+    yield LocalProvider()
+    if settings.fal_url is not None or "fal" in credentials.names:
+        url = settings.fal_url or _FAL_URL
+        api_url = settings.fal_api_url or (_FAL_API_URL if url.rstrip("/") == _FAL_URL else url)
+        lag_s = _lag(settings, 60.0)
+        yield FalProvider(client, credentials, url=url, api_url=api_url, listing_lag_s=lag_s, timeout_s=timeout_s)
+    if settings.replicate_url is not None or "replicate" in credentials.names:
+        url, lag_s = settings.replicate_url or _REPLICATE_URL, _lag(settings, 30.0)
+        yield ReplicateProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
+    if settings.custom_url is not None:
+        url, lag_s = settings.custom_url, _lag(settings, 0.0)
+        yield CustomProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
+
+
+def _lag(settings: Settings, default: float) -> float:
+    return default if settings.reconcile_s is None else settings.reconcile_s

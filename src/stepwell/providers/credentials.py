@@ -1,0 +1,36 @@
+"""Secrets of providers, by name. What holds them shows them to nobody: no repr, no message, no log has one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stepwell.domain.errors import AttemptError
+
+
+class Credentials:
+    """Those that the settings hold; names in any case."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._secrets = {name.lower(): secret for name, secret in secrets.items()}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """In lower case."""
+        return frozenset(self._secrets)
+
+    def secret(self, provider_config: Mapping[str, Any], default: str) -> str | None:
+        """The one that `provider_config.credential` names, else the one named *default*; null if there is none such.
+
+        Raises `AttemptError` if it names one that the service doesn't hold (any more).
+        """
+        named = provider_config.get("credential")
+        if named is None:
+            return self._secrets.get(default.lower())
+        secret = self._secrets.get(str(named).lower())
+        if secret is None:
+            raise AttemptError(
+                "provider_config.credential: the service holds no credential of this name", retryable=False
+            )
+        return secret
+
+    def __repr__(self) -> str:
+        return f"Credentials({', '.join(sorted(self._secrets))})"

@@ -1,0 +1,134 @@
+"""Calls to a provider's API: bounded in time and size, without redirects, and each failure told as the port wants it.
+
+Addresses here are the operator's own (base URLs from the settings), so they are trusted; what a provider or a user
+names goes through the guard instead.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import anyio
+import httpx
+from msgspec import DecodeError, Struct, ValidationError, json
+
+from stepwell.domain.canonical import canonical, digest
+from stepwell.domain.errors import CallFailed
+from stepwell.providers.outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
+from stepwell.providers.text import sanitised
+from stepwell.providers.web import retry_after_s
+
+__all__ = ["Answer", "ProviderApi", "canonical", "digest", "origin_of", "read_json"]
+
+T = TypeVar("T")
+
+_MAX_ANSWER = 8 * 1024 * 1024
+_NOT_FOUND = frozenset({404, 410})
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
+# What the socket, the limits and the address bar may raise; each tells whether something may have been sent.
+_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeEncodeError)
+
+ErrorText = Callable[[bytes], str | None]  # a body's words if it is an error as the provider documents it
+
+
+class Answer(Struct, frozen=True):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300  # noqa: PLR2004 - by HTTP
+
+    def read(self, kind: type[T]) -> T | None:
+        """The body as JSON of that kind; None if it is anything else."""
+        return read_json(self.body, kind)
+
+
+def origin_of(url: object) -> tuple[str, str, int | None] | None:
+    """Scheme, host and port of an address; None for what isn't one, or would send a user name along."""
+    if not isinstance(url, str):
+        return None
+    try:
+        parsed = httpx.URL(url)
+        port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return (parsed.scheme, parsed.host, port) if parsed.host and not parsed.userinfo else None
+
+
+def read_json(body: bytes, kind: type[T]) -> T | None:
+    """*body* as JSON of that kind; None if it is anything else."""
+    try:
+        return json.decode(body, type=kind)
+    except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class ProviderApi:
+    """One provider's API. *name* is how messages call it; *error_text* reads its documented errors.
+
+    *client* is a `web.plain_client`; *timeout_s* is the deadline of one call, whatever the server does meanwhile.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, name: str, error_text: ErrorText, *, timeout_s: float = 30.0) -> None:
+        self._client, self.name, self._error_text, self._timeout_s = client, name, error_text, timeout_s
+
+    async def submit(  # noqa: RET503 - it ends by raising
+        self, url: str, body: bytes, headers: Mapping[str, str], accepted: type[T]
+    ) -> tuple[Answer, T]:
+        """POST a job. Returns what `Provider.submit` may go by, a body of the kind *accepted*, or raises as it says."""
+        try:
+            answer = await self._request("POST", url, body, headers)
+        except _TROUBLE as error:
+            raise_outcome(outcome_of_error(error), self.name, f"the submit got no answer ({type(error).__name__})")
+        found = answer.read(accepted) if answer.is_success else None
+        words = None if answer.is_success else self._error_text(answer.body)
+        outcome = outcome_of_answer(answer.status, readable=found is not None or words is not None)
+        if outcome is Outcome.ACCEPTED and found is not None:
+            return answer, found
+        why = f"the submit was answered {answer.status}" + (f": {words}" if words else " without words of its own")
+        raise_outcome(outcome, self.name, why, retry_after_s(answer.headers))
+
+    async def call(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, ok: frozenset[int]
+    ) -> Answer:
+        """Any other call. Returns an answer with a status in *ok*; else raises `CallFailed`."""
+        try:
+            answer = await self._request(method, url, body, headers)
+        except _TROUBLE as error:
+            raise CallFailed(f"{self.name}: no answer ({type(error).__name__})") from error
+        if answer.status in ok:
+            return answer
+        words = self._error_text(answer.body) or ""
+        raise CallFailed(
+            sanitised(f"{self.name} answered {answer.status}" + (f": {words}" if words else "")),
+            forgotten=answer.status in _NOT_FOUND,
+            retry_after_s=retry_after_s(answer.headers),
+        )
+
+    def readable(self, answer: Answer, kind: type[T]) -> T:
+        """The body of an answer to `call`. Raises `CallFailed` if it isn't of that kind."""
+        found = answer.read(kind)
+        if found is None:
+            raise CallFailed(f"{self.name}: its answer can't be read")
+        return found
+
+    async def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
+        before = min(self._timeout_s / 2, 10.0)
+        with anyio.fail_after(self._timeout_s):
+            async with self._client.stream(
+                method,
+                url,
+                content=body,
+                headers={**_HEADERS, **({"Content-Type": "application/json"} if body is not None else {}), **headers},
+                # Before the deadline, so that it is known that nothing was sent.
+                timeout=httpx.Timeout(self._timeout_s, connect=before, pool=before),
+                follow_redirects=False,
+            ) as response:
+                data = bytearray()
+                async for chunk in response.aiter_raw():
+                    data += chunk
+                    if len(data) > _MAX_ANSWER:
+                        raise httpx.ReadError("the answer is too big")
+        return Answer(response.status_code, response.headers, bytes(data))

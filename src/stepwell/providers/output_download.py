@@ -1,0 +1,84 @@
+"""Files that providers have made: streamed from the address that they name, bounded in size, time and kind."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import httpx
+
+from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.providers.guard import Blocked, parsed
+from stepwell.providers.text import sanitised
+from stepwell.providers.web import UNTYPED, retry_after_s
+
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
+
+
+class Downloads:
+    """Implements `engine.task_io.Downloads`. *client* is a `guard.guarded_client`; *timeout_s* is for a whole file."""
+
+    def __init__(self, client: httpx.AsyncClient, *, max_bytes: int, timeout_s: float) -> None:
+        self._client, self._max_bytes, self._timeout_s = client, max_bytes, timeout_s
+
+    @asynccontextmanager
+    async def stream(self, url: str, media_types: Sequence[str]) -> AsyncIterator[AsyncIterator[bytes]]:
+        try:
+            # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
+            with anyio.fail_after(self._timeout_s):
+                target = parsed(url)
+                async with self._client.stream(
+                    "GET", target, headers=_HEADERS, timeout=httpx.Timeout(self._timeout_s), follow_redirects=False
+                ) as response:
+                    self._check(response, media_types)
+                    yield self._chunks(response)
+        except Blocked as error:
+            raise AttemptError(
+                sanitised(f"the output's address: {error}"), retryable=False, provider_fault=False
+            ) from error
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
+            raise CallFailed(f"the output could not be read ({type(error).__name__})") from error
+
+    def _check(self, response: httpx.Response, media_types: Sequence[str]) -> None:
+        status = response.status_code
+        if response.is_redirect:
+            raise _refused(f"the output's address answered {status}; redirects are not followed")
+        if not response.is_success:
+            gone = response.is_client_error and status not in (408, 425, 429)
+            raise CallFailed(
+                f"the output's address answered {status}", forgotten=gone, retry_after_s=retry_after_s(response.headers)
+            )
+        if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise AttemptError(
+                "the output is compressed, which was not asked for", retryable=False, provider_fault=False
+            )
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in UNTYPED and media_types and not kind.startswith(tuple(media_types)):
+            expected = " or ".join(media_types)
+            raise AttemptError(
+                sanitised(f"the output is {kind}, expected {expected}", 300), retryable=False, provider_fault=False
+            )
+        if (announced := _announced(response)) is not None and announced > self._max_bytes:
+            raise self._too_large()
+
+    async def _chunks(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in response.aiter_raw():
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+            yield chunk
+        if not size or size != (_announced(response) or size):
+            raise CallFailed("the output ended early")
+
+    def _too_large(self) -> AttemptError:
+        return _refused(f"the output is larger than {self._max_bytes} bytes")
+
+
+def _refused(why: str) -> AttemptError:
+    """The work is done and paid for: neither a retry nor the fallback would mend its file."""
+    return AttemptError(sanitised(why, 300), retryable=False, provider_fault=False)
+
+
+def _announced(response: httpx.Response) -> int | None:
+    text = response.headers.get("content-length", "")
+    return int(text) if text.isdecimal() and len(text) < 20 else None  # noqa: PLR2004 - no file is that long

@@ -1,0 +1,64 @@
+"""Where providers call back: nobody without the address gets in, and nothing that is said there is believed."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from stepwell.domain.model import ProviderType
+from stepwell.domain.signing import CallbackUrls
+from support.scripted import Hang, Scripted, scripted
+from support.service import SECRET, running_service
+from support.worlds import world_of
+
+URLS = CallbackUrls(SECRET.encode(), "http://t.local")
+
+
+def path_of(url: str) -> str:
+    return url.removeprefix("http://t.local")
+
+
+def test_a_token_names_its_attempt_and_nobody_else_can_make_one() -> None:
+    workflow_id, task_id = uuid4(), uuid4()
+    token = URLS.url(workflow_id, task_id).rpartition("/")[2]
+    assert URLS.attempt(token) == (workflow_id, task_id)
+    assert CallbackUrls(b"another secret, also long enough", "http://t.local").attempt(token) is None
+    flipped = [f"{int(token[0], 16) ^ 1:x}" + token[1:], token[:-1] + f"{int(token[-1], 16) ^ 1:x}"]
+    for wrong in ("", "zz", token[:-2], token + "00", *flipped):
+        assert URLS.attempt(wrong) is None
+
+
+async def test_callbacks_change_nothing_by_themselves(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(default=Hang())
+    async with running_service(dsn, tmp_path, providers=[provider], public_url="http://t.local") as service:
+        created = await service.create(scripted("a"))
+        await provider.until_called("a")
+        call = provider.calls[0]
+        before = await service.events(created["id"])
+        known = path_of(URLS.url(call.workflow_id, call.task_id))
+        for body in (b"", b"\xff\x00", b'{"id": "x", "status": "succeeded"}', b"[" * 100_000):
+            answer = await service.client.post(known, content=body)
+            assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        assert (await service.client.post(path_of(URLS.url(uuid4(), uuid4())))).status_code == 200  # long gone
+        assert (await service.client.post("/api/v1/callbacks/" + "ab" * 48)).status_code == 404
+        assert await service.events(created["id"]) == before
+        provider.release("a")
+        await service.until_ended(created["id"])
+
+
+@pytest.mark.parametrize("public_url", [None, "http://t.local"])
+async def test_a_provider_is_given_an_address_only_where_there_is_one(
+    dsn: str, tmp_path: Path, public_url: str | None
+) -> None:
+    async with (
+        world_of(ProviderType.CUSTOM, tmp_path / "emulator") as world,
+        running_service(dsn, tmp_path / "data", public_url=public_url, **world.settings) as service,
+    ):
+        created = await service.create(world.step())
+        ended = await service.until_ended(created["id"])
+        (job,) = world.emulator.ledger.jobs()
+        told = job[2].get("callback_url")
+        task_id = ended["steps"][0]["task_id"]
+        assert (told is None) == (public_url is None)
+        if told is not None:
+            assert [str(one) for one in URLS.attempt(told.rpartition("/")[2]) or ()] == [created["id"], task_id]

@@ -1,0 +1,271 @@
+"""Cleanup of one workflow takes no file that another one's definition still names."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from msgspec import Struct
+
+from support.live import WORKFLOWS, Scripted, passing, steps_are, task_of, told
+from support.service import Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NOTHING: dict[str, Any] = {"tasks_processed": 0, "tasks_cleaned": 0, "deleted_paths": [], "errors": []}
+
+
+def drawing(step_id: str, seed: int) -> dict[str, Any]:
+    config = {"prompt": "blue", "width": 16, "height": 16, "seed": seed}
+    return {"id": step_id, "task_type": "GENERATION", "config": config}
+
+
+def editing(step_id: str, base: str, **config: Any) -> dict[str, Any]:
+    return {"id": step_id, "task_type": "EDITING", "config": {"base_image_url": base, "rotate": 90, **config}}
+
+
+def signing(step_id: str, drawn: str) -> dict[str, Any]:
+    """A step whose result is the signed address of the other's picture."""
+    read = {"from_step": drawn, "from_field": "result_image_path", "to_field": "url", "transform": "PATH_TO_URL"}
+    return passing(step_id, drawn) | {"input_mappings": [read]}
+
+
+class Drawn(Struct):
+    """A workflow with two pictures; `url` is a signed address of the one that is `used`."""
+
+    id: str
+    used: str
+    url: str
+    free: str
+
+    def kept(self, reader: str) -> dict[str, str]:
+        """What cleanup tells of the picture that is used."""
+        error = f"{self.used}: still referenced by workflow {reader}"
+        return {"task_id": str(task_of(self.used)), "step_id": "used", "task_type": "GENERATION", "error": error}
+
+
+async def draw(live: Service) -> Drawn:
+    made = await live.create(drawing("used", 1), drawing("free", 2), signing("url", "used"))
+    workflow = await live.until_ended(made["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
+    used, free, url = (step["result"] for step in workflow["steps"])
+    assert "/api/v1/artifacts/" + used["result_image_path"] + "?expires=" in url["url"]
+    return Drawn(workflow["id"], used["result_image_path"], url["url"], free["result_image_path"])
+
+
+async def cleanup(live: Service, workflow_id: str, **params: Any) -> dict[str, Any]:
+    answer = await live.verb(workflow_id, "cleanup", **params)
+    assert answer.status_code == 200, answer.text
+    report: dict[str, Any] = answer.json()["cleanup"]
+    return report
+
+
+async def readable(live: Service, path: str) -> bool:
+    on_disk = (live.artifacts / path).exists()
+    assert on_disk == ((await live.client.get("/api/v1/artifacts/" + path)).status_code == 200)
+    return on_disk
+
+
+async def undeleted(live: Service, workflow_id: str) -> list[str]:
+    answer = await live.client.get(f"{WORKFLOWS}{workflow_id}/tasks")
+    return [task["step_id"] for task in answer.json()["tasks"]]
+
+
+async def refer(live: Service, path: str, workflow_id: UUID | str) -> None:
+    connection = await asyncpg.connect(live.dsn)
+    await connection.execute("INSERT INTO artifact_references VALUES ($1, $2)", task_of(path), UUID(str(workflow_id)))
+    await connection.close()
+
+
+async def references(live: Service, workflow_id: str) -> set[UUID]:
+    connection = await asyncpg.connect(live.dsn)
+    query = "SELECT task_id FROM artifact_references WHERE workflow_id = $1"
+    found = {row["task_id"] for row in await connection.fetch(query, UUID(workflow_id))}
+    await connection.close()
+    return found
+
+
+async def test_a_picture_that_another_starts_from_stays(live: Service) -> None:
+    drawn = await draw(live)
+    reader = (await live.create(editing("edit", drawn.used), start=False))["id"]
+    for processed, deleted in ((3, [drawn.free]), (1, [])):
+        assert await cleanup(live, drawn.id) == {
+            "tasks_processed": processed,
+            "tasks_cleaned": processed - 1,
+            "deleted_paths": deleted,
+            "errors": [drawn.kept(reader)],
+        }
+        assert [await readable(live, path) for path in (drawn.used, drawn.free)] == [True, False]
+        assert await undeleted(live, drawn.id) == ["used"]
+    assert (await live.verb(reader, "start")).status_code == 200
+    workflow = await live.until_ended(reader)
+    assert (workflow["status"], workflow["errors"]) == ("COMPLETED", [])
+    assert (await cleanup(live, drawn.id))["errors"] == [drawn.kept(reader)]  # it may be resumed, or read again
+    own = workflow["final_step_result"]["result_image_path"]
+    assert await cleanup(live, reader) == NOTHING | {"tasks_processed": 1, "tasks_cleaned": 1, "deleted_paths": [own]}
+    assert await readable(live, drawn.used)
+    assert await cleanup(live, drawn.id) == NOTHING | {
+        "tasks_processed": 1,
+        "tasks_cleaned": 1,
+        "deleted_paths": [drawn.used],
+    }
+    assert not await readable(live, drawn.used)
+    assert await cleanup(live, drawn.id) == NOTHING
+
+
+Named = Callable[[Drawn], dict[str, Any]]
+PLACES: dict[str, Named] = {
+    "address in a list": lambda drawn: {"steps": [passing("a", links=["https://elsewhere.example/", drawn.url])]},
+    "address deep within": lambda drawn: {"steps": [passing("a", one={"two": [{"three": drawn.url}]})]},
+    "path in a text": lambda drawn: {"steps": [passing("a", text=f"see\n{drawn.used}, as well")]},
+    "a later step": lambda drawn: {"steps": [passing("a"), passing("b", "a"), editing("c", drawn.used)]},
+    "provider's config": lambda drawn: {"steps": [passing("a") | {"provider_config": {"style": [drawn.url]}}]},
+    "fallback's config": lambda drawn: {
+        "steps": [
+            drawing("a", 3)
+            | {"fallback_provider_type": "CUSTOM", "fallback_provider_config": {"style": {"of": drawn.used}}}
+        ]
+    },
+    "workflow's config": lambda drawn: {"steps": [passing("a")], "config": {"ours": {"logo": drawn.url}}},
+    "step defaults": lambda drawn: {
+        "steps": [{"id": "a", "task_type": "EDITING", "config": {"rotate": 90}}],
+        "config": {"step_defaults": {"EDITING": {"base_image_url": drawn.used}}},
+    },
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_wherever_it_is_named(live: Service, place: str) -> None:
+    drawn = await draw(live)
+    definition = PLACES[place](drawn)
+    reader = (await live.create(*definition.pop("steps"), start=False, **definition))["id"]
+    report = await cleanup(live, drawn.id)
+    assert (report["deleted_paths"], report["errors"]) == ([drawn.free], [drawn.kept(reader)])
+    assert (await live.verb(reader, "start")).status_code == 200
+    assert (await live.until_ended(reader))["errors"] == []
+    await cleanup(live, reader)
+    assert (await cleanup(live, drawn.id))["deleted_paths"] == [drawn.used]
+
+
+async def test_all_files_of_a_task_are_told(live: Service) -> None:
+    """One that names a single file keeps its task, and so whatever else that has."""
+    workflow = await live.until_ended((await live.create(told("a", files=3)))["id"])
+    paths = workflow["final_step_result"]["paths"]
+    reader = (await live.create(passing("a", of=paths[1])))["id"]
+    report = await cleanup(live, workflow["id"])
+    assert [error["error"] for error in report["errors"]] == [
+        f"{path}: still referenced by workflow {reader}" for path in paths
+    ]
+    assert (report["tasks_processed"], report["tasks_cleaned"], report["deleted_paths"]) == (1, 0, [])
+    assert [await readable(live, path) for path in paths] == [True] * 3
+
+
+async def test_of_several_the_lowest_is_told(live: Service) -> None:
+    drawn = await draw(live)
+    readers = [(await live.create(passing("a", of=drawn.used)))["id"] for _ in range(3)]
+    assert readers == sorted(readers)
+    for reader in readers:
+        assert (await cleanup(live, drawn.id))["errors"] == [drawn.kept(reader)]
+        await live.until_ended(reader)
+        assert await cleanup(live, reader, cleanup_tasks=False) == NOTHING
+    assert (await cleanup(live, drawn.id))["deleted_paths"] == [drawn.used]
+
+
+async def test_a_cancelled_or_failed_one_still_counts_until_it_is_deleted(live: Service, scripted: Scripted) -> None:
+    drawn = await draw(live)
+    cancelled = (await live.create(told("a", wait=True, of=drawn.used)))["id"]
+    await live.until(cancelled, steps_are("RUNNING"))
+    assert (await live.verb(cancelled, "cancel")).json()["status"] == "CANCELLED"
+    failed = (await live.create(told("a", breaks=True, of=drawn.used)))["id"]
+    assert (await live.until_ended(failed))["status"] == "FAILED"
+    for reader in (cancelled, failed):
+        assert (await cleanup(live, drawn.id))["errors"] == [drawn.kept(reader)]
+        await cleanup(live, reader)
+    assert (await cleanup(live, drawn.id))["deleted_paths"] == [drawn.used]
+
+
+async def test_two_that_name_each_other_s_are_cleaned_in_turn(live: Service) -> None:
+    first = await draw(live)
+    made = await live.create(passing("a", of=first.used), drawing("used", 4))
+    second = (await live.until_ended(made["id"]))["steps"][1]["result"]["result_image_path"]
+    await refer(live, second, first.id)
+    assert (await cleanup(live, first.id))["errors"] == [first.kept(made["id"])]
+    assert (await cleanup(live, made["id"]))["deleted_paths"] == [second]
+    assert (await cleanup(live, first.id))["deleted_paths"] == [first.used]
+
+
+@pytest.mark.parametrize("reader", ["itself", "one that was never stored"])
+async def test_what_counts_for_nothing(live: Service, reader: str) -> None:
+    drawn = await draw(live)
+    await refer(live, drawn.used, drawn.id if reader == "itself" else uuid4())
+    assert await cleanup(live, drawn.id) == NOTHING | {
+        "tasks_processed": 3,
+        "tasks_cleaned": 3,
+        "deleted_paths": [drawn.used, drawn.free],
+    }
+
+
+async def test_a_task_without_files_has_nothing_to_keep(live: Service) -> None:
+    workflow = await live.until_ended((await live.create(passing("a")))["id"])
+    task_id = workflow["steps"][0]["task_id"]
+    await live.create(passing("a", of=f"media/{task_id}/image.png"))
+    assert await cleanup(live, workflow["id"]) == NOTHING | {"tasks_processed": 1, "tasks_cleaned": 1}
+
+
+async def test_another_tenant_s_names_are_nothing_to_us(live: Service) -> None:
+    async def create(tenant: str, *steps: dict[str, Any]) -> str:
+        body = {"name": "a test", "origin_instance": "tests", "steps": list(steps), "origin_tenant_id": tenant}
+        answer = await live.client.post(WORKFLOWS, json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    owner = await create("acme", drawing("used", 1))
+    path = (await live.until_ended(owner))["final_step_result"]["result_image_path"]
+    await create("other", passing("a", of=path))
+    own = await create("acme", passing("a", of=path))
+    async with live.as_tenant("acme") as acme:
+
+        async def cleaned(workflow_id: str) -> dict[str, Any]:
+            answer = await acme.post(f"{WORKFLOWS}{workflow_id}/cleanup")
+            assert answer.status_code == 200, answer.text
+            report: dict[str, Any] = answer.json()["cleanup"]
+            return report
+
+        assert [error["error"] for error in (await cleaned(owner))["errors"]] == [
+            f"{path}: still referenced by workflow {own}"
+        ]
+        await live.until_ended(own)
+        await cleaned(own)
+        assert (await cleaned(owner))["deleted_paths"] == [path]
+
+
+async def counted(live: Service, call: Callable[[], Awaitable[Any]]) -> tuple[float, Any]:
+    """How many statements *call* takes, and what it returns."""
+    before = live.app.metrics.value("stepwell_database_statements_total")
+    answer = await call()
+    return live.app.metrics.value("stepwell_database_statements_total") - before, answer
+
+
+async def test_only_a_create_that_names_files_costs_a_statement_more(live: Service) -> None:
+    drawn = await draw(live)
+    await live.app.service.until_idle(UUID(drawn.id))
+    without = [passing(str(number), of="media/ and nothing else") for number in range(20)]
+    sent, created = await counted(live, lambda: live.create(*without, start=False))
+    assert (sent, await references(live, created["id"])) == (1, set())
+    having = [passing(str(number), of=path) for number, path in enumerate([drawn.used, drawn.free, drawn.url] * 10)]
+    sent, created = await counted(live, lambda: live.create(*having, start=False))
+    assert (sent, await references(live, created["id"])) == (2, {task_of(drawn.used), task_of(drawn.free)})
+
+
+async def test_cleanup_asks_once_for_all_tasks(live: Service) -> None:
+    costs = []
+    for steps in (1, 20):
+        workflow = await live.until_ended(
+            (await live.create(*(told(str(number), files=1) for number in range(steps))))["id"]
+        )
+        await live.app.service.until_idle(UUID(workflow["id"]))
+        sent, report = await counted(live, lambda: cleanup(live, workflow["id"]))  # noqa: B023 - called at once
+        assert len(report["deleted_paths"]) == steps
+        costs.append(sent)
+    assert costs[0] == costs[1]
