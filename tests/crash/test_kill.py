@@ -13,7 +13,7 @@ import pytest
 from support.observer import ENDED, Observer, check_history, check_tasks
 from support.postgres import fresh_folder
 from support.processes import Running, running_up, start_up, until
-from support.scenarios import SCENARIOS
+from support.scenarios import OPEN, SCENARIOS
 
 KILLS = 50
 
@@ -29,11 +29,11 @@ def test_nothing_is_lost_or_repeated_by_fifty_kills(folder: Path) -> None:
     for kill in range(KILLS):
         # From before PostgreSQL is up to well into the work.
         _one_life(folder, observer, kill, chance.uniform(0.1, 2.5))
-    with running_up(folder) as running, running.client() as client:
+    with running_up(folder, OPEN) as running, running.client() as client:
         found = until(lambda: _all_ended(observer, client), 120, lambda: [_brief(w) for w in observer.look(client)])
         observer.check_promises(found)
         assert running.terminate() == 0
-    with running_up(folder) as running, running.client() as client:
+    with running_up(folder, OPEN) as running, running.client() as client:
         artifacts = folder / "artifacts"
         referenced = set[str]()
         by_name = {scenario.name: scenario for scenario in SCENARIOS}
@@ -48,7 +48,7 @@ def test_nothing_is_lost_or_repeated_by_fifty_kills(folder: Path) -> None:
 
 def _one_life(folder: Path, observer: Observer, number: int, seconds: float) -> None:
     """Start it, give it work until it is killed after that time."""
-    running = start_up(folder)
+    running = start_up(folder, OPEN)
     killer = threading.Timer(seconds, running.kill_group)
     killer.start()
     try:

@@ -11,7 +11,7 @@ import pytest
 from support.observer import ENDED, Observer, check_history, check_tasks
 from support.postgres import fresh_folder
 from support.processes import Running, running_up, start_up, until
-from support.scenarios import SCENARIOS, Scenario
+from support.scenarios import OPEN, SCENARIOS, Scenario
 
 GRACE_S = 4
 # Far longer than what the grace time leaves to it: 360 pictures of a film.
@@ -38,7 +38,7 @@ def folder() -> Iterator[Path]:
 
 def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) -> None:
     observer = Observer()
-    running = start_up(folder, {"STEPWELL_GRACE_S": str(GRACE_S)})
+    running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
     try:
         with running.wait_ready().client() as client:
             observer.create(client, LONG)
@@ -49,7 +49,7 @@ def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) ->
         assert running.wait(GRACE_S + 1) == 0
     finally:
         running.kill_group()
-    with running_up(folder) as running, running.client() as client:
+    with running_up(folder, OPEN) as running, running.client() as client:
         again = _step(client, workflow_id, "film")
         assert (again["status"], again["task_id"], again["retry_count"]) == ("RUNNING", film["task_id"], 0)
         assert again["started_at"] == film["started_at"]
@@ -60,7 +60,7 @@ def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) ->
 def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> None:
     chance, observer = random.Random(), Observer()
     for number in range(5):
-        running = start_up(folder, {"STEPWELL_GRACE_S": str(GRACE_S)})
+        running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
         try:
             with running.wait_ready().client() as client:
                 for scenario in chance.sample(SCENARIOS, 4):
@@ -73,7 +73,7 @@ def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> No
             assert running.processes() == set()
         finally:
             running.kill_group()
-    with running_up(folder) as running, running.client() as client:
+    with running_up(folder, OPEN) as running, running.client() as client:
         until(lambda: _all_ended(observer, client), 120)
         observer.check_promises(observer.look(client))
         _check(running, client, observer)

@@ -1,6 +1,7 @@
 """Pictures to work on, an `AttemptIO` without a store, and a look at the process table."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from stepwell.domain.model import Output
-from stepwell.ports import Blob
+from stepwell.ports.providers import Blob
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 
@@ -47,6 +48,12 @@ class FakeIO:
 
     async def fetch(self, reference: str, field: str) -> Blob:  # noqa: ARG002 - the port's name
         return Blob(self.inputs[reference], "image/png")
+
+    async def link(self, path: str, field: str) -> str | None:  # noqa: ARG002 - the port's
+        raise AssertionError("nothing here leaves the process")
+
+    async def download(self, url: str, name: str, media_types: Sequence[str] = ()) -> Output:  # noqa: ARG002
+        raise AssertionError("nothing here is made elsewhere")
 
     async def store(self, name: str, data: bytes) -> Output:
         self.stored[name] = data

@@ -16,7 +16,7 @@ from anyio import create_task_group, fail_after, sleep
 from providers.pictures import TASK, FakeIO, alive, children, file_of, gradient, picture_of
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports import Attempt, Provider
+from stepwell.ports.providers import Attempt, Provider
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.registry import Registry

@@ -1,0 +1,177 @@
+"""Settings about providers: what is refused in one clear line, where keys are found, and what shows none of them."""
+
+from pathlib import Path
+
+import pytest
+
+from stepwell.cli.output import settings_of
+from stepwell.cli.refusal import Refused
+from stepwell.domain.model import ProviderType
+from stepwell.settings import Settings, read_settings
+from support.processes import stepwell
+
+SECRET = "a secret of the operator, long enough for HS256"
+CANARY = "canary"
+A_URL = "Expected an http or https URL"
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return {
+        "STEPWELL_DATABASE_URL": "postgresql://localhost/x",
+        "STEPWELL_JWT_SECRET": SECRET,
+        "STEPWELL_DATA_DIR": str(folder),
+        **more,
+    }
+
+
+@pytest.mark.parametrize("name", ["FAL_URL", "FAL_API_URL", "REPLICATE_URL", "CUSTOM_URL"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "canary",
+        "canary.example/path",
+        "ftp://canary.example",
+        "file:///canary",
+        "http://",
+        "https:///canary",
+        "http://[canary",
+        "http://canary.example?x=1",
+        "http://canary.example#x",
+        "http://canary.example:99999999",
+        "http://canary.example:port",
+        "http://canary example/",
+    ],
+)
+def test_addresses(tmp_path: Path, name: str, value: str) -> None:
+    assert refused(tmp_path, **{f"STEPWELL_{name}": value}) == [f"STEPWELL_{name}: {A_URL}"]
+
+
+@pytest.mark.parametrize(
+    "value", ["canary", "10.0.0.0/canary", "10.0.0.0/33", "10.0.0.0.0/8", "127.0.0.0/8,canary", "::1/129", "canary::/8"]
+)
+def test_networks(tmp_path: Path, value: str) -> None:
+    (line,) = refused(tmp_path, STEPWELL_ALLOWED_CIDRS=value)
+    assert line.startswith("STEPWELL_ALLOWED_CIDRS: ")
+    assert value.rpartition(",")[2] not in line
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "canary",
+        "{canary",
+        '{"FAL": {"canary": 1}',
+        "[]",
+        '"canary"',
+        "3",
+        "null",
+        '{"canary": {"m": 1}}',
+        '{"fal": {"canary": 1}}',
+        '{"FAL": 3}',
+        '{"FAL": {"canary": -1}}',
+        '{"FAL": {"canary": "1"}}',
+        '{"FAL": {"canary": null}}',
+        '{"FAL": {"canary": NaN}}',
+        '{"FAL": {"canary": 1e999}}',
+        "[" * 100_000,
+    ],
+)
+def test_prices(tmp_path: Path, value: str) -> None:
+    (line,) = refused(tmp_path, STEPWELL_PRICES=value)
+    assert line.startswith("STEPWELL_PRICES: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CURRENCY", "canary"),
+        ("CURRENCY", "$"),
+        ("RECONCILE_S", "canary"),
+        ("RECONCILE_S", "-1"),
+        ("POLL_INTERVAL_S", "canary"),
+        ("POLL_INTERVAL_S", "0"),
+        ("PROVIDER_TIMEOUT_S", "0"),
+        ("OUTPUT_MAX_BYTES", "canary"),
+        ("OUTPUT_TIMEOUT_S", "canary"),
+        ("DEFAULT_PROVIDER", "canary"),
+        ("HTTPS_ONLY", "canary"),
+    ],
+)
+def test_the_rest(tmp_path: Path, name: str, value: str) -> None:
+    (line,) = refused(tmp_path, **{f"STEPWELL_{name}": value})
+    assert line.startswith(f"STEPWELL_{name}: Expected ")
+
+
+def refused(folder: Path, **changes: str) -> list[str]:
+    """The lines with which any command refuses them; none shows what was set."""
+    with pytest.raises(Refused) as caught:
+        settings_of(environment(folder, **changes))
+    assert caught.value.code == 2
+    lines = list(caught.value.lines)
+    assert [line for line in lines if CANARY in line or len(line) > 200 or "\n" in line] == []
+    return lines
+
+
+def test_each_has_its_line_on_stderr(tmp_path: Path) -> None:
+    bad = {
+        "STEPWELL_FAL_URL": "ftp://canary",
+        "STEPWELL_ALLOWED_CIDRS": "canary",
+        "STEPWELL_PRICES": '{"FAL": {"canary": -1}}',
+    }
+    ended = stepwell("serve", env=environment(tmp_path, **bad))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    found = sorted(line.split(": ")[1] for line in ended.stderr.splitlines())
+    assert found == sorted(bad)
+    assert CANARY not in ended.stderr
+
+
+def test_what_is_right_is_taken() -> None:
+    settings = read_settings(
+        {
+            "STEPWELL_FAL_URL": "https://queue.example/base/",
+            "STEPWELL_CUSTOM_URL": "http://[::1]:8080",
+            "STEPWELL_ALLOWED_CIDRS": "10.1.2.3/8, ::1 192.168.0.0/16",
+            "STEPWELL_PRICES": '{"FAL": {"fal-ai/flux-lora": 0.05, "*": 1}, "CUSTOM": {}}',
+            "STEPWELL_CURRENCY": "EUR",
+        }
+    )
+    assert (settings.fal_url, settings.custom_url) == ("https://queue.example/base/", "http://[::1]:8080")
+    assert [str(network) for network in settings.allowed_cidrs] == ["10.0.0.0/8", "::1/128", "192.168.0.0/16"]
+    assert settings.prices == {ProviderType.FAL: {"fal-ai/flux-lora": 0.05, "*": 1.0}, ProviderType.CUSTOM: {}}
+    assert settings.currency == "EUR"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "STEPWELL_CREDENTIALS__fal",
+        "STEPWELL_CREDENTIALS__FAL",
+        "STEPWELL_CREDENTIALS__Fal",
+        "stepwell_credentials__fal",
+    ],
+)
+def test_keys_are_found_in_any_case(name: str) -> None:
+    assert read_settings({name: CANARY}).credentials == {"fal": CANARY}
+
+
+def test_keys_have_names_of_any_sort() -> None:
+    found = {"STEPWELL_CREDENTIALS__FAL_of_Alice": "a", "STEPWELL_CREDENTIALS__REPLICATE": "b"}
+    ignored = {"STEPWELL_CREDENTIALS__": "c", "STEPWELL_CREDENTIALS__EMPTY": "", "CREDENTIALS__X": "d"}
+    assert read_settings(found | ignored).credentials == {"fal_of_alice": "a", "replicate": "b"}
+
+
+def test_settings_show_no_secret() -> None:
+    settings = read_settings(
+        {
+            "STEPWELL_CREDENTIALS__FAL": f"{CANARY}-1",
+            "STEPWELL_CREDENTIALS__REPLICATE": f"{CANARY}-2",
+            "STEPWELL_JWT_SECRET": f"{CANARY}-3, which is long enough for HS256",
+            "STEPWELL_URL_SECRET": f"{CANARY}-4, which is long enough for HS256",
+            "STEPWELL_DATABASE_URL": f"postgresql://me:{CANARY}-5@localhost/x",
+        }
+    )
+    assert isinstance(settings, Settings)
+    for shown in (repr(settings), str(settings), f"{settings}", repr([settings]), repr(settings.credentials)):
+        assert CANARY not in shown
+    assert "fal" in repr(settings.credentials)
+    assert "replicate" in repr(settings.credentials)

@@ -1,0 +1,90 @@
+"""What the tests of REPLICATE share: attempts, an `AttemptIO` that really downloads, a provider at an emulator."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import httpx
+from msgspec import structs
+
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import Output, TaskType
+from stepwell.ports.providers import Attempt, Blob, Job, JobState
+from stepwell.providers.credentials import Credentials
+from stepwell.providers.output_download import Downloads
+from stepwell.providers.replicate import ReplicateProvider
+from support.replicate_emulator import TOKEN, ReplicateEmulator
+
+TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
+WORKFLOW = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0c")
+VERSION = "a1" * 32
+PICTURE_URL = "https://example.com/shoe.png"
+
+
+class FilesIO:
+    """`public`: artifacts have addresses. `stored` are the files by name, `asked` what was said of their types."""
+
+    def __init__(self, client: httpx.AsyncClient | None = None, *, public: bool = True) -> None:
+        self._client, self._public = client, public
+        self.stored: dict[str, bytes] = {}
+        self.asked: list[Sequence[str]] = []
+
+    async def fetch(self, reference: str, field: str) -> Blob:
+        if not reference.startswith("media/"):
+            raise AttemptError(f"{field}: not a reference", retryable=False, provider_fault=False)
+        return Blob(b"bytes", "image/png")
+
+    async def link(self, path: str, field: str) -> str | None:
+        if "/theirs/" in path:
+            raise AttemptError(f"{field}: not found", retryable=False, provider_fault=False)
+        return f"https://stepwell.example/{path}?sig=1" if self._public else None
+
+    async def store(self, name: str, data: bytes) -> Output:
+        self.stored[name] = data
+        return Output(f"media/{TASK}/{name}", len(data), "")
+
+    async def download(self, url: str, name: str, media_types: Sequence[str] = ()) -> Output:
+        assert self._client is not None
+        self.asked.append(media_types)
+        downloads = Downloads(self._client, max_bytes=1_000_000, timeout_s=0.5)
+        async with downloads.stream(url, media_types) as chunks:
+            return await self.store(name, b"".join([chunk async for chunk in chunks]))
+
+
+def attempt(task_type: TaskType = TaskType.GENERATION, config: dict[str, Any] | None = None, **inputs: Any) -> Attempt:
+    return Attempt(
+        task_id=TASK,
+        workflow_id=WORKFLOW,
+        tenant=None,
+        step_id="step",
+        task_type=task_type,
+        number=1,
+        inputs=inputs,
+        provider_config=config or {},
+        seed=7,
+    )
+
+
+def provider_at(emulator: ReplicateEmulator, client: httpx.AsyncClient, **options: Any) -> ReplicateProvider:
+    return ReplicateProvider(
+        client, Credentials({"Replicate": TOKEN, "other": "r8_other"}), url=emulator.url, timeout_s=0.5, **options
+    )
+
+
+GENERATED = attempt(config={"model": "me/mine"}, prompt="a shoe", seed=9)
+
+
+async def submitted(provider: ReplicateProvider, work: Attempt = GENERATED) -> Job:
+    return await provider.submit(work, await provider.prepare(work, FilesIO()), FilesIO())
+
+
+async def told(provider: ReplicateProvider, job: Job, times: int = 1) -> JobState:
+    """The state after that many polls."""
+    for _ in range(times - 1):
+        await provider.poll(GENERATED, job)
+    return await provider.poll(GENERATED, job)
+
+
+def called_back(work: Attempt, url: str) -> Attempt:
+    """The same, with somewhere to tell of the end."""
+    return structs.replace(work, callback_url=url)

@@ -1,0 +1,324 @@
+"""REPLICATE, call by call, against an emulator of its API: what each answer, and each lack of one, comes to."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from providers.replicate_cases import GENERATED, VERSION, FilesIO, attempt, called_back, provider_at, submitted, told
+from stepwell.domain.canonical import canonical
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
+from stepwell.domain.model import ProviderType
+from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, Provider
+from stepwell.providers.credentials import Credentials
+from stepwell.providers.replicate import ReplicateProvider
+from stepwell.providers.web import plain_client
+from support.emulator import Call, Fault
+from support.replicate_emulator import TOKEN, ReplicateEmulator
+
+CALLBACK = "https://stepwell.example/callbacks/1"
+LOST = [
+    Fault.LOSE_BEFORE,
+    Fault.LOSE_AFTER,
+    Fault.HANG_AFTER,
+    Fault.DRIP_AFTER,
+    Fault.GARBAGE_AFTER,
+    Fault.TRUNCATE_AFTER,
+    Fault.HUGE_AFTER,
+    Fault.GATEWAY_BEFORE,
+    Fault.GATEWAY_AFTER,
+]
+
+
+@pytest.fixture
+async def emulator(tmp_path: Path) -> AsyncIterator[ReplicateEmulator]:
+    async with ReplicateEmulator(tmp_path) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with plain_client() as client:
+        yield client
+
+
+@pytest.fixture
+def provider(emulator: ReplicateEmulator, client: httpx.AsyncClient) -> ReplicateProvider:
+    return provider_at(emulator, client)
+
+
+def only(emulator: ReplicateEmulator, kind: str) -> Call:
+    (call,) = (call for call in emulator.calls if call.kind == kind)
+    return call
+
+
+def test_it_is_a_provider(provider: ReplicateProvider) -> None:
+    port: Provider = provider
+    assert (port.type, port.in_process, port.listing_lag_s) == (ProviderType.REPLICATE, False, 30)
+
+
+class TestSubmit:
+    @pytest.mark.parametrize(
+        ("config", "path", "body"),
+        [
+            ({"model": "me/mine"}, "/v1/models/me/mine/predictions", {}),
+            ({"deployment": "me/mine"}, "/v1/deployments/me/mine/predictions", {}),
+            ({"model": f"me/mine:{VERSION}"}, "/v1/predictions", {"version": VERSION}),
+            ({"model": VERSION}, "/v1/predictions", {"version": VERSION}),
+        ],
+    )
+    async def test_the_three_ways(
+        self,
+        provider: ReplicateProvider,
+        emulator: ReplicateEmulator,
+        config: dict[str, Any],
+        path: str,
+        body: dict[str, Any],
+    ) -> None:
+        job = await submitted(provider, attempt(config=config, prompt="a shoe", seed=9))
+        call, here = only(emulator, "submit"), f"{emulator.url}/v1/predictions/{job.id}"
+        assert (call.path, call.json()) == (path, {"input": {"prompt": "a shoe", "seed": 9}, **body})
+        assert call.headers["authorization"] == f"Bearer {TOKEN}"
+        assert not call.headers.keys() & {"prefer", "cancel-after"}
+        assert job.urls == {"get": here, "cancel": f"{here}/cancel"}
+        assert emulator.ledger.keys() == {canonical({"input": {"prompt": "a shoe", "seed": 9}}).decode(): 1}
+
+    async def test_a_webhook_is_no_part_of_the_request(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator
+    ) -> None:
+        work = called_back(GENERATED, CALLBACK)
+        request = await provider.prepare(work, FilesIO())
+        assert request == await provider.prepare(GENERATED, FilesIO())
+        await provider.submit(work, request, FilesIO())
+        hook = {"webhook": CALLBACK, "webhook_events_filter": ["completed"]}
+        assert only(emulator, "submit").json() == {**request.body, **hook}
+
+    @pytest.mark.parametrize(("seconds", "header"), [(1, "5s"), (90.7, "90s"), (10**9, "86400s")])
+    async def test_a_deadline(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator, seconds: float, header: str
+    ) -> None:
+        await submitted(provider, attempt(config={"model": "me/mine", "cancel_after_s": seconds}, prompt="x"))
+        assert only(emulator, "submit").headers["cancel-after"] == header
+
+    @pytest.mark.parametrize("fault", LOST)
+    async def test_no_answer_to_go_by(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault
+    ) -> None:
+        emulator.plan("submit", fault)
+        with pytest.raises(OutcomeUnknown) as unknown:
+            await submitted(provider)
+        assert TOKEN not in str(unknown.value)
+        assert emulator.count("submit") == 1
+        assert len(emulator.ledger.jobs()) == (not fault.name.endswith("BEFORE"))
+
+    @pytest.mark.parametrize(
+        ("fault", "words", "retryable", "after_s"),
+        [
+            (Fault.BUSY, "429: Request was throttled", True, 0),
+            (Fault.UNAVAILABLE, "503: no capacity", True, None),
+            (Fault.BROKEN, "500: something broke", True, None),
+            (Fault.REFUSED, "422: this can't be done", False, None),
+        ],
+    )
+    async def test_it_says_no(
+        self,
+        provider: ReplicateProvider,
+        emulator: ReplicateEmulator,
+        fault: Fault,
+        words: str,
+        retryable: bool,  # noqa: FBT001 - a column
+        after_s: float | None,
+    ) -> None:
+        emulator.plan("submit", fault)
+        with pytest.raises(AttemptError, match=words) as refusal:
+            await submitted(provider)
+        assert (refusal.value.retryable, refusal.value.retry_after_s) == (retryable, after_s)
+        assert emulator.ledger.jobs() == []
+
+    async def test_nobody_there(self, client: httpx.AsyncClient, tmp_path: Path) -> None:
+        async with ReplicateEmulator(tmp_path) as gone:
+            provider = provider_at(gone, client)
+        with pytest.raises(AttemptError, match="no answer") as failure:
+            await submitted(provider)
+        assert failure.value.retryable
+
+    async def test_a_wrong_key(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+        work = attempt(config={"model": "me/mine", "credential": "OTHER"}, prompt="x")
+        with pytest.raises(AttemptError, match="401: You did not pass a valid authentication token") as refusal:
+            await submitted(provider, work)
+        assert not refusal.value.retryable
+        assert only(emulator, "submit").headers["authorization"] == "Bearer r8_other"
+
+    @pytest.mark.parametrize("config", [{"model": "me/mine"}, {"model": "me/mine", "credential": "none"}])
+    async def test_no_key(self, emulator: ReplicateEmulator, client: httpx.AsyncClient, config: dict[str, Any]) -> None:
+        provider = ReplicateProvider(client, Credentials({"other": "x"}), url=emulator.url)
+        work = attempt(config=config, prompt="x")
+        with pytest.raises(AttemptError, match="holds no credential of this name") as refusal:
+            await submitted(provider, work)
+        assert not refusal.value.retryable
+        for call in (provider.poll, provider.cancel):
+            with pytest.raises(CallFailed, match="holds no credential of this name"):
+                await call(work, Job(id="x"))
+        assert emulator.calls == []
+
+
+class TestPoll:
+    async def test_it_takes_its_time(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+        emulator.polls_until_done = 3
+        job = await submitted(provider)
+        states = [await provider.poll(GENERATED, job) for _ in range(3)]
+        running = JobState(status=JobStatus.RUNNING, word="processing")
+        assert states == [running, running, JobState(status=JobStatus.SUCCEEDED, word="succeeded")]
+
+    @pytest.mark.parametrize(
+        ("said", "shown", "retryable"),
+        [
+            ("Prediction interrupted; please retry (code: PA)", None, True),
+            ("E6716: timed out starting", None, True),
+            ("NSFW content detected.", None, False),
+            ("The input was flagged as sensitive. (E005)", None, False),
+            ("Model ran out of memory (E1001)", None, False),
+            ({"reason": "odd"}, '{"reason":"odd"}', True),
+            (None, "no reason given", True),
+            ("a\x00b", "a b", True),
+            (f"key {TOKEN} rejected", "key … rejected", True),
+        ],
+    )
+    async def test_it_failed(
+        self,
+        provider: ReplicateProvider,
+        emulator: ReplicateEmulator,
+        said: Any,
+        shown: str | None,
+        retryable: bool,  # noqa: FBT001 - a column
+    ) -> None:
+        emulator.outcome, emulator.error_message = "failed", said
+        state = await told(provider, await submitted(provider))
+        assert state == JobState(
+            status=JobStatus.FAILED, word="failed", error=f"Replicate: {shown or said}", retryable=retryable
+        )
+
+    async def test_it_never_started(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+        emulator.outcome = "aborted"
+        state = await told(provider, await submitted(provider))
+        assert (state.status, state.word, state.retryable) == (JobStatus.FAILED, "aborted", True)
+        assert "before the prediction could start" in state.error
+
+    @pytest.mark.parametrize(
+        ("word", "status"),
+        [
+            ("starting", JobStatus.RUNNING),
+            ("processing", JobStatus.RUNNING),
+            ("queued for review", JobStatus.RUNNING),
+            ("canceled", JobStatus.CANCELLED),
+        ],
+    )
+    async def test_other_words(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator, word: str, status: JobStatus
+    ) -> None:
+        emulator.polls_until_done = 9
+        job = await submitted(provider)
+        await told(provider, job)
+        emulator.predictions[job.id].status = word
+        assert (await told(provider, job)).status is status
+
+    async def test_it_knows_no_such_job(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+        job = await submitted(provider)
+        emulator.forget(job.id)
+        with pytest.raises(CallFailed, match="404") as failure:
+            await provider.poll(GENERATED, job)
+        assert failure.value.forgotten
+
+    @pytest.mark.parametrize("fault", Fault)
+    async def test_faults(self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault) -> None:
+        job = await submitted(provider)
+        emulator.plan("poll", fault, fault)
+        for call in (provider.poll(GENERATED, job), provider.fetch(GENERATED, job, FilesIO())):
+            with pytest.raises(CallFailed) as failure:
+                await call
+            assert not failure.value.forgotten
+            assert failure.value.retry_after_s == (0 if fault is Fault.BUSY else None)
+        assert (await told(provider, job)).status is JobStatus.SUCCEEDED
+
+
+class TestCancel:
+    async def test_it_ends(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+        emulator.held = True
+        job = await submitted(provider)
+        assert await provider.cancel(GENERATED, job) is CancelAnswer.ACCEPTED
+        assert await provider.cancel(GENERATED, job) is CancelAnswer.ACCEPTED
+        assert (await told(provider, job)) == JobState(status=JobStatus.CANCELLED, word="canceled")
+
+    async def test_it_may_go_on_all_the_same(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+        emulator.ignore_cancel = True
+        job = await submitted(provider)
+        assert await provider.cancel(GENERATED, job) is CancelAnswer.ACCEPTED
+        assert (await told(provider, job)).status is JobStatus.SUCCEEDED
+
+    @pytest.mark.parametrize("outcome", ["succeeded", "failed", "aborted"])
+    async def test_too_late(self, provider: ReplicateProvider, emulator: ReplicateEmulator, outcome: Any) -> None:
+        emulator.outcome = outcome
+        job = await submitted(provider)
+        await told(provider, job)
+        assert await provider.cancel(GENERATED, job) is CancelAnswer.ENDED
+
+    async def test_no_such_job(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+        job = await submitted(provider)
+        emulator.forget(job.id)
+        assert await provider.cancel(GENERATED, job) is CancelAnswer.UNKNOWN_JOB
+
+    @pytest.mark.parametrize("fault", Fault)
+    async def test_faults(self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault) -> None:
+        emulator.held = True
+        job = await submitted(provider)
+        emulator.plan("cancel", fault)
+        if fault is Fault.REFUSED:
+            assert await provider.cancel(GENERATED, job) is CancelAnswer.REFUSED
+            return
+        with pytest.raises(CallFailed) as failure:
+            await provider.cancel(GENERATED, job)
+        assert TOKEN not in str(failure.value)
+
+    async def test_a_wrong_key_is_no_refusal(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+        job = await submitted(provider)
+        emulator.token = "r8_another"
+        with pytest.raises(CallFailed, match="401"):
+            await provider.cancel(GENERATED, job)
+
+
+class TestKey:
+    async def test_it_goes_to_no_other_origin(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator, tmp_path: Path
+    ) -> None:
+        (tmp_path / "other").mkdir()
+        async with ReplicateEmulator(tmp_path / "other") as other:
+            for named in (other.url, emulator.url.replace("//", "//me:secret@"), "https://[", "not an address"):
+                emulator.names_urls_at = named
+                job = await submitted(provider)
+                assert job.urls["get"].startswith(named)
+                assert (await told(provider, job)).status is JobStatus.SUCCEEDED
+                assert await provider.cancel(GENERATED, job) is CancelAnswer.ENDED
+            assert other.calls == []
+
+    async def test_no_message_has_it(self, emulator: ReplicateEmulator, client: httpx.AsyncClient) -> None:
+        emulator.error = lambda status, message: echoing(emulator, status, message)  # type: ignore[method-assign]
+        provider, job = provider_at(emulator, client), Job(id="x")
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "submit": lambda: submitted(provider),
+            "poll": lambda: provider.poll(GENERATED, job),
+            "cancel": lambda: provider.cancel(GENERATED, job),
+        }
+        for kind, call in calls.items():
+            emulator.plan(kind, Fault.BROKEN)
+            with pytest.raises(StepwellError, match=r"500: no, Bearer …") as failure:
+                await call()
+            assert TOKEN not in f"{failure.value!r} {failure.value} {provider!r}"
+
+
+def echoing(emulator: ReplicateEmulator, status: int, message: str) -> Any:
+    """An error that repeats the key."""
+    reply = type(emulator).error(emulator, status, message)
+    reply.body["detail"] = f"no, {emulator.calls[-1].headers['authorization']}"
+    return reply
