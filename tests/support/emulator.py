@@ -9,6 +9,7 @@ import asyncio
 import json
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ class Ledger:
         self._sql.close()
 
 
-class Emulator:
+class Emulator(ABC):
     """Subclasses say what a call is (`kind_of`), answer it (`answer`) and word an error (`error`). To be entered in the
     loop that it answers from; `url` is its address.
     """
@@ -107,15 +108,17 @@ class Emulator:
         self._gate = asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()
 
+    @abstractmethod
     def kind_of(self, method: str, path: str, query: Mapping[str, str]) -> str:
-        raise NotImplementedError
+        """See the class."""
 
+    @abstractmethod
     async def answer(self, call: Call) -> Reply:
-        raise NotImplementedError
+        """See the class."""
 
+    @abstractmethod
     def error(self, status: int, message: str) -> Reply:
         """An error in the provider's own words."""
-        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
