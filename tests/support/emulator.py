@@ -116,9 +116,9 @@ class Emulator(ABC):
     async def answer(self, call: Call) -> Reply:
         """See the class."""
 
-    @abstractmethod
     def error(self, status: int, message: str) -> Reply:
         """An error in the provider's own words."""
+        return Reply(status, {"error": message})
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
