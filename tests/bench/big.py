@@ -53,14 +53,15 @@ async def client(address: str, steps: int) -> None:
 
         async with asyncio.TaskGroup() as group:
             readers = [group.create_task(read(), name=f"reader {number}") for number in range(READERS)]
-            await asyncio.sleep(0.2)
+            while len(took) < 2 * READERS:
+                await asyncio.sleep(PAUSE_S)
             took.clear()
             began = time.perf_counter()
             made = (await http.post(PATH, content=body)).raise_for_status()
             created = time.perf_counter() - began
             path = PATH + made.json()["id"]
             while (await http.get(path, params={"include_steps": False})).json()["status"] not in ENDED:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(5 * PAUSE_S)
             ended = time.perf_counter() - began
             for reader in readers:
                 reader.cancel()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
 from support.emulator import Fault
-from support.faults import nothing_left
+from support.faults import nothing_left, scheduler_of
 from support.scripted import eventually, passthrough
 from support.service import Service, running_service
 from support.worlds import REMOTE, World, world_of
@@ -288,6 +289,19 @@ async def test_a_job_whose_time_is_up_is_ended(world: World, remote: Service) ->
     created = await remote.create(world.step(config={"timeout_s": 0.3}, max_retries=0))
     ended = await remote.until_ended(created["id"])
     assert (ended["status"], ended["errors"]) == ("FAILED", ["draw: timed out after 0.3 s"])
+    await receipt_of(remote, created["id"], "provider_cancelled")
+
+
+async def test_what_is_followed_up_goes_on_after_the_run_was_lost(world: World, remote: Service) -> None:
+    world.hold()
+    world.emulator.always("cancel", Fault.UNAVAILABLE)
+    created = await remote.create(world.step())
+    await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
+    await remote.verb(created["id"], "cancel")
+    await eventually(lambda: world.emulator.count("cancel") > 0, "it is cancelled")
+    scheduler_of(remote).lose(UUID(created["id"]))  # it comes back by a claim
+    world.emulator.always("cancel", None)
+    await eventually(lambda: UUID(created["id"]) in scheduler_of(remote).handles, "it is claimed")
     await receipt_of(remote, created["id"], "provider_cancelled")
 
 

@@ -95,10 +95,18 @@ async def test_a_lock_that_isn_t_granted_is_asked_for_again(
 ) -> None:
     monkeypatch.setattr(migrations, "_LOCK_TIMEOUT", "20ms")
     monkeypatch.setattr(reach, "_MIGRATION_PAUSE_S", 0.01)
+    tries: list[str] = []
+
+    async def counted(dsn: str) -> None:
+        tries.append(dsn)
+        await migrations.migrate(dsn)
+
+    monkeypatch.setattr(reach, "migrate", counted)
     await live.execute("BEGIN; LOCK TABLE workflows IN ACCESS SHARE MODE")
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         preparing = group.create_task(prepare(old))
-        await asyncio.sleep(0.5)
+        while len(tries) < 3:
+            await asyncio.sleep(0.005)
         assert not preparing.done()
         await live.execute("COMMIT")
     assert await live.fetchval(HEAD.format("public"))

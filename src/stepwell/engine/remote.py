@@ -129,12 +129,13 @@ class Remote:
         if task.phase is not TaskPhase.REMOTE_DONE:
             await self._until_done(provider, attempt, job, line)
             _must(line.feed(RemoteEnded(task.position, task.id)))
-        line.extend(_FETCHING_S)
+        line.extend(2 * _FETCHING_S)  # beyond the deadline below, which has words of its own
         try:
-            return await self.repeated(provider, lambda: provider.fetch(attempt, job, io), line)
-        except Forgotten as error:
-            message = f"{error}: the job was done, but its result is gone"
-            raise AttemptError(message, retryable=False, provider_fault=False) from error
+            with fail_after(_FETCHING_S):
+                return await self.repeated(provider, lambda: provider.fetch(attempt, job, io), line)
+        except (Forgotten, TimeoutError) as error:
+            why = f"{error}: its result is gone" if str(error) else "its result could not be fetched for an hour"
+            raise AttemptError(f"the job was done, but {why}", retryable=False, provider_fault=False) from error
 
     async def repeated(self, provider: Provider, call: Callable[[], Awaitable[T]], line: Line) -> T:
         """What *call* answers, in the end. Raises `Forgotten` where the provider says that it knows no such job, for

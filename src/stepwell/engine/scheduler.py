@@ -292,6 +292,8 @@ class Scheduler:
         # The slot goes back first, so that the step's dependants can have it in the very same batch.
         self._free(live)
         kept = ended.outcome is not None and self._accept(handle, ended.outcome)
+        if ended.outcome is None and self.stopping:
+            return  # the next process goes on with the attempt
         if ended.stored and not (kept and isinstance(ended.outcome, Succeeded)):
             with CancelScope(shield=True):
                 await self._discard(handle, task)
@@ -300,8 +302,6 @@ class Scheduler:
         """Delete the files of an attempt that didn't succeed, once that is committed: until then another process may
         have the workflow, and with it these files.
         """
-        if self.stopping:
-            return  # the next process goes on with the attempt
         with contextlib.suppress(NotWritten):
             await self.checkpointer.settled(handle.workflow_id)
             if not handle.lost:

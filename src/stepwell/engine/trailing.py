@@ -43,13 +43,14 @@ class Trailing:
             return
         live = Live(None)
         self._lives.setdefault(handle.workflow_id, {})[task_id] = live
-        work, ended = self._follow(handle, position, task_id, live), partial(self._ended, handle.workflow_id, task_id)
+        work, ended = self._follow(handle, position, task_id, live), partial(self._ended, handle.workflow_id, live)
         live.task = self._scheduler.spawn(work, f"follow up {task_id}", ended)
 
     def end(self, workflow_id: UUID | None = None) -> None:
         """Let go of what a workflow is followed up for, or of all; the next process that has it goes on."""
-        for lives in [self._lives.get(workflow_id, {})] if workflow_id is not None else self._lives.values():
-            for live in lives.values():
+        # Out of the books at once: it may be this process that has it next.
+        for ending in [workflow_id] if workflow_id is not None else list(self._lives):
+            for live in self._lives.pop(ending, {}).values():
                 if live.task is not None:
                     live.task.cancel()
 
@@ -64,10 +65,11 @@ class Trailing:
         if self._scheduler.handles.get(handle.workflow_id) is handle:
             self._scheduler.feed(handle, outcome)
 
-    def _ended(self, workflow_id: UUID, task_id: UUID, task: asyncio.Task[None]) -> None:
-        lives = self._lives[workflow_id]
-        del lives[task_id]
+    def _ended(self, workflow_id: UUID, live: Live, task: asyncio.Task[None]) -> None:
+        lives = self._lives.get(workflow_id, {})
+        for task_id in [task_id for task_id, known in lives.items() if known is live]:
+            del lives[task_id]
         if not lives:
-            del self._lives[workflow_id]
+            self._lives.pop(workflow_id, None)
         if not task.cancelled():
             task.result()
