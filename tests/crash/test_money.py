@@ -1,9 +1,12 @@
-"""kill -9 in the midst of paid work: whatever was accepted for an attempt is found again, and nothing is paid twice."""
+"""kill -9 in the midst of paid work: whatever was accepted for an attempt is found again, and nothing is paid twice.
+
+Each test is one workflow of 300 steps, a hundred at each of three providers.
+"""
 
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,28 +20,55 @@ from support.postgres import fresh_folder
 from support.processes import running_up, start_up, until
 from support.worlds import REMOTE, World, remote_step, world_of
 
-STEPS = 100  # at each of three providers
-SLOTS = {"STEPWELL_MAX_STEPS_PER_PROVIDER": str(STEPS)}
+STEPS = 100  # at each provider
 WORKFLOWS = "/api/v1/workflows/"
 
 
+class Worlds:
+    """The emulators in a thread of their own, with a loop of its own: the test waits for processes meanwhile."""
+
+    def __init__(self, found: list[World]) -> None:
+        self.found = found
+
+    def __iter__(self) -> Iterator[World]:
+        return iter(self.found)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        slots = {"STEPWELL_MAX_STEPS_PER_PROVIDER": str(STEPS)}
+        return {name: value for world in self for name, value in world.environment.items()} | slots
+
+    def always(self, kind: str, fault: Fault | None) -> None:
+        for world in self:
+            world.emulator.always(kind, fault)
+
+    def hold(self, *, held: bool = True) -> None:
+        for world in self:
+            world.hold(held=held)
+
+    def have_taken_all(self) -> bool:
+        return all(len(world.emulator.ledger.jobs()) >= STEPS for world in self)
+
+
 @contextmanager
-def emulated(kind: ProviderType, folder: Path) -> Iterator[World]:
-    """The emulator in a thread of its own, with a loop of its own: the test waits for processes meanwhile."""
+def emulated(folder: Path) -> Iterator[Worlds]:
     loop, entered, leave = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     found: list[World] = []
 
-    async def run() -> None:
-        async with world_of(kind, folder) as world:
-            found.append(world)
+    async def run(kinds: tuple[ProviderType, ...]) -> None:
+        if not kinds:
             entered.set()
             await leave.wait()
+            return
+        async with world_of(kinds[0], folder / kinds[0]) as world:
+            found.append(world)
+            await run(kinds[1:])
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(REMOTE),))
     thread.start()
     assert entered.wait(10)
     try:
-        yield found[0]
+        yield Worlds(found)
     finally:
         loop.call_soon_threadsafe(leave.set)
         thread.join(10)
@@ -58,94 +88,93 @@ def free_port() -> int:
         return port
 
 
-def post(client: httpx.Client, kind: ProviderType, *, alike: bool = False, **fields: Any) -> str:
-    """A workflow of so many steps that wait for nobody. *alike*: all ask for the same thing."""
+def post(client: httpx.Client, *, alike: bool = False) -> str:
+    """Steps that wait for nobody. *alike*: all ask for the same thing."""
     same = {"config": {"prompt": "the same", "seed": 7}} if alike else {}
-    steps = [remote_step(kind, f"s{number}", **same) for number in range(STEPS)]
-    answer = client.post(WORKFLOWS, json={"name": "money", "origin_instance": "tests", "steps": steps} | fields)
+    steps = [remote_step(kind, f"{kind} {number}", **same) for kind in REMOTE for number in range(STEPS)]
+    answer = client.post(WORKFLOWS, json={"name": "money", "origin_instance": "tests", "steps": steps})
     assert answer.status_code == 201, answer.text
     created: str = answer.json()["id"]
     return created
 
 
-def ended(client: httpx.Client, workflow_id: str) -> dict[str, Any]:
+def tasks_of(client: httpx.Client, workflow_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get(f"{WORKFLOWS}{workflow_id}/tasks").json()["tasks"]
+    return found
+
+
+def is_submitted(client: httpx.Client, workflow_id: str, *kinds: ProviderType) -> bool:
+    """All that goes to these."""
+    mine = [task["phase"] for task in tasks_of(client, workflow_id) if task["provider"] in kinds]
+    return mine == ["SUBMITTED"] * STEPS * len(kinds)
+
+
+def check_paid_once(worlds: Worlds, client: httpx.Client, workflow_id: str) -> None:
+    """One accepted job for each attempt, each attempt with a job of its own, and all of them brought home."""
+
     def look() -> dict[str, Any]:
         found: dict[str, Any] = client.get(WORKFLOWS + workflow_id, params={"include_steps": False}).json()
         return found
 
-    until(lambda: look()["status"] in {"COMPLETED", "FAILED"}, 30, look)
-    return look()
+    until(lambda: look()["status"] in {"COMPLETED", "FAILED"}, 90, look)
+    found, tasks = look(), tasks_of(client, workflow_id)
+    assert (found["status"], found["completed_steps"]) == ("COMPLETED", STEPS * len(REMOTE)), found["errors"][:3]
+    for world in worlds:
+        mine = [task for task in tasks if task["provider"] == world.kind]
+        assert [task["attempt"] for task in mine] == [1] * STEPS
+        jobs = [job_id for job_id, _, _ in world.emulator.ledger.jobs()]
+        assert sorted(task["remote_id"] for task in mine) == sorted(jobs)
+        assert len(jobs) == STEPS
 
 
-def check_paid_once(world: World, client: httpx.Client, workflow_id: str) -> None:
-    """One accepted job for each attempt, each attempt with a job of its own, and all of them brought home."""
-    found = ended(client, workflow_id)
-    assert (found["status"], found["completed_steps"]) == ("COMPLETED", STEPS), found["errors"][:3]
-    tasks = client.get(f"{WORKFLOWS}{workflow_id}/tasks").json()["tasks"]
-    assert [task["attempt"] for task in tasks] == [1] * STEPS
-    jobs = [job_id for job_id, _, _ in world.emulator.ledger.jobs()]
-    assert sorted(task["remote_id"] for task in tasks) == sorted(jobs)
-    assert len(jobs) == STEPS
+def test_lost_answers_to_requests_that_are_all_alike(folder: Path) -> None:
+    with emulated(folder) as worlds:
+        worlds.always("submit", Fault.LOSE_AFTER)
+        with running_up(folder / "data", worlds.environment) as running, running.client() as client:
+            check_paid_once(worlds, client, post(client, alike=True))
 
 
-def taken(world: World) -> Callable[[], bool]:
-    return lambda: len(world.emulator.ledger.jobs()) >= STEPS
-
-
-@pytest.mark.parametrize("kind", REMOTE)
-def test_lost_answers(folder: Path, kind: ProviderType) -> None:
-    with emulated(kind, folder / "emulator") as world:
-        world.emulator.always("submit", Fault.LOSE_AFTER)
-        with running_up(folder / "data", env=world.environment | SLOTS) as running, running.client() as client:
-            check_paid_once(world, client, post(client, kind, alike=True))
-
-
-@pytest.mark.parametrize("kind", REMOTE)
-@pytest.mark.parametrize("when", ["before the id is committed", "after"])
-def test_killed_with_jobs_under_way(folder: Path, kind: ProviderType, when: str) -> None:
-    with emulated(kind, folder / "emulator") as world:
-        world.hold()
+@pytest.mark.parametrize("when", ["before the ids are committed", "after"])
+def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
+    with emulated(folder) as worlds:
+        worlds.hold()
         if when != "after":
-            world.emulator.always("submit", Fault.HANG_AFTER)
-        first = start_up(folder / "data", env=world.environment | SLOTS)
+            worlds.always("submit", Fault.HANG_AFTER)
+        first = start_up(folder / "data", worlds.environment)
         try:
             with first.wait_ready().client() as client:
-                workflow_id = post(client, kind)
-                until(taken(world), 60)
+                workflow_id = post(client)
+                until(worlds.have_taken_all, 60)
                 if when == "after":
-                    until(lambda: all_submitted(client, workflow_id), 60)
+                    until(lambda: is_submitted(client, workflow_id, *REMOTE), 60)
                     client.post(f"{WORKFLOWS}{workflow_id}/pause")
         finally:
             first.kill_group()
-        world.emulator.always("submit", None)
-        world.hold(held=False)
-        with running_up(folder / "data", env=world.environment | SLOTS) as second, second.client() as client:
+        worlds.always("submit", None)
+        worlds.hold(held=False)
+        with running_up(folder / "data", worlds.environment) as second, second.client() as client:
             # Paused or not, what was paid for is brought home.
-            check_paid_once(world, client, workflow_id)
+            check_paid_once(worlds, client, workflow_id)
 
 
-def all_submitted(client: httpx.Client, workflow_id: str) -> bool:
-    tasks = client.get(f"{WORKFLOWS}{workflow_id}/tasks").json()["tasks"]
-    return [task["phase"] for task in tasks] == ["SUBMITTED"] * STEPS
-
-
-@pytest.mark.parametrize("kind", REMOTE)
 @pytest.mark.parametrize("callbacks", ["duplicate", "early"])
-def test_callbacks_bring_home_what_nothing_else_would(folder: Path, kind: ProviderType, callbacks: str) -> None:
+def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: str) -> None:
     port = free_port()
-    with emulated(kind, folder / "emulator") as world:
-        switch = {"FAL": "webhook", "REPLICATE": "webhooks", "CUSTOM": "callbacks"}[kind]
-        setattr(world.emulator, switch, callbacks)
-        # Polls alone would take longer than the test waits, and lists show nothing.
-        world.emulator.hide_from_listing, world.emulator.polls_until_done = True, 1_000_000
-        told = {"STEPWELL_PUBLIC_URL": f"http://127.0.0.1:{port}"}
-        slow = {"STEPWELL_POLL_INTERVAL_S": "100", "STEPWELL_RECONCILE_S": "60"}
+    with emulated(folder) as worlds:
+        for world in worlds:
+            switch = {"FAL": "webhook", "REPLICATE": "webhooks", "CUSTOM": "callbacks"}[world.kind]
+            setattr(world.emulator, switch, callbacks)
+            # Polls alone would take longer than the test waits, and lists show nothing.
+            world.emulator.hide_from_listing, world.emulator.polls_until_done = True, 1_000_000
         if callbacks == "early":
-            world.emulator.always("submit", Fault.LOSE_AFTER)
-        env = world.environment | SLOTS | told | slow
+            worlds.always("submit", Fault.LOSE_AFTER)
+        told = {"STEPWELL_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+        slow = {"STEPWELL_POLL_INTERVAL_S": "200", "STEPWELL_RECONCILE_S": "600"}
+        env = worlds.environment | told | slow
         with running_up(folder / "data", env, "--port", str(port)) as running, running.client() as client:
-            workflow_id = post(client, kind)
-            if kind is ProviderType.FAL and callbacks == "duplicate":
-                until(lambda: all_submitted(client, workflow_id), 30)
-                world.finish_all()  # this one never ends a job by itself
-            check_paid_once(world, client, workflow_id)
+            workflow_id = post(client)
+            if callbacks == "duplicate":
+                fal = next(world for world in worlds if world.kind is ProviderType.FAL)
+                until(lambda: is_submitted(client, workflow_id, fal.kind), 30)
+                fal.finish_all()  # this one never ends a job by itself
+            check_paid_once(worlds, client, workflow_id)
