@@ -244,6 +244,10 @@ def _paces(settings: Settings) -> Paces:
     own = {
         ProviderType.FAL: settings.fal_poll_interval_s,
         ProviderType.REPLICATE: settings.replicate_poll_interval_s,
+        ProviderType.OPENAI: settings.openai_poll_interval_s,
+        ProviderType.GEMINI: settings.gemini_poll_interval_s,
+        ProviderType.VERTEX: settings.vertex_poll_interval_s,
+        ProviderType.COMFYUI: settings.comfyui_poll_interval_s,
         ProviderType.CUSTOM: settings.custom_poll_interval_s,
     }
     return Paces(

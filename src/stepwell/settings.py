@@ -18,8 +18,18 @@ from stepwell.domain.model import ProviderType
 PREFIX = "STEPWELL_"
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
 _CREDENTIAL = PREFIX + "CREDENTIALS__"
-_SECRET = frozenset({"jwt_secret", "url_secret", "database_url"})
-_URLS = ("fal_url", "fal_api_url", "replicate_url", "custom_url")
+_SECRET = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_id", "s3_secret_access_key"})
+_URLS = (
+    "fal_url",
+    "fal_api_url",
+    "replicate_url",
+    "openai_url",
+    "gemini_url",
+    "vertex_url",
+    "comfyui_url",
+    "custom_url",
+    "s3_endpoint",
+)
 
 
 class InvalidSettings(Exception):
@@ -85,6 +95,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     data_dir: Path = field(default_factory=_default_data_dir)
     artifact_dir: Path | None = None  # default: <data_dir>/artifacts
+    s3_bucket: str | None = None  # artifacts go there instead
+    s3_prefix: str = ""
+    s3_endpoint: str | None = None  # default: AWS, in the region
+    s3_region: str | None = None
+    s3_access_key_id: str | None = None  # without a key: that of the machine or container
+    s3_secret_access_key: str | None = None
     postgres_bin: Path | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 9000
@@ -116,11 +132,22 @@ class Settings(Struct, frozen=True, kw_only=True):
     fal_url: str | None = None  # default: the public queue, where there is a credential
     fal_api_url: str | None = None  # default: the public one beside the public queue, else fal_url
     replicate_url: str | None = None
+    openai_url: str | None = None  # or of any service that speaks its API; default: the public one
+    gemini_url: str | None = None
+    vertex_url: str | None = None  # default: the public one of the location
+    vertex_project: str | None = None  # default: the service account's own
+    vertex_location: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}(?!\n)$")] = "us-central1"
+    comfyui_url: str | None = None
     custom_url: str | None = None
     provider_timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 30.0  # of one call
+    provider_work_s: Annotated[float, Meta(ge=0.1, le=3600)] = 300.0  # of a call that is answered with the result
     poll_interval_s: PollInterval = 1.0
     fal_poll_interval_s: PollInterval | None = None
     replicate_poll_interval_s: PollInterval | None = None
+    gemini_poll_interval_s: PollInterval | None = None
+    vertex_poll_interval_s: PollInterval | None = None
+    openai_poll_interval_s: PollInterval | None = None
+    comfyui_poll_interval_s: PollInterval | None = None
     custom_poll_interval_s: PollInterval | None = None
     limits: ModelLimits = field(default_factory=ModelLimits)
     reconcile_s: Annotated[float, Meta(ge=0, le=3600)] | None = None  # default: what each provider needs

@@ -43,7 +43,7 @@ class WebIO(FakeIO):
             raise AttemptError("no space", retryable=True, provider_fault=False)
         return await super().store(name, data)
 
-    async def download(self, url: str, name: str, media_types: Sequence[str] = ()) -> Output:
+    async def download(self, url: str, name: str, media_types: Sequence[str] = (), **_: Any) -> Output:
         self.kinds.append(tuple(media_types))
         try:
             async with httpx.AsyncClient(trust_env=False) as client:

@@ -64,7 +64,7 @@ class FilesIO:
         self.stored[name] = data
         return Output(f"media/{TASK}/{name}", len(data), "0" * 64)
 
-    async def download(self, url: str, name: str, media_types: Sequence[str] = ()) -> Output:
+    async def download(self, url: str, name: str, media_types: Sequence[str] = (), **_: Any) -> Output:
         assert self._client is not None
         self.downloads.append((url, name, tuple(media_types)))
         try:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -52,7 +53,7 @@ class FakeIO:
     async def link(self, path: str, field: str) -> str | None:  # noqa: ARG002 - the port's
         raise AssertionError("nothing here leaves the process")
 
-    async def download(self, url: str, name: str, media_types: Sequence[str] = ()) -> Output:  # noqa: ARG002
+    async def download(self, url: str, name: str, media_types: Sequence[str] = (), **_: Any) -> Output:  # noqa: ARG002
         raise AssertionError("nothing here is made elsewhere")
 
     async def store(self, name: str, data: bytes) -> Output:

@@ -43,7 +43,7 @@ class FilesIO:
         self.stored[name] = data
         return Output(f"media/{TASK}/{name}", len(data), "")
 
-    async def download(self, url: str, name: str, media_types: Sequence[str] = ()) -> Output:
+    async def download(self, url: str, name: str, media_types: Sequence[str] = (), **_: Any) -> Output:
         assert self._client is not None
         self.asked.append(media_types)
         downloads = Downloads(self._client, max_bytes=1_000_000, timeout_s=0.5)

@@ -81,6 +81,15 @@ class Submitted(Struct, frozen=True):
     urls: dict[str, str]
 
 
+class Progressed(Struct, frozen=True):
+    """The provider tells how far the job is: `share` is 0 to 1, `word` its own for what it does."""
+
+    position: int
+    task_id: UUID
+    share: float
+    word: str
+
+
 class RemoteEnded(Struct, frozen=True):
     """The job has done its work; what is left is to fetch it."""
 
@@ -139,7 +148,7 @@ class GiveUp(Struct, frozen=True):
 
 
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update
-Progress: TypeAlias = Sending | OutcomeLost | Submitted | RemoteEnded | FollowedUp
+Progress: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowedUp
 Input: TypeAlias = Verb | Admitted | Progress | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
 
 

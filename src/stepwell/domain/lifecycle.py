@@ -47,6 +47,7 @@ from stepwell.domain.inputs import (
     Input,
     OutcomeLost,
     Pause,
+    Progressed,
     RemoteEnded,
     Resume,
     RetryDue,
@@ -124,7 +125,7 @@ class Run(RemoteTransitions):
                 self._succeeded(decision, given, now)
             case AttemptFailed():
                 self._failed(decision, given, now)
-            case Sending() | OutcomeLost() | Submitted() | RemoteEnded() | FollowedUp():
+            case Sending() | OutcomeLost() | Submitted() | Progressed() | RemoteEnded() | FollowedUp():
                 self._progress(decision, given, now)
             case RetryDue():
                 self._retry_due(decision, given, now)

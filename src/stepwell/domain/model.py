@@ -114,6 +114,7 @@ class EventType(StrEnum):
     WORKFLOW_CLEANED = "workflow.cleaned"
     STEP_STARTED = "step.started"
     STEP_SUBMITTED = "step.submitted"
+    STEP_PROGRESS = "step.progress"
     STEP_OUTCOME_UNKNOWN = "step.outcome_unknown"
     STEP_RETRYING = "step.retrying"
     STEP_COMPLETED = "step.completed"

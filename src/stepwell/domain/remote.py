@@ -19,6 +19,7 @@ from stepwell.domain.inputs import (
     FollowedUp,
     OutcomeLost,
     Progress,
+    Progressed,
     RemoteEnded,
     Sending,
     Submitted,
@@ -55,6 +56,10 @@ class RemoteTransitions(Transitions):
                 self._note_job(task, given)
                 told = EventType.STEP_SUBMITTED
                 self._tell_step(decision, now, told, step, provider=task.provider, remote_id=given.remote_id)
+            case Progressed():
+                told, share = EventType.STEP_PROGRESS, round(given.share, 3)
+                self._tell_step(decision, now, told, step, progress=share, word=given.word)
+                return  # the task's row doesn't change
             case RemoteEnded():
                 task.phase = TaskPhase.REMOTE_DONE
         decision.record_task(task)

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from stepwell.domain.canonical import digest
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, Unavailable
-from stepwell.domain.inputs import FollowedUp, Input, OutcomeLost, RemoteEnded, Sending, Submitted
+from stepwell.domain.inputs import FollowedUp, Input, OutcomeLost, Progressed, RemoteEnded, Sending, Submitted
 from stepwell.domain.model import CancelReceipt, Cost, ProviderType, Sent, Task, TaskPhase
 from stepwell.domain.prices import PriceList
 from stepwell.ports import Clock
@@ -37,6 +37,7 @@ _SUBMITTING_S = 900.0  # for a provider's code that knows no deadline
 _SLOWER = 1.5
 _AGAIN_S = 0.5
 _REMEMBERED = 10_000
+_WORTH_TELLING = 0.05  # of a job: an event is a row
 
 
 class Overtaken(Exception):
@@ -127,7 +128,7 @@ class Remote:
         self, provider: Provider, attempt: Attempt, job: Job, task: Task, io: AttemptIO, line: Line
     ) -> Finished:
         if task.phase is not TaskPhase.REMOTE_DONE:
-            await self._until_done(provider, attempt, job, line)
+            await self._until_done(provider, attempt, job, task, line)
             _must(line.feed(RemoteEnded(task.position, task.id)))
         line.extend(2 * _FETCHING_S)  # beyond the deadline below, which has words of its own
         try:
@@ -300,9 +301,9 @@ class Remote:
         if len(self._handed_in) > _REMEMBERED:
             del self._handed_in[next(iter(self._handed_in))]
 
-    async def _until_done(self, provider: Provider, attempt: Attempt, job: Job, line: Line) -> None:
+    async def _until_done(self, provider: Provider, attempt: Attempt, job: Job, task: Task, line: Line) -> None:
         pace = self.paces.of(provider)
-        pause = pace.first_s
+        pause, told = pace.first_s, 0.0
         while True:
             try:
                 state = await self.repeated(provider, lambda: provider.poll(attempt, job), line)
@@ -315,7 +316,10 @@ class Remote:
                 return
             if state.status is not JobStatus.RUNNING:
                 raise _ended(provider, state)
-            await line.nap(pause)
+            if state.progress is not None and state.progress >= told + _WORTH_TELLING:
+                told = state.progress
+                _must(line.feed(Progressed(task.position, task.id, told, state.word)))
+            await line.nap(pause if state.again_s is None else state.again_s)
             pause = min(pause * _SLOWER, pace.last_s)
 
 

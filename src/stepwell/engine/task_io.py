@@ -1,6 +1,6 @@
 """What an attempt may do with files: `ports.providers.AttemptIO`, bound to one task."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -24,7 +24,9 @@ class Links(Protocol):
 
 
 class Downloads(Protocol):
-    def stream(self, url: str, media_types: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def stream(
+        self, url: str, media_types: Sequence[str], *, headers: Mapping[str, str] | None = None, redirects: int = 0
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The bytes at an address that a provider has named, bounded in size and time. Raises, before the first or in
         between, as `AttemptIO.download` says.
         """
@@ -64,10 +66,18 @@ class TaskIO:
             raise AttemptError(message, retryable=True, provider_fault=False) from error
         return self.stored[path]
 
-    async def download(self, url: str, name: str, media_types: Sequence[str] = ()) -> Output:
+    async def download(
+        self,
+        url: str,
+        name: str,
+        media_types: Sequence[str] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+        redirects: int = 0,
+    ) -> Output:
         path = self._noted(name)
         try:
-            async with self._downloads.stream(url, media_types) as chunks:
+            async with self._downloads.stream(url, media_types, headers=headers, redirects=redirects) as chunks:
                 self.stored[path] = await self._artifacts.put_stream(path, chunks)
         except ArtifactError as error:
             # It is made and paid for, and may be there again when there is room for it.

@@ -82,13 +82,16 @@ class JobStatus(StrEnum):
 
 class JobState(Struct, frozen=True, kw_only=True):
     """How a job stands. `word` is the provider's own for it; `error` and `retryable` say why it FAILED, in words that
-    may be shown to users.
+    may be shown to users. `progress` is the share that is done, 0 to 1, where the provider tells. `again_s`: how soon
+    to look again, for a provider whose `poll` waits for news itself; null: at the service's pace.
     """
 
     status: JobStatus
     word: str = ""
     error: str = ""
     retryable: bool = True
+    progress: float | None = None
+    again_s: float | None = None
 
 
 class CancelAnswer(StrEnum):
@@ -128,8 +131,18 @@ class AttemptIO(Protocol):
         Writing the same name again replaces the file.
         """
 
-    async def download(self, url: str, name: str, media_types: Sequence[str] = ()) -> Output:
+    async def download(
+        self,
+        url: str,
+        name: str,
+        media_types: Sequence[str] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+        redirects: int = 0,
+    ) -> Output:
         """Stream what is at *url*, which a provider has named, into `media/{task_id}/{name}`, durably.
+
+        *headers* (a key, say) go to the origin of *url* alone. So many *redirects* are followed, each vetted as *url*.
 
         *media_types*: prefixes like "image/", one of which the answer's type must have if it has one that says
         anything. Raises `CallFailed` for what a repeat may mend, `AttemptError` for the rest: the address isn't allowed

@@ -71,14 +71,16 @@ class SignedApi(ProviderApi):
         words = self._words(body)
         return None if words is None else self.masked(words)
 
-    async def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    async def _request(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
+    ) -> Answer:
         self.answer = None
         if self._secret is None:
-            self.answer = await super()._request(method, url, body, headers)
+            self.answer = await super()._request(method, url, body, headers, timeout_s)
             return self.answer
         target = httpx.URL(url).raw_path.decode("ascii")
         ours = signature_headers(self._secret, self._clock(), (method, target), body or b"")
-        answer = await super()._request(method, url, body, {**headers, **ours})
+        answer = await super()._request(method, url, body, {**headers, **ours}, timeout_s)
         parts = (str(answer.status), ours[SIGNATURE].removeprefix(_VERSION))
         check(self._secret, self._clock(), answer.headers, parts, answer.body)
         self.answer = answer

@@ -21,7 +21,6 @@ __all__ = ["Answer", "ProviderApi", "canonical", "digest", "origin_of", "read_js
 
 T = TypeVar("T")
 
-_MAX_ANSWER = 8 * 1024 * 1024
 _NOT_FOUND = frozenset({404, 410})
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 # What the socket, the limits and the address bar may raise; each tells whether something may have been sent.
@@ -67,18 +66,29 @@ def read_json(body: bytes, kind: type[T]) -> T | None:
 class ProviderApi:
     """One provider's API. *name* is how messages call it; *error_text* reads its documented errors.
 
-    *client* is a `web.plain_client`; *timeout_s* is the deadline of one call, whatever the server does meanwhile.
+    *client* is a `web.plain_client`; *timeout_s* is the deadline of one call, whatever the server does meanwhile, and
+    *work_s* that of a submit which is answered with the result itself; *max_answer* bounds an answer, in bytes.
     """
 
-    def __init__(self, client: httpx.AsyncClient, name: str, error_text: ErrorText, *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        name: str,
+        error_text: ErrorText,
+        *,
+        timeout_s: float = 30.0,
+        work_s: float | None = None,
+        max_answer: int = 8 * 1024 * 1024,
+    ) -> None:
         self._client, self.name, self._error_text, self._timeout_s = client, name, error_text, timeout_s
+        self._submit_s, self._max_answer = work_s or timeout_s, max_answer
 
     async def submit(  # noqa: RET503 - it ends by raising
         self, url: str, body: bytes, headers: Mapping[str, str], accepted: type[T]
     ) -> tuple[Answer, T]:
         """POST a job. Returns what `Provider.submit` may go by, a body of the kind *accepted*, or raises as it says."""
         try:
-            answer = await self._request("POST", url, body, headers)
+            answer = await self._request("POST", url, body, headers, self._submit_s)
         except _TROUBLE as error:
             raise_outcome(outcome_of_error(error), self.name, f"the submit got no answer ({type(error).__name__})")
         found = answer.read(accepted) if answer.is_success else None
@@ -94,7 +104,7 @@ class ProviderApi:
     ) -> Answer:
         """Any other call. Returns an answer with a status in *ok*; else raises `CallFailed`."""
         try:
-            answer = await self._request(method, url, body, headers)
+            answer = await self._request(method, url, body, headers, self._timeout_s)
         except _TROUBLE as error:
             raise CallFailed(f"{self.name}: no answer ({type(error).__name__})") from error
         if answer.status in ok:
@@ -113,22 +123,24 @@ class ProviderApi:
             raise CallFailed(f"{self.name}: its answer can't be read")
         return found
 
-    async def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    async def _request(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
+    ) -> Answer:
         # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
-        before = min(self._timeout_s / 2, 10.0)
-        with anyio.fail_after(self._timeout_s):
+        before = min(timeout_s / 2, 10.0)
+        with anyio.fail_after(timeout_s):
             async with self._client.stream(
                 method,
                 url,
                 content=body,
                 headers={**_HEADERS, **({"Content-Type": "application/json"} if body is not None else {}), **headers},
                 # Before the deadline, so that it is known that nothing was sent.
-                timeout=httpx.Timeout(self._timeout_s, connect=before, pool=before),
+                timeout=httpx.Timeout(timeout_s, connect=before, pool=before),
                 follow_redirects=False,
             ) as response:
                 data = bytearray()
                 async for chunk in response.aiter_raw():
                     data += chunk
-                    if len(data) > _MAX_ANSWER:
+                    if len(data) > self._max_answer:
                         raise httpx.ReadError("the answer is too big")
         return Answer(response.status_code, response.headers, bytes(data))

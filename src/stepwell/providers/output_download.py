@@ -1,6 +1,6 @@
 """Files that providers have made: streamed from the address that they name, bounded in size, time and kind."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -8,6 +8,7 @@ import httpx
 
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.providers.guard import Blocked, parsed
+from stepwell.providers.http import origin_of
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import UNTYPED, retry_after_s
 
@@ -21,14 +22,13 @@ class Downloads:
         self._client, self._max_bytes, self._timeout_s = client, max_bytes, timeout_s
 
     @asynccontextmanager
-    async def stream(self, url: str, media_types: Sequence[str]) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(
+        self, url: str, media_types: Sequence[str], *, headers: Mapping[str, str] | None = None, redirects: int = 0
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         try:
             # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
             with anyio.fail_after(self._timeout_s):
-                target = parsed(url)
-                async with self._client.stream(
-                    "GET", target, headers=_HEADERS, timeout=httpx.Timeout(self._timeout_s), follow_redirects=False
-                ) as response:
+                async with self._found(parsed(url), headers or {}, redirects) as response:
                     self._check(response, media_types)
                     yield self._chunks(response)
         except Blocked as error:
@@ -37,6 +37,22 @@ class Downloads:
             ) from error
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             raise CallFailed(f"the output could not be read ({type(error).__name__})") from error
+
+    @asynccontextmanager
+    async def _found(
+        self, target: httpx.URL, headers: Mapping[str, str], redirects: int
+    ) -> AsyncIterator[httpx.Response]:
+        """What answers at *target*, or where it redirects to, if that many are followed."""
+        origin = origin_of(str(target))
+        for left in range(redirects, -1, -1):
+            own = headers if origin_of(str(target)) == origin else {}
+            async with self._client.stream(
+                "GET", target, headers={**_HEADERS, **own}, timeout=httpx.Timeout(self._timeout_s)
+            ) as response:
+                if left == 0 or not response.has_redirect_location:
+                    yield response
+                    return
+                target = parsed(str(target.join(response.headers["location"])))
 
     def _check(self, response: httpx.Response, media_types: Sequence[str]) -> None:
         status = response.status_code
