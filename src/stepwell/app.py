@@ -15,6 +15,7 @@ from msgspec import Struct
 from stepwell.api.auth import TokenVerifier
 from stepwell.api.routes import build_api
 from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.domain.breaker import BreakerPolicy
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.model import ProviderType
 from stepwell.domain.prices import PriceList
@@ -23,6 +24,8 @@ from stepwell.domain.signing import CallbackUrls, SignedUrls
 from stepwell.domain.validation import Catalog
 from stepwell.engine.admission import Admission, Limits
 from stepwell.engine.cleanup import Cleaner
+from stepwell.engine.health import ModelHealth
+from stepwell.engine.providers import ProviderDesk
 from stepwell.engine.recovery import Recovery
 from stepwell.engine.remote import Pace, Paces, Remote
 from stepwell.engine.runner import Runner
@@ -172,7 +175,8 @@ async def running_app(
             ),
         )
         admission = Admission(_limits(settings))
-        scheduler = Scheduler(journal, runner, admission, clock, uuid7)
+        health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
+        scheduler = Scheduler(journal, runner, admission, health, clock, uuid7)
         recovery = Recovery(
             journal,
             scheduler,
@@ -180,6 +184,9 @@ async def running_app(
             owner,
             None if exclusive else settings.lease_s,
             statement_s=settings.database_timeout_s,
+        )
+        catalog = Catalog(
+            registry.offers(), settings.default_provider, frozenset(settings.credentials), registry.keyed()
         )
         service = WorkflowService(
             store=store,
@@ -189,9 +196,8 @@ async def running_app(
             cleaner=cleaner,
             clock=clock,
             callbacks=callbacks,
-            catalog=Catalog(
-                registry.offers(), settings.default_provider, frozenset(settings.credentials), registry.keyed()
-            ),
+            catalog=catalog,
+            providers=ProviderDesk(catalog, admission, health),
             owner=owner,
             new_id=uuid7,
         )

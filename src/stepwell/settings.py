@@ -150,6 +150,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     comfyui_poll_interval_s: PollInterval | None = None
     custom_poll_interval_s: PollInterval | None = None
     limits: ModelLimits = field(default_factory=ModelLimits)
+    breaker_failures: Annotated[int, Meta(ge=0, le=10_000)] = 3  # steps given up in a row; 0: no breaker
+    breaker_reset_s: Annotated[float, Meta(ge=0.05, le=3600)] = 30.0
     reconcile_s: Annotated[float, Meta(ge=0, le=3600)] | None = None  # default: what each provider needs
     output_max_bytes: Annotated[int, Meta(ge=1_024)] = 1024 * 1024 * 1024
     output_timeout_s: Annotated[float, Meta(ge=0.1, le=3600)] = 300.0

@@ -13,8 +13,10 @@ from litestar import Litestar
 from stepwell.api.auth import TokenVerifier, sign_token
 from stepwell.api.operations import Permission
 from stepwell.api.routes import build_api
+from stepwell.domain.breaker import BreakerState
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.errors import ArtifactGone, InvalidTransition, NotFound
+from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import (
     EventType,
     HistoryEvent,
@@ -26,6 +28,7 @@ from stepwell.domain.model import (
     WorkflowState,
     WorkflowStatus,
 )
+from stepwell.domain.provider_status import BreakerStatus, Latency, ModelStatus, ProviderStatus
 from stepwell.domain.records import (
     CleanupFault,
     CleanupReport,
@@ -246,6 +249,13 @@ class FakeWorkflows:
         if record is None or not scope.covers(self.workflows[record.workflow_id].tenant):
             raise NotFound("task")
         return record
+
+    def providers(self, scope: TenantScope) -> Sequence[ProviderStatus]:
+        self._called("providers")
+        offers = {TaskType.GENERATION: ["seed"]}
+        status = BreakerStatus(BreakerState.OPEN, 3, AT)
+        model = ModelStatus("a model", ModelLimit(concurrency=2), 1, 2, status, 4, 0.25, Latency(1.5, 2.5, 2.5))
+        return [ProviderStatus(ProviderType.FAL, offers, 100, 1, 2, [model])]
 
     def called_back(self, token: str, body: bytes) -> None:
         self._called("called_back")

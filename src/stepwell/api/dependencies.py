@@ -12,6 +12,7 @@ from msgspec import Struct
 from stepwell.api.auth import Principal
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.model import HistoryEvent, Output
+from stepwell.domain.provider_status import ProviderStatus
 from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, TenantScope, WorkflowPage, WorkflowRecord
 from stepwell.domain.validation import Catalog, PlannedWorkflow
 from stepwell.ports import Artifacts
@@ -60,6 +61,8 @@ class Workflows(Protocol):
     async def tasks(self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool) -> Sequence[TaskRecord]: ...
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord: ...
+
+    def providers(self, scope: TenantScope) -> Sequence[ProviderStatus]: ...
 
     def called_back(self, token: str, body: bytes) -> None: ...
 

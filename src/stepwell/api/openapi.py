@@ -34,6 +34,13 @@ _DESCRIPTIONS = {
     "Money": "An amount of a currency.",
     "EventPublic": "One line of a workflow's history; ids count from 1.",
     "Output": "A stored file. Its path goes behind /api/v1/artifacts/.",
+    "ProviderStatus": "A configured provider. in_flight and waiting are those of all tenants in this process, models "
+    "those that steps of the token's tenants have asked for.",
+    "ModelStatus": "attempts, error_rate and latency_s are of those that ended within five minutes, at most the last "
+    "thousand; failures that are the request's own fault don't count. waiting: for a slot, or for the breaker.",
+    "BreakerStatus": "failures: steps in a row that used up their attempts.",
+    "Latency": "Seconds from an attempt's start to its result: percentiles, null where none succeeded.",
+    "ModelLimit": "Attempts at once, and starts a minute; null is no limit.",
     "Problem": "RFC 9457. The last two members are there where a state doesn't allow what was asked.",
 }
 _HEADERS = {
@@ -55,6 +62,7 @@ _TAGS = {
     "workflows": "Create, watch and steer workflows.",
     "tasks": "The attempts at a workflow's steps.",
     "events": "What happened, in its order.",
+    "providers": "Who does the work, and how they do.",
     "artifacts": "The files that tasks made.",
     "callbacks": "Where providers tell of jobs.",
     "system": "For operators and their machines; without a token.",

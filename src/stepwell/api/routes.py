@@ -16,7 +16,7 @@ from prometheus_client import Counter, Histogram
 
 from stepwell import __version__
 from stepwell.api import artifacts as artifact_routes
-from stepwell.api import callbacks, problems, system, tasks, workflows
+from stepwell.api import callbacks, problems, providers, system, tasks, workflows
 from stepwell.api.auth import Gate, TokenVerifier
 from stepwell.api.bodies import MAX_BODY_BYTES
 from stepwell.api.dependencies import ApiDescription, Workflows
@@ -31,6 +31,7 @@ HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *workflows.HANDLERS,
     *tasks.HANDLERS,
     *artifact_routes.HANDLERS,
+    *providers.HANDLERS,
     *callbacks.HANDLERS,
     *system.HANDLERS,
 )

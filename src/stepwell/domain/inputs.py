@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.model import CancelReceipt, Cost, Output, Sent, Task
+from stepwell.domain.model import CancelReceipt, Cost, Output, ProviderType, Sent, Task
 
 SERVICE = "stepwell"  # the actor of what nobody asked for
 
@@ -54,6 +54,14 @@ class Admitted(Struct, frozen=True):
     position: int
     task_id: UUID
     seed: int | None
+
+
+class Diverted(Struct, frozen=True):
+    """A step that was ready goes to its fallback: the breaker of what it would have asked is open."""
+
+    position: int
+    provider: ProviderType
+    model: str
 
 
 class Sending(Struct, frozen=True):
@@ -149,7 +157,9 @@ class GiveUp(Struct, frozen=True):
 
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update
 Progress: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowedUp
-Input: TypeAlias = Verb | Admitted | Progress | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
+Input: TypeAlias = (
+    Verb | Admitted | Diverted | Progress | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
+)
 
 
 class StartAttempt(Struct, frozen=True):

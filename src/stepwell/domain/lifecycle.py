@@ -41,6 +41,7 @@ from stepwell.domain.inputs import (
     Created,
     DeadlineAt,
     DeadlinePassed,
+    Diverted,
     FollowedUp,
     FollowUp,
     GiveUp,
@@ -121,6 +122,8 @@ class Run(RemoteTransitions):
                 self._update(decision, given, now)
             case Admitted():
                 self._admitted(decision, given, now)
+            case Diverted():
+                self._diverted(decision, given, now)
             case Succeeded():
                 self._succeeded(decision, given, now)
             case AttemptFailed():
@@ -202,6 +205,12 @@ class Run(RemoteTransitions):
 
     # Attempts
 
+    def gives_up(self, given: AttemptFailed) -> bool:
+        """Whether the step makes no more attempts at this provider once it has heard of this one."""
+        step, plan = self.steps[given.position], self.plans[given.position]
+        verdict = judge(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
+        return verdict is not Verdict.RETRY
+
     def _admitted(self, decision: Decision, given: Admitted, now: datetime) -> None:
         position = given.position
         if position not in self._frontier.ready:
@@ -221,6 +230,16 @@ class Run(RemoteTransitions):
             self._tell_step(decision, now, EventType.STEP_STARTED, step, attempt=step.attempt, provider=provider)
         self._frontier.open(position, task)
         decision.effects.append(StartAttempt(copied(task)))
+
+    def _diverted(self, decision: Decision, given: Diverted, now: datetime) -> None:
+        step, plan = self.steps[given.position], self.plans[given.position]
+        if not self.waits(given.position) or plan.fallback is None or step.on_fallback:
+            return
+        step.on_fallback, step.provider_attempts = True, 0
+        decision.record(step, now)
+        facts = {"from": given.provider, "model": given.model, "to": plan.fallback, "reason": "breaker_open"}
+        self._tell_step(decision, now, EventType.STEP_DIVERTED, step, **facts)
+        decision.ready.append(given.position)
 
     def _succeeded(self, decision: Decision, given: Succeeded, now: datetime) -> None:
         if (task := self._close_task(given.position, given.task_id, TaskStatus.COMPLETED, now)) is None:

@@ -117,6 +117,7 @@ class EventType(StrEnum):
     STEP_PROGRESS = "step.progress"
     STEP_OUTCOME_UNKNOWN = "step.outcome_unknown"
     STEP_RETRYING = "step.retrying"
+    STEP_DIVERTED = "step.diverted"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
     STEP_SKIPPED = "step.skipped"

@@ -62,6 +62,10 @@ class Transitions:
         """Whether the step has an attempt, in this process or begun by an earlier one."""
         return position in self._frontier.running
 
+    def waits(self, position: int) -> bool:
+        """Whether the step wants a slot for an attempt that has not begun."""
+        return self.starting and position in self._frontier.ready and not self.under_way(position)
+
     def orphans(self) -> list[int]:
         """Positions whose attempt, begun by an earlier process, waits to be taken up again."""
         return self._frontier.orphans()

@@ -10,7 +10,7 @@ generic cell rate algorithm (ITU-T I.371): starts are spread evenly, up to a sec
 """
 
 import time
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
@@ -44,9 +44,12 @@ class Limits(Struct, frozen=True):
     per_tenant: int | None = None
     models: Mapping[ProviderType, Mapping[str, ModelLimit]] = {}
 
-    def pool(self, provider: ProviderType, model: str) -> Pool:
+    def of_model(self, provider: ProviderType, model: str) -> ModelLimit | None:
         models = self.models.get(provider, {})
-        limit = models.get(model) or models.get(ANY_MODEL)
+        return models.get(model) or models.get(ANY_MODEL)
+
+    def pool(self, provider: ProviderType, model: str) -> Pool:
+        limit = self.of_model(provider, model)
         return provider if limit is None else ModelPool(provider, model, limit)
 
     def of(self, pool: Pool) -> int:
@@ -84,7 +87,8 @@ class Admission:
         self._queues: OrderedDict[Pool, _Queue] = OrderedDict()
         self._used = 0
         self.waiting = 0
-        self._used_by_pool: dict[Pool, int] = defaultdict(int)
+        self.waiting_by_pool: Counter[Pool] = Counter()
+        self._used_by_pool: Counter[Pool] = Counter()
         self._used_by_tenant: dict[str | None, int] = defaultdict(int)
         self.closed = False
 
@@ -92,16 +96,21 @@ class Admission:
     def used(self) -> int:
         return self._used
 
+    def used_by(self, pool: Pool) -> int:
+        return self._used_by_pool[pool]
+
     def enqueue(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
         line = self._queues.setdefault(pool, OrderedDict()).setdefault(tenant, OrderedDict())
         line.setdefault(workflow_id, deque()).append(position)
         self.waiting += 1
+        self.waiting_by_pool[pool] += 1
 
     def withdraw(self, tenant: str | None, workflow_id: UUID) -> None:
         """Forget all that a workflow waits for."""
-        for queue in self._queues.values():
+        for pool, queue in self._queues.items():
             if (line := queue.get(tenant)) is not None and (steps := line.pop(workflow_id, None)) is not None:
                 self.waiting -= len(steps)
+                self.waiting_by_pool[pool] -= len(steps)
                 if not line:
                     del queue[tenant]
 
@@ -139,6 +148,7 @@ class Admission:
         else:
             del queue[tenant]
         self.waiting -= 1
+        self.waiting_by_pool[pool] -= 1
         self._used += 1
         self._used_by_pool[pool] += 1
         if isinstance(pool, ModelPool):

@@ -11,16 +11,19 @@ from stepwell.domain.inputs import Input
 from stepwell.engine.admission import Slot
 from stepwell.engine.checkpointer import Checkpointer
 from stepwell.engine.handle import Handle
+from stepwell.engine.health import Flight
 
 
 class Live(Struct):
-    """An attempt in this process. `slot` is null once it is given back; `task` is for one that waits for something. It
+    """An attempt in this process. `slot` is null once it is given back, `flight` for one without a breaker or once it
+    has heard the outcome; `task` is for one that waits for something. It
     is cancelled by its scope: a worker process on its way up must not be torn from its parent half-way. `resting`: it
     waits for its time, and for nothing that would be lost. `told` is what its
     provider has called back with, last; `called`: that it has, and nobody has looked since.
     """
 
     slot: Slot | None
+    flight: Flight | None = None
     task: asyncio.Task[None] | None = None
     scope: CancelScope | None = None
     cancelled: bool = False

@@ -21,6 +21,7 @@ from stepwell.domain.mapping import DeferredTransform, check_inputs, effective_c
 from stepwell.domain.model import Cost, ProviderType, Task, TaskType, TransformType
 from stepwell.domain.weight import MAX_RESULT_BYTES, is_heavier
 from stepwell.engine.follow_up import FollowUps
+from stepwell.engine.health import ModelKey
 from stepwell.engine.remote import Line, Overtaken, Remote
 from stepwell.engine.task_io import Downloads, Links, TaskIO
 from stepwell.ports import Artifacts
@@ -114,16 +115,19 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - it is told
             return _failed_by(error, task, plan)
 
-    def model_of(self, context: AttemptContext, position: int) -> str:
-        """What the step's next attempt would ask for at its provider."""
-        plan, on_fallback = context.plan(position), context.on_fallback(position)
+    def model_key(self, context: AttemptContext, position: int, *, on_fallback: bool) -> ModelKey | None:
+        """What the step's next attempt would ask; null where that is nothing outside this process."""
+        plan = context.plan(position)
         provider = plan.fallback if on_fallback else plan.provider
-        assert provider is not None
+        if provider in (None, ProviderType.LOCAL):
+            return None
         try:
-            return self._providers[provider].model(plan.task_type, _provider_config(context, position, on_fallback))
+            found = self._providers[provider]
+            config = _provider_config(context, position, on_fallback)
+            return None if found.in_process else ModelKey(provider, found.model(plan.task_type, config))
         except Exception:  # it isn't configured any more, or has a fault: that is told where the step runs
             log.exception("provider.no_model", action="attempt", provider=provider)
-            return ""
+            return None
 
     async def run(self, context: AttemptContext, task: Task, work: Work, leash: Leash) -> Ended:
         """How the attempt went. Its files are the caller's business: it knows whether the end was recorded."""

@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from datetime import datetime
-from functools import partial
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -21,7 +19,6 @@ from anyio import CancelScope
 
 from stepwell.domain.decision import Decision
 from stepwell.domain.inputs import (
-    Admitted,
     AttemptFailed,
     CancelAttempt,
     DeadlineAt,
@@ -35,12 +32,14 @@ from stepwell.domain.inputs import (
     WakeAt,
 )
 from stepwell.domain.model import Task
-from stepwell.engine.admission import Admission, Pool, Slot
+from stepwell.engine.admission import Admission, Slot
 from stepwell.engine.checkpointer import Checkpointer, NotWritten
+from stepwell.engine.gate import Gate
 from stepwell.engine.handle import Handle
+from stepwell.engine.health import Flight, ModelHealth
 from stepwell.engine.leash import Leash, Live
 from stepwell.engine.runner import Runner, Work
-from stepwell.engine.seeds import drawn_seed
+from stepwell.engine.timers import Timers
 from stepwell.engine.trailing import Trailing
 from stepwell.engine.waiting import Waiting
 from stepwell.ports import Clock, Journal, NewId
@@ -49,17 +48,25 @@ log = structlog.get_logger()
 
 
 class Scheduler:
-    def __init__(self, journal: Journal, runner: Runner, admission: Admission, clock: Clock, new_id: NewId) -> None:
-        self._runner, self._admission, self._clock, self._new_id = runner, admission, clock, new_id
+    def __init__(
+        self,
+        journal: Journal,
+        runner: Runner,
+        admission: Admission,
+        health: ModelHealth,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._runner, self._admission, self._clock = runner, admission, clock
         self.checkpointer = Checkpointer(journal, self._committed, self._not_written)
         self.handles: dict[UUID, Handle] = {}
         self._live: dict[UUID, dict[UUID, Live]] = {}  # workflow id -> task id -> attempt
         self._ending = Waiting()  # for the end of an attempt, by task id
         self._trailing = Trailing(self, runner, clock)
+        self._gate = Gate(self, runner, admission, health, clock, new_id)
+        self._timers = Timers(clock, self._fire, self.guarded)
         self._quiet, self._idle = Waiting(), Waiting()
         self._losing: set[UUID] = set()
-        self._granting = False
-        self._next_grant: asyncio.TimerHandle | None = None
         self.refused: Counter[UUID] = Counter()  # how often the database would not have a workflow's rows
         self.on_lost: Callable[[], None] = lambda: None  # called when nothing of a lost workflow is left here
         self.started = asyncio.Event()
@@ -73,7 +80,7 @@ class Scheduler:
         async with asyncio.TaskGroup() as self._group:
             self.started.set()
             self._checkpoints = self._group.create_task(self.checkpointer.run(), name="checkpointer")
-            self._checkpoints.add_done_callback(self._guarded(lambda task: task.cancelled() or task.result()))
+            self._checkpoints.add_done_callback(self.guarded(lambda task: task.cancelled() or task.result()))
             await self._broken
 
     # Runs in memory
@@ -117,7 +124,7 @@ class Scheduler:
     def forget_if_idle(self, handle: Handle) -> None:
         if not handle.run.active and not handle.users and not self.checkpointer.holds(handle.workflow_id):
             self.abandon(handle)
-            _drop_timers(handle)
+            self._timers.drop(handle)
 
     def called_back(self, workflow_id: UUID, task_id: UUID, told: bytes) -> None:
         """A provider has called back about an attempt: what of it runs here looks at its job now."""
@@ -150,7 +157,8 @@ class Scheduler:
         if rest := [task for task in tasks if not task.done()]:
             await asyncio.wait(rest, timeout=2)
         for handle in self.handles.values():
-            _drop_timers(handle)
+            self._timers.drop(handle)
+        self._gate.close()
         self.checkpointer.close()
 
     async def written(self) -> None:
@@ -166,59 +174,21 @@ class Scheduler:
             if handle.halted:
                 # What was left in the queue is among the ready: once is enough.
                 handle.halted = False
-                self._admission.withdraw(handle.tenant, handle.workflow_id)
+                self._gate.withdraw(handle)
         elif not handle.halted:
             handle.halted = True
-            self._admission.withdraw(handle.tenant, handle.workflow_id)
+            self._gate.withdraw(handle)
             ready = handle.run.orphans()
-        for position in ready:
-            self._admission.enqueue(handle.tenant, handle.workflow_id, position, self._pool(handle, position))
+        self._gate.enqueue(handle, ready)
         self.checkpointer.submit(decision)
-        self._grant()
+        self._gate.grant()
 
-    def _pool(self, handle: Handle, position: int) -> Pool:
-        provider = handle.provider(position)
-        # One that is under way is no new start.
-        if provider is None or provider not in self._admission.limits.models or handle.run.under_way(position):
-            return provider
-        return self._admission.limits.pool(provider, self._runner.model_of(handle, position))
-
-    def _grant(self) -> None:
-        # What is granted may end at once, and ask for the next: it has it from here, not one call within the other.
-        if self._granting:
-            return
-        self._granting = True
-        try:
-            while (slot := self._admission.grant()) is not None:
-                self._use(slot)
-        finally:
-            self._granting = False
-        if self._admission.retry_in_s is not None and self._next_grant is None:
-            fire = self._guarded(self._grant_again)
-            self._next_grant = asyncio.get_running_loop().call_later(self._admission.retry_in_s, fire)
-
-    def _grant_again(self) -> None:
-        self._next_grant = None
-        self._grant()
-
-    def _use(self, slot: Slot) -> None:
-        decision = self._admitted(slot)
-        if decision is None or not decision.effects:
-            self._admission.release(slot)
-            return
+    def begin(self, handle: Handle, decision: Decision, slot: Slot, flight: Flight | None) -> None:
+        """An attempt that the gate has let through; it starts once *decision* has committed."""
         for effect in decision.effects:
             assert isinstance(effect, StartAttempt)
-            self._live.setdefault(slot.workflow_id, {})[effect.task.id] = Live(slot)
+            self._live.setdefault(handle.workflow_id, {})[effect.task.id] = Live(slot, flight)
         self.checkpointer.submit(decision)
-
-    def _admitted(self, slot: Slot) -> Decision | None:
-        handle = self.handles.get(slot.workflow_id)
-        if handle is None:
-            return None
-        now = self._clock.now()
-        # Where nobody draws, no seed is drawn.
-        seed = None if slot.pool is None else drawn_seed(slot.workflow_id, slot.position)
-        return handle.run.apply(Admitted(slot.position, self._new_id(now), seed), now)
 
     def _committed(self, decision: Decision) -> None:
         self.refused.pop(decision.workflow.id, None)
@@ -238,9 +208,9 @@ class Scheduler:
             case FollowUp(position, task_id):
                 self._trailing.begin(handle, position, task_id)
             case WakeAt(position, at):
-                self._set_timer(handle, position, at, RetryDue(position))
+                self._timers.set(handle, position, at, RetryDue(position))
             case DeadlineAt(at):
-                self._set_timer(handle, None, at, DeadlinePassed())
+                self._timers.set(handle, None, at, DeadlinePassed())
             case _:
                 assert_never(effect)
 
@@ -250,8 +220,8 @@ class Scheduler:
         if handle is not None:
             self.abandon(handle)
             handle.lost = True
-            self._admission.withdraw(handle.tenant, workflow_id)
-            _drop_timers(handle)
+            self._gate.withdraw(handle)
+            self._timers.drop(handle)
         self._losing.add(workflow_id)
         for task_id in list(self._live.get(workflow_id, ())):
             self._cancel(workflow_id, task_id)
@@ -291,6 +261,7 @@ class Scheduler:
         ended = await self._runner.run(handle, task, work, Leash(self, handle, live))
         # The slot goes back first, so that the step's dependants can have it in the very same batch.
         self._free(live)
+        self._landed(handle, live, ended.outcome)
         kept = ended.outcome is not None and self._accept(handle, ended.outcome)
         if ended.outcome is None and self.stopping:
             return  # the next process goes on with the attempt
@@ -325,15 +296,23 @@ class Scheduler:
             self._admission.release(live.slot)
             live.slot = None
 
+    def _landed(self, handle: Handle | None, live: Live, outcome: Succeeded | AttemptFailed | None) -> None:
+        """For the breaker, before the run hears of it; once an attempt."""
+        flight, live.flight = live.flight, None
+        if flight is not None:
+            self._gate.landed(handle, flight, outcome)
+
     def _ended(self, workflow_id: UUID, task_id: UUID) -> None:
         lives = self._live[workflow_id]
-        self._free(lives.pop(task_id))
+        live = lives.pop(task_id)
+        self._free(live)
+        self._landed(None, live, None)
         self._ending.tell(task_id)
         if not lives:
             del self._live[workflow_id]
             self._quiet.tell(workflow_id)
             self._gone_if_quiet(workflow_id)
-        self._grant()
+        self._gate.grant()
 
     async def until_over(self, workflow_id: UUID, task_id: UUID) -> None:
         while task_id in self._live.get(workflow_id, ()):
@@ -344,25 +323,14 @@ class Scheduler:
     ) -> asyncio.Task[None]:
         assert self._group is not None
         task = self._group.create_task(work, name=name)
-        task.add_done_callback(self._guarded(done))
+        task.add_done_callback(self.guarded(done))
         return task
 
-    # Timers
-
-    def _set_timer(self, handle: Handle, position: int | None, at: datetime | None, given: Input) -> None:
-        if (timer := handle.timers.pop(position, None)) is not None:
-            timer.cancel()
-        if at is not None:
-            delay = max((at - self._clock.now()).total_seconds(), 0.0)
-            fire = self._guarded(partial(self._fire, handle, position, given))
-            handle.timers[position] = asyncio.get_running_loop().call_later(delay, fire)
-
-    def _fire(self, handle: Handle, position: int | None, given: Input) -> None:
-        handle.timers.pop(position, None)
+    def _fire(self, handle: Handle, given: Input) -> None:
         if self.handles.get(handle.workflow_id) is handle:
             self.feed(handle, given)
 
-    def _guarded(self, callback: Callable[..., Any]) -> Callable[..., None]:
+    def guarded(self, callback: Callable[..., Any]) -> Callable[..., None]:
         """*callback* for the event loop: what it raises ends the scheduler instead of vanishing in a log line."""
 
         def call(*args: Any) -> None:
@@ -373,9 +341,3 @@ class Scheduler:
                     self._broken.set_exception(error)
 
         return call
-
-
-def _drop_timers(handle: Handle) -> None:
-    for timer in handle.timers.values():
-        timer.cancel()
-    handle.timers.clear()

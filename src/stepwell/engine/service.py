@@ -14,6 +14,7 @@ from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.errors import InvalidTransition, NotFound, Unavailable
 from stepwell.domain.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
 from stepwell.domain.model import HistoryEvent, Output
+from stepwell.domain.provider_status import ProviderStatus
 from stepwell.domain.records import (
     CleanupReport,
     ListFilter,
@@ -28,6 +29,7 @@ from stepwell.engine.checkpointer import NotWritten
 from stepwell.engine.cleanup import Cleaner
 from stepwell.engine.drafting import draft
 from stepwell.engine.handle import Handle
+from stepwell.engine.providers import ProviderDesk
 from stepwell.engine.recovery import Recovery, load_results
 from stepwell.engine.scheduler import Scheduler
 from stepwell.offloop import off_loop
@@ -50,6 +52,7 @@ class WorkflowService:
         cleaner: Cleaner,
         clock: Clock,
         catalog: Catalog,
+        providers: ProviderDesk,
         callbacks: CallbackUrls,
         owner: UUID,
         new_id: NewId,
@@ -57,7 +60,7 @@ class WorkflowService:
         self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
         self._cleaner, self._clock, self._owner, self._make_id = cleaner, clock, owner, new_id
         self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-        self.catalog, self._callbacks = catalog, callbacks
+        self.catalog, self._callbacks, self._providers = catalog, callbacks, providers
         self.draining = False
         self.booted = False
 
@@ -128,6 +131,9 @@ class WorkflowService:
                 await self._quiesce(workflow_id)
                 report = await self._cleaner.clean(scope, workflow_id)
         return await self.get(scope, workflow_id), report
+
+    def providers(self, scope: TenantScope) -> Sequence[ProviderStatus]:
+        return self._providers.statuses(scope)
 
     def called_back(self, token: str, body: bytes) -> None:
         """A provider tells of an attempt. Raises `NotFound` for a token that isn't one of ours."""

@@ -1,0 +1,36 @@
+"""What can be asked for, and how those do who are asked."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from stepwell.api.dependencies import Call, Service
+from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.queries import parse_query
+from stepwell.domain.provider_status import ProviderStatus
+
+
+class ProviderListResponse(Struct):
+    providers: Sequence[ProviderStatus]
+
+
+PROVIDERS = Operation(
+    method="GET",
+    path="/api/v1/providers",
+    id="list_providers",
+    summary="List Providers",
+    description="The configured providers: what each can do, its limits and load, and its models' circuit breakers, "
+    "error rates and latencies in this process.",
+    tag="providers",
+    permission=Permission.READ,
+    answers=ProviderListResponse,
+)
+
+
+@endpoint(PROVIDERS)
+async def list_providers(request: Call, service: Service) -> ProviderListResponse:
+    parse_query(request.scope["query_string"], NoQuery)
+    return ProviderListResponse(service.providers(request.user.scope))
+
+
+HANDLERS = (list_providers,)

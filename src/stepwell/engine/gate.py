@@ -1,0 +1,157 @@
+"""From a step that is ready to an attempt: it waits for a slot, and then for its model's breaker.
+
+An attempt that the breaker doesn't let through goes to the step's fallback at once, or is held back until the breaker
+lets one through again. Work in this process has no breaker, and an attempt that an earlier process had begun needs
+none: it is paid for.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol
+from uuid import UUID
+
+from stepwell.domain.decision import Decision
+from stepwell.domain.inputs import Admitted, AttemptFailed, Diverted, Input, Succeeded
+from stepwell.domain.model import ProviderType
+from stepwell.engine.admission import Admission, Pool, Slot
+from stepwell.engine.handle import Handle
+from stepwell.engine.health import Flight, ModelHealth, ModelKey
+from stepwell.engine.seeds import drawn_seed
+from stepwell.ports import Clock, NewId
+
+_HERE = (None, ProviderType.LOCAL)
+
+
+class Gated(Protocol):
+    """The scheduler, as far as the gate goes."""
+
+    handles: dict[UUID, Handle]
+
+    def feed(self, handle: Handle, given: Input) -> bool: ...
+
+    def begin(self, handle: Handle, decision: Decision, slot: Slot, flight: Flight | None) -> None:
+        """The attempt is let through."""
+
+    def guarded(self, callback: Callable[..., Any]) -> Callable[..., None]: ...
+
+
+class Models(Protocol):
+    def model_key(self, context: Handle, position: int, *, on_fallback: bool) -> ModelKey | None:
+        """What the step's next attempt would ask; null where that needs no breaker."""
+
+
+class Gate:
+    def __init__(
+        self,
+        scheduler: Gated,
+        models: Models,
+        admission: Admission,
+        health: ModelHealth,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._scheduler, self._models, self._admission, self._health = scheduler, models, admission, health
+        self._clock, self._new_id = clock, new_id
+        self._granting = False
+        self._next_grant: asyncio.TimerHandle | None = None
+        self._closing: dict[ModelKey, asyncio.TimerHandle] = {}  # of breakers, for those that are held back
+
+    def enqueue(self, handle: Handle, positions: Iterable[int]) -> None:
+        """Steps that want a slot."""
+        for position in positions:
+            self._admission.enqueue(handle.tenant, handle.workflow_id, position, self._pool(handle, position))
+
+    def withdraw(self, handle: Handle) -> None:
+        """Forget all that a workflow waits for."""
+        self._admission.withdraw(handle.tenant, handle.workflow_id)
+        self._health.withdraw(handle.workflow_id)
+
+    def grant(self) -> None:
+        """Hand out the slots that are free."""
+        # What is granted may end at once, and ask for the next: it has it from here, not one call within the other.
+        if self._granting:
+            return
+        self._granting = True
+        try:
+            while (slot := self._admission.grant()) is not None:
+                if not self._use(slot):
+                    self._admission.release(slot)
+        finally:
+            self._granting = False
+        if self._admission.retry_in_s is not None and self._next_grant is None:
+            fire = self._scheduler.guarded(self._grant_again)
+            self._next_grant = asyncio.get_running_loop().call_later(self._admission.retry_in_s, fire)
+
+    def landed(self, handle: Handle | None, flight: Flight, outcome: Succeeded | AttemptFailed | None) -> None:
+        """An attempt has ended; to be told before its run is. Null outcome: it was cancelled."""
+        used_up = handle is not None and isinstance(outcome, AttemptFailed) and handle.run.gives_up(outcome)
+        self._health.ended(flight, outcome, used_up=used_up)
+        self._let_go(flight.key)
+
+    def close(self) -> None:
+        for timer in self._closing.values():
+            timer.cancel()
+        if self._next_grant is not None:
+            self._next_grant.cancel()
+
+    def _pool(self, handle: Handle, position: int) -> Pool:
+        provider = handle.provider(position)
+        # One that is under way is no new start.
+        if provider is None or provider not in self._admission.limits.models or handle.run.under_way(position):
+            return provider
+        key = self._key(handle, position)
+        return self._admission.limits.pool(provider, key.model if key else "")
+
+    def _key(self, handle: Handle, position: int) -> ModelKey | None:
+        return self._models.model_key(handle, position, on_fallback=handle.on_fallback(position))
+
+    def _grant_again(self) -> None:
+        self._next_grant = None
+        self.grant()
+
+    def _use(self, slot: Slot) -> bool:
+        handle, position = self._scheduler.handles.get(slot.workflow_id), slot.position
+        if handle is None:
+            return False
+        key = None
+        if slot.pool not in _HERE and handle.run.waits(position):
+            key = self._key(handle, position)
+            if key is not None and self._turns_away(handle, position, key):
+                return False
+        now = self._clock.now()
+        # Where nobody draws, no seed is drawn.
+        seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position)
+        decision = handle.run.apply(Admitted(position, self._new_id(now), seed), now)
+        if not decision.effects:
+            return False
+        flight = None if key is None else self._health.started(key, handle.tenant)
+        self._scheduler.begin(handle, decision, slot, flight)
+        return True
+
+    def _turns_away(self, handle: Handle, position: int, key: ModelKey) -> bool:
+        """Whether no attempt may start; then the step is looked after."""
+        if self._health.lets(key):
+            return False
+        if handle.plan(position).fallback is not None and not handle.on_fallback(position):
+            other = self._models.model_key(handle, position, on_fallback=True)
+            if other is None or self._health.lets(other):
+                self._scheduler.feed(handle, Diverted(position, key.provider, key.model))
+                return True
+        seconds = self._health.hold_back(key, handle.workflow_id, position)
+        if seconds is not None and key not in self._closing:
+            fire = self._scheduler.guarded(partial(self._may_close, key))
+            self._closing[key] = asyncio.get_running_loop().call_later(seconds, fire)
+        return True
+
+    def _may_close(self, key: ModelKey) -> None:
+        del self._closing[key]
+        self._let_go(key)
+
+    def _let_go(self, key: ModelKey) -> None:
+        """Those that a breaker has held back ask again, if they still wait."""
+        for workflow_id, position in self._health.due(key):
+            handle = self._scheduler.handles.get(workflow_id)
+            if handle is not None and not handle.halted and handle.run.waits(position):
+                self.enqueue(handle, [position])
+        self.grant()

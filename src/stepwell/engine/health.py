@@ -1,0 +1,158 @@
+"""How the models of the providers do: their circuit breakers, who waits for one to close, and figures of the last
+minutes. It all stands in memory: a new process begins with every breaker closed.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.domain.breaker import Breaker, BreakerPolicy
+from stepwell.domain.inputs import AttemptFailed, Succeeded
+from stepwell.domain.limits import ModelLimit
+from stepwell.domain.model import ProviderType
+from stepwell.domain.provider_status import BreakerStatus, Latency, ModelStatus
+from stepwell.ports import Clock
+
+WINDOW = timedelta(minutes=5)
+_SAMPLES = 1_000  # of a model, at most
+_MODELS = 1_000  # those asked for last are remembered
+
+
+class ModelKey(NamedTuple):
+    provider: ProviderType
+    model: str
+
+
+class Flight(Struct):
+    """An attempt under way. `probe`: an open breaker has let it through to see."""
+
+    key: ModelKey
+    began_at: datetime
+    probe: bool = False
+
+
+class _Record:
+    def __init__(self, policy: BreakerPolicy) -> None:
+        self.breaker = Breaker(policy)
+        self.ended: deque[tuple[datetime, float | None]] = deque(maxlen=_SAMPLES)  # null seconds: it failed
+        self.in_flight = 0
+        self.tenants: set[str | None] = set()
+        self.held_back: dict[tuple[UUID, int], None] = {}
+
+    @property
+    def in_use(self) -> bool:
+        return bool(self.in_flight or self.held_back or not self.breaker.idle)
+
+
+class ModelHealth:
+    def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
+        self._policy, self._clock = policy, clock
+        self._records: OrderedDict[ModelKey, _Record] = OrderedDict()
+
+    def lets(self, key: ModelKey) -> bool:
+        """Whether an attempt at it may start now."""
+        record = self._records.get(key)
+        return record is None or record.breaker.lets(self._clock.now())
+
+    def open_until(self, key: ModelKey) -> datetime | None:
+        record = self._records.get(key)
+        return None if record is None else record.breaker.open_until
+
+    def hold_back(self, key: ModelKey, workflow_id: UUID, position: int) -> float | None:
+        """Keep a step until the breaker lets an attempt through. Returns in how many seconds `due` may have it; null if
+        that is only known once the attempt that was let through has ended.
+        """
+        record = self._records[key]
+        record.held_back[workflow_id, position] = None
+        assert record.breaker.open_until is not None
+        left = (record.breaker.open_until - self._clock.now()).total_seconds()
+        return max(left, 0.001) if left > 0 or not record.breaker.probing else None
+
+    def withdraw(self, workflow_id: UUID) -> None:
+        """Forget all that is held back of a workflow."""
+        for record in self._records.values():
+            if record.held_back:
+                for place in [place for place in record.held_back if place[0] == workflow_id]:
+                    del record.held_back[place]
+
+    def held_by(self, workflow_id: UUID, position: int) -> ModelKey | None:
+        """The model whose breaker holds the step back."""
+        held = (workflow_id, position)
+        return next((key for key, record in self._records.items() if held in record.held_back), None)
+
+    def due(self, key: ModelKey) -> Sequence[tuple[UUID, int]]:
+        """Those that were held back and may ask again; they aren't any more."""
+        record = self._records.get(key)
+        if record is None or not record.breaker.lets(self._clock.now()):
+            return ()
+        freed = list(record.held_back)
+        record.held_back.clear()
+        return freed
+
+    def started(self, key: ModelKey, tenant: str | None) -> Flight:
+        record = self._records.get(key)
+        if record is None:
+            record = self._records[key] = _Record(self._policy)
+            self._forget_some()
+        self._records.move_to_end(key)
+        record.in_flight += 1
+        record.tenants.add(tenant)
+        now = self._clock.now()
+        return Flight(key, now, probe=record.breaker.started(now))
+
+    def ended(self, flight: Flight, outcome: Succeeded | AttemptFailed | None, *, used_up: bool) -> None:
+        """Null: it was cancelled. *used_up*: the step makes no more attempts at this provider."""
+        record, now = self._records[flight.key], self._clock.now()
+        record.in_flight -= 1
+        if isinstance(outcome, Succeeded):
+            record.ended.append((now, (now - flight.began_at).total_seconds()))
+            record.breaker.succeeded()
+        elif outcome is not None and outcome.retryable and outcome.provider_fault:
+            record.ended.append((now, None))
+            record.breaker.failed(now, probe=flight.probe, used_up=used_up)
+        elif flight.probe:
+            record.breaker.left()
+
+    def known(self, provider: ProviderType, covers: Callable[[str | None], bool]) -> list[ModelKey]:
+        """The models that steps of these tenants have asked for."""
+        return sorted(
+            key
+            for key, record in self._records.items()
+            if key.provider is provider and any(map(covers, record.tenants))
+        )
+
+    def status(self, key: ModelKey, limit: ModelLimit | None, waiting: int) -> ModelStatus:
+        """*waiting*: for a slot of the model's own."""
+        record, now = self._records[key], self._clock.now()
+        breaker = record.breaker
+        recent = [seconds for at, seconds in record.ended if at >= now - WINDOW]
+        took = sorted(seconds for seconds in recent if seconds is not None)
+        return ModelStatus(
+            model=key.model,
+            limit=limit,
+            in_flight=record.in_flight,
+            waiting=waiting + len(record.held_back),
+            breaker=BreakerStatus(breaker.state(now), breaker.failures, breaker.open_until),
+            attempts=len(recent),
+            error_rate=round(1 - len(took) / len(recent), 4) if recent else None,
+            latency_s=Latency(*(_percentile(took, share) for share in (50, 95, 99))),
+        )
+
+    def held_back(self, provider: ProviderType) -> int:
+        """How many steps the breakers of a provider's models hold back."""
+        return sum(len(record.held_back) for key, record in self._records.items() if key.provider is provider)
+
+    def _forget_some(self) -> None:
+        if len(self._records) > _MODELS:
+            idle = next((key for key, record in self._records.items() if not record.in_use), None)
+            if idle is not None:
+                del self._records[idle]
+
+
+def _percentile(values: Sequence[float], share: int) -> float | None:
+    """By the nearest rank; *values* are sorted."""
+    return round(values[-(-len(values) * share // 100) - 1], 3) if values else None

@@ -1,0 +1,41 @@
+"""The timers of workflows in memory: a step's next attempt, a workflow's deadline."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from stepwell.domain.inputs import Input
+from stepwell.engine.handle import Handle
+from stepwell.ports import Clock
+
+
+class Timers:
+    """*fire* gets the handle and the input that is due; *guarded* makes a callback safe for the event loop."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        fire: Callable[[Handle, Input], None],
+        guarded: Callable[[Callable[..., Any]], Callable[..., None]],
+    ) -> None:
+        self._clock, self._deliver, self._guarded = clock, fire, guarded
+
+    def set(self, handle: Handle, position: int | None, at: datetime | None, given: Input) -> None:
+        """*position* is null for the workflow's own; a null time takes the earlier one back."""
+        if (timer := handle.timers.pop(position, None)) is not None:
+            timer.cancel()
+        if at is not None:
+            delay = max((at - self._clock.now()).total_seconds(), 0.0)
+            fire = self._guarded(partial(self._fire, handle, position, given))
+            handle.timers[position] = asyncio.get_running_loop().call_later(delay, fire)
+
+    def drop(self, handle: Handle) -> None:
+        for timer in handle.timers.values():
+            timer.cancel()
+        handle.timers.clear()
+
+    def _fire(self, handle: Handle, position: int | None, given: Input) -> None:
+        handle.timers.pop(position, None)
+        self._deliver(handle, given)

@@ -1,0 +1,148 @@
+"""Circuit breakers over a live service and a provider on real sockets that fails when told to."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepwell.domain.model import ProviderType
+from support.emulator import Fault
+from support.scripted import eventually
+from support.service import Service, running_service
+from support.worlds import World, world_of
+
+ATTEMPTS = 4  # max_retries 3, the default
+FAILURES = 3  # breaker_failures, the default
+SOON = {"retry": {"base_s": 0.001, "max_s": 0.001}}
+TO_LOCAL = {"fallback_provider_type": "LOCAL"}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
+
+
+@pytest.fixture
+async def service(world: World, dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(running_service(dsn, tmp_path / "data", **world.settings))
+
+
+async def ended(service: Service, step: dict[str, Any]) -> dict[str, Any]:
+    created = await service.create(step, config=SOON)
+    return await service.until_ended(created["id"])
+
+
+async def model_status(service: Service, **as_tenant: Any) -> dict[str, Any]:
+    """Of the one model of CUSTOM that was asked for; {} if none is shown."""
+    async with service.as_tenant(**as_tenant) as client:
+        answer = await client.get("/api/v1/providers")
+    assert answer.status_code == 200, answer.text
+    (custom,) = [found for found in answer.json()["providers"] if found["provider_type"] == "CUSTOM"]
+    models: list[dict[str, Any]] = custom["models"]
+    assert len(models) <= 1
+    return models[0] if models else {}
+
+
+async def open_it(world: World, service: Service) -> None:
+    world.emulator.always("submit", Fault.BROKEN)
+    for _ in range(FAILURES):
+        await ended(service, world.step())
+    assert (await model_status(service, every=True))["breaker"]["state"] == "open"
+
+
+async def test_every_step_has_its_own_retries_before_and_none_after(world: World, service: Service) -> None:
+    world.emulator.always("submit", Fault.BROKEN)
+    for number in range(1, FAILURES + 1):
+        done = await ended(service, world.step(**TO_LOCAL))
+        assert (done["status"], world.emulator.count("submit")) == ("COMPLETED", number * ATTEMPTS)
+    done = await ended(service, world.step(**TO_LOCAL))
+    assert (done["status"], done["steps"][0]["retry_count"]) == ("COMPLETED", 0)
+    assert world.emulator.count("submit") == FAILURES * ATTEMPTS
+    (told,) = [event for event in await service.events(done["id"]) if event["type"] == "step.diverted"]
+    status = await model_status(service, every=True)
+    assert told["data"] == {"from": "CUSTOM", "model": status["model"], "to": "LOCAL", "reason": "breaker_open"}
+    assert (status["attempts"], status["error_rate"]) == (FAILURES * ATTEMPTS, 1.0)
+    assert (status["breaker"]["failures"], status["breaker"]["open_until"] is not None) == (FAILURES, True)
+
+
+async def test_many_steps_at_once_have_their_own_retries_each(world: World, service: Service) -> None:
+    world.emulator.always("submit", Fault.BROKEN)
+    created = await service.create(*(world.step(f"s{number}", **TO_LOCAL) for number in range(FAILURES)), config=SOON)
+    await service.until_ended(created["id"])
+    assert world.emulator.count("submit") == FAILURES * ATTEMPTS
+
+
+async def test_one_step_alone_opens_nothing(world: World, service: Service) -> None:
+    world.emulator.always("submit", Fault.BROKEN)
+    done = await ended(service, world.step(max_retries=20))
+    assert done["status"] == "FAILED"
+    status = await model_status(service, every=True)
+    assert (status["breaker"]["state"], status["attempts"]) == ("closed", 21)
+
+
+async def test_what_is_the_requests_fault_opens_nothing(world: World, service: Service) -> None:
+    world.emulator.always("submit", Fault.REFUSED)
+    for _ in range(FAILURES + 1):
+        assert (await ended(service, world.step()))["status"] == "FAILED"
+    status = await model_status(service, every=True)
+    assert (status["breaker"]["state"], status["attempts"], status["error_rate"]) == ("closed", 0, None)
+
+
+async def test_without_a_fallback_steps_wait_and_one_goes_ahead_to_see(world: World, dsn: str, tmp_path: Path) -> None:
+    async with running_service(dsn, tmp_path / "data", breaker_reset_s=0.3, **world.settings) as service:
+        await open_it(world, service)
+        tried = world.emulator.count("submit")
+        created = await service.create(*(world.step(f"s{number}", max_retries=0) for number in range(5)))
+        # The first to be let through fails, the others wait on; then it does well again.
+        failed = await service.until(created["id"], lambda found: "FAILED" in {s["status"] for s in found["steps"]})
+        assert world.emulator.count("submit") == tried + 1
+        assert [step["status"] for step in failed["steps"]].count("PENDING") == 4
+        world.emulator.always("submit", None)
+        again = await service.verb(created["id"], "resume")
+        assert again.status_code == 200, again.text
+        done = await service.until_ended(created["id"])
+        assert done["status"] == "COMPLETED", done["errors"]
+        assert (await model_status(service, every=True))["breaker"] == {
+            "state": "closed",
+            "failures": 0,
+            "open_until": None,
+        }
+
+
+async def test_where_the_fallback_is_down_too_the_step_waits(world: World, service: Service) -> None:
+    await open_it(world, service)
+    tried = world.emulator.count("submit")
+    created = await service.create(world.step(fallback_provider_type="CUSTOM"), config=SOON)
+    assert (await model_status(service, every=True))["waiting"] == 1
+    found = await service.get(created["id"])
+    assert (found["steps"][0]["status"], world.emulator.count("submit")) == ("PENDING", tried)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+async def test_what_is_held_back_can_be_stopped(world: World, service: Service, verb: str) -> None:
+    await open_it(world, service)
+    created = await service.create(world.step())
+    assert (await model_status(service, every=True))["waiting"] == 1
+    answer = await service.verb(created["id"], verb)
+    assert answer.json()["status"] == {"cancel": "CANCELLED", "pause": "PAUSED"}[verb]
+    assert (await model_status(service, every=True))["waiting"] == 0
+    if verb == "pause":
+        await service.verb(created["id"], "resume")
+        assert (await model_status(service, every=True))["waiting"] == 1
+
+
+async def test_models_show_to_tenants_that_asked_for_them(world: World, service: Service) -> None:
+    world.hold()
+    created = await service.create(world.step(), origin_tenant_id="acme")
+    await eventually(lambda: len(world.emulator.ledger.jobs()) == 1, "it is taken")
+    assert (await model_status(service, tenant="acme"))["in_flight"] == 1
+    assert await model_status(service, tenant="other") == {}
+    world.hold(held=False)
+    await service.until_ended(created["id"])
+    status = await model_status(service, tenant="acme")
+    assert (status["in_flight"], status["attempts"], status["error_rate"]) == (0, 1, 0.0)
+    assert status["latency_s"]["p50"] == status["latency_s"]["p99"] > 0
