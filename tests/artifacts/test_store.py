@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,15 +13,19 @@ import pytest
 from obstore.store import MemoryStore
 
 from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
-from stepwell.domain.errors import ArtifactGone
+from stepwell.domain.errors import ArtifactGone, CallFailed
 from stepwell.domain.model import Output
+from support.s3 import S3Server
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 PATH = f"media/{TASK}/result.png"
 
 
-@pytest.fixture(params=["local", "other"])
+@pytest.fixture(params=["local", "s3", "other"])
 def any_store(request: pytest.FixtureRequest, root: Path) -> ObstoreArtifacts:
+    if request.param == "s3":
+        server: S3Server = request.getfixturevalue("s3")
+        return ObstoreArtifacts.s3(server.bucket())
     return ObstoreArtifacts.local(root) if request.param == "local" else ObstoreArtifacts(MemoryStore())
 
 
@@ -45,6 +50,38 @@ async def test_what_was_put_is_read_again(any_store: ObstoreArtifacts, data: byt
 async def test_a_large_file_comes_in_chunks(store: ObstoreArtifacts) -> None:
     await store.put(PATH, bytes(3 * CHUNK))
     assert len(await read(store, PATH)) >= 3
+
+
+async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def test_a_stream_is_stored_whole(any_store: ObstoreArtifacts) -> None:
+    output = await any_store.put_stream(PATH, chunks_of(b"one, ", b"", b"two"))
+    assert output == Output(PATH, 8, hashlib.sha256(b"one, two").hexdigest())
+    assert await any_store.get(PATH) == b"one, two"
+
+
+async def test_a_stream_that_breaks_off_leaves_what_was_there(any_store: ObstoreArtifacts) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield bytes(CHUNK)
+        raise CallFailed("cut off")
+
+    with pytest.raises(CallFailed):
+        await any_store.put_stream(PATH, broken())
+    assert await all_paths(any_store) == []
+    await any_store.put(PATH, b"whole")
+    with pytest.raises(CallFailed):
+        await any_store.put_stream(PATH, broken())
+    assert await any_store.get(PATH) == b"whole"
+
+
+async def test_has_says_whether_it_is_there(any_store: ObstoreArtifacts) -> None:
+    assert not await any_store.has(PATH)
+    assert not await any_store.has("media/../x")
+    await any_store.put(PATH, b"")
+    assert await any_store.has(PATH)
 
 
 async def test_an_existing_file_is_replaced(any_store: ObstoreArtifacts) -> None:
@@ -149,15 +186,15 @@ async def test_a_failed_sync_leaves_the_old_file(store: ObstoreArtifacts, monkey
     assert await all_paths(store) == [PATH]
 
 
-async def test_readers_never_see_half_a_file(store: ObstoreArtifacts) -> None:
+async def test_readers_never_see_half_a_file(any_store: ObstoreArtifacts) -> None:
     contents = [bytes([n]) * 200_000 for n in range(8)]
-    await store.put(PATH, contents[0])
+    await any_store.put(PATH, contents[0])
     seen: set[bytes] = set()
     async with asyncio.TaskGroup() as group:
         for data in contents:
-            group.create_task(store.put(PATH, data))
+            group.create_task(any_store.put(PATH, data))
         for _ in range(40):
-            seen.add(await store.get(PATH))
+            seen.add(await any_store.get(PATH))
     assert seen <= set(contents)
 
 

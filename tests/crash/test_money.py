@@ -1,6 +1,6 @@
 """kill -9 in the midst of paid work: whatever was accepted for an attempt is found again, and nothing is paid twice.
 
-Each test is one workflow of 300 steps, a hundred at each of three providers.
+Each test is one workflow with a hundred steps at each of several providers.
 """
 
 import asyncio
@@ -18,9 +18,11 @@ from stepwell.domain.model import ProviderType
 from support.emulator import Fault
 from support.postgres import fresh_folder
 from support.processes import running_up, start_up, until
-from support.worlds import REMOTE, World, remote_step, world_of
+from support.worlds import ANSWERING, REMOTE, World, remote_step, world_of
 
 STEPS = 100  # at each provider
+Kinds = tuple[ProviderType, ...]
+CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)
 WORKFLOWS = "/api/v1/workflows/"
 
 
@@ -51,11 +53,11 @@ class Worlds:
 
 
 @contextmanager
-def emulated(folder: Path) -> Iterator[Worlds]:
+def emulated(folder: Path, wanted: Kinds = REMOTE) -> Iterator[Worlds]:
     loop, entered, leave = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     found: list[World] = []
 
-    async def run(kinds: tuple[ProviderType, ...]) -> None:
+    async def run(kinds: Kinds) -> None:
         if not kinds:
             entered.set()
             await leave.wait()
@@ -64,7 +66,7 @@ def emulated(folder: Path) -> Iterator[Worlds]:
             found.append(world)
             await run(kinds[1:])
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(REMOTE),))
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(wanted),))
     thread.start()
     assert entered.wait(10)
     try:
@@ -88,10 +90,10 @@ def free_port() -> int:
         return port
 
 
-def post(client: httpx.Client, *, alike: bool = False) -> str:
+def post(client: httpx.Client, kinds: Kinds = REMOTE, *, alike: bool = False) -> str:
     """Steps that wait for nobody. *alike*: all ask for the same thing."""
     same = {"config": {"prompt": "the same", "seed": 7}} if alike else {}
-    steps = [remote_step(kind, f"{kind} {number}", **same) for kind in REMOTE for number in range(STEPS)]
+    steps = [remote_step(kind, f"{kind} {number}", **same) for kind in kinds for number in range(STEPS)]
     answer = client.post(WORKFLOWS, json={"name": "money", "origin_instance": "tests", "steps": steps})
     assert answer.status_code == 201, answer.text
     created: str = answer.json()["id"]
@@ -118,7 +120,7 @@ def check_paid_once(worlds: Worlds, client: httpx.Client, workflow_id: str) -> N
 
     until(lambda: look()["status"] in {"COMPLETED", "FAILED"}, 90, look)
     found, tasks = look(), tasks_of(client, workflow_id)
-    assert (found["status"], found["completed_steps"]) == ("COMPLETED", STEPS * len(REMOTE)), found["errors"][:3]
+    assert (found["status"], found["completed_steps"]) == ("COMPLETED", STEPS * len(worlds.found)), found["errors"][:3]
     for world in worlds:
         mine = [task for task in tasks if task["provider"] == world.kind]
         assert [task["attempt"] for task in mine] == [1] * STEPS
@@ -160,7 +162,7 @@ def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
 @pytest.mark.parametrize("callbacks", ["duplicate", "early"])
 def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: str) -> None:
     port = free_port()
-    with emulated(folder) as worlds:
+    with emulated(folder, CALLING_BACK) as worlds:
         for world in worlds:
             switch = {"FAL": "webhook", "REPLICATE": "webhooks", "CUSTOM": "callbacks"}[world.kind]
             setattr(world.emulator, switch, callbacks)
@@ -172,9 +174,32 @@ def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: s
         slow = {"STEPWELL_POLL_INTERVAL_S": "200", "STEPWELL_RECONCILE_S": "600"}
         env = worlds.environment | told | slow
         with running_up(folder / "data", env, "--port", str(port)) as running, running.client() as client:
-            workflow_id = post(client)
+            workflow_id = post(client, CALLING_BACK)
             if callbacks == "duplicate":
                 fal = next(world for world in worlds if world.kind is ProviderType.FAL)
                 until(lambda: is_submitted(client, workflow_id, fal.kind), 30)
                 fal.finish_all()  # this one never ends a job by itself
             check_paid_once(worlds, client, workflow_id)
+
+
+def test_killed_while_providers_answer_with_the_work_itself(folder: Path) -> None:
+    """Nobody can know what has become of it: it is told, and nothing is asked for again."""
+    with emulated(folder, ANSWERING) as worlds:
+        worlds.always("submit", Fault.HANG_AFTER)
+        first = start_up(folder / "data", worlds.environment)
+        try:
+            with first.wait_ready().client() as client:
+                workflow_id = post(client, ANSWERING)
+                until(worlds.have_taken_all, 60)
+        finally:
+            first.kill_group()
+        worlds.always("submit", None)
+        # How long the call that was cut off may have been on its way.
+        short = {"STEPWELL_PROVIDER_TIMEOUT_S": "1"}
+        with running_up(folder / "data", worlds.environment | short) as second, second.client() as client:
+            until(lambda: client.get(WORKFLOWS + workflow_id).json()["status"] == "FAILED", 60)
+            tasks = tasks_of(client, workflow_id)
+            assert [(task["attempt"], task["outcome_unknown"]) for task in tasks] == [(1, True)] * STEPS * 3
+            assert client.get(WORKFLOWS + workflow_id).json()["cost"] == {"amounts": [], "unknown_attempts": STEPS * 3}
+        for world in worlds:
+            assert len(world.emulator.ledger.jobs()) == STEPS

@@ -10,11 +10,12 @@ import pytest
 
 from stepwell.domain.model import ProviderType
 from stepwell.settings import Prices
+from support.comfyui_graphs import CHECKPOINT
 from support.custom_emulator import CustomEmulator, CustomJob
 from support.emulator import Call, Fault, Reply
 from support.scripted import eventually, passthrough
 from support.service import Service, running_service
-from support.worlds import REMOTE, SECRET, World, world_of
+from support.worlds import SECRET, World, world_of
 
 AT_ONCE = {"retry": {"base_s": 0}}
 UNKNOWN = {"amounts": [], "unknown_attempts": 1}
@@ -23,6 +24,7 @@ MODELS = {
     ProviderType.FAL: "fal-ai/flux-lora",
     ProviderType.REPLICATE: "stability-ai/sdxl",
     ProviderType.CUSTOM: "GENERATION",
+    ProviderType.COMFYUI: CHECKPOINT,
 }
 
 
@@ -137,7 +139,7 @@ async def test_nothing_is_a_price_too(dsn: str, tmp_path: Path) -> None:
         assert await shown(service, workflow_id) == total((0.0, "USD"))
 
 
-@pytest.mark.parametrize("kind", REMOTE)
+@pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize(
     ("named", "others", "cost"),
     [(0.05, 9.0, 0.05), (0.05, None, 0.05), (0.0, 9.0, 0.0), (None, 9.0, 9.0), (None, None, None)],

@@ -120,6 +120,15 @@ class Emulator(ABC):
         """An error in the provider's own words."""
         return Reply(status, {"error": message})
 
+    async def takes_over(
+        self,
+        call: Call,  # noqa: ARG002 - a subclass's
+        reader: asyncio.StreamReader,  # noqa: ARG002
+        writer: asyncio.StreamWriter,  # noqa: ARG002
+    ) -> bool:
+        """Whether the connection went on in another protocol, and has ended by now."""
+        return False
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
@@ -171,6 +180,8 @@ class Emulator(ABC):
             fault = self._planned[call.kind].popleft() if self._planned[call.kind] else self._always.get(call.kind)
             reply = self._before(fault)
             if fault is Fault.LOSE_BEFORE:
+                return
+            if reply is None and await self.takes_over(call, reader, writer):
                 return
             if reply is None:
                 reply = await self.answer(call)

@@ -1,21 +1,43 @@
-"""Each remote provider with its emulator: what a test needs to have the service work with it over real sockets."""
+"""Each provider with its emulator: what a test needs to have the service work with it over real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import fields
+
 from stepwell.domain.model import ProviderType
-from stepwell.settings import Networks, Secrets
+from stepwell.settings import Settings, read_settings
+from support import fal_emulator, google_emulator, openai_emulator, replicate_emulator
+from support.comfyui_emulator import ComfyUiEmulator
+from support.comfyui_graphs import graph_for
 from support.custom_emulator import CustomEmulator
 from support.emulator import Emulator
-from support.fal_emulator import KEY, FalEmulator
-from support.replicate_emulator import TOKEN, ReplicateEmulator
 
 LOOPBACK = "127.0.0.0/8"
 SECRET = "a secret of the custom worker"
-REMOTE = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)
+# What these have taken can be found again.
+REMOTE = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM, ProviderType.COMFYUI)
+# These answer with the work itself, and keep no list: what is lost on its way stays lost.
+ANSWERING = (ProviderType.OPENAI, ProviderType.GEMINI, ProviderType.VERTEX)
+_EMULATORS: Mapping[ProviderType, Callable[[Path], Emulator]] = {
+    ProviderType.FAL: fal_emulator.FalEmulator,
+    ProviderType.REPLICATE: replicate_emulator.ReplicateEmulator,
+    ProviderType.CUSTOM: lambda folder: CustomEmulator(folder, secret=SECRET),
+    ProviderType.COMFYUI: ComfyUiEmulator,
+    ProviderType.OPENAI: openai_emulator.OpenAiEmulator,
+    ProviderType.GEMINI: google_emulator.GeminiEmulator,
+    ProviderType.VERTEX: google_emulator.VertexEmulator,
+}
+_KEYS = {
+    ProviderType.FAL: fal_emulator.KEY,
+    ProviderType.REPLICATE: replicate_emulator.TOKEN,
+    ProviderType.CUSTOM: SECRET,
+    ProviderType.OPENAI: openai_emulator.KEY,
+    ProviderType.GEMINI: google_emulator.KEY,
+}
 
 
 class World:
@@ -28,26 +50,20 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         """For a service in a process of its own."""
-        secret = {ProviderType.FAL: KEY, ProviderType.REPLICATE: TOKEN, ProviderType.CUSTOM: SECRET}[self.kind]
-        return {
-            f"STEPWELL_{self.kind}_URL": self.emulator.url,
-            f"STEPWELL_CREDENTIALS__{self.kind}": secret,
+        kind, url = self.kind, self.emulator.url
+        made = {
+            f"STEPWELL_{kind}_URL": self.emulator.base if kind is ProviderType.OPENAI else url,
             "STEPWELL_ALLOWED_CIDRS": LOOPBACK,
             "STEPWELL_POLL_INTERVAL_S": "0.02",
             "STEPWELL_RECONCILE_S": "0",
         }
+        key = google_emulator.service_account(url) if kind is ProviderType.VERTEX else _KEYS.get(kind)
+        return made if key is None else made | {f"STEPWELL_CREDENTIALS__{kind}": key}
 
     @property
     def settings(self) -> dict[str, Any]:
         """For a service in the test's own loop."""
-        (credential,) = [name for name in self.environment if "CREDENTIALS" in name]
-        return {
-            f"{self.kind.lower()}_url": self.emulator.url,
-            "credentials": Secrets({self.kind.lower(): self.environment[credential]}),
-            "allowed_cidrs": Networks.read(LOOPBACK),
-            "poll_interval_s": 0.02,
-            "reconcile_s": 0.0,
-        }
+        return settings_of(self.environment)
 
     async def cut(self) -> None:
         """All connections that wait for an answer are cut off."""
@@ -72,23 +88,36 @@ class World:
         return sorted(self.emulator.ledger.keys().values())
 
 
+def settings_of(environment: Mapping[str, str]) -> dict[str, Any]:
+    read = read_settings(environment)
+    named = {f.name for f in fields(Settings) if f"STEPWELL_{f.name.upper()}" in environment} | {"credentials"}
+    return {name: getattr(read, name) for name in named}
+
+
+def provider_config(kind: ProviderType, task_type: str) -> dict[str, Any]:
+    """What a step of that type must say to the provider at the least."""
+    graph = graph_for(task_type) if kind is ProviderType.COMFYUI else {}
+    return {"provider_type": kind} | graph
+
+
 def remote_step(kind: ProviderType, step_id: str = "draw", **members: Any) -> dict[str, Any]:
     config = {"prompt": f"a picture for {step_id}", "width": 32, "height": 32} | members.pop("config", {})
-    provider = {"provider_type": kind} | members.pop("provider_config", {})
+    provider = provider_config(kind, "GENERATION") | members.pop("provider_config", {})
     return {"id": step_id, "task_type": "GENERATION", "config": config, "provider_config": provider} | members
 
 
 @asynccontextmanager
 async def world_of(kind: ProviderType, folder: Path) -> AsyncIterator[World]:
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - in a test
-    emulator: Emulator
-    match kind:
-        case ProviderType.FAL:
-            emulator = FalEmulator(folder)
-        case ProviderType.REPLICATE:
-            emulator = ReplicateEmulator(folder)
-            emulator.page = 100
-        case _:
-            emulator = CustomEmulator(folder, secret=SECRET)
+    emulator = _EMULATORS[kind](folder)
+    if isinstance(emulator, replicate_emulator.ReplicateEmulator):
+        emulator.page = 100
     async with emulator:
         yield World(kind, emulator)
+
+
+@asynccontextmanager
+async def worlds_of(kinds: tuple[ProviderType, ...], folder: Path) -> AsyncIterator[list[World]]:
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - in a test
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(world_of(kind, folder / kind)) for kind in kinds]

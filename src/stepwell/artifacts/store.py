@@ -1,27 +1,28 @@
 """The store of output files, on obstore."""
 
 import hashlib
-import os
-import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Self
 from uuid import UUID, uuid4
 
 from anyio import CancelScope, to_thread
+from obstore import sign_async
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore
+from obstore.store import LocalStore, ObjectStore, S3Store
 
 from stepwell.artifacts.disk import Disk
+from stepwell.artifacts.faults import FAULTS, is_local, is_missing, reason
 from stepwell.artifacts.paths import ROOT, ArtifactPath, parse
-from stepwell.domain.errors import ArtifactError, ArtifactGone
+from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
+from stepwell.domain.errors import ArtifactError, ArtifactGone, StepwellError
 from stepwell.domain.model import Output
 
 PAGE = 1_000  # paths
 CHUNK = 1 << 20  # bytes
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 class ObstoreArtifacts:
@@ -40,6 +41,51 @@ class ObstoreArtifacts:
         """A store in *folder*, which is created if it is missing. Raises OSError."""
         disk = Disk(folder)
         return cls(LocalStore(disk.root), disk)
+
+    @classmethod
+    def s3(cls, bucket: Bucket) -> Self:
+        """A store in *bucket*, of which nothing is asked yet: see `check`."""
+        return cls(bucket.store())
+
+    async def check(self) -> None:
+        """Do once all that is done with a bucket: write, read, list and delete a file, which is nobody's.
+
+        Raises `ArtifactError`, which says what of it can't be done, and why.
+        """
+        folder = f"{ROOT}/.probe-{uuid4()}"
+        path = f"{folder}/probe"
+        with _tried("written"):
+            await self._store.put_async(path, b"Stepwell tries whether it can use this bucket.")
+        try:
+            with _tried("read"):
+                await (await self._store.get_async(path)).bytes_async()
+            with _tried("listed"):
+                if [page async for page in self._listed(folder)] != [[path]]:
+                    raise ArtifactError("no file can be listed there: the list lacks one that was just written")
+        finally:
+            with _tried("deleted"):
+                await self._store.delete_async(path)
+
+    async def address(self, path: str, ttl_s: int) -> str:
+        """A signed address at the bucket, where anyone can GET the file for *ttl_s* seconds, up to 7 days. Nobody looks
+        whether the file is there. With a temporary key of the machine it ends with the key. Raises `ArtifactError`.
+        """
+        assert isinstance(self._store, S3Store)
+        target = parse(path)
+        if target is None:
+            raise gone(path)
+        with _errors("signed", path):  # where the key is the machine's own, it is asked for
+            return await sign_async(self._store, "GET", str(target), timedelta(seconds=ttl_s))
+
+    async def has(self, path: str) -> bool:
+        """Whether the file is there. Raises `ArtifactError`."""
+        try:
+            target = await self._existing(path)
+            with _errors("read", path):
+                await self._store.head_async(target)
+        except ArtifactGone:
+            return False
+        return True
 
     async def put(self, path: str, data: bytes) -> Output:
         await self._write(path, data)
@@ -65,9 +111,18 @@ class ObstoreArtifacts:
         # Shielded: a write that is let go half-way goes on in its thread, and could land after a clean-up.
         with CancelScope(shield=True), _errors("written", path):
             if self._disk is None:
-                await self._store.put_async(str(target), data)
+                await self._put_remotely(target, data)
             else:
                 await self._put_durably(self._disk, target, data)
+
+    async def _put_remotely(self, target: ArtifactPath, data: bytes | IO[bytes]) -> None:
+        await self._store.put_async(
+            str(target),
+            data,
+            attributes={"Content-Type": media_type(target.name)},
+            chunk_size=PART,
+            max_concurrency=PARTS_AT_ONCE,
+        )
 
     async def _put_durably(self, disk: Disk, target: ArtifactPath, data: bytes | IO[bytes]) -> None:
         if not await to_thread.run_sync(lambda: disk.holds(target, whole=False)):
@@ -102,15 +157,19 @@ class ObstoreArtifacts:
     async def delete(self, path: str) -> None:
         target = parse(path, staged=True)
         if target is None:
-            raise _gone(path)
+            raise gone(path)
         with _errors("deleted", path):
             if self._disk is None:
-                await self._store.head_async(path)  # other stores delete what isn't there without a word
+                # Other stores delete what isn't there without a word; and where a look finds nothing, there may be no
+                # bucket either, which only the deletion tells.
+                there = await self.has(path)
                 await self._store.delete_async(path)
+                if not there:
+                    raise gone(path)
             elif await to_thread.run_sync(lambda disk: disk.holds(target, whole=False), self._disk):
                 await to_thread.run_sync(self._disk.unlink, target)
             else:
-                raise _gone(path)
+                raise gone(path)
 
     async def discard(self, task_id: UUID) -> None:
         prefix = f"{ROOT}/{task_id}"
@@ -126,7 +185,7 @@ class ObstoreArtifacts:
         with _errors("listed", ROOT):
             if self._disk is None:
                 async for page in self._listed(ROOT):
-                    yield page
+                    yield [path for path in page if parse(path) is not None]  # others are not ours
                 return
             pages = self._disk.walk(PAGE)
             while (found := await to_thread.run_sync(next, pages, None)) is not None:
@@ -140,28 +199,36 @@ class ObstoreArtifacts:
         """*path* checked for reading. Raises `ArtifactGone`."""
         target = parse(path)
         if target is None:
-            raise _gone(path)
+            raise gone(path)
         disk = self._disk
         if disk is not None and not await to_thread.run_sync(lambda: disk.holds(target, whole=True)):
-            raise _gone(path)
+            raise gone(path)
         return str(target)
 
 
 @contextmanager
 def _errors(verb: str, path: str) -> Iterator[None]:
-    """Translates what obstore and the system raise. Their texts hold absolute paths and stay here."""
+    """Translates what obstore and the system raise. What S3 has answered names keys: it isn't kept as the cause."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise _gone(path) from error
-    except (BaseError, OSError) as error:
-        code = _OS_ERROR.search(str(error))
-        errno = int(code[1]) if code else getattr(error, "errno", None)
-        why = os.strerror(errno) if errno else type(error).__name__
-        raise ArtifactError(f"{_shown(path)} could not be {verb}: {why}") from error
+    except FAULTS as error:
+        if is_missing(error) and verb != "written":
+            fault: StepwellError = gone(path)
+        else:
+            fault = ArtifactError(f"{_shown(path)} could not be {verb}: {reason(error)}")
+        raise fault from (error if is_local(error) else None)
 
 
-def _gone(path: str) -> ArtifactGone:
+@contextmanager
+def _tried(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except FAULTS as error:
+        raise ArtifactError(f"no file can be {doing} there: {reason(error)}") from None
+
+
+def gone(path: str) -> ArtifactGone:
+    """The error for a file that isn't there; *path* may be anything."""
     return ArtifactGone(f"there is no artifact {_shown(path)}")
 
 

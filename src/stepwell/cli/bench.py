@@ -58,6 +58,7 @@ def bench(settings: Settings, wanted: Order, signals: Signals) -> int:
         own = replace(
             settings,
             artifact_dir=Path(folder),
+            s3_bucket=None,
             jwt_secret=secrets.token_hex(32),
             jwt_algorithm="HS256",
             jwt_public_key=None,

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Raw, Struct, json
 
 from stepwell.app import Application
+from stepwell.artifacts.storage import bucket_of
 from stepwell.cli.folder import open_folder
 from stepwell.cli.hosting import broken, service
 from stepwell.cli.keys import Keys, check_keys, keys_of_folder
@@ -33,7 +34,7 @@ _GRACE_S = 2.0
 
 
 class Outcome(Struct, frozen=True):
-    """What is printed at the end: `result` is the final step's, `files` are absolute paths."""
+    """What is printed at the end: `result` is the final step's, `files` are absolute paths, or s3:// addresses."""
 
     workflow_id: UUID
     status: WorkflowStatus
@@ -112,8 +113,9 @@ async def _follow(app: Application, workflow_id: UUID, progress: Progress, stop:
 async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> Outcome:
     record = await app.service.get(EVERY_TENANT, workflow_id, include_steps=False)
     tasks = await app.service.tasks(EVERY_TENANT, workflow_id, include_deleted=False)
-    folder = settings.artifacts.absolute()
-    files = [str(folder / made.path) for each in tasks for made in each.task.outputs]
+    bucket = bucket_of(settings)
+    top = str(settings.artifacts.absolute()) if bucket is None else bucket.address
+    files = [f"{top}/{made.path}" for each in tasks for made in each.task.outputs]
     result = record.summary.final_step_result
     return Outcome(
         workflow_id, record.state.status, None if result is None else Raw(result), record.summary.errors, files

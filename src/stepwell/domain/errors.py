@@ -4,6 +4,9 @@
     ├── InvalidRequest            faults: what is wrong, and where; all of them at once
     ├── NotFound                  unknown, or another tenant's: the two look alike
     ├── InvalidTransition         a verb in a state that doesn't allow it
+    ├── NoWebhook                 there is no address to send a webhook to
+    ├── PreconditionFailed        the workflow isn't any more what the request is about
+    ├── StillRunning              an earlier request with the same key has no answer yet
     ├── Forbidden                 a scope is missing, or the tenant is another
     ├── Unauthenticated           no token, or none that holds
     ├── Unavailable               the database is away, or the service drains
@@ -20,7 +23,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from stepwell.domain.model import WorkflowStatus
+from stepwell.domain.model import Cost, WorkflowStatus
 
 
 class Fault(Struct, frozen=True):
@@ -64,6 +67,19 @@ class InvalidTransition(StepwellError):
         super().__init__(f"{message} {hint}".rstrip())
 
 
+class NoWebhook(StepwellError):
+    pass
+
+
+class PreconditionFailed(StepwellError):
+    pass
+
+
+class StillRunning(StepwellError):
+    def __init__(self) -> None:
+        super().__init__("a request with this Idempotency-Key is being worked on")
+
+
 class Forbidden(StepwellError):
     pass
 
@@ -82,7 +98,8 @@ class AttemptError(StepwellError):
     """One attempt failed.
 
     `retryable`: another attempt may go better. `provider_fault`: the fallback provider may do better, even where
-    a retry would not. `retry_after_s`: the provider's own word on when to come back, in seconds.
+    a retry would not. `retry_after_s`: the provider's own word on when to come back, in seconds. `paid`: the provider
+    has done the work all the same, at that `cost` where it is known.
     """
 
     def __init__(
@@ -95,6 +112,8 @@ class AttemptError(StepwellError):
     ) -> None:
         super().__init__(message)
         self.retryable, self.provider_fault, self.retry_after_s = retryable, provider_fault, retry_after_s
+        self.paid = False
+        self.cost: Cost | None = None
 
 
 class OutcomeUnknown(StepwellError):

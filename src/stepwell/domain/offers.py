@@ -10,7 +10,9 @@ from stepwell.domain.configs import ProviderConfig, given
 from stepwell.domain.draft import Draft
 from stepwell.domain.errors import Fault
 from stepwell.domain.faults import Loc, iter_faults, shown
+from stepwell.domain.graphs import graph_faults
 from stepwell.domain.model import ProviderType, TaskType
+from stepwell.domain.webhooks import UrlRule, url_fault
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SECRETS = re.compile(
@@ -26,13 +28,14 @@ class Catalog(Struct, frozen=True):
 
     `offers`: for each configured provider, its capabilities by type of task. `default` does the steps that name no
     provider; where it is null they are refused. `credentials` are names, in lower case; the providers in `keyed` need
-    one.
+    one. `webhook_refusal` judges addresses that are to be told.
     """
 
     offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
     default: ProviderType | None
     credentials: frozenset[str]
     keyed: frozenset[ProviderType] = frozenset()
+    webhook_refusal: UrlRule = url_fault
 
 
 def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
@@ -65,8 +68,7 @@ def provider_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]
         yield from _offer_faults(draft.fallback, draft.task_type, catalog, place, *capabilities)
         fallback_place = (*loc, "fallback_provider_config")
         yield from _credential_faults(draft.fallback, draft.fallback_config, catalog, fallback_place)
-        if draft.task_type is TaskType.EXPERIMENTAL_FAL and draft.fallback is ProviderType.FAL:
-            yield from _app_faults(draft.fallback_config, (*loc, "fallback_provider_config"))
+        yield from _needs_faults(draft.task_type, draft.fallback, draft.fallback_config, fallback_place)
 
 
 def _unused_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
@@ -103,12 +105,17 @@ def _primary_faults(draft: Draft, task_type: TaskType, catalog: Catalog, loc: Lo
     capabilities = draft.capabilities, (*loc, "active_provider_capabilities")
     yield from _offer_faults(provider, task_type, catalog, place, *capabilities)
     yield from _credential_faults(provider, draft.provider_config, catalog, (*loc, "provider_config"))
-    if task_type is TaskType.EXPERIMENTAL_FAL and provider is ProviderType.FAL:
-        yield from _app_faults(draft.provider_config, (*loc, "provider_config"))
+    yield from _needs_faults(task_type, provider, draft.provider_config, (*loc, "provider_config"))
 
 
-def _app_faults(config: Mapping[str, Any] | None, loc: Loc) -> Iterator[Fault]:
-    if (config or {}).get("fal_app_id") is None:
+def _needs_faults(
+    task_type: TaskType, provider: ProviderType, config: Mapping[str, Any] | None, loc: Loc
+) -> Iterator[Fault]:
+    """What a provider can't do without, of its own."""
+    if provider is ProviderType.COMFYUI:
+        yield from graph_faults(config, loc)
+    app_id = (config or {}).get("fal_app_id")
+    if provider is ProviderType.FAL and task_type is TaskType.EXPERIMENTAL_FAL and app_id is None:
         yield Fault((*loc, "fal_app_id"), "EXPERIMENTAL_FAL needs the id of a fal app, like fal-ai/flux", "missing")
 
 

@@ -7,10 +7,15 @@ import httpx
 
 from stepwell.domain.model import ProviderType
 from stepwell.ports.providers import Provider
+from stepwell.providers.comfyui.provider import ComfyUiProvider
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.custom import CustomProvider
 from stepwell.providers.fal import FalProvider
+from stepwell.providers.google.gemini import PUBLIC_URL as GEMINI_URL
+from stepwell.providers.google.gemini import GeminiProvider
 from stepwell.providers.local.provider import LocalProvider
+from stepwell.providers.openai.provider import PUBLIC_URL as OPENAI_URL
+from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.replicate import ReplicateProvider
 from stepwell.settings import Settings
 
@@ -34,18 +39,46 @@ def configured_providers(settings: Settings, client: httpx.AsyncClient) -> list[
 
 def _own(settings: Settings, client: httpx.AsyncClient) -> Iterator[Provider]:
     credentials, timeout_s = Credentials(settings.credentials), settings.provider_timeout_s
+    names, work_s = credentials.names, settings.provider_work_s
     yield LocalProvider()
-    if settings.fal_url is not None or "fal" in credentials.names:
+    if settings.fal_url is not None or "fal" in names:
         url = settings.fal_url or _FAL_URL
         api_url = settings.fal_api_url or (_FAL_API_URL if url.rstrip("/") == _FAL_URL else url)
         lag_s = _lag(settings, 60.0)
         yield FalProvider(client, credentials, url=url, api_url=api_url, listing_lag_s=lag_s, timeout_s=timeout_s)
-    if settings.replicate_url is not None or "replicate" in credentials.names:
+    if settings.replicate_url is not None or "replicate" in names:
         url, lag_s = settings.replicate_url or _REPLICATE_URL, _lag(settings, 30.0)
         yield ReplicateProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
+    if settings.openai_url is not None or "openai" in names:
+        url, lag_s = settings.openai_url or OPENAI_URL, _lag(settings, 0.0)
+        yield OpenAiProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s, work_s=work_s)
+    if settings.gemini_url is not None or "gemini" in names:
+        url = settings.gemini_url or GEMINI_URL
+        yield GeminiProvider(client, credentials, url=url, timeout_s=timeout_s, work_s=work_s)
+    if settings.vertex_url is not None or "vertex" in names:
+        yield _vertex(settings, client, credentials)
+    if settings.comfyui_url is not None:
+        url, lag_s = settings.comfyui_url, _lag(settings, 30.0)
+        yield ComfyUiProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
     if settings.custom_url is not None:
         url, lag_s = settings.custom_url, _lag(settings, 0.0)
         yield CustomProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
+
+
+def _vertex(settings: Settings, client: httpx.AsyncClient, credentials: Credentials) -> Provider:
+    # google-auth takes a tenth of a second to import, and most services have no account.
+    from stepwell.providers.google.vertex import VertexProvider  # noqa: PLC0415
+
+    return VertexProvider(
+        client,
+        credentials,
+        url=settings.vertex_url,
+        project=settings.vertex_project,
+        location=settings.vertex_location,
+        bucket=settings.vertex_bucket,
+        timeout_s=settings.provider_timeout_s,
+        work_s=settings.provider_work_s,
+    )
 
 
 def _lag(settings: Settings, default: float) -> float:

@@ -40,6 +40,7 @@ from stepwell.providers.custom_protocol import (
 )
 from stepwell.providers.custom_signing import SignedApi
 from stepwell.providers.http import read_json
+from stepwell.providers.outcomes import paid_for
 from stepwell.providers.references import with_references
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import refused
@@ -141,7 +142,8 @@ class CustomProvider:
             raise AttemptError(str(error), retryable=said.retryable, retry_after_s=error.retry_after_s) from error
         if answer.status != _ACCEPTED and taken.result is not None:
             try:
-                return await _finished(taken, taken.result, io)
+                with paid_for():
+                    return await _finished(taken, taken.result, io)
             except (CallFailed, AttemptError) as error:
                 if isinstance(error, AttemptError) and not error.retryable:
                     raise

@@ -23,9 +23,19 @@ class Registry:
     def __contains__(self, kind: ProviderType) -> bool:
         return kind in self._providers
 
+    def close(self) -> None:
+        """Let go of what providers hold: those that hold anything have a `close` of their own."""
+        for provider in self._providers.values():
+            if (close := getattr(provider, "close", None)) is not None:
+                close()
+
     def keyed(self) -> frozenset[ProviderType]:
         """Those that need a credential."""
         return frozenset(kind for kind, provider in self._providers.items() if provider.needs_credential)
+
+    def in_process(self) -> frozenset[ProviderType]:
+        """Those that work in this process."""
+        return frozenset(kind for kind, provider in self._providers.items() if provider.in_process)
 
     def offers(self) -> dict[ProviderType, dict[TaskType, frozenset[str]]]:
         """What each configured provider can do, with the capabilities it offers for it."""

@@ -1,0 +1,78 @@
+"""Where the files of tasks are, by the settings: a folder, a bucket, or both on the way from one to the other."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from stepwell.artifacts.moving import MovingArtifacts
+from stepwell.artifacts.paths import ROOT
+from stepwell.artifacts.s3 import Bucket
+from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.domain.errors import ArtifactError
+from stepwell.ports import Artifacts
+from stepwell.settings import Settings
+
+log = structlog.get_logger()
+
+
+class StorageRefused(Exception):
+    """The bucket or the folder of the settings can't be used; says in one line what and why, and no secret."""
+
+
+class Storage(Struct, frozen=True):
+    """`address` gives signed addresses at the bucket, for others to read from; null where ours are to be used.
+
+    `shared`: others may have files there that our database doesn't know, so nothing may be swept. `moving` is there
+    while files are still to be copied from the folder.
+    """
+
+    artifacts: Artifacts
+    address: Callable[[str], Awaitable[str]] | None = None
+    shared: bool = False
+    moving: MovingArtifacts | None = None
+
+
+async def open_storage(settings: Settings) -> Storage:
+    """Raises OSError for the folder, and `StorageRefused`. A bucket is tried first: written, read, listed, deleted."""
+    bucket = bucket_of(settings)
+    if bucket is None:
+        return Storage(ObstoreArtifacts.local(settings.artifacts))
+    store = ObstoreArtifacts.s3(bucket)
+    try:
+        await store.check()
+    except ArtifactError as error:
+        raise StorageRefused(f"cannot use the bucket {bucket.shown}: {error}") from None
+    moving = None if settings.s3_copy_from is None else MovingArtifacts(_old(settings.s3_copy_from), store)
+    if moving is None and _has_files(settings.artifacts):
+        log.warning("artifacts.left_behind", action="start", folder=str(settings.artifacts))
+    artifacts = moving or store
+
+    async def address(path: str) -> str:
+        return await artifacts.address(path, settings.signed_url_ttl_s)
+
+    return Storage(artifacts, address if settings.s3_links else None, shared=True, moving=moving)
+
+
+def bucket_of(settings: Settings) -> Bucket | None:
+    if settings.s3_bucket is None:
+        return None
+    return Bucket(
+        name=settings.s3_bucket,
+        prefix=settings.s3_prefix,
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key,
+    )
+
+
+def _old(folder: Path) -> ObstoreArtifacts:
+    if not folder.is_dir():
+        raise StorageRefused(f"STEPWELL_S3_COPY_FROM: there is no folder {folder}")
+    return ObstoreArtifacts.local(folder)
+
+
+def _has_files(folder: Path) -> bool:
+    return next((folder / ROOT).glob("*/*"), None) is not None

@@ -1,0 +1,1 @@
+"""ComfyUI: graphs of the caller on a server of the operator."""

@@ -1,0 +1,221 @@
+"""The graph that a step brings along, with the step's inputs put into their places.
+
+`provider_config.graph` is a workflow in ComfyUI's API format: nodes by id, each with a class_type and inputs
+(https://docs.comfy.org/development/api-development/workflow-api-format).
+
+`provider_config.inputs` says where an input goes: {"prompt": "6.text"}, where 6 is a node and text an input of it;
+"6.inputs.text" is the same. A list of places puts it into each; null leaves it out. An input that isn't named there
+goes to every node whose title (`_meta.title`) is the input's name, as its input of that name, else as its "value",
+"text", "string", "prompt", "image", "video", "file", "seed", "noise_seed", "int", "float" or "number", whichever comes
+first. An input without a place is left out, unless it is one that the type of task requires.
+
+`*_url` are files: they are uploaded, and their names put in. Those of a list `*_urls` are put in one by one, the first
+at the first place; there must be places enough, and those that are left over keep what the graph has. Other lists, and
+objects, are put in as JSON text. `seed` is the attempt's own where the step has none.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import json
+
+from stepwell.domain.configs import given, required_inputs
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import TaskType
+from stepwell.ports.providers import Attempt, AttemptIO, Blob
+from stepwell.providers.text import sanitised
+
+Graph = Mapping[str, Mapping[str, Any]]
+Upload = Callable[[Blob], Awaitable[str]]
+
+_PLACE = re.compile(r"([^.]+)\.(?:inputs\.)?(.+)", re.DOTALL)
+_TITLED = (
+    "value",
+    "text",
+    "string",
+    "prompt",
+    "image",
+    "video",
+    "file",
+    "seed",
+    "noise_seed",
+    "int",
+    "float",
+    "number",
+)
+_MODELS = ("ckpt_name", "unet_name")
+_OWN = frozenset({"timeout_s"})
+_SHOWN = 200
+
+
+class Place(NamedTuple):
+    node: str
+    input: str
+
+
+def graph_of(config: Mapping[str, Any]) -> Graph:
+    """`provider_config.graph`. Raises `AttemptError` if it isn't there, or isn't in API format."""
+    graph = config.get("graph")
+    if graph is None:
+        raise _refused("graph", "COMFYUI needs one: a workflow in API format (in ComfyUI: Export (API))")
+    if not isinstance(graph, Mapping) or not graph:
+        raise _refused("graph", "expected an object of nodes")
+    if isinstance(graph.get("nodes"), list):
+        raise _refused("graph", "this is the format of the editor; the API format is needed (in ComfyUI: Export (API))")
+    for node_id, node in graph.items():
+        if (
+            not isinstance(node, Mapping)
+            or not isinstance(node.get("class_type"), str)
+            or not isinstance(node.get("inputs", {}), Mapping)
+        ):
+            raise _refused(f"graph.{node_id}", "expected a node: an object with class_type and inputs")
+    return graph
+
+
+def nodes_of(config: Mapping[str, Any]) -> frozenset[str]:
+    """The ids of the graph's nodes; none where there is no graph."""
+    graph = config.get("graph")
+    return frozenset(graph) if isinstance(graph, Mapping) else frozenset()
+
+
+def model_of(config: Mapping[str, Any]) -> str:
+    """What limits go by: `provider_config.model`, else the first checkpoint in the graph, else "graph"."""
+    named, graph = config.get("model"), config.get("graph")
+    if isinstance(named, str) and named:
+        return sanitised(named, _SHOWN)
+    nodes = graph if isinstance(graph, Mapping) else {}
+    for node_id in sorted(nodes, key=order):
+        inputs = nodes[node_id].get("inputs") if isinstance(nodes[node_id], Mapping) else None
+        for name in _MODELS:
+            if isinstance(inputs, Mapping) and isinstance(inputs.get(name), str) and inputs[name]:
+                return sanitised(inputs[name], _SHOWN)
+    return "graph"
+
+
+def title_of(config: Mapping[str, Any], node_id: str) -> str:
+    """What a node is called, else its id."""
+    graph = config.get("graph")
+    title = _title(graph.get(node_id)) if isinstance(graph, Mapping) else None
+    return sanitised(title or node_id, 100)
+
+
+def order(node_id: str) -> list[tuple[bool, int, str]]:
+    """A key to sort ids of nodes by: 9 before 10, 9:2 (of a subgraph) after 9, numbers before words."""
+    parts = str(node_id).split(":")
+    return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts]
+
+
+def seed_in(config: Mapping[str, Any], graph: Any) -> int | None:
+    """The seed in a filled *graph*; None if it has no place there."""
+    try:
+        places = _Places(config, graph_of(config)).of("seed")
+    except AttemptError:
+        return None
+    for node, name in places:
+        inputs = graph.get(node, {}).get("inputs") if isinstance(graph, Mapping) else None
+        seed = inputs.get(name) if isinstance(inputs, Mapping) else None
+        if isinstance(seed, int) and not isinstance(seed, bool):
+            return seed
+    return None
+
+
+async def filled_graph(attempt: Attempt, io: AttemptIO, upload: Upload) -> dict[str, Any]:
+    """The graph to be sent. Raises `AttemptError` for what has no place, or no such place."""
+    config = attempt.provider_config
+    graph = graph_of(config)
+    places = _Places(config, graph)
+    if (output := config.get("output")) is not None and (not isinstance(output, str) or output not in graph):
+        raise _refused("output", f"the graph has no node {output!r}")
+    filled: dict[str, Any] = {
+        node_id: {**node, "inputs": {**node.get("inputs", {})}} for node_id, node in graph.items()
+    }
+    inputs = {field: value for field, value in given(attempt.inputs).items() if field not in _OWN}
+    places.check_required(attempt.task_type, inputs)
+    for field, value in {"seed": attempt.seed, **inputs}.items():
+        for (node, name), put in await _put(field, value, places.of(field), io, upload):
+            filled[node]["inputs"][name] = put
+    return filled
+
+
+async def _put(
+    field: str, value: Any, places: Sequence[Place], io: AttemptIO, upload: Upload
+) -> list[tuple[Place, Any]]:
+    """What goes where."""
+    if not places:
+        return []
+    if field.endswith("_url"):
+        name = await upload(await io.fetch(_text(value, field), field))
+        return [(place, name) for place in places]
+    if field.endswith("_urls") and isinstance(value, list):
+        if len(value) > len(places):
+            raise _refused(f"inputs.{field}", f"there are more files ({len(value)}) than places ({len(places)})")
+        files = [(_text(item, f"{field}[{number}]"), f"{field}[{number}]") for number, item in enumerate(value)]
+        return [
+            (place, await upload(await io.fetch(reference, named)))
+            for place, (reference, named) in zip(places, files, strict=False)
+        ]
+    # A list would be taken for a link to another node.
+    put = json.encode(value, order="deterministic").decode() if isinstance(value, list | Mapping) else value
+    return [(place, put) for place in places]
+
+
+class _Places:
+    """Raises `AttemptError` if the step names one that isn't there."""
+
+    def __init__(self, config: Mapping[str, Any], graph: Graph) -> None:
+        self._graph = graph
+        named = config.get("inputs")
+        if not isinstance(named, Mapping | None):
+            raise _refused("inputs", "expected an object")
+        self._named = {field: self._read(field, value) for field, value in (named or {}).items()}
+
+    def of(self, field: str) -> list[Place]:
+        found = self._named.get(field)
+        return self._titled(field) if found is None else found
+
+    def check_required(self, task_type: TaskType, inputs: Mapping[str, Any]) -> None:
+        """Raise if none of the inputs that the type of task requires has a place, and the step doesn't say so."""
+        needed = [field for field in required_inputs(task_type) if field in inputs]
+        if needed and not any(field in self._named or self.of(field) for field in needed):
+            message = f"nothing in the graph takes {' or '.join(needed)}: name its place, like 6.text, or null"
+            raise _refused("inputs", message)
+
+    def _read(self, field: str, value: Any) -> list[Place]:
+        places = []
+        for path in value if isinstance(value, list) else [] if value is None else [value]:
+            found = _PLACE.fullmatch(path) if isinstance(path, str) else None
+            if found is None:
+                raise _refused(f"inputs.{field}", "expected node.input, like 6.text, a list of such places, or null")
+            if found[1] not in self._graph:
+                raise _refused(f"inputs.{field}", f"the graph has no node {found[1]!r}")
+            places.append(Place(found[1], found[2]))
+        return places
+
+    def _titled(self, field: str) -> list[Place]:
+        places = []
+        for node_id in sorted(self._graph, key=order):
+            if _title(self._graph[node_id]) != field:
+                continue
+            inputs = self._graph[node_id].get("inputs", {})
+            name = next((name for name in (field, *_TITLED) if name in inputs), None)
+            if name is None:
+                raise _refused(f"graph.{node_id}", f"which of its inputs is {field} must be said in inputs")
+            places.append(Place(node_id, name))
+        return places
+
+
+def _title(node: Any) -> str | None:
+    meta = node.get("_meta") if isinstance(node, Mapping) else None
+    title = meta.get("title") if isinstance(meta, Mapping) else None
+    return title if isinstance(title, str) else None
+
+
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise AttemptError(f"{field}: expected a string", retryable=False, provider_fault=False)
+    return value
+
+
+def _refused(member: str, why: str) -> AttemptError:
+    return AttemptError(sanitised(f"provider_config.{member}: {why}", 300), retryable=False)

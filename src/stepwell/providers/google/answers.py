@@ -1,0 +1,206 @@
+"""What Google answers: its errors, and the results of calls that are answered with them.
+
+Errors: https://google.aip.dev/193; those of the Gemini API:
+https://ai.google.dev/gemini-api/docs/troubleshooting. Why a model has stopped, and what was blocked:
+https://ai.google.dev/api/generate-content. What its filters keep back a repeat would run into again.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import DecodeError, Struct, json
+
+from stepwell.domain.errors import AttemptError, OutcomeUnknown
+from stepwell.ports.providers import AttemptIO
+from stepwell.providers.google.media import media, stored
+from stepwell.providers.text import sanitised
+from stepwell.providers.web import MAX_RETRY_AFTER_S
+
+_UNAUTHENTICATED = 401
+_DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
+_STOPPED = frozenset({None, "STOP", "FINISH_REASON_UNSPECIFIED"})
+_HOPELESS = frozenset(
+    {
+        "MAX_TOKENS",
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+    }
+)
+_SHOWN = 300
+_JSON = "application/json"
+
+
+class Problem(Struct, frozen=True):
+    """An error as Google words it. `again_s`: when to come back, by its RetryInfo."""
+
+    words: str
+    unauthenticated: bool = False
+    again_s: float | None = None
+
+
+class Generated(Struct, rename="camel"):
+    """An answer to generateContent."""
+
+    candidates: Any = None
+    prompt_feedback: Any = None
+    usage_metadata: Any = None
+    model_version: Any = None
+
+
+class Predicted(Struct):
+    """An answer to predict; without predictions where all were filtered out."""
+
+    predictions: list[Any] = []
+
+
+def problem_of(body: bytes) -> Problem | None:
+    """*body* as {"error": {"code", "message", "status", "details"}}, or a list of one; None if it is anything else."""
+    try:
+        found = json.decode(body)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if isinstance(found, list) and found:
+        found = found[0]
+    error = found.get("error") if isinstance(found, Mapping) else None
+    if not isinstance(error, Mapping) or not isinstance(error.get("message"), str) or not error["message"]:
+        return None
+    status, code = error.get("status"), error.get("code")
+    known = isinstance(status, str) and status != ""
+    return Problem(
+        f"{status}: {error['message']}" if known else error["message"],
+        code == _UNAUTHENTICATED or status == "UNAUTHENTICATED",
+        _again_s(error.get("details")),
+    )
+
+
+async def text_result(name: str, body: Mapping[str, Any], model: str, answer: Generated) -> dict[str, Any]:
+    """*body* is what was asked with. Raises `AttemptError` where there is no text, or none to rely on."""
+    candidate = _candidate(name, answer)
+    reason, text = candidate.get("finishReason"), "".join(_texts(candidate))
+    if reason not in _STOPPED:
+        raise _ended(name, candidate, reason)
+    if not text:
+        raise AttemptError(f"{name}: the answer has no text", retryable=True)
+    result: dict[str, Any] = {"result_text": text}
+    if body.get("generationConfig", {}).get("responseMimeType") == _JSON:
+        try:
+            result["result_json"] = json.decode(text)
+        except (DecodeError, RecursionError) as error:
+            raise AttemptError(f"{name}: the answer isn't JSON, which was asked for", retryable=True) from error
+    return result | _about(model, answer)
+
+
+async def picture_result(
+    name: str, body: Mapping[str, Any], model: str, answer: Generated, io: AttemptIO
+) -> dict[str, Any]:
+    """The same for a picture, which is stored."""
+    candidate = _candidate(name, answer)
+    inline = next((found for part in _parts(candidate) if (found := part.get("inlineData"))), None)
+    if not isinstance(inline, Mapping):
+        raise _ended(name, candidate, candidate.get("finishReason"))
+    found = await media(inline.get("data"), film=False)
+    if found is None:
+        raise AttemptError(f"{name}: what came as a picture is none", retryable=True)
+    return {**await stored(found, io), "seed": body["generationConfig"]["seed"], **_about(model, answer)}
+
+
+async def predicted_result(
+    name: str, body: Mapping[str, Any], model: str, answer: Predicted, io: AttemptIO
+) -> dict[str, Any]:
+    """The same for a picture by Imagen."""
+    predictions = [each for each in answer.predictions if isinstance(each, Mapping)]
+    given = next((each["bytesBase64Encoded"] for each in predictions if each.get("bytesBase64Encoded")), None)
+    if given is None:
+        reasons = [each.get("raiFilteredReason") for each in predictions]
+        raise filtered(name, "picture", reasons)
+    found = await media(given, film=False)
+    if found is None:
+        raise AttemptError(f"{name}: what came as a picture is none", retryable=True)
+    seed = body["parameters"].get("seed")
+    return {**await stored(found, io), **({} if seed is None else {"seed": seed}), "model": model}
+
+
+def filtered(name: str, what: str, reasons: Any) -> AttemptError:
+    """Nothing came, for Google's filters have kept it back, with *reasons* if it says any."""
+    said = "; ".join(reason for reason in reasons if isinstance(reason, str)) if isinstance(reasons, list) else ""
+    why = f"the filters kept the {what} back" + (f": {said}" if said else "")
+    return AttemptError(sanitised(f"{name}: {why}"), retryable=False)
+
+
+def _candidate(name: str, answer: Generated) -> Mapping[str, Any]:
+    """The first of the answers. Raises `OutcomeUnknown` if this is no answer to generateContent."""
+    feedback = answer.prompt_feedback
+    reason = feedback.get("blockReason") if isinstance(feedback, Mapping) else None
+    if isinstance(reason, str):
+        said = feedback.get("blockReasonMessage")
+        why = f"the prompt was blocked ({reason})" + (f": {said}" if isinstance(said, str) else "")
+        raise AttemptError(sanitised(f"{name}: {why}", _SHOWN), retryable=False)
+    if isinstance(answer.candidates, list) and answer.candidates and isinstance(answer.candidates[0], Mapping):
+        return answer.candidates[0]
+    if answer.candidates or not isinstance(answer.usage_metadata, Mapping):
+        raise OutcomeUnknown(f"{name}: the answer can't be read")
+    raise AttemptError(f"{name}: the answer has no candidates", retryable=True)
+
+
+def _parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Those that are the answer: a model may show its thoughts too, drafts of pictures among them."""
+    content = candidate.get("content")
+    parts = content.get("parts") if isinstance(content, Mapping) else None
+    for part in parts if isinstance(parts, list) else []:
+        if isinstance(part, Mapping) and not part.get("thought"):
+            yield part
+
+
+def _texts(candidate: Mapping[str, Any]) -> Iterator[str]:
+    for part in _parts(candidate):
+        if isinstance(part.get("text"), str):
+            yield part["text"]
+
+
+def _ended(name: str, candidate: Mapping[str, Any], reason: Any) -> AttemptError:
+    """There is no result, or half of one."""
+    if reason in _STOPPED or not isinstance(reason, str):
+        why = "the answer has no picture"
+    elif reason == "MAX_TOKENS":
+        why = "the answer was cut off at the limit of tokens (MAX_TOKENS)"
+    else:
+        why = f"the model stopped ({reason})"
+    message, text = candidate.get("finishMessage"), "".join(_texts(candidate))
+    said = message if isinstance(message, str) and message else text if reason != "MAX_TOKENS" else ""
+    return AttemptError(
+        sanitised(f"{name}: {why}" + (f": {said}" if said else ""), _SHOWN), retryable=reason not in _HOPELESS
+    )
+
+
+def _about(model: str, answer: Generated) -> dict[str, Any]:
+    version, usage = answer.model_version, answer.usage_metadata
+    about: dict[str, Any] = {"model": version if isinstance(version, str) and version else model}
+    if isinstance(usage, Mapping):
+        made = [_count(usage, name) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
+        about["usage"] = {
+            "input_tokens": _count(usage, "promptTokenCount"),
+            "output_tokens": sum(made),
+            "total_tokens": _count(usage, "totalTokenCount"),
+        }
+    return about
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _again_s(details: Any) -> float | None:
+    for detail in details if isinstance(details, list) else []:
+        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
+        if isinstance(delay, str) and (found := _DELAY.fullmatch(delay)):
+            return min(float(found[1]), MAX_RETRY_AFTER_S)
+    return None

@@ -1,0 +1,149 @@
+"""Bodies of generateContent (https://ai.google.dev/api/generate-content): text and pictures in, text or a picture out.
+
+A JSON schema goes as `responseJsonSchema`. The sides of a picture that is asked for give its shape alone: the nearest
+aspect ratio that every image model knows. How large it is, `imageConfig.imageSize` in `provider_config.parameters`
+says ("1K", "2K", "4K"); REFINE asks for one that holds the picture after `upscale_factor`. A picture is drawn with the
+step's seed, as far as models heed it; text without one, unless the input has it.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from stepwell.domain.configs import given
+from stepwell.domain.model import TaskType
+from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.google.instructions import instruction, others
+from stepwell.providers.google.media import Picture, picture
+from stepwell.providers.google.models import parameters
+from stepwell.providers.google.shapes import PICTURE_RATIOS, ratio
+from stepwell.providers.web import refused
+
+_ROLES = {"user": "user", "assistant": "model", "model": "model"}
+_SEEDS = 2**31  # what an int32 holds of them
+_SIZES = ((1024, "1K"), (2048, "2K"))
+_LARGEST = "4K"
+_CONTENT = "expected text, or a list of text and image_url items"
+
+
+def seed_of(inputs: Mapping[str, Any], drawn: int, below: int = _SEEDS) -> int:
+    """The step's own seed or the *drawn* one, brought under what the model takes."""
+    own = inputs.get("seed")
+    return (own if isinstance(own, int) and not isinstance(own, bool) else drawn) % below
+
+
+def drawing_prompt(inputs: Mapping[str, Any]) -> str:
+    """What to draw, and what not: no model of today has a field for that, so it is said in words."""
+    prompt, negative = str(inputs.get("prompt", "")), inputs.get("negative_prompt")
+    return f"{prompt}\n\nLeave out: {negative}" if negative else prompt
+
+
+async def content_body(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+    """Raises `AttemptError` for inputs that can't be brought into this form."""
+    inputs = given(attempt.inputs)
+    if attempt.task_type is TaskType.LLM_INTERACTION:
+        return await _text_body(inputs, attempt.provider_config, io)
+    own: dict[str, Any] = {"responseModalities": ["IMAGE"], "seed": seed_of(inputs, attempt.seed)}
+    if attempt.task_type is TaskType.GENERATION:
+        parts, base = await _drawing(inputs, io), None
+    else:
+        parts, base = await _work_on(attempt.task_type, inputs, io)
+    if wanted := ratio(inputs, PICTURE_RATIOS):
+        own["imageConfig"] = {"aspectRatio": wanted}
+    found = parameters(attempt.provider_config, own)
+    if attempt.task_type is TaskType.REFINE:
+        asked = found.get("imageConfig")
+        found["imageConfig"] = {"imageSize": _size(inputs, base), **(asked if isinstance(asked, Mapping) else {})}
+    return {"contents": [{"role": "user", "parts": parts}], "generationConfig": found}
+
+
+async def _drawing(inputs: Mapping[str, Any], io: AttemptIO) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = [{"text": drawing_prompt(inputs)}]
+    if "reference_image_url" in inputs:
+        reference = await picture(inputs["reference_image_url"], "reference_image_url", io)
+        parts += [{"text": "A reference:"}, reference.inline]
+    return parts
+
+
+async def _work_on(
+    task_type: TaskType, inputs: Mapping[str, Any], io: AttemptIO
+) -> tuple[list[dict[str, Any]], Picture | None]:
+    words = instruction(task_type, inputs)
+    base = await picture(inputs.get("base_image_url"), "base_image_url", io)
+    parts: list[dict[str, Any]] = [{"text": words}, base.inline]
+    for name, field, reference in others(task_type, inputs):
+        parts += [{"text": name}, (await picture(reference, field, io)).inline]
+    return parts, base
+
+
+def _size(inputs: Mapping[str, Any], base: Picture | None) -> str:
+    factor = inputs.get("upscale_factor", 2.0)
+    if isinstance(factor, bool) or not isinstance(factor, int | float):
+        raise refused("upscale_factor", "expected a number")
+    longer = max(base.sides) if base is not None and base.sides is not None else _SIZES[0][0]
+    return next((size for side, size in _SIZES if longer * factor <= side), _LARGEST)
+
+
+async def _text_body(inputs: Mapping[str, Any], config: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
+    system, contents = [str(inputs["system_prompt"])] if "system_prompt" in inputs else [], list[dict[str, Any]]()
+    for place, message in enumerate(_messages(inputs)):
+        field = f"messages[{place}]"
+        role, parts = message.get("role"), [part async for part in _parts(message.get("content"), field, io)]
+        if role in ("system", "developer"):
+            system += [part["text"] for part in parts if "text" in part]
+        elif role in _ROLES:
+            contents.append({"role": _ROLES[role], "parts": parts})
+        else:
+            raise refused(f"{field}.role", "expected user, assistant or system")
+    pictures = await _pictures(inputs, io)
+    prompt = [{"text": str(inputs["prompt"])}] if "prompt" in inputs else []
+    if prompt or (pictures and not (contents and contents[-1]["role"] == "user")):
+        contents.append({"role": "user", "parts": [*pictures, *prompt]})
+    elif pictures:
+        contents[-1]["parts"] = [*pictures, *contents[-1]["parts"]]
+    if not contents:
+        raise refused("messages", "expected one of a user")
+    body: dict[str, Any] = {"contents": contents}
+    if system:
+        body["systemInstruction"] = {"parts": [{"text": text} for text in system]}
+    if settings := parameters(config, _settings(inputs)):
+        body["generationConfig"] = settings
+    return body
+
+
+def _messages(inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    messages = inputs.get("messages", [])
+    if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
+        raise refused("messages", "expected a list of objects")
+    return messages
+
+
+async def _pictures(inputs: Mapping[str, Any], io: AttemptIO) -> list[dict[str, Any]]:
+    references = inputs.get("image_urls", [])
+    if not isinstance(references, list):
+        raise refused("image_urls", "expected a list")
+    return [(await picture(each, f"image_urls[{place}]", io)).inline for place, each in enumerate(references)]
+
+
+def _settings(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"temperature": "temperature", "max_tokens": "maxOutputTokens"}
+    found = {name: inputs[field] for field, name in names.items() if field in inputs}
+    if "seed" in inputs:
+        found["seed"] = seed_of(inputs, 0)
+    if "json_schema" in inputs:
+        found |= {"responseMimeType": "application/json", "responseJsonSchema": inputs["json_schema"]}
+    return found
+
+
+async def _parts(content: Any, field: str, io: AttemptIO) -> AsyncIterator[dict[str, Any]]:
+    """A message's content: a string, or a list of {"type": "text" | "image_url", …} as OpenAI's API has it."""
+    items = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(items, list):
+        raise refused(f"{field}.content", _CONTENT)
+    for item in items:
+        match item:
+            case {"type": "text", "text": str(text)}:
+                yield {"text": text}
+            case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
+                yield (await picture(url, f"{field}.image_url", io)).inline
+            case _:
+                raise refused(f"{field}.content", _CONTENT)

@@ -1,0 +1,106 @@
+"""The Gemini Developer API: text and pictures by generateContent, films by Gemini Omni.
+
+The protocol: https://ai.google.dev/api/generate-content, https://ai.google.dev/api/models#method:-models.predict and
+https://ai.google.dev/gemini-api/docs/video; the key goes as https://ai.google.dev/gemini-api/docs/api-key says. For
+films of Omni see `interactions`.
+"""
+
+import re
+from typing import Any
+
+import httpx
+
+from stepwell.domain.canonical import canonical
+from stepwell.domain.model import ProviderType
+from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
+from stepwell.providers.credentials import Credentials
+from stepwell.providers.google.interactions import Interactions
+from stepwell.providers.google.models import Family, family_of
+from stepwell.providers.google.operations import Operation
+from stepwell.providers.google.predictions import omni_body
+from stepwell.providers.google.provider import GoogleProvider
+from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
+from stepwell.providers.http import origin_of
+
+_OPERATION = re.compile(r"models/[a-z0-9][a-z0-9.-]{0,99}/operations/[A-Za-z0-9_-]{1,200}")
+_REDIRECTS = 3
+
+PUBLIC_URL = "https://generativelanguage.googleapis.com"
+
+
+class GeminiProvider(GoogleProvider):
+    """The key is the credential "GEMINI", or the one that a step names.
+
+    *client* is a `web.plain_client`, *url* the API's base, *timeout_s* the deadline of each call, and *work_s* that of
+    one that is answered with the result; *max_answer* bounds an answer, in bytes. In `provider_config`: `model` (see
+    `models`) and `parameters`, more members of `generationConfig`, of predict's `parameters`, or of Omni's
+    `response_format`; they don't replace what a step's own inputs say.
+    """
+
+    type = ProviderType.GEMINI
+    seeded = False
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        credentials: Credentials,
+        *,
+        url: str = PUBLIC_URL,
+        listing_lag_s: float = 0.0,
+        timeout_s: float = 30.0,
+        work_s: float = 300.0,
+        max_answer: int = MAX_ANSWER,
+    ) -> None:
+        super().__init__(client, credentials, listing_lag_s, Limits(timeout_s, work_s, max_answer))
+        self._url, self._origin = url.rstrip("/"), origin_of(url)
+        self._interactions = Interactions(self.type, f"{self._url}/v1beta/interactions")
+
+    async def _body(self, attempt: Attempt, model: str, io: AttemptIO) -> dict[str, Any]:
+        if family_of(model) is Family.OMNI:
+            return await omni_body(attempt, model, io)
+        return await super()._body(attempt, model, io)
+
+    async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job | Finished:
+        if family_of(request.model) is Family.OMNI:
+            return await self._interactions.create(await self._session(attempt), canonical(request.body))
+        return await super().submit(attempt, request, io)
+
+    async def poll(self, attempt: Attempt, job: Job) -> JobState:
+        if self._interactions.has(job):
+            return await self._interactions.state(await self._calling(attempt), job)
+        return await super().poll(attempt, job)
+
+    async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
+        if not self._interactions.has(job):
+            return await super().fetch(attempt, job, io)
+        session = await self._calling(attempt)
+        film, about = await self._interactions.film(session, job)
+        result = await self._kept(film, io) if film.text else await self._downloaded(session, film.uri, io)
+        return Finished(result | {"model": self.model(attempt.task_type, attempt.provider_config)} | about)
+
+    async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
+        """An interaction can be cancelled while it runs; for operations see `GoogleProvider`."""
+        if self._interactions.has(job):
+            return await self._interactions.cancel(await self._calling(attempt), job)
+        return await super().cancel(attempt, job)
+
+    async def _session(self, attempt: Attempt) -> Session:
+        key = self._secret(attempt)
+        return Session(self._client, self.type, {"x-goog-api-key": key}, [key], self._limits)
+
+    def _endpoint(self, attempt: Attempt, session: Session, call: str) -> str:  # noqa: ARG002 - the base's
+        return f"{self._url}/v1beta/models/{call}"
+
+    def _is_operation(self, name: str) -> bool:
+        return _OPERATION.fullmatch(name) is not None
+
+    async def _operation(self, session: Session, name: str) -> Operation:
+        answer = await session.call("GET", f"{self._url}/v1beta/{name}")
+        return session.readable(answer, Operation)
+
+    async def _downloaded(self, session: Session, uri: str, io: AttemptIO) -> dict[str, Any]:
+        """The key goes to the API itself alone, wherever the film is."""
+        own = self._origin is not None and origin_of(uri) == self._origin
+        headers = session.headers if own else None
+        output = await io.download(uri, "result.mp4", ("video/",), headers=headers, redirects=_REDIRECTS)
+        return {"result_video_path": output.path, "format": "MP4", "size": output.size}

@@ -1,0 +1,93 @@
+"""What a Gemini image model is asked in words, for the tasks on a picture.
+
+Such a model redraws the picture by an instruction: it has no parameters for crops, offsets, opacity, tolerance, radius,
+sharpness or denoising, and these inputs are left out. https://ai.google.dev/gemini-api/docs/image-generation
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stepwell.domain.model import TaskType
+from stepwell.providers.web import refused
+
+_LIGHT, _STRONG = 0.34, 0.66
+_MASK = "Change only the area that is white in the mask picture, and leave the rest as it is."
+_REFINE = (
+    "Redraw this picture at a higher resolution: sharp, with natural fine detail, without noise or compression"
+    " artefacts. Keep its content, composition, colours and style exactly."
+)
+_REMOVE = (
+    "Remove the background of this picture: put its subject, exactly as it is and with clean edges, on an even, plain"
+    " white (#ffffff) without shadows."
+)
+_FACES = "clear eyes, natural skin and hair. Keep each person's identity and expression."
+_KEPT = "Keep everything else of the picture exactly as it is."
+
+
+def instruction(task_type: TaskType, inputs: Mapping[str, Any]) -> str:
+    """Raises `AttemptError` where the inputs don't say what is to be done."""
+    match task_type:
+        case TaskType.EDITING:
+            words = [*_edit(inputs)]
+            if not words:
+                raise refused("prompt", "expected one: the model edits by words, not by coordinates")
+        case TaskType.REFINE:
+            words = [_REFINE, *_prompt(inputs)]
+        case TaskType.BACKGROUND_FIX:
+            words = [*_background(inputs)]
+        case TaskType.BACKGROUND_REMOVE:
+            words = [_REMOVE]
+        case TaskType.FACE_ENHANCER:
+            words = [f"Enhance the faces in this picture {_how(inputs.get('strength'))}: {_FACES}", _KEPT]
+        case _:
+            words = [f"Enhance the fine detail and texture of this picture {_how(inputs.get('strength'))}.", _KEPT]
+    return " ".join(words)
+
+
+def others(task_type: TaskType, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """The pictures beside the one that is worked on: each with what it is called, its field and its reference."""
+    if task_type is TaskType.BACKGROUND_FIX and "background_image_url" in inputs:
+        yield "The new background:", "background_image_url", inputs["background_image_url"]
+    if task_type is not TaskType.EDITING:
+        return
+    if "mask_image_url" in inputs:
+        yield "The mask:", "mask_image_url", inputs["mask_image_url"]
+    if "overlay_image_url" in inputs:
+        yield "The overlay:", "overlay_image_url", inputs["overlay_image_url"]
+    references = inputs.get("reference_image_urls", [])
+    if not isinstance(references, list):
+        raise refused("reference_image_urls", "expected a list")
+    for place, reference in enumerate(references):
+        yield "A reference:", f"reference_image_urls[{place}]", reference
+
+
+def _edit(inputs: Mapping[str, Any]) -> Iterator[str]:
+    yield from _prompt(inputs)
+    if "overlay_image_url" in inputs:
+        yield "Lay the overlay picture over this picture."
+    if inputs.get("reference_image_urls") and "prompt" not in inputs:
+        yield "Make this picture match the reference pictures."
+    if "mask_image_url" in inputs and "prompt" in inputs:
+        yield _MASK
+
+
+def _background(inputs: Mapping[str, Any]) -> Iterator[str]:
+    yield "Replace the background of this picture. Keep its subject exactly as it is, with clean edges."
+    wishes = [*_prompt(inputs)]
+    if "background_color" in inputs:
+        wishes.append(f"The new background is plain {inputs['background_color']}.")
+    if "background_image_url" in inputs:
+        wishes.append("Use the background picture that follows, with light that fits it.")
+    yield from wishes or ["The new background is plain white."]
+
+
+def _prompt(inputs: Mapping[str, Any]) -> list[str]:
+    return [str(inputs["prompt"])] if "prompt" in inputs else []
+
+
+def _how(strength: Any) -> str:
+    if isinstance(strength, bool) or not isinstance(strength, int | float):
+        return "moderately"
+    if strength < _LIGHT:
+        return "very lightly"
+    return "strongly" if strength > _STRONG else "moderately"

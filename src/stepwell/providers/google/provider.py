@@ -1,0 +1,167 @@
+"""What GEMINI and VERTEX share: the same bodies and answers, at other addresses and with other credentials.
+
+Calls of generateContent and predict are answered with the result itself, so there is no job to follow. If such an
+answer is lost, so is the result: Google keeps no list of them. Films are made by operations, and no documentation of
+theirs lets one be cancelled, or found by what it was asked with.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from stepwell.domain.canonical import canonical
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
+from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
+from stepwell.providers.credentials import Credentials
+from stepwell.providers.google.answers import (
+    Generated,
+    Predicted,
+    picture_result,
+    predicted_result,
+    text_result,
+)
+from stepwell.providers.google.contents import content_body
+from stepwell.providers.google.media import media, stored
+from stepwell.providers.google.models import Family, capabilities, family_of, target
+from stepwell.providers.google.operations import Film, Operation, Started, film_of, state_of
+from stepwell.providers.google.predictions import imagen_body, veo_body
+from stepwell.providers.google.session import Limits, Session
+from stepwell.providers.outcomes import paid_for
+
+_VERBS = {Family.GEMINI: "generateContent", Family.IMAGEN: "predict", Family.VEO: "predictLongRunning"}
+
+
+class GoogleProvider(ABC):
+    """Implements `ports.Provider`. Subclasses say where a model's calls go, with what credential, and how an operation
+    is looked at. *seeded*: Imagen and Veo take a seed there.
+    """
+
+    type: ProviderType
+    in_process = False
+    needs_credential = True
+    seeded: bool
+
+    def __init__(
+        self, client: httpx.AsyncClient, credentials: Credentials, listing_lag_s: float, limits: Limits
+    ) -> None:
+        self._client, self._credentials, self._limits = client, credentials, limits
+        self.listing_lag_s = listing_lag_s
+
+    @abstractmethod
+    async def _session(self, attempt: Attempt) -> Session:
+        """Raises `AttemptError` if there is no credential that holds."""
+
+    @abstractmethod
+    def _endpoint(self, attempt: Attempt, session: Session, call: str) -> str:
+        """The address of *call*, "{model}:{verb}". Raises `AttemptError` where the step names no place for it."""
+
+    @abstractmethod
+    def _is_operation(self, name: str) -> bool:
+        """Whether that may be the name of an operation: what isn't goes into no address."""
+
+    @abstractmethod
+    async def _operation(self, session: Session, name: str) -> Operation:
+        """Raises `CallFailed`."""
+
+    @abstractmethod
+    async def _downloaded(self, session: Session, uri: str, io: AttemptIO) -> dict[str, Any]:
+        """A film that is somewhere else, stored: the result of its step. Raises as `AttemptIO.download`."""
+
+    def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
+        return capabilities(self.type, task_type)
+
+    def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
+        try:
+            return target(self.type, task_type, provider_config)
+        except AttemptError:  # it is told where the step runs
+            return task_type
+
+    async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
+        model = target(self.type, attempt.task_type, attempt.provider_config)
+        return Request(model=model, body=await self._body(attempt, model, io))
+
+    async def _body(self, attempt: Attempt, model: str, io: AttemptIO) -> dict[str, Any]:
+        match family_of(model):
+            case Family.IMAGEN:
+                return imagen_body(attempt, seeded=self.seeded)
+            case Family.VEO:
+                return await veo_body(attempt, io, seeded=self.seeded)
+            case _:
+                return await content_body(attempt, io)
+
+    async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job | Finished:
+        session, family = await self._session(attempt), family_of(request.model)
+        url = self._endpoint(attempt, session, f"{request.model}:{_VERBS[family]}")
+        body = canonical(request.body)
+        if family is Family.VEO:
+            started = await session.submit(url, body, Started)
+            if not self._is_operation(started.name):
+                raise OutcomeUnknown(f"{self.type}: the name of the operation can't be read")
+            return Job(id=started.name)
+        about = (self.type, request.body, request.model)
+        if family is Family.IMAGEN:
+            predicted = await session.submit(url, body, Predicted, works=True)
+            with paid_for():
+                return Finished(await predicted_result(*about, predicted, io))
+        generated = await session.submit(url, body, Generated, works=True)
+        with paid_for():
+            if attempt.task_type is TaskType.LLM_INTERACTION:
+                return Finished(await text_result(*about, generated))
+            return Finished(await picture_result(*about, generated, io))
+
+    async def poll(self, attempt: Attempt, job: Job) -> JobState:
+        session = await self._calling(attempt)
+        return state_of(self.type, await self._found(session, job), session.scrubbed)
+
+    async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
+        session = await self._calling(attempt)
+        operation = await self._found(session, job)
+        if not operation.done or operation.error is not None:
+            raise CallFailed(f"{self.type}: the operation has not succeeded")
+        film = film_of(self.type, operation)
+        result = await self._kept(film, io) if film.text else await self._downloaded(session, film.uri, io)
+        return Finished(result | {"model": self.model(attempt.task_type, attempt.provider_config)})
+
+    async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:  # noqa: ARG002 - the port's
+        """Neither API documents a way to cancel an operation of predictLongRunning: it goes on, and is paid for."""
+        return CancelAnswer.REFUSED
+
+    def called_back(self, body: bytes) -> Job | None:  # noqa: ARG002 - the port's
+        return None
+
+    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:  # noqa: ARG002 - the port's
+        """None, ever: no documented list shows what an operation was asked with, that of interactions tells ids and
+        times alone, and calls that are answered with their result leave nothing to be found. A lost answer is so for
+        `on_unknown` to decide.
+        """
+        return ()
+
+    async def _found(self, session: Session, job: Job) -> Operation:
+        if not self._is_operation(job.id):
+            raise CallFailed(f"{self.type}: no operation has such a name", forgotten=True)
+        return await self._operation(session, job.id)
+
+    async def _kept(self, film: Film, io: AttemptIO) -> dict[str, Any]:
+        found = await media(film.text, film=True)
+        if found is None:
+            raise AttemptError(f"{self.type}: what came as a film is none", retryable=False)
+        try:
+            return await stored(found, io)
+        except AttemptError as error:  # it is there again when there is room for it
+            raise CallFailed(str(error)) from error
+
+    def _secret(self, attempt: Attempt) -> str:
+        secret = self._credentials.secret(attempt.provider_config, self.type)
+        if not secret:
+            raise AttemptError(f"{self.type}: the service holds no credential of this name", retryable=False)
+        return secret
+
+    async def _calling(self, attempt: Attempt) -> Session:
+        """For calls about a job, which goes on whether there is a credential or not."""
+        try:
+            return await self._session(attempt)
+        except AttemptError as error:
+            raise CallFailed(str(error), retry_after_s=error.retry_after_s) from error

@@ -1,0 +1,92 @@
+"""Google's APIs for one credential, which appears in nothing that they say."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import httpx
+
+from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.providers.google.answers import problem_of
+from stepwell.providers.http import Answer, ProviderApi
+
+T = TypeVar("T")
+
+MAX_ANSWER = 96 * 1024 * 1024  # bytes: a film of 8 seconds in 4K, or a picture, as base64
+SUCCESS = frozenset(range(200, 300))
+_SHORTEST_SECRET = 8  # characters of what is hidden wherever it appears
+
+
+class Limits(NamedTuple):
+    """*timeout_s* and *work_s* as `ProviderApi` has them; *max_answer* in bytes."""
+
+    timeout_s: float
+    work_s: float
+    max_answer: int = MAX_ANSWER
+
+
+class Session:
+    """*headers* carry the credential, *hidden* are the secrets in it, *project* is the one that it works for; *refused*
+    is called when Google says that it doesn't hold (any more).
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        name: str,
+        headers: Mapping[str, str],
+        hidden: Sequence[str],
+        limits: Limits,
+        *,
+        project: str = "",
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.headers, self.project, self._refused = headers, project, refused
+        self._hidden = sorted((part for part in hidden if len(part) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._again_s: float | None = None
+        api = partial(
+            ProviderApi, client, name, self._error_text, timeout_s=limits.timeout_s, max_answer=limits.max_answer
+        )
+        self._api, self._working = api(), api(work_s=limits.work_s)
+
+    def scrubbed(self, text: str) -> str:
+        for part in self._hidden:
+            text = text.replace(part, "…")
+        return text
+
+    async def submit(self, url: str, body: bytes, accepted: type[T], *, works: bool = False) -> T:
+        """As `ProviderApi.submit`; a RetryInfo in the answer counts as its Retry-After. *works*: it is answered with
+        the result itself.
+        """
+        api = self._working if works else self._api
+        try:
+            return (await api.submit(url, body, self.headers, accepted))[1]
+        except AttemptError as error:
+            if error.retryable and error.retry_after_s is None:
+                error.retry_after_s = self._again_s
+            raise
+
+    async def call(self, method: str, url: str, body: bytes | None = None, ok: frozenset[int] = SUCCESS) -> Answer:
+        """As `ProviderApi.call`, with the same."""
+        try:
+            return await self._api.call(method, url, self.headers, body, ok=ok)
+        except CallFailed as error:
+            if error.retry_after_s is None:
+                error.retry_after_s = self._again_s
+            raise
+
+    def readable(self, answer: Answer, kind: type[T]) -> T:
+        return self._api.readable(answer, kind)
+
+    def words(self, answer: Answer) -> str | None:
+        """Those of an error; None if it isn't one as Google words it."""
+        return self._error_text(answer.body)
+
+    def _error_text(self, body: bytes) -> str | None:
+        problem = problem_of(body)
+        if problem is None:
+            return None
+        self._again_s = problem.again_s
+        if problem.unauthenticated:
+            self._refused()
+        return self.scrubbed(problem.words)

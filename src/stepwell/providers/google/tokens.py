@@ -1,0 +1,155 @@
+"""Access tokens of service accounts, by google-auth: asked for beside the loop, kept, and renewed early.
+
+The exchange: https://developers.google.com/identity/protocols/oauth2/service-account#httprest. Where to ask, the
+account's JSON says (`token_uri`): it is the operator's own, and so trusted.
+"""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import httpx
+from anyio import to_thread
+from google.auth import transport
+from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
+from google.oauth2 import service_account
+from msgspec import DecodeError, json
+
+from stepwell.domain.errors import AttemptError
+from stepwell.providers.text import sanitised
+
+_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_EARLY_S = 300.0
+_UNKNOWN_LIFE_S = 60.0
+_MAX_ANSWER = 1024 * 1024
+_PASSING = frozenset({408, 425, 429})
+_SERVER_ERROR = 500
+# What google-auth stumbles over where the answer isn't of the form that it expects.
+_UNREADABLE = (TypeError, ValueError, AttributeError, KeyError)
+
+
+class Account:
+    """One service account. `project` is its own, "" if its JSON names none; `hidden` are the lines of its key."""
+
+    def __init__(self, name: str, secret: str) -> None:
+        self._name = name
+        try:
+            info = json.decode(secret)
+            self.project = str(info.get("project_id") or "")
+            self.hidden = [line for line in str(info["private_key"]).splitlines() if line]
+            make = service_account.Credentials.from_service_account_info
+            self._credentials = make(info, scopes=_SCOPES)  # type: ignore[no-untyped-call]
+        except (DecodeError, GoogleAuthError, RecursionError, *_UNREADABLE):
+            message = f"{name}: the credential is not the JSON of a service account, with its private key"
+            raise AttemptError(message, retryable=False) from None  # what it stumbled over may be in its words
+        self._lock, self._token, self._until = anyio.Lock(), "", 0.0
+
+    async def token(self, timeout_s: float) -> str:
+        """One that holds for a while yet. Raises `AttemptError`; nothing that costs has been sent."""
+        try:
+            with anyio.fail_after(timeout_s):
+                async with self._lock:
+                    if time.monotonic() >= self._until:
+                        asked = await to_thread.run_sync(self._asked, timeout_s, abandon_on_cancel=True)
+                        self._token, self._until = asked
+                    return self._token
+        except TimeoutError:
+            raise AttemptError(f"{self._name}: no access token in {timeout_s:g} s", retryable=True) from None
+
+    def forget(self, token: str) -> None:
+        """It was refused: the next call asks for another."""
+        if token == self._token:
+            self._until = 0.0
+
+    def _asked(self, timeout_s: float) -> tuple[str, float]:
+        """A new token, and until when to use it."""
+        try:
+            self._credentials.refresh(Transport(timeout_s))
+        except TransportError as error:
+            raise AttemptError(f"{self._name}: no access token: {error}", retryable=True) from None
+        except RefreshError as error:
+            said = str(error.args[0]) if error.args else ""
+            for line in self.hidden:
+                said = said.replace(line, "…")
+            raise AttemptError(sanitised(f"{self._name}: no access token: {said}", 300), retryable=False) from None
+        except (GoogleAuthError, *_UNREADABLE):
+            raise AttemptError(f"{self._name}: no access token: the answer can't be read", retryable=True) from None
+        token, expiry = self._credentials.token, self._credentials.expiry
+        if not isinstance(token, str) or not token:
+            raise AttemptError(f"{self._name}: no access token: the answer can't be read", retryable=True)
+        now = datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None)  # as google-auth has its times
+        life_s = _UNKNOWN_LIFE_S if expiry is None else (expiry - now).total_seconds()
+        return token, time.monotonic() + life_s - min(_EARLY_S, life_s / 2)
+
+
+class Accounts:
+    """The service accounts that were used so far, by the text of their JSON."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._known: dict[str, Account] = {}
+
+    async def of(self, secret: str) -> Account:
+        """Raises `AttemptError` if that text is no service account's."""
+        if secret not in self._known:
+            account = await to_thread.run_sync(Account, self._name, secret)  # reading an RSA key takes its time
+            self._known.setdefault(secret, account)
+        return self._known[secret]
+
+
+class Transport(transport.Request):
+    """google-auth's way out: one call without redirects, environment or retries, within *timeout_s* in all."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **_: Any,
+    ) -> transport.Response:
+        until = time.monotonic() + min(timeout or self._timeout_s, self._timeout_s)
+        sent = {"Accept-Encoding": "identity", "User-Agent": "stepwell", **(headers or {})}
+        data = bytearray()
+        try:
+            with (
+                httpx.Client(trust_env=False, follow_redirects=False, timeout=self._timeout_s) as client,
+                client.stream(method, url, content=body, headers=sent) as response,
+            ):
+                for chunk in response.iter_raw():
+                    data += chunk
+                    if len(data) > _MAX_ANSWER or time.monotonic() > until:
+                        raise _trouble("the answer is too big, or too slow")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeEncodeError) as error:
+            raise _trouble(f"no answer ({type(error).__name__})") from None
+        if response.status_code >= _SERVER_ERROR or response.status_code in _PASSING or response.is_redirect:
+            # Told at once, for else google-auth would ask again and again in here.
+            raise _trouble(f"the token endpoint answered {response.status_code}")
+        return _Response(response.status_code, response.headers, bytes(data))
+
+
+def _trouble(why: str) -> TransportError:
+    return TransportError(why)  # type: ignore[no-untyped-call]
+
+
+class _Response(transport.Response):
+    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
+        self._status, self._headers, self._data = status, headers, data
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._headers
+
+    @property
+    def data(self) -> bytes:
+        return self._data

@@ -1,0 +1,137 @@
+"""Vertex AI (now part of Google's Agent Platform): Gemini, Imagen and Veo for service accounts of Google Cloud.
+
+The protocol: https://docs.cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models and
+https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/veo-video-generation; where it is answered:
+https://docs.cloud.google.com/gemini-enterprise-agent-platform/resources/locations.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from stepwell.domain.canonical import canonical
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import ProviderType
+from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.credentials import Credentials
+from stepwell.providers.google.models import Family, family_of, refused_config
+from stepwell.providers.google.operations import Operation
+from stepwell.providers.google.provider import GoogleProvider
+from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
+from stepwell.providers.google.tokens import Accounts
+
+_LOCATION = re.compile(r"[a-z]{2,40}(?:-[a-z]{2,40}[0-9]{1,3})?")
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}")
+_OPERATION = re.compile(
+    rf"(projects/{_PROJECT.pattern}/locations/({_LOCATION.pattern})/publishers/google/models/[a-z0-9][a-z0-9.-]{{0,99}})"
+    r"/operations/[A-Za-z0-9_-]{1,200}"
+)
+_BUCKET = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,221})/(.{1,1024})")
+_EVERYWHERE = "global"
+_MULTI_REGIONS = frozenset({"us", "eu"})
+_REGION = "us-central1"
+
+
+class VertexProvider(GoogleProvider):
+    """The credential "VERTEX", or the one that a step names, is the JSON of a service account's key.
+
+    *client* is a `web.plain_client`. *url* is the API's base, null for Google's own at a call's location; *storage_url*
+    that of Cloud Storage. *project*: null for the account's own. *location*: null for where each kind of model is to be
+    had, "global" for Gemini and us-central1 for Imagen and Veo. *timeout_s* is the deadline of each call, also that for
+    an access token, and *work_s* of one that is answered with the result; *max_answer* bounds an answer, in bytes.
+
+    In `provider_config`: `model` (see `models`), `location`, and `parameters`, more members of
+    `generationConfig` or of predict's `parameters`; they don't replace what a step's own inputs say. With a *bucket*
+    ("gs://bucket/folder/") films go into it, and are read from there with the account's token; without they come in the
+    answer. A step can't name one: it would read and write with the operator's rights.
+    """
+
+    type = ProviderType.VERTEX
+    seeded = True
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        credentials: Credentials,
+        *,
+        url: str | None = None,
+        storage_url: str = "https://storage.googleapis.com",
+        project: str | None = None,
+        location: str | None = None,
+        bucket: str | None = None,
+        listing_lag_s: float = 0.0,
+        timeout_s: float = 30.0,
+        work_s: float = 300.0,
+        max_answer: int = MAX_ANSWER,
+    ) -> None:
+        super().__init__(client, credentials, listing_lag_s, Limits(timeout_s, work_s, max_answer))
+        self._url, self._storage_url = url and url.rstrip("/"), storage_url.rstrip("/")
+        self._project, self._location, self._bucket = project, location, bucket
+        self._accounts = Accounts(self.type)
+
+    async def _session(self, attempt: Attempt) -> Session:
+        account = await self._accounts.of(self._secret(attempt))
+        token = await account.token(self._limits.timeout_s)
+        return Session(
+            self._client,
+            self.type,
+            {"Authorization": f"Bearer {token}"},
+            [token, *account.hidden],
+            self._limits,
+            project=self._project or account.project,
+            refused=lambda: account.forget(token),
+        )
+
+    async def _body(self, attempt: Attempt, model: str, io: AttemptIO) -> dict[str, Any]:
+        named = attempt.provider_config.get("parameters")
+        if isinstance(named, Mapping) and "storageUri" in named:
+            raise refused_config("parameters.storageUri", "where films are kept is for the service's settings to say")
+        body = await super()._body(attempt, model, io)
+        if self._bucket is not None and family_of(model) is Family.VEO:
+            body["parameters"]["storageUri"] = self._bucket
+        return body
+
+    def _endpoint(self, attempt: Attempt, session: Session, call: str) -> str:
+        project, location = session.project, self._location_of(attempt, call)
+        if not _PROJECT.fullmatch(project):
+            raise AttemptError(f"{self.type}: the service account names no project; set one", retryable=False)
+        path = f"projects/{project}/locations/{location}/publishers/google/models/{call}"
+        return f"{self._base(location)}/v1/{path}"
+
+    def _location_of(self, attempt: Attempt, call: str) -> str:
+        found = attempt.provider_config.get("location") or self._location
+        if found is None:
+            return _EVERYWHERE if family_of(call) is Family.GEMINI else _REGION
+        if not isinstance(found, str) or not _LOCATION.fullmatch(found):
+            raise refused_config("location", "expected a location of Google Cloud, such as us-central1 or global")
+        return found
+
+    def _base(self, location: str) -> str:
+        if self._url is not None:
+            return self._url
+        if location == _EVERYWHERE:
+            return "https://aiplatform.googleapis.com"
+        if location in _MULTI_REGIONS:
+            return f"https://aiplatform.{location}.rep.googleapis.com"
+        return f"https://{location}-aiplatform.googleapis.com"
+
+    def _is_operation(self, name: str) -> bool:
+        return _OPERATION.fullmatch(name) is not None
+
+    async def _operation(self, session: Session, name: str) -> Operation:
+        found = _OPERATION.fullmatch(name)
+        assert found is not None
+        url = f"{self._base(found[2])}/v1/{found[1]}:fetchPredictOperation"
+        return session.readable(await session.call("POST", url, canonical({"operationName": name})), Operation)
+
+    async def _downloaded(self, session: Session, uri: str, io: AttemptIO) -> dict[str, Any]:
+        """From a bucket: https://docs.cloud.google.com/storage/docs/json_api/v1/objects/get."""
+        found = _BUCKET.fullmatch(uri)
+        if found is None:
+            raise AttemptError(f"{self.type}: the film's address is none of a bucket", retryable=False)
+        url = f"{self._storage_url}/storage/v1/b/{found[1]}/o/{quote(found[2], safe='')}?alt=media"
+        output = await io.download(url, "result.mp4", ("video/",), headers=session.headers)
+        return {"result_video_path": output.path, "format": "MP4", "size": output.size}

@@ -1,0 +1,1 @@
+"""OpenAI, and whatever else speaks its API."""

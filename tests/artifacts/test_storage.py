@@ -1,0 +1,186 @@
+"""Settings of the store: which are refused in a clear line each, and what a start says of a bucket that isn't right."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import asdict
+from structlog.testing import capture_logs
+
+from stepwell.artifacts.moving import MovingArtifacts
+from stepwell.artifacts.storage import StorageRefused, bucket_of, open_storage
+from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.cli.hosting import service
+from stepwell.cli.keys import keys_of_folder
+from stepwell.cli.refusal import Refused
+from stepwell.settings import InvalidSettings, Settings, read_settings
+from support.s3 import KEY_ID, SECRET_KEY, S3Server
+
+CANARY = "CANARY"
+PATH = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/result.png"
+A_BUCKET = "STEPWELL_S3_BUCKET: Expected a bucket's name: 3 to 63 characters of a-z, 0-9, dot and hyphen"
+A_PREFIX = "STEPWELL_S3_PREFIX: Expected names with / between them, of letters, digits, . _ and -"
+
+
+def lines(**changes: str) -> list[str]:
+    with pytest.raises(InvalidSettings) as caught:
+        read_settings({f"STEPWELL_{name}": value for name, value in changes.items()})
+    assert CANARY not in str(caught.value)
+    return caught.value.lines
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ab", "a" * 64, "Pictures", "my_pictures", "-pictures", "pictures-", "pictures/x", "s3://pictures", "ümlaut"],
+)
+def test_names_of_buckets(name: str) -> None:
+    assert lines(S3_BUCKET=name) == [A_BUCKET]
+
+
+@pytest.mark.parametrize("prefix", ["/", "a/", "/a", "a//b", "a/../b", "..", ".a", "a b", "a\\b", "ä", "a\n"])
+def test_prefixes(prefix: str) -> None:
+    assert lines(S3_BUCKET="pictures", S3_PREFIX=prefix) == [A_PREFIX]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("S3_ENDPOINT", f"{CANARY}:9000", "Expected an http or https URL"),
+        ("S3_ENDPOINT", f"https://{CANARY}:x@minio", "Expected an http or https URL"),
+        ("S3_ENDPOINT", f"https://minio?{CANARY}", "Expected an http or https URL"),
+        ("S3_REGION", f"{CANARY} 1", "Expected a region, like eu-central-1"),
+        ("S3_LINKS", CANARY, "Expected a boolean, got a string"),
+        (
+            "ARTIFACT_DIR",
+            f"/{CANARY}",
+            "Expected none beside STEPWELL_S3_BUCKET; STEPWELL_S3_COPY_FROM is for an old folder",
+        ),
+    ],
+)
+def test_one_that_does_not_fit_beside_a_bucket(name: str, value: str, said: str) -> None:
+    assert lines(S3_BUCKET="pictures", **{name: value}) == [f"STEPWELL_{name}: {said}"]
+
+
+def test_half_a_key() -> None:
+    assert lines(S3_BUCKET="pictures", S3_ACCESS_KEY_ID=CANARY) == [
+        "STEPWELL_S3_SECRET_ACCESS_KEY: Expected one, to go with STEPWELL_S3_ACCESS_KEY_ID"
+    ]
+    assert lines(S3_BUCKET="pictures", S3_SECRET_ACCESS_KEY=CANARY) == [
+        "STEPWELL_S3_ACCESS_KEY_ID: Expected one, to go with STEPWELL_S3_SECRET_ACCESS_KEY"
+    ]
+
+
+def test_a_key_with_a_line_break() -> None:
+    assert lines(S3_BUCKET="pictures", S3_ACCESS_KEY_ID=f"{CANARY}\n", S3_SECRET_ACCESS_KEY=f"{CANARY} x") == [
+        "STEPWELL_S3_ACCESS_KEY_ID: Expected a key id, without spaces",
+        "STEPWELL_S3_SECRET_ACCESS_KEY: Expected a key, without spaces",
+    ]
+
+
+def test_settings_of_a_bucket_without_one() -> None:
+    given = {"PREFIX": "a", "ENDPOINT": "http://minio", "REGION": "x", "ACCESS_KEY_ID": CANARY, "COPY_FROM": "/x"}
+    assert sorted(lines(**{f"S3_{name}": value for name, value in given.items()})) == sorted(
+        f"STEPWELL_S3_{name}: Expected STEPWELL_S3_BUCKET beside it" for name in given
+    )
+
+
+def test_what_is_right_is_taken() -> None:
+    settings = read_settings(
+        {
+            "STEPWELL_S3_BUCKET": "my.pictures-1",
+            "STEPWELL_S3_PREFIX": "team_1/step.well",
+            "STEPWELL_S3_ENDPOINT": "http://minio:9000",
+            "STEPWELL_S3_ACCESS_KEY_ID": CANARY,
+            "STEPWELL_S3_SECRET_ACCESS_KEY": f"{CANARY}/+=",
+            "STEPWELL_S3_LINKS": "false",
+        }
+    )
+    bucket = bucket_of(settings)
+    assert bucket is not None
+    assert asdict(bucket) == {
+        "name": "my.pictures-1",
+        "prefix": "team_1/step.well",
+        "endpoint": "http://minio:9000",
+        "region": None,
+        "access_key_id": CANARY,
+        "secret_access_key": f"{CANARY}/+=",
+    }
+    assert bucket.address == "s3://my.pictures-1/team_1/step.well"
+    assert CANARY not in repr(settings) + repr(bucket)
+
+
+def settings_of(s3: S3Server, folder: Path, **changes: Any) -> Settings:
+    bucket = s3.bucket()
+    given = {
+        "s3_bucket": bucket.name,
+        "s3_endpoint": s3.url,
+        "s3_access_key_id": KEY_ID,
+        "s3_secret_access_key": SECRET_KEY,
+    }
+    return Settings(data_dir=folder, **{**given, **changes})
+
+
+async def test_a_folder_is_the_default(tmp_path: Path) -> None:
+    storage = await open_storage(Settings(data_dir=tmp_path))
+    assert (storage.address, storage.shared, storage.moving) == (None, False, None)
+    await storage.artifacts.put(PATH, b"x")
+    assert (tmp_path / "artifacts" / PATH).read_bytes() == b"x"
+
+
+async def test_a_bucket_by_setting(s3: S3Server, tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        storage = await open_storage(settings_of(s3, tmp_path, signed_url_ttl_s=77))
+    await storage.artifacts.put(PATH, b"x")
+    assert storage.address is not None
+    assert "X-Amz-Expires=77&" in await storage.address(PATH)
+    assert (storage.shared, storage.moving, logs) == (True, None, [])
+
+
+async def test_a_bucket_that_nobody_else_can_reach(s3: S3Server, tmp_path: Path) -> None:
+    assert (await open_storage(settings_of(s3, tmp_path, s3_links=False))).address is None
+
+
+async def test_files_that_are_left_behind_are_told(s3: S3Server, tmp_path: Path) -> None:
+    await ObstoreArtifacts.local(tmp_path / "artifacts").put(PATH, b"x")
+    with capture_logs() as logs:
+        await open_storage(settings_of(s3, tmp_path))
+        moving = await open_storage(settings_of(s3, tmp_path, s3_copy_from=tmp_path / "artifacts"))
+    assert [(log["event"], log["folder"]) for log in logs] == [("artifacts.left_behind", str(tmp_path / "artifacts"))]
+    assert isinstance(moving.artifacts, MovingArtifacts)
+    assert await moving.artifacts.get(PATH) == b"x"
+
+
+async def test_an_old_folder_that_is_not_there(s3: S3Server, tmp_path: Path) -> None:
+    wrong = tmp_path / "artefacts"
+    with pytest.raises(StorageRefused) as refused:
+        await open_storage(settings_of(s3, tmp_path, s3_copy_from=wrong))
+    assert str(refused.value) == f"STEPWELL_S3_COPY_FROM: there is no folder {wrong}"
+    assert not wrong.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"s3_bucket": "pictures-of-nobody"}, "no file can be written there: HTTP 404 NoSuchBucket"),
+        ({"s3_endpoint": "http://127.0.0.1:1"}, "no file can be written there: no connection"),
+    ],
+)
+async def test_a_start_on_a_wrong_bucket_is_refused_in_one_line(
+    s3: S3Server, tmp_path: Path, dsn: str, changes: dict[str, Any], said: str
+) -> None:
+    keys = keys_of_folder(settings_of(s3, tmp_path, **changes))
+    with pytest.raises(Refused) as refused:
+        async with service(keys, dsn, exclusive=True):
+            pass
+    shown = f"{keys.settings.s3_bucket} at {keys.settings.s3_endpoint}"
+    assert refused.value.lines == (f"cannot use the bucket {shown}: {said}",)
+    assert refused.value.code == 1
+
+
+async def test_a_start_with_a_wrong_key_does_not_show_it(s3: S3Server, tmp_path: Path) -> None:
+    settings = settings_of(s3, tmp_path)
+    s3.always("PUT", 403, "InvalidAccessKeyId")
+    with pytest.raises(StorageRefused) as refused:
+        await open_storage(settings)
+    assert str(refused.value).endswith(": no file can be written there: HTTP 403 InvalidAccessKeyId")
+    assert KEY_ID not in str(refused.value)

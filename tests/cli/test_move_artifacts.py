@@ -1,0 +1,114 @@
+"""A service with files in its folder is moved to a bucket, as README says: one restart, and nothing is missed."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from providers.pictures import picture_of
+from stepwell.artifacts.s3 import Bucket
+from support.pipelines import create, pipeline, until_ended
+from support.processes import Running, running_up, until
+from support.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
+
+
+def address(step: str) -> dict[str, Any]:
+    mapping = {"from_step": step, "from_field": "result_image_path", "to_field": "url", "transform": "PATH_TO_URL"}
+    return {"id": "address", "task_type": "PASSTHROUGH", "depends_on": [step], "input_mappings": [mapping]}
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    """It checks no signatures, see `support.s3`."""
+    with s3_server() as server:
+        yield server
+
+
+def environment(bucket: Bucket) -> dict[str, str]:
+    return {
+        "STEPWELL_S3_BUCKET": bucket.name,
+        "STEPWELL_S3_PREFIX": bucket.prefix,
+        "STEPWELL_S3_ENDPOINT": str(bucket.endpoint),
+        "STEPWELL_S3_REGION": str(bucket.region),
+        "STEPWELL_S3_ACCESS_KEY_ID": KEY_ID,
+        "STEPWELL_S3_SECRET_ACCESS_KEY": SECRET_KEY,
+    }
+
+
+def made(client: httpx.Client) -> tuple[str, list[str], str]:
+    """A new workflow: its id, the paths of its pictures, and the address of the last."""
+    done = until_ended(client, create(client, steps=[*pipeline()["steps"], address("refine")]))
+    assert done["status"] == "COMPLETED", done
+    results = [step["result"] for step in done["steps"]]
+    return done["id"], [result["result_image_path"] for result in results[:2]], results[2]["url"]
+
+
+def named(client: httpx.Client, path: str) -> tuple[str, str]:
+    """A new workflow that names a picture of another: its id, and the picture's address."""
+    picture = {"id": "named", "task_type": "PASSTHROUGH", "config": {"result_image_path": path}}
+    done = until_ended(client, create(client, steps=[picture, address("named")]))
+    assert done["status"] == "COMPLETED", done
+    return done["id"], done["final_step_result"]["url"]
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(file.relative_to(folder)) for file in folder.glob("media/*/*"))
+
+
+def sizes(client: httpx.Client, paths: list[str]) -> list[tuple[int, int]]:
+    return [picture_of(client.get(f"/api/v1/artifacts/{path}").raise_for_status().content).size for path in paths]
+
+
+def cleaned(client: httpx.Client, workflow_id: str) -> list[str]:
+    report = client.post(f"/api/v1/workflows/{workflow_id}/cleanup").raise_for_status().json()["cleanup"]
+    assert report["errors"] == []
+    paths: list[str] = report["deleted_paths"]
+    return paths
+
+
+def copied(up: Running) -> bool:
+    return "artifacts.copied" in up.stderr
+
+
+def test_from_a_folder_to_a_bucket(data_dir: Path, s3: S3Server) -> None:
+    folder, both = data_dir / "artifacts", [(64, 64), (128, 128)]
+    with running_up(data_dir) as up, up.client() as client:
+        first, first_paths, own_address = made(client)
+        second, second_paths, _ = made(client)
+        assert up.terminate() == 0
+    bucket = s3.bucket()
+    env = environment(bucket)
+
+    def in_bucket() -> list[str]:
+        return sorted(key.removeprefix("some/where/") for key in s3.keys(bucket))
+
+    s3.always("PUT", 403, "AccessDenied", about=first_paths[0])
+    with running_up(data_dir, env | {"STEPWELL_S3_COPY_FROM": str(folder)}) as up, up.client() as client:
+        until(lambda: "artifacts.not_copied" in up.stderr, 10)
+        assert sizes(client, first_paths) == both
+        third, third_paths, third_address = made(client)
+        assert not copied(up)
+        s3.heal()
+        until(lambda: copied(up), 10, lambda: up.stderr)
+        assert in_bucket() == sorted([*first_paths, *second_paths, *third_paths])
+        assert files_in(folder) == sorted([*first_paths, *second_paths])
+        fourth, first_address = named(client, first_paths[1])
+        for url, path in ((first_address, first_paths[1]), (third_address, third_paths[1])):
+            assert url.startswith(f"{s3.url}/{bucket.name}/some/where/{path}?")
+            assert picture_of(httpx.get(url).content).size == (128, 128)
+        before = httpx.get(up.url + httpx.URL(own_address).raw_path.decode())  # the port was a free one
+        assert picture_of(before.content).size == (128, 128)
+        assert cleaned(client, fourth) == []
+        assert cleaned(client, first) == first_paths
+        assert cleaned(client, third) == third_paths
+        assert files_in(folder) == in_bucket() == sorted(second_paths)
+        shutil.rmtree(folder)
+        assert sizes(client, second_paths) == both
+        assert cleaned(client, second) == second_paths
+        assert in_bucket() == []
+        assert up.terminate() == 0
+        assert KEY_ID not in up.stderr
+        assert SECRET_KEY not in up.stderr

@@ -1,0 +1,258 @@
+"""What OPENAI makes of what it is answered with: texts, JSON, pictures."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from providers.openai_cases import CHAT, DRAWING, EDIT, attempt, finished, io_of, online, provider_at, submitted
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
+from stepwell.domain.model import Output, TaskType
+from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus
+from stepwell.providers.openai.provider import OpenAiProvider
+from support.attempt_io import TASK, MemoryIO
+from support.emulator import Fault
+from support.openai_emulator import KEY, OpenAiEmulator, drawn
+
+SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
+ASKS_FOR_JSON = attempt(TaskType.LLM_INTERACTION, prompt="why?", json_schema=SCHEMA)
+MODEL = "gpt-6-luna-2026"
+USAGE = {"prompt_tokens": 4, "completion_tokens": 7, "total_tokens": 11}
+PICTURE_USAGE = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
+
+
+@pytest.fixture
+async def emulator(tmp_path: Path) -> AsyncIterator[OpenAiEmulator]:
+    async with OpenAiEmulator(tmp_path) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with online() as client:
+        yield client
+
+
+@pytest.fixture
+def provider(emulator: OpenAiEmulator, client: httpx.AsyncClient) -> OpenAiProvider:
+    return provider_at(emulator, client)
+
+
+class TestChat:
+    @pytest.mark.parametrize(
+        ("text", "reason", "told"),
+        [
+            ("Because.", "stop", {"result_text": "Because.", "finish_reason": "stop"}),
+            ("Because of", "length", {"result_text": "Because of", "finish_reason": "length"}),
+            ("Because.", None, {"result_text": "Because."}),
+            (
+                [{"type": "text", "text": "Be"}, {"type": "text", "text": "cause."}, {"type": "x"}],
+                "stop",
+                {"result_text": "Because.", "finish_reason": "stop"},
+            ),
+        ],
+    )
+    async def test_a_text(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, text: Any, reason: str | None, told: dict[str, Any]
+    ) -> None:
+        emulator.text, emulator.finish_reason = text, reason
+        assert await finished(provider, CHAT) == {**told, "model": MODEL, "usage": USAGE}
+
+    @pytest.mark.parametrize("fence", ["{}", "```json\n{}\n```", " ```{}``` "])
+    async def test_json(self, provider: OpenAiProvider, emulator: OpenAiEmulator, fence: str) -> None:
+        emulator.text = fence.replace("{}", '{"a": [1, null]}')
+        result = await finished(provider, ASKS_FOR_JSON)
+        assert (result["result_text"], result["result_json"]) == (emulator.text, {"a": [1, None]})
+
+    async def test_json_by_parameters(self, provider: OpenAiProvider) -> None:
+        config = {"model": "llama", "parameters": {"response_format": {"type": "json_object"}}}
+        result = await finished(provider, attempt(TaskType.LLM_INTERACTION, config, prompt="x"))
+        assert (result["result_json"], result["model"]) == ({"answer": "yes"}, "llama-2026")
+
+    @pytest.mark.parametrize(
+        ("asks_for_json", "switches", "words"),
+        [
+            (True, {"refusal": f"I won't, {KEY}"}, "the model refused: I won't, …"),
+            (False, {"refusal": "I won't"}, "the model refused: I won't"),
+            (False, {"finish_reason": "content_filter", "text": "Half"}, "its content filter has stopped the answer"),
+            (True, {"finish_reason": "length", "text": '{"a": '}, "cut off at the limit of tokens"),
+            (False, {"finish_reason": "length", "text": ""}, "cut off at the limit of tokens"),
+            (False, {"finish_reason": "tool_calls", "text": ""}, r"has no text \(finish_reason: tool_calls\)"),
+            (True, {"text": "Here it is: {}"}, "isn't the JSON that was asked for"),
+            (True, {"text": "[" * 100_000}, "isn't the JSON that was asked for"),
+        ],
+    )
+    async def test_no_result_is_paid_for_once(
+        self,
+        provider: OpenAiProvider,
+        emulator: OpenAiEmulator,
+        asks_for_json: bool,  # noqa: FBT001 - a column
+        switches: dict[str, Any],
+        words: str,
+    ) -> None:
+        for name, value in switches.items():
+            setattr(emulator, name, value)
+        with pytest.raises(AttemptError, match=words) as failure:
+            await submitted(provider, ASKS_FOR_JSON if asks_for_json else CHAT)
+        assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
+        assert (KEY in str(failure.value), emulator.count("submit")) == (False, 1)
+
+    async def test_the_limit_is_real(self, provider: OpenAiProvider) -> None:
+        result = await finished(provider, attempt(TaskType.LLM_INTERACTION, prompt="a b c", max_tokens=3))
+        assert (result["result_text"], result["finish_reason"]) == ("You said: a", "length")
+
+    @pytest.mark.parametrize(
+        ("schema", "words"),
+        [({"type": "object"}, "Invalid schema for response_format 'result'"), (SCHEMA, None)],
+    )
+    async def test_openai_checks_a_schema(
+        self, provider: OpenAiProvider, schema: dict[str, Any], words: str | None
+    ) -> None:
+        work = attempt(TaskType.LLM_INTERACTION, prompt="x", json_schema=schema)
+        if words is None:
+            assert (await finished(provider, work))["result_json"] == {"answer": "yes"}
+            return
+        with pytest.raises(AttemptError, match=words) as refusal:
+            await submitted(provider, work)
+        assert not refusal.value.retryable
+
+    async def test_nothing_that_can_be_read(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        replying(emulator, b'{"choices": []}')
+        with pytest.raises(OutcomeUnknown):
+            await submitted(provider, CHAT)
+
+
+class TestPictures:
+    @pytest.mark.parametrize(
+        ("kind", "name", "shown"),
+        [("png", "png", "PNG"), ("jpeg", "jpg", "JPEG"), ("webp", "webp", "WEBP"), ("gif", "gif", "GIF")],
+    )
+    async def test_one_in_the_answer(self, provider: OpenAiProvider, kind: str, name: str, shown: str) -> None:
+        files = io_of()
+        work = attempt(config={"parameters": {"output_format": kind}}, prompt="a shoe", width=1024, height=768)
+        result = await finished(provider, work, files)
+        data = drawn((1024, 768), kind)
+        assert files.stored == {f"result.{name}": data}
+        assert result == {
+            "result_image_path": f"media/{TASK}/result.{name}",
+            "width": 1024,
+            "height": 768,
+            "format": shown,
+            "size": len(data),
+            "model": "gpt-image-2.6-flare",
+            "usage": PICTURE_USAGE,
+        }
+
+    async def test_one_without_its_background(self, provider: OpenAiProvider) -> None:
+        files = io_of()
+        work = attempt(TaskType.BACKGROUND_REMOVE, base_image_url="media/x/base.jpg")
+        result = await finished(provider, work, files)
+        assert (result["width"], result["height"], result["format"]) == (40, 20, "PNG")
+        assert files.stored["result.png"] == drawn((40, 20), clear="transparent")
+
+    async def test_one_as_a_data_uri(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.answers_by = "data_uri"
+        assert (await finished(provider, DRAWING))["format"] == "PNG"
+
+    async def test_one_by_its_address_is_a_job_that_has_ended(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient
+    ) -> None:
+        emulator.answers_by = "url"
+        job = await submitted(provider, DRAWING)
+        assert isinstance(job, Job)
+        assert job == Job(id=f"picture-{TASK}", urls={"picture": f"{emulator.url}{next(iter(emulator.files))}"})
+        later = attempt()
+        assert await provider.poll(later, job) == JobState(status=JobStatus.SUCCEEDED, word="completed")
+        assert await provider.cancel(later, job) is CancelAnswer.ENDED
+        emulator.plan("file", Fault.LOSE_BEFORE)
+        with pytest.raises(CallFailed):
+            await provider.fetch(later, job, io_of(client))
+        files = io_of(client)
+        data = next(iter(emulator.files.values()))
+        assert (await provider.fetch(later, job, files)).result == {
+            "result_image_path": f"media/{TASK}/result.png",
+            "size": len(data),
+            "model": "gpt-image-2.6-flare",
+        }
+        assert (files.stored, files.kinds) == ({"result.png": data}, [("image/",)])
+        assert emulator.calls[-1].headers["authorization"] == f"Bearer {KEY}"
+
+    async def test_the_key_goes_to_no_other_origin(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient, tmp_path: Path
+    ) -> None:
+        (tmp_path / "other").mkdir()
+        async with OpenAiEmulator(tmp_path / "other") as other:
+            other.files["/files/a.webp"] = drawn((8, 8))
+            replying(emulator, f'{{"data": [{{"url": "{other.url}/files/a.webp?x=1.gif"}}]}}'.encode())
+            job = await submitted(provider, DRAWING)
+            assert isinstance(job, Job)
+            result = (await provider.fetch(DRAWING, job, io_of(client))).result
+            assert result["result_image_path"] == f"media/{TASK}/result.webp"
+            assert "authorization" not in other.calls[0].headers
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ({"data": []}, "has no picture"),
+            ({"data": [{}]}, "has no picture"),
+            ({"data": [{"url": "ftp:x"}]}, "has no picture"),
+            ({"data": [{"url": "https://x.example/" + "a" * 9_000}]}, "has no picture"),
+            ({"data": [{"b64_json": "§"}]}, "isn't a picture"),
+            ({"data": [{"b64_json": base64.b64encode(b"<svg/>").decode()}]}, "isn't a picture"),
+            ({"data": [{"b64_json": base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()}]}, "isn't a picture"),
+        ],
+    )
+    async def test_none_is_paid_for_once(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, body: Any, words: str
+    ) -> None:
+        replying(emulator, body)
+        with pytest.raises(AttemptError, match=words) as failure:
+            await submitted(provider, DRAWING)
+        assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
+
+    async def test_one_that_cant_be_stored_isnt_paid_for_again(self, provider: OpenAiProvider) -> None:
+        with pytest.raises(OutcomeUnknown, match="the picture was made, but the disk is full"):
+            await submitted(provider, EDIT, FullIO(inputs=io_of().inputs))
+
+
+async def test_an_answer_can_be_held_back(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def sent() -> tuple[str, asyncio.Task[Job | Finished]]:
+        known = len(emulator.ledger.jobs())
+        task = asyncio.ensure_future(submitted(provider, CHAT))
+        async with asyncio.timeout(10):
+            while len(emulator.ledger.jobs()) == known:
+                await asyncio.sleep(0.01)
+        assert not task.done()
+        return emulator.ledger.jobs()[-1][0], task
+
+    emulator.held = True
+    job_id, first = await sent()
+    await emulator.finish(job_id)
+    assert isinstance(await first, Finished)
+    _, second = await sent()
+    emulator.let_go()
+    assert isinstance(await second, Finished)
+    _, third = await sent()
+    emulator.held = False
+    assert isinstance(await third, Finished)
+
+
+class FullIO(MemoryIO):
+    async def store(self, name: str, data: bytes) -> Output:  # noqa: ARG002 - the port's
+        raise AttemptError("the disk is full", retryable=True, provider_fault=False)
+
+
+def replying(emulator: OpenAiEmulator, body: Any) -> None:
+    """It answers everything so."""
+    usual = emulator.answer
+
+    async def answer(call: Any) -> Any:
+        reply = await usual(call)
+        reply.body = body
+        return reply
+
+    emulator.answer = answer  # type: ignore[method-assign]

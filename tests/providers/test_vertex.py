@@ -1,0 +1,270 @@
+"""VERTEX: where its calls go, its films, and the access tokens of its service accounts."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from msgspec import structs
+
+from providers.google_cases import BASE, DRAWING, FILM, TALK, Bench, attempt, vertex_bench
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
+from stepwell.domain.model import TaskType
+from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request
+from stepwell.providers.credentials import Credentials
+from stepwell.providers.google.vertex import VertexProvider
+from support.attempt_io import TASK, MemoryIO
+from support.emulator import Fault, Reply
+from support.google_emulator import FILM as BYTES
+from support.google_emulator import PROJECT, VertexEmulator
+
+RESULT = {
+    "result_video_path": f"media/{TASK}/result.mp4",
+    "format": "MP4",
+    "size": len(BYTES),
+    "model": "veo-3.1-generate-001",
+}
+BUCKET = "gs://a-bucket/films/"
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with vertex_bench(tmp_path) as bench:
+        yield bench
+
+
+def emulator(bench: Bench) -> VertexEmulator:
+    assert isinstance(bench.at, VertexEmulator)
+    return bench.at
+
+
+async def test_calls_go_where_their_models_are(bench: Bench) -> None:
+    await bench.answered(TALK)
+    await bench.answered(FILM)
+    await bench.answered(structs.replace(TALK, provider_config={"location": "europe-west4"}))
+    await bench.answered(TALK, location="asia-northeast1")
+    assert emulator(bench).locations == ["global", "us-central1", "europe-west4", "asia-northeast1"]
+    paths = [call.path for call in bench.at.calls if call.kind == "submit"]
+    model = "publishers/google/models/gemini-3.8-flash:generateContent"
+    assert paths[0] == f"/v1/projects/{PROJECT}/locations/global/{model}"
+    await bench.answered(TALK, project="another-project")
+    assert bench.at.calls[-1].path == f"/v1/projects/another-project/locations/global/{model}"
+
+
+async def test_each_location_has_a_host(bench: Bench) -> None:
+    hosts = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        raise httpx.ConnectError("nobody is there")
+
+    places = {
+        None: "aiplatform.googleapis.com",
+        "europe-west4": "europe-west4-aiplatform.googleapis.com",
+        "eu": "aiplatform.eu.rep.googleapis.com",
+    }
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        for location in places:
+            provider = VertexProvider(client, Credentials({"VERTEX": bench.secret}), location=location)
+            with pytest.raises(AttemptError, match="ConnectError"):
+                await provider.submit(TALK, Request(model="gemini-3.8-flash", body={}), bench.io)
+    assert hosts == list(places.values())
+
+
+async def test_no_other_location_goes_into_an_address(bench: Bench) -> None:
+    for location in ("evil.example/x", "us-central1.evil", "US", "a" * 90, 3, "us-central1\n"):
+        with pytest.raises(AttemptError, match=r"provider_config\.location"):
+            await bench.answered(structs.replace(TALK, provider_config={"location": location}))
+    assert bench.at.count("submit") == 0
+
+
+async def test_a_project_is_needed(bench: Bench) -> None:
+    account = json.loads(bench.secret)
+    for project in (None, "", "../x"):
+        with pytest.raises(AttemptError, match="names no project"):
+            await bench.answered(TALK, secret=json.dumps(account | {"project_id": project}))
+
+
+async def test_a_film_comes_in_the_answer(bench: Bench) -> None:
+    bench.at.polls_until_done = 2
+    provider, job = bench.provider(), await bench.job(FILM)
+    assert job.id == bench.at.ledger.jobs()[0][0]
+    assert job.id.startswith(f"projects/{PROJECT}/locations/us-central1/publishers/google/models/veo-3.1-generate-001/")
+    assert (await provider.poll(FILM, job)).status is JobStatus.RUNNING
+    assert await provider.poll(FILM, job) == JobState(status=JobStatus.SUCCEEDED, word="done")
+    assert (await provider.fetch(structs.replace(FILM, inputs={}), job, bench.io)).result == RESULT
+    assert bench.io.stored == {"result.mp4": BYTES}
+    assert await provider.cancel(FILM, job) is CancelAnswer.REFUSED
+
+
+async def test_or_is_read_from_the_service_s_bucket_with_the_token(bench: Bench) -> None:
+    provider = bench.provider(bucket=BUCKET)
+    job = await provider.submit(FILM, await provider.prepare(FILM, bench.io), bench.io)
+    assert isinstance(job, Job)
+    assert bench.sent()["parameters"]["storageUri"] == BUCKET
+    assert (await provider.fetch(FILM, job, bench.io)).result == RESULT
+    (call,) = [call for call in bench.at.calls if call.kind == "file"]
+    assert (call.path, call.query) == ("/storage/v1/b/a-bucket/o/films%2Fa%20b%2F0.mp4", {"alt": "media"})
+    assert call.headers["authorization"] == f"Bearer {emulator(bench).issued[0]}"
+
+
+async def test_a_step_names_no_bucket(bench: Bench) -> None:
+    named = structs.replace(FILM, provider_config={"parameters": {"storageUri": "gs://theirs/"}})
+    with pytest.raises(AttemptError, match=r"provider_config\.parameters\.storageUri: where films are kept"):
+        await bench.prepared(named)
+
+
+async def test_nothing_else_is_an_address_of_a_bucket(bench: Bench) -> None:
+    job = await bench.job(FILM)
+    for uri in ("https://evil.example/x", "gs://../x", "gs://bucket", "gs://Bucket/x", "gs://b?/x"):
+        bench.at.response = {"videos": [{"gcsUri": uri}]}
+        with pytest.raises(AttemptError, match="none of a bucket"):
+            await bench.provider().fetch(FILM, job, bench.io)
+
+
+async def test_a_film_that_could_not_be_stored_is_fetched_again(bench: Bench) -> None:
+    class Full(MemoryIO):
+        async def store(self, *_: object) -> Any:
+            raise AttemptError("the output could not be stored", retryable=True, provider_fault=False)
+
+    job = await bench.job(FILM)
+    with pytest.raises(CallFailed, match="could not be stored"):
+        await bench.provider().fetch(FILM, job, Full())
+
+
+async def test_what_is_no_film_is_not_stored(bench: Bench) -> None:
+    bench.at.response = {"videos": [{"bytesBase64Encoded": "aGVsbG8="}]}
+    with pytest.raises(AttemptError, match="came as a film is none"):
+        await bench.provider().fetch(FILM, await bench.job(FILM), bench.io)
+
+
+async def test_a_name_of_another_form_is_no_operation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CallFailed) as caught:
+        await bench.provider().poll(FILM, Job(id="models/veo-3.1-generate-001/operations/x"))
+    assert caught.value.forgotten
+    monkeypatch.setattr(bench.at, "_began", lambda *_, **__: Reply(200, {"name": "projects/p/locations/x/../y"}))
+    with pytest.raises(OutcomeUnknown):
+        await bench.answered(FILM)
+
+
+async def test_one_token_serves_all(bench: Bench) -> None:
+    provider = bench.provider()
+    request = await bench.prepared(DRAWING)
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(provider.submit, DRAWING, request, bench.io)
+    assert (bench.at.count("token"), bench.at.count("submit")) == (1, 5)
+
+
+async def test_a_token_is_renewed_early(bench: Bench) -> None:
+    emulator(bench).token_life_s = 0
+    provider, request = bench.provider(), await bench.prepared(TALK)
+    for _ in range(2):
+        await provider.submit(TALK, request, bench.io)
+    assert bench.at.count("token") == 2
+
+
+async def test_a_token_that_was_revoked_is_dropped_and_nothing_is_sent_twice(bench: Bench) -> None:
+    provider, request = bench.provider(), await bench.prepared(TALK)
+    await provider.submit(TALK, request, bench.io)
+    token = emulator(bench).issued.pop()
+    with pytest.raises(AttemptError, match="UNAUTHENTICATED") as caught:
+        await provider.submit(TALK, request, bench.io)
+    assert (caught.value.retryable, bench.at.count("submit"), token in str(caught.value)) == (False, 2, False)
+    assert isinstance(await provider.submit(TALK, request, bench.io), Finished)
+    job = await bench.job(FILM)
+    emulator(bench).issued.clear()
+    with pytest.raises(CallFailed):
+        await provider.poll(FILM, job)
+    assert (await provider.poll(FILM, job)).status is JobStatus.SUCCEEDED
+
+
+def without(secret: str, member: str) -> str:
+    return json.dumps({name: value for name, value in json.loads(secret).items() if name != member})
+
+
+async def test_what_is_no_service_account_is_told_without_quoting_it(bench: Bench) -> None:
+    broken = json.dumps(json.loads(bench.secret) | {"private_key": "-----BEGIN PRIVATE KEY-----\nhidden\n"})
+    for secret in (
+        "a-mere-key",
+        "[1]",
+        '"text"',
+        without(bench.secret, "private_key"),
+        without(bench.secret, "client_email"),
+        without(bench.secret, "token_uri"),
+        broken,
+    ):
+        with pytest.raises(AttemptError) as caught:
+            await bench.answered(TALK, secret=secret)
+        words = "VERTEX: the credential is not the JSON of a service account, with its private key"
+        assert (str(caught.value), caught.value.retryable, caught.value.__suppress_context__) == (words, False, True)
+    assert not bench.at.calls
+
+
+TOKENS: list[tuple[Any, str, bool]] = [
+    (Reply(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}), "invalid_grant", False),
+    (Reply(401, {"error": {"message": "no"}}), "no access token", False),
+    (Reply(503, b"<html>"), "the token endpoint answered 503", True),
+    (Reply(429, {}), "the token endpoint answered 429", True),
+    (Reply(302, b"", {"Location": "http://127.0.0.1:9/"}), "the token endpoint answered 302", True),
+    (Reply(200, b"<html>"), "can't be read", True),
+    (Reply(200, {"token_type": "Bearer"}), "No access token", False),
+    (Reply(200, {"access_token": 3}), "can't be read", True),
+    (Reply(200, {"access_token": "x", "expires_in": "soon"}), "can't be read", True),
+    (Reply(200, b" " * 2_000_000), "too big", True),
+]
+
+
+async def test_without_a_token_nothing_is_sent(bench: Bench) -> None:
+    job = await bench.job(FILM)
+    provider = bench.provider(work_s=5.0)
+    for count, (answer, words, retryable) in enumerate(TOKENS):
+        emulator(bench).token_answer = answer
+        with pytest.raises(AttemptError, match=words) as caught:
+            await provider.submit(TALK, Request(model="gemini-3.8-flash", body={}), bench.io)
+        assert caught.value.retryable is retryable
+        with pytest.raises(CallFailed, match=words):
+            await provider.poll(FILM, job)
+        assert (bench.at.count("submit"), bench.at.count("token")) == (1, 2 * count + 3)
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.DRIP_AFTER, Fault.LOSE_AFTER])
+async def test_asking_for_a_token_has_a_deadline(bench: Bench, fault: Fault) -> None:
+    bench.at.plan("token", fault)
+    with pytest.raises(AttemptError, match="no access token") as caught:
+        await bench.answered(TALK, timeout_s=0.2)
+    assert (caught.value.retryable, bench.at.count("submit")) == (True, 0)
+    bench.at.let_go()
+
+
+async def test_a_token_without_an_end_is_not_kept_for_long(bench: Bench) -> None:
+    emulator(bench).token_answer = Reply(200, {"access_token": "mine"})
+    emulator(bench).issued.append("mine")
+    assert isinstance(await bench.answered(TALK), Finished)
+
+
+async def test_neither_token_nor_key_is_in_an_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.answered(TALK)
+    token, key = emulator(bench).issued[0], json.loads(bench.secret)["private_key"]
+
+    async def answer(*_: object) -> Reply:
+        return bench.at.error(400, f"{token} and {key} are bad")
+
+    monkeypatch.setattr(bench.at, "started", answer)
+    with pytest.raises(AttemptError) as caught:
+        await bench.answered(TALK)
+    assert token not in str(caught.value)
+    assert not [line for line in key.splitlines() if line and line in str(caught.value)]
+    emulator(bench).token_answer = Reply(400, {"error": "invalid_grant", "error_description": key})
+    with pytest.raises(AttemptError) as caught:
+        await bench.answered(TALK, work_s=5.0)
+    assert not [line for line in key.splitlines() if line and line in str(caught.value)]
+
+
+async def test_imagen_is_asked_where_it_is(bench: Bench) -> None:
+    await bench.answered(attempt(config={"model": "imagen-4.0-generate-001"}, prompt="x"))
+    await bench.answered(attempt(TaskType.BACKGROUND_REMOVE, base_image_url=BASE))
+    assert emulator(bench).locations == ["us-central1", "global"]
