@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from stepwell.cli.refusal import Refused, os_errors
+from stepwell.domain.webhook_secrets import SigningSecrets, made_secret
 
 _SECRET_BYTES = 32
 
@@ -37,8 +38,25 @@ def own_secret(folder: Path, *, create: bool) -> str:
             _create(path, secrets.token_hex(_SECRET_BYTES))
         secret = path.read_text(encoding="ascii", errors="replace").strip()
     if len(secret) < _SECRET_BYTES:
-        raise Refused(f"{path} is damaged: delete it, and the next `stepwell up` makes another")
+        raise _damaged(path)
     return secret
+
+
+def own_webhook_secret(folder: Path) -> SigningSecrets:
+    """What signs webhooks where nothing else is configured, made once, for whoever checks them. Raises `Refused`."""
+    path = folder / "webhook-secret"
+    with os_errors(f"cannot read the secret {path}"):
+        if not path.exists():
+            _create(path, made_secret(secrets.token_bytes(_SECRET_BYTES)))
+        text = path.read_text(encoding="ascii", errors="replace")
+    try:
+        return SigningSecrets.read(text)
+    except ValueError:
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> Refused:
+    return Refused(f"{path} is damaged: delete it, and the next `stepwell up` makes another")
 
 
 def write_token(folder: Path, token: str | None) -> Path | None:

@@ -10,6 +10,7 @@ import structlog
 from msgspec.structs import replace
 
 from stepwell.app import Application, running_app
+from stepwell.artifacts.storage import StorageRefused
 from stepwell.cli.keys import Keys
 from stepwell.cli.output import tell
 from stepwell.cli.refusal import FAILED, Refused
@@ -34,6 +35,8 @@ async def service(keys: Keys, dsn: str, *, exclusive: bool) -> AsyncIterator[App
         raise Refused(f"the database doesn't keep what it commits: {error}") from error
     except Unavailable as error:
         raise Refused(f"cannot start: {error}") from error
+    except StorageRefused as error:
+        raise Refused(str(error)) from error
     except PermissionError as error:
         raise Refused(f"cannot use the artifact folder {keys.settings.artifacts}: {error.strerror}") from error
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Which keys a service works with: what checks its tokens, what signs them, what signs addresses of artifacts."""
+"""Which keys a service works with: what checks its tokens, what signs them, addresses of artifacts, and webhooks."""
 
 import hashlib
 import hmac
@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from stepwell.api.auth import prepared_key
-from stepwell.cli.folder import own_secret
+from stepwell.cli.folder import own_secret, own_webhook_secret
 from stepwell.cli.refusal import MISUSED, Refused
 from stepwell.settings import Settings
 
@@ -33,6 +33,8 @@ def keys_of_folder(settings: Settings) -> Keys:
     symmetric = settings.jwt_algorithm == _SYMMETRIC
     if symmetric and settings.jwt_secret is None:
         settings = replace(settings, jwt_secret=secret)
+    if not settings.webhook_secret:
+        settings = replace(settings, webhook_secret=own_webhook_secret(settings.data_dir))
     return Keys(settings, _url_secret(settings.url_secret or secret), symmetric)
 
 

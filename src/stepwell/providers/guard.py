@@ -87,7 +87,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     With *https_only*, http goes to allowed networks only. A refusal is raised as `Blocked`. A name that doesn't resolve
     is no refusal but trouble: `httpx.ConnectError`, or `httpx.ConnectTimeout` after *resolve_timeout_s* seconds; there
-    is no connection then either. *network* makes the connections, to addresses only.
+    is no connection then either. *network* makes the connections, to addresses only, *connections* at most a scheme.
     """
 
     def __init__(
@@ -99,13 +99,14 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         resolve_timeout_s: float = RESOLVE_TIMEOUT_S,
         ssl_context: ssl.SSLContext | None = None,
         network: httpcore.AsyncNetworkBackend | None = None,
+        connections: int = 100,
     ) -> None:
         self._policy, self._https_only = policy, https_only
         context = ssl_context or httpx.create_ssl_context(trust_env=False)
         self._pools = {
             scheme: httpcore.AsyncConnectionPool(
                 ssl_context=context,
-                max_connections=100,
+                max_connections=connections,
                 max_keepalive_connections=20,
                 keepalive_expiry=5.0,
                 network_backend=_Dialer(
@@ -141,10 +142,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 def guarded_client(
-    policy: AddressPolicy, *, https_only: bool = False, resolver: Resolver | None = None
+    policy: AddressPolicy, *, https_only: bool = False, resolver: Resolver | None = None, connections: int = 100
 ) -> httpx.AsyncClient:
     """A `web.plain_client` for what `parsed` returns, over a `GuardedTransport`; close it when done."""
-    return plain_client(GuardedTransport(policy, https_only=https_only, resolver=resolver))
+    return plain_client(GuardedTransport(policy, https_only=https_only, resolver=resolver, connections=connections))
 
 
 async def resolved(host: str, port: int) -> list[str]:

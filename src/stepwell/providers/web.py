@@ -36,16 +36,16 @@ def check_media_type(media_type: str, field: str) -> None:
         raise refused(field, f"expected an image, got {sanitised(media_type, 80)}")
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The server's own word on when to come back, 0 to 3,600 seconds; None where it says nothing sensible.
+def retry_after_s(headers: Mapping[str, str], most_s: float = MAX_RETRY_AFTER_S) -> float | None:
+    """The server's own word on when to come back, 0 to *most_s* seconds; None where it says nothing sensible.
 
     A date is read against the server's own clock, which is the one it was written by.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return min(float(value[:9]), MAX_RETRY_AFTER_S)
+        return min(float(value[:9]), most_s)
     try:
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
     except (TypeError, ValueError, OverflowError):
         return None
-    return min(max(wait.total_seconds(), 0.0), MAX_RETRY_AFTER_S)
+    return min(max(wait.total_seconds(), 0.0), most_s)

@@ -1,0 +1,109 @@
+"""Webhooks that were sent or will be, to look at and to send again."""
+
+from typing import Annotated, Self
+
+from litestar import Response
+from msgspec import Meta, Struct, json
+
+from stepwell.api.bodies import ignore_empty_body
+from stepwell.api.dependencies import Call, Service, Workflows
+from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.queries import DeliveriesQuery, parse_id, parse_query
+from stepwell.api.repeats import IDEMPOTENCY_KEY, IF_NONE_MATCH, at_once, content_tagged, repeatable
+from stepwell.api.schemas import Time
+from stepwell.domain.model import EventType
+from stepwell.domain.repeats import Answer, Terms
+from stepwell.domain.webhooks import DeliveryRecord, DeliveryStatus
+
+TAG = "webhooks"
+_ALL = "/api/v1/workflows/{workflow_id}/deliveries"
+
+
+class DeliveryAttemptPublic(Struct):
+    """One try to send a webhook."""
+
+    at: Time
+    code: Annotated[int, Meta(description="The status of the answer; null without one")] | None
+    latency_ms: int | None
+    answer: Annotated[str, Meta(description="The first kB of the answer, as text")] | None
+    error: Annotated[str, Meta(description="Why there was no answer")] | None
+
+
+class DeliveryPublic(Struct):
+    """A webhook: sent, or to be sent."""
+
+    id: Annotated[str, Meta(description="What stands in the header webhook-id; the number in it is the event's")]
+    type: EventType
+    status: Annotated[
+        DeliveryStatus,
+        Meta(description="FAILED: no try is left. STOPPED: answered with 410, or there was no webhook_url any more"),
+    ]
+    next_at: Annotated[Time, Meta(description="When it is tried next; null when it isn't")] | None
+    created_at: Time
+    attempts: Annotated[list[DeliveryAttemptPublic], Meta(description="In their order; the newest 50")]
+
+    @classmethod
+    def from_record(cls, record: DeliveryRecord) -> Self:
+        attempts = [
+            DeliveryAttemptPublic(tried.at, tried.code, tried.latency_ms, tried.answer, tried.error)
+            for tried in record.attempts
+        ]
+        return cls(record.id, record.type, record.status, record.next_at, record.created_at, attempts)
+
+
+class DeliveryListResponse(Struct):
+    deliveries: list[DeliveryPublic]
+
+
+LIST = Operation(
+    method="GET",
+    path=_ALL,
+    id="list_deliveries",
+    summary="List Deliveries",
+    description="The webhooks of a workflow, sent and to be sent, in the order of their events.",
+    tag=TAG,
+    permission=Permission.READ,
+    query=DeliveriesQuery,
+    answers=DeliveryListResponse,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
+)
+REDELIVER = Operation(
+    method="POST",
+    path=_ALL + "/{delivery_id}/redeliver",
+    id="redeliver",
+    summary="Redeliver",
+    description=(
+        "Sends a webhook again, now, whatever has become of it: the same id and the same body, and as many tries as a "
+        "new one has. 409 if the workflow has no webhook_url now."
+    ),
+    tag=TAG,
+    permission=Permission.WRITE,
+    answers=DeliveryPublic,
+    problems=(409,),
+    takes=(IDEMPOTENCY_KEY,),
+)
+
+
+@endpoint(LIST)
+async def list_deliveries(request: Call, service: Service) -> Response[bytes]:
+    workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
+    query = parse_query(request.scope["query_string"], DeliveriesQuery)
+    scope = request.user.scope
+    records = await service.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit)
+    content = DeliveryListResponse([DeliveryPublic.from_record(record) for record in records])
+    return await content_tagged(request, content)
+
+
+@endpoint(REDELIVER)
+@repeatable(at_once)
+async def redeliver(request: Call, service: Workflows, _terms: Terms) -> Answer:
+    workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
+    parse_query(request.scope["query_string"], NoQuery)
+    await ignore_empty_body(request)
+    delivery_id = request.path_params["delivery_id"]
+    record = await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id)
+    return Answer(200, {}, json.encode(DeliveryPublic.from_record(record)))
+
+
+HANDLERS = (list_deliveries, redeliver)

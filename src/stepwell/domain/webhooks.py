@@ -1,0 +1,159 @@
+"""Webhooks as far as they can be decided without sending any: names, states, what an answer means, the next try.
+
+After Standard Webhooks, https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.domain.model import EventType, HistoryEvent
+
+# Seconds from one try to the next; there are as many tries as there are numbers.
+DELAYS_S: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+MAX_RETRY_AFTER_S: Final = 86_400.0
+KEPT_ATTEMPTS: Final = 50
+MAX_ANSWER: Final = 1_024  # bytes of an answer that are kept
+WEBHOOK_URL: Final = ("body", "webhook_url")  # where its faults are
+# Message and type of a fault.
+WEBHOOKS_NOT_CONFIGURED: Final = (
+    "Expected none: this service has no secret to sign webhooks with (STEPWELL_WEBHOOK_SECRET)",
+    "webhooks_not_configured",
+)
+UrlRule: TypeAlias = Callable[[str], tuple[str, str] | None]  # message and type of what is wrong with an address
+_JITTER = 0.1
+_GONE = 410
+_ID = re.compile(r"evt_([0-9a-f]{32})_([1-9][0-9]{0,8})")
+
+
+class DeliveryStatus(StrEnum):
+    """PENDING: will be tried. FAILED: no try is left. STOPPED: the receiver said 410, or there is no address now."""
+
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+
+class Attempt(Struct, frozen=True):
+    """One try. `code` is null where there was no answer, and `error` says why; `answer` is the beginning of it."""
+
+    at: datetime
+    code: int | None = None
+    latency_ms: int | None = None
+    answer: str | None = None
+    error: str | None = None
+
+
+class Answered(Struct, frozen=True):
+    """A try as its sender saw it, with the receiver's own word on when to come back."""
+
+    attempt: Attempt
+    retry_after_s: float | None = None
+
+
+class DueDelivery(Struct, frozen=True):
+    """One that may be sent now, with what is known of its workflow and of the event that it tells of. `next_at` and
+    `host` are the row's; `url` is the workflow's as it is now.
+    """
+
+    workflow_id: UUID
+    host: str
+    next_at: datetime
+    tries: int
+    frozen: bool
+    event: HistoryEvent
+    tenant: str | None
+    url: str | None
+    origin_instance: str
+    origin_reference: str | None
+    total_steps: int
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        return self.workflow_id, self.event.id
+
+    @property
+    def id(self) -> str:
+        return delivery_id(self.workflow_id, self.event.id)
+
+
+class DeliveryRecord(Struct, frozen=True):
+    """A delivery as stored; the newest attempts, in their order."""
+
+    id: str
+    type: EventType
+    status: DeliveryStatus
+    next_at: datetime | None
+    created_at: datetime
+    attempts: Sequence[Attempt]
+
+
+class Verdict(Struct, frozen=True):
+    status: DeliveryStatus
+    tries: int
+    next_at: datetime | None = None
+
+
+def delivery_id(workflow_id: UUID, event_id: int) -> str:
+    """`webhook-id`: the same for every try, and without a full stop, which separates what is signed."""
+    return f"evt_{workflow_id.hex}_{event_id}"
+
+
+def event_of(text: str) -> tuple[UUID, int] | None:
+    """The workflow and event that a `delivery_id` names; null for anything else."""
+    found = _ID.fullmatch(text)
+    return None if found is None else (UUID(found[1]), int(found[2]))
+
+
+def host_of(url: str) -> str:
+    """Whose turn it is: at one host only a few are sent to at once."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""  # an address that an earlier version let pass
+
+
+def verdict(
+    tries: int,
+    code: int | None,
+    retry_after_s: float | None,
+    now: datetime,
+    jitter: float,
+    delays_s: Sequence[float] = DELAYS_S,
+) -> Verdict:
+    """What the answer *code* means to a delivery that has been tried *tries* times before; *jitter* is from 0 to 1."""
+    tries += 1
+    if code is not None and code // 100 == 2:  # noqa: PLR2004 - success
+        return Verdict(DeliveryStatus.DELIVERED, tries)
+    if code == _GONE:
+        return Verdict(DeliveryStatus.STOPPED, tries)
+    if tries >= len(delays_s):
+        return Verdict(DeliveryStatus.FAILED, tries)
+    wait = max(delays_s[tries] * (1 + _JITTER * jitter), min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+    return Verdict(DeliveryStatus.PENDING, tries, now + timedelta(seconds=wait))
+
+
+def url_fault(url: str) -> tuple[str, str] | None:
+    """A `UrlRule` for where nothing is known of what may be reached: its form alone."""
+    why = _form_fault(url)
+    return None if why is None else (why, "url_invalid")
+
+
+def _form_fault(url: str) -> str | None:
+    if any(character <= " " or "\x7f" <= character <= "\xa0" or character == "\\" for character in url):
+        return "Expected a URL without spaces, control characters and backslashes"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "Expected a URL, like https://example.com/hook"
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return "Expected an http or https URL with a host"
+    return "Expected a URL without a user name or password" if "@" in parts.netloc else None

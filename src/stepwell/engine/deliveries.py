@@ -1,0 +1,57 @@
+"""Webhooks as the API sees them: what was sent, and sending it again."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from stepwell.domain.definition import WorkflowUpdate
+from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook
+from stepwell.domain.records import TenantScope
+from stepwell.domain.webhook_secrets import WebhookSecrets
+from stepwell.domain.webhooks import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, host_of
+from stepwell.engine.webhooks import Dispatcher
+from stepwell.ports import Store
+from stepwell.ports.webhooks import Deliveries
+
+
+class Webhooks:
+    def __init__(
+        self, store: Store, deliveries: Deliveries, dispatcher: Dispatcher, secrets: WebhookSecrets, owner: UUID
+    ) -> None:
+        self._store, self._deliveries, self._dispatcher = store, deliveries, dispatcher
+        self._secrets, self._owner = secrets, owner
+
+    async def deliveries(
+        self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int
+    ) -> Sequence[DeliveryRecord]:
+        found = await self._deliveries.page(scope, workflow_id, after, limit)
+        if found is None:
+            raise NotFound("workflow")
+        return found
+
+    async def redeliver(self, scope: TenantScope, workflow_id: UUID, named: str) -> DeliveryRecord:
+        """Send it now, under the same id and with the same body, and as often as a new one. Raises `NotFound`, and
+        `NoWebhook` where there is no address.
+        """
+        event = event_of(named)
+        if event is None or event[0] != workflow_id:
+            raise NotFound("delivery")
+        url = await self._deliveries.address(scope, *event)
+        if url is None:
+            raise NoWebhook("The workflow has no webhook_url now; PATCH gives it one.")
+        renewed = await self._deliveries.renew(scope, *event, host_of(url), self._owner)
+        self._dispatcher.renewed(host_of(url))
+        return renewed
+
+    def check(self, tenant: str | None, url: object) -> None:
+        """Raise `InvalidRequest` where *url* is an address and nothing could sign what is sent to it for *tenant*."""
+        if isinstance(url, str) and not self._secrets.of(tenant):
+            raise InvalidRequest([Fault(WEBHOOK_URL, *WEBHOOKS_NOT_CONFIGURED)])
+
+    async def check_update(self, scope: TenantScope, workflow_id: UUID, changes: WorkflowUpdate) -> None:
+        """As `check`, for the tenant of the workflow. Raises `NotFound`, too."""
+        if not isinstance(changes.webhook_url, str) or self._secrets.general:
+            return
+        record = await self._store.get(scope, workflow_id, include_steps=False)
+        if record is None:
+            raise NotFound("workflow")
+        self.check(record.tenant, changes.webhook_url)

@@ -1,0 +1,277 @@
+"""Sends what is in the outbox.
+
+What must hold:
+- Whatever was committed to be told is sent until it is answered, or there is no try left, by one process at a time:
+  this one sends what it owns, while its lease holds. A crash between an answer and its mark sends it again, the same
+  byte by byte, under the same id: so a body is stored before anything of it is sent.
+- No host takes more than its share, of what is sent at once and of what is looked at, however much there is for it.
+- Nothing is asked of the database while nothing is due.
+- Nothing that an address, a receiver or a row may do ends the process, or holds up others.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.webhook_secrets import WebhookSecrets, signatures
+from stepwell.domain.webhooks import (
+    DELAYS_S,
+    Answered,
+    Attempt,
+    DeliveryStatus,
+    DueDelivery,
+    Verdict,
+    host_of,
+    verdict,
+)
+from stepwell.engine.agenda import Agenda
+from stepwell.engine.bus import Bus, Committed
+from stepwell.engine.recovery import Recovery
+from stepwell.ports import Clock
+from stepwell.ports.webhooks import Outbox, Payload, Sender
+from stepwell.telemetry import Metrics
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+PER_HOST, PER_TENANT, IN_ALL = 4, 64, 1_000
+_HOSTS_A_LOOK = 64
+# Those of a host that are under way come first: enough to see as many others behind them, and whether there are more.
+_ROWS_A_HOST = 2 * PER_HOST + 1
+_RETRY_S = 0.5
+_NO_SECRET = "no secret is configured to sign it with"  # noqa: S105
+_OUR_FAULT = "the service could not make it; its log says why"
+
+
+class Dispatcher:
+    """*payload* makes bodies; *recovery* keeps this process from being taken for dead, and tells when others are."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        sender: Sender,
+        payload: Payload,
+        secrets: WebhookSecrets,
+        clock: Clock,
+        owner: UUID,
+        recovery: Recovery,
+        bus: Bus,
+    ) -> None:
+        self._outbox, self._sender, self._payload, self._secrets = outbox, sender, payload, secrets
+        self._clock, self._owner, self._recovery = clock, owner, recovery
+        recovery.take_over, recovery.also_busy = self.take_over, lambda: self.busy
+        bus.listen(self._committed)
+        self.delays_s: Sequence[float] = DELAYS_S
+        self._agenda = Agenda()
+        self._hosts: Counter[str] = Counter()
+        self._tenants: Counter[str | None] = Counter()
+        self._sending: dict[tuple[UUID, int], asyncio.Task[None]] = {}
+        self._stirred = asyncio.Event()
+        self._closed = self._looking = False
+        self._group: asyncio.TaskGroup | None = None
+        self.outcomes: Counter[DeliveryStatus] = Counter()  # of tries; PENDING: one that failed, with more to come
+
+    @property
+    def sending(self) -> int:
+        return len(self._sending)
+
+    @property
+    def busy(self) -> bool:
+        return self._looking or bool(self._sending)
+
+    def measure(self, metrics: Metrics) -> None:
+        tries = self.outcomes
+        metrics.watch("stepwell_webhooks_sending", "Webhooks on their way.", lambda: self.sending)
+        metrics.count("stepwell_webhooks_sent", "Tries to send a webhook.", tries.total)
+        for name, text, status in (
+            ("delivered", "Webhooks that came.", DeliveryStatus.DELIVERED),
+            ("retried", "Tries that failed, with more to come.", DeliveryStatus.PENDING),
+            ("failed", "Webhooks that no try is left of.", DeliveryStatus.FAILED),
+            ("stopped", "Webhooks answered with 410.", DeliveryStatus.STOPPED),
+        ):
+            metrics.count(f"stepwell_webhooks_{name}", text, partial(tries.__getitem__, status))
+
+    def _committed(self, committed: Committed) -> None:
+        for told in committed.deliveries:
+            self._agenda.put(told.host, told.at)
+        if committed.deliveries:
+            self._stirred.set()
+
+    def renewed(self, host: str) -> None:
+        """A delivery to *host* is due now that may not have been."""
+        self._agenda.put(host, self._clock.now())
+        self._stirred.set()
+
+    async def take_over(self) -> None:
+        """What dead processes have left, and what this one may have forgotten. Raises `Unavailable`."""
+        for host, at in (await self._outbox.take_over(self._owner)).items():
+            self._agenda.put(host, at)
+        self._stirred.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        async with asyncio.TaskGroup() as self._group:
+            while True:
+                await self._look()
+                await self._rest()
+
+    async def stop(self, grace_s: float) -> None:
+        """Start nothing more; what is being sent may end, and what isn't answered in time is sent again by the next."""
+        self._closed = True
+        if sending := set(self._sending.values()):
+            await asyncio.wait(sending, timeout=grace_s)
+        for task in self._sending.values():
+            task.cancel()
+
+    async def _rest(self) -> None:
+        due = None if self._closed or self.sending >= IN_ALL else self._agenda.next()
+        pause = None if due is None else max((due - self._clock.now()).total_seconds(), 0.0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._stirred.wait()
+        self._stirred.clear()
+
+    async def _look(self) -> None:
+        """Begin all that is due and has room."""
+        while not self._closed and self.sending < IN_ALL:
+            hosts = self._agenda.take(self._clock.now(), _HOSTS_A_LOOK, self._full)
+            if not hosts:
+                return
+            self._looking = True
+            try:
+                await self._look_at(hosts)
+            finally:
+                self._looking = False
+
+    async def _look_at(self, hosts: list[str]) -> None:
+        try:
+            await self._recovery.keep_lease()
+            found = await self._outbox.due(self._owner, hosts, _ROWS_A_HOST)
+        except Unavailable:
+            self._later(*hosts)
+        except Exception:  # a row that another version wrote, or a hand: others must not wait for it
+            if len(hosts) == 1:
+                log.exception("webhook.unreadable", action="webhook", host=hosts[0])
+                return
+            for host in hosts:
+                await self._look_at([host])
+        else:
+            self._begin(found)
+
+    def _full(self, host: str) -> bool:
+        return self._hosts[host] >= PER_HOST
+
+    def _later(self, *hosts: str) -> None:
+        at = self._clock.now() + timedelta(seconds=_RETRY_S * random.uniform(1, 2))  # noqa: S311 - jitter
+        for host in hosts:
+            self._agenda.put(host, at)
+
+    def _begin(self, found: Sequence[DueDelivery]) -> None:
+        """*found* has each host's in the order of their times."""
+        now, passed = self._clock.now(), set[str]()
+        for due in found:
+            if due.host in passed or due.key in self._sending:
+                continue
+            if due.next_at > now or self._full(due.host) or self.sending >= IN_ALL or self._closed:
+                passed.add(due.host)
+                self._agenda.put(due.host, due.next_at)
+            elif self._tenants[due.tenant] >= PER_TENANT:
+                passed.add(due.host)
+                self._agenda.hold(due.host, due.next_at, ("tenant", due.tenant))
+            else:
+                self._start(due)
+
+    def _start(self, due: DueDelivery) -> None:
+        assert self._group is not None
+        self._hosts[due.host] += 1
+        self._tenants[due.tenant] += 1
+        task = self._group.create_task(self._deliver(due), name=f"webhook {due.id}")
+        self._sending[due.key] = task
+        task.add_done_callback(lambda _: self._ended(due))
+
+    def _ended(self, due: DueDelivery) -> None:
+        del self._sending[due.key]
+        _count_down(self._hosts, due.host)
+        _count_down(self._tenants, due.tenant)
+        self._agenda.free(due.host)
+        self._agenda.free(("tenant", due.tenant))
+        self._stirred.set()
+
+    async def _deliver(self, due: DueDelivery) -> None:
+        try:
+            await self._try(due)
+        except Unavailable:
+            self._later(due.host)
+        except Exception:  # it stays in the outbox, for the next process to try
+            log.exception("webhook.broke", action="webhook", delivery=due.id)
+
+    async def _try(self, due: DueDelivery) -> None:
+        if due.url is None:
+            await self._mark(due, Verdict(DeliveryStatus.STOPPED, due.tries), None)
+            return
+        if (host := host_of(due.url)) != due.host:
+            await self._outbox.refile(self._owner, due, host)
+            self._agenda.put(host, due.next_at)
+            return
+        if not (secrets := self._secrets.of(due.tenant)):
+            answered: Answered | None = self._not_sent(_NO_SECRET)
+        else:
+            answered = await self._sent(due, due.url, secrets)
+        if answered is None:
+            return
+        code = answered.attempt.code
+        jitter = random.random()  # noqa: S311
+        decided = verdict(due.tries, code, answered.retry_after_s, self._clock.now(), jitter, self.delays_s)
+        self.outcomes[decided.status] += 1
+        if decided.status is not DeliveryStatus.DELIVERED:
+            log.info("webhook.failed", action="webhook", delivery=due.id, code=code, tries=decided.tries)
+        await self._mark(due, decided, answered.attempt)
+
+    async def _sent(self, due: DueDelivery, url: str, secrets: Sequence[str]) -> Answered | None:
+        """None: it isn't ours to send any more."""
+        try:
+            body = await self._outbox.frozen(self._owner, due, None if due.frozen else await self._payload(due))
+        except Unavailable:
+            raise
+        except Exception:  # of the workflow's rows, or of what is made of them
+            log.exception("webhook.unmade", action="webhook", delivery=due.id)
+            return self._not_sent(_OUR_FAULT)
+        if body is None:
+            return None
+        at = self._clock.now()
+        headers = {
+            "webhook-id": due.id,
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": signatures(secrets, due.id, at, body),
+        }
+        return await self._sender.send(url, headers, body, secrets)
+
+    def _not_sent(self, why: str) -> Answered:
+        return Answered(Attempt(self._clock.now(), error=why))
+
+    async def _mark(self, due: DueDelivery, decided: Verdict, attempt: Attempt | None) -> None:
+        """However long the database is away: until it is marked nobody else may send it, and it counts as under way."""
+        while True:
+            try:
+                again = await self._outbox.mark(self._owner, due, decided, attempt)
+            except Unavailable:
+                await asyncio.sleep(_RETRY_S)
+            else:
+                if again is not None:
+                    self._agenda.put(due.host, again)
+                return
+
+
+def _count_down(counter: Counter[T], key: T) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]  # else all that ever were would be kept

@@ -1,0 +1,91 @@
+"""`ports.webhooks.Deliveries` on SQLAlchemy Core: what the API shows of webhooks, and how it renews one."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from msgspec import json
+from sqlalchemy import BigInteger, Select, func, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from stepwell.domain.errors import NotFound
+from stepwell.domain.model import EventType
+from stepwell.domain.records import TenantScope
+from stepwell.domain.webhooks import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
+from stepwell.persistence.database import unavailable_in_outage
+from stepwell.persistence.listing import visible
+from stepwell.persistence.rows import Row
+from stepwell.persistence.tables import deliveries, workflows
+
+_read_attempts = json.Decoder(list[Attempt]).decode
+# The body isn't among them: it may be long, and is the receiver's.
+_SHOWN = (
+    deliveries.c.workflow_id,
+    deliveries.c.event_id,
+    deliveries.c.type,
+    deliveries.c.status,
+    deliveries.c.next_at,
+    deliveries.c.created_at,
+    deliveries.c.attempts,
+)
+
+
+class PostgresDeliveries:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @unavailable_in_outage
+    async def page(
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+    ) -> Sequence[DeliveryRecord] | None:
+        later = deliveries.c.event_id > literal(after, BigInteger())  # a caller may ask for more than the column holds
+        query = select(*_SHOWN).where(deliveries.c.workflow_id == workflow_id, later)
+        async with self._engine.connect() as connection:
+            if (await connection.scalar(_own(scope, workflow_id))) is None:
+                return None
+            found = await connection.execute(query.order_by(deliveries.c.event_id).limit(limit))
+            return [_record(row) for row in found.mappings()]
+
+    @unavailable_in_outage
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> str | None:
+        query = (
+            select(workflows.c.webhook_url)
+            .join(deliveries, deliveries.c.workflow_id == workflows.c.id)
+            .where(workflows.c.id == workflow_id, visible(scope), deliveries.c.event_id == event_id)
+        )
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise NotFound("delivery")
+        return row[0]
+
+    @unavailable_in_outage
+    async def renew(
+        self, scope: TenantScope, workflow_id: UUID, event_id: int, host: str, owner: UUID
+    ) -> DeliveryRecord:
+        again = (
+            update(deliveries)
+            .where(deliveries.c.workflow_id.in_(_own(scope, workflow_id)), deliveries.c.event_id == event_id)
+            .values(status=DeliveryStatus.PENDING, tries=0, next_at=func.clock_timestamp(), host=host, owner=owner)
+            .returning(*_SHOWN)
+        )
+        async with self._engine.begin() as connection:
+            row = (await connection.execute(again)).mappings().first()
+        if row is None:
+            raise NotFound("delivery")
+        return _record(row)
+
+
+def _own(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
+    return select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
+
+
+def _record(row: Row) -> DeliveryRecord:
+    return DeliveryRecord(
+        delivery_id(row["workflow_id"], row["event_id"]),
+        EventType(row["type"]),
+        DeliveryStatus(row["status"]),
+        row["next_at"],
+        row["created_at"],
+        _read_attempts(row["attempts"]),
+    )

@@ -1,0 +1,63 @@
+"""What sending webhooks needs from the outside."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeAlias
+from uuid import UUID
+
+from stepwell.domain.records import TenantScope
+from stepwell.domain.webhooks import Answered, Attempt, DeliveryRecord, DueDelivery, Verdict
+
+# Makes the body of a delivery. Raises `Unavailable` while the database is away.
+Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]
+
+
+class Outbox(Protocol):
+    """The engine's side of the deliveries. A delivery belongs to one process at a time, its owner; whoever isn't it
+    changes nothing. All methods raise `Unavailable` while the database is away.
+    """
+
+    async def take_over(self, owner: UUID) -> Mapping[str, datetime]:
+        """Make *owner* the owner of what dead processes have left to be sent: at once where they are known to be dead,
+        else when it is due. Returns for each host of *owner* when the first delivery to it is due.
+        """
+
+    async def due(self, owner: UUID, hosts: Sequence[str], limit: int) -> list[DueDelivery]:
+        """For each of *hosts* the first *limit* deliveries of *owner*, by time, whether they are due or not yet."""
+
+    async def frozen(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
+        """Store *body* for good, unless one is stored, and return what is stored. None if *owner* isn't the owner (any
+        more), or nothing is to be sent (any more).
+        """
+
+    async def refile(self, owner: UUID, due: DueDelivery, host: str) -> None:
+        """The address now leads to another host."""
+
+    async def mark(self, owner: UUID, due: DueDelivery, verdict: Verdict, attempt: Attempt | None) -> datetime | None:
+        """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile. Returns when *owner* has to
+        send it again, if ever.
+        """
+
+
+class Deliveries(Protocol):
+    """The API's side. *scope* says whose a call may see; others look like unknown ones."""
+
+    async def page(
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+    ) -> Sequence[DeliveryRecord] | None:
+        """By the numbers of their events, from *after* + 1 on; None for an unknown workflow."""
+
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> str | None:
+        """Where the delivery goes now, null for nowhere. Raises `NotFound`."""
+
+    async def renew(
+        self, scope: TenantScope, workflow_id: UUID, event_id: int, host: str, owner: UUID
+    ) -> DeliveryRecord:
+        """PENDING and due now, all its tries before it, to be sent by *owner*. Raises `NotFound`."""
+
+
+class Sender(Protocol):
+    async def send(self, url: str, headers: Mapping[str, str], body: str, hidden: Sequence[str]) -> Answered:
+        """Post *body*, once, within a deadline. Never raises for what an address or a receiver does; *hidden* are not
+        in what it returns.
+        """

@@ -1,0 +1,56 @@
+"""kill -9 while a webhook waits for its answer: the next process sends the same again."""
+
+import asyncio
+import stat
+from pathlib import Path
+
+from standardwebhooks import Webhook
+
+from support.postgres import fresh_folder
+from support.processes import Running, running_up
+from support.scenarios import OPEN
+from support.webhook_sink import HANG, Received, Sink, running_sink
+
+
+async def test_it_comes_again_with_the_same_id_and_body() -> None:
+    with fresh_folder() as folder:
+        async with running_sink(answers=[HANG]) as sink:
+            loop = asyncio.get_running_loop()
+
+            def lives_and_dies() -> str:
+                with running_up(folder / "data", OPEN) as running:
+                    workflow_id = create(running, sink)
+                    asyncio.run_coroutine_threadsafe(sink.until(1), loop).result(30)
+                    running.kill_group()
+                return workflow_id
+
+            def goes_on(workflow_id: str) -> str:
+                with running_up(folder / "data", OPEN) as running, running.client() as client:
+                    asyncio.run_coroutine_threadsafe(sink.until(2), loop).result(30)
+                    while True:
+                        answer = client.get(f"/api/v1/workflows/{workflow_id}/deliveries").json()
+                        (delivery,) = answer["deliveries"]
+                        if delivery["status"] != "PENDING":
+                            return str(delivery["status"])
+
+            workflow_id = await asyncio.to_thread(lives_and_dies)
+            assert await asyncio.to_thread(goes_on, workflow_id) == "DELIVERED"
+            check(folder / "data", workflow_id, *sink.received)
+
+
+def create(running: Running, sink: Sink) -> str:
+    step = {"id": "a", "task_type": "PASSTHROUGH", "config": {"text": "x"}}
+    body = {"name": "n", "origin_instance": "o", "steps": [step], "webhook_url": sink.url()}
+    with running.client() as client:
+        answer = client.post("/api/v1/workflows/", json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+
+def check(data_dir: Path, workflow_id: str, first: Received, second: Received) -> None:
+    kept = data_dir / "webhook-secret"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    secret = kept.read_text().strip()
+    assert (first.id, first.body) == (second.id, second.body)
+    for one in (first, second):
+        assert Webhook(secret).verify(one.body, one.headers)["data"]["id"] == workflow_id

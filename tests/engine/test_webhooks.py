@@ -1,0 +1,397 @@
+"""Webhooks over real sockets: what is told, to whom, signed with what; and what becomes of each answer."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from jsonschema import Draft202012Validator
+from msgspec import json
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from stepwell.api.payloads import SHORTEST_STEP
+from stepwell.api.routes import openapi_document
+from stepwell.api.schemas import WorkflowStepPublic
+from stepwell.domain.definition import StepPlan, WorkflowStepDefinition
+from stepwell.domain.model import StepState, TaskType
+from stepwell.domain.records import StepRecord
+from stepwell.domain.webhook_secrets import SigningSecrets, TenantSecrets
+from stepwell.engine.webhooks import Dispatcher
+from support.conformance import FORMATS, Conformance
+from support.fake_service import AT
+from support.scripted import Fail, Hang, Scripted, eventually, scripted
+from support.service import WEBHOOK_SECRET, Service, running_service
+from support.webhook_sink import CLOSE, HANG, OK, Received, Sink, answered, running_sink
+
+OLD = "whsec_YW4gb2xkIHNlY3JldCBvZiB0aGUgdGVzdHMhISE="
+ACMES = "whsec_YWNtZSdzIG93biBzZWNyZXQsIGxvbmcgZW5vdWdoIQ=="
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with running_sink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def provider() -> Scripted:
+    return Scripted(script={"breaks": [Fail(retryable=False)], "waits": [Hang()]})
+
+
+@pytest.fixture
+async def service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+    async with running_service(dsn, tmp_path, providers=[provider], webhook_timeout_s=0.3, grace_s=1) as service:
+        yield service
+
+
+def dispatcher_of(service: Service) -> Dispatcher:
+    return service.app.service.webhooks._dispatcher
+
+
+async def told_of(service: Service, sink: Sink, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A workflow that has ended, and is to be told of."""
+    created = await service.create(*(steps or (scripted("a"),)), **({"webhook_url": sink.url()} | fields))
+    return await service.until_ended(created["id"])
+
+
+def conforms(received: Received, kind: str) -> None:
+    """It is as the OpenAPI document says, which has all that a receiver gets."""
+    document = Conformance(openapi_document()).document
+    described = document["webhooks"][kind]["post"]
+    schema = described["requestBody"]["content"]["application/json"]["schema"] | {"components": document["components"]}
+    Draft202012Validator(schema, format_checker=FORMATS).validate(received.told)
+    assert {each["name"] for each in described["parameters"]} <= received.headers.keys()
+
+
+async def deliveries(service: Service, workflow_id: str, **query: Any) -> list[dict[str, Any]]:
+    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/deliveries", params=query)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["deliveries"]
+    return found
+
+
+async def settled(service: Service, workflow_id: str, *, attempts: int = 1) -> dict[str, Any]:
+    """Its one delivery, once it has been tried so often."""
+    found: dict[str, Any] = {}
+
+    async def tried() -> bool:
+        nonlocal found
+        (found,) = await deliveries(service, workflow_id)
+        return len(found["attempts"]) >= attempts
+
+    while not await tried():
+        pass
+    return found
+
+
+class TestWhatIsTold:
+    @pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
+    async def test_each_end_once_with_the_whole_workflow(self, service: Service, sink: Sink, end: str) -> None:
+        step = scripted({"completed": "a", "failed": "breaks", "cancelled": "waits"}[end])
+        created = await service.create(step, webhook_url=sink.url(), origin_reference="r")
+        if end == "cancelled":
+            assert (await service.verb(created["id"], "cancel")).status_code == 200
+        ended = await service.until_ended(created["id"])
+        (received,) = await sink.until(1)
+        delivery = await settled(service, created["id"])
+        assert (delivery["status"], delivery["next_at"], delivery["type"]) == ("DELIVERED", None, f"workflow.{end}")
+        (attempt,) = delivery["attempts"]
+        assert (attempt["code"], attempt["answer"], attempt["error"]) == (200, "ok", None)
+        assert 0 <= attempt["latency_ms"] < 300
+        event = (await service.events(created["id"]))[-1]
+        assert received.verified() == {"type": event["type"], "timestamp": event["at"], "data": ended}
+        conforms(received, "workflow")
+        assert received.id == delivery["id"] == f"evt_{created['id'].replace('-', '')}_{event['id']}"
+        assert (received.path, received.headers["content-type"]) == ("/hook", "application/json")
+        assert received.headers["user-agent"].startswith("stepwell/")
+        assert len(sink.received) == 1
+
+    async def test_a_resumed_workflow_is_told_of_again(self, service: Service, sink: Sink) -> None:
+        ended = await told_of(service, sink, scripted("breaks"))
+        await sink.until(1)
+        assert (await service.verb(ended["id"], "resume")).status_code == 200
+        await service.until_ended(ended["id"])
+        kinds = [one.told["type"] for one in await sink.until(2)]
+        assert kinds == ["workflow.failed", "workflow.completed"]
+
+    async def test_steps_are_told_of_where_that_is_wanted(self, service: Service, sink: Sink) -> None:
+        steps = scripted("a"), scripted("breaks", "a")
+        ended = await told_of(service, sink, *steps, suppress_subtask_events=False, origin_reference="mine")
+        history = await service.events(ended["id"])
+        wanted = [one for one in history if one["type"].startswith("step.") or one["type"] == "workflow.failed"]
+        assert len(wanted) == 5
+        received = await sink.until(5)
+        told = {int(one.id.rpartition("_")[2]): one.verified() for one in received}
+        assert sorted(told) == [event["id"] for event in wanted]
+        for event in wanted[:-1]:
+            data = {"workflow_id": ended["id"], "origin_reference": "mine", "origin_instance": "tests", "event": event}
+            conforms(next(one for one in received if one.id.endswith(f"_{event['id']}")), "step")
+            assert told[event["id"]] == {"type": event["type"], "timestamp": event["at"], "data": data}
+        await eventually(lambda: dispatcher_of(service).sending == 0)
+        assert {each["status"] for each in await deliveries(service, ended["id"])} == {"DELIVERED"}
+        assert [each["id"] for each in await deliveries(service, ended["id"], limit=2, after=wanted[0]["id"])] == [
+            f"evt_{ended['id'].replace('-', '')}_{event['id']}" for event in wanted[1:3]
+        ]
+
+    async def test_nobody_is_told_without_an_address(self, service: Service, sink: Sink) -> None:
+        ended = await told_of(service, sink, webhook_url=None)
+        assert await deliveries(service, ended["id"]) == []
+
+    async def test_what_is_too_long_goes_without_steps_and_with_a_link(self, service: Service, sink: Sink) -> None:
+        def passing(step_id: str, length: int) -> dict[str, Any]:
+            return {"id": step_id, "task_type": "PASSTHROUGH", "config": {"text": "x" * length}}
+
+        many = [passing(f"s{number}", 0) for number in range(700)]
+        ended = await told_of(service, sink, *many)
+        bare = (await service.client.get(f"/api/v1/workflows/{ended['id']}?include_steps=false")).json()
+        path = f"/api/v1/workflows/{ended['id']}"
+        (received,) = await sink.until(1)
+        assert received.verified()["data"] == bare | {"link": path}
+        conforms(received, "workflow")
+        # The result of its last step alone has no room.
+        ended = await told_of(service, sink, passing("a", 300_000), name="long")
+        received = (await sink.until(2))[-1]
+        data = received.verified()["data"]
+        assert (data["name"], data["link"]) == ("long", f"/api/v1/workflows/{ended['id']}")
+        assert not data.keys() & {"steps", "final_step_result"}
+        assert "config" in data
+        conforms(received, "workflow")
+
+    def test_no_step_is_so_short_that_more_would_have_room(self) -> None:
+        definition = WorkflowStepDefinition(id="a", task_type=TaskType.REFINE)
+        plan = StepPlan(
+            position=0,
+            step_id="a",
+            task_type=TaskType.REFINE,
+            depends_on=(),
+            max_retries=0,
+            timeout_s=1.0,
+            provider=None,
+            fallback=None,
+        )
+        record = StepRecord(uuid4(), plan, definition, StepState(0), AT)
+        assert len(json.encode(WorkflowStepPublic.from_record(record))) >= SHORTEST_STEP
+
+    async def test_cleanup_cancels_and_it_is_told(self, service: Service, sink: Sink) -> None:
+        created = await service.create(scripted("a"), start=False, webhook_url=sink.url())
+        assert (await service.verb(created["id"], "cleanup")).status_code == 200
+        (received,) = await sink.until(1)
+        assert received.verified()["data"]["status"] == "CANCELLED"
+        assert (await settled(service, created["id"]))["status"] == "DELIVERED"
+
+
+class TestSecrets:
+    async def test_two_sign_while_one_takes_over_from_the_other(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
+        both = SigningSecrets.read(f"{WEBHOOK_SECRET} {OLD}")
+        async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secret=both) as service:
+            await told_of(service, sink)
+            (received,) = await sink.until(1)
+        assert received.verified(OLD) == received.verified(WEBHOOK_SECRET)
+        with pytest.raises(WebhookVerificationError):
+            received.verified(ACMES)
+
+    @pytest.mark.parametrize("name", ["ACME_INC", "acme-inc"])
+    async def test_a_tenant_may_have_its_own(self, dsn: str, tmp_path: Path, sink: Sink, name: str) -> None:
+        secrets = TenantSecrets.read({name: ACMES})
+        async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secrets=secrets) as service:
+            await told_of(service, sink, origin_tenant_id="acme-inc")
+            await told_of(service, sink, origin_tenant_id="other")
+            first, second = sorted(await sink.until(2), key=lambda one: str(one.told["data"]["origin_tenant_id"]))
+        assert first.verified(ACMES)["data"]["origin_tenant_id"] == "acme-inc"
+        with pytest.raises(WebhookVerificationError):
+            first.verified(WEBHOOK_SECRET)
+        assert second.verified(WEBHOOK_SECRET)["data"]["origin_tenant_id"] == "other"
+
+    async def test_without_any_an_address_is_refused(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
+        async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secret=SigningSecrets()) as service:
+            created = await service.create(scripted("a"), start=False)
+            await self.refused(service, created["id"], sink)
+            body = {"webhook_url": None, "description": "d"}
+            assert (await service.client.patch(f"/api/v1/workflows/{created['id']}", json=body)).status_code == 200
+
+    async def test_a_tenant_without_one_where_there_is_none_for_all(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
+        secrets: dict[str, Any] = {
+            "webhook_secret": SigningSecrets(),
+            "webhook_secrets": TenantSecrets.read({"ACME": ACMES}),
+        }
+        async with running_service(dsn, tmp_path, providers=[Scripted()], **secrets) as service:
+            created = await service.create(scripted("a"), start=False, origin_tenant_id="other")
+            await self.refused(service, created["id"], sink)
+            await told_of(service, sink, origin_tenant_id="acme")
+            assert (await sink.until(1))[0].verified(ACMES)
+
+    async def refused(self, service: Service, workflow_id: str, sink: Sink) -> None:
+        members = {"name": "n", "origin_instance": "o", "steps": [scripted("a")], "webhook_url": sink.url()}
+        created = await service.client.post("/api/v1/workflows/", json=members)
+        changed = await service.client.patch(f"/api/v1/workflows/{workflow_id}", json={"webhook_url": sink.url()})
+        for answer in (created, changed):
+            assert answer.status_code == 422
+            (fault,) = answer.json()["detail"]
+            assert (fault["loc"], fault["type"]) == (["body", "webhook_url"], "webhooks_not_configured")
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("answer", "status", "code", "words"),
+        [
+            (answered(204), "DELIVERED", 204, None),
+            (answered(410, b"gone"), "STOPPED", 410, None),
+            (answered(302, location="http://127.0.0.1/"), "PENDING", 302, None),
+            (answered(500, b"\x00\xff oh no"), "PENDING", 500, None),
+            (b"garbage\r\n\r\n", "PENDING", None, "there was no answer in HTTP"),
+            (CLOSE, "PENDING", None, "there was no answer in HTTP"),
+            (HANG, "PENDING", None, "there was no answer within 0.3 s"),
+        ],
+        ids=lambda value: value[:20] if isinstance(value, bytes) else str(value),
+    )
+    async def test_what_becomes_of_each(
+        self, service: Service, sink: Sink, answer: bytes, status: str, code: int | None, words: str | None
+    ) -> None:
+        sink.answer = answer
+        ended = await told_of(service, sink)
+        delivery = await settled(service, ended["id"])
+        (attempt,) = delivery["attempts"]
+        assert (delivery["status"], attempt["code"], attempt["error"]) == (status, code, words)
+        assert (delivery["next_at"] is None) == (status != "PENDING")
+
+    async def test_retry_after_counts_where_it_is_later(self, service: Service, sink: Sink) -> None:
+        for said, seconds in (("100", 100), ("1", 5), ("Wed, 01 Jan 2126 00:00:00 GMT", 86_400), ("soon", 5)):
+            sink.answer = answered(429, retry_after=said)
+            ended = await told_of(service, sink)
+            delivery = await settled(service, ended["id"])
+            waits = await service_seconds(service, delivery)
+            assert seconds - 1 <= waits <= seconds * 1.1 + 1, said
+
+    async def test_huge_and_endless_answers_are_cut_off(self, service: Service, sink: Sink) -> None:
+        sink.answer = answered(200, b"x" * 40_000_000)
+        delivery = await settled(service, (await told_of(service, sink))["id"])
+        (attempt,) = delivery["attempts"]
+        assert (delivery["status"], attempt["answer"]) == ("DELIVERED", "x" * 1_024)
+        sink.answer, sink.drip = b"HTTP/1.1 200 OK\r\n\r\n", b"y"
+        delivery = await settled(service, (await told_of(service, sink))["id"])
+        assert (delivery["status"], set(delivery["attempts"][0]["answer"])) == ("DELIVERED", {"y"})
+        sink.answer = b"HTTP/1.1 200 OK\r\nX: "
+        delivery = await settled(service, (await told_of(service, sink))["id"])
+        assert (delivery["status"], delivery["attempts"][0]["code"]) == ("PENDING", None)
+
+    async def test_a_secret_in_an_answer_is_not_kept(self, service: Service, sink: Sink) -> None:
+        for said in (WEBHOOK_SECRET, WEBHOOK_SECRET[6:]):
+            sink.answer = answered(200, b"x" * 1_010 + said.encode())
+            delivery = await settled(service, (await told_of(service, sink))["id"])
+            assert delivery["attempts"][0]["answer"].strip("x") == "***"
+
+    async def test_every_try_until_none_is_left(self, service: Service, sink: Sink) -> None:
+        dispatcher_of(service).delays_s = [0.0] * 10
+        sink.answer = answered(503)
+        ended = await told_of(service, sink)
+        delivery = await settled(service, ended["id"], attempts=10)
+        assert (delivery["status"], delivery["next_at"]) == ("FAILED", None)
+        assert sink.times([delivery["id"]]) == [10]
+        assert len({one.body for one in sink.received}) == 1
+        assert all(one.verified() for one in sink.received)
+
+    async def test_attempts_are_kept_to_the_newest_fifty(self, service: Service, sink: Sink) -> None:
+        dispatcher_of(service).delays_s = [0.0] * 53
+        sink.answers = [answered(500, str(number).encode()) for number in range(53)]
+        ended = await told_of(service, sink)
+        await sink.until(53)
+        delivery = await settled(service, ended["id"], attempts=50)
+        while delivery["status"] == "PENDING":
+            (delivery,) = await deliveries(service, ended["id"])
+        assert [attempt["answer"] for attempt in delivery["attempts"]] == [str(number) for number in range(3, 53)]
+
+
+async def service_seconds(service: Service, delivery: dict[str, Any]) -> float:
+    """From the last attempt to the next one."""
+    connection = await asyncpg.connect(service.dsn)
+    try:
+        asked = "SELECT extract(epoch FROM next_at - (attempts->-1->>'at')::timestamptz)::float8 FROM deliveries"
+        number = int(delivery["id"].rpartition("_")[2])
+        found: float = await connection.fetchval(
+            f"{asked} WHERE event_id = $1 AND replace(workflow_id::text, '-', '') = $2",
+            number,
+            delivery["id"].split("_")[1],
+        )
+        return found
+    finally:
+        await connection.close()
+
+
+class TestChanges:
+    async def test_the_address_is_that_of_the_moment(self, service: Service, sink: Sink) -> None:
+        dispatcher_of(service).delays_s = [0.0, 0.2]
+        sink.answers = [answered(500)]
+        async with running_sink() as other:
+            created = await service.create(scripted("a"), webhook_url=sink.url())
+            sink.on_request = lambda _: None
+            await sink.until(1)
+            path = f"/api/v1/workflows/{created['id']}"
+            changed = await service.client.patch(path, json={"webhook_url": other.url(host="localhost")})
+            assert changed.status_code == 200
+            (second,) = await other.until(1)
+            assert second.id == sink.received[0].id
+            assert (await settled(service, created["id"], attempts=2))["status"] == "DELIVERED"
+            assert second.body == sink.received[0].body
+
+    async def test_no_address_stops_it(self, service: Service, sink: Sink) -> None:
+        dispatcher_of(service).delays_s = [0.0, 0.2]
+        sink.answers = [answered(500)]
+        ended = await told_of(service, sink)
+        await sink.until(1)
+        path = f"/api/v1/workflows/{ended['id']}"
+        assert (await service.client.patch(path, json={"webhook_url": None})).status_code == 200
+        (delivery,) = await deliveries(service, ended["id"])
+        while delivery["status"] == "PENDING":
+            (delivery,) = await deliveries(service, ended["id"])
+        assert (delivery["status"], len(delivery["attempts"]), delivery["next_at"]) == ("STOPPED", 1, None)
+        again = await service.client.post(f"{path}/deliveries/{delivery['id']}/redeliver")
+        assert again.status_code == 409
+        assert again.json()["title"] == "No webhook"
+
+    @pytest.mark.parametrize("before", ["DELIVERED", "STOPPED", "PENDING", "FAILED"])
+    async def test_redelivery(self, service: Service, sink: Sink, before: str) -> None:
+        dispatcher = dispatcher_of(service)
+        dispatcher.delays_s = [0.0] if before == "FAILED" else [0.0, 600.0]
+        answer = {"DELIVERED": OK, "STOPPED": answered(410)}.get(before, answered(500))
+        sink.answers = [answer, answered(500)]
+        ended = await told_of(service, sink)
+        delivery = await settled(service, ended["id"])
+        assert delivery["status"] == before
+        dispatcher.delays_s = [0.0, 0.0]
+        path = f"/api/v1/workflows/{ended['id']}/deliveries"
+        answered_with = await service.client.post(f"{path}/{delivery['id']}/redeliver")
+        assert answered_with.status_code == 200
+        assert (answered_with.json()["status"], answered_with.json()["id"]) == ("PENDING", delivery["id"])
+        delivery = await settled(service, ended["id"], attempts=3)
+        assert [attempt["code"] for attempt in delivery["attempts"][1:]] == [500, 200]
+        assert delivery["status"] == "DELIVERED"
+        assert {(one.id, one.body) for one in sink.received} == {(delivery["id"], sink.received[0].body)}
+
+    async def test_a_redelivery_that_is_asked_for_during_a_send_is_made(self, service: Service, sink: Sink) -> None:
+        sink.answers = [HANG]
+        ended = await told_of(service, sink)
+        await sink.until(1)
+        (delivery,) = await deliveries(service, ended["id"])
+        path = f"/api/v1/workflows/{ended['id']}/deliveries/{delivery['id']}/redeliver"
+        assert (await service.client.post(path)).status_code == 200
+        assert len(sink.received) == 1
+        sink.gate.set()
+        assert (await settled(service, ended["id"], attempts=2))["status"] == "DELIVERED"
+        assert sink.times([delivery["id"]]) == [2]
+
+    async def test_what_isnt_there_is_not_found(self, service: Service, sink: Sink) -> None:
+        ended, other = await told_of(service, sink), await told_of(service, sink)
+        name = (await settled(service, ended["id"]))["id"]
+        for workflow_id, delivery_id in (
+            (other["id"], name),
+            (ended["id"], name.rpartition("_")[0] + "_1"),
+            (ended["id"], name.upper()),
+            (ended["id"], name + "0" * 30),
+            (ended["id"], "nothing"),
+            ("nothing", name),
+        ):
+            answer = await service.client.post(f"/api/v1/workflows/{workflow_id}/deliveries/{delivery_id}/redeliver")
+            assert answer.status_code == 404, delivery_id
+        assert len(sink.received) == 2
