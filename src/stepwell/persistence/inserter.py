@@ -16,7 +16,8 @@ from itertools import chain
 import asyncpg
 from msgspec import Struct
 
-from stepwell.domain.errors import Unavailable
+from stepwell.domain.decision import Reservation
+from stepwell.domain.errors import StillRunning, Unavailable
 from stepwell.domain.records import NewWorkflow
 from stepwell.offloop import off_loop
 from stepwell.persistence import statements as sql
@@ -59,8 +60,13 @@ class Inserter:
         self._filling: _Batch | None = None
 
     async def insert(self, new: NewWorkflow) -> None:
-        """Raises what asyncpg raises, and TimeoutError, an outage, if no connection is free in time."""
+        """Raises what asyncpg raises, TimeoutError, an outage, if no connection is free in time, and `StillRunning` for
+        a reservation that another try has taken over.
+        """
         rows = await off_loop(partial(insert_rows, new), steps=new.record.total_steps)
+        if new.reservation is not None:
+            await self._once(rows, new.reservation)
+            return
         entry = _Entry(rows, asyncio.get_running_loop().create_future())
         batch = self._filling
         if batch is not None and batch.fits(rows):
@@ -73,6 +79,16 @@ class Inserter:
 
     def close(self) -> None:
         self._connections.close()
+
+    async def _once(self, rows: InsertRows, reservation: Reservation) -> None:
+        """Alone: what is wrong with another's reservation is no concern of this one's."""
+        key = (rows.workflows[0][0], reservation.scope, reservation.key, reservation.token)
+        async with self._connections.borrowed() as connection:
+            if rows.named:
+                await connection.fetch(sql.REFER, *references([rows]))
+            stored = await connection.fetch(sql.INSERT_ONCE, *rows.parameters(), [key])
+        if not stored:
+            raise StillRunning
 
     async def _lead(self, batch: _Batch) -> None:
         """Write for all in *batch*, by the first one. When its turn has come, no more can join."""
