@@ -1,4 +1,4 @@
-"""Who calls, by a bearer token, or a signed address where that is enough; and whether they may do what they ask for."""
+"""Who calls, by a bearer token, or a signed address or ticket where that is enough; and whether they may do that."""
 
 import time
 from collections.abc import Callable
@@ -13,10 +13,11 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
 
 from stepwell.api.operations import OPT_KEY, Operation, Permission
-from stepwell.api.queries import SignatureQuery, parse_query
+from stepwell.api.queries import SignatureQuery, TicketQuery, parse_query
 from stepwell.domain.errors import Forbidden, Unauthenticated, Unavailable
 from stepwell.domain.records import EVERY_TENANT, TenantScope
 from stepwell.domain.signing import SignedUrls
+from stepwell.domain.tickets import StreamTickets
 from stepwell.ports import Clock
 
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
@@ -161,9 +162,15 @@ class Gate(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     def __init__(
-        self, verifier: TokenVerifier, signed_urls: SignedUrls, clock: Clock, draining: Callable[[], bool]
+        self,
+        verifier: TokenVerifier,
+        signed_urls: SignedUrls,
+        tickets: StreamTickets,
+        clock: Clock,
+        draining: Callable[[], bool],
     ) -> None:
-        self.verifier, self.signed_urls, self.clock, self.draining = verifier, signed_urls, clock, draining
+        self.verifier, self.signed_urls, self.tickets = verifier, signed_urls, tickets
+        self.clock, self.draining = clock, draining
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         operation: Operation | None = scope["route_handler"].opt.get(OPT_KEY)
@@ -178,11 +185,20 @@ class Gate(ASGIMiddleware):
     def authenticate(self, scope: Scope, operation: Operation) -> Principal:
         headers = [value for name, value in scope["headers"] if name == b"authorization"]
         if not headers:
-            return self.by_signature(scope, operation)
+            return self.by_ticket(scope) if operation.ticketed else self.by_signature(scope, operation)
         kind, _, token = headers[0].decode("latin-1").partition(" ")
         if len(headers) > 1 or kind.lower() != "bearer":
             raise Unauthenticated(_NO_TOKEN)
         return self.verifier.verify(token.strip(" "))
+
+    def by_ticket(self, scope: Scope) -> Principal:
+        query = parse_query(scope["query_string"], TicketQuery)
+        if query.ticket is UNSET:
+            raise Unauthenticated(_NO_TOKEN)
+        ticket = self.tickets.read(query.ticket)
+        if ticket is None:
+            raise Forbidden("The ticket has expired, or is not valid.")
+        return Principal(ticket.subject, ticket.scope, frozenset({Permission.READ}))
 
     def by_signature(self, scope: Scope, operation: Operation) -> Principal:
         if not operation.signable:

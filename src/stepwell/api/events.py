@@ -1,0 +1,189 @@
+"""What happened: the history of a workflow, and that of all that a token may see; as JSON, or live."""
+
+from typing import Annotated, Self
+from uuid import UUID
+
+from litestar import Response
+from litestar.types import ASGIApp
+from msgspec import UNSET, Meta, Struct, json
+
+from stepwell.api.bodies import ignore_empty_body
+from stepwell.api.dependencies import Call, Service, Tickets
+from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
+from stepwell.api.queries import EventsQuery, FeedQuery, parse_id, parse_query
+from stepwell.api.schemas import EventListResponse, EventPublic, Time
+from stepwell.api.sse import MEDIA_TYPE, event_stream, frame, wants_stream
+from stepwell.domain.errors import Fault, InvalidRequest
+from stepwell.domain.feed import FeedEvent, FeedFilter, Position
+from stepwell.domain.model import EventType, HistoryEvent
+
+TAG = "events"
+LAST_EVENT_ID = "Last-Event-ID"
+_MAX_NUMBER = 2**63 - 1
+_TYPES = frozenset(EventType)
+
+
+class FeedEventPublic(EventPublic):
+    """An event, and of which workflow."""
+
+    workflow_id: UUID
+    origin_instance: str
+    origin_tenant_id: str | None
+
+    @classmethod
+    def from_found(cls, found: FeedEvent) -> Self:
+        event = found.event
+        return cls(
+            event.id,
+            event.type,
+            event.at,
+            event.step_id,
+            event.task_id,
+            event.actor,
+            event.data,
+            found.workflow_id,
+            found.origin_instance,
+            found.tenant,
+        )
+
+
+class EventFeedResponse(Struct):
+    events: list[FeedEventPublic]
+    cursor: Annotated[str, Meta(description="Where to go on from, also when there was nothing")]
+    has_more: Annotated[bool, Meta(description="Whether to ask again at once: a page may be short, or empty, before")]
+
+
+class StreamTicket(Struct):
+    ticket: str
+    expires_at: Annotated[Time, Meta(description="Until then a stream may be opened with it")]
+
+
+HISTORY = Operation(
+    method="GET",
+    path="/api/v1/workflows/{workflow_id}/events",
+    id="list_events",
+    summary="List Events",
+    description=(
+        "The history of a workflow in its order. Every transition is an event; ids count from 1. As text/event-stream "
+        "it goes on live, and ends with the workflow; limit is for JSON."
+    ),
+    tag=TAG,
+    permission=Permission.READ,
+    query=EventsQuery,
+    answers=EventListResponse,
+    streams=Content(MEDIA_TYPE),
+    takes=(LAST_EVENT_ID,),
+    ticketed=True,
+    problems=(204,),
+)
+FEED = Operation(
+    method="GET",
+    path="/api/v1/events",
+    id="list_all_events",
+    summary="List All Events",
+    description=(
+        "The events of all workflows that the token may see, oldest first; those of one workflow in their order. As "
+        "text/event-stream live, from now on or from the cursor; limit is for JSON. What is written while some "
+        "transaction in the database is still open shows when it has ended."
+    ),
+    tag=TAG,
+    permission=Permission.READ,
+    query=FeedQuery,
+    answers=EventFeedResponse,
+    streams=Content(MEDIA_TYPE),
+    takes=(LAST_EVENT_ID,),
+    ticketed=True,
+)
+TICKET = Operation(
+    method="POST",
+    path="/api/v1/events/tickets",
+    id="create_stream_ticket",
+    summary="Create Stream Ticket",
+    description=(
+        "For browsers, whose EventSource sends no headers: ?ticket= opens a stream of events, instead of the token "
+        "and with its tenants, within a minute."
+    ),
+    tag=TAG,
+    permission=Permission.READ,
+    status=201,
+    answers=StreamTicket,
+)
+
+
+@endpoint(HISTORY)
+async def list_events(request: Call, service: Service) -> ASGIApp:
+    workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
+    query = parse_query(request.scope["query_string"], EventsQuery)
+    scope, following = request.user.scope, service.following
+    if wants_stream(request.headers.getall("accept", [])):
+        after = _last_number(request)
+        opening = following.follow(scope, workflow_id, query.after if after is None else after)
+        return event_stream(opening, following.heartbeat_s)
+    events = await service.events(scope, workflow_id, after=query.after, limit=query.limit)
+    return _json(request, EventListResponse([EventPublic.from_event(event) for event in events]))
+
+
+@endpoint(FEED)
+async def list_all_events(request: Call, service: Service) -> ASGIApp:
+    query = parse_query(request.scope["query_string"], FeedQuery)
+    following = service.following
+    scope, wanted = request.user.scope, _filter(query)
+    after = None if query.cursor is UNSET else _position(query.cursor, "query", "cursor")
+    if wants_stream(request.headers.getall("accept", [])):
+        if last := request.headers.get(LAST_EVENT_ID):
+            after = _position(last, "header", LAST_EVENT_ID)
+        return event_stream(following.follow_all(scope, wanted, after), following.heartbeat_s)
+    page = await following.page(scope, wanted, after, query.limit)
+    found = [FeedEventPublic.from_found(each) for each in page.events]
+    return _json(request, EventFeedResponse(found, page.position.cursor, page.more))
+
+
+@endpoint(TICKET)
+async def create_stream_ticket(request: Call, tickets: Tickets) -> StreamTicket:
+    parse_query(request.scope["query_string"], NoQuery)
+    await ignore_empty_body(request)
+    return StreamTicket(*tickets.issue(request.user.subject, request.user.scope))
+
+
+def workflow_frame(event: HistoryEvent) -> bytes:
+    """An event in the stream of its workflow."""
+    return frame(event.type, str(event.id), json.encode(EventPublic.from_event(event)))
+
+
+def feed_frame(found: FeedEvent) -> bytes:
+    """An event in a stream of all."""
+    return frame(found.event.type, found.position.cursor, json.encode(FeedEventPublic.from_found(found)))
+
+
+def _json(request: Call, content: Struct) -> ASGIApp:
+    return Response(content).to_asgi_response(None, request)
+
+
+def _last_number(request: Call) -> int | None:
+    text = request.headers.get(LAST_EVENT_ID)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(_MAX_NUMBER)) or int(text) > _MAX_NUMBER:
+        raise InvalidRequest([Fault(("header", LAST_EVENT_ID), "Expected the id of an event", "int_parsing")])
+    return int(text)
+
+
+def _position(text: str, *loc: str) -> Position:
+    try:
+        return Position.read(text)
+    except ValueError:
+        raise InvalidRequest([Fault(loc, "Expected a cursor that an answer or an event had", "cursor")]) from None
+
+
+def _filter(query: FeedQuery) -> FeedFilter:
+    names = None if query.type is UNSET else query.type.split(",")
+    if names is not None and not _TYPES.issuperset(names):
+        raise InvalidRequest([Fault(("query", "type"), "Expected types of events, with commas between them", "enum")])
+    return FeedFilter(
+        types=None if names is None else frozenset(map(EventType, names)),
+        status=None if query.status is UNSET else query.status,
+        origin_instance=None if query.origin_instance is UNSET else query.origin_instance,
+    )
+
+
+HANDLERS = (list_events, list_all_events, create_stream_ticket)

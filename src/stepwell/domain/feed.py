@@ -1,0 +1,111 @@
+"""The events of all workflows in one order, for those who follow them.
+
+They are ordered by (transaction, workflow, number). Transactions commit in another order than they begin; so only what
+was written by those that are older than every running one is shown: nothing can appear before a position any more.
+"""
+
+import struct
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.domain.model import EventType, HistoryEvent, WorkflowStatus
+from stepwell.domain.records import TenantScope
+
+_CURSOR = struct.Struct(">Q16sI")
+_SUM = struct.Struct(">I")
+_BEGINNING = "0"
+_LAST_TXID, _LAST_ID = 2**63 - 1, 2**31 - 1
+
+
+class Position(Struct, frozen=True, order=True):
+    """A place in the order; `workflow` is the id as a number. What is not greater lies before it, or at it."""
+
+    txid: int
+    workflow: int
+    id: int
+
+    @classmethod
+    def before(cls, txid: int) -> "Position":
+        """Before all that the transaction *txid* and later ones have written."""
+        return cls(txid, 0, 0)
+
+    @classmethod
+    def read(cls, cursor: str) -> "Position":
+        """What `cursor` has made; `0` is the beginning. Raises ValueError for all else."""
+        if cursor == _BEGINNING:
+            return BEGINNING
+        raw = urlsafe_b64decode(cursor.encode("ascii") + b"=")
+        body, check = raw[: _CURSOR.size], raw[_CURSOR.size :]
+        if len(raw) != _CURSOR.size + _SUM.size or check != _SUM.pack(zlib.crc32(body)):
+            raise ValueError("not a cursor")
+        txid, workflow, number = _CURSOR.unpack(body)
+        found = cls(txid, int.from_bytes(workflow), number)
+        if found.cursor != cursor or txid > _LAST_TXID or number > _LAST_ID:
+            raise ValueError("not a cursor")
+        return found
+
+    @property
+    def cursor(self) -> str:
+        body = _CURSOR.pack(self.txid, self.workflow.to_bytes(16), self.id)
+        return urlsafe_b64encode(body + _SUM.pack(zlib.crc32(body))).decode().rstrip("=")
+
+    @property
+    def workflow_id(self) -> UUID:
+        return UUID(int=self.workflow)
+
+
+BEGINNING = Position.before(0)
+
+
+class FeedEvent(Struct, frozen=True):
+    """`status` is the workflow's when the event was read."""
+
+    event: HistoryEvent
+    workflow_id: UUID
+    tenant: str | None
+    origin_instance: str
+    status: WorkflowStatus
+    position: Position
+
+
+class FeedFilter(Struct, frozen=True):
+    """Null takes all."""
+
+    types: frozenset[EventType] | None = None
+    status: WorkflowStatus | None = None
+    origin_instance: str | None = None
+
+    def takes(self, scope: TenantScope, found: FeedEvent) -> bool:
+        return (
+            scope.covers(found.tenant)
+            and (self.types is None or found.event.type in self.types)
+            and (self.status is None or found.status == self.status)
+            and (self.origin_instance is None or found.origin_instance == self.origin_instance)
+        )
+
+
+EVERYTHING = FeedFilter()
+
+
+class FeedPage(Struct, frozen=True):
+    """`position`: up to there all was looked at; `bound`: as far as could be. `more`: there is more before the bound;
+    `lagging`: there is more behind it, which waits for a transaction that is still running.
+    """
+
+    events: Sequence[FeedEvent]
+    position: Position
+    bound: Position
+    more: bool
+    lagging: bool
+
+
+class HistoryPage(Struct, frozen=True):
+    """A part of a workflow's history, and how the workflow was at that moment."""
+
+    events: Sequence[HistoryEvent]
+    status: WorkflowStatus
+    last_event: int

@@ -1,0 +1,362 @@
+"""The events of all workflows: complete, in their order, and to nobody but those whose they are."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+
+from stepwell.domain.feed import Position
+from stepwell.engine import outlet, tail
+from stepwell.persistence import feed as feed_statements
+from support.live import WORKFLOWS, Scripted, passing, told
+from support.scripted import eventually
+from support.service import Service, token
+from support.sse import AsgiStream, streaming
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FEED = "/api/v1/events"
+GARBAGE = ["", "x", "00", "-1", "é", "A" * 43, "A" * 44, Position(5, 5, 5).cursor + "A", Position(5, 5, 5).cursor[:-1]]
+
+
+async def page(client: httpx.AsyncClient, **params: Any) -> dict[str, Any]:
+    answer = await client.get(FEED, params=params)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def whole(client: httpx.AsyncClient, limit: int = 1_000, **params: Any) -> list[dict[str, Any]]:
+    """All there is behind *cursor*, page by page."""
+    found: list[dict[str, Any]] = []
+    more = True
+    while more:
+        got = await page(client, limit=limit, **params)
+        assert len(got["events"]) <= limit
+        found += got["events"]
+        params["cursor"], more = got["cursor"], got["has_more"]
+    return found
+
+
+async def now(client: httpx.AsyncClient) -> str:
+    got = await page(client, limit=1_000)
+    while got["has_more"]:
+        got = await page(client, limit=1_000, cursor=got["cursor"])
+    cursor: str = got["cursor"]
+    return cursor
+
+
+@contextlib.asynccontextmanager
+async def followed(
+    live: Service, bearer: str | None = None, last: str = "", **params: Any
+) -> AsyncIterator[AsgiStream]:
+    path = f"{FEED}?{urlencode(params)}"
+    async with streaming(live.app.api, path, bearer or token(), {"last-event-id": last}) as stream:
+        assert stream.status == 200
+        yield stream
+
+
+def following(live: Service) -> Any:
+    return live.app.service.following
+
+
+async def ended(live: Service, *steps: dict[str, Any], **fields: Any) -> str:
+    workflow = await live.create(*(steps or (passing("a"),)), **fields)
+    await live.until_ended(workflow["id"])
+    workflow_id: str = workflow["id"]
+    return workflow_id
+
+
+async def history(live: Service, workflow_id: str, owner: str | None = None, instance: str = "tests") -> list[Any]:
+    more = {"workflow_id": workflow_id, "origin_instance": instance, "origin_tenant_id": owner}
+    return [event | more for event in await live.events(workflow_id)]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def sql(live: Service) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(live.dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize("limit", [1, 3, 1_000])
+async def test_pages(live: Service, limit: int) -> None:
+    cursor = await now(live.client)
+    ids = [await ended(live) for _ in range(3)]
+    found = await whole(live.client, limit=limit, cursor=cursor)
+    assert found == [event for workflow_id in ids for event in await history(live, workflow_id)]
+    assert await whole(live.client, limit=limit) == await whole(live.client, cursor="0")
+    assert (await whole(live.client))[-len(found) :] == found
+    last = await now(live.client)
+    assert await page(live.client, cursor=last) == {"events": [], "cursor": last, "has_more": False}
+
+
+async def test_live_from_now_on(live: Service) -> None:
+    await ended(live)
+    async with followed(live) as stream:
+        first = await stream.any_frame()
+        assert first is not None
+        assert (first.retry, first.text) == (2000, None)
+        assert first.id is not None  # whoever loses the connection now misses nothing
+        workflow_id = await ended(live)
+        expected = await history(live, workflow_id)
+        frames = await stream.frames(len(expected))
+        assert [frame.data for frame in frames] == expected
+        assert [frame.type for frame in frames] == [event["type"] for event in expected]
+    for cursor, left in ((first.id, expected), (frames[1].id, expected[2:])):
+        assert await whole(live.client, cursor=cursor) == left
+        async with followed(live, cursor=cursor) as stream:
+            assert [frame.data for frame in await stream.frames(len(left))] == left
+        async with followed(live, last=cursor or "", cursor="0") as stream:
+            assert [frame.data for frame in await stream.frames(len(left))] == left
+
+
+async def test_a_quiet_one_moves_on(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is wanted heartbeats tell the place, so that whoever comes back need not look at all that again."""
+    monkeypatch.setattr(following(live), "heartbeat_s", 0.05)
+    async with followed(live, origin_instance="nobody") as stream:
+        first = await stream.any_frame()
+        assert first is not None
+        await ended(live)
+        last = first
+        async with asyncio.timeout(30):
+            while last.id == first.id:
+                frame = await stream.any_frame()
+                assert frame is not None
+                assert (frame.comments, frame.text) == (["still there"], None)
+                last = frame
+        assert Position.read(last.id or "") > Position.read(first.id or "")
+
+
+async def test_what_is_wanted(live: Service, scripted: Scripted) -> None:
+    cursor, instance = await now(live.client), str(uuid4())
+    async with contextlib.AsyncExitStack() as stack:
+        streams = {
+            name: await stack.enter_async_context(followed(live, **params))
+            for name, params in {
+                "types": {"type": "workflow.completed,workflow.failed"},
+                "instance": {"origin_instance": instance},
+                "status": {"status": "RUNNING", "origin_instance": instance},
+            }.items()
+        }
+        done = await ended(live)
+        failed = await ended(live, told("a", fails=1, members={"max_retries": 0}))
+        running = (await live.create(told("a", wait=True), origin_instance=instance))["id"]
+        await eventually(lambda: (running, "a") in scripted.running)
+        ends = [(await history(live, workflow_id))[-1] for workflow_id in (done, failed)]
+        mine = await history(live, running, instance=instance)
+        wanted: tuple[tuple[str, list[Any], dict[str, Any]], ...] = (
+            ("types", ends, {"type": "workflow.completed,workflow.failed"}),
+            ("instance", mine, {"origin_instance": instance}),
+            ("status", mine, {"origin_instance": instance, "status": "RUNNING"}),
+        )
+        for name, expected, params in wanted:
+            assert [frame.data for frame in await streams[name].frames(len(expected))] == expected
+            assert await whole(live.client, cursor=cursor, **params) == expected
+        assert await whole(live.client, cursor=cursor, origin_instance=instance, status="COMPLETED") == []
+        scripted.release(running, "a")
+        await live.until_ended(running)
+    assert await whole(live.client, cursor=cursor, origin_instance=instance, status="RUNNING") == []
+    assert await whole(live.client, cursor=cursor, type="workflow.cancelled") == []
+
+
+async def test_little_that_is_wanted_among_much(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page looks at no more than so many: then it may be empty, and isn't the last."""
+    instance = str(uuid4())
+    first = await ended(live, origin_instance=instance)
+    for _ in range(3):
+        await ended(live)
+    second = await ended(live, origin_instance=instance)
+    monkeypatch.setattr(feed_statements, "_WINDOW", 4)
+    expected = [*await history(live, first, instance=instance), *await history(live, second, instance=instance)]
+    assert await whole(live.client, limit=2, origin_instance=instance) == expected
+    monkeypatch.setattr("stepwell.engine.streams._SEARCH_S", -1.0)
+    empty = await page(live.client, limit=2, origin_instance="nobody")
+    assert (empty["events"], empty["has_more"]) == ([], True)
+    assert await whole(live.client, limit=2, origin_instance=instance) == expected
+    async with followed(live, origin_instance=instance, cursor="0") as stream:
+        assert [frame.data for frame in await stream.frames(len(expected))] == expected
+
+
+@pytest.mark.parametrize("tenant", ["acme", "other", None])
+async def test_whose_they_are(live: Service, tenant: str | None) -> None:
+    bearer = token(tenant, every=False)
+    async with live.as_tenant(tenant) as client, followed(live, bearer) as stream:
+        cursor = await now(client)
+        ids = {owner: await ended(live, origin_tenant_id=owner) for owner in ("acme", "other", None)}
+        expected = await history(live, ids[tenant], tenant)
+        assert [frame.data for frame in await stream.frames(len(expected))] == expected
+        assert await whole(client, cursor=cursor) == expected
+        assert {event["origin_tenant_id"] for event in await whole(client)} == {tenant}
+        async with followed(live, bearer, cursor=cursor) as replayed:
+            assert [frame.data for frame in await replayed.frames(len(expected))] == expected
+            last = await ended(live, origin_tenant_id=tenant)
+            more = await history(live, last, tenant)
+            for each in (stream, replayed):  # nothing of the others' was in between
+                assert [frame.data for frame in await each.frames(len(more))] == more
+
+
+@pytest.mark.parametrize("cursor", GARBAGE)
+async def test_what_is_no_cursor(live: Service, cursor: str) -> None:
+    for accept in ("application/json", "text/event-stream"):
+        answer = await live.client.get(FEED, params={"cursor": cursor}, headers={"Accept": accept})
+        assert answer.status_code == 422
+        assert answer.json()["detail"][0]["loc"] == ["query", "cursor"]
+    if cursor:
+        headers = {b"Accept": b"text/event-stream", b"Last-Event-ID": cursor.encode()}
+        answer = await live.client.get(FEED, headers=headers)
+        assert answer.status_code == 422
+        assert answer.json()["detail"][0]["loc"] == ["header", "Last-Event-ID"]
+
+
+async def test_a_cursor_of_another_database(live: Service) -> None:
+    """It is ahead of all that there is here: whoever went on from there would hear nothing for a long time."""
+    for accept in ("application/json", "text/event-stream"):
+        params = {"cursor": Position.before(2**40).cursor}
+        answer = await live.client.get(FEED, params=params, headers={"Accept": accept})
+        assert answer.status_code == 422
+        assert answer.json()["detail"][0]["loc"] == ["query", "cursor"]
+
+
+@pytest.mark.parametrize(
+    ("params", "loc"),
+    [
+        ({"type": "workflow.exploded"}, "type"),
+        ({"type": "workflow.failed,"}, "type"),
+        ({"type": ""}, "type"),
+        ({"status": "LOST"}, "status"),
+        ({"limit": "0"}, "limit"),
+        ({"limit": "1001"}, "limit"),
+    ],
+)
+async def test_what_else_is_refused(live: Service, params: dict[str, str], loc: str) -> None:
+    answer = await live.client.get(FEED, params=params)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["query", loc]
+
+
+async def open_transaction(live: Service) -> tuple[asyncpg.Connection, Any]:
+    """One that has its place in the order, and hasn't committed."""
+    connection = await asyncpg.connect(live.dsn)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.fetchval("SELECT pg_current_xact_id()")
+    return connection, transaction
+
+
+async def test_nothing_is_shown_before_what_comes_before_it(live: Service) -> None:
+    """Transactions commit in another order than they began: the first to begin is the last to commit."""
+    cursor = await now(live.client)
+    pending = (await live.create(passing("a"), start=False))["id"]
+    created = await history(live, pending)
+    async with followed(live, cursor=cursor) as early:
+        assert [frame.data for frame in await early.frames(1)] == created
+        cursor = await now(live.client)
+        connection, transaction = await open_transaction(live)
+        await connection.execute(
+            "INSERT INTO events (workflow_id, id, type, at, actor, data) "
+            "VALUES ($1, 2, 'workflow.updated', now(), 'x', '{}')",
+            pending,
+        )
+        later = await ended(live)
+        async with followed(live) as now_on, followed(live, cursor=cursor) as from_there:
+            assert await page(live.client, cursor=cursor) == {"events": [], "cursor": cursor, "has_more": False}
+            lag = following(live)._tail
+            await eventually(lambda: lag._delay_s > tail._APART_S)  # it knows that there is something, and asks again
+            assert early.received.empty()
+            await transaction.commit()
+            await connection.close()
+            expected = [*(await history(live, pending))[1:], *await history(live, later)]
+            for stream in (early, from_there, now_on):
+                assert [frame.data for frame in await stream.frames(len(expected))] == expected
+            assert await whole(live.client, cursor=cursor) == expected
+            assert await whole(live.client, limit=1, cursor=cursor) == expected
+
+
+async def test_nothing_is_lost_when_it_is_rolled_back(live: Service) -> None:
+    async with followed(live) as stream:
+        connection, transaction = await open_transaction(live)
+        workflow_id = await ended(live)
+        await transaction.rollback()
+        await connection.close()
+        expected = await history(live, workflow_id)
+        assert [frame.data for frame in await stream.frames(len(expected))] == expected
+
+
+async def test_those_from_before_there_was_an_order(live: Service, sql: asyncpg.Connection) -> None:
+    """They come first, by workflow, however many there are."""
+    ids = sorted([await ended(live) for _ in range(3)])
+    expected = await whole(live.client)
+    old = [event for workflow_id in ids for event in await history(live, workflow_id)]
+    rest = [event for event in expected if event["workflow_id"] not in ids]
+    await sql.execute("UPDATE events SET txid = 0 WHERE workflow_id = ANY($1::uuid[])", ids)
+    for limit in (7, 1_000):
+        assert await whole(live.client, limit=limit) == old + rest
+    async with followed(live, cursor="0") as stream:
+        assert [frame.data for frame in await stream.frames(len(expected))] == old + rest
+
+
+async def test_nothing_is_asked_while_nothing_happens(live: Service) -> None:
+    statements = live.app.metrics
+    workflow_id = await ended(live)
+    async with followed(live) as stream:
+        await stream.any_frame()
+        await ended(live)
+        await stream.frames(5)
+        before = statements.value("stepwell_database_statements_total")
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+        assert statements.value("stepwell_database_statements_total") == before
+    assert following(live)._tail.position is None
+    before = statements.value("stepwell_database_statements_total")
+    assert (await live.client.patch(WORKFLOWS + workflow_id, json={"name": "x"})).status_code == 200
+    quiet = statements.value("stepwell_database_statements_total") - before
+    async with followed(live) as stream:
+        before = statements.value("stepwell_database_statements_total")
+        assert (await live.client.patch(WORKFLOWS + workflow_id, json={"name": "x"})).status_code == 200
+        await stream.frames(1)
+        assert statements.value("stepwell_database_statements_total") - before <= quiet + 3
+
+
+async def test_a_slow_one_is_cut_off_and_can_go_on(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet, "MOST_EVENTS", 10)
+    cursor = await now(live.client)
+    async with followed(live, cursor=cursor) as stream, followed(live) as quick:
+        await stream.any_frame()
+        stream.takes.clear()
+        ids = [await ended(live) for _ in range(5)]
+        expected = [event for workflow_id in ids for event in await history(live, workflow_id)]
+        assert [frame.data for frame in await quick.frames(len(expected))] == expected
+        stream.takes.set()
+        frames = await stream.all_of_it()
+        assert frames[-1].comments == [outlet.TOO_SLOW]
+        seen = [frame for frame in frames if frame.text is not None]
+    assert len(seen) < len(expected)
+    async with followed(live, last=seen[-1].id or "") as stream:
+        rest = await stream.frames(len(expected) - len(seen))
+        assert [frame.data for frame in seen + rest] == expected
+
+
+async def test_what_can_not_be_read_ends_the_streams_and_nothing_else(
+    live: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("an event of a later version")
+
+    async with followed(live) as stream:
+        await stream.any_frame()
+        with monkeypatch.context() as patch:
+            patch.setattr(following(live)._feed, "page", broken)
+            workflow_id = await ended(live)
+            assert (await stream.all_of_it())[-1].comments == [outlet.FAILED]
+    async with followed(live) as stream:
+        expected = await history(live, await ended(live))
+        assert [frame.data for frame in await stream.frames(len(expected))] == expected
+    assert (await live.get(workflow_id))["status"] == "COMPLETED"
