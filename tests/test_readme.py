@@ -55,7 +55,7 @@ def _run_examples(folder: Path, clone: Path, url: str, env: dict[str, str]) -> N
     if shutil.which("curl") is None:
         shutil.copy(TOP / "tests/support/curl", tools / "curl")
     env = {**env, "PATH": f"{clone}/.venv/bin:{tools}:{os.environ['PATH']}"}
-    access, create, read, picture, cleanup, run, token, bench = BLOCKS[1:]
+    access, create, read, picture, cleanup, run, told, token, bench = BLOCKS[1:]
     access = access.replace("http://127.0.0.1:9000", url)
     bash(access + create, work, env)
     workflow_id = json.loads((work / "workflow.json").read_text())["id"]
@@ -76,11 +76,24 @@ def _run_examples(folder: Path, clone: Path, url: str, env: dict[str, str]) -> N
     assert body is not None
     (work / "pipeline.json").write_text(body[1])
     bash(run, work, {**env, "STEPWELL_DATA_DIR": str(folder / "other")})
+    bash(access + told, work, env)
+    _check_told(work)
     made = bash(token, work, env).split()[-1]
     listed = httpx.get(f"{url}/api/v1/workflows/", headers={"Authorization": f"Bearer {made}"})
     assert (listed.status_code, listed.json()["total"]) == (200, 0)
     measured = bash(bench, work, {**env, "STEPWELL_DATA_DIR": str(folder / "other")}).splitlines()[-1]
     assert json.loads(measured)["steps"] == 4_000
+
+
+def _check_told(work: Path) -> None:
+    done, explained, planned, dry = (
+        json.loads((work / f"{name}.json").read_text()) for name in ("done", "explain", "plan", "dry")
+    )
+    assert (done["status"], explained["steps"]) == ("COMPLETED", [])
+    assert planned["layers"] == [["generate"], ["refine"]]
+    assert (dry["verb"], len(dry["files_to_delete"])) == ("cleanup", 2)
+    frames = (work / "events.txt").read_text().split("\n\n")
+    assert "event: workflow.completed" in [line for frame in frames for line in frame.splitlines()]
 
 
 def test_ci_runs_the_second_line_of_the_first_block() -> None:
@@ -90,7 +103,7 @@ def test_ci_runs_the_second_line_of_the_first_block() -> None:
 
 
 def test_every_setting_is_told_and_no_other() -> None:
-    told = {name.partition("__")[0] for name in re.findall(rf"{PREFIX}[A-Z_]+[A-Z]", README)}
+    told = {name.partition("__")[0] for name in re.findall(rf"{PREFIX}[A-Z0-9_]+[A-Z]", README)}
     assert told == {PREFIX + setting.name.upper() for setting in fields(Settings)}
 
 

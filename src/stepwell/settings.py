@@ -1,7 +1,8 @@
 """Every setting of the service: one frozen struct, read from the environment, all defaults visible."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -14,10 +15,12 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.faults import collect
 from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.domain.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets, tenant_faults
 
 PREFIX = "STEPWELL_"
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
 _CREDENTIAL = PREFIX + "CREDENTIALS__"
+_TENANTS_SECRET = PREFIX + "WEBHOOK_SECRETS__"
 _SECRET = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_id", "s3_secret_access_key"})
 _URLS = (
     "fal_url",
@@ -30,6 +33,19 @@ _URLS = (
     "custom_url",
     "s3_endpoint",
 )
+_S3_SHAPES = {
+    "s3_bucket": (
+        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "Expected a bucket's name: 3 to 63 characters of a-z, 0-9, dot and hyphen",
+    ),
+    "s3_prefix": (
+        r"(?a:(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*)",
+        "Expected names with / between them, of letters, digits, . _ and -",
+    ),
+    "s3_region": (r"[a-z0-9-]{1,40}", "Expected a region, like eu-central-1"),
+    "s3_access_key_id": (r"[!-~]{1,128}", "Expected a key id, without spaces"),
+    "s3_secret_access_key": (r"[!-~]{1,512}", "Expected a key, without spaces"),
+}
 
 
 class InvalidSettings(Exception):
@@ -101,6 +117,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     s3_region: str | None = None
     s3_access_key_id: str | None = None  # without a key: that of the machine or container
     s3_secret_access_key: str | None = None
+    s3_links: bool = True  # others can reach the bucket: they get its signed addresses instead of ours
+    s3_copy_from: Path | None = None  # the folder where files were before: read, and copied to the bucket
     postgres_bin: Path | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 9000
@@ -114,6 +132,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     jwt_audience: str = "stepwell"
     url_secret: str | None = None  # signs addresses of artifacts; default: derived from the secret behind the tokens
 
+    webhook_secret: SigningSecrets = SigningSecrets()
+    webhook_secrets: TenantSecrets = field(default_factory=TenantSecrets)  # from STEPWELL_WEBHOOK_SECRETS__<TENANT>
+    webhook_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 20.0  # of one try, all in all
+
     max_running_steps: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
     max_steps_per_provider: Annotated[int, Meta(ge=1, le=100_000)] = 100
     max_local_steps: Annotated[int, Meta(ge=1, le=1_024)] = field(default_factory=lambda: os.cpu_count() or 1)
@@ -126,6 +148,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     input_max_bytes: Annotated[int, Meta(ge=1_024)] = 64 * 1024 * 1024
     input_timeout_s: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
+    heartbeat_s: Annotated[float, Meta(ge=0.05, le=300)] = 15.0  # of event streams in which nothing happens
     signed_url_ttl_s: Annotated[int, Meta(ge=1, le=604_800)] = 3_600
 
     credentials: Secrets = field(default_factory=Secrets)  # from STEPWELL_CREDENTIALS__<NAME>
@@ -136,11 +159,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     gemini_url: str | None = None
     vertex_url: str | None = None  # default: the public one of the location
     vertex_project: str | None = None  # default: the service account's own
-    vertex_location: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}(?!\n)$")] = "us-central1"
+    vertex_location: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}(?!\n)$")] | None = None  # default: by model
+    vertex_bucket: Annotated[str, Meta(pattern=r"^gs://[a-z0-9][a-z0-9._-]{1,221}/([^\s]*)(?!\n)$")] | None = None
     comfyui_url: str | None = None
     custom_url: str | None = None
     provider_timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 30.0  # of one call
-    provider_work_s: Annotated[float, Meta(ge=0.1, le=3600)] = 300.0  # of a call that is answered with the result
+    provider_work_s: Annotated[float, Meta(ge=0.1, le=800)] = 300.0  # of a call that is answered with the result
     poll_interval_s: PollInterval = 1.0
     fal_poll_interval_s: PollInterval | None = None
     replicate_poll_interval_s: PollInterval | None = None
@@ -173,6 +197,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.artifact_dir or self.data_dir / "artifacts"
 
     @property
+    def signing_secrets(self) -> WebhookSecrets:
+        return WebhookSecrets(self.webhook_secret, self.webhook_secrets)
+
+    @property
     def base_url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
@@ -194,9 +222,17 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
             if key.upper().startswith(_CREDENTIAL) and key[len(_CREDENTIAL) :] and secret
         }
     )
+    tenants = {
+        key[len(_TENANTS_SECRET) :]: secrets
+        for key, secrets in environ.items()
+        if key.startswith(_TENANTS_SECRET) and key[len(_TENANTS_SECRET) :] and secrets
+    }
+    odd = [Fault((f"webhook_secrets__{name}",), why, "secret") for name, why in tenant_faults(tenants)]
+    raw["webhook_secrets"] = TenantSecrets() if odd else TenantSecrets.read(tenants)
     raw |= {name: value for name, value in overrides.items() if value is not None}
     faults = collect(Settings, raw, (), strict=False, dec_hook=_converted)
     faults += [Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base(raw.get(name))]
+    faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + odd
     if faults:
         raise InvalidSettings([f"{PREFIX}{str(f.loc[0]).upper()}: {f.msg}" for f in faults])
     return convert(raw, Settings, strict=False, dec_hook=_converted)
@@ -209,10 +245,31 @@ def _converted(kind: type, value: object) -> object:
         return Prices.read(value)
     if kind is ModelLimits and isinstance(value, str):
         return ModelLimits.read(value)
+    if kind in (SigningSecrets, TenantSecrets) and isinstance(value, kind):
+        return value
+    if kind is SigningSecrets and isinstance(value, str):
+        return SigningSecrets.read(value)
     if kind is Secrets and isinstance(value, Mapping):
         return Secrets(value)
     assert kind is Path
     return Path(str(value))
+
+
+def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """What is odd about the settings of the bucket, by the name of each. The names of buckets are Amazon's rules:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    """
+    if "s3_bucket" not in raw:
+        yield from ((name, "Expected STEPWELL_S3_BUCKET beside it") for name in raw if name.startswith("s3_"))
+        return
+    for name, (shape, wanted) in _S3_SHAPES.items():
+        if name in raw and re.fullmatch(shape, str(raw[name])) is None:
+            yield name, wanted
+    for one, other in (("access_key_id", "secret_access_key"), ("secret_access_key", "access_key_id")):
+        if f"s3_{other}" in raw and f"s3_{one}" not in raw:
+            yield f"s3_{one}", f"Expected one, to go with STEPWELL_S3_{other.upper()}"
+    if "artifact_dir" in raw:
+        yield "artifact_dir", "Expected none beside STEPWELL_S3_BUCKET; STEPWELL_S3_COPY_FROM is for an old folder"
 
 
 def _is_base(value: object) -> bool:

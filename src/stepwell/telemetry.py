@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 REDACTED = "[redacted]"
-_SECRET_KEY = re.compile(r"(?:^|[_-])(?:authorization|token|secret|password|api[_-]?key)$", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"(?:^|[_-])(?:authorization|ticket|token|secret|password|api[_-]?key)$", re.IGNORECASE)
 # Both log every address that is asked for, query and all.
 _CHATTY = ("httpx", "httpcore")
 

@@ -254,7 +254,7 @@ async def interrupted_workflow(dsn: str) -> None:
     await migrate(dsn)
     clock, connect, sql = DatabaseClock(), journal_connect(dsn, timeout_s=10), await asyncpg.connect(dsn)
     pool = await create_journal_pool(connect)
-    journal = PostgresJournal(pool, connect, clock)
+    journal = PostgresJournal(pool, connect, clock, uuid4())
     await Bench(journal, sql, clock, dsn).make()
     journal.end_writing()
     await pool.close()

@@ -20,6 +20,7 @@ from support.postgres import TestServer, create_database, running_server
 from support.processes import Running, start, stepwell, until
 
 SECRET = "a secret of the operator, long enough for HS256"
+STREAM = {"Accept": "text/event-stream"}
 PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 -----END PUBLIC KEY-----"""
@@ -68,12 +69,16 @@ def test_serves_on_an_empty_database_and_hands_over(dsn: str, data_dir: Path) ->
     for _ in range(2):  # the second finds it migrated, and takes over at once what the first released
         serving = start("serve", data_dir, env)
         try:
-            with client(serving.wait_ready()) as http:
+            with client(serving.wait_ready()) as http, http.stream("GET", "/api/v1/events", headers=STREAM) as events:
                 refused = http.post("/api/v1/workflows/", json=pipeline())
                 assert refused.status_code == 422, "LOCAL must not be production's default"
                 steps = [step | {"provider_config": provider} for step in pipeline()["steps"]]
                 assert until_ended(http, create(http, steps=steps))["status"] == "COMPLETED"
-            assert serving.terminate() == 0
+                assert serving.terminate() == 0
+                told = events.read().decode()
+            assert "event: workflow.created" in told
+            assert told.endswith("\n\n: the service is stopping\n\n")
+            assert "uvicorn" not in serving.stderr  # which would say that it had to cut something off
             assert serving.stdout == f"Stepwell is ready on {serving.url}\n"
             assert SECRET not in serving.stderr
         finally:

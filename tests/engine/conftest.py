@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from support.postgres import TestServer, create_database, drop_database
+from support.postgres import TABLES, TestServer, create_database, drop_database
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,6 @@ def engine_dsn(server: TestServer, template: str) -> Iterator[str]:
 @pytest.fixture
 async def dsn(engine_dsn: str) -> str:
     connection = await asyncpg.connect(engine_dsn)
-    await connection.execute("TRUNCATE workflows, steps, tasks, events, processes, artifact_references")
+    await connection.execute(f"TRUNCATE {TABLES}")
     await connection.close()
     return engine_dsn

@@ -315,7 +315,7 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(dsn: str, tmp_path: P
 async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_from_leaving(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.app._LAST_WRITES_S", 0.1)
+    monkeypatch.setattr("stepwell.app.running._LAST_WRITES_S", 0.1)
     provider = Scripted(script={"a": [Stubborn(), Succeed()]})
     async with serving(dsn, tmp_path, provider) as service:
         created = await service.create(scripted("a"), scripted("b", "a"))

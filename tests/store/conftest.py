@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -12,7 +13,7 @@ from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import create_journal_pool, journal_connect
 from stepwell.persistence.journal import PostgresJournal
 from support.embedded import lent, quick
-from support.postgres import TestServer, create_database, drop_database, fresh_folder
+from support.postgres import TABLES, TestServer, create_database, drop_database, fresh_folder
 from support.stored import Bench
 
 # What root alone can do has no meaning for another user.
@@ -32,8 +33,8 @@ async def bench(shared_dsn: str) -> AsyncIterator[Bench]:
     connect = journal_connect(shared_dsn, timeout_s=10)
     pool = await create_journal_pool(connect)
     sql = await asyncpg.connect(shared_dsn)
-    await sql.execute("TRUNCATE workflows, steps, tasks, events, processes, artifact_references")
-    journal = PostgresJournal(pool, connect, clock)
+    await sql.execute(f"TRUNCATE {TABLES}")
+    journal = PostgresJournal(pool, connect, clock, uuid4())
     yield Bench(journal, sql, clock, shared_dsn)
     journal.end_writing()
     await sql.close()

@@ -32,7 +32,7 @@ async def test_transitions_of_steps_are_hot(dsn: str) -> None:
     clock, sql = DatabaseClock(), await asyncpg.connect(dsn)
     connect = journal_connect(dsn, timeout_s=10)
     pool = await create_journal_pool(connect)
-    journal = PostgresJournal(pool, connect, clock)
+    journal = PostgresJournal(pool, connect, clock, uuid4())
     bench = Bench(journal, sql, clock, dsn)
     handle = await bench.make()
     for position in (0, 1):

@@ -95,7 +95,7 @@ async def test_two_writes_of_one_version_at_once_let_one_land(bench: Bench) -> N
         if one
     ]
     connect = journal_connect(bench.dsn, timeout_s=10)
-    other = PostgresJournal(await create_journal_pool(connect), connect, bench.clock)
+    other = PostgresJournal(await create_journal_pool(connect), connect, bench.clock, uuid4())
     journals = bench.journal, other
     lost = await asyncio.gather(
         *(journal.write([decision]) for journal, decision in zip(journals, decisions, strict=True))
@@ -242,7 +242,7 @@ async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench)
 async def test_an_outage_has_one_name(bench: Bench) -> None:
     connect = journal_connect(bench.dsn.replace("port=", "port=1"), timeout_s=1)
     pool = await create_journal_pool(connect)
-    journal = PostgresJournal(pool, connect, bench.clock)
+    journal = PostgresJournal(pool, connect, bench.clock, uuid4())
     handle, new = bench.draft(CHAIN, "t", ME)
     for call in (
         journal.insert(EVERY_TENANT, new),

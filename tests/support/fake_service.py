@@ -2,7 +2,7 @@
 # ruff: noqa: ARG002 - it keeps to the signatures and needs half of them
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,8 @@ from stepwell.api.operations import Permission
 from stepwell.api.routes import build_api
 from stepwell.domain.breaker import BreakerState
 from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.errors import ArtifactGone, InvalidTransition, NotFound
+from stepwell.domain.errors import ArtifactGone, InvalidTransition, NotFound, Unavailable
+from stepwell.domain.feed import FeedEvent, FeedFilter, FeedPage, Position
 from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import (
     EventType,
@@ -40,10 +41,14 @@ from stepwell.domain.records import (
     WorkflowPage,
     WorkflowRecord,
 )
+from stepwell.domain.repeats import NO_TERMS, Answer, Terms, Version
 from stepwell.domain.signing import SignedUrls
+from stepwell.domain.tickets import StreamTickets
 from stepwell.domain.validation import Catalog, PlannedWorkflow
 from stepwell.ports import Artifacts
 from stepwell.telemetry import Metrics
+from support.fake_insight import FakeInsight
+from support.fake_webhooks import FakeWebhooks
 
 SECRET = "a secret of the tests, long enough for HS256"
 ISSUER = AUDIENCE = "stepwell"
@@ -114,6 +119,42 @@ class FakeArtifacts:
         yield list(self.files)
 
 
+class FakeRepeats:
+    """Every request is a first one."""
+
+    async def once(
+        self, scope: TenantScope, key: str, fingerprint: bytes, work: Callable[[Any], Awaitable[Answer]], again: object
+    ) -> tuple[Answer, bool]:
+        return await work(None), False
+
+
+class FakeAwaiting:
+    """Nobody is waited for."""
+
+    async def until_terminal(self, scope: TenantScope, workflow_id: UUID, seconds: float) -> bool:
+        return False
+
+
+class FakeFollowing:
+    """Nothing happens, and nobody follows it."""
+
+    heartbeat_s = 15.0
+
+    def follow(self, scope: TenantScope, workflow_id: UUID, after: int) -> AbstractAsyncContextManager[Any]:
+        raise NotFound("workflow")
+
+    def follow_all(
+        self, scope: TenantScope, wanted: FeedFilter, after: Position | None
+    ) -> AbstractAsyncContextManager[Any]:
+        raise Unavailable("the database is away")
+
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position | None, limit: int) -> FeedPage:
+        at = Position.before(7)
+        event = HistoryEvent(1, EventType.WORKFLOW_CREATED, AT, None, None, "someone", {"total_steps": 2})
+        found = FeedEvent(event, UUID(int=1), scope.tenant, "o", WorkflowStatus.PENDING, Position(6, 1, 1))
+        return FeedPage([found], at, at, more=False, lagging=False)
+
+
 class FakeWorkflows:
     """`failing`: every call raises it. `calls` lists what was called."""
 
@@ -126,6 +167,8 @@ class FakeWorkflows:
         self.calls: list[str] = []
         self.asked: ListFilter | None = None
         self.actor = ""
+        self.following, self.webhooks = FakeFollowing(), FakeWebhooks()
+        self.repeats, self.awaiting, self.insight = FakeRepeats(), FakeAwaiting(), FakeInsight()
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -135,8 +178,19 @@ class FakeWorkflows:
     async def ready(self) -> None:
         self._called("ready")
 
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
+        state = (await self.get(scope, workflow_id)).state
+        return Version.of(state.last_event, state.updated_at)
+
     async def create(
-        self, scope: TenantScope, actor: str, planned: PlannedWorkflow, *, tenant: str | None, start: bool
+        self,
+        scope: TenantScope,
+        actor: str,
+        planned: PlannedWorkflow,
+        *,
+        tenant: str | None,
+        start: bool,
+        terms: Terms = NO_TERMS,
     ) -> WorkflowRecord:
         self._called("create")
         self.actor = actor
@@ -192,7 +246,7 @@ class FakeWorkflows:
         return WorkflowPage(page if query.include_steps else [_without_steps(r) for r in page], len(seen))
 
     async def update(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate
+        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate, terms: Terms = NO_TERMS
     ) -> WorkflowRecord:
         record = await self.get(scope, workflow_id)
         if isinstance(changes.name, str):
@@ -209,20 +263,24 @@ class FakeWorkflows:
         record.state.status = to
         return record
 
-    async def start(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
+    async def start(self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS) -> WorkflowRecord:
         return await self._move("start", scope, workflow_id)
 
-    async def pause(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
+    async def pause(self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS) -> WorkflowRecord:
         return await self._move("pause", scope, workflow_id)
 
-    async def resume(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
+    async def resume(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+    ) -> WorkflowRecord:
         return await self._move("resume", scope, workflow_id)
 
-    async def cancel(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
+    async def cancel(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+    ) -> WorkflowRecord:
         return await self._move("cancel", scope, workflow_id)
 
     async def cleanup(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool
+        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Terms = NO_TERMS
     ) -> tuple[WorkflowRecord, CleanupReport]:
         record = await self.get(scope, workflow_id)
         record.state.deleted_at = AT
@@ -300,6 +358,7 @@ class FakeApi:
             artifacts=artifacts,
             verifier=TokenVerifier(SECRET, "HS256", ISSUER, AUDIENCE),
             signed_urls=self.signed_urls,
+            tickets=StreamTickets(SECRET.encode(), self.clock.now),
             clock=self.clock,
             metrics=self.metrics,
         )

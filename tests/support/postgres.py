@@ -14,6 +14,7 @@ from uuid import uuid4
 import asyncpg
 
 from stepwell.persistence.embedded import DATABASE, EmbeddedPostgres
+from stepwell.persistence.tables import metadata
 
 # Quick, and good enough for a folder that no one uses again: only a crash of the machine would tell.
 QUICK = {"fsync": "off", "full_page_writes": "off"}
@@ -63,6 +64,9 @@ def running_server(settings: Mapping[str, str] | None = None) -> Iterator[TestSe
             yield TestServer(embedded, root)
         finally:
             embedded.stop()
+
+
+TABLES = ", ".join(sorted(metadata.tables))
 
 
 async def create_database(dsn: str, template: str | None = None) -> str:

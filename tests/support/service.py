@@ -13,12 +13,14 @@ from stepwell.api.auth import sign_token
 from stepwell.api.operations import Permission
 from stepwell.app import Application, running_app
 from stepwell.domain.model import ProviderType
+from stepwell.domain.webhook_secrets import SigningSecrets
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider
 from stepwell.settings import Networks, Settings
 from support.conformance import conforming_client
 
 SECRET = "a secret of the tests, long enough for HS256"
+WEBHOOK_SECRET = "whsec_YSBzZWNyZXQgb2YgdGhlIHRlc3RzIGZvciBob29rcw=="
 EVERYTHING = (Permission.READ, Permission.WRITE)
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 
@@ -104,7 +106,11 @@ async def running_service(
 ) -> AsyncIterator[Service]:
     """Enter and leave it in one task, or by the fixtures of `conftest`. Once entered it has claimed all that it can."""
     # Inputs of tests are on loopback, which the guard refuses by itself.
-    defaults: dict[str, Any] = {"database_pool": 4, "allowed_cidrs": Networks.read("127.0.0.0/8")}
+    defaults: dict[str, Any] = {
+        "database_pool": 4,
+        "allowed_cidrs": Networks.read("127.0.0.0/8"),
+        "webhook_secret": SigningSecrets.read(WEBHOOK_SECRET),
+    }
     settings = Settings(
         data_dir=folder, jwt_secret=SECRET, default_provider=ProviderType.LOCAL, **(defaults | overrides)
     )

@@ -19,6 +19,7 @@ from stepwell.domain.records import (
     Summary,
     WorkflowRecord,
 )
+from stepwell.engine.drafting import loaded_of
 from stepwell.engine.handle import Handle
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.journal import PostgresJournal
@@ -61,7 +62,7 @@ class Bench:
                 for step, definition in zip(planned.steps, planned.request.steps, strict=True)
             ],
         )
-        handle = Handle(LoadedWorkflow(record.state, tenant, record.config, record.steps or [], []))
+        handle = Handle(loaded_of(record))
         decision = handle.run.apply(Created("alice"), now)
         if owner is not None:
             decision.absorb(handle.run.apply(Start("alice", uuid4(), owner), now))

@@ -32,7 +32,7 @@ class UnsupportedBody(HTTPException):
 
 async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) -> T:
     """What *parse* makes of the decoded body. *parse* must be safe in a thread; a big body is parsed in one."""
-    data = await _read(request)
+    data = await read_body(request)
 
     def work() -> T:
         return parse(decode_body(data))
@@ -42,12 +42,13 @@ async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) 
 
 async def ignore_empty_body(request: Request[Any, Any, Any]) -> None:
     """For operations without a body: many clients send `{}`, which says nothing. What says something is refused."""
-    data = await _read(request)
+    data = await read_body(request)
     if data and await read_json(request, lambda body: body) not in ({}, None):
         raise InvalidRequest([Fault(("body",), "This operation takes no body", "extra_forbidden")])
 
 
-async def _read(request: Request[Any, Any, Any]) -> bytes:
+async def read_body(request: Request[Any, Any, Any]) -> bytes:
+    """The body, however often it is asked for; refused if it says that it is something other than JSON."""
     try:
         data = await request.body()
     except InternalServerException:

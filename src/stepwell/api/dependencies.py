@@ -1,6 +1,7 @@
 """What handlers are handed: the caller, and the parts that `routes.build_api` was given."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -10,13 +11,81 @@ from litestar.params import SkipValidation
 from msgspec import Struct
 
 from stepwell.api.auth import Principal
+from stepwell.api.sse import Events
+from stepwell.domain.decision import Reservation
 from stepwell.domain.definition import WorkflowUpdate
+from stepwell.domain.explanation import Explanation
+from stepwell.domain.feed import FeedFilter, FeedPage, Position
+from stepwell.domain.forecast import DryRun, Rehearsed, WorkflowPlan
 from stepwell.domain.model import HistoryEvent, Output
 from stepwell.domain.provider_status import ProviderStatus
 from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, TenantScope, WorkflowPage, WorkflowRecord
+from stepwell.domain.repeats import NO_TERMS, Answer, Terms, Version
+from stepwell.domain.tickets import StreamTickets
 from stepwell.domain.validation import Catalog, PlannedWorkflow
+from stepwell.domain.webhooks import DeliveryRecord
 from stepwell.ports import Artifacts
 from stepwell.telemetry import Metrics
+
+
+class Repeats(Protocol):
+    """Requests that have their effect once however often they are made."""
+
+    async def once(
+        self,
+        scope: TenantScope,
+        key: str,
+        fingerprint: bytes,
+        work: Callable[[Reservation], Awaitable[Answer]],
+        again: Callable[[UUID], Awaitable[Answer]],
+    ) -> tuple[Answer, bool]: ...
+
+
+class Awaiting(Protocol):
+    """The end of a workflow: no connection to the database is held for it."""
+
+    async def until_terminal(self, scope: TenantScope, workflow_id: UUID, seconds: float) -> bool: ...
+
+
+class Webhooks(Protocol):
+    async def deliveries(
+        self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int
+    ) -> Sequence[DeliveryRecord]: ...
+
+    async def redeliver(self, scope: TenantScope, workflow_id: UUID, named: str) -> DeliveryRecord: ...
+
+
+class Insight(Protocol):
+    """What can be asked about a workflow that changes nothing."""
+
+    async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation: ...
+
+    async def plan(self, scope: TenantScope, planned: PlannedWorkflow) -> WorkflowPlan: ...
+
+    async def rehearse(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        verb: Rehearsed,
+        terms: Terms = NO_TERMS,
+        *,
+        cleanup_tasks: bool = False,
+    ) -> tuple[Version, DryRun]: ...
+
+
+class Following(Protocol):
+    """Events as they happen. What is opened raises, when it is entered, what stands in `engine.streams`."""
+
+    @property
+    def heartbeat_s(self) -> float: ...
+
+    def follow(self, scope: TenantScope, workflow_id: UUID, after: int) -> AbstractAsyncContextManager[Events]: ...
+
+    def follow_all(
+        self, scope: TenantScope, wanted: FeedFilter, after: Position | None
+    ) -> AbstractAsyncContextManager[Events]: ...
+
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position | None, limit: int) -> FeedPage: ...
 
 
 class Workflows(Protocol):
@@ -28,30 +97,62 @@ class Workflows(Protocol):
     @property
     def draining(self) -> bool: ...
 
+    @property
+    def webhooks(self) -> Webhooks: ...
+
+    @property
+    def repeats(self) -> Repeats: ...
+
+    @property
+    def awaiting(self) -> Awaiting: ...
+
+    @property
+    def insight(self) -> Insight: ...
+
+    @property
+    def following(self) -> Following: ...
+
     async def ready(self) -> object: ...
 
     async def create(
-        self, scope: TenantScope, actor: str, planned: PlannedWorkflow, *, tenant: str | None, start: bool
+        self,
+        scope: TenantScope,
+        actor: str,
+        planned: PlannedWorkflow,
+        *,
+        tenant: str | None,
+        start: bool,
+        terms: Terms = NO_TERMS,
     ) -> WorkflowRecord: ...
+
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version: ...
 
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool = True) -> WorkflowRecord: ...
 
     async def list(self, scope: TenantScope, query: ListFilter) -> WorkflowPage: ...
 
     async def update(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate
+        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate, terms: Terms = NO_TERMS
     ) -> WorkflowRecord: ...
 
-    async def start(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord: ...
+    async def start(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+    ) -> WorkflowRecord: ...
 
-    async def pause(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord: ...
+    async def pause(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+    ) -> WorkflowRecord: ...
 
-    async def resume(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord: ...
+    async def resume(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+    ) -> WorkflowRecord: ...
 
-    async def cancel(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord: ...
+    async def cancel(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+    ) -> WorkflowRecord: ...
 
     async def cleanup(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool
+        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Terms = NO_TERMS
     ) -> tuple[WorkflowRecord, CleanupReport]: ...
 
     async def events(
@@ -79,5 +180,6 @@ class ApiDescription(Struct, frozen=True):
 Call: TypeAlias = Request[Principal, Any, Any]
 Service: TypeAlias = NamedDependency[SkipValidation[Workflows]]
 Store: TypeAlias = NamedDependency[SkipValidation[Artifacts]]
+Tickets: TypeAlias = NamedDependency[SkipValidation[StreamTickets]]
 Numbers: TypeAlias = NamedDependency[SkipValidation[Metrics]]
 Description: TypeAlias = NamedDependency[SkipValidation[ApiDescription]]

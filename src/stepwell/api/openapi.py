@@ -13,6 +13,7 @@ from msgspec.json import schema, schema_components
 from msgspec.structs import fields
 
 from stepwell.api.operations import Content, Operation
+from stepwell.api.payloads import StepNotice, WorkflowNotice, described_webhooks, webhook_components
 from stepwell.api.problems import MEANINGS, PROBLEM_JSON
 from stepwell.api.schemas import HTTPValidationError, Problem
 from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
@@ -32,6 +33,9 @@ _DESCRIPTIONS = {
     "Cost": "What one attempt cost, by the provider's word or the operator's prices.",
     "WorkflowCost": "A sum for each currency, and how many attempts may have cost something that nobody has named.",
     "Money": "An amount of a currency.",
+    "FeedEventPublic": "One line of a workflow's history; id is its number there.",
+    "EventFeedResponse": "Events of many workflows.",
+    "StreamTicket": "Opens streams of events.",
     "EventPublic": "One line of a workflow's history; ids count from 1.",
     "Output": "A stored file. Its path goes behind /api/v1/artifacts/.",
     "ProviderStatus": "A configured provider. in_flight and waiting are those of all tenants in this process, models "
@@ -46,15 +50,29 @@ _DESCRIPTIONS = {
 _HEADERS = {
     "Location": "Where the workflow is",
     "Link": "first, prev, next and last page (RFC 8288)",
-    "ETag": "Of the file's content",
+    "ETag": "Of what is answered; strong",
+    "Idempotency-Replayed": "true for the answer to an earlier request with the same Idempotency-Key",
+    "Preference-Applied": "The part of Prefer that was kept to",
     "Content-Disposition": "inline for images and videos, attachment for all else",
     "WWW-Authenticate": "Bearer",
     "Retry-After": "Seconds",
 }
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
+_TAKEN = {
+    "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours the same request with the "
+    "same key has its effect once and is answered the same; another request with it is refused.",
+    "If-Match": "ETags of the workflow, with steps or without: only while it is one of these.",
+    "If-None-Match": "ETags: 304 while it is one of these.",
+    "Last-Event-ID": "Of a stream: only events after it. It counts more than the query.",
+    "Prefer": "wait=N: answer once the workflow has ended, or after N seconds, at most 60, as it is by then.",
+}
+# What follows from them: statuses, and headers that an answer may have.
+_REFUSED_BY = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304}
+_SAID_OF = {"Idempotency-Key": "Idempotency-Replayed", "Prefer": "Preference-Applied"}
 _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},
     "task_id": {"type": "string", "format": "uuid"},
+    "delivery_id": {"type": "string"},
     "path": {"type": "string"},
     "token": {"type": "string"},
 }
@@ -64,6 +82,7 @@ _TAGS = {
     "events": "What happened, in its order.",
     "providers": "Who does the work, and how they do.",
     "artifacts": "The files that tasks made.",
+    "webhooks": "What is told to a workflow's webhook_url.",
     "callbacks": "Where providers tell of jobs.",
     "system": "For operators and their machines; without a token.",
 }
@@ -100,6 +119,7 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
         "openapi": "3.1.0",
         "info": {"title": "Stepwell", "version": version, "description": _INTRO},
         "paths": dict(sorted(paths.items())),
+        "webhooks": described_webhooks(),
         "components": {
             "schemas": _components(operations),
             "securitySchemes": {
@@ -108,7 +128,13 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
                     "description": "Scopes workflows:read, workflows:write, tenants:all.",
-                }
+                },
+                "StreamTicket": {
+                    "type": "apiKey",
+                    "in": "query",
+                    "name": "ticket",
+                    "description": "Made by /api/v1/events/tickets; good for a minute. A token counts more.",
+                },
             },
         },
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
@@ -122,6 +148,7 @@ def problem_statuses(operation: Operation) -> list[int]:
         statuses |= {401, 403, 422, 503}
     if any(name in _PARAMETERS for name in operation.path_parameters):
         statuses.add(404)
+    statuses |= {_REFUSED_BY[name] for name in operation.takes if name in _REFUSED_BY}
     if operation.method != "GET":
         # Operations without a body refuse one too, if it says something.
         statuses |= {413, 415}
@@ -134,12 +161,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "description": operation.description,
         "tags": [operation.tag],
-        "parameters": _query_parameters(operation) + _path_parameters(operation),
+        "parameters": _query_parameters(operation) + _path_parameters(operation) + _header_parameters(operation),
         "responses": {str(operation.status): _success(operation)}
         | {str(status): _failure(status) for status in problem_statuses(operation)},
     }
     if operation.permission is not None:
         made["security"] = [{"HTTPBearer": []}, *([{}] if operation.signable else [])]
+        made["security"] += [{"StreamTicket": []}] if operation.ticketed else []
     if operation.body is not None:
         content: dict[str, Any] = {"schema": {"$ref": _REF.format(name=operation.body.__name__)}}
         if operation.body is CreateWorkflow:
@@ -178,6 +206,20 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     return parameters
 
 
+def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+    kinds = {"Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": 255}}
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": _TAKEN[name],
+            "schema": kinds.get(name, {"type": "string"}),
+        }
+        for name in operation.takes
+    ]
+
+
 def _success(operation: Operation) -> dict[str, Any]:
     answers = operation.answers
     if isinstance(answers, Content):
@@ -189,14 +231,22 @@ def _success(operation: Operation) -> dict[str, Any]:
     else:
         reference = {"$ref": _REF.format(name=answers.__name__)}
         made = {"description": "Success", "content": {"application/json": {"schema": reference}}}
-    if operation.headers:
+        for media_type, other in operation.also:
+            made["content"][media_type] = {"schema": {"$ref": _REF.format(name=other.__name__)}}
+        if operation.streams is not None:
+            made["content"][operation.streams.media_type] = {"schema": {"type": "string"}}
+    maybe = [_SAID_OF[name] for name in operation.takes if name in _SAID_OF]
+    if operation.headers or maybe:
         made["headers"] = {name: _header(name) for name in operation.headers}
+        made["headers"] |= {name: _header(name, required=False) for name in maybe}
     return made
 
 
 def _failure(status: int) -> dict[str, Any]:
-    if status == 304:  # noqa: PLR2004 - the only one without a body
-        return {"description": "The file is the one that If-None-Match names."}
+    if status == 204:  # noqa: PLR2004
+        return {"description": "The workflow has ended, and nothing follows: an EventSource doesn't come back."}
+    if status == 304:  # noqa: PLR2004
+        return {"description": "It is still what If-None-Match names.", "headers": {"ETag": _header("ETag")}}
     kind, media_type = (HTTPValidationError, "application/json") if status == 422 else (Problem, PROBLEM_JSON)  # noqa: PLR2004
     made: dict[str, Any] = {
         "description": "Validation Error" if kind is HTTPValidationError else MEANINGS[status],
@@ -204,27 +254,31 @@ def _failure(status: int) -> dict[str, Any]:
     }
     if name := _PROBLEM_HEADERS.get(status):
         made["headers"] = {name: _header(name)}
+    elif status == 409:  # noqa: PLR2004 - to be repeated, if it is a repeat
+        made["headers"] = {"Retry-After": _header("Retry-After", required=False)}
     return made
 
 
-def _header(name: str) -> dict[str, Any]:
-    return {"description": _HEADERS[name], "schema": {"type": "string"}}
+def _header(name: str, *, required: bool = True) -> dict[str, Any]:
+    return {"description": _HEADERS[name], "required": required, "schema": {"type": "string"}}
 
 
 def _components(operations: list[Operation]) -> dict[str, Any]:
     kinds: list[type[Struct]] = [HTTPValidationError, Problem, CreateWorkflow, WorkflowUpdate]
+    kinds += [WorkflowNotice, StepNotice]
     kinds += [operation.answers for operation in operations if not isinstance(operation.answers, Content)]
+    kinds += [other for operation in operations for _, other in operation.also]
     _, components = schema_components(dict.fromkeys(kinds), ref_template=_REF)
     made = {name: _polished(component) for name, component in sorted(components.items())}
     for name, text in _DESCRIPTIONS.items():
         made[name]["description"] = text
     made["CreateWorkflow"]["example"] = EXAMPLE
-    return made
+    return webhook_components(made)
 
 
 def _polished(node: Any) -> Any:
-    """What msgspec leaves out or says too much: the type of an enum, that a bare object is free-form, and
-    `default: null`, which in an answer means nothing.
+    """What msgspec leaves out or says too much: the type of an enum, that a bare object is free-form, `default: null`,
+    which in an answer means nothing, and how a docstring is laid out.
     """
     if isinstance(node, list):
         return [_polished(item) for item in node]
@@ -235,6 +289,8 @@ def _polished(node: Any) -> Any:
         made.setdefault("type", "string")
     if made.get("type") == "object" and not made.keys() & {"properties", "additionalProperties", "$ref"}:
         made["additionalProperties"] = True
+    if isinstance(made.get("description"), str):
+        made["description"] = " ".join(made["description"].replace("`", "").split())
     return made
 
 

@@ -35,7 +35,9 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     `path` is the template of the OpenAPI document; a slash at its end is optional in requests. `permission` null
     means that no token is asked for; `signable`, that a valid signature in the query does instead of one.
-    `problems` are the statuses beyond those that follow from the rest (see `openapi`).
+    `problems` are the statuses beyond those that follow from the rest (see `openapi`); `headers` those of the answer,
+    `takes` those that it reads of a request (see `repeats`). `also`: what it may answer instead, by media type;
+    `streams`: what it sends for as long as there is something to send. `ticketed`: a ticket does instead of a token.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -52,6 +54,10 @@ class Operation(Struct, frozen=True, kw_only=True):
     signable: bool = False
     problems: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    also: tuple[tuple[str, type[Struct]], ...] = ()
+    streams: Content | None = None
+    ticketed: bool = False
 
     @property
     def path_parameters(self) -> list[str]:

@@ -20,7 +20,10 @@ from stepwell.domain.errors import (
     InvalidRequest,
     InvalidTransition,
     NotFound,
+    NoWebhook,
+    PreconditionFailed,
     StepwellError,
+    StillRunning,
     Unauthenticated,
     Unavailable,
 )
@@ -48,7 +51,10 @@ TABLE: dict[type[StepwellError], Row] = {
     Forbidden: _row(403, "Forbidden"),
     NotFound: _row(404, "Not found"),
     ArtifactGone: _row(404, "Not found"),
+    StillRunning: _row(409, "Being worked on"),
+    NoWebhook: _row(409, "No webhook"),
     InvalidTransition: _row(409, "Not allowed in this state"),
+    PreconditionFailed: _row(412, "Changed meanwhile"),
     Unavailable: _row(503, "Unavailable"),
     ArtifactError: _row(503, "Unavailable"),
 }
@@ -67,7 +73,9 @@ MEANINGS: dict[int, str] = {
     403: "The token lacks the scope, or names another tenant.",
     404: "Nothing is there for this token: unknown, no UUID, or another tenant's.",
     405: "The route exists, but not for this method; Allow names those that it has.",
-    409: "The workflow's state doesn't allow it, and nothing was changed; current_status and allowed_from tell why.",
+    409: "The workflow's state doesn't allow it, and nothing was changed; current_status and allowed_from tell why. "
+    "Or a request with the same Idempotency-Key is being worked on; come back after Retry-After seconds.",
+    412: "The workflow isn't what If-Match names, and nothing was changed.",
     413: "The body is larger than 16 MiB.",
     415: "There is a body, but its Content-Type isn't application/json in UTF-8.",
     422: "Body or query don't fit; detail lists every fault with its place.",
@@ -91,6 +99,8 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if given else "Bearer"
     elif isinstance(error, InvalidTransition):
         problem.current_status, problem.allowed_from = error.current, list(error.allowed)
+    elif isinstance(error, StillRunning):
+        headers["Retry-After"] = "1"
     elif isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, ArtifactError):

@@ -25,6 +25,7 @@ _MAX_INT, _MIN_INT = 2**63 - 1, -(2**63)
 Skip = Annotated[int, Meta(ge=0, le=_MAX_INT, description="How many to leave out, from the newest on")]
 Limit = Annotated[int, Meta(ge=1, le=200, description="How many at most")]
 IncludeSteps = Annotated[bool, Meta(description="Whether the answer holds the steps")]
+DryRun = Annotated[bool, Meta(description="Change nothing, and say what would be changed")]
 
 
 class StartQuery(Struct, frozen=True):
@@ -56,13 +57,33 @@ class ListQuery(Struct, frozen=True, kw_only=True):
         )
 
 
+class VerbQuery(Struct, frozen=True):
+    dry_run: DryRun = False
+
+
 class CleanupQuery(Struct, frozen=True):
     cleanup_tasks: Annotated[bool, Meta(description="Whether the tasks' files and records go too")] = True
+    dry_run: DryRun = False
 
 
 class EventsQuery(Struct, frozen=True):
     after: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Only events with a greater id")] = 0
     limit: Annotated[int, Meta(ge=1, le=1000, description="How many at most")] = 100
+
+
+class FeedQuery(Struct, frozen=True, kw_only=True):
+    cursor: Annotated[str, Meta(description="Only what comes behind it; 0 is the beginning")] | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=1000, description="How many at most")] = 100
+    origin_instance: Annotated[str, Meta(description="Only those of this instance's workflows")] | UnsetType = UNSET
+    status: Annotated[WorkflowStatus, Meta(description="Only those of workflows in this status now")] | UnsetType = (
+        UNSET
+    )
+    type: Annotated[str, Meta(description="Only events of these types, with commas between them")] | UnsetType = UNSET
+
+
+class DeliveriesQuery(Struct, frozen=True):
+    after: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Only those of events with a greater number")] = 0
+    limit: Annotated[int, Meta(ge=1, le=200, description="How many at most")] = 50
 
 
 class TasksQuery(Struct, frozen=True):
@@ -72,6 +93,10 @@ class TasksQuery(Struct, frozen=True):
 class SignatureQuery(Struct, frozen=True):
     expires: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Until when the address holds")] | UnsetType = UNSET
     signature: Annotated[str, Meta(description="Stands for a token")] | UnsetType = UNSET
+
+
+class TicketQuery(Struct, frozen=True):
+    ticket: Annotated[str, Meta(description="Stands for a token")] | UnsetType = UNSET
 
 
 def parse_query(raw: bytes, kind: type[Q]) -> Q:

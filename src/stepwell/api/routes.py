@@ -16,7 +16,7 @@ from prometheus_client import Counter, Histogram
 
 from stepwell import __version__
 from stepwell.api import artifacts as artifact_routes
-from stepwell.api import callbacks, problems, providers, system, tasks, workflows
+from stepwell.api import callbacks, deliveries, events, insight, problems, providers, system, tasks, workflows
 from stepwell.api.auth import Gate, TokenVerifier
 from stepwell.api.bodies import MAX_BODY_BYTES
 from stepwell.api.dependencies import ApiDescription, Workflows
@@ -24,12 +24,16 @@ from stepwell.api.openapi import build_document, encode
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.schema_page import render_page
 from stepwell.domain.signing import SignedUrls
+from stepwell.domain.tickets import StreamTickets
 from stepwell.ports import Artifacts, Clock
 from stepwell.telemetry import Metrics
 
 HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *workflows.HANDLERS,
+    *insight.HANDLERS,
     *tasks.HANDLERS,
+    *deliveries.HANDLERS,
+    *events.HANDLERS,
     *artifact_routes.HANDLERS,
     *providers.HANDLERS,
     *callbacks.HANDLERS,
@@ -45,6 +49,7 @@ def build_api(
     artifacts: Artifacts,
     verifier: TokenVerifier,
     signed_urls: SignedUrls,
+    tickets: StreamTickets,
     clock: Clock,
     metrics: Metrics,
     lifespan: Sequence[Lifespan] = (),
@@ -58,11 +63,12 @@ def build_api(
             for name, value in {
                 "service": service,
                 "artifacts": artifacts,
+                "tickets": tickets,
                 "metrics": metrics,
                 "description": description,
             }.items()
         },
-        middleware=[_Timing(), Gate(verifier, signed_urls, clock, lambda: service.draining)],
+        middleware=[_Timing(), Gate(verifier, signed_urls, tickets, clock, lambda: service.draining)],
         before_send=[_counting(metrics)],
         exception_handlers=problems.HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,

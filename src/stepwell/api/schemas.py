@@ -5,9 +5,9 @@ as they are.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
@@ -26,6 +26,9 @@ from stepwell.domain.model import (
 )
 from stepwell.domain.prices import WorkflowCost
 from stepwell.domain.records import CleanupReport, StepRecord, TaskRecord, WorkflowPage, WorkflowRecord
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 _SLICE = 250
 Time = Annotated[datetime, Meta(tz=True)]
@@ -119,7 +122,7 @@ class WorkflowPublic(Struct, kw_only=True):
     @classmethod
     async def from_record(cls, record: WorkflowRecord) -> Self:
         state, summary = record.state, record.summary
-        steps = UNSET if record.steps is None else await _encoded(record.steps)
+        steps = UNSET if record.steps is None else await sliced(record.steps, WorkflowStepPublic.from_record)
         return cls(
             id=state.id,
             name=state.name,
@@ -303,17 +306,16 @@ def progress(completed: int, total: int) -> float:
     return round(100 * completed / total, 2)
 
 
-async def _encoded(steps: Sequence[StepRecord]) -> list[WorkflowStepPublic]:
-    """The steps as the JSON that a list of them is in the end, made in slices between which others get their turn:
-    there may be a million in an answer.
+async def sliced(steps: Sequence[A], show: Callable[[A], B]) -> list[B]:
+    """The steps, as they are to be shown, as the JSON that a list of them is in the end, made in slices between which
+    others get their turn: there may be a million in an answer.
     """
     slices: list[bytes] = []
     for begin in range(0, len(steps), _SLICE):
         if begin:
             await asyncio.sleep(0)
-        shown = [WorkflowStepPublic.from_record(step) for step in steps[begin : begin + _SLICE]]
-        slices.append(json.encode(shown)[1:-1])
-    return cast("list[WorkflowStepPublic]", Raw(b"[" + b",".join(slices) + b"]"))
+        slices.append(json.encode([show(step) for step in steps[begin : begin + _SLICE]])[1:-1])
+    return cast("list[B]", Raw(b"[" + b",".join(slices) + b"]"))
 
 
 def _raw(stored: bytes | None) -> Raw | None:

@@ -1,9 +1,12 @@
-"""Tasks (attempts) and the history of a workflow, to look at."""
+"""Tasks (attempts), to look at."""
+
+from litestar import Response
 
 from stepwell.api.dependencies import Call, Service
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
-from stepwell.api.queries import EventsQuery, TasksQuery, parse_id, parse_query
-from stepwell.api.schemas import EventListResponse, EventPublic, TaskListResponse, TaskPublic
+from stepwell.api.queries import TasksQuery, parse_id, parse_query
+from stepwell.api.repeats import IF_NONE_MATCH, content_tagged
+from stepwell.api.schemas import TaskListResponse, TaskPublic
 
 TASK = Operation(
     method="GET",
@@ -14,6 +17,8 @@ TASK = Operation(
     tag="tasks",
     permission=Permission.READ,
     answers=TaskPublic,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
 )
 TASKS = Operation(
     method="GET",
@@ -25,41 +30,24 @@ TASKS = Operation(
     permission=Permission.READ,
     query=TasksQuery,
     answers=TaskListResponse,
-)
-EVENTS = Operation(
-    method="GET",
-    path="/api/v1/workflows/{workflow_id}/events",
-    id="list_events",
-    summary="List Events",
-    description="The history of a workflow in its order. Every transition is an event; ids count from 1.",
-    tag="events",
-    permission=Permission.READ,
-    query=EventsQuery,
-    answers=EventListResponse,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
 )
 
 
 @endpoint(TASK)
-async def get_task(request: Call, service: Service) -> TaskPublic:
+async def get_task(request: Call, service: Service) -> Response[bytes]:
     task_id = parse_id(request.path_params["task_id"], "task")
     parse_query(request.scope["query_string"], NoQuery)
-    return TaskPublic.from_record(await service.task(request.user.scope, task_id))
+    return await content_tagged(request, TaskPublic.from_record(await service.task(request.user.scope, task_id)))
 
 
 @endpoint(TASKS)
-async def list_tasks(request: Call, service: Service) -> TaskListResponse:
+async def list_tasks(request: Call, service: Service) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
     records = await service.tasks(request.user.scope, workflow_id, include_deleted=query.include_deleted)
-    return TaskListResponse([TaskPublic.from_record(record) for record in records])
+    return await content_tagged(request, TaskListResponse([TaskPublic.from_record(record) for record in records]))
 
 
-@endpoint(EVENTS)
-async def list_events(request: Call, service: Service) -> EventListResponse:
-    workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
-    query = parse_query(request.scope["query_string"], EventsQuery)
-    events = await service.events(request.user.scope, workflow_id, after=query.after, limit=query.limit)
-    return EventListResponse([EventPublic.from_event(event) for event in events])
-
-
-HANDLERS = (get_task, list_tasks, list_events)
+HANDLERS = (get_task, list_tasks)

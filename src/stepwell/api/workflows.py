@@ -7,12 +7,39 @@ from uuid import UUID
 from litestar import Response
 
 from stepwell.api.bodies import ignore_empty_body, read_json
-from stepwell.api.dependencies import Call, Service
+from stepwell.api.dependencies import Call, Service, Workflows
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
-from stepwell.api.queries import CleanupQuery, GetQuery, ListQuery, StartQuery, page_links, parse_id, parse_query
+from stepwell.api.queries import (
+    CleanupQuery,
+    GetQuery,
+    ListQuery,
+    StartQuery,
+    VerbQuery,
+    page_links,
+    parse_id,
+    parse_query,
+)
+from stepwell.api.rehearsal import FORETOLD, rehearsable
+from stepwell.api.repeats import (
+    CHANGING,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    PREFER,
+    at_once,
+    content_tagged,
+    in_the_end,
+    repeatable,
+    response,
+    shown,
+    still_known,
+    tagged,
+    waited,
+)
 from stepwell.api.schemas import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
 from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
+from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.records import TenantScope, WorkflowRecord
+from stepwell.domain.repeats import NO_TERMS, Answer, Terms
 from stepwell.domain.validation import parse_update, plan_workflow
 
 TAG = "workflows"
@@ -31,7 +58,8 @@ CREATE = Operation(
     body=CreateWorkflow,
     status=201,
     answers=WorkflowPublic,
-    headers=("Location",),
+    headers=("Location", "ETag"),
+    takes=(IDEMPOTENCY_KEY, PREFER),
 )
 LIST = Operation(
     method="GET",
@@ -43,7 +71,8 @@ LIST = Operation(
     permission=Permission.READ,
     query=ListQuery,
     answers=WorkflowListResponse,
-    headers=("Link",),
+    headers=("Link", "ETag"),
+    takes=(IF_NONE_MATCH,),
 )
 GET = Operation(
     method="GET",
@@ -54,6 +83,8 @@ GET = Operation(
     permission=Permission.READ,
     query=GetQuery,
     answers=WorkflowPublic,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH, PREFER),
 )
 UPDATE = Operation(
     method="PATCH",
@@ -66,6 +97,8 @@ UPDATE = Operation(
     body=WorkflowUpdate,
     answers=WorkflowPublic,
     problems=(409,),
+    headers=("ETag",),
+    takes=CHANGING,
 )
 CLEANUP = Operation(
     method="POST",
@@ -80,11 +113,14 @@ CLEANUP = Operation(
     permission=Permission.WRITE,
     query=CleanupQuery,
     answers=WorkflowCleanupResponse,
+    also=FORETOLD,
     problems=(409,),
+    headers=("ETag",),
+    takes=CHANGING,
 )
 
 
-def _verb(verb: str, description: str) -> Operation:
+def _verb(verb: str, description: str, *, takes: tuple[str, ...] = CHANGING) -> Operation:
     return Operation(
         method="POST",
         path=f"{ONE}/{verb}",
@@ -93,14 +129,22 @@ def _verb(verb: str, description: str) -> Operation:
         description=description,
         tag=TAG,
         permission=Permission.WRITE,
+        query=NoQuery if verb == "pause" else VerbQuery,
         answers=WorkflowPublic,
+        also=() if verb == "pause" else FORETOLD,
         problems=(409,),
+        headers=("ETag",),
+        takes=takes,
     )
 
 
-START = _verb("start", "Must be PENDING.")
+START = _verb("start", "Must be PENDING.", takes=(*CHANGING, PREFER))
 PAUSE = _verb("pause", "Must be RUNNING. Nothing new starts; running steps end and are recorded.")
-RESUME = _verb("resume", "Only FAILED or PAUSED. Resets failed and running steps and goes on from the last checkpoint.")
+RESUME = _verb(
+    "resume",
+    "Only FAILED or PAUSED. Resets failed and running steps and goes on from the last checkpoint.",
+    takes=(*CHANGING, PREFER),
+)
 CANCEL = Operation(
     method="DELETE",
     path=ONE,
@@ -109,85 +153,121 @@ CANCEL = Operation(
     description="Cancels the workflow and all running tasks. Must be PENDING or RUNNING.",
     tag=TAG,
     permission=Permission.WRITE,
+    query=VerbQuery,
     answers=WorkflowPublic,
+    also=FORETOLD,
     problems=(409,),
+    headers=("ETag",),
+    takes=CHANGING,
 )
 
 
+async def _created(request: Call, service: Workflows, record: WorkflowRecord) -> Answer:
+    # One that isn't started has nothing to wait for: all that was asked for is done.
+    wait = record.state.status is not WorkflowStatus.PENDING
+    headers = {"Location": f"{BASE}{record.state.id}"}
+    return await (in_the_end if wait else at_once)(request, service, record, headers, 201)
+
+
+async def _cleaned(request: Call, service: Workflows, _record: WorkflowRecord) -> Answer:
+    """What was left over is cleaned now."""
+    return await _clean(request, service, NO_TERMS)
+
+
 @endpoint(CREATE)
-async def create_workflow(request: Call, service: Service) -> Response[WorkflowPublic]:
+@repeatable(_created)
+async def create_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
     query = parse_query(request.scope["query_string"], StartQuery)
     planned = await read_json(request, lambda body: plan_workflow(body, service.catalog))
     caller = request.user
     tenant = caller.tenant_for(planned.request.origin_tenant_id)
-    record = await service.create(caller.scope, caller.subject, planned, tenant=tenant, start=query.start)
-    return Response(await WorkflowPublic.from_record(record), headers={"Location": f"{BASE}{record.state.id}"})
+    record = await service.create(caller.scope, caller.subject, planned, tenant=tenant, start=query.start, terms=terms)
+    return await _created(request, service, record)
 
 
 @endpoint(LIST)
-async def list_workflows(request: Call, service: Service) -> Response[WorkflowListResponse]:
+async def list_workflows(request: Call, service: Service) -> Response[bytes]:
     query = parse_query(request.scope["query_string"], ListQuery)
     page = await service.list(request.user.scope, query.as_filter())
     content = await WorkflowListResponse.from_page(page, query.skip, query.limit)
-    return Response(content, headers={"Link": page_links(BASE, query, page.total)})
+    return await content_tagged(request, content, {"Link": page_links(BASE, query, page.total)})
 
 
 @endpoint(GET)
-async def get_workflow(request: Call, service: Service) -> WorkflowPublic:
+async def get_workflow(request: Call, service: Service) -> Response[bytes]:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], GetQuery)
+    applied = await waited(request, service, workflow_id)
+    if known := await still_known(request, service, workflow_id, applied, steps=query.include_steps):
+        return known
     record = await service.get(request.user.scope, workflow_id, include_steps=query.include_steps)
-    return await WorkflowPublic.from_record(record)
+    return response(await shown(record, applied))
 
 
 @endpoint(UPDATE)
-async def update_workflow(request: Call, service: Service) -> WorkflowPublic:
+@repeatable(at_once)
+async def update_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
-    changes = await read_json(request, parse_update)
+    changes = await read_json(request, lambda body: parse_update(body, service.catalog.webhook_refusal))
     caller = request.user
-    return await WorkflowPublic.from_record(await service.update(caller.scope, caller.subject, workflow_id, changes))
+    return await shown(await service.update(caller.scope, caller.subject, workflow_id, changes, terms))
 
 
 @endpoint(START)
-async def start_workflow(request: Call, service: Service) -> WorkflowPublic:
-    return await _do(request, service.start)
+@rehearsable("start")
+@repeatable(in_the_end)
+async def start_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+    return await in_the_end(request, service, await _do(request, service.start, terms))
 
 
 @endpoint(PAUSE)
-async def pause_workflow(request: Call, service: Service) -> WorkflowPublic:
-    return await _do(request, service.pause)
+@repeatable(at_once)
+async def pause_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+    return await shown(await _do(request, service.pause, terms))
 
 
 @endpoint(RESUME)
-async def resume_workflow(request: Call, service: Service) -> WorkflowPublic:
-    return await _do(request, service.resume)
+@rehearsable("resume")
+@repeatable(in_the_end)
+async def resume_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+    return await in_the_end(request, service, await _do(request, service.resume, terms))
 
 
 @endpoint(CANCEL)
-async def cancel_workflow(request: Call, service: Service) -> WorkflowPublic:
-    return await _do(request, service.cancel)
+@rehearsable("cancel")
+@repeatable(at_once)
+async def cancel_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+    return await shown(await _do(request, service.cancel, terms))
 
 
 @endpoint(CLEANUP)
-async def cleanup_workflow(request: Call, service: Service) -> WorkflowCleanupResponse:
+@rehearsable("cleanup")
+@repeatable(_cleaned)
+async def cleanup_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+    return await _clean(request, service, terms)
+
+
+async def _clean(request: Call, service: Workflows, terms: Terms) -> Answer:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], CleanupQuery)
     await ignore_empty_body(request)
     caller = request.user
-    record, report = await service.cleanup(caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks)
-    return await WorkflowCleanupResponse.from_records(record, report)
+    record, report = await service.cleanup(
+        caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, terms=terms
+    )
+    return tagged(record, await WorkflowCleanupResponse.from_records(record, report))
 
 
-_Verb: TypeAlias = Callable[[TenantScope, str, UUID], Awaitable[WorkflowRecord]]
+_Verb: TypeAlias = Callable[[TenantScope, str, UUID, Terms], Awaitable[WorkflowRecord]]
 
 
-async def _do(request: Call, verb: _Verb) -> WorkflowPublic:
+async def _do(request: Call, verb: _Verb, terms: Terms) -> WorkflowRecord:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     caller = request.user
-    return await WorkflowPublic.from_record(await verb(caller.scope, caller.subject, workflow_id))
+    return await verb(caller.scope, caller.subject, workflow_id, terms)
 
 
 def _workflow_id(request: Call) -> UUID:

@@ -16,6 +16,23 @@ T = TypeVar("T", bound=Struct)
 copied: Callable[[T], T] = methodcaller("__copy__")
 
 
+class Delivery(Struct, frozen=True):
+    """An event that a webhook tells of; `host` is the address's."""
+
+    event_id: int
+    type: EventType
+    host: str
+    at: datetime
+
+
+class Reservation(Struct, frozen=True):
+    """A request that may be repeated, by its key among those of its `scope`; `token` is this try's own."""
+
+    scope: str
+    key: str
+    token: UUID
+
+
 class Decision(Struct):
     """What `Run.apply` decided: rows to record in one transaction, steps that now want a slot (positions), and
     effects to release once the rows are committed. `owner`, `epoch` and `last_event` are the row's before: the
@@ -29,6 +46,8 @@ class Decision(Struct):
     steps: dict[int, StepState] = field(default_factory=dict)
     tasks: dict[UUID, Task] = field(default_factory=dict)
     events: list[HistoryEvent] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    reservations: list[Reservation] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -66,5 +85,7 @@ class Decision(Struct):
         self.steps |= later.steps
         self.tasks |= later.tasks
         self.events += later.events
+        self.deliveries += later.deliveries
+        self.reservations += later.reservations
         self.ready += later.ready
         self.effects += later.effects

@@ -139,6 +139,7 @@ class AttemptFailed(Struct, frozen=True):
     retry_after_s: float | None = None
     timed_out: bool = False
     broken: bool = False
+    cost: Cost | None = None
 
 
 class RetryDue(Struct, frozen=True):

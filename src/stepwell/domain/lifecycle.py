@@ -261,7 +261,8 @@ class Run(RemoteTransitions):
         if (task := self._close_task(given.position, given.task_id, TaskStatus.FAILED, now)) is None:
             return
         step, plan = self.steps[given.position], self.plans[given.position]
-        task.error = step.error_message = given.error
+        task.error, task.cost = given.error, given.cost
+        step.error_message = given.error
         verdict = judge(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
         left_early = task.sent is not None and (given.timed_out or given.broken)
         if left_early and not self._given_up(decision, given, task, now):

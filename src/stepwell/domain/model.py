@@ -17,6 +17,9 @@ class WorkflowStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+TERMINAL_STATUSES = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
+
+
 class StepStatus(StrEnum):
     PENDING = "PENDING"
     RUNNING = "RUNNING"

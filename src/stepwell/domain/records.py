@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from stepwell.domain.decision import Reservation
 from stepwell.domain.definition import JsonObject, StepPlan, WorkflowStepDefinition
 from stepwell.domain.model import HistoryEvent, StepState, Task, TaskType, WorkflowState, WorkflowStatus
 from stepwell.domain.prices import WorkflowCost
@@ -62,11 +63,14 @@ class WorkflowRecord(Struct):
 
 
 class NewWorkflow(Struct, frozen=True):
-    """A workflow to insert: the record with all its steps, and the events of the decisions that made it."""
+    """A workflow to insert: the record with all its steps, and the events of the decisions that made it. With a
+    `reservation` it may be stored once, and only while that holds.
+    """
 
     record: WorkflowRecord
     final_position: int
     events: tuple[HistoryEvent, ...]
+    reservation: Reservation | None = None
 
 
 class LoadedWorkflow(Struct):
@@ -76,10 +80,24 @@ class LoadedWorkflow(Struct):
 
     state: WorkflowState
     tenant: str | None
+    origin_instance: str
     config: JsonObject
+    suppress_subtask_events: bool
     steps: list[StepRecord]
     open_tasks: list[Task]
     unreadable: str | None = None
+
+
+class Whereabouts(Struct, frozen=True):
+    """Who runs a workflow, null for nobody: a process that is `alive` or not, whose lease ends then (null: it has none,
+    or one without an end). Who has paused it and when, null where it isn't PAUSED.
+    """
+
+    owner: UUID | None
+    alive: bool
+    lease_until: datetime | None
+    paused_by: str | None
+    paused_at: datetime | None
 
 
 class WorkflowPage(Struct):

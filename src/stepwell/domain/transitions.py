@@ -21,6 +21,7 @@ from stepwell.domain.model import (
     WorkflowState,
     WorkflowStatus,
 )
+from stepwell.domain.notices import deliveries
 
 _HERE = (None, ProviderType.LOCAL)  # what these do needs nobody else to be ended
 # How long the end of a job is waited for that nobody needs any more.
@@ -41,8 +42,11 @@ class Transitions:
         steps: Sequence[StepState],
         open_tasks: Sequence[Task] = (),
         sources: Sequence[Sequence[int]] | None = None,
+        *,
+        suppress_subtask_events: bool = True,
     ) -> None:
         self.state, self.config, self.plans, self.steps = state, config, plans, steps
+        self._tells_steps = not suppress_subtask_events
         self._followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
         under_way = [task for task in open_tasks if task.follow_up_until is None]
         self._frontier = Frontier(plans, steps, under_way, sources or [()] * len(steps))
@@ -69,6 +73,10 @@ class Transitions:
     def orphans(self) -> list[int]:
         """Positions whose attempt, begun by an earlier process, waits to be taken up again."""
         return self._frontier.orphans()
+
+    def open_tasks(self) -> list[Task]:
+        """Copies of the attempts that are under way, and of those that are followed up."""
+        return [copied(task) for task in (*self._frontier.running.values(), *self._followed_up.values())]
 
     def wanted_results(self) -> list[int]:
         """Positions of COMPLETED steps whose stored result must be put into `steps` before it runs."""
@@ -192,4 +200,6 @@ class Transitions:
             if not self.active:
                 self.state.owner = None
             decision.workflow = copied(self.state)
+            if self.state.webhook_url is not None:
+                decision.deliveries = deliveries(decision.events, self.state.webhook_url, steps=self._tells_steps)
         return decision

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
-from urllib.parse import urlsplit
 
 from msgspec import Struct, UnsetType, ValidationError, convert
 
@@ -25,6 +24,7 @@ from stepwell.domain.mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.model import TaskType
 from stepwell.domain.offers import Catalog, chosen_provider, known_provider_config, provider_faults
 from stepwell.domain.step_rules import input_faults, mapping_faults
+from stepwell.domain.webhooks import WEBHOOK_URL, UrlRule, url_fault
 
 __all__ = ["MAX_STEPS", "Catalog", "PlannedWorkflow", "parse_update", "plan_workflow"]
 
@@ -60,13 +60,13 @@ def plan_workflow(body: Any, catalog: Catalog) -> PlannedWorkflow:
     return PlannedWorkflow(request, config, steps)
 
 
-def parse_update(body: Any) -> WorkflowUpdate:
+def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpdate:
     """Raises `InvalidRequest`. Null clears a member, but a workflow has a name."""
     faults = list(iter_faults(WorkflowUpdate, body, ("body",)))
     if isinstance(body, dict):
         if "name" in body and body["name"] is None:
             faults.append(Fault(("body", "name"), "Expected a string, got null", "string_type"))
-        faults += _webhook_faults(body.get("webhook_url"))
+        faults += _webhook_faults(body.get("webhook_url"), webhook_refusal)
     if faults:
         raise InvalidRequest(capped(faults, MAX_FAULTS))
     return convert(body, WorkflowUpdate)
@@ -102,7 +102,7 @@ def _salvaged_faults(body: Any, catalog: Catalog) -> Iterator[Fault]:
 def _rule_faults(
     drafts: Sequence[Draft], graph: Graph, config: JsonObject, webhook_url: Any, catalog: Catalog
 ) -> Iterator[Fault]:
-    yield from _webhook_faults(webhook_url)
+    yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
     yield from iter_faults(WorkflowConfig, given(config), ("body", "config"))
     if len(drafts) > MAX_STEPS:
         yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps", "too_long")
@@ -142,21 +142,7 @@ def _defaults_faults(defaults: Any, used: Sequence[TaskType]) -> Iterator[Fault]
                         yield fault
 
 
-def _webhook_faults(url: Any) -> Iterator[Fault]:
+def _webhook_faults(url: Any, refusal: UrlRule) -> Iterator[Fault]:
     """What is no text is told with the structure."""
-    message = _webhook_fault(url) if isinstance(url, str) else None
-    if message:
-        yield Fault(("body", "webhook_url"), message, "url_invalid")
-
-
-def _webhook_fault(url: str) -> str | None:
-    if any(character <= " " or "\x7f" <= character <= "\xa0" or character == "\\" for character in url):
-        return "Expected a URL without spaces, control characters and backslashes"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "Expected a URL, like https://example.com/hook"
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        return "Expected an http or https URL with a host"
-    return "Expected a URL without a user name or password" if "@" in parts.netloc else None
+    if isinstance(url, str) and (fault := refusal(url)) is not None:
+        yield Fault(WEBHOOK_URL, *fault)

@@ -11,13 +11,18 @@ generic cell rate algorithm (ITU-T I.371): starts are spread evenly, up to a sec
 
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from enum import Enum, auto
+from typing import TypeVar
 from uuid import UUID
 
 from msgspec import Struct
 
 from stepwell.domain.limits import ANY_MODEL, ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.engine.turns import Standing, Turns
+
+K = TypeVar("K", bound=Hashable)
 
 _BURST_S = 1.0
 
@@ -69,6 +74,29 @@ class Slot(Struct, frozen=True):
     position: int
     tenant: str | None
     pool: Pool
+
+
+class Bound(Enum):
+    """What a step that waits for a start waits for."""
+
+    TOTAL = auto()
+    PROVIDER = auto()
+    MODEL = auto()
+    TENANT = auto()
+    RATE = auto()
+
+
+class Waiting(Struct, frozen=True):
+    """Steps of one workflow that wait in one pool. Of what bounds them there are `slots`, of which so many are `used`;
+    `due_in_s`: seconds until the pool's next start may be, where that is what they wait for.
+    """
+
+    pool: Pool
+    bound: Bound
+    slots: int
+    used: int
+    due_in_s: float
+    standing: Standing
 
 
 _Line = OrderedDict[UUID, deque[int]]
@@ -136,6 +164,34 @@ class Admission:
         if not self._used_by_tenant[slot.tenant]:
             del self._used_by_tenant[slot.tenant]
 
+    def waits_of(self, tenant: str | None, workflow_id: UUID) -> list[Waiting]:
+        """What a workflow waits for, by pool. Costs O(workflows that wait in those pools)."""
+        found = []
+        for pool, queue in self._queues.items():
+            if (line := queue.get(tenant)) is not None and (steps := line.get(workflow_id)) is not None:
+                workflows = _turns({key: len(waiting) for key, waiting in line.items()}, workflow_id)
+                tenants = _turns({key: sum(map(len, waiting.values())) for key, waiting in queue.items()}, tenant)
+                bound, slots, used = self._bound(pool, tenant)
+                due_in_s = self._early_s(pool) if bound is Bound.RATE else 0.0
+                found.append(Waiting(pool, bound, slots, used, due_in_s, Standing(steps, workflows, tenants)))
+        return found
+
+    def _bound(self, pool: Pool, tenant: str | None) -> tuple[Bound, int, int]:
+        """What keeps a pool's steps of that tenant from a start, in the order in which `grant` looks."""
+        limits, used = self.limits, self._used_by_pool
+        provider = pool.provider if isinstance(pool, ModelPool) else pool
+        if self._used >= limits.total:
+            return Bound.TOTAL, limits.total, self._used
+        if isinstance(pool, ModelPool) and pool.limit.concurrency is not None and used[pool] >= limits.of(pool):
+            return Bound.MODEL, limits.of(pool), used[pool]
+        if provider is not None and used[provider] >= limits.of(provider):
+            return Bound.PROVIDER, limits.of(provider), used[provider]
+        if self._early_s(pool) > 0:
+            return Bound.RATE, limits.of(pool), used[pool]
+        if limits.per_tenant is not None and not self._has_room(tenant):
+            return Bound.TENANT, limits.per_tenant, self._used_by_tenant.get(tenant, 0)
+        return Bound.TOTAL, limits.total, self._used
+
     def _taken(self, pool: Pool, queue: _Queue, tenant: str | None, line: _Line) -> Slot:
         workflow_id, steps = next(iter(line.items()))
         position = steps.popleft()
@@ -163,13 +219,16 @@ class Admission:
         return not isinstance(pool, ModelPool) or self._has_slot(pool.provider)
 
     def _is_due(self, pool: Pool) -> bool:
-        if not isinstance(pool, ModelPool) or pool.limit.per_minute is None:
-            return True
-        early = self._due.get(pool, 0.0) - self._now() - _leeway_s(pool.limit.per_minute)
-        if early <= 0:
+        if not isinstance(pool, ModelPool) or (early := self._early_s(pool)) <= 0:
             return True
         self.retry_in_s = early if self.retry_in_s is None else min(self.retry_in_s, early)
         return False
+
+    def _early_s(self, pool: Pool) -> float:
+        """How many seconds too early a start would be now; none if it isn't."""
+        if not isinstance(pool, ModelPool) or pool.limit.per_minute is None:
+            return 0.0
+        return self._due.get(pool, 0.0) - self._now() - _leeway_s(pool.limit.per_minute)
 
     def _count_start(self, pool: ModelPool) -> None:
         if pool.limit.per_minute is not None:
@@ -178,6 +237,13 @@ class Admission:
     def _has_room(self, tenant: str | None) -> bool:
         limit = self.limits.per_tenant
         return limit is None or self._used_by_tenant.get(tenant, 0) < limit
+
+
+def _turns(wanted: Mapping[K, int], own: K) -> Turns:
+    """*own*'s among those that *wanted* has, in its order."""
+    names = list(wanted)
+    at = names.index(own)
+    return Turns([wanted[name] for name in names[:at]], [wanted[name] for name in names[at + 1 :]])
 
 
 def _leeway_s(per_minute: float) -> float:

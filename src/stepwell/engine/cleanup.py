@@ -1,6 +1,7 @@
 """Files of tasks: deleting them on request, finding one by its path, and the sweep of what nobody references."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -11,6 +12,13 @@ from stepwell.domain.records import EVERY_TENANT, CleanupFault, CleanupReport, T
 from stepwell.ports import Artifacts, Store
 
 log = structlog.get_logger()
+
+
+class Selected(NamedTuple):
+    """A task whose files are to be deleted; `reader`: unless another workflow still names them, and so they stay."""
+
+    record: TaskRecord
+    reader: UUID | None
 
 
 class Cleaner:
@@ -24,11 +32,9 @@ class Cleaner:
         """
         report = CleanupReport(0, 0, [], [])
         cleaned: list[UUID] = []
-        records = await self._store.tasks(scope, workflow_id, include_deleted=False) or ()
-        readers = await self._readers(scope, workflow_id, records)
-        for record in records:
+        for record, reader in await self.selected(scope, workflow_id):
             report.tasks_processed += 1
-            if (reader := readers.get(record.task.id)) is not None:
+            if reader is not None:
                 kept = (f"{output.path}: still referenced by workflow {reader}" for output in record.task.outputs)
                 report.errors += [_fault(record, error) for error in kept]
             elif await self._clean_task(record, report):
@@ -37,6 +43,12 @@ class Cleaner:
             await self._store.delete_tasks(scope, workflow_id, cleaned)
         report.tasks_cleaned = len(cleaned)
         return report
+
+    async def selected(self, scope: TenantScope, workflow_id: UUID) -> list[Selected]:
+        """The tasks that `clean` would look at."""
+        records = await self._store.tasks(scope, workflow_id, include_deleted=False) or ()
+        readers = await self._readers(scope, workflow_id, records)
+        return [Selected(record, readers.get(record.task.id)) for record in records]
 
     async def find(self, scope: TenantScope, path: str) -> Output | None:
         """The output that a task of *scope* has recorded under exactly that path, unless it is deleted."""

@@ -9,6 +9,7 @@ from stepwell.domain.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.validation import PlannedWorkflow
+from stepwell.engine.bus import Committed
 from stepwell.engine.handle import Handle
 from stepwell.ports import NewId
 
@@ -18,6 +19,7 @@ class Draft(Struct, frozen=True):
 
     new: NewWorkflow
     handle: Handle
+    committed: Committed
 
 
 def draft(
@@ -25,7 +27,7 @@ def draft(
 ) -> Draft:
     """A new workflow; started, where there is an *owner* to run it."""
     record, final = _record(planned, tenant, now, new_id)
-    handle = Handle(LoadedWorkflow(record.state, tenant, record.config, record.steps or [], []))
+    handle = Handle(loaded_of(record))
     decision = handle.run.apply(Created(actor), now)
     if owner is not None:
         decision.absorb(handle.run.apply(Start(actor, new_id(now), owner), now))
@@ -34,7 +36,20 @@ def draft(
         state=structs.replace(record.state),
         steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
     )
-    return Draft(NewWorkflow(stored, final, tuple(decision.events)), handle)
+    return Draft(NewWorkflow(stored, final, tuple(decision.events)), handle, handle.committed(decision))
+
+
+def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:
+    """A workflow that is about to be stored, as if it had been loaded."""
+    return LoadedWorkflow(
+        record.state,
+        record.tenant,
+        record.origin_instance,
+        record.config,
+        record.suppress_subtask_events,
+        record.steps or [],
+        [],
+    )
 
 
 def _record(planned: PlannedWorkflow, tenant: str | None, now: datetime, new_id: NewId) -> tuple[WorkflowRecord, int]:

@@ -4,14 +4,16 @@ from asyncio import TimerHandle
 from collections.abc import Mapping
 from uuid import UUID
 
-from msgspec import convert
+from msgspec import convert, structs
 
 from stepwell.domain.configs import given
+from stepwell.domain.decision import Decision, copied
 from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle import Run
 from stepwell.domain.model import ProviderType
-from stepwell.domain.records import LoadedWorkflow
+from stepwell.domain.records import LoadedWorkflow, StepRecord
+from stepwell.engine.bus import Committed
 
 
 class Handle:
@@ -24,12 +26,12 @@ class Handle:
         if loaded.unreadable is not None:
             raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
         self.workflow_id: UUID = loaded.state.id
-        self.tenant = loaded.tenant
+        self.tenant, self.origin_instance = loaded.tenant, loaded.origin_instance
         self.config = convert(given(loaded.config), WorkflowConfig)
         self.users = 0
         self.halted = self.lost = False
         self.timers: dict[int | None, TimerHandle] = {}
-        self._steps = loaded.steps
+        self._loaded, self._steps = loaded, loaded.steps
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
         self.run = Run(
             loaded.state,
@@ -38,7 +40,23 @@ class Handle:
             [step.state for step in loaded.steps],
             loaded.open_tasks,
             [self._sources(step.definition) for step in loaded.steps],
+            suppress_subtask_events=loaded.suppress_subtask_events,
         )
+
+    def committed(self, decision: Decision) -> Committed:
+        """What is told of a decision of its run once it has committed."""
+        status = decision.workflow.status
+        return Committed(
+            self.workflow_id, self.tenant, status, self.origin_instance, decision.events, decision.deliveries
+        )
+
+    def snapshot(self) -> LoadedWorkflow:
+        """The workflow as it is now, in copies, what is not committed yet included."""
+        steps = [
+            StepRecord(step.id, step.plan, step.definition, copied(step.state), step.created_at) for step in self._steps
+        ]
+        state, tasks = copied(self.run.state), self.run.open_tasks()
+        return structs.replace(self._loaded, state=state, steps=steps, open_tasks=tasks)
 
     def plan(self, position: int) -> StepPlan:
         return self._steps[position].plan

@@ -35,6 +35,14 @@ class Flight(Struct):
     probe: bool = False
 
 
+class HeldBack(NamedTuple):
+    """By a breaker, until that time; *probing*: until the attempt that was let through has ended."""
+
+    key: ModelKey
+    until: datetime | None
+    probing: bool
+
+
 class _Record:
     def __init__(self, policy: BreakerPolicy) -> None:
         self.breaker = Breaker(policy)
@@ -79,10 +87,23 @@ class ModelHealth:
                 for place in [place for place in record.held_back if place[0] == workflow_id]:
                     del record.held_back[place]
 
-    def held_by(self, workflow_id: UUID, position: int) -> ModelKey | None:
-        """The model whose breaker holds the step back."""
-        held = (workflow_id, position)
-        return next((key for key, record in self._records.items() if held in record.held_back), None)
+    def held_of(self, workflow_id: UUID) -> dict[int, HeldBack]:
+        """The steps of a workflow that breakers hold back, by position. Costs O(all that they hold back)."""
+        found = {}
+        for key, record in self._records.items():
+            for held_id, position in record.held_back:
+                if held_id == workflow_id:
+                    found[position] = HeldBack(key, record.breaker.open_until, record.breaker.probing)
+        return found
+
+    def typical_s(self, key: ModelKey, covers: Callable[[str | None], bool]) -> float | None:
+        """The median of what its attempts took that ended well, of the last thousand; null where nothing is known, or
+        none of the tenants that *covers* has asked for it.
+        """
+        record = self._records.get(key)
+        if record is None or not any(map(covers, record.tenants)):
+            return None
+        return _percentile(sorted(seconds for _, seconds in record.ended if seconds is not None), 50)
 
     def due(self, key: ModelKey) -> Sequence[tuple[UUID, int]]:
         """Those that were held back and may ask again; they aren't any more."""

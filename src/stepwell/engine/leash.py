@@ -1,11 +1,13 @@
 """What an attempt in this process is held by, and its line to its run."""
 
 import asyncio
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from anyio import CancelScope, current_time, move_on_after
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stepwell.domain.inputs import Input
 from stepwell.engine.admission import Slot
@@ -14,12 +16,24 @@ from stepwell.engine.handle import Handle
 from stepwell.engine.health import Flight
 
 
+class Look(Struct, frozen=True):
+    """What an attempt in this process has seen of its job: the provider's own `word` for what it does, and since when
+    it says so; `progress`, 0 to 1, where it tells; `trouble`: why the last call about it had no answer to go by.
+    """
+
+    word: str | None = None
+    since: datetime | None = None
+    progress: float | None = None
+    trouble: str | None = None
+
+
 class Live(Struct):
     """An attempt in this process. `slot` is null once it is given back, `flight` for one without a breaker or once it
     has heard the outcome; `task` is for one that waits for something. It
     is cancelled by its scope: a worker process on its way up must not be torn from its parent half-way. `resting`: it
     waits for its time, and for nothing that would be lost. `told` is what its
-    provider has called back with, last; `called`: that it has, and nobody has looked since.
+    provider has called back with, last; `called`: that it has, and nobody has looked since. `look` is null before the
+    first look at a job.
     """
 
     slot: Slot | None
@@ -31,6 +45,17 @@ class Live(Struct):
     nudged: asyncio.Event | None = None
     told: bytes | None = None
     called: bool = False
+    look: Look | None = None
+
+    def noted(self, word: str, progress: float | None, at: datetime) -> None:
+        """How its job stands."""
+        same = self.look is not None and self.look.word == word
+        since = self.look.since if self.look is not None and same else at
+        self.look = Look(word, since, progress)
+
+    def troubled(self, error: str) -> None:
+        """A call about its job had no answer to go by."""
+        self.look = replace(self.look or Look(), trouble=error)
 
     def nudge(self, told: bytes) -> None:
         """A provider has called back."""
@@ -89,6 +114,12 @@ class Leash:
 
     async def committed(self) -> None:
         await self._runs.checkpointer.settled(self._handle.workflow_id)
+
+    def noted(self, word: str, progress: float | None, at: datetime) -> None:
+        self._live.noted(word, progress, at)
+
+    def troubled(self, error: str) -> None:
+        self._live.troubled(error)
 
     async def nap(self, seconds: float) -> None:
         if self._runs.stopping:

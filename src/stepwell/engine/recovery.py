@@ -5,6 +5,7 @@ outage in which an answer was lost, when a run was lost, and when another proces
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
 
@@ -50,6 +51,10 @@ class Recovery:
         self._claiming, self._leasing = asyncio.Lock(), asyncio.Lock()
         self._hopeless: set[UUID] = set()
         self._closed = False
+        self._resting = False  # until it is stirred, or the next claim is due: no lease is renewed
+        # What else may be left by the dead, and be a reason to hold a lease.
+        self.take_over: Callable[[], Awaitable[None]] | None = None
+        self.also_busy: Callable[[], bool] = lambda: False
         scheduler.on_lost = self.request
 
     async def boot(self) -> None:
@@ -87,6 +92,12 @@ class Recovery:
                 self._renewed = started
                 self._stirred.set()
 
+    async def keep_lease(self) -> None:
+        """As `hold_lease`, and it will have some as long as there is `also_busy`."""
+        await self.hold_lease()
+        if self._lease_s is not None and self._resting:
+            self._stirred.set()
+
     async def release(self) -> None:
         """End the lease in order, for good: the workflows of this process may be claimed at once."""
         self._closed = True
@@ -98,13 +109,19 @@ class Recovery:
         # At boot the dead may still look alive: come back when their leases have ended.
         next_claim = self._lease_s
         while not self._closed:
+            pause = self._pause(next_claim)
+            self._resting = not self._busy
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause(next_claim)):
+                async with asyncio.timeout(pause):
                     await self._stirred.wait()
             self._stirred.clear()
             if next_claim is not None:
                 self._claim_wanted = True
             next_claim = await self._round()
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._scheduler.handles) or self.also_busy()
 
     def _lease_aged(self, lease_s: float) -> bool:
         return time.monotonic() - self._renewed > lease_s / 4
@@ -114,14 +131,14 @@ class Recovery:
             return _RETRY_S
         if next_claim is not None:
             next_claim = max(next_claim, _MIN_PAUSE_S)
-        if self._lease_s is not None and self._scheduler.handles:
+        if self._lease_s is not None and self._busy:
             return min(self._lease_s / 3, next_claim or self._lease_s)
         return next_claim
 
     async def _round(self) -> float | None:
         """Seconds until the next claim is due; null: when it is requested."""
         try:
-            if self._scheduler.handles:
+            if self._busy:
                 await self.hold_lease()
             if self._claim_wanted:
                 self._claim_wanted = False
@@ -138,6 +155,8 @@ class Recovery:
             async with self._claiming:  # for one page: a request may want one out of turn
                 found = await self._take_page(_PAGE)
             total += found
+        if self.take_over is not None and not self._scheduler.stopping:
+            await self.take_over()
         if total:
             log.info("recovery.claimed", action="claim", workflows=total)
         self.caught_up.set()

@@ -60,6 +60,12 @@ class Line(Protocol):
     async def nap(self, seconds: float) -> None:
         """Let that time pass, or less: a provider's callback ends it."""
 
+    def noted(self, word: str, progress: float | None, at: datetime) -> None:
+        """How its job stands, for whoever asks: the provider's own word, and the share that is done."""
+
+    def troubled(self, error: str) -> None:
+        """The last call about its job had no answer to go by."""
+
     def extend(self, seconds: float) -> None:
         """From now on it has that much time."""
 
@@ -116,7 +122,11 @@ class Remote:
             why = "the service ended before its answer"
             answer = await self._found(provider, attempt, task, sent, line, why, lost_at)
         if isinstance(answer, Job):
-            answer = await self._done(provider, attempt, answer, task, io, line)
+            try:
+                answer = await self._done(provider, attempt, answer, task, io, line)
+            except AttemptError as error:
+                error.cost = self.cost(provider, sent) if error.paid else None
+                raise
         assert answer is not None
         return Finished(answer.result, self.cost(provider, sent, answer.cost))
 
@@ -136,7 +146,9 @@ class Remote:
                 return await self.repeated(provider, lambda: provider.fetch(attempt, job, io), line)
         except (Forgotten, TimeoutError) as error:
             why = f"{error}: its result is gone" if str(error) else "its result could not be fetched for an hour"
-            raise AttemptError(f"the job was done, but {why}", retryable=False, provider_fault=False) from error
+            lost = AttemptError(f"the job was done, but {why}", retryable=False, provider_fault=False)
+            lost.paid = True
+            raise lost from error
 
     async def repeated(self, provider: Provider, call: Callable[[], Awaitable[T]], line: Line) -> T:
         """What *call* answers, in the end. Raises `Forgotten` where the provider says that it knows no such job, for
@@ -154,12 +166,14 @@ class Remote:
                 lag = timedelta(seconds=provider.listing_lag_s)
                 if forgotten >= _FORGOTTEN and self._clock.now() >= since + lag:
                     raise Forgotten(str(error)) from error
+                line.troubled(str(error))
                 wait_s = max(error.retry_after_s or 0.0, pause)
             except (AttemptError, Overtaken):
                 raise
             except Exception:
                 # A fault of the provider's code: the job goes on all the same.
                 log.exception("provider.broken", action="attempt", provider=provider.type)
+                line.troubled("internal error")
                 wait_s = pause
             await line.nap(wait_s)
             pause = min(pause * _SLOWER, pace.last_s)
@@ -231,8 +245,10 @@ class Remote:
             answer: Job | Finished | None = None
             with CancelScope(shield=True), fail_after(_SUBMITTING_S):
                 answer = self._heard(provider, await provider.submit(attempt, request, io), task, sent, line)
-        except AttemptError:
-            line.feed(FollowedUp(task.position, task.id, CancelReceipt.NEVER_STARTED))
+        except AttemptError as error:
+            receipt = CancelReceipt.FINISHED_TOO_LATE if error.paid else CancelReceipt.NEVER_STARTED
+            error.cost = self.cost(provider, sent) if error.paid else None
+            line.feed(FollowedUp(task.position, task.id, receipt, error.cost))
             raise
         except OutcomeUnknown:
             raise
@@ -316,6 +332,7 @@ class Remote:
                 return
             if state.status is not JobStatus.RUNNING:
                 raise _ended(provider, state)
+            line.noted(state.word, state.progress, self._clock.now())
             if state.progress is not None and state.progress >= told + _WORTH_TELLING:
                 told = state.progress
                 _must(line.feed(Progressed(task.position, task.id, told, state.word)))

@@ -210,7 +210,7 @@ class Runner:
             message = f"{transform.label}: {transform.transform} needs the path of an artifact, and there is none such"
             raise AttemptError(message, retryable=False, provider_fault=False)
         if transform.transform is TransformType.PATH_TO_URL:
-            return self._links.url(path)
+            return await io.address(path)
         blob = await io.fetch(path, transform.to_field)
         media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
         return f"data:{media_type};base64,{base64.b64encode(blob.data).decode()}"
@@ -278,4 +278,5 @@ def _failed(task: Task, error: AttemptError) -> AttemptFailed:
         provider_fault=error.provider_fault,
         jitter=random.random(),  # noqa: S311 - jitter
         retry_after_s=error.retry_after_s,
+        cost=error.cost,
     )

@@ -10,14 +10,14 @@ What must hold:
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, assert_never
 from uuid import UUID
 
 import structlog
 from anyio import CancelScope
 
-from stepwell.domain.decision import Decision
+from stepwell.domain.decision import Decision, Reservation
 from stepwell.domain.inputs import (
     AttemptFailed,
     CancelAttempt,
@@ -33,6 +33,7 @@ from stepwell.domain.inputs import (
 )
 from stepwell.domain.model import Task
 from stepwell.engine.admission import Admission, Slot
+from stepwell.engine.bus import Bus
 from stepwell.engine.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.gate import Gate
 from stepwell.engine.handle import Handle
@@ -56,8 +57,9 @@ class Scheduler:
         health: ModelHealth,
         clock: Clock,
         new_id: NewId,
+        bus: Bus,
     ) -> None:
-        self._runner, self._admission, self._clock = runner, admission, clock
+        self._runner, self._admission, self._clock, self._bus = runner, admission, clock, bus
         self.checkpointer = Checkpointer(journal, self._committed, self._not_written)
         self.handles: dict[UUID, Handle] = {}
         self._live: dict[UUID, dict[UUID, Live]] = {}  # workflow id -> task id -> attempt
@@ -90,6 +92,10 @@ class Scheduler:
         """The workflows that no claim may bring in: those in memory, and lost ones that still have something here."""
         return self.handles.keys() | self._live.keys() | self.checkpointer.held
 
+    def lives(self, workflow_id: UUID) -> Mapping[UUID, Live]:
+        """The workflow's attempts in this process, by task."""
+        return self._live.get(workflow_id, {})
+
     @property
     def stopping(self) -> bool:
         return self._admission.closed
@@ -112,12 +118,14 @@ class Scheduler:
             del self.handles[handle.workflow_id]
             self._idle.tell(handle.workflow_id)
 
-    def feed(self, handle: Handle, given: Input) -> bool:
+    def feed(self, handle: Handle, given: Input, reservation: Reservation | None = None) -> bool:
         """Hand an input to a run; whether it changed anything. What it decides is not yet committed: see
         `Checkpointer.settled`. Raises `InvalidTransition` for a verb that isn't allowed.
         """
         decision = handle.run.apply(given, self._clock.now())
         changed = decision.has_rows
+        if changed and reservation is not None:
+            decision.reservations.append(reservation)
         self._dispatch(handle, decision)
         return changed
 
@@ -194,7 +202,10 @@ class Scheduler:
         self.refused.pop(decision.workflow.id, None)
         handle = self.handles.get(decision.workflow.id)
         if handle is None:
+            self._bus.look((decision.workflow.id,))
             return
+        if decision.events:
+            self._bus.tell(handle.committed(decision))
         for effect in decision.effects:
             self._release(handle, effect)
         self.forget_if_idle(handle)

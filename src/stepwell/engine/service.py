@@ -10,8 +10,10 @@ from typing import TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from msgspec.structs import replace
+
 from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.errors import InvalidTransition, NotFound, Unavailable
+from stepwell.domain.errors import InvalidTransition, NotFound, PreconditionFailed, Unavailable
 from stepwell.domain.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
 from stepwell.domain.model import HistoryEvent, Output
 from stepwell.domain.provider_status import ProviderStatus
@@ -23,15 +25,22 @@ from stepwell.domain.records import (
     WorkflowPage,
     WorkflowRecord,
 )
+from stepwell.domain.repeats import NO_TERMS, Terms, Version
 from stepwell.domain.signing import CallbackUrls
 from stepwell.domain.validation import Catalog, PlannedWorkflow
+from stepwell.engine.awaiting import Awaiting
+from stepwell.engine.bus import Bus
 from stepwell.engine.checkpointer import NotWritten
 from stepwell.engine.cleanup import Cleaner
+from stepwell.engine.deliveries import Webhooks
 from stepwell.engine.drafting import draft
 from stepwell.engine.handle import Handle
+from stepwell.engine.insight import Insight
 from stepwell.engine.providers import ProviderDesk
 from stepwell.engine.recovery import Recovery, load_results
+from stepwell.engine.repeats import Repeats
 from stepwell.engine.scheduler import Scheduler
+from stepwell.engine.streams import Streams
 from stepwell.offloop import off_loop
 from stepwell.ports import Clock, Journal, NewId, Store
 
@@ -56,8 +65,16 @@ class WorkflowService:
         callbacks: CallbackUrls,
         owner: UUID,
         new_id: NewId,
+        bus: Bus,
+        webhooks: Webhooks,
+        repeats: Repeats,
+        awaiting: Awaiting,
+        insight: Insight,
+        following: Streams,
     ) -> None:
         self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
+        self._bus, self.repeats, self.awaiting, self.insight = bus, repeats, awaiting, insight
+        self.webhooks, self.following = webhooks, following
         self._cleaner, self._clock, self._owner, self._make_id = cleaner, clock, owner, new_id
         self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self.catalog, self._callbacks, self._providers = catalog, callbacks, providers
@@ -75,10 +92,18 @@ class WorkflowService:
         await self._store.ping()
 
     async def create(
-        self, scope: TenantScope, actor: str, planned: PlannedWorkflow, *, tenant: str | None, start: bool
+        self,
+        scope: TenantScope,
+        actor: str,
+        planned: PlannedWorkflow,
+        *,
+        tenant: str | None,
+        start: bool,
+        terms: Terms = NO_TERMS,
     ) -> WorkflowRecord:
         """Store a workflow that `validation.plan_workflow` has accepted; with *start* it is stored as started."""
         self._check_open()
+        self.webhooks.check(tenant, planned.request.webhook_url)
         await self._recovery.hold_lease()
         owner = self._owner if start else None
         made = partial(draft, planned, tenant, actor, self._clock.now(), owner, self._make_id)
@@ -88,12 +113,13 @@ class WorkflowService:
         with self._holding(handle):
             self._scheduler.adopt(handle)  # before it is stored, else a claim might take it for a forgotten one
             try:
-                await self._journal.insert(scope, drafted.new)
+                await self._journal.insert(scope, replace(drafted.new, reservation=terms.reservation))
             except BaseException:
                 # It may have been stored all the same, or still be on its way: then it is found by a claim.
                 self._scheduler.abandon(handle)
                 self._recovery.request(unsure=True)
                 raise
+            self._bus.tell(drafted.committed)
             if start:
                 self._scheduler.take_up(handle)
         return drafted.new.record
@@ -104,27 +130,35 @@ class WorkflowService:
             raise NotFound("workflow")
         return record
 
-    async def start(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Start(actor, self._new_id(), self._owner))
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
+        return _known(await self._store.version(scope, workflow_id), "workflow")
 
-    async def pause(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Pause(actor))
+    async def start(self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS) -> WorkflowRecord:
+        return await self._verb(scope, workflow_id, lambda: Start(actor, self._new_id(), self._owner), terms)
 
-    async def resume(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Resume(actor, self._new_id(), self._owner))
+    async def pause(self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS) -> WorkflowRecord:
+        return await self._verb(scope, workflow_id, lambda: Pause(actor), terms)
 
-    async def cancel(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Cancel(actor))
+    async def resume(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+    ) -> WorkflowRecord:
+        return await self._verb(scope, workflow_id, lambda: Resume(actor, self._new_id(), self._owner), terms)
+
+    async def cancel(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+    ) -> WorkflowRecord:
+        return await self._verb(scope, workflow_id, lambda: Cancel(actor), terms)
 
     async def update(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate
+        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate, terms: Terms = NO_TERMS
     ) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Update(actor, changes))
+        await self.webhooks.check_update(scope, workflow_id, changes)
+        return await self._verb(scope, workflow_id, lambda: Update(actor, changes), terms)
 
     async def cleanup(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool
+        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Terms = NO_TERMS
     ) -> tuple[WorkflowRecord, CleanupReport]:
-        await self._verb(scope, workflow_id, lambda: Cleanup(actor, cleanup_tasks))
+        await self._verb(scope, workflow_id, lambda: Cleanup(actor, cleanup_tasks), terms)
         report = CleanupReport(0, 0, [], [])
         if cleanup_tasks:
             async with self._lock(workflow_id):
@@ -162,20 +196,24 @@ class WorkflowService:
     async def list(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         return await self._store.page(scope, query)
 
-    async def _verb(self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input]) -> WorkflowRecord:
+    async def _verb(
+        self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input], terms: Terms
+    ) -> WorkflowRecord:
         self._check_open()
         for _ in range(_TRIES):
             handle = await self._load(scope, workflow_id)
             with self._holding(handle):
-                refused = None
+                refused: InvalidTransition | PreconditionFailed | None = None
                 try:
-                    self._scheduler.feed(handle, make())
-                except InvalidTransition as error:
+                    terms.check(handle.run.state)
+                    self._scheduler.feed(handle, make(), terms.reservation)
+                except (InvalidTransition, PreconditionFailed) as error:
                     refused = error
                 try:
                     # A refusal too: what forbids the verb may not be committed yet.
+                    effect = self._scheduler.checkpointer.settled(workflow_id)
                     async with asyncio.timeout(_ANSWER_S):
-                        await self._scheduler.checkpointer.settled(workflow_id)
+                        await self.repeats.settled(None if refused else terms.reservation, effect)
                 except NotWritten:
                     continue
                 except TimeoutError:

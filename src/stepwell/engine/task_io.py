@@ -13,14 +13,15 @@ from stepwell.ports.providers import Blob, InputFetcher
 
 
 class Links(Protocol):
-    """Signed, expiring addresses of artifacts. `public`: whether others can reach them."""
+    """Signed, expiring addresses of artifacts, ours or a bucket's. `public`: whether others can reach them."""
 
     public: bool
 
     async def owns(self, path: str, tenant: str | None) -> bool:
         """Whether a task of that tenant has stored exactly that path."""
 
-    def url(self, path: str) -> str: ...
+    async def url(self, path: str) -> str:
+        """Raises `ArtifactError` where it can't be signed now."""
 
 
 class Downloads(Protocol):
@@ -54,7 +55,14 @@ class TaskIO:
     async def link(self, path: str, field: str) -> str | None:
         if not await self._links.owns(path, self._tenant):
             raise AttemptError(f"{field}: artifact not found", retryable=False, provider_fault=False)
-        return self._links.url(path) if self._links.public else None
+        return await self.address(path) if self._links.public else None
+
+    async def address(self, path: str) -> str:
+        """The signed address of a file that the tenant has, reachable or not. Raises `AttemptError`."""
+        try:
+            return await self._links.url(path)
+        except ArtifactError as error:
+            raise AttemptError(str(error), retryable=True, provider_fault=False) from error
 
     async def store(self, name: str, data: bytes) -> Output:
         path = self._noted(name)

@@ -20,7 +20,7 @@ from stepwell.persistence.database import Connect, unavailable_in_outage
 from stepwell.persistence.inserter import Inserter
 from stepwell.persistence.moments import writing
 from stepwell.persistence.rows import read_object, step_record, task, workflow_state
-from stepwell.persistence.values import checkpoint_rows
+from stepwell.persistence.values import checkpoint_rows, more_rows
 
 _STEPS_A_PAGE = 20_000
 _SLICE = 250  # so many rows are read, then others get their turn
@@ -28,15 +28,16 @@ _TURN_S = 5.0
 
 
 class PostgresJournal:
-    """*pool* and *connect* are those of `database`. Every checkpoint sets *clock* by the database's.
+    """*pool* and *connect* are those of `database`. Every checkpoint sets *clock* by the database's. *owner*: the
+    process that is to send the webhooks of what is written here.
 
     Checkpoints have a connection of their own, made by *connect*, and so have inserts: to borrow one from the pool
     costs as much as a third of a small batch. One of the pool's is left to leases. So neither many large inserts nor
     a claim that waits holds them up.
     """
 
-    def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock) -> None:
-        self._pool, self._connect, self._clock = pool, writing(connect), clock
+    def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock, owner: UUID) -> None:
+        self._pool, self._connect, self._clock, self._owner = pool, writing(connect), clock, owner
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
         self._writer: asyncpg.Connection | None = None
         self._inserter = Inserter(self._connect, timeout_s=_TURN_S)
@@ -99,7 +100,12 @@ class PostgresJournal:
 
     async def _written(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
         by_id = {decision.workflow.id: decision for decision in batch}
-        rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
+        deliveries, keys = more_rows(batch)
+        if deliveries or keys:
+            more = (deliveries, self._owner, keys)
+            rows = await connection.fetch(sql.CHECKPOINT_AND_MORE, *checkpoint_rows(batch), *more)
+        else:
+            rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
         if rows:
             self._clock.observe(rows[0]["now"])
         lost = by_id.keys() - {row["id"] for row in rows}
@@ -151,7 +157,15 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
         steps = await connection.fetch(sql.LOAD_STEPS, ids)
         open_tasks = await connection.fetch(sql.LOAD_OPEN_TASKS, ids)
     loaded = {
-        row["id"]: LoadedWorkflow(workflow_state(row), row["tenant"], read_object(row["config"]), [], [])
+        row["id"]: LoadedWorkflow(
+            workflow_state(row),
+            row["tenant"],
+            row["origin_instance"],
+            read_object(row["config"]),
+            row["suppress_subtask_events"],
+            [],
+            [],
+        )
         for row in workflows
     }
     for number, row in enumerate(steps, 1):

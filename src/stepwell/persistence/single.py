@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import StepRecord, TenantScope, WorkflowRecord
+from stepwell.domain.repeats import Version
 from stepwell.persistence.database import is_outage
 from stepwell.persistence.kept import Kept
 from stepwell.persistence.listing import summarised
@@ -38,6 +39,7 @@ class Finder:
     def __init__(self, readers: Kept) -> None:
         self._whole = _Batches(readers, _with_steps(), "step_workflow_id")
         self._bare = _Batches(readers, _found(), "id")
+        self._versions = _Batches(readers, _versions(), "id")
 
     async def find(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
         rows = await (self._whole if include_steps else self._bare).rows_of(workflow_id)
@@ -47,6 +49,12 @@ class Finder:
         if include_steps:
             record.steps = await _steps(rows, record)
         return record
+
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
+        rows = await self._versions.rows_of(workflow_id)
+        if not rows or not scope.covers(rows[0]["tenant"]):
+            return None
+        return Version.of(rows[0]["last_event"], rows[0]["updated_at"])
 
 
 class _Failed(Exception):
@@ -163,6 +171,13 @@ def _is_timeout(error: Exception) -> bool:
 
 def _found() -> Select[*tuple[Any, ...]]:
     return summarised().where(workflows.c.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
+
+
+def _versions() -> Select[*tuple[Any, ...]]:
+    own = workflows.c
+    return select(own.id, own.tenant, own.last_event, own.updated_at).where(
+        own.id == any_(bindparam("ids", type_=ARRAY(Uuid())))
+    )
 
 
 def _with_steps() -> Select[*tuple[Any, ...]]:

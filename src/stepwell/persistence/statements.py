@@ -97,6 +97,14 @@ _NEW_STEP: Final = (
     ("provider", "text"),
     ("fallback", "text"),
 )
+_DELIVERY: Final = (
+    ("workflow_id", "uuid"),
+    ("event_id", "int"),
+    ("type", "text"),
+    ("host", "text"),
+    ("created_at", "timestamptz"),
+)
+_KEY: Final = (("workflow_id", "uuid"), ("scope", "text"), ("key", "text"), ("token", "uuid"))
 _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int"), ("fence_event", "int"))
 
 # The composite types that carry rows, as migrations have made them.
@@ -107,6 +115,8 @@ TYPES: Final = {
     "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
     "checkpoint_task_2": _TASK,
     "checkpoint_event": _EVENT,
+    "checkpoint_delivery": _DELIVERY,
+    "checkpoint_key": _KEY,
 }
 
 WORKFLOW_COLUMNS: Final = tuple(name for name, _ in _STATE)
@@ -127,7 +137,7 @@ _MUTABLE_TASK = _TASK[7:]
 # An IN that is a part of an expression is looked up in a hash table whatever the planner expects of its size.
 _LANDED: Final = "({0}.workflow_id IN (SELECT id FROM landed)) IS TRUE"
 
-CHECKPOINT: Final = f"""
+_CHECKPOINT: Final = f"""
 WITH landed AS (
     UPDATE workflows AS t SET {_assign(_STATE, "w")}
     FROM unnest($1::checkpoint_workflow[]) AS w
@@ -147,8 +157,23 @@ WITH landed AS (
     INSERT INTO events ({_names(_EVENT)})
     SELECT {_names(_EVENT, "e.")} FROM unnest($4::checkpoint_event[]) AS e
     WHERE {_LANDED.format("e")}
-)
-SELECT id, clock_timestamp() AS now FROM landed
+)"""  # noqa: S608 - built from the constants above
+_COMMITTED: Final = "SELECT id, clock_timestamp() AS now FROM landed"
+
+CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
+
+# The same for a batch with webhooks to send (of which the process $6 is to take care), or with the effects of requests
+# that may be repeated.
+CHECKPOINT_AND_MORE: Final = f"""
+{_CHECKPOINT}, outboxed AS (
+    INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
+    SELECT {_names(_DELIVERY, "d.")}, 'PENDING', '[]', d.created_at, $6 FROM unnest($5::checkpoint_delivery[]) AS d
+    WHERE {_LANDED.format("d")}
+), applied AS (
+    UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
+    FROM unnest($7::checkpoint_key[]) AS k
+    WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND {_LANDED.format("k")}
+) {_COMMITTED}
 """  # noqa: S608 - built from the constants above
 
 # Of a workflow that nobody runs two processes may make the same number of versions: their times tell them apart.
@@ -165,6 +190,29 @@ WITH made AS (
 )
 INSERT INTO events ({_names(_EVENT)})
 SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
+"""  # noqa: S608 - built from the constants above
+
+# The same for one workflow, and only while the reservation holds: it is marked by the very statement, once.
+INSERT_ONCE: Final = f"""
+WITH applied AS (
+    UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
+    FROM unnest($4::checkpoint_key[]) AS k
+    WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND t.applied_at IS NULL
+    RETURNING t.workflow_id
+), made AS (
+    INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
+    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
+    WHERE EXISTS (SELECT FROM applied)
+), stepped AS (
+    INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
+    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
+    WHERE EXISTS (SELECT FROM applied)
+), told AS (
+    INSERT INTO events ({_names(_EVENT)})
+    SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
+    WHERE EXISTS (SELECT FROM applied)
+)
+SELECT workflow_id FROM applied
 """  # noqa: S608 - built from the constants above
 
 # Whose files new workflows name. It is sent only where one names any, which few do.
@@ -211,7 +259,8 @@ RETURNING w.id
 """
 
 LOAD_WORKFLOWS: Final = f"""
-SELECT id, tenant, config, created_at, {_names(_STATE)} FROM workflows WHERE id = ANY($1::uuid[]) ORDER BY id
+SELECT id, tenant, origin_instance, config, suppress_subtask_events, created_at, {_names(_STATE)}
+FROM workflows WHERE id = ANY($1::uuid[]) ORDER BY id
 """  # noqa: S608 - built from the constants above
 
 LOAD_STEPS: Final = f"""
@@ -247,12 +296,19 @@ VALUES ($1, coalesce(clock_timestamp() + make_interval(secs => $2::float8), 'inf
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
 """
 
+# A process that is idle but for webhooks to be sent later may let its lease end: it is needed again when they are due.
 NEXT_EXPIRY: Final = """
-SELECT greatest(extract(epoch FROM min(p.lease_until) - clock_timestamp()), 0)::float8
-FROM processes AS p
-WHERE p.id <> $1 AND p.lease_until > '-infinity' AND p.lease_until < 'infinity'
-  AND EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
-HAVING count(*) > 0
+SELECT greatest(extract(epoch FROM min(wanted.at) - clock_timestamp()), 0)::float8
+FROM (
+    SELECT CASE
+        WHEN EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id) THEN p.lease_until
+        ELSE (SELECT greatest(p.lease_until, min(d.next_at)) FROM deliveries AS d
+              WHERE d.owner = p.id AND d.next_at IS NOT NULL HAVING count(*) > 0)
+    END AS at
+    FROM processes AS p
+    WHERE p.id <> $1 AND p.lease_until > '-infinity' AND p.lease_until < 'infinity'
+) AS wanted
+HAVING count(wanted.at) > 0
 """
 
 RELEASE: Final = "DELETE FROM processes WHERE id = $1"
@@ -262,6 +318,7 @@ EXPIRE_OTHERS: Final = "UPDATE processes SET lease_until = '-infinity' WHERE id 
 FORGET_DEAD: Final = """
 DELETE FROM processes AS p
 WHERE p.lease_until < clock_timestamp() AND NOT EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
+  AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL)
 """
 
 NOW: Final = "SELECT clock_timestamp()"

@@ -20,9 +20,11 @@ from stepwell.domain.records import (
     StepRecord,
     TaskRecord,
     TenantScope,
+    Whereabouts,
     WorkflowPage,
     WorkflowRecord,
 )
+from stepwell.domain.repeats import Version
 from stepwell.persistence import listing
 from stepwell.persistence.database import unavailable_in_outage
 from stepwell.persistence.kept import Kept
@@ -30,6 +32,7 @@ from stepwell.persistence.listing import visible
 from stepwell.persistence.rows import Row, history_event, step_record, task, workflow_record
 from stepwell.persistence.single import Finder
 from stepwell.persistence.tables import artifact_references, events, steps, tasks, workflows
+from stepwell.persistence.whereabouts import read_whereabouts, whereabouts
 
 # So many steps are read at once, then others get their turn: a page can hold a million.
 _SLICE = 250
@@ -47,6 +50,10 @@ class PostgresStore:
     @unavailable_in_outage
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
         return await self._finder.find(scope, workflow_id, include_steps=include_steps)
+
+    @unavailable_in_outage
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
+        return await self._finder.version(scope, workflow_id)
 
     @unavailable_in_outage
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
@@ -83,6 +90,12 @@ class PostgresStore:
         async with self._engine.connect() as connection:
             row = (await connection.execute(_tasks(scope).where(tasks.c.id == task_id))).mappings().first()
         return None if row is None else _task_record(row)
+
+    @unavailable_in_outage
+    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Whereabouts | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(whereabouts(scope, workflow_id))).mappings().first()
+        return None if row is None else read_whereabouts(row)
 
     @unavailable_in_outage
     async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:

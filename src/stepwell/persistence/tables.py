@@ -16,6 +16,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -173,6 +174,40 @@ class EventColumns(TypedColumns):
     task_id = _id(nullable=True)
     actor = _text()
     data = _json()
+    txid: Column[int] = Column(
+        BigInteger(), nullable=False, server_default=text("(pg_current_xact_id()::text)::bigint")
+    )
+
+
+class DeliveryColumns(TypedColumns):
+    """Webhooks: one for each event that is told of, by its number."""
+
+    workflow_id = _id()
+    event_id = _int()
+    type = _text()
+    host = _text()
+    status = _text()
+    owner = _id(nullable=True)
+    created_at = _time(nullable=False)
+    next_at = _time()
+    tries = _count()
+    attempts = _json()
+    body = _text(nullable=True)
+
+
+class IdempotencyColumns(TypedColumns):
+    scope = _text()
+    key = _text()
+    token = _id()
+    owner = _id()
+    fingerprint: Column[bytes] = Column(LargeBinary(), nullable=False)
+    created_at = _time(nullable=False)
+    begun_at = _time(nullable=False)
+    applied_at = _time()
+    workflow_id = _id(nullable=True)
+    status = _int(nullable=True)
+    headers = _json(nullable=True)
+    body: Column[bytes] = Column(LargeBinary(), nullable=True)
 
 
 class ReferenceColumns(TypedColumns):
@@ -231,7 +266,24 @@ tasks = Table(
     Index("tasks_sent", "workflow_id", postgresql_where=text("sent IS NOT NULL")),
     postgresql_with={"fillfactor": "80"},
 )
-events = Table("events", metadata, EventColumns, PrimaryKeyConstraint("workflow_id", "id"))
+events = Table(
+    "events", metadata, EventColumns, PrimaryKeyConstraint("workflow_id", "id"), Index("events_by_txid", "txid")
+)
+deliveries = Table(
+    "deliveries",
+    metadata,
+    DeliveryColumns,
+    PrimaryKeyConstraint("workflow_id", "event_id"),
+    Index("deliveries_due", "owner", "host", "next_at", postgresql_where=text("next_at IS NOT NULL")),
+    postgresql_with={"fillfactor": "80"},
+)
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    IdempotencyColumns,
+    PrimaryKeyConstraint("scope", "key"),
+    Index("idempotency_keys_by_created_at", "created_at"),
+)
 artifact_references = Table(
     "artifact_references", metadata, ReferenceColumns, PrimaryKeyConstraint("task_id", "workflow_id")
 )

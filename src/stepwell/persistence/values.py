@@ -33,6 +33,21 @@ def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
     return workflows, steps, tasks, events
 
 
+def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows]:
+    """Those that only `statements.CHECKPOINT_AND_MORE` writes: webhooks to send, and keys of requests."""
+    deliveries = [
+        (decision.workflow.id, told.event_id, told.type, told.host, told.at)
+        for decision in batch
+        for told in decision.deliveries
+    ]
+    keys = [
+        (decision.workflow.id, reserved.scope, reserved.key, reserved.token)
+        for decision in batch
+        for reserved in decision.reservations
+    ]
+    return deliveries, keys
+
+
 _workflow_values = attrgetter(*WORKFLOW_COLUMNS)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from stepwell.domain.decision import Decision
+from stepwell.domain.decision import Decision, Reservation
 from stepwell.domain.model import HistoryEvent, Output, ProviderType
 from stepwell.domain.records import (
     ListFilter,
@@ -14,9 +14,11 @@ from stepwell.domain.records import (
     NewWorkflow,
     TaskRecord,
     TenantScope,
+    Whereabouts,
     WorkflowPage,
     WorkflowRecord,
 )
+from stepwell.domain.repeats import Answer, Reserved, Version
 
 
 class Clock(Protocol):
@@ -38,7 +40,9 @@ class Journal(Protocol):
     """
 
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
-        """Store the workflow, its steps and events, all or nothing. Raises `Forbidden` outside of *scope*."""
+        """Store the workflow, its steps and events, all or nothing. Raises `Forbidden` outside of *scope*, and
+        `StillRunning` for a reservation that another try has taken over.
+        """
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         """The workflow as last committed, whoever runs it; None if there is none in *scope*."""
@@ -90,6 +94,9 @@ class Store(Protocol):
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
         """The workflow, deleted or not."""
 
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
+        """The version of the workflow that `get` would find; the steps aren't looked at."""
+
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         """Newest first; `total` is exact and counts all that match."""
 
@@ -106,6 +113,9 @@ class Store(Protocol):
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         """The task, deleted or not."""
 
+    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Whereabouts | None:
+        """Who runs the workflow, and who has paused it; None for an unknown one."""
+
     async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
         """Mark tasks deleted."""
 
@@ -119,6 +129,25 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Return if the database answers."""
+
+
+class Keys(Protocol):
+    """The keys of requests that may be repeated, each for 48 hours from its first use.
+
+    All methods raise `Unavailable` while the database is away.
+    """
+
+    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> Reserved:
+        """Take the key for the try of that *token*, where it is free, or left behind by a try without effect: of a
+        dead process, or of this one, which must know that none is at work here. Else what is known of it. Raises
+        `StillRunning` where that keeps changing.
+        """
+
+    async def answer(self, reservation: Reservation, answer: Answer) -> Answer:
+        """Store the answer, unless there is one; what is to be sent."""
+
+    async def free(self, reservation: Reservation) -> None:
+        """Forget the key, unless the try had its effect. If it is to have it later, it won't."""
 
 
 class Artifacts(Protocol):

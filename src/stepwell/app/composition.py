@@ -1,0 +1,173 @@
+"""One function puts the whole service together, and takes it apart again."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from msgspec import Struct
+
+from stepwell.api.auth import TokenVerifier
+from stepwell.api.events import feed_frame, workflow_frame
+from stepwell.api.payloads import Payloads
+from stepwell.api.routes import build_api
+from stepwell.app.database import opened
+from stepwell.app.running import Statements, measured, run_engine, stop_engine
+from stepwell.app.working import Links, clients, limits, made_catalog, made_runner, prices
+from stepwell.artifacts.storage import open_storage
+from stepwell.domain.breaker import BreakerPolicy
+from stepwell.domain.signing import CallbackUrls, SignedUrls
+from stepwell.domain.tickets import StreamTickets
+from stepwell.engine.admission import Admission
+from stepwell.engine.awaiting import Awaiting
+from stepwell.engine.bus import Bus
+from stepwell.engine.cleanup import Cleaner
+from stepwell.engine.deliveries import Webhooks
+from stepwell.engine.health import ModelHealth
+from stepwell.engine.insight import Insight
+from stepwell.engine.providers import ProviderDesk
+from stepwell.engine.recovery import Recovery
+from stepwell.engine.repeats import Repeats
+from stepwell.engine.scheduler import Scheduler
+from stepwell.engine.service import WorkflowService
+from stepwell.engine.streams import Streams
+from stepwell.engine.webhooks import Dispatcher
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.database import (
+    assert_durable,
+)
+from stepwell.persistence.deliveries import PostgresDeliveries
+from stepwell.persistence.feed import PostgresFeed
+from stepwell.persistence.ids import uuid7
+from stepwell.ports.providers import Provider
+from stepwell.providers.configured import configured_providers
+from stepwell.providers.registry import Registry
+from stepwell.providers.webhook_sender import webhook_sender
+from stepwell.settings import Settings
+from stepwell.telemetry import Metrics
+
+
+class Application(Struct):
+    """The running service. `engine` ends, with what went wrong, only if the engine breaks: then the process must go.
+
+    `stop` refuses writes and ends the engine in order, while the API still answers; leaving `running_app` does it too.
+    """
+
+    api: Litestar
+    service: WorkflowService
+    metrics: Metrics
+    engine: asyncio.Task[None]
+    stop: Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def running_app(
+    settings: Settings,
+    *,
+    dsn: str,
+    url_secret: bytes,
+    exclusive: bool,
+    durable: bool = True,
+    extra_providers: Iterable[Provider] = (),
+) -> AsyncIterator[Application]:
+    """The service on a migrated database, from its first claim to its last write.
+
+    *exclusive*: no other process can be alive on this database, so everything is claimed at once. *durable* false
+    skips the check that commits are on disk: for tests on a throw-away database only. *url_secret* signs addresses
+    of artifacts. Raises `Unavailable`, `database.NotDurable`, `StorageRefused`, or ValueError for a key that can't be
+    used.
+    """
+    clock = DatabaseClock()
+    owner = uuid7(clock.now())
+    verifier = TokenVerifier(
+        settings.jwt_public_key or settings.jwt_secret or "",
+        settings.jwt_algorithm,
+        settings.jwt_issuer,
+        settings.jwt_audience,
+    )
+    statements = Statements()
+    async with contextlib.AsyncExitStack() as stack:
+        database = await opened(dsn, settings, clock, owner, statements.add, stack)
+        store, journal = database.store, database.journal
+        storage = await open_storage(settings)
+        cleaner = Cleaner(store, storage.artifacts)
+        signed_urls = SignedUrls(url_secret, settings.base_url, settings.signed_url_ttl_s)
+        links = Links(cleaner, storage, signed_urls, clock, public=settings.public_url is not None)
+        guarded, trusted = clients(settings, stack)
+        registry = Registry([*configured_providers(settings, trusted), *extra_providers])
+        stack.callback(registry.close)
+        callbacks = CallbackUrls(url_secret, settings.base_url)
+        runner = made_runner(settings, registry, storage, links, callbacks, guarded, journal, clock)
+        admission = Admission(limits(settings))
+        health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
+        bus = Bus()
+        scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus)
+        lease_s = None if exclusive else settings.lease_s
+        recovery = Recovery(journal, scheduler, clock, owner, lease_s, statement_s=settings.database_timeout_s)
+        catalog = made_catalog(settings, registry)
+        sender = webhook_sender(
+            settings.allowed_cidrs, clock, https_only=settings.https_only, timeout_s=settings.webhook_timeout_s
+        )
+        stack.push_async_callback(sender.aclose)
+        payloads, secrets = Payloads(store, settings.public_url), settings.signing_secrets
+        dispatcher = Dispatcher(database.outbox, sender, payloads, secrets, clock, owner, recovery, bus)
+        streams = Streams(
+            PostgresFeed(database.engine, database.pool),
+            bus,
+            workflow_frame,
+            feed_frame,
+            None if exclusive else database.hints,
+            scheduler.handles,
+            heartbeat_s=settings.heartbeat_s,
+        )
+        service = WorkflowService(
+            store=store,
+            journal=journal,
+            scheduler=scheduler,
+            recovery=recovery,
+            cleaner=cleaner,
+            clock=clock,
+            callbacks=callbacks,
+            catalog=catalog,
+            providers=ProviderDesk(catalog, admission, health),
+            owner=owner,
+            new_id=uuid7,
+            bus=bus,
+            repeats=Repeats(database.keys, recovery.hold_lease, clock, uuid7),
+            awaiting=Awaiting(bus, store),
+            webhooks=Webhooks(store, PostgresDeliveries(database.engine), dispatcher, secrets, owner),
+            following=streams,
+            insight=Insight(
+                store, journal, scheduler, admission, health, cleaner, clock, owner, uuid7, registry, prices(settings)
+            ),
+        )
+        if durable:
+            await assert_durable(database.pool)
+        if exclusive and not storage.shared:
+            await cleaner.sweep()
+        work = run_engine(scheduler, recovery, dispatcher, streams, storage, store)
+        running = asyncio.create_task(work, name="engine")  # noqa: TID251 - the root task
+
+        async def stop() -> None:
+            service.draining = True
+            streams.close()
+            await stop_engine(running, scheduler, recovery, dispatcher, settings.grace_s)
+
+        try:
+            await scheduler.started.wait()
+            await recovery.boot()
+            service.booted = True
+            metrics = measured(scheduler, admission, dispatcher, streams, statements)
+            api = build_api(
+                service=service,
+                artifacts=storage.artifacts,
+                verifier=verifier,
+                signed_urls=signed_urls,
+                tickets=StreamTickets(url_secret, clock.now),
+                clock=clock,
+                metrics=metrics,
+            )
+            yield Application(api, service, metrics, running, stop)
+        finally:
+            await stop()

@@ -1,0 +1,291 @@
+"""A dry run changes nothing, and foretells exactly what the verb then does: over workflows of many shapes, in every
+state, with every verb.
+"""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+
+from stepwell.api.operations import Permission
+from stepwell.domain.model import ProviderType
+from support.explained import until_code
+from support.faults import scheduler_of
+from support.live import WORKFLOWS, Scripted, passing, shows, told
+from support.postgres import TABLES
+from support.scripted import eventually
+from support.service import Service, running_service
+from support.worlds import world_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VERBS = ("start", "resume", "cancel", "cleanup")
+DRY = "application/vnd.stepwell.dry-run+json"
+# Which states the verb was tried from, in each way to get there.
+SEEN = {
+    ("start", "create"): {"PENDING"},
+    ("resume", "run"): {"FAILED"},
+    ("resume", "pause"): {"FAILED", "PAUSED"},
+    ("resume", "cancel"): {"FAILED"},
+    ("cancel", "create"): {"PENDING"},
+    ("cancel", "run"): {"RUNNING"},
+    ("cancel", "cleanup"): {"RUNNING"},
+    ("cleanup", "create"): {"PENDING"},
+    ("cleanup", "run"): {"COMPLETED", "FAILED"},
+    ("cleanup", "pause"): {"COMPLETED", "FAILED", "PAUSED"},
+    ("cleanup", "cancel"): {"CANCELLED", "COMPLETED", "FAILED"},
+    ("cleanup", "cleanup"): {"COMPLETED", "FAILED"},  # deleted before
+}
+ORDERS: dict[str, dict[str, Any]] = {
+    "file": {"files": 2},
+    "wait": {"wait": True},
+    "fail": {"fails": 1, "wait": True},
+}
+LISTS = ("would_run", "would_run_later", "running", "kept", "reset", "cancelled")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sql(live: Service) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(live.dsn)
+    yield connection
+    await connection.close()
+
+
+async def everything(live: Service, sql: asyncpg.Connection) -> list[Any]:
+    """Every row there is, and every file."""
+    rows = [await sql.fetch(f"SELECT t::text FROM {table} AS t ORDER BY 1") for table in TABLES.split(", ")]
+    return [*rows, sorted(str(path) for path in live.artifacts.rglob("*"))]
+
+
+async def call(live: Service, workflow_id: str, verb: str, **params: Any) -> httpx.Response:
+    headers = params.pop("headers", {})
+    path = WORKFLOWS + workflow_id + ("" if verb == "cancel" else f"/{verb}")
+    return await live.client.request("DELETE" if verb == "cancel" else "POST", path, params=params, headers=headers)
+
+
+async def foretold(
+    live: Service, sql: asyncpg.Connection, workflow_id: str, verb: str, **params: Any
+) -> tuple[dict[str, Any], str]:
+    """The dry run's answer and its ETag; that it changes nothing is checked here."""
+    before = await everything(live, sql)
+    answers = [await call(live, workflow_id, verb, dry_run="true", **params) for _ in range(2)]
+    assert await everything(live, sql) == before
+    for answer in answers:
+        assert (answer.status_code, answer.headers["content-type"]) == (200, DRY), answer.text
+        assert (answer.json()["verb"], answer.json()["allowed"]) == (verb, True)
+    assert answers[0].content == answers[1].content
+    found: dict[str, Any] = answers[0].json()
+    return found, answers[0].headers["etag"]
+
+
+def steps_of(seed: int) -> list[dict[str, Any]]:
+    """A DAG whose steps are done at once, or hang, or fail at their first attempt and hang at the second."""
+    choose = random.Random(seed)
+    done: set[str] = set()
+    steps: list[dict[str, Any]] = []
+    for number in range(choose.randint(2, 7)):
+        step_id = f"s{number}"
+        needed = [f"s{other}" for other in range(number) if choose.random() < 0.4]
+        kind = choose.choice(["done", "done", "file", "wait", "fail"] if done.issuperset(needed) else ["wait", "fail"])
+        if kind in ("done", "file"):
+            done.add(step_id)
+        steps.append(passing(step_id, *needed) if kind == "done" else told(step_id, *needed, **ORDERS[kind]))
+    return steps
+
+
+def statuses(workflow: dict[str, Any]) -> dict[str, str]:
+    return {step["step_id"]: step["status"] for step in workflow["steps"]}
+
+
+def is_steady(workflow: dict[str, Any], scripted: Scripted) -> bool:
+    """Whether nothing moves before somebody does something."""
+    status = statuses(workflow)
+    failed = "FAILED" in status.values() and workflow["config"]["on_failure"] != "continue"
+    if failed and workflow["status"] == "RUNNING" and "RUNNING" not in status.values():
+        return False
+    for step in workflow["steps"]:
+        ready = all(status[needed] == "COMPLETED" for needed in step["dependencies"])
+        hangs = step["config"].get("wait") and (workflow["id"], step["step_id"]) in scripted.running
+        if step["status"] == "RUNNING" and not hangs:
+            return False
+        if step["status"] == "PENDING" and ready and workflow["status"] == "RUNNING" and not failed:
+            return False
+    return True
+
+
+async def reached(live: Service, scripted: Scripted, seed: int, how: str) -> dict[str, Any]:
+    """A workflow of the shape *seed*, after it has gone as far as it goes, and *how*."""
+    on_failure = ("drain", "continue", "cancel")[seed % 3]
+    created = await live.create(*steps_of(seed), start=how != "create", config={"on_failure": on_failure})
+    found = await live.until(created["id"], lambda found: how == "create" or is_steady(found, scripted))
+    if how in ("pause", "cancel") and found["status"] == "RUNNING":
+        assert (await live.verb(created["id"], how)).status_code == 200
+    elif how == "cleanup" and found["status"] != "RUNNING":
+        assert (await live.verb(created["id"], "cleanup", cleanup_tasks=False)).status_code == 200
+    found = await live.get(created["id"])
+    running = list(statuses(found).values()).count("RUNNING")
+    lives = scheduler_of(live).lives
+    # What was cancelled may still have files to delete.
+    await eventually(lambda: len(lives(UUID(created["id"]))) == running)
+    return found
+
+
+@pytest.mark.parametrize("how", ["create", "run", "pause", "cancel", "cleanup"])
+@pytest.mark.parametrize("verb", VERBS)
+async def test_what_is_foretold_is_what_happens(
+    live: Service, scripted: Scripted, sql: asyncpg.Connection, verb: str, how: str
+) -> None:
+    seen = set()
+    for seed in range(6):
+        before = await reached(live, scripted, seed, how)
+        dry = await call(live, before["id"], verb, dry_run="true")
+        if dry.status_code == 409:
+            real = await call(live, before["id"], verb)
+            assert (real.status_code, real.content) == (409, dry.content)
+            assert await live.get(before["id"]) == before
+        else:
+            seen.add(before["status"])
+            await _compared(live, scripted, sql, before, verb)
+        for step in before["steps"]:
+            scripted.release(before["id"], step["step_id"])
+        await live.app.service.until_idle(UUID(before["id"]))  # so that the next one's rows are all that may move
+    assert seen == SEEN.get((verb, how), set())
+
+
+async def _compared(
+    live: Service, scripted: Scripted, sql: asyncpg.Connection, before: dict[str, Any], verb: str
+) -> None:
+    told_before, etag = await foretold(live, sql, before["id"], verb)
+    assert told_before["status_now"] == before["status"]
+    answer = await call(live, before["id"], verb, headers={"If-Match": etag})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    if verb == "cleanup":
+        cleaned, body = body["cleanup"], body["workflow"]
+        assert sorted(told_before["files_to_delete"]) == sorted(cleaned["deleted_paths"])
+        assert told_before["tasks"] == cleaned["tasks_processed"]
+        assert (cleaned["errors"], told_before["files_kept"]) == ([], [])
+    assert body["status"] == told_before["status_after"]
+    if verb in ("start", "resume"):
+        after = await live.until(before["id"], lambda found: is_steady(found, scripted))
+        _check_steps_of_running(before, after, told_before, verb)
+    else:
+        was, now = statuses(before), statuses(body)
+        assert told_before["cancelled"] == [name for name in now if now[name] != was[name]]
+        assert all(now[name] == "CANCELLED" for name in told_before["cancelled"])
+        done = [name for name in now if now[name] == "COMPLETED"]
+        assert told_before["kept"] == (done if verb == "cancel" else [])
+        assert all(told_before[name] == [] for name in LISTS if name not in ("kept", "cancelled"))
+    assert told_before["remote_jobs_to_cancel"] == []
+
+
+def _check_steps_of_running(before: dict[str, Any], after: dict[str, Any], told: dict[str, Any], verb: str) -> None:
+    was, names = {step["step_id"]: step for step in before["steps"]}, [step["step_id"] for step in before["steps"]]
+    now = {step["step_id"]: step for step in after["steps"]}
+    assert sorted(told["would_run"] + told["would_run_later"] + told["running"] + told["kept"]) == sorted(names)
+    assert all(told[name] == sorted(told[name], key=names.index) for name in LISTS)
+    for name in told["would_run"]:
+        assert now[name]["task_id"] not in (None, was[name]["task_id"])
+    for name in told["running"]:
+        assert now[name]["task_id"] == was[name]["task_id"]
+    for name in told["kept"]:
+        assert now[name] == was[name]
+        assert was[name]["status"] == "COMPLETED"
+    for name in told["would_run_later"]:
+        assert any(was[needed]["status"] != "COMPLETED" for needed in was[name]["dependencies"])
+    reset = {name for name, step in was.items() if step["status"] in ("FAILED", "SKIPPED", "CANCELLED")}
+    again = {name for name, step in was.items() if step["status"] == "PENDING" and step["error_message"]}
+    assert set(told["reset"]) == (reset | again if verb == "resume" else set())
+    assert told["cancelled"] == told["files_to_delete"] == told["files_kept"] == []
+
+
+async def test_files_that_another_workflow_names_stay(live: Service, sql: asyncpg.Connection) -> None:
+    made = await live.create(told("a", files=2))
+    one, two = (await live.until_ended(made["id"]))["steps"][0]["result"]["paths"]
+    reader = await live.create(passing("r", picture=one), told("x", base_image_url=one), start=False)
+    found, _ = await foretold(live, sql, made["id"], "cleanup")
+    kept = [{"path": path, "workflow_id": reader["id"]} for path in (one, two)]
+    assert (found["files_to_delete"], found["files_kept"], found["tasks"]) == ([], kept, 1)
+    found, _ = await foretold(live, sql, made["id"], "cleanup", cleanup_tasks="false")
+    assert (found["files_to_delete"], found["files_kept"], found["tasks"]) == ([], [], 0)
+    cleaned = (await live.verb(made["id"], "cleanup")).json()["cleanup"]
+    assert (cleaned["deleted_paths"], len(cleaned["errors"]), cleaned["tasks_processed"]) == ([], 2, 1)
+    assert (await live.verb(reader["id"], "cleanup")).status_code == 200
+    found, _ = await foretold(live, sql, made["id"], "cleanup")
+    assert (found["files_to_delete"], found["files_kept"]) == ([one, two], [])
+    assert (await live.verb(made["id"], "cleanup")).json()["cleanup"]["deleted_paths"] == [one, two]
+
+
+async def test_the_version_that_was_foretold_for_is_the_one_that_if_match_wants(
+    live: Service, sql: asyncpg.Connection
+) -> None:
+    made = await live.create(passing("a"), start=False)
+    _, etag = await foretold(live, sql, made["id"], "start")
+    assert (await live.client.patch(WORKFLOWS + made["id"], json={"name": "other"})).status_code == 200
+    for params in ({}, {"dry_run": "true"}):
+        answer = await call(live, made["id"], "start", headers={"If-Match": etag}, **params)
+        assert answer.status_code == 412, answer.text
+    _, etag = await foretold(live, sql, made["id"], "start")
+    assert (await call(live, made["id"], "start", headers={"If-Match": etag})).status_code == 200
+
+
+async def test_a_key_is_not_used_up_by_a_dry_run(live: Service, sql: asyncpg.Connection) -> None:
+    made = await live.create(passing("a"), start=False)
+    before = await everything(live, sql)
+    key = {"Idempotency-Key": str(uuid4())}
+    assert (await call(live, made["id"], "start", dry_run="true", headers=key)).json()["would_run"] == ["a"]
+    assert await everything(live, sql) == before
+    answer = await call(live, made["id"], "start", headers=key)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert (await live.until_ended(made["id"]))["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_strangers_and_unknown_ids(live: Service, verb: str) -> None:
+    made = await live.create(passing("a"), start=False, origin_tenant_id="acme")
+    method, tail = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
+    async with live.as_tenant("other") as stranger, live.as_tenant("acme", permissions=(Permission.READ,)) as reader:
+        for workflow_id in (made["id"], str(uuid4()), "no-uuid"):
+            answer = await stranger.request(method, f"{WORKFLOWS}{workflow_id}{tail}?dry_run=true")
+            assert answer.status_code == 404
+        assert (await reader.request(method, f"{WORKFLOWS}{made['id']}{tail}?dry_run=true")).status_code == 403
+    answer = await live.client.request(method, f"{WORKFLOWS}{made['id']}{tail}?dry_run=perhaps")
+    assert answer.status_code == 422
+    answer = await live.client.request(method, f"{WORKFLOWS}{made['id']}{tail}?dry_run=true", json={"x": 1})
+    assert answer.status_code == 422
+    assert (await live.get(made["id"])) == made
+
+
+async def test_a_dry_run_of_other_verbs_is_none(live: Service, scripted: Scripted) -> None:
+    made = await live.create(told("a", wait=True))
+    await live.until(made["id"], shows(current_step="a"))
+    assert (await live.client.post(f"{WORKFLOWS}{made['id']}/pause?dry_run=true")).json()["status"] == "PAUSED"
+    scripted.release(made["id"], "a")
+    await live.until_ended(made["id"])
+
+
+async def test_jobs_that_would_be_cancelled(live: Service, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
+        running = running_service(live.dsn, tmp_path / "data", exclusive=False, **world.settings)
+        service = await stack.enter_async_context(running)
+        world.hold()
+        made = await service.create(world.step("a"), world.step("b", depends_on=["a"]))
+        job = await until_code(service, made["id"], "a", "remote_job")
+        sql = await asyncpg.connect(live.dsn)
+        stack.push_async_callback(sql.close)
+        found, _ = await foretold(service, sql, made["id"], "cancel")
+        named = [{"step_id": "a", "provider": "CUSTOM", "remote_id": job["remote_id"]}]
+        assert (found["remote_jobs_to_cancel"], found["cancelled"]) == (named, ["a", "b"])
+        assert world.emulator.count("cancel") == 0
+        assert (await service.verb(made["id"], "cancel")).json()["status"] == "CANCELLED"
+        await service.app.service.until_idle(UUID(made["id"]))
+        cancels = [each.path for each in world.emulator.calls if each.kind == "cancel"]
+        assert cancels == [f"/jobs/{job['remote_id']}/cancel"]

@@ -1,0 +1,240 @@
+"""What a definition would come to: the order, the calls and the prices, told before anything is stored."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+
+from stepwell.api.operations import Permission
+from stepwell.domain.model import ProviderType
+from stepwell.settings import Prices
+from support.live import WORKFLOWS, passing
+from support.postgres import TABLES, TestServer, database
+from support.scripted import Scripted, scripted
+from support.service import Service, running_service
+from support.worlds import World, world_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PLAN = WORKFLOWS + "plan"
+CONTRACT = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
+PIPELINE: dict[str, Any] = CONTRACT["components"]["schemas"]["CreateWorkflow"]["example"]
+PRICES = Prices({ProviderType.CUSTOM: {"paint": 0.05, "*": 0.01}, ProviderType.FAL: {"fal-ai/dear": 2.0}})
+FREE = {"amount": 0.0, "currency": "EUR"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path_factory.mktemp("emulator")))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def priced(
+    server: TestServer, template: str, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """A service that knows CUSTOM, and FAL, which works elsewhere as well as it can be told."""
+    settings = world.settings | {"prices": PRICES, "currency": "EUR", "fal_url": world.emulator.url}
+    settings["credentials"]["fal"] = "a key"
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(database(server, template))
+        folder = tmp_path_factory.mktemp("priced")
+        replicate = Scripted(ProviderType.REPLICATE)
+        yield await stack.enter_async_context(running_service(dsn, folder, providers=[replicate], **settings))
+
+
+def body(*steps: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return {"name": "n", "origin_instance": "o", "steps": list(steps), **members}
+
+
+async def planned(service: Service, definition: dict[str, Any], client: httpx.AsyncClient | None = None) -> Any:
+    answer = await (client or service.client).post(PLAN, json=definition)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def rows(service: Service) -> list[Any]:
+    connection = await asyncpg.connect(service.dsn)
+    found = [await connection.fetch(f"SELECT t::text FROM {table} AS t ORDER BY 1") for table in TABLES.split(", ")]
+    await connection.close()
+    return found
+
+
+async def test_the_example_of_the_contract(priced: Service) -> None:
+    before = await rows(priced)
+    async with priced.as_tenant("acme", permissions=(Permission.READ,)) as reader:
+        told = await planned(priced, PIPELINE, reader)
+    assert await rows(priced) == before
+    local = {"provider": "LOCAL", "attempts": 4, "fallback": None, "timeout_s": 600.0, "price": FREE}
+    assert told == {
+        "layers": [["generate"], ["refine"]],
+        "critical_path": ["generate", "refine"],
+        "critical_path_by": "steps",
+        "critical_path_s": None,
+        "steps": [
+            {
+                "step_id": "generate",
+                "layer": 0,
+                "task_type": "GENERATION",
+                "model": "GENERATION",
+                "config": {"prompt": "fashion model wearing elegant dress", "width": 1024, "height": 1024},
+                "expected_s": None,
+                **local,
+            },
+            {
+                "step_id": "refine",
+                "layer": 1,
+                "task_type": "REFINE",
+                "model": "REFINE",
+                "config": {
+                    "upscale_factor": 2.0,
+                    "base_image_url": {"from_step": "generate", "from_field": "result_image_path"},
+                },
+                "expected_s": None,
+                **local,
+            },
+        ],
+        "price": {"known": [FREE], "unknown_steps": 0, "worst_case": FREE},
+    }
+
+
+def mixture(world: World) -> dict[str, Any]:
+    """Listed in no order of its own, with defaults, mappings, prices known and not, and a fallback."""
+    deep = {"from_step": "paint", "from_field": "seed", "to_field": "arguments.seed", "transform": "TO_STRING"}
+    own = {"prompt": "own", "timeout_s": 30}
+    return body(
+        passing("join", "paint", "dear"),
+        world.step("paint", provider_config={"model": "paint"}, max_retries=1, config=own),
+        world.step("other", depends_on=["paint"], max_retries=0, fallback_provider_type="LOCAL"),
+        {
+            "id": "dear",
+            "task_type": "EXPERIMENTAL_FAL",
+            "config": {"arguments": {"a": 1}},
+            "depends_on": ["paint"],
+            "input_mappings": [deep],
+            "provider_config": {"fal_app_id": "fal-ai/dear"},
+            "max_retries": 0,
+        },
+        scripted("free", "join", "other", provider=ProviderType.REPLICATE),
+        config={
+            "step_defaults": {"*": {"strength": 1, "style": "all"}, "GENERATION": {"style": "oil", "prompt": "all"}}
+        },
+    )
+
+
+async def test_a_mixture_with_prices(priced: Service, world: World) -> None:
+    told = await planned(priced, mixture(world))
+    assert told["layers"] == [["paint"], ["other", "dear"], ["join"], ["free"]]
+    assert told["critical_path"] == ["paint", "dear", "join", "free"]
+    by_id = {step["step_id"]: step for step in told["steps"]}
+    assert list(by_id) == ["join", "paint", "other", "dear", "free"]
+    assert {name: (step["layer"], step["attempts"]) for name, step in by_id.items()} == {
+        "join": (2, 4),
+        "paint": (0, 2),
+        "other": (1, 1),
+        "dear": (1, 1),
+        "free": (3, 4),
+    }
+    assert {name: (step["provider"], step["model"], step["price"]) for name, step in by_id.items()} == {
+        "join": (None, None, FREE),
+        "paint": ("CUSTOM", "paint", {"amount": 0.05, "currency": "EUR"}),
+        "other": ("CUSTOM", "GENERATION", {"amount": 0.01, "currency": "EUR"}),
+        "dear": ("FAL", "fal-ai/dear", {"amount": 2.0, "currency": "EUR"}),
+        "free": ("REPLICATE", "GENERATION", FREE),
+    }
+    assert by_id["other"]["fallback"] == {"provider": "LOCAL", "model": "GENERATION", "attempts": 1, "price": FREE}
+    assert by_id["paint"]["config"] == {"strength": 1, "style": "oil", "prompt": "own", "width": 32, "height": 32}
+    mapped = {"from_step": "paint", "from_field": "seed", "transform": "TO_STRING"}
+    assert by_id["dear"]["config"] == {"strength": 1, "style": "all", "arguments": {"a": 1, "seed": mapped}}
+    assert (by_id["paint"]["timeout_s"], by_id["dear"]["timeout_s"]) == (30.0, 600.0)
+    known, worst = {"amount": 2.06, "currency": "EUR"}, {"amount": 2.11, "currency": "EUR"}
+    assert told["price"] == {"known": [known], "unknown_steps": 0, "worst_case": worst}
+
+
+async def test_a_price_that_nobody_has_named(priced: Service, world: World) -> None:
+    cheap = {"id": "x", "task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "fal-ai/cheap"}}
+    beside = world.step("y", fallback_provider_type="FAL")
+    told = await planned(priced, body(cheap, beside, passing("p")))
+    assert [step["price"] and step["price"]["amount"] for step in told["steps"]] == [None, 0.01, 0.0]
+    known = {"amount": 0.01, "currency": "EUR"}
+    assert told["price"] == {"known": [known], "unknown_steps": 2, "worst_case": None}
+
+
+async def test_seconds_are_told_where_they_are_known_and_whose_they_are(priced: Service, world: World) -> None:
+    quick, slow = ({"model": name} for name in ("quick", "slow"))
+    definition = body(
+        world.step("q1", provider_config=quick),
+        world.step("q2", provider_config=quick, depends_on=["q1"]),
+        passing("end", "q2", "s"),
+        world.step("s", provider_config=slow),
+        origin_tenant_id="acme",
+    )
+    told = await planned(priced, definition)
+    assert (told["critical_path_by"], told["critical_path"]) == ("steps", ["q1", "q2", "end"])
+    assert [step["expected_s"] for step in told["steps"]] == [None, None, 0.0, None]
+    answer = await priced.client.post(WORKFLOWS, json=definition)
+    assert (await priced.until_ended(answer.json()["id"]))["status"] == "COMPLETED"
+    health = priced.app.service._scheduler._gate._health  # made as slow as it wasn't
+    for key, record in health._records.items():
+        taken = {"quick": 1.5, "slow": 40.0}[key.model]
+        record.ended.extend([(record.ended[0][0], taken)] * 9)
+    told = await planned(priced, definition)
+    assert [step["expected_s"] for step in told["steps"]] == [1.5, 1.5, 0.0, 40.0]
+    assert (told["critical_path_by"], told["critical_path_s"]) == ("expected_s", 40.0)
+    assert told["critical_path"] == ["s", "end"]
+    async with priced.as_tenant("other") as stranger:
+        foreign = await planned(priced, definition | {"origin_tenant_id": "other"}, stranger)
+    assert [step["expected_s"] for step in foreign["steps"]] == [None, None, 0.0, None]
+
+
+FAULTY: list[Any] = [
+    body(),
+    {},
+    [],
+    body(passing("a", "b"), passing("b", "a")),
+    body(passing("a"), passing("a"), {"id": "x", "task_type": "NONE"}),
+    body(scripted("a", provider=ProviderType.OPENAI, config={"width": 0}), surprise=1),
+    body(passing("a", "nobody"), webhook_url="ftp://x"),
+    body({"id": "a", "task_type": "GENERATION"}),
+    body(passing("a"), config={"on_failure": "never", "step_defaults": {"X": {}}}),
+]
+
+
+@pytest.mark.parametrize("definition", FAULTY)
+async def test_what_create_refuses_is_refused_in_the_same_words(priced: Service, definition: Any) -> None:
+    before = await rows(priced)
+    answers = [await priced.client.post(path, json=definition) for path in (WORKFLOWS, PLAN)]
+    assert answers[0].status_code == answers[1].status_code == 422
+    assert answers[0].content == answers[1].content
+    assert await rows(priced) == before
+
+
+async def test_another_tenants_definition_and_what_is_no_definition(priced: Service) -> None:
+    async with priced.as_tenant("acme") as client:
+        answer = await client.post(PLAN, json=body(passing("a"), origin_tenant_id="other"))
+        assert answer.status_code == 403
+    assert (
+        await priced.client.post(PLAN, content=b"{", headers={"Content-Type": "application/json"})
+    ).status_code == 422
+    assert (await priced.client.post(PLAN, content=b"{}")).status_code == 415
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+async def test_plan_is_no_workflows_id(priced: Service, method: str) -> None:
+    for path in (PLAN, PLAN + "/"):
+        answer = await priced.client.request(method, path)
+        assert (answer.status_code, "POST" in answer.headers["allow"]) == (405, True)
+    assert (await priced.client.get(PLAN + "/explain")).status_code == 404
+
+
+async def test_a_plan_of_many_steps(priced: Service) -> None:
+    steps = [passing(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(1_000)]
+    told = await planned(priced, body(*reversed(steps)))
+    assert told["critical_path"] == [step["id"] for step in steps]
+    assert told["layers"] == [[step["id"]] for step in steps]
