@@ -2,15 +2,12 @@
 
 import base64
 import io
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
-from providers.openai_cases import (
+from providers.openai.openai_cases import (
     BASE,
     MASK,
     OTHER,
@@ -21,9 +18,7 @@ from providers.openai_cases import (
     finished,
     io_of,
     offline,
-    online,
     parts_of,
-    provider_at,
 )
 from stepwell.domain.model import TaskType
 from stepwell.providers.credentials import Credentials
@@ -34,23 +29,6 @@ from support.openai_emulator import OpenAiEmulator, Part
 
 PICTURES = sorted(set(MODELS) - {TaskType.LLM_INTERACTION, TaskType.VIDEO_GENERATION})
 SIDES = (1, 16, 300, 512, 1000, 1024, 1536, 2048, 3000, 4096, 8192)
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[OpenAiEmulator]:
-    async with OpenAiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with online() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: OpenAiEmulator, client: httpx.AsyncClient) -> OpenAiProvider:
-    return provider_at(emulator, client)
 
 
 @pytest.mark.parametrize(

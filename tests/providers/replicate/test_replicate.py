@@ -1,20 +1,28 @@
 """REPLICATE, call by call, against an emulator of its API: what each answer, and each lack of one, comes to."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from providers.replicate_cases import GENERATED, VERSION, FilesIO, attempt, called_back, provider_at, submitted, told
+from providers.replicate.replicate_cases import (
+    GENERATED,
+    VERSION,
+    FilesIO,
+    attempt,
+    called_back,
+    provider_at,
+    submitted,
+    told,
+)
 from stepwell.domain.canonical import canonical
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.domain.model import ProviderType
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, Provider
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.replicate import ReplicateProvider
-from stepwell.providers.web import plain_client
 from support.emulator import Call, Fault
 from support.replicate_emulator import TOKEN, ReplicateEmulator
 
@@ -30,23 +38,6 @@ LOST = [
     Fault.GATEWAY_BEFORE,
     Fault.GATEWAY_AFTER,
 ]
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[ReplicateEmulator]:
-    async with ReplicateEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with plain_client() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: ReplicateEmulator, client: httpx.AsyncClient) -> ReplicateProvider:
-    return provider_at(emulator, client)
 
 
 def only(emulator: ReplicateEmulator, kind: str) -> Call:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from msgspec import structs
 
-from providers.google_cases import BASE, DRAWING, FILM, TALK, Bench, attempt, vertex_bench
+from providers.google.google_cases import BASE, DRAWING, FILM, TALK, Bench, attempt, vertex_bench
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request

@@ -1,6 +1,5 @@
 """REPLICATE finds what came of a request whose answer was lost, and only that."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from providers.replicate_cases import GENERATED, VERSION, FilesIO, attempt, provider_at
+from providers.replicate.replicate_cases import GENERATED, VERSION, FilesIO, attempt, provider_at
 from stepwell.domain.canonical import digest
 from stepwell.domain.errors import CallFailed, OutcomeUnknown
 from stepwell.domain.model import Sent
 from stepwell.ports.providers import Attempt, Job
 from stepwell.providers.replicate import ReplicateProvider
-from stepwell.providers.web import plain_client
 from support.emulator import Fault
 from support.replicate_emulator import PAGE, TOKEN, ReplicateEmulator
 
@@ -23,23 +21,6 @@ INPUT = {"prompt": "a shoe", "seed": 9, "scale": 2.0}
 SENT = Sent("me/mine", digest({"input": INPUT}), AT)
 SHOWN = {"prompt": "a shoe", "scale": 2, "seed": 9}  # the same, as another would write it
 FOLLOWED_UP = attempt()
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[ReplicateEmulator]:
-    async with ReplicateEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with plain_client() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: ReplicateEmulator, client: httpx.AsyncClient) -> ReplicateProvider:
-    return provider_at(emulator, client)
 
 
 def after(seconds: float) -> datetime:

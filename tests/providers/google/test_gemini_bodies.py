@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from providers.google_cases import BASE, INPUTS, TALL, WIDE, attempt, bytes_of
+from providers.google.google_cases import BASE, INPUTS, TALL, WIDE, attempt, bytes_of
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, Blob, Request

@@ -1,18 +1,16 @@
 """COMFYUI, call by call, against an emulator of its server: what each answer, and each lack of one, comes to."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from providers.comfyui_cases import SENT, TOKEN, attempt, ended, files, provider_at, submitted
+from providers.comfyui.comfyui_cases import SENT, TOKEN, attempt, ended, files, provider_at, submitted
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Job, JobStatus, Provider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from stepwell.providers.web import plain_client
 from support.attempt_io import TASK
 from support.comfyui_emulator import ComfyUiEmulator, graph_for
 from support.comfyui_graphs import CHECKPOINT
@@ -31,23 +29,6 @@ LOST = [
     Fault.GATEWAY_AFTER,
 ]
 SLOW = {Fault.HANG_AFTER, Fault.DRIP_AFTER}
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[ComfyUiEmulator]:
-    async with ComfyUiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with plain_client() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> ComfyUiProvider:
-    return provider_at(emulator, client)
 
 
 def calls(emulator: ComfyUiEmulator, kind: str) -> list[Call]:

@@ -1,40 +1,21 @@
 """COMFYUI: what becomes of a job, what ends it, and how one is found again."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from providers.comfyui_cases import SENT, attempt, files, provider_at, submitted, task
+from providers.comfyui.comfyui_cases import SENT, attempt, files, provider_at, submitted, task
 from stepwell.domain.errors import CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from stepwell.providers.web import plain_client
 from support.attempt_io import TASK
 from support.comfyui_emulator import ComfyUiEmulator
 from support.emulator import Call, Fault, Reply
 
 ID = str(TASK)
 TROUBLE = [Fault.LOSE_AFTER, Fault.GARBAGE_AFTER, Fault.TRUNCATE_AFTER, Fault.BUSY, Fault.BROKEN, Fault.GATEWAY_BEFORE]
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[ComfyUiEmulator]:
-    async with ComfyUiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with plain_client() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> ComfyUiProvider:
-    return provider_at(emulator, client)
 
 
 def calls(emulator: ComfyUiEmulator, kind: str) -> list[Call]:

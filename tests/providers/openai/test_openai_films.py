@@ -1,6 +1,5 @@
 """Films of OPENAI, at a server that speaks its Videos API: the one kind of job that goes on without us."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import httpx
 import pytest
 from msgspec import structs
 
-from providers.openai_cases import FILM, NOW, attempt, film_job, io_of, offline, online, provider_at, submitted, told
+from providers.openai.openai_cases import FILM, NOW, attempt, film_job, io_of, offline, provider_at, submitted, told
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import Sent, TaskType
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
@@ -25,23 +24,6 @@ SIZED = attempt(TaskType.VIDEO_GENERATION, prompt="it turns", duration_s=8.0, wi
 SENT = Sent("sora-2", "digest", NOW)
 # Faults that strike any call about a job.
 FAULTS = [fault for fault in Fault if fault not in {Fault.HANG_AFTER, Fault.DRIP_AFTER}]
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[OpenAiEmulator]:
-    async with OpenAiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with online() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: OpenAiEmulator, client: httpx.AsyncClient) -> OpenAiProvider:
-    return provider_at(emulator, client)
 
 
 class TestPoll:

@@ -1,6 +1,5 @@
 """COMFYUI: what becomes of a step's graph and inputs before they are sent, and of its files."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -8,34 +7,16 @@ import httpx
 import pytest
 from msgspec import structs
 
-from providers.comfyui_cases import HAT, SHOE, TOKEN, attempt, files, provider_at
+from providers.comfyui.comfyui_cases import HAT, SHOE, TOKEN, attempt, files, provider_at
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.graph import order, seed_in
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from stepwell.providers.credentials import Credentials
-from stepwell.providers.web import plain_client
 from support.attempt_io import MemoryIO
 from support.comfyui_emulator import ComfyUiEmulator, graph_for
 from support.emulator import Fault, Reply
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[ComfyUiEmulator]:
-    async with ComfyUiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with plain_client() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> ComfyUiProvider:
-    return provider_at(emulator, client)
 
 
 @pytest.fixture

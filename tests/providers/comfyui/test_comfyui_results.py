@@ -1,42 +1,22 @@
 """COMFYUI: what the nodes of a graph gave, made into results."""
 
 import io
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
-from providers.comfyui_cases import attempt, ended, files, provider_at, submitted
+from providers.comfyui.comfyui_cases import attempt, ended, files, provider_at, submitted
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Finished, Job, JobStatus
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from stepwell.providers.web import plain_client
 from support.attempt_io import TASK, MemoryIO
 from support.comfyui_emulator import FILM, ComfyUiEmulator, graph_for, picture
 from support.emulator import Fault, Reply
 
 PICTURE = {"result_image_path": f"media/{TASK}/result.png", "width": 8, "height": 8, "format": "PNG"}
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[ComfyUiEmulator]:
-    async with ComfyUiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with plain_client() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> ComfyUiProvider:
-    return provider_at(emulator, client)
 
 
 TEXT = {"result_text": "An answer to: what is it?"}

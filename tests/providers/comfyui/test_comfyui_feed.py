@@ -10,26 +10,13 @@ import httpx
 import pytest
 from anyio import create_task_group, fail_after, sleep
 
-from providers.comfyui_cases import TOKEN, attempt, ended, feed_of, provider_at, submitted
+from providers.comfyui.comfyui_cases import TOKEN, attempt, ended, feed_of, provider_at, submitted
 from stepwell.domain.errors import CallFailed
 from stepwell.ports.providers import Job, JobState, JobStatus
 from stepwell.providers.comfyui import feed as comfyui_feed
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from stepwell.providers.web import plain_client
 from support.comfyui_emulator import ComfyUiEmulator
 from support.emulator import Call, Fault, Reply
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[ComfyUiEmulator]:
-    async with ComfyUiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with plain_client() as client:
-        yield client
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 from PIL import Image
 
-from providers.google_cases import (
+from providers.google.google_cases import (
     BASE,
     DRAWING,
     FILM,

@@ -1,6 +1,5 @@
 """What REPLICATE makes of a prediction's output, and how its emulator tells of the end."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -8,31 +7,22 @@ import httpx
 import pytest
 from anyio import fail_after, sleep
 
-from providers.replicate_cases import GENERATED, TASK, FilesIO, attempt, called_back, provider_at, submitted, told
+from providers.replicate.replicate_cases import (
+    GENERATED,
+    TASK,
+    FilesIO,
+    attempt,
+    called_back,
+    provider_at,
+    submitted,
+    told,
+)
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import CancelAnswer, Finished, Job
 from stepwell.providers.replicate import ReplicateProvider
-from stepwell.providers.web import plain_client
 from support.emulator import Fault
 from support.replicate_emulator import ReplicateEmulator, picture
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[ReplicateEmulator]:
-    async with ReplicateEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with plain_client() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: ReplicateEmulator, client: httpx.AsyncClient) -> ReplicateProvider:
-    return provider_at(emulator, client)
 
 
 class TestFetch:

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from providers.replicate_cases import PICTURE_URL, TASK, VERSION, FilesIO, attempt
+from providers.replicate.replicate_cases import PICTURE_URL, TASK, VERSION, FilesIO, attempt
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, Request

@@ -1,13 +1,10 @@
 """What OPENAI sends for each type of task, and to which model."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from providers.openai_cases import (
+from providers.openai.openai_cases import (
     BASE,
     OTHER,
     PUBLIC,
@@ -16,9 +13,7 @@ from providers.openai_cases import (
     body,
     io_of,
     offline,
-    online,
     parts_of,
-    provider_at,
 )
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
@@ -30,23 +25,6 @@ from support.openai_emulator import OpenAiEmulator
 
 PICTURES = sorted(set(MODELS) - {TaskType.LLM_INTERACTION, TaskType.VIDEO_GENERATION})
 SIDES = (1, 16, 300, 512, 1000, 1024, 1536, 2048, 3000, 4096, 8192)
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[OpenAiEmulator]:
-    async with OpenAiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with online() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: OpenAiEmulator, client: httpx.AsyncClient) -> OpenAiProvider:
-    return provider_at(emulator, client)
 
 
 class TestChat:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from providers.google_cases import FILM, VEO, Bench, gemini_bench
+from providers.google.google_cases import FILM, VEO, Bench, gemini_bench
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from support.attempt_io import TASK

@@ -2,14 +2,13 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from providers.openai_cases import CHAT, DRAWING, EDIT, attempt, finished, io_of, online, provider_at, submitted
+from providers.openai.openai_cases import CHAT, DRAWING, EDIT, attempt, finished, io_of, submitted
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import Output, TaskType
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus
@@ -23,23 +22,6 @@ ASKS_FOR_JSON = attempt(TaskType.LLM_INTERACTION, prompt="why?", json_schema=SCH
 MODEL = "gpt-6-luna-2026"
 USAGE = {"prompt_tokens": 4, "completion_tokens": 7, "total_tokens": 11}
 PICTURE_USAGE = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[OpenAiEmulator]:
-    async with OpenAiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with online() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: OpenAiEmulator, client: httpx.AsyncClient) -> OpenAiProvider:
-    return provider_at(emulator, client)
 
 
 class TestChat:

@@ -1,13 +1,13 @@
 """OPENAI, what each answer to a submit, and each lack of one, comes to; and who gets the key."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from providers.openai_cases import (
+from providers.openai.openai_cases import (
     CHAT,
     DRAWING,
     EDIT,
@@ -17,7 +17,6 @@ from providers.openai_cases import (
     attempt,
     finished,
     io_of,
-    online,
     provider_at,
     submitted,
 )
@@ -43,23 +42,6 @@ LOST = [
 WORK = {"chat": CHAT, "drawing": DRAWING, "edit": EDIT, "film": FILM}
 ASKED = {"chat": "why?", "drawing": "a shoe", "edit": "make it red", "film": "it turns"}
 PATHS = {"chat": "chat/completions", "drawing": "images/generations", "edit": "images/edits", "film": "videos"}
-
-
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[OpenAiEmulator]:
-    async with OpenAiEmulator(tmp_path) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with online() as client:
-        yield client
-
-
-@pytest.fixture
-def provider(emulator: OpenAiEmulator, client: httpx.AsyncClient) -> OpenAiProvider:
-    return provider_at(emulator, client)
 
 
 def test_it_is_a_provider(provider: OpenAiProvider, client: httpx.AsyncClient) -> None:
