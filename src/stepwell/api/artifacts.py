@@ -13,18 +13,11 @@ from stepwell.api.dependencies import Call, Service, Store
 from stepwell.api.operations import Content, Operation, Permission, endpoint
 from stepwell.api.queries import SignatureQuery, parse_query
 from stepwell.domain.errors import NotFound
+from stepwell.domain.files import media_type_of
 from stepwell.domain.model import Output
 from stepwell.domain.signing import ARTIFACTS_PATH
 from stepwell.ports import Artifacts
 
-_SHOWN = {
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".mp4": "video/mp4",
-}
 # Whatever isn't of this shape was never stored; it needs no question to the database, which refuses NUL.
 _PATH = re.compile(r"media/[0-9a-f-]{36}/[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
@@ -83,7 +76,7 @@ def _etag(output: Output) -> str:
 
 def _headers(output: Output) -> list[tuple[bytes, bytes]]:
     name = PurePosixPath(output.path)
-    shown = _SHOWN.get(name.suffix.lower())
+    shown = media_type_of(name.name)
     headers = {
         "content-type": shown or "application/octet-stream",
         "content-disposition": "inline" if shown else f'attachment; filename="{name.name}"',

@@ -5,12 +5,13 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/ and https://developmentseed.org
 
 import os
 from datetime import timedelta
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 from obstore.store import S3Store
+
+from stepwell.domain.files import media_type_of
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
@@ -26,14 +27,6 @@ _RETRIES: "RetryConfig" = {
 }
 # With one of these the machine has an endpoint of its own, whose style is its own affair too.
 _ENDPOINTS = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-_TYPES = {
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".mp4": "video/mp4",
-}
 
 
 class Bucket(Struct, frozen=True, kw_only=True):
@@ -106,4 +99,4 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
 def media_type(name: str) -> str:
     """What a browser gets told at a signed address: by the name alone, and nothing that could have scripts in it."""
-    return _TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")
+    return media_type_of(name) or "application/octet-stream"

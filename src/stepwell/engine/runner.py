@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import mimetypes
 import random
 from asyncio import CancelledError
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from msgspec.structs import replace
 
 from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
 from stepwell.domain.errors import ArtifactError, AttemptError
+from stepwell.domain.files import media_type_of
 from stepwell.domain.inputs import AttemptFailed, FollowedUp, Succeeded
 from stepwell.domain.mapping import DeferredTransform, check_inputs, effective_config, put_input, resolve_inputs
 from stepwell.domain.model import Cost, ProviderType, Task, TaskType, TransformType
@@ -212,7 +212,7 @@ class Runner:
         if transform.transform is TransformType.PATH_TO_URL:
             return await io.address(path)
         blob = await io.fetch(path, transform.to_field)
-        media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
+        media_type = media_type_of(path) or "application/octet-stream"
         return f"data:{media_type};base64,{base64.b64encode(blob.data).decode()}"
 
 

@@ -9,6 +9,7 @@ import httpx
 from anyio import to_thread
 
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.domain.files import media_type_of
 from stepwell.ports import Artifacts
 from stepwell.ports.providers import Blob
 from stepwell.providers.input_download import Download
@@ -18,14 +19,6 @@ from stepwell.providers.web import check_media_type, refused
 Owns = Callable[[str, str | None], Awaitable[bool]]
 
 MAX_ARTIFACT_PATH = 512  # characters
-_MEDIA_TYPES = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-    "gif": "image/gif",
-    "mp4": "video/mp4",
-}
 
 
 class Inputs:
@@ -70,7 +63,7 @@ class Inputs:
             raise refused(field, f"artifact {_shown(path)} not found") from error
         except ArtifactError as error:
             raise AttemptError(sanitised(f"{field}: {error}"), retryable=True, provider_fault=False) from error
-        return Blob(data, _MEDIA_TYPES.get(path.rpartition(".")[2].lower(), ""))
+        return Blob(data, media_type_of(path))
 
     async def _collect(self, chunks: AsyncIterator[bytes], field: str) -> bytes:
         data = bytearray()
