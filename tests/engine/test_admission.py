@@ -289,3 +289,18 @@ def test_nothing_is_due_by_time_where_nothing_waits_for_it() -> None:
     fill(admission, None, A, 1, admission.limits.pool(FAL, "flux"))
     assert [slot.position for slot in grants(admission)] == [0]
     assert admission.retry_in_s is None
+
+
+def test_models_that_were_asked_for_once_leave_nothing_behind() -> None:
+    limits = Limits(models={FAL: {"*": ModelLimit(concurrency=1, per_minute=1_000_000)}})
+    now = [0.0]
+    admission = Admission(limits, lambda: now[0])
+    for number in range(3_000):
+        now[0] += 1
+        admission.enqueue(None, UUID(int=number), 0, limits.pool(FAL, f"model {number}"))
+        slot = admission.grant()
+        assert slot is not None
+        admission.release(slot)
+    kept = (admission._queues, admission.waiting_by_pool, admission._used_by_pool, admission._due)
+    assert [len(one) for one in kept[:2]] == [0, 0]
+    assert max(len(one) for one in kept) <= 1_001

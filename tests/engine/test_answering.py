@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stepwell.domain.limits import ModelLimit
+from stepwell.domain.model import ProviderType
 from stepwell.settings import Prices
 from support.emulator import Fault
 from support.scripted import eventually
@@ -46,6 +47,15 @@ def asked(world: World, **members: Any) -> dict[str, Any]:
         "config": {"prompt": "say it"},
         "provider_config": provider_config(world.kind, "LLM_INTERACTION"),
     } | members
+
+
+def film_of(world: World, **config: Any) -> dict[str, Any]:
+    return {
+        "id": "film",
+        "task_type": "VIDEO_GENERATION",
+        "config": {"prompt": "it turns", "base_image_url": "data:image/png;base64," + PIXEL} | config,
+        "provider_config": provider_config(world.kind, "VIDEO_GENERATION"),
+    }
 
 
 async def test_a_picture_comes_in_the_answer(world: World, remote: Service) -> None:
@@ -126,12 +136,7 @@ async def test_a_process_that_ended_during_the_call_leaves_it_unknown(world: Wor
 
 async def test_films_are_jobs_that_are_found_again_after_a_restart(world: World, dsn: str, tmp_path: Path) -> None:
     world.hold()
-    film = {
-        "id": "film",
-        "task_type": "VIDEO_GENERATION",
-        "config": {"prompt": "it turns", "base_image_url": "data:image/png;base64," + PIXEL},
-        "provider_config": provider_config(world.kind, "VIDEO_GENERATION"),
-    }
+    film = film_of(world)
     async with running_service(dsn, tmp_path / "data", grace_s=1, **world.settings) as first:
         created = await first.create(film)
         await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
@@ -141,6 +146,18 @@ async def test_films_are_jobs_that_are_found_again_after_a_restart(world: World,
         assert ended["status"] == "COMPLETED", ended["errors"]
         (task,) = await tasks_of(second, created["id"])
     assert (task["attempt"], task["remote_id"], world.accepted()) == (1, world.emulator.ledger.jobs()[0][0], [1])
+
+
+async def test_a_film_whose_time_is_up_and_that_cannot_be_ended_is_not_paid_for_twice(
+    world: World, remote: Service
+) -> None:
+    """OPENAI's emulator stands for a server of one's own, which ends films; Omni's, of GEMINI, can be ended too."""
+    world.hold()
+    film = film_of(world, timeout_s=0.3)
+    created = await remote.create(film, config=RETRY_AT_ONCE)
+    await remote.until_ended(created["id"])
+    ends = world.kind is not ProviderType.VERTEX
+    assert len(await tasks_of(remote, created["id"])) == (4 if ends else 1)
 
 
 async def test_no_more_of_a_model_run_at_once_than_its_limit(world: World, dsn: str, tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """Circuit breakers over a live service and a provider on real sockets that fails when told to."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.settings import ModelLimits
 from support.emulator import Fault
 from support.scripted import eventually
 from support.service import Service, running_service
@@ -146,3 +150,68 @@ async def test_models_show_to_tenants_that_asked_for_them(world: World, service:
     status = await model_status(service, tenant="acme")
     assert (status["in_flight"], status["attempts"], status["error_rate"]) == (0, 1, 0.0)
     assert status["latency_s"]["p50"] == status["latency_s"]["p99"] > 0
+
+
+async def test_those_who_wait_go_on_when_the_first_to_be_let_through_fails(
+    world: World, dsn: str, tmp_path: Path
+) -> None:
+    """Each in a workflow of its own, so that nothing but the breaker's next time moves them."""
+    async with running_service(dsn, tmp_path / "data", breaker_reset_s=0.1, **world.settings) as service:
+        await open_it(world, service)
+        tried = world.emulator.count("submit")
+        made = [await service.create(world.step(max_retries=0)) for _ in range(4)]
+        await eventually(lambda: world.emulator.count("submit") > tried, "one is let through, and fails")
+        world.emulator.always("submit", None)
+        ended = [(await service.until_ended(one["id"]))["status"] for one in made]
+        assert sorted(ended)[:3] == ["COMPLETED"] * 3
+
+
+async def test_a_timer_that_is_a_little_early_loses_nobody(world: World, dsn: str, tmp_path: Path) -> None:
+    async with running_service(dsn, tmp_path / "data", breaker_reset_s=0.3, **world.settings) as service:
+        await open_it(world, service)
+        world.emulator.always("submit", None)
+        made = [await service.create(world.step(max_retries=0)) for _ in range(2)]
+        # A checkpoint whose answer took longer than the one before sets the clock back by as much.
+        clock: Any = service.app.service._clock
+        elapsed = timedelta(seconds=time.monotonic() - clock._ticks)
+        clock.observe(clock._at + elapsed - timedelta(milliseconds=20))
+        assert [(await service.until_ended(one["id"]))["status"] for one in made] == ["COMPLETED"] * 2
+
+
+async def test_an_open_breaker_sends_to_the_fallback_whatever_the_models_own_rate(
+    world: World, dsn: str, tmp_path: Path
+) -> None:
+    limits = ModelLimits({ProviderType.CUSTOM: {"*": ModelLimit(per_minute=0.5)}})
+    settings = world.settings | {"breaker_failures": 1, "limits": limits}
+    async with running_service(dsn, tmp_path / "data", **settings) as service:
+        world.emulator.always("submit", Fault.BROKEN)
+        first = world.step("first", max_retries=0, **TO_LOCAL)
+        waiting = [world.step(f"s{number}", max_retries=0, **TO_LOCAL) for number in range(3)]
+        both = [await service.create(first), await service.create(*waiting)]
+        # The second starts a minute after the first otherwise.
+        later = await service.create(*waiting)
+        for one in (*both, later):
+            assert (await service.until_ended(one["id"], 20))["status"] == "COMPLETED"
+    assert world.emulator.count("submit") == 1
+
+
+async def test_any_number_of_models_may_fail(world: World, service: Service) -> None:
+    """Names of models are the callers'; no more than a thousand are remembered."""
+    world.emulator.always("submit", Fault.BROKEN)
+    steps = [
+        world.step(f"s{number}", max_retries=0, provider_config={"model": f"m{number}"}) for number in range(1_010)
+    ]
+    created = await service.create(*steps, config={"on_failure": "continue"})
+    assert (await service.until_ended(created["id"], 60))["status"] == "FAILED"
+    answer = await service.client.get("/api/v1/providers")
+    (custom,) = [found for found in answer.json()["providers"] if found["provider_type"] == "CUSTOM"]
+    assert len(custom["models"]) == 1_000
+
+
+async def test_times_of_a_steps_own_that_are_too_short_open_nothing(world: World, service: Service) -> None:
+    world.hold()
+    for _ in range(FAILURES):
+        done = await ended(service, world.step(max_retries=0, config={"timeout_s": 0.1}))
+        assert done["error_message"] == "draw: timed out after 0.1 s"
+    status = await model_status(service, every=True)
+    assert (status["breaker"]["state"], status["breaker"]["failures"]) == ("closed", 0)

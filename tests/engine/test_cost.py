@@ -360,3 +360,13 @@ async def test_costs_outlive_the_service(dsn: str, tmp_path: Path) -> None:
     async with running_service(dsn, tmp_path / "data", prices=Prices({ProviderType.CUSTOM: {"*": 7.0}})) as later:
         assert sorted(map(str, await costs_of(later, workflow_id))) == sorted(map(str, [told(0.1, "EUR"), priced(0.5)]))
         assert await shown(later, workflow_id) == total((0.1, "EUR"), (0.5, "USD"))
+
+
+async def test_work_that_was_done_is_paid_for_though_its_file_is_of_no_use(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+        worker.plan("file", Fault.GARBAGE_AFTER)
+        created = await service.create(world.step(), config=AT_ONCE)
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "FAILED"
+        assert await costs_of(service, created["id"]) == [priced(0.5)]
+        assert await shown(service, created["id"]) == total((0.5, "USD"))

@@ -19,7 +19,8 @@
 How they look on the wire is one table in `api/problems.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from msgspec import Struct
 
@@ -114,6 +115,16 @@ class AttemptError(StepwellError):
         self.retryable, self.provider_fault, self.retry_after_s = retryable, provider_fault, retry_after_s
         self.paid = False
         self.cost: Cost | None = None
+
+
+@contextmanager
+def paid_for() -> Iterator[None]:
+    """Around what is made of an answer with the work in it: it is paid for, whether it can be used or not."""
+    try:
+        yield
+    except AttemptError as error:
+        error.paid = True
+        raise
 
 
 class OutcomeUnknown(StepwellError):

@@ -126,8 +126,8 @@ class Succeeded(Struct, frozen=True):
 
 class AttemptFailed(Struct, frozen=True):
     """An attempt ended badly. `jitter` in [0, 1) spreads the backoff. `timed_out`: its time was up, whatever a provider
-    goes on doing. `broken`: by a fault of ours, or of a provider's code, which says nothing of what goes on elsewhere.
-    The other fields are `errors.AttemptError`'s.
+    goes on doing; `endable`: what goes on can be ended there. `broken`: by a fault of ours, or of a provider's code,
+    which says nothing of what goes on elsewhere. The other fields are `errors.AttemptError`'s.
     """
 
     position: int
@@ -139,6 +139,7 @@ class AttemptFailed(Struct, frozen=True):
     retry_after_s: float | None = None
     timed_out: bool = False
     broken: bool = False
+    endable: bool = True
     cost: Cost | None = None
 
 

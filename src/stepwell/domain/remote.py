@@ -66,13 +66,13 @@ class RemoteTransitions(Transitions):
 
     def _given_up(self, decision: Decision, given: AttemptFailed, task: Task, now: datetime) -> bool:
         """What of a failed attempt goes on elsewhere is ended there. Whether another may start all the same: not where
-        nobody knows what goes on, nor where the work is done and only its result isn't here.
+        nobody knows what goes on, or it can't be ended, nor where the work is done and only its result isn't here.
         """
         if task.phase is TaskPhase.REMOTE_DONE:
             return False
         task.outcome_unknown = task.remote_id is None
         self._follow_up(decision, task, now)
-        return given.timed_out and not task.outcome_unknown
+        return given.timed_out and given.endable and not task.outcome_unknown
 
     def _note_job(self, task: Task, given: Submitted) -> None:
         task.phase, task.outcome_unknown = TaskPhase.SUBMITTED, False

@@ -66,6 +66,10 @@ class Transitions:
         """Whether the step has an attempt, in this process or begun by an earlier one."""
         return position in self._frontier.running
 
+    def open_task(self, position: int) -> Task | None:
+        """The step's attempt that is under way."""
+        return self._frontier.running.get(position)
+
     def waits(self, position: int) -> bool:
         """Whether the step wants a slot for an attempt that has not begun."""
         return self.starting and position in self._frontier.ready and not self.under_way(position)

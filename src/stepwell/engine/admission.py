@@ -25,6 +25,7 @@ from stepwell.engine.turns import Standing, Turns
 K = TypeVar("K", bound=Hashable)
 
 _BURST_S = 1.0
+_RATES = 1_000  # of models whose next start is long due, so many are remembered
 
 
 class ModelPool(Struct, frozen=True):
@@ -135,12 +136,21 @@ class Admission:
 
     def withdraw(self, tenant: str | None, workflow_id: UUID) -> None:
         """Forget all that a workflow waits for."""
-        for pool, queue in self._queues.items():
+        for pool, queue in list(self._queues.items()):
             if (line := queue.get(tenant)) is not None and (steps := line.pop(workflow_id, None)) is not None:
                 self.waiting -= len(steps)
                 self.waiting_by_pool[pool] -= len(steps)
                 if not line:
                     del queue[tenant]
+                    self._forget_if_empty(pool)
+
+    def take_all(self, pool: Pool) -> list[tuple[UUID, int]]:
+        """Forget all that waits in a pool: workflows and positions, for whoever finds them another."""
+        queue: _Queue = self._queues.pop(pool, OrderedDict())
+        taken = [(key, step) for line in queue.values() for key, steps in line.items() for step in steps]
+        self.waiting -= len(taken)
+        del self.waiting_by_pool[pool]
+        return taken
 
     def grant(self) -> Slot | None:
         """A slot for the step whose turn it is, to come back by `release`; None if none can be had or nobody waits."""
@@ -160,6 +170,8 @@ class Admission:
         self._used_by_pool[slot.pool] -= 1
         if isinstance(slot.pool, ModelPool):
             self._used_by_pool[slot.pool.provider] -= 1
+            if not self._used_by_pool[slot.pool]:
+                del self._used_by_pool[slot.pool]
         self._used_by_tenant[slot.tenant] -= 1
         if not self._used_by_tenant[slot.tenant]:
             del self._used_by_tenant[slot.tenant]
@@ -205,6 +217,7 @@ class Admission:
             del queue[tenant]
         self.waiting -= 1
         self.waiting_by_pool[pool] -= 1
+        self._forget_if_empty(pool)
         self._used += 1
         self._used_by_pool[pool] += 1
         if isinstance(pool, ModelPool):
@@ -212,6 +225,11 @@ class Admission:
             self._count_start(pool)
         self._used_by_tenant[tenant] += 1
         return Slot(workflow_id, position, tenant, pool)
+
+    def _forget_if_empty(self, pool: Pool) -> None:
+        """Models are named by those who ask for them: there may be any number in time."""
+        if not self._queues[pool]:
+            del self._queues[pool], self.waiting_by_pool[pool]
 
     def _has_slot(self, pool: Pool) -> bool:
         if self._used_by_pool[pool] >= self.limits.of(pool):
@@ -232,7 +250,10 @@ class Admission:
 
     def _count_start(self, pool: ModelPool) -> None:
         if pool.limit.per_minute is not None:
-            self._due[pool] = max(self._due.get(pool, 0.0), self._now()) + 60 / pool.limit.per_minute
+            now = self._now()
+            self._due[pool] = max(self._due.pop(pool, 0.0), now) + 60 / pool.limit.per_minute
+            if len(self._due) > _RATES and self._due[oldest := next(iter(self._due))] <= now:
+                del self._due[oldest]
 
     def _has_room(self, tenant: str | None) -> bool:
         limit = self.limits.per_tenant

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
+from stepwell.domain.configs import TaskConfig
 from stepwell.domain.decision import Decision
 from stepwell.domain.inputs import Admitted, AttemptFailed, Diverted, Input, Succeeded
 from stepwell.domain.model import ProviderType
@@ -21,6 +22,7 @@ from stepwell.engine.seeds import drawn_seed
 from stepwell.ports import Clock, NewId
 
 _HERE = (None, ProviderType.LOCAL)
+_USUAL_TIMEOUT_S = TaskConfig().timeout_s
 
 
 class Gated(Protocol):
@@ -54,7 +56,7 @@ class Gate:
         self._scheduler, self._models, self._admission, self._health = scheduler, models, admission, health
         self._clock, self._new_id = clock, new_id
         self._granting = False
-        self._next_grant: asyncio.TimerHandle | None = None
+        self._next_grant: asyncio.TimerHandle | None = None  # for the next start that a rate allows
         self._closing: dict[ModelKey, asyncio.TimerHandle] = {}  # of breakers, for those that are held back
 
     def enqueue(self, handle: Handle, positions: Iterable[int]) -> None:
@@ -79,14 +81,18 @@ class Gate:
                     self._admission.release(slot)
         finally:
             self._granting = False
-        if self._admission.retry_in_s is not None and self._next_grant is None:
-            fire = self._scheduler.guarded(self._grant_again)
-            self._next_grant = asyncio.get_running_loop().call_later(self._admission.retry_in_s, fire)
+        if self._admission.retry_in_s is not None:
+            self._grant_in(self._admission.retry_in_s)
 
     def landed(self, handle: Handle | None, flight: Flight, outcome: Succeeded | AttemptFailed | None) -> None:
         """An attempt has ended; to be told before its run is. Null outcome: it was cancelled."""
-        used_up = handle is not None and isinstance(outcome, AttemptFailed) and handle.run.gives_up(outcome)
-        self._health.ended(flight, outcome, used_up=used_up)
+        failed = outcome if handle is not None and isinstance(outcome, AttemptFailed) else None
+        blamed = failed is not None and handle is not None and _blames(handle, failed)
+        used_up = failed is not None and handle is not None and handle.run.gives_up(failed)
+        open_before = not self._health.lets(flight.key)
+        self._health.ended(flight, outcome, blamed=blamed, used_up=used_up)
+        if not open_before and not self._health.lets(flight.key):
+            self._ask_anew(flight.key)
         self._let_go(flight.key)
 
     def close(self) -> None:
@@ -98,13 +104,24 @@ class Gate:
     def _pool(self, handle: Handle, position: int) -> Pool:
         provider = handle.provider(position)
         # One that is under way is no new start.
-        if provider is None or provider not in self._admission.limits.models or handle.run.under_way(position):
+        if provider in _HERE or handle.run.under_way(position):
             return provider
-        key = self._key(handle, position)
-        return self._admission.limits.pool(provider, key.model if key else "")
+        limited = provider in self._admission.limits.models
+        key = self._key(handle, position) if limited or self._health.troubled else None
+        if key is not None and not self._health.lets(key):
+            return None  # it asks nobody: it is turned away as soon as it has its turn
+        return self._admission.limits.pool(provider, key.model if key else "") if limited else provider
 
     def _key(self, handle: Handle, position: int) -> ModelKey | None:
         return self._models.model_key(handle, position, on_fallback=handle.on_fallback(position))
+
+    def _grant_in(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._next_grant is not None:
+            if self._next_grant.when() <= loop.time() + seconds:
+                return
+            self._next_grant.cancel()
+        self._next_grant = loop.call_later(seconds, self._scheduler.guarded(self._grant_again))
 
     def _grant_again(self) -> None:
         self._next_grant = None
@@ -115,9 +132,12 @@ class Gate:
         if handle is None:
             return False
         key = None
-        if slot.pool not in _HERE and handle.run.waits(position):
+        if handle.provider(position) not in _HERE and handle.run.waits(position):
             key = self._key(handle, position)
             if key is not None and self._turns_away(handle, position, key):
+                return False
+            if slot.pool is None:
+                self.enqueue(handle, [position])  # the breaker has closed meanwhile: now it needs a slot there
                 return False
         now = self._clock.now()
         # Where nobody draws, no seed is drawn.
@@ -138,20 +158,43 @@ class Gate:
             if other is None or self._health.lets(other):
                 self._scheduler.feed(handle, Diverted(position, key.provider, key.model))
                 return True
-        seconds = self._health.hold_back(key, handle.workflow_id, position)
+        self._health.hold_back(key, handle.workflow_id, position)
+        self._look_later(key)
+        return True
+
+    def _ask_anew(self, key: ModelKey) -> None:
+        """A breaker has opened: what waits for a slot of its model waits for nothing any more."""
+        limits = self._admission.limits
+        for workflow_id, position in self._admission.take_all(limits.pool(key.provider, key.model)):
+            if (handle := self._scheduler.handles.get(workflow_id)) is not None:
+                self.enqueue(handle, [position])
+
+    def _look_later(self, key: ModelKey) -> None:
+        """See to it that those who are held back are asked about once the breaker's time is over."""
+        seconds = self._health.closes_in(key)
         if seconds is not None and key not in self._closing:
             fire = self._scheduler.guarded(partial(self._may_close, key))
             self._closing[key] = asyncio.get_running_loop().call_later(seconds, fire)
-        return True
 
     def _may_close(self, key: ModelKey) -> None:
         del self._closing[key]
         self._let_go(key)
 
     def _let_go(self, key: ModelKey) -> None:
-        """Those that a breaker has held back ask again, if they still wait."""
+        """Those that a breaker has held back ask again, if they still wait; later, if it isn't time yet."""
         for workflow_id, position in self._health.due(key):
             handle = self._scheduler.handles.get(workflow_id)
             if handle is not None and not handle.halted and handle.run.waits(position):
                 self.enqueue(handle, [position])
+        self._look_later(key)
         self.grant()
+
+
+def _blames(handle: Handle, failed: AttemptFailed) -> bool:
+    """Whether it says that something is wrong at the provider. A time-out does so only where something had left, and
+    within a time that isn't the step's own, which may be too short for anybody.
+    """
+    if not (failed.retryable and failed.provider_fault):
+        return False
+    in_time = handle.plan(failed.position).timeout_s >= _USUAL_TIMEOUT_S
+    return not failed.timed_out or (in_time and handle.has_sent(failed.position))

@@ -72,6 +72,10 @@ class Handle:
     def on_fallback(self, position: int) -> bool:
         return self._steps[position].state.on_fallback
 
+    def has_sent(self, position: int) -> bool:
+        task = self.run.open_task(position)
+        return task is not None and task.sent is not None
+
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]:
         """The results that the step's mappings read from, by step id."""
         steps = self.run.steps

@@ -20,6 +20,7 @@ from stepwell.ports import Clock
 WINDOW = timedelta(minutes=5)
 _SAMPLES = 1_000  # of a model, at most
 _MODELS = 1_000  # those asked for last are remembered
+_SOON_S = 0.005
 
 
 class ModelKey(NamedTuple):
@@ -53,13 +54,19 @@ class _Record:
 
     @property
     def in_use(self) -> bool:
-        return bool(self.in_flight or self.held_back or not self.breaker.idle)
+        return bool(self.in_flight or self.held_back)
 
 
 class ModelHealth:
     def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
         self._policy, self._clock = policy, clock
         self._records: OrderedDict[ModelKey, _Record] = OrderedDict()
+        self._open: set[ModelKey] = set()
+
+    @property
+    def troubled(self) -> bool:
+        """Whether any breaker is open: else nobody need ask."""
+        return bool(self._open)
 
     def lets(self, key: ModelKey) -> bool:
         """Whether an attempt at it may start now."""
@@ -70,15 +77,19 @@ class ModelHealth:
         record = self._records.get(key)
         return None if record is None else record.breaker.open_until
 
-    def hold_back(self, key: ModelKey, workflow_id: UUID, position: int) -> float | None:
-        """Keep a step until the breaker lets an attempt through. Returns in how many seconds `due` may have it; null if
-        that is only known once the attempt that was let through has ended.
+    def hold_back(self, key: ModelKey, workflow_id: UUID, position: int) -> None:
+        """Keep a step until the breaker lets an attempt through."""
+        self._records[key].held_back[workflow_id, position] = None
+
+    def closes_in(self, key: ModelKey) -> float | None:
+        """In how many seconds `due` may have those that are held back; null if nobody is, or if that is only known
+        once the attempt that was let through has ended.
         """
-        record = self._records[key]
-        record.held_back[workflow_id, position] = None
-        assert record.breaker.open_until is not None
+        record = self._records.get(key)
+        if record is None or not record.held_back or record.breaker.open_until is None:
+            return None
         left = (record.breaker.open_until - self._clock.now()).total_seconds()
-        return max(left, 0.001) if left > 0 or not record.breaker.probing else None
+        return None if left <= 0 and record.breaker.probing else max(left, _SOON_S)
 
     def withdraw(self, workflow_id: UUID) -> None:
         """Forget all that is held back of a workflow."""
@@ -118,25 +129,31 @@ class ModelHealth:
         record = self._records.get(key)
         if record is None:
             record = self._records[key] = _Record(self._policy)
-            self._forget_some()
         self._records.move_to_end(key)
         record.in_flight += 1
         record.tenants.add(tenant)
         now = self._clock.now()
+        self._forget_some()
         return Flight(key, now, probe=record.breaker.started(now))
 
-    def ended(self, flight: Flight, outcome: Succeeded | AttemptFailed | None, *, used_up: bool) -> None:
-        """Null: it was cancelled. *used_up*: the step makes no more attempts at this provider."""
+    def ended(self, flight: Flight, outcome: Succeeded | AttemptFailed | None, *, blamed: bool, used_up: bool) -> None:
+        """Null: it was cancelled. *blamed*: it failed by the provider's fault; *used_up*: the step makes no more
+        attempts there.
+        """
         record, now = self._records[flight.key], self._clock.now()
         record.in_flight -= 1
         if isinstance(outcome, Succeeded):
             record.ended.append((now, (now - flight.began_at).total_seconds()))
             record.breaker.succeeded()
-        elif outcome is not None and outcome.retryable and outcome.provider_fault:
+        elif blamed:
             record.ended.append((now, None))
             record.breaker.failed(now, probe=flight.probe, used_up=used_up)
         elif flight.probe:
             record.breaker.left()
+        if record.breaker.open_until is None:
+            self._open.discard(flight.key)
+        else:
+            self._open.add(flight.key)
 
     def known(self, provider: ProviderType, covers: Callable[[str | None], bool]) -> list[ModelKey]:
         """The models that steps of these tenants have asked for."""
@@ -168,10 +185,13 @@ class ModelHealth:
         return sum(len(record.held_back) for key, record in self._records.items() if key.provider is provider)
 
     def _forget_some(self) -> None:
-        if len(self._records) > _MODELS:
-            idle = next((key for key, record in self._records.items() if not record.in_use), None)
-            if idle is not None:
-                del self._records[idle]
+        """Model names are the callers': the one that was asked for longest ago goes, unless it has something here."""
+        while len(self._records) > _MODELS:
+            key = next((key for key, record in self._records.items() if not record.in_use), None)
+            if key is None:
+                return
+            del self._records[key]
+            self._open.discard(key)
 
 
 def _percentile(values: Sequence[float], share: int) -> float | None:

@@ -16,11 +16,11 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 import structlog
-from anyio import CancelScope, fail_after
+from anyio import CancelScope, fail_after, to_thread
 from msgspec import Struct
 
 from stepwell.domain.canonical import digest
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, Unavailable
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, Unavailable, paid_for
 from stepwell.domain.inputs import FollowedUp, Input, OutcomeLost, Progressed, RemoteEnded, Sending, Submitted
 from stepwell.domain.model import CancelReceipt, Cost, ProviderType, Sent, Task, TaskPhase
 from stepwell.domain.prices import PriceList
@@ -142,13 +142,13 @@ class Remote:
             _must(line.feed(RemoteEnded(task.position, task.id)))
         line.extend(2 * _FETCHING_S)  # beyond the deadline below, which has words of its own
         try:
-            with fail_after(_FETCHING_S):
+            with fail_after(_FETCHING_S), paid_for():
                 return await self.repeated(provider, lambda: provider.fetch(attempt, job, io), line)
         except (Forgotten, TimeoutError) as error:
             why = f"{error}: its result is gone" if str(error) else "its result could not be fetched for an hour"
-            lost = AttemptError(f"the job was done, but {why}", retryable=False, provider_fault=False)
-            lost.paid = True
-            raise lost from error
+            with paid_for():
+                message = f"the job was done, but {why}"
+                raise AttemptError(message, retryable=False, provider_fault=False) from error
 
     async def repeated(self, provider: Provider, call: Callable[[], Awaitable[T]], line: Line) -> T:
         """What *call* answers, in the end. Raises `Forgotten` where the provider says that it knows no such job, for
@@ -212,7 +212,8 @@ class Remote:
         self, provider: Provider, attempt: Attempt, task: Task, io: AttemptIO, line: Line, *, on_fallback: bool
     ) -> tuple[Sent, Job | Finished]:
         request = await provider.prepare(attempt, io)
-        sent = Sent(request.model, digest(request.body), self._clock.now(), on_fallback)
+        # Pictures stand in some bodies, and take a tenth of a second.
+        sent = Sent(request.model, await to_thread.run_sync(digest, request.body), self._clock.now(), on_fallback)
         _must(line.feed(Sending(task.position, task.id, sent)))
         try:
             await line.committed()

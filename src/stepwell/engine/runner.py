@@ -49,6 +49,9 @@ class AttemptContext(Protocol):
     def plan(self, position: int) -> StepPlan: ...
     def definition(self, position: int) -> WorkflowStepDefinition: ...
     def on_fallback(self, position: int) -> bool: ...
+    def has_sent(self, position: int) -> bool:
+        """Whether something of the step's attempt has left for a provider."""
+
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]: ...
 
 
@@ -151,7 +154,8 @@ class Runner:
         try:
             with leash.within(plan.timeout_s):
                 finished = await self._call(context, plan, task, work, io, leash)
-                encoded, cost = _encoded(finished.result), finished.cost
+                cost = finished.cost
+                encoded = _encoded(finished.result)
         except Overtaken:
             return None
         except (Exception, CancelledError) as error:
@@ -159,13 +163,25 @@ class Runner:
                 raise
             if leash.cancelled:
                 return None  # whatever the provider has made of it
-            return _failed_by(error, task, plan)
+            return _failed_by(error, task, plan, cost)
         if encoded is not None:
             return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()), cost)
         if leash.cancelled:
             return None
-        late = AttemptError(f"timed out after {plan.timeout_s:g} s", retryable=True)
-        return replace(_failed(task, late), timed_out=True)
+        endable = self._is_endable(context, task)
+        why = "" if endable else "; its job can't be ended there, so that it isn't paid for again (on_unknown is fail)"
+        late = AttemptError(f"timed out after {plan.timeout_s:g} s{why}", retryable=True)
+        return replace(_failed(task, late), timed_out=True, endable=endable)
+
+    def _is_endable(self, context: AttemptContext, task: Task) -> bool:
+        """Whether what the attempt may have at its provider can be ended, or may be paid for twice."""
+        if not context.has_sent(task.position):
+            return True
+        on_fallback = context.on_fallback(task.position)
+        key = self.model_key(context, task.position, on_fallback=on_fallback)
+        if key is None or self._providers[key.provider].ends_jobs(key.model):
+            return True
+        return _attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
 
     async def follow_up(self, context: AttemptContext, task: Task, line: Line) -> FollowedUp:
         """End what a given-up attempt has at its provider; what has become of it."""
@@ -260,8 +276,10 @@ def _cancelling() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _failed_by(error: BaseException, task: Task, plan: StepPlan) -> AttemptFailed:
+def _failed_by(error: BaseException, task: Task, plan: StepPlan, cost: Cost | None = None) -> AttemptFailed:
+    """*cost*: that of work which was done, and whose result can't be used."""
     if isinstance(error, AttemptError):
+        error.cost = error.cost or cost
         return _failed(task, error)
     # A bug of ours or of a provider: its text may hold anything, so only its kind is shown.
     log.error("attempt.crashed", action="attempt", task_id=str(task.id), step_id=plan.step_id, exc_info=error)

@@ -11,6 +11,8 @@ from stepwell.domain.model import Output, Task
 from stepwell.ports import Artifacts
 from stepwell.ports.providers import Blob, InputFetcher
 
+MOST_INPUT = 256 * 1024 * 1024  # bytes that an attempt may hold of what it was given
+
 
 class Links(Protocol):
     """Signed, expiring addresses of artifacts, ours or a bucket's. `public`: whether others can reach them."""
@@ -48,9 +50,15 @@ class TaskIO:
         self._tenant, self._task, self._artifacts, self._inputs = tenant, task, artifacts, inputs
         self._links, self._downloads = links, downloads
         self.stored: dict[str, Output] = {}
+        self._fetched = 0
 
     async def fetch(self, reference: str, field: str) -> Blob:
-        return await self._inputs.fetch(reference, field, self._tenant)
+        blob = await self._inputs.fetch(reference, field, self._tenant)
+        self._fetched += len(blob.data)
+        if self._fetched > MOST_INPUT:
+            message = f"{field}: the inputs of the step are more than {MOST_INPUT >> 20} MiB together"
+            raise AttemptError(message, retryable=False, provider_fault=False)
+        return blob
 
     async def link(self, path: str, field: str) -> str | None:
         if not await self._links.owns(path, self._tenant):

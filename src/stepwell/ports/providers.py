@@ -170,6 +170,11 @@ class Provider(Protocol):
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         """What would do it, as far as that is known before the inputs are: what limits go by."""
 
+    def ends_jobs(self, model: str) -> bool:
+        """Whether a job of *model* can be ended once it has been taken. If not, a time-out is no reason for another
+        attempt, as the first would go on and be paid for, unless `on_unknown` says so.
+        """
+
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         """Bring the inputs into the form that the provider wants, files included. Costs nothing, starts nothing."""
 

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -13,7 +14,7 @@ from anyio import to_thread
 from msgspec import json
 
 from stepwell.domain.configs import given
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
 from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
 from stepwell.ports.providers import (
     Attempt,
@@ -40,7 +41,7 @@ from stepwell.providers.custom_protocol import (
 )
 from stepwell.providers.custom_signing import SignedApi
 from stepwell.providers.http import read_json
-from stepwell.providers.outcomes import paid_for
+from stepwell.providers.keeping import kept, stored_of_job
 from stepwell.providers.references import with_references
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import refused
@@ -108,6 +109,9 @@ class CustomProvider:
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         return str(provider_config.get("model") or task_type)
 
+    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+        return True
+
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         """Inputs named `*_url` and `*_urls` become what a worker can read. Raises `AttemptError` for bad ones."""
         if attempt.task_type in _CANT:
@@ -141,9 +145,10 @@ class CustomProvider:
                 raise
             raise AttemptError(str(error), retryable=said.retryable, retry_after_s=error.retry_after_s) from error
         if answer.status != _ACCEPTED and taken.result is not None:
+            finished = partial(_finished, taken, taken.result, io)
             try:
                 with paid_for():
-                    return await _finished(taken, taken.result, io)
+                    return await (kept(finished) if taken.id is None else finished())
             except (CallFailed, AttemptError) as error:
                 if isinstance(error, AttemptError) and not error.retryable:
                     raise
@@ -259,7 +264,7 @@ async def _finished(done: Done, result: Mapping[str, Any], io: AttemptIO) -> Fin
 
 async def _stored(file: ResultFile, name: str, io: AttemptIO) -> Output:
     if file.data is not None:
-        return await io.store(name, await to_thread.run_sync(_decoded, file))
+        return await stored_of_job(io, name, await to_thread.run_sync(_decoded, file))
     assert file.url is not None
     kind = file.media_type.partition("/")[0]
     output = await io.download(file.url, name, (f"{kind}/",) if kind in _CHECKED_KINDS else ())

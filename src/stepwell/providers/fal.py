@@ -115,6 +115,9 @@ class FalProvider:
         kind = KINDS.get(task_type)
         return str(provider_config.get("fal_app_id") or (kind.app if kind else task_type))
 
+    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+        return True
+
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         self._secret(attempt)
         inputs = given(attempt.inputs)

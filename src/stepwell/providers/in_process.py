@@ -30,6 +30,9 @@ class InProcess(ABC):
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:  # noqa: ARG002 - the port's
         return task_type
 
+    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+        return True
+
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:  # noqa: ARG002 - the port's
         return Request(model=self.type, body=attempt.inputs)
 

@@ -14,8 +14,6 @@
 in its own words, and knows nothing of what became of the request.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum, auto
 from typing import NoReturn
 
@@ -81,13 +79,3 @@ def raise_outcome(outcome: Outcome, provider: str, why: str, retry_after_s: floa
             raise AttemptError(message, retryable=False)
         case _:
             raise AttemptError(message, retryable=True, retry_after_s=retry_after_s)
-
-
-@contextmanager
-def paid_for() -> Iterator[None]:
-    """Around what is made of an answer with the work in it: it is paid for, whether it can be used or not."""
-    try:
-        yield
-    except AttemptError as error:
-        error.paid = True
-        raise

@@ -121,6 +121,9 @@ class ReplicateProvider:
         except AttemptError:  # it is told where the step runs
             return task_type
 
+    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+        return True
+
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         deadline(attempt.provider_config)
         model, version = target(attempt.task_type, attempt.provider_config)

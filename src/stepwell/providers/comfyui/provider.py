@@ -10,12 +10,13 @@ loses both, and then the job is gone.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import httpx
 from msgspec import structs
 
-from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.errors import AttemptError, CallFailed, paid_for
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, seed_in, title_of
@@ -23,7 +24,6 @@ from stepwell.providers.comfyui.outputs import stored_outputs
 from stepwell.providers.comfyui.progress import News, Watch
 from stepwell.providers.comfyui.server import MARK, Entry, Server
 from stepwell.providers.credentials import Credentials
-from stepwell.providers.outcomes import paid_for
 from stepwell.providers.text import sanitised
 
 _NOT_DONE_HERE = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
@@ -83,6 +83,9 @@ class ComfyUiProvider:
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:  # noqa: ARG002 - the port's
         return model_of(provider_config)
 
+    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+        return True
+
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         """As the port says. Files are uploaded to the server; the same file has the same name there each time."""
         if attempt.task_type in _NOT_DONE_HERE:
@@ -100,7 +103,7 @@ class ComfyUiProvider:
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         """As the port says. While the server tells by a socket, it waits for news of the job, two seconds at most."""
         server = self._calling(attempt)
-        with server.feed.watched(job.id, nodes_of(attempt.provider_config)) as watch:
+        with server.feed.watched(job.id, partial(nodes_of, attempt.provider_config)) as watch:
             news = await server.feed.news(watch) if watch.running else None
             if news is News.PROGRESS:
                 return _told(attempt, watch, JobState(status=JobStatus.RUNNING, word="running", again_s=0.0))
@@ -126,7 +129,7 @@ class ComfyUiProvider:
         wanted = attempt.provider_config.get("output")
         with paid_for():
             result = await stored_outputs(attempt.task_type, entry.outputs, wanted, server.view, io)
-        seed = seed_in(attempt.provider_config, entry.prompt.graph)
+        seed = await seed_in(attempt.provider_config, entry.prompt.graph)
         return Finished(result if seed is None else {**result, "seed": seed})
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:

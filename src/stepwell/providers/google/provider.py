@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from stepwell.domain.canonical import canonical
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
 from stepwell.providers.credentials import Credentials
@@ -24,12 +24,12 @@ from stepwell.providers.google.answers import (
     text_result,
 )
 from stepwell.providers.google.contents import content_body
-from stepwell.providers.google.media import media, stored
+from stepwell.providers.google.media import media
 from stepwell.providers.google.models import Family, capabilities, family_of, target
 from stepwell.providers.google.operations import Film, Operation, Started, film_of, state_of
 from stepwell.providers.google.predictions import imagen_body, veo_body
 from stepwell.providers.google.session import Limits, Session
-from stepwell.providers.outcomes import paid_for
+from stepwell.providers.keeping import stored_of_job
 
 _VERBS = {Family.GEMINI: "generateContent", Family.IMAGEN: "predict", Family.VEO: "predictLongRunning"}
 
@@ -78,6 +78,9 @@ class GoogleProvider(ABC):
             return target(self.type, task_type, provider_config)
         except AttemptError:  # it is told where the step runs
             return task_type
+
+    def ends_jobs(self, model: str) -> bool:
+        return family_of(model) is not Family.VEO
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         model = target(self.type, attempt.task_type, attempt.provider_config)
@@ -148,10 +151,7 @@ class GoogleProvider(ABC):
         found = await media(film.text, film=True)
         if found is None:
             raise AttemptError(f"{self.type}: what came as a film is none", retryable=False)
-        try:
-            return await stored(found, io)
-        except AttemptError as error:  # it is there again when there is room for it
-            raise CallFailed(str(error)) from error
+        return found.result(await stored_of_job(io, found.name, found.data))
 
     def _secret(self, attempt: Attempt) -> str:
         secret = self._credentials.secret(attempt.provider_config, self.type)

@@ -21,7 +21,7 @@ import httpx
 from anyio import to_thread
 from msgspec import json
 
-from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.errors import AttemptError, CallFailed, paid_for
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.credentials import Credentials
@@ -40,7 +40,6 @@ from stepwell.providers.openai.bodies import chat_body, film_body, film_told, pi
 from stepwell.providers.openai.films import Made, cancelled, film_of, made_around, state_of, url_of
 from stepwell.providers.openai.form import FILES, form
 from stepwell.providers.openai.parameters import CAPABILITIES, model_of
-from stepwell.providers.outcomes import paid_for
 from stepwell.providers.text import sanitised
 
 T = TypeVar("T")
@@ -93,6 +92,9 @@ class OpenAiProvider:
             return model_of(task_type, provider_config)
         except AttemptError:  # it is told where the step runs
             return task_type
+
+    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+        return not self._public
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         self._session(attempt)
