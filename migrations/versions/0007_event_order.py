@@ -14,6 +14,7 @@ STATEMENTS = (
     "ALTER TABLE events ADD COLUMN txid bigint NOT NULL DEFAULT 0",
     "ALTER TABLE events ALTER COLUMN txid SET DEFAULT (pg_current_xact_id()::text)::bigint",
     "CREATE INDEX events_by_txid ON events (txid)",
+    "CREATE INDEX events_without_txid ON events (workflow_id, id) WHERE txid = 0",
 )
 
 

@@ -1,5 +1,5 @@
 """Requests that may be repeated. A row is made before the request is worked on, marked in the transaction of its effect
-(`applied_at`), and has the answer once there is one. `begun_at` is when the latest try began.
+(`applied_at`), and has the answer once there is one. `created_at` is when the latest try began.
 """
 
 from alembic import op
@@ -18,7 +18,6 @@ STATEMENTS = (
         owner uuid NOT NULL,
         fingerprint bytea NOT NULL,
         created_at timestamptz NOT NULL,
-        begun_at timestamptz NOT NULL,
         applied_at timestamptz,
         workflow_id uuid,
         status integer,

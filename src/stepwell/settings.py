@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from msgspec import DecodeError, Meta, Struct, convert, field, json
 from msgspec.structs import fields
 
+from stepwell.domain.credentials import owner
 from stepwell.domain.errors import Fault
 from stepwell.domain.faults import collect
 from stepwell.domain.limits import ModelLimit
@@ -20,6 +21,7 @@ from stepwell.domain.webhook_secrets import SigningSecrets, TenantSecrets, Webho
 PREFIX = "STEPWELL_"
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
 _CREDENTIAL = PREFIX + "CREDENTIALS__"
+_NOBODYS = f"Expected a name that begins with a provider's, like {_CREDENTIAL}FAL or {_CREDENTIAL}FAL_TEAM_B"
 _TENANTS_SECRET = PREFIX + "WEBHOOK_SECRETS__"
 _SECRET = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_id", "s3_secret_access_key"})
 _URLS = (
@@ -215,7 +217,7 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     raw: dict[str, object] = {
         name: environ[key] for name in names if (key := PREFIX + name.upper()) in environ and environ[key] != ""
     }
-    raw["credentials"] = Secrets(
+    raw["credentials"] = credentials = Secrets(
         {
             key[len(_CREDENTIAL) :].lower(): secret
             for key, secret in environ.items()
@@ -229,6 +231,7 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     }
     odd = [Fault((f"webhook_secrets__{name}",), why, "secret") for name, why in tenant_faults(tenants)]
     raw["webhook_secrets"] = TenantSecrets() if odd else TenantSecrets.read(tenants)
+    odd += [Fault((f"credentials__{name}",), _NOBODYS, "credential") for name in credentials if owner(name) is None]
     raw |= {name: value for name, value in overrides.items() if value is not None}
     faults = collect(Settings, raw, (), strict=False, dec_hook=_converted)
     faults += [Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base(raw.get(name))]

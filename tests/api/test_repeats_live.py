@@ -235,7 +235,7 @@ async def test_without_a_key_there_is_no_statement_more(live: Service) -> None:
 async def test_a_webhook_is_sent_again_once(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     made, asked = await live.create(passing("a"), start=False), []
 
-    async def redeliver(_scope: TenantScope, _workflow_id: UUID, delivery_id: str) -> DeliveryRecord:
+    async def redeliver(_scope: TenantScope, _workflow_id: UUID, delivery_id: str, _reservation: Any) -> DeliveryRecord:
         asked.append(delivery_id)
         return DeliveryRecord(delivery_id, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, None, AT, [])
 

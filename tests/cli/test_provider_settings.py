@@ -7,7 +7,7 @@ import pytest
 from stepwell.cli.output import settings_of
 from stepwell.cli.refusal import Refused
 from stepwell.domain.model import ProviderType
-from stepwell.settings import Settings, read_settings
+from stepwell.settings import InvalidSettings, Settings, read_settings
 from support.processes import stepwell
 
 SECRET = "a secret of the operator, long enough for HS256"
@@ -154,10 +154,18 @@ def test_keys_are_found_in_any_case(name: str) -> None:
     assert read_settings({name: CANARY}).credentials == {"fal": CANARY}
 
 
-def test_keys_have_names_of_any_sort() -> None:
-    found = {"STEPWELL_CREDENTIALS__FAL_of_Alice": "a", "STEPWELL_CREDENTIALS__REPLICATE": "b"}
+def test_keys_have_names_that_begin_with_their_providers() -> None:
+    found = {"STEPWELL_CREDENTIALS__FAL_of_Alice": "a", "STEPWELL_CREDENTIALS__REPLICATE-2": "b"}
     ignored = {"STEPWELL_CREDENTIALS__": "c", "STEPWELL_CREDENTIALS__EMPTY": "", "CREDENTIALS__X": "d"}
-    assert read_settings(found | ignored).credentials == {"fal_of_alice": "a", "replicate": "b"}
+    assert read_settings(found | ignored).credentials == {"fal_of_alice": "a", "replicate-2": "b"}
+
+
+@pytest.mark.parametrize("name", ["ACME_FAL", "team_b", "FALTEAM", "X"])
+def test_a_key_of_no_provider_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(InvalidSettings) as refusal:
+        read_settings({f"STEPWELL_CREDENTIALS__{name}": CANARY, "STEPWELL_CREDENTIALS__FAL": CANARY})
+    wanted = "Expected a name that begins with a provider's, like STEPWELL_CREDENTIALS__FAL or STEPWELL_CREDENTIALS__FAL"
+    assert refusal.value.lines == [f"STEPWELL_CREDENTIALS__{name.upper()}: {wanted}_TEAM_B"]
 
 
 def test_settings_show_no_secret() -> None:

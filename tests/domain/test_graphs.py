@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.graphs import graph_faults
+from stepwell.domain.graphs import MAX_NODES, graph_faults
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.validation import Catalog
 from support.definitions import body, draw, refused
@@ -21,6 +21,10 @@ PC = ("provider_config",)
         ({"graph": {}}, [("graph",)]),
         ({"graph": {"nodes": [], "links": []}}, [("graph",)]),
         ({"graph": {"6": {"inputs": {}}, "7": 1}}, [("graph", "6"), ("graph", "7")]),
+        ({"graph": {"x" * 100: {"class_type": "a"}}}, []),
+        ({"graph": {"x" * 101: {"class_type": "a"}}}, [("graph", "x" * 101)]),
+        ({"graph": {str(n): {"class_type": "a"} for n in range(MAX_NODES)}}, []),
+        ({"graph": dict.fromkeys(map(str, range(MAX_NODES + 1)))}, [("graph",)]),
         ({"graph": GRAPH, "inputs": []}, [("inputs",)]),
         ({"graph": GRAPH, "inputs": {"prompt": "6"}}, [("inputs", "prompt")]),
         ({"graph": GRAPH, "inputs": {"prompt": ["6.text", "8.text", 5]}}, [("inputs", "prompt")] * 2),

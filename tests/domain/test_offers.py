@@ -49,7 +49,7 @@ PC = (*A, "provider_config")
             {"fallback_provider_config": {"api_key": "x"}},
             [((*A, "fallback_provider_config", "api_key"), "secret_in_request")],
         ),
-        ({"provider_config": {"credential": "Team-B", "provider_type": "FAL", "on_unknown": "fail", "x": 1}}, []),
+        ({"provider_config": {"credential": "Fal-Team-B", "provider_type": "FAL", "on_unknown": "fail", "x": 1}}, []),
         ({"provider_config": None, "active_provider_capabilities": None, "fallback_provider_config": None}, []),
         ({"provider_config": {"provider_type": None}}, []),
         ({"provider_config": {"provider_type": "FAL"}, "active_provider_capabilities": ["lora"]}, []),
@@ -110,6 +110,64 @@ def test_what_passthrough_refuses_next_to_a_broken_structure() -> None:
     }
 
 
+ANOTHERS = "credential_of_another_provider"
+FALLBACK = (*A, "fallback_provider_config", "credential")
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"provider_config": {"provider_type": "FAL", "credential": "openai"}}, [((*PC, "credential"), ANOTHERS)]),
+        ({"provider_config": {"provider_type": "FAL", "credential": "OpenAI_B"}}, [((*PC, "credential"), ANOTHERS)]),
+        ({"provider_config": {"provider_type": "FAL", "credential": "acme"}}, [((*PC, "credential"), ANOTHERS)]),
+        ({"provider_config": {"credential": "fal"}}, [((*PC, "credential"), ANOTHERS)]),  # LOCAL by default
+        (
+            {"task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "a/b", "credential": "openai"}},
+            [((*PC, "credential"), ANOTHERS)],
+        ),
+        (
+            {"task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "a/b", "credential": "fal-team-b"}},
+            [],
+        ),
+        (
+            {"fallback_provider_type": "FAL", "fallback_provider_config": {"credential": "openai"}},
+            [(FALLBACK, ANOTHERS)],
+        ),
+        ({"fallback_provider_type": "FAL", "fallback_provider_config": {"credential": "fal-team-b"}}, []),
+        (
+            {"fallback_provider_type": "FAL", "fallback_provider_config": {"credential": "fal_gone"}},
+            [(FALLBACK, "unknown_credential")],
+        ),
+        (
+            {"task_type": "PASSTHROUGH", "provider_config": {"provider_type": "FAL", "credential": "openai"}},
+            [((*PC, "credential"), ANOTHERS)],
+        ),
+        (
+            {"task_type": "X", "provider_config": {"provider_type": "FAL", "credential": "openai"}},
+            [((*A, "task_type"), "enum"), ((*PC, "credential"), ANOTHERS)],
+        ),
+    ],
+)
+def test_a_step_names_a_credential_of_its_own_provider(members: dict[str, Any], expected: Any) -> None:
+    catalog = Catalog(CATALOG.offers, CATALOG.default, frozenset({"fal", "fal-team-b", "openai", "acme"}))
+    value = body(draw(**members))
+    if expected:
+        found = refused(value, catalog)
+        assert sorted((fault.loc[1:], fault.type) for fault in found) == sorted(expected)
+        words = {fault.msg for fault in found if fault.type == ANOTHERS}
+        assert not any(name in word for word in words for name in ("openai", "acme", "team")), (
+            "of others nothing is told"
+        )
+    else:
+        plan(value, catalog)
+
+
+def test_it_is_told_what_a_credential_must_be_called() -> None:
+    [fault] = refused(body(draw(provider_config={"provider_type": "FAL", "credential": "openai"})))
+    expected = "This is not one for FAL: a credential for FAL is called fal, or begins with fal_ or fal-"
+    assert fault.msg == expected
+
+
 @pytest.mark.parametrize("capabilities", [None, []])
 def test_passthrough_uses_no_provider_that_it_names(capabilities: Any) -> None:
     members = {
@@ -159,4 +217,4 @@ def test_what_looks_like_a_secret_is_refused_and_not_repeated(name: str) -> None
 
 @pytest.mark.parametrize("name", ["keyframes", "max_tokens", "cache_key", "monkey", "tokenizer", "model", "credential"])
 def test_what_only_sounds_like_a_secret(name: str) -> None:
-    plan(body(draw(provider_config={name: "fal"})))
+    plan(body(draw(provider_config={"provider_type": "FAL", name: "fal"})))

@@ -18,7 +18,9 @@ from support.service import Service, running_service, token
 from support.sse import AsgiStream, numbers, streaming
 
 WORKFLOWS = "/api/v1/workflows/"
-LISTENERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'"
+LISTENERS = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %stepwell_events%'"
+)
 
 
 class Pair:

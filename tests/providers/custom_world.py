@@ -33,13 +33,14 @@ class WebIO(FakeIO):
         super().__init__(inputs)
         self.links = links
         self.kinds: list[tuple[str, ...]] = []
-        self.full = False
+        self.full, self.failures = False, 0
 
     async def link(self, path: str, field: str) -> str | None:  # noqa: ARG002 - the port's name
         return f"https://stepwell.example.com/{path}?signature=1" if self.links else None
 
     async def store(self, name: str, data: bytes) -> Output:
-        if self.full:
+        self.failures -= 1
+        if self.full or self.failures >= 0:
             raise AttemptError("no space", retryable=True, provider_fault=False)
         return await super().store(name, data)
 

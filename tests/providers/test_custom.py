@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from providers.conftest import PAUSES_S
 from providers.custom_world import CALLS, PATH, SECRET, SENT, WebIO, World, attempt, running_world
 from providers.pictures import TASK
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
@@ -190,6 +191,12 @@ class TestSubmit:
         world.worker.extra = extra
         with pytest.raises(OutcomeUnknown):
             await world.submit()
+
+    async def test_done_work_that_cant_be_stored_at_once_is_kept(self, world: World) -> None:
+        world.worker.sync, world.worker.inline, world.io.failures = True, True, len(PAUSES_S)
+        finished = await world.submit()
+        assert isinstance(finished, Finished)
+        assert (finished.result["result_image_path"], world.worker.count("submit")) == (PATH, 1)
 
     @pytest.mark.parametrize("trouble", ["lost file", "wrong file", "full disk"])
     async def test_files_of_done_work_are_had_again(self, world: World, trouble: str) -> None:

@@ -86,8 +86,8 @@ class TestSignatures:
 
     async def test_a_step_names_its_credential(self, world: World) -> None:
         provider, named = (
-            world.provider_with(Other=SECRET, custom="x"),
-            attempt(provider_config={"credential": "other"}),
+            world.provider_with(Custom_B=SECRET, custom="x"),
+            attempt(provider_config={"credential": "custom_b"}),
         )
         assert isinstance(await world.submit(named, provider), Job)
 

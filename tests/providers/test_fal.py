@@ -42,8 +42,8 @@ class TestSubmit:
         assert bench.fal.calls[0].query == {}
 
     async def test_the_credential_that_the_step_names(self, bench: Bench) -> None:
-        provider = FalProvider(bench.client, Credentials({"fal": "a", "Other": KEY}), url=bench.fal.url)
-        work = attempt(provider_config={"credential": "other"}, prompt="x")
+        provider = FalProvider(bench.client, Credentials({"fal": "a", "Fal-B": KEY}), url=bench.fal.url)
+        work = attempt(provider_config={"credential": "fal-b"}, prompt="x")
         await provider.submit(work, await provider.prepare(work, bench.io), bench.io)
         assert bench.fal.calls[0].headers["authorization"] == f"Key {KEY}"
 

@@ -255,7 +255,7 @@ class TestSubmit:
             (Fault.LOSE_BEFORE, ("unknown", "the submit got no answer (RemoteProtocolError)")),
             (Fault.LOSE_AFTER, ("unknown", "the submit got no answer (RemoteProtocolError)")),
             (Fault.TRUNCATE_AFTER, ("unknown", "the submit got no answer (RemoteProtocolError)")),
-            (Fault.HUGE_AFTER, ("unknown", "the submit got no answer (ReadError)")),
+            (Fault.HUGE_AFTER, ("unknown", "the submit got no answer (TooBig)")),
             (Fault.GARBAGE_AFTER, ("unknown", "the submit was answered 200 without words of its own")),
             (Fault.GATEWAY_BEFORE, ("unknown", "the submit was answered 502 without words of its own")),
             (Fault.GATEWAY_AFTER, ("unknown", "the submit was answered 502 without words of its own")),
@@ -287,7 +287,7 @@ class TestSubmit:
         if fits:
             assert (await submitted(plain))[1] == Job("job-1")
         else:
-            assert await failure(plain) == ("unknown", "Somebody: the submit got no answer (ReadError)")
+            assert await failure(plain) == ("unknown", "Somebody: the submit got no answer (TooBig)")
 
     async def test_where_no_connection_is_free_nothing_was_sent(self, plain: Plain) -> None:
         plain.plan("submit", Fault.HANG_AFTER)

@@ -9,6 +9,7 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.inputs import Pause
 from stepwell.engine.handle import Handle
 from stepwell.persistence import journal
+from stepwell.persistence.statements import PROCESSES
 from support.stored import ME, OTHER, THIRD, Bench, admitted, renamed
 
 
@@ -152,12 +153,20 @@ async def test_a_claim_that_waited_for_another_claim_leaves_it_what_it_took(benc
 
 async def test_leases(bench: Bench) -> None:
     await bench.make(owner=OTHER)
-    assert await bench.journal.next_expiry(ME) is None
+    assert await bench.journal.next_expiry(OTHER) is None, "it is its own"
+    assert await bench.journal.next_expiry(ME) == 0, "it ended in order, and its workflow is left"
     await bench.lease(OTHER, 60)
+    due = await bench.journal.next_expiry(ME)
+    assert due is not None
+    assert 30 < due <= 60
     await bench.lease(THIRD, 5)
     due = await bench.journal.next_expiry(ME)
     assert due is not None
-    assert 30 < due <= 60, "the one without workflows is no reason to wake up"
+    assert 0 < due <= 5, "the one without workflows may get some before"
+    await bench.lease(THIRD, -1)
+    due = await bench.journal.next_expiry(ME)
+    assert due is not None
+    assert 30 < due <= 60, "it has nothing, and says so when it gets something"
     await bench.lease(OTHER, -1)
     assert await bench.journal.next_expiry(ME) == 0, "it may have ended since the last claim"
     assert await bench.journal.next_expiry(OTHER) is None
@@ -167,6 +176,31 @@ async def test_leases(bench: Bench) -> None:
     await bench.journal.expire_others(ME)
     assert await bench.journal.next_expiry(ME) is None
     assert len(await bench.claim()) == 1
+
+
+async def test_who_comes_to_life_or_ends_in_order_is_told_of(bench: Bench) -> None:
+    heard: list[str] = []
+    await bench.sql.add_listener(PROCESSES, lambda *args: heard.append(args[-1]))
+
+    async def told() -> list[str]:
+        """All that has been told; what this connection tells itself comes last."""
+        await bench.sql.execute("SELECT pg_notify($1, 'end')", PROCESSES)
+        async with asyncio.timeout(30):
+            while "end" not in heard:
+                await asyncio.sleep(0.001)
+        found, heard[:] = heard[:-1], []
+        return found
+
+    # Who looks when a lease ends that is just being renewed may find none: so that is told, too.
+    for left, tells in ((None, True), ("60 s", False), ("40 s", False), ("1 s", True), ("-1 s", True)):
+        if left is not None:
+            until = f"clock_timestamp() + interval '{left}'"
+            await bench.sql.execute(f"UPDATE processes SET lease_until = {until}")
+        await bench.journal.renew_lease(OTHER, 60)
+        assert await told() == [str(OTHER)] * tells, left
+    await bench.journal.release(OTHER)
+    await bench.journal.release(THIRD)
+    assert await told() == [str(OTHER)]
 
 
 async def test_the_dead_without_workflows_are_forgotten(bench: Bench) -> None:

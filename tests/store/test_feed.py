@@ -105,18 +105,20 @@ async def test_a_page_reads_no_more_than_it_needs(dsn: str, sql: asyncpg.Connect
         "updated_at) SELECT gen_random_uuid(), 'o', '{}', 1, 0, now(), 'PENDING', 'n', now() "
         "FROM generate_series(1, 2000)"
     )
+    (middle,) = await sql.fetchrow("SELECT id FROM workflows ORDER BY id OFFSET 1000")
+    (last_old,) = await sql.fetchrow("SELECT id FROM workflows ORDER BY id OFFSET 1500")
     for number, txid in ((0, "0"), (10, "1 + (row_number() OVER ())::bigint / 100")):
         await sql.execute(
             "INSERT INTO events (workflow_id, id, type, at, actor, data, txid) "
             f"SELECT w.id, n + {number}, 'workflow.updated', now(), '', '{{}}', {txid} "
-            "FROM workflows AS w, generate_series(1, 10) AS n"
+            f"FROM workflows AS w, generate_series(1, 10) AS n WHERE {number} > 0 OR w.id <= '{last_old}'"
         )
     await sql.execute("ANALYZE")
-    (middle,) = await sql.fetchrow("SELECT id FROM workflows ORDER BY id OFFSET 1000")
     engine = create_api_engine(dsn, pool=1, timeout_s=10)
     async with engine.connect() as connection:
         newest = (await connection.exec_driver_sql("SELECT max(txid) FROM events")).scalar_one()
-        places = [BEGINNING, Position(0, middle.int, 5), Position(1, 0, 0), Position(newest // 2, middle.int, 5)]
+        old = [BEGINNING, Position(0, middle.int, 5), Position(0, last_old.int, 10)]
+        places = [*old, Position(1, 0, 0), Position(newest // 2, middle.int, 5)]
         for scope, wanted, after in product(SCOPES, FILTERS, [*places, Position.before(newest + 1)]):
             query, given = page_query(scope, wanted, after, 100, 500)
             text = str(query.params(given).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
@@ -127,6 +129,8 @@ async def test_a_page_reads_no_more_than_it_needs(dsn: str, sql: asyncpg.Connect
             # Beside them rows of workflows are looked up, one for each event.
             assert sum(node["Shared Hit Blocks"] + node["Shared Read Blocks"] for node in read) < 1_200, (scope, after)
             assert all(node["Actual Loops"] == 1 for node in read)
+            if after in old:
+                assert not any(node.get("Rows Removed by Filter") for node in read), (scope, wanted, after)
     await engine.dispose()
 
 

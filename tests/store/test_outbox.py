@@ -68,21 +68,29 @@ async def test_all_are_taken_where_nobody_else_can_live(bench: Bench, outbox: Po
 
 async def test_a_process_is_needed_again_when_its_webhooks_are_due(bench: Bench) -> None:
     await lease(bench, OTHER, "10 seconds")
-    assert await bench.journal.next_expiry(ME) is None
     await put(bench, OTHER, "later", "1 hour")
+    found = await bench.journal.next_expiry(ME)
+    assert found is not None
+    assert 5 < found <= 10, "it lives, and may get more to do"
+    await bench.sql.execute("UPDATE processes SET lease_until = now() - interval '1 second'")
     found = await bench.journal.next_expiry(ME)
     assert found is not None
     assert 3_500 < found <= 3_600
     await put(bench, OTHER, "now")
-    found = await bench.journal.next_expiry(ME)
-    assert found is not None
-    assert 5 < found <= 10
-    await bench.sql.execute("UPDATE processes SET lease_until = now() - interval '1 second'")
+    assert await bench.journal.next_expiry(ME) == 0
     await bench.sql.execute(statements.FORGET_DEAD)
     assert await bench.sql.fetchval("SELECT count(*) FROM processes") == 1, "else nobody would know when"
     await bench.sql.execute("UPDATE deliveries SET next_at = NULL")
     await bench.sql.execute(statements.FORGET_DEAD)
     assert await bench.sql.fetchval("SELECT count(*) FROM processes") == 0
+
+
+@pytest.mark.parametrize("owner", [GONE, NOBODY])
+async def test_what_nobody_can_come_back_for_is_wanted_at_once(bench: Bench, owner: UUID | None) -> None:
+    await put(bench, ME, "mine", "1 hour")
+    assert await bench.journal.next_expiry(ME) is None
+    await put(bench, owner, "later", "1 hour")
+    assert await bench.journal.next_expiry(ME) == 0
 
 
 @pytest.mark.parametrize("name", ["DUE", "FREEZE", "FROZEN", "REFILE", "MARK", "HOSTS"])

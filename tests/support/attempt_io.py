@@ -53,3 +53,17 @@ class MemoryIO:
         downloads = Downloads(self._client, max_bytes=4_000_000, timeout_s=2)
         async with downloads.stream(url, media_types, headers=headers, redirects=redirects) as chunks:
             return await self.store(name, b"".join([chunk async for chunk in chunks]))
+
+
+class UnsteadyIO(MemoryIO):
+    """Its store fails so often, and then holds."""
+
+    def __init__(self, failures: int, *, inputs: dict[str, Blob] | None = None) -> None:
+        super().__init__(inputs=inputs)
+        self.failures = failures
+
+    async def store(self, name: str, data: bytes) -> Output:
+        if self.failures:
+            self.failures -= 1
+            raise AttemptError("the store is away", retryable=True, provider_fault=False)
+        return await super().store(name, data)

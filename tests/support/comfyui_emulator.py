@@ -191,7 +191,7 @@ class ComfyUiEmulator(Emulator):
     def _viewed(self, query: Mapping[str, str]) -> Reply:
         data = self.files.get((query["type"], query.get("subfolder", ""), query["filename"]))
         if data is None:
-            return Reply(404, b"404: Not Found", {"Content-Type": "text/plain"})
+            return Reply(404, b"", {"Content-Type": "application/octet-stream"})
         ending = query["filename"].rpartition(".")[2]
         return Reply(200, data, {"Content-Type": f"{'video' if ending == 'mp4' else 'image'}/{ending}"})
 

@@ -20,7 +20,7 @@ CATALOG = Catalog(
         },
     },
     default=ProviderType.LOCAL,
-    credentials=frozenset({"fal", "team-b"}),
+    credentials=frozenset({"fal", "fal-team-b"}),
 )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+from stepwell.domain.decision import Reservation
 from stepwell.domain.errors import NotFound
 from stepwell.domain.model import EventType
 from stepwell.domain.records import TenantScope
@@ -24,7 +25,12 @@ class FakeWebhooks:
     ) -> Sequence[DeliveryRecord]:
         return [_record(workflow_id)][:limit] if after < 1 else []
 
-    async def redeliver(self, scope: TenantScope, workflow_id: UUID, named: str) -> DeliveryRecord:
+    async def delivery(self, scope: TenantScope, workflow_id: UUID, named: str) -> DeliveryRecord:
+        return await self.redeliver(scope, workflow_id, named)
+
+    async def redeliver(
+        self, scope: TenantScope, workflow_id: UUID, named: str, reservation: Reservation | None = None
+    ) -> DeliveryRecord:
         if named != delivery_id(workflow_id, 1):
             raise NotFound("delivery")
         return _record(workflow_id)

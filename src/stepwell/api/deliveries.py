@@ -9,9 +9,10 @@ from stepwell.api.bodies import ignore_empty_body
 from stepwell.api.dependencies import Call, Service, Workflows
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import DeliveriesQuery, parse_id, parse_query
-from stepwell.api.repeats import IDEMPOTENCY_KEY, IF_NONE_MATCH, at_once, content_tagged, repeatable
+from stepwell.api.repeats import IDEMPOTENCY_KEY, IF_NONE_MATCH, content_tagged, repeatable
 from stepwell.api.schemas import Time
 from stepwell.domain.model import EventType
+from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.repeats import Answer, Terms
 from stepwell.domain.webhooks import DeliveryRecord, DeliveryStatus
 
@@ -95,15 +96,23 @@ async def list_deliveries(request: Call, service: Service) -> Response[bytes]:
     return await content_tagged(request, content)
 
 
+async def _as_it_is(request: Call, service: Workflows, workflow: WorkflowRecord) -> Answer:
+    delivery_id = request.path_params["delivery_id"]
+    return _shown(await service.webhooks.delivery(request.user.scope, workflow.state.id, delivery_id))
+
+
+def _shown(record: DeliveryRecord) -> Answer:
+    return Answer(200, {}, json.encode(DeliveryPublic.from_record(record)))
+
+
 @endpoint(REDELIVER)
-@repeatable(at_once)
-async def redeliver(request: Call, service: Workflows, _terms: Terms) -> Answer:
+@repeatable(_as_it_is)
+async def redeliver(request: Call, service: Workflows, terms: Terms) -> Answer:
     workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     delivery_id = request.path_params["delivery_id"]
-    record = await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id)
-    return Answer(200, {}, json.encode(DeliveryPublic.from_record(record)))
+    return _shown(await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, terms.reservation))
 
 
 HANDLERS = (list_deliveries, redeliver)

@@ -54,6 +54,8 @@ class Payloads:
 
     async def __call__(self, due: DueDelivery) -> str:
         event = due.event
+        if event is None:
+            raise ValueError(f"this version can't read the event: {due.unreadable}")
         if event.type not in TERMINAL:
             data = StepNoticeData(
                 due.workflow_id, due.origin_reference, due.origin_instance, EventPublic.from_event(event)

@@ -104,7 +104,15 @@ async def running_app(
         bus = Bus()
         scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus)
         lease_s = None if exclusive else settings.lease_s
-        recovery = Recovery(journal, scheduler, clock, owner, lease_s, statement_s=settings.database_timeout_s)
+        recovery = Recovery(
+            journal,
+            scheduler,
+            clock,
+            owner,
+            lease_s,
+            None if exclusive else database.presence,
+            statement_s=settings.database_timeout_s,
+        )
         catalog = made_catalog(settings, registry)
         sender = webhook_sender(
             settings.allowed_cidrs, clock, https_only=settings.https_only, timeout_s=settings.webhook_timeout_s
@@ -134,7 +142,7 @@ async def running_app(
             owner=owner,
             new_id=uuid7,
             bus=bus,
-            repeats=Repeats(database.keys, recovery.hold_lease, clock, uuid7),
+            repeats=Repeats(database.keys, recovery.hold_lease, clock, uuid7, statement_s=settings.database_timeout_s),
             awaiting=Awaiting(bus, store),
             webhooks=Webhooks(store, PostgresDeliveries(database.engine), dispatcher, secrets, owner),
             following=streams,
@@ -146,7 +154,7 @@ async def running_app(
             await assert_durable(database.pool)
         if exclusive and not storage.shared:
             await cleaner.sweep()
-        work = run_engine(scheduler, recovery, dispatcher, streams, storage, store)
+        work = run_engine(scheduler, recovery, dispatcher, streams, service.repeats, storage, store)
         running = asyncio.create_task(work, name="engine")  # noqa: TID251 - the root task
 
         async def stop() -> None:

@@ -16,7 +16,7 @@ from stepwell.persistence.database import (
     create_journal_pool,
     journal_connect,
 )
-from stepwell.persistence.hints import PostgresHints
+from stepwell.persistence.hints import PostgresHints, PostgresPresence
 from stepwell.persistence.journal import PostgresJournal
 from stepwell.persistence.kept import Kept
 from stepwell.persistence.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
@@ -39,6 +39,7 @@ class Database(Struct):
     keys: PostgresKeys
     outbox: PostgresOutbox
     hints: PostgresHints
+    presence: PostgresPresence
 
 
 async def opened(
@@ -73,6 +74,7 @@ async def opened(
         PostgresKeys(kept(KEY_CONNECTIONS), owner),
         PostgresOutbox(kept(OUTBOX_CONNECTIONS)),
         PostgresHints(connect, kept(1), owner),
+        PostgresPresence(connect, owner),
     )
 
 

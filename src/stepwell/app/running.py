@@ -11,6 +11,7 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import EVERY_TENANT
 from stepwell.engine.admission import Admission
 from stepwell.engine.recovery import Recovery
+from stepwell.engine.repeats import Repeats
 from stepwell.engine.scheduler import Scheduler
 from stepwell.engine.streams import Streams
 from stepwell.engine.webhooks import Dispatcher
@@ -53,6 +54,7 @@ async def run_engine(
     recovery: Recovery,
     dispatcher: Dispatcher,
     streams: Streams,
+    repeats: Repeats,
     storage: Storage,
     store: PostgresStore,
 ) -> None:
@@ -61,8 +63,10 @@ async def run_engine(
             group.create_task(storage.moving.copy_all(partial(store.stored_outputs, EVERY_TENANT)), name="copying")
         group.create_task(scheduler.run(), name="scheduler")
         group.create_task(recovery.run(), name="recovery")
+        group.create_task(recovery.watch(), name="other processes")
         group.create_task(dispatcher.run(), name="webhooks")
         group.create_task(streams.run(), name="streams")
+        group.create_task(repeats.run(), name="keys")
 
 
 async def stop_engine(

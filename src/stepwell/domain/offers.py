@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct, ValidationError, convert
 
 from stepwell.domain.configs import ProviderConfig, given
+from stepwell.domain.credentials import how_called, of_another
 from stepwell.domain.draft import Draft
 from stepwell.domain.errors import Fault
 from stepwell.domain.faults import Loc, iter_faults, shown
@@ -54,8 +55,9 @@ def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
 
 def provider_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
     """All that is wrong with the providers of a step at *loc*, the fallback included."""
-    yield from _config_faults(draft.provider_config, catalog, (*loc, "provider_config"))
-    yield from _config_faults(draft.fallback_config, catalog, (*loc, "fallback_provider_config"))
+    primary = _primary(draft, catalog.default)
+    yield from _config_faults(draft.provider_config, primary, catalog, (*loc, "provider_config"))
+    yield from _config_faults(draft.fallback_config, draft.fallback, catalog, (*loc, "fallback_provider_config"))
     if draft.task_type is None:
         return
     if draft.task_type is TaskType.PASSTHROUGH:
@@ -69,6 +71,17 @@ def provider_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]
         fallback_place = (*loc, "fallback_provider_config")
         yield from _credential_faults(draft.fallback, draft.fallback_config, catalog, fallback_place)
         yield from _needs_faults(draft.task_type, draft.fallback, draft.fallback_config, fallback_place)
+
+
+def _primary(draft: Draft, default: ProviderType | None) -> ProviderType | None:
+    """The provider that `provider_config` is for, as far as it can be made out."""
+    try:
+        config = known_provider_config(draft.provider_config)
+    except ValidationError:
+        return None
+    if config.provider_type is not None or draft.task_type is None:
+        return config.provider_type
+    return chosen_provider(draft.task_type, config, default)
 
 
 def _unused_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
@@ -173,14 +186,20 @@ def _never(provider: ProviderType, task_type: TaskType) -> bool:
     return task_type is TaskType.LLM_INTERACTION and provider is ProviderType.LOCAL
 
 
-def _config_faults(config: Mapping[str, Any] | None, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
+def _config_faults(
+    config: Mapping[str, Any] | None, provider: ProviderType | None, catalog: Catalog, loc: Loc
+) -> Iterator[Fault]:
     if not config:
         return
     yield from iter_faults(ProviderConfig, given(config), loc)
     credential = config.get("credential")
-    if isinstance(credential, str) and credential and credential.lower() not in catalog.credentials:
-        message = "The service holds no credential of this name"
-        yield Fault((*loc, "credential"), message, "unknown_credential")
+    if isinstance(credential, str) and credential:
+        place = (*loc, "credential")
+        if provider is not None and of_another(credential, provider, catalog.credentials):
+            message = f"This is not one for {provider}: {how_called(provider)}"
+            yield Fault(place, message, "credential_of_another_provider")
+        elif credential.lower() not in catalog.credentials:
+            yield Fault(place, "The service holds no credential of this name", "unknown_credential")
     yield from _secret_faults(config, loc)
 
 

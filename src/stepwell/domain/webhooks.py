@@ -60,7 +60,8 @@ class Answered(Struct, frozen=True):
 
 class DueDelivery(Struct, frozen=True):
     """One that may be sent now, with what is known of its workflow and of the event that it tells of. `next_at` and
-    `host` are the row's; `url` is the workflow's as it is now.
+    `host` are the row's; `url` is the workflow's as it is now. `event` is null where this version can't read it, and
+    `unreadable` says why.
     """
 
     workflow_id: UUID
@@ -68,20 +69,22 @@ class DueDelivery(Struct, frozen=True):
     next_at: datetime
     tries: int
     frozen: bool
-    event: HistoryEvent
+    event_id: int
+    event: HistoryEvent | None
     tenant: str | None
     url: str | None
     origin_instance: str
     origin_reference: str | None
     total_steps: int
+    unreadable: str | None = None
 
     @property
     def key(self) -> tuple[UUID, int]:
-        return self.workflow_id, self.event.id
+        return self.workflow_id, self.event_id
 
     @property
     def id(self) -> str:
-        return delivery_id(self.workflow_id, self.event.id)
+        return delivery_id(self.workflow_id, self.event_id)
 
 
 class DeliveryRecord(Struct, frozen=True):

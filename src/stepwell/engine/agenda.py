@@ -3,7 +3,9 @@
 from collections import defaultdict
 from collections.abc import Callable, Hashable
 from datetime import datetime
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+
+_SLACK = 64
 
 
 class Agenda:
@@ -14,22 +16,25 @@ class Agenda:
     def __init__(self) -> None:
         self._at: dict[str, datetime] = {}
         self._order: list[tuple[datetime, str]] = []  # may hold moments that are out of date
-        self._held: dict[Hashable, set[str]] = defaultdict(set)
+        self._held: dict[Hashable, dict[str, datetime]] = defaultdict(dict)
 
     def put(self, host: str, at: datetime) -> None:
         if host not in self._at or at < self._at[host]:
             self._at[host] = at
-            heappush(self._order, (at, host))
+            if len(self._order) > 2 * len(self._at) + _SLACK:
+                self._order = [(known, each) for each, known in self._at.items()]
+                heapify(self._order)
+            else:
+                heappush(self._order, (at, host))
 
     def hold(self, host: str, at: datetime, until: Hashable) -> None:
-        """As `put`, but not before *until* is freed."""
-        self._at[host] = min(at, self._at.get(host, at))
-        self._held[until].add(host)
+        """As `put`, once *until* is freed; what else there is for the host doesn't wait for that."""
+        held = self._held[until]
+        held[host] = min(at, held.get(host, at))
 
     def free(self, what: Hashable) -> None:
-        for host in self._held.pop(what, ()):
-            if host in self._at:
-                heappush(self._order, (self._at[host], host))
+        for host, at in self._held.pop(what, {}).items():
+            self.put(host, at)
 
     def take(self, now: datetime, most: int, full: Callable[[str], bool]) -> list[str]:
         """Up to *most* hosts that are due, the earliest first, and not *full*; they are off the agenda then. Those that
@@ -40,10 +45,10 @@ class Agenda:
             at, host = heappop(self._order)
             if self._at.get(host) != at:
                 continue
+            del self._at[host]
             if full(host):
-                self._held[host].add(host)
+                self.hold(host, at, host)
             else:
-                del self._at[host]
                 taken.append(host)
         return taken
 

@@ -2,7 +2,9 @@
 
 What must hold:
 - Whoever runs the workflow, its end is heard of: what commits here is told, for all else the table is looked at again.
-- Nothing is asked again and again: without news there is one look, at the start.
+- Nothing is asked again and again: without news there is one look, at the start. Only one that fails, later, is made
+  again after a while.
+- What is told while a look is under way may be newer than what it sees, or older: where they differ it looks again.
 """
 
 import asyncio
@@ -14,6 +16,8 @@ from stepwell.domain.model import TERMINAL_STATUSES
 from stepwell.domain.records import TenantScope
 from stepwell.engine.bus import Bus, Committed
 from stepwell.ports import Store
+
+_AGAIN_S = 1.0
 
 
 class Awaiting:
@@ -27,8 +31,7 @@ class Awaiting:
         end = _End()
         self._bus.watch(workflow_id, end)
         try:
-            if await self._is_terminal(scope, workflow_id):
-                return True
+            await self._look(end, scope, workflow_id)
             try:
                 async with asyncio.timeout(seconds):
                     return await self._until_told(end, scope, workflow_id)
@@ -39,13 +42,26 @@ class Awaiting:
 
     async def _until_told(self, end: "_End", scope: TenantScope, workflow_id: UUID) -> bool:
         while not end.terminal and not end.closed:
-            await end.stirred.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_S if end.unsure else None):
+                    await end.stirred.wait()
             end.stirred.clear()
             if end.unsure and not end.terminal:
-                end.unsure = False
-                with suppress(Unavailable):  # whoever had it looked at will do so again
-                    end.terminal = await self._is_terminal(scope, workflow_id)
+                with suppress(Unavailable):
+                    await self._look(end, scope, workflow_id)
         return end.terminal
+
+    async def _look(self, end: "_End", scope: TenantScope, workflow_id: UUID) -> None:
+        end.unsure, told = False, end.times_told
+        try:
+            terminal = await self._is_terminal(scope, workflow_id)
+        except Unavailable:
+            end.unsure = True
+            raise
+        if end.times_told == told:
+            end.terminal = terminal
+        elif terminal and not end.terminal:
+            end.unsure = True
 
     async def _is_terminal(self, scope: TenantScope, workflow_id: UUID) -> bool:
         record = await self._store.get(scope, workflow_id, include_steps=False)
@@ -55,14 +71,16 @@ class Awaiting:
 
 
 class _End:
-    """A `bus.Watcher`."""
+    """A `bus.Watcher`. `unsure`: the table may know better."""
 
     def __init__(self) -> None:
         self.terminal = self.unsure = self.closed = False
+        self.times_told = 0
         self.stirred = asyncio.Event()
 
     def told(self, committed: Committed) -> None:
         self.terminal = committed.status in TERMINAL_STATUSES
+        self.times_told += 1
         self.stirred.set()
 
     def look(self) -> None:

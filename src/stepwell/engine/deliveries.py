@@ -1,10 +1,12 @@
 """Webhooks as the API sees them: what was sent, and sending it again."""
 
+from asyncio import CancelledError
 from collections.abc import Sequence
 from uuid import UUID
 
+from stepwell.domain.decision import Reservation
 from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook
+from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
 from stepwell.domain.records import TenantScope
 from stepwell.domain.webhook_secrets import WebhookSecrets
 from stepwell.domain.webhooks import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, host_of
@@ -28,17 +30,28 @@ class Webhooks:
             raise NotFound("workflow")
         return found
 
-    async def redeliver(self, scope: TenantScope, workflow_id: UUID, named: str) -> DeliveryRecord:
+    async def delivery(self, scope: TenantScope, workflow_id: UUID, named: str) -> DeliveryRecord:
+        _, event_id = _event(workflow_id, named)
+        found = await self._deliveries.page(scope, workflow_id, event_id - 1, 1)
+        if not found or found[0].id != named:
+            raise NotFound("delivery")
+        return found[0]
+
+    async def redeliver(
+        self, scope: TenantScope, workflow_id: UUID, named: str, reservation: Reservation | None = None
+    ) -> DeliveryRecord:
         """Send it now, under the same id and with the same body, and as often as a new one. Raises `NotFound`, and
         `NoWebhook` where there is no address.
         """
-        event = event_of(named)
-        if event is None or event[0] != workflow_id:
-            raise NotFound("delivery")
+        event = _event(workflow_id, named)
         url = await self._deliveries.address(scope, *event)
         if url is None:
             raise NoWebhook("The workflow has no webhook_url now; PATCH gives it one.")
-        renewed = await self._deliveries.renew(scope, *event, host_of(url), self._owner)
+        try:
+            renewed = await self._deliveries.renew(scope, *event, host_of(url), self._owner, reservation)
+        except (Unavailable, CancelledError):
+            self._dispatcher.unsure()
+            raise
         self._dispatcher.renewed(host_of(url))
         return renewed
 
@@ -55,3 +68,10 @@ class Webhooks:
         if record is None:
             raise NotFound("workflow")
         self.check(record.tenant, changes.webhook_url)
+
+
+def _event(workflow_id: UUID, named: str) -> tuple[UUID, int]:
+    event = event_of(named)
+    if event is None or event[0] != workflow_id:
+        raise NotFound("delivery")
+    return event

@@ -1,5 +1,10 @@
 """Take over what needs a process and has none. There is no recovery but this: the same claim runs at boot, after an
-outage in which an answer was lost, when a run was lost, and when another process's lease has ended.
+outage in which an answer was lost, when a run was lost, and when another process has ended, or its lease.
+
+What must hold, for a process that is idle:
+- Alone it asks the database nothing: it is told of a process that comes to life, for the first time or again.
+- Beside others that are alive it asks one question a lease period, and holds no lease.
+- What a process has left is taken over within about a lease, and at once if it ended in order.
 """
 
 import asyncio
@@ -18,6 +23,7 @@ from stepwell.engine.handle import Handle
 from stepwell.engine.scheduler import Scheduler
 from stepwell.offloop import off_loop
 from stepwell.ports import Clock, Journal
+from stepwell.ports.feed import Presence
 
 log = structlog.get_logger()
 
@@ -25,11 +31,12 @@ _PAGE = 200
 _CRASHES = 20
 _RETRY_S = 0.5
 _MIN_PAUSE_S = 0.05
+_LISTEN_AGAIN_S = 1.0
 
 
 class Recovery:
-    """*lease_s* null means that no other process can live on this database: then nothing is waited for. *statement_s*
-    is how long a statement whose answer was lost may still be at work in the database.
+    """*lease_s* and *presence* null mean that no other process can live on this database: then nothing is waited for.
+    *statement_s* is how long a statement whose answer was lost may still be at work in the database.
     """
 
     def __init__(
@@ -39,11 +46,13 @@ class Recovery:
         clock: Clock,
         owner: UUID,
         lease_s: float | None,
+        presence: Presence | None,
         *,
         statement_s: float = 10.0,
     ) -> None:
         self._journal, self._scheduler, self._clock = journal, scheduler, clock
         self._owner, self._lease_s, self._statement_s = owner, lease_s, statement_s
+        self._presence = presence
         self._renewed = -float("inf")
         self._stirred = asyncio.Event()
         self._claim_wanted = False
@@ -105,19 +114,29 @@ class Recovery:
             await self._journal.release(self._owner)
 
     async def run(self) -> None:
-        """Renew the lease while there is work, and claim when there is reason to. No statement while idle and alone."""
-        # At boot the dead may still look alive: come back when their leases have ended.
-        next_claim = self._lease_s
+        """Renew the lease while there is work, and claim when there is reason to."""
+        next_look = None
         while not self._closed:
-            pause = self._pause(next_claim)
+            pause = self._pause(next_look)
             self._resting = not self._busy
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stirred.wait()
             self._stirred.clear()
-            if next_claim is not None:
-                self._claim_wanted = True
-            next_claim = await self._round()
+            next_look = await self._round()
+
+    async def watch(self) -> None:
+        """Look around when others come to life, or end in order. Until it is cancelled."""
+        while self._presence is not None:
+            try:
+                async with self._presence.watching(self._stirred.set) as ear:
+                    self._stirred.set()  # what was told before hasn't been heard
+                    await ear.until_deaf()
+            except Unavailable:
+                pass
+            except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service
+                log.warning("recovery.unheard", action="claim", error=repr(error))
+            await asyncio.sleep(_LISTEN_AGAIN_S)
 
     @property
     def _busy(self) -> bool:
@@ -126,27 +145,35 @@ class Recovery:
     def _lease_aged(self, lease_s: float) -> bool:
         return time.monotonic() - self._renewed > lease_s / 4
 
-    def _pause(self, next_claim: float | None) -> float | None:
+    def _pause(self, next_look: float | None) -> float | None:
         if self._claim_wanted:
             return _RETRY_S
-        if next_claim is not None:
-            next_claim = max(next_claim, _MIN_PAUSE_S)
+        if next_look is not None:
+            next_look = max(next_look, _MIN_PAUSE_S)
         if self._lease_s is not None and self._busy:
-            return min(self._lease_s / 3, next_claim or self._lease_s)
-        return next_claim
+            return min(self._lease_s / 3, next_look or self._lease_s)
+        if self._lease_s is not None and next_look is not None and next_look >= self._lease_s * 2 / 3:
+            return max(next_look, self._lease_s)  # of one that renews in time, as who lives does
+        return next_look
 
     async def _round(self) -> float | None:
-        """Seconds until the next claim is due; null: when it is requested."""
+        """Seconds until the next look around; null: when a claim is requested, or others are heard of."""
         try:
             if self._busy:
                 await self.hold_lease()
-            if self._claim_wanted:
-                self._claim_wanted = False
-                await self._claim_all()
-            return None if self._lease_s is None else await self._journal.next_expiry(self._owner)
+            if not self._claim_wanted and (next_look := await self._next_look()) != 0:
+                return next_look
+            self._claim_wanted = False
+            await self._claim_all()
+            next_look = await self._next_look()
         except Unavailable:
             self._claim_wanted = True
             return None
+        # What is left all the same can't be claimed now, and not the sooner for asking all the time.
+        return self._lease_s / 3 if self._lease_s is not None and next_look == 0 else next_look
+
+    async def _next_look(self) -> float | None:
+        return None if self._lease_s is None else await self._journal.next_expiry(self._owner)
 
     async def _claim_all(self) -> None:
         total, found = 0, _PAGE

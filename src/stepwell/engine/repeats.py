@@ -6,40 +6,86 @@ What must hold:
 - A repeat of a request that had its effect but no answer (its process died, or lost the database) is answered by what
   has become of the workflow, and has no effect of its own.
 - A repeat of a request that had no effect, whether it was refused or its process died, is a first request.
+- A key whose try has ended without an answer is let go of, however that ended, and as soon as the database is there:
+  other processes must not take the try for one that goes on.
 - A try whose effect may still come, when the database is back, keeps its key until that is decided.
 - Without a key nothing of this costs a statement.
 """
 
-from asyncio import Future, shield
+from asyncio import Event, Future, get_running_loop, shield, sleep
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from uuid import UUID
 
+import structlog
 from msgspec import Struct
 
 from stepwell.domain.decision import Reservation
-from stepwell.domain.errors import Fault, InvalidRequest, StepwellError, StillRunning
+from stepwell.domain.errors import Fault, InvalidRequest, StepwellError, StillRunning, Unavailable
 from stepwell.domain.records import TenantScope
 from stepwell.domain.repeats import Answer, Reserved, key_scope
 from stepwell.ports import Clock, Keys, NewId
+
+log = structlog.get_logger()
+
+# Beyond so many the oldest are forgotten: others may take their keys over after some minutes.
+_MOST_LEFT = 10_000
+_AT_ONCE = 500
+_RETRY_S = 0.5
 
 Work = Callable[[Reservation], Awaitable[Answer]]
 Again = Callable[[UUID], Awaitable[Answer]]
 
 
 class _Running(Struct):
-    """A request that is being worked on, by `holders`: itself, and its effect while that isn't decided."""
+    """A request that is being worked on, by `holders`: itself, and its effect while that isn't decided. `left` is what
+    is to be let go of once nobody holds it; `unsure`: it may come about only then.
+    """
 
     fingerprint: bytes
     holders: int = 0
+    left: Reservation | None = None
+    unsure: bool = False
 
 
 class Repeats:
-    """*hold_lease* makes sure that other processes take this one for alive."""
+    """*hold_lease* makes sure that other processes take this one for alive; *statement_s* is how long a statement whose
+    answer was lost may still be at work in the database.
+    """
 
-    def __init__(self, keys: Keys, hold_lease: Callable[[], Awaitable[None]], clock: Clock, new_id: NewId) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        hold_lease: Callable[[], Awaitable[None]],
+        clock: Clock,
+        new_id: NewId,
+        *,
+        statement_s: float = 10.0,
+    ) -> None:
         self._keys, self._hold_lease, self._clock, self._new_id = keys, hold_lease, clock, new_id
+        self._statement_s = statement_s
         self._running: dict[tuple[str, str], _Running] = {}
+        self._left: dict[Reservation, None] = {}
+        self._any_left = Event()
+
+    async def run(self) -> None:
+        """Let go of what requests have left, until it is cancelled. No statement while there is nothing."""
+        while True:
+            await self._any_left.wait()
+            await sleep(_RETRY_S)  # the database has just been away
+            some = list(islice(self._left, _AT_ONCE))
+            for each in some:  # before they are freed: one may be left once more meanwhile
+                del self._left[each]
+            if not self._left:
+                self._any_left.clear()
+            try:
+                await self._keys.free(some)
+            except Unavailable:
+                for each in some:
+                    self._let_go_of(each)
+            except Exception:
+                log.exception("keys.not_freed", action="free")
 
     async def once(
         self, scope: TenantScope, key: str, fingerprint: bytes, work: Work, again: Again
@@ -50,9 +96,13 @@ class Repeats:
         """
         with self._held(key_scope(scope), key, fingerprint) as running:
             await self._hold_lease()
-            reserved = await self._keys.reserve(scope, key, self._new_id(self._clock.now()), fingerprint)
+            wanted = Reservation(key_scope(scope), key, self._new_id(self._clock.now()))
+            running.left, running.unsure = wanted, True
+            reserved = await self._keys.reserve(scope, key, wanted.token, fingerprint)
+            running.unsure = False
             if reserved.mine:
-                return await self._first(reserved.reservation, running, work), False
+                return await self._first(wanted, running, work), False
+            running.left = None
             return await self._repeated(reserved, fingerprint, again), True
 
     async def settled(self, reservation: Reservation | None, effect: Future[None]) -> None:
@@ -72,9 +122,12 @@ class Repeats:
             if running.holders == 1:
                 # What still comes of it after this has no row to mark; what has come of it keeps its row.
                 with suppress(StepwellError):
-                    await self._keys.free(reservation)
+                    await self._keys.free([reservation])
+                    running.left = None
             raise
-        return await self._keys.answer(reservation, answer)
+        stored = await self._keys.answer(reservation, answer)
+        running.left = None
+        return stored
 
     async def _repeated(self, reserved: Reserved, fingerprint: bytes, again: Again) -> Answer:
         _check_same(reserved.fingerprint, fingerprint)
@@ -106,6 +159,16 @@ class Repeats:
         running.holders -= 1
         if not running.holders:
             del self._running[name]
+            if running.left is not None:
+                self._let_go_of(running.left)
+                if running.unsure:
+                    get_running_loop().call_later(self._statement_s + 1, self._let_go_of, running.left)
+
+    def _let_go_of(self, left: Reservation) -> None:
+        self._left[left] = None
+        if len(self._left) > _MOST_LEFT:
+            del self._left[next(iter(self._left))]
+        self._any_left.set()
 
 
 def _check_same(known: bytes, fingerprint: bytes) -> None:

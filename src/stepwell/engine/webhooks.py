@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -47,7 +47,7 @@ PER_HOST, PER_TENANT, IN_ALL = 4, 64, 1_000
 _HOSTS_A_LOOK = 64
 # Those of a host that are under way come first: enough to see as many others behind them, and whether there are more.
 _ROWS_A_HOST = 2 * PER_HOST + 1
-_RETRY_S = 0.5
+_RETRY_S, _PUT_OFF_S = 0.5, 60.0
 _NO_SECRET = "no secret is configured to sign it with"  # noqa: S105
 _OUR_FAULT = "the service could not make it; its log says why"
 
@@ -111,6 +111,10 @@ class Dispatcher:
         self._agenda.put(host, self._clock.now())
         self._stirred.set()
 
+    def unsure(self) -> None:
+        """A delivery may be due that nobody tells of: the answer of a statement was lost."""
+        self._recovery.request(unsure=True)
+
     async def take_over(self) -> None:
         """What dead processes have left, and what this one may have forgotten. Raises `Unavailable`."""
         for host, at in (await self._outbox.take_over(self._owner)).items():
@@ -155,28 +159,31 @@ class Dispatcher:
     async def _look_at(self, hosts: list[str]) -> None:
         try:
             await self._recovery.keep_lease()
-            found = await self._outbox.due(self._owner, hosts, _ROWS_A_HOST)
+            full = [tenant for tenant, sending in self._tenants.items() if sending >= PER_TENANT]
+            found = await self._outbox.due(self._owner, hosts, _ROWS_A_HOST, full)
         except Unavailable:
             self._later(*hosts)
-        except Exception:  # a row that another version wrote, or a hand: others must not wait for it
+        except Exception:  # whatever it is of one host, others must not wait for it
             if len(hosts) == 1:
                 log.exception("webhook.unreadable", action="webhook", host=hosts[0])
+                self._later(*hosts, after_s=_PUT_OFF_S)
                 return
             for host in hosts:
                 await self._look_at([host])
         else:
-            self._begin(found)
+            self._begin(found, full)
 
     def _full(self, host: str) -> bool:
         return self._hosts[host] >= PER_HOST
 
-    def _later(self, *hosts: str) -> None:
-        at = self._clock.now() + timedelta(seconds=_RETRY_S * random.uniform(1, 2))  # noqa: S311 - jitter
+    def _later(self, *hosts: str, after_s: float | None = None) -> None:
+        after_s = _RETRY_S if after_s is None else after_s
+        at = self._clock.now() + timedelta(seconds=after_s * random.uniform(1, 2))  # noqa: S311 - jitter
         for host in hosts:
             self._agenda.put(host, at)
 
-    def _begin(self, found: Sequence[DueDelivery]) -> None:
-        """*found* has each host's in the order of their times."""
+    def _begin(self, found: Sequence[DueDelivery], full: Collection[str | None]) -> None:
+        """*found* has each host's in the order of their times. No rows hide behind those of a tenant that is *full*."""
         now, passed = self._clock.now(), set[str]()
         for due in found:
             if due.host in passed or due.key in self._sending:
@@ -184,8 +191,11 @@ class Dispatcher:
             if due.next_at > now or self._full(due.host) or self.sending >= IN_ALL or self._closed:
                 passed.add(due.host)
                 self._agenda.put(due.host, due.next_at)
-            elif self._tenants[due.tenant] >= PER_TENANT:
-                passed.add(due.host)
+            elif (due.tenant in full) is not (self._tenants[due.tenant] >= PER_TENANT):
+                if due.tenant not in full:
+                    passed.add(due.host)  # there may be others behind its rows
+                self._agenda.put(due.host, due.next_at)  # it has changed meanwhile: look again
+            elif due.tenant in full:
                 self._agenda.hold(due.host, due.next_at, ("tenant", due.tenant))
             else:
                 self._start(due)

@@ -5,17 +5,18 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import json
-from sqlalchemy import BigInteger, Select, func, literal, select, update
+from sqlalchemy import BigInteger, Select, Update, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from stepwell.domain.errors import NotFound
+from stepwell.domain.decision import Reservation
+from stepwell.domain.errors import NotFound, StillRunning
 from stepwell.domain.model import EventType
 from stepwell.domain.records import TenantScope
 from stepwell.domain.webhooks import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
 from stepwell.persistence.database import unavailable_in_outage
 from stepwell.persistence.listing import visible
 from stepwell.persistence.rows import Row
-from stepwell.persistence.tables import deliveries, workflows
+from stepwell.persistence.tables import deliveries, idempotency_keys, workflows
 
 _read_attempts = json.Decoder(list[Attempt]).decode
 # The body isn't among them: it may be long, and is the receiver's.
@@ -61,7 +62,13 @@ class PostgresDeliveries:
 
     @unavailable_in_outage
     async def renew(
-        self, scope: TenantScope, workflow_id: UUID, event_id: int, host: str, owner: UUID
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        event_id: int,
+        host: str,
+        owner: UUID,
+        reservation: Reservation | None,
     ) -> DeliveryRecord:
         again = (
             update(deliveries)
@@ -70,6 +77,8 @@ class PostgresDeliveries:
             .returning(*_SHOWN)
         )
         async with self._engine.begin() as connection:
+            if reservation is not None and not (await connection.execute(_applied(reservation, workflow_id))).rowcount:
+                raise StillRunning
             row = (await connection.execute(again)).mappings().first()
         if row is None:
             raise NotFound("delivery")
@@ -78,6 +87,16 @@ class PostgresDeliveries:
 
 def _own(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
     return select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
+
+
+def _applied(reservation: Reservation, workflow_id: UUID) -> Update:
+    keys = idempotency_keys.c
+    mine = (keys.scope == reservation.scope, keys.key == reservation.key, keys.token == reservation.token)
+    return (
+        update(idempotency_keys)
+        .where(*mine, keys.applied_at.is_(None))
+        .values(applied_at=func.clock_timestamp(), workflow_id=workflow_id)
+    )
 
 
 def _record(row: Row) -> DeliveryRecord:

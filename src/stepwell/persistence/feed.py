@@ -23,6 +23,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
+    literal_column,
     select,
     true,
     tuple_,
@@ -54,6 +55,7 @@ WHERE events.workflow_id = ahead.workflow_id AND events.id = ahead.id
 """
 _KEPT = 256  # statements, for to build one takes longer than to answer it
 _FIRST_TXID = 1
+_NONE = literal_column("0", BigInteger())  # for a parameter the index would not do
 
 
 class PostgresFeed:
@@ -171,12 +173,15 @@ def _scanned(bound: CTE) -> Select[Any]:
 
 
 def _scanned_old() -> Select[Any]:
-    """Those from before there was an order are of no transaction: the primary key has them in theirs, for there may be
-    any number of them.
+    """Those from before there was an order are of no transaction, and there may be any number of them: they have an
+    index of their own, which is chosen by the very condition.
     """
     order = (events.c.workflow_id, events.c.id)
     return (
-        select(events).where(events.c.txid == 0, tuple_(*order) > tuple_(*_place())).order_by(*order).limit(_window())
+        select(events)
+        .where(events.c.txid == _NONE, tuple_(*order) > tuple_(*_place()))
+        .order_by(*order)
+        .limit(_window())
     )
 
 

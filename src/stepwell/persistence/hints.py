@@ -11,6 +11,7 @@ from uuid import UUID
 
 from stepwell.persistence.database import Connect, unavailable_in_outage
 from stepwell.persistence.kept import Kept
+from stepwell.persistence.statements import PROCESSES
 
 _CHANNEL = "stepwell_events"
 _MOST = 200
@@ -33,29 +34,52 @@ class PostgresHints:
 
     @asynccontextmanager
     async def listening(self, heard: Callable[[Collection[UUID] | None], None]) -> AsyncIterator["_Ear"]:
-        connection = await self._open()
-        ear = _Ear()
-
-        def hear(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
+        def hear(payload: str) -> None:
             name, _, ids = payload.partition(":")
             if name != self._name:
                 heard(_read(ids))
 
-        connection.add_termination_listener(ear.deafen)
-        try:
-            await self._listen(connection, hear)
+        async with _listening(self._connect, _CHANNEL, hear) as ear:
             yield ear
-        finally:
-            connection.remove_termination_listener(ear.deafen)
-            connection.terminate()
 
-    @unavailable_in_outage
-    async def _open(self) -> Any:
-        return await self._connect()
 
-    @unavailable_in_outage
-    async def _listen(self, connection: Any, hear: Callable[..., None]) -> None:
-        await connection.add_listener(_CHANNEL, hear)
+class PostgresPresence:
+    """`ports.Presence` for the process *owner*. What is heard is sent by the journal's statements on leases."""
+
+    def __init__(self, connect: Connect, owner: UUID) -> None:
+        self._connect, self._name = connect, str(owner)
+
+    @asynccontextmanager
+    async def watching(self, changed: Callable[[], None]) -> AsyncIterator["_Ear"]:
+        def hear(payload: str) -> None:
+            if payload != self._name:
+                changed()
+
+        async with _listening(self._connect, PROCESSES, hear) as ear:
+            yield ear
+
+
+@asynccontextmanager
+async def _listening(connect: Connect, channel: str, hear: Callable[[str], None]) -> AsyncIterator["_Ear"]:
+    connection = await _open(connect)
+    ear = _Ear()
+    connection.add_termination_listener(ear.deafen)
+    try:
+        await _listen(connection, channel, lambda _connection, _pid, _channel, payload: hear(payload))
+        yield ear
+    finally:
+        connection.remove_termination_listener(ear.deafen)
+        connection.terminate()
+
+
+@unavailable_in_outage
+async def _open(connect: Connect) -> Any:
+    return await connect()
+
+
+@unavailable_in_outage
+async def _listen(connection: Any, channel: str, hear: Callable[..., None]) -> None:
+    await connection.add_listener(channel, hear)
 
 
 class _Ear:

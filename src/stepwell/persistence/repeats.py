@@ -3,11 +3,13 @@
 What must hold:
 - A create that was taken over from has no effect any more: what marks a row asks for the try's token, in the
   transaction of the effect, and a row that is marked is taken over by nobody. (Verbs have their workflow's fence.)
+- Nor is it taken over by an older try of its own process, whose statement comes late: tokens are in the order of tries.
 - Who reserves a key while others do is told what the others have made of it: a row that the snapshot didn't show yet is
   looked at again.
-- Nothing is deleted in the background: whoever reserves a key removes a few that have expired.
+- Nothing that has expired is deleted in the background: whoever reserves a key removes a few.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,20 +29,19 @@ _read_headers = json.Decoder(dict[str, str]).decode
 
 # A living process may be at work on a request for so long, if it isn't asked itself.
 _EXPIRED: Final = "created_at < now() - interval '48 hours'"
-_GIVEN_UP: Final = "begun_at < now() - interval '5 minutes'"
+_GIVEN_UP: Final = "created_at < now() - interval '5 minutes'"
 _LIVE: Final = "EXISTS (SELECT FROM processes AS p WHERE p.id = t.owner AND p.lease_until > clock_timestamp())"
 
 RESERVE: Final = f"""
 WITH mine AS (
-    INSERT INTO idempotency_keys AS t (scope, key, token, owner, fingerprint, created_at, begun_at)
-    VALUES ($1, $2, $3, $4, $5, now(), now())
+    INSERT INTO idempotency_keys AS t (scope, key, token, owner, fingerprint, created_at)
+    VALUES ($1, $2, $3, $4, $5, now())
     ON CONFLICT (scope, key) DO UPDATE
-    SET token = excluded.token, owner = excluded.owner, fingerprint = excluded.fingerprint, begun_at = now(),
-        created_at = CASE WHEN t.{_EXPIRED} THEN now() ELSE t.created_at END,
-        applied_at = NULL, workflow_id = NULL, status = NULL, headers = NULL, body = NULL
+    SET token = excluded.token, owner = excluded.owner, fingerprint = excluded.fingerprint,
+        created_at = now(), applied_at = NULL, workflow_id = NULL, status = NULL, headers = NULL, body = NULL
     WHERE t.{_EXPIRED} OR (
         t.fingerprint = excluded.fingerprint AND t.applied_at IS NULL AND t.status IS NULL
-        AND (t.owner = excluded.owner OR t.{_GIVEN_UP} OR NOT {_LIVE})
+        AND (t.owner = excluded.owner AND t.token < excluded.token OR t.{_GIVEN_UP} OR NOT {_LIVE})
     )
     RETURNING true
 )
@@ -63,7 +64,13 @@ ANSWER: Final = f"""
 UPDATE idempotency_keys SET status = $4, headers = $5, body = $6 WHERE {_MINE} AND status IS NULL RETURNING true
 """  # noqa: S608 - built from the constants above
 ANSWERED: Final = f"SELECT status, headers, body FROM idempotency_keys WHERE {_MINE} AND status IS NOT NULL"  # noqa: S608
-FREE: Final = f"DELETE FROM idempotency_keys WHERE {_MINE} AND applied_at IS NULL AND status IS NULL"  # noqa: S608
+
+_THESE: Final = """
+unnest($1::text[], $2::text[], $3::uuid[]) AS k(scope, key, token)
+WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND t.status IS NULL AND t.applied_at"""
+FREE: Final = f"DELETE FROM idempotency_keys AS t USING {_THESE} IS NULL"  # noqa: S608 - built from the constant above
+# Nobody's: any process may answer a repeat. By a statement of its own, for this one sees what the other has waited for.
+HAND_ON: Final = f"UPDATE idempotency_keys AS t SET owner = '{UUID(int=0)}' FROM {_THESE} IS NOT NULL"  # noqa: S608
 
 
 class PostgresKeys:
@@ -97,9 +104,11 @@ class PostgresKeys:
         return answer if row is None else _answer(row)
 
     @unavailable_in_outage
-    async def free(self, reservation: Reservation) -> None:
+    async def free(self, reservations: Collection[Reservation]) -> None:
+        columns = tuple(map(list, zip(*map(_values, reservations), strict=True)))
         async with self._connections.borrowed() as connection:
-            await connection.execute(FREE, *_values(reservation))
+            if await connection.execute(FREE, *columns) != f"DELETE {len(reservations)}":
+                await connection.execute(HAND_ON, *columns)
 
 
 def _values(reservation: Reservation) -> tuple[Any, ...]:

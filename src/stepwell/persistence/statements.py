@@ -290,28 +290,62 @@ JOIN workflows AS w ON w.id = x.workflow_id
 WHERE s.result IS NOT NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::text)
 """
 
-RENEW_LEASE: Final = """
-INSERT INTO processes (id, lease_until)
-VALUES ($1, coalesce(clock_timestamp() + make_interval(secs => $2::float8), 'infinity'))
-ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
-"""
+# Where those that wait for nothing are told of processes that come and go. See
+# https://www.postgresql.org/docs/current/sql-notify.html
+PROCESSES: Final = "stepwell_processes"
 
-# A process that is idle but for webhooks to be sent later may let its lease end: it is needed again when they are due.
+# A process whose lease has ended, or nearly, comes to life again: who has taken it for dead, or idle, must know. One that
+# is alive and renews in time is known to those who have looked.
+RENEW_LEASE: Final = f"""
+WITH known AS MATERIALIZED (
+    SELECT lease_until > clock_timestamp() + make_interval(secs => coalesce($2::float8, 0) / 2) AS alive
+    FROM processes WHERE id = $1
+), renewed AS (
+    INSERT INTO processes (id, lease_until)
+    VALUES ($1, coalesce(clock_timestamp() + make_interval(secs => $2::float8), 'infinity'))
+    ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
+    RETURNING id
+)
+SELECT pg_notify('{PROCESSES}', id::text) FROM renewed WHERE NOT EXISTS (SELECT FROM known WHERE alive)
+"""  # noqa: S608 - built from a constant
+
+# None left where there is something of an owner without a row, or whose lease has ended. A process that is idle but for
+# webhooks to be sent later may let its lease end: it is needed again when they are due. One that is alive may get work
+# at any time, and is looked at again when its lease ends. The owners are found by the index, in a step each.
 NEXT_EXPIRY: Final = """
-SELECT greatest(extract(epoch FROM min(wanted.at) - clock_timestamp()), 0)::float8
-FROM (
+WITH RECURSIVE running AS (
+    (SELECT owner FROM workflows WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (SELECT w.owner FROM workflows AS w WHERE w.owner > r.owner ORDER BY w.owner LIMIT 1)
+    FROM running AS r WHERE r.owner IS NOT NULL
+), telling AS (
+    (SELECT owner FROM deliveries WHERE owner IS NOT NULL AND next_at IS NOT NULL ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.owner FROM deliveries AS d WHERE d.owner > t.owner AND d.next_at IS NOT NULL
+            ORDER BY d.owner LIMIT 1)
+    FROM telling AS t WHERE t.owner IS NOT NULL
+), wanted AS (
     SELECT CASE
-        WHEN EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id) THEN p.lease_until
-        ELSE (SELECT greatest(p.lease_until, min(d.next_at)) FROM deliveries AS d
-              WHERE d.owner = p.id AND d.next_at IS NOT NULL HAVING count(*) > 0)
+        WHEN p.lease_until > clock_timestamp() OR p.id IN (SELECT owner FROM running) THEN p.lease_until
+        WHEN p.id IN (SELECT owner FROM telling) THEN
+            (SELECT min(d.next_at) FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL)
     END AS at
     FROM processes AS p
     WHERE p.id <> $1 AND p.lease_until > '-infinity' AND p.lease_until < 'infinity'
-) AS wanted
-HAVING count(wanted.at) > 0
+    UNION ALL
+    SELECT '-infinity' FROM (SELECT owner FROM running UNION SELECT owner FROM telling) AS o
+    WHERE o.owner <> $1 AND NOT EXISTS (SELECT FROM processes AS p WHERE p.id = o.owner)
+    UNION ALL
+    SELECT '-infinity' WHERE EXISTS (SELECT FROM deliveries WHERE owner IS NULL AND next_at IS NOT NULL)
+)
+SELECT CASE WHEN min(at) > clock_timestamp() THEN extract(epoch FROM min(at) - clock_timestamp()) ELSE 0 END::float8
+FROM wanted HAVING count(at) > 0
 """
 
-RELEASE: Final = "DELETE FROM processes WHERE id = $1"
+RELEASE: Final = f"""
+WITH gone AS (DELETE FROM processes WHERE id = $1 RETURNING id)
+SELECT pg_notify('{PROCESSES}', id::text) FROM gone
+"""  # noqa: S608 - built from a constant
 
 EXPIRE_OTHERS: Final = "UPDATE processes SET lease_until = '-infinity' WHERE id <> $1"
 

@@ -202,7 +202,6 @@ class IdempotencyColumns(TypedColumns):
     owner = _id()
     fingerprint: Column[bytes] = Column(LargeBinary(), nullable=False)
     created_at = _time(nullable=False)
-    begun_at = _time(nullable=False)
     applied_at = _time()
     workflow_id = _id(nullable=True)
     status = _int(nullable=True)
@@ -267,7 +266,12 @@ tasks = Table(
     postgresql_with={"fillfactor": "80"},
 )
 events = Table(
-    "events", metadata, EventColumns, PrimaryKeyConstraint("workflow_id", "id"), Index("events_by_txid", "txid")
+    "events",
+    metadata,
+    EventColumns,
+    PrimaryKeyConstraint("workflow_id", "id"),
+    Index("events_by_txid", "txid"),
+    Index("events_without_txid", "workflow_id", "id", postgresql_where=text("txid = 0")),
 )
 deliveries = Table(
     "deliveries",

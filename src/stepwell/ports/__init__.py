@@ -73,7 +73,10 @@ class Journal(Protocol):
         """From now on *owner* is alive for that time; null: until it is released or expired."""
 
     async def next_expiry(self, owner: UUID) -> float | None:
-        """Seconds until the first lease of another process with workflows ends; None where there is none."""
+        """Seconds until another process may have to be stood in for: none where there is something to `claim` or to
+        take over already, else until the first lease of those that are alive ends, or a webhook is due of one that
+        isn't. None where there is no such process; then `Presence` tells of the next.
+        """
 
     async def release(self, owner: UUID) -> None:
         """End the lease of *owner*, in order: its workflows may be claimed at once."""
@@ -132,22 +135,24 @@ class Store(Protocol):
 
 
 class Keys(Protocol):
-    """The keys of requests that may be repeated, each for 48 hours from its first use.
+    """The keys of requests that may be repeated, each for 48 hours from when its try began.
 
     All methods raise `Unavailable` while the database is away.
     """
 
     async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> Reserved:
         """Take the key for the try of that *token*, where it is free, or left behind by a try without effect: of a
-        dead process, or of this one, which must know that none is at work here. Else what is known of it. Raises
-        `StillRunning` where that keeps changing.
+        dead process, or an earlier one of this, which must know that none is at work here. Tokens are in the order of
+        a process's tries. Else what is known of it. Raises `StillRunning` where that keeps changing.
         """
 
     async def answer(self, reservation: Reservation, answer: Answer) -> Answer:
         """Store the answer, unless there is one; what is to be sent."""
 
-    async def free(self, reservation: Reservation) -> None:
-        """Forget the key, unless the try had its effect. If it is to have it later, it won't."""
+    async def free(self, reservations: Collection[Reservation]) -> None:
+        """Forget the keys of tries without effect; a create that is to have it later won't. Those of tries that had it
+        and weren't answered are nobody's then: any process may answer repeats.
+        """
 
 
 class Artifacts(Protocol):

@@ -1,4 +1,6 @@
-"""What following events needs of the database. See `domain.feed` for the order of the events of all workflows."""
+"""What following events, and other processes, needs of the database. See `domain.feed` for the order of the events of
+all workflows.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -40,6 +42,15 @@ class Hints(Protocol):
 
     def listening(self, heard: Callable[[Collection[UUID] | None], None]) -> AbstractAsyncContextManager["Ear"]:
         """*heard* is called with what others send; null says that it may be about any. Raises `Unavailable`."""
+
+
+class Presence(Protocol):
+    """A word from other processes on one database, as they come and go. It can get lost with the connection."""
+
+    def watching(self, changed: Callable[[], None]) -> AbstractAsyncContextManager["Ear"]:
+        """*changed* is called when another process that had no lease gets one, or ends in order. Raises
+        `Unavailable`.
+        """
 
 
 class Ear(Protocol):

@@ -1,10 +1,11 @@
 """What sending webhooks needs from the outside."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
+from stepwell.domain.decision import Reservation
 from stepwell.domain.records import TenantScope
 from stepwell.domain.webhooks import Answered, Attempt, DeliveryRecord, DueDelivery, Verdict
 
@@ -22,16 +23,20 @@ class Outbox(Protocol):
         else when it is due. Returns for each host of *owner* when the first delivery to it is due.
         """
 
-    async def due(self, owner: UUID, hosts: Sequence[str], limit: int) -> list[DueDelivery]:
-        """For each of *hosts* the first *limit* deliveries of *owner*, by time, whether they are due or not yet."""
+    async def due(
+        self, owner: UUID, hosts: Sequence[str], limit: int, full: Collection[str | None]
+    ) -> list[DueDelivery]:
+        """For each of *hosts* the first *limit* deliveries of *owner*, by time, whether they are due or not yet; beside
+        them as many of each tenant that is *full*.
+        """
 
     async def frozen(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
         """Store *body* for good, unless one is stored, and return what is stored. None if *owner* isn't the owner (any
-        more), or nothing is to be sent (any more).
+        more), or it has been tried or renewed since *due* was read.
         """
 
     async def refile(self, owner: UUID, due: DueDelivery, host: str) -> None:
-        """The address now leads to another host."""
+        """The address now leads to another host. Nothing where `frozen` would give None."""
 
     async def mark(self, owner: UUID, due: DueDelivery, verdict: Verdict, attempt: Attempt | None) -> datetime | None:
         """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile. Returns when *owner* has to
@@ -51,9 +56,17 @@ class Deliveries(Protocol):
         """Where the delivery goes now, null for nowhere. Raises `NotFound`."""
 
     async def renew(
-        self, scope: TenantScope, workflow_id: UUID, event_id: int, host: str, owner: UUID
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        event_id: int,
+        host: str,
+        owner: UUID,
+        reservation: Reservation | None,
     ) -> DeliveryRecord:
-        """PENDING and due now, all its tries before it, to be sent by *owner*. Raises `NotFound`."""
+        """PENDING and due now, all its tries before it, to be sent by *owner*; with a *reservation* once, and only
+        while that holds. Raises `NotFound`, `StillRunning`.
+        """
 
 
 class Sender(Protocol):

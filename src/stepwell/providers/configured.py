@@ -50,11 +50,11 @@ def _own(settings: Settings, client: httpx.AsyncClient) -> Iterator[Provider]:
         url, lag_s = settings.replicate_url or _REPLICATE_URL, _lag(settings, 30.0)
         yield ReplicateProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
     if settings.openai_url is not None or "openai" in names:
-        url, lag_s = settings.openai_url or OPENAI_URL, _lag(settings, 0.0)
+        url, lag_s = settings.openai_url or OPENAI_URL, _lag(settings, 30.0)
         yield OpenAiProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s, work_s=work_s)
     if settings.gemini_url is not None or "gemini" in names:
-        url = settings.gemini_url or GEMINI_URL
-        yield GeminiProvider(client, credentials, url=url, timeout_s=timeout_s, work_s=work_s)
+        url, lag_s = settings.gemini_url or GEMINI_URL, _lag(settings, 30.0)
+        yield GeminiProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s, work_s=work_s)
     if settings.vertex_url is not None or "vertex" in names:
         yield _vertex(settings, client, credentials)
     if settings.comfyui_url is not None:
@@ -76,6 +76,7 @@ def _vertex(settings: Settings, client: httpx.AsyncClient, credentials: Credenti
         project=settings.vertex_project,
         location=settings.vertex_location,
         bucket=settings.vertex_bucket,
+        listing_lag_s=_lag(settings, 30.0),
         timeout_s=settings.provider_timeout_s,
         work_s=settings.provider_work_s,
     )

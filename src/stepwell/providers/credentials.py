@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stepwell.domain.credentials import how_called, of_another
 from stepwell.domain.errors import AttemptError
 
 
@@ -17,14 +18,16 @@ class Credentials:
         """In lower case."""
         return frozenset(self._secrets)
 
-    def secret(self, provider_config: Mapping[str, Any], default: str) -> str | None:
-        """The one that `provider_config.credential` names, else the one named *default*; null if there is none such.
+    def secret(self, provider_config: Mapping[str, Any], provider: str) -> str | None:
+        """The one that `provider_config.credential` names, else the one named as *provider*; null if there is none.
 
-        Raises `AttemptError` if it names one that the service doesn't hold (any more).
+        Raises `AttemptError` if it names one that the service doesn't hold (any more), or one of another provider.
         """
         named = provider_config.get("credential")
         if named is None:
-            return self._secrets.get(default.lower())
+            return self._secrets.get(provider.lower())
+        if of_another(str(named), provider, self._secrets):
+            raise AttemptError(f"provider_config.credential: {how_called(provider)}", retryable=False)
         secret = self._secrets.get(str(named).lower())
         if secret is None:
             raise AttemptError(

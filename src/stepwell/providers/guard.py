@@ -5,9 +5,7 @@ one that was judged, so that no second look-up can give another (DNS rebinding).
 After https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html, case 2.
 """
 
-import asyncio
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ import httpx
 
 from stepwell.domain.errors import StepwellError
 from stepwell.providers.guard_addresses import Address, AddressPolicy, literal
+from stepwell.providers.look_ups import Busy, LookUps
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import MAX_PORT, MAX_URL, plain_client
 
@@ -30,12 +29,12 @@ __all__ = [
     "form_refusal",
     "guarded_client",
     "parsed",
-    "resolved",
 ]
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]  # all A and AAAA records of a name; raises OSError
 
 RESOLVE_TIMEOUT_S = 5.0
+_LOOK_UPS = 64
 _INNER_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa")
 _NAME = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 _DOTS = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for a dot: RFC 3490, 3.1
@@ -88,6 +87,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     With *https_only*, http goes to allowed networks only. A refusal is raised as `Blocked`. A name that doesn't resolve
     is no refusal but trouble: `httpx.ConnectError`, or `httpx.ConnectTimeout` after *resolve_timeout_s* seconds; there
     is no connection then either. *network* makes the connections, to addresses only, *connections* at most a scheme.
+    Where *resolver* is null the operating system resolves, *look_ups* names at a time, in threads of this transport's.
     """
 
     def __init__(
@@ -100,7 +100,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         ssl_context: ssl.SSLContext | None = None,
         network: httpcore.AsyncNetworkBackend | None = None,
         connections: int = 100,
+        look_ups: int = _LOOK_UPS,
     ) -> None:
+        resolver = resolver or LookUps(look_ups, late_s=resolve_timeout_s)
         self._policy, self._https_only = policy, https_only
         context = ssl_context or httpx.create_ssl_context(trust_env=False)
         self._pools = {
@@ -111,7 +113,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 keepalive_expiry=5.0,
                 network_backend=_Dialer(
                     network or httpcore.AnyIOBackend(),
-                    _Vetting(policy, resolver or resolved, resolve_timeout_s, only_allowed=only_allowed),
+                    _Vetting(policy, resolver, resolve_timeout_s, only_allowed=only_allowed),
                 ),
             )
             for scheme, only_allowed in (("http", https_only), ("https", False))
@@ -142,16 +144,17 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 def guarded_client(
-    policy: AddressPolicy, *, https_only: bool = False, resolver: Resolver | None = None, connections: int = 100
+    policy: AddressPolicy,
+    *,
+    https_only: bool = False,
+    resolver: Resolver | None = None,
+    connections: int = 100,
+    look_ups: int = _LOOK_UPS,
 ) -> httpx.AsyncClient:
     """A `web.plain_client` for what `parsed` returns, over a `GuardedTransport`; close it when done."""
-    return plain_client(GuardedTransport(policy, https_only=https_only, resolver=resolver, connections=connections))
-
-
-async def resolved(host: str, port: int) -> list[str]:
-    """The operating system's answer: every address of *host*. Raises `OSError`."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(sockaddr[0]) for *_, sockaddr in found]
+    return plain_client(
+        GuardedTransport(policy, https_only=https_only, resolver=resolver, connections=connections, look_ups=look_ups)
+    )
 
 
 class _Vetting:
@@ -179,6 +182,8 @@ class _Vetting:
                 found = await self._resolver(host, port)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"{host} did not resolve in time") from error
+        except Busy as error:
+            raise httpcore.ConnectError(f"{host} did not resolve: {error}") from error
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host} did not resolve") from error
         try:

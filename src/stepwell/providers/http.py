@@ -21,12 +21,20 @@ __all__ = ["Answer", "ProviderApi", "canonical", "digest", "origin_of", "read_js
 
 T = TypeVar("T")
 
-_NOT_FOUND = frozenset({404, 410})
+_GONE = frozenset({404, 410})
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 # What the socket, the limits and the address bar may raise; each tells whether something may have been sent.
 _TROUBLE = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeEncodeError)
 
 ErrorText = Callable[[bytes], str | None]  # a body's words if it is an error as the provider documents it
+
+
+class AnswerTooBig(CallFailed):
+    """There is an answer, but it is over the bound."""
+
+
+class TooBig(httpx.ReadError):
+    pass
 
 
 class Answer(Struct, frozen=True):
@@ -81,7 +89,7 @@ class ProviderApi:
         max_answer: int = 8 * 1024 * 1024,
     ) -> None:
         self._client, self.name, self._error_text, self._timeout_s = client, name, error_text, timeout_s
-        self._submit_s, self._max_answer = work_s or timeout_s, max_answer
+        self._submit_s, self.max_answer = work_s or timeout_s, max_answer
 
     async def submit(  # noqa: RET503 - it ends by raising
         self, url: str, body: bytes, headers: Mapping[str, str], accepted: type[T]
@@ -102,17 +110,20 @@ class ProviderApi:
     async def call(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, ok: frozenset[int]
     ) -> Answer:
-        """Any other call. Returns an answer with a status in *ok*; else raises `CallFailed`."""
+        """Any other call. Returns an answer with a status in *ok*; else raises `CallFailed`: forgotten for a 404 or 410
+        in the provider's own words, for whatever stands before it knows nothing of its jobs.
+        """
         try:
             answer = await self._request(method, url, body, headers, self._timeout_s)
         except _TROUBLE as error:
-            raise CallFailed(f"{self.name}: no answer ({type(error).__name__})") from error
+            kind = AnswerTooBig if isinstance(error, TooBig) else CallFailed
+            raise kind(f"{self.name}: no answer ({type(error).__name__})") from error
         if answer.status in ok:
             return answer
-        words = self._error_text(answer.body) or ""
+        words = self._error_text(answer.body)
         raise CallFailed(
             sanitised(f"{self.name} answered {answer.status}" + (f": {words}" if words else "")),
-            forgotten=answer.status in _NOT_FOUND,
+            forgotten=answer.status in _GONE and words is not None,
             retry_after_s=retry_after_s(answer.headers),
         )
 
@@ -141,6 +152,6 @@ class ProviderApi:
                 data = bytearray()
                 async for chunk in response.aiter_raw():
                     data += chunk
-                    if len(data) > self._max_answer:
-                        raise httpx.ReadError("the answer is too big")
+                    if len(data) > self.max_answer:
+                        raise TooBig("the answer is too big")
         return Answer(response.status_code, response.headers, bytes(data))

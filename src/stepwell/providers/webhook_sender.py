@@ -24,6 +24,7 @@ from stepwell.settings import Networks
 
 CONNECT_S = 5.0
 _CONNECTIONS = 1_000  # as many as are ever sent at once, so that nobody waits for another's
+_LOOK_UPS = 128
 MAX_READ = 16 * 1024
 _HEADERS = {
     "content-type": "application/json",
@@ -58,7 +59,7 @@ def webhook_rule(allowed: Networks, *, https_only: bool, configured: bool) -> Ur
 
 def webhook_sender(allowed: Networks, clock: Clock, *, https_only: bool, timeout_s: float) -> "WebhookSender":
     """With a client of its own: those who don't answer must not take the connections of inputs and results."""
-    client = guarded_client(AddressPolicy(allowed), https_only=https_only, connections=_CONNECTIONS)
+    client = guarded_client(AddressPolicy(allowed), https_only=https_only, connections=_CONNECTIONS, look_ups=_LOOK_UPS)
     return WebhookSender(client, clock, timeout_s=timeout_s)
 
 

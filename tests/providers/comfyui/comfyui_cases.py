@@ -51,7 +51,7 @@ def files() -> MemoryIO:
 
 
 def provider_at(emulator: ComfyUiEmulator, client: httpx.AsyncClient, **options: Any) -> ComfyUiProvider:
-    secrets = {"other": "another token"} | ({"ComfyUI": TOKEN} if emulator.token else {})
+    secrets = {"comfyui_b": "another token"} | ({"ComfyUI": TOKEN} if emulator.token else {})
     return ComfyUiProvider(client, Credentials(secrets), **{"url": emulator.url, "timeout_s": 5.0, **options})
 
 

@@ -85,7 +85,7 @@ class TestSubmit:
     async def test_a_key_for_a_proxy(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
         (tmp_path / "behind").mkdir()
         async with ComfyUiEmulator(tmp_path / "behind", token=TOKEN) as emulator:
-            provider, named = provider_at(emulator, client), attempt(config={"credential": "Other"})
+            provider, named = provider_at(emulator, client), attempt(config={"credential": "ComfyUI_B"})
             job = await submitted(provider)
             assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
             await provider.fetch(attempt(), job, files())
@@ -97,7 +97,7 @@ class TestSubmit:
                 await provider.poll(named, job)
 
     async def test_a_credential_that_isnt_there(self, provider: ComfyUiProvider) -> None:
-        work = attempt(config={"credential": "gone"})
+        work = attempt(config={"credential": "comfyui_gone"})
         with pytest.raises(AttemptError, match="holds no credential") as failure:
             await provider.prepare(work, files())
         assert not failure.value.retryable

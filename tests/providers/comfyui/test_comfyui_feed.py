@@ -192,7 +192,7 @@ class TestTogether:
         monkeypatch.setattr(comfyui_feed, "_REMEMBERED", 2)
         feed = comfyui_feed.Feed("http://127.0.0.1:1", {})
         for job_id in ("1", "2", "3"):
-            with feed.watched(job_id, frozenset()):
+            with feed.watched(job_id, frozenset):
                 pass
         assert list(feed._watches) == ["2", "3"]
 
@@ -201,7 +201,7 @@ class TestTogether:
         async with ComfyUiEmulator(tmp_path / "behind", token=TOKEN) as emulator:
             provider = provider_at(emulator, client)
             job = await held_job(provider, emulator)
-            other = attempt(config={"credential": "other"})
+            other = attempt(config={"credential": "comfyui_b"})
             assert provider._server(other).feed.client_id != feed_of(provider).client_id
             assert await provider._server(other).feed.up() is False
             sockets = [call.headers["authorization"] for call in emulator.calls if call.kind == "socket"]

@@ -156,8 +156,8 @@ def test_the_order_of_nodes() -> None:
         ({}, {"3": {"inputs": {"seed": 5}}}, None),
     ],
 )
-def test_the_seed_of_a_job(config: dict[str, Any], filled: Any, seed: int | None) -> None:
-    assert seed_in(config, filled) == seed
+async def test_the_seed_of_a_job(config: dict[str, Any], filled: Any, seed: int | None) -> None:
+    assert await seed_in(config, filled) == seed
 
 
 class TestFiles:

@@ -207,6 +207,18 @@ class TestTrouble:
             await provider.fetch(attempt(), job, files())
         assert failure.value.forgotten
 
+    async def test_a_page_that_a_proxy_answers_says_nothing_of_its_file(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = await submitted(provider)
+        await emulator.finish(job.id)
+        monkeypatch.setattr(
+            emulator, "_viewed", lambda _: Reply(404, b"404: Not Found", {"Content-Type": "text/plain"})
+        )
+        with pytest.raises(CallFailed, match="404") as failure:
+            await provider.fetch(attempt(), job, files())
+        assert not failure.value.forgotten
+
     @pytest.mark.parametrize("fault", [Fault.LOSE_AFTER, Fault.TRUNCATE_AFTER, Fault.BUSY, Fault.BROKEN])
     async def test_its_file_cant_be_read(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
@@ -254,6 +266,21 @@ class TestTrouble:
         job = await submitted(provider)
         await emulator.finish(job.id)
         emulator.plan("file", Fault.HUGE_AFTER)
-        monkeypatch.setattr(provider._server(attempt())._files, "_max_answer", 10_000_000)
-        with pytest.raises(CallFailed, match="ReadError"):
+        monkeypatch.setattr(provider._server(attempt())._files, "max_answer", 10_000_000)
+        with pytest.raises(AttemptError, match="the output is larger than 10000000 bytes") as failure:
             await provider.fetch(attempt(), job, files())
+        error = failure.value
+        assert (error.retryable, error.provider_fault, error.paid) == (False, False, True)
+
+    async def test_a_file_that_cant_be_stored_is_fetched_again(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
+        class Full(MemoryIO):
+            async def store(self, *_: object) -> Any:
+                raise AttemptError("the disk is full", retryable=True, provider_fault=False)
+
+        job = await submitted(provider)
+        await emulator.finish(job.id)
+        with pytest.raises(CallFailed, match="the disk is full"):
+            await provider.fetch(attempt(), job, Full())
+        assert (await provider.fetch(attempt(), job, files())).result == DRAWN

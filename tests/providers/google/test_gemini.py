@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 from PIL import Image
 
+from providers.conftest import PAUSES_S
 from providers.google.google_cases import (
     BASE,
     DRAWING,
@@ -28,7 +29,7 @@ from providers.google.google_cases import (
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Finished
-from support.attempt_io import TASK, MemoryIO
+from support.attempt_io import TASK, MemoryIO, UnsteadyIO
 from support.emulator import Fault, Reply
 
 BENCHES = {"gemini": gemini_bench, "vertex": vertex_bench}
@@ -220,29 +221,52 @@ async def test_the_models_words_stand_for_a_missing_picture(tmp_path: Path) -> N
             await bench.answered(DRAWING)
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        ({"predictions": [{"raiFilteredReason": "violence"}]}, "filters kept the picture back: violence"),
-        ({}, "filters kept the picture back"),
-    ],
-)
-async def test_what_imagens_filters_keep_is_hopeless(tmp_path: Path, answer: Any, words: str) -> None:
-    async with gemini_bench(tmp_path) as bench:
-        bench.at.answered = answer
-        with pytest.raises(AttemptError, match=words) as caught:
-            await bench.answered(attempt(config={"model": "imagen-4.0-generate-001"}, prompt="a fight"))
-        assert not caught.value.retryable
+IMAGEN = attempt(config={"model": "imagen-4.0-generate-001"}, prompt="a fight")
+
+
+async def test_what_imagens_filters_keep_is_hopeless(bench: Bench) -> None:
+    bench.at.answered = {"predictions": [{"raiFilteredReason": "violence"}]}
+    with pytest.raises(AttemptError, match="filters kept the picture back: violence") as caught:
+        await bench.answered(IMAGEN)
+    assert (caught.value.retryable, caught.value.paid) == (False, True)
+
+
+@pytest.mark.parametrize("predictions", [[], [{}], [{"raiFilteredReason": ""}], [7], [{"mimeType": "image/png"}]])
+async def test_without_a_reason_no_filter_has_kept_it(bench: Bench, predictions: Any) -> None:
+    bench.at.answered = {"predictions": predictions}
+    with pytest.raises(AttemptError, match="the answer has no picture") as caught:
+        await bench.answered(IMAGEN)
+    assert (caught.value.retryable, caught.value.paid) == (True, True)
+
+
+@pytest.mark.parametrize("answer", [{}, {"status": "ok"}, {"predictions": None}, {"predictions": {}}])
+async def test_what_has_no_predictions_is_no_answer_of_imagen(bench: Bench, answer: Any) -> None:
+    bench.at.answered = answer
+    with pytest.raises(OutcomeUnknown):
+        await bench.answered(IMAGEN)
 
 
 async def test_a_picture_that_cannot_be_stored_is_not_paid_for_again(bench: Bench) -> None:
+    tries = 0
+
     class Full(MemoryIO):
         async def store(self, *_: object) -> Any:
+            nonlocal tries
+            tries += 1
             raise AttemptError("the output could not be stored", retryable=True, provider_fault=False)
 
     with pytest.raises(AttemptError, match="could not be stored") as caught:
         await bench.provider().submit(DRAWING, await bench.prepared(DRAWING), Full())
-    assert (caught.value.retryable, caught.value.provider_fault) == (False, False)
+    assert (caught.value.retryable, caught.value.provider_fault, caught.value.paid) == (False, False, True)
+    assert tries == len(PAUSES_S) + 1
+
+
+async def test_a_picture_that_cannot_be_stored_at_once_is_kept(bench: Bench) -> None:
+    io = UnsteadyIO(len(PAUSES_S))
+    answer = await bench.provider().submit(DRAWING, await bench.prepared(DRAWING), io)
+    assert isinstance(answer, Finished)
+    assert (answer.result["result_image_path"], list(io.stored)) == (f"media/{TASK}/result.png", ["result.png"])
+    assert bench.at.count("submit") == 1
 
 
 async def test_a_wrong_key_is_told_without_it(tmp_path: Path) -> None:

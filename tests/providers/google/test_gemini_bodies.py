@@ -12,6 +12,7 @@ from stepwell.providers.credentials import Credentials
 from stepwell.providers.google.gemini import GeminiProvider
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.vertex import VertexProvider
+from stepwell.providers.messages import MAX_PICTURES
 from support.attempt_io import MemoryIO
 from support.google_emulator import picture
 
@@ -217,6 +218,49 @@ async def test_what_cannot_be_sent_is_refused_by_its_name(
     with pytest.raises(AttemptError, match=f"^{field}") as caught:
         await desk.prepared(attempt(task_type, **inputs))
     assert (caught.value.retryable, caught.value.provider_fault) == (False, False)
+
+
+async def test_members_are_known_however_they_are_written(desk: Desk) -> None:
+    asked = {
+        "candidate_count": 8,
+        "number_of_images": 8,
+        "response_modalities": ["TEXT"],
+        "Seed": 1,
+        "image_config": {"aspect_ratio": "1:1", "image_size": "2K"},
+        "top_p": 0.5,
+    }
+    body = (await desk.prepared(attempt(config={"parameters": asked}, prompt="x", width=1000, height=1500))).body
+    assert body["generationConfig"] == {
+        "responseModalities": ["IMAGE"],
+        "seed": 7,
+        "imageConfig": {"aspectRatio": "2:3", "image_size": "2K"},
+        "top_p": 0.5,
+    }
+    body = (await desk.prepared(attempt(T.REFINE, {"parameters": asked}, base_image_url=BASE))).body
+    assert body["generationConfig"]["image_config"] == {"aspect_ratio": "1:1", "image_size": "2K"}
+    assert "imageConfig" not in body["generationConfig"]
+    config = {"model": "imagen-4.0-generate-001", "parameters": {"sample_count": 4, "include_rai_reason": False}}
+    body = (await desk.prepared(attempt(config=config, prompt="x"))).body
+    assert body["parameters"] == {"sampleCount": 1, "includeRaiReason": True}
+    film = attempt(T.VIDEO_GENERATION, {"parameters": {"aspectRatio": "9:16", "Delivery": "x"}}, base_image_url=BASE)
+    assert (await desk.prepared(film)).body["response_format"] == {
+        "type": "video",
+        "delivery": "uri",
+        "duration": "4s",
+        "aspect_ratio": "16:9",
+    }
+
+
+@pytest.mark.parametrize("pictures", [MAX_PICTURES, MAX_PICTURES + 1])
+async def test_so_many_pictures_a_conversation_may_hold(desk: Desk, pictures: int) -> None:
+    parts = [{"type": "image_url", "image_url": BASE}] * (pictures - 1)
+    messages = [{"role": "user", "content": parts}, {"role": "user", "content": parts[:1]}]
+    work = attempt(T.LLM_INTERACTION, messages=messages)
+    if pictures <= MAX_PICTURES:
+        assert len((await desk.prepared(work)).body["contents"][0]["parts"]) == pictures - 1
+        return
+    with pytest.raises(AttemptError, match="messages: expected 64 pictures at most"):
+        await desk.prepared(work)
 
 
 async def test_parameters_are_an_object(desk: Desk) -> None:

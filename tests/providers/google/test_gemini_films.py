@@ -12,7 +12,7 @@ from providers.google.google_cases import FILM, VEO, Bench, gemini_bench
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from support.attempt_io import TASK
-from support.emulator import Fault, Reply
+from support.emulator import Call, Fault, Reply
 from support.google_emulator import FILM as BYTES
 from support.google_emulator import GeminiEmulator
 
@@ -205,6 +205,20 @@ async def test_a_job_that_is_unknown_is_forgotten(bench: Bench) -> None:
             await bench.provider().poll(VEO, Job(id=job_id))
         assert caught.value.forgotten
     assert all(call.path.endswith("gone") for call in bench.at.calls)
+
+
+@pytest.mark.parametrize("work", [VEO, FILM], ids=["veo", "omni"])
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_page_that_a_proxy_answers_forgets_no_job(bench: Bench, work: Any, status: int) -> None:
+    job, usual = await bench.job(work), bench.at.answer
+
+    async def away(call: Call) -> Reply:
+        return Reply(status, b"<html>404 Not Found</html>") if call.kind == "poll" else await usual(call)
+
+    bench.at.answer = away  # type: ignore[method-assign]
+    with pytest.raises(CallFailed, match=str(status)) as caught:
+        await bench.provider().poll(work, job)
+    assert not caught.value.forgotten
 
 
 async def test_a_name_that_is_none_goes_into_no_address(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

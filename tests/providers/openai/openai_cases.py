@@ -73,7 +73,7 @@ def attempt(task_type: TaskType = TaskType.GENERATION, config: dict[str, Any] | 
 
 def provider_at(emulator: OpenAiEmulator, client: httpx.AsyncClient, **options: Any) -> OpenAiProvider:
     usual: dict[str, Any] = {"url": emulator.base, "timeout_s": 10.0}
-    return OpenAiProvider(client, Credentials({"OpenAI": KEY, "other": "sk-other"}), **usual | options)
+    return OpenAiProvider(client, Credentials({"OpenAI": KEY, "openai_b": "sk-other"}), **usual | options)
 
 
 CHAT = attempt(TaskType.LLM_INTERACTION, prompt="why?")

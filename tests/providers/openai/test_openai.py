@@ -177,7 +177,7 @@ class TestRefusals:
 class TestCredentials:
     async def test_a_step_names_one(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         with pytest.raises(AttemptError, match="401: invalid_api_key: Incorrect API key provided: …") as refusal:
-            await submitted(provider, attempt(config={"credential": "OTHER"}, prompt="x"))
+            await submitted(provider, attempt(config={"credential": "OPENAI_B"}, prompt="x"))
         assert not refusal.value.retryable
         assert "sk-wr" not in str(refusal.value)
         assert emulator.calls[0].headers["authorization"] == "Bearer sk-other"

@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from providers.conftest import PAUSES_S
 from providers.openai.openai_cases import CHAT, DRAWING, EDIT, attempt, finished, io_of, submitted
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
-from stepwell.domain.model import Output, TaskType
+from stepwell.domain.model import TaskType
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus
 from stepwell.providers.openai.provider import OpenAiProvider
-from support.attempt_io import TASK, MemoryIO
+from support.attempt_io import TASK, UnsteadyIO
 from support.emulator import Fault
 from support.openai_emulator import KEY, OpenAiEmulator, drawn
 
@@ -197,8 +198,15 @@ class TestPictures:
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
 
     async def test_one_that_cant_be_stored_isnt_paid_for_again(self, provider: OpenAiProvider) -> None:
-        with pytest.raises(OutcomeUnknown, match="the picture was made, but the disk is full"):
-            await submitted(provider, EDIT, FullIO(inputs=io_of().inputs))
+        with pytest.raises(OutcomeUnknown, match="the picture was made, but the store is away"):
+            await submitted(provider, EDIT, UnsteadyIO(9, inputs=io_of().inputs))
+
+    async def test_one_that_cant_be_stored_at_once_is_kept(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
+        io = UnsteadyIO(len(PAUSES_S), inputs=io_of().inputs)
+        assert (await finished(provider, EDIT, io))["result_image_path"] == f"media/{TASK}/result.png"
+        assert (list(io.stored), emulator.count("submit")) == (["result.png"], 1)
 
 
 async def test_an_answer_can_be_held_back(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
@@ -221,11 +229,6 @@ async def test_an_answer_can_be_held_back(provider: OpenAiProvider, emulator: Op
     _, third = await sent()
     emulator.held = False
     assert isinstance(await third, Finished)
-
-
-class FullIO(MemoryIO):
-    async def store(self, name: str, data: bytes) -> Output:  # noqa: ARG002 - the port's
-        raise AttemptError("the disk is full", retryable=True, provider_fault=False)
 
 
 def replying(emulator: OpenAiEmulator, body: Any) -> None:

@@ -15,7 +15,7 @@ from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobSt
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.openai.provider import OpenAiProvider
 from support.attempt_io import TASK
-from support.emulator import Fault
+from support.emulator import Call, Fault, Reply
 from support.fal_emulator import FILM as FILM_FILE
 from support.openai_emulator import KEY, OpenAiEmulator
 
@@ -79,6 +79,21 @@ class TestPoll:
         with pytest.raises(CallFailed, match="404: not_found: Video not found") as failure:
             await provider.poll(FILM, job)
         assert failure.value.forgotten
+
+    @pytest.mark.parametrize("status", [404, 410])
+    async def test_a_page_that_a_proxy_answers_forgets_none(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, status: int
+    ) -> None:
+        job, usual = await film_job(provider), emulator.answer
+
+        async def away(call: Call) -> Reply:
+            return Reply(status, b"<html>nothing here</html>") if call.kind == "poll" else await usual(call)
+
+        emulator.answer = away  # type: ignore[method-assign]
+        for call in (provider.poll(FILM, job), provider.fetch(FILM, job, io_of()), provider.cancel(FILM, job)):
+            with pytest.raises(CallFailed, match=str(status)) as failure:
+                await call
+            assert not failure.value.forgotten
 
     @pytest.mark.parametrize("fault", FAULTS)
     async def test_faults(self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault) -> None:

@@ -67,7 +67,7 @@ def attempt(task_type: TaskType = TaskType.GENERATION, config: dict[str, Any] | 
 
 def provider_at(emulator: ReplicateEmulator, client: httpx.AsyncClient, **options: Any) -> ReplicateProvider:
     return ReplicateProvider(
-        client, Credentials({"Replicate": TOKEN, "other": "r8_other"}), url=emulator.url, timeout_s=0.5, **options
+        client, Credentials({"Replicate": TOKEN, "replicate_b": "r8_other"}), url=emulator.url, timeout_s=0.5, **options
     )
 
 

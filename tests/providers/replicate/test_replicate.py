@@ -136,15 +136,15 @@ class TestSubmit:
         assert failure.value.retryable
 
     async def test_a_wrong_key(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
-        work = attempt(config={"model": "me/mine", "credential": "OTHER"}, prompt="x")
+        work = attempt(config={"model": "me/mine", "credential": "REPLICATE_B"}, prompt="x")
         with pytest.raises(AttemptError, match="401: You did not pass a valid authentication token") as refusal:
             await submitted(provider, work)
         assert not refusal.value.retryable
         assert only(emulator, "submit").headers["authorization"] == "Bearer r8_other"
 
-    @pytest.mark.parametrize("config", [{"model": "me/mine"}, {"model": "me/mine", "credential": "none"}])
+    @pytest.mark.parametrize("config", [{"model": "me/mine"}, {"model": "me/mine", "credential": "replicate_none"}])
     async def test_no_key(self, emulator: ReplicateEmulator, client: httpx.AsyncClient, config: dict[str, Any]) -> None:
-        provider = ReplicateProvider(client, Credentials({"other": "x"}), url=emulator.url)
+        provider = ReplicateProvider(client, Credentials({"replicate_b": "x", "fal": "y"}), url=emulator.url)
         work = attempt(config=config, prompt="x")
         with pytest.raises(AttemptError, match="holds no credential of this name") as refusal:
             await submitted(provider, work)

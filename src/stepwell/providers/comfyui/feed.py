@@ -6,7 +6,7 @@ when it leaves, another does. An open socket that nobody polls by is closed by a
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -56,8 +56,10 @@ class Feed:
         self._failures, self._next_try = 0, 0.0
 
     @contextmanager
-    def watched(self, job_id: str, nodes: frozenset[str]) -> Iterator[Watch]:
-        """For the length of a poll. What is heard of the job is kept until `forget`."""
+    def watched(self, job_id: str, nodes: Callable[[], frozenset[str]]) -> Iterator[Watch]:
+        """For the length of a poll. What is heard of the job is kept until `forget`. *nodes* gives those of its graph;
+        only the first poll asks for them.
+        """
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -111,11 +113,11 @@ class Feed:
         for event in events:
             event.set()
 
-    def _watch(self, job_id: str, nodes: frozenset[str]) -> Watch:
+    def _watch(self, job_id: str, nodes: Callable[[], frozenset[str]]) -> Watch:
         if job_id not in self._watches:
             if len(self._watches) >= _REMEMBERED:
                 del self._watches[next(iter(self._watches))]
-            self._watches[job_id] = Watch(nodes)
+            self._watches[job_id] = Watch(nodes())
         return self._watches[job_id]
 
     def _rest(self, kept_s: float) -> None:

@@ -12,16 +12,21 @@ first. An input without a place is left out, unless it is one that the type of t
 `*_url` are files: they are uploaded, and their names put in. Those of a list `*_urls` are put in one by one, the first
 at the first place; there must be places enough, and those that are left over keep what the graph has. Other lists, and
 objects, are put in as JSON text. `seed` is the attempt's own where the step has none.
+
+A graph may be as large as `domain.graphs` says. What goes through all of it is done beside the loop, once an attempt;
+`model_of`, which is asked at each decision about a start, looks at each node once.
 """
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from anyio import to_thread
 from msgspec import json
 
 from stepwell.domain.configs import given, required_inputs
 from stepwell.domain.errors import AttemptError
+from stepwell.domain.graphs import MAX_NODE_ID, MAX_NODES
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, Blob
 from stepwell.providers.text import sanitised
@@ -54,6 +59,13 @@ class Place(NamedTuple):
     input: str
 
 
+class _Files(NamedTuple):
+    """Files that are to be uploaded, each with what it is called in messages, and where their names go."""
+
+    given: Sequence[tuple[Any, str]]
+    places: Sequence[Sequence[Place]]
+
+
 def graph_of(config: Mapping[str, Any]) -> Graph:
     """`provider_config.graph`. Raises `AttemptError` if it isn't there, or isn't in API format."""
     graph = config.get("graph")
@@ -63,7 +75,11 @@ def graph_of(config: Mapping[str, Any]) -> Graph:
         raise _refused("graph", "expected an object of nodes")
     if isinstance(graph.get("nodes"), list):
         raise _refused("graph", "this is the format of the editor; the API format is needed (in ComfyUI: Export (API))")
+    if len(graph) > MAX_NODES:
+        raise _refused("graph", f"expected {MAX_NODES} nodes at most")
     for node_id, node in graph.items():
+        if len(node_id) > MAX_NODE_ID:
+            raise _refused(f"graph.{node_id[:20]}…", f"expected an id of {MAX_NODE_ID} characters at most")
         if (
             not isinstance(node, Mapping)
             or not isinstance(node.get("class_type"), str)
@@ -84,13 +100,11 @@ def model_of(config: Mapping[str, Any]) -> str:
     named, graph = config.get("model"), config.get("graph")
     if isinstance(named, str) and named:
         return sanitised(named, _SHOWN)
-    nodes = graph if isinstance(graph, Mapping) else {}
-    for node_id in sorted(nodes, key=order):
-        inputs = nodes[node_id].get("inputs") if isinstance(nodes[node_id], Mapping) else None
-        for name in _MODELS:
-            if isinstance(inputs, Mapping) and isinstance(inputs.get(name), str) and inputs[name]:
-                return sanitised(inputs[name], _SHOWN)
-    return "graph"
+    if not isinstance(graph, Mapping) or len(graph) > MAX_NODES:
+        return "graph"
+    loaders = (node_id for node_id, node in graph.items() if len(node_id) <= MAX_NODE_ID and _checkpoint(node))
+    first = min(loaders, key=order, default=None)
+    return "graph" if first is None else sanitised(_checkpoint(graph[first]) or "", _SHOWN)
 
 
 def title_of(config: Mapping[str, Any], node_id: str) -> str:
@@ -106,8 +120,23 @@ def order(node_id: str) -> list[tuple[bool, int, str]]:
     return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts]
 
 
-def seed_in(config: Mapping[str, Any], graph: Any) -> int | None:
+async def seed_in(config: Mapping[str, Any], graph: Any) -> int | None:
     """The seed in a filled *graph*; None if it has no place there."""
+    return await to_thread.run_sync(_seed_in, config, graph)
+
+
+async def filled_graph(attempt: Attempt, io: AttemptIO, upload: Upload) -> dict[str, Any]:
+    """The graph to be sent. Raises `AttemptError` for what has no place, or no such place."""
+    filled, awaited = await to_thread.run_sync(_filled, attempt)
+    for files in awaited:
+        for (reference, named), places in zip(files.given, files.places, strict=False):
+            name = await upload(await io.fetch(_text(reference, named), named))
+            for place in places:
+                filled[place.node]["inputs"][place.input] = name
+    return filled
+
+
+def _seed_in(config: Mapping[str, Any], graph: Any) -> int | None:
     try:
         places = _Places(config, graph_of(config)).of("seed")
     except AttemptError:
@@ -120,8 +149,8 @@ def seed_in(config: Mapping[str, Any], graph: Any) -> int | None:
     return None
 
 
-async def filled_graph(attempt: Attempt, io: AttemptIO, upload: Upload) -> dict[str, Any]:
-    """The graph to be sent. Raises `AttemptError` for what has no place, or no such place."""
+def _filled(attempt: Attempt) -> tuple[dict[str, Any], list[_Files]]:
+    """The graph with all that is known now, and the files whose names are still to be put in."""
     config = attempt.provider_config
     graph = graph_of(config)
     places = _Places(config, graph)
@@ -132,39 +161,43 @@ async def filled_graph(attempt: Attempt, io: AttemptIO, upload: Upload) -> dict[
     }
     inputs = {field: value for field, value in given(attempt.inputs).items() if field not in _OWN}
     places.check_required(attempt.task_type, inputs)
+    awaited = []
     for field, value in {"seed": attempt.seed, **inputs}.items():
-        for (node, name), put in await _put(field, value, places.of(field), io, upload):
+        found = places.of(field)
+        if not found:
+            continue
+        if (files := _files(field, value, found)) is not None:
+            awaited.append(files)
+            continue
+        # A list would be taken for a link to another node.
+        put = json.encode(value, order="deterministic").decode() if isinstance(value, list | Mapping) else value
+        for node, name in found:
             filled[node]["inputs"][name] = put
-    return filled
+    return filled, awaited
 
 
-async def _put(
-    field: str, value: Any, places: Sequence[Place], io: AttemptIO, upload: Upload
-) -> list[tuple[Place, Any]]:
-    """What goes where."""
-    if not places:
-        return []
+def _files(field: str, value: Any, places: Sequence[Place]) -> _Files | None:
+    """What goes where; None if it is no file."""
     if field.endswith("_url"):
-        name = await upload(await io.fetch(_text(value, field), field))
-        return [(place, name) for place in places]
-    if field.endswith("_urls") and isinstance(value, list):
-        if len(value) > len(places):
-            raise _refused(f"inputs.{field}", f"there are more files ({len(value)}) than places ({len(places)})")
-        files = [(_text(item, f"{field}[{number}]"), f"{field}[{number}]") for number, item in enumerate(value)]
-        return [
-            (place, await upload(await io.fetch(reference, named)))
-            for place, (reference, named) in zip(places, files, strict=False)
-        ]
-    # A list would be taken for a link to another node.
-    put = json.encode(value, order="deterministic").decode() if isinstance(value, list | Mapping) else value
-    return [(place, put) for place in places]
+        return _Files([(value, field)], [places])
+    if not field.endswith("_urls") or not isinstance(value, list):
+        return None
+    if len(value) > len(places):
+        raise _refused(f"inputs.{field}", f"there are more files ({len(value)}) than places ({len(places)})")
+    return _Files(
+        [(item, f"{field}[{number}]") for number, item in enumerate(value)],
+        [[place] for place in places],
+    )
 
 
 class _Places:
     """Raises `AttemptError` if the step names one that isn't there."""
 
     def __init__(self, config: Mapping[str, Any], graph: Graph) -> None:
-        self._graph = graph
+        self._graph, self._titles = graph, dict[str, list[str]]()
+        for node_id, node in graph.items():
+            if (title := _title(node)) is not None:
+                self._titles.setdefault(title, []).append(node_id)
         named = config.get("inputs")
         if not isinstance(named, Mapping | None):
             raise _refused("inputs", "expected an object")
@@ -194,15 +227,20 @@ class _Places:
 
     def _titled(self, field: str) -> list[Place]:
         places = []
-        for node_id in sorted(self._graph, key=order):
-            if _title(self._graph[node_id]) != field:
-                continue
+        for node_id in sorted(self._titles.get(field, ()), key=order):
             inputs = self._graph[node_id].get("inputs", {})
             name = next((name for name in (field, *_TITLED) if name in inputs), None)
             if name is None:
                 raise _refused(f"graph.{node_id}", f"which of its inputs is {field} must be said in inputs")
             places.append(Place(node_id, name))
         return places
+
+
+def _checkpoint(node: Any) -> str | None:
+    """The one that a node loads."""
+    inputs = node.get("inputs") if isinstance(node, Mapping) else None
+    found = (inputs.get(name) for name in _MODELS) if isinstance(inputs, Mapping) else ()
+    return next((name for name in found if isinstance(name, str) and name), None)
 
 
 def _title(node: Any) -> str | None:

@@ -24,6 +24,7 @@ from stepwell.ports.providers import AttemptIO
 from stepwell.providers.comfyui.graph import order
 from stepwell.providers.comfyui.server import File
 from stepwell.providers.http import Answer
+from stepwell.providers.keeping import stored_of_job
 from stepwell.providers.text import sanitised
 
 View = Callable[[File], Awaitable[Answer]]
@@ -130,7 +131,8 @@ async def _read(file: File, view: View) -> bytes:
 async def _stored(file: File, number: int, data: bytes, files: AttemptIO) -> str:
     """Its path."""
     suffix = _suffix(file) if _suffix(file) in (*_FILMS, *_PICTURES) else "bin"  # never served as what it isn't
-    return (await files.store(f"result{'' if number == 1 else f'_{number}'}.{suffix}", data)).path
+    name = f"result{'' if number == 1 else f'_{number}'}.{suffix}"
+    return (await stored_of_job(files, name, data)).path
 
 
 async def _about(data: bytes) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.feed import Feed
 from stepwell.providers.comfyui.loose_json import error_text, read_loosely
-from stepwell.providers.http import Answer, ProviderApi
+from stepwell.providers.http import Answer, AnswerTooBig, ProviderApi
 from stepwell.providers.text import sanitised
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ MARK = "stepwell"  # the member of extra_data that tells our prompts
 SUBFOLDER = "stepwell"
 _SUCCESS = frozenset(range(200, 300))
 _REFUSALS = frozenset(range(400, 500)) - {408, 425, 429}
+_GONE = 404
 _NO_SUCH_CALL = frozenset({404, 405})
 _BULKY = 10  # times as long as others calls with files may take
 _FRESH_S = 1.0
@@ -140,7 +141,7 @@ class Server:
 
     async def submit(self, body: Mapping[str, Any]) -> str:
         """The id of the job. Raises as `Provider.submit`."""
-        sent = canonical({**body, "client_id": self.feed.client_id})
+        sent = await to_thread.run_sync(canonical, {**body, "client_id": self.feed.client_id})
         _, accepted = await self._api.submit(f"{self._url}/prompt", sent, self._headers, _Accepted)
         return accepted.prompt_id
 
@@ -184,9 +185,17 @@ class Server:
         await self._post("/interrupt", {"prompt_id": job_id}, _SUCCESS)
 
     async def view(self, file: File) -> Answer:
-        """Raises `CallFailed`, forgotten where the file is gone."""
+        """Raises `CallFailed`, forgotten where the file is gone, and `AttemptError` where it is over the bound."""
         address = f"{self._url}/view?{urlencode(file._asdict())}"
-        return await self._files.call("GET", address, {**self._headers, "Accept": "*/*"}, ok=_SUCCESS)
+        try:
+            answer = await self._files.call("GET", address, {**self._headers, "Accept": "*/*"}, ok=_SUCCESS | {_GONE})
+        except AnswerTooBig as error:
+            message = f"ComfyUI: the output is larger than {self._files.max_answer} bytes"
+            raise AttemptError(message, retryable=False, provider_fault=False) from error
+        if answer.status == _GONE:
+            # The server says so with nothing in it (`view_image` in server.py): a page is a proxy's.
+            raise CallFailed(f"ComfyUI answered {answer.status}", forgotten=not answer.body)
+        return answer
 
     async def upload(self, blob: Blob) -> str:
         """Put it among the server's inputs. Returns its name there, which is the same for the same bytes.

@@ -14,6 +14,7 @@ from msgspec import DecodeError, Struct, json
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.google.media import media, stored
+from stepwell.providers.google.models import plain
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import MAX_RETRY_AFTER_S
 
@@ -56,9 +57,9 @@ class Generated(Struct, rename="camel"):
 
 
 class Predicted(Struct):
-    """An answer to predict; without predictions where all were filtered out."""
+    """An answer to predict. We ask for reasons, so it has a prediction for what was filtered out too."""
 
-    predictions: list[Any] = []
+    predictions: list[Any]
 
 
 def problem_of(body: bytes) -> Problem | None:
@@ -90,7 +91,8 @@ async def text_result(name: str, body: Mapping[str, Any], model: str, answer: Ge
     if not text:
         raise AttemptError(f"{name}: the answer has no text", retryable=True)
     result: dict[str, Any] = {"result_text": text}
-    if body.get("generationConfig", {}).get("responseMimeType") == _JSON:
+    asked = body.get("generationConfig", {})
+    if any(value == _JSON for name, value in asked.items() if plain(name) == "responsemimetype"):
         try:
             result["result_json"] = json.decode(text)
         except (DecodeError, RecursionError) as error:
@@ -119,13 +121,17 @@ async def predicted_result(
     predictions = [each for each in answer.predictions if isinstance(each, Mapping)]
     given = next((each["bytesBase64Encoded"] for each in predictions if each.get("bytesBase64Encoded")), None)
     if given is None:
-        reasons = [each.get("raiFilteredReason") for each in predictions]
-        raise filtered(name, "picture", reasons)
+        reasons = [each["raiFilteredReason"] for each in predictions if each.get("raiFilteredReason")]
+        raise filtered(name, "picture", reasons) if reasons else _pictureless(name)
     found = await media(given, film=False)
     if found is None:
         raise AttemptError(f"{name}: what came as a picture is none", retryable=True)
     seed = body["parameters"].get("seed")
     return {**await stored(found, io), **({} if seed is None else {"seed": seed}), "model": model}
+
+
+def _pictureless(name: str) -> AttemptError:
+    return AttemptError(f"{name}: the answer has no picture", retryable=True)
 
 
 def filtered(name: str, what: str, reasons: Any) -> AttemptError:

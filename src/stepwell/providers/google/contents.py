@@ -16,6 +16,7 @@ from stepwell.providers.google.instructions import instruction, others
 from stepwell.providers.google.media import Picture, picture
 from stepwell.providers.google.models import parameters
 from stepwell.providers.google.shapes import PICTURE_RATIOS, ratio
+from stepwell.providers.messages import check_pictures
 from stepwell.providers.web import refused
 
 _ROLES = {"user": "user", "assistant": "model", "model": "model"}
@@ -49,10 +50,9 @@ async def content_body(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
         parts, base = await _work_on(attempt.task_type, inputs, io)
     if wanted := ratio(inputs, PICTURE_RATIOS):
         own["imageConfig"] = {"aspectRatio": wanted}
-    found = parameters(attempt.provider_config, own)
-    if attempt.task_type is TaskType.REFINE:
-        asked = found.get("imageConfig")
-        found["imageConfig"] = {"imageSize": _size(inputs, base), **(asked if isinstance(asked, Mapping) else {})}
+    refining = attempt.task_type is TaskType.REFINE
+    usual = {"imageConfig": {"imageSize": _size(inputs, base)}} if refining else {}
+    found = parameters(attempt.provider_config, own, usual)
     return {"contents": [{"role": "user", "parts": parts}], "generationConfig": found}
 
 
@@ -114,6 +114,7 @@ def _messages(inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     messages = inputs.get("messages", [])
     if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
         raise refused("messages", "expected a list of objects")
+    check_pictures(messages)
     return messages
 
 

@@ -9,7 +9,9 @@ from anyio import to_thread
 from PIL import Image
 
 from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import Output
 from stepwell.ports.providers import AttemptIO
+from stepwell.providers.keeping import kept
 from stepwell.providers.web import UNTYPED, refused
 
 # https://ai.google.dev/gemini-api/docs/image-understanding
@@ -46,10 +48,16 @@ class Media(NamedTuple):
     sides: tuple[int, int] | None
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What a step's result says of it."""
+    def name(self) -> str:
+        """Of the file that it is stored as."""
+        return f"result.{self.suffix}"
+
+    def result(self, output: Output) -> dict[str, Any]:
+        """That of its step, once it is stored."""
+        field = "result_video_path" if self.suffix in _FILMS else "result_image_path"
         sides = {} if self.sides is None else {"width": self.sides[0], "height": self.sides[1]}
-        return sides | {"format": _NAMES.get(self.suffix, self.suffix.upper()), "size": len(self.data)}
+        about = {"format": _NAMES.get(self.suffix, self.suffix.upper()), "size": len(self.data)}
+        return {field: output.path, **sides, **about}
 
 
 async def picture(reference: Any, field: str, io: AttemptIO) -> Picture:
@@ -69,15 +77,14 @@ async def media(text: Any, *, film: bool) -> Media | None:
 
 
 async def stored(found: Media, io: AttemptIO) -> dict[str, Any]:
-    """The result of a step, for what came in the answer itself. What could not be stored is lost, but paid for: whether
-    to pay again is for somebody to say, so that isn't retried.
+    """The result of a step, for what came in the answer to a submit: see `keeping`. What could not be stored in the end
+    is lost, but paid for: whether to pay again is for somebody to say, so that isn't retried.
     """
-    field = "result_video_path" if found.suffix in _FILMS else "result_image_path"
     try:
-        output = await io.store(f"result.{found.suffix}", found.data)
+        output = await kept(lambda: io.store(found.name, found.data))
     except AttemptError as error:
         raise AttemptError(str(error), retryable=False, provider_fault=False) from error
-    return {field: output.path, **found.told}
+    return found.result(output)
 
 
 def _read(media_type: str, data: bytes) -> Picture:

@@ -25,7 +25,7 @@ from stepwell.providers.text import sanitised
 _NAME = re.compile(r"(?:gemini|imagen|veo)(?:[.-][a-z0-9]+){1,15}")
 _LONGEST = 100  # characters
 # Wishes for more than one result: a step has one, and each costs.
-_COUNTS = frozenset({"candidateCount", "numberOfImages", "numberOfVideos", "sampleCount"})
+_COUNTS = frozenset({"candidatecount", "numberofimages", "numberofvideos", "samplecount"})  # by `plain`
 _TEXT, _PICTURE = "gemini-3.8-flash", "gemini-nano-banana-2.1"
 _FILM = {ProviderType.GEMINI: "gemini-omni-1.1-flash", ProviderType.VERTEX: "veo-3.1-generate-001"}
 
@@ -86,15 +86,24 @@ def default_model(provider: ProviderType, task_type: TaskType) -> str:
     return _FILM[provider] if task_type is TaskType.VIDEO_GENERATION else _PICTURE
 
 
-def parameters(config: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`provider_config.parameters` under *own*, which wins, objects member by member; counts of results are left out.
-
-    Raises `AttemptError` if they are no object.
+def parameters(
+    config: Mapping[str, Any], own: Mapping[str, Any], usual: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`provider_config.parameters` over *usual* and under *own*, which wins, objects member by member; counts of
+    results are left out. Raises `AttemptError` if they are no object.
     """
     asked = config.get("parameters")
     if asked is not None and not isinstance(asked, Mapping):
         raise refused_config("parameters", "expected an object")
-    return _merged({name: value for name, value in (asked or {}).items() if name not in _COUNTS}, own)
+    wished = {name: value for name, value in (asked or {}).items() if plain(name) not in _COUNTS}
+    return _merged(_merged(usual or {}, wished), own)
+
+
+def plain(name: str) -> str:
+    """A member's name, however it is written: Google takes candidateCount and candidate_count alike
+    (https://protobuf.dev/programming-guides/json/).
+    """
+    return name.replace("_", "").lower()
 
 
 def refused_config(member: str, why: str) -> AttemptError:
@@ -111,10 +120,11 @@ def _families(provider: ProviderType, task_type: TaskType) -> tuple[Family, ...]
             return (Family.GEMINI,)
 
 
-def _merged(asked: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    found = {**asked, **own}
-    for name, value in own.items():
-        under = asked.get(name)
-        if isinstance(value, Mapping) and isinstance(under, Mapping):
-            found[name] = _merged(under, value)
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Spelled as *over* does."""
+    spelled = {plain(name): name for name in over}
+    found = {spelled.get(plain(name), name): value for name, value in under.items()}
+    for name, value in over.items():
+        below = found.get(name)
+        found[name] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return found

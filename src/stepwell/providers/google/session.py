@@ -27,7 +27,7 @@ class Limits(NamedTuple):
 
 class Session:
     """*headers* carry the credential, *hidden* are the secrets in it, *project* is the one that it works for; *refused*
-    is called when Google says that it doesn't hold (any more).
+    is called when Google says that it doesn't hold (any more), if there may be another then.
     """
 
     def __init__(
@@ -39,11 +39,12 @@ class Session:
         limits: Limits,
         *,
         project: str = "",
-        refused: Callable[[], None] = lambda: None,
+        refused: Callable[[], None] | None = None,
     ) -> None:
         self.headers, self.project, self._refused = headers, project, refused
         self._hidden = sorted((part for part in hidden if len(part) >= _SHORTEST_SECRET), key=len, reverse=True)
         self._again_s: float | None = None
+        self._renewable = False
         api = partial(
             ProviderApi, client, name, self._error_text, timeout_s=limits.timeout_s, max_answer=limits.max_answer
         )
@@ -56,12 +57,13 @@ class Session:
 
     async def submit(self, url: str, body: bytes, accepted: type[T], *, works: bool = False) -> T:
         """As `ProviderApi.submit`; a RetryInfo in the answer counts as its Retry-After. *works*: it is answered with
-        the result itself.
+        the result itself. A token that doesn't hold any more is no reason to give up: the next attempt has another.
         """
         api = self._working if works else self._api
         try:
             return (await api.submit(url, body, self.headers, accepted))[1]
         except AttemptError as error:
+            error.retryable = error.retryable or self._renewable
             if error.retryable and error.retry_after_s is None:
                 error.retry_after_s = self._again_s
             raise
@@ -87,6 +89,7 @@ class Session:
         if problem is None:
             return None
         self._again_s = problem.again_s
-        if problem.unauthenticated:
+        if problem.unauthenticated and self._refused is not None:
+            self._renewable = True
             self._refused()
         return self.scrubbed(problem.words)

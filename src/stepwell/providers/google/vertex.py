@@ -17,7 +17,7 @@ from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.credentials import Credentials
-from stepwell.providers.google.models import Family, family_of, refused_config
+from stepwell.providers.google.models import Family, family_of, plain, refused_config
 from stepwell.providers.google.operations import Operation
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
@@ -87,7 +87,7 @@ class VertexProvider(GoogleProvider):
 
     async def _body(self, attempt: Attempt, model: str, io: AttemptIO) -> dict[str, Any]:
         named = attempt.provider_config.get("parameters")
-        if isinstance(named, Mapping) and "storageUri" in named:
+        if isinstance(named, Mapping) and any(plain(name) == "storageuri" for name in named):
             raise refused_config("parameters.storageUri", "where films are kept is for the service's settings to say")
         body = await super()._body(attempt, model, io)
         if self._bucket is not None and family_of(model) is Family.VEO:

@@ -15,6 +15,7 @@ from msgspec import DecodeError, Meta, Struct, json
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.http import ProviderApi, origin_of, read_json
+from stepwell.providers.keeping import kept
 from stepwell.providers.openai.pictures import decoded, seen
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import MAX_URL
@@ -153,14 +154,15 @@ def drawing_of(drawings: Drawings) -> Drawn:
 
 async def picture_result(drawn: Drawn, usage: Any, model: str, io: AttemptIO) -> dict[str, Any]:
     """The result of a step, with the picture of `b64_json` stored. Raises `AttemptError`, not retryable, if it is none;
-    `OutcomeUnknown` if it could not be stored, for it is paid for: whether to pay again is for the step to say.
+    `OutcomeUnknown` if it could not be stored (see `keeping`), for it is paid for: whether to pay again is for the step
+    to say.
     """
     data = await to_thread.run_sync(decoded, drawn.b64_json or "")
     about = None if data is None else await to_thread.run_sync(seen, data)
     if data is None or about is None:
         raise _paid("what it has sent isn't a picture as PNG, JPEG, WebP or GIF")
     try:
-        stored = await io.store(f"result.{about.extension}", data)
+        stored = await kept(lambda: io.store(f"result.{about.extension}", data))
     except AttemptError as error:
         raise OutcomeUnknown(f"{NAME}: the picture was made, but {error}") from error
     result = {"result_image_path": stored.path, "width": about.width, "height": about.height, "format": about.format}

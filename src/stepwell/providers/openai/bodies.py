@@ -17,6 +17,10 @@ be of use (`x`, `y`, `scale`, `opacity`, `crop`, `rotate`) is refused before it 
   `reasoning_effort` is "none" then, unless `parameters` says otherwise.
 - `seed`: only where the step has one, and for pictures not to OpenAI itself, which has none there.
 - `negative_prompt`: to OpenAI in words, to others as a member.
+
+OpenAI itself gets the addresses of pictures on the web. Other servers get the pictures: they may stand in a network of
+the operator's, which no step's address may lead into, so what is at an address is read here, where it is vetted. Inputs
+that Stepwell doesn't know, and `parameters`, may hold no address for them.
 """
 
 import re
@@ -41,6 +45,8 @@ from stepwell.domain.configs import (
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.messages import check_pictures
+from stepwell.providers.openai.addresses import chat_message, chat_reference, check_addresses
 from stepwell.providers.openai.parameters import (
     DEFAULT_CHAT,
     OWN,
@@ -51,7 +57,6 @@ from stepwell.providers.openai.parameters import (
     picture_size,
 )
 from stepwell.providers.openai.pictures import Seen, mask, picture
-from stepwell.providers.references import provider_references
 from stepwell.providers.web import refused
 
 Config = TypeVar("Config", bound=TaskConfig)
@@ -102,7 +107,7 @@ async def chat_body(attempt: Attempt, io: AttemptIO, *, public: bool) -> dict[st
     """*public*: it goes to OpenAI itself. Raises `AttemptError` for what can't be said, and as `AttemptIO.fetch`."""
     config, parameters = _typed(LlmConfig, attempt), parameters_of(attempt.provider_config)
     model = model_of(attempt.task_type, attempt.provider_config)
-    body: dict[str, Any] = {"model": model, "messages": await _messages(config, io)}
+    body: dict[str, Any] = {"model": model, "messages": await _messages(config, io, public=public)}
     if config.temperature is not None:
         body["temperature"] = config.temperature
         if model == DEFAULT_CHAT:
@@ -112,7 +117,7 @@ async def chat_body(attempt: Attempt, io: AttemptIO, *, public: bool) -> dict[st
     if config.json_schema is not None:
         schema = {"name": _name(config.json_schema), "strict": True, "schema": config.json_schema}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return _merged(attempt, body)
+    return _merged(attempt, body, public=public)
 
 
 async def picture_body(attempt: Attempt, io: AttemptIO, *, public: bool) -> dict[str, Any]:
@@ -122,7 +127,7 @@ async def picture_body(attempt: Attempt, io: AttemptIO, *, public: bool) -> dict
     wanted = _Wanted(attempt, model_of(attempt.task_type, attempt.provider_config), public, io)
     parameters_of(attempt.provider_config)  # before anything is fetched
     body = {"model": wanted.model, "prompt": wanted.prompt} | await _PICTURES[attempt.task_type](wanted)
-    return _merged(attempt, body, *(["seed"] if public else []))
+    return _merged(attempt, body, *(["seed"] if public else []), public=public)
 
 
 async def film_body(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def film_told(attempt: Attempt) -> dict[str, Any]:
         body["size"] = picture_size(model, config.width, config.height)
     if attempt.inputs.get("fps") is not None:  # ours has a default that nobody asked for
         body["fps"] = config.fps
-    return _merged(attempt, body)
+    return _merged(attempt, body, public=False)  # OpenAI itself makes none any more
 
 
 async def _generation(wanted: _Wanted) -> dict[str, Any]:
@@ -232,9 +237,11 @@ async def _base(reference: str | None, io: AttemptIO) -> tuple[str, Seen]:
     return await picture(reference, "base_image_url", io)
 
 
-async def _messages(config: LlmConfig, io: AttemptIO) -> list[dict[str, Any]]:
+async def _messages(config: LlmConfig, io: AttemptIO, *, public: bool) -> list[dict[str, Any]]:
     """The step's messages after its system prompt, and before its prompt. Pictures belong to the last of the user."""
-    messages = [dict(message) for message in config.messages or []]
+    check_pictures(config.messages or [])
+    given_ones = enumerate(config.messages or [])
+    messages = [await chat_message(message, f"messages[{n}]", io, public=public) for n, message in given_ones]
     if config.system_prompt:
         messages.insert(0, {"role": "system", "content": config.system_prompt})
     if config.prompt is not None:
@@ -242,7 +249,8 @@ async def _messages(config: LlmConfig, io: AttemptIO) -> list[dict[str, Any]]:
     if not messages:
         raise refused("prompt", "is required, or messages")
     if config.image_urls:
-        pictures = await provider_references(config.image_urls, "image_urls", io)
+        numbered = enumerate(config.image_urls)
+        pictures = [await chat_reference(url, f"image_urls[{n}]", io, public=public) for n, url in numbered]
         parts = [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
         last = next((message for message in reversed(messages) if message.get("role") == "user"), None)
         if last is None:
@@ -258,13 +266,16 @@ def _name(schema: Mapping[str, Any]) -> str:
     return _NOT_IN_A_NAME.sub("_", title)[:_LONGEST_NAME] if isinstance(title, str) and title else "result"
 
 
-def _merged(attempt: Attempt, body: Mapping[str, Any], *unsaid: str) -> dict[str, Any]:
+def _merged(attempt: Attempt, body: Mapping[str, Any], *unsaid: str, public: bool) -> dict[str, Any]:
     """*body* with the inputs that Stepwell doesn't know, but for those *unsaid*, and with the step's parameters."""
     ours = {*CONFIGS[attempt.task_type].__struct_fields__, "prompt", *unsaid}
     rest = {name: value for name, value in given(attempt.inputs).items() if name not in ours}
     if (name := next((name for name in rest if name in OWN), None)) is not None:
         raise refused(name, "OPENAI has a meaning of its own for it")
-    return given({**body, **rest, **parameters_of(attempt.provider_config)})
+    asked = parameters_of(attempt.provider_config)
+    if not public:
+        check_addresses(rest | asked)
+    return given({**body, **rest, **asked})
 
 
 def _typed(kind: type[Config], attempt: Attempt) -> Config:
