@@ -294,8 +294,8 @@ WHERE s.result IS NOT NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::te
 # https://www.postgresql.org/docs/current/sql-notify.html
 PROCESSES: Final = "stepwell_processes"
 
-# A process whose lease has ended, or nearly, comes to life again: who has taken it for dead, or idle, must know. One that
-# is alive and renews in time is known to those who have looked.
+# A process whose lease has ended, or nearly, comes to life again: who has taken it for dead, or idle, must know. One
+# that is alive and renews in time is known to those who have looked.
 RENEW_LEASE: Final = f"""
 WITH known AS MATERIALIZED (
     SELECT lease_until > clock_timestamp() + make_interval(secs => coalesce($2::float8, 0) / 2) AS alive

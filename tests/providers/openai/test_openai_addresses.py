@@ -1,0 +1,102 @@
+"""OPENAI: no address that a step names goes to a server in somebody's own network."""
+
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from providers.openai.openai_cases import BASE, OTHER, PUBLIC, attempt, files, io_of, offline
+from providers.pictures import file_of
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import TaskType
+from stepwell.ports.providers import Blob
+from stepwell.providers.credentials import Credentials
+from stepwell.providers.messages import MAX_PICTURES
+from stepwell.providers.openai.provider import OpenAiProvider
+
+WEB, FILM = "https://a.example/b", "http://a.example/film"
+DATA = "data:image/png;base64,aGVsbG8="
+CHAT = TaskType.LLM_INTERACTION
+
+
+async def sent(task_type: TaskType = CHAT, config: Any = None, *, url: str = OTHER, **inputs: Any) -> dict[str, Any]:
+    """What is sent where the web has two files."""
+    io = io_of(public=True)
+    io.inputs |= {WEB: Blob(file_of(Image.new("RGB", (2, 2))), ""), FILM: Blob(b"film", "video/mp4")}
+    async with offline() as client:
+        provider = OpenAiProvider(client, Credentials({"openai": "sk-x"}), url=url)
+        request = await provider.prepare(attempt(task_type, {"model": "m"} | (config or {}), **inputs), io)
+    return dict(request.body)
+
+
+def user(*parts: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": list(parts)}]
+
+
+async def test_another_server_gets_the_pictures() -> None:
+    (message,) = (await sent(prompt="what?", image_urls=[WEB, DATA, BASE]))["messages"]
+    web, data, base = [part["image_url"]["url"] for part in message["content"][1:]]
+    assert web.startswith("data:image/png;base64,")
+    assert (data, base) == (DATA, f"https://stepwell.example/{BASE}?signature=1")
+
+
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ({"type": "image_url", "image_url": {"url": WEB, "detail": "low"}}, ("image_url", "url")),
+        ({"type": "image_url", "image_url": WEB}, ("image_url",)),
+        ({"image_url": {"url": WEB}}, ("image_url", "url")),
+        ({"type": "image", "image": WEB}, ("image",)),
+        ({"type": "text", "text": "x", "image_url": WEB}, ("image_url",)),
+        ({"type": "video_url", "video_url": {"url": FILM}}, ("video_url", "url")),
+        ({"type": "video", "video": [FILM]}, ("video", 0)),
+    ],
+)
+async def test_so_it_does_in_messages(part: Any, path: tuple[Any, ...]) -> None:
+    (message,) = (await sent(messages=user({"type": "text", "text": WEB}, part)))["messages"]
+    text, found = message["content"]
+    assert text == {"type": "text", "text": WEB}
+    assert found.keys() == part.keys()
+    for step in path:
+        found = found[step]
+    assert found.startswith("data:image/png;base64," if WEB in str(part) else "data:video/mp4;base64,")
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/x", "HTTP://10.0.0.1", " http://10.0.0.1", "file:///etc", "x"])
+async def test_what_the_guard_refuses_goes_nowhere(url: str) -> None:
+    with pytest.raises(AttemptError, match=r"messages\[0\]\.content\[0\]\.image_url: artifact not found"):
+        await sent(messages=user({"type": "image_url", "image_url": {"url": url}}))
+    with pytest.raises(AttemptError, match=r"image_urls\[0\]: artifact not found"):
+        await sent(prompt="x", image_urls=[url])
+
+
+@pytest.mark.parametrize("value", [WEB, [WEB], {"url": WEB}, {"image": [WEB]}, "\th\nttp://x", "ftp://x"], ids=str)
+async def test_no_other_member_names_one(value: Any) -> None:
+    for task_type, config, inputs in (
+        (CHAT, {"parameters": {"extra": value}}, {}),
+        (CHAT, None, {"extra": value}),
+        (TaskType.GENERATION, {"parameters": {"extra": value}}, {}),
+        (TaskType.VIDEO_GENERATION, None, {"extra": value, "base_image_url": BASE}),
+    ):
+        with pytest.raises(AttemptError, match="extra: no address goes to a server other than OpenAI's own"):
+            await sent(task_type, config, prompt="x", **inputs)
+
+
+async def test_openai_itself_reads_them() -> None:
+    messages = user({"type": "image_url", "image_url": {"url": WEB}}, {"type": "image_url", "image_url": {"url": BASE}})
+    body = await sent(url=PUBLIC, messages=messages, image_urls=[WEB], extra=WEB)
+    urls = [part["image_url"]["url"] for part in body["messages"][0]["content"]]
+    assert urls == [WEB, f"https://stepwell.example/{BASE}?signature=1", WEB]
+    assert body["extra"] == WEB
+
+
+@pytest.mark.parametrize("url", [PUBLIC, OTHER])
+async def test_so_many_pictures_messages_may_hold(url: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": DATA}}
+    assert len((await sent(url=url, messages=user(*[part] * MAX_PICTURES)))["messages"][0]["content"]) == MAX_PICTURES
+    with pytest.raises(AttemptError, match="messages: expected 64 pictures at most"):
+        await sent(url=url, messages=user(*[part] * MAX_PICTURES, part))
+
+
+def test_the_cases_are_no_artifacts() -> None:
+    assert not {WEB, FILM, DATA} & files().keys()
