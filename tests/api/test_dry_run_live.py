@@ -263,10 +263,14 @@ async def test_strangers_and_unknown_ids(live: Service, verb: str) -> None:
     assert (await live.get(made["id"])) == made
 
 
-async def test_a_dry_run_of_other_verbs_is_none(live: Service, scripted: Scripted) -> None:
+@pytest.mark.parametrize("asked", ["pause?dry_run=true", "cleanup?dry-run=true", "resume?dryrun=1"])
+async def test_one_that_is_not_known_is_refused_and_nothing_done(live: Service, scripted: Scripted, asked: str) -> None:
     made = await live.create(told("a", wait=True))
-    await live.until(made["id"], shows(current_step="a"))
-    assert (await live.client.post(f"{WORKFLOWS}{made['id']}/pause?dry_run=true")).json()["status"] == "PAUSED"
+    running = await live.until(made["id"], shows(current_step="a"))
+    answer = await live.client.post(f"{WORKFLOWS}{made['id']}/{asked}")
+    name = asked.partition("?")[2].partition("=")[0]
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", name])
+    assert await live.get(made["id"]) == running
     scripted.release(made["id"], "a")
     await live.until_ended(made["id"])
 

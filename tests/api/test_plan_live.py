@@ -238,3 +238,10 @@ async def test_a_plan_of_many_steps(priced: Service) -> None:
     told = await planned(priced, body(*reversed(steps)))
     assert told["critical_path"] == [step["id"] for step in steps]
     assert told["layers"] == [[step["id"]] for step in steps]
+
+
+async def test_steps_that_take_no_time_belong_to_the_critical_path(live: Service) -> None:
+    chain = [passing(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(4)]
+    body = {"name": "n", "origin_instance": "o", "steps": [*chain, passing("alone")]}
+    plan = (await live.client.post(PLAN, json=body)).json()
+    assert plan["critical_path"] == ["s0", "s1", "s2", "s3"]

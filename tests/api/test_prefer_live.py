@@ -1,6 +1,7 @@
 """Prefer: wait. An answer that comes when the workflow has ended, or after so many seconds."""
 
 import asyncio
+import json
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,40 @@ async def test_who_has_gone_is_not_waited_for(live: Service, scripted: Scripted)
         server.should_exit = True
         await serving
     assert waiting(live) == 0
+
+
+async def test_who_has_gone_and_comes_back_with_the_same_key_waits_anew(live: Service, scripted: Scripted) -> None:
+    """No answer is kept that nobody waited out."""
+    body = json.dumps({"name": "w", "origin_instance": "tests", "steps": [told("a", wait=True)]}).encode()
+    asked = {"Idempotency-Key": "come-back", "Prefer": "wait=60", "Content-Type": "application/json"}
+    told_of = {**asked, "Host": "t.local", "Authorization": f"Bearer {token()}", "Content-Length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in told_of.items())
+    config = uvicorn.Config(live.app.api, port=0, lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        serving = group.create_task(server._serve())
+        await eventually(lambda: server.started, "it listens")
+        port = int(server.servers[0].sockets[0].getsockname()[1])
+        _, goes = await asyncio.open_connection("127.0.0.1", port)
+        goes.write(f"POST {WORKFLOWS} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        await eventually(lambda: waiting(live) == 1, "it waits")
+        goes.close()
+        await eventually(lambda: waiting(live) == 0, "it has gone")
+
+        async def again() -> httpx.Response:
+            while (answer := await live.client.post(WORKFLOWS, content=body, headers=asked)).status_code == 409:
+                await asyncio.sleep(0.01)  # the first is still being put away
+            return answer
+
+        repeat = group.create_task(again())
+        await eventually(lambda: waiting(live) == 1, "it waits anew")
+        (made,) = [one for one in (await live.client.get(WORKFLOWS)).json()["workflows"] if one["name"] == "w"]
+        scripted.release(made["id"], "a")
+        answer = await repeat
+        assert (answer.status_code, answer.json()["id"], answer.json()["status"]) == (201, made["id"], "COMPLETED")
+        assert answer.headers["Idempotency-Replayed"] == "true"
+        server.should_exit = True
+        await serving
 
 
 @pytest.mark.asyncio(loop_scope="function")

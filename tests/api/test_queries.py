@@ -97,8 +97,10 @@ def test_a_parameter_given_twice() -> None:
     assert refused(b"limit=1&limit=1") == [(("query", "limit"), "repeated")]
 
 
-def test_unknown_parameters_are_ignored_repeated_or_not() -> None:
-    assert parse_query(b"a=1&a=2&=&&b&limit=3", ListQuery).limit == 3
+def test_unknown_parameters_are_refused_by_name() -> None:
+    assert refused(b"statuss=FAILED&limit=3&b") == [(("query", "statuss"), "unknown"), (("query", "b"), "unknown")]
+    assert parse_query(b"a=1&a=2&=&&limit=3", ListQuery, others=("a",)).limit == 3
+    assert parse_query(b"a=1&b=2&limit=3", ListQuery, others=None).limit == 3
 
 
 @pytest.mark.parametrize("raw", [b"%ff", b"%ed%a0%80", b"%c0%af", b"\xff", b"%00", b"a%00b"])
@@ -145,7 +147,7 @@ def test_which_links_there_are(skip: int, total: int, relations: list[str]) -> N
 
 
 async def test_the_list_over_http(api: FakeApi, client: httpx.AsyncClient) -> None:
-    answer = await client.get("/api/v1/workflows?skip=1&limit=1&include_steps=false&status=RUNNING&utm=1")
+    answer = await client.get("/api/v1/workflows?skip=1&limit=1&include_steps=false&status=RUNNING")
     assert answer.status_code == 200
     assert answer.json() == {"workflows": [], "total": 0, "skip": 1, "limit": 1}
     assert api.service.asked is not None

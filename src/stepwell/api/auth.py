@@ -192,7 +192,7 @@ class Gate(ASGIMiddleware):
         return self.verifier.verify(token.strip(" "))
 
     def by_ticket(self, scope: Scope) -> Principal:
-        query = parse_query(scope["query_string"], TicketQuery)
+        query = parse_query(scope["query_string"], TicketQuery, others=None)
         if query.ticket is UNSET:
             raise Unauthenticated(_NO_TOKEN)
         ticket = self.tickets.read(query.ticket)
@@ -203,7 +203,7 @@ class Gate(ASGIMiddleware):
     def by_signature(self, scope: Scope, operation: Operation) -> Principal:
         if not operation.signable:
             raise Unauthenticated(_NO_TOKEN)
-        query = parse_query(scope["query_string"], SignatureQuery)
+        query = parse_query(scope["query_string"], SignatureQuery, others=None)
         if query.expires is UNSET or query.signature is UNSET:
             raise Unauthenticated(_NO_TOKEN)
         path = str(scope["path_params"]["path"]).lstrip("/")

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, json
 from stepwell.api.bodies import ignore_empty_body
 from stepwell.api.dependencies import Call, Service, Tickets
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
-from stepwell.api.queries import EventsQuery, FeedQuery, parse_id, parse_query
+from stepwell.api.queries import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.schemas import EventListResponse, EventPublic, Time
 from stepwell.api.sse import MEDIA_TYPE, event_stream, frame, wants_stream
 from stepwell.domain.errors import Fault, InvalidRequest
@@ -113,7 +113,7 @@ TICKET = Operation(
 @endpoint(HISTORY)
 async def list_events(request: Call, service: Service) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
-    query = parse_query(request.scope["query_string"], EventsQuery)
+    query = parse_query(request.scope["query_string"], EventsQuery, others=TICKET_PARAMETER)
     scope, following = request.user.scope, service.following
     if wants_stream(request.headers.getall("accept", [])):
         after = _last_number(request)
@@ -125,7 +125,7 @@ async def list_events(request: Call, service: Service) -> ASGIApp:
 
 @endpoint(FEED)
 async def list_all_events(request: Call, service: Service) -> ASGIApp:
-    query = parse_query(request.scope["query_string"], FeedQuery)
+    query = parse_query(request.scope["query_string"], FeedQuery, others=TICKET_PARAMETER)
     following = service.following
     scope, wanted = request.user.scope, _filter(query)
     after = None if query.cursor is UNSET else _position(query.cursor, "query", "cursor")

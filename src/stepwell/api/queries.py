@@ -1,6 +1,7 @@
 """Query strings, read strictly: what isn't exactly an answer to the parameter is refused, all of it at once."""
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote_plus, unquote_to_bytes
@@ -99,22 +100,29 @@ class TicketQuery(Struct, frozen=True):
     ticket: Annotated[str, Meta(description="Stands for a token")] | UnsetType = UNSET
 
 
-def parse_query(raw: bytes, kind: type[Q]) -> Q:
-    """The parameters of *kind* in a raw query string; unknown ones are ignored.
+TICKET_PARAMETER = ("ticket",)  # read where it is told who calls
 
-    Raises `InvalidRequest` with every fault: a value that doesn't fit, a known parameter given twice, and anything
-    in the query that isn't UTF-8 or holds NUL.
+
+def parse_query(raw: bytes, kind: type[Q], *, others: Collection[str] | None = ()) -> Q:
+    """The parameters of *kind* in a raw query string; *others* are for somebody else to read (null: all others).
+
+    Raises `InvalidRequest` with every fault: a parameter that isn't known (a mistyped `dry_run` must not do the thing
+    itself), a value that doesn't fit, one that is given twice, and anything that isn't UTF-8 or holds NUL.
     """
-    return _parse_short(raw, kind) if len(raw) <= _SHORT else _parse(raw, kind)
+    passed = None if others is None else frozenset(others)
+    return _parse_short(raw, kind, passed) if len(raw) <= _SHORT else _parse(raw, kind, passed)
 
 
-def _parse(raw: bytes, kind: type[Q]) -> Q:
+def _parse(raw: bytes, kind: type[Q], passed: frozenset[str] | None) -> Q:
     known = _kinds(kind)
     pairs, faults = _pairs(raw)
     values: dict[str, Any] = {}
     seen: set[str] = set()
     for name, text in pairs:
         if name not in known:
+            if passed is not None and name not in passed and name:
+                known_ones = ", ".join(known) or "none"
+                faults.append(Fault(("query", shown(name)), f"Unknown parameter; known: {known_ones}", "unknown"))
             continue
         if name in seen:
             faults.append(Fault(("query", name), "Expected the parameter once", "repeated"))

@@ -24,7 +24,7 @@ from stepwell.api.bodies import INLINE_BYTES, read_body
 from stepwell.api.dependencies import Call, Service, Workflows
 from stepwell.api.schemas import WorkflowPublic
 from stepwell.domain.decision import Reservation
-from stepwell.domain.errors import Fault, InvalidRequest, StepwellError
+from stepwell.domain.errors import Fault, InvalidRequest, StepwellError, Unavailable
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.repeats import Answer, Terms, Version
 
@@ -116,7 +116,9 @@ async def still_known(
 
 
 async def waited(request: Call, service: Workflows, workflow_id: UUID) -> Headers:
-    """Wait for the workflow's end as long as the request prefers, or until its caller has gone; what to say of it."""
+    """Wait for the workflow's end as long as the request prefers; what to say of it. Raises `Unavailable` once the
+    caller has gone: then there is nobody to answer, and no answer to be kept for a repeat, which waits anew.
+    """
     seconds = _preferred_wait(request)
     if seconds is None:
         return _NONE
@@ -142,15 +144,20 @@ async def at_once(
 
 async def _until_terminal(request: Call, service: Workflows, workflow_id: UUID, seconds: int) -> None:
     failure: StepwellError | None = None
+    ended = False
     async with create_task_group() as group:
         group.start_soon(_until_gone, request, group.cancel_scope, name="until the caller has gone")
         try:
             await service.awaiting.until_terminal(request.user.scope, workflow_id, seconds)
         except StepwellError as error:  # by itself, and not in the group's
             failure = error
+        else:
+            ended = True
         group.cancel_scope.cancel()
     if failure is not None:
         raise failure
+    if not ended:
+        raise Unavailable("the caller has gone")
 
 
 async def _until_gone(request: Call, waiting: CancelScope) -> None:

@@ -64,18 +64,19 @@ def plan_of(
 
 
 def _longest(steps: Sequence[StepPlan], order: Sequence[int], weights: Mapping[int, float]) -> Chain:
-    length, before = dict.fromkeys(order, 0.0), dict[int, int | None]()
+    length, before = dict.fromkeys(order, (0.0, 0)), dict[int, int | None]()
     for position in order:
         needed = steps[position].depends_on
-        # Of equals the one that is listed first, so that the same definition has the same answer.
+        # Of equals the one of more steps, then the one that is listed first: what takes no time belongs to the chain.
         before[position] = max(sorted(needed), key=length.__getitem__, default=None)
         longest = before[position]
-        length[position] = weights[position] + (0.0 if longest is None else length[longest])
+        seconds, count = (0.0, 0) if longest is None else length[longest]
+        length[position] = (seconds + weights[position], count + 1)
     last = end = max(range(len(steps)), key=length.__getitem__)
     positions = [end]
     while (needed_last := before[last]) is not None:
         positions.append(last := needed_last)
-    return Chain(positions[::-1], length[end])
+    return Chain(positions[::-1], length[end][0])
 
 
 def _step(

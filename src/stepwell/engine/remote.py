@@ -199,6 +199,8 @@ class Remote:
                 if forgotten == _FORGOTTEN:
                     return None  # there is no such list to ask
             else:
+                if found is None:
+                    return None
                 # One that is being submitted just now may be among those found, and not ours.
                 if not self._on_their_way[sent.digest]:
                     if (free := await self._free(provider.type, found, attempt.task_id)) is not None:

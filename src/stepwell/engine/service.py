@@ -253,7 +253,7 @@ class WorkflowService:
             raise Unavailable("the service is taking over what another process has left") from None
         if (claimed := self._scheduler.handles.get(workflow_id)) is None:
             self._recovery.request()
-            raise Unavailable("the workflow is about to be taken over from another process")
+            raise Unavailable("another process runs the workflow, and it alone can change it; ask that one, or later")
         return claimed
 
     async def _quiesce(self, workflow_id: UUID) -> None:

@@ -200,9 +200,10 @@ class Provider(Protocol):
         is secret; how the job stands `poll` says.
         """
 
-    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:
+    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job] | None:
         """The jobs that may have come of what was *sent*, the likeliest first: with its digest, its model and, give or
-        take the clocks, its time. Others may have sent the same: the engine leaves out those that it knows.
+        take the clocks, its time. Others may have sent the same: the engine leaves out those that it knows. Null where
+        nothing can ever be found: the provider keeps no list, or shows nothing to know a job by.
         """
 
 

@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 
 import httpx
 
+from stepwell.domain.credentials import owner
 from stepwell.domain.model import ProviderType
 from stepwell.ports.providers import Provider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
@@ -39,23 +40,24 @@ def configured_providers(settings: Settings, client: httpx.AsyncClient) -> list[
 
 def _own(settings: Settings, client: httpx.AsyncClient) -> Iterator[Provider]:
     credentials, timeout_s = Credentials(settings.credentials), settings.provider_timeout_s
-    names, work_s = credentials.names, settings.provider_work_s
+    work_s = settings.provider_work_s
+    keyed = {owner(name) for name in credentials.names}
     yield LocalProvider()
-    if settings.fal_url is not None or "fal" in names:
+    if settings.fal_url is not None or ProviderType.FAL in keyed:
         url = settings.fal_url or _FAL_URL
         api_url = settings.fal_api_url or (_FAL_API_URL if url.rstrip("/") == _FAL_URL else url)
         lag_s = _lag(settings, 60.0)
         yield FalProvider(client, credentials, url=url, api_url=api_url, listing_lag_s=lag_s, timeout_s=timeout_s)
-    if settings.replicate_url is not None or "replicate" in names:
+    if settings.replicate_url is not None or ProviderType.REPLICATE in keyed:
         url, lag_s = settings.replicate_url or _REPLICATE_URL, _lag(settings, 30.0)
         yield ReplicateProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
-    if settings.openai_url is not None or "openai" in names:
+    if settings.openai_url is not None or ProviderType.OPENAI in keyed:
         url, lag_s = settings.openai_url or OPENAI_URL, _lag(settings, 30.0)
         yield OpenAiProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s, work_s=work_s)
-    if settings.gemini_url is not None or "gemini" in names:
+    if settings.gemini_url is not None or ProviderType.GEMINI in keyed:
         url, lag_s = settings.gemini_url or GEMINI_URL, _lag(settings, 30.0)
         yield GeminiProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s, work_s=work_s)
-    if settings.vertex_url is not None or "vertex" in names:
+    if settings.vertex_url is not None or ProviderType.VERTEX in keyed:
         yield _vertex(settings, client, credentials)
     if settings.comfyui_url is not None:
         url, lag_s = settings.comfyui_url, _lag(settings, 30.0)

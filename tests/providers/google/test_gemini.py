@@ -101,7 +101,7 @@ async def test_a_lost_answer_may_be_a_job(bench: Bench, work: Any) -> None:
         with pytest.raises(OutcomeUnknown):
             await bench.answered(work)
         assert bench.at.count("submit") == count
-    assert await bench.provider().reconcile(work, SENT) == ()
+    assert await bench.provider().reconcile(work, SENT) is None
 
 
 async def test_what_was_not_taken_may_be_sent_again(bench: Bench) -> None:

@@ -228,7 +228,7 @@ class TestCredentials:
 async def test_nobody_lists_what_is_answered_at_once(
     provider: OpenAiProvider, emulator: OpenAiEmulator, work: Attempt
 ) -> None:
-    assert await provider.reconcile(work, Sent("x", "digest", NOW)) == ()
+    assert await provider.reconcile(work, Sent("x", "digest", NOW)) is None
     assert provider.called_back(b'{"id": "x"}') is None
     assert emulator.calls == []
 

@@ -247,7 +247,7 @@ class TestReconcile:
     async def test_the_nearest_first(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         emulator.page = 2
         ids = [emulator.place("it turns", at=NOW.timestamp() + seconds) for seconds in (50, -5, 20, 600, -30)]
-        found = await provider.reconcile(WORDS, SENT)
+        found = await provider.reconcile(WORDS, SENT) or ()
         assert [job.id for job in found] == [ids[1], ids[2], ids[4], ids[0], ids[3]]
 
     async def test_of_two_with_pictures_neither_is_ours(
@@ -265,7 +265,7 @@ class TestReconcile:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator
     ) -> None:
         await submitted(provider, FILM)
-        assert await provider.reconcile(structs.replace(FILM, inputs={}), SENT) == ()
+        assert await provider.reconcile(structs.replace(FILM, inputs={}), SENT) is None
         assert emulator.count("list") == 0
 
     @pytest.mark.parametrize("switch", ["hide_from_listing", "lists_prompts"])
@@ -281,7 +281,7 @@ class TestReconcile:
         for hours in range(1, 9):
             emulator.place("it turns", at=(NOW - timedelta(hours=hours)).timestamp())
         emulator.place("it turns", at=NOW.timestamp())
-        assert len(await provider.reconcile(WORDS, SENT)) == 1
+        assert len(await provider.reconcile(WORDS, SENT) or ()) == 1
         assert emulator.count("list") == 2
 
     async def test_a_list_without_an_end(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:

@@ -135,12 +135,12 @@ class GoogleProvider(ABC):
     def called_back(self, body: bytes) -> Job | None:  # noqa: ARG002 - the port's
         return None
 
-    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:  # noqa: ARG002 - the port's
-        """None, ever: no documented list shows what an operation was asked with, that of interactions tells ids and
+    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job] | None:  # noqa: ARG002 - the port's
+        """Null, always: no documented list shows what an operation was asked with, that of interactions tells ids and
         times alone, and calls that are answered with their result leave nothing to be found. A lost answer is so for
         `on_unknown` to decide.
         """
-        return ()
+        return None
 
     async def _found(self, session: Session, job: Job) -> Operation:
         if not self._is_operation(job.id):

@@ -158,12 +158,12 @@ class OpenAiProvider:
         """Null: OpenAI calls nobody back about a single request."""
         return None
 
-    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:
-        """None for what isn't a film, and none where the inputs aren't known any more. Raises `CallFailed` if there are
+    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job] | None:
+        """Null for what isn't a film, and where the inputs aren't known any more. Raises `CallFailed` if there are
         more than 20 pages of films to look through.
         """
         if attempt.task_type is not TaskType.VIDEO_GENERATION or not attempt.inputs:
-            return ()
+            return None
         wanted = film_told(attempt) | {"model": sent.model}
         found = [listed async for listed in made_around(self._calling(attempt), sent.at) if listed.agrees(wanted)]
         if attempt.inputs.get("base_image_url") is not None and len(found) > 1:
