@@ -173,6 +173,8 @@ FORMS = (
     *("javascript:alert(1)", "jar:http://127.0.0.1!/", " http://hooks.example/", "httpſ://hooks.example/"),
     *(
         "http://user@hooks.example/",
+        "http://@hooks.example/",
+        "http://:@hooks.example/",
         "http://user:key@hooks.example/",
         "http://:@hooks.example/",
         "http://:key@hooks.example",

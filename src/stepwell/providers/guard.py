@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import anyio
 import httpcore
@@ -39,6 +40,7 @@ _INNER_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa")
 _NAME = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 _DOTS = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for a dot: RFC 3490, 3.1
 _NUMERIC_HOST = re.compile("([a-z][a-z0-9+.-]*://)([0-9a-fx.\u3002\uff0e\uff61]+)(?![^:/?#])(.*)", re.IGNORECASE)
+_USERINFO = "the URL holds a user name or a password"
 _ONLY_HTTPS = "only https URLs are taken"
 
 
@@ -65,6 +67,8 @@ def parsed(url: str) -> httpx.URL:
         raise Blocked("the URL is not valid") from error
     if why := _fault(target):
         raise Blocked(why)
+    if "@" in urlsplit(url).netloc:  # empty ones too, which httpx doesn't show
+        raise Blocked(_USERINFO)
     return target
 
 
@@ -275,7 +279,7 @@ def _fault(url: httpx.URL) -> str | None:
     if url.scheme not in {"http", "https"}:
         return "only http and https URLs are taken"
     if url.userinfo:
-        return "the URL holds a user name or a password"
+        return _USERINFO
     if url.port is not None and not 1 <= url.port <= MAX_PORT:
         return f"the port is not in the range 1 to {MAX_PORT}"
     try:
