@@ -1,6 +1,7 @@
 """Webhooks that are to be sent, or were: the outbox. A row is written in the transaction of the event that it tells of.
 
-`next_at` is null once there is nothing more to be done. `host` is that of the address when the row was written.
+`next_at` is null once there is nothing more to be done. `host` is that of the address when the row was written, with
+its port, and the tenant before an @.
 """
 
 from alembic import op

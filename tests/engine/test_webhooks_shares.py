@@ -45,6 +45,16 @@ async def looked(dispatcher: Dispatcher) -> None:
     await eventually(lambda: bool(dispatcher._stirred._waiters) and not dispatcher._stirred.is_set())
 
 
+async def test_receivers_that_hang_hold_up_no_other_tenant_at_the_same_host(service: Service, sink: Sink) -> None:
+    sink.answer = HANG
+    for _ in range(PER_HOST):
+        await told_of(service, sink.url(), origin_tenant_id="x")
+    await sink.until(PER_HOST)
+    other = await told_of(service, sink.url(), origin_tenant_id="y")
+    await sink.until(1, other)
+    sink.gate.set()
+
+
 @pytest.mark.parametrize("full", ["x", None])
 async def test_a_tenant_at_its_limit_holds_up_nobody_at_a_host_that_is_free(
     service: Service, sink: Sink, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, full: str | None

@@ -11,9 +11,9 @@ TERMINAL = frozenset({EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, E
 _NEVER = frozenset({EventType.STEP_PROGRESS})
 
 
-def deliveries(events: Iterable[HistoryEvent], url: str, *, steps: bool) -> list[Delivery]:
+def deliveries(events: Iterable[HistoryEvent], url: str, tenant: str | None, *, steps: bool) -> list[Delivery]:
     """Those of *events* that *url* is to hear of; *steps*: of what happens to steps, too."""
-    host = host_of(url)
+    host = host_of(url, tenant)
     return [
         Delivery(event.id, event.type, host, event.at)
         for event in events

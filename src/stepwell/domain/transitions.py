@@ -44,9 +44,10 @@ class Transitions:
         sources: Sequence[Sequence[int]] | None = None,
         *,
         suppress_subtask_events: bool = True,
+        tenant: str | None = None,
     ) -> None:
         self.state, self.config, self.plans, self.steps = state, config, plans, steps
-        self._tells_steps = not suppress_subtask_events
+        self._tells_steps, self._tenant = not suppress_subtask_events, tenant
         self._followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
         under_way = [task for task in open_tasks if task.follow_up_until is None]
         self._frontier = Frontier(plans, steps, under_way, sources or [()] * len(steps))
@@ -205,5 +206,7 @@ class Transitions:
                 self.state.owner = None
             decision.workflow = copied(self.state)
             if self.state.webhook_url is not None:
-                decision.deliveries = deliveries(decision.events, self.state.webhook_url, steps=self._tells_steps)
+                decision.deliveries = deliveries(
+                    decision.events, self.state.webhook_url, self._tenant, steps=self._tells_steps
+                )
         return decision

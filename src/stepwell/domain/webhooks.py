@@ -115,12 +115,16 @@ def event_of(text: str) -> tuple[UUID, int] | None:
     return None if found is None else (UUID(found[1]), int(found[2]))
 
 
-def host_of(url: str) -> str:
-    """Whose turn it is: at one host only a few are sent to at once."""
+def host_of(url: str, tenant: str | None) -> str:
+    """Whose turn it is: at one host and port only a few of a tenant's are sent to at once. So neither does a receiver
+    that hangs hold up another tenant's behind the same gateway. The tenant stands before an @ if there is one.
+    """
     try:
-        return urlsplit(url).hostname or ""
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return ""  # an address that an earlier version let pass
+    return f"{'' if tenant is None else f'{tenant}@'}{parts.hostname or ''}{port}"
 
 
 def verdict(

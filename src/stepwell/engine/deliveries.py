@@ -44,15 +44,16 @@ class Webhooks:
         `NoWebhook` where there is no address.
         """
         event = _event(workflow_id, named)
-        url = await self._deliveries.address(scope, *event)
+        url, tenant = await self._deliveries.address(scope, *event)
         if url is None:
             raise NoWebhook("The workflow has no webhook_url now; PATCH gives it one.")
+        host = host_of(url, tenant)
         try:
-            renewed = await self._deliveries.renew(scope, *event, host_of(url), self._owner, reservation)
+            renewed = await self._deliveries.renew(scope, *event, host, self._owner, reservation)
         except (Unavailable, CancelledError):
             self._dispatcher.unsure()
             raise
-        self._dispatcher.renewed(host_of(url))
+        self._dispatcher.renewed(host)
         return renewed
 
     def check(self, tenant: str | None, url: object) -> None:

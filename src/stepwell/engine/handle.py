@@ -41,6 +41,7 @@ class Handle:
             loaded.open_tasks,
             [self._sources(step.definition) for step in loaded.steps],
             suppress_subtask_events=loaded.suppress_subtask_events,
+            tenant=loaded.tenant,
         )
 
     def committed(self, decision: Decision) -> Committed:

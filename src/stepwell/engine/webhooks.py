@@ -228,7 +228,7 @@ class Dispatcher:
         if due.url is None:
             await self._mark(due, Verdict(DeliveryStatus.STOPPED, due.tries), None)
             return
-        if (host := host_of(due.url)) != due.host:
+        if (host := host_of(due.url, due.tenant)) != due.host:
             await self._outbox.refile(self._owner, due, host)
             self._agenda.put(host, due.next_at)
             return

@@ -48,9 +48,9 @@ class PostgresDeliveries:
             return [_record(row) for row in found.mappings()]
 
     @unavailable_in_outage
-    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> str | None:
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> tuple[str | None, str | None]:
         query = (
-            select(workflows.c.webhook_url)
+            select(workflows.c.webhook_url, workflows.c.tenant)
             .join(deliveries, deliveries.c.workflow_id == workflows.c.id)
             .where(workflows.c.id == workflow_id, visible(scope), deliveries.c.event_id == event_id)
         )
@@ -58,7 +58,7 @@ class PostgresDeliveries:
             row = (await connection.execute(query)).first()
         if row is None:
             raise NotFound("delivery")
-        return row[0]
+        return row.webhook_url, row.tenant
 
     @unavailable_in_outage
     async def renew(

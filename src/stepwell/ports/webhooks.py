@@ -52,8 +52,8 @@ class Deliveries(Protocol):
     ) -> Sequence[DeliveryRecord] | None:
         """By the numbers of their events, from *after* + 1 on; None for an unknown workflow."""
 
-    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> str | None:
-        """Where the delivery goes now, null for nowhere. Raises `NotFound`."""
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> tuple[str | None, str | None]:
+        """Where the delivery goes now, null for nowhere, and whose it is. Raises `NotFound`."""
 
     async def renew(
         self,
