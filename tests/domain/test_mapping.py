@@ -2,7 +2,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stepwell.domain.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
@@ -267,6 +267,7 @@ JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.t
 
 
 @settings(deadline=None)
+@example("``", {}, None)
 @given(
     st.text(min_size=1, max_size=30),
     st.dictionaries(st.text(max_size=5), JSON),
