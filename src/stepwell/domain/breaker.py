@@ -40,11 +40,6 @@ class Breaker:
         self.open_until: datetime | None = None
         self.probing = False
 
-    @property
-    def idle(self) -> bool:
-        """Whether it has nothing to remember."""
-        return self.open_until is None and not self.failures
-
     def state(self, now: datetime) -> BreakerState:
         if self.open_until is None:
             return BreakerState.CLOSED

@@ -17,7 +17,7 @@ copied: Callable[[T], T] = methodcaller("__copy__")
 
 
 class Delivery(Struct, frozen=True):
-    """An event that a webhook tells of; `host` is the address's."""
+    """An event that a webhook tells of; `host`: see `webhooks.host_of`."""
 
     event_id: int
     type: EventType

@@ -73,10 +73,6 @@ class ModelHealth:
         record = self._records.get(key)
         return record is None or record.breaker.lets(self._clock.now())
 
-    def open_until(self, key: ModelKey) -> datetime | None:
-        record = self._records.get(key)
-        return None if record is None else record.breaker.open_until
-
     def hold_back(self, key: ModelKey, workflow_id: UUID, position: int) -> None:
         """Keep a step until the breaker lets an attempt through."""
         self._records[key].held_back[workflow_id, position] = None
