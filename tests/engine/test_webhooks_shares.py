@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -38,6 +39,14 @@ async def told_of(service: Service, url: str, **fields: Any) -> str:
     created = await service.create(scripted("a"), webhook_url=url, **fields)
     ended: str = (await service.until_ended(created["id"]))["id"]
     return ended
+
+
+async def broken(service: Service, *ids: str) -> None:
+    """What ended them is told of as no version tells it."""
+    sql = await asyncpg.connect(service.dsn)
+    ended = "UPDATE events SET type = 'of another version' WHERE type = 'workflow.completed' AND workflow_id = ANY ($1)"
+    await sql.execute(ended, [UUID(each) for each in ids])
+    await sql.close()
 
 
 async def looked(dispatcher: Dispatcher) -> None:
@@ -95,10 +104,12 @@ async def test_a_tenant_that_gets_to_its_limit_in_one_look_hides_nobody(
     await sink.until(13)
 
 
-async def test_what_was_read_before_the_last_try_was_marked_is_not_sent(
-    service: Service, sink: Sink, dispatcher: Dispatcher
+@pytest.mark.parametrize("readable", [True, False])
+async def test_what_was_read_before_the_last_try_was_marked_is_not_tried(
+    service: Service, sink: Sink, dispatcher: Dispatcher, readable: bool
 ) -> None:
-    sink.answers = [answered(503, retry_after="3600")]
+    sink.answers = [answered(503, retry_after="3600")] if readable else []
+    dispatcher.delays_s = [0.0, 3_600.0]
     outbox, stale, go_on = dispatcher._outbox, asyncio.Event(), asyncio.Event()
     due, calls = outbox.due, 0
 
@@ -123,8 +134,13 @@ async def test_what_was_read_before_the_last_try_was_marked_is_not_sent(
 
     outbox.mark = slow_mark  # type: ignore[method-assign, assignment]
     async with asyncio.timeout(30):
+        dispatcher._closed = True
         first = await told_of(service, sink.url())
-        await sink.until(1)
+        if not readable:
+            await broken(service, first)
+        dispatcher._closed = False
+        dispatcher.renewed("")
+        await eventually(lambda: dispatcher.sending == 1)
         second = await told_of(service, sink.url())
         await marked.wait()
         await eventually(lambda: dispatcher.sending == 0)
@@ -132,24 +148,25 @@ async def test_what_was_read_before_the_last_try_was_marked_is_not_sent(
         await sink.until(1, second)
         await eventually(lambda: dispatcher.sending == 0)
         await looked(dispatcher)
-    assert (len(sink.of(first)), len(sink.of(second))) == (1, 1)
+    assert (len(sink.of(first)), len(sink.of(second))) == (int(readable), 1)
+    assert dispatcher.outcomes == {"PENDING": 1, "DELIVERED": 1}
 
 
 async def test_a_row_that_cannot_be_read_is_a_try_that_failed(
     service: Service, sink: Sink, dispatcher: Dispatcher
 ) -> None:
-    sql = await asyncpg.connect(service.dsn)
     dispatcher.delays_s = [0.0, 3_600.0]
     dispatcher._closed = True
-    broken = [await told_of(service, sink.url()) for _ in range(12)]
-    await sql.execute("UPDATE events SET type = 'of another version' WHERE type = 'workflow.completed'")
+    unreadable = [await told_of(service, sink.url()) for _ in range(12)]
+    await broken(service, *unreadable)
     whole = await told_of(service, sink.url())
     dispatcher._closed = False
-    dispatcher.renewed("127.0.0.1")
+    dispatcher.renewed("")
     await sink.until(1, whole)
     await eventually(lambda: dispatcher.sending == 0 and dispatcher.outcomes.total() == 13)
+    sql = await asyncpg.connect(service.dsn)
     rows = await sql.fetch("SELECT status, tries, attempts::text AS told FROM deliveries ORDER BY created_at")
-    assert [(row["status"], row["tries"]) for row in rows] == [("PENDING", 1)] * len(broken) + [("DELIVERED", 1)]
+    assert [(row["status"], row["tries"]) for row in rows] == [("PENDING", 1)] * len(unreadable) + [("DELIVERED", 1)]
     assert all("the service could not make it" in row["told"] for row in rows[:-1])
     assert len(sink.received) == 1
     await sql.close()

@@ -75,6 +75,7 @@ class Dispatcher:
         self._hosts: Counter[str] = Counter()
         self._tenants: Counter[str | None] = Counter()
         self._sending: dict[tuple[UUID, int], asyncio.Task[None]] = {}
+        self._tried: set[tuple[UUID, int]] = set()  # since the last look began: what that has read of them is old
         self._stirred = asyncio.Event()
         self._closed = self._looking = False
         self._group: asyncio.TaskGroup | None = None
@@ -159,6 +160,7 @@ class Dispatcher:
     async def _look_at(self, hosts: list[str]) -> None:
         try:
             await self._recovery.keep_lease()
+            self._tried.clear()
             full = [tenant for tenant, sending in self._tenants.items() if sending >= PER_TENANT]
             found = await self._outbox.due(self._owner, hosts, _ROWS_A_HOST, full)
         except Unavailable:
@@ -186,8 +188,8 @@ class Dispatcher:
         """*found* has each host's in the order of their times. No rows hide behind those of a tenant that is *full*."""
         now, passed = self._clock.now(), set[str]()
         for due in found:
-            if due.host in passed or due.key in self._sending:
-                continue
+            if due.host in passed or due.key in self._sending or due.key in self._tried:
+                continue  # whoever has tried it puts on the agenda what is next
             if due.next_at > now or self._full(due.host) or self.sending >= IN_ALL or self._closed:
                 passed.add(due.host)
                 self._agenda.put(due.host, due.next_at)
@@ -210,6 +212,7 @@ class Dispatcher:
 
     def _ended(self, due: DueDelivery) -> None:
         del self._sending[due.key]
+        self._tried.add(due.key)
         _count_down(self._hosts, due.host)
         _count_down(self._tenants, due.tenant)
         self._agenda.free(due.host)
