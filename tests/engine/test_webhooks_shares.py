@@ -106,7 +106,7 @@ async def test_a_tenant_that_gets_to_its_limit_in_one_look_hides_nobody(
 
 @pytest.mark.parametrize("readable", [True, False])
 async def test_what_was_read_before_the_last_try_was_marked_is_not_tried(
-    service: Service, sink: Sink, dispatcher: Dispatcher, readable: bool
+    service: Service, sink: Sink, dispatcher: Dispatcher, *, readable: bool
 ) -> None:
     sink.answers = [answered(503, retry_after="3600")] if readable else []
     dispatcher.delays_s = [0.0, 3_600.0]
