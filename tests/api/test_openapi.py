@@ -191,6 +191,7 @@ async def test_the_page_asks_no_other_host_and_runs_nothing(client: httpx.AsyncC
 
 
 VERBS = "update_workflow start_workflow pause_workflow resume_workflow cancel_workflow cleanup_workflow"
+LISTS = "list_tasks list_deliveries list_events list_all_events"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,12 @@ VERBS = "update_workflow start_workflow pause_workflow resume_workflow cancel_wo
             f"create_workflow redeliver {VERBS}",
         ),
         ("If-Match", "412", "ETag", VERBS),
-        ("If-None-Match", "304", "ETag", "get_workflow list_workflows list_tasks get_task list_deliveries"),
+        (
+            "If-None-Match",
+            "304",
+            "ETag",
+            f"get_workflow list_workflows get_task {LISTS} explain_workflow list_providers",
+        ),
         ("Prefer", None, "Preference-Applied", "create_workflow start_workflow resume_workflow get_workflow"),
     ],
 )

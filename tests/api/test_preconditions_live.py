@@ -81,7 +81,7 @@ async def test_not_modified_is_for_ones_own_workflows(live: Service) -> None:
     assert (await live.client.get(WORKFLOWS + str(uuid4()), headers={"If-None-Match": "*"})).status_code == 404
 
 
-@pytest.mark.parametrize("path", [WORKFLOWS, "{one}/tasks", "/api/v1/tasks/{task}"])
+@pytest.mark.parametrize("path", [WORKFLOWS, "{one}/tasks", "/api/v1/tasks/{task}", "{one}/events", "/api/v1/events"])
 async def test_lists_and_tasks_have_tags_of_their_content(live: Service, path: str) -> None:
     made = await live.create(told("a"))
     done = await live.until_ended(made["id"])
@@ -97,6 +97,22 @@ async def test_lists_and_tasks_have_tags_of_their_content(live: Service, path: s
     answer = await live.client.get(where, headers={"If-None-Match": tag})
     assert answer.status_code == 200
     assert (answer.headers["etag"], answer.content) != (tag, first.content)
+
+
+@pytest.mark.parametrize("path", ["{one}/explain", "/api/v1/providers"])
+async def test_what_is_told_of_now_has_a_tag_while_it_is_so(live: Service, scripted: Scripted, path: str) -> None:
+    workflow_id = (await live.create(told("a", wait=True), start=False))["id"]
+    where = path.format(one=WORKFLOWS + workflow_id)
+    tag = (await live.client.get(where)).headers["etag"]
+    answer = await live.client.get(where, headers={"If-None-Match": tag})
+    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    await live.verb(workflow_id, "start")
+    await live.until(workflow_id, shows(current_step="a"))
+    answer = await live.client.get(where, headers={"If-None-Match": tag})
+    assert answer.status_code == 200
+    assert answer.json()
+    assert answer.headers["etag"] != tag
+    scripted.release(workflow_id, "a")
 
 
 async def test_if_match(live: Service) -> None:

@@ -3,7 +3,6 @@
 from typing import Annotated, Self
 from uuid import UUID
 
-from litestar import Response
 from litestar.types import ASGIApp
 from msgspec import UNSET, Meta, Struct, json
 
@@ -11,6 +10,7 @@ from stepwell.api.bodies import ignore_empty_body
 from stepwell.api.dependencies import Call, Service, Tickets
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
+from stepwell.api.repeats import IF_NONE_MATCH, content_tagged
 from stepwell.api.schemas import EventListResponse, EventPublic, Time
 from stepwell.api.sse import MEDIA_TYPE, event_stream, frame, wants_stream
 from stepwell.domain.errors import Fault, InvalidRequest
@@ -72,7 +72,8 @@ HISTORY = Operation(
     query=EventsQuery,
     answers=EventListResponse,
     streams=Content(MEDIA_TYPE),
-    takes=(LAST_EVENT_ID,),
+    headers=("ETag",),
+    takes=(LAST_EVENT_ID, IF_NONE_MATCH),
     ticketed=True,
     problems=(204,),
 )
@@ -91,7 +92,8 @@ FEED = Operation(
     query=FeedQuery,
     answers=EventFeedResponse,
     streams=Content(MEDIA_TYPE),
-    takes=(LAST_EVENT_ID,),
+    headers=("ETag",),
+    takes=(LAST_EVENT_ID, IF_NONE_MATCH),
     ticketed=True,
 )
 TICKET = Operation(
@@ -120,7 +122,7 @@ async def list_events(request: Call, service: Service) -> ASGIApp:
         opening = following.follow(scope, workflow_id, query.after if after is None else after)
         return event_stream(opening, following.heartbeat_s)
     events = await service.events(scope, workflow_id, after=query.after, limit=query.limit)
-    return _json(request, EventListResponse([EventPublic.from_event(event) for event in events]))
+    return await _json(request, EventListResponse([EventPublic.from_event(event) for event in events]))
 
 
 @endpoint(FEED)
@@ -135,7 +137,7 @@ async def list_all_events(request: Call, service: Service) -> ASGIApp:
         return event_stream(following.follow_all(scope, wanted, after), following.heartbeat_s)
     page = await following.page(scope, wanted, after, query.limit)
     found = [FeedEventPublic.from_found(each) for each in page.events]
-    return _json(request, EventFeedResponse(found, page.position.cursor, page.more))
+    return await _json(request, EventFeedResponse(found, page.position.cursor, page.more))
 
 
 @endpoint(TICKET)
@@ -155,8 +157,8 @@ def feed_frame(found: FeedEvent) -> bytes:
     return frame(found.event.type, found.position.cursor, json.encode(FeedEventPublic.from_found(found)))
 
 
-def _json(request: Call, content: Struct) -> ASGIApp:
-    return Response(content).to_asgi_response(None, request)
+async def _json(request: Call, content: Struct) -> ASGIApp:
+    return (await content_tagged(request, content)).to_asgi_response(None, request)
 
 
 def _last_number(request: Call) -> int | None:

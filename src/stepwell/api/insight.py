@@ -7,6 +7,7 @@ from stepwell.api.bodies import read_json
 from stepwell.api.dependencies import Call, Service
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import parse_id, parse_query
+from stepwell.api.repeats import IF_NONE_MATCH, content_tagged
 from stepwell.api.schemas import sliced
 from stepwell.domain.definition import CreateWorkflow
 from stepwell.domain.explanation import Explanation
@@ -23,6 +24,8 @@ EXPLAIN = Operation(
     tag="workflows",
     permission=Permission.READ,
     answers=Explanation,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
 )
 PLAN = Operation(
     method="POST",
@@ -43,8 +46,7 @@ async def explain_workflow(request: Call, service: Service) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
     told = await service.insight.explain(request.user.scope, workflow_id)
-    shown = structs.replace(told, steps=await sliced(told.steps, lambda step: step))
-    return Response(json.encode(shown), media_type="application/json")
+    return await content_tagged(request, structs.replace(told, steps=await sliced(told.steps, lambda step: step)))
 
 
 @endpoint(PLAN)

@@ -237,7 +237,7 @@ def _success(operation: Operation) -> dict[str, Any]:
             made["content"][operation.streams.media_type] = {"schema": {"type": "string"}}
     maybe = [_SAID_OF[name] for name in operation.takes if name in _SAID_OF]
     if operation.headers or maybe:
-        made["headers"] = {name: _header(name) for name in operation.headers}
+        made["headers"] = {name: _header(name, required=operation.streams is None) for name in operation.headers}
         made["headers"] |= {name: _header(name, required=False) for name in maybe}
     return made
 

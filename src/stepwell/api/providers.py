@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from litestar import Response
 from msgspec import Struct
 
 from stepwell.api.dependencies import Call, Service
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import parse_query
+from stepwell.api.repeats import IF_NONE_MATCH, content_tagged
 from stepwell.domain.provider_status import ProviderStatus
 
 
@@ -24,13 +26,15 @@ PROVIDERS = Operation(
     tag="providers",
     permission=Permission.READ,
     answers=ProviderListResponse,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
 )
 
 
 @endpoint(PROVIDERS)
-async def list_providers(request: Call, service: Service) -> ProviderListResponse:
+async def list_providers(request: Call, service: Service) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
-    return ProviderListResponse(service.providers(request.user.scope))
+    return await content_tagged(request, ProviderListResponse(service.providers(request.user.scope)))
 
 
 HANDLERS = (list_providers,)
