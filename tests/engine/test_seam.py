@@ -1,7 +1,7 @@
 """Where a stream goes over from what was to what happens: nothing is missing there, and nothing comes twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import Random
 from uuid import UUID
@@ -11,7 +11,7 @@ import pytest
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.feed import EVERYTHING, Position
 from stepwell.domain.records import EVERY_TENANT
-from stepwell.engine import outlet
+from stepwell.engine import outlet, tail
 from stepwell.engine.bus import Bus
 from stepwell.engine.streams import Streams
 from support.scripted import passthrough
@@ -100,8 +100,19 @@ async def test_a_thousand_that_come_while_it_is_written(
     assert not bus(service)._watchers
 
 
-async def test_those_who_follow_all_at_any_moment(service: Service) -> None:
+async def check_all_came(streams: Streams, after: Position, came: bytes) -> None:
+    found = [parsed(block) for block in came.decode().split("\n\n")[:-1]]
+    whole = (await streams.page(EVERY_TENANT, EVERYTHING, after, 1_000)).events
+    assert [frame.id for frame in found] == [each.position.cursor for each in whole]
+    assert [frame.data["workflow_id"] for frame in found] == [str(each.workflow_id) for each in whole]
+
+
+@pytest.mark.parametrize("slice_s", [tail._SLICE_S, -1], ids=["at once", "one by one"])
+async def test_those_who_follow_all_at_any_moment(
+    service: Service, monkeypatch: pytest.MonkeyPatch, slice_s: float
+) -> None:
     """They come while others write, from a place that they or others have been at; each misses and repeats nothing."""
+    monkeypatch.setattr(tail, "_SLICE_S", slice_s)
     dice, streams = Random(11), following(service)
     ids: list[UUID] = []
     places: list[Position] = [(await streams.page(EVERY_TENANT, EVERYTHING, None, 1)).position]
@@ -118,23 +129,26 @@ async def test_those_who_follow_all_at_any_moment(service: Service) -> None:
     async def follow() -> None:
         for _ in range(dice.randrange(400)):
             await asyncio.sleep(0)
-        after = dice.choice(places)
+        after = dice.choice([*places, None])
         came = b""
         async with streams.follow_all(EVERY_TENANT, EVERYTHING, after) as stream:
+            if after is None:
+                after = Position.read(str(stream.position))
             while (part := await stream.next(0.1)) or not written.is_set():
                 came += part or b""
                 if stream.position is not None and dice.random() < 0.3:
                     places.append(Position.read(stream.position))
-        found = [parsed(block) for block in came.decode().split("\n\n")[:-1]]
-        whole = (await streams.page(EVERY_TENANT, EVERYTHING, after, 1_000)).events
-        assert [frame.id for frame in found] == [each.position.cursor for each in whole]
-        assert [frame.data["workflow_id"] for frame in found] == [str(each.workflow_id) for each in whole]
+        await check_all_came(streams, after, came)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(write())
         for _ in range(50):
             group.create_task(follow())
-    whole = (await streams.page(EVERY_TENANT, EVERYTHING, None, 1_000)).events
+    await check_own_order(service, ids)
+
+
+async def check_own_order(service: Service, ids: Sequence[UUID]) -> None:
+    whole = (await following(service).page(EVERY_TENANT, EVERYTHING, None, 1_000)).events
     for workflow_id in ids:
         mine = [each.event.id for each in whole if each.workflow_id == workflow_id]
         assert mine == list(range(1, len(await service.events(str(workflow_id))) + 1))

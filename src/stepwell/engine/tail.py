@@ -7,6 +7,7 @@ What must hold:
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 FeedFrame = Callable[[FeedEvent], bytes]
 _PAGE = 500
 _APART_S = 0.02
+_SLICE_S = 0.01
 _LAST_DELAY_S = 1.0
 
 
@@ -111,16 +113,24 @@ class Tail:
         while (position := self.position) is not None and (page is None or page.more):
             page = await self._feed.page(EVERY_TENANT, EVERYTHING, position, _PAGE)
             if self.position is position:  # else all have left meanwhile, and others may have come
-                self._publish(page)
+                await self._publish(page)
         return page is not None and page.lagging
 
-    def _publish(self, page: FeedPage) -> None:
+    async def _publish(self, page: FeedPage) -> None:
+        """In slices, between which others have their turn: there may be a thousand who follow."""
+        until = time.monotonic() + _SLICE_S
         for event in page.events:
             item = None
             for follower in self._followers:
                 if follower.wanted.takes(follower.scope, event):
                     item = item or Item(event.position, self._frame(event))
                     follower.outlet.offer(item)
+            self.position = event.position
+            if time.monotonic() > until:
+                await asyncio.sleep(0)
+                if self.position is not event.position:
+                    return  # all have left meanwhile
+                until = time.monotonic() + _SLICE_S
         self.position = page.position
 
     def _end(self, farewell: str) -> None:
