@@ -127,9 +127,12 @@ async def test_those_who_follow_all_at_any_moment(
         last.append((await streams.page(EVERY_TENANT, EVERYTHING, None, 1_000)).events[-1].position)
 
     async def follow() -> None:
-        for _ in range(dice.randrange(400)):
+        come = dice.randrange(20)
+        while len(ids) < come:
             await asyncio.sleep(0)
-        after = dice.choice([*places, None])
+        for _ in range(dice.randrange(50)):
+            await asyncio.sleep(0)
+        after = dice.choice([dice.choice(places), None])
         came = b""
         async with streams.follow_all(EVERY_TENANT, EVERYTHING, after) as stream:
             if after is None:
