@@ -100,6 +100,14 @@ async def test_a_thousand_that_come_while_it_is_written(
     assert not bus(service)._watchers
 
 
+async def some_moment(dice: Random, made: Sequence[UUID]) -> None:
+    some = dice.randrange(20)
+    while len(made) < some:
+        await asyncio.sleep(0)
+    for _ in range(dice.randrange(50)):
+        await asyncio.sleep(0)
+
+
 async def check_all_came(streams: Streams, after: Position, came: bytes) -> None:
     found = [parsed(block) for block in came.decode().split("\n\n")[:-1]]
     whole = (await streams.page(EVERY_TENANT, EVERYTHING, after, 1_000)).events
@@ -127,11 +135,7 @@ async def test_those_who_follow_all_at_any_moment(
         last.append((await streams.page(EVERY_TENANT, EVERYTHING, None, 1_000)).events[-1].position)
 
     async def follow() -> None:
-        come = dice.randrange(20)
-        while len(ids) < come:
-            await asyncio.sleep(0)
-        for _ in range(dice.randrange(50)):
-            await asyncio.sleep(0)
+        await some_moment(dice, ids)
         after = dice.choice([dice.choice(places), None])
         came = b""
         async with streams.follow_all(EVERY_TENANT, EVERYTHING, after) as stream:
