@@ -120,11 +120,12 @@ Fetch = Callable[..., Awaitable[Blob]]
 
 
 @pytest.fixture
-async def fetch() -> AsyncIterator[Fetch]:
+async def fetch(request: pytest.FixtureRequest) -> AsyncIterator[Fetch]:
+    """Its parameter: how many seconds something may take."""
     shelf: Any = Shelf()
     artifacts: Artifacts = shelf
     client = guarded_client(AddressPolicy([ip_network("127.0.0.0/8")]))
-    inputs = Inputs(artifacts, owns, client=client, max_bytes=MAX_BYTES, timeout_s=0.5)
+    inputs = Inputs(artifacts, owns, client=client, max_bytes=MAX_BYTES, timeout_s=getattr(request, "param", 10.0))
     port: InputFetcher = inputs
 
     async def run(reference: str, field: str = FIELD, tenant: str | None = "ours") -> Blob:
@@ -201,12 +202,16 @@ class TestWeb:
         "path",
         [
             *(f"/{code}" for code in (408, 425, 429, 500, 502, 503, 504)),
-            *("/truncated", "/garbage", "/headers", "/nothing", "/drip"),
+            *("/truncated", "/garbage", "/headers", "/nothing"),
         ],
     )
     async def test_what_may_get_better(self, fetch: Fetch, server: Server, path: str) -> None:
         error = await refusal(fetch(server.url + path), retryable=True)
         assert error.retry_after_s == {"/429": 7, "/503": 120}.get(path)
+
+    @pytest.mark.parametrize("fetch", [0.3], indirect=True)
+    async def test_what_takes_too_long_may_be_quicker_the_next_time(self, fetch: Fetch, server: Server) -> None:
+        assert "took longer than 0.3 s" in str(await refusal(fetch(server.url + "/drip"), retryable=True))
 
     async def test_a_closed_port_is_worth_a_retry(self, fetch: Fetch, server: Server) -> None:
         listener = await asyncio.start_server(server.answer, "127.0.0.1", 0)

@@ -24,8 +24,10 @@ PICTURE_URL = "https://example.com/shoe.png"
 class FilesIO:
     """`public`: artifacts have addresses. `stored` are the files by name, `asked` what was said of their types."""
 
-    def __init__(self, client: httpx.AsyncClient | None = None, *, public: bool = True) -> None:
-        self._client, self._public = client, public
+    def __init__(
+        self, client: httpx.AsyncClient | None = None, *, public: bool = True, timeout_s: float = 20.0
+    ) -> None:
+        self._client, self._public, self._timeout_s = client, public, timeout_s
         self.stored: dict[str, bytes] = {}
         self.asked: list[Sequence[str]] = []
 
@@ -46,7 +48,7 @@ class FilesIO:
     async def download(self, url: str, name: str, media_types: Sequence[str] = (), **_: Any) -> Output:
         assert self._client is not None
         self.asked.append(media_types)
-        downloads = Downloads(self._client, max_bytes=1_000_000, timeout_s=0.5)
+        downloads = Downloads(self._client, max_bytes=1_000_000, timeout_s=self._timeout_s)
         async with downloads.stream(url, media_types) as chunks:
             return await self.store(name, b"".join([chunk async for chunk in chunks]))
 
@@ -65,10 +67,11 @@ def attempt(task_type: TaskType = TaskType.GENERATION, config: dict[str, Any] | 
     )
 
 
-def provider_at(emulator: ReplicateEmulator, client: httpx.AsyncClient, **options: Any) -> ReplicateProvider:
-    return ReplicateProvider(
-        client, Credentials({"Replicate": TOKEN, "replicate_b": "r8_other"}), url=emulator.url, timeout_s=0.5, **options
-    )
+def provider_at(
+    emulator: ReplicateEmulator, client: httpx.AsyncClient, *, timeout_s: float = 20.0, **options: Any
+) -> ReplicateProvider:
+    keys = Credentials({"Replicate": TOKEN, "replicate_b": "r8_other"})
+    return ReplicateProvider(client, keys, url=emulator.url, timeout_s=timeout_s, **options)
 
 
 GENERATED = attempt(config={"model": "me/mine"}, prompt="a shoe", seed=9)

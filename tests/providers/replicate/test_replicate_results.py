@@ -115,15 +115,20 @@ class TestFetch:
 
     @pytest.mark.parametrize("fault", Fault)
     async def test_a_file_that_cant_be_read(
-        self, provider: ReplicateProvider, emulator: ReplicateEmulator, client: httpx.AsyncClient, fault: Fault
+        self,
+        provider: ReplicateProvider,
+        emulator: ReplicateEmulator,
+        client: httpx.AsyncClient,
+        patience_s: float,
+        fault: Fault,
     ) -> None:
-        job = await submitted(provider)
+        job, io = await submitted(provider), FilesIO(client, timeout_s=patience_s)
         await told(provider, job)
         emulator.plan("file", fault)
         for_good = fault in {Fault.GARBAGE_AFTER, Fault.HUGE_AFTER}
         with pytest.raises(AttemptError if for_good else CallFailed):
-            await provider.fetch(GENERATED, job, FilesIO(client))
-        assert (await provider.fetch(GENERATED, job, FilesIO(client))).result["seed"] == 9
+            await provider.fetch(GENERATED, job, io)
+        assert (await provider.fetch(GENERATED, job, io)).result["seed"] == 9
 
 
 class TestWebhooks:
