@@ -1,7 +1,7 @@
 """Webhooks that are to be sent, or were: the outbox. A row is written in the transaction of the event that it tells of.
 
-`next_at` is null once there is nothing more to be done. `host` is that of the address when the row was written, with
-its port, and the tenant before an @.
+`next_at` is null once there is nothing more to be done. `lane` is what takes turns: the tenant, an @, and host and port
+of the address when the row was written.
 """
 
 from alembic import op
@@ -17,7 +17,7 @@ STATEMENTS = (
         workflow_id uuid NOT NULL,
         event_id integer NOT NULL,
         type text NOT NULL,
-        host text NOT NULL,
+        lane text NOT NULL,
         status text NOT NULL,
         owner uuid,
         created_at timestamptz NOT NULL,
@@ -28,13 +28,13 @@ STATEMENTS = (
         CONSTRAINT deliveries_pkey PRIMARY KEY (workflow_id, event_id)
     ) WITH (fillfactor = 80)
     """,
-    "CREATE INDEX deliveries_due ON deliveries (owner, host, next_at) WHERE next_at IS NOT NULL",
+    "CREATE INDEX deliveries_due ON deliveries (owner, lane, next_at) WHERE next_at IS NOT NULL",
     """
     CREATE TYPE checkpoint_delivery AS (
         workflow_id uuid,
         event_id integer,
         type text,
-        host text,
+        lane text,
         created_at timestamptz
     )
     """,

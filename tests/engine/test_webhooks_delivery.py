@@ -15,7 +15,7 @@ import structlog
 from providers.guard_cases import GOOD, REFUSED
 from providers.guard_world import Network, Records
 from stepwell.domain.errors import Unavailable
-from stepwell.engine.webhooks import PER_HOST, Dispatcher
+from stepwell.engine.webhooks import PER_LANE, Dispatcher
 from stepwell.ports.webhooks import Outbox
 from stepwell.providers.guard import AddressPolicy, GuardedTransport
 from stepwell.providers.web import plain_client
@@ -90,19 +90,19 @@ class TestHosts:
         async with running_sink("127.0.0.2", answer=HANG) as slow:
             behind = [service.create(scripted("a"), webhook_url=slow.url()) for _ in range(40)]
             await asyncio.gather(*behind)
-            await slow.until(PER_HOST)
+            await slow.until(PER_LANE)
             await asyncio.gather(*(service.create(scripted("a"), webhook_url=sink.url()) for _ in range(200)))
             received = await sink.until(200)
             assert len({one.id for one in received}) == 200
-            assert sink.peak <= PER_HOST
-            assert (len(slow.received), slow.peak) == (PER_HOST, PER_HOST)
+            assert sink.peak <= PER_LANE
+            assert (len(slow.received), slow.peak) == (PER_LANE, PER_LANE)
             slow.answer = answered(200)
             slow.gate.set()
             assert len({one.id for one in await slow.until(40)}) == len(slow.received) == 40
             await eventually(lambda: dispatcher_of(service).sending == 0)
         assert (await sql(service.dsn, "SELECT DISTINCT status FROM deliveries"))[0][0] == "DELIVERED"
         dispatcher = dispatcher_of(service)
-        assert (dispatcher._hosts, dispatcher._tenants, dispatcher._agenda.next()) == ({}, {}, None)
+        assert (dispatcher._lanes, dispatcher._tenants, dispatcher._agenda.next()) == ({}, {}, None)
 
     async def test_a_tenant_has_its_share(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stepwell.engine.webhooks.PER_TENANT", 5)

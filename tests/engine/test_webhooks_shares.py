@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from stepwell.engine.webhooks import PER_HOST, Dispatcher
+from stepwell.engine.webhooks import PER_LANE, Dispatcher
 from support.scripted import Scripted, eventually, scripted
 from support.service import Service, running_service
 from support.webhook_sink import HANG, Sink, answered, running_sink
@@ -56,9 +56,9 @@ async def looked(dispatcher: Dispatcher) -> None:
 
 async def test_receivers_that_hang_hold_up_no_other_tenant_at_the_same_host(service: Service, sink: Sink) -> None:
     sink.answer = HANG
-    for _ in range(PER_HOST):
+    for _ in range(PER_LANE):
         await told_of(service, sink.url(), origin_tenant_id="x")
-    await sink.until(PER_HOST)
+    await sink.until(PER_LANE)
     other = await told_of(service, sink.url(), origin_tenant_id="y")
     await sink.until(1, other)
     sink.gate.set()
@@ -68,12 +68,12 @@ async def test_receivers_that_hang_hold_up_no_other_tenant_at_the_same_host(serv
 async def test_a_tenant_at_its_limit_holds_up_nobody_at_a_host_that_is_free(
     service: Service, sink: Sink, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, full: str | None
 ) -> None:
-    monkeypatch.setattr("stepwell.engine.webhooks.PER_TENANT", PER_HOST)
+    monkeypatch.setattr("stepwell.engine.webhooks.PER_TENANT", PER_LANE)
     async with AsyncExitStack() as stack:
         slow = await stack.enter_async_context(running_sink("127.0.0.2", answer=HANG))
-        for _ in range(PER_HOST):
+        for _ in range(PER_LANE):
             await told_of(service, slow.url(), origin_tenant_id=full)
-        await slow.until(PER_HOST)
+        await slow.until(PER_LANE)
         # More than are looked at where nobody is at a limit.
         waiting = [await told_of(service, sink.url(), origin_tenant_id=full) for _ in range(12)]
         for _ in range(3):

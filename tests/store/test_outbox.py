@@ -23,19 +23,19 @@ async def outbox(bench: Bench) -> AsyncIterator[PostgresOutbox]:
     connections.close()
 
 
-async def put(bench: Bench, owner: UUID | None, host: str, due: str = "-1 second", number: int = 1) -> None:
+async def put(bench: Bench, owner: UUID | None, lane: str, due: str = "-1 second", number: int = 1) -> None:
     await bench.sql.execute(
-        "INSERT INTO deliveries (workflow_id, event_id, type, host, status, owner, created_at, next_at, attempts)"
+        "INSERT INTO deliveries (workflow_id, event_id, type, lane, status, owner, created_at, next_at, attempts)"
         f" SELECT gen_random_uuid(), n, 'step.started', $1, 'PENDING', $2, now(), now() + '{due}'::interval, '[]'"
         " FROM generate_series(1, $3) AS n",
-        host,
+        lane,
         owner,
         number,
     )
 
 
 async def owned(bench: Bench, owner: UUID) -> dict[str, int]:
-    rows = await bench.sql.fetch("SELECT host, count(*) FROM deliveries WHERE owner = $1 GROUP BY 1 ORDER BY 1", owner)
+    rows = await bench.sql.fetch("SELECT lane, count(*) FROM deliveries WHERE owner = $1 GROUP BY 1 ORDER BY 1", owner)
     return {row[0]: row[1] for row in rows}
 
 
@@ -93,7 +93,7 @@ async def test_what_nobody_can_come_back_for_is_wanted_at_once(bench: Bench, own
     assert await bench.journal.next_expiry(ME) == 0
 
 
-@pytest.mark.parametrize("name", ["DUE", "FREEZE", "FROZEN", "REFILE", "MARK", "HOSTS"])
+@pytest.mark.parametrize("name", ["DUE", "FREEZE", "FROZEN", "REFILE", "MARK", "LANES"])
 async def test_they_are_found_by_keys(bench: Bench, name: str) -> None:
     connection = await journal_connect(bench.dsn, timeout_s=10)()
     await connection.execute(f"PREPARE explained AS {getattr(sql, name)}")
@@ -104,4 +104,4 @@ async def test_they_are_found_by_keys(bench: Bench, name: str) -> None:
     await connection.close()
     text = "\n".join(row[0] for row in plan)
     assert "Seq Scan" not in text
-    assert "deliveries_due" in text if name in ("DUE", "HOSTS") else "deliveries_pkey" in text
+    assert "deliveries_due" in text if name in ("DUE", "LANES") else "deliveries_pkey" in text

@@ -17,11 +17,11 @@ copied: Callable[[T], T] = methodcaller("__copy__")
 
 
 class Delivery(Struct, frozen=True):
-    """An event that a webhook tells of; `host`: see `webhooks.host_of`."""
+    """An event that a webhook tells of; `lane`: see `webhooks.lane_of`."""
 
     event_id: int
     type: EventType
-    host: str
+    lane: str
     at: datetime
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from stepwell.domain.decision import Delivery
 from stepwell.domain.model import EventType, HistoryEvent
-from stepwell.domain.webhooks import host_of
+from stepwell.domain.webhooks import lane_of
 
 TERMINAL = frozenset({EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED})
 # How far a step is may change many times a second; it is in the live events.
@@ -13,9 +13,9 @@ _NEVER = frozenset({EventType.STEP_PROGRESS})
 
 def deliveries(events: Iterable[HistoryEvent], url: str, tenant: str | None, *, steps: bool) -> list[Delivery]:
     """Those of *events* that *url* is to hear of; *steps*: of what happens to steps, too."""
-    host = host_of(url, tenant)
+    lane = lane_of(url, tenant)
     return [
-        Delivery(event.id, event.type, host, event.at)
+        Delivery(event.id, event.type, lane, event.at)
         for event in events
         if event.type in TERMINAL or (steps and event.step_id is not None and event.type not in _NEVER)
     ]

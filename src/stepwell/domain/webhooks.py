@@ -60,12 +60,12 @@ class Answered(Struct, frozen=True):
 
 class DueDelivery(Struct, frozen=True):
     """One that may be sent now, with what is known of its workflow and of the event that it tells of. `next_at` and
-    `host` are the row's; `url` is the workflow's as it is now. `event` is null where this version can't read it, and
+    `lane` are the row's; `url` is the workflow's as it is now. `event` is null where this version can't read it, and
     `unreadable` says why.
     """
 
     workflow_id: UUID
-    host: str
+    lane: str
     next_at: datetime
     tries: int
     frozen: bool
@@ -115,16 +115,21 @@ def event_of(text: str) -> tuple[UUID, int] | None:
     return None if found is None else (UUID(found[1]), int(found[2]))
 
 
-def host_of(url: str, tenant: str | None) -> str:
-    """Whose turn it is: at one host and port only a few of a tenant's are sent to at once. So neither does a receiver
-    that hangs hold up another tenant's behind the same gateway. The tenant stands before an @ if there is one.
+def lane_of(url: str, tenant: str | None) -> str:
+    """What takes turns: a tenant's deliveries to one host and port. So a receiver that hangs holds up neither another
+    one nor another tenant's behind the same gateway.
     """
     try:
         parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
+        where = f"{parts.hostname or ''}:{parts.port}" if parts.port else parts.hostname or ""
     except ValueError:
-        return ""  # an address that an earlier version let pass
-    return f"{'' if tenant is None else f'{tenant}@'}{parts.hostname or ''}{port}"
+        where = ""  # an address that an earlier version let pass
+    return where if tenant is None else f"{tenant}@{where}"
+
+
+def tenant_of(lane: str) -> str | None:
+    tenant, at, _ = lane.rpartition("@")
+    return tenant if at else None
 
 
 def verdict(

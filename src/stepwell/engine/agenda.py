@@ -1,4 +1,4 @@
-"""Which hosts have something to be sent to, and when."""
+"""In which lanes there is something to be sent, and when."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable
@@ -9,7 +9,7 @@ _SLACK = 64
 
 
 class Agenda:
-    """For each host the earliest moment at which there may be something for it. One that can't be served in its time is
+    """For each lane the earliest moment at which there may be something in it. One that can't be served in its time is
     held until what it waits for is freed; others don't wait with it.
     """
 
@@ -18,42 +18,38 @@ class Agenda:
         self._order: list[tuple[datetime, str]] = []  # may hold moments that are out of date
         self._held: dict[Hashable, dict[str, datetime]] = defaultdict(dict)
 
-    def put(self, host: str, at: datetime) -> None:
-        if host not in self._at or at < self._at[host]:
-            self._at[host] = at
+    def put(self, lane: str, at: datetime) -> None:
+        if lane not in self._at or at < self._at[lane]:
+            self._at[lane] = at
             if len(self._order) > 2 * len(self._at) + _SLACK:
                 self._order = [(known, each) for each, known in self._at.items()]
                 heapify(self._order)
             else:
-                heappush(self._order, (at, host))
-
-    def hold(self, host: str, at: datetime, until: Hashable) -> None:
-        """As `put`, once *until* is freed; what else there is for the host doesn't wait for that."""
-        held = self._held[until]
-        held[host] = min(at, held.get(host, at))
+                heappush(self._order, (at, lane))
 
     def free(self, what: Hashable) -> None:
-        for host, at in self._held.pop(what, {}).items():
-            self.put(host, at)
+        for lane, at in self._held.pop(what, {}).items():
+            self.put(lane, at)
 
-    def take(self, now: datetime, most: int, full: Callable[[str], bool]) -> list[str]:
-        """Up to *most* hosts that are due, the earliest first, and not *full*; they are off the agenda then. Those that
-        are full are held until `free(host)`.
+    def take(self, now: datetime, most: int, waits_for: Callable[[str], Hashable | None]) -> list[str]:
+        """Up to *most* lanes that are due, the earliest first; they are off the agenda then. One that *waits_for*
+        something is held until that is freed.
         """
         taken: list[str] = []
         while len(taken) < most and self._order and self._order[0][0] <= now:
-            at, host = heappop(self._order)
-            if self._at.get(host) != at:
+            at, lane = heappop(self._order)
+            if self._at.get(lane) != at:
                 continue
-            del self._at[host]
-            if full(host):
-                self.hold(host, at, host)
+            del self._at[lane]
+            if (held_by := waits_for(lane)) is None:
+                taken.append(lane)
             else:
-                taken.append(host)
+                held = self._held[held_by]
+                held[lane] = min(at, held.get(lane, at))
         return taken
 
     def next(self) -> datetime | None:
-        """When the first host is due that isn't held."""
+        """When the first lane is due that isn't held."""
         while self._order and self._at.get(self._order[0][1]) != self._order[0][0]:
             heappop(self._order)
         return self._order[0][0] if self._order else None

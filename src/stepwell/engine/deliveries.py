@@ -9,7 +9,7 @@ from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
 from stepwell.domain.records import TenantScope
 from stepwell.domain.webhook_secrets import WebhookSecrets
-from stepwell.domain.webhooks import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, host_of
+from stepwell.domain.webhooks import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, lane_of
 from stepwell.engine.webhooks import Dispatcher
 from stepwell.ports import Store
 from stepwell.ports.webhooks import Deliveries
@@ -47,13 +47,13 @@ class Webhooks:
         url, tenant = await self._deliveries.address(scope, *event)
         if url is None:
             raise NoWebhook("The workflow has no webhook_url now; PATCH gives it one.")
-        host = host_of(url, tenant)
+        lane = lane_of(url, tenant)
         try:
-            renewed = await self._deliveries.renew(scope, *event, host, self._owner, reservation)
+            renewed = await self._deliveries.renew(scope, *event, lane, self._owner, reservation)
         except (Unavailable, CancelledError):
             self._dispatcher.unsure()
             raise
-        self._dispatcher.renewed(host)
+        self._dispatcher.renewed(lane)
         return renewed
 
     def check(self, tenant: str | None, url: object) -> None:

@@ -4,7 +4,8 @@ What must hold:
 - Whatever was committed to be told is sent until it is answered, or there is no try left, by one process at a time:
   this one sends what it owns, while its lease holds. A crash between an answer and its mark sends it again, the same
   byte by byte, under the same id: so a body is stored before anything of it is sent.
-- No host takes more than its share, of what is sent at once and of what is looked at, however much there is for it.
+- No lane and no tenant takes more than its share, of what is sent at once and of what is looked at, however much there
+  is for it. A lane is what a tenant sends to one host and port.
 - Nothing is asked of the database while nothing is due.
 - Nothing that an address, a receiver or a row may do ends the process, or holds up others.
 """
@@ -13,7 +14,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Hashable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -30,7 +31,8 @@ from stepwell.domain.webhooks import (
     DeliveryStatus,
     DueDelivery,
     Verdict,
-    host_of,
+    lane_of,
+    tenant_of,
     verdict,
 )
 from stepwell.engine.agenda import Agenda
@@ -43,10 +45,10 @@ from stepwell.telemetry import Metrics
 T = TypeVar("T")
 log = structlog.get_logger()
 
-PER_HOST, PER_TENANT, IN_ALL = 4, 64, 1_000
-_HOSTS_A_LOOK = 64
-# Those of a host that are under way come first: enough to see as many others behind them, and whether there are more.
-_ROWS_A_HOST = 2 * PER_HOST + 1
+PER_LANE, PER_TENANT, IN_ALL = 4, 64, 1_000
+_LANES_A_LOOK = 64
+# Those of a lane that are under way come first: enough to see as many others behind them, and whether there are more.
+_ROWS_A_LANE = 2 * PER_LANE + 1
 _RETRY_S, _PUT_OFF_S = 0.5, 60.0
 _NO_SECRET = "no secret is configured to sign it with"  # noqa: S105
 _OUR_FAULT = "the service could not make it; its log says why"
@@ -72,7 +74,7 @@ class Dispatcher:
         bus.listen(self._committed)
         self.delays_s: Sequence[float] = DELAYS_S
         self._agenda = Agenda()
-        self._hosts: Counter[str] = Counter()
+        self._lanes: Counter[str] = Counter()
         self._tenants: Counter[str | None] = Counter()
         self._sending: dict[tuple[UUID, int], asyncio.Task[None]] = {}
         self._tried: set[tuple[UUID, int]] = set()  # since the last look began: what that has read of them is old
@@ -103,13 +105,13 @@ class Dispatcher:
 
     def _committed(self, committed: Committed) -> None:
         for told in committed.deliveries:
-            self._agenda.put(told.host, told.at)
+            self._agenda.put(told.lane, told.at)
         if committed.deliveries:
             self._stirred.set()
 
-    def renewed(self, host: str) -> None:
-        """A delivery to *host* is due now that may not have been."""
-        self._agenda.put(host, self._clock.now())
+    def renewed(self, lane: str) -> None:
+        """A delivery in *lane* is due now that may not have been."""
+        self._agenda.put(lane, self._clock.now())
         self._stirred.set()
 
     def unsure(self) -> None:
@@ -118,8 +120,8 @@ class Dispatcher:
 
     async def take_over(self) -> None:
         """What dead processes have left, and what this one may have forgotten. Raises `Unavailable`."""
-        for host, at in (await self._outbox.take_over(self._owner)).items():
-            self._agenda.put(host, at)
+        for lane, at in (await self._outbox.take_over(self._owner)).items():
+            self._agenda.put(lane, at)
         self._stirred.set()
 
     async def run(self) -> None:
@@ -148,63 +150,60 @@ class Dispatcher:
     async def _look(self) -> None:
         """Begin all that is due and has room."""
         while not self._closed and self.sending < IN_ALL:
-            hosts = self._agenda.take(self._clock.now(), _HOSTS_A_LOOK, self._full)
-            if not hosts:
+            lanes = self._agenda.take(self._clock.now(), _LANES_A_LOOK, self._waits_for)
+            if not lanes:
                 return
             self._looking = True
             try:
-                await self._look_at(hosts)
+                await self._look_at(lanes)
             finally:
                 self._looking = False
 
-    async def _look_at(self, hosts: list[str]) -> None:
+    async def _look_at(self, lanes: list[str]) -> None:
         try:
             await self._recovery.keep_lease()
             self._tried.clear()
-            full = [tenant for tenant, sending in self._tenants.items() if sending >= PER_TENANT]
-            found = await self._outbox.due(self._owner, hosts, _ROWS_A_HOST, full)
+            found = await self._outbox.due(self._owner, lanes, _ROWS_A_LANE)
         except Unavailable:
-            self._later(*hosts)
-        except Exception:  # whatever it is of one host, others must not wait for it
-            if len(hosts) == 1:
-                log.exception("webhook.unreadable", action="webhook", host=hosts[0])
-                self._later(*hosts, after_s=_PUT_OFF_S)
+            self._later(*lanes)
+        except Exception:  # whatever it is in one lane, others must not wait for it
+            if len(lanes) == 1:
+                log.exception("webhook.unreadable", action="webhook", lane=lanes[0])
+                self._later(*lanes, after_s=_PUT_OFF_S)
                 return
-            for host in hosts:
-                await self._look_at([host])
+            for lane in lanes:
+                await self._look_at([lane])
         else:
-            self._begin(found, full)
+            self._begin(found)
 
-    def _full(self, host: str) -> bool:
-        return self._hosts[host] >= PER_HOST
+    def _waits_for(self, lane: str) -> Hashable | None:
+        """What must end before anything more is sent in it."""
+        if self._lanes[lane] >= PER_LANE:
+            return lane
+        tenant = tenant_of(lane)
+        return ("tenant", tenant) if self._tenants[tenant] >= PER_TENANT else None
 
-    def _later(self, *hosts: str, after_s: float | None = None) -> None:
+    def _later(self, *lanes: str, after_s: float | None = None) -> None:
         after_s = _RETRY_S if after_s is None else after_s
         at = self._clock.now() + timedelta(seconds=after_s * random.uniform(1, 2))  # noqa: S311 - jitter
-        for host in hosts:
-            self._agenda.put(host, at)
+        for lane in lanes:
+            self._agenda.put(lane, at)
 
-    def _begin(self, found: Sequence[DueDelivery], full: Collection[str | None]) -> None:
-        """*found* has each host's in the order of their times. No rows hide behind those of a tenant that is *full*."""
+    def _begin(self, found: Sequence[DueDelivery]) -> None:
+        """*found* has each lane's in the order of their times."""
         now, passed = self._clock.now(), set[str]()
         for due in found:
-            if due.host in passed or due.key in self._sending or due.key in self._tried:
+            if due.lane in passed or due.key in self._sending or due.key in self._tried:
                 continue  # whoever has tried it puts on the agenda what is next
-            if due.next_at > now or self._full(due.host) or self.sending >= IN_ALL or self._closed:
-                passed.add(due.host)
-                self._agenda.put(due.host, due.next_at)
-            elif (due.tenant in full) is not (self._tenants[due.tenant] >= PER_TENANT):
-                if due.tenant not in full:
-                    passed.add(due.host)  # there may be others behind its rows
-                self._agenda.put(due.host, due.next_at)  # it has changed meanwhile: look again
-            elif due.tenant in full:
-                self._agenda.hold(due.host, due.next_at, ("tenant", due.tenant))
+            if due.next_at > now or self._waits_for(due.lane) is not None or self.sending >= IN_ALL or self._closed:
+                passed.add(due.lane)
+                self._agenda.put(due.lane, due.next_at)
             else:
                 self._start(due)
 
     def _start(self, due: DueDelivery) -> None:
         assert self._group is not None
-        self._hosts[due.host] += 1
+        self._lanes[due.lane] += 1
         self._tenants[due.tenant] += 1
         task = self._group.create_task(self._deliver(due), name=f"webhook {due.id}")
         self._sending[due.key] = task
@@ -213,9 +212,9 @@ class Dispatcher:
     def _ended(self, due: DueDelivery) -> None:
         del self._sending[due.key]
         self._tried.add(due.key)
-        _count_down(self._hosts, due.host)
+        _count_down(self._lanes, due.lane)
         _count_down(self._tenants, due.tenant)
-        self._agenda.free(due.host)
+        self._agenda.free(due.lane)
         self._agenda.free(("tenant", due.tenant))
         self._stirred.set()
 
@@ -223,7 +222,7 @@ class Dispatcher:
         try:
             await self._try(due)
         except Unavailable:
-            self._later(due.host)
+            self._later(due.lane)
         except Exception:  # it stays in the outbox, for the next process to try
             log.exception("webhook.broke", action="webhook", delivery=due.id)
 
@@ -231,9 +230,9 @@ class Dispatcher:
         if due.url is None:
             await self._mark(due, Verdict(DeliveryStatus.STOPPED, due.tries), None)
             return
-        if (host := host_of(due.url, due.tenant)) != due.host:
-            await self._outbox.refile(self._owner, due, host)
-            self._agenda.put(host, due.next_at)
+        if (lane := lane_of(due.url, due.tenant)) != due.lane:
+            await self._outbox.refile(self._owner, due, lane)
+            self._agenda.put(lane, due.next_at)
             return
         if not (secrets := self._secrets.of(due.tenant)):
             answered: Answered | None = self._not_sent(_NO_SECRET)
@@ -280,7 +279,7 @@ class Dispatcher:
                 await asyncio.sleep(_RETRY_S)
             else:
                 if again is not None:
-                    self._agenda.put(due.host, again)
+                    self._agenda.put(due.lane, again)
                 return
 
 

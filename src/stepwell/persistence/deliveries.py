@@ -66,14 +66,14 @@ class PostgresDeliveries:
         scope: TenantScope,
         workflow_id: UUID,
         event_id: int,
-        host: str,
+        lane: str,
         owner: UUID,
         reservation: Reservation | None,
     ) -> DeliveryRecord:
         again = (
             update(deliveries)
             .where(deliveries.c.workflow_id.in_(_own(scope, workflow_id)), deliveries.c.event_id == event_id)
-            .values(status=DeliveryStatus.PENDING, tries=0, next_at=func.clock_timestamp(), host=host, owner=owner)
+            .values(status=DeliveryStatus.PENDING, tries=0, next_at=func.clock_timestamp(), lane=lane, owner=owner)
             .returning(*_SHOWN)
         )
         async with self._engine.begin() as connection:

@@ -1,8 +1,8 @@
-"""`ports.webhooks.Outbox` on asyncpg. All statements find rows by their key, or by owner, host and time, in that order:
-so nothing that waits for one host is looked at on the way to another's.
+"""`ports.webhooks.Outbox` on asyncpg. All statements find rows by their key, or by owner, lane and time, in that order:
+so nothing that waits in one lane is looked at on the way to another.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
@@ -17,7 +17,6 @@ from stepwell.persistence.rows import Row, history_event
 # Each made when all others are at work: none where nobody is told of anything.
 CONNECTIONS: Final = 2
 _PAGE: Final = 1_000
-_SEEN_A_HOST: Final = 500
 
 # Of a process that has no row, or was declared dead, everything: it won't come back. One whose lease has only ended may
 # be idle, with a timer of its own; it is taken for dead where it doesn't do what is due.
@@ -39,28 +38,21 @@ WHERE d.workflow_id = o.workflow_id AND d.event_id = o.event_id
 RETURNING d.event_id
 """
 
-HOSTS: Final = "SELECT host, min(next_at) AS at FROM deliveries WHERE owner = $1 AND next_at IS NOT NULL GROUP BY host"
+LANES: Final = "SELECT lane, min(next_at) AS at FROM deliveries WHERE owner = $1 AND next_at IS NOT NULL GROUP BY lane"
 
-# Rows of tenants that have their share under way ($5; $6: those without a name) are counted by tenant, so that none of
-# them stands before others'. No more than $4 rows of a host are looked at.
 DUE: Final = """
-SELECT d.workflow_id, d.host, d.next_at, d.tries, d.body IS NOT NULL AS frozen,
-       d.tenant, d.webhook_url, d.origin_instance, d.origin_reference, d.total_steps, d.event_id,
+SELECT d.workflow_id, d.lane, d.next_at, d.tries, d.body IS NOT NULL AS frozen,
+       w.tenant, w.webhook_url, w.origin_instance, w.origin_reference, w.total_steps, d.event_id,
        e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
-FROM unnest($2::text[]) AS h(host)
+FROM unnest($2::text[]) AS l(lane)
 CROSS JOIN LATERAL (
-    SELECT *, row_number() OVER (PARTITION BY waits, CASE WHEN waits THEN tenant END ORDER BY next_at) AS place
-    FROM (
-        SELECT q.*, w.tenant, w.webhook_url, w.origin_instance, w.origin_reference, w.total_steps,
-               (w.tenant = ANY ($5::text[]) OR w.tenant IS NULL AND $6::bool) IS TRUE AS waits
-        FROM deliveries AS q JOIN workflows AS w ON w.id = q.workflow_id
-        WHERE q.owner = $1 AND q.host = h.host AND q.next_at IS NOT NULL
-        ORDER BY q.next_at LIMIT $4
-    ) AS near
+    SELECT * FROM deliveries AS q
+    WHERE q.owner = $1 AND q.lane = l.lane AND q.next_at IS NOT NULL
+    ORDER BY q.next_at LIMIT $3
 ) AS d
+JOIN workflows AS w ON w.id = d.workflow_id
 JOIN events AS e ON e.workflow_id = d.workflow_id AND e.id = d.event_id
-WHERE d.place <= $3
-ORDER BY d.host, d.next_at
+ORDER BY d.lane, d.next_at
 """
 
 # In these the owner is no key, or those of a process might all be looked at to find one. The time of the next try is
@@ -75,7 +67,7 @@ SELECT body FROM deliveries WHERE workflow_id = $1 AND event_id = $2 AND (owner 
 """
 
 REFILE: Final = """
-UPDATE deliveries SET host = $5
+UPDATE deliveries SET lane = $5
 WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TRUE
 """
 
@@ -105,16 +97,11 @@ class PostgresOutbox:
         async with self._connections.borrowed() as connection:
             while len(await connection.fetch(TAKE_OVER, owner, _PAGE)) == _PAGE:
                 pass
-            return {row["host"]: row["at"] for row in await connection.fetch(HOSTS, owner)}
+            return {row["lane"]: row["at"] for row in await connection.fetch(LANES, owner)}
 
     @unavailable_in_outage
-    async def due(
-        self, owner: UUID, hosts: Sequence[str], limit: int, full: Collection[str | None]
-    ) -> list[DueDelivery]:
-        named = [tenant for tenant in full if tenant is not None]
-        seen = max(limit, _SEEN_A_HOST) if full else limit
-        rows = await self._connections.fetch(DUE, owner, list(hosts), limit, seen, named, None in full)
-        return [_due(row) for row in rows]
+    async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
+        return [_due(row) for row in await self._connections.fetch(DUE, owner, list(lanes), limit)]
 
     @unavailable_in_outage
     async def frozen(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
@@ -125,8 +112,8 @@ class PostgresOutbox:
         return cast("str | None", rows[0]["body"]) if rows else None
 
     @unavailable_in_outage
-    async def refile(self, owner: UUID, due: DueDelivery, host: str) -> None:
-        await self._connections.fetch(REFILE, *due.key, owner, due.next_at, host)
+    async def refile(self, owner: UUID, due: DueDelivery, lane: str) -> None:
+        await self._connections.fetch(REFILE, *due.key, owner, due.next_at, lane)
 
     @unavailable_in_outage
     async def mark(self, owner: UUID, due: DueDelivery, verdict: Verdict, attempt: Attempt | None) -> datetime | None:
@@ -144,7 +131,7 @@ def _due(row: Row) -> DueDelivery:
         why = str(error)
     return DueDelivery(
         row["workflow_id"],
-        row["host"],
+        row["lane"],
         row["next_at"],
         row["tries"],
         row["frozen"],

@@ -101,7 +101,7 @@ _DELIVERY: Final = (
     ("workflow_id", "uuid"),
     ("event_id", "int"),
     ("type", "text"),
-    ("host", "text"),
+    ("lane", "text"),
     ("created_at", "timestamptz"),
 )
 _KEY: Final = (("workflow_id", "uuid"), ("scope", "text"), ("key", "text"), ("token", "uuid"))

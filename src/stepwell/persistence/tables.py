@@ -185,7 +185,7 @@ class DeliveryColumns(TypedColumns):
     workflow_id = _id()
     event_id = _int()
     type = _text()
-    host = _text()
+    lane = _text()
     status = _text()
     owner = _id(nullable=True)
     created_at = _time(nullable=False)
@@ -278,7 +278,7 @@ deliveries = Table(
     metadata,
     DeliveryColumns,
     PrimaryKeyConstraint("workflow_id", "event_id"),
-    Index("deliveries_due", "owner", "host", "next_at", postgresql_where=text("next_at IS NOT NULL")),
+    Index("deliveries_due", "owner", "lane", "next_at", postgresql_where=text("next_at IS NOT NULL")),
     postgresql_with={"fillfactor": "80"},
 )
 idempotency_keys = Table(

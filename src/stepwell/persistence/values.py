@@ -36,7 +36,7 @@ def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
 def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows]:
     """Those that only `statements.CHECKPOINT_AND_MORE` writes: webhooks to send, and keys of requests."""
     deliveries = [
-        (decision.workflow.id, told.event_id, told.type, told.host, told.at)
+        (decision.workflow.id, told.event_id, told.type, told.lane, told.at)
         for decision in batch
         for told in decision.deliveries
     ]

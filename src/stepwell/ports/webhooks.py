@@ -1,6 +1,6 @@
 """What sending webhooks needs from the outside."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 from uuid import UUID
@@ -20,23 +20,19 @@ class Outbox(Protocol):
 
     async def take_over(self, owner: UUID) -> Mapping[str, datetime]:
         """Make *owner* the owner of what dead processes have left to be sent: at once where they are known to be dead,
-        else when it is due. Returns for each host of *owner* when the first delivery to it is due.
+        else when it is due. Returns for each lane of *owner* when the first delivery in it is due.
         """
 
-    async def due(
-        self, owner: UUID, hosts: Sequence[str], limit: int, full: Collection[str | None]
-    ) -> list[DueDelivery]:
-        """For each of *hosts* the first *limit* deliveries of *owner*, by time, whether they are due or not yet; beside
-        them as many of each tenant that is *full*.
-        """
+    async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
+        """For each of *lanes* the first *limit* deliveries of *owner*, by time, whether they are due or not yet."""
 
     async def frozen(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
         """Store *body* for good, unless one is stored, and return what is stored. None if *owner* isn't the owner (any
         more), or it has been tried or renewed since *due* was read.
         """
 
-    async def refile(self, owner: UUID, due: DueDelivery, host: str) -> None:
-        """The address now leads to another host. Nothing where `frozen` would give None."""
+    async def refile(self, owner: UUID, due: DueDelivery, lane: str) -> None:
+        """The address now leads to another lane. Nothing where `frozen` would give None."""
 
     async def mark(self, owner: UUID, due: DueDelivery, verdict: Verdict, attempt: Attempt | None) -> datetime | None:
         """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile. Returns when *owner* has to
@@ -60,7 +56,7 @@ class Deliveries(Protocol):
         scope: TenantScope,
         workflow_id: UUID,
         event_id: int,
-        host: str,
+        lane: str,
         owner: UUID,
         reservation: Reservation | None,
     ) -> DeliveryRecord:
