@@ -1,10 +1,13 @@
 """`stepwell up`: from nothing to pictures, ended in order, gone on with, one at a time."""
 
 import os
+import resource
 import signal
 import socket
 import stat
+import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -12,7 +15,7 @@ import jwt
 import pytest
 
 from support.pipelines import LONG, create, get, pipeline, until_ended, until_running
-from support.processes import running_up, start_up, stepwell, until
+from support.processes import running_up, start, start_up, stepwell, until
 
 
 @pytest.mark.smoke
@@ -34,6 +37,35 @@ def test_pipeline_sigterm_and_on_with_the_data(data_dir: Path) -> None:
         assert again.json() == done
         assert second.terminate(signal.SIGINT) == 0
         assert second.processes() == set()
+
+
+def test_clients_that_keep_connections_open_leave_the_engine_its_own(data_dir: Path) -> None:
+    limited = ("sh", "-c", 'ulimit -n 400 && exec "$0" "$@"', sys.executable, "-m", "stepwell")
+    running = start("up", data_dir, None, "--data-dir", str(data_dir), program=limited)
+    try:
+        url = httpx.URL(running.wait_ready().url)
+        with running.client() as client, ExitStack() as stack:
+            for _ in range(250):
+                held = stack.enter_context(socket.create_connection((url.host, url.port)))
+                held.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")  # and never the end of it
+            until(lambda: client.get("/health/live").status_code == 503, 30)
+            assert running.process.poll() is None
+            stack.close()
+            until(lambda: client.get("/health/live").status_code == 200, 30)
+            assert until_ended(client, create(client))["status"] == "COMPLETED"
+        assert running.terminate() == 0
+    finally:
+        running.kill_group()
+
+
+def test_it_may_open_as_many_files_as_the_system_gives(data_dir: Path) -> None:
+    limited = ("sh", "-c", 'ulimit -Sn 256 && exec "$0" "$@"', sys.executable, "-m", "stepwell")
+    running = start("up", data_dir, None, "--data-dir", str(data_dir), program=limited)
+    try:
+        soft, hard = resource.prlimit(running.wait_ready().pid, resource.RLIMIT_NOFILE)
+        assert soft == min(hard, 65_536) > 256
+    finally:
+        running.kill_group()
 
 
 def test_folder_is_private(data_dir: Path) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from litestar import Litestar
@@ -14,6 +15,7 @@ from stepwell.settings import Settings
 
 # What answers are given to finish once the engine has ended; by then all of them have had the grace time.
 _LAST_ANSWERS_S = 1
+_ENOUGH_FILES = 65_536
 
 
 class Server(uvicorn.Server):
@@ -33,6 +35,8 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=_LAST_ANSWERS_S,
+                # The other half is the engine's: else whoever opens enough streams keeps it from its database.
+                limit_concurrency=_open_files() // 2,
             )
         )
         self.opened = asyncio.Event()
@@ -71,6 +75,17 @@ def bound_socket(settings: Settings) -> Iterator[socket.socket]:
         raise _cannot_listen(settings, error) from error
     with listener:
         yield listener
+
+
+def _open_files() -> int:
+    """How many files and sockets this process may have open, after asking for as many as the system gives."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH_FILES if most == resource.RLIM_INFINITY else min(_ENOUGH_FILES, most)
+    if usual != resource.RLIM_INFINITY and usual < wanted:
+        with suppress(ValueError, OSError):  # macOS has a lower limit that it doesn't tell of
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+            usual = wanted
+    return _ENOUGH_FILES if usual == resource.RLIM_INFINITY else usual
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> Refused:
