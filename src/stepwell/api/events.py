@@ -21,6 +21,7 @@ TAG = "events"
 LAST_EVENT_ID = "Last-Event-ID"
 _MAX_NUMBER = 2**63 - 1
 _TYPES = frozenset(EventType)
+_LONGEST_TYPE = max(map(len, _TYPES))
 
 
 class FeedEventPublic(EventPublic):
@@ -179,8 +180,9 @@ def _position(text: str, *loc: str) -> Position:
 
 def _filter(query: FeedQuery) -> FeedFilter:
     names = None if query.type is UNSET else query.type.split(",")
-    if names is not None and not _TYPES.issuperset(names):
-        raise InvalidRequest([Fault(("query", "type"), "Expected types of events, with commas between them", "enum")])
+    if unknown := [name for name in names or () if name not in _TYPES]:
+        said = f"Expected types of events, with commas between them; there is no {unknown[0][:_LONGEST_TYPE]!r}"
+        raise InvalidRequest([Fault(("query", "type"), said, "enum")])
     return FeedFilter(
         types=None if names is None else frozenset(map(EventType, names)),
         status=None if query.status is UNSET else query.status,
