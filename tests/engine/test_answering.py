@@ -2,6 +2,7 @@
 for again unless the step says so, and never booked as if it had cost nothing.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -101,6 +102,49 @@ async def test_a_question_is_asked_again_without_being_told_to(world: World, rem
     created = await remote.create(asked(world), config=RETRY_AT_ONCE)
     ended = await remote.until_ended(created["id"])
     assert (ended["status"], ended["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [2])
+
+
+async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_again(
+    world: World, dsn: str, tmp_path: Path
+) -> None:
+    world.emulator.plan("submit", Fault.HANG_AFTER)
+    question = asked(world, config={"prompt": "say it", "timeout_s": 0.3})
+    async with running_service(dsn, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
+        created = await service.create(question, config=RETRY_AT_ONCE)
+        ended = await service.until_ended(created["id"])
+        found = [(task["status"], task["outcome_unknown"]) for task in await tasks_of(service, created["id"])]
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert (found, world.accepted()) == ([("FAILED", True), ("COMPLETED", False)], [2])
+
+
+async def test_a_picture_whose_time_is_up_while_its_answer_is_lost_is_not_paid_again(
+    world: World, dsn: str, tmp_path: Path
+) -> None:
+    world.emulator.plan("submit", Fault.HANG_AFTER)
+    async with running_service(dsn, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
+        created = await service.create(world.step(config={"timeout_s": 0.3}), config=RETRY_AT_ONCE)
+        ended = await service.until_ended(created["id"])
+        (task,) = await tasks_of(service, created["id"])
+    assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
+    assert "not submitted again" in ended["error_message"]
+
+
+@pytest.mark.parametrize("answers_by", ["b64_json", "url"])
+async def test_a_picture_that_comes_after_its_time_is_kept(dsn: str, tmp_path: Path, answers_by: str) -> None:
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(ProviderType.OPENAI, tmp_path / "emulator"))
+        world.emulator.answers_by = answers_by
+        world.emulator.plan("submit", Fault.HANG_AFTER)
+        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", **world.settings))
+        created = await service.create(world.step(config={"timeout_s": 0.2}), config=RETRY_AT_ONCE)
+        await eventually(lambda: world.accepted() == [1], "it is taken")
+        taken_at = time.monotonic()
+        await eventually(lambda: time.monotonic() > taken_at + 0.25, "its time is up")
+        world.emulator.let_go()
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED", ended["errors"]
+        (task,) = await tasks_of(service, created["id"])
+        assert (task["phase"], world.accepted()) == ("STORED", [1])
 
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.UNAVAILABLE, Fault.BROKEN])

@@ -1,6 +1,7 @@
 """What an attempt in this process is held by, and its line to its run."""
 
 import asyncio
+import math
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -92,6 +93,7 @@ class Leash:
 
     def __init__(self, runs: Runs, handle: Handle, live: Live) -> None:
         self._runs, self._handle, self._live = runs, handle, live
+        self._held: float | None = None  # the deadline, while it doesn't strike
 
     @property
     def cancelled(self) -> bool:
@@ -105,8 +107,17 @@ class Leash:
         return self._live.within(timeout_s)
 
     def extend(self, seconds: float) -> None:
+        self._held = None
         if self._live.scope is not None:
             self._live.scope.deadline = current_time() + seconds
+
+    def hold(self) -> None:
+        if self._live.scope is not None and self._held is None:
+            self._held, self._live.scope.deadline = self._live.scope.deadline, math.inf
+
+    def resume(self) -> None:
+        if self._live.scope is not None and self._held is not None:
+            self._live.scope.deadline, self._held = self._held, None
 
     def feed(self, given: Input) -> bool:
         present = self._runs.handles.get(self._handle.workflow_id) is self._handle
@@ -122,6 +133,7 @@ class Leash:
         self._live.troubled(error)
 
     async def nap(self, seconds: float) -> None:
+        self.resume()
         if self._runs.stopping:
             self._live.cancel()
         if self._live.called:

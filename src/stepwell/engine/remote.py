@@ -4,7 +4,8 @@ What must hold:
 - Nothing leaves for a provider before `Sending` is committed, and nothing leaves twice for one attempt: what was sent
   without an answer is looked for (`reconcile`), never sent again.
 - A job's id is handed to the run the moment it is known, without a pause in which a cancel could strike.
-- An attempt that is cancelled while it is being submitted hears the answer out: else nobody could cancel its job.
+- An attempt that is cancelled while it is being submitted hears the answer out: else nobody could cancel its job. One
+  whose time is up by then is judged by what it hears: work that is done is kept, what is lost is the step's to decide.
 - No two attempts take one job for theirs.
 """
 
@@ -68,6 +69,11 @@ class Line(Protocol):
 
     def extend(self, seconds: float) -> None:
         """From now on it has that much time."""
+
+    def hold(self) -> None:
+        """Its time can't be up before `resume`, or the next `nap`; if it is over by then, it is up at once."""
+
+    def resume(self) -> None: ...
 
     @property
     def cancelled(self) -> bool:
@@ -137,7 +143,7 @@ class Remote:
     async def _done(
         self, provider: Provider, attempt: Attempt, job: Job, task: Task, io: AttemptIO, line: Line
     ) -> Finished:
-        if task.phase is not TaskPhase.REMOTE_DONE:
+        if not job.done:
             await self._until_done(provider, attempt, job, task, line)
             _must(line.feed(RemoteEnded(task.position, task.id)))
         line.extend(2 * _FETCHING_S)  # beyond the deadline below, which has words of its own
@@ -225,11 +231,14 @@ class Remote:
             line.feed(Sending(task.position, task.id, None))
             line.feed(FollowedUp(task.position, task.id, CancelReceipt.NEVER_STARTED))
             raise
+        line.hold()
         try:
             answer = await self._sent(provider, attempt, request, sent, task, io, line)
         except OutcomeUnknown as error:
             return sent, await self._found(provider, attempt, task, sent, line, str(error), self._clock.now())
         if isinstance(answer, Job):
+            if not answer.done:
+                line.resume()
             await line.committed()
         return sent, answer
 
@@ -271,6 +280,8 @@ class Remote:
         if isinstance(answer, Job):
             self._note(provider.type, answer, task.id)
             line.feed(Submitted(task.position, task.id, answer.id, dict(answer.urls)))
+            if answer.done:
+                line.feed(RemoteEnded(task.position, task.id))
         else:
             cost = self.cost(provider, sent, answer.cost)
             line.feed(FollowedUp(task.position, task.id, CancelReceipt.FINISHED_TOO_LATE, cost))
@@ -293,6 +304,7 @@ class Remote:
         job = await self.found_job(provider, attempt, sent, line, lost_at)
         if job is not None:
             _must(line.feed(Submitted(task.position, task.id, job.id, dict(job.urls))))
+            line.resume()
             await line.committed()
             return job
         if attempt.on_unknown == "resubmit":
@@ -344,7 +356,9 @@ class Remote:
 
 
 def job_of(task: Task) -> Job | None:
-    return None if task.remote_id is None else Job(id=task.remote_id, urls=task.urls or {})
+    if task.remote_id is None:
+        return None
+    return Job(id=task.remote_id, urls=task.urls or {}, done=task.phase is TaskPhase.REMOTE_DONE)
 
 
 def _must(accepted: bool) -> None:  # noqa: FBT001 - it reads as it is called

@@ -60,10 +60,13 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """Work that goes on at the provider without us. `urls`: the addresses that it named for it, by purpose."""
+    """Work that goes on at the provider without us; or, *done*, has ended well, and only its result is to be fetched.
+    `urls`: the addresses that it named for it, by purpose.
+    """
 
     id: str
     urls: Mapping[str, str] = field(default_factory=dict)
+    done: bool = False
 
 
 class Finished(Struct, frozen=True):

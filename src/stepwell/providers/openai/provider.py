@@ -123,7 +123,7 @@ class OpenAiProvider:
         with paid_for():
             drawn = drawing_of(drawings)
             if drawn.b64_json is None and drawn.url is not None:
-                return Job(id=f"picture-{attempt.task_id}", urls={_PICTURE: drawn.url})
+                return Job(id=f"picture-{attempt.task_id}", urls={_PICTURE: drawn.url}, done=True)
             return Finished(await picture_result(drawn, drawings.usage, request.model, io))
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
