@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from support.comfyui_graphs import errors_in, graph_for, refusal
+from support.comfyui_graphs import errors_in, graph_for, left_out, outputs_in, refusal
 from support.comfyui_runs import FILM, Run, key_of, outputs_of, picture, progress_of, trouble_of
 from support.comfyui_wire import Sockets, form_of
 from support.emulator import Call, Emulator, Fault, Reply
@@ -159,18 +159,23 @@ class ComfyUiEmulator(Emulator):
         if self.takes_prompt_id and wanted is not None and str(uuid.UUID(wanted)) != wanted:
             return Reply(400, refusal("invalid_prompt_id", "prompt_id must be a valid UUID", ""))
         inputs = {f"{folder}/{name}" if folder else name: data for (kind, folder, name), data in self.files.items()}
-        if (refused := errors_in(graph, inputs)) is not None:
+        refused = errors_in(graph, inputs)
+        # Outputs that can't be made are left out, as long as there is another.
+        lost = left_out(refused) if refused is not None else set()
+        if refused is not None and (not lost or lost >= outputs_in(graph)):
             return Reply(400, refused)
         job_id = wanted if self.takes_prompt_id and wanted else str(uuid.uuid4())
         extra = {**body.get("extra_data", {}), "create_time": int(time.time() * 1000)}
         extra |= {"client_id": body["client_id"]} if "client_id" in body else {}
-        run = Run(job_id, len(self.runs), graph, extra, struck=self._struck)
+        run = Run(job_id, len(self.runs), graph, extra, struck=self._struck, left_out=lost)
         # The same id is run again, and the history has the last alone.
         self.runs[job_id] = run
         taken = sum(job == job_id or job.startswith(f"{job_id}#") for job, _, _ in self.ledger.jobs())
         self.ledger.accept(f"{job_id}#{taken}" if taken else job_id, key_of(graph), body)
         self._queue_changed()
-        return Reply(200, {"prompt_id": job_id, "number": run.number, "node_errors": {}})
+        return Reply(
+            200, {"prompt_id": job_id, "number": run.number, "node_errors": refused["node_errors"] if refused else {}}
+        )
 
     def _uploaded(self, call: Call) -> Reply:
         fields = dict(form_of(call))

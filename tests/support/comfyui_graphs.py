@@ -123,7 +123,7 @@ def text_in(graph: Mapping[str, Any], value: Any) -> str:
 
 
 def errors_in(graph: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any] | None:
-    """The body of a refusal, as `validate_prompt` words it; None if the graph can be run."""
+    """The body of a refusal, as `validate_prompt` words it; None if all of the graph can be run."""
     for node_id, node in graph.items():
         kind = node.get("class_type")
         if kind not in NODES:
@@ -131,7 +131,8 @@ def errors_in(graph: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str,
             about = {"node_id": node_id, "class_type": kind, "node_title": name}
             message = f"Node '{name}' not found. The custom node may not be installed."
             return refusal("missing_node_type", message, f"Node ID '#{node_id}'", about)
-    if not any(NODES[node["class_type"]].gives for node in graph.values()):
+    outputs = outputs_in(graph)
+    if not outputs:
         return refusal("prompt_no_outputs", "Prompt has no outputs", "")
     found = {node_id: errors for node_id, node in graph.items() if (errors := _errors_of(graph, node, files))}
     if not found:
@@ -139,10 +140,34 @@ def errors_in(graph: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str,
     details = "\n".join(f"{error['message']}: {error['details']}" for errors in found.values() for error in errors)
     body = refusal("prompt_outputs_failed_validation", "Prompt outputs failed validation", details)
     body["node_errors"] = {
-        node_id: {"errors": errors, "dependent_outputs": ["9"], "class_type": graph[node_id]["class_type"]}
+        node_id: {
+            "errors": errors,
+            "dependent_outputs": [each for each in outputs if node_id in _needed(graph, each)],
+            "class_type": graph[node_id]["class_type"],
+        }
         for node_id, errors in found.items()
     }
     return body
+
+
+def left_out(refused: Mapping[str, Any]) -> set[str]:
+    """The outputs that can't be made."""
+    return {output for node in refused["node_errors"].values() for output in node["dependent_outputs"]}
+
+
+def outputs_in(graph: Mapping[str, Any]) -> set[str]:
+    return {node_id for node_id, node in graph.items() if NODES[node["class_type"]].gives}
+
+
+def _needed(graph: Mapping[str, Any], node_id: str) -> set[str]:
+    """The node, and all that it takes something from."""
+    found: set[str] = set()
+    left = [node_id]
+    while left:
+        if (node_id := left.pop()) not in found and node_id in graph:
+            found.add(node_id)
+            left += [value[0] for value in graph[node_id]["inputs"].values() if isinstance(value, list) and value]
+    return found
 
 
 def _errors_of(graph: Mapping[str, Any], node: Mapping[str, Any], files: Mapping[str, bytes]) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ class Run:
     messages: list[Any] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     status: str = "success"
+    left_out: set[str] = field(default_factory=set)  # outputs that can't be made
 
     @property
     def client_id(self) -> str | None:
@@ -56,7 +57,7 @@ def outputs_of(run: Run, put: Put) -> dict[str, Any]:
     return {
         node_id: _output(run, node_id, gives, put)
         for node_id, node in run.graph.items()
-        if (gives := NODES[node["class_type"]].gives)
+        if (gives := NODES[node["class_type"]].gives) and node_id not in run.left_out
     }
 
 

@@ -186,6 +186,25 @@ class TestSubmit:
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
         assert emulator.ledger.jobs() == []
 
+    @pytest.mark.parametrize("faults", [[], [Fault.BROKEN]])
+    async def test_a_graph_that_it_would_run_in_part(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, faults: list[Fault]
+    ) -> None:
+        lost = {"28": {"class_type": "LoadImage", "inputs": {"image": "gone.png"}}}
+        lost["29"] = {"class_type": "SaveImage", "inputs": {"images": ["28", 0], "filename_prefix": "final"}}
+        config = {"graph": graph_for("GENERATION")["graph"] | lost}
+        emulator.plan("cancel", *faults)
+        said = r"only a part of the graph: node 28 \(LoadImage\): Custom validation failed for node: image .*gone.png"
+        with pytest.raises(AttemptError, match=said) as failure:
+            await submitted(provider, attempt(config=config))
+        assert not failure.value.retryable
+        assert emulator.count("cancel") == 1
+        with pytest.raises(AttemptError, match="only a part"):
+            await submitted(provider, attempt(config=config | {"output": "29"}))
+        one_is_enough = attempt(config=config | {"output": "9"}, number=1)
+        job = await submitted(provider, one_is_enough)
+        assert (await ended(provider, job, one_is_enough)).status is JobStatus.SUCCEEDED
+
     async def test_old_words_and_odd_ones(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:

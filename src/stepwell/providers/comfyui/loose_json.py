@@ -45,10 +45,24 @@ def error_text(body: bytes) -> str | None:
         return None
     if isinstance(told.error, str):
         return told.error or None
-    nodes = list(_nodes(told.node_errors))
+    nodes = node_words(told.node_errors)
     # The details are those of the nodes, without their names.
     details = told.error.details if isinstance(told.error.details, str) and not nodes else ""
     return "; ".join([_joined(told.error.message, details), *nodes]) or None
+
+
+def node_words(errors: Any) -> list[str]:
+    """What *errors* says of each node."""
+    return list(_nodes(errors))
+
+
+def leaves_out(errors: Any, output: str | None) -> bool:
+    """Whether a job that was taken with these *errors* may lack that output; null: any one."""
+    if not errors:
+        return False
+    entries = errors.values() if isinstance(errors, Mapping) else ()
+    lists = [entry.get("dependent_outputs") if isinstance(entry, Mapping) else None for entry in entries]
+    return output is None or not lists or any(not isinstance(each, list) or output in each for each in lists)
 
 
 def _nodes(errors: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ loses both, and then the job is gone.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from stepwell.domain.errors import AttemptError, CallFailed, paid_for
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, seed_in, title_of
+from stepwell.providers.comfyui.loose_json import leaves_out, node_words
 from stepwell.providers.comfyui.outputs import stored_outputs
 from stepwell.providers.comfyui.progress import News, Watch
 from stepwell.providers.comfyui.server import MARK, Entry, Server
@@ -98,7 +100,15 @@ class ComfyUiProvider:
         return Request(model=model_of(attempt.provider_config), body=body)
 
     async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job:  # noqa: ARG002 - the port's
-        return Job(id=await self._server(attempt).submit(request.body))
+        server, output = self._server(attempt), attempt.provider_config.get("output")
+        accepted = await server.submit(request.body)
+        job = Job(id=accepted.prompt_id)
+        if leaves_out(accepted.node_errors, output):
+            with suppress(CallFailed):
+                await self.cancel(attempt, job)
+            words = server.scrubbed("; ".join(node_words(accepted.node_errors)))
+            raise AttemptError(f"ComfyUI would run only a part of the graph: {words}", retryable=False)
+        return job
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         """As the port says. While the server tells by a socket, it waits for news of the job, two seconds at most."""

@@ -104,8 +104,11 @@ class File(NamedTuple):
     type: str
 
 
-class _Accepted(Struct):
+class Accepted(Struct):
+    """A job. `node_errors`: what is wrong with the outputs that it leaves out, for one good output is enough to run."""
+
     prompt_id: Id
+    node_errors: Any = None
 
 
 class _Uploaded(Struct):
@@ -139,11 +142,11 @@ class Server:
         """*text* from the server, without the secret."""
         return sanitised(text.replace(self._secret, "…") if self._secret else text)
 
-    async def submit(self, body: Mapping[str, Any]) -> str:
-        """The id of the job. Raises as `Provider.submit`."""
+    async def submit(self, body: Mapping[str, Any]) -> Accepted:
+        """Raises as `Provider.submit`."""
         sent = await to_thread.run_sync(canonical, {**body, "client_id": self.feed.client_id})
-        _, accepted = await self._api.submit(f"{self._url}/prompt", sent, self._headers, _Accepted)
-        return accepted.prompt_id
+        _, accepted = await self._api.submit(f"{self._url}/prompt", sent, self._headers, Accepted)
+        return accepted
 
     async def history(self, job_id: str) -> Entry | None:
         """A job that has ended; None for others."""
