@@ -160,7 +160,7 @@ async def test_what_is_done_has_more_time_to_be_fetched_than_the_attempt_had(wor
 async def test_a_submit_that_outlives_its_attempt_is_looked_for_and_ended(world: World, remote: Service) -> None:
     world.hold()
     world.emulator.plan("submit", Fault.HANG_AFTER)
-    created = await remote.create(world.step(config={"timeout_s": 0.2}, fallback_provider_type="LOCAL"))
+    created = await remote.create(world.step(config={"timeout_s": 0.2}, max_retries=0))
     await eventually(lambda: len(world.emulator.ledger.jobs()) == 1, "it is taken")
     up = asyncio.get_running_loop().time() + 0.5
     await eventually(lambda: asyncio.get_running_loop().time() > up, "its time is up")
