@@ -52,6 +52,10 @@ class Pair:
     def recovery(self) -> Recovery:
         return self.idle.app.service._recovery
 
+    @property
+    def busy_recovery(self) -> Recovery:
+        return self.busy.app.service._recovery
+
     def rests(self) -> bool:
         stirred = self.recovery._stirred
         return bool(stirred._waiters) and not stirred.is_set()
@@ -118,6 +122,32 @@ async def test_what_the_dead_leave_is_taken_over_after_the_lease(pair: Pair, *, 
     workflow_id = await pair.begun()
     await pair.die()
     assert (await pair.idle.until_ended(workflow_id))["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("way", ["create", "create with a key", "create of many steps", "start"])
+async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> None:
+    await pair.start(lease_s=0.6)
+    pending = await pair.busy.create(scripted("a"), start=False)
+    await eventually(lambda: pair.busy_recovery._resting)
+    await pair.until(LIVE, 0)
+    steps = [scripted("a"), *(scripted(f"b{number}", "a") for number in range(1_999 if way.endswith("steps") else 0))]
+    headers = {"Idempotency-Key": "k"} if way.endswith("key") else {}
+    if way == "start":
+        answer = await pair.busy.verb(pending["id"], "start")
+    else:
+        body = {"name": "x", "origin_instance": "tests", "steps": steps}
+        answer = await pair.busy.client.post("/api/v1/workflows/", json=body, headers=headers)
+    workflow_id, leases = answer.json()["id"], set()
+    await pair.hanging.until_called("a")
+    async with asyncio.timeout(30):
+        while len(leases) < 5:
+            owned = (
+                "SELECT epoch, lease_until FROM workflows AS w JOIN processes AS p ON p.id = w.owner WHERE w.id = $1"
+            )
+            epoch, lease_until = await pair._sql.fetchrow(owned, workflow_id)
+            assert epoch == 1, "taken from a living process"
+            leases.add(lease_until)
+    assert not pair.idle.app.service._scheduler.handles
 
 
 async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ outage in which an answer was lost, when a run was lost, and when another proces
 What must hold, for a process that is idle:
 - Alone it asks the database nothing: it is told of a process that comes to life, for the first time or again.
 - Beside others that are alive it asks one question a lease period, and holds no lease.
+- Whatever makes it busy wakes it, so that its lease is renewed from then on.
 - What a process has left is taken over within about a lease, and at once if it ended in order.
 """
 
@@ -64,7 +65,7 @@ class Recovery:
         # What else may be left by the dead, and be a reason to hold a lease.
         self.take_over: Callable[[], Awaitable[None]] | None = None
         self.also_busy: Callable[[], bool] = lambda: False
-        scheduler.on_lost = self.request
+        scheduler.on_lost, scheduler.on_adopted = self.request, self._wake
 
     async def boot(self) -> None:
         """Establish this process. What it can take over it claims page by page, once it runs."""
@@ -104,8 +105,7 @@ class Recovery:
     async def keep_lease(self) -> None:
         """As `hold_lease`, and it will have some as long as there is `also_busy`."""
         await self.hold_lease()
-        if self._lease_s is not None and self._resting:
-            self._stirred.set()
+        self._wake()
 
     async def release(self) -> None:
         """End the lease in order, for good: the workflows of this process may be claimed at once."""
@@ -123,6 +123,7 @@ class Recovery:
                 async with asyncio.timeout(pause):
                     await self._stirred.wait()
             self._stirred.clear()
+            self._resting = False
             next_look = await self._round()
 
     async def watch(self) -> None:
@@ -137,6 +138,11 @@ class Recovery:
             except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service
                 log.warning("recovery.unheard", action="claim", error=repr(error))
             await asyncio.sleep(_LISTEN_AGAIN_S)
+
+    def _wake(self) -> None:
+        """There is something to do; `run` may not have seen it when it was last awake."""
+        if self._lease_s is not None and self._resting:
+            self._stirred.set()
 
     @property
     def _busy(self) -> bool:

@@ -70,6 +70,7 @@ class Scheduler:
         self._quiet, self._idle = Waiting(), Waiting()
         self._losing: set[UUID] = set()
         self.refused: Counter[UUID] = Counter()  # how often the database would not have a workflow's rows
+        self.on_adopted: Callable[[], None] = lambda: None  # called when a workflow has come into memory
         self.on_lost: Callable[[], None] = lambda: None  # called when nothing of a lost workflow is left here
         self.started = asyncio.Event()
         self._broken: asyncio.Future[None] | None = None
@@ -103,6 +104,7 @@ class Scheduler:
     def adopt(self, handle: Handle) -> None:
         assert handle.workflow_id not in self.handles
         self.handles[handle.workflow_id] = handle
+        self.on_adopted()
 
     def recover(self, handle: Handle) -> None:
         """Take up a workflow that this process has just come to own."""
