@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> Non
     else:
         body = {"name": "x", "origin_instance": "tests", "steps": steps}
         answer = await pair.busy.client.post("/api/v1/workflows/", json=body, headers=headers)
-    workflow_id, leases = answer.json()["id"], set()
+    workflow_id, leases = answer.json()["id"], set[datetime]()
     await pair.hanging.until_called("a")
     async with asyncio.timeout(30):
         while len(leases) < 5:

@@ -1,9 +1,10 @@
 """Webhooks over real sockets: what is told, to whom, signed with what; and what becomes of each answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -81,8 +82,9 @@ async def settled(service: Service, workflow_id: str, *, attempts: int = 1) -> d
         (found,) = await deliveries(service, workflow_id)
         return len(found["attempts"]) >= attempts
 
-    while not await tried():
-        pass
+    async with asyncio.timeout(30):
+        while not await tried():
+            pass
     return found
 
 
@@ -380,6 +382,33 @@ class TestChanges:
         sink.gate.set()
         assert (await settled(service, ended["id"], attempts=2))["status"] == "DELIVERED"
         assert sink.times([delivery["id"]]) == [2]
+
+    async def test_a_redelivery_that_is_asked_for_before_a_send_is_made(
+        self, service: Service, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dispatcher = dispatcher_of(service)
+        dispatcher.delays_s = [0.0, 0.1, 3_600.0]
+        frozen, asked, go_on = dispatcher._outbox.frozen, asyncio.Event(), asyncio.Event()
+
+        async def slow(owner: UUID, due: Any, body: str | None) -> str | None:
+            if due.tries and not asked.is_set():
+                asked.set()
+                await go_on.wait()
+            return await frozen(owner, due, body)
+
+        monkeypatch.setattr(dispatcher._outbox, "frozen", slow)
+        sink.answers = [answered(500)]
+        ended = await told_of(service, sink)
+        await asked.wait()
+        (delivery,) = await deliveries(service, ended["id"])
+        path = f"/api/v1/workflows/{ended['id']}/deliveries/{delivery['id']}/redeliver"
+        assert (await service.client.post(path)).status_code == 200
+        await eventually(lambda: not dispatcher._agenda._at and not dispatcher._looking)
+        go_on.set()
+        assert (await settled(service, ended["id"], attempts=2))["status"] == "DELIVERED"
+        assert sink.times([delivery["id"]]) == [2]
+        await eventually(lambda: dispatcher.sending == 0)
+        assert not dispatcher._passed
 
     async def test_what_isnt_there_is_not_found(self, service: Service, sink: Sink) -> None:
         ended, other = await told_of(service, sink), await told_of(service, sink)

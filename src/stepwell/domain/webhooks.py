@@ -83,6 +83,11 @@ class DueDelivery(Struct, frozen=True):
         return self.workflow_id, self.event_id
 
     @property
+    def version(self) -> tuple[datetime, str]:
+        """Another one once it has been tried, renewed or moved to another lane."""
+        return self.next_at, self.lane
+
+    @property
     def id(self) -> str:
         return delivery_id(self.workflow_id, self.event_id)
 

@@ -43,6 +43,7 @@ from stepwell.ports.webhooks import Outbox, Payload, Sender
 from stepwell.telemetry import Metrics
 
 T = TypeVar("T")
+Key = tuple[UUID, int]
 log = structlog.get_logger()
 
 PER_LANE, PER_TENANT, IN_ALL = 4, 64, 1_000
@@ -76,8 +77,9 @@ class Dispatcher:
         self._agenda = Agenda()
         self._lanes: Counter[str] = Counter()
         self._tenants: Counter[str | None] = Counter()
-        self._sending: dict[tuple[UUID, int], asyncio.Task[None]] = {}
-        self._tried: set[tuple[UUID, int]] = set()  # since the last look began: what that has read of them is old
+        self._sending: dict[Key, tuple[DueDelivery, asyncio.Task[None]]] = {}
+        self._tried: dict[Key, DueDelivery] = {}  # since the last look began: it may have read of them what was before
+        self._passed: dict[Key, set[str]] = {}  # lanes in which something newer of what is under way was seen
         self._stirred = asyncio.Event()
         self._closed = self._looking = False
         self._group: asyncio.TaskGroup | None = None
@@ -134,9 +136,9 @@ class Dispatcher:
     async def stop(self, grace_s: float) -> None:
         """Start nothing more; what is being sent may end, and what isn't answered in time is sent again by the next."""
         self._closed = True
-        if sending := set(self._sending.values()):
+        if sending := {task for _, task in self._sending.values()}:
             await asyncio.wait(sending, timeout=grace_s)
-        for task in self._sending.values():
+        for _, task in self._sending.values():
             task.cancel()
 
     async def _rest(self) -> None:
@@ -193,25 +195,38 @@ class Dispatcher:
         """*found* has each lane's in the order of their times."""
         now, passed = self._clock.now(), set[str]()
         for due in found:
-            if due.lane in passed or due.key in self._sending or due.key in self._tried:
-                continue  # whoever has tried it puts on the agenda what is next
+            if due.lane in passed or self._is_behind(due):
+                continue
             if due.next_at > now or self._waits_for(due.lane) is not None or self.sending >= IN_ALL or self._closed:
                 passed.add(due.lane)
                 self._agenda.put(due.lane, due.next_at)
             else:
                 self._start(due)
 
+    def _is_behind(self, due: DueDelivery) -> bool:
+        """Whether it is being tried, or has been since that was read: whoever tries it puts on the agenda what is next.
+        But what isn't the version that is tried must be looked at again, after that.
+        """
+        if due.key in self._sending:
+            if self._sending[due.key][0].version != due.version:
+                self._passed.setdefault(due.key, set()).add(due.lane)
+            return True
+        tried = self._tried.get(due.key)
+        return tried is not None and tried.version == due.version
+
     def _start(self, due: DueDelivery) -> None:
         assert self._group is not None
         self._lanes[due.lane] += 1
         self._tenants[due.tenant] += 1
         task = self._group.create_task(self._deliver(due), name=f"webhook {due.id}")
-        self._sending[due.key] = task
+        self._sending[due.key] = due, task
         task.add_done_callback(lambda _: self._ended(due))
 
     def _ended(self, due: DueDelivery) -> None:
         del self._sending[due.key]
-        self._tried.add(due.key)
+        self._tried[due.key] = due
+        for lane in self._passed.pop(due.key, ()):
+            self._agenda.put(lane, self._clock.now())
         _count_down(self._lanes, due.lane)
         _count_down(self._tenants, due.tenant)
         self._agenda.free(due.lane)
