@@ -96,6 +96,35 @@ async def test_what_is_the_requests_fault_opens_nothing(world: World, service: S
     assert (status["breaker"]["state"], status["attempts"], status["error_rate"]) == ("closed", 0, None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "emulated", "config", "opens"),
+    [
+        (ProviderType.REPLICATE, {"outcome": "aborted"}, {"cancel_after_s": 5}, False),
+        (ProviderType.REPLICATE, {"outcome": "aborted"}, {}, True),
+        (ProviderType.COMFYUI, {"failure": ("RuntimeError", "The size of tensor a must match b")}, {}, False),
+        (ProviderType.COMFYUI, {"failure": ("torch.cuda.OutOfMemoryError", "Allocation failed")}, {}, True),
+    ],
+)
+async def test_what_a_job_says_of_its_own_request_opens_nothing(
+    kind: ProviderType,
+    emulated: dict[str, Any],
+    config: dict[str, Any],
+    opens: bool,  # noqa: FBT001 - a column
+    dsn: str,
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(kind, tmp_path / "emulator"))
+        for name, value in emulated.items():
+            setattr(world.emulator, name, value)
+        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", **world.settings))
+        for _ in range(FAILURES):
+            assert (await ended(service, world.step(max_retries=0, provider_config=config)))["status"] == "FAILED"
+        providers = (await service.client.get("/api/v1/providers")).json()["providers"]
+        (status,) = [model for found in providers for model in found["models"]]
+        assert status["breaker"]["state"] == ("open" if opens else "closed")
+
+
 async def test_without_a_fallback_steps_wait_and_one_goes_ahead_to_see(world: World, dsn: str, tmp_path: Path) -> None:
     async with running_service(dsn, tmp_path / "data", breaker_reset_s=0.3, **world.settings) as service:
         await open_it(world, service)

@@ -99,8 +99,9 @@ class AttemptError(StepwellError):
     """One attempt failed.
 
     `retryable`: another attempt may go better. `provider_fault`: the fallback provider may do better, even where
-    a retry would not. `retry_after_s`: the provider's own word on when to come back, in seconds. `paid`: the provider
-    has done the work all the same, at that `cost` where it is known.
+    a retry would not. `request_fault`: it failed by what was asked for, which says nothing of how the provider does.
+    `retry_after_s`: the provider's own word on when to come back, in seconds. `paid`: the provider has done the work
+    all the same, at that `cost` where it is known.
     """
 
     def __init__(
@@ -109,10 +110,12 @@ class AttemptError(StepwellError):
         *,
         retryable: bool,
         provider_fault: bool = True,
+        request_fault: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.retryable, self.provider_fault, self.retry_after_s = retryable, provider_fault, retry_after_s
+        self.request_fault = request_fault
         self.paid = False
         self.cost: Cost | None = None
 

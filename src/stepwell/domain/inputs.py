@@ -141,6 +141,7 @@ class AttemptFailed(Struct, frozen=True):
     broken: bool = False
     endable: bool = True
     cost: Cost | None = None
+    request_fault: bool = False
 
 
 class RetryDue(Struct, frozen=True):

@@ -194,7 +194,7 @@ def _blames(handle: Handle, failed: AttemptFailed) -> bool:
     """Whether it says that something is wrong at the provider. A time-out does so only where something had left, and
     within a time that isn't the step's own, which may be too short for anybody.
     """
-    if not (failed.retryable and failed.provider_fault):
+    if not (failed.retryable and failed.provider_fault) or failed.request_fault:
         return False
     in_time = handle.plan(failed.position).timeout_s >= _USUAL_TIMEOUT_S
     return not failed.timed_out or (in_time and handle.has_sent(failed.position))

@@ -369,4 +369,5 @@ def _must(accepted: bool) -> None:  # noqa: FBT001 - it reads as it is called
 def _ended(provider: Provider, state: JobState) -> AttemptError:
     if state.status is JobStatus.CANCELLED:
         return AttemptError(f"{provider.type}: the job was cancelled there", retryable=False, provider_fault=False)
-    return AttemptError(state.error or f"{provider.type}: the job failed", retryable=state.retryable)
+    why = state.error or f"{provider.type}: the job failed"
+    return AttemptError(why, retryable=state.retryable, request_fault=state.request_fault)

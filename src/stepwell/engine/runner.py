@@ -297,4 +297,5 @@ def _failed(task: Task, error: AttemptError) -> AttemptFailed:
         jitter=random.random(),  # noqa: S311 - jitter
         retry_after_s=error.retry_after_s,
         cost=error.cost,
+        request_fault=error.request_fault,
     )

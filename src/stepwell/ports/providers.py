@@ -85,14 +85,16 @@ class JobStatus(StrEnum):
 
 class JobState(Struct, frozen=True, kw_only=True):
     """How a job stands. `word` is the provider's own for it; `error` and `retryable` say why it FAILED, in words that
-    may be shown to users. `progress` is the share that is done, 0 to 1, where the provider tells. `again_s`: how soon
-    to look again, for a provider whose `poll` waits for news itself; null: at the service's pace.
+    may be shown to users; `request_fault`: by what was asked for, which says nothing of how the provider does.
+    `progress` is the share that is done, 0 to 1, where the provider tells. `again_s`: how soon to look again, for a
+    provider whose `poll` waits for news itself; null: at the service's pace.
     """
 
     status: JobStatus
     word: str = ""
     error: str = ""
     retryable: bool = True
+    request_fault: bool = False
     progress: float | None = None
     again_s: float | None = None
 

@@ -158,7 +158,9 @@ class ReplicateProvider:
                 return JobState(status=JobStatus.CANCELLED, word=word)
             case "aborted":
                 why = "Replicate: the deadline passed before the prediction could start"
-                return JobState(status=JobStatus.FAILED, word=word, error=why)
+                # Where the step has set it, it may have been too short for anybody.
+                own = attempt.provider_config.get("cancel_after_s") is not None
+                return JobState(status=JobStatus.FAILED, word=word, error=why, request_fault=own)
             case _:
                 return JobState(status=JobStatus.RUNNING, word=word)
 

@@ -46,6 +46,8 @@ _HOPELESS = frozenset(
         "ValueError",
     }
 )
+# Of the server, whatever the graph; all others are told by a server that ran the graph up to there.
+_SCARCE = frozenset({"MemoryError", "OutOfMemoryError"})
 
 
 class ComfyUiProvider:
@@ -204,8 +206,14 @@ def _ended(server: Server, entry: Entry) -> JobState:
                 kind = str(about.get("exception_type", ""))
                 place = f"node {about.get('node_id')} ({about.get('node_type')})"
                 why = server.scrubbed(f"ComfyUI: {place}: {str(said).strip() or kind}")
-                hopeless = kind.rpartition(".")[2] in _HOPELESS
-                return JobState(status=JobStatus.FAILED, word="error", error=why, retryable=not hopeless)
+                name = kind.rpartition(".")[2]
+                return JobState(
+                    status=JobStatus.FAILED,
+                    word="error",
+                    error=why,
+                    retryable=name not in _HOPELESS,
+                    request_fault=name not in _SCARCE,
+                )
     return JobState(status=JobStatus.FAILED, word="error", error="ComfyUI: no reason given")
 
 
