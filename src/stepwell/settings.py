@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -239,6 +240,14 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     if faults:
         raise InvalidSettings([f"{PREFIX}{str(f.loc[0]).upper()}: {f.msg}" for f in faults])
     return convert(raw, Settings, strict=False, dec_hook=_converted)
+
+
+def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Variables that look like settings and are none, each with the name that may be meant."""
+    families = (_CREDENTIAL, _TENANTS_SECRET)
+    known = [name for f in fields(Settings) if f"{(name := PREFIX + f.name.upper())}__" not in families]
+    odd = [key for key in environ if key.startswith(PREFIX) and key not in known and not key.startswith(families)]
+    return {key: next(iter(get_close_matches(key, known, n=1)), None) for key in sorted(odd)}
 
 
 def _converted(kind: type, value: object) -> object:

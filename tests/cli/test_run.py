@@ -36,9 +36,13 @@ def _size(path: str) -> tuple[int, int]:
 
 
 def test_failure_is_exit_code_1(data_dir: Path) -> None:
+    mistyped = {"STEPWELL_OPENAI_ULR": "http://127.0.0.1:1", "STEPWELL_CREDENTIALS": "x", "STEPWELL_LOG_FORMAT": "json"}
     steps = [{"id": "a\u202e", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AAAA"}}]
-    failed = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(steps=steps)))
+    failed = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(steps=steps)), env=mistyped)
     assert failed.returncode == 1
+    told = [json.loads(line) for line in failed.stderr.splitlines() if "setting.unknown" in line]
+    assert [line["name"] for line in told] == ["STEPWELL_CREDENTIALS", "STEPWELL_OPENAI_ULR"]
+    assert (told[1]["meant"], told[1]["level"]) == ("STEPWELL_OPENAI_URL", "warning")
     said = json.loads(failed.stdout)
     assert (said["status"], said["result"], said["files"]) == ("FAILED", None, [])
     (error,) = said["errors"]

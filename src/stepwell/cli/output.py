@@ -6,9 +6,13 @@ import os
 import sys
 from collections.abc import Mapping
 
+import structlog
+
 from stepwell.cli.refusal import MISUSED, Refused
-from stepwell.settings import InvalidSettings, Settings, read_settings
+from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
 from stepwell.telemetry import configure_logging
+
+log = structlog.get_logger()
 
 # Libraries that tell at "info" what is of no use to whoever runs the service.
 _CHATTY = ("uvicorn", "alembic")
@@ -56,6 +60,8 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
     # asyncio tells of a worker that ended by itself while it was being ended.
     logging.getLogger("asyncio").addFilter(lambda record: "Unknown child process" not in str(record.msg))
+    for name, meant in unread_settings(environ).items():
+        log.warning("setting.unknown", action="start", name=name, meant=meant)
 
 
 def no_more_output() -> None:
