@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
@@ -16,6 +17,8 @@ from msgspec.structs import fields
 from PIL import Image
 
 from stepwell.api.routes import openapi_document
+from stepwell.domain.explanation import StepReason, WorkflowReason
+from stepwell.domain.model import EventType
 from stepwell.settings import PREFIX, Settings
 from support.postgres import fresh_folder
 from support.processes import surroundings, until
@@ -111,6 +114,19 @@ def test_every_route_is_told() -> None:
     told = README.replace("{id}", "{workflow_id}")
     for path in openapi_document()["paths"]:
         assert path.removeprefix("/schema/").replace("{path}", "media/{task_id}/{name}") in told, path
+
+
+def test_every_type_of_event_is_told() -> None:
+    for group in ("workflow", "step"):
+        first, *others = (kind.removeprefix(group) for kind in EventType if kind.startswith(f"{group}."))
+        assert ", ".join([f"`{group}{first}`", *(f"`{other}`" for other in others)]) in README.replace("\n", " ")
+
+
+def test_every_reason_why_it_does_not_move_is_told() -> None:
+    section = README.partition("### Why isn't it moving?")[2].partition("\n### ")[0]
+    told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE)))
+    for reason in (*get_args(WorkflowReason), *get_args(StepReason)):
+        assert told.count(reason.__struct_config__.tag) == 1, reason
 
 
 def test_every_link_into_the_tree_leads_somewhere() -> None:

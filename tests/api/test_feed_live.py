@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from stepwell.domain.feed import Position
+from stepwell.domain.model import EventType
 from stepwell.engine import outlet, tail
 from stepwell.persistence import feed as feed_statements
 from support.live import WORKFLOWS, Scripted, passing, told
@@ -23,6 +24,7 @@ from support.sse import AsgiStream, streaming
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FEED = "/api/v1/events"
+TYPES = ", ".join(EventType)
 GARBAGE = ["", "x", "00", "-1", "é", "A" * 43, "A" * 44, Position(5, 5, 5).cursor + "A", Position(5, 5, 5).cursor[:-1]]
 
 
@@ -228,9 +230,9 @@ async def test_a_cursor_of_another_database(live: Service) -> None:
 @pytest.mark.parametrize(
     ("params", "loc", "said"),
     [
-        ({"type": "step.failed,workflow.exploded"}, "type", "there is no 'workflow.exploded'"),
-        ({"type": "workflow.failed,"}, "type", "there is no ''"),
-        ({"type": ""}, "type", "there is no ''"),
+        ({"type": "step.failed,workflow.exploded"}, "type", f"of {TYPES}; there is no 'workflow.exploded'"),
+        ({"type": "workflow.failed,"}, "type", f"of {TYPES}; there is no ''"),
+        ({"type": ""}, "type", f"of {TYPES}; there is no ''"),
         ({"status": "LOST"}, "status", "RUNNING"),
         ({"limit": "0"}, "limit", "1"),
         ({"limit": "1001"}, "limit", "1000"),

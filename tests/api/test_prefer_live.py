@@ -104,7 +104,10 @@ async def test_it_is_answered_after_the_time(live: Service, scripted: Scripted) 
         ("WAIT = 0", "wait=0"),
         ('respond-async, x="wait=5, \\"", wait=0;y=1', "wait=0"),
         ("wait=0, wait=60", "wait=0"),
-        *((other, None) for other in ("", "wait", "wait=", "wait=-1", "wait=1.5", 'wait="60"', "wait=x", "awaits=60")),
+        ('wait="0"', "wait=0"),
+        ('Wait = "00" ; x, wait=60', "wait=0"),
+        *((other, None) for other in ("", "wait", "wait=", "wait=-1", "wait=1.5", 'wait="x"', "wait=x", "awaits=60")),
+        *((other, None) for other in ('wait="60', 'wait=""', 'wait="60 "', 'wait="6" "0"')),
         *((other, None) for other in ('x="wait=60"', "return=minimal", "wait=6 0", '"', "=", "x; wait=60")),
     ],
 )

@@ -235,9 +235,9 @@ async def test_without_a_key_there_is_no_statement_more(live: Service) -> None:
 async def test_a_webhook_is_sent_again_once(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     made, asked = await live.create(passing("a"), start=False), []
 
-    async def redeliver(_scope: TenantScope, _workflow_id: UUID, delivery_id: str, _reservation: Any) -> DeliveryRecord:
+    async def redeliver(_scope: TenantScope, _workflow_id: UUID, delivery_id: str, _terms: Any) -> DeliveryRecord:
         asked.append(delivery_id)
-        return DeliveryRecord(delivery_id, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, None, AT, [])
+        return DeliveryRecord(delivery_id, 1, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, None, AT, [])
 
     monkeypatch.setattr(live.app.service.webhooks, "redeliver", redeliver)
     path, headers = f"{WORKFLOWS}{made['id']}/deliveries/x/redeliver", key()

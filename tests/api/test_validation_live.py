@@ -72,7 +72,6 @@ async def test_every_kind_of_fault_in_one_answer(live: Service) -> None:
             (["steps", 7, "fallback_provider_type"], "provider_not_configured"),
             (["steps", 8, "provider_config"], "provider_unable"),
             (["steps", 9, "provider_config"], "provider_not_configured"),
-            (["steps", 9, "provider_config", "fal_app_id"], "missing"),
         ],
         key=repr,
     )
@@ -121,7 +120,12 @@ async def test_a_cycle_is_named(live: Service) -> None:
             "",
         ),
         (draw("a", provider_config={"provider_type": None, "fal_app_id": "x"}), ["provider_config", "fal_app_id"], ""),
-        (draw("a", fallback_provider_config={"token": "x"}), ["fallback_provider_config", "token"], ""),
+        (
+            draw("a", fallback_provider_type="LOCAL", fallback_provider_config={"token": "x"}),
+            ["fallback_provider_config", "token"],
+            "",
+        ),
+        (draw("a", fallback_provider_config={"x": 1}), ["fallback_provider_config"], "missing_provider_type"),
     ],
 )
 async def test_one_fault_of_a_step(live: Service, step: dict[str, Any], loc: list[str | int], word: str) -> None:

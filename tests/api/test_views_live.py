@@ -210,11 +210,12 @@ async def test_pages_of_events(live: Service) -> None:
     path = f"{WORKFLOWS}{workflow['id']}/events"
     everything = await live.events(workflow["id"])
     assert len(everything) == 2 + 2 * 60 + 1
-    assert (await live.client.get(path)).json()["events"] == everything[:100]
-    for after, limit in ((0, 1), (3, 7), (120, 1000), (123, 10), (2**31, 10), (2**63 - 1, 1)):
+    assert (await live.client.get(path)).json() == {"events": everything[:100], "has_more": True}
+    for after, limit in ((0, 1), (3, 7), (3, 119), (3, 120), (120, 1000), (123, 10), (2**31, 10), (2**63 - 1, 1)):
         answer = await live.client.get(path, params={"after": after, "limit": limit})
         assert answer.status_code == 200, answer.text
-        assert answer.json()["events"] == everything[after : after + limit]
+        more = after + limit < len(everything)
+        assert answer.json() == {"events": everything[after : after + limit], "has_more": more}
     for query in ("after=-1", "limit=0", "limit=1001", "after=x", "after=9223372036854775808"):
         assert (await live.client.get(f"{path}?{query}")).status_code == 422, query
 

@@ -1,5 +1,6 @@
 """Settings about providers: what is refused in one clear line, where keys are found, and what shows none of them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from stepwell.cli.output import settings_of
 from stepwell.cli.refusal import Refused
 from stepwell.domain.model import ProviderType
 from stepwell.settings import InvalidSettings, Settings, read_settings
+from support.google_emulator import service_account
 from support.processes import stepwell
 
 SECRET = "a secret of the operator, long enough for HS256"
@@ -100,6 +102,39 @@ def test_prices(tmp_path: Path, value: str) -> None:
 def test_the_rest(tmp_path: Path, name: str, value: str) -> None:
     (line,) = refused(tmp_path, **{f"STEPWELL_{name}": value})
     assert line.startswith(f"STEPWELL_{name}: Expected ")
+
+
+@pytest.mark.parametrize("name", ["VERTEX", "VERTEX_TEAM_B"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        None,
+        {"private_key": None},
+        {"private_key": "canary"},
+        {"private_key": "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n"},
+        {"client_email": None},
+        {"token_uri": None},
+    ],
+    ids=str,
+)
+def test_accounts(tmp_path: Path, name: str, changes: dict[str, str | None] | None) -> None:
+    account = json.loads(service_account("http://canary")) | (changes or {})
+    value = "{}" if changes is None else json.dumps({key: value for key, value in account.items() if value is not None})
+    wanted = "Expected the JSON of a service account, with its private key"
+    assert refused(tmp_path, **{f"STEPWELL_CREDENTIALS__{name}": value}) == [f"STEPWELL_CREDENTIALS__{name}: {wanted}"]
+
+
+def test_an_account_that_is_one(tmp_path: Path) -> None:
+    account = service_account("http://somewhere")
+    settings = settings_of(environment(tmp_path, STEPWELL_CREDENTIALS__VERTEX=account))
+    assert settings.credentials == {"vertex": account}
+
+
+def test_an_account_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    ended = stepwell("serve", env=environment(tmp_path, STEPWELL_CREDENTIALS__VERTEX="[]"))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("stepwell: STEPWELL_CREDENTIALS__VERTEX: Expected the JSON of a service account")
 
 
 def refused(folder: Path, **changes: str) -> list[str]:

@@ -2,8 +2,11 @@ from typing import Any
 
 import pytest
 
+from stepwell.domain.errors import Fault
+from stepwell.domain.known import KnownStep
+from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.validation import Catalog
-from support.definitions import CATALOG, body, draw, faults, join, plan, refused
+from support.definitions import CATALOG, body, draw, faults, join, mapped, plan, refused
 
 A = ("steps", 0)
 PC = (*A, "provider_config")
@@ -46,9 +49,19 @@ PC = (*A, "provider_config")
             [((*A, "fallback_provider_capabilities", 0), "unknown_capability")],
         ),
         (
-            {"fallback_provider_config": {"api_key": "x"}},
+            {"fallback_provider_type": "FAL", "fallback_provider_config": {"api_key": "x"}},
             [((*A, "fallback_provider_config", "api_key"), "secret_in_request")],
         ),
+        ({"fallback_provider_config": {"model": "x"}}, [((*A, "fallback_provider_config"), "missing_provider_type")]),
+        (
+            {"fallback_provider_config": {"provider_type": "FAL"}},  # that isn't what names it
+            [((*A, "fallback_provider_config"), "missing_provider_type")],
+        ),
+        (
+            {"fallback_provider_type": "X", "fallback_provider_config": {"model": "x"}},
+            [((*A, "fallback_provider_type"), "enum")],
+        ),
+        ({"fallback_provider_config": {}}, []),
         ({"provider_config": {"credential": "Fal-Team-B", "provider_type": "FAL", "on_unknown": "fail", "x": 1}}, []),
         ({"provider_config": None, "active_provider_capabilities": None, "fallback_provider_config": None}, []),
         ({"provider_config": {"provider_type": None}}, []),
@@ -61,6 +74,101 @@ def test_providers(members: dict[str, Any], expected: Any) -> None:
         assert faults(value) == expected
     else:
         plan(value)
+
+
+WEIGHED = {"prompt": "x", "style_lora_weight": 0.5}
+WEIGHT = (*A, "config", "style_lora_weight")
+FAL = {"provider_type": "FAL"}
+STYLE = {"loras": {"style": "https://example.com/style"}}
+NAMES_NO_LORA = "provider_config.loras.style is missing; it names the LoRA, by path or URL"
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"config": WEIGHED, "provider_config": FAL}, [WEIGHT]),
+        ({"config": WEIGHED, "fallback_provider_type": "FAL"}, [WEIGHT]),
+        ({"config": WEIGHED, "provider_config": FAL, "fallback_provider_type": "FAL"}, [WEIGHT]),
+        (
+            {"config": WEIGHED, "provider_config": FAL | STYLE, "fallback_provider_type": "FAL"},
+            [WEIGHT],
+        ),
+        ({"config": WEIGHED, "provider_config": FAL | STYLE}, []),
+        ({"config": WEIGHED}, []),  # LOCAL refuses nothing
+        ({"config": WEIGHED | {"style_lora_weight": None}, "provider_config": FAL}, []),
+    ],
+)
+def test_what_a_provider_would_refuse_when_the_step_runs(members: dict[str, Any], expected: Any) -> None:
+    value = body(draw(**members))
+    if not expected:
+        plan(value)
+        return
+    assert [(fault.loc[1:], fault.msg) for fault in refused(value)] == [(loc, NAMES_NO_LORA) for loc in expected]
+
+
+def test_places_in_the_config_of_either_provider() -> None:
+    step = {"id": "a", "task_type": "GENERATION", "config": {"prompt": "x"}}
+    kinds = (ProviderType.OPENAI, ProviderType.REPLICATE)
+    catalog = Catalog(
+        {kind: {TaskType.GENERATION: frozenset()} for kind in kinds},
+        None,
+        frozenset(),
+        refusals=dict.fromkeys(kinds, refused_model),
+    )
+    members = {
+        "provider_config": {"provider_type": "OPENAI", "model": 5},
+        "fallback_provider_type": "REPLICATE",
+        "fallback_provider_config": {"model": "\ud800" + "x" * 300},
+    }
+    found = refused(body(step | members), catalog)
+    assert [(fault.loc[1:], fault.msg, fault.type) for fault in found] == [
+        ((*A, "provider_config", "model", "5"), "not 5", "provider_refuses"),
+        ((*A, "fallback_provider_config", "model", "\\ud800" + "x" * 254 + "…"), "not that", "provider_refuses"),
+    ]
+    broken = members | {"fallback_provider_config": {"model": 5, "on_unknown": "guess"}}
+    assert faults(body(step | broken), catalog) == [
+        ((*A, "fallback_provider_config", "on_unknown"), "enum"),
+        ((*A, "provider_config", "model", "5"), "provider_refuses"),
+    ]
+
+
+def refused_model(step: KnownStep) -> list[Fault]:
+    model = step.provider_config["model"]
+    words = "not 5" if model == 5 else "not that"
+    return [Fault(("provider_config", "model", str(model)), words, "provider_refuses")]
+
+
+def test_providers_are_asked_about_what_is_known_of_the_inputs() -> None:
+    asked: list[KnownStep] = []
+
+    def nothing(step: KnownStep) -> list[Fault]:
+        asked.append(step)
+        return []
+
+    catalog = Catalog(CATALOG.offers, CATALOG.default, CATALOG.credentials, refusals={ProviderType.FAL: nothing})
+    config = {"prompt": "own", "seed": None, "width": 2, "timeout_s": 9, "deep": {"a": 1}, "height": 3}
+    mappings = [mapped("q", to_field="width"), mapped("q", to_field="deep.a"), mapped("q", to_field="seed")]
+    step = draw(depends_on=["q"], config=config, input_mappings=mappings, provider_config=FAL)
+    defaults = {"step_defaults": {"*": {"style": "oil"}, "GENERATION": {"prompt": "all", "negative_prompt": "x"}}}
+    plan(body(step, join("q"), config=defaults), catalog)
+    inputs = {"style": "oil", "prompt": "own", "negative_prompt": "x", "height": 3}
+    unknown = frozenset({"width", "deep", "seed"})
+    assert asked == [KnownStep(TaskType.GENERATION, FAL, inputs, unknown)]
+    asked.clear()
+    broken = draw(config={"prompt": 5, "style": "oil"}, provider_config=FAL)
+    assert faults(body(broken), catalog) == [((*A, "config", "prompt"), "string_type")]
+    assert asked == [KnownStep(TaskType.GENERATION, FAL, {"style": "oil"}, frozenset({"prompt"}))]
+    asked.clear()
+    for members in (
+        {"provider_config": 5},
+        {"fallback_provider_type": "FAL", "fallback_provider_config": 5},
+        {"fallback_provider_type": "FAL", "fallback_provider_config": {"credential": 5}},
+    ):
+        fal = Catalog(catalog.offers, ProviderType.FAL, catalog.credentials, refusals=catalog.refusals)
+        assert len(faults(body(draw(**members)), catalog if "fallback_provider_type" in members else fal)) == 1
+    assert faults(body(draw(provider_config=FAL, input_mappings=[5])), catalog)
+    assert faults(body(draw(task_type="REFINE", config={"base_image_url": "x"}, provider_config=FAL)), catalog)
+    assert asked == []
 
 
 NONE = "doesn't offer this for PASSTHROUGH; offered: none"

@@ -2,18 +2,26 @@
 for again unless the step says so, and never booked as if it had cost nothing.
 """
 
+import asyncio
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.domain.errors import ArtifactError
 from stepwell.domain.limits import ModelLimit
-from stepwell.domain.model import ProviderType
+from stepwell.domain.model import Output, ProviderType
+from stepwell.providers import keeping
+from stepwell.providers.google import vertex
+from stepwell.providers.google.vertex import VertexProvider
 from stepwell.settings import Prices
-from support.emulator import Fault
+from support.emulator import Call, Fault, Reply
 from support.scripted import eventually
 from support.service import Service, running_service
 from support.worlds import ANSWERING, World, provider_config, world_of
@@ -215,6 +223,147 @@ async def test_no_more_of_a_model_run_at_once_than_its_limit(world: World, dsn: 
         world.emulator.let_go()
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
     assert world.accepted() == [1] * 5
+
+
+@pytest.fixture
+async def reading(world: World, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    """Films are read from the API itself, with its key; those of VERTEX, else in the answer, from a bucket."""
+    settings = world.settings | {"reconcile_s": 0.0, "vertex_bucket": "gs://a-bucket/"}
+    monkeypatch.setattr(vertex, "VertexProvider", partial(VertexProvider, storage_url=world.emulator.url))
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(running_service(dsn, tmp_path / "data", **settings))
+
+
+def answering_files(world: World, monkeypatch: pytest.MonkeyPatch, *replies: Reply) -> None:
+    """The next looks at a film's file are answered with these."""
+    usual, left = world.emulator.answer, list(replies)
+
+    async def answer(call: Call) -> Reply:
+        return left.pop(0) if call.kind == "file" and left else await usual(call)
+
+    monkeypatch.setattr(world.emulator, "answer", answer)
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 410])
+async def test_a_film_outlives_the_pages_of_a_proxy_before_its_file(
+    world: World, reading: Service, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    page = Reply(status, b"<html>nginx</html>", {"Content-Type": "text/html"})
+    answering_files(world, monkeypatch, *[page] * 4)
+    created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
+    ended = await reading.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert (world.emulator.count("file"), world.accepted()) == (5, [1])
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_and_a_right_that_the_key_lacks_for_a_while(
+    world: World, reading: Service, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    answering_files(world, monkeypatch, *[world.emulator.error(status, "not yours")] * 4)
+    created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
+    ended = await reading.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+
+
+async def test_a_film_whose_file_is_gone_in_the_provider_s_own_words_is_not_waited_for(
+    world: World, reading: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering_files(world, monkeypatch, *[world.emulator.error(404, "No such file")] * 3)
+    created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
+    ended = await reading.until_ended(created["id"])
+    assert (ended["status"], world.emulator.count("file"), world.accepted()) == ("FAILED", 3, [1])
+    assert "No such file: its result is gone" in ended["error_message"]
+
+
+@pytest.mark.parametrize(("policy", "status", "attempts"), [("fail", "FAILED", 1), ("resubmit", "COMPLETED", 2)])
+async def test_a_picture_that_cannot_be_stored_is_booked_and_the_step_says_whether_to_pay_again(
+    world: World,
+    remote: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+    status: str,
+    attempts: int,
+) -> None:
+    put, full = ObstoreArtifacts.put, [True]
+
+    async def put_once_there_is_room(self: ObstoreArtifacts, path: str, data: bytes) -> Output:
+        if full:
+            full.pop()
+            raise ArtifactError("the disk is full")
+        return await put(self, path, data)
+
+    monkeypatch.setattr(keeping, "PAUSES_S", ())
+    monkeypatch.setattr(ObstoreArtifacts, "put", put_once_there_is_room)
+    step = world.step(provider_config={"on_unknown": policy}, fallback_provider_type="LOCAL")
+    created = await remote.create(step, config=RETRY_AT_ONCE)
+    ended = await remote.until_ended(created["id"])
+    tasks = await tasks_of(remote, created["id"])
+    assert (ended["status"], world.accepted()) == (status, [attempts]), ended["errors"]
+    assert [(task["outcome_unknown"], task["cost"]["amount"]) for task in tasks] == [(False, 0.25)] * attempts
+    assert tasks[0]["error"] == "the work is done and paid for, but the output could not be stored: the disk is full"
+
+
+async def test_a_text_that_the_server_broke_off_is_paid_for_and_asked_for_again(dsn: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(ProviderType.OPENAI, tmp_path / "emulator"))
+        prices = Prices({world.kind: {"*": 0.25}})
+        service = await stack.enter_async_context(
+            running_service(dsn, tmp_path / "data", prices=prices, **world.settings)
+        )
+        world.emulator.held, world.emulator.finish_reason = True, "insufficient_system_resource"
+        created = await service.create(asked(world), config=RETRY_AT_ONCE)
+        await eventually(lambda: world.accepted() == [1], "it is asked")
+        first = world.emulator.ledger.jobs()[0][0]
+        await world.emulator.finish(first)
+        await eventually(lambda: world.accepted() == [2], "it is asked again")
+        world.emulator.held, world.emulator.finish_reason = False, "stop"
+        ended = await service.until_ended(created["id"])
+        tasks = await tasks_of(service, created["id"])
+    assert (ended["status"], ended["final_step_result"]["finish_reason"]) == ("COMPLETED", "stop")
+    assert [(task["status"], task["cost"]["amount"]) for task in tasks] == [("FAILED", 0.25), ("COMPLETED", 0.25)]
+
+
+@asynccontextmanager
+async def slow_site() -> AsyncIterator[tuple[str, set[asyncio.StreamWriter]]]:
+    """Its address, and the connections to it: none gets more than the head of an answer."""
+    held: set[asyncio.StreamWriter] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n")
+        held.add(writer)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/slow.png", held
+    finally:
+        server.close()
+        for writer in held:
+            writer.close()
+
+
+async def test_inputs_that_never_come_hold_up_nobody_else(dsn: str, tmp_path: Path) -> None:
+    """Neither another's input nor a result that is paid for."""
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(ProviderType.OPENAI, tmp_path / "emulator"))
+        url, held = await stack.enter_async_context(slow_site())
+        world.emulator.answers_by = "url"
+        world.emulator.files["/files/base.png"] = b64decode(PIXEL)
+        settings = world.settings | {"max_steps_per_provider": 200, "input_timeout_s": 600.0}
+        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", grace_s=1, **settings))
+        slow = [film_of(world, base_image_url=url) | {"id": f"s{number}"} for number in range(100)]
+        stuck = await service.create(*slow)
+        await eventually(lambda: len(held) == 100, "all wait for their inputs")
+        edit = world.step(
+            task_type="EDITING",
+            config={"prompt": "red", "base_image_url": f"{world.emulator.url}/files/base.png"},
+        )
+        created = await service.create(edit, config=RETRY_AT_ONCE)
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED", ended["errors"]
+        assert len(held) == 100
+        await service.verb(stuck["id"], "cancel")
 
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

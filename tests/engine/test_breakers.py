@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from stepwell.domain.errors import AttemptError
 from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.providers.local.provider import LocalProvider
 from stepwell.settings import ModelLimits
 from support.emulator import Fault
 from support.scripted import eventually
@@ -235,6 +237,45 @@ async def test_any_number_of_models_may_fail(world: World, service: Service) -> 
     answer = await service.client.get("/api/v1/providers")
     (custom,) = [found for found in answer.json()["providers"] if found["provider_type"] == "CUSTOM"]
     assert len(custom["models"]) == 1_000
+
+
+async def test_local_work_has_figures_by_type_of_task_and_no_breaker(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"prompt": "a", "width": 32, "height": 32}
+    step = {"id": "draw", "task_type": "GENERATION", "config": config, "max_retries": 0}
+    definition = {"name": "n", "origin_instance": "o", "steps": [step]}
+
+    async def broken(*_: Any) -> dict[str, Any]:
+        raise AttemptError("a worker is gone", retryable=True)
+
+    async def told(**as_tenant: Any) -> tuple[dict[str, Any], Any]:
+        async with service.as_tenant(**as_tenant) as client:
+            providers = (await client.get("/api/v1/providers")).json()["providers"]
+            plan = (await client.post("/api/v1/workflows/plan", json=definition)).json()
+        (local,) = [found for found in providers if found["provider_type"] == "LOCAL"]
+        return {model["model"]: model for model in local["models"]}, plan
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalProvider, "run", broken)
+        for _ in range(FAILURES + 1):
+            assert (await ended(service, step))["status"] == "FAILED"
+    closed = {"state": "closed", "failures": 0, "open_until": None}
+    models, plan = await told(every=True)
+    found = models.pop("GENERATION")
+    assert (found["attempts"], found["error_rate"], found["latency_s"]["p50"]) == (FAILURES + 1, 1.0, None)
+    assert (found["breaker"], found["in_flight"], plan["critical_path_by"], models) == (closed, 0, "steps", {})
+
+    assert (await ended(service, step))["status"] == "COMPLETED"
+    models, plan = await told(every=True)
+    found = models["GENERATION"]
+    assert (found["attempts"], found["error_rate"], found["breaker"]) == (FAILURES + 2, 0.8, closed)
+    took = found["latency_s"]["p50"]
+    assert took > 0
+    assert plan["steps"][0]["expected_s"] == took
+    assert (plan["critical_path_by"], plan["critical_path_s"]) == ("expected_s", took)
+    models, plan = await told(tenant="other")
+    assert (models, plan["steps"][0]["expected_s"]) == ({}, None)
 
 
 async def test_times_of_a_steps_own_that_are_too_short_open_nothing(world: World, service: Service) -> None:

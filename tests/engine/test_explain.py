@@ -191,6 +191,41 @@ async def test_what_others_failures_keep_from_starting(dsn: str, tmp_path: Path)
         assert told["steps"]["e"]["reason"]["code"] == "failed_elsewhere"
 
 
+async def test_what_waits_for_what_only_resume_moves(dsn: str, tmp_path: Path) -> None:
+    provider = hanging(l=[Fail("broken", retryable=False)])
+    async with running_service(dsn, tmp_path, providers=[provider]) as service:
+        created = await service.create(scripted("l"), scripted("x", "l"), scripted("y", "x"), scripted("z", "l", "x"))
+        await service.until_ended(created["id"])
+        steps = (await explained(service, created["id"]))["steps"]
+        assert steps["x"]["reason"] == {
+            "code": "waits_for_steps",
+            "detail": "Waits for 'l'. 'l' ended without success: only resume moves that.",
+            "unfinished": 1,
+            "steps": ["l"],
+            "stuck": ["l"],
+        }
+        assert steps["y"]["reason"] == {
+            "code": "waits_for_steps",
+            "detail": "Waits for 'x'. Nothing new starts: only resume moves 'x'.",
+            "unfinished": 1,
+            "steps": ["x"],
+            "stuck": ["x"],
+        }
+        assert steps["z"]["reason"]["stuck"] == ["l", "x"]
+
+
+async def test_what_waits_for_what_is_paused(dsn: str, tmp_path: Path) -> None:
+    provider = hanging()
+    async with running_service(dsn, tmp_path, providers=[provider], max_steps_per_provider=1) as service:
+        created = await service.create(scripted("a"), scripted("b"), scripted("c", "a", "b"))
+        await provider.until_called("a")
+        assert (await reason(service, created["id"], "c"))["stuck"] == []
+        assert (await service.verb(created["id"], "pause")).status_code == 200
+        told = await reason(service, created["id"], "c")
+        assert (told["steps"], told["stuck"]) == (["a", "b"], ["b"])
+        assert told["detail"] == "Waits for 'a', 'b'. Nothing new starts: only resume moves 'b'."
+
+
 async def test_a_workflow_that_has_timed_out(dsn: str, tmp_path: Path) -> None:
     async with running_service(dsn, tmp_path, providers=[hanging()], max_steps_per_provider=1) as service:
         created = await service.create(scripted("a"), scripted("b"), config={"workflow_timeout_s": 0.05})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from stepwell.domain.limits import ModelLimit
@@ -82,6 +83,15 @@ async def test_what_is_stored_of_a_job_is_told_by_a_process_that_does_not_run_it
         job = told["steps"]["draw"]["reason"]
         assert (job["code"], job["remote_id"], job["state"]) == ("remote_job", task["remote_id"], None)
         assert job["since"] == task["sent_at"]
+        sent, owner = f"Job {task['remote_id']} at CUSTOM was sent {job['seconds']:.0f} s ago", told["reason"]["owner"]
+        assert job["detail"] == f"{sent}; only process {owner}, which runs the workflow, knows how it stands."
+        connection, lease = await asyncpg.connect(dsn), "UPDATE processes SET lease_until = clock_timestamp() "
+        await connection.execute(lease + "- interval '1 s' WHERE id = $1", UUID(owner))
+        job = await reason(two, created["id"], "draw")
+        ended = f"process {owner}, which looked at it, has ended; another takes the workflow over."
+        assert (job["code"], job["detail"].partition("; ")[2]) == ("remote_job", ended)
+        await connection.execute(lease + "+ interval '1 minute'")
+        await connection.close()
         world.hold(held=False)
         await one.until_ended(created["id"])
 

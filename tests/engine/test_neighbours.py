@@ -81,6 +81,28 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stepwell.persistence.hints.PostgresHints.send", lost)
 
 
+@pytest.mark.parametrize("verb", ["start", "resume", "cancel", "cleanup"])
+async def test_a_dry_run_says_what_the_verb_says_where_another_process_has_the_workflow(
+    pair: Pair, provider: Scripted, verb: str
+) -> None:
+    path = WORKFLOWS + await begun(pair, provider)
+    method, where = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
+    answers = [await pair.other.client.request(method, where, params=query) for query in ({}, {"dry_run": True})]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert answers[0].json()["detail"] == answers[1].json()["detail"]
+    allowed = 200 if verb == "cancel" else 409
+    answers = [await pair.one.client.request(method, where, params=query) for query in ({"dry_run": True}, {})]
+    assert [answer.status_code for answer in answers] == [allowed, allowed]
+
+
+async def test_a_dry_run_of_what_a_dead_process_has_left(pair: Pair, provider: Scripted) -> None:
+    path, lease = WORKFLOWS + await begun(pair, provider), "UPDATE processes SET lease_until = clock_timestamp() "
+    await pair.sql.execute(lease + "- interval '1 s' WHERE id = (SELECT owner FROM workflows)")
+    answer = await pair.other.client.delete(path, params={"dry_run": True})
+    assert (answer.status_code, answer.json()["cancelled"]) == (200, ["a"])
+    await pair.sql.execute(lease + "+ interval '1 minute'")
+
+
 async def begun(pair: Pair, provider: Scripted) -> str:
     created = await pair.one.create(scripted("a"))
     await provider.until_called("a")

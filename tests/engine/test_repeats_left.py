@@ -14,6 +14,7 @@ import pytest
 from stepwell.domain.decision import Reservation
 from stepwell.domain.errors import StillRunning, Unavailable
 from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.repeats import Terms
 from stepwell.engine import repeats
 from stepwell.engine import service as service_module
 from support.faults import BEFORE, faulty
@@ -259,7 +260,7 @@ class TestRedeliver:
         workflow_id, name, _ = await self._told_of(one, sink, sql)
         with pytest.raises(StillRunning):
             await one.app.service.webhooks.redeliver(
-                EVERY_TENANT, workflow_id, name, Reservation("every", "k", uuid4())
+                EVERY_TENANT, workflow_id, name, Terms(Reservation("every", "k", uuid4()))
             )
         assert await sql.fetchval("SELECT status FROM deliveries") == "DELIVERED"
         assert len(sink.received) == 1

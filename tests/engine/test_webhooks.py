@@ -1,10 +1,9 @@
 """Webhooks over real sockets: what is told, to whom, signed with what; and what becomes of each answer."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -19,12 +18,12 @@ from stepwell.domain.definition import StepPlan, WorkflowStepDefinition
 from stepwell.domain.model import StepState, TaskType
 from stepwell.domain.records import StepRecord
 from stepwell.domain.webhook_secrets import SigningSecrets, TenantSecrets
-from stepwell.engine.webhooks import Dispatcher
 from support.conformance import FORMATS, Conformance
+from support.deliveries import deliveries, dispatcher_of, settled, told_of
 from support.fake_service import AT
 from support.scripted import Fail, Hang, Scripted, eventually, scripted
 from support.service import WEBHOOK_SECRET, Service, running_service
-from support.webhook_sink import CLOSE, HANG, OK, Received, Sink, answered, running_sink
+from support.webhook_sink import CLOSE, HANG, Received, Sink, answered, running_sink
 
 OLD = "whsec_YW4gb2xkIHNlY3JldCBvZiB0aGUgdGVzdHMhISE="
 ACMES = "whsec_YWNtZSdzIG93biBzZWNyZXQsIGxvbmcgZW5vdWdoIQ=="
@@ -47,16 +46,6 @@ async def service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator
         yield service
 
 
-def dispatcher_of(service: Service) -> Dispatcher:
-    return service.app.service.webhooks._dispatcher
-
-
-async def told_of(service: Service, sink: Sink, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """A workflow that has ended, and is to be told of."""
-    created = await service.create(*(steps or (scripted("a"),)), **({"webhook_url": sink.url()} | fields))
-    return await service.until_ended(created["id"])
-
-
 def conforms(received: Received, kind: str) -> None:
     """It is as the OpenAPI document says, which has all that a receiver gets."""
     document = Conformance(openapi_document()).document
@@ -64,28 +53,6 @@ def conforms(received: Received, kind: str) -> None:
     schema = described["requestBody"]["content"]["application/json"]["schema"] | {"components": document["components"]}
     Draft202012Validator(schema, format_checker=FORMATS).validate(received.told)
     assert {each["name"] for each in described["parameters"]} <= received.headers.keys()
-
-
-async def deliveries(service: Service, workflow_id: str, **query: Any) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/deliveries", params=query)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["deliveries"]
-    return found
-
-
-async def settled(service: Service, workflow_id: str, *, attempts: int = 1) -> dict[str, Any]:
-    """Its one delivery, once it has been tried so often."""
-    found: dict[str, Any] = {}
-
-    async def tried() -> bool:
-        nonlocal found
-        (found,) = await deliveries(service, workflow_id)
-        return len(found["attempts"]) >= attempts
-
-    async with asyncio.timeout(30):
-        while not await tried():
-            pass
-    return found
 
 
 class TestWhatIsTold:
@@ -137,6 +104,19 @@ class TestWhatIsTold:
             f"evt_{ended['id'].replace('-', '')}_{event['id']}" for event in wanted[1:3]
         ]
 
+    async def test_a_list_of_them_tells_that_it_goes_on_and_from_where(self, service: Service, sink: Sink) -> None:
+        ended = await told_of(service, sink, scripted("a"), scripted("b", "a"), suppress_subtask_events=False)
+        path, found, after = f"/api/v1/workflows/{ended['id']}/deliveries", [], 0
+        for limit, more in ((2, True), (2, True), (1, False)):
+            page = (await service.client.get(path, params={"limit": limit, "after": after})).json()
+            assert (len(page["deliveries"]), page["has_more"]) == (limit, more)
+            found += page["deliveries"]
+            after = found[-1]["event_id"]
+        assert [each["event_id"] for each in found] == [int(each["id"].rpartition("_")[2]) for each in found]
+        assert found[-1]["type"] == "workflow.completed"
+        page = (await service.client.get(path, params={"after": after})).json()
+        assert page == {"deliveries": [], "has_more": False}
+
     async def test_nobody_is_told_without_an_address(self, service: Service, sink: Sink) -> None:
         ended = await told_of(service, sink, webhook_url=None)
         assert await deliveries(service, ended["id"]) == []
@@ -148,15 +128,15 @@ class TestWhatIsTold:
         many = [passing(f"s{number}", 0) for number in range(700)]
         ended = await told_of(service, sink, *many)
         bare = (await service.client.get(f"/api/v1/workflows/{ended['id']}?include_steps=false")).json()
-        path = f"/api/v1/workflows/{ended['id']}"
+        base = "http://127.0.0.1:9000/api/v1/workflows/"  # as signed addresses have it
         (received,) = await sink.until(1)
-        assert received.verified()["data"] == bare | {"link": path}
+        assert received.verified()["data"] == bare | {"link": base + ended["id"]}
         conforms(received, "workflow")
         # The result of its last step alone has no room.
         ended = await told_of(service, sink, passing("a", 300_000), name="long")
         received = (await sink.until(2))[-1]
         data = received.verified()["data"]
-        assert (data["name"], data["link"]) == ("long", f"/api/v1/workflows/{ended['id']}")
+        assert (data["name"], data["link"]) == ("long", base + ended["id"])
         assert not data.keys() & {"steps", "final_step_result"}
         assert "config" in data
         conforms(received, "workflow")
@@ -319,108 +299,3 @@ async def service_seconds(service: Service, delivery: dict[str, Any]) -> float:
         return found
     finally:
         await connection.close()
-
-
-class TestChanges:
-    async def test_the_address_is_that_of_the_moment(self, service: Service, sink: Sink) -> None:
-        dispatcher_of(service).delays_s = [0.0, 0.2]
-        sink.answers = [answered(500)]
-        async with running_sink() as other:
-            created = await service.create(scripted("a"), webhook_url=sink.url())
-            sink.on_request = lambda _: None
-            await sink.until(1)
-            path = f"/api/v1/workflows/{created['id']}"
-            changed = await service.client.patch(path, json={"webhook_url": other.url(host="localhost")})
-            assert changed.status_code == 200
-            (second,) = await other.until(1)
-            assert second.id == sink.received[0].id
-            assert (await settled(service, created["id"], attempts=2))["status"] == "DELIVERED"
-            assert second.body == sink.received[0].body
-
-    async def test_no_address_stops_it(self, service: Service, sink: Sink) -> None:
-        dispatcher_of(service).delays_s = [0.0, 0.2]
-        sink.answers = [answered(500)]
-        ended = await told_of(service, sink)
-        await sink.until(1)
-        path = f"/api/v1/workflows/{ended['id']}"
-        assert (await service.client.patch(path, json={"webhook_url": None})).status_code == 200
-        (delivery,) = await deliveries(service, ended["id"])
-        while delivery["status"] == "PENDING":
-            (delivery,) = await deliveries(service, ended["id"])
-        assert (delivery["status"], len(delivery["attempts"]), delivery["next_at"]) == ("STOPPED", 1, None)
-        again = await service.client.post(f"{path}/deliveries/{delivery['id']}/redeliver")
-        assert again.status_code == 409
-        assert again.json()["title"] == "No webhook"
-
-    @pytest.mark.parametrize("before", ["DELIVERED", "STOPPED", "PENDING", "FAILED"])
-    async def test_redelivery(self, service: Service, sink: Sink, before: str) -> None:
-        dispatcher = dispatcher_of(service)
-        dispatcher.delays_s = [0.0] if before == "FAILED" else [0.0, 600.0]
-        answer = {"DELIVERED": OK, "STOPPED": answered(410)}.get(before, answered(500))
-        sink.answers = [answer, answered(500)]
-        ended = await told_of(service, sink)
-        delivery = await settled(service, ended["id"])
-        assert delivery["status"] == before
-        dispatcher.delays_s = [0.0, 0.0]
-        path = f"/api/v1/workflows/{ended['id']}/deliveries"
-        answered_with = await service.client.post(f"{path}/{delivery['id']}/redeliver")
-        assert answered_with.status_code == 200
-        assert (answered_with.json()["status"], answered_with.json()["id"]) == ("PENDING", delivery["id"])
-        delivery = await settled(service, ended["id"], attempts=3)
-        assert [attempt["code"] for attempt in delivery["attempts"][1:]] == [500, 200]
-        assert delivery["status"] == "DELIVERED"
-        assert {(one.id, one.body) for one in sink.received} == {(delivery["id"], sink.received[0].body)}
-
-    async def test_a_redelivery_that_is_asked_for_during_a_send_is_made(self, service: Service, sink: Sink) -> None:
-        sink.answers = [HANG]
-        ended = await told_of(service, sink)
-        await sink.until(1)
-        (delivery,) = await deliveries(service, ended["id"])
-        path = f"/api/v1/workflows/{ended['id']}/deliveries/{delivery['id']}/redeliver"
-        assert (await service.client.post(path)).status_code == 200
-        assert len(sink.received) == 1
-        sink.gate.set()
-        assert (await settled(service, ended["id"], attempts=2))["status"] == "DELIVERED"
-        assert sink.times([delivery["id"]]) == [2]
-
-    async def test_a_redelivery_that_is_asked_for_before_a_send_is_made(
-        self, service: Service, sink: Sink, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        dispatcher = dispatcher_of(service)
-        dispatcher.delays_s = [0.0, 0.1, 3_600.0]
-        frozen, asked, go_on = dispatcher._outbox.frozen, asyncio.Event(), asyncio.Event()
-
-        async def slow(owner: UUID, due: Any, body: str | None) -> str | None:
-            if due.tries and not asked.is_set():
-                asked.set()
-                await go_on.wait()
-            return await frozen(owner, due, body)
-
-        monkeypatch.setattr(dispatcher._outbox, "frozen", slow)
-        sink.answers = [answered(500)]
-        ended = await told_of(service, sink)
-        await asked.wait()
-        (delivery,) = await deliveries(service, ended["id"])
-        path = f"/api/v1/workflows/{ended['id']}/deliveries/{delivery['id']}/redeliver"
-        assert (await service.client.post(path)).status_code == 200
-        await eventually(lambda: not dispatcher._agenda._at and not dispatcher._looking)
-        go_on.set()
-        assert (await settled(service, ended["id"], attempts=2))["status"] == "DELIVERED"
-        assert sink.times([delivery["id"]]) == [2]
-        await eventually(lambda: dispatcher.sending == 0)
-        assert not dispatcher._passed
-
-    async def test_what_isnt_there_is_not_found(self, service: Service, sink: Sink) -> None:
-        ended, other = await told_of(service, sink), await told_of(service, sink)
-        name = (await settled(service, ended["id"]))["id"]
-        for workflow_id, delivery_id in (
-            (other["id"], name),
-            (ended["id"], name.rpartition("_")[0] + "_1"),
-            (ended["id"], name.upper()),
-            (ended["id"], name + "0" * 30),
-            (ended["id"], "nothing"),
-            ("nothing", name),
-        ):
-            answer = await service.client.post(f"/api/v1/workflows/{workflow_id}/deliveries/{delivery_id}/redeliver")
-            assert answer.status_code == 404, delivery_id
-        assert len(sink.received) == 2

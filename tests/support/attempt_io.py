@@ -8,7 +8,7 @@ import httpx
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import Output
-from stepwell.ports.providers import Blob
+from stepwell.ports.providers import Blob, ErrorText
 from stepwell.providers.output_download import Downloads
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
@@ -46,12 +46,15 @@ class MemoryIO:
         media_types: Sequence[str] = (),
         *,
         headers: Mapping[str, str] | None = None,
+        error_text: ErrorText | None = None,
         redirects: int = 0,
     ) -> Output:
         assert self._client is not None
         self.kinds.append(tuple(media_types))
         downloads = Downloads(self._client, max_bytes=4_000_000, timeout_s=2)
-        async with downloads.stream(url, media_types, headers=headers, redirects=redirects) as chunks:
+        async with downloads.stream(
+            url, media_types, headers=headers, error_text=error_text, redirects=redirects
+        ) as chunks:
             return await self.store(name, b"".join([chunk async for chunk in chunks]))
 
 

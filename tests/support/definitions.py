@@ -8,6 +8,7 @@ import pytest
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.validation import Catalog, PlannedWorkflow, plan_workflow
+from stepwell.providers.fal_parameters import refusals
 
 IMAGES = set(TaskType) - {TaskType.LLM_INTERACTION, TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
 CATALOG = Catalog(
@@ -21,6 +22,7 @@ CATALOG = Catalog(
     },
     default=ProviderType.LOCAL,
     credentials=frozenset({"fal", "fal-team-b"}),
+    refusals={ProviderType.FAL: refusals},
 )
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from stepwell.domain.decision import Reservation
 from stepwell.domain.errors import NotFound
 from stepwell.domain.model import EventType
 from stepwell.domain.records import TenantScope
+from stepwell.domain.repeats import NO_TERMS, Terms
 from stepwell.domain.webhooks import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
 
 AT = datetime(2026, 11, 25, 12, 0, 0, 123000, tzinfo=UTC)
@@ -29,7 +29,7 @@ class FakeWebhooks:
         return await self.redeliver(scope, workflow_id, named)
 
     async def redeliver(
-        self, scope: TenantScope, workflow_id: UUID, named: str, reservation: Reservation | None = None
+        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Terms = NO_TERMS
     ) -> DeliveryRecord:
         if named != delivery_id(workflow_id, 1):
             raise NotFound("delivery")
@@ -39,4 +39,4 @@ class FakeWebhooks:
 def _record(workflow_id: UUID) -> DeliveryRecord:
     attempt = Attempt(AT, 500, 12, "an answer", None)
     name = delivery_id(workflow_id, 1)
-    return DeliveryRecord(name, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, AT, AT, [attempt])
+    return DeliveryRecord(name, 1, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, AT, AT, [attempt])

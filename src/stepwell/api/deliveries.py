@@ -9,7 +9,7 @@ from stepwell.api.bodies import ignore_empty_body
 from stepwell.api.dependencies import Call, Service, Workflows
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import DeliveriesQuery, parse_id, parse_query
-from stepwell.api.repeats import IDEMPOTENCY_KEY, IF_NONE_MATCH, content_tagged, repeatable
+from stepwell.api.repeats import CHANGING, IF_NONE_MATCH, content_tagged, repeatable
 from stepwell.api.schemas import Time
 from stepwell.domain.model import EventType
 from stepwell.domain.records import WorkflowRecord
@@ -33,7 +33,8 @@ class DeliveryAttemptPublic(Struct):
 class DeliveryPublic(Struct):
     """A webhook: sent, or to be sent."""
 
-    id: Annotated[str, Meta(description="What stands in the header webhook-id; the number in it is the event's")]
+    id: Annotated[str, Meta(description="What stands in the header webhook-id")]
+    event_id: Annotated[int, Meta(description="Of what it tells: the event's number in the workflow's history")]
     type: EventType
     status: Annotated[
         DeliveryStatus,
@@ -49,11 +50,12 @@ class DeliveryPublic(Struct):
             DeliveryAttemptPublic(tried.at, tried.code, tried.latency_ms, tried.answer, tried.error)
             for tried in record.attempts
         ]
-        return cls(record.id, record.type, record.status, record.next_at, record.created_at, attempts)
+        return cls(record.id, record.event_id, record.type, record.status, record.next_at, record.created_at, attempts)
 
 
 class DeliveryListResponse(Struct):
     deliveries: list[DeliveryPublic]
+    has_more: Annotated[bool, Meta(description="Whether there are later ones: after the last one's event_id")]
 
 
 LIST = Operation(
@@ -82,7 +84,7 @@ REDELIVER = Operation(
     permission=Permission.WRITE,
     answers=DeliveryPublic,
     problems=(409,),
-    takes=(IDEMPOTENCY_KEY,),
+    takes=CHANGING,
 )
 
 
@@ -91,9 +93,9 @@ async def list_deliveries(request: Call, service: Service) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], DeliveriesQuery)
     scope = request.user.scope
-    records = await service.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit)
-    content = DeliveryListResponse([DeliveryPublic.from_record(record) for record in records])
-    return await content_tagged(request, content)
+    records = await service.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
+    shown = [DeliveryPublic.from_record(record) for record in records[: query.limit]]
+    return await content_tagged(request, DeliveryListResponse(shown, len(records) > query.limit))
 
 
 async def _as_it_is(request: Call, service: Workflows, workflow: WorkflowRecord) -> Answer:
@@ -112,7 +114,7 @@ async def redeliver(request: Call, service: Workflows, terms: Terms) -> Answer:
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     delivery_id = request.path_params["delivery_id"]
-    return _shown(await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, terms.reservation))
+    return _shown(await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, terms))
 
 
 HANDLERS = (list_deliveries, redeliver)

@@ -55,7 +55,7 @@ class Webhooks(Protocol):
     async def delivery(self, scope: TenantScope, workflow_id: UUID, named: str) -> DeliveryRecord: ...
 
     async def redeliver(
-        self, scope: TenantScope, workflow_id: UUID, named: str, reservation: Reservation | None = None
+        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Terms = NO_TERMS
     ) -> DeliveryRecord: ...
 
 

@@ -122,8 +122,9 @@ async def list_events(request: Call, service: Service) -> ASGIApp:
         after = _last_number(request)
         opening = following.follow(scope, workflow_id, query.after if after is None else after)
         return event_stream(opening, following.heartbeat_s)
-    events = await service.events(scope, workflow_id, after=query.after, limit=query.limit)
-    return await _json(request, EventListResponse([EventPublic.from_event(event) for event in events]))
+    events = await service.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
+    shown = [EventPublic.from_event(event) for event in events[: query.limit]]
+    return await _json(request, EventListResponse(shown, len(events) > query.limit))
 
 
 @endpoint(FEED)
@@ -181,7 +182,8 @@ def _position(text: str, *loc: str) -> Position:
 def _filter(query: FeedQuery) -> FeedFilter:
     names = None if query.type is UNSET else query.type.split(",")
     if unknown := [name for name in names or () if name not in _TYPES]:
-        said = f"Expected types of events, with commas between them; there is no {unknown[0][:_LONGEST_TYPE]!r}"
+        wanted = f"Expected types of events, with commas between them, of {', '.join(EventType)}"
+        said = f"{wanted}; there is no {unknown[0][:_LONGEST_TYPE]!r}"
         raise InvalidRequest([Fault(("query", "type"), said, "enum")])
     return FeedFilter(
         types=None if names is None else frozenset(map(EventType, names)),

@@ -41,7 +41,8 @@ _DESCRIPTIONS = {
     "ProviderStatus": "A configured provider. in_flight and waiting are those of all tenants in this process, models "
     "those that steps of the token's tenants have asked for.",
     "ModelStatus": "attempts, error_rate and latency_s are of those that ended within five minutes, at most the last "
-    "thousand; failures that are the request's own fault don't count. waiting: for a slot, or for the breaker.",
+    "thousand; failures that are the request's own fault don't count. waiting: for a slot, or for the breaker. LOCAL's "
+    "models are the types of task; their breakers stay closed.",
     "BreakerStatus": "failures: steps in a row that used up their attempts.",
     "Latency": "Seconds from an attempt's start to its result: percentiles, null where none succeeded.",
     "ModelLimit": "Attempts at once, and starts a minute; null is no limit.",

@@ -47,10 +47,10 @@ class StepNotice(Struct):
 
 
 class Payloads:
-    """`ports.webhooks.Payload`. *public_url* is where others reach this service; without one a link is a path."""
+    """`ports.webhooks.Payload`. *base_url* is what links begin with, without a slash at its end."""
 
-    def __init__(self, store: Store, public_url: str | None) -> None:
-        self._store, self._base = store, (public_url or "").rstrip("/")
+    def __init__(self, store: Store, base_url: str) -> None:
+        self._store, self._base = store, base_url
 
     async def __call__(self, due: DueDelivery) -> str:
         event = due.event
@@ -84,7 +84,8 @@ def webhook_components(components: dict[str, Any]) -> dict[str, Any]:
     data["required"] = [name for name in data["required"] if name not in _LONG]
     data["properties"]["link"] = {
         "type": "string",
-        "description": "Where the whole workflow is, if it was too long: an address, or a path of this service",
+        "format": "uri",
+        "description": "Where GET shows the whole workflow, to a token that may see it, if it was too long",
     }
     notice = deepcopy(components["WorkflowNotice"])
     notice["properties"]["data"] = {"$ref": _REF.format(name="WorkflowNoticeData")}

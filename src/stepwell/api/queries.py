@@ -12,7 +12,7 @@ from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, Union
 
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
 from stepwell.domain.faults import collect, shown
-from stepwell.domain.model import WorkflowStatus
+from stepwell.domain.model import EventType, WorkflowStatus
 from stepwell.domain.records import ListFilter
 
 Q = TypeVar("Q", bound=Struct)
@@ -27,6 +27,9 @@ Skip = Annotated[int, Meta(ge=0, le=_MAX_INT, description="How many to leave out
 Limit = Annotated[int, Meta(ge=1, le=200, description="How many at most")]
 IncludeSteps = Annotated[bool, Meta(description="Whether the answer holds the steps")]
 DryRun = Annotated[bool, Meta(description="Change nothing, and say what would be changed")]
+
+
+_TYPES = f"Only events of these types, with commas between them, of {', '.join(EventType)}"
 
 
 class StartQuery(Struct, frozen=True):
@@ -79,11 +82,11 @@ class FeedQuery(Struct, frozen=True, kw_only=True):
     status: Annotated[WorkflowStatus, Meta(description="Only those of workflows in this status now")] | UnsetType = (
         UNSET
     )
-    type: Annotated[str, Meta(description="Only events of these types, with commas between them")] | UnsetType = UNSET
+    type: Annotated[str, Meta(description=_TYPES)] | UnsetType = UNSET
 
 
 class DeliveriesQuery(Struct, frozen=True):
-    after: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Only those of events with a greater number")] = 0
+    after: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Only those with a greater event_id")] = 0
     limit: Annotated[int, Meta(ge=1, le=200, description="How many at most")] = 50
 
 

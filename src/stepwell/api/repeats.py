@@ -30,7 +30,7 @@ from stepwell.domain.repeats import Answer, Terms, Version
 
 IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PREFER = "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"
 REPLAYED, APPLIED, ETAG = "Idempotency-Replayed", "Preference-Applied", "ETag"
-# What operations that change a workflow read.
+# What operations that change a workflow, or what is told of it, read.
 CHANGING = (IDEMPOTENCY_KEY, IF_MATCH)
 
 _MOST_S = 60
@@ -40,7 +40,7 @@ _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _VERSION = re.compile(r"([0-9]{1,10})-([0-9a-f]{1,16})-[snd]-.*")
 _PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
-_WAIT = re.compile(r"wait[ \t]*=[ \t]*0*([0-9]+)[ \t]*(?:;.*)?", re.IGNORECASE | re.DOTALL)
+_WAIT = re.compile(r'wait[ \t]*=[ \t]*("?)0*([0-9]+)\1[ \t]*(?:;.*)?', re.IGNORECASE | re.DOTALL)
 _LONGEST_PREFER = 1000
 
 Headers = Mapping[str, str]
@@ -237,5 +237,5 @@ def _preferred_wait(request: Call) -> int | None:
     """Seconds. Of several the first counts."""
     for preference in _PREFERENCE.findall((_given(request, PREFER) or "")[:_LONGEST_PREFER]):
         if (found := _WAIT.fullmatch(preference.strip(" \t"))) is not None:
-            return min(int(found[1]), _MOST_S)
+            return min(int(found[2]), _MOST_S)
     return None

@@ -271,6 +271,7 @@ class EventPublic(Struct):
 
 class EventListResponse(Struct):
     events: list[EventPublic]
+    has_more: Annotated[bool, Meta(description="Whether there are later ones: after the last one's id")]
 
 
 class Health(Struct):

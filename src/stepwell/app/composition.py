@@ -14,7 +14,7 @@ from stepwell.api.payloads import Payloads
 from stepwell.api.routes import build_api
 from stepwell.app.database import opened
 from stepwell.app.running import Statements, measured, run_engine, stop_engine
-from stepwell.app.working import Links, clients, limits, made_catalog, made_runner, prices
+from stepwell.app.working import Links, limits, made_catalog, made_clients, made_runner, prices
 from stepwell.artifacts.storage import open_storage
 from stepwell.domain.breaker import BreakerPolicy
 from stepwell.domain.signing import CallbackUrls, SignedUrls
@@ -94,11 +94,11 @@ async def running_app(
         cleaner = Cleaner(store, storage.artifacts)
         signed_urls = SignedUrls(url_secret, settings.base_url, settings.signed_url_ttl_s)
         links = Links(cleaner, storage, signed_urls, clock, public=settings.public_url is not None)
-        guarded, trusted = clients(settings, stack)
-        registry = Registry([*configured_providers(settings, trusted), *extra_providers])
+        clients = made_clients(settings, stack)
+        registry = Registry([*configured_providers(settings, clients.trusted), *extra_providers])
         stack.callback(registry.close)
         callbacks = CallbackUrls(url_secret, settings.base_url)
-        runner = made_runner(settings, registry, storage, links, callbacks, guarded, journal, clock)
+        runner = made_runner(settings, registry, storage, links, callbacks, clients, journal, clock)
         admission = Admission(limits(settings))
         health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
         bus = Bus()
@@ -118,7 +118,7 @@ async def running_app(
             settings.allowed_cidrs, clock, https_only=settings.https_only, timeout_s=settings.webhook_timeout_s
         )
         stack.push_async_callback(sender.aclose)
-        payloads, secrets = Payloads(store, settings.public_url), settings.signing_secrets
+        payloads, secrets = Payloads(store, settings.base_url), settings.signing_secrets
         dispatcher = Dispatcher(database.outbox, sender, payloads, secrets, clock, owner, recovery, bus)
         streams = Streams(
             PostgresFeed(database.engine, database.pool),

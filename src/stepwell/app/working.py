@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import NamedTuple
 from uuid import UUID
 
 import httpx
@@ -66,19 +67,18 @@ def made_runner(
     storage: Storage,
     links: Links,
     callbacks: CallbackUrls,
-    guarded: httpx.AsyncClient,
+    clients: "Clients",
     known: PostgresJournal,
     clock: Clock,
 ) -> Runner:
-    """*guarded* is for addresses that users or providers name."""
     inputs = Inputs(
         storage.artifacts,
         links.owns,
-        client=guarded,
+        client=clients.inputs,
         max_bytes=settings.input_max_bytes,
         timeout_s=settings.input_timeout_s,
     )
-    downloads = Downloads(guarded, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s)
+    downloads = Downloads(clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s)
     return Runner(
         registry,
         storage.artifacts,
@@ -98,16 +98,33 @@ def made_catalog(settings: Settings, registry: Registry) -> Catalog:
         frozenset(settings.credentials),
         registry.keyed(),
         rule,
+        registry.refusals(),
     )
 
 
-def clients(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
-    """One for addresses that users or providers name, one for those that the operator has set."""
-    guarded = guarded_client(AddressPolicy(settings.allowed_cidrs), https_only=settings.https_only)
-    trusted = plain_client()
-    stack.push_async_callback(guarded.aclose)
-    stack.push_async_callback(trusted.aclose)
-    return guarded, trusted
+class Clients(NamedTuple):
+    """For addresses that users name, that providers name for results, and that the operator has set: users who name
+    what never answers hold up no result, which is paid for.
+    """
+
+    inputs: httpx.AsyncClient
+    outputs: httpx.AsyncClient
+    trusted: httpx.AsyncClient
+
+
+def made_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> Clients:
+    def guarded() -> httpx.AsyncClient:
+        return guarded_client(
+            AddressPolicy(settings.allowed_cidrs),
+            https_only=settings.https_only,
+            # A step reads one file at a time, so none waits for another's, and there are no more than steps that run.
+            connections=settings.max_running_steps,
+        )
+
+    clients = Clients(inputs=guarded(), outputs=guarded(), trusted=plain_client())
+    for client in clients:
+        stack.push_async_callback(client.aclose)
+    return clients
 
 
 def _paces(settings: Settings) -> Paces:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from stepwell.cli.credentials import credential_faults
 from stepwell.cli.refusal import MISUSED, Refused
 from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
 from stepwell.telemetry import configure_logging
@@ -46,6 +47,8 @@ def settings_of(environ: Mapping[str, str], **options: object) -> Settings:
         raise Refused(*error.lines, code=MISUSED) from error
     except RuntimeError as error:  # a user without a home
         raise Refused("STEPWELL_DATA_DIR: Expected a folder: this user has no home for it", code=MISUSED) from error
+    if faults := list(credential_faults(settings)):
+        raise Refused(*faults, code=MISUSED)
     return settings
 
 

@@ -21,6 +21,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     provider_known: bool = True
     capabilities: Sequence[str | None] = ()
     fallback: ProviderType | None = None
+    fallback_known: bool = True
     fallback_config: JsonObject | None = None
     fallback_capabilities: Sequence[str | None] = ()
 
@@ -48,6 +49,8 @@ def salvage(raw: Any) -> Draft:
         if not isinstance(raw, dict):
             return Draft()
     provider_config = _member(raw.get("provider_config"), JsonObject)
+    fallback = _member(raw.get("fallback_provider_type"), ProviderType)
+    fallback_config = _member(raw.get("fallback_provider_config"), JsonObject)
     return Draft(
         id=_member(raw.get("id"), str),
         task_type=_member(raw.get("task_type"), TaskType),
@@ -57,8 +60,10 @@ def salvage(raw: Any) -> Draft:
         provider_config=provider_config,
         provider_known=provider_config == raw.get("provider_config"),
         capabilities=_items(raw.get("active_provider_capabilities"), str) or (),
-        fallback=_member(raw.get("fallback_provider_type"), ProviderType),
-        fallback_config=_member(raw.get("fallback_provider_config"), JsonObject),
+        fallback=fallback,
+        fallback_known=(fallback, fallback_config)
+        == (raw.get("fallback_provider_type"), raw.get("fallback_provider_config")),
+        fallback_config=fallback_config,
         fallback_capabilities=_items(raw.get("fallback_provider_capabilities"), str) or (),
     )
 

@@ -157,12 +157,20 @@ class _Steps:
         return self._picture.waits.get(step.plan.position) or self._about_to_start(step)
 
     def _waits_for(self, unfinished: Sequence[int]) -> WaitsForSteps:
-        stuck = self._named(p for p in unfinished if self._statuses[p] in _STUCK)
+        ended = self._named(p for p in unfinished if self._statuses[p] in _STUCK)
+        stuck = self._named(p for p in unfinished if self._is_stuck(p))
         steps = self._named(unfinished)
         detail = f"Waits for {_listed(steps, len(unfinished))}."
-        if stuck:
-            detail += f" {_listed(stuck)} ended without success: only resume moves that."
+        if ended:
+            detail += f" {_listed(ended)} ended without success: only resume moves that."
+        elif stuck:
+            detail += f" Nothing new starts: only resume moves {_listed(stuck)}."
         return WaitsForSteps(detail=detail, unfinished=len(unfinished), steps=steps, stuck=stuck)
+
+    def _is_stuck(self, position: int) -> bool:
+        """Whether only resume moves it."""
+        status = self._statuses[position]
+        return status in _STUCK or (status is StepStatus.PENDING and not self._starting)
 
     def _about_to_start(self, step: StepRecord) -> StepReason:
         picture = self._picture
@@ -189,7 +197,7 @@ class _Steps:
         picture = self._picture
         seen = picture.seen.get(task.id)
         if task.sent is not None and task.provider is not None and task.phase is not TaskPhase.REMOTE_DONE:
-            return _at_provider(task, task.provider, seen, picture.now)
+            return _at_provider(task, task.provider, seen, picture)
         if picture.elsewhere is not None or (seen is None and picture.draining):
             return self._about_to_start(step)
         trouble = None if seen is None else seen.trouble
@@ -204,7 +212,7 @@ class _Steps:
         return [self._names[position] for position in islice(positions, _NAMED)]
 
 
-def _at_provider(task: Task, provider: ProviderType, seen: Seen | None, now: datetime) -> StepReason:
+def _at_provider(task: Task, provider: ProviderType, seen: Seen | None, picture: Picture) -> StepReason:
     assert task.sent is not None
     trouble = None if seen is None else seen.trouble
     but = f" The last look had no answer: {trouble}" if trouble else ""
@@ -218,10 +226,15 @@ def _at_provider(task: Task, provider: ProviderType, seen: Seen | None, now: dat
         detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and has not answered yet."
         return BeingSent(detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at)
     word, since = (None, task.sent.at) if seen is None else (seen.word, seen.since or task.sent.at)
-    seconds = round(max((now - since).total_seconds(), 0.0), 3)
-    says = f"is '{word}'" if word else "was not looked at yet; it was sent, and has gone on"
+    seconds = round(max((picture.now - since).total_seconds(), 0.0), 3)
+    if picture.elsewhere is not None:
+        says = f"was sent {seconds:.0f} s ago; {_who_knows(picture.elsewhere)}"
+    elif word:
+        says = f"is '{word}' for {seconds:.0f} s."
+    else:
+        says = f"was not looked at yet; it was sent, and has gone on for {seconds:.0f} s."
     return RemoteJob(
-        detail=f"Job {task.remote_id} at {provider} {says} for {seconds:.0f} s.{but}",
+        detail=f"Job {task.remote_id} at {provider} {says}{but}",
         attempt=task.attempt,
         provider=provider,
         remote_id=task.remote_id,
@@ -278,6 +291,12 @@ def _other_process(process: Process) -> OtherProcess:
     else:
         detail = f"Process {process.id}, which ran it, has ended; another takes the workflow over."
     return OtherProcess(detail=detail, owner=process.id, lease_until=process.lease_until)
+
+
+def _who_knows(process: Process) -> str:
+    if process.alive:
+        return f"only process {process.id}, which runs the workflow, knows how it stands."
+    return f"process {process.id}, which looked at it, has ended; another takes the workflow over."
 
 
 def _owner_dead(process: Process) -> OwnerDead:

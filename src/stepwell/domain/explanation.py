@@ -72,8 +72,8 @@ class DatabaseAway(Reason, tag="database_away", frozen=True, kw_only=True):
 
 
 class WaitsForSteps(Reason, tag="waits_for_steps", frozen=True, kw_only=True):
-    """For so many `unfinished` ones, of which `steps` are the first 50. Those that are `stuck`, 50 at most, have
-    ended without success: only resume moves them.
+    """For so many `unfinished` ones, of which `steps` are the first 50. Those that are `stuck`, 50 at most, only resume
+    moves: they have ended without success, or nothing new starts in the workflow.
     """
 
     unfinished: int
@@ -132,8 +132,8 @@ class FailedElsewhere(Reason, tag="failed_elsewhere", frozen=True, kw_only=True)
 
 class RemoteJob(Reason, tag="remote_job", frozen=True, kw_only=True):
     """A job at a provider goes on. `state` is the provider's own word, `since` when it says so as far as this process
-    has seen, for `seconds`; null before the first look, and then `since` is when it was sent. `trouble`: why the last
-    look had no answer.
+    has seen, for `seconds`; null before the first look, and where another process looks, and then `since` is when it
+    was sent. `trouble`: why the last look had no answer.
     """
 
     attempt: int

@@ -1,18 +1,19 @@
 """Which provider does a step, and whether it can."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, ValidationError, convert, structs
 
 from stepwell.domain.configs import ProviderConfig, given
 from stepwell.domain.credentials import how_called, of_another
 from stepwell.domain.draft import Draft
 from stepwell.domain.errors import Fault
 from stepwell.domain.faults import Loc, iter_faults, shown
-from stepwell.domain.graphs import graph_faults
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, TaskType
+from stepwell.domain.step_rules import KnownInputs
 from stepwell.domain.webhooks import UrlRule, url_fault
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -24,12 +25,15 @@ _OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "
 _PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
 
 
+Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.Provider.refusals` says
+
+
 class Catalog(Struct, frozen=True):
     """What this service can run.
 
     `offers`: for each configured provider, its capabilities by type of task. `default` does the steps that name no
     provider; where it is null they are refused. `credentials` are names, in lower case; the providers in `keyed` need
-    one. `webhook_refusal` judges addresses that are to be told.
+    one. `webhook_refusal` judges addresses that are to be told, `refusals` steps that a provider is asked for.
     """
 
     offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
@@ -37,6 +41,7 @@ class Catalog(Struct, frozen=True):
     credentials: frozenset[str]
     keyed: frozenset[ProviderType] = frozenset()
     webhook_refusal: UrlRule = url_fault
+    refusals: Mapping[ProviderType, Refusals] = {}
 
 
 def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
@@ -53,43 +58,52 @@ def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
     return convert(given(config), ProviderConfig) if config else ProviderConfig()
 
 
-def provider_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
-    """All that is wrong with the providers of a step at *loc*, the fallback included."""
-    primary = _primary(draft, catalog.default)
+def provider_faults(
+    draft: Draft, known: Callable[[TaskType], KnownInputs | None], catalog: Catalog, loc: Loc
+) -> Iterator[Fault]:
+    """All that is wrong with the providers of a step at *loc*, the fallback included; *known* tells its inputs."""
+    config = _known(draft.provider_config)
+    primary = None if config is None else _primary(draft, config, catalog.default)
     yield from _config_faults(draft.provider_config, primary, catalog, (*loc, "provider_config"))
     yield from _config_faults(draft.fallback_config, draft.fallback, catalog, (*loc, "fallback_provider_config"))
+    if draft.fallback_config and draft.fallback is None and draft.fallback_known:
+        message = "This needs fallback_provider_type beside it"
+        yield Fault((*loc, "fallback_provider_config"), message, "missing_provider_type")
     if draft.task_type is None:
         return
     if draft.task_type is TaskType.PASSTHROUGH:
-        yield from _unused_faults(draft, catalog, loc)
+        yield from _unused_faults(draft, primary, catalog, loc)
         return
-    yield from _primary_faults(draft, draft.task_type, catalog, loc)
+    if config is not None and draft.provider_known:
+        yield from _primary_faults(draft, draft.task_type, config, primary, catalog, loc)
     if draft.fallback is not None:
         place = (*loc, "fallback_provider_type")
         capabilities = draft.fallback_capabilities, (*loc, "fallback_provider_capabilities")
         yield from _offer_faults(draft.fallback, draft.task_type, catalog, place, *capabilities)
         fallback_place = (*loc, "fallback_provider_config")
         yield from _credential_faults(draft.fallback, draft.fallback_config, catalog, fallback_place)
-        yield from _needs_faults(draft.task_type, draft.fallback, draft.fallback_config, fallback_place)
+    asked = [*_asked(draft, draft.task_type, primary, catalog)]
+    if asked and (inputs := known(draft.task_type)) is not None:
+        yield from _refusal_faults(draft.task_type, asked, inputs, loc)
 
 
-def _primary(draft: Draft, default: ProviderType | None) -> ProviderType | None:
-    """The provider that `provider_config` is for, as far as it can be made out."""
+def _known(config: Mapping[str, Any] | None) -> ProviderConfig | None:
+    """Null where a member is broken."""
     try:
-        config = known_provider_config(draft.provider_config)
+        return known_provider_config(config)
     except ValidationError:
         return None
+
+
+def _primary(draft: Draft, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
+    """The provider that `provider_config` is for, as far as it can be made out; of PASSTHROUGH the one it names."""
     if config.provider_type is not None or draft.task_type is None:
         return config.provider_type
     return chosen_provider(draft.task_type, config, default)
 
 
-def _unused_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
+def _unused_faults(draft: Draft, primary: ProviderType | None, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
     """PASSTHROUGH uses no provider: one that it names must be there all the same, and none offers anything for it."""
-    try:
-        primary = known_provider_config(draft.provider_config).provider_type
-    except ValidationError:
-        primary = None
     for provider, place, capabilities, capabilities_place in (
         (primary, ("provider_config", "provider_type"), draft.capabilities, "active_provider_capabilities"),
         (draft.fallback, ("fallback_provider_type",), draft.fallback_capabilities, "fallback_provider_capabilities"),
@@ -100,15 +114,15 @@ def _unused_faults(draft: Draft, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
         yield from _capability_faults(provider, TaskType.PASSTHROUGH, frozenset(), capabilities, place_of_list)
 
 
-def _primary_faults(draft: Draft, task_type: TaskType, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
+def _primary_faults(
+    draft: Draft,
+    task_type: TaskType,
+    config: ProviderConfig,
+    provider: ProviderType | None,
+    catalog: Catalog,
+    loc: Loc,
+) -> Iterator[Fault]:
     place = (*loc, "provider_config")
-    try:
-        config = known_provider_config(draft.provider_config)
-    except ValidationError:
-        return
-    if not draft.provider_known:
-        return
-    provider = chosen_provider(task_type, config, catalog.default)
     if provider is None:
         names = ", ".join(catalog.offers) or "none"
         yield Fault((*place, "provider_type"), f"This service has no default provider; configured: {names}", "missing")
@@ -118,18 +132,40 @@ def _primary_faults(draft: Draft, task_type: TaskType, catalog: Catalog, loc: Lo
     capabilities = draft.capabilities, (*loc, "active_provider_capabilities")
     yield from _offer_faults(provider, task_type, catalog, place, *capabilities)
     yield from _credential_faults(provider, draft.provider_config, catalog, (*loc, "provider_config"))
-    yield from _needs_faults(task_type, provider, draft.provider_config, (*loc, "provider_config"))
 
 
-def _needs_faults(
-    task_type: TaskType, provider: ProviderType, config: Mapping[str, Any] | None, loc: Loc
+def _asked(
+    draft: Draft, task_type: TaskType, primary: ProviderType | None, catalog: Catalog
+) -> Iterator[tuple[str, Refusals, Mapping[str, Any]]]:
+    """Who will be asked to do the step, and can do such a task: the member for each, and what it refuses."""
+    refusals = _refusals(primary, task_type, catalog)
+    if refusals is not None and draft.provider_known:
+        yield "provider_config", refusals, draft.provider_config or {}
+    refusals = _refusals(draft.fallback, task_type, catalog)
+    if refusals is not None and draft.fallback_known and _known(draft.fallback_config) is not None:
+        yield "fallback_provider_config", refusals, draft.fallback_config or {}
+
+
+def _refusals(provider: ProviderType | None, task_type: TaskType, catalog: Catalog) -> Refusals | None:
+    refusals = None if provider is None else catalog.refusals.get(provider)
+    if provider is None or refusals is None or task_type not in catalog.offers[provider]:
+        return None
+    return None if _never(provider, task_type) else refusals
+
+
+def _refusal_faults(
+    task_type: TaskType, asked: Sequence[tuple[str, Refusals, Mapping[str, Any]]], known: KnownInputs, loc: Loc
 ) -> Iterator[Fault]:
-    """What a provider can't do without, of its own."""
-    if provider is ProviderType.COMFYUI:
-        yield from graph_faults(config, loc)
-    app_id = (config or {}).get("fal_app_id")
-    if provider is ProviderType.FAL and task_type is TaskType.EXPERIMENTAL_FAL and app_id is None:
-        yield Fault((*loc, "fal_app_id"), "EXPERIMENTAL_FAL needs the id of a fal app, like fal-ai/flux", "missing")
+    """What would be refused when the step runs."""
+    told = set[Fault]()
+    for member, refusals, config in asked:
+        for fault in refusals(KnownStep(task_type, config, known.inputs, known.open)):
+            first, *below = fault.loc
+            place = (member if first == "provider_config" else first, *below)
+            placed = structs.replace(fault, loc=(*loc, *(shown(p) if isinstance(p, str) else p for p in place)))
+            if placed not in told:  # an input that neither of the two takes
+                told.add(placed)
+                yield placed
 
 
 def _credential_faults(

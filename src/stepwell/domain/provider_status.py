@@ -29,7 +29,8 @@ class BreakerStatus(Struct, frozen=True):
 
 class ModelStatus(Struct, frozen=True):
     """`attempts`, `error_rate` and `latency_s` are of those that ended within the last five minutes, at most the last
-    thousand; failures that are the request's own fault don't count. `waiting`: for a slot, or for the breaker.
+    thousand; failures that are the request's own fault don't count. `waiting`: for a slot, or for the breaker. LOCAL's
+    models are the types of task; their breakers stay closed.
     """
 
     model: str

@@ -37,7 +37,10 @@ class Terms(Struct, frozen=True):
     if_match: frozenset[Version] | None = None
 
     def check(self, state: WorkflowState) -> None:
-        if self.if_match is not None and Version.of(state.last_event, state.updated_at) not in self.if_match:
+        self.check_version(Version.of(state.last_event, state.updated_at))
+
+    def check_version(self, version: Version) -> None:
+        if self.if_match is not None and version not in self.if_match:
             raise PreconditionFailed("the workflow isn't any more what If-Match names")
 
 

@@ -1,7 +1,7 @@
 """What is refused about a step's config and its input mappings."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from stepwell.domain.configs import config_faults, given, required_inputs
 from stepwell.domain.draft import Draft
@@ -13,6 +13,13 @@ from stepwell.domain.mapping import TIMEOUT, merged_config
 from stepwell.domain.model import TaskType
 
 MAX_FIELD_DEPTH = 16
+
+
+class KnownInputs(NamedTuple):
+    """Of a step: the inputs that its definition has, and the names of those that come by mappings or are broken."""
+
+    inputs: dict[str, Any]
+    open: frozenset[str]
 
 
 def input_faults(
@@ -38,6 +45,21 @@ def input_faults(
         names = " or ".join(alternatives)
         message = f"{task_type} needs {names}, from config or from an input mapping"
         yield Fault((*loc, "config", alternatives[0]), message, "missing")
+
+
+def known_inputs(
+    draft: Draft, defaults: Mapping[str, Mapping[str, Any]], task_type: TaskType, *, sound: bool
+) -> KnownInputs | None:
+    """*sound*: `input_faults` tells none. Null where it can't be said, for the structure is broken."""
+    if draft.config is None or draft.input_mappings is None or None in draft.input_mappings:
+        return None
+    names = {mapping.to_field.partition(".")[0] for mapping in draft.input_mappings if mapping}
+    inputs = given(merged_config(defaults, task_type, draft.config))
+    if defaults or not sound:
+        names.update(str(fault.loc[0]) for fault in config_faults(task_type, inputs, ()))
+    for name in (TIMEOUT, *names):
+        inputs.pop(name, None)
+    return KnownInputs(inputs, frozenset(names))
 
 
 def mapping_faults(draft: Draft, position: int, graph: Graph, expressions: Expressions, loc: Loc) -> Iterator[Fault]:

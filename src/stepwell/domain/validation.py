@@ -1,6 +1,7 @@
 """What is refused when a workflow is created or changed: all faults in one answer, each with its place."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -23,7 +24,7 @@ from stepwell.domain.graph import Graph
 from stepwell.domain.mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.model import TaskType
 from stepwell.domain.offers import Catalog, chosen_provider, known_provider_config, provider_faults
-from stepwell.domain.step_rules import input_faults, mapping_faults
+from stepwell.domain.step_rules import input_faults, known_inputs, mapping_faults
 from stepwell.domain.webhooks import WEBHOOK_URL, UrlRule, url_fault
 
 __all__ = ["MAX_STEPS", "Catalog", "PlannedWorkflow", "parse_update", "plan_workflow"]
@@ -114,10 +115,13 @@ def _rule_faults(
     expressions = Expressions()
     for position, draft in enumerate(drafts):
         loc: Loc = ("body", "steps", position)
+        broken: list[Fault] = []
         if draft.task_type is not None:
-            yield from input_faults(draft, draft.task_type, defaults, loc)
+            broken = list(input_faults(draft, draft.task_type, defaults, loc))
+            yield from broken
+        known = partial(known_inputs, draft, defaults, sound=not broken)
         yield from mapping_faults(draft, position, graph, expressions, loc)
-        yield from provider_faults(draft, catalog, loc)
+        yield from provider_faults(draft, known, catalog, loc)
 
 
 def _sound_defaults(config: JsonObject) -> dict[str, JsonObject]:

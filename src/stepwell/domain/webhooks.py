@@ -96,6 +96,7 @@ class DeliveryRecord(Struct, frozen=True):
     """A delivery as stored; the newest attempts, in their order."""
 
     id: str
+    event_id: int
     type: EventType
     status: DeliveryStatus
     next_at: datetime | None

@@ -4,10 +4,10 @@ from asyncio import CancelledError
 from collections.abc import Sequence
 from uuid import UUID
 
-from stepwell.domain.decision import Reservation
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
 from stepwell.domain.records import TenantScope
+from stepwell.domain.repeats import NO_TERMS, Terms
 from stepwell.domain.webhook_secrets import WebhookSecrets
 from stepwell.domain.webhooks import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, lane_of
 from stepwell.engine.webhooks import Dispatcher
@@ -38,18 +38,19 @@ class Webhooks:
         return found[0]
 
     async def redeliver(
-        self, scope: TenantScope, workflow_id: UUID, named: str, reservation: Reservation | None = None
+        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Terms = NO_TERMS
     ) -> DeliveryRecord:
-        """Send it now, under the same id and with the same body, and as often as a new one. Raises `NotFound`, and
-        `NoWebhook` where there is no address.
+        """Send it now, under the same id and with the same body, and as often as a new one. Raises `NotFound`,
+        `PreconditionFailed`, and `NoWebhook` where there is no address.
         """
         event = _event(workflow_id, named)
-        url, tenant = await self._deliveries.address(scope, *event)
+        url, tenant, version = await self._deliveries.address(scope, *event)
+        terms.check_version(version)
         if url is None:
             raise NoWebhook("The workflow has no webhook_url now; PATCH gives it one.")
         lane = lane_of(url, tenant)
         try:
-            renewed = await self._deliveries.renew(scope, *event, lane, self._owner, reservation)
+            renewed = await self._deliveries.renew(scope, *event, lane, self._owner, terms.reservation)
         except (Unavailable, CancelledError):
             self._dispatcher.unsure()
             raise

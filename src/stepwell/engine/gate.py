@@ -1,8 +1,8 @@
 """From a step that is ready to an attempt: it waits for a slot, and then for its model's breaker.
 
 An attempt that the breaker doesn't let through goes to the step's fallback at once, or is held back until the breaker
-lets one through again. Work in this process has no breaker, and an attempt that an earlier process had begun needs
-none: it is paid for.
+lets one through again. Work in this process has no breaker (LOCAL's attempts are counted, by type of task), and an
+attempt that an earlier process had begun needs none: it is paid for.
 """
 
 import asyncio
@@ -88,6 +88,9 @@ class Gate:
         """An attempt has ended; to be told before its run is. Null outcome: it was cancelled."""
         failed = outcome if handle is not None and isinstance(outcome, AttemptFailed) else None
         blamed = failed is not None and handle is not None and _blames(handle, failed)
+        if flight.key.provider in _HERE:
+            self._health.ended(flight, outcome, blamed=blamed, used_up=False)  # so that it never opens
+            return
         used_up = failed is not None and handle is not None and handle.run.gives_up(failed)
         open_before = not self._health.lets(flight.key)
         self._health.ended(flight, outcome, blamed=blamed, used_up=used_up)
@@ -131,8 +134,10 @@ class Gate:
         handle, position = self._scheduler.handles.get(slot.workflow_id), slot.position
         if handle is None:
             return False
-        key = None
-        if handle.provider(position) not in _HERE and handle.run.waits(position):
+        key, provider = None, handle.provider(position)
+        if provider is ProviderType.LOCAL and handle.run.waits(position):
+            key = ModelKey(provider, handle.plan(position).task_type)
+        elif provider is not None and handle.run.waits(position):
             key = self._key(handle, position)
             if key is not None and self._turns_away(handle, position, key):
                 return False

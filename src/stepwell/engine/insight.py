@@ -40,4 +40,4 @@ class Insight:
         here = providers.in_process()
         self.explain = Explainer(store, journal, scheduler, admission, health, clock, here).explain
         self.plan = planner.Planner(providers, prices, health).plan
-        self.rehearse = Rehearsal(journal, scheduler, cleaner, clock, owner, new_id).rehearse
+        self.rehearse = Rehearsal(store, journal, scheduler, cleaner, clock, owner, new_id).rehearse

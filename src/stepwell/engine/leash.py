@@ -29,8 +29,8 @@ class Look(Struct, frozen=True):
 
 
 class Live(Struct):
-    """An attempt in this process. `slot` is null once it is given back, `flight` for one without a breaker or once it
-    has heard the outcome; `task` is for one that waits for something. It
+    """An attempt in this process. `slot` is null once it is given back, `flight` for one that isn't counted or once its
+    outcome is; `task` is for one that waits for something. It
     is cancelled by its scope: a worker process on its way up must not be torn from its parent half-way. `resting`: it
     waits for its time, and for nothing that would be lost. `told` is what its
     provider has called back with, last; `called`: that it has, and nobody has looked since. `look` is null before the

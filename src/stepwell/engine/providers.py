@@ -20,7 +20,7 @@ class ProviderDesk:
         limits, waiting = self._admission.limits, self._admission.waiting_by_pool
         models = []
         for key in self._health.known(kind, scope.covers):
-            limit = limits.of_model(kind, key.model)
+            limit = None if kind is ProviderType.LOCAL else limits.of_model(kind, key.model)
             own = 0 if limit is None else waiting[ModelPool(kind, key.model, limit)]
             models.append(self._health.status(key, limit, own))
         offers = self._catalog.offers[kind].items()

@@ -242,6 +242,9 @@ class Recovery:
         return None
 
 
+RUNS_ELSEWHERE = "another process runs the workflow, and it alone can change it; ask that one, or later"
+
+
 async def load_results(journal: Journal, handles: list[Handle]) -> None:
     """Put the stored results that mappings will read into the runs, in one round trip."""
     wanted = {handle.workflow_id: positions for handle in handles if (positions := handle.run.wanted_results())}

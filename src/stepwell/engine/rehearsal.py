@@ -2,7 +2,8 @@
 
 What must hold:
 - Nothing changes: no row, no event, no lease, no file, nothing in memory. A real run is copied, never fed.
-- It answers what the verb would: `InvalidTransition` and `NotFound` are raised as by the verb itself.
+- It answers what the verb would: `InvalidTransition` and `NotFound` are raised as by the verb itself, and `Unavailable`
+  where a living process has the workflow that isn't this one.
 """
 
 from datetime import datetime
@@ -12,7 +13,7 @@ from uuid import UUID
 from msgspec import structs
 
 from stepwell.domain.decision import Decision
-from stepwell.domain.errors import NotFound
+from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.forecast import DryRun, JobToCancel, KeptFile, Rehearsed
 from stepwell.domain.inputs import SERVICE, Cancel, Cleanup, Resume, Start, Verb
 from stepwell.domain.lifecycle import Run
@@ -21,16 +22,24 @@ from stepwell.domain.records import LoadedWorkflow, TenantScope
 from stepwell.domain.repeats import NO_TERMS, Terms, Version
 from stepwell.engine.cleanup import Cleaner
 from stepwell.engine.handle import Handle
+from stepwell.engine.recovery import RUNS_ELSEWHERE
 from stepwell.engine.scheduler import Scheduler
 from stepwell.offloop import off_loop
-from stepwell.ports import Clock, Journal, NewId
+from stepwell.ports import Clock, Journal, NewId, Store
 
 
 class Rehearsal:
     def __init__(
-        self, journal: Journal, scheduler: Scheduler, cleaner: Cleaner, clock: Clock, owner: UUID, new_id: NewId
+        self,
+        store: Store,
+        journal: Journal,
+        scheduler: Scheduler,
+        cleaner: Cleaner,
+        clock: Clock,
+        owner: UUID,
+        new_id: NewId,
     ) -> None:
-        self._journal, self._scheduler, self._cleaner = journal, scheduler, cleaner
+        self._store, self._journal, self._scheduler, self._cleaner = store, journal, scheduler, cleaner
         self._clock, self._owner, self._new_id = clock, owner, new_id
 
     async def rehearse(
@@ -64,6 +73,10 @@ class Rehearsal:
         loaded = await self._journal.load(scope, workflow_id)
         if loaded is None:
             raise NotFound("workflow")
+        if loaded.state.owner not in (None, self._owner):
+            where = await self._store.whereabouts(scope, workflow_id)
+            if where is not None and where.alive:
+                raise Unavailable(RUNS_ELSEWHERE)
         return loaded
 
     def _input(self, verb: Rehearsed, *, cleanup_tasks: bool) -> Verb:

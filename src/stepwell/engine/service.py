@@ -37,7 +37,7 @@ from stepwell.engine.drafting import draft
 from stepwell.engine.handle import Handle
 from stepwell.engine.insight import Insight
 from stepwell.engine.providers import ProviderDesk
-from stepwell.engine.recovery import Recovery, load_results
+from stepwell.engine.recovery import RUNS_ELSEWHERE, Recovery, load_results
 from stepwell.engine.repeats import Repeats
 from stepwell.engine.scheduler import Scheduler
 from stepwell.engine.streams import Streams
@@ -253,7 +253,7 @@ class WorkflowService:
             raise Unavailable("the service is taking over what another process has left") from None
         if (claimed := self._scheduler.handles.get(workflow_id)) is None:
             self._recovery.request()
-            raise Unavailable("another process runs the workflow, and it alone can change it; ask that one, or later")
+            raise Unavailable(RUNS_ELSEWHERE)
         return claimed
 
     async def _quiesce(self, workflow_id: UUID) -> None:

@@ -9,7 +9,7 @@ from anyio import CancelScope
 from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed
 from stepwell.domain.model import Output, Task
 from stepwell.ports import Artifacts
-from stepwell.ports.providers import Blob, InputFetcher
+from stepwell.ports.providers import Blob, ErrorText, InputFetcher
 
 MOST_INPUT = 256 * 1024 * 1024  # bytes that an attempt may hold of what it was given
 
@@ -28,7 +28,13 @@ class Links(Protocol):
 
 class Downloads(Protocol):
     def stream(
-        self, url: str, media_types: Sequence[str], *, headers: Mapping[str, str] | None = None, redirects: int = 0
+        self,
+        url: str,
+        media_types: Sequence[str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        error_text: ErrorText | None = None,
+        redirects: int = 0,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The bytes at an address that a provider has named, bounded in size and time. Raises, before the first or in
         between, as `AttemptIO.download` says.
@@ -89,11 +95,14 @@ class TaskIO:
         media_types: Sequence[str] = (),
         *,
         headers: Mapping[str, str] | None = None,
+        error_text: ErrorText | None = None,
         redirects: int = 0,
     ) -> Output:
         path = self._noted(name)
         try:
-            async with self._downloads.stream(url, media_types, headers=headers, redirects=redirects) as chunks:
+            async with self._downloads.stream(
+                url, media_types, headers=headers, error_text=error_text, redirects=redirects
+            ) as chunks:
                 self.stored[path] = await self._artifacts.put_stream(path, chunks)
         except ArtifactError as error:
             # It is made and paid for, and may be there again when there is room for it.

@@ -12,11 +12,13 @@ from stepwell.domain.decision import Reservation
 from stepwell.domain.errors import NotFound, StillRunning
 from stepwell.domain.model import EventType
 from stepwell.domain.records import TenantScope
+from stepwell.domain.repeats import Version
 from stepwell.domain.webhooks import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
 from stepwell.persistence.database import unavailable_in_outage
 from stepwell.persistence.listing import visible
 from stepwell.persistence.rows import Row
 from stepwell.persistence.tables import deliveries, idempotency_keys, workflows
+from stepwell.ports.webhooks import Addressed
 
 _read_attempts = json.Decoder(list[Attempt]).decode
 # The body isn't among them: it may be long, and is the receiver's.
@@ -48,9 +50,10 @@ class PostgresDeliveries:
             return [_record(row) for row in found.mappings()]
 
     @unavailable_in_outage
-    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> tuple[str | None, str | None]:
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> Addressed:
+        own = workflows.c
         query = (
-            select(workflows.c.webhook_url, workflows.c.tenant)
+            select(own.webhook_url, own.tenant, own.last_event, own.updated_at)
             .join(deliveries, deliveries.c.workflow_id == workflows.c.id)
             .where(workflows.c.id == workflow_id, visible(scope), deliveries.c.event_id == event_id)
         )
@@ -58,7 +61,7 @@ class PostgresDeliveries:
             row = (await connection.execute(query)).first()
         if row is None:
             raise NotFound("delivery")
-        return row.webhook_url, row.tenant
+        return Addressed(row.webhook_url, row.tenant, Version.of(row.last_event, row.updated_at))
 
     @unavailable_in_outage
     async def renew(
@@ -102,6 +105,7 @@ def _applied(reservation: Reservation, workflow_id: UUID) -> Update:
 def _record(row: Row) -> DeliveryRecord:
     return DeliveryRecord(
         delivery_id(row["workflow_id"], row["event_id"]),
+        row["event_id"],
         EventType(row["type"]),
         DeliveryStatus(row["status"]),
         row["next_at"],

@@ -18,14 +18,18 @@ How a call says that it went wrong:
 - `OutcomeUnknown`, from `submit` alone: there may be a job, or not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from msgspec import Struct, field
 
+from stepwell.domain.errors import Fault
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
+
+ErrorText = Callable[[bytes], str | None]  # a body's words if it is an error as the provider documents it
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -143,15 +147,18 @@ class AttemptIO(Protocol):
         media_types: Sequence[str] = (),
         *,
         headers: Mapping[str, str] | None = None,
+        error_text: ErrorText | None = None,
         redirects: int = 0,
     ) -> Output:
         """Stream what is at *url*, which a provider has named, into `media/{task_id}/{name}`, durably.
 
         *headers* (a key, say) go to the origin of *url* alone. So many *redirects* are followed, each vetted as *url*.
+        *error_text* reads the errors of that origin, for an address of the API itself.
 
         *media_types*: prefixes like "image/", one of which the answer's type must have if it has one that says
-        anything. Raises `CallFailed` for what a repeat may mend, `AttemptError` for the rest: the address isn't allowed
-        or gone, the file is too big, empty, or of another type.
+        anything. Raises `CallFailed` for what a repeat may mend, `AttemptError` for the rest: the address isn't
+        allowed, the file is too big, or of another type. `CallFailed.forgotten`: a signed address says that it is of no
+        use (any more), or the API, in its own words, that there is no such file.
         """
 
 
@@ -174,6 +181,12 @@ class Provider(Protocol):
 
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         """What would do it, as far as that is known before the inputs are: what limits go by."""
+
+    def refusals(self, step: KnownStep) -> Iterable[Fault]:
+        """What it would refuse whatever else happens, in the words of `prepare` and `submit`: it is told where the step
+        is created, before anything is paid for. The places are in the step's definition, below "config" or, for the
+        fallback too, "provider_config". Asks nobody, and is only asked about tasks that it can do.
+        """
 
     def ends_jobs(self, model: str) -> bool:
         """Whether a job of *model* can be ended once it has been taken. If not, a time-out is no reason for another

@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from stepwell.domain.decision import Reservation
 from stepwell.domain.records import TenantScope
+from stepwell.domain.repeats import Version
 from stepwell.domain.webhooks import Answered, Attempt, DeliveryRecord, DueDelivery, Verdict
 
 # Makes the body of a delivery. Raises `Unavailable` while the database is away.
@@ -40,6 +41,14 @@ class Outbox(Protocol):
         """
 
 
+class Addressed(NamedTuple):
+    """Where a delivery goes now, null for nowhere; whose it is, and the version of the workflow that says so."""
+
+    url: str | None
+    tenant: str | None
+    version: Version
+
+
 class Deliveries(Protocol):
     """The API's side. *scope* says whose a call may see; others look like unknown ones."""
 
@@ -48,8 +57,8 @@ class Deliveries(Protocol):
     ) -> Sequence[DeliveryRecord] | None:
         """By the numbers of their events, from *after* + 1 on; None for an unknown workflow."""
 
-    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> tuple[str | None, str | None]:
-        """Where the delivery goes now, null for nowhere, and whose it is. Raises `NotFound`."""
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> Addressed:
+        """Raises `NotFound`."""
 
     async def renew(
         self,

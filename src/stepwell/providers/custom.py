@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -14,7 +14,8 @@ from anyio import to_thread
 from msgspec import json
 
 from stepwell.domain.configs import given
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
+from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
 from stepwell.ports.providers import (
     Attempt,
@@ -43,8 +44,8 @@ from stepwell.providers.custom_signing import SignedApi
 from stepwell.providers.http import read_json
 from stepwell.providers.keeping import kept, stored_of_job
 from stepwell.providers.references import with_references
+from stepwell.providers.refusals import refused_config, refused_input, told
 from stepwell.providers.text import sanitised
-from stepwell.providers.web import refused
 
 View = TypeVar("View", JobView, DoneJobView)
 
@@ -109,6 +110,9 @@ class CustomProvider:
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         return str(provider_config.get("model") or task_type)
 
+    def refusals(self, step: KnownStep) -> Iterable[Fault]:
+        return told(partial(_model, step.task_type, step.provider_config), partial(_seed, step.inputs, 0))
+
     def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
         return True
 
@@ -117,9 +121,7 @@ class CustomProvider:
         if attempt.task_type in _CANT:
             raise AttemptError(f"{NAME}: it can't do {attempt.task_type}", retryable=False)
         config = {name: value for name, value in attempt.provider_config.items() if name not in _NOT_SENT_ON}
-        model = config.get("model") or str(attempt.task_type)
-        if not isinstance(model, str):
-            raise refused("provider_config.model", "must be a string")
+        model = _model(attempt.task_type, config)
         inputs = await with_references(given(attempt.inputs), io)
         body = {
             "attempt_id": str(attempt.task_id),
@@ -245,8 +247,15 @@ def _seed(inputs: Mapping[str, Any], drawn: int) -> int:
     """The caller's seed, else the one drawn for the attempt."""
     seed = inputs.get("seed", drawn)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise refused("seed", "must be an integer from 0 to 2^63 - 1")
+        raise refused_input("seed", why="must be an integer from 0 to 2^63 - 1")
     return seed
+
+
+def _model(task_type: TaskType, config: Mapping[str, Any]) -> str:
+    model = config.get("model") or str(task_type)
+    if not isinstance(model, str):
+        raise refused_config("model", why="must be a string")
+    return model
 
 
 async def _finished(done: Done, result: Mapping[str, Any], io: AttemptIO) -> Finished:

@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from stepwell.providers.http import Answer, ErrorText, ProviderApi
+from stepwell.ports.providers import ErrorText
+from stepwell.providers.http import Answer, ProviderApi
 
 TOLERANCE_S = 300
 TIMESTAMP, SIGNATURE = "Stepwell-Timestamp", "Stepwell-Signature"

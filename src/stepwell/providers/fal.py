@@ -4,7 +4,7 @@ https://fal.ai/docs/api-reference/inference-api.
 fal has no idempotency key. It keeps a result for an hour at most, a big one for minutes: it should be fetched at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -13,7 +13,8 @@ import httpx
 from msgspec import Meta, Struct, json
 
 from stepwell.domain.configs import given
-from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.errors import AttemptError, CallFailed, Fault
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.credentials import Credentials
@@ -25,7 +26,7 @@ from stepwell.providers.fal_answers import (
     is_passing,
     result_of,
 )
-from stepwell.providers.fal_parameters import KINDS, app_of, body_of, root_of
+from stepwell.providers.fal_parameters import KINDS, app_of, body_of, refusals, root_of
 from stepwell.providers.http import Answer, digest, origin_of, read_json
 from stepwell.providers.references import with_references
 from stepwell.providers.text import sanitised
@@ -114,6 +115,9 @@ class FalProvider:
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         kind = KINDS.get(task_type)
         return str(provider_config.get("fal_app_id") or (kind.app if kind else task_type))
+
+    def refusals(self, step: KnownStep) -> Iterable[Fault]:
+        return refusals(step)
 
     def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
         return True

@@ -4,15 +4,17 @@ What is not named here goes out under its own name, and wins over what is named:
 takes. Each app's own words are at https://fal.ai/models/{app}/api.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct, json
 
 from stepwell.domain.configs import GenerationConfig, RefineConfig, VideoConfig
-from stepwell.domain.errors import AttemptError
+from stepwell.domain.errors import Fault
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import TaskType
-from stepwell.providers.web import refused
+from stepwell.providers.refusals import refused_config, refused_input, told
 
 DEFAULT_LLM = "google/gemini-2.5-flash"  # fal's router has no default of its own, and this is what its page shows
 
@@ -45,8 +47,16 @@ def app_of(task_type: TaskType, inputs: Mapping[str, Any], provider_config: Mapp
         return str(own)
     kind = KINDS.get(task_type)
     if kind is None:
-        raise AttemptError(f"provider_config.fal_app_id: required, FAL has no app for {task_type}", retryable=False)
+        raise refused_config("fal_app_id", why=f"required, FAL has no app for {task_type}", word="missing")
     return next((app for field, app in kind.variants if inputs.get(field)), kind.app)
+
+
+def refusals(step: KnownStep) -> Iterator[Fault]:
+    """What `app_of` and `body_of` refuse whatever the run gives."""
+    task_type, config, inputs = step.task_type, step.provider_config, step.inputs
+    yield from told(partial(app_of, task_type, inputs, config))
+    if task_type in KINDS:
+        yield from told(partial(body_of, task_type, inputs, 0, config))
 
 
 def root_of(app: str) -> str:
@@ -79,10 +89,8 @@ def _loras(rest: dict[str, Any], provider_config: Mapping[str, Any]) -> list[Any
             continue
         path = known.get(name)
         if not isinstance(path, str) or not path:
-            raise AttemptError(
-                f"{name}_lora_weight: provider_config.loras.{name} is missing; it names the LoRA, by path or URL",
-                retryable=False,
-            )
+            why = f"provider_config.loras.{name} is missing; it names the LoRA, by path or URL"
+            raise refused_input(f"{name}_lora_weight", why=why, provider_fault=True)
         found.append({"path": path, "scale": weight})
     return found
 
@@ -170,7 +178,7 @@ def _llm(rest: dict[str, Any]) -> dict[str, Any]:
     for place, message in enumerate(rest.pop("messages", [])):
         role, content = message.get("role", "user"), message.get("content")
         if not isinstance(role, str) or not isinstance(content, str):
-            raise refused(f"messages[{place}]", "FAL takes messages whose role and content are text")
+            raise refused_input("messages", place, why="FAL takes messages whose role and content are text")
         if role == "system":
             rules.append(content)
         else:

@@ -4,7 +4,7 @@ Addresses here are the operator's own (base URLs from the settings), so they are
 names goes through the guard instead.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 import anyio
@@ -13,6 +13,7 @@ from msgspec import DecodeError, Struct, ValidationError, json
 
 from stepwell.domain.canonical import canonical, digest
 from stepwell.domain.errors import CallFailed
+from stepwell.ports.providers import ErrorText
 from stepwell.providers.outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import retry_after_s
@@ -21,12 +22,10 @@ __all__ = ["Answer", "ProviderApi", "canonical", "digest", "origin_of", "read_js
 
 T = TypeVar("T")
 
-_GONE = frozenset({404, 410})
+GONE = frozenset({404, 410})  # in a provider's own words: whatever stands before it knows nothing of its jobs
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 # What the socket, the limits and the address bar may raise; each tells whether something may have been sent.
 _TROUBLE = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeEncodeError)
-
-ErrorText = Callable[[bytes], str | None]  # a body's words if it is an error as the provider documents it
 
 
 class AnswerTooBig(CallFailed):
@@ -111,7 +110,7 @@ class ProviderApi:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, ok: frozenset[int]
     ) -> Answer:
         """Any other call. Returns an answer with a status in *ok*; else raises `CallFailed`: forgotten for a 404 or 410
-        in the provider's own words, for whatever stands before it knows nothing of its jobs.
+        in the provider's own words.
         """
         try:
             answer = await self._request(method, url, body, headers, self._timeout_s)
@@ -123,7 +122,7 @@ class ProviderApi:
         words = self._error_text(answer.body)
         raise CallFailed(
             sanitised(f"{self.name} answered {answer.status}" + (f": {words}" if words else "")),
-            forgotten=answer.status in _GONE and words is not None,
+            forgotten=answer.status in GONE and words is not None,
             retry_after_s=retry_after_s(answer.headers),
         )
 

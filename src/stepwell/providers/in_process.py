@@ -1,9 +1,11 @@
 """What the port asks of a provider that does its work in this process, for nothing: all but the work itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from stepwell.domain.errors import Fault
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
 
@@ -29,6 +31,9 @@ class InProcess(ABC):
 
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:  # noqa: ARG002 - the port's
         return task_type
+
+    def refusals(self, step: KnownStep) -> Iterable[Fault]:  # noqa: ARG002 - the port's
+        return ()
 
     def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
         return True

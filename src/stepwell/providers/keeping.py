@@ -7,7 +7,7 @@ import anyio
 
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import Output
-from stepwell.ports.providers import AttemptIO
+from stepwell.ports.providers import Attempt, AttemptIO
 
 T = TypeVar("T")
 
@@ -33,6 +33,18 @@ async def kept(call: Callable[[], Awaitable[T]]) -> T:
             break
         await anyio.sleep(pause)
     return await call()
+
+
+async def stored_of_answer(attempt: Attempt, io: AttemptIO, name: str, data: bytes) -> Output:
+    """As `AttemptIO.store`, for `submit`, of what came in its answer alone: see `kept`. What could not be stored in the
+    end is lost, but paid for; whether to pay again is for the step to say. To be called inside `paid_for`.
+    """
+    try:
+        return await kept(lambda: io.store(name, data))
+    except AttemptError as error:
+        again = attempt.on_unknown == "resubmit"
+        message = f"the work is done and paid for, but {error}"
+        raise AttemptError(message, retryable=again, provider_fault=False) from error
 
 
 async def stored_of_job(io: AttemptIO, name: str, data: bytes) -> Output:

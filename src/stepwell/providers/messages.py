@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepwell.providers.web import refused
+from stepwell.providers.refusals import refused_input
 
 MAX_PICTURES = 64
 
 
 def check_pictures(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Raises `AttemptError` where the messages hold more of them than one step may have; before any is fetched."""
+    """Raises `Refusal` where the messages hold more of them than one step may have; before any is fetched."""
     contents = [content for message in messages if isinstance(content := message.get("content"), list)]
     parts = sum(1 for content in contents for part in content if isinstance(part, Mapping) and _is_other(part))
     if parts > MAX_PICTURES:
-        raise refused("messages", f"expected {MAX_PICTURES} pictures at most")
+        raise refused_input("messages", why=f"expected {MAX_PICTURES} pictures at most")
 
 
 def _is_other(part: Mapping[str, Any]) -> bool:

@@ -7,12 +7,14 @@ import anyio
 import httpx
 
 from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.ports.providers import ErrorText
 from stepwell.providers.guard import Blocked, parsed
-from stepwell.providers.http import origin_of
+from stepwell.providers.http import GONE, origin_of
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import UNTYPED, retry_after_s
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
+_MOST_WORDS = 64 * 1024  # bytes of an error that is read
 
 
 class Downloads:
@@ -23,12 +25,22 @@ class Downloads:
 
     @asynccontextmanager
     async def stream(
-        self, url: str, media_types: Sequence[str], *, headers: Mapping[str, str] | None = None, redirects: int = 0
+        self,
+        url: str,
+        media_types: Sequence[str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        error_text: ErrorText | None = None,
+        redirects: int = 0,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         try:
             # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
             with anyio.fail_after(self._timeout_s):
-                async with self._found(parsed(url), headers or {}, redirects) as response:
+                target = parsed(url)
+                async with self._found(target, headers or {}, redirects) as response:
+                    if error_text is not None and origin_of(str(response.url)) == origin_of(str(target)):
+                        await _check_api(response, error_text)
+                    _check_address(response)
                     self._check(response, media_types)
                     yield self._chunks(response)
         except Blocked as error:
@@ -55,14 +67,6 @@ class Downloads:
                 target = parsed(str(target.join(response.headers["location"])))
 
     def _check(self, response: httpx.Response, media_types: Sequence[str]) -> None:
-        status = response.status_code
-        if response.is_redirect:
-            raise _refused(f"the output's address answered {status}; redirects are not followed")
-        if not response.is_success:
-            gone = response.is_client_error and status not in (408, 425, 429)
-            raise CallFailed(
-                f"the output's address answered {status}", forgotten=gone, retry_after_s=retry_after_s(response.headers)
-            )
         if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise AttemptError(
                 "the output is compressed, which was not asked for", retryable=False, provider_fault=False
@@ -88,6 +92,35 @@ class Downloads:
 
     def _too_large(self) -> AttemptError:
         return _refused(f"the output is larger than {self._max_bytes} bytes")
+
+
+async def _check_api(response: httpx.Response, error_text: ErrorText) -> None:
+    """Of an API itself: a refusal of its key, or a proxy's page, is no word on the file, which is paid for."""
+    if response.is_success:
+        return
+    status, body = response.status_code, bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > _MOST_WORDS:
+            break
+    words = error_text(bytes(body[:_MOST_WORDS]))
+    raise CallFailed(
+        sanitised(f"the output's address answered {status}" + (f": {words}" if words else ""), 300),
+        forgotten=status in GONE and words is not None,
+        retry_after_s=retry_after_s(response.headers),
+    )
+
+
+def _check_address(response: httpx.Response) -> None:
+    """Of one that holds by itself, for a while, as signed ones do: what it refuses once it refuses for good."""
+    status = response.status_code
+    if response.is_redirect:
+        raise _refused(f"the output's address answered {status}; redirects are not followed")
+    if not response.is_success:
+        gone = response.is_client_error and status not in (408, 425, 429)
+        raise CallFailed(
+            f"the output's address answered {status}", forgotten=gone, retry_after_s=retry_after_s(response.headers)
+        )
 
 
 def _refused(why: str) -> AttemptError:

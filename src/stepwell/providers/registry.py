@@ -1,9 +1,17 @@
 """Which providers there are, and what each can do."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
+import structlog
+
+from stepwell.domain.errors import Fault
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Provider
+from stepwell.providers.in_process import InProcess
+
+log = structlog.get_logger()
 
 
 class Registry:
@@ -37,6 +45,15 @@ class Registry:
         """Those that work in this process."""
         return frozenset(kind for kind, provider in self._providers.items() if provider.in_process)
 
+    def refusals(self) -> dict[ProviderType, Callable[[KnownStep], Iterable[Fault]]]:
+        """What each configured provider refuses of a step, as the port says."""
+        usual = InProcess.refusals  # none, so there is no need to ask
+        return {
+            kind: partial(_told, provider)
+            for kind, provider in self._providers.items()
+            if getattr(type(provider), "refusals", usual) is not usual
+        }
+
     def offers(self) -> dict[ProviderType, dict[TaskType, frozenset[str]]]:
         """What each configured provider can do, with the capabilities it offers for it."""
         return {
@@ -47,3 +64,11 @@ class Registry:
             }
             for kind, provider in self._providers.items()
         }
+
+
+def _told(provider: Provider, step: KnownStep) -> Iterable[Fault]:
+    try:
+        return list(provider.refusals(step))
+    except Exception:  # a fault of the provider's code: that is told where the step runs
+        log.exception("provider.no_refusals", action="check", provider=provider.type)
+        return ()

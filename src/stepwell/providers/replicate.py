@@ -12,7 +12,7 @@ worth it.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -21,13 +21,14 @@ import httpx
 from msgspec import DecodeError, Meta, Struct, json
 
 from stepwell.domain.canonical import canonical, digest
-from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.errors import AttemptError, CallFailed, Fault
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.http import ProviderApi, origin_of, read_json
 from stepwell.providers.replicate_outputs import stored_output
-from stepwell.providers.replicate_parameters import KINDS, deadline, model_input, target
+from stepwell.providers.replicate_parameters import KINDS, deadline, model_input, refusals, target
 from stepwell.providers.text import sanitised
 
 _SUCCESS = frozenset(range(200, 300))
@@ -120,6 +121,9 @@ class ReplicateProvider:
             return target(task_type, provider_config)[0]
         except AttemptError:  # it is told where the step runs
             return task_type
+
+    def refusals(self, step: KnownStep) -> Iterable[Fault]:
+        return refusals(step)
 
     def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
         return True

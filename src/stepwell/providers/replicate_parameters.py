@@ -7,17 +7,19 @@ sent: for the rest the model's own defaults hold, but for `upscale_factor`, of w
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from stepwell.domain.configs import given
-from stepwell.domain.errors import AttemptError
+from stepwell.domain.errors import AttemptError, Fault
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.references import provider_reference
-from stepwell.providers.text import sanitised
+from stepwell.providers.refusals import refused_config, refused_input, told
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _MODEL = re.compile(rf"({_NAME}/{_NAME})(?::([0-9A-Fa-f]{{64}}))?")
@@ -149,21 +151,32 @@ def target(task_type: TaskType, provider_config: Mapping[str, Any]) -> tuple[str
     config = given(provider_config)
     if "deployment" in config:
         if "model" in config:
-            raise _refused("deployment", "a step names a model or a deployment, not both")
+            raise refused_config("deployment", why="a step names a model or a deployment, not both")
         found = _MODEL.fullmatch(_text(config, "deployment"))
         if found is None or found[2]:
-            raise _refused("deployment", "expected owner/name")
+            raise refused_config("deployment", why="expected owner/name")
         return f"deployments/{found[1]}", None
     default = _LORA_MODEL if config.get("loras") else kind_of(task_type).model
     model = _text(config, "model") if "model" in config else default
     if model is None:
-        raise _refused("model", f"REPLICATE has no model of its own choice for {task_type}; name one")
+        raise refused_config("model", why=f"REPLICATE has no model of its own choice for {task_type}; name one")
     if _VERSION.fullmatch(model):
         return model.lower(), model.lower()
     found = _MODEL.fullmatch(model)
     if found is None:
-        raise _refused("model", "expected owner/name, owner/name:version or a version of 64 hex digits")
+        raise refused_config("model", why="expected owner/name, owner/name:version or a version of 64 hex digits")
     return found[1], found[2].lower() if found[2] else None
+
+
+def refusals(step: KnownStep) -> Iterator[Fault]:
+    """What `target`, `deadline` and `model_input` refuse whatever the run gives."""
+    config = step.provider_config
+    return told(
+        partial(target, step.task_type, config),
+        partial(deadline, config),
+        partial(_renamed, config),
+        partial(_checked_loras, config, step.inputs),
+    )
 
 
 def deadline(config: Mapping[str, Any]) -> dict[str, str]:
@@ -172,7 +185,7 @@ def deadline(config: Mapping[str, Any]) -> dict[str, str]:
     if seconds is None:
         return {}
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise _refused("cancel_after_s", "expected a number of seconds")
+        raise refused_config("cancel_after_s", why="expected a number of seconds")
     return {"Cancel-After": f"{int(min(max(seconds, _SHORTEST_DEADLINE_S), _LONGEST_DEADLINE_S))}s"}
 
 
@@ -226,22 +239,28 @@ def _guessed(field: str, value: Any) -> Literal["plain", "file", "files"]:
 
 async def _loras(attempt: Attempt, inputs: Mapping[str, Any], io: AttemptIO) -> AsyncIterator[tuple[str, Any]]:
     """The parameters for `provider_config.loras`, a mapping of names to weights' addresses."""
-    loras = _mapping(attempt.provider_config, "loras")
-    weights = {found[1]: inputs[field] for field in inputs if (found := _OWN.fullmatch(field))}
-    for name in weights:
-        if name not in loras:
-            raise AttemptError(
-                sanitised(f"{name}_lora_weight: provider_config.loras has no {name!r}", 300), retryable=False
-            )
-    if len(loras) > len(_LORA_PARAMETERS):
-        third = _ordered(loras)[len(_LORA_PARAMETERS)]
-        raise _refused(f"loras.{third}", f"Replicate takes at most {len(_LORA_PARAMETERS)} LoRAs")
+    loras, weights = _checked_loras(attempt.provider_config, inputs)
     for (place, scale), name in zip(_LORA_PARAMETERS, _ordered(loras), strict=False):
-        if not isinstance(loras[name], str) or not loras[name]:
-            raise _refused(f"loras.{name}", "expected the address of the weights")
         yield place, await _weights(loras[name], f"provider_config.loras.{name}", io)
         if name in weights:
             yield scale, weights[name]
+
+
+def _checked_loras(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, str], dict[str, Any]]:
+    """Those that the step names, and their weights, by name."""
+    loras = _mapping(config, "loras")
+    weights = {found[1]: inputs[field] for field in inputs if (found := _OWN.fullmatch(field))}
+    for name in weights:
+        if name not in loras:
+            why = f"provider_config.loras has no {name!r}"
+            raise refused_input(f"{name}_lora_weight", why=why, provider_fault=True)
+    if len(loras) > len(_LORA_PARAMETERS):
+        third = _ordered(loras)[len(_LORA_PARAMETERS)]
+        raise refused_config("loras", third, why=f"Replicate takes at most {len(_LORA_PARAMETERS)} LoRAs")
+    for name, address in loras.items():
+        if not isinstance(address, str) or not address:
+            raise refused_config("loras", name, why="expected the address of the weights")
+    return loras, weights
 
 
 async def _weights(reference: str, field: str, io: AttemptIO) -> str:
@@ -259,23 +278,19 @@ def _renamed(config: Mapping[str, Any]) -> Mapping[str, str | None]:
     names = _mapping(config, "parameters")
     for field, name in names.items():
         if name is not None and (not isinstance(name, str) or not name):
-            raise _refused(f"parameters.{field}", "expected the model's name for it, or null")
+            raise refused_config("parameters", field, why="expected the model's name for it, or null")
     return names
 
 
 def _mapping(config: Mapping[str, Any], member: str) -> Mapping[str, Any]:
     value = config.get(member)
     if value is not None and not isinstance(value, Mapping):
-        raise _refused(member, "expected an object")
+        raise refused_config(member, why="expected an object")
     return value or {}
 
 
 def _text(config: Mapping[str, Any], member: str) -> str:
     value = config[member]
     if not isinstance(value, str):
-        raise _refused(member, "expected a string")
+        raise refused_config(member, why="expected a string")
     return value
-
-
-def _refused(member: str, why: str) -> AttemptError:
-    return AttemptError(sanitised(f"provider_config.{member}: {why}", 300), retryable=False)

@@ -7,12 +7,11 @@ import pytest
 
 from providers.comfyui.comfyui_cases import attempt, feed_of, files, submitted
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.graphs import MAX_NODES
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import JobStatus
 from stepwell.providers.comfyui import graph
 from stepwell.providers.comfyui import provider as comfyui
-from stepwell.providers.comfyui.graph import model_of
+from stepwell.providers.comfyui.graph import MAX_NODES, model_of
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.comfyui_emulator import ComfyUiEmulator
 

@@ -4,7 +4,7 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -28,7 +28,7 @@ from providers.google.google_cases import (
 )
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports.providers import Finished
+from stepwell.ports.providers import Attempt, Finished
 from support.attempt_io import TASK, MemoryIO, UnsteadyIO
 from support.emulator import Fault, Reply
 
@@ -246,7 +246,11 @@ async def test_what_has_no_predictions_is_no_answer_of_imagen(bench: Bench, answ
         await bench.answered(IMAGEN)
 
 
-async def test_a_picture_that_cannot_be_stored_is_not_paid_for_again(bench: Bench) -> None:
+@pytest.mark.parametrize("policy", ["fail", "resubmit"])
+@pytest.mark.parametrize("work", [DRAWING, IMAGEN], ids=["gemini", "imagen"])
+async def test_a_picture_that_cannot_be_stored_is_paid_for_again_if_the_step_says_so(
+    bench: Bench, work: Attempt, policy: Literal["fail", "resubmit"]
+) -> None:
     tries = 0
 
     class Full(MemoryIO):
@@ -255,9 +259,11 @@ async def test_a_picture_that_cannot_be_stored_is_not_paid_for_again(bench: Benc
             tries += 1
             raise AttemptError("the output could not be stored", retryable=True, provider_fault=False)
 
-    with pytest.raises(AttemptError, match="could not be stored") as caught:
-        await bench.provider().submit(DRAWING, await bench.prepared(DRAWING), Full())
-    assert (caught.value.retryable, caught.value.provider_fault, caught.value.paid) == (False, False, True)
+    work = structs.replace(work, on_unknown=policy)
+    with pytest.raises(AttemptError, match="is done and paid for, but the output could not be stored") as caught:
+        await bench.provider().submit(work, await bench.prepared(work), Full())
+    told = (caught.value.retryable, caught.value.provider_fault, caught.value.paid)
+    assert told == (policy == "resubmit", False, True)
     assert tries == len(PAUSES_S) + 1
 
 

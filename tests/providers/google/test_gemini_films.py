@@ -221,6 +221,45 @@ async def test_a_page_that_a_proxy_answers_forgets_no_job(bench: Bench, work: An
     assert not caught.value.forgotten
 
 
+@pytest.mark.parametrize("work", [VEO, FILM], ids=["veo", "omni"])
+@pytest.mark.parametrize(
+    ("status", "words", "forgotten"),
+    [(404, True, True), (410, True, True), (404, False, False), (403, False, False), (401, True, False)],
+)
+async def test_only_a_404_or_410_of_its_own_forgets_a_file(
+    bench: Bench, work: Any, status: int, *, words: bool, forgotten: bool
+) -> None:
+    job, usual = await bench.job(work), bench.at.answer
+    await bench.at.finish(job.id)
+
+    async def answer(call: Call) -> Reply:
+        if call.kind != "file":
+            return await usual(call)
+        return bench.at.error(status, f"no such file, {bench.secret}") if words else Reply(status, b"<html>no</html>")
+
+    bench.at.answer = answer  # type: ignore[method-assign]
+    with pytest.raises(CallFailed, match=rf"answered {status}" + (".*: no such file, …" if words else r"\Z")) as caught:
+        await bench.provider().fetch(work, job, bench.io)
+    assert caught.value.forgotten is forgotten
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_file_that_is_elsewhere_is_as_its_address_says(bench: Bench, tmp_path: Path, status: int) -> None:
+    (tmp_path / "other").mkdir()
+    job = await bench.job(VEO)
+    await bench.at.finish(job.id)
+    async with GeminiEmulator(tmp_path / "other") as other:
+
+        async def answer(call: Call) -> Reply:
+            return Reply(status, b"<Error/>" if call.kind == "file" else b"")
+
+        other.answer = answer  # type: ignore[method-assign]
+        emulator(bench).films_at = other.url
+        with pytest.raises(CallFailed, match=str(status)) as caught:
+            await bench.provider().fetch(VEO, job, bench.io)
+    assert caught.value.forgotten
+
+
 async def test_a_name_that_is_none_goes_into_no_address(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("../../x", "a/b/c", "", "x" * 600):
         answer = {"name": name, "id": name}

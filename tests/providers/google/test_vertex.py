@@ -17,7 +17,7 @@ from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobS
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.google.vertex import VertexProvider
 from support.attempt_io import TASK, MemoryIO
-from support.emulator import Fault, Reply
+from support.emulator import Call, Fault, Reply
 from support.google_emulator import FILM as BYTES
 from support.google_emulator import PROJECT, VertexEmulator
 
@@ -109,6 +109,37 @@ async def test_or_is_read_from_the_service_s_bucket_with_the_token(bench: Bench)
     (call,) = [call for call in bench.at.calls if call.kind == "file"]
     assert (call.path, call.query) == ("/storage/v1/b/a-bucket/o/films%2Fa%20b%2F0.mp4", {"alt": "media"})
     assert call.headers["authorization"] == f"Bearer {emulator(bench).issued[0]}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "forgotten"),
+    [
+        (404, b"No such object: a-bucket/films/a b/0.mp4", True),  # so it is where the bytes are asked for
+        (404, {"error": {"code": 404, "message": "The specified bucket does not exist."}}, True),
+        (404, b"<html>nothing here</html>", False),
+        (404, b"No such object: another/films/a b/0.mp4", False),
+        (401, {"error": {"code": 401, "message": "Invalid Credentials"}}, False),
+        (403, b"stepwell@example does not have storage.objects.get access", False),
+    ],
+)
+async def test_only_cloud_storage_itself_says_that_there_is_no_such_film(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int, body: Any, *, forgotten: bool
+) -> None:
+    usual = bench.at.answer
+
+    async def answer(call: Call) -> Reply:
+        return Reply(status, body) if call.kind == "file" else await usual(call)
+
+    monkeypatch.setattr(bench.at, "answer", answer)
+    provider = bench.provider(bucket=BUCKET)
+    job = await provider.submit(FILM, await provider.prepare(FILM, bench.io), bench.io)
+    assert isinstance(job, Job)
+    with pytest.raises(CallFailed, match=f"answered {status}") as caught:
+        await provider.fetch(FILM, job, bench.io)
+    assert caught.value.forgotten is forgotten
+    issued = len(emulator(bench).issued)
+    await provider.poll(FILM, job)
+    assert len(emulator(bench).issued) - issued == (status == 401)
 
 
 @pytest.mark.parametrize("member", ["storageUri", "storage_uri"])

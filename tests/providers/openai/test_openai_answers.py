@@ -3,16 +3,17 @@
 import asyncio
 import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
+from msgspec import structs
 
 from providers.conftest import PAUSES_S
 from providers.openai.openai_cases import CHAT, DRAWING, EDIT, attempt, finished, io_of, submitted
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import TaskType
-from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus
+from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
 from stepwell.providers.openai.provider import OpenAiProvider
 from support.attempt_io import TASK, UnsteadyIO
 from support.emulator import Fault
@@ -84,6 +85,38 @@ class TestChat:
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
         assert (KEY in str(failure.value), emulator.count("submit")) == (False, 1)
 
+    @pytest.mark.parametrize(
+        ("reason", "error", "words"),
+        [
+            ("insufficient_system_resource", None, r"\(finish_reason: insufficient_system_resource\)\Z"),
+            ("abort", None, r"\(finish_reason: abort\)\Z"),
+            ("error", {"code": 502, "message": f"Upstream broke off, {KEY}"}, ": Upstream broke off, …"),
+            ("error", {"code": 502}, r"\(finish_reason: error\)\Z"),
+            ("stop", {"code": 502, "message": "Upstream broke off"}, ": Upstream broke off"),
+            (None, "out of memory", ": out of memory"),
+        ],
+    )
+    @pytest.mark.parametrize("work", [CHAT, ASKS_FOR_JSON], ids=["text", "json"])
+    async def test_what_the_server_broke_off_is_paid_for_and_worth_another_try(
+        self,
+        provider: OpenAiProvider,
+        emulator: OpenAiEmulator,
+        work: Attempt,
+        reason: str | None,
+        error: Any,
+        words: str,
+    ) -> None:
+        message = {"role": "assistant", "content": '{"answer": "the first half of'}
+        replying(emulator, {"choices": [{"message": message, "finish_reason": reason, "error": error}]})
+        with pytest.raises(AttemptError, match=f"the server broke the answer off .*{words}") as failure:
+            await submitted(provider, work)
+        assert (failure.value.retryable, failure.value.provider_fault, failure.value.paid) == (True, True, True)
+        assert KEY not in str(failure.value)
+
+    async def test_no_error_is_none(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        replying(emulator, {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop", "error": None}]})
+        assert (await finished(provider, CHAT))["result_text"] == "yes"
+
     async def test_the_limit_is_real(self, provider: OpenAiProvider) -> None:
         result = await finished(provider, attempt(TaskType.LLM_INTERACTION, prompt="a b c", max_tokens=3))
         assert (result["result_text"], result["finish_reason"]) == ("You said: a", "length")
@@ -147,7 +180,8 @@ class TestPictures:
         emulator.answers_by = "url"
         job = await submitted(provider, DRAWING)
         assert isinstance(job, Job)
-        assert job == Job(id=f"picture-{TASK}", urls={"picture": f"{emulator.url}{next(iter(emulator.files))}"})
+        address = f"{emulator.url}{next(iter(emulator.files))}"
+        assert job == Job(id=f"picture-{TASK}", urls={"picture": address}, done=True)
         later = attempt()
         assert await provider.poll(later, job) == JobState(status=JobStatus.SUCCEEDED, word="completed")
         assert await provider.cancel(later, job) is CancelAnswer.ENDED
@@ -197,9 +231,15 @@ class TestPictures:
             await submitted(provider, DRAWING)
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
 
-    async def test_one_that_cant_be_stored_isnt_paid_for_again(self, provider: OpenAiProvider) -> None:
-        with pytest.raises(OutcomeUnknown, match="the picture was made, but the store is away"):
-            await submitted(provider, EDIT, UnsteadyIO(9, inputs=io_of().inputs))
+    @pytest.mark.parametrize("policy", ["fail", "resubmit"])
+    async def test_one_that_cant_be_stored_is_paid_for_again_if_the_step_says_so(
+        self, provider: OpenAiProvider, policy: Literal["fail", "resubmit"]
+    ) -> None:
+        work = structs.replace(EDIT, on_unknown=policy)
+        with pytest.raises(AttemptError, match="is done and paid for, but the store is away") as failure:
+            await submitted(provider, work, UnsteadyIO(9, inputs=io_of().inputs))
+        told = (failure.value.retryable, failure.value.provider_fault, failure.value.paid)
+        assert told == (policy == "resubmit", False, True)
 
     async def test_one_that_cant_be_stored_at_once_is_kept(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator

@@ -160,6 +160,64 @@ class TestFetch:
             await provider.fetch(FILM, job, io_of(client))
         assert (await provider.fetch(FILM, job, io_of(client))).result["format"] == "MP4"
 
+    @pytest.mark.parametrize("status", [302, 401, 403, 404, 410])
+    async def test_a_page_of_a_proxy_says_nothing_of_the_file(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient, status: int
+    ) -> None:
+        job = await film_job(provider)
+        await told(provider, job)
+        answering_files(emulator, Reply(status, b"<html>nothing here</html>"))
+        with pytest.raises(CallFailed, match=rf"answered {status}\Z") as failure:
+            await provider.fetch(FILM, job, io_of(client))
+        assert not failure.value.forgotten
+
+    @pytest.mark.parametrize(
+        ("status", "body", "forgotten"),
+        [
+            (404, {"error": {"message": f"No file for {KEY}", "code": "not_found"}}, True),
+            (410, {"detail": "No file for …"}, True),
+            (403, {"error": {"message": "No file for …"}}, False),
+            (500, {"error": {"message": "No file for …"}}, False),
+            (404, b" " * 100_000 + b'{"error": {"message": "No file for \xe2\x80\xa6"}}', False),
+        ],
+    )
+    async def test_nor_does_the_api_but_by_404_and_410(
+        self,
+        provider: OpenAiProvider,
+        emulator: OpenAiEmulator,
+        client: httpx.AsyncClient,
+        status: int,
+        body: Any,
+        forgotten: bool,  # noqa: FBT001 - a column
+    ) -> None:
+        job = await film_job(provider)
+        await told(provider, job)
+        answering_files(emulator, Reply(status, body, {"Retry-After": "3"}))
+        with pytest.raises(CallFailed, match=f"answered {status}") as failure:
+            await provider.fetch(FILM, job, io_of(client))
+        assert (failure.value.forgotten, failure.value.retry_after_s) == (forgotten, 3.0)
+        assert ("No file for …" in str(failure.value)) is not isinstance(body, bytes)
+
+    @pytest.mark.parametrize("status", [403, 404])
+    async def test_a_signed_address_that_it_redirects_to_is_taken_at_its_word(
+        self,
+        provider: OpenAiProvider,
+        emulator: OpenAiEmulator,
+        client: httpx.AsyncClient,
+        tmp_path: Path,
+        status: int,
+    ) -> None:
+        job = await film_job(provider)
+        await told(provider, job)
+        (tmp_path / "other").mkdir()
+        async with OpenAiEmulator(tmp_path / "other") as other:
+            answering_files(emulator, Reply(302, b"", {"Location": f"{other.url}/files/film.mp4?signature=1"}))
+            answering_files(other, Reply(status, b"<Error/>"))
+            with pytest.raises(CallFailed, match=rf"answered {status}\Z") as failure:
+                await provider.fetch(FILM, job, io_of(client))
+            assert "authorization" not in other.calls[0].headers
+        assert failure.value.forgotten
+
 
 class TestCancel:
     async def test_it_is_deleted_while_it_is_made(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
@@ -307,3 +365,13 @@ async def test_the_emulator_outlives_its_process(
     later = OpenAiEmulator(tmp_path)
     assert later.videos == {job.id: emulator.videos[job.id]}
     later.ledger.close()
+
+
+def answering_files(emulator: OpenAiEmulator, reply: Reply) -> None:
+    """Each look at a file is answered so."""
+    usual = emulator.answer
+
+    async def answer(call: Call) -> Reply:
+        return reply if call.kind == "file" else await usual(call)
+
+    emulator.answer = answer  # type: ignore[method-assign]

@@ -13,23 +13,28 @@ first. An input without a place is left out, unless it is one that the type of t
 at the first place; there must be places enough, and those that are left over keep what the graph has. Other lists, and
 objects, are put in as JSON text. `seed` is the attempt's own where the step has none.
 
-A graph may be as large as `domain.graphs` says. What goes through all of it is done beside the loop, once an attempt;
-`model_of`, which is asked at each decision about a start, looks at each node once.
+A graph may have 5,000 nodes, far more than people draw, with ids of 100 characters. What goes through all of it is done
+beside the loop, once an attempt; `model_of`, which is asked at each decision about a start, looks at each node once.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from anyio import to_thread
 from msgspec import json
 
 from stepwell.domain.configs import given, required_inputs
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.graphs import MAX_NODE_ID, MAX_NODES
+from stepwell.domain.errors import AttemptError, Fault
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, Blob
+from stepwell.providers.refusals import Refusal, refused_config, told
 from stepwell.providers.text import sanitised
+
+MAX_NODES = 5_000
+MAX_NODE_ID = 100  # characters
 
 Graph = Mapping[str, Mapping[str, Any]]
 Upload = Callable[[Blob], Awaitable[str]]
@@ -68,25 +73,60 @@ class _Files(NamedTuple):
 
 def graph_of(config: Mapping[str, Any]) -> Graph:
     """`provider_config.graph`. Raises `AttemptError` if it isn't there, or isn't in API format."""
-    graph = config.get("graph")
-    if graph is None:
-        raise _refused("graph", "COMFYUI needs one: a workflow in API format (in ComfyUI: Export (API))")
-    if not isinstance(graph, Mapping) or not graph:
-        raise _refused("graph", "expected an object of nodes")
-    if isinstance(graph.get("nodes"), list):
-        raise _refused("graph", "this is the format of the editor; the API format is needed (in ComfyUI: Export (API))")
-    if len(graph) > MAX_NODES:
-        raise _refused("graph", f"expected {MAX_NODES} nodes at most")
-    for node_id, node in graph.items():
-        if len(node_id) > MAX_NODE_ID:
-            raise _refused(f"graph.{node_id[:20]}…", f"expected an id of {MAX_NODE_ID} characters at most")
-        if (
-            not isinstance(node, Mapping)
-            or not isinstance(node.get("class_type"), str)
-            or not isinstance(node.get("inputs", {}), Mapping)
-        ):
-            raise _refused(f"graph.{node_id}", "expected a node: an object with class_type and inputs")
+    for refusal in _graph_refusals(config.get("graph")):
+        raise refusal
+    graph: Graph = config["graph"]
     return graph
+
+
+def _graph_refusals(graph: Any) -> Iterator[Refusal]:
+    if graph is None:
+        why = "COMFYUI needs one: a workflow in API format (in ComfyUI: Export (API))"
+        yield refused_config("graph", why=why, word="missing")
+    elif not isinstance(graph, Mapping) or not graph:
+        yield refused_config("graph", why="expected an object of nodes")
+    elif isinstance(graph.get("nodes"), list):
+        why = "this is the format of the editor; the API format is needed (in ComfyUI: Export (API))"
+        yield refused_config("graph", why=why)
+    elif len(graph) > MAX_NODES:
+        yield refused_config("graph", why=f"expected {MAX_NODES} nodes at most")
+    else:
+        for node_id, node in graph.items():
+            if len(node_id) > MAX_NODE_ID:
+                why = f"expected an id of {MAX_NODE_ID} characters at most"
+                yield refused_config("graph", f"{node_id[:20]}…", why=why)
+            elif (
+                not isinstance(node, Mapping)
+                or not isinstance(node.get("class_type"), str)
+                or not isinstance(node.get("inputs", {}), Mapping)
+            ):
+                yield refused_config("graph", node_id, why="expected a node: an object with class_type and inputs")
+
+
+def refusals(step: KnownStep) -> Iterator[Fault]:
+    """What `filled_graph` refuses whatever the files are, and whatever the run gives."""
+    config = step.provider_config
+    broken = [refusal.fault for refusal in _graph_refusals(config.get("graph"))]
+    if broken:
+        yield from broken
+        return
+    graph = config["graph"]
+    yield from told(partial(_check_output, config, graph))
+    try:
+        places = _Places(config, graph)
+    except Refusal as refusal:
+        named = config["inputs"]
+        each = named.items() if isinstance(named, Mapping) else ()
+        yield from told(*(partial(_read, graph, field, value) for field, value in each)) if each else [refusal.fault]
+        return
+    yield from told(*_checks(step, places))
+
+
+def _checks(step: KnownStep, places: "_Places") -> Iterator[Callable[[], object]]:
+    names = (step.inputs.keys() | step.open) - _OWN
+    yield partial(places.check_required, step.task_type, names)
+    for field in ("seed", *sorted(names)):
+        yield partial(_check_files, field, step.inputs.get(field), places)
 
 
 def nodes_of(config: Mapping[str, Any]) -> frozenset[str]:
@@ -154,8 +194,7 @@ def _filled(attempt: Attempt) -> tuple[dict[str, Any], list[_Files]]:
     config = attempt.provider_config
     graph = graph_of(config)
     places = _Places(config, graph)
-    if (output := config.get("output")) is not None and (not isinstance(output, str) or output not in graph):
-        raise _refused("output", f"the graph has no node {output!r}")
+    _check_output(config, graph)
     filled: dict[str, Any] = {
         node_id: {**node, "inputs": {**node.get("inputs", {})}} for node_id, node in graph.items()
     }
@@ -176,6 +215,17 @@ def _filled(attempt: Attempt) -> tuple[dict[str, Any], list[_Files]]:
     return filled, awaited
 
 
+def _check_output(config: Mapping[str, Any], graph: Graph) -> None:
+    output = config.get("output")
+    if output is not None and (not isinstance(output, str) or output not in graph):
+        raise refused_config("output", why=f"the graph has no node {output!r}")
+
+
+def _check_files(field: str, value: Any, places: "_Places") -> None:
+    if found := places.of(field):
+        _files(field, value, found)
+
+
 def _files(field: str, value: Any, places: Sequence[Place]) -> _Files | None:
     """What goes where; None if it is no file."""
     if field.endswith("_url"):
@@ -183,7 +233,8 @@ def _files(field: str, value: Any, places: Sequence[Place]) -> _Files | None:
     if not field.endswith("_urls") or not isinstance(value, list):
         return None
     if len(value) > len(places):
-        raise _refused(f"inputs.{field}", f"there are more files ({len(value)}) than places ({len(places)})")
+        why = f"there are more files ({len(value)}) than places ({len(places)})"
+        raise refused_config("inputs", field, why=why)
     return _Files(
         [(item, f"{field}[{number}]") for number, item in enumerate(value)],
         [[place] for place in places],
@@ -200,30 +251,19 @@ class _Places:
                 self._titles.setdefault(title, []).append(node_id)
         named = config.get("inputs")
         if not isinstance(named, Mapping | None):
-            raise _refused("inputs", "expected an object")
-        self._named = {field: self._read(field, value) for field, value in (named or {}).items()}
+            raise refused_config("inputs", why="expected an object")
+        self._named = {field: _read(graph, field, value) for field, value in (named or {}).items()}
 
     def of(self, field: str) -> list[Place]:
         found = self._named.get(field)
         return self._titled(field) if found is None else found
 
-    def check_required(self, task_type: TaskType, inputs: Mapping[str, Any]) -> None:
+    def check_required(self, task_type: TaskType, inputs: Container[str]) -> None:
         """Raise if none of the inputs that the type of task requires has a place, and the step doesn't say so."""
         needed = [field for field in required_inputs(task_type) if field in inputs]
         if needed and not any(field in self._named or self.of(field) for field in needed):
             message = f"nothing in the graph takes {' or '.join(needed)}: name its place, like 6.text, or null"
-            raise _refused("inputs", message)
-
-    def _read(self, field: str, value: Any) -> list[Place]:
-        places = []
-        for path in value if isinstance(value, list) else [] if value is None else [value]:
-            found = _PLACE.fullmatch(path) if isinstance(path, str) else None
-            if found is None:
-                raise _refused(f"inputs.{field}", "expected node.input, like 6.text, a list of such places, or null")
-            if found[1] not in self._graph:
-                raise _refused(f"inputs.{field}", f"the graph has no node {found[1]!r}")
-            places.append(Place(found[1], found[2]))
-        return places
+            raise refused_config("inputs", why=message)
 
     def _titled(self, field: str) -> list[Place]:
         places = []
@@ -231,9 +271,22 @@ class _Places:
             inputs = self._graph[node_id].get("inputs", {})
             name = next((name for name in (field, *_TITLED) if name in inputs), None)
             if name is None:
-                raise _refused(f"graph.{node_id}", f"which of its inputs is {field} must be said in inputs")
+                raise refused_config("graph", node_id, why=f"which of its inputs is {field} must be said in inputs")
             places.append(Place(node_id, name))
         return places
+
+
+def _read(graph: Graph, field: str, value: Any) -> list[Place]:
+    places = []
+    for path in value if isinstance(value, list) else [] if value is None else [value]:
+        found = _PLACE.fullmatch(path) if isinstance(path, str) else None
+        if found is None:
+            why = "expected node.input, like 6.text, a list of such places, or null"
+            raise refused_config("inputs", field, why=why)
+        if found[1] not in graph:
+            raise refused_config("inputs", field, why=f"the graph has no node {found[1]!r}")
+        places.append(Place(found[1], found[2]))
+    return places
 
 
 def _checkpoint(node: Any) -> str | None:
@@ -253,7 +306,3 @@ def _text(value: Any, field: str) -> str:
     if not isinstance(value, str):
         raise AttemptError(f"{field}: expected a string", retryable=False, provider_fault=False)
     return value
-
-
-def _refused(member: str, why: str) -> AttemptError:
-    return AttemptError(sanitised(f"provider_config.{member}: {why}", 300), retryable=False)

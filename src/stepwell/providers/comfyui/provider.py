@@ -9,7 +9,7 @@ runs a prompt as often as it is posted, whatever its id. It keeps the queue and 
 loses both, and then the job is gone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 from msgspec import structs
 
-from stepwell.domain.errors import AttemptError, CallFailed, paid_for
+from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
-from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, seed_in, title_of
+from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, refusals, seed_in, title_of
 from stepwell.providers.comfyui.loose_json import leaves_out, node_words
 from stepwell.providers.comfyui.outputs import stored_outputs
 from stepwell.providers.comfyui.progress import News, Watch
@@ -86,6 +87,9 @@ class ComfyUiProvider:
 
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:  # noqa: ARG002 - the port's
         return model_of(provider_config)
+
+    def refusals(self, step: KnownStep) -> Iterable[Fault]:
+        return refusals(step)
 
     def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
         return True

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import DecodeError, Struct, json
 
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
-from stepwell.ports.providers import AttemptIO
+from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.media import media, stored
 from stepwell.providers.google.models import plain
 from stepwell.providers.text import sanitised
@@ -101,7 +101,7 @@ async def text_result(name: str, body: Mapping[str, Any], model: str, answer: Ge
 
 
 async def picture_result(
-    name: str, body: Mapping[str, Any], model: str, answer: Generated, io: AttemptIO
+    name: str, body: Mapping[str, Any], model: str, answer: Generated, attempt: Attempt, io: AttemptIO
 ) -> dict[str, Any]:
     """The same for a picture, which is stored."""
     candidate = _candidate(name, answer)
@@ -111,11 +111,11 @@ async def picture_result(
     found = await media(inline.get("data"), film=False)
     if found is None:
         raise AttemptError(f"{name}: what came as a picture is none", retryable=True)
-    return {**await stored(found, io), "seed": body["generationConfig"]["seed"], **_about(model, answer)}
+    return {**await stored(found, attempt, io), "seed": body["generationConfig"]["seed"], **_about(model, answer)}
 
 
 async def predicted_result(
-    name: str, body: Mapping[str, Any], model: str, answer: Predicted, io: AttemptIO
+    name: str, body: Mapping[str, Any], model: str, answer: Predicted, attempt: Attempt, io: AttemptIO
 ) -> dict[str, Any]:
     """The same for a picture by Imagen."""
     predictions = [each for each in answer.predictions if isinstance(each, Mapping)]
@@ -127,7 +127,7 @@ async def predicted_result(
     if found is None:
         raise AttemptError(f"{name}: what came as a picture is none", retryable=True)
     seed = body["parameters"].get("seed")
-    return {**await stored(found, io), **({} if seed is None else {"seed": seed}), "model": model}
+    return {**await stored(found, attempt, io), **({} if seed is None else {"seed": seed}), "model": model}
 
 
 def _pictureless(name: str) -> AttemptError:

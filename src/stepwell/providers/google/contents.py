@@ -6,7 +6,7 @@ says ("1K", "2K", "4K"); REFINE asks for one that holds the picture after `upsca
 step's seed, as far as models heed it; text without one, unless the input has it.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepwell.domain.configs import given
@@ -17,9 +17,11 @@ from stepwell.providers.google.media import Picture, picture
 from stepwell.providers.google.models import parameters
 from stepwell.providers.google.shapes import PICTURE_RATIOS, ratio
 from stepwell.providers.messages import check_pictures
+from stepwell.providers.refusals import refused_input
 from stepwell.providers.web import refused
 
 _ROLES = {"user": "user", "assistant": "model", "model": "model"}
+_RULES = frozenset({"system", "developer"})
 _SEEDS = 2**31  # what an int32 holds of them
 _SIZES = ((1024, "1K"), (2048, "2K"))
 _LARGEST = "4K"
@@ -85,15 +87,12 @@ def _size(inputs: Mapping[str, Any], base: Picture | None) -> str:
 
 async def _text_body(inputs: Mapping[str, Any], config: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
     system, contents = [str(inputs["system_prompt"])] if "system_prompt" in inputs else [], list[dict[str, Any]]()
-    for place, message in enumerate(_messages(inputs)):
-        field = f"messages[{place}]"
-        role, parts = message.get("role"), [part async for part in _parts(message.get("content"), field, io)]
-        if role in ("system", "developer"):
+    for place, message in enumerate(checked_messages(inputs)):
+        role, parts = message["role"], [await _part(item, f"messages[{place}]", io) for item in _items(message, place)]
+        if role in _RULES:
             system += [part["text"] for part in parts if "text" in part]
-        elif role in _ROLES:
-            contents.append({"role": _ROLES[role], "parts": parts})
         else:
-            raise refused(f"{field}.role", "expected user, assistant or system")
+            contents.append({"role": _ROLES[role], "parts": parts})
     pictures = await _pictures(inputs, io)
     prompt = [{"text": str(inputs["prompt"])}] if "prompt" in inputs else []
     if prompt or (pictures and not (contents and contents[-1]["role"] == "user")):
@@ -110,11 +109,17 @@ async def _text_body(inputs: Mapping[str, Any], config: Mapping[str, Any], io: A
     return body
 
 
-def _messages(inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def checked_messages(inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The messages of a talk. Raises `Refusal` for what can't be told, before anything of it is fetched."""
     messages = inputs.get("messages", [])
     if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
         raise refused("messages", "expected a list of objects")
     check_pictures(messages)
+    for place, message in enumerate(messages):
+        _items(message, place)
+        role = message.get("role")
+        if not isinstance(role, str) or role not in _ROLES.keys() | _RULES:
+            raise refused_input("messages", place, "role", why="expected user, assistant or system")
     return messages
 
 
@@ -135,16 +140,23 @@ def _settings(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-async def _parts(content: Any, field: str, io: AttemptIO) -> AsyncIterator[dict[str, Any]]:
-    """A message's content: a string, or a list of {"type": "text" | "image_url", …} as OpenAI's API has it."""
-    items = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    if not isinstance(items, list):
-        raise refused(f"{field}.content", _CONTENT)
-    for item in items:
+def _items(message: Mapping[str, Any], place: int) -> list[tuple[str, str]]:
+    """A message's content: a string, or a list of {"type": "text" | "image_url", …} as OpenAI's API has it. Each with
+    its type.
+    """
+    content = message.get("content")
+    found: list[tuple[str, str]] = []
+    for item in [{"type": "text", "text": content}] if not isinstance(content, list) else content:
         match item:
             case {"type": "text", "text": str(text)}:
-                yield {"text": text}
+                found.append(("text", text))
             case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
-                yield (await picture(url, f"{field}.image_url", io)).inline
+                found.append(("image_url", url))
             case _:
-                raise refused(f"{field}.content", _CONTENT)
+                raise refused_input("messages", place, "content", why=_CONTENT)
+    return found
+
+
+async def _part(item: tuple[str, str], field: str, io: AttemptIO) -> dict[str, Any]:
+    kind, value = item
+    return {"text": value} if kind == "text" else (await picture(value, f"{field}.image_url", io)).inline

@@ -101,6 +101,12 @@ class GeminiProvider(GoogleProvider):
     async def _downloaded(self, session: Session, uri: str, io: AttemptIO) -> dict[str, Any]:
         """The key goes to the API itself alone, wherever the film is."""
         own = self._origin is not None and origin_of(uri) == self._origin
-        headers = session.headers if own else None
-        output = await io.download(uri, "result.mp4", ("video/",), headers=headers, redirects=_REDIRECTS)
+        output = await io.download(
+            uri,
+            "result.mp4",
+            ("video/",),
+            headers=session.headers if own else None,
+            error_text=session.error_text if own else None,
+            redirects=_REDIRECTS,
+        )
         return {"result_video_path": output.path, "format": "MP4", "size": output.size}

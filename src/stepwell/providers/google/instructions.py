@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stepwell.domain.model import TaskType
+from stepwell.providers.refusals import refused_input
 from stepwell.providers.web import refused
+
+EDIT_WORDS = frozenset({"prompt", "overlay_image_url", "reference_image_urls"})
 
 _LIGHT, _STRONG = 0.34, 0.66
 _MASK = "Change only the area that is white in the mask picture, and leave the rest as it is."
@@ -28,9 +31,8 @@ def instruction(task_type: TaskType, inputs: Mapping[str, Any]) -> str:
     """Raises `AttemptError` where the inputs don't say what is to be done."""
     match task_type:
         case TaskType.EDITING:
+            check_edit(inputs)
             words = [*_edit(inputs)]
-            if not words:
-                raise refused("prompt", "expected one: the model edits by words, not by coordinates")
         case TaskType.REFINE:
             words = [_REFINE, *_prompt(inputs)]
         case TaskType.BACKGROUND_FIX:
@@ -42,6 +44,12 @@ def instruction(task_type: TaskType, inputs: Mapping[str, Any]) -> str:
         case _:
             words = [f"Enhance the fine detail and texture of this picture {_how(inputs.get('strength'))}.", _KEPT]
     return " ".join(words)
+
+
+def check_edit(inputs: Mapping[str, Any]) -> None:
+    """Raises `Refusal` where nothing says in words what EDITING is to do: no input of `EDIT_WORDS`."""
+    if not [*_edit(inputs)]:
+        raise refused_input("prompt", why="expected one: the model edits by words, not by coordinates")
 
 
 def others(task_type: TaskType, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 from anyio import to_thread
 from PIL import Image
 
-from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import Output
-from stepwell.ports.providers import AttemptIO
-from stepwell.providers.keeping import kept
+from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.keeping import stored_of_answer
 from stepwell.providers.web import UNTYPED, refused
 
 # https://ai.google.dev/gemini-api/docs/image-understanding
@@ -76,15 +75,9 @@ async def media(text: Any, *, film: bool) -> Media | None:
     return await to_thread.run_sync(_media, text, film) if isinstance(text, str) and text else None
 
 
-async def stored(found: Media, io: AttemptIO) -> dict[str, Any]:
-    """The result of a step, for what came in the answer to a submit: see `keeping`. What could not be stored in the end
-    is lost, but paid for: whether to pay again is for somebody to say, so that isn't retried.
-    """
-    try:
-        output = await kept(lambda: io.store(found.name, found.data))
-    except AttemptError as error:
-        raise AttemptError(str(error), retryable=False, provider_fault=False) from error
-    return found.result(output)
+async def stored(found: Media, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+    """The result of a step, for what came in the answer to a submit. Raises as `keeping.stored_of_answer`."""
+    return found.result(await stored_of_answer(attempt, io, found.name, found.data))
 
 
 def _read(media_type: str, data: bytes) -> Picture:

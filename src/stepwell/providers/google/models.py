@@ -20,7 +20,7 @@ from typing import Any
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.providers.text import sanitised
+from stepwell.providers.refusals import refused_config
 
 _NAME = re.compile(r"(?:gemini|imagen|veo)(?:[.-][a-z0-9]+){1,15}")
 _LONGEST = 100  # characters
@@ -74,9 +74,9 @@ def target(provider: ProviderType, task_type: TaskType, config: Mapping[str, Any
     if model is None:
         return default_model(provider, task_type)
     if not isinstance(model, str) or len(model) > _LONGEST or not _NAME.fullmatch(model):
-        raise refused_config("model", "expected the name of a Gemini, Imagen or Veo model")
+        raise refused_config("model", why="expected the name of a Gemini, Imagen or Veo model")
     if family_of(model) not in _families(provider, task_type):
-        raise refused_config("model", f"{model} is of no family that does {task_type} on {provider}")
+        raise refused_config("model", why=f"{model} is of no family that does {task_type} on {provider}")
     return model
 
 
@@ -92,11 +92,16 @@ def parameters(
     """`provider_config.parameters` over *usual* and under *own*, which wins, objects member by member; counts of
     results are left out. Raises `AttemptError` if they are no object.
     """
+    wished = {name: value for name, value in asked_in(config).items() if plain(name) not in _COUNTS}
+    return _merged(_merged(usual or {}, wished), own)
+
+
+def asked_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`provider_config.parameters` as they are. Raises `AttemptError` if they are no object."""
     asked = config.get("parameters")
     if asked is not None and not isinstance(asked, Mapping):
-        raise refused_config("parameters", "expected an object")
-    wished = {name: value for name, value in (asked or {}).items() if plain(name) not in _COUNTS}
-    return _merged(_merged(usual or {}, wished), own)
+        raise refused_config("parameters", why="expected an object")
+    return asked or {}
 
 
 def plain(name: str) -> str:
@@ -104,10 +109,6 @@ def plain(name: str) -> str:
     (https://protobuf.dev/programming-guides/json/).
     """
     return name.replace("_", "").lower()
-
-
-def refused_config(member: str, why: str) -> AttemptError:
-    return AttemptError(sanitised(f"provider_config.{member}: {why}", 300), retryable=False)
 
 
 def _families(provider: ProviderType, task_type: TaskType) -> tuple[Family, ...]:

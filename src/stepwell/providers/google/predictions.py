@@ -10,7 +10,7 @@ A film is as wide as `width` and `height` say, or as its first picture is: 16:9 
 4, 6 or 8 seconds from Veo, 3 to 10 from Omni. `motion` is said in words; `fps` is left out, for no model takes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from stepwell.domain.configs import given
@@ -19,7 +19,7 @@ from stepwell.providers.google.contents import drawing_prompt, seed_of
 from stepwell.providers.google.media import Picture, picture
 from stepwell.providers.google.models import parameters
 from stepwell.providers.google.shapes import FILM_RATIOS, IMAGEN_RATIOS, ratio, seconds
-from stepwell.providers.web import refused
+from stepwell.providers.refusals import refused_input
 
 _VEO_SECONDS, _OMNI_SECONDS = (4, 6, 8), tuple(range(3, 11))
 _SECONDS = 4  # where the step says nothing
@@ -29,8 +29,7 @@ _SEEDS = 2**32
 def imagen_body(attempt: Attempt, *, seeded: bool) -> dict[str, Any]:
     """*seeded*: the picture can be drawn by the step's seed. Raises `AttemptError` for what Imagen can't do."""
     inputs = given(attempt.inputs)
-    if "reference_image_url" in inputs:
-        raise refused("reference_image_url", "Imagen draws by words alone; a Gemini image model takes pictures too")
+    check_imagen(inputs)
     own: dict[str, Any] = {"sampleCount": 1, "includeRaiReason": True}
     if wanted := ratio(inputs, IMAGEN_RATIOS):
         own["aspectRatio"] = wanted
@@ -40,6 +39,13 @@ def imagen_body(attempt: Attempt, *, seeded: bool) -> dict[str, Any]:
         "instances": [{"prompt": drawing_prompt(inputs)}],
         "parameters": parameters(attempt.provider_config, own),
     }
+
+
+def check_imagen(inputs: Container[str]) -> None:
+    """Raises `Refusal` for what Imagen can't do, by the names of the inputs."""
+    if "reference_image_url" in inputs:
+        why = "Imagen draws by words alone; a Gemini image model takes pictures too"
+        raise refused_input("reference_image_url", why=why)
 
 
 async def veo_body(attempt: Attempt, io: AttemptIO, *, seeded: bool) -> dict[str, Any]:

@@ -6,13 +6,15 @@ theirs lets one be cancelled, or found by what it was asked with.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import httpx
 
 from stepwell.domain.canonical import canonical
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
+from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
 from stepwell.providers.credentials import Credentials
@@ -23,13 +25,15 @@ from stepwell.providers.google.answers import (
     predicted_result,
     text_result,
 )
-from stepwell.providers.google.contents import content_body
+from stepwell.providers.google.contents import checked_messages, content_body
+from stepwell.providers.google.instructions import EDIT_WORDS, check_edit
 from stepwell.providers.google.media import media
-from stepwell.providers.google.models import Family, capabilities, family_of, target
+from stepwell.providers.google.models import Family, asked_in, capabilities, family_of, target
 from stepwell.providers.google.operations import Film, Operation, Started, film_of, state_of
-from stepwell.providers.google.predictions import imagen_body, veo_body
+from stepwell.providers.google.predictions import check_imagen, imagen_body, veo_body
 from stepwell.providers.google.session import Limits, Session
 from stepwell.providers.keeping import stored_of_job
+from stepwell.providers.refusals import told
 
 _VERBS = {Family.GEMINI: "generateContent", Family.IMAGEN: "predict", Family.VEO: "predictLongRunning"}
 
@@ -79,6 +83,18 @@ class GoogleProvider(ABC):
         except AttemptError:  # it is told where the step runs
             return task_type
 
+    def refusals(self, step: KnownStep) -> Iterator[Fault]:
+        task_type, config, inputs = step.task_type, step.provider_config, step.inputs
+        model = list(told(partial(target, self.type, task_type, config)))
+        yield from model
+        yield from told(partial(asked_in, config))
+        if task_type is TaskType.LLM_INTERACTION:
+            yield from told(partial(checked_messages, inputs))
+        elif task_type is TaskType.EDITING and EDIT_WORDS.isdisjoint(step.open):
+            yield from told(partial(check_edit, inputs))
+        elif not model and family_of(target(self.type, task_type, config)) is Family.IMAGEN:
+            yield from told(partial(check_imagen, inputs.keys() | step.open))
+
     def ends_jobs(self, model: str) -> bool:
         return family_of(model) is not Family.VEO
 
@@ -108,12 +124,12 @@ class GoogleProvider(ABC):
         if family is Family.IMAGEN:
             predicted = await session.submit(url, body, Predicted, works=True)
             with paid_for():
-                return Finished(await predicted_result(*about, predicted, io))
+                return Finished(await predicted_result(*about, predicted, attempt, io))
         generated = await session.submit(url, body, Generated, works=True)
         with paid_for():
             if attempt.task_type is TaskType.LLM_INTERACTION:
                 return Finished(await text_result(*about, generated))
-            return Finished(await picture_result(*about, generated, io))
+            return Finished(await picture_result(*about, generated, attempt, io))
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         session = await self._calling(attempt)

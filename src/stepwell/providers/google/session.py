@@ -46,7 +46,7 @@ class Session:
         self._again_s: float | None = None
         self._renewable = False
         api = partial(
-            ProviderApi, client, name, self._error_text, timeout_s=limits.timeout_s, max_answer=limits.max_answer
+            ProviderApi, client, name, self.error_text, timeout_s=limits.timeout_s, max_answer=limits.max_answer
         )
         self._api, self._working = api(), api(work_s=limits.work_s)
 
@@ -82,9 +82,10 @@ class Session:
 
     def words(self, answer: Answer) -> str | None:
         """Those of an error; None if it isn't one as Google words it."""
-        return self._error_text(answer.body)
+        return self.error_text(answer.body)
 
-    def _error_text(self, body: bytes) -> str | None:
+    def error_text(self, body: bytes) -> str | None:
+        """`ports.providers.ErrorText`."""
         problem = problem_of(body)
         if problem is None:
             return None

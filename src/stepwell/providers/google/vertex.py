@@ -6,22 +6,25 @@ https://docs.cloud.google.com/gemini-enterprise-agent-platform/resources/locatio
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from stepwell.domain.canonical import canonical
-from stepwell.domain.errors import AttemptError
+from stepwell.domain.errors import AttemptError, Fault
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.credentials import Credentials
-from stepwell.providers.google.models import Family, family_of, plain, refused_config
+from stepwell.providers.google.models import Family, family_of, plain
 from stepwell.providers.google.operations import Operation
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
 from stepwell.providers.google.tokens import Accounts
+from stepwell.providers.refusals import refused_config, told
 
 _LOCATION = re.compile(r"[a-z]{2,40}(?:-[a-z]{2,40}[0-9]{1,3})?")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}")
@@ -72,6 +75,12 @@ class VertexProvider(GoogleProvider):
         self._project, self._location, self._bucket = project, location, bucket
         self._accounts = Accounts(self.type)
 
+    def refusals(self, step: KnownStep) -> Iterator[Fault]:
+        yield from super().refusals(step)
+        yield from told(partial(_check_bucket, step.provider_config))
+        if named := step.provider_config.get("location"):
+            yield from told(partial(_checked_location, named))
+
     async def _session(self, attempt: Attempt) -> Session:
         account = await self._accounts.of(self._secret(attempt))
         token = await account.token(self._limits.timeout_s)
@@ -86,9 +95,7 @@ class VertexProvider(GoogleProvider):
         )
 
     async def _body(self, attempt: Attempt, model: str, io: AttemptIO) -> dict[str, Any]:
-        named = attempt.provider_config.get("parameters")
-        if isinstance(named, Mapping) and any(plain(name) == "storageuri" for name in named):
-            raise refused_config("parameters.storageUri", "where films are kept is for the service's settings to say")
+        _check_bucket(attempt.provider_config)
         body = await super()._body(attempt, model, io)
         if self._bucket is not None and family_of(model) is Family.VEO:
             body["parameters"]["storageUri"] = self._bucket
@@ -105,9 +112,7 @@ class VertexProvider(GoogleProvider):
         found = attempt.provider_config.get("location") or self._location
         if found is None:
             return _EVERYWHERE if family_of(call) is Family.GEMINI else _REGION
-        if not isinstance(found, str) or not _LOCATION.fullmatch(found):
-            raise refused_config("location", "expected a location of Google Cloud, such as us-central1 or global")
-        return found
+        return _checked_location(found)
 
     def _base(self, location: str) -> str:
         if self._url is not None:
@@ -128,10 +133,31 @@ class VertexProvider(GoogleProvider):
         return session.readable(await session.call("POST", url, canonical({"operationName": name})), Operation)
 
     async def _downloaded(self, session: Session, uri: str, io: AttemptIO) -> dict[str, Any]:
-        """From a bucket: https://docs.cloud.google.com/storage/docs/json_api/v1/objects/get."""
+        """From a bucket: https://docs.cloud.google.com/storage/docs/json_api/v1/objects/get.
+
+        Asked for the bytes of an object that it hasn't, Cloud Storage says so in plain text.
+        """
         found = _BUCKET.fullmatch(uri)
         if found is None:
             raise AttemptError(f"{self.type}: the film's address is none of a bucket", retryable=False)
         url = f"{self._storage_url}/storage/v1/b/{found[1]}/o/{quote(found[2], safe='')}?alt=media"
-        output = await io.download(url, "result.mp4", ("video/",), headers=session.headers)
+        missing = f"No such object: {found[1]}/{found[2]}"
+
+        def error_text(body: bytes) -> str | None:
+            return missing if body.strip() == missing.encode() else session.error_text(body)
+
+        output = await io.download(url, "result.mp4", ("video/",), headers=session.headers, error_text=error_text)
         return {"result_video_path": output.path, "format": "MP4", "size": output.size}
+
+
+def _check_bucket(config: Mapping[str, Any]) -> None:
+    named = config.get("parameters")
+    if isinstance(named, Mapping) and any(plain(name) == "storageuri" for name in named):
+        why = "where films are kept is for the service's settings to say"
+        raise refused_config("parameters", "storageUri", why=why)
+
+
+def _checked_location(named: Any) -> str:
+    if not isinstance(named, str) or not _LOCATION.fullmatch(named):
+        raise refused_config("location", why="expected a location of Google Cloud, such as us-central1 or global")
+    return named

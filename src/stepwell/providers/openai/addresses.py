@@ -13,7 +13,7 @@ from anyio import to_thread
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.openai.pictures import data_uri, seen
 from stepwell.providers.references import provider_reference
-from stepwell.providers.web import refused
+from stepwell.providers.refusals import refused_config, refused_input
 
 # As those read them who forgive what isn't seen.
 _WEB = re.compile(r"[\x00-\x20]*(?:" + r"[\t\r\n]*".join([*"http", "s?", ":"]) + "|ftp:|file:)", re.IGNORECASE)
@@ -52,11 +52,12 @@ async def chat_message(message: Mapping[str, Any], field: str, io: AttemptIO, *,
     return {**message, "content": await readable(content, "text", f"{field}.content")}
 
 
-def check_addresses(members: Mapping[str, Any]) -> None:
-    """Raises `AttemptError` where one of them names an address that another server would read."""
-    for name, value in members.items():
+def check_addresses(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    """Raises `Refusal` where one of them names an address that another server would read; *parameters* win."""
+    for name, value in {**inputs, **parameters}.items():
         if any(_is_web(text) for text in _references(value)):
-            raise refused(name, "no address goes to a server other than OpenAI's own; image_urls are read for it")
+            why = "no address goes to a server other than OpenAI's own; image_urls are read for it"
+            raise refused_config("parameters", name, why=why) if name in parameters else refused_input(name, why=why)
 
 
 def _references(value: Any) -> Iterator[str]:

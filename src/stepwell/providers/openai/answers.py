@@ -2,7 +2,8 @@
 calls that are answered with the work itself.
 
 Such an answer is paid for, whatever it is worth. So where it holds no result (a refusal, nothing in the form that was
-asked for, no picture) the attempt fails and isn't retried; a fallback provider may still do better.
+asked for, no picture) the attempt fails and isn't retried; a fallback provider may still do better. Only what the
+server broke off, by its own account, is asked for again.
 """
 
 import re
@@ -12,10 +13,10 @@ from typing import Annotated, Any, NamedTuple
 from anyio import to_thread
 from msgspec import DecodeError, Meta, Struct, json
 
-from stepwell.domain.errors import AttemptError, OutcomeUnknown
-from stepwell.ports.providers import AttemptIO
+from stepwell.domain.errors import AttemptError
+from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.http import ProviderApi, origin_of, read_json
-from stepwell.providers.keeping import kept
+from stepwell.providers.keeping import stored_of_answer
 from stepwell.providers.openai.pictures import decoded, seen
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import MAX_URL
@@ -33,6 +34,9 @@ _SPENT = frozenset(
         "billing_not_active",
     }
 )
+# Why a text ends in the middle by no fault of the request: OpenRouter's word, DeepSeek's
+# (https://api-docs.deepseek.com/api/create-chat-completion) and vLLM's.
+_BROKEN_OFF = frozenset({"error", "insufficient_system_resource", "abort"})
 # Of a film that failed: what another attempt would run into again.
 _HOPELESS = re.compile(r"moderation|policy|safety|sensitive|blocked|invalid|unsupported|not allowed", re.IGNORECASE)
 _KEY = re.compile(r"\bsk-[\w*.-]+")  # OpenAI's own words quote a wrong key, with its middle left out
@@ -45,8 +49,11 @@ class Message(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
+    """`error`: why it was broken off, as OpenRouter tells: https://openrouter.ai/docs/api-reference/errors."""
+
     message: Message
     finish_reason: str | None = None
+    error: Any = None
 
 
 class Chat(Struct, frozen=True):
@@ -120,7 +127,7 @@ def chat_result(chat: Chat, model: str, words: Words, *, as_json: bool) -> dict[
     """`result_text`, `finish_reason`, `model` and `usage`, and `result_json` if the answer is to be JSON.
 
     A text that was cut off at the limit of tokens is a result, and its `finish_reason` is "length"; JSON that was cut
-    off isn't. Raises `AttemptError`, not retryable.
+    off isn't. Raises `AttemptError`, retryable where the server broke the answer off.
     """
     choice = chat.choices[0]
     text, reason = _text(choice.message.content), choice.finish_reason
@@ -128,6 +135,10 @@ def chat_result(chat: Chat, model: str, words: Words, *, as_json: bool) -> dict[
         raise _paid(f"the model refused: {words.clean(choice.message.refusal)}")
     if reason == "content_filter":
         raise _paid("its content filter has stopped the answer")
+    if choice.error or reason in _BROKEN_OFF:
+        told = choice.error.get("message") if isinstance(choice.error, Mapping) else choice.error
+        said = f": {words.clean(told)}" if isinstance(told, str) and told else ""
+        raise _paid(f"the server broke the answer off (finish_reason: {reason}){said}", retryable=True)
     if reason == "length" and (as_json or not text):
         raise _paid("the answer was cut off at the limit of tokens; max_tokens counts those for reasoning too")
     if not text:
@@ -152,19 +163,15 @@ def drawing_of(drawings: Drawings) -> Drawn:
     raise _paid("the answer has no picture")
 
 
-async def picture_result(drawn: Drawn, usage: Any, model: str, io: AttemptIO) -> dict[str, Any]:
-    """The result of a step, with the picture of `b64_json` stored. Raises `AttemptError`, not retryable, if it is none;
-    `OutcomeUnknown` if it could not be stored (see `keeping`), for it is paid for: whether to pay again is for the step
-    to say.
+async def picture_result(drawn: Drawn, usage: Any, model: str, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+    """The result of a step, with the picture of `b64_json` stored. Raises `AttemptError`: not retryable if it is none,
+    as `keeping.stored_of_answer` if it could not be stored.
     """
     data = await to_thread.run_sync(decoded, drawn.b64_json or "")
     about = None if data is None else await to_thread.run_sync(seen, data)
     if data is None or about is None:
         raise _paid("what it has sent isn't a picture as PNG, JPEG, WebP or GIF")
-    try:
-        stored = await kept(lambda: io.store(f"result.{about.extension}", data))
-    except AttemptError as error:
-        raise OutcomeUnknown(f"{NAME}: the picture was made, but {error}") from error
+    stored = await stored_of_answer(attempt, io, f"result.{about.extension}", data)
     result = {"result_image_path": stored.path, "width": about.width, "height": about.height, "format": about.format}
     result |= {"size": stored.size, "model": model}
     if isinstance(usage, Mapping):
@@ -189,5 +196,5 @@ def _json(text: str) -> Any:
         raise _paid("the answer isn't the JSON that was asked for") from error
 
 
-def _paid(why: str) -> AttemptError:
-    return AttemptError(sanitised(f"{NAME}: {why}", _SHOWN), retryable=False)
+def _paid(why: str, *, retryable: bool = False) -> AttemptError:
+    return AttemptError(sanitised(f"{NAME}: {why}", _SHOWN), retryable=retryable)

@@ -30,7 +30,6 @@ from typing import Any, TypeVar
 from msgspec import Struct, ValidationError, convert
 
 from stepwell.domain.configs import (
-    CONFIGS,
     BackgroundFixConfig,
     BackgroundRemoveConfig,
     EditingConfig,
@@ -42,14 +41,13 @@ from stepwell.domain.configs import (
     VideoConfig,
     given,
 )
-from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.messages import check_pictures
-from stepwell.providers.openai.addresses import chat_message, chat_reference, check_addresses
+from stepwell.providers.openai.addresses import chat_message, chat_reference
+from stepwell.providers.openai.checks import check_exact, check_rest, check_weight, rest_of
 from stepwell.providers.openai.parameters import (
     DEFAULT_CHAT,
-    OWN,
     bare,
     film_seconds,
     model_of,
@@ -76,7 +74,6 @@ PROMPTS: Mapping[TaskType, str] = {
 }
 _NEW_BACKGROUND = "Leave the subject of the first picture exactly as it is, and replace its background"
 _OVERLAID = "Put the second picture over the first one."
-_EXACT = ("x", "y", "scale", "opacity", "crop", "rotate")
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _REASONS = re.compile(r"gpt-([5-9]|\d\d)|o\d")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
@@ -153,9 +150,8 @@ def film_told(attempt: Attempt) -> dict[str, Any]:
 
 async def _generation(wanted: _Wanted) -> dict[str, Any]:
     config = wanted.config(GenerationConfig)
-    weight = next((name for name in given(wanted.attempt.inputs) if name.endswith("_lora_weight")), None)
-    if weight is not None:
-        raise AttemptError(f"{weight}: OPENAI takes no LoRAs", retryable=False)
+    for name in given(wanted.attempt.inputs):
+        check_weight(name)
     body: dict[str, Any] = {"size": picture_size(wanted.model, config.width, config.height)}
     if config.negative_prompt and wanted.public:
         body["prompt"] = f"{wanted.prompt}\n\nAvoid: {config.negative_prompt}"
@@ -169,10 +165,9 @@ async def _generation(wanted: _Wanted) -> dict[str, Any]:
 
 
 async def _editing(wanted: _Wanted) -> dict[str, Any]:
-    config, usual, io = wanted.config(EditingConfig), EditingConfig(), wanted.io
-    for name in _EXACT:
-        if getattr(config, name) != getattr(usual, name):
-            raise AttemptError(f"{name}: OPENAI places and cuts nothing exactly", retryable=False)
+    config, io = wanted.config(EditingConfig), wanted.io
+    for name, value in given(wanted.attempt.inputs).items():
+        check_exact(name, value)
     base, about = await _base(config.base_image_url, io)
     images, body = [base], dict[str, Any]()
     if config.overlay_image_url is not None:
@@ -268,13 +263,9 @@ def _name(schema: Mapping[str, Any]) -> str:
 
 def _merged(attempt: Attempt, body: Mapping[str, Any], *unsaid: str, public: bool) -> dict[str, Any]:
     """*body* with the inputs that Stepwell doesn't know, but for those *unsaid*, and with the step's parameters."""
-    ours = {*CONFIGS[attempt.task_type].__struct_fields__, "prompt", *unsaid}
-    rest = {name: value for name, value in given(attempt.inputs).items() if name not in ours}
-    if (name := next((name for name in rest if name in OWN), None)) is not None:
-        raise refused(name, "OPENAI has a meaning of its own for it")
+    rest = {name: value for name, value in rest_of(attempt.task_type, attempt.inputs).items() if name not in unsaid}
     asked = parameters_of(attempt.provider_config)
-    if not public:
-        check_addresses(rest | asked)
+    check_rest(rest, asked, public=public)
     return given({**body, **rest, **asked})
 
 

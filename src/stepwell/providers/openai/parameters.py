@@ -13,7 +13,7 @@ from typing import Any
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
-from stepwell.providers.text import sanitised
+from stepwell.providers.refusals import refused_config
 
 # Flare is the quicker one, Sunburst keeps to what it is given. The film model is gone at OpenAI itself: it is what
 # servers that speak the Videos API mostly still answer to.
@@ -76,7 +76,7 @@ def model_of(task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
     if model is None:
         return MODELS[task_type]
     if not isinstance(model, str) or not model.isprintable() or not 0 < len(model) <= _MAX_NAME:
-        raise refused("model", f"expected a name of 1 to {_MAX_NAME} characters")
+        raise refused_config("model", why=f"expected a name of 1 to {_MAX_NAME} characters")
     return model
 
 
@@ -86,25 +86,21 @@ def parameters_of(provider_config: Mapping[str, Any]) -> dict[str, Any]:
     Raises `AttemptError` for members that are the provider's own: a step gets one result, and gets it whole.
     """
     if provider_config.get("loras"):
-        raise refused("loras", "OPENAI takes no LoRAs")
+        raise refused_config("loras", why="OPENAI takes no LoRAs")
     parameters = provider_config.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, Mapping):
-        raise refused("parameters", "expected an object")
+        raise refused_config("parameters", why="expected an object")
     found = {name: value for name, value in parameters.items() if name not in _NEUTRAL or value != _NEUTRAL[name]}
     for name in found:
         if name in _NEUTRAL:
-            raise refused(f"parameters.{name}", "a step gets one result, in one answer")
+            raise refused_config("parameters", name, why="a step gets one result, in one answer")
         if name in OWN:
-            raise refused(f"parameters.{name}", "it is what the step's inputs, or the provider, say")
+            raise refused_config("parameters", name, why="it is what the step's inputs, or the provider, say")
     if found.get("output_format") not in (None, *_OUTPUT_FORMATS):
-        raise refused("parameters.output_format", f"expected one of {', '.join(_OUTPUT_FORMATS)}")
+        raise refused_config("parameters", "output_format", why=f"expected one of {', '.join(_OUTPUT_FORMATS)}")
     return found
-
-
-def refused(member: str, why: str) -> AttemptError:
-    return AttemptError(sanitised(f"provider_config.{member}: {why}", 300), retryable=False)
 
 
 def picture_size(model: str, width: int, height: int) -> str:

@@ -13,7 +13,7 @@ list of films shows prompts and sizes, but no pictures. So one whose answer was 
 and to the process that has asked; where a picture was sent, and two films would do, neither is taken for ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,7 +21,8 @@ import httpx
 from anyio import to_thread
 from msgspec import json
 
-from stepwell.domain.errors import AttemptError, CallFailed, paid_for
+from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
+from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.credentials import Credentials
@@ -37,6 +38,7 @@ from stepwell.providers.openai.answers import (
     picture_result,
 )
 from stepwell.providers.openai.bodies import chat_body, film_body, film_told, picture_body
+from stepwell.providers.openai.checks import refusals
 from stepwell.providers.openai.films import Made, cancelled, film_of, made_around, state_of, url_of
 from stepwell.providers.openai.form import FILES, form
 from stepwell.providers.openai.parameters import CAPABILITIES, model_of
@@ -93,6 +95,9 @@ class OpenAiProvider:
         except AttemptError:  # it is told where the step runs
             return task_type
 
+    def refusals(self, step: KnownStep) -> Iterable[Fault]:
+        return refusals(step, public=self._public)
+
     def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
         return not self._public
 
@@ -124,7 +129,7 @@ class OpenAiProvider:
             drawn = drawing_of(drawings)
             if drawn.b64_json is None and drawn.url is not None:
                 return Job(id=f"picture-{attempt.task_id}", urls={_PICTURE: drawn.url}, done=True)
-            return Finished(await picture_result(drawn, drawings.usage, request.model, io))
+            return Finished(await picture_result(drawn, drawings.usage, request.model, attempt, io))
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         if _PICTURE in job.urls:
@@ -134,15 +139,27 @@ class OpenAiProvider:
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
         session, model = self._calling(attempt), self.model(attempt.task_type, attempt.provider_config)
         if (address := job.urls.get(_PICTURE)) is not None:
-            own = session.headers if origin_of(address) == origin_of(self._url) else {}
+            own = origin_of(address) == origin_of(self._url)
             suffix = _EXTENSIONS.get(urlsplit(address).path.rpartition(".")[2].lower(), "png")
-            picture = await io.download(address, f"result.{suffix}", ("image/",), headers=own)
+            picture = await io.download(
+                address,
+                f"result.{suffix}",
+                ("image/",),
+                headers=session.headers if own else None,
+                error_text=session.words if own else None,
+            )
             return Finished({"result_image_path": picture.path, "size": picture.size, "model": model})
         film = await film_of(session, job)
         if film.status != "completed":
             raise CallFailed(sanitised(f"{NAME}: the film is {film.status}, not completed", 200))
-        content = f"{url_of(session, job)}/content"
-        stored = await io.download(content, "result.mp4", ("video/",), headers=session.headers, redirects=_REDIRECTS)
+        stored = await io.download(
+            f"{url_of(session, job)}/content",
+            "result.mp4",
+            ("video/",),
+            headers=session.headers,
+            error_text=session.words,
+            redirects=_REDIRECTS,
+        )
         result = {"result_video_path": stored.path, "format": "MP4", "size": stored.size}
         return Finished(result | film.sides | {"model": film.model if isinstance(film.model, str) else model})
 

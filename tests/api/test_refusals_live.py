@@ -1,0 +1,105 @@
+"""What a provider would refuse when a step runs is refused at create, and by plan, before anything is paid for."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from stepwell.settings import Secrets
+from support.google_emulator import service_account
+from support.live import WORKFLOWS, passing
+from support.postgres import TestServer, database
+from support.service import Service, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EDIT: dict[str, Any] = {
+    "id": "a",
+    "task_type": "EDITING",
+    "config": {"base_image_url": "https://example.com/x.png", "prompt": "x"},
+}
+DRAW = {"id": "a", "task_type": "GENERATION", "config": {"prompt": "x"}}
+FILM = {"id": "a", "task_type": "VIDEO_GENERATION", "config": {"base_image_url": "https://example.com/x.png"}}
+NOWHERE = "http://127.0.0.1:9"
+INPUTS_SAY = "it is what the step's inputs, or the provider, say"
+SETTINGS_SAY = "where films are kept is for the service's settings to say"
+NO_GRAPH = "COMFYUI needs one: a workflow in API format (in ComfyUI: Export (API))"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def every(server: TestServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    """A service with every provider there is; none of them answers."""
+    keys = dict.fromkeys(("fal", "replicate", "openai", "gemini"), "a key") | {"vertex": service_account(NOWHERE)}
+    urls: dict[str, Any] = {
+        f"{name}_url": NOWHERE for name in ("fal", "replicate", "gemini", "vertex", "comfyui", "custom")
+    }
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(database(server, template))
+        folder = tmp_path_factory.mktemp("every")
+        yield await stack.enter_async_context(running_service(dsn, folder, credentials=Secrets(keys), **urls))
+
+
+async def refused(service: Service, *steps: dict[str, Any], **members: Any) -> list[tuple[list[str | int], str]]:
+    """What create says, and plan too."""
+    body = {"name": "n", "origin_instance": "o", "steps": list(steps)} | members
+    answers = [await service.client.post(WORKFLOWS + path, json=body) for path in ("", "plan")]
+    assert [answer.status_code for answer in answers] == [422, 422], answers[0].text
+    first, second = (answer.json()["detail"] for answer in answers)
+    assert first == second
+    assert (await service.client.get(WORKFLOWS)).json()["total"] == 0
+    return [(fault["loc"][1:], fault["msg"]) for fault in first]
+
+
+@pytest.mark.parametrize(
+    ("step", "provider", "config", "place", "words"),
+    [
+        (DRAW, "OPENAI", {"parameters": {"prompt": "x"}}, ["parameters", "prompt"], INPUTS_SAY),
+        (DRAW, "OPENAI", {"parameters": "x"}, ["parameters"], "expected an object"),
+        (DRAW, "OPENAI", {"model": 5}, ["model"], "expected a name of 1 to 200 characters"),
+        (DRAW, "OPENAI", {"loras": {"style": "x"}}, ["loras"], "OPENAI takes no LoRAs"),
+        (DRAW, "REPLICATE", {"model": 7}, ["model"], "expected a string"),
+        (
+            *(DRAW, "REPLICATE", {"model": "nonsense model!"}, ["model"]),
+            "expected owner/name, owner/name:version or a version of 64 hex digits",
+        ),
+        (
+            *(DRAW, "REPLICATE", {"model": "a/b", "deployment": "a/b"}, ["deployment"]),
+            "a step names a model or a deployment, not both",
+        ),
+        (DRAW, "GEMINI", {"model": "gpt"}, ["model"], "expected the name of a Gemini, Imagen or Veo model"),
+        (FILM, "VERTEX", {"parameters": {"storageUri": "gs://x/"}}, ["parameters", "storageUri"], SETTINGS_SAY),
+        (DRAW, "CUSTOM", {"model": 5}, ["model"], "must be a string"),
+        (DRAW, "COMFYUI", {}, ["graph"], NO_GRAPH),
+    ],
+)
+async def test_of_the_provider_and_of_the_fallback(
+    every: Service, step: dict[str, Any], provider: str, config: dict[str, Any], place: list[str], words: str
+) -> None:
+    main = step | {"provider_config": {"provider_type": provider} | config}
+    assert await refused(every, main) == [(["steps", 0, "provider_config", *place], words)]
+    fallback = step | {"fallback_provider_type": provider, "fallback_provider_config": config}
+    found = await refused(every, passing("before"), fallback)
+    assert found == [(["steps", 1, "fallback_provider_config", *place], words)]
+
+
+async def test_of_inputs(every: Service) -> None:
+    words = "OPENAI places and cuts nothing exactly"
+    cut = EDIT | {"config": EDIT["config"] | {"crop": [0, 0, 1, 1]}}
+    at = ["steps", 0, "config", "crop"]
+    assert await refused(every, cut | {"provider_config": {"provider_type": "OPENAI"}}) == [(at, words)]
+    assert await refused(every, cut | {"fallback_provider_type": "OPENAI"}) == [(at, words)]
+    defaults = {"step_defaults": {"EDITING": {"crop": [0, 0, 1, 1]}}}
+    assert await refused(every, EDIT | {"provider_config": {"provider_type": "OPENAI"}}, config=defaults) == [
+        (at, words)
+    ]
+
+
+async def test_what_results_give_is_left_to_the_run(every: Service) -> None:
+    mapping = {"from_step": "box", "from_field": "box", "to_field": "crop"}
+    edit = EDIT | {"depends_on": ["box"], "input_mappings": [mapping], "provider_config": {"provider_type": "OPENAI"}}
+    body = {"name": "n", "origin_instance": "o", "steps": [passing("box", box=[0, 0, 1, 1]), edit]}
+    answer = await every.client.post(WORKFLOWS + "plan", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["steps"][1]["model"] == "gpt-image-2.6-sunburst"
