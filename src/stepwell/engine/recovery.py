@@ -28,6 +28,7 @@ from stepwell.ports.feed import Presence
 
 log = structlog.get_logger()
 
+RUNS_ELSEWHERE = "another process runs the workflow, and it alone can change it; ask that one, or later"
 _PAGE = 200
 _CRASHES = 20
 _RETRY_S = 0.5
@@ -240,9 +241,6 @@ class Recovery:
         if self._scheduler.refused[handle.workflow_id]:
             return "workflow: the database refused to store its progress"
         return None
-
-
-RUNS_ELSEWHERE = "another process runs the workflow, and it alone can change it; ask that one, or later"
 
 
 async def load_results(journal: Journal, handles: list[Handle]) -> None:
