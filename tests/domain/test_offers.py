@@ -155,6 +155,11 @@ def test_providers_are_asked_about_what_is_known_of_the_inputs() -> None:
     unknown = frozenset({"width", "deep", "seed"})
     assert asked == [KnownStep(TaskType.GENERATION, FAL, inputs, unknown)]
     asked.clear()
+    big = {"step_defaults": {"*": {"style": ["oil"] * 200, "prompt": "all"}, "GENERATION": {"negative_prompt": "x"}}}
+    plan(body(draw(config={"prompt": "own"}, provider_config=FAL), config=big), catalog)
+    known = {"prompt": "own", "negative_prompt": "x"}
+    assert asked == [KnownStep(TaskType.GENERATION, FAL, known, frozenset({"style"}))], "steps look through no more"
+    asked.clear()
     broken = draw(config={"prompt": 5, "style": "oil"}, provider_config=FAL)
     assert faults(body(broken), catalog) == [((*A, "config", "prompt"), "string_type")]
     assert asked == [KnownStep(TaskType.GENERATION, FAL, {"style": "oil"}, frozenset({"prompt"}))]

@@ -9,14 +9,19 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.expressions import Expressions
 from stepwell.domain.faults import Loc
 from stepwell.domain.graph import Graph, quoted
-from stepwell.domain.mapping import TIMEOUT, merged_config
+from stepwell.domain.mapping import EVERY_TYPE, TIMEOUT, merged_config
 from stepwell.domain.model import TaskType
+from stepwell.domain.weight import is_heavier
 
 MAX_FIELD_DEPTH = 16
+_SMALL = 512  # bytes
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 class KnownInputs(NamedTuple):
-    """Of a step: the inputs that its definition has, and the names of those that come by mappings or are broken."""
+    """Of a step: the inputs that its definition has, and the names of those that come by mappings, are broken, or stand
+    in defaults that are too big to be looked through for each step.
+    """
 
     inputs: dict[str, Any]
     open: frozenset[str]
@@ -47,16 +52,31 @@ def input_faults(
         yield Fault((*loc, "config", alternatives[0]), message, "missing")
 
 
-def known_inputs(
-    draft: Draft, defaults: Mapping[str, Mapping[str, Any]], task_type: TaskType, *, sound: bool
-) -> KnownInputs | None:
+class Defaults:
+    """`step_defaults`, as far as each step looks through them anew: a type's are `small`, or only the names are known.
+    Else a body of 50 kB could have half a gigabyte looked at.
+    """
+
+    def __init__(self, defaults: Mapping[str, Mapping[str, Any]]) -> None:
+        big = {key for key, members in defaults.items() if is_heavier(members, _SMALL)}
+        self.small = {key: members for key, members in defaults.items() if key not in big}
+        self._names = {key: frozenset(defaults[key]) for key in big}
+
+    def open(self, task_type: TaskType, own: Mapping[str, Any]) -> frozenset[str]:
+        """Inputs that a step has by big ones: its *own* go before them."""
+        names = self._names.get(EVERY_TYPE, _NO_NAMES) | self._names.get(task_type, _NO_NAMES)
+        return names.difference(own) if names else names
+
+
+def known_inputs(draft: Draft, defaults: Defaults, task_type: TaskType, *, sound: bool) -> KnownInputs | None:
     """*sound*: `input_faults` tells none. Null where it can't be said, for the structure is broken."""
     if draft.config is None or draft.input_mappings is None or None in draft.input_mappings:
         return None
     names = {mapping.to_field.partition(".")[0] for mapping in draft.input_mappings if mapping}
-    inputs = given(merged_config(defaults, task_type, draft.config))
-    if defaults or not sound:
+    inputs = given(merged_config(defaults.small, task_type, draft.config))
+    if defaults.small or not sound:
         names.update(str(fault.loc[0]) for fault in config_faults(task_type, inputs, ()))
+    names |= defaults.open(task_type, draft.config)
     for name in (TIMEOUT, *names):
         inputs.pop(name, None)
     return KnownInputs(inputs, frozenset(names))

@@ -24,7 +24,7 @@ from stepwell.domain.graph import Graph
 from stepwell.domain.mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.model import TaskType
 from stepwell.domain.offers import Catalog, chosen_provider, known_provider_config, provider_faults
-from stepwell.domain.step_rules import input_faults, known_inputs, mapping_faults
+from stepwell.domain.step_rules import Defaults, input_faults, known_inputs, mapping_faults
 from stepwell.domain.webhooks import WEBHOOK_URL, UrlRule, url_fault
 
 __all__ = ["MAX_STEPS", "Catalog", "PlannedWorkflow", "parse_update", "plan_workflow"]
@@ -112,14 +112,14 @@ def _rule_faults(
     used = {draft.task_type: None for draft in drafts if draft.task_type is not None}
     yield from _defaults_faults(config.get("step_defaults"), list(used))
     yield from graph.faults
-    expressions = Expressions()
+    expressions, looked_at = Expressions(), Defaults(defaults)
     for position, draft in enumerate(drafts):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
         if draft.task_type is not None:
             broken = list(input_faults(draft, draft.task_type, defaults, loc))
             yield from broken
-        known = partial(known_inputs, draft, defaults, sound=not broken)
+        known = partial(known_inputs, draft, looked_at, sound=not broken)
         yield from mapping_faults(draft, position, graph, expressions, loc)
         yield from provider_faults(draft, known, catalog, loc)
 
