@@ -101,6 +101,28 @@ async def test_a_redelivery_for_the_workflow_as_it_was(service: Service, sink: S
         await settled(service, ended["id"], attempts=tried + 1)
 
 
+async def test_what_if_match_names_holds_where_it_takes_effect(
+    service: Service, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = await told_of(service, sink)
+    delivery = await settled(service, ended["id"])
+    workflow = f"/api/v1/workflows/{ended['id']}"
+    tag = (await service.client.get(workflow)).headers["etag"]
+    store = service.app.service.webhooks._deliveries
+    renew = store.renew
+
+    async def late(*args: Any) -> Any:
+        changed = await service.client.patch(workflow, json={"webhook_url": sink.url("/other")})
+        assert changed.status_code == 200
+        return await renew(*args)
+
+    monkeypatch.setattr(store, "renew", late)
+    path = f"{workflow}/deliveries/{delivery['id']}/redeliver"
+    answer = await service.client.post(path, headers={"If-Match": tag, "Idempotency-Key": "k"})
+    assert answer.status_code == 412
+    assert await settled(service, ended["id"]) == delivery
+
+
 async def test_a_redelivery_that_is_asked_for_during_a_send_is_made(service: Service, sink: Sink) -> None:
     sink.answers = [HANG]
     ended = await told_of(service, sink)
@@ -134,7 +156,7 @@ async def test_a_redelivery_that_is_asked_for_before_a_send_is_made(
     (delivery,) = await deliveries(service, ended["id"])
     path = f"/api/v1/workflows/{ended['id']}/deliveries/{delivery['id']}/redeliver"
     assert (await service.client.post(path)).status_code == 200
-    await eventually(lambda: not dispatcher._agenda._at and not dispatcher._looking)
+    await eventually(lambda: dispatcher._agenda.next() is None and not dispatcher._looking)
     go_on.set()
     assert (await settled(service, ended["id"], attempts=2))["status"] == "DELIVERED"
     assert sink.times([delivery["id"]]) == [2]

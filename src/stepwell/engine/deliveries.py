@@ -50,7 +50,7 @@ class Webhooks:
             raise NoWebhook("The workflow has no webhook_url now; PATCH gives it one.")
         lane = lane_of(url, tenant)
         try:
-            renewed = await self._deliveries.renew(scope, *event, lane, self._owner, terms.reservation)
+            renewed = await self._deliveries.renew(scope, *event, lane, self._owner, terms)
         except (Unavailable, CancelledError):
             self._dispatcher.unsure()
             raise

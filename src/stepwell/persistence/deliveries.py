@@ -1,6 +1,7 @@
 """`ports.webhooks.Deliveries` on SQLAlchemy Core: what the API shows of webhooks, and how it renews one."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from stepwell.domain.decision import Reservation
 from stepwell.domain.errors import NotFound, StillRunning
 from stepwell.domain.model import EventType
 from stepwell.domain.records import TenantScope
-from stepwell.domain.repeats import Version
+from stepwell.domain.repeats import Terms, Version
 from stepwell.domain.webhooks import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
 from stepwell.persistence.database import unavailable_in_outage
 from stepwell.persistence.listing import visible
@@ -71,7 +72,7 @@ class PostgresDeliveries:
         event_id: int,
         lane: str,
         owner: UUID,
-        reservation: Reservation | None,
+        terms: Terms,
     ) -> DeliveryRecord:
         again = (
             update(deliveries)
@@ -79,13 +80,22 @@ class PostgresDeliveries:
             .values(status=DeliveryStatus.PENDING, tries=0, next_at=func.clock_timestamp(), lane=lane, owner=owner)
             .returning(*_SHOWN)
         )
+        reservation = terms.reservation
         async with self._engine.begin() as connection:
+            if terms.if_match is not None and (row := (await connection.execute(_held(scope, workflow_id))).first()):
+                terms.check_version(Version.of(row.last_event, row.updated_at))
             if reservation is not None and not (await connection.execute(_applied(reservation, workflow_id))).rowcount:
                 raise StillRunning
-            row = (await connection.execute(again)).mappings().first()
-        if row is None:
+            renewed = (await connection.execute(again)).mappings().first()
+        if renewed is None:
             raise NotFound("delivery")
-        return _record(row)
+        return _record(renewed)
+
+
+def _held(scope: TenantScope, workflow_id: UUID) -> Select[int, datetime]:
+    """The version of the workflow, which stays so until the transaction ends."""
+    query = select(workflows.c.last_event, workflows.c.updated_at).where(workflows.c.id == workflow_id, visible(scope))
+    return query.with_for_update(read=True)
 
 
 def _own(scope: TenantScope, workflow_id: UUID) -> Select[Any]:

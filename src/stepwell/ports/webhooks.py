@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
-from stepwell.domain.decision import Reservation
 from stepwell.domain.records import TenantScope
-from stepwell.domain.repeats import Version
+from stepwell.domain.repeats import Terms, Version
 from stepwell.domain.webhooks import Answered, Attempt, DeliveryRecord, DueDelivery, Verdict
 
 # Makes the body of a delivery. Raises `Unavailable` while the database is away.
@@ -67,10 +66,10 @@ class Deliveries(Protocol):
         event_id: int,
         lane: str,
         owner: UUID,
-        reservation: Reservation | None,
+        terms: Terms,
     ) -> DeliveryRecord:
-        """PENDING and due now, all its tries before it, to be sent by *owner*; with a *reservation* once, and only
-        while that holds. Raises `NotFound`, `StillRunning`.
+        """PENDING and due now, all its tries before it, to be sent by *owner*; on *terms*, and with a reservation once,
+        and only while that holds. Raises `NotFound`, `PreconditionFailed`, `StillRunning`.
         """
 
 
