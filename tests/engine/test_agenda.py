@@ -20,7 +20,7 @@ def test_moments_out_of_date_take_no_memory() -> None:
         assert take(agenda, now) == ["h"]
         agenda.put("h", LATE)  # the first of its others, which wait for their next try
         assert agenda.next() == LATE
-    assert len(agenda._order) < 100
+    assert len(agenda._due._order) < 100
     assert take(agenda, LATE) == ["h"]
 
 
@@ -30,7 +30,7 @@ def test_none_of_many_gets_lost_among_them() -> None:
     for earlier in range(10):
         for number, lane in enumerate(lanes):
             agenda.put(lane, LATE + timedelta(seconds=number) - timedelta(hours=earlier))
-    assert len(agenda._order) <= 2 * len(lanes) + 65
+    assert len(agenda._due._order) <= 2 * len(lanes) + 65
     found = take(agenda, LATE) + take(agenda, LATE) + take(agenda, LATE) + take(agenda, LATE)
     assert (found, agenda.next()) == (lanes, None)
 
@@ -60,3 +60,29 @@ def test_a_full_lane_waits_until_it_is_free() -> None:
     agenda.free("h")
     assert take(agenda) == ["h"]
     assert agenda.next() is None
+
+
+def test_of_thousands_that_wait_for_one_thing_no_more_are_looked_at_than_are_taken() -> None:
+    agenda, asked, full = Agenda(), list[str](), True
+    lanes = [f"h{number:04}" for number in range(1_000)]
+    for lane in lanes:
+        agenda.put(lane, NOW)
+
+    def waits_for(lane: str) -> str | None:
+        asked.append(lane)
+        return "a tenant" if full else None
+
+    assert agenda.take(NOW, 64, waits_for) == []
+    assert len(asked) == 1_000
+    for freed in range(3):
+        asked.clear()
+        agenda.free("a tenant")
+        full = False
+        assert agenda.take(NOW, 2, waits_for) == lanes[2 * freed : 2 * freed + 2] == asked
+        full = True
+        assert agenda.take(NOW, 64, waits_for) == []
+        assert len(asked) <= 4
+    full = False
+    agenda.free("a tenant")
+    assert agenda.take(NOW, 1_000, waits_for) == lanes[6:]
+    assert (agenda.next(), agenda._held, agenda._freed) == (None, {}, {})
