@@ -1,5 +1,7 @@
 """Settings of the store: which are refused in a clear line each, and what a start says of a bucket that isn't right."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,67 @@ async def test_a_folder_is_the_default(tmp_path: Path) -> None:
     assert (storage.address, storage.shared, storage.moving) == (None, False, None)
     await storage.artifacts.put(PATH, b"x")
     assert (tmp_path / "artifacts" / PATH).read_bytes() == b"x"
+
+
+# Prints what becomes of a file: while no other can be opened, and then.
+_OUT_OF_FILES = """
+import anyio, asyncio, os, resource, sys
+from pathlib import Path
+from stepwell.artifacts.storage import StorageRefused, open_storage
+from stepwell.domain.errors import ArtifactError
+from stepwell.settings import Settings
+
+settings = Settings(data_dir=Path(sys.argv[2]))
+
+def take_all_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    while True:
+        try:
+            yield os.open(os.devnull, os.O_RDONLY)
+        except OSError:
+            return
+
+async def opened_then_out():
+    storage = await open_storage(settings)
+    assert not list(settings.artifacts.iterdir())
+    await anyio.to_thread.run_sync(int)  # it loads its modules at first use
+    taken = list(take_all_files())
+    try:
+        await storage.artifacts.put(sys.argv[3], b"x")
+    except ArtifactError as error:
+        print(error)
+    for each in taken:
+        os.close(each)
+    await storage.artifacts.put(sys.argv[3], b"x")
+    print(await storage.artifacts.get(sys.argv[3]))
+
+async def out_then_opened():
+    taken = list(take_all_files())
+    try:
+        await open_storage(settings)
+    except StorageRefused as refused:
+        print(refused)
+
+asyncio.run(globals()[sys.argv[1]]())
+"""
+
+
+def _out_of_files(when: str, folder: Path) -> list[str]:
+    command = [sys.executable, "-c", _OUT_OF_FILES, when, str(folder), PATH]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout.splitlines()
+
+
+def test_a_service_that_is_out_of_files_stores_again_once_there_are_some(tmp_path: Path) -> None:
+    assert _out_of_files("opened_then_out", tmp_path) == [
+        f"'{PATH}' could not be written: Too many open files",
+        "b'x'",
+    ]
+
+
+def test_a_start_without_files_is_refused_in_one_line(tmp_path: Path) -> None:
+    assert _out_of_files("out_then_opened", tmp_path) == [
+        f"cannot use the artifact folder {tmp_path}/artifacts: no file can be written there: Too many open files"
+    ]
 
 
 async def test_a_bucket_by_setting(s3: S3Server, tmp_path: Path) -> None:

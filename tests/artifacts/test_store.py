@@ -7,13 +7,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID, uuid4
 
 import pytest
-from obstore.store import MemoryStore
+from obstore.store import LocalStore, MemoryStore
 
+from stepwell.artifacts.disk import Disk
 from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
-from stepwell.domain.errors import ArtifactGone, CallFailed
+from stepwell.domain.errors import ArtifactError, ArtifactGone, CallFailed
 from stepwell.domain.model import Output
 from support.s3 import S3Server
 
@@ -226,3 +228,31 @@ async def test_a_full_disk_leaves_no_trace_and_says_so(root: Path) -> None:
     )
     assert "could not be written: File too large" in done.stdout
     assert list((root / "media").iterdir()) == []
+
+
+PanicException = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+NO_RUNTIME = 'Unable to build Tokio runtime: Os { code: 24, kind: TooManyOpenFiles, message: "Too many open files" }'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(NO_RUNTIME, "Too many open files"), ("called `Option::unwrap()` on a `None` value", "Panic")]
+)
+async def test_a_panic_of_obstore_is_an_error_like_others(root: Path, text: str, said: str) -> None:
+    class Panicking(LocalStore):
+        async def put_async(self, *_: object, **__: object) -> NoReturn:
+            raise PanicException(text)
+
+    broken = ObstoreArtifacts(Panicking(root, mkdir=True), Disk(root))
+    with pytest.raises(ArtifactError) as caught:
+        await broken.put(PATH, b"x")
+    assert str(caught.value) == f"'{PATH}' could not be written: {said}"
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit])
+async def test_what_ends_a_task_or_the_process_does_so(error: type[BaseException]) -> None:
+    class Ending(MemoryStore):
+        async def get_async(self, *_: object, **__: object) -> NoReturn:
+            raise error
+
+    with pytest.raises(error):
+        await ObstoreArtifacts(Ending()).get(PATH)

@@ -7,7 +7,7 @@ import socket
 import stat
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -44,18 +44,34 @@ def test_clients_that_keep_connections_open_leave_the_engine_its_own(data_dir: P
     running = start("up", data_dir, None, "--data-dir", str(data_dir), program=limited)
     try:
         url = httpx.URL(running.wait_ready().url)
-        with running.client() as client, ExitStack() as stack:
-            for _ in range(250):
-                held = stack.enter_context(socket.create_connection((url.host, url.port)))
+        with running.client() as client, running.client() as late, ExitStack() as stack:
+
+            def hold(count: int) -> list[socket.socket]:
+                address = (url.host, url.port)
+                return [stack.enter_context(socket.create_connection(address, 30)) for _ in range(count)]
+
+            before = create(client, LONG)
+            for held in hold(190):
                 held.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")  # and never the end of it
-            until(lambda: client.get("/health/live").status_code == 503, 30)
-            assert running.process.poll() is None
+            until(lambda: late.get("/health/live").status_code == 503, 30)
+            assert get(client, before)["status"] in ("PENDING", "RUNNING")  # on the connection that it had
+            last = hold(510)[-1]
+            assert last.recv(1) == b""
+            assert len(list(Path(f"/proc/{running.pid}/fd").iterdir())) < 300
+            during = create(client)
+            assert [until_ended(client, each)["status"] for each in (during, before)] == ["COMPLETED"] * 2
             stack.close()
-            until(lambda: client.get("/health/live").status_code == 200, 30)
-            assert until_ended(client, create(client))["status"] == "COMPLETED"
+            until(lambda: _answers(late), 30)
+            assert until_ended(late, create(late))["status"] == "COMPLETED"
         assert running.terminate() == 0
     finally:
         running.kill_group()
+
+
+def _answers(client: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return client.get("/health/live").status_code == 200
+    return False
 
 
 def test_it_may_open_as_many_files_as_the_system_gives(data_dir: Path) -> None:

@@ -5,11 +5,18 @@ Their own texts hold absolute paths, addresses, and what S3 has answered, which 
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from obstore.exceptions import BaseError
 
-FAULTS = (BaseError, OSError)
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
+class Panic(Exception):
+    """obstore's own code gave up; has the text of its panic."""
+
+
+FAULTS = (BaseError, OSError, Panic)
+_OS_ERROR = re.compile(r"(?:\(os error |\bOs \{ code: )(\d+)")
 _STATUS = re.compile(r"Server returned (?:non-2xx|error) status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 # A word of obstore's text, and what it means.
@@ -20,6 +27,18 @@ _MEANINGS = (
     ("kind: Connect", "no connection"),
     ("error sending request", "the connection broke"),
 )
+
+
+@contextmanager
+def panics_told() -> Iterator[None]:
+    """Raises obstore's panics as `Panic`: they are no Exceptions, so they would end the service."""
+    try:
+        yield
+    except BaseException as error:
+        kind = type(error)  # no module has it
+        if (kind.__module__, kind.__name__) != ("pyo3_runtime", "PanicException"):
+            raise
+        raise Panic(str(error)) from None
 
 
 def reason(error: Exception) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from stepwell.artifacts.moving import MovingArtifacts
 from stepwell.artifacts.paths import ROOT
 from stepwell.artifacts.s3 import Bucket
-from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.artifacts.store import ObstoreArtifacts, start_runtime
 from stepwell.domain.errors import ArtifactError
 from stepwell.ports import Artifacts
 from stepwell.settings import Settings
@@ -38,6 +38,10 @@ async def open_storage(settings: Settings) -> Storage:
     """Raises OSError for the folder, and `StorageRefused`. A bucket is tried first: written, read, listed, deleted."""
     bucket = bucket_of(settings)
     if bucket is None:
+        try:
+            await start_runtime()  # a bucket's check does
+        except ArtifactError as error:
+            raise StorageRefused(f"cannot use the artifact folder {settings.artifacts}: {error}") from None
         return Storage(ObstoreArtifacts.local(settings.artifacts))
     store = ObstoreArtifacts.s3(bucket)
     try:

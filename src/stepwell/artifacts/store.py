@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 from anyio import CancelScope, to_thread
 from obstore import sign_async
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, S3Store
+from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from stepwell.artifacts.disk import Disk
-from stepwell.artifacts.faults import FAULTS, is_local, is_missing, reason
+from stepwell.artifacts.faults import FAULTS, is_local, is_missing, panics_told, reason
 from stepwell.artifacts.paths import ROOT, ArtifactPath, parse
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
 from stepwell.domain.errors import ArtifactError, ArtifactGone, StepwellError
@@ -206,11 +206,21 @@ class ObstoreArtifacts:
         return str(target)
 
 
+async def start_runtime() -> None:
+    """Let obstore start its threads now, once for all stores: where no file is left it can't, then or ever after.
+
+    Raises `ArtifactError`.
+    """
+    with _tried("written"):
+        await MemoryStore().put_async("anything", b"")
+
+
 @contextmanager
 def _errors(verb: str, path: str) -> Iterator[None]:
     """Translates what obstore and the system raise. What S3 has answered names keys: it isn't kept as the cause."""
     try:
-        yield
+        with panics_told():
+            yield
     except FAULTS as error:
         if is_missing(error) and verb != "written":
             fault: StepwellError = gone(path)
@@ -222,7 +232,8 @@ def _errors(verb: str, path: str) -> Iterator[None]:
 @contextmanager
 def _tried(doing: str) -> Iterator[None]:
     try:
-        yield
+        with panics_told():
+            yield
     except FAULTS as error:
         raise ArtifactError(f"no file can be {doing} there: {reason(error)}") from None
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from litestar import Litestar
 
+from stepwell.cli.connections import HEAD_S, limited
 from stepwell.cli.refusal import Refused
 from stepwell.settings import Settings
 
@@ -21,13 +22,17 @@ _ENOUGH_FILES = 65_536
 class Server(uvicorn.Server):
     """Serves *api* until `should_exit` is set. `opened` is set when connections are accepted.
 
+    Its connections take no more than half of the files that the process may open: the other half is the engine's.
     Raises `Refused` if it can't listen on its bound sockets.
     """
 
-    def __init__(self, api: Litestar, settings: Settings) -> None:
+    def __init__(self, api: Litestar, settings: Settings, head_s: float = HEAD_S) -> None:
+        """*head_s*: how long a client may take for the head of a request."""
+        half = _open_files() // 2
         super().__init__(
             uvicorn.Config(
                 api,
+                http=limited(half, head_s),
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -35,8 +40,8 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=_LAST_ANSWERS_S,
-                # The other half is the engine's: else whoever opens enough streams keeps it from its database.
-                limit_concurrency=_open_files() // 2,
+                # Of tasks, which may outlive their clients: there never are so many connections.
+                limit_concurrency=half + 1,
             )
         )
         self.opened = asyncio.Event()
