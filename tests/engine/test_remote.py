@@ -379,7 +379,7 @@ async def test_a_process_that_was_taken_for_dead_leaves_the_file_of_the_living(
     world.emulator.plan("poll" if ends_by == "its time" else "file", Fault.HANG_AFTER)
     shared = world.settings | {"exclusive": False, "lease_s": 3_600.0, "grace_s": 1.0}
     async with running_service(dsn, tmp_path / "data", **shared) as first:
-        created = await first.create(world.step(config={"timeout_s": 1.5}, max_retries=0))
+        created = await first.create(world.step(max_retries=0))
         await eventually(lambda: any(call.kind in ("poll", "file") for call in world.emulator.calls), "it is at work")
         connection = await asyncpg.connect(dsn)
         await connection.execute("UPDATE processes SET lease_until = '-infinity'")
@@ -389,6 +389,10 @@ async def test_a_process_that_was_taken_for_dead_leaves_the_file_of_the_living(
             assert done["status"] == "COMPLETED", done["errors"]
             if ends_by == "its answer":
                 world.emulator.let_go()
+            else:
+                (live,) = first.app.service._scheduler.lives(UUID(created["id"])).values()
+                assert live.scope is not None
+                live.scope.deadline = asyncio.get_running_loop().time()
             await eventually(lambda: nothing_left(first), "the first has let go")
             picture = await second.client.get(f"/api/v1/artifacts/{done['final_step_result']['result_image_path']}")
             assert picture.status_code == 200
