@@ -325,7 +325,7 @@ async def test_a_large_workflow_costs_no_more_statements_than_a_small_one(dsn: s
             created = await service.create(*steps, start=started)
             if started:
                 await until_code(service, created["id"], "s0", "running_locally")
-            costs = []
+            costs = list[float]()
             for _ in range(3):  # the service may still be starting
                 before = await statements(service)
                 told = await explained(service, created["id"])
