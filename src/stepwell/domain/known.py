@@ -10,8 +10,8 @@ from stepwell.domain.model import TaskType
 
 class KnownStep(Struct, frozen=True):
     """A step as its definition tells it. `provider_config` is that of the provider which is asked, be it the fallback.
-    `inputs` are without nulls, and of known kinds; `open` names those whose values only the run tells, for they are
-    mapped from results of other steps.
+    `inputs` are without nulls, and of known kinds; `open` names those of which nothing can be said here: they are
+    mapped from results of other steps, are refused already, or stand in defaults too big to look through.
     """
 
     task_type: TaskType

@@ -54,7 +54,7 @@ def input_faults(
 
 class Defaults:
     """`step_defaults`, as far as each step looks through them anew: a type's are `small`, or only the names are known.
-    Else a body of 50 kB could have half a gigabyte looked at.
+    Else they would be looked through as often as there are steps, whatever their size.
     """
 
     def __init__(self, defaults: Mapping[str, Mapping[str, Any]]) -> None:
