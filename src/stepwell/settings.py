@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
 
 from msgspec import DecodeError, Meta, Struct, convert, field, json
 from msgspec.structs import fields
@@ -17,6 +16,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.faults import collect
 from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.domain.urls import split_url
 from stepwell.domain.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets, tenant_faults
 
 PREFIX = "STEPWELL_"
@@ -287,10 +287,7 @@ def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 def _is_base(value: object) -> bool:
     if not isinstance(value, str):
         return True
-    try:
-        parts = urlsplit(value)
-        odd = parts.query or parts.fragment or parts.username or parts.password or parts.port == 0
-    except ValueError:
-        return False
+    parts = split_url(value)
+    odd = parts.query or parts.fragment or parts.userinfo or parts.port == 0
     plain = value.isprintable() and " " not in value
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain and not odd
+    return parts.scheme in ("http", "https") and parts.host is not None and plain and not odd

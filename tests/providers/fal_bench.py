@@ -69,6 +69,8 @@ class FilesIO:
         self.downloads.append((url, name, tuple(media_types)))
         try:
             response = await self._client.get(url)
+        except httpx.InvalidURL as error:
+            raise AttemptError("no such address", retryable=False) from error
         except httpx.HTTPError as error:
             raise CallFailed(f"no file ({type(error).__name__})") from error
         if response.is_server_error or response.status_code == 429:

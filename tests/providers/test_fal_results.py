@@ -89,6 +89,14 @@ class TestFetch:
         result = (await self._fetched(bench, job)).result
         assert result == {"result_image_path": f"media/{TASK}/{name}", "size": result["size"], **told}
 
+    @pytest.mark.parametrize("server", ["[::1", "[x]", "\u2100.com", "a:b"])
+    async def test_a_malformed_address_ends_the_attempt(self, bench: Bench, server: str) -> None:
+        job = await bench.submitted()
+        bench.fal.output = {"images": [f"http://{server}/x.webp?y=z.gif"]}
+        with pytest.raises(AttemptError, match="no such address"):
+            await self._fetched(bench, job)
+        assert [name for _, name, _ in bench.io.downloads] == ["result.webp"]
+
     async def _fetched(self, bench: Bench, job: Job) -> Finished:
         await bench.provider().poll(bench.work, job)
         return await bench.provider().fetch(bench.work, job, bench.io)

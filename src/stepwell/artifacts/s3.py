@@ -6,12 +6,12 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/ and https://developmentseed.org
 import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 from obstore.store import S3Store
 
 from stepwell.domain.files import media_type_of
+from stepwell.domain.urls import split_url
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
@@ -85,7 +85,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
         """
         if self.endpoint is None:
             return "." not in self.name
-        return (urlsplit(self.endpoint).hostname or "").startswith(f"{self.name}.")
+        return (split_url(self.endpoint).host or "").startswith(f"{self.name}.")
 
     def _credential(self) -> "S3Credential":
         """The whole of it: the environment's AWS_SESSION_TOKEN belongs to another key."""

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeAlias
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from msgspec import Struct
 
 from stepwell.domain.model import EventType, HistoryEvent
+from stepwell.domain.urls import split_url
 
 # Seconds from one try to the next; there are as many tries as there are numbers.
 DELAYS_S: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -125,11 +125,9 @@ def lane_of(url: str, tenant: str | None) -> str:
     """What takes turns: a tenant's deliveries to one host and port. So a receiver that hangs holds up neither another
     one nor another tenant's behind the same gateway.
     """
-    try:
-        parts = urlsplit(url)
-        where = f"{parts.hostname or ''}:{parts.port}" if parts.port else parts.hostname or ""
-    except ValueError:
-        where = ""  # an address that an earlier version let pass
+    parts = split_url(url)
+    host = parts.host or ""  # an earlier version let malformed ones pass
+    where = f"{host}:{parts.port}" if parts.port else host
     return where if tenant is None else f"{tenant}@{where}"
 
 
@@ -167,11 +165,7 @@ def url_fault(url: str) -> tuple[str, str] | None:
 def _form_fault(url: str) -> str | None:
     if any(character <= " " or "\x7f" <= character <= "\xa0" or character == "\\" for character in url):
         return "Expected a URL without spaces, control characters and backslashes"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "Expected a URL, like https://example.com/hook"
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        return "Expected an http or https URL with a host"
-    return "Expected a URL without a user name or password" if "@" in parts.netloc else None
+    parts = split_url(url)
+    if parts.scheme not in ("http", "https") or parts.host is None or parts.port == 0:
+        return "Expected an http or https URL with a host, like https://example.com/hook"
+    return None if parts.userinfo is None else "Expected a URL without a user name or password"

@@ -4,13 +4,13 @@ its models (https://fal.ai/docs/documentation/model-apis/errors), and the output
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from msgspec import DecodeError, Struct, json
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import Output, TaskType
+from stepwell.domain.urls import split_url
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.fal_parameters import KINDS
 from stepwell.providers.http import Answer, ProviderApi
@@ -142,7 +142,7 @@ class _File(Struct, frozen=True):
             return _FORMATS[media_type.partition(";")[0].strip().lower()]
         if self.url.startswith("data:"):
             return _FORMATS.get(self.url[len("data:") :].partition(",")[0].partition(";")[0].lower(), _UNKNOWN)
-        return _BY_SUFFIX.get(urlsplit(self.url).path.rpartition(".")[2].lower(), _UNKNOWN)
+        return _BY_SUFFIX.get(split_url(self.url).path.rpartition(".")[2].lower(), _UNKNOWN)
 
 
 async def _images(output: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import anyio
 import httpcore
 import httpx
 
 from stepwell.domain.errors import StepwellError
+from stepwell.domain.urls import split_url
 from stepwell.providers.guard_addresses import Address, AddressPolicy, literal
 from stepwell.providers.look_ups import Busy, LookUps
 from stepwell.providers.text import sanitised
@@ -67,8 +67,11 @@ def parsed(url: str) -> httpx.URL:
         raise Blocked("the URL is not valid") from error
     if why := _fault(target):
         raise Blocked(why)
-    if "@" in urlsplit(url).netloc:  # empty ones too, which httpx doesn't show
+    parts = split_url(url)
+    if parts.userinfo is not None:  # httpx doesn't show an empty one
         raise Blocked(_USERINFO)
+    if parts.host is None:  # httpx reads `[::1]8080` as a host and a port
+        raise Blocked("the URL is not valid")
     return target
 
 

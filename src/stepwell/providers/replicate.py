@@ -15,7 +15,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import httpx
 from msgspec import DecodeError, Meta, Struct, json
@@ -24,6 +24,7 @@ from stepwell.domain.canonical import canonical, digest
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.domain.urls import split_url
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.http import ProviderApi, origin_of, read_json
@@ -218,7 +219,7 @@ class ReplicateProvider:
                     yield listed
             if not page.next:
                 return
-            query = urlsplit(page.next).query  # the rest of the address is ours: the key goes nowhere else
+            query = split_url(page.next).query  # the rest of the address is ours: the key goes nowhere else
         raise CallFailed(f"Replicate: more than {_MAX_PAGES} pages of predictions to look through")
 
     async def _is_same(self, session: _Session, listed: _Listed, wanted: str) -> bool:

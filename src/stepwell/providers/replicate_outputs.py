@@ -6,12 +6,12 @@ Files are addresses at Replicate, anywhere in the output: alone, in a list, or i
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from msgspec import json
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
+from stepwell.domain.urls import split_url
 from stepwell.ports.providers import AttemptIO
 
 _DEEPEST = 16
@@ -66,10 +66,7 @@ def _addresses(value: Any, depth: int) -> Iterator[str]:
 
 def _suffix(url: str, otherwise: str) -> str:
     """How the file's name ends; "bin" for what nobody here knows, so that it is never served as what it isn't."""
-    try:
-        name = urlsplit(url).path.rpartition("/")[2]
-    except ValueError:
-        return otherwise
+    name = split_url(url).path.rpartition("/")[2]
     suffix = name.rpartition(".")[2].lower() if "." in name else otherwise
     return suffix if suffix in (*_FILMS, *_PICTURES, otherwise) else "bin"
 

@@ -158,6 +158,16 @@ async def test_a_next_page_elsewhere_isnt_fetched_there(
     assert emulator.count("list") == 2
 
 
+@pytest.mark.parametrize("host", ["[::1", "[::1]8080", "\u2100.example", "a:b"])
+async def test_the_cursor_of_a_malformed_address_is_followed_here(
+    provider: ReplicateProvider, emulator: ReplicateEmulator, host: str
+) -> None:
+    placed = [emulator.place(SHOWN, model="me/mine", at=after(number)) for number in range(PAGE + 1)]
+    emulator.names_urls_at = f"http://{host}"
+    assert await ids(provider) == placed
+    assert emulator.count("list") == 2
+
+
 async def test_too_many_to_look_through(provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
     emulator.place(SHOWN, model="me/mine", at=AT)
     for number in range(50 * PAGE):

@@ -15,7 +15,6 @@ and to the process that has asked; where a picture was sent, and two films would
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 from anyio import to_thread
@@ -24,6 +23,7 @@ from msgspec import json
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.domain.urls import split_url
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.http import ProviderApi, origin_of
@@ -80,7 +80,7 @@ class OpenAiProvider:
         self._client, self._credentials, self._url = client, credentials, url.rstrip("/")
         self._timeout_s, self._work_s, self._max_answer = timeout_s, work_s, max_answer
         self.listing_lag_s = listing_lag_s
-        host = urlsplit(self._url).hostname or ""
+        host = split_url(self._url).host or ""
         self._public = host == _PUBLIC_HOST or host.endswith(f".{_PUBLIC_HOST}")
         self.needs_credential = self._public
 
@@ -140,7 +140,7 @@ class OpenAiProvider:
         session, model = self._calling(attempt), self.model(attempt.task_type, attempt.provider_config)
         if (address := job.urls.get(_PICTURE)) is not None:
             own = origin_of(address) == origin_of(self._url)
-            suffix = _EXTENSIONS.get(urlsplit(address).path.rpartition(".")[2].lower(), "png")
+            suffix = _EXTENSIONS.get(split_url(address).path.rpartition(".")[2].lower(), "png")
             picture = await io.download(
                 address,
                 f"result.{suffix}",
