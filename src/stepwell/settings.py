@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -25,6 +26,9 @@ _CREDENTIAL = PREFIX + "CREDENTIALS__"
 _NOBODYS = f"Expected a name that begins with a provider's, like {_CREDENTIAL}FAL or {_CREDENTIAL}FAL_TEAM_B"
 _TENANTS_SECRET = PREFIX + "WEBHOOK_SECRETS__"
 _SECRET = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_id", "s3_secret_access_key"})
+_FROM_FILE = frozenset(PREFIX + name.upper() for name in {*_SECRET, "jwt_public_key", "webhook_secret"})
+_FILE = "_FILE"  # at the end of a secret's variable: the value is in the file that the variable names
+_FILE_MAX_BYTES = 65_536
 _URLS = (
     "fal_url",
     "fal_api_url",
@@ -212,23 +216,18 @@ class Settings(Struct, frozen=True, kw_only=True):
 def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     """Settings from *environ*, with *overrides* (of a command line) on top; None overrides nothing.
 
-    Raises `InvalidSettings` with a line per fault. An empty variable counts as absent.
+    A secret's X may also be in a file that X_FILE names. Raises `InvalidSettings` with a line per fault. An empty
+    variable counts as absent.
     """
-    names = {f.name for f in fields(Settings)}
+    values, unread = _read_secret_files(environ)
     raw: dict[str, object] = {
-        name: environ[key] for name in names if (key := PREFIX + name.upper()) in environ and environ[key] != ""
+        f.name: values[key] for f in fields(Settings) if (key := PREFIX + f.name.upper()) in values
     }
     raw["credentials"] = credentials = Secrets(
-        {
-            key[len(_CREDENTIAL) :].lower(): secret
-            for key, secret in environ.items()
-            if key.upper().startswith(_CREDENTIAL) and key[len(_CREDENTIAL) :] and secret
-        }
+        {key[len(_CREDENTIAL) :].lower(): secret for key, secret in values.items() if _in_family(key, _CREDENTIAL)}
     )
     tenants = {
-        key[len(_TENANTS_SECRET) :]: secrets
-        for key, secrets in environ.items()
-        if key.startswith(_TENANTS_SECRET) and key[len(_TENANTS_SECRET) :] and secrets
+        key[len(_TENANTS_SECRET) :]: secrets for key, secrets in values.items() if _in_family(key, _TENANTS_SECRET)
     }
     odd = [Fault((f"webhook_secrets__{name}",), why, "secret") for name, why in tenant_faults(tenants)]
     raw["webhook_secrets"] = TenantSecrets() if odd else TenantSecrets.read(tenants)
@@ -237,15 +236,72 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     faults = collect(Settings, raw, (), strict=False, dec_hook=_converted)
     faults += [Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base(raw.get(name))]
     faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + odd
-    if faults:
-        raise InvalidSettings([f"{PREFIX}{str(f.loc[0]).upper()}: {f.msg}" for f in faults])
+    lines = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg) for f in faults]
+    if faults or unread:
+        told = [f"{variable}: {msg}" for variable, msg in lines if variable not in unread]
+        raise InvalidSettings([*unread.values(), *told])
     return convert(raw, Settings, strict=False, dec_hook=_converted)
+
+
+def _read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables with a value, where X_FILE has become X with the content of the file; and the faults of such files.
+
+    Faults are lines by X, and show no secret. Names of credentials become upper case.
+    """
+    given = {key.upper() if key.upper().startswith(_CREDENTIAL) else key: text for key, text in environ.items() if text}
+    values = {key: text for key, text in given.items() if _secret_in_file(key) is None}
+    faults: dict[str, str] = {}
+    for key, path in given.items():
+        if (name := _secret_in_file(key)) is None:
+            continue
+        if name in given:
+            faults[name] = f"{name}, {key}: Expected one of the two, not both"
+            continue
+        try:
+            values[name] = _read_secret(Path(path))
+        except ValueError as error:
+            # A value that is no path may be the secret itself.
+            shown = f": {path}" if path.startswith(("/", "./", "../")) else ""
+            faults[name] = f"{key}: {error}{shown}"
+    return values, faults
+
+
+def _secret_in_file(key: str) -> str | None:
+    """The X of a variable X_FILE, if X is a secret."""
+    name = key.removesuffix(_FILE)
+    is_secret = name in _FROM_FILE or _in_family(name, _CREDENTIAL) or _in_family(name, _TENANTS_SECRET)
+    return name if name != key and is_secret else None
+
+
+def _in_family(key: str, prefix: str) -> bool:
+    return key.startswith(prefix) and key != prefix
+
+
+def _read_secret(path: Path) -> str:
+    """The text of the file, without newlines at its end. Raises ValueError, which quotes nothing of it."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # the end of a pipe may never come
+            raise ValueError("Expected a regular file")
+        with path.open("rb") as file:
+            data = file.read(_FILE_MAX_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"Expected a file that can be read ({error.strerror})") from error
+    if len(data) > _FILE_MAX_BYTES:
+        raise ValueError(f"Expected a file of at most {_FILE_MAX_BYTES} bytes")
+    try:
+        text = data.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError("Expected a file of UTF-8 text") from None
+    if not text or "\0" in text:
+        raise ValueError("Expected a file with text in it")
+    return text
 
 
 def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Variables that look like settings and are none, each with the name that may be meant."""
     families = (_CREDENTIAL, _TENANTS_SECRET)
     known = [name for f in fields(Settings) if f"{(name := PREFIX + f.name.upper())}__" not in families]
+    known += [name + _FILE for name in _FROM_FILE]
     odd = [key for key in environ if key.startswith(PREFIX) and key not in known and not key.startswith(families)]
     return {key: next(iter(get_close_matches(key, known, n=1)), None) for key in sorted(odd)}
 

@@ -1,7 +1,7 @@
 """Every command with its options. What a command does is imported when it is called: `--help` loads no service."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +15,7 @@ from stepwell.cli.signals import Signals
 
 # ruff: noqa: PLC0415 - see above
 
-_DATABASE = "STEPWELL_DATABASE_URL"
+_DATABASE = ("STEPWELL_DATABASE_URL", "STEPWELL_DATABASE_URL_FILE")
 _EPILOG = "Every setting is an environment variable STEPWELL_...; options go over them. See README."
 
 data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Data folder [STEPWELL_DATA_DIR].")
@@ -46,6 +46,11 @@ def _stoppable(command: Callable[[Signals], int], *, stopped: int) -> int:
             return command(signals)
         except KeyboardInterrupt:
             return stopped
+
+
+def _environ_for(data_dir: Path | None) -> Mapping[str, str]:
+    """The environment for commands that work on either database; without the configured one if a folder is named."""
+    return {name: value for name, value in os.environ.items() if data_dir is None or name not in _DATABASE}
 
 
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -150,8 +155,7 @@ def bench(
         from stepwell.bench.loads import Load
         from stepwell.cli.bench import Order, bench
 
-        environ = {name: value for name, value in os.environ.items() if data_dir is None or name != _DATABASE}
-        settings = settings_of(environ, data_dir=data_dir)
+        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
         start_logging(settings, os.environ, quiet=True)
         load = Load(Shape(shape), workflows, steps, min(concurrency, workflows), payload)
         return bench(settings, Order(load, api, as_json), signals)
@@ -189,9 +193,7 @@ def migrate(data_dir: Path | None) -> int:
     def command(signals: Signals) -> int:
         from stepwell.cli.migrating import migrate
 
-        # A folder that is named here is meant, whatever the environment says.
-        environ = {name: value for name, value in os.environ.items() if data_dir is None or name != _DATABASE}
-        settings = settings_of(environ, data_dir=data_dir)
+        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
         start_logging(settings, os.environ, quiet=True)
         return migrate(settings, signals)
 
