@@ -137,6 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     jwt_algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"] = "HS256"
     jwt_issuer: str = "stepwell"
     jwt_audience: str = "stepwell"
+    jwt_max_lifetime_s: Annotated[int, Meta(ge=60, le=315_360_000)] = 34_560_000  # exp minus iat: 400 days
     url_secret: str | None = None  # signs addresses of artifacts; default: derived from the secret behind the tokens
 
     webhook_secret: SigningSecrets = SigningSecrets()

@@ -7,7 +7,8 @@ import pytest
 
 from stepwell.api import auth
 from stepwell.api.auth import Principal, TokenVerifier, sign_token
-from stepwell.domain.errors import Unauthenticated
+from stepwell.api.claims import LEEWAY_S, ClaimRules
+from stepwell.domain.errors import InvalidToken
 from stepwell.persistence.clock import DatabaseClock
 
 SECRET = "a secret of the tests, long enough for HS256"
@@ -32,7 +33,7 @@ class Verifier(TokenVerifier):
     """Counts how often it looks at a signature."""
 
     def __init__(self) -> None:
-        super().__init__(SECRET, "HS256", "stepwell", "stepwell")
+        super().__init__(SECRET, "HS256", ClaimRules("stepwell", "stepwell", 600))
         self.looked = 0
 
     def _checked(self, token: str) -> auth._Known:
@@ -52,25 +53,26 @@ def test_the_same_token_is_looked_at_once() -> None:
     assert verifier.looked == 2
 
 
-def test_one_that_has_expired_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_token_is_refused_once_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     verifier = Verifier()
     token = made(expires_s=120)
     verifier.verify(token)
     at = time.time()
-    monkeypatch.setattr(time, "time", lambda: at + 60 + auth.LEEWAY_S - 2)
+    monkeypatch.setattr(time, "time", lambda: at + 60 + LEEWAY_S - 2)
     verifier.verify(token)
     assert verifier.looked == 1
-    monkeypatch.setattr(time, "time", lambda: at + 60 + auth.LEEWAY_S + 2)
-    verifier.verify(token)
-    verifier.verify(token)
-    assert verifier.looked == 3
+    monkeypatch.setattr(time, "time", lambda: at + 60 + LEEWAY_S + 2)
+    for _ in range(2):
+        with pytest.raises(InvalidToken, match=r"^The token expired at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\.$"):
+            verifier.verify(token)
+    assert verifier._known == {}
 
 
 @pytest.mark.parametrize("token", [made(expires_s=1), made(secret=SECRET + "x"), made() + "x", "a.b.c", "", "\xff"])
 def test_what_does_not_hold_is_not_remembered(token: str) -> None:
     verifier = Verifier()
     for _ in range(2):
-        with pytest.raises(Unauthenticated):
+        with pytest.raises(InvalidToken):
             verifier.verify(token)
     assert verifier.looked == 2
     assert verifier._known == {}

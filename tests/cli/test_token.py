@@ -59,6 +59,16 @@ def test_claims_are_what_was_asked_for(up: Running) -> None:
     assert claims["exp"] - claims["iat"] == 90
 
 
+def test_a_token_expires_in_30_days_or_after_the_longest_lifetime_that_is_allowed(tmp_path: Path) -> None:
+    for longest, expected in (("34560000", 30 * 86_400), ("86400", 86_400)):
+        token = make(tmp_path, "--all-tenants", STEPWELL_JWT_SECRET=SECRET, STEPWELL_JWT_MAX_LIFETIME_S=longest)
+        claims = _claims(token, SECRET)
+        assert claims["exp"] - claims["iat"] == expected
+    token = make(tmp_path, "--all-tenants", "--expires", "400d", STEPWELL_JWT_SECRET=SECRET)
+    claims = _claims(token, SECRET)
+    assert claims["exp"] - claims["iat"] == 400 * 86_400
+
+
 def test_configured_secret_goes_first(up: Running, tmp_path: Path) -> None:
     for folder in (up.data_dir, tmp_path):
         token = make(folder, "--all-tenants", STEPWELL_JWT_SECRET=SECRET, STEPWELL_JWT_ISSUER="us")
@@ -75,7 +85,21 @@ def test_configured_secret_goes_first(up: Running, tmp_path: Path) -> None:
         (["--all-tenants", "--scope", "workflows:all"], {}, 2, "--scope: Expected one of"),
         (["--all-tenants", "--scope", "tenants:all"], {}, 2, "--all-tenants gives"),
         (["--all-tenants", "--expires", "0"], {}, 2, "--expires: Expected"),
-        (["--all-tenants", "--expires", "99999d"], {}, 2, "--expires: Expected"),
+        (["--all-tenants", "--expires", "d"], {}, 2, "--expires: Expected"),
+        (["--all-tenants", "--expires", "\u0661d"], {}, 2, "--expires: Expected"),
+        (
+            ["--all-tenants", "--expires", "34560001"],
+            {},
+            2,
+            "--expires: STEPWELL_JWT_MAX_LIFETIME_S allows 34560000 seconds, and this is 34560001",
+        ),
+        (
+            ["--all-tenants", "--expires", "2m"],
+            {"STEPWELL_JWT_MAX_LIFETIME_S": "119"},
+            2,
+            "--expires: STEPWELL_JWT_MAX_LIFETIME_S allows 119 seconds, and this is 120",
+        ),
+        (["--all-tenants"], {"STEPWELL_JWT_MAX_LIFETIME_S": "59"}, 2, "STEPWELL_JWT_MAX_LIFETIME_S: Expected"),
         (["--all-tenants"], {}, 1, "there is no secret in"),
         (["--all-tenants"], {"STEPWELL_JWT_SECRET": "short"}, 2, "STEPWELL_JWT_SECRET: Expected at least 32 bytes"),
         (["--all-tenants"], {"STEPWELL_JWT_ALGORITHM": "ES256"}, 2, "sign them where the private key is"),

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from litestar import Litestar
 
 from stepwell.api.auth import TokenVerifier, sign_token
+from stepwell.api.claims import ClaimRules
 from stepwell.api.operations import Permission
 from stepwell.api.routes import build_api
 from stepwell.domain.breaker import BreakerState
@@ -52,6 +53,7 @@ from support.fake_webhooks import FakeWebhooks
 
 SECRET = "a secret of the tests, long enough for HS256"
 ISSUER = AUDIENCE = "stepwell"
+RULES = ClaimRules(ISSUER, AUDIENCE, 34_560_000)
 ALL = (Permission.READ, Permission.WRITE)
 AT = datetime(2026, 11, 25, 12, 0, 0, 123000, tzinfo=UTC)
 CATALOG = Catalog(
@@ -346,7 +348,7 @@ def _without_steps(record: WorkflowRecord) -> WorkflowRecord:
 class FakeApi:
     """The API over fakes, with all that went in."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: ClaimRules = RULES) -> None:
         self.service = FakeWorkflows(CATALOG)
         self.files = FakeArtifacts()
         self.clock = FixedClock()
@@ -356,7 +358,7 @@ class FakeApi:
         self.app: Litestar = build_api(
             service=self.service,
             artifacts=artifacts,
-            verifier=TokenVerifier(SECRET, "HS256", ISSUER, AUDIENCE),
+            verifier=TokenVerifier(SECRET, "HS256", rules),
             signed_urls=self.signed_urls,
             tickets=StreamTickets(SECRET.encode(), self.clock.now),
             clock=self.clock,

@@ -3,6 +3,7 @@
 All are problem details (RFC 9457), save the contract's 422, which lists what is wrong and where.
 """
 
+import re
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from stepwell.domain.errors import (
     ArtifactGone,
     Forbidden,
     InvalidRequest,
+    InvalidToken,
     InvalidTransition,
     NotFound,
     NoWebhook,
@@ -48,6 +50,7 @@ def _row(status: int, title: str) -> Row:
 TABLE: dict[type[StepwellError], Row] = {
     InvalidRequest: _row(422, "Invalid request"),
     Unauthenticated: _row(401, "Not authenticated"),
+    InvalidToken: _row(401, "Not authenticated"),
     Forbidden: _row(403, "Forbidden"),
     NotFound: _row(404, "Not found"),
     ArtifactGone: _row(404, "Not found"),
@@ -69,7 +72,7 @@ BY_STATUS: dict[int, Row] = {row.status: row for row in TABLE.values()} | {
 }
 MEANINGS: dict[int, str] = {
     400: "The request is malformed in a way that concerns HTTP itself.",
-    401: "There is no bearer token, or it doesn't hold.",
+    401: "There is no bearer token, or it is refused; detail says why.",
     403: "The token lacks the scope, or names another tenant.",
     404: "Nothing is there for this token: unknown, no UUID, or another tenant's.",
     405: "The route exists, but not for this method; Allow names those that it has.",
@@ -95,8 +98,7 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
     headers = {}
     problem = _problem(request, row, str(error))
     if isinstance(error, Unauthenticated):
-        given = "authorization" in request.headers
-        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if given else "Bearer"
+        headers["WWW-Authenticate"] = _challenge(error)
     elif isinstance(error, InvalidTransition):
         problem.current_status, problem.allowed_from = error.current, list(error.allowed)
     elif isinstance(error, StillRunning):
@@ -134,6 +136,13 @@ def _validation_error(error: InvalidRequest) -> Response[Any]:
         status_code=row.status,
         media_type="application/json",
     )
+
+
+def _challenge(error: Unauthenticated) -> str:
+    """The challenge of a 401 (RFC 6750). Without a token it has no error code; the description is printable ASCII."""
+    code = 'error="invalid_token", ' if isinstance(error, InvalidToken) else ""
+    description = re.sub(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]", "?", str(error).replace('"', "'"))
+    return f'Bearer realm="stepwell", {code}error_description="{description}"'
 
 
 def _problem(request: _Call, row: Row, detail: str) -> Problem:

@@ -9,6 +9,7 @@ from litestar import Litestar
 from msgspec import Struct
 
 from stepwell.api.auth import TokenVerifier
+from stepwell.api.claims import ClaimRules
 from stepwell.api.events import feed_frame, workflow_frame
 from stepwell.api.payloads import Payloads
 from stepwell.api.routes import build_api
@@ -83,8 +84,7 @@ async def running_app(
     verifier = TokenVerifier(
         settings.jwt_public_key or settings.jwt_secret or "",
         settings.jwt_algorithm,
-        settings.jwt_issuer,
-        settings.jwt_audience,
+        ClaimRules(settings.jwt_issuer, settings.jwt_audience, settings.jwt_max_lifetime_s),
     )
     statements = Statements()
     async with contextlib.AsyncExitStack() as stack:

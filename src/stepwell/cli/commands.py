@@ -167,14 +167,14 @@ def bench(
 @click.option("--tenant", help="The one tenant that the token is for.")
 @click.option("--all-tenants", is_flag=True, help="For every tenant.")
 @click.option("--scope", multiple=True, help="workflows:read or workflows:write; repeatable [both].")
-@click.option("--expires", default="30d", show_default=True, help="Like 30d, 12h, 15m, or a number of seconds.")
+@click.option("--expires", help="Like 12h, 15m or 3600, at most STEPWELL_JWT_MAX_LIFETIME_S  [default: 30d]")
 @click.option("--subject", default="stepwell token", show_default=True, help="Who it is for, in the audit trail.")
 @data_dir
 def token(
     tenant: str | None,
     all_tenants: bool,  # noqa: FBT001 - an option
     scope: tuple[str, ...],
-    expires: str,
+    expires: str | None,
     subject: str,
     data_dir: Path | None,
 ) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from msgspec import ValidationError, convert
 
-from stepwell.api.auth import EVERY, Subject, TenantId, sign_token
+from stepwell.api.auth import EVERY, sign_token
+from stepwell.api.claims import Subject, TenantId
 from stepwell.api.operations import Permission
 from stepwell.cli.keys import signing_secret
 from stepwell.cli.refusal import MISUSED, Refused
@@ -13,7 +14,7 @@ from stepwell.persistence.clock import DatabaseClock
 from stepwell.settings import Settings
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_LONGEST_S = 10 * 366 * 86_400
+_USUAL_S = 30 * 86_400
 
 
 def make_token(
@@ -22,13 +23,13 @@ def make_token(
     tenant: str | None,
     every: bool,
     scopes: Iterable[str],
-    expires: str,
+    expires: str | None = None,
     subject: str,
     secret: str | None = None,
 ) -> str:
     """A token of this service; *tenant*, or *every* for all of them. *secret*: to sign with, where it is at hand.
 
-    Raises `Refused`.
+    *expires* is a time like 12h; None is 30 days, or what the settings allow if that is less. Raises `Refused`.
     """
     if (tenant is None) is not every:
         raise Refused("either --tenant or --all-tenants says whose workflows the token is for", code=MISUSED)
@@ -41,7 +42,7 @@ def make_token(
         tenant=None if tenant is None else _fitting(tenant, TenantId, "--tenant: Expected 1 to 100 characters"),
         every=every,
         permissions=_permissions(scopes),
-        expires_s=_seconds(expires),
+        expires_s=_seconds(expires, settings.jwt_max_lifetime_s),
         now=DatabaseClock().now(),
     )
 
@@ -56,11 +57,16 @@ def _permissions(scopes: Iterable[str]) -> tuple[Permission, ...]:
     return tuple(Permission(name) for name in names) or tuple(Permission)
 
 
-def _seconds(expires: str) -> int:
-    found = re.fullmatch(r"(\d{1,12})([smhd]?)", expires)
+def _seconds(expires: str | None, longest_s: int) -> int:
+    if expires is None:
+        return min(_USUAL_S, longest_s)
+    found = re.fullmatch(r"([0-9]{1,12})([smhd]?)", expires)
     seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
-    if not 1 <= seconds <= _LONGEST_S:
-        raise Refused("--expires: Expected a time like 30d, 12h, 15m or 3600, at most ten years", code=MISUSED)
+    if seconds < 1:
+        raise Refused("--expires: Expected a time like 30d, 12h, 15m or 3600", code=MISUSED)
+    if seconds > longest_s:
+        why = f"--expires: STEPWELL_JWT_MAX_LIFETIME_S allows {longest_s} seconds, and this is {seconds}"
+        raise Refused(why, code=MISUSED)
     return seconds
 
 

@@ -64,7 +64,6 @@ def _token(keys: Keys) -> str | None:
         tenant=None,
         every=True,
         scopes=(),
-        expires="30d",
         subject="stepwell up",
         secret=keys.settings.jwt_secret,
     )

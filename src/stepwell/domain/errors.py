@@ -8,7 +8,8 @@
     ├── PreconditionFailed        the workflow isn't any more what the request is about
     ├── StillRunning              an earlier request with the same key has no answer yet
     ├── Forbidden                 a scope is missing, or the tenant is another
-    ├── Unauthenticated           no token, or none that holds
+    ├── Unauthenticated           no bearer token was sent
+    │   └── InvalidToken          the token that was sent is refused
     ├── Unavailable               the database is away, or the service drains
     ├── AttemptError              one attempt at a step failed; carries what a retry needs to know
     ├── OutcomeUnknown            a provider may have taken an attempt's work, or not
@@ -86,6 +87,10 @@ class Forbidden(StepwellError):
 
 
 class Unauthenticated(StepwellError):
+    pass
+
+
+class InvalidToken(Unauthenticated):
     pass
 
 
