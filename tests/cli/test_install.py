@@ -4,6 +4,7 @@ import os
 import pwd
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_wheel_has_its_migrations(installed: tuple[Path, dict[str, str]], tmp_pa
     ).stdout
     assert said.strip().startswith(str(python.parents[1]))
     assert (Path(said.strip()) / "env.py").is_file()
+
+
+def test_the_wheel_names_its_licence_and_holds_its_text(installed: tuple[Path, dict[str, str]]) -> None:
+    python, _ = installed
+    (folder,) = python.parents[1].glob("lib/python*/site-packages/stepwell-*.dist-info")
+    metadata = PathDistribution(folder).metadata
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert "License" not in metadata
+    assert "Apache License" in (folder / "licenses" / metadata["License-File"]).read_text()
+    classifiers = metadata.get_all("Classifier") or []
+    assert "Programming Language :: Python :: 3.11" in classifiers
+    assert "Programming Language :: Python :: 3.13" in classifiers
+    assert not [name for name in classifiers if name.startswith("License ::")]  # not beside an expression
 
 
 @pytest.mark.parametrize("user", USERS)
