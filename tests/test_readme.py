@@ -19,7 +19,8 @@ from PIL import Image
 from stepwell.api.routes import openapi_document
 from stepwell.domain.explanation import StepReason, WorkflowReason
 from stepwell.domain.model import EventType
-from stepwell.settings import PREFIX, Settings
+from stepwell.domain.setting_names import PREFIX
+from stepwell.settings import Settings
 from support.postgres import fresh_folder
 from support.processes import surroundings, until
 from support.tree import TOP, bash, copy_tree, shell_blocks

@@ -4,7 +4,6 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -17,14 +16,12 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.faults import collect
 from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET, likely_setting
 from stepwell.domain.urls import split_url
 from stepwell.domain.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets, tenant_faults
 
-PREFIX = "STEPWELL_"
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
-_CREDENTIAL = PREFIX + "CREDENTIALS__"
-_NOBODYS = f"Expected a name that begins with a provider's, like {_CREDENTIAL}FAL or {_CREDENTIAL}FAL_TEAM_B"
-_TENANTS_SECRET = PREFIX + "WEBHOOK_SECRETS__"
+_NOBODYS = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"
 _SECRET = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_id", "s3_secret_access_key"})
 _FROM_FILE = frozenset(PREFIX + name.upper() for name in {*_SECRET, "jwt_public_key", "webhook_secret"})
 _FILE = "_FILE"  # at the end of a secret's variable: the value is in the file that the variable names
@@ -225,10 +222,10 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
         f.name: values[key] for f in fields(Settings) if (key := PREFIX + f.name.upper()) in values
     }
     raw["credentials"] = credentials = Secrets(
-        {key[len(_CREDENTIAL) :].lower(): secret for key, secret in values.items() if _in_family(key, _CREDENTIAL)}
+        {key[len(CREDENTIAL) :].lower(): secret for key, secret in values.items() if _in_family(key, CREDENTIAL)}
     )
     tenants = {
-        key[len(_TENANTS_SECRET) :]: secrets for key, secrets in values.items() if _in_family(key, _TENANTS_SECRET)
+        key[len(TENANTS_SECRET) :]: secrets for key, secrets in values.items() if _in_family(key, TENANTS_SECRET)
     }
     odd = [Fault((f"webhook_secrets__{name}",), why, "secret") for name, why in tenant_faults(tenants)]
     raw["webhook_secrets"] = TenantSecrets() if odd else TenantSecrets.read(tenants)
@@ -249,7 +246,7 @@ def _read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, str], dict
 
     Faults are lines by X, and show no secret. Names of credentials become upper case.
     """
-    given = {key.upper() if key.upper().startswith(_CREDENTIAL) else key: text for key, text in environ.items() if text}
+    given = {key.upper() if key.upper().startswith(CREDENTIAL) else key: text for key, text in environ.items() if text}
     values = {key: text for key, text in given.items() if _secret_in_file(key) is None}
     faults: dict[str, str] = {}
     for key, path in given.items():
@@ -270,7 +267,7 @@ def _read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, str], dict
 def _secret_in_file(key: str) -> str | None:
     """The X of a variable X_FILE, if X is a secret."""
     name = key.removesuffix(_FILE)
-    is_secret = name in _FROM_FILE or _in_family(name, _CREDENTIAL) or _in_family(name, _TENANTS_SECRET)
+    is_secret = name in _FROM_FILE or _in_family(name, CREDENTIAL) or _in_family(name, TENANTS_SECRET)
     return name if name != key and is_secret else None
 
 
@@ -300,11 +297,21 @@ def _read_secret(path: Path) -> str:
 
 def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Variables that look like settings and are none, each with the name that may be meant."""
-    families = (_CREDENTIAL, _TENANTS_SECRET)
-    known = [name for f in fields(Settings) if f"{(name := PREFIX + f.name.upper())}__" not in families]
-    known += [name + _FILE for name in _FROM_FILE]
-    odd = [key for key in environ if key.startswith(PREFIX) and key not in known and not key.startswith(families)]
-    return {key: next(iter(get_close_matches(key, known, n=1)), None) for key in sorted(odd)}
+    known = {PREFIX + f.name.upper() for f in fields(Settings)} - {CREDENTIAL.rstrip("_"), TENANTS_SECRET.rstrip("_")}
+    known |= {name + _FILE for name in _FROM_FILE}
+    odd = [key for key in environ if _looks_like_setting(key) and key not in known and not _is_member(key)]
+    return {key: likely_setting(key, known) for key in sorted(odd)}
+
+
+def _looks_like_setting(key: str) -> bool:
+    """True also in lower case, with hyphens, and, in upper case, without the first underscore."""
+    begins = key[: len(PREFIX)].upper().replace("-", "_") == PREFIX
+    return begins or (key.isupper() and key.startswith(PREFIX.rstrip("_")))
+
+
+def _is_member(key: str) -> bool:
+    """Whether `read_settings` reads *key* as a member of a family."""
+    return _in_family(key.upper(), CREDENTIAL) or _in_family(key, TENANTS_SECRET)
 
 
 def _converted(kind: type, value: object) -> object:

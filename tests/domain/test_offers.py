@@ -177,14 +177,17 @@ def test_providers_are_asked_about_what_is_known_of_the_inputs() -> None:
 
 
 NONE = "doesn't offer this for PASSTHROUGH; offered: none"
-UNKNOWN = "isn't configured here; configured: LOCAL, FAL"
+NO_OPENAI = (
+    "OPENAI isn't configured here: set STEPWELL_CREDENTIALS__OPENAI or STEPWELL_OPENAI_URL; configured: LOCAL, FAL"
+)
+NO_VERTEX = "VERTEX isn't configured here: set STEPWELL_CREDENTIALS__VERTEX; configured: LOCAL, FAL"
 
 
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
-        ({"provider_config": {"provider_type": "OPENAI"}}, [((*PC, "provider_type"), f"OPENAI {UNKNOWN}")]),
-        ({"fallback_provider_type": "VERTEX"}, [((*A, "fallback_provider_type"), f"VERTEX {UNKNOWN}")]),
+        ({"provider_config": {"provider_type": "OPENAI"}}, [((*PC, "provider_type"), NO_OPENAI)]),
+        ({"fallback_provider_type": "VERTEX"}, [((*A, "fallback_provider_type"), NO_VERTEX)]),
         (
             {"provider_config": {"provider_type": "FAL"}, "active_provider_capabilities": ["lora"]},
             [((*A, "active_provider_capabilities", 0), f"FAL {NONE}")],
@@ -203,7 +206,7 @@ UNKNOWN = "isn't configured here; configured: LOCAL, FAL"
         (
             {"provider_config": {"provider_type": "OPENAI"}, "active_provider_capabilities": ["x"]},
             [
-                ((*PC, "provider_type"), f"OPENAI {UNKNOWN}"),
+                ((*PC, "provider_type"), NO_OPENAI),
                 ((*A, "active_provider_capabilities", 0), f"OPENAI {NONE}"),
             ],
         ),
@@ -279,6 +282,59 @@ def test_it_is_told_what_a_credential_must_be_called() -> None:
     [fault] = refused(body(draw(provider_config={"provider_type": "FAL", "credential": "openai"})))
     expected = "This is not one for FAL: a credential for FAL is called fal, or begins with fal_ or fal-"
     assert fault.msg == expected
+
+
+@pytest.mark.parametrize(
+    ("provider", "setting"),
+    [
+        ("FAL", "STEPWELL_CREDENTIALS__FAL"),
+        ("REPLICATE", "STEPWELL_CREDENTIALS__REPLICATE"),
+        ("OPENAI", "STEPWELL_CREDENTIALS__OPENAI or STEPWELL_OPENAI_URL"),
+        ("GEMINI", "STEPWELL_CREDENTIALS__GEMINI"),
+        ("VERTEX", "STEPWELL_CREDENTIALS__VERTEX"),
+        ("COMFYUI", "STEPWELL_COMFYUI_URL"),
+        ("CUSTOM", "STEPWELL_CUSTOM_URL"),
+    ],
+)
+def test_the_refusal_of_a_provider_that_is_not_configured_names_the_setting(provider: str, setting: str) -> None:
+    catalog = Catalog({ProviderType.LOCAL: CATALOG.offers[ProviderType.LOCAL]}, None, frozenset())
+    message = f"{provider} isn't configured here: set {setting}; configured: LOCAL"
+    for members in ({"provider_config": {"provider_type": provider}}, {"fallback_provider_type": provider}):
+        local = {"provider_config": {"provider_type": "LOCAL"}} | members
+        assert [fault.msg for fault in refused(body(draw(**local)), catalog)] == [message]
+
+
+@pytest.mark.parametrize(
+    ("named", "advice"),
+    [
+        ("fal_gone", "set STEPWELL_CREDENTIALS__FAL_GONE"),
+        ("Fal-Gone", "set STEPWELL_CREDENTIALS__FAL-GONE"),
+        ("gone", "the names of settings are STEPWELL_CREDENTIALS__FAL and STEPWELL_CREDENTIALS__FAL_<NAME>"),
+        (
+            "1f0c:S3cret",
+            "the names of settings are STEPWELL_CREDENTIALS__FAL and STEPWELL_CREDENTIALS__FAL_<NAME>",
+        ),
+        (
+            "fal_" + "x1" * 40,
+            "the names of settings are STEPWELL_CREDENTIALS__FAL and STEPWELL_CREDENTIALS__FAL_<NAME>",
+        ),
+    ],
+)
+def test_the_refusal_of_an_unknown_credential_names_the_setting_and_no_value(named: str, advice: str) -> None:
+    [fault] = refused(body(draw(provider_config={"provider_type": "FAL", "credential": named})))
+    assert fault.msg == f"The service holds no credential of this name: {advice}"
+
+
+def test_the_refusal_of_a_step_without_a_key_names_the_setting() -> None:
+    catalog = Catalog(CATALOG.offers, CATALOG.default, frozenset({"fal_b"}), keyed=frozenset({ProviderType.FAL}))
+    [fault] = refused(body(draw(provider_config=FAL)), catalog)
+    assert fault.msg == "FAL needs a key: the service holds none by the name fal (STEPWELL_CREDENTIALS__FAL)"
+
+
+def test_the_refusal_of_a_step_that_names_no_provider_names_the_setting() -> None:
+    [fault] = refused(body(draw()), Catalog(CATALOG.offers, None, CATALOG.credentials))
+    named = "(STEPWELL_DEFAULT_PROVIDER would name one)"
+    assert fault.msg == f"This service has no default provider {named}; configured: LOCAL, FAL"
 
 
 @pytest.mark.parametrize("capabilities", [None, []])

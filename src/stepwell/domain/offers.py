@@ -13,6 +13,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.faults import Loc, iter_faults, shown
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, TaskType
+from stepwell.domain.setting_names import DEFAULT_PROVIDER, configured_by, credential_setting, how_held
 from stepwell.domain.step_rules import KnownInputs
 from stepwell.domain.webhooks import UrlRule, url_fault
 
@@ -125,7 +126,8 @@ def _primary_faults(
     place = (*loc, "provider_config")
     if provider is None:
         names = ", ".join(catalog.offers) or "none"
-        yield Fault((*place, "provider_type"), f"This service has no default provider; configured: {names}", "missing")
+        message = f"This service has no default provider ({DEFAULT_PROVIDER} would name one); configured: {names}"
+        yield Fault((*place, "provider_type"), message, "missing")
         return
     if config.provider_type is not None:
         place = (*place, "provider_type")
@@ -174,7 +176,8 @@ def _credential_faults(
     """A key that the provider needs, and that nothing names: then its own name must be one."""
     named = (config or {}).get("credential")
     if provider in catalog.keyed and named is None and provider.lower() not in catalog.credentials:
-        message = f"{provider} needs a key: the service holds none by the name {provider.lower()}"
+        name = provider.lower()
+        message = f"{provider} needs a key: the service holds none by the name {name} ({credential_setting(name)})"
         yield Fault((*loc, "credential"), message, "unknown_credential")
 
 
@@ -199,7 +202,8 @@ def _offer_faults(
 
 def _not_configured(provider: ProviderType, catalog: Catalog, loc: Loc) -> Fault:
     names = ", ".join(catalog.offers) or "none"
-    return Fault(loc, f"{provider} isn't configured here; configured: {names}", "provider_not_configured")
+    message = f"{provider} isn't configured here: set {configured_by(provider)}; configured: {names}"
+    return Fault(loc, message, "provider_not_configured")
 
 
 def _capability_faults(
@@ -235,7 +239,8 @@ def _config_faults(
             message = f"This is not one for {provider}: {how_called(provider)}"
             yield Fault(place, message, "credential_of_another_provider")
         elif credential.lower() not in catalog.credentials:
-            yield Fault(place, "The service holds no credential of this name", "unknown_credential")
+            message = f"The service holds no credential of this name: {how_held(credential, provider)}"
+            yield Fault(place, message, "unknown_credential")
     yield from _secret_faults(config, loc)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from stepwell.domain.credentials import how_called, of_another
 from stepwell.domain.errors import AttemptError
+from stepwell.domain.setting_names import how_held
 
 
 class Credentials:
@@ -30,9 +31,8 @@ class Credentials:
             raise AttemptError(f"provider_config.credential: {how_called(provider)}", retryable=False)
         secret = self._secrets.get(str(named).lower())
         if secret is None:
-            raise AttemptError(
-                "provider_config.credential: the service holds no credential of this name", retryable=False
-            )
+            why = f"the service holds no credential of this name: {how_held(str(named), provider)}"
+            raise AttemptError(f"provider_config.credential: {why}", retryable=False)
         return secret
 
     def __repr__(self) -> str:
