@@ -24,7 +24,8 @@ def test_a_token_names_its_attempt_and_nobody_else_can_make_one() -> None:
     assert URLS.attempt(token) == (workflow_id, task_id)
     assert CallbackUrls(b"another secret, also long enough", "http://t.local").attempt(token) is None
     flipped = [f"{int(token[0], 16) ^ 1:x}" + token[1:], token[:-1] + f"{int(token[-1], 16) ^ 1:x}"]
-    for wrong in ("", "zz", token[:-2], token + "00", *flipped):
+    spaced = [token.upper(), token[:2] + " " + token[2:], f" {token}", f"{token}\n", token + "\u0660"]
+    for wrong in (*spaced, "", "zz", token[:-2], token + "00", *flipped):
         assert URLS.attempt(wrong) is None
 
 

@@ -64,6 +64,28 @@ def test_it_can_not_be_made_up(tickets: StreamTickets, clock: FixedClock) -> Non
         assert tickets.read(made_up) is None
 
 
+def test_no_other_notation_of_it_is_read(tickets: StreamTickets) -> None:
+    texts = [tickets.issue("x" * length, TenantScope("é\u00ff")) for length in range(1, 4)]
+    assert {len(text) % 4 for text, _ in texts} == {0, 2, 3}
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for text, _ in texts:
+        assert tickets.read(text) is not None
+        padding = "=" * (-len(text) % 4)
+        trailing = [text[:-1] + letter for letter in letters if letter != text[-1]]
+        others = {
+            f"{text}=",
+            f"{text}==",
+            f"{text}====",
+            text + padding,
+            f" {text}",
+            f"{text}\n",
+            f"{text[:4]}!{text[4:]}",
+        }
+        plain = text.replace("-", "+").replace("_", "/")
+        for other in (others | {*trailing, plain, f"{text[:8]}\r\n{text[8:]}"}) - {text}:
+            assert tickets.read(other) is None, other
+
+
 def test_it_stands_in_no_log() -> None:
     assert redact(None, "info", {"ticket": "abc", "event": "e"}) == {"ticket": REDACTED, "event": "e"}
 

@@ -1,11 +1,14 @@
-"""Addresses that carry their own permission: of artifacts, good until a moment named in them, and for a provider to
-call back to about one attempt.
+"""Signed URLs: of artifacts, valid until a time named in them, and for a provider to call back to about one attempt.
+
+What must hold: a URL or token is accepted only in the exact notation in which it was made. Every other notation
+(percent-escapes, another order or case, more parameters, padding) is refused, even if it names the same file.
 """
 
 import hashlib
 import hmac
+import re
 from datetime import datetime
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 ARTIFACTS_PATH = "/api/v1/artifacts/"
@@ -15,6 +18,7 @@ _PURPOSE = "stepwell artifact address 1"
 _CALLBACK = b"stepwell provider callback 1"
 MIN_SECRET_BYTES = 32
 _MAC_BYTES, _ID_BYTES = 16, 16
+_TARGET = re.compile(re.escape(ARTIFACTS_PATH) + r"([^?]+)\?expires=([0-9]{1,19})&signature=[0-9a-f]{64}")
 
 
 class SignedUrls:
@@ -31,18 +35,21 @@ class SignedUrls:
     def url(self, path: str, now: datetime) -> str:
         """The address of the artifact at *path*, good for anyone who holds it until `now` plus the time to live."""
         expires = int(now.timestamp()) + self._ttl_s
-        where = self._base + ARTIFACTS_PATH + quote(path)
-        return f"{where}?expires={expires}&signature={self._sign(path, expires)}"
+        return self._base + self._target(path, expires)
 
-    def verify(self, path: str, expires: int, signature: str, now: datetime) -> bool:
-        """Whether *signature* is ours for exactly this path and moment, and the moment isn't over."""
-        # Compared first, and as bytes, so that neither the time taken nor odd characters tell anything.
-        genuine = hmac.compare_digest(self._sign(path, expires).encode(), signature.encode("utf-8", "replace"))
+    def verify(self, target: str, now: datetime) -> bool:
+        """Whether *target*, the path and query of a request as they were sent, is of a URL made here that is valid."""
+        found = _TARGET.fullmatch(target)
+        if found is None or not target.isascii():
+            return False
+        expires = int(found[2])
+        genuine = hmac.compare_digest(self._target(unquote(found[1]), expires), target)
         return genuine and now.timestamp() < expires
 
-    def _sign(self, path: str, expires: int) -> str:
-        message = f"{_PURPOSE}\n{expires}\n{path}".encode("utf-8", "replace")
-        return hmac.new(self._key, message, hashlib.sha256).hexdigest()
+    def _target(self, path: str, expires: int) -> str:
+        message = f"{_PURPOSE}\n{expires}\n{path}".encode()
+        signature = hmac.new(self._key, message, hashlib.sha256).hexdigest()
+        return f"{ARTIFACTS_PATH}{quote(path)}?expires={expires}&signature={signature}"
 
 
 class CallbackUrls:
@@ -58,13 +65,13 @@ class CallbackUrls:
         return self._base + CALLBACKS_PATH + (ids + self._mac(ids)).hex()
 
     def attempt(self, token: str) -> tuple[UUID, UUID] | None:
-        """The ids of the workflow and the task that *token* is for; null if it isn't one of ours."""
+        """The ids of the workflow and the task that *token* is for; None if it wasn't made here."""
         try:
             data = bytes.fromhex(token)
         except ValueError:
             return None
         ids, mac = data[: 2 * _ID_BYTES], data[2 * _ID_BYTES :]
-        if not hmac.compare_digest(self._mac(ids), mac):
+        if not hmac.compare_digest(self._mac(ids), mac) or data.hex() != token:
             return None
         return UUID(bytes=ids[:_ID_BYTES]), UUID(bytes=ids[_ID_BYTES:])
 
