@@ -15,7 +15,7 @@ from support.live import JSON, WORKFLOWS, passing
 from support.raw_bodies import Refused, raw, step
 from support.service import Service, token
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.smoke]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MIB = 1024 * 1024
 GOOD = raw()

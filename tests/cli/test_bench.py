@@ -213,7 +213,6 @@ def test_a_database_that_does_not_keep_what_it_commits_is_refused(server: TestSe
     assert catalog(fickle) == before
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("options", "url", "said"),
     [

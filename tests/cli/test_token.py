@@ -35,7 +35,6 @@ def holder(up: Running, *options: str) -> httpx.Client:
     return httpx.Client(base_url=up.url, headers={"Authorization": f"Bearer {token}"})
 
 
-@pytest.mark.smoke
 def test_tokens_open_what_they_say(up: Running) -> None:
     with (
         holder(up, "--tenant", "acme") as acme,

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import httpx
 import jwt
-import pytest
 
 from support.pipelines import LONG, create, get, pipeline, until_ended, until_running
 from support.processes import running_up, start, start_up, stepwell, until
 
 
-@pytest.mark.smoke
 def test_pipeline_sigterm_and_on_with_the_data(data_dir: Path) -> None:
     with running_up(data_dir) as first, first.client() as client:
         done = until_ended(client, create(client))

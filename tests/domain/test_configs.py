@@ -5,8 +5,6 @@ import pytest
 from stepwell.domain.configs import CONFIGS, GenerationConfig, config_faults, known_config, required_inputs
 from stepwell.domain.model import TaskType as T
 
-pytestmark = pytest.mark.smoke
-
 
 def faults(task_type: T, config: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(*fault.loc, fault.type) for fault in config_faults(task_type, config, ())]

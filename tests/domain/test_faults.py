@@ -11,8 +11,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from stepwell.domain.errors import Fault
 from stepwell.domain.faults import Loc, capped, collect, iter_faults, shown
 
-pytestmark = pytest.mark.smoke
-
 
 class Colour(StrEnum):
     RED = "red"

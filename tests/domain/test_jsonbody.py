@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.jsonbody import MAX_DEPTH, MAX_FAULTS, decode_body
 
-pytestmark = pytest.mark.smoke
-
 DEEPEST = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
 
 

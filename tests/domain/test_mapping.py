@@ -12,8 +12,6 @@ from stepwell.domain.mapping import DeferredTransform, check_inputs, effective_c
 from stepwell.domain.model import TaskType, TransformType
 from stepwell.domain.model import TransformType as X
 
-pytestmark = pytest.mark.smoke
-
 
 def step(*mappings: FieldMapping, **config: Any) -> WorkflowStepDefinition:
     return WorkflowStepDefinition(

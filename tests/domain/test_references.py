@@ -8,8 +8,6 @@ from msgspec import json
 
 from stepwell.domain.references import named_tasks
 
-pytestmark = pytest.mark.smoke
-
 ONE = UUID("01980000-0000-7000-8000-0000000000a1")
 TWO = UUID("01980000-0000-7000-8000-0000000000b2")
 PATH = f"media/{ONE}/image.png"

@@ -11,8 +11,6 @@ from stepwell.domain.model import OnFailure
 from stepwell.domain.validation import MAX_STEPS, parse_update, plan_workflow
 from support.definitions import CATALOG, body, draw, faults, join, mapped, plan, refine, refused
 
-pytestmark = pytest.mark.smoke
-
 
 def test_the_example_of_the_contract() -> None:
     size = {"width": 1024, "height": 1024}
