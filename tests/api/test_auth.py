@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from stepwell.api.auth import Principal, TokenVerifier, sign_token
 from stepwell.api.claims import ClaimRules
-from stepwell.api.openapi import EXAMPLE
+from stepwell.api.components import EXAMPLE
 from stepwell.api.operations import Permission
 from stepwell.domain.errors import Forbidden, InvalidToken
 from stepwell.domain.records import EVERY_TENANT, TenantScope

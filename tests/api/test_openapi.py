@@ -10,7 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from litestar.routes import HTTPRoute
 
-from stepwell.api.openapi import EXAMPLE, problem_statuses
+from stepwell.api.components import EXAMPLE
+from stepwell.api.openapi import problem_statuses
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.routes import openapi_document, operations
 from stepwell.domain import model

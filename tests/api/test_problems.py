@@ -11,7 +11,7 @@ import structlog
 from structlog.typing import EventDict
 
 from stepwell.api.bodies import INLINE_BYTES
-from stepwell.api.openapi import EXAMPLE
+from stepwell.api.components import EXAMPLE
 from stepwell.api.problems import TABLE
 from stepwell.domain import errors
 from stepwell.domain.errors import (

@@ -1,6 +1,7 @@
-"""Every answer held against the OpenAPI document that the same app serves.
+"""Every exchange held against the OpenAPI document that the same app serves.
 
-A status, a content type or a member that isn't documented fails the test that provoked it.
+A status, a content type or a member of an answer that isn't documented fails the test that provoked it, and so does a
+body that the service accepts and the document doesn't.
 """
 
 import json
@@ -52,6 +53,7 @@ class Conformance:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = msgspec.json.decode(msgspec.json.encode(document))
+        self.requests = msgspec.json.decode(msgspec.json.encode(document["components"]))
         self.checked: set[tuple[str, int]] = set()
         for component in self.document["components"]["schemas"].values():
             # Answers may hold what is documented and no more; clients are promised less than that.
@@ -70,7 +72,7 @@ class Conformance:
                 return
             if response.status_code not in _UNROUTED:
                 raise NonConforming(f"{response.request.method} {response.request.url.path} is not documented")
-            self.validate({"$ref": "#/components/schemas/Problem"}, response)
+            self.validate_answer({"$ref": "#/components/schemas/Problem"}, response)
             return
         name = operation["operationId"]
         documented = operation["responses"].get(str(response.status_code))
@@ -81,6 +83,9 @@ class Conformance:
             if described["required"] and header not in response.headers:
                 raise NonConforming(f"{name} {response.status_code} lacks the header {header}")
         self.check_content(name, documented.get("content", {}), response)
+        if response.is_success and "requestBody" in operation:
+            (content,) = operation["requestBody"]["content"].values()
+            self.validate({**content["schema"], "components": self.requests}, response, _strict(response.request))
 
     def operation(self, request: httpx.Request) -> Any:
         path = request.url.path
@@ -99,12 +104,14 @@ class Conformance:
         if described is None:
             raise NonConforming(f"{name} {response.status_code} is {media_type}, documented {list(content)}")
         if media_type.endswith("json") and described["schema"]:
-            self.validate(described["schema"], response)
+            self.validate_answer(described["schema"], response)
 
-    def validate(self, schema: Mapping[str, Any], response: httpx.Response) -> None:
-        whole = {**schema, "components": self.document["components"]}
-        validator = Draft202012Validator(whole, format_checker=FORMATS)
-        errors = [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(_strict(response))]
+    def validate_answer(self, schema: Mapping[str, Any], response: httpx.Response) -> None:
+        self.validate({**schema, "components": self.document["components"]}, response, _strict(response))
+
+    def validate(self, schema: Mapping[str, Any], response: httpx.Response, value: Any) -> None:
+        validator = Draft202012Validator(schema, format_checker=FORMATS)
+        errors = [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(value)]
         if errors:
             raise NonConforming(f"{response.request.method} {response.request.url.path}: {errors}")
 
@@ -114,8 +121,8 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(escaped.removesuffix("/") + "/?")
 
 
-def _strict(response: httpx.Response) -> Any:
+def _strict(message: httpx.Request | httpx.Response) -> Any:
     def refuse(constant: str) -> None:
         raise NonConforming(f"{constant} is not JSON")
 
-    return json.loads(response.content, parse_constant=refuse)
+    return json.loads(message.content, parse_constant=refuse)

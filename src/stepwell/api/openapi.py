@@ -8,46 +8,20 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
-from msgspec.json import schema, schema_components
+from msgspec.json import schema
 from msgspec.structs import fields
 
-from stepwell.api.operations import Content, Operation
-from stepwell.api.payloads import StepNotice, WorkflowNotice, described_webhooks, webhook_components
+from stepwell.api.components import EXAMPLE, build_components, polish
+from stepwell.api.operations import SCHEMA_REF, Content, Operation
+from stepwell.api.payloads import described_webhooks
 from stepwell.api.problems import MEANINGS, PROBLEM_JSON
 from stepwell.api.schemas import HTTPValidationError, Problem
-from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
+from stepwell.domain.definition import CreateWorkflow
 
-_REF = "#/components/schemas/{name}"
 _INTRO = (
     "Runs workflows of AI-media tasks. Post a definition, a DAG of steps; the ready steps run concurrently, every "
     "transition is checkpointed, and after a crash the workflow goes on from its last checkpoint."
 )
-_DESCRIPTIONS = {
-    "CreateWorkflow": "Schema for creating a new workflow.",
-    "WorkflowPublic": "Public representation of a workflow.",
-    "WorkflowListResponse": "Response schema for listing workflows.",
-    "WorkflowCleanupResponse": "Response schema for workflow cleanup endpoint.",
-    "WorkflowUpdate": "Schema for updating a workflow.",
-    "TaskPublic": "One attempt at a step.",
-    "Cost": "What one attempt cost, by the provider's word or the operator's prices.",
-    "WorkflowCost": "A sum for each currency, and how many attempts may have cost something that nobody has named.",
-    "Money": "An amount of a currency.",
-    "FeedEventPublic": "One line of a workflow's history; id is its number there.",
-    "EventFeedResponse": "Events of many workflows.",
-    "StreamTicket": "Opens streams of events.",
-    "EventPublic": "One line of a workflow's history; ids count from 1.",
-    "Output": "A stored file. Its path goes behind /api/v1/artifacts/.",
-    "ProviderStatus": "A configured provider. in_flight and waiting are those of all tenants in this process, models "
-    "those that steps of the token's tenants have asked for.",
-    "ModelStatus": "attempts, error_rate and latency_s are of those that ended within five minutes, at most the last "
-    "thousand; failures that are the request's own fault don't count. waiting: for a slot, or for the breaker. LOCAL's "
-    "models are the types of task; their breakers stay closed.",
-    "BreakerStatus": "failures: steps in a row that used up their attempts.",
-    "Latency": "Seconds from an attempt's start to its result: percentiles, null where none succeeded.",
-    "ModelLimit": "Attempts at once, and starts a minute; null is no limit.",
-    "Problem": "RFC 9457. The last two members are there where a state doesn't allow what was asked.",
-}
 _HEADERS = {
     "Location": "Where the workflow is",
     "Link": "first, prev, next and last page (RFC 8288)",
@@ -87,27 +61,6 @@ _TAGS = {
     "callbacks": "Where providers tell of jobs.",
     "system": "For operators and their machines; without a token.",
 }
-EXAMPLE: dict[str, Any] = {
-    "description": "Generate and refine fashion images",
-    "name": "Fashion Image Pipeline",
-    "origin_instance": "api-prod",
-    "steps": [
-        {
-            "config": {"height": 1024, "prompt": "fashion model wearing elegant dress", "width": 1024},
-            "id": "generate",
-            "task_type": "GENERATION",
-        },
-        {
-            "config": {"upscale_factor": 2.0},
-            "depends_on": ["generate"],
-            "id": "refine",
-            "input_mappings": [
-                {"from_field": "result_image_path", "from_step": "generate", "to_field": "base_image_url"}
-            ],
-            "task_type": "REFINE",
-        },
-    ],
-}
 
 
 def build_document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
@@ -122,7 +75,7 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
         "paths": dict(sorted(paths.items())),
         "webhooks": described_webhooks(),
         "components": {
-            "schemas": _components(operations),
+            "schemas": build_components(operations),
             "securitySchemes": {
                 "HTTPBearer": {
                     "type": "http",
@@ -170,7 +123,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         made["security"] = [{"HTTPBearer": []}, *([{}] if operation.signable else [])]
         made["security"] += [{"StreamTicket": []}] if operation.ticketed else []
     if operation.body is not None:
-        content: dict[str, Any] = {"schema": {"$ref": _REF.format(name=operation.body.__name__)}}
+        content: dict[str, Any] = {"schema": {"$ref": SCHEMA_REF.format(name=operation.body.__name__)}}
         if operation.body is CreateWorkflow:
             content["example"] = EXAMPLE
         made["requestBody"] = {"required": True, "content": {"application/json": content}}
@@ -190,7 +143,7 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
         made = schema(member.type)
         definitions = made.pop("$defs", {})
         name = made.pop("$ref", "").removeprefix("#/$defs/")
-        made = _polished({**definitions.get(name, {}), **made})
+        made = polish({**definitions.get(name, {}), **made})
         made.pop("title", None)
         description = made.pop("description", "")
         if isinstance(member.default, int | str):
@@ -224,16 +177,12 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
 def _success(operation: Operation) -> dict[str, Any]:
     answers = operation.answers
     if isinstance(answers, Content):
-        described = {"type": "string"} if answers.media_type.startswith("text/") else {}
-        made: dict[str, Any] = {
-            "description": answers.description,
-            "content": {answers.media_type: {"schema": described}},
-        }
+        made: dict[str, Any] = {"description": answers.description, "content": _content(answers)}
     else:
-        reference = {"$ref": _REF.format(name=answers.__name__)}
+        reference = {"$ref": SCHEMA_REF.format(name=answers.__name__)}
         made = {"description": "Success", "content": {"application/json": {"schema": reference}}}
         for media_type, other in operation.also:
-            made["content"][media_type] = {"schema": {"$ref": _REF.format(name=other.__name__)}}
+            made["content"][media_type] = {"schema": {"$ref": SCHEMA_REF.format(name=other.__name__)}}
         if operation.streams is not None:
             made["content"][operation.streams.media_type] = {"schema": {"type": "string"}}
     maybe = [_SAID_OF[name] for name in operation.takes if name in _SAID_OF]
@@ -241,6 +190,14 @@ def _success(operation: Operation) -> dict[str, Any]:
         made["headers"] = {name: _header(name, required=operation.streams is None) for name in operation.headers}
         made["headers"] |= {name: _header(name, required=False) for name in maybe}
     return made
+
+
+def _content(answer: Content) -> dict[str, Any]:
+    if answer.binary:
+        # Some generators know octet-stream alone, so it stands beside the range of types that it is part of.
+        schema_ = {"type": "string", "format": "binary"}
+        return {media_type: {"schema": schema_} for media_type in ("application/octet-stream", answer.media_type)}
+    return {answer.media_type: {"schema": {"type": "string"} if answer.media_type.startswith("text/") else {}}}
 
 
 def _failure(status: int) -> dict[str, Any]:
@@ -251,7 +208,7 @@ def _failure(status: int) -> dict[str, Any]:
     kind, media_type = (HTTPValidationError, "application/json") if status == 422 else (Problem, PROBLEM_JSON)  # noqa: PLR2004
     made: dict[str, Any] = {
         "description": "Validation Error" if kind is HTTPValidationError else MEANINGS[status],
-        "content": {media_type: {"schema": {"$ref": _REF.format(name=kind.__name__)}}},
+        "content": {media_type: {"schema": {"$ref": SCHEMA_REF.format(name=kind.__name__)}}},
     }
     if name := _PROBLEM_HEADERS.get(status):
         made["headers"] = {name: _header(name)}
@@ -262,37 +219,6 @@ def _failure(status: int) -> dict[str, Any]:
 
 def _header(name: str, *, required: bool = True) -> dict[str, Any]:
     return {"description": _HEADERS[name], "required": required, "schema": {"type": "string"}}
-
-
-def _components(operations: list[Operation]) -> dict[str, Any]:
-    kinds: list[type[Struct]] = [HTTPValidationError, Problem, CreateWorkflow, WorkflowUpdate]
-    kinds += [WorkflowNotice, StepNotice]
-    kinds += [operation.answers for operation in operations if not isinstance(operation.answers, Content)]
-    kinds += [other for operation in operations for _, other in operation.also]
-    _, components = schema_components(dict.fromkeys(kinds), ref_template=_REF)
-    made = {name: _polished(component) for name, component in sorted(components.items())}
-    for name, text in _DESCRIPTIONS.items():
-        made[name]["description"] = text
-    made["CreateWorkflow"]["example"] = EXAMPLE
-    return webhook_components(made)
-
-
-def _polished(node: Any) -> Any:
-    """What msgspec leaves out or says too much: the type of an enum, that a bare object is free-form, `default: null`,
-    which in an answer means nothing, and how a docstring is laid out.
-    """
-    if isinstance(node, list):
-        return [_polished(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    made = {key: _polished(value) for key, value in node.items() if not (key == "default" and value is None)}
-    if "enum" in made:
-        made.setdefault("type", "string")
-    if made.get("type") == "object" and not made.keys() & {"properties", "additionalProperties", "$ref"}:
-        made["additionalProperties"] = True
-    if isinstance(made.get("description"), str):
-        made["description"] = " ".join(made["description"].replace("`", "").split())
-    return made
 
 
 def encode(document: dict[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 OPT_KEY = "operation"
+SCHEMA_REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 

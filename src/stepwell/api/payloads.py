@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Raw, Struct, json
 
+from stepwell.api.operations import SCHEMA_REF
 from stepwell.api.schemas import EventPublic, Time, WorkflowPublic
 from stepwell.domain.model import EventType
 from stepwell.domain.notices import TERMINAL
@@ -20,7 +21,6 @@ SHORTEST_STEP = 512
 _MAX_STEPS = MAX_BODY // SHORTEST_STEP
 # What may be long beside the steps, and is left out too where it has to be.
 _LONG = frozenset({"final_step_result", "config", "errors", "error_message", "description", "cost"})
-_REF = "#/components/schemas/{name}"
 
 
 class StepNoticeData(Struct):
@@ -79,16 +79,17 @@ class Payloads:
 
 def webhook_components(components: dict[str, Any]) -> dict[str, Any]:
     """*components* with the workflow as a notice has it: what is too long isn't there, and there is a link instead."""
-    data = deepcopy(components["WorkflowPublic"])
+    data = deepcopy(components["WorkflowPublic"]) | {"title": "WorkflowNoticeData"}
     data["description"] = "As WorkflowPublic. Beyond 256 kB without steps, and without what else is too long."
-    data["required"] = [name for name in data["required"] if name not in _LONG]
+    data["required"] = [name for name in data["properties"] if name not in _LONG | {"steps"}]
+    del data["properties"]["is_deleted"]["default"]
     data["properties"]["link"] = {
         "type": "string",
         "format": "uri",
         "description": "Where GET shows the whole workflow, to a token that may see it, if it was too long",
     }
     notice = deepcopy(components["WorkflowNotice"])
-    notice["properties"]["data"] = {"$ref": _REF.format(name="WorkflowNoticeData")}
+    notice["properties"]["data"] = {"$ref": SCHEMA_REF.format(name="WorkflowNoticeData")}
     return components | {"WorkflowNotice": notice, "WorkflowNoticeData": data}
 
 
@@ -120,7 +121,7 @@ def _described(notice: type[Struct], summary: str) -> dict[str, Any]:
             ],
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": {"$ref": _REF.format(name=notice.__name__)}}},
+                "content": {"application/json": {"schema": {"$ref": SCHEMA_REF.format(name=notice.__name__)}}},
             },
             "responses": {
                 "2XX": {"description": "It has come."},

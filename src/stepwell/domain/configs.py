@@ -15,24 +15,38 @@ from stepwell.domain.model import ProviderType, TaskType
 MAX_PIXELS = 64_000_000
 
 Prompt: TypeAlias = Annotated[str, Meta(min_length=1, max_length=20_000)]
-Reference: TypeAlias = Annotated[str, Meta(min_length=1)]  # artifact path, http(s) URL or data URI
+_REFERENCE = "An artifact path, an http(s) URL or a data URI"
+Reference: TypeAlias = Annotated[str, Meta(min_length=1, description=_REFERENCE)]
 References: TypeAlias = Annotated[list[Reference], Meta(max_length=64)]
-Side: TypeAlias = Annotated[int, Meta(ge=1, le=8192)]  # pixels
-Offset: TypeAlias = Annotated[int, Meta(ge=-1_000_000, le=1_000_000)]  # pixels
+Side: TypeAlias = Annotated[int, Meta(ge=1, le=8192, description="In pixels")]
+Offset: TypeAlias = Annotated[int, Meta(ge=-1_000_000, le=1_000_000, description="In pixels")]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Level: TypeAlias = Annotated[float, Meta(ge=0, le=10)]  # 1 leaves the picture as it is
+Level: TypeAlias = Annotated[float, Meta(ge=0, le=10, description="1 leaves the image as it is")]
 Sharpness: TypeAlias = Annotated[float, Meta(ge=0, le=10)]
-Tolerance: TypeAlias = Annotated[float, Meta(ge=0, le=255)]  # distance of two colours in 8-bit steps
+Tolerance: TypeAlias = Annotated[
+    float, Meta(ge=0, le=255, description="The distance of two colours, in steps of 8-bit channels")
+]
 Colour: TypeAlias = Annotated[
-    str, Meta(max_length=32, pattern=r"^(#([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})|[A-Za-z]+)(?!\n)$")
+    str,
+    Meta(
+        max_length=32,
+        pattern=r"^(#([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})|[A-Za-z]+)(?!\n)$",
+        description="#rgb, #rrggbb, #rrggbbaa or a CSS name",
+    ),
+]
+Crop: TypeAlias = Annotated[
+    list[Annotated[int, Meta(ge=0)]],
+    Meta(min_length=4, max_length=4, description="[left, top, right, bottom] in pixels of the base image"),
 ]
 Motion: TypeAlias = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down"]
 
 
 class TaskConfig(Struct, frozen=True, kw_only=True):
-    """`timeout_s` bounds one attempt; it is Stepwell's own and not sent to providers."""
+    """The members that steps of every type have."""
 
-    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=86_400, description="Bounds one attempt, in seconds; not sent to providers")
+    ] = 600.0
 
 
 class GenerationConfig(TaskConfig, frozen=True, kw_only=True):
@@ -50,8 +64,6 @@ class GenerationConfig(TaskConfig, frozen=True, kw_only=True):
 
 
 class EditingConfig(TaskConfig, frozen=True, kw_only=True):
-    """`crop` is [left, top, right, bottom] in pixels of the base image, `rotate` in degrees counter-clockwise."""
-
     base_image_url: Reference | None = None
     prompt: Prompt | None = None
     reference_image_urls: References | None = None
@@ -61,8 +73,8 @@ class EditingConfig(TaskConfig, frozen=True, kw_only=True):
     y: Offset = 0
     scale: Annotated[float, Meta(gt=0, le=16)] = 1.0
     opacity: Share = 1.0
-    crop: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=4, max_length=4)] | None = None
-    rotate: Annotated[float, Meta(ge=-360, le=360)] = 0.0
+    crop: Crop | None = None
+    rotate: Annotated[float, Meta(ge=-360, le=360, description="In degrees counter-clockwise")] = 0.0
     width: Side | None = None
     height: Side | None = None
 
@@ -76,20 +88,16 @@ class RefineConfig(TaskConfig, frozen=True, kw_only=True):
 
 
 class VideoConfig(TaskConfig, frozen=True, kw_only=True):
-    """`duration_s` in seconds, `fps` in frames a second."""
-
     base_image_url: Reference | None = None
     prompt: Prompt | None = None
-    duration_s: Annotated[float, Meta(gt=0, le=60)] = 4.0
-    fps: Annotated[int, Meta(ge=1, le=60)] = 12
+    duration_s: Annotated[float, Meta(gt=0, le=60, description="In seconds")] = 4.0
+    fps: Annotated[int, Meta(ge=1, le=60, description="Frames per second")] = 12
     width: Side | None = None
     height: Side | None = None
     motion: Motion | None = None
 
 
 class BackgroundFixConfig(TaskConfig, frozen=True, kw_only=True):
-    """`background_color` is #rgb, #rrggbb, #rrggbbaa or a CSS name."""
-
     base_image_url: Reference | None = None
     background_color: Colour | None = None
     background_image_url: Reference | None = None
@@ -98,32 +106,26 @@ class BackgroundFixConfig(TaskConfig, frozen=True, kw_only=True):
 
 
 class EnhancerConfig(TaskConfig, frozen=True, kw_only=True):
-    """`radius` in pixels."""
-
     base_image_url: Reference | None = None
     strength: Share | None = None
-    radius: Annotated[float, Meta(ge=0, le=100)] | None = None
+    radius: Annotated[float, Meta(ge=0, le=100, description="In pixels")] | None = None
 
 
 class AdjusterConfig(TaskConfig, frozen=True, kw_only=True):
-    """`exposure` in EV; `temperature` from -100 (colder) over 0 (unchanged) to 100 (warmer)."""
-
     base_image_url: Reference | None = None
-    exposure: Annotated[float, Meta(ge=-10, le=10)] = 0.0
+    exposure: Annotated[float, Meta(ge=-10, le=10, description="In EV")] = 0.0
     brightness: Level = 1.0
     contrast: Level = 1.0
     saturation: Level = 1.0
-    temperature: Annotated[float, Meta(ge=-100, le=100)] = 0.0
+    temperature: Annotated[float, Meta(ge=-100, le=100, description="-100 is colder, 100 is warmer")] = 0.0
     gamma: Annotated[float, Meta(gt=0, le=10)] = 1.0
     sharpness: Sharpness = 1.0
 
 
 class BackgroundRemoveConfig(TaskConfig, frozen=True, kw_only=True):
-    """`feather` in pixels."""
-
     base_image_url: Reference | None = None
     tolerance: Tolerance | None = None
-    feather: Annotated[float, Meta(ge=0, le=100)] | None = None
+    feather: Annotated[float, Meta(ge=0, le=100, description="In pixels")] | None = None
 
 
 class LlmConfig(TaskConfig, frozen=True, kw_only=True):
