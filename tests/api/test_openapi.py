@@ -1,6 +1,7 @@
 """The served document holds everything that the contract holds, under the same names, with the same types."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,20 @@ async def test_the_page_asks_no_other_host_and_runs_nothing(client: httpx.AsyncC
     for link in page.links:
         assert link == "/schema/openapi.json" or link.removeprefix("#") in page.ids, link
     assert {operation.id for operation in operations()} <= set(page.ids)
+
+
+async def test_the_page_fits_a_screen_of_360_pixels(client: httpx.AsyncClient) -> None:
+    """The rules that a browser showed to suffice: nothing is wider than the screen, and what can't wrap scrolls."""
+    text = (await client.get("/schema")).text
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    style, narrow = text.partition("<style>")[2].partition("</style>")[0].split("@media (max-width: 40rem)")
+    assert re.search(r"pre \{[^}]*overflow: auto", style)
+    assert re.search(r"article \{[^}]*overflow-wrap: anywhere", style)
+    assert "tr, td, td:first-child { display: block; width: auto" in narrow
+    assert "nowrap" not in style + narrow
+    assert not re.search(r"width: *\d{3,}px", style + narrow)
+    assert " style=" not in text
+    assert text.count('<details class="menu"><summary>Contents</summary><nav>') == 1
 
 
 VERBS = "update_workflow start_workflow pause_workflow resume_workflow cancel_workflow cleanup_workflow"

@@ -24,16 +24,21 @@ nav strong { display: block; margin: 1.1rem 0 .2rem; color: var(--dim); font-siz
 h1 { margin: 0; font-size: 1.9rem } h2 { margin: 3rem 0 .25rem; border-bottom: 1px solid var(--line) }
 h3 { margin: 0; font-size: 1rem; font-weight: 600 } p { margin: .4rem 0 } .dim { color: var(--dim) }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.25rem;
-  margin: 1rem 0 } code, pre { font: .85rem/1.5 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere }
+  margin: 1rem 0; overflow-wrap: anywhere } code, pre { font: .85rem/1.5 ui-monospace, Menlo, Consolas, monospace }
 pre { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem;
-  overflow: auto } .verb { font: 700 .75rem/1 ui-monospace, monospace; color: #fff; background: var(--get);
+  overflow: auto } .verb { font: 700 .75rem/1 ui-monospace, monospace; color: var(--card); background: var(--get);
   border-radius: 5px; padding: .3rem .5rem; margin-right: .6rem } .post { background: var(--post) }
 .patch { background: var(--patch) } .delete { background: var(--delete) }
-table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .9rem } td { padding: .35rem .8rem .35rem 0;
-  border-top: 1px solid var(--line); vertical-align: top } td:first-child { white-space: nowrap }
-a { color: var(--accent) } summary { cursor: pointer; color: var(--dim); margin-top: .5rem }
-@media (max-width: 50rem) { body { display: block } nav { display: none } main { padding: 1.25rem }
-  td:first-child { white-space: normal } }
+table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .9rem } td { padding: .35rem 0;
+  border-top: 1px solid var(--line); vertical-align: top } td:first-child { width: 17rem; padding-right: .8rem }
+a { color: var(--accent) } summary { cursor: pointer; color: var(--dim); padding: .5rem 0 } .menu { display: none }
+@media (max-width: 50rem) { body, .menu { display: block } nav { border: 0; padding: 0; position: static; height: auto;
+  font-size: 1rem } nav a { padding: .3rem 0 } main { padding: 1.25rem } .side { display: none }
+  .menu { margin: 1rem 0 } td:first-child { width: 40% } }
+@media (max-width: 40rem) { main { padding: 1rem } article { padding: .8rem .9rem } h2 { margin-top: 2rem }
+  tr, td, td:first-child { display: block; width: auto; padding: 0 }
+  tr { border-top: 1px solid var(--line); padding: .5rem 0 } td { border: 0 }
+  td:first-child code { font-weight: 600 } pre { padding: .6rem .7rem } }
 """
 
 
@@ -41,13 +46,14 @@ def render_page(document: dict[str, Any]) -> bytes:
     """The page that shows *document*, complete in itself."""
     info = document["info"]
     title = f"{escape(info['title'])} {escape(info['version'])}"
-    body = "".join(_body(document))
+    body, contents = "".join(_body(document)), "".join(_contents(document))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>'
-        f"<nav>{''.join(_contents(document))}</nav><main><h1>{title}</h1><p>{escape(info['description'])}</p>"
+        f'<nav class="side">{contents}</nav><main><h1>{title}</h1><p>{escape(info["description"])}</p>'
         '<p>For machines: <a href="/schema/openapi.json">openapi.json</a>. Send a token as '
-        f"<code>Authorization: Bearer …</code>.</p>{body}</main></html>"
+        "<code>Authorization: Bearer …</code>.</p>"
+        f'<details class="menu"><summary>Contents</summary><nav>{contents}</nav></details>{body}</main></html>'
     ).encode()
 
 
@@ -83,7 +89,8 @@ def _body(document: dict[str, Any]) -> Iterator[str]:
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
     yield f'<article id="{escape(operation["operationId"])}">'
-    yield f'<h3><span class="verb {method}">{method.upper()}</span><code>{escape(path)}</code></h3>'
+    yield f'<h3><span class="verb {method}">{method.upper()}</span>'
+    yield f"<code>{escape(path).replace('/', '/<wbr>')}</code></h3>"
     needs = "" if "security" in operation else ' <span class="dim">No token needed.</span>'
     yield f"<p><b>{escape(operation['summary'])}.</b> {escape(operation['description'])}{needs}</p>"
     if operation["parameters"]:
@@ -111,6 +118,10 @@ def _component(name: str, component: dict[str, Any]) -> Iterator[str]:
         yield f"<p>{escape(component['description'])}</p>"
     if "enum" in component:
         yield "<p>" + " · ".join(f"<code>{escape(str(member))}</code>" for member in component["enum"]) + "</p>"
+    if "oneOf" in component:
+        yield f"<p>One of {_kind(component)}.</p>"
+    for part in component.get("allOf", ()):
+        yield f"<p>Also {_kind(part)}.</p>"
     if members := component.get("properties"):
         required = component.get("required", ())
         yield "<table>"
@@ -118,7 +129,7 @@ def _component(name: str, component: dict[str, Any]) -> Iterator[str]:
             mark = " <b>*</b>" if member in required else ""
             note = escape(kind.get("description", ""))
             yield f"<tr><td><code>{escape(member)}</code>{mark}</td><td>{_kind(kind)}. {note}</td></tr>"
-        yield '</table><p class="dim"><b>*</b> always there</p>'
+        yield '</table><p class="dim"><b>*</b> required</p>'
     yield "</article>"
 
 
@@ -127,12 +138,16 @@ def _kind(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'
-    if "anyOf" in schema:
-        return " or ".join(_kind(member) for member in schema["anyOf"])
+    if choices := schema.get("anyOf", schema.get("oneOf")):
+        return " or ".join(_kind(choice) for choice in choices)
     if schema.get("type") == "array":
         return f"list of {_kind(schema['items'])}" if "items" in schema else "list"
     words = [escape(str(schema.get("format", schema.get("type", "anything"))))]
-    if "minimum" in schema or "maximum" in schema:
+    if "const" in schema:
+        words.append(f"<code>{escape(str(schema['const']))}</code>")
+    if "exclusiveMinimum" in schema:
+        words.append(f"more than {schema['exclusiveMinimum']}, at most {schema.get('maximum', '…')}")
+    elif "minimum" in schema or "maximum" in schema:
         words.append(f"{schema.get('minimum', '…')} to {schema.get('maximum', '…')}")
     if "maxLength" in schema:
         words.append(f"{schema.get('minLength', 0)} to {schema['maxLength']} characters")
