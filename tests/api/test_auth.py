@@ -152,7 +152,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "expired, a float": (encoded(iat=NOW - 700, exp=NOW - 59.5), f"The token expired at {at(NOW - 60)}."),
     "exp zero": (encoded(iat=-5, exp=0), "The token expired at 1970-01-01T00:00:00Z."),
     "exp negative": (encoded(iat=-5, exp=-1), "The token expired at 1969-12-31T23:59:59Z."),
-    "exp before iat": (encoded(exp=NOW - 2), "The claim exp must not be before iat."),
+    "exp before iat": (
+        encoded(iat=NOW - 600, exp=NOW - 700),
+        f"The claim exp must not be before iat. The token expired at {at(NOW - 700)}.",
+    ),
     "exp list": (encoded(exp=[NOW + 60]), "The claim exp is not valid: Expected a number, got a list."),
     "exp text": (encoded(exp="soon"), "The claim exp is not valid: Expected a number, got a string."),
     "exp digits": (encoded(exp=str(NOW + DAY)), "The claim exp is not valid: Expected a number, got a string."),
@@ -412,7 +415,7 @@ def test_signed_tokens_hold(algorithm: str, key: str, public: str) -> None:
         tenant=None,
         every=True,
         permissions=(Permission.READ,),
-        expires_s=60,
+        expires_s=DAY,
         now=datetime.fromtimestamp(NOW, UTC),
     )
     principal = TokenVerifier(public, algorithm, RULES).verify(made)

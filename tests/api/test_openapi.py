@@ -135,7 +135,7 @@ def test_every_route_has_an_operation_and_every_operation_its_route(api: FakeApi
         for handler in route.route_handlers:
             if handler.http_methods != {"OPTIONS"}:
                 operation: Operation = handler.opt[OPT_KEY]
-                assert handler.http_methods == {operation.method}
+                assert handler.http_methods == {*operation.methods}
                 routed.add((operation.path, operation.method.lower()))
     assert routed == {(path, method) for path, methods in SERVED["paths"].items() for method in methods}
 
@@ -143,6 +143,7 @@ def test_every_route_has_an_operation_and_every_operation_its_route(api: FakeApi
 def test_only_these_need_no_token() -> None:
     open_to_all = {operation.path for operation in operations() if operation.permission is None}
     assert open_to_all == {
+        "/",
         "/health/live",
         "/health/ready",
         "/metrics",

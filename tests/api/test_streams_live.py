@@ -82,6 +82,21 @@ async def test_from_the_first_event_to_the_end(live: Service, scripted: Scripted
         assert [frame.text for frame in await stream.rest()] == [frame.text for frame in came]
 
 
+async def test_head_ends_at_once_with_the_headers_of_a_stream(live: Service, scripted: Scripted) -> None:
+    workflow_id = await waiting(live, scripted)
+    headers = {"Accept": "text/event-stream"}
+    for path in (f"{WORKFLOWS}{workflow_id}/events", "/api/v1/events"):
+        async with asyncio.timeout(30):
+            answer = await live.client.head(path, headers=headers)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-type"] == "text/event-stream"
+    assert open_streams(live) == 0
+    scripted.release(workflow_id, "a")
+    await live.until_ended(workflow_id)
+    last = (await history(live, workflow_id))[-1]["id"]
+    assert (await live.client.head(f"{WORKFLOWS}{workflow_id}/events?after={last}", headers=headers)).status_code == 204
+
+
 @pytest.mark.parametrize("after", [0, 1, 3])
 async def test_from_after_an_event(live: Service, after: int) -> None:
     workflow = await live.create(passing("a"))

@@ -72,7 +72,8 @@ class Conformance:
                 return
             if response.status_code not in _UNROUTED:
                 raise NonConforming(f"{response.request.method} {response.request.url.path} is not documented")
-            self.validate_answer({"$ref": "#/components/schemas/Problem"}, response)
+            if response.request.method != "HEAD":
+                self.validate_answer({"$ref": "#/components/schemas/Problem"}, response)
             return
         name = operation["operationId"]
         documented = operation["responses"].get(str(response.status_code))
@@ -82,6 +83,10 @@ class Conformance:
         for header, described in documented.get("headers", {}).items():
             if described["required"] and header not in response.headers:
                 raise NonConforming(f"{name} {response.status_code} lacks the header {header}")
+        if response.request.method == "HEAD":
+            if response.content:
+                raise NonConforming(f"{name} answers HEAD with a body")
+            return
         self.check_content(name, documented.get("content", {}), response)
         if response.is_success and "requestBody" in operation:
             (content,) = operation["requestBody"]["content"].values()
@@ -91,7 +96,7 @@ class Conformance:
         path = request.url.path
         for pattern, operations in self.templates:
             if pattern.fullmatch(path):
-                return operations.get(request.method.lower())
+                return operations.get("get" if request.method == "HEAD" else request.method.lower())
         return None
 
     def check_content(self, name: str, content: Mapping[str, Any], response: httpx.Response) -> None:

@@ -51,12 +51,13 @@ async def get_artifact(request: Call, service: Service, artifacts: Store) -> ASG
 def _file(output: Output, artifacts: Artifacts) -> ASGIApp:
     """The answer with the file in it. The store is asked before the answer begins, so that a loss is a 404."""
 
-    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
         async with artifacts.stream(output.path) as chunks:
             headers = [*_headers(output), (b"content-length", b"%d" % output.size)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+            if scope.get("method") != "HEAD":
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     return answer

@@ -7,12 +7,13 @@ from litestar.types import ASGIApp
 from msgspec import UNSET, Meta, Struct, json
 
 from stepwell.api.bodies import ignore_empty_body
+from stepwell.api.content_negotiation import prefers
 from stepwell.api.dependencies import Call, Service, Tickets
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.repeats import IF_NONE_MATCH, content_tagged
 from stepwell.api.schemas import EventListResponse, EventPublic, Time
-from stepwell.api.sse import MEDIA_TYPE, event_stream, frame, wants_stream
+from stepwell.api.sse import MEDIA_TYPE, event_stream, frame
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.feed import FeedEvent, FeedFilter, Position
 from stepwell.domain.model import EventType, HistoryEvent
@@ -118,7 +119,7 @@ async def list_events(request: Call, service: Service) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], EventsQuery, others=TICKET_PARAMETER)
     scope, following = request.user.scope, service.following
-    if wants_stream(request.headers.getall("accept", [])):
+    if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         after = _last_number(request)
         opening = following.follow(scope, workflow_id, query.after if after is None else after)
         return event_stream(opening, following.heartbeat_s)
@@ -133,7 +134,7 @@ async def list_all_events(request: Call, service: Service) -> ASGIApp:
     following = service.following
     scope, wanted = request.user.scope, _filter(query)
     after = None if query.cursor is UNSET else _position(query.cursor, "query", "cursor")
-    if wants_stream(request.headers.getall("accept", [])):
+    if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
             after = _position(last, "header", LAST_EVENT_ID)
         return event_stream(following.follow_all(scope, wanted, after), following.heartbeat_s)

@@ -23,7 +23,7 @@ _INTRO = (
     "transition is checkpointed, and after a crash the workflow goes on from its last checkpoint."
 )
 _HEADERS = {
-    "Location": "Where the workflow is",
+    "Location": "Where the workflow, or the page, is",
     "Link": "first, prev, next and last page (RFC 8288)",
     "ETag": "Of what is answered; strong",
     "Idempotency-Replayed": "true for the answer to an earlier request with the same Idempotency-Key",
@@ -203,6 +203,8 @@ def _content(answer: Content) -> dict[str, Any]:
 def _failure(status: int) -> dict[str, Any]:
     if status == 204:  # noqa: PLR2004
         return {"description": "The workflow has ended, and nothing follows: an EventSource doesn't come back."}
+    if status == 307:  # noqa: PLR2004
+        return {"description": "To the page for people.", "headers": {"Location": _header("Location")}}
     if status == 304:  # noqa: PLR2004
         return {"description": "It is still what If-None-Match names.", "headers": {"ETag": _header("ETag")}}
     kind, media_type = (HTTPValidationError, "application/json") if status == 422 else (Problem, PROBLEM_JSON)  # noqa: PLR2004

@@ -61,6 +61,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     ticketed: bool = False
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of its route: HEAD works wherever GET does."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+    @property
     def path_parameters(self) -> list[str]:
         return _PARAMETER.findall(self.path)
 
@@ -76,7 +81,7 @@ def endpoint(operation: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHa
     """Make the decorated function the handler of *operation*."""
     return route(
         operation.route_path,
-        http_method=HttpMethod(operation.method),
+        http_method=[HttpMethod(method) for method in operation.methods],
         status_code=operation.status,
         opt={OPT_KEY: operation},
         name=operation.id,

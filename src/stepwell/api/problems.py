@@ -74,7 +74,7 @@ MEANINGS: dict[int, str] = {
     400: "The request is malformed in a way that concerns HTTP itself.",
     401: "There is no bearer token, or it is refused; detail says why.",
     403: "The token lacks the scope, or names another tenant.",
-    404: "Nothing is there for this token: unknown, no UUID, or another tenant's.",
+    404: "The path doesn't exist, or nothing is there for this token: unknown, no UUID, or another tenant's.",
     405: "The route exists, but not for this method; Allow names those that it has.",
     409: "The workflow's state doesn't allow it, and nothing was changed; current_status and allowed_from tell why. "
     "Or a request with the same Idempotency-Key is being worked on; come back after Retry-After seconds.",
@@ -121,6 +121,10 @@ def _on_http_exception(request: _Call, error: HTTPException) -> Response[Any]:
     said = error.detail != HTTPStatus(error.status_code).phrase
     detail = error.detail if said else MEANINGS.get(error.status_code, error.detail)
     return _response(_problem(request, row, detail), error.headers or {})
+
+
+def path_not_found(request: _Call, detail: str) -> Response[Any]:
+    return _response(_problem(request, BY_STATUS[404], detail), {})
 
 
 def _on_unexpected(request: _Call, error: Exception) -> Response[Any]:

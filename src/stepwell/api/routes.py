@@ -9,6 +9,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.enums import ScopeType
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +23,7 @@ from stepwell.api.bodies import MAX_BODY_BYTES
 from stepwell.api.dependencies import ApiDescription, Workflows
 from stepwell.api.openapi import build_document, encode
 from stepwell.api.operations import OPT_KEY, Operation
+from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
 from stepwell.domain.signing import SignedUrls
 from stepwell.domain.tickets import StreamTickets
@@ -57,7 +59,7 @@ def build_api(
     """The ASGI app. It owns none of what it is handed: *lifespan* opens and closes that, if anything does."""
     description = describe()
     return Litestar(
-        HANDLERS,
+        [*options_handlers(operations()), *HANDLERS],
         dependencies={
             name: Provide(_always(value), use_cache=True, sync_to_thread=False)
             for name, value in {
@@ -70,7 +72,7 @@ def build_api(
         },
         middleware=[_Timing(), Gate(verifier, signed_urls, tickets, clock, lambda: service.draining)],
         before_send=[_counting(metrics)],
-        exception_handlers=problems.HANDLERS,
+        exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=list(lifespan),
         openapi_config=None,

@@ -274,6 +274,14 @@ class EventListResponse(Struct):
     has_more: Annotated[bool, Meta(description="Whether there are later ones: after the last one's id")]
 
 
+class Root(Struct):
+    version: str
+    name: str = "Stepwell"
+    schema: str = "/schema"
+    openapi: str = "/schema/openapi.json"
+    ready: str = "/health/ready"
+
+
 class Health(Struct):
     status: str = "ok"
 

@@ -7,7 +7,6 @@ What must hold:
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
@@ -30,7 +29,6 @@ _HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx would keep it until there is enough
 ]
-_QUALITY = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 _LATE = "an hour is over: come back"
 _BROKEN = "something went wrong: come back"
 
@@ -57,21 +55,10 @@ def frame(kind: str, number: str, data: bytes) -> bytes:
     return b"event: %b\nid: %b\ndata: %b\n\n" % (kind.encode(), number.encode(), data)
 
 
-def wants_stream(accept: list[str]) -> bool:
-    """Whether these Accept headers name event streams, and nothing that they like better."""
-    liked: dict[str, float] = {}
-    for part in ",".join(accept).split(","):
-        kind, *parameters = (piece.strip() for piece in part.split(";"))
-        quality = next((found[1] for each in parameters if (found := _QUALITY.fullmatch(each))), "1")
-        liked[kind.lower()] = float(quality)
-    stream = liked.get(MEDIA_TYPE, 0.0)
-    return stream > 0 and stream >= liked.get("application/json", 0.0)
-
-
 def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: float) -> ASGIApp:
     """The answer with the events of *opening*, which is entered, and may raise, before it begins."""
 
-    async def answer(_scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async with opening as events:
             if events.finished:
                 # An EventSource that is told so doesn't come back.
@@ -79,6 +66,9 @@ def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: floa
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
             await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": _HEADERS})
+            if scope.get("method") == "HEAD":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
             async with anyio.create_task_group() as group:
                 loop, gone = asyncio.get_running_loop(), group.cancel_scope
                 events.on_end(lambda: loop.call_later(LAST_S, gone.cancel))

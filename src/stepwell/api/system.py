@@ -1,17 +1,32 @@
-"""What operators and their machines ask for, without a token: health, metrics, the API's own description."""
+"""The operations without a token: the root, health, metrics, and the API's own description."""
+
+from typing import Any
 
 from litestar import Response
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from stepwell.api.dependencies import Description, Numbers, Service
+from stepwell import __version__
+from stepwell.api.content_negotiation import prefers
+from stepwell.api.dependencies import Call, Description, Numbers, Service
 from stepwell.api.operations import Content, Operation, endpoint
-from stepwell.api.schemas import Health
+from stepwell.api.schemas import Health, Root
 from stepwell.domain.errors import Unavailable
 
 TAG = "system"
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
+ROOT = Operation(
+    method="GET",
+    path="/",
+    id="root",
+    summary="Root",
+    description="Where to go on from. A client that prefers text/html, as browsers do, is redirected to /schema.",
+    tag=TAG,
+    permission=None,
+    answers=Root,
+    problems=(307,),
+)
 LIVE = Operation(
     method="GET",
     path="/health/live",
@@ -63,6 +78,14 @@ SCHEMA = Operation(
 )
 
 
+@endpoint(ROOT)
+async def root(request: Call) -> Response[Any]:
+    headers = {"Vary": "Accept"}
+    if prefers(request.headers.getall("accept", []), "text/html"):
+        return Response(b"", status_code=307, headers={**headers, "Location": SCHEMA_PAGE.path})
+    return Response(Root(version=__version__), headers=headers)
+
+
 @endpoint(LIVE)
 async def live() -> Health:
     return Health()
@@ -92,4 +115,4 @@ async def schema(description: Description) -> Response[bytes]:
     return Response(description.json, media_type="application/json")
 
 
-HANDLERS = (live, ready, metrics, schema_page, schema)
+HANDLERS = (root, live, ready, metrics, schema_page, schema)

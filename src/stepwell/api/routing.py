@@ -1,0 +1,41 @@
+"""Answers that belong to paths and not to operations: which methods a path allows, and that a path doesn't exist."""
+
+from collections.abc import Iterable, Iterator
+
+from litestar import HttpMethod, Response, route
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+
+from stepwell.api.dependencies import Call
+from stepwell.api.operations import Operation
+from stepwell.api.problems import path_not_found
+
+_SHOWN_PATH = 200
+
+
+def options_handlers(operations: Iterable[Operation]) -> Iterator[HTTPRouteHandler]:
+    """A handler of OPTIONS for each path of *operations*.
+
+    They must be registered before the operations. Otherwise Litestar adds handlers that know one operation of a path.
+    """
+    methods: dict[str, set[str]] = {}
+    for operation in operations:
+        methods.setdefault(operation.route_path, {"OPTIONS"}).update(operation.methods)
+    for path, allowed in methods.items():
+        yield _options_handler(path, ", ".join(sorted(allowed)))
+
+
+def _options_handler(path: str, allow: str) -> HTTPRouteHandler:
+    @route(path, http_method=HttpMethod.OPTIONS, status_code=204, include_in_schema=False)
+    async def options() -> Response[None]:
+        return Response(None, status_code=204, headers={"Allow": allow})
+
+    return options
+
+
+def on_no_route(request: Call, _error: NotFoundException) -> Response[object]:
+    """404 for a path that doesn't exist; `OPTIONS *` is about the server, and no path."""
+    path = (request.scope.get("raw_path") or b"").decode("latin-1")
+    if request.method == "OPTIONS" and path == "*":
+        return Response(None, status_code=204)
+    return path_not_found(request, f"No route: {request.method} {path[:_SHOWN_PATH]}. /schema lists all routes.")

@@ -1,0 +1,147 @@
+"""Paths: which exist, which methods each allows, and where the root leads."""
+
+import re
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from stepwell import __version__
+from stepwell.api.openapi import EXAMPLE
+from stepwell.api.routes import operations
+from support.conformance import conforming_client
+from support.fake_service import FakeApi, token
+
+BROWSERS = [
+    "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "text/html, application/xhtml+xml, image/jxr, */*",
+    "TEXT/HTML",
+    "application/json;q=0.5, text/html;q=0.6",
+]
+OTHERS = [None, "", "*/*", "application/json", "text/html;q=0", "application/json, text/html;q=0.9", "text/plain"]
+
+
+def methods_by_path() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for operation in operations():
+        path = re.sub(r"\{\w+\}", str(UUID(int=1)), operation.path)
+        found.setdefault(path, {"OPTIONS"}).update({"GET", "HEAD"} if operation.method == "GET" else {operation.method})
+    return found
+
+
+@pytest.mark.parametrize(("path", "methods"), methods_by_path().items())
+async def test_options_lists_what_a_path_allows_without_a_token(api: FakeApi, path: str, methods: set[str]) -> None:
+    async with conforming_client(api.app) as client:
+        for each in {path, path.rstrip("/") or "/", path.rstrip("/") + "/"}:
+            answer = await client.options(each)
+            assert (answer.status_code, answer.content) == (204, b"")
+            assert answer.headers["allow"] == ", ".join(sorted(methods))
+            refused = await client.put(each)
+            assert refused.status_code == 405
+            assert set(refused.headers["allow"].split(", ")) == methods
+    assert not api.service.calls
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/nothing", "/api", "/api/v1", "/api/v2/workflows", "/api/v1/workflows/x/y", "/api/v1/artifacts/"),
+        *("/health", "/metrics/x", "/schema/openapi.yaml", "/api/v1/tasks", "/API/v1/workflows", "/%00", "/é?token=x"),
+    ],
+)
+async def test_a_path_that_does_not_exist_is_a_404_that_says_so(api: FakeApi, method: str, path: str) -> None:
+    for bearer in (None, token("acme"), "no token"):
+        async with conforming_client(api.app, bearer) as client:
+            answer = await client.request(method, path)
+        assert answer.status_code == 404
+        if method != "HEAD":
+            sent = answer.request.url.raw_path.decode().partition("?")[0]
+            assert answer.json()["detail"] == f"No route: {method} {sent}. /schema lists all routes."
+
+
+async def test_the_404_of_a_long_path_is_short(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/" + "x" * 5_000)
+    assert answer.json()["detail"] == f"No route: GET /{'x' * 199}. /schema lists all routes."
+
+
+async def test_an_unknown_id_is_not_a_path_that_does_not_exist(client: httpx.AsyncClient) -> None:
+    for path, what in (("workflows/x", "workflow"), (f"tasks/{uuid4()}", "task"), ("artifacts/x", "artifact")):
+        answer = await client.get(f"/api/v1/{path}")
+        assert (answer.status_code, answer.json()["detail"]) == (404, f"{what} not found")
+
+
+async def test_options_of_the_server_itself_is_empty(api: FakeApi) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "OPTIONS",
+        "scheme": "http",
+        "path": "*",
+        "raw_path": b"*",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"t.local")],
+        "client": None,
+        "server": ("t.local", 80),
+    }
+    await api.app(scope, receive, send)
+    assert sent[0]["status"] == 204
+    assert b"".join(message.get("body", b"") for message in sent[1:]) == b""
+    sent.clear()
+    scope["method"] = "GET"
+    await api.app(scope, receive, send)
+    assert sent[0]["status"] == 404
+
+
+@pytest.mark.parametrize("accept", BROWSERS)
+async def test_the_root_redirects_a_browser_to_the_schema_page(api: FakeApi, accept: str) -> None:
+    async with conforming_client(api.app) as client:
+        for method in ("GET", "HEAD"):
+            answer = await client.request(method, "/", headers={"Accept": accept})
+            assert (answer.status_code, answer.headers["location"]) == (307, "/schema")
+            assert answer.headers["vary"] == "Accept"
+        followed = await client.get("/", headers={"Accept": accept}, follow_redirects=True)
+    assert (followed.status_code, followed.headers["content-type"]) == (200, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("accept", OTHERS)
+async def test_the_root_tells_other_clients_where_to_go_on(api: FakeApi, accept: str | None) -> None:
+    async with conforming_client(api.app) as client:
+        answer = await client.get("/", headers={} if accept is None else {"Accept": accept})
+        assert (answer.status_code, answer.headers["vary"]) == (200, "Accept")
+        found = answer.json()
+        assert (found.pop("name"), found.pop("version")) == ("Stepwell", __version__)
+        assert sorted(found) == ["openapi", "ready", "schema"]
+        for path in found.values():
+            assert (await client.get(path)).status_code == 200
+
+
+async def test_head_answers_as_get_does_without_the_body(api: FakeApi, client: httpx.AsyncClient) -> None:
+    location = (await client.post("/api/v1/workflows/", json=EXAMPLE)).headers["location"]
+    record = next(iter(api.service.workflows.values()))
+    task_id = uuid4()
+    output = await api.files.put(f"media/{task_id}/a.png", bytes(3_000))
+    api.service.add_task(record, output, task_id=task_id)
+    paths = ["/", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/api/v1/workflows", location]
+    paths += [f"{location}/events", f"{location}/tasks", f"/api/v1/artifacts/{output.path}", "/api/v1/events"]
+    paths += [f"/api/v1/workflows/{uuid4()}", f"{location}?include_steps=x", "/api/v1/providers"]
+    for path in paths:
+        got = await client.get(path)
+        answer = await client.head(path)
+        assert (answer.status_code, answer.content) == (got.status_code, b""), path
+        assert answer.headers == got.headers, path
+    async with conforming_client(api.app) as stranger:
+        assert (await stranger.head(location)).status_code == 401
+        signed = api.signed_urls.url(output.path, api.clock.at)
+        assert (await stranger.head(signed)).headers["content-length"] == "3000"
