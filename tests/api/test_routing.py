@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from stepwell import __version__
-from stepwell.api.openapi import EXAMPLE
+from stepwell.api.components import EXAMPLE
 from stepwell.api.routes import operations
 from support.conformance import conforming_client
 from support.fake_service import FakeApi, token
