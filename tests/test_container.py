@@ -1,11 +1,21 @@
-"""The container's install lines, in a bare environment: no Docker engine is needed to know that they work."""
+"""The container without a Docker engine: the image's install lines in a bare environment, and what Compose starts.
+
+`tests/cli/test_health.py` runs the health check.
+"""
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
+
+from stepwell.domain.setting_names import PREFIX
+from stepwell.settings import Settings
 from support.tree import TOP, bash, copy_tree
 
 DOCKERFILE = (TOP / "deploy/Dockerfile").read_text()
+COMPOSE = {path.name: path.read_text() for path in (TOP / "deploy").glob("compose*.yaml")}
 
 
 def test_install_lines_give_a_working_program(tmp_path: Path) -> None:
@@ -30,3 +40,57 @@ def test_every_source_that_the_image_copies_is_let_through() -> None:
     for source in copied:
         assert (TOP / source).exists()
         assert f"!{source}" in ignored
+
+
+def test_the_image_runs_as_a_user_by_number_that_has_a_name_and_owns_the_volume() -> None:
+    (user,) = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
+    assert user == ("10001", "10001")
+    script = DOCKERFILE.replace("\\\n", "")
+    assert re.search(r"groupadd --gid 10001 stepwell ", script)
+    assert re.search(r"useradd --uid 10001 --gid 10001 --home-dir /var/lib/stepwell .* stepwell ", script)
+    # OpenShift runs an image as any uid, in group 0.
+    assert "install --directory --owner=10001 --group=0 --mode=0770 /var/lib/stepwell\n" in script
+    assert "VOLUME /var/lib/stepwell\n" in script
+    assert "STEPWELL_DATA_DIR=/var/lib/stepwell" in script
+
+
+def test_each_file_of_compose_starts_one_service_of_the_image() -> None:
+    """By default: no service has a profile."""
+    started = {name: set(services(name)) for name in COMPOSE}
+    assert started == {"compose.yaml": {"stepwell"}, "compose.external.yaml": {"stepwell-external", "postgres"}}
+    assert not [name for name in COMPOSE for service in services(name).values() if "profiles" in service]
+    assert "command" not in services("compose.yaml")["stepwell"]  # which is then the image's: up
+    assert services("compose.external.yaml")["stepwell-external"]["command"] == ["serve"]
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE))
+def test_every_service_of_compose_writes_to_volumes_and_temporary_folders_only(name: str) -> None:
+    for service in services(name).values():
+        assert service["read_only"] is True
+        assert "/tmp" in service["tmpfs"]
+        (volume,) = service["volumes"]
+        assert volume.partition(":")[0] in yaml.safe_load(COMPOSE[name])["volumes"]
+
+
+def test_compose_asks_for_every_secret_and_for_no_other_value() -> None:
+    assert set(re.findall(r"\$\{(\w+):\?[^}]+\}", COMPOSE["compose.external.yaml"])) == {
+        "POSTGRES_PASSWORD",
+        "STEPWELL_JWT_SECRET",
+    }
+    assert re.findall(r"\$\{(\w+):-\}", COMPOSE["compose.external.yaml"]) == ["STEPWELL_DEFAULT_PROVIDER"]
+    assert "$" not in COMPOSE["compose.yaml"]
+
+
+def test_the_settings_in_compose_are_settings() -> None:
+    known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+    assert set(re.findall(rf"{PREFIX}\w+", "".join(COMPOSE.values()))) <= known
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE))
+def test_each_file_of_compose_begins_with_its_command(name: str) -> None:
+    assert f"docker compose -f deploy/{name} up\n" in COMPOSE[name].partition("\nservices:")[0]
+
+
+def services(name: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE[name])["services"]
+    return found

@@ -7,14 +7,20 @@ from collections.abc import Iterator
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
+import httpx
 import pytest
 
+from stepwell.cli.folder import open_folder
+from stepwell.cli.refusal import Refused
 from support.installed import install_wheel
 from support.pipelines import create, until_ended
-from support.postgres import fresh_folder
+from support.postgres import fresh_folder, running_server
 from support.processes import start
 
 USERS = [None] if os.geteuid() else [None, "nobody"]
+NAMELESS = 54_321
+UIDS = [None] if os.geteuid() else [None, NAMELESS]  # None: whoever runs the tests
+SECRET = "a secret of the operator, long enough for HS256"
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +73,81 @@ def test_wheel_starts_from_elsewhere(user: str | None, installed: tuple[Path, di
         assert up.processes() == set()
     finally:
         up.kill_group()
+
+
+@pytest.mark.parametrize("uid", UIDS)
+def test_serve_runs_as_any_user_without_a_home(
+    uid: int | None, installed: tuple[Path, dict[str, str]], data_dir: Path
+) -> None:
+    python, env = installed
+    env = {"STEPWELL_DATA_DIR": str(data_dir), "STEPWELL_JWT_SECRET": SECRET, "HOME": "/nowhere", **env}
+    data_dir.mkdir()
+    if uid is not None:
+        os.chown(data_dir, uid, -1)
+    with running_server({"fsync": "on"}) as server:
+        if uid is not None:
+            (server.root / "run").chmod(0o711)  # with the socket
+        env["STEPWELL_DATABASE_URL"] = server.dsn()
+        env["STEPWELL_DEFAULT_PROVIDER"] = "LOCAL"
+        serve = start("serve", data_dir, env, program=[str(python.parent / "stepwell")], user=uid, cwd=Path("/"))
+        try:
+            serve.wait_ready()
+            token = run([python, "-m", "stepwell", "token", "--all-tenants"], env=env).stdout.strip()
+            with httpx.Client(base_url=serve.url, headers={"Authorization": f"Bearer {token}"}, timeout=15) as client:
+                assert until_ended(client, create(client))["status"] == "COMPLETED"
+            assert serve.terminate() == 0
+        finally:
+            serve.kill_group()
+
+
+def test_no_data_folder_is_made_for_a_user_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: NAMELESS)
+    with pytest.raises(Refused, match=f"as uid {NAMELESS}, which has no name"):
+        open_folder(tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["up", "migrate", "bench"])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a name")
+def test_commands_with_an_embedded_postgres_refuse_a_user_without_a_name_and_write_nothing(
+    command: str, installed: tuple[Path, dict[str, str]], data_dir: Path
+) -> None:
+    python, env = installed
+    data_dir.mkdir()
+    os.chown(data_dir, NAMELESS, -1)
+    ended = run([python, "-m", "stepwell", command], env={"STEPWELL_DATA_DIR": str(data_dir), **env}, user=NAMELESS)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"stepwell: PostgreSQL doesn't run as uid {NAMELESS}, which has no name ")
+    assert "`stepwell serve`" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert list(data_dir.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a name")
+def test_a_database_url_without_a_user_is_refused_for_a_user_without_a_name(
+    installed: tuple[Path, dict[str, str]],
+) -> None:
+    python, env = installed
+    env = {"STEPWELL_DATABASE_URL": "postgresql://localhost/x", "STEPWELL_DATA_DIR": "/nowhere", **env}
+    ended = run([python, "-m", "stepwell", "migrate"], env=env, user=NAMELESS)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "stepwell: STEPWELL_DATABASE_URL: Expected a user in it (postgresql://user@host/name): "
+        f"uid {NAMELESS} has no name\n"
+    )
+
+
+def run(command: list[str | Path], env: dict[str, str], user: int | None = None) -> "subprocess.CompletedProcess[str]":
+    """*command* to its end with nothing in its environment but *env*; as uid *user* in group 0."""
+    return subprocess.run(
+        command,
+        env={"PATH": os.defpath, **env},
+        cwd="/",
+        user=user,
+        group=None if user is None else 0,
+        extra_groups=None if user is None else [],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -186,6 +186,16 @@ def token(
 
 
 @cli.command()
+@host
+@port
+def health(host: str | None, port: int | None) -> None:
+    """Exit with 0 if the service on this machine is ready, at STEPWELL_HOST and STEPWELL_PORT; else with 1."""
+    from stepwell.cli.health import health
+
+    health(settings_of(os.environ, host=host, port=port))
+
+
+@cli.command()
 @data_dir
 def migrate(data_dir: Path | None) -> int:
     """Bring the tables of STEPWELL_DATABASE_URL up to date; of the data folder, where that isn't set."""

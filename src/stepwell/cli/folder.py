@@ -8,12 +8,20 @@ from uuid import uuid4
 
 from stepwell.cli.refusal import Refused, os_errors
 from stepwell.domain.webhook_secrets import SigningSecrets, made_secret
+from stepwell.persistence.embedded_binaries import PostgresUnavailable, check_user
 
 _SECRET_BYTES = 32
 
 
 def open_folder(folder: Path) -> None:
-    """Create what is missing of the folder; only its user gets in. Raises `Refused`."""
+    """Create what is missing of the folder; only its user gets in.
+
+    Raises `Refused`; before anything is written if the embedded PostgreSQL can't run as this user.
+    """
+    try:
+        check_user()
+    except PostgresUnavailable as error:
+        raise Refused(str(error)) from error
     with os_errors(f"cannot use the data folder {folder}"):
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)

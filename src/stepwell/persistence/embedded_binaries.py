@@ -119,6 +119,18 @@ def _ending_with_us() -> Callable[[], None] | None:
     return arm
 
 
+def check_user() -> None:
+    """Raise `PostgresUnavailable` if this process's user has no name: initdb and the clients look it up."""
+    uid = os.geteuid()
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise PostgresUnavailable(
+            f"PostgreSQL doesn't run as uid {uid}, which has no name (no entry in /etc/passwd): run this as a user "
+            "that has one, or run `stepwell serve`, which any uid may, on a PostgreSQL of yours (STEPWELL_DATABASE_URL)"
+        ) from None
+
+
 def account_for(data: Path) -> Account | None:
     """Who runs PostgreSQL: ourselves (None), or if we are root the owner of *data*, else `postgres`, else `nobody`."""
     if os.geteuid() != 0:

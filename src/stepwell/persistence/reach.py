@@ -1,13 +1,17 @@
 """The way to a database at the start of a process: wait until it answers, then bring its tables up to date."""
 
 import asyncio
+import getpass
+import os
 import time
 from collections.abc import Callable
+from urllib.parse import parse_qs
 
 import asyncpg
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from stepwell.domain.urls import split_url
 from stepwell.persistence.database import driver_dsn, is_outage
 from stepwell.persistence.migrations import migrate
 
@@ -53,6 +57,7 @@ async def _migrate_by(deadline: float, dsn: str) -> None:
 
 async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[], None]) -> None:
     """The first half of `prepare_database`: it answers."""
+    _check_user(dsn)
     deadline = time.monotonic() + timeout_s
     told = False
     while True:
@@ -72,6 +77,19 @@ async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[], No
             told = True
             waiting()
         await asyncio.sleep(_PAUSE_S)
+
+
+def _check_user(dsn: str) -> None:
+    """Raise `WrongAddress` if *dsn* names no user and the process's own, the default, has no name."""
+    parts = split_url(dsn)
+    if parts.userinfo or parse_qs(parts.query).keys() & {"user", "service"} or os.environ.get("PGUSER"):
+        return
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError since Python 3.13
+        raise WrongAddress(
+            f"Expected a user in it (postgresql://user@host/name): uid {os.getuid()} has no name"
+        ) from None
 
 
 def _in_the_way(error: DBAPIError) -> bool:

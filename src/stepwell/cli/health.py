@@ -1,0 +1,39 @@
+"""`stepwell health`: whether the service is ready, for the health check of a container."""
+
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from ipaddress import ip_address
+
+from stepwell.cli.output import tell
+from stepwell.cli.refusal import Refused
+from stepwell.settings import Settings
+
+_TIMEOUT_S = 2.0
+
+
+def health(settings: Settings) -> None:
+    """Ask the service at the settings' address, from its own machine; raise `Refused` unless it is ready."""
+    host = _reachable(settings.host)
+    address = f"{host} port {settings.port}"
+    connection = HTTPConnection(host, settings.port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", "/health/ready")
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        raise Refused(f"the service on {address} doesn't answer: {str(error) or type(error).__name__}") from error
+    finally:
+        connection.close()
+    if status != HTTPStatus.OK:
+        raise Refused(f"the service on {address} is not ready: it answers {status}")
+    tell("ready")
+
+
+def _reachable(host: str) -> str:
+    """The host to connect to: loopback, if the service listens on every address."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 - of the protocol

@@ -1,0 +1,86 @@
+"""`stepwell health`, which is the health check of the image: against a live service, and where there is none."""
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from support.processes import running_up, stepwell
+from support.tree import TOP
+
+PROXIES = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+
+
+def check(**settings: str) -> tuple[int, str, str]:
+    """Run the image's health check with `STEPWELL_<NAME>` settings; exit code, stdout, stderr."""
+    command = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", (TOP / "deploy/Dockerfile").read_text(), re.MULTILINE)
+    program, *arguments = json.loads(command[0])
+    assert program == "stepwell"
+    done = stepwell(*arguments, env={f"STEPWELL_{name}": value for name, value in settings.items()} | PROXIES)
+    return done.returncode, done.stdout, done.stderr
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
+@contextmanager
+def server(status: int) -> Iterator[str]:
+    """A server that answers every request with *status*; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield str(http.server_port)
+        finally:
+            http.shutdown()
+            thread.join()
+
+
+def test_the_health_check_follows_host_and_port(data_dir: Path) -> None:
+    settings = {"HOST": "0.0.0.0", "PORT": free_port()}
+    with running_up(data_dir, {f"STEPWELL_{n}": value for n, value in settings.items()}, "--port", settings["PORT"]):
+        assert check(**settings) == (0, "ready\n", "")
+        assert check(HOST="localhost", PORT=settings["PORT"]) == (0, "ready\n", "")
+    code, out, error = check(**settings)
+    assert (code, out) == (1, "")
+    assert error.startswith(f"stepwell: the service on 127.0.0.1 port {settings['PORT']} doesn't answer: ")
+
+
+def test_the_health_check_reaches_a_service_on_every_address_of_ipv6() -> None:
+    assert check(HOST="::", PORT=free_port())[2].startswith("stepwell: the service on ::1 port ")
+
+
+@pytest.mark.parametrize("status", [503, 404, 302])
+def test_a_service_that_is_not_ready_is_unhealthy(status: int) -> None:
+    with server(status) as port:
+        line = f"stepwell: the service on 127.0.0.1 port {port} is not ready: it answers {status}\n"
+        assert check(PORT=port) == (1, "", line)
+
+
+def test_a_service_that_does_not_answer_is_unhealthy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        code, _, error = check(PORT=str(silent.getsockname()[1]))
+    assert (code, error.endswith(" doesn't answer: timed out\n")) == (1, True)
+
+
+def test_the_health_check_without_valid_settings_is_refused_as_the_service_is() -> None:
+    code, _, error = check(PORT="http")
+    assert (code, error.startswith("stepwell: STEPWELL_PORT: Expected")) == (2, True)
