@@ -115,6 +115,13 @@ def test_the_types_of_events_that_may_be_asked_for_are_named() -> None:
     assert asked["description"].endswith(f", of {', '.join(model.EventType)}")
 
 
+def test_the_document_is_openapi_3_1() -> None:
+    """By the schema of https://spec.openapis.org/oas/3.1/schema/2022-10-07, which leaves out what schemas hold."""
+    specification = json.loads(Path(__file__).with_name("openapi-3.1.schema.json").read_text())
+    errors = Draft202012Validator(specification).iter_errors(SERVED)
+    assert [f"{error.json_path}: {error.message[:200]}" for error in errors] == []
+
+
 def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
     for component in SERVED["components"]["schemas"].values():
         Draft202012Validator.check_schema(component)
