@@ -242,6 +242,18 @@ class TestPublished:
         for schema in SCHEMAS.values():
             Draft202012Validator.check_schema(schema)
 
+    def test_generators_make_a_class_of_each_object(self) -> None:
+        """openapi-python-client makes none of a schema with `oneOf` or `anyOf`, nor of one that extends a single
+        schema; openapi-typescript makes a member with a default mandatory, and takes a bare object for an empty one.
+        """
+        for schema in SCHEMAS.values():
+            assert schema["type"] in ("object", "string")
+            assert not schema.keys() & {"oneOf", "anyOf"}
+            assert [list(part) for part in schema.get("allOf", [])] != [["$ref"]]
+            for member in schema.get("properties", {}).values():
+                assert "default" not in member
+                assert member.get("type") != "object" or member["additionalProperties"] is True
+
     def test_its_examples_fit_its_schemas_and_our_structs(self) -> None:
         seen = set()
         for name, value in examples(PUBLISHED):
