@@ -95,7 +95,7 @@ class Conformance:
         return None
 
     def check_content(self, name: str, content: Mapping[str, Any], response: httpx.Response) -> None:
-        if not content:
+        if not content or response.request.method == "HEAD":
             if response.content:
                 raise NonConforming(f"{name} {response.status_code} has a body")
             return
