@@ -300,7 +300,7 @@ def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
     known = {PREFIX + f.name.upper() for f in fields(Settings)} - {CREDENTIAL.rstrip("_"), TENANTS_SECRET.rstrip("_")}
     known |= {name + _FILE for name in _FROM_FILE}
     odd = [key for key in environ if _looks_like_setting(key) and key not in known and not _is_member(key)]
-    return {key: likely_setting(key, known) for key in sorted(odd)}
+    return {key: likely_setting(key, known) or likely_setting(key.removesuffix(_FILE), known) for key in sorted(odd)}
 
 
 def _looks_like_setting(key: str) -> bool:
