@@ -1,13 +1,14 @@
 """The HTTP server by itself: what becomes of clients that are slow with their requests."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from litestar import Litestar, get
 
-from stepwell.cli.server import Server, bound_socket
+from stepwell.cli.server import Server, address_of, bound_socket
 from stepwell.settings import Settings
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -79,3 +80,22 @@ async def test_connections_without_a_request_do_not_hold_up_the_end() -> None:
     assert await reader.read() == b""
     writer.close()
     other_writer.close()
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+REACHED = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1"}
+if _has_ipv6():
+    REACHED |= {"::1": "[::1]", "::": "[::1]"}
+
+
+@pytest.mark.parametrize("host", REACHED)
+def test_the_address_of_a_listener_is_one_that_this_machine_reaches(host: str) -> None:
+    with bound_socket(Settings(host=host, port=0)) as listener:
+        assert address_of(listener) == f"http://{REACHED[host]}:{listener.getsockname()[1]}"

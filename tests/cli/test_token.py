@@ -49,6 +49,18 @@ def test_tokens_open_what_they_say(up: Running) -> None:
         assert reader.post("/api/v1/workflows/", json=pipeline()).status_code == 403
 
 
+def test_without_options_it_is_like_the_one_that_up_writes(up: Running) -> None:
+    written = _claims(up.token, _secret(up))
+    printed = _claims(make(up.data_dir), _secret(up))
+    assert printed["exp"] - printed["iat"] == written["exp"] - written["iat"] == 30 * 24 * 3600
+    for name in ("iss", "aud", "scope"):
+        assert printed[name] == written[name]
+    assert "tenant_id" not in printed
+    with holder(up, "--scope", "workflows:read") as reader, holder(up, "--tenant", "acme") as acme:
+        assert reader.get(f"/api/v1/workflows/{create(acme)}").status_code == 200
+        assert reader.post("/api/v1/workflows/", json=pipeline()).status_code == 403
+
+
 def test_claims_are_what_was_asked_for(up: Running) -> None:
     claims = _claims(make(up.data_dir, "--all-tenants", "--expires", "12h", "--subject", "ci"), _secret(up))
     assert claims["exp"] - claims["iat"] == 12 * 3600
@@ -77,7 +89,8 @@ def test_configured_secret_goes_first(up: Running, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "env", "code", "said"),
     [
-        ([], {}, 2, "either --tenant or --all-tenants"),
+        ([], {}, 2, "STEPWELL_JWT_SECRET is set, so say whose workflows the token is for: --tenant NAME or"),
+        ([], {}, 1, "there is no secret in"),
         (["--tenant", "a", "--all-tenants"], {}, 2, "either --tenant or --all-tenants"),
         (["--tenant", ""], {}, 2, "--tenant: Expected 1 to 100 characters"),
         (["--tenant", "a\tb"], {}, 2, "--tenant: Expected"),

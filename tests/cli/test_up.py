@@ -86,7 +86,7 @@ def test_folder_is_private(data_dir: Path) -> None:
     with running_up(data_dir) as up:
         mine = data_dir.stat()
         assert stat.S_IMODE(mine.st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
-        for name in ("secret", "token"):
+        for name in ("secret", "token", "address"):
             found = (data_dir / name).stat()
             assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, mine.st_uid)
         assert stat.S_IMODE((data_dir / "artifacts").stat().st_mode) == 0o700
@@ -96,17 +96,27 @@ def test_folder_is_private(data_dir: Path) -> None:
         assert "tenant_id" not in claims
 
 
+def test_its_address_is_in_the_folder_while_it_runs(data_dir: Path) -> None:
+    with running_up(data_dir) as up:
+        assert (data_dir / "address").read_text() == f"{up.url}\n"
+        up.kill()
+        assert (data_dir / "address").exists()
+    with running_up(data_dir, None, "--host", "0.0.0.0") as up:
+        port = httpx.URL(up.url).port
+        assert (data_dir / "address").read_text() == f"http://127.0.0.1:{port}\n"
+        assert up.terminate() == 0
+        assert not (data_dir / "address").exists()
+
+
 def test_second_on_the_same_folder_is_refused(data_dir: Path) -> None:
     with running_up(data_dir) as first:
         refused = stepwell("up", "--port", "0", "--data-dir", data_dir)
         assert refused.returncode == 1
         assert refused.stdout == ""
         assert refused.stderr == (
-            f"stepwell: {data_dir}/postgres is in use by process {first.pid}: another Stepwell runs on it\n"
+            f"stepwell: {data_dir}/postgres is in use by process {first.pid} (stepwell up): "
+            "another Stepwell runs on it\n"
         )
-        ran = stepwell("run", "-", "--data-dir", data_dir, stdin='{"name": "x"}')
-        assert ran.returncode == 1
-        assert "post the definition to the Stepwell that runs on it" in ran.stderr
         assert httpx.get(f"{first.url}/health/ready").status_code == 200
 
 
@@ -174,13 +184,24 @@ def test_signal_before_it_is_ready_ends_it_in_order(data_dir: Path) -> None:
         up.kill_group()
 
 
-def test_port_in_use_is_told_in_one_line(data_dir: Path) -> None:
+def test_port_in_use_is_told_in_one_line_before_there_is_a_database(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = stepwell("up", "--port", str(port), "--data-dir", data_dir)
     assert refused.returncode == 1
-    assert refused.stderr == f"stepwell: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
-    assert not (data_dir / "postgres/data/postmaster.pid").exists()
+    assert refused.stderr == (
+        f"stepwell: cannot listen on 127.0.0.1 port {port}: Address already in use: "
+        "choose another port with --port or STEPWELL_PORT\n"
+    )
+    assert not (data_dir / "postgres/data").exists()
+
+
+def test_an_address_of_another_machine_names_the_option_for_the_host(data_dir: Path) -> None:
+    refused = stepwell("up", "--host", "192.0.2.1", "--port", "0", "--data-dir", data_dir)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("stepwell: cannot listen on 192.0.2.1 port 0: ")
+    assert refused.stderr.endswith(": choose another host with --host or STEPWELL_HOST\n")
+    assert not (data_dir / "postgres/data").exists()
 
 
 def test_unusable_folders_are_told_in_one_line(data_dir: Path) -> None:

@@ -107,6 +107,22 @@ def test_a_folder_has_one_owner(root: Path) -> None:
         assert ask(dsn, "SELECT 1") == 1
 
 
+def test_an_owner_says_which_command_it_runs(root: Path) -> None:
+    first, second = quick(root), quick(root)
+    assert second.owned_by() is None
+    first.claim("up")
+    assert second.owned_by() == "up"
+    with pytest.raises(DataFolderInUse) as refused:
+        second.claim("run")
+    assert str(refused.value) == f"{root} is in use by process {os.getpid()} (stepwell up)"
+    assert refused.value.command == "up"
+    first.stop()
+    assert second.owned_by() is None
+    second.claim()
+    assert first.owned_by() == ""
+    second.stop()
+
+
 @pytest.mark.parametrize("stale", ["reused", "own", "empty"])
 def test_a_stale_pid_is_no_server(root: Path, stale: str) -> None:
     with subprocess.Popen(["/bin/sleep", "1000"]) as bystander:

@@ -68,7 +68,7 @@ def bench(settings: Settings, wanted: Order, signals: Signals) -> int:
             dsn = configured_dsn(settings)
             return run_stoppable(signals, lambda _: _on(dsn, own, wanted), stopped=FAILED)
         open_folder(settings.data_dir)
-        with embedded_postgres(settings, signals, "a benchmark beside it would measure both") as postgres:
+        with embedded_postgres(settings, signals, "a benchmark beside it would measure both", "bench") as postgres:
             return run_stoppable(signals, lambda _: _on_embedded(postgres, own, wanted), stopped=FAILED)
 
 

@@ -98,8 +98,10 @@ def serve(host: str | None, port: int | None) -> int:
 def run_file(file: IO[bytes], data_dir: Path | None) -> int:
     """Run the definition in FILE ("-" for stdin) to its end on the data folder.
 
-    Progress goes to stderr, the result and the absolute paths of its files to stdout, as JSON. Exit code 0: it is
-    COMPLETED; 2: the definition is not valid; 1: anything else.
+    If `stepwell up` runs on that folder, it runs the definition, with its own settings. Progress goes to stderr, the
+    result and the absolute paths of its files to stdout, as JSON. Exit code 0: it is COMPLETED; 2: the definition is
+    not valid; 1: anything else. Ctrl-C doesn't cancel the workflow: the `up` that runs it, or else the next start on
+    the folder, goes on with it.
     """
 
     def command(signals: Signals) -> int:
@@ -165,7 +167,7 @@ def bench(
 
 @cli.command()
 @click.option("--tenant", help="The one tenant that the token is for.")
-@click.option("--all-tenants", is_flag=True, help="For every tenant.")
+@click.option("--all-tenants", is_flag=True, help="For every tenant; the default with the data folder's secret.")
 @click.option("--scope", multiple=True, help="workflows:read or workflows:write; repeatable [both].")
 @click.option("--expires", help="Like 12h, 15m or 3600, at most STEPWELL_JWT_MAX_LIFETIME_S  [default: 30d]")
 @click.option("--subject", default="stepwell token", show_default=True, help="Who it is for, in the audit trail.")
@@ -178,7 +180,11 @@ def token(
     subject: str,
     data_dir: Path | None,
 ) -> None:
-    """Print a token, signed with STEPWELL_JWT_SECRET or else with the data folder's secret."""
+    """Print a token, signed with STEPWELL_JWT_SECRET or else with the data folder's secret.
+
+    Without options it is like the one that `up` writes: for all tenants, to read and write, for 30 days. Where
+    STEPWELL_JWT_SECRET is set, --tenant or --all-tenants must say whose workflows it is for.
+    """
     from stepwell.cli.tokens import make_token
 
     settings = settings_of(os.environ, data_dir=data_dir)

@@ -1,8 +1,9 @@
-"""The data folder: made private, with a secret of its own and the token for whoever can read it."""
+"""The data folder: made private, with a secret of its own, the token and the address of the service that runs on it."""
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -74,10 +75,51 @@ def write_token(folder: Path, token: str | None) -> Path | None:
         if token is None:
             path.unlink(missing_ok=True)
             return None
-        staged = _stage(path, token + "\n")
-        staged.replace(path)
-        _sync(folder)
+        _replace(path, token)
     return path
+
+
+def read_token(folder: Path) -> str | None:
+    """The token that the last `up` has put into the folder; None without one. Raises `Refused`."""
+    return _read(folder / "token")
+
+
+@contextmanager
+def written_address(folder: Path, address: str) -> Iterator[None]:
+    """Within, other commands find the service that runs on the folder at *address*. Raises `Refused`."""
+    path = folder / "address"
+    with os_errors(f"cannot write the address {path}"):
+        _replace(path, address)
+    try:
+        yield
+    finally:
+        remove_address(folder)
+
+
+def read_address(folder: Path) -> str | None:
+    """Where the `up` on the folder listens, or will as soon as it is ready; None before it says so. Raises `Refused`.
+
+    True only while that `up` owns the folder: a killed one leaves its address behind until the next owner removes it.
+    """
+    return _read(folder / "address")
+
+
+def remove_address(folder: Path) -> None:
+    """Raises `Refused`."""
+    path = folder / "address"
+    with os_errors(f"cannot remove the address {path}"):
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str | None:
+    with os_errors(f"cannot read {path}"), suppress(FileNotFoundError):
+        return path.read_text(encoding="ascii", errors="replace").strip() or None
+    return None
+
+
+def _replace(path: Path, text: str) -> None:
+    _stage(path, text + "\n").replace(path)
+    _sync(path.parent)
 
 
 def _create(path: Path, text: str) -> None:

@@ -16,7 +16,7 @@ def migrate(settings: Settings, signals: Signals) -> int:
     if settings.database_url is not None:
         return _run(signals, lambda: prepared_database(settings))
     open_folder(settings.data_dir)
-    with embedded_postgres(settings, signals, "the Stepwell that runs on it has migrated it") as postgres:
+    with embedded_postgres(settings, signals, "the Stepwell that runs on it has migrated it", "migrate") as postgres:
         return _run(signals, lambda: migrated(postgres))
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import structlog
 
+from stepwell.cli.folder import remove_address
 from stepwell.cli.refusal import Refused
 from stepwell.cli.signals import Signals
 from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres, PostgresUnavailable
@@ -15,6 +16,8 @@ from stepwell.settings import Settings
 
 log = structlog.get_logger()
 
+UP = "up"  # the command whose process serves the API of the data folder that it owns
+
 _LOOK_S = 0.1
 _ANSWER_S = 30.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 5.0
@@ -22,22 +25,48 @@ _STABLE_S = 30.0
 
 
 @contextmanager
-def embedded_postgres(settings: Settings, signals: Signals, in_use: str) -> Iterator[EmbeddedPostgres]:
-    """The server on the data folder, which is ours meanwhile; *in_use* says what to do where it isn't.
+def embedded_postgres(
+    settings: Settings, signals: Signals, in_use: str, command: str = ""
+) -> Iterator[EmbeddedPostgres]:
+    """The running server on the data folder, which is ours meanwhile; *in_use* says what to do where it isn't.
 
     Main thread only. Raises `Refused`, and KeyboardInterrupt for a signal before it is ready.
     """
-    postgres = EmbeddedPostgres(settings.data_dir / "postgres", binaries=settings.postgres_bin)
+    with ExitStack() as stack:
+        try:
+            postgres = stack.enter_context(claimed_folder(settings, command))
+        except DataFolderInUse as error:
+            raise Refused(f"{error}: {in_use}") from error
+        start_server(postgres, signals)
+        yield postgres
+
+
+@contextmanager
+def claimed_folder(settings: Settings, command: str) -> Iterator[EmbeddedPostgres]:
+    """The server on the data folder, not yet started; the folder is ours meanwhile, and others learn our *command*.
+
+    Raises `DataFolderInUse`, and `Refused` for all other reasons.
+    """
+    postgres = server_on(settings)
+    with _faults():
+        postgres.claim(command)
     try:
-        postgres.start(signals.check)
-    except DataFolderInUse as error:
-        raise Refused(f"{error}: {in_use}") from error
-    except PostgresUnavailable as error:
-        raise Refused(*_told(str(error))) from error
-    try:
+        # What a killed `up` has left says where another program may listen by now.
+        remove_address(settings.data_dir)
         yield postgres
     finally:
         postgres.stop()
+
+
+def start_server(postgres: EmbeddedPostgres, signals: Signals) -> None:
+    """Main thread only. Raises `Refused`, and KeyboardInterrupt for a signal before the server is ready."""
+    with _faults():
+        postgres.start(signals.check)
+
+
+def server_on(settings: Settings) -> EmbeddedPostgres:
+    """The server of the data folder, which is neither claimed nor started."""
+    return EmbeddedPostgres(settings.data_dir / "postgres", binaries=settings.postgres_bin)
 
 
 async def migrated(postgres: EmbeddedPostgres) -> None:
@@ -80,6 +109,14 @@ async def _respawn(postgres: EmbeddedPostgres) -> None:
             else:
                 return
         await asyncio.sleep(_FIRST_PAUSE_S)
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except PostgresUnavailable as error:
+        raise Refused(*_told(str(error))) from error
 
 
 def _told(message: str) -> list[str]:

@@ -1,46 +1,38 @@
-"""`stepwell run FILE`: one definition to its end on the data folder, without a server."""
+"""`stepwell run FILE`: one definition to its end on the data folder, by the `stepwell up` that runs there, or alone."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from msgspec import Raw, Struct, json
+from msgspec import Raw
 
 from stepwell.app import Application
 from stepwell.artifacts.storage import bucket_of
 from stepwell.cli.folder import open_folder
+from stepwell.cli.handover import UpEnded, hand_over
 from stepwell.cli.hosting import broken, service
 from stepwell.cli.keys import Keys, check_keys, keys_of_folder
-from stepwell.cli.output import complain, tell
-from stepwell.cli.postgres import embedded_postgres, keep_running, migrated
+from stepwell.cli.outcome import Outcome, invalid_definition, print_outcome
+from stepwell.cli.output import complain
+from stepwell.cli.postgres import UP, claimed_folder, keep_running, migrated, start_server
 from stepwell.cli.progress import Progress, progress_display
-from stepwell.cli.refusal import FAILED, MISUSED, Refused
+from stepwell.cli.refusal import FAILED, Refused
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.up import embedded_settings
 from stepwell.domain.errors import InvalidRequest, Unavailable
 from stepwell.domain.jsonbody import decode_body
-from stepwell.domain.model import EventType, WorkflowStatus
+from stepwell.domain.notices import TERMINAL
 from stepwell.domain.records import EVERY_TENANT
 from stepwell.domain.validation import plan_workflow
-from stepwell.persistence.embedded import EmbeddedPostgres
+from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 
 _ACTOR = "stepwell run"
-_ENDS = {EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED}
 _PAGE = 1_000
 _LOOK_S = 0.1
 # Whoever presses Ctrl-C waits at the terminal; what is cut off is done again by the next start.
 _GRACE_S = 2.0
-
-
-class Outcome(Struct, frozen=True):
-    """What is printed at the end: `result` is the final step's, `files` are absolute paths, or s3:// addresses."""
-
-    workflow_id: UUID
-    status: WorkflowStatus
-    result: Raw | None
-    errors: tuple[str, ...]
-    files: list[str]
 
 
 def run_definition(settings: Settings, data: bytes, signals: Signals) -> int:
@@ -52,9 +44,23 @@ def run_definition(settings: Settings, data: bytes, signals: Signals) -> int:
     try:
         body = decode_body(data)
     except InvalidRequest as error:
-        raise _not_valid(error) from error
+        raise invalid_definition(error.faults) from error
     open_folder(settings.data_dir)
-    with embedded_postgres(settings, signals, "post the definition to the Stepwell that runs on it") as postgres:
+    while True:
+        try:
+            return _run_alone(settings, body, signals)
+        except DataFolderInUse as error:
+            if error.command != UP:
+                raise Refused(f"{error}: wait for its end, or start `stepwell up`, which takes many") from error
+        with suppress(UpEnded):
+            return run_stoppable(signals, lambda _: hand_over(settings, data), stopped=FAILED)
+        signals.check()
+
+
+def _run_alone(settings: Settings, body: Any, signals: Signals) -> int:
+    """Raises `DataFolderInUse`, and what `run_definition` raises."""
+    with claimed_folder(settings, "run") as postgres:
+        start_server(postgres, signals)
         settings = embedded_settings(settings, grace_s=min(settings.grace_s, _GRACE_S))
         keys = keys_of_folder(settings)
         return run_stoppable(signals, lambda stop: _main(keys, postgres, body, stop), stopped=FAILED)
@@ -68,11 +74,7 @@ async def _main(keys: Keys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -
             stop.take_over()
             outcome = await _run(app, keys.settings, body, stop)
         watching.cancel()
-    if outcome is None:
-        return FAILED
-    tell(json.format(json.encode(outcome), indent=2).decode())
-    complain(*outcome.errors)
-    return 0 if outcome.status is WorkflowStatus.COMPLETED else FAILED
+    return FAILED if outcome is None else print_outcome(outcome)
 
 
 async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> Outcome | None:
@@ -80,7 +82,7 @@ async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> O
     try:
         planned = plan_workflow(body, app.service.catalog)
     except InvalidRequest as error:
-        raise _not_valid(error) from error
+        raise invalid_definition(error.faults) from error
     tenant = planned.request.origin_tenant_id
     record = await app.service.create(EVERY_TENANT, _ACTOR, planned, tenant=tenant, start=True)
     workflow_id = record.state.id
@@ -103,7 +105,7 @@ async def _follow(app: Application, workflow_id: UUID, progress: Progress, stop:
         for event in events:
             progress.show(event)
             seen = event.id
-            if event.type in _ENDS:
+            if event.type in TERMINAL:
                 return True
         if len(events) < _PAGE:
             await stop.wait(_LOOK_S)
@@ -120,8 +122,3 @@ async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> O
     return Outcome(
         workflow_id, record.state.status, None if result is None else Raw(result), record.summary.errors, files
     )
-
-
-def _not_valid(error: InvalidRequest) -> Refused:
-    lines = [f"{json.encode(fault.loc).decode()}: {fault.msg}" for fault in error.faults]
-    return Refused("the definition is not valid:", *lines, code=MISUSED)

@@ -1,11 +1,13 @@
 """HTTP: one listening socket, and uvicorn on it, without its own ideas of signals and logs."""
 
 import asyncio
+import errno
 import logging
 import resource
 import socket
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 
 import uvicorn
 from litestar import Litestar
@@ -17,6 +19,8 @@ from stepwell.settings import Settings
 # What answers are given to finish once the engine has ended; by then all of them have had the grace time.
 _LAST_ANSWERS_S = 1
 _ENOUGH_FILES = 65_536
+# What another port changes, and not another host: in use, and reserved for root.
+_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 
 
 class Server(uvicorn.Server):
@@ -82,6 +86,14 @@ def bound_socket(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
+def address_of(listener: socket.socket) -> str:
+    """The URL at which programs on this machine reach *listener*."""
+    host, port = listener.getsockname()[:2]
+    if ip_address(host.partition("%")[0]).is_unspecified:
+        host = "::1" if listener.family is socket.AF_INET6 else "127.0.0.1"
+    return f"http://[{host}]:{port}" if listener.family is socket.AF_INET6 else f"http://{host}:{port}"
+
+
 def _open_files() -> int:
     """How many files and sockets this process may have open, after asking for as many as the system gives."""
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -94,4 +106,8 @@ def _open_files() -> int:
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> Refused:
-    return Refused(f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}")
+    what = "port" if error.errno in _OF_THE_PORT else "host"
+    return Refused(
+        f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}: "
+        f"choose another {what} with --{what} or STEPWELL_{what.upper()}"
+    )

@@ -29,10 +29,17 @@ def make_token(
 ) -> str:
     """A token of this service; *tenant*, or *every* for all of them. *secret*: to sign with, where it is at hand.
 
+    A token by the data folder's secret is for all tenants unless *tenant* says otherwise: whoever can read that folder
+    is its user. A configured secret may be that of a service with tenants, so there one of the two must be given.
     *expires* is a time like 12h; None is 30 days, or what the settings allow if that is less. Raises `Refused`.
     """
-    if (tenant is None) is not every:
+    if tenant is not None and every:
         raise Refused("either --tenant or --all-tenants says whose workflows the token is for", code=MISUSED)
+    if tenant is None and not every and settings.jwt_secret is not None:
+        raise Refused(
+            "STEPWELL_JWT_SECRET is set, so say whose workflows the token is for: --tenant NAME or --all-tenants",
+            code=MISUSED,
+        )
     return sign_token(
         secret or signing_secret(settings),
         settings.jwt_algorithm,
@@ -40,7 +47,7 @@ def make_token(
         settings.jwt_audience,
         subject=_fitting(subject, Subject, "--subject: Expected 1 to 255 characters"),
         tenant=None if tenant is None else _fitting(tenant, TenantId, "--tenant: Expected 1 to 100 characters"),
-        every=every,
+        every=tenant is None,
         permissions=_permissions(scopes),
         expires_s=_seconds(expires, settings.jwt_max_lifetime_s),
         now=DatabaseClock().now(),

@@ -3,20 +3,22 @@
 import asyncio
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from stepwell.cli.folder import open_folder, write_token
+from stepwell.cli.folder import open_folder, write_token, written_address
 from stepwell.cli.hosting import answer_requests, service, tell_ready
 from stepwell.cli.keys import Keys, check_keys, keys_of_folder
 from stepwell.cli.output import tell
-from stepwell.cli.postgres import embedded_postgres, keep_running, migrated
-from stepwell.cli.server import bound_socket
+from stepwell.cli.postgres import UP, claimed_folder, keep_running, migrated, start_server
+from stepwell.cli.refusal import Refused
+from stepwell.cli.server import address_of, bound_socket
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.domain.model import ProviderType
-from stepwell.persistence.embedded import EmbeddedPostgres
+from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 
 
@@ -24,15 +26,19 @@ def up(settings: Settings, signals: Signals) -> int:
     """Until a signal ends it; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal before the start."""
     check_keys(settings)
     open_folder(settings.data_dir)
-    # The server's lock on the folder comes first: whoever has it may write the rest.
-    with (
-        embedded_postgres(settings, signals, "another Stepwell runs on it") as postgres,
-        bound_socket(settings) as listener,
-    ):
+    with ExitStack() as stack:
+        # The lock on the folder comes first: its owner may write the rest. The port comes before a new database.
+        try:
+            postgres = stack.enter_context(claimed_folder(settings, UP))
+        except DataFolderInUse as error:
+            raise Refused(f"{error}: another Stepwell runs on it") from error
+        listener = stack.enter_context(bound_socket(settings))
+        start_server(postgres, signals)
         # Addresses of artifacts name the port, so one that the system chose must be known by now.
         settings = embedded_settings(settings, port=listener.getsockname()[1])
         keys = keys_of_folder(settings)
         token = write_token(settings.data_dir, _token(keys))
+        stack.enter_context(written_address(settings.data_dir, address_of(listener)))
         return run_stoppable(signals, lambda stop: _main(keys, postgres, listener, stop, token), stopped=0)
 
 

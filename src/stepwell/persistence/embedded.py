@@ -73,6 +73,18 @@ class EmbeddedPostgres:
         # The port too, or a PGPORT in the environment would redirect the client.
         return f"postgresql://{USER}@/{quote(database, safe='')}?host={quote(str(self._sockets), safe='')}&port={PORT}"
 
+    def owned_by(self) -> str | None:
+        """The command of the live process that owns the folder; "" if it doesn't say, None if nobody owns it."""
+        return self._folder.owned_by()
+
+    def claim(self, command: str = "") -> None:
+        """Own the folder, before a server runs on it; `stop` releases it. Raises as `start` does.
+
+        *command* is what `DataFolderInUse` and `owned_by` say about us to other processes.
+        """
+        with self._explained():
+            self._folder.claim(command)
+
     def start(self, interrupt: Callable[[], object] = lambda: None) -> None:
         """Own the folder and run the server on it until it accepts connections; blocks, main thread only.
 

@@ -41,7 +41,13 @@ _STATUS_LINE = 7  # of postmaster.pid, where pg_ctl looks too
 
 
 class DataFolderInUse(Exception):
-    """Another live process owns the data folder."""
+    """Another live process owns the data folder. `command` is what it runs ("up"), or "" if it doesn't say."""
+
+    def __init__(self, root: Path, pid: str, command: str) -> None:
+        super().__init__(
+            f"{root} is in use by process {pid or 'unknown'}" + (f" (stepwell {command})" if command else "")
+        )
+        self.command = command
 
 
 class DataFolder:
@@ -54,8 +60,11 @@ class DataFolder:
         self._owner: int | None = None  # descriptor of owner.lock
         self._log_start = 0
 
-    def claim(self) -> None:
-        """Become the owner, creating the folder; raises `DataFolderInUse` if someone else is, and lives."""
+    def claim(self, command: str = "") -> None:
+        """Become the owner, creating the folder; raises `DataFolderInUse` if someone else is, and lives.
+
+        *command* is what that exception says about us to other processes.
+        """
         if self._owner is not None:
             return
         self.root.mkdir(parents=True, exist_ok=True)
@@ -65,7 +74,7 @@ class DataFolder:
         try:
             self._await_ownership(lock)
             os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(lock, f"{os.getpid()} {command}".rstrip().encode() + b"\n", 0)
         except BaseException:
             os.close(lock)
             raise
@@ -74,11 +83,23 @@ class DataFolder:
     def _await_ownership(self, lock: int) -> None:
         deadline = time.monotonic() + _OWNER_TIMEOUT_S
         while not _locked(lock):
-            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            pid, command = _read_owner(lock)
             # A dead or unwritten pid: the owner is just going or has just come.
-            if _alive(owner) or time.monotonic() > deadline:
-                raise DataFolderInUse(f"{self.root} is in use by process {owner or 'unknown'}")
+            if _alive(pid) or time.monotonic() > deadline:
+                raise DataFolderInUse(self.root, pid, command)
             time.sleep(_POLL_S)
+
+    def owned_by(self) -> str | None:
+        """The command of the live process that owns the folder; "" if it doesn't say, None if nobody owns it."""
+        try:
+            lock = os.open(self.root / "owner.lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            # If this takes the free lock, a process that claims the folder meanwhile finds a dead pid in it and waits.
+            return None if _locked(lock, fcntl.LOCK_SH) else _read_owner(lock)[1]
+        finally:
+            os.close(lock)
 
     def release(self) -> None:
         lock, self._owner = self._owner, None
@@ -203,12 +224,18 @@ def _open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _locked(descriptor: int) -> bool:
+def _locked(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _read_owner(lock: int) -> tuple[str, str]:
+    """The pid and the command in `owner.lock`; "" for what isn't there."""
+    pid, _, command = os.pread(lock, 64, 0).decode(errors="replace").strip().partition(" ")
+    return pid, command
 
 
 def _alive(pid: str) -> bool:

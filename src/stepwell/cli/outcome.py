@@ -1,0 +1,34 @@
+"""What `stepwell run` prints at the end, wherever the workflow ran."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from msgspec import Raw, Struct, json
+
+from stepwell.cli.output import complain, tell
+from stepwell.cli.refusal import FAILED, MISUSED, Refused
+from stepwell.domain.errors import Fault
+from stepwell.domain.model import WorkflowStatus
+
+
+class Outcome(Struct, frozen=True):
+    """The end of a workflow: `result` is the final step's, `files` are absolute paths, or URLs where there is none."""
+
+    workflow_id: UUID
+    status: WorkflowStatus
+    result: Raw | None
+    errors: tuple[str, ...]
+    files: list[str]
+
+
+def print_outcome(outcome: Outcome) -> int:
+    """Print it as JSON, and its errors on stderr too; the exit code."""
+    tell(json.format(json.encode(outcome), indent=2).decode())
+    complain(*outcome.errors)
+    return 0 if outcome.status is WorkflowStatus.COMPLETED else FAILED
+
+
+def invalid_definition(faults: Iterable[Fault]) -> Refused:
+    """The refusal of a definition, with a line for each fault."""
+    lines = [f"{json.encode(fault.loc).decode()}: {fault.msg}" for fault in faults]
+    return Refused("the definition is not valid:", *lines, code=MISUSED)

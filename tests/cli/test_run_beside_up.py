@@ -1,0 +1,266 @@
+"""`stepwell run` beside a `stepwell up` of the same folder: that `up` runs the definition, exactly once."""
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from stepwell.cli import handover
+from stepwell.cli.folder import open_folder, written_address
+from stepwell.cli.handover import UpEnded, hand_over
+from stepwell.cli.postgres import UP, claimed_folder
+from stepwell.cli.refusal import Refused
+from stepwell.settings import Settings
+from support.cut_off import first_answer_lost
+from support.pipelines import LONG, get, pipeline, until_ended
+from support.postgres import fresh_folder
+from support.processes import Running, running_up, start, start_up, stepwell, until
+
+SECRET = "a configured secret that is long enough"
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Running]:
+    with fresh_folder() as folder, running_up(folder / "data") as running:
+        yield running
+
+
+@contextmanager
+def running_file(data_dir: Path, size: int) -> Iterator[Running]:
+    """A `stepwell run` of a picture of that size."""
+    file = data_dir.parent / "pipeline.json"
+    file.write_text(json.dumps(pipeline(size)))
+    run = start("run", data_dir, None, str(file), "--data-dir", str(data_dir), port=False)
+    try:
+        yield run
+    finally:
+        run.process.kill()
+        run.process.wait()
+
+
+def test_it_ends_and_prints_as_if_it_were_alone(up: Running) -> None:
+    done = stepwell("run", "-", "--data-dir", up.data_dir, stdin=json.dumps(pipeline(64)))
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert list(said) == ["workflow_id", "status", "result", "errors", "files"]
+    assert (said["status"], said["errors"]) == ("COMPLETED", [])
+    assert [Path(path).is_file() for path in said["files"]] == [True, True]
+    assert said["files"][-1] == f"{up.data_dir}/artifacts/{said['result']['result_image_path']}"
+    assert [line.split(" (")[0] for line in done.stderr.splitlines()] == [
+        f"stepwell: handed over to the `stepwell up` at {up.url}: workflow {said['workflow_id']}",
+        "stepwell: generate: started",
+        "stepwell: generate: completed",
+        "stepwell: refine: started",
+        "stepwell: refine: completed",
+    ]
+    with up.client() as client:
+        assert get(client, said["workflow_id"])["status"] == "COMPLETED"
+
+
+def test_a_failure_is_exit_code_1(up: Running) -> None:
+    steps = [{"id": "a", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AAAA"}}]
+    failed = stepwell("run", "-", "--data-dir", up.data_dir, stdin=json.dumps(pipeline(steps=steps)))
+    assert failed.returncode == 1
+    said = json.loads(failed.stdout)
+    assert (said["status"], said["result"], said["files"]) == ("FAILED", None, [])
+    assert failed.stderr.splitlines()[-1] == f"stepwell: {said['errors'][0]}"
+
+
+@pytest.mark.parametrize("member", ["width", "name"])
+def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: Running, data_dir: Path) -> None:
+    broken = pipeline()
+    broken["steps"][1]["depends_on"] = ["nowhere"]
+    if member == "width":
+        broken["steps"][0]["config"]["width"] = "wide"
+    else:
+        del broken["name"]
+    beside, alone = (
+        stepwell("run", "-", "--data-dir", folder, stdin=json.dumps(broken)) for folder in (up.data_dir, data_dir)
+    )
+    assert beside.returncode == alone.returncode == 2
+    assert beside.stdout == alone.stdout == ""
+    assert beside.stderr == alone.stderr
+    assert len(beside.stderr.splitlines()) == 4
+
+
+def test_files_elsewhere_are_urls(data_dir: Path, tmp_path: Path) -> None:
+    with running_up(data_dir, {"STEPWELL_ARTIFACT_DIR": str(tmp_path)}) as up, up.client() as client:
+        done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
+        assert done.returncode == 0, done.stderr
+        files = json.loads(done.stdout)["files"]
+        assert [url.startswith(f"{up.url}/api/v1/artifacts/media/") for url in files] == [True, True]
+        assert [client.get(url).status_code for url in files] == [200, 200]
+
+
+def test_it_waits_for_an_up_that_is_just_starting(data_dir: Path) -> None:
+    up = start_up(data_dir)
+    try:
+        owner = data_dir / "postgres/owner.lock"
+        until(lambda: owner.exists() and owner.read_text().endswith(" up\n"), 60, lambda: up.stderr)
+        done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)), within_s=240)
+        assert done.returncode == 0, done.stderr
+        assert "handed over to the `stepwell up`" in done.stderr
+        assert up.wait_ready().terminate() == 0
+    finally:
+        up.kill_group()
+
+
+def test_after_an_up_that_was_killed_it_runs_alone(data_dir: Path) -> None:
+    with running_up(data_dir) as up:
+        up.kill()
+    assert (data_dir / "address").exists()
+    done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
+    assert done.returncode == 0, done.stderr
+    assert "handed over" not in done.stderr
+    assert not (data_dir / "address").exists()
+
+
+def test_beside_another_run_it_says_what_to_do(data_dir: Path) -> None:
+    with running_file(data_dir, LONG) as first:
+        until(lambda: "generate: started" in first.stderr, 60, lambda: first.stderr)
+        refused = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline()))
+        assert refused.returncode == 1
+        assert refused.stderr == (
+            f"stepwell: {data_dir}/postgres is in use by process {first.pid} (stepwell run): "
+            "wait for its end, or start `stepwell up`, which takes many\n"
+        )
+        first.kill_group()
+
+
+def test_ctrl_c_ends_the_following_and_not_the_workflow(up: Running) -> None:
+    with running_file(up.data_dir, LONG) as run:
+        until(lambda: "generate: started" in run.stderr, 60, lambda: run.stderr)
+        assert run.terminate(signal.SIGINT) == 1
+    assert run.stdout == ""
+    last = run.stderr.splitlines()[-1]
+    workflow_id = last.split()[-1]
+    assert last == f"stepwell: stopped following: it goes on with workflow {workflow_id}"
+    with up.client() as client:
+        assert until_ended(client, workflow_id)["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_says_so_if_the_up_ends_before_the_workflow(number: signal.Signals, data_dir: Path) -> None:
+    with running_up(data_dir, {"STEPWELL_GRACE_S": "1"}) as up, running_file(data_dir, LONG) as run:
+        until(lambda: "generate: started" in run.stderr, 60, lambda: run.stderr)
+        up.process.send_signal(number)
+        up.wait()
+        assert run.wait(60) == 1
+    assert run.stdout == ""
+    last = run.stderr.splitlines()[-1]
+    workflow_id = last.split()[-1]
+    assert last == (
+        f"stepwell: the `stepwell up` on {data_dir} has ended: "
+        f"the next start on {data_dir} goes on with workflow {workflow_id}"
+    )
+    with running_up(data_dir) as up, up.client() as client:
+        assert until_ended(client, workflow_id)["status"] == "COMPLETED"
+
+
+def test_a_lost_answer_to_the_create_makes_no_second_workflow(up: Running) -> None:
+    address = up.data_dir / "address"
+    mine = pipeline(64, name="answered twice")
+    with first_answer_lost(up.url, "POST /api/v1/workflows/") as cut_off:
+        address.write_text(cut_off.url)
+        try:
+            done = stepwell("run", "-", "--data-dir", up.data_dir, stdin=json.dumps(mine))
+        finally:
+            address.write_text(f"{up.url}\n")
+    assert done.returncode == 0, done.stderr
+    assert cut_off.lost == 1
+    with up.client() as client:
+        listed = client.get("/api/v1/workflows/", params={"limit": 100}).json()["workflows"]
+    assert [each["name"] for each in listed].count("answered twice") == 1
+
+
+def test_a_token_that_no_longer_holds_is_replaced(data_dir: Path) -> None:
+    with running_up(data_dir):
+        (data_dir / "token").write_text("one.that.expired\n")
+        done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_key_of_the_up_need_not_be_in_the_environment_of_the_run(data_dir: Path) -> None:
+    with running_up(data_dir, {"STEPWELL_JWT_SECRET": SECRET}):
+        done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_up_with_a_public_key_is_told_as_what_is_missing(data_dir: Path) -> None:
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    env = {"STEPWELL_JWT_PUBLIC_KEY": pem, "STEPWELL_JWT_ALGORITHM": "ES256"}
+    with running_up(data_dir, env) as up:
+        for mine in ({}, env):
+            refused = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline()), env=mine)
+            assert refused.returncode == 1
+            assert refused.stderr == (
+                f"stepwell: the `stepwell up` at {up.url} accepts no token that {data_dir} offers, "
+                "because it has a key of its own: post the definition to it with a token of yours\n"
+            )
+
+
+@contextmanager
+def owned(data_dir: Path, address: str) -> Iterator[Settings]:
+    """A folder that belongs to an `up` which, so it says, listens at *address*."""
+    settings = Settings(data_dir=data_dir)
+    open_folder(data_dir)
+    with claimed_folder(settings, UP), written_address(data_dir, address):
+        yield settings
+
+
+async def test_an_up_that_never_answers_is_given_up(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "_START_S", 0.2)
+    address = f"http://127.0.0.1:{_closed_port()}"
+    with owned(data_dir, address) as settings, pytest.raises(Refused) as refused:
+        await hand_over(settings, b"{}")
+    assert refused.value.lines == (f"the `stepwell up` at {address} doesn't answer: nothing was sent to it",)
+
+
+async def test_an_up_that_ends_before_it_is_ready_leaves_the_definition_to_the_run(data_dir: Path) -> None:
+    with owned(data_dir, f"http://127.0.0.1:{_closed_port()}") as settings:
+        waiting = asyncio.ensure_future(hand_over(settings, b"{}"))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    with pytest.raises(UpEnded):
+        async with asyncio.timeout(30):
+            await waiting
+
+
+async def test_an_up_that_ends_before_it_has_answered_may_have_created_the_workflow(data_dir: Path) -> None:
+    posted = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (await reader.readuntil(b"\r\n\r\n")).startswith(b"POST "):
+            posted.set()
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with owned(data_dir, f"http://127.0.0.1:{port}") as settings:
+            waiting = asyncio.ensure_future(hand_over(settings, b"{}"))
+            async with asyncio.timeout(30):
+                await posted.wait()
+        with pytest.raises(Refused) as refused:
+            async with asyncio.timeout(30):
+                await waiting
+    assert str(refused.value) == (
+        f"the `stepwell up` on {data_dir} has ended: it may have created the workflow before it could answer; "
+        f"if so, the next start on {data_dir} goes on with it"
+    )
+
+
+def _closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port

@@ -1,0 +1,79 @@
+"""A proxy that loses an answer: the request arrives, and its client never hears of it."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+
+class CutOff:
+    """Listens at `url`; `lost` counts the answers that it has lost."""
+
+    def __init__(self, target: str, first: str) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._target, self._first = httpx.URL(target), first.encode()
+        self.lost = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.getsockname()[1]}"
+
+    def serve(self) -> None:
+        """Until `close`."""
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._forward, args=(client,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _forward(self, client: socket.socket) -> None:
+        with client, socket.create_connection((self._target.host, self._target.port or 80)) as server:
+            answering = threading.Thread(target=_copy, args=(server, client), daemon=True)
+            answering.start()
+            while data := _received(client):
+                server.sendall(data)
+                if data.startswith(self._first) and not self.lost:
+                    self.lost += 1
+                    return self._lose(server, client)
+            return None
+
+    def _lose(self, server: socket.socket, client: socket.socket) -> None:
+        client.shutdown(socket.SHUT_RDWR)
+        server.shutdown(socket.SHUT_WR)
+        while _received(server):
+            pass
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    while data := _received(source):
+        try:
+            target.sendall(data)
+        except OSError:
+            return
+
+
+def _received(source: socket.socket) -> bytes:
+    try:
+        return source.recv(65_536)
+    except OSError:
+        return b""
+
+
+@contextmanager
+def first_answer_lost(target: str, first: str) -> Iterator[CutOff]:
+    """A proxy to *target* that loses the answer to the first request which begins with *first*."""
+    proxy = CutOff(target, first)
+    thread = threading.Thread(target=proxy.serve, daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+        thread.join()
