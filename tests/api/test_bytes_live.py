@@ -316,7 +316,9 @@ async def test_odd_paths_lead_nowhere(live: Service, path: str) -> None:
     for base in (WORKFLOWS, "/api/v1/tasks/", "/api/v1/artifacts/", "/", "/schema/"):
         for method in ("GET", "POST", "DELETE", "PATCH"):
             answer = await live.client.request(method, base + path)
-            assert answer.status_code in (404, 405), (method, base, answer.status_code, answer.text)
+            # The client resolves dots itself, and GET of the root exists.
+            statuses = (200,) if (method, answer.request.url.path) == ("GET", "/") else (404, 405)
+            assert answer.status_code in statuses, (method, base, answer.status_code, answer.text)
     await still_works(live, before)
 
 
