@@ -1,8 +1,6 @@
 """`python -m stepwell`."""
 
-import sys
-
 from stepwell.cli import main
 
 if __name__ == "__main__":  # worker processes import this file under another name
-    sys.exit(main())
+    main()

@@ -134,6 +134,7 @@ _OUT_OF_FILES = """
 import anyio, asyncio, os, resource, sys
 from pathlib import Path
 from stepwell.artifacts.storage import StorageRefused, open_storage
+from stepwell.cli import end_process
 from stepwell.domain.errors import ArtifactError
 from stepwell.settings import Settings
 
@@ -169,6 +170,7 @@ async def out_then_opened():
         print(refused)
 
 asyncio.run(globals()[sys.argv[1]]())
+end_process(0)
 """
 
 

@@ -204,6 +204,7 @@ FULL_DISK = """
 import asyncio, resource, signal, sys
 from pathlib import Path
 from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.cli import end_process
 from stepwell.domain.errors import ArtifactError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -219,6 +220,7 @@ async def main():
     await store.discard(sys.argv[2].split("/")[1])
 
 asyncio.run(main())
+end_process(0)
 """
 
 

@@ -3,14 +3,37 @@
 Each worker process imports the module that the program was started from, and so this one: it loads nothing by itself.
 """
 
+import atexit
+import os
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
 INTERRUPTED = 130
 
 
-def main() -> int:
-    """Run the command that the process was started with; the process's exit code."""
+def main() -> NoReturn:
+    """Run the command that the process was started with, and end the process with the command's exit code."""
     try:
         from stepwell.cli.commands import run  # noqa: PLC0415 - see above
 
-        return run()
+        code = run()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        code = INTERRUPTED
+    except Exception:  # noqa: BLE001 - reported as the interpreter does
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    end_process(code)
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process as `sys.exit` does, but don't finalise the interpreter.
+
+    obstore's threads hand results to Python. Before 3.14, Python unwinds a thread that does so while the interpreter is
+    finalised. The stack of such a thread holds Rust, which can't be unwound, so the whole process would abort.
+    """
+    atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to call them
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # it is broken, closed, or None
+            stream.flush()
+    os._exit(code)
