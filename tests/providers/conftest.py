@@ -1,3 +1,6 @@
+import socket
+from collections.abc import Iterator
+
 import pytest
 
 from stepwell.providers import keeping
@@ -9,3 +12,11 @@ PAUSES_S = (0.0, 0.0)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What can't be stored is tried three times in all, at once."""
     monkeypatch.setattr(keeping, "PAUSES_S", PAUSES_S)
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """Bound, so that nobody else gets it, and not listened at."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

@@ -54,20 +54,22 @@ def test_whose_a_credential_is(name: str, whose: ProviderType | None) -> None:
 )
 def test_a_provider_gets_its_own(config: dict[str, Any], secret: str) -> None:
     for kind in ("fal", "FAL", ProviderType.FAL):
-        assert HELD.secret(config, kind) == secret
+        key = HELD.key(config, kind)
+        assert key is not None
+        assert key.secret == secret
 
 
 @pytest.mark.parametrize("name", ["openai", "OPENAI", "comfyui-2", "acme_fal", "vertex", "gemini_team_b"])
 def test_a_provider_gets_none_of_another(name: str) -> None:
     with pytest.raises(AttemptError, match=HOW_FAL_IS_CALLED) as refusal:
-        HELD.secret({"credential": name}, "fal")
+        HELD.key({"credential": name}, "fal")
     assert not refusal.value.retryable
 
 
 @pytest.mark.parametrize("name", ["fal-team-b", "fal_gone", "nobody's", "", 5])
 def test_one_that_is_not_held(name: Any) -> None:
     with pytest.raises(AttemptError, match="the service holds no credential of this name") as refusal:
-        HELD.secret({"credential": name}, "fal")
+        HELD.key({"credential": name}, "fal")
     assert not refusal.value.retryable
 
 

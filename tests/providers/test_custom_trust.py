@@ -80,7 +80,10 @@ class TestSignatures:
             assert not failure.value.forgotten
 
     async def test_two_secrets_that_differ(self, world: World) -> None:
-        with pytest.raises(OutcomeUnknown, match="WrongSignature"):
+        advice = (
+            r"\(WrongSignature\): the key was refused \(set STEPWELL_CREDENTIALS__CUSTOM\): the signature is wrong$"
+        )
+        with pytest.raises(OutcomeUnknown, match=advice):
             await world.submit(provider=world.provider_with(custom="another"))
         assert world.worker.ledger.jobs() == []
 

@@ -3,8 +3,7 @@ the same over real sockets.
 """
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +63,6 @@ class Plain(Emulator):
 async def plain(tmp_path: Path) -> AsyncIterator[Plain]:
     async with Plain(tmp_path) as emulator:
         yield emulator
-
-
-@pytest.fixture
-def unused_port() -> Iterator[int]:
-    """Bound, so that nobody else gets it, and not listened at."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
 
 
 async def submitted(plain: Plain, *, timeout_s: float = 10.0, url: str | None = None) -> tuple[Answer, Job]:
@@ -232,17 +223,23 @@ class TestSubmit:
 
     @pytest.mark.parametrize("scheme", ["http", "https"])
     async def test_a_closed_port(self, plain: Plain, unused_port: int, scheme: str) -> None:
-        found = await failure(plain, url=f"{scheme}://127.0.0.1:{unused_port}/jobs")
-        assert found == ("retryable", "Somebody: the submit got no answer (ConnectError)", None)
+        found = await failure(plain, url=f"{scheme}://127.0.0.1:{unused_port}/jobs?key=canary")
+        words = f"no connection to 127.0.0.1:{unused_port}: connection refused"
+        assert found == ("retryable", f"Somebody: the submit was not sent: {words}", None)
 
     async def test_a_server_that_speaks_no_tls(self, plain: Plain) -> None:
-        found = await failure(plain, url=plain.url.replace("http:", "https:"))
-        assert found == ("retryable", "Somebody: the submit got no answer (ConnectError)", None)
+        kind, why, after = await failure(plain, url=plain.url.replace("http:", "https:"))
+        words = f"Somebody: the submit was not sent: no connection to {plain.url.removeprefix('http://')}: TLS failed ("
+        assert (kind, why[: len(words)], after) == ("retryable", words, None)
         assert plain.calls == []
 
     async def test_a_name_that_nobody_has(self, plain: Plain) -> None:
-        found = await failure(plain, url="http://nobody.invalid/jobs")
-        assert found == ("retryable", "Somebody: the submit got no answer (ConnectError)", None)
+        kind, why, after = await failure(plain, url="http://nobody.invalid/jobs")
+        assert (kind, after) == ("retryable", None)
+        assert why in {
+            f"Somebody: the submit was not sent: no connection to nobody.invalid:80: {cause}"
+            for cause in ("the name isn't known to DNS", "the name could not be looked up: DNS gives no answer")
+        }
 
     @pytest.mark.parametrize(("url", "why"), [("ftp://h/x", "UnsupportedProtocol"), ("http://h:x/", "InvalidURL")])
     async def test_an_address_that_is_none(self, plain: Plain, url: str, why: str) -> None:

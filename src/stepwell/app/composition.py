@@ -43,6 +43,7 @@ from stepwell.persistence.feed import PostgresFeed
 from stepwell.persistence.ids import uuid7
 from stepwell.ports.providers import Provider
 from stepwell.providers.configured import configured_providers
+from stepwell.providers.credentials import KeyRefusals
 from stepwell.providers.registry import Registry
 from stepwell.providers.webhook_sender import webhook_sender
 from stepwell.settings import Settings
@@ -95,7 +96,8 @@ async def running_app(
         signed_urls = SignedUrls(url_secret, settings.base_url, settings.signed_url_ttl_s)
         links = Links(cleaner, storage, signed_urls, clock, public=settings.public_url is not None)
         clients = made_clients(settings, stack)
-        registry = Registry([*configured_providers(settings, clients.trusted), *extra_providers])
+        refusals = KeyRefusals(clock)
+        registry = Registry([*configured_providers(settings, clients.trusted, refusals), *extra_providers])
         stack.callback(registry.close)
         callbacks = CallbackUrls(url_secret, settings.base_url)
         runner = made_runner(settings, registry, storage, links, callbacks, clients, journal, clock)
@@ -103,13 +105,12 @@ async def running_app(
         health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
         bus = Bus()
         scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus)
-        lease_s = None if exclusive else settings.lease_s
         recovery = Recovery(
             journal,
             scheduler,
             clock,
             owner,
-            lease_s,
+            None if exclusive else settings.lease_s,
             None if exclusive else database.presence,
             statement_s=settings.database_timeout_s,
         )
@@ -138,7 +139,7 @@ async def running_app(
             clock=clock,
             callbacks=callbacks,
             catalog=catalog,
-            providers=ProviderDesk(catalog, admission, health),
+            providers=ProviderDesk(catalog, admission, health, refusals.since),
             owner=owner,
             new_id=uuid7,
             bus=bus,

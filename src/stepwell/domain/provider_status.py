@@ -43,9 +43,18 @@ class ModelStatus(Struct, frozen=True):
     latency_s: Latency
 
 
+class CredentialStatus(Struct, frozen=True):
+    """`refused_since`: when the provider first refused the key, in this process; null once it accepts the key."""
+
+    name: str
+    refused_since: datetime | None = None
+
+
 class ProviderStatus(Struct, frozen=True):
     """`capabilities`: what it offers, by type of task. `limit` is of its steps at once; `in_flight` and `waiting` are
     those of all tenants in this process, `models` those that steps of the token's tenants have asked for.
+    `credentials`: the keys that the service holds for it, by name; a token of one tenant sees only the one that steps
+    use by default. `detail` says in words what is wrong with them, and is null if nothing is known to be.
     """
 
     provider_type: ProviderType
@@ -54,3 +63,5 @@ class ProviderStatus(Struct, frozen=True):
     in_flight: int
     waiting: int
     models: Sequence[ModelStatus]
+    credentials: Sequence[CredentialStatus] = ()
+    detail: str | None = None

@@ -1,16 +1,30 @@
 """How the providers do, for those who ask."""
 
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from stepwell.domain.credentials import owner
 from stepwell.domain.model import ProviderType
-from stepwell.domain.provider_status import ProviderStatus
+from stepwell.domain.provider_status import CredentialStatus, ProviderStatus
 from stepwell.domain.records import TenantScope
+from stepwell.domain.setting_names import credential_setting
 from stepwell.domain.validation import Catalog
 from stepwell.engine.admission import Admission, ModelPool
 from stepwell.engine.health import ModelHealth
 
 
 class ProviderDesk:
-    def __init__(self, catalog: Catalog, admission: Admission, health: ModelHealth) -> None:
+    """*refused_keys* gives the credentials that their providers refuse, by name, and since when."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        admission: Admission,
+        health: ModelHealth,
+        refused_keys: Callable[[], Mapping[str, datetime]],
+    ) -> None:
         self._catalog, self._admission, self._health = catalog, admission, health
+        self._refused_keys = refused_keys
 
     def statuses(self, scope: TenantScope) -> list[ProviderStatus]:
         """Of all that are configured, in the order of their names."""
@@ -29,6 +43,7 @@ class ProviderDesk:
             for pool, count in waiting.items()
             if pool is kind or (isinstance(pool, ModelPool) and pool.provider is kind)
         )
+        credentials = self._credentials(kind, scope)
         return ProviderStatus(
             provider_type=kind,
             capabilities={task_type: sorted(offered) for task_type, offered in offers},
@@ -36,4 +51,18 @@ class ProviderDesk:
             in_flight=self._admission.used_by(kind),
             waiting=in_pools + self._health.held_back(kind),
             models=models,
+            credentials=credentials,
+            detail="; ".join(_refusal(key) for key in credentials if key.refused_since is not None) or None,
         )
+
+    def _credentials(self, kind: ProviderType, scope: TenantScope) -> Sequence[CredentialStatus]:
+        """A name is all that a step needs to use a credential, so that of one tenant isn't shown to another."""
+        refused = self._refused_keys()
+        own = sorted(name for name in self._catalog.credentials if owner(name) is kind)
+        return [CredentialStatus(name, refused.get(name)) for name in own if scope.every or name == kind.lower()]
+
+
+def _refusal(key: CredentialStatus) -> str:
+    assert key.refused_since is not None
+    at = key.refused_since.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"key refused since {at}: set {credential_setting(key.name)}"

@@ -9,7 +9,7 @@ from stepwell.domain.credentials import owner
 from stepwell.domain.model import ProviderType
 from stepwell.ports.providers import Provider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from stepwell.providers.credentials import Credentials
+from stepwell.providers.credentials import Credentials, KeyRefusals
 from stepwell.providers.custom import CustomProvider
 from stepwell.providers.fal import FalProvider
 from stepwell.providers.google.gemini import PUBLIC_URL as GEMINI_URL
@@ -25,21 +25,25 @@ _FAL_URL, _FAL_API_URL = "https://queue.fal.run", "https://api.fal.ai"
 _REPLICATE_URL = "https://api.replicate.com"
 
 
-def configured_providers(settings: Settings, client: httpx.AsyncClient) -> list[Provider]:
+def configured_providers(
+    settings: Settings, client: httpx.AsyncClient, refusals: KeyRefusals | None = None
+) -> list[Provider]:
     """LOCAL, and each provider that has an address or a credential; *client* is for calls to their APIs.
+
+    Credentials that a provider refuses are reported to *refusals*.
 
     Then those of others, by the entry point group `stepwell.providers`: each entry point is called with *settings* and
     *client* and returns providers, any number. One of a type that is there already takes its place.
     """
-    found: dict[ProviderType, Provider] = {provider.type: provider for provider in _own(settings, client)}
+    found: dict[ProviderType, Provider] = {provider.type: provider for provider in _own(settings, client, refusals)}
     for entry_point in entry_points(group=ENTRY_POINTS):
         others: Iterable[Provider] = entry_point.load()(settings, client)
         found |= {provider.type: provider for provider in others}
     return list(found.values())
 
 
-def _own(settings: Settings, client: httpx.AsyncClient) -> Iterator[Provider]:
-    credentials, timeout_s = Credentials(settings.credentials), settings.provider_timeout_s
+def _own(settings: Settings, client: httpx.AsyncClient, refusals: KeyRefusals | None) -> Iterator[Provider]:
+    credentials, timeout_s = Credentials(settings.credentials, refusals), settings.provider_timeout_s
     work_s = settings.provider_work_s
     keyed = {owner(name) for name in credentials.names}
     yield LocalProvider()

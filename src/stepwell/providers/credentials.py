@@ -1,39 +1,101 @@
 """Secrets of providers, by name. What holds them shows them to nobody: no repr, no message, no log has one."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from stepwell.domain.credentials import how_called, of_another
+import structlog
+
+from stepwell.domain.credentials import how_called, of_another, owner
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.setting_names import how_held
+from stepwell.domain.setting_names import credential_setting, how_held
+from stepwell.ports import Clock
+
+log = structlog.get_logger()
+
+
+class KeyRefusals:
+    """The credentials that their providers refuse, by name, and since when; of this process, in memory.
+
+    The first refusal of a credential is logged, and so is the first call after it that the provider accepts.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: dict[str, datetime] = {}
+
+    def since(self) -> Mapping[str, datetime]:
+        return dict(self._since)
+
+    def refused(self, name: str) -> None:
+        if name not in self._since:
+            self._since[name] = self._clock.now()
+            setting = credential_setting(name)
+            log.warning("provider.key_refused", action="call", provider=owner(name), credential=name, setting=setting)
+
+    def accepted(self, name: str) -> None:
+        if (since := self._since.pop(name, None)) is not None:
+            log.info("provider.key_accepted", action="call", provider=owner(name), credential=name, refused_since=since)
+
+
+class Key:
+    """A credential for the calls of its provider. The provider's answers are reported to *refusals*."""
+
+    def __init__(self, name: str, secret: str, refusals: KeyRefusals | None = None) -> None:
+        self.name, self.secret, self._refusals = name, secret, refusals
+
+    @property
+    def setting(self) -> str:
+        """The setting that holds it."""
+        return credential_setting(self.name)
+
+    def refused(self) -> None:
+        if self._refusals is not None:
+            self._refusals.refused(self.name)
+
+    def accepted(self) -> None:
+        if self._refusals is not None:
+            self._refusals.accepted(self.name)
+
+    def __repr__(self) -> str:
+        return f"Key({self.name})"
 
 
 class Credentials:
-    """Those that the settings hold; names in any case."""
+    """Those that the settings hold; names in any case. What becomes of them in calls is reported to *refusals*."""
 
-    def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._secrets = {name.lower(): secret for name, secret in secrets.items()}
+    def __init__(self, secrets: Mapping[str, str], refusals: KeyRefusals | None = None) -> None:
+        self._keys = {name.lower(): Key(name.lower(), secret, refusals) for name, secret in secrets.items()}
 
     @property
     def names(self) -> frozenset[str]:
         """In lower case."""
-        return frozenset(self._secrets)
+        return frozenset(self._keys)
 
-    def secret(self, provider_config: Mapping[str, Any], provider: str) -> str | None:
-        """The one that `provider_config.credential` names, else the one named as *provider*; null if there is none.
+    def key(self, provider_config: Mapping[str, Any], provider: str) -> Key | None:
+        """The one that `provider_config.credential` names, else the one named as *provider*; None if there is none.
 
         Raises `AttemptError` if it names one that the service doesn't hold (any more), or one of another provider.
         """
         named = provider_config.get("credential")
         if named is None:
-            return self._secrets.get(provider.lower())
-        if of_another(str(named), provider, self._secrets):
+            return self._keys.get(provider.lower())
+        if of_another(str(named), provider, self._keys):
             raise AttemptError(f"provider_config.credential: {how_called(provider)}", retryable=False)
-        secret = self._secrets.get(str(named).lower())
-        if secret is None:
+        key = self._keys.get(str(named).lower())
+        if key is None:
             why = f"the service holds no credential of this name: {how_held(str(named), provider)}"
             raise AttemptError(f"provider_config.credential: {why}", retryable=False)
-        return secret
+        return key
+
+    def needed(self, provider_config: Mapping[str, Any], provider: str) -> Key:
+        """As `key`, of a provider that does nothing without one. Raises `AttemptError` if there is none."""
+        key = self.key(provider_config, provider)
+        if key is None or not key.secret:
+            name = provider.lower()
+            why = f"the service holds no credential of this name: set {credential_setting(name)}"
+            raise AttemptError(f"{provider.upper()}: {why}", retryable=False)
+        return key
 
     def __repr__(self) -> str:
-        return f"Credentials({', '.join(sorted(self._secrets))})"
+        return f"Credentials({', '.join(sorted(self._keys))})"

@@ -202,8 +202,8 @@ class CustomProvider:
 
     def _api(self, attempt: Attempt) -> SignedApi:
         """Raises `AttemptError` where the settings don't hold the credential that the step names."""
-        secret = self._credentials.secret(attempt.provider_config, CREDENTIAL)
-        return SignedApi(self._client, NAME, error_words, secret=secret, clock=self._clock, timeout_s=self._timeout_s)
+        key = self._credentials.key(attempt.provider_config, CREDENTIAL)
+        return SignedApi(self._client, NAME, error_words, key=key, clock=self._clock, timeout_s=self._timeout_s)
 
     def _follow_up_api(self, attempt: Attempt) -> SignedApi:
         """As `_api`, but a missing credential says nothing about the job, which may well go on: `CallFailed`."""

@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from stepwell.ports.providers import ErrorText
-from stepwell.providers.http import Answer, ProviderApi
+from stepwell.providers.credentials import Key
+from stepwell.providers.http import Answer, ProviderApi, is_unauthorized, key_refusal
 
 TOLERANCE_S = 300
 TIMESTAMP, SIGNATURE = "Stepwell-Timestamp", "Stepwell-Signature"
@@ -44,10 +45,12 @@ class WrongSignature(UntrustedAnswer):
 
 
 class SignedApi(ProviderApi):
-    """A `ProviderApi` that signs requests and believes signed answers alone; without a *secret* neither.
+    """A `ProviderApi` that signs requests and believes signed answers alone; without a *key* neither.
 
     An answer that can't be believed counts as none: `submit` raises `OutcomeUnknown`, `call` raises `CallFailed`.
     For one call, or one after the other: `answer` is the latest one.
+
+    A right signature accepts the key, whatever the answer says; a 401 with a wrong one, or with none, refuses it.
     """
 
     def __init__(
@@ -56,13 +59,15 @@ class SignedApi(ProviderApi):
         name: str,
         error_text: ErrorText,
         *,
-        secret: str | None,
+        key: Key | None,
         clock: Callable[[], float],
         timeout_s: float,
     ) -> None:
         super().__init__(client, name, self._masked_words, timeout_s=timeout_s)
-        self._words, self._secret, self._clock = error_text, secret, clock
+        self._words, self._signing_key, self._clock = error_text, key, clock
+        self._secret = None if key is None else key.secret
         self.answer: Answer | None = None
+        self._refused = False
 
     def masked(self, text: str) -> str:
         """*text* without the secret, which a worker may have put into its words."""
@@ -72,18 +77,31 @@ class SignedApi(ProviderApi):
         words = self._words(body)
         return None if words is None else self.masked(words)
 
+    def _no_answer(self, error: Exception) -> str:
+        words = super()._no_answer(error)
+        if self._refused and self._signing_key is not None:
+            return f"{words}: {key_refusal(self._signing_key)}{error}"
+        return words
+
     async def _request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
     ) -> Answer:
-        self.answer = None
-        if self._secret is None:
+        self.answer, self._refused = None, False
+        if self._signing_key is None or self._secret is None:
             self.answer = await super()._request(method, url, body, headers, timeout_s)
             return self.answer
         target = httpx.URL(url).raw_path.decode("ascii")
         ours = signature_headers(self._secret, self._clock(), (method, target), body or b"")
         answer = await super()._request(method, url, body, {**headers, **ours}, timeout_s)
         parts = (str(answer.status), ours[SIGNATURE].removeprefix(_VERSION))
-        check(self._secret, self._clock(), answer.headers, parts, answer.body)
+        try:
+            check(self._secret, self._clock(), answer.headers, parts, answer.body)
+        except (UnsignedAnswer, WrongSignature):
+            self._refused = is_unauthorized(answer)
+            if self._refused:
+                self._signing_key.refused()
+            raise
+        self._signing_key.accepted()
         self.answer = answer
         return answer
 

@@ -17,7 +17,7 @@ from stepwell.domain.errors import AttemptError, CallFailed, Fault
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
-from stepwell.providers.credentials import Credentials
+from stepwell.providers.credentials import Credentials, Key
 from stepwell.providers.fal_answers import (
     CLIENT_CANCELLED,
     Keyed,
@@ -32,7 +32,6 @@ from stepwell.providers.references import with_references
 from stepwell.providers.text import sanitised
 
 _NAME = "FAL"
-_CREDENTIAL = "fal"
 _POLLED = frozenset({200, 202})
 _CANCELLED_WORDS = frozenset({"CANCELLED", "CANCELED"})
 # Statuses of a result, a failed request's included; others are about the call.
@@ -123,7 +122,7 @@ class FalProvider:
         return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
-        self._secret(attempt)
+        self._key(attempt)
         inputs = given(attempt.inputs)
         app = app_of(attempt.task_type, inputs, attempt.provider_config)
         if attempt.task_type is TaskType.EXPERIMENTAL_FAL:
@@ -253,10 +252,10 @@ class FalProvider:
 
     async def _response(self, keyed: Keyed, attempt: Attempt, job: Job) -> Answer:
         url = self._address(attempt, job, "response")
-        return await keyed.queue.call("GET", url, keyed.headers, ok=_ANSWERED)
+        return await keyed.results.call("GET", url, keyed.headers, ok=_ANSWERED)
 
     def _keyed(self, attempt: Attempt) -> Keyed:
-        return Keyed(self._client, self._secret(attempt), self._timeout_s)
+        return Keyed(self._client, self._key(attempt), self._timeout_s)
 
     def _follow(self, attempt: Attempt) -> Keyed:
         """For calls about a job, which goes on whether or not there is a key for it now."""
@@ -265,13 +264,11 @@ class FalProvider:
         except AttemptError as error:
             raise CallFailed(str(error)) from error
 
-    def _secret(self, attempt: Attempt) -> str:
-        secret = self._credentials.secret(attempt.provider_config, _CREDENTIAL)
-        if not secret:
-            raise AttemptError(f"{_NAME}: the service holds no credential named '{_CREDENTIAL}'", retryable=False)
-        if not (secret.isascii() and secret.isprintable()):  # the client's own error would show it
-            raise AttemptError(f"{_NAME}: the credential can't be sent in a header", retryable=False)
-        return secret
+    def _key(self, attempt: Attempt) -> Key:
+        key = self._credentials.needed(attempt.provider_config, _NAME)
+        if not (key.secret.isascii() and key.secret.isprintable()):  # the client's own error would show it
+            raise AttemptError(f"{_NAME}: the credential can't be sent in a header: {key.setting}", retryable=False)
+        return key
 
     def _job(self, request_id: str, app: str, named: Mapping[str, Any] | None = None) -> Job:
         built = self._built(request_id, app)

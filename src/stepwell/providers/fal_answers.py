@@ -3,6 +3,7 @@ its models (https://fal.ai/docs/documentation/model-apis/errors), and the output
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import httpx
@@ -10,10 +11,12 @@ from msgspec import DecodeError, Struct, json
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import Output, TaskType
+from stepwell.domain.setting_names import PREFIX
 from stepwell.domain.urls import split_url
 from stepwell.ports.providers import AttemptIO
+from stepwell.providers.credentials import Key
 from stepwell.providers.fal_parameters import KINDS
-from stepwell.providers.http import Answer, ProviderApi
+from stepwell.providers.http import Answer, ProviderApi, is_unauthorized
 from stepwell.providers.text import sanitised
 
 CLIENT_CANCELLED = "client_cancelled"
@@ -57,11 +60,17 @@ _UNKNOWN = ("bin", "")
 class Keyed:
     """fal's APIs for one key, which appears in nothing that they say."""
 
-    def __init__(self, client: httpx.AsyncClient, secret: str, timeout_s: float) -> None:
+    def __init__(self, client: httpx.AsyncClient, key: Key, timeout_s: float) -> None:
+        secret = key.secret
         self.headers = {"Authorization": f"Key {secret}"}
         self._hidden = [part for part in (secret, secret.partition(":")[2]) if len(part) >= _SHORTEST_SECRET]
-        self.queue = ProviderApi(client, _NAME, lambda body: self._shown(error_words(body)), timeout_s=timeout_s)
-        self.platform = ProviderApi(client, _NAME, lambda body: self._shown(platform_words(body)), timeout_s=timeout_s)
+        api = partial(ProviderApi, client, _NAME, timeout_s=timeout_s)
+        queue = partial(api, lambda body: self._shown(error_words(body)))
+        self.queue = queue(key=key, refuses_key=_refuses_key)
+        # The status of a result is that of its app, which may be anybody's: it says nothing of the key.
+        self.results = queue()
+        # A key may work for the queue and lack the rights for this.
+        self.platform = api(lambda body: self._shown(platform_words(body)), setting=f"{PREFIX}FAL_API_URL")
 
     def clean(self, text: str) -> str:
         for part in self._hidden:
@@ -73,6 +82,12 @@ class Keyed:
 
     def _shown(self, words: str | None) -> str | None:
         return None if words is None else self.clean(words)
+
+
+def _refuses_key(answer: Answer) -> bool:
+    """A key that fal doesn't know; not one that may not use an app, which the step has chosen."""
+    words = (error_words(answer.body) or "").lower()
+    return is_unauthorized(answer) and ("application" not in words or "authentication is required" in words)
 
 
 def error_words(body: bytes) -> str | None:

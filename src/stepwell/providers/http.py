@@ -4,7 +4,7 @@ Addresses here are the operator's own (base URLs from the settings), so they are
 names goes through the guard instead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import anyio
@@ -13,15 +13,19 @@ from msgspec import DecodeError, Struct, ValidationError, json
 
 from stepwell.domain.canonical import canonical, digest
 from stepwell.domain.errors import CallFailed
+from stepwell.domain.setting_names import url_setting
 from stepwell.ports.providers import ErrorText
+from stepwell.providers.connection_errors import connection_words
+from stepwell.providers.credentials import Key
 from stepwell.providers.outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import retry_after_s
 
-__all__ = ["Answer", "ProviderApi", "canonical", "digest", "origin_of", "read_json"]
+__all__ = ["Answer", "ProviderApi", "canonical", "digest", "is_unauthorized", "key_refusal", "origin_of", "read_json"]
 
 T = TypeVar("T")
 
+UNAUTHORIZED = 401
 GONE = frozenset({404, 410})  # in a provider's own words: whatever stands before it knows nothing of its jobs
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 # What the socket, the limits and the address bar may raise; each tells whether something may have been sent.
@@ -50,6 +54,16 @@ class Answer(Struct, frozen=True):
         return read_json(self.body, kind)
 
 
+def is_unauthorized(answer: Answer) -> bool:
+    """What every API says of a key that it doesn't know; a 403 may be about a model, or a content policy."""
+    return answer.status == UNAUTHORIZED
+
+
+def key_refusal(key: Key) -> str:
+    """The beginning of a message about an answer that refuses *key*."""
+    return f"the key was refused (set {key.setting}): "
+
+
 def origin_of(url: object) -> tuple[str, str, int | None] | None:
     """Scheme, host and port of an address; None for what isn't one, or would send a user name along."""
     if not isinstance(url, str):
@@ -75,6 +89,9 @@ class ProviderApi:
 
     *client* is a `web.plain_client`; *timeout_s* is the deadline of one call, whatever the server does meanwhile, and
     *work_s* that of a submit which is answered with the result itself; *max_answer* bounds an answer, in bytes.
+
+    *key* is what the callers' headers hold: an answer that *refuses_key*, and any success, is reported to it. *setting*
+    names the address in messages (default: the provider's STEPWELL_<NAME>_URL).
     """
 
     def __init__(
@@ -86,9 +103,13 @@ class ProviderApi:
         timeout_s: float = 30.0,
         work_s: float | None = None,
         max_answer: int = 8 * 1024 * 1024,
+        key: Key | None = None,
+        refuses_key: Callable[[Answer], bool] = is_unauthorized,
+        setting: str | None = None,
     ) -> None:
         self._client, self.name, self._error_text, self._timeout_s = client, name, error_text, timeout_s
         self._submit_s, self.max_answer = work_s or timeout_s, max_answer
+        self._key, self._refuses_key, self._setting = key, refuses_key, setting or url_setting(name)
 
     async def submit(  # noqa: RET503 - it ends by raising
         self, url: str, body: bytes, headers: Mapping[str, str], accepted: type[T]
@@ -97,14 +118,17 @@ class ProviderApi:
         try:
             answer = await self._request("POST", url, body, headers, self._submit_s)
         except _TROUBLE as error:
-            raise_outcome(outcome_of_error(error), self.name, f"the submit got no answer ({type(error).__name__})")
+            connection = connection_words(error, url, self._setting)
+            why = f"the submit was not sent: {connection}" if connection else f"the submit got {self._no_answer(error)}"
+            raise_outcome(outcome_of_error(error), self.name, why)
+        refusal = self._report_key(answer)
         found = answer.read(accepted) if answer.is_success else None
         words = None if answer.is_success else self._error_text(answer.body)
         outcome = outcome_of_answer(answer.status, readable=found is not None or words is not None)
         if outcome is Outcome.ACCEPTED and found is not None:
             return answer, found
         why = f"the submit was answered {answer.status}" + (f": {words}" if words else " without words of its own")
-        raise_outcome(outcome, self.name, why, retry_after_s(answer.headers))
+        raise_outcome(outcome, self.name, refusal + why, retry_after_s(answer.headers))
 
     async def call(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, ok: frozenset[int]
@@ -116,12 +140,16 @@ class ProviderApi:
             answer = await self._request(method, url, body, headers, self._timeout_s)
         except _TROUBLE as error:
             kind = AnswerTooBig if isinstance(error, TooBig) else CallFailed
-            raise kind(f"{self.name}: no answer ({type(error).__name__})") from error
+            why = connection_words(error, url, self._setting) or self._no_answer(error)
+            raise kind(f"{self.name}: {why}") from error
+        refusal = self._report_key(answer)
         if answer.status in ok:
             return answer
         words = self._error_text(answer.body)
+        said = f"{self.name}: {refusal}it answered" if refusal else f"{self.name} answered"
+        said += f" {answer.status}" + (f": {words}" if words else "")
         raise CallFailed(
-            sanitised(f"{self.name} answered {answer.status}" + (f": {words}" if words else "")),
+            sanitised(said),
             forgotten=answer.status in GONE and words is not None,
             retry_after_s=retry_after_s(answer.headers),
         )
@@ -132,6 +160,20 @@ class ProviderApi:
         if found is None:
             raise CallFailed(f"{self.name}: its answer can't be read")
         return found
+
+    def _no_answer(self, error: Exception) -> str:
+        return f"no answer ({type(error).__name__})"
+
+    def _report_key(self, answer: Answer) -> str:
+        """What the answer means for the key is reported to it. The words for a refusal, to be put before others."""
+        if self._key is None:
+            return ""
+        if answer.is_success:
+            self._key.accepted()
+        elif self._refuses_key(answer):
+            self._key.refused()
+            return key_refusal(self._key)
+        return ""
 
     async def _request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float

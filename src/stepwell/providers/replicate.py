@@ -255,15 +255,14 @@ class ReplicateProvider:
 
     def _session(self, attempt: Attempt) -> _Session:
         """Raises `AttemptError` if the service holds no key for it."""
-        secret = self._credentials.secret(attempt.provider_config, ProviderType.REPLICATE)
-        if not secret:
-            raise AttemptError("REPLICATE: the service holds no credential of this name", retryable=False)
+        key = self._credentials.needed(attempt.provider_config, self.type)
+        secret = key.secret
 
         def error_text(body: bytes) -> str | None:
             words = _error_text(body)
             return words and words.replace(secret, "…")
 
-        api = ProviderApi(self._client, "Replicate", error_text, timeout_s=self._timeout_s)
+        api = ProviderApi(self._client, "Replicate", error_text, timeout_s=self._timeout_s, key=key)
         return _Session(api, {"Authorization": f"Bearer {secret}"})
 
     def _calling(self, attempt: Attempt) -> _Session:

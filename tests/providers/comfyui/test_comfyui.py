@@ -141,7 +141,7 @@ class TestSubmit:
         assert emulator.ledger.jobs() == []
 
     async def test_nobody_is_there(self, emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> None:
-        with pytest.raises(AttemptError, match="ConnectError") as failure:
+        with pytest.raises(AttemptError, match="connection refused") as failure:
             await submitted(provider_at(emulator, client, url="http://127.0.0.1:1"))
         assert failure.value.retryable
 

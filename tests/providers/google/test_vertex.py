@@ -69,7 +69,7 @@ async def test_each_location_has_a_host(bench: Bench) -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         for location in places:
             provider = VertexProvider(client, Credentials({"VERTEX": bench.secret}), location=location)
-            with pytest.raises(AttemptError, match="ConnectError"):
+            with pytest.raises(AttemptError, match="outgoing traffic may be blocked"):
                 await provider.submit(TALK, Request(model="gemini-3.8-flash", body={}), bench.io)
     assert hosts == list(places.values())
 
@@ -236,8 +236,9 @@ async def test_what_is_no_service_account_is_told_without_quoting_it(bench: Benc
     assert not bench.at.calls
 
 
+REFUSED = r"^VERTEX: the key was refused \(set STEPWELL_CREDENTIALS__VERTEX\): no access token: .*Invalid JWT Signature"
 TOKENS: list[tuple[Any, str, bool]] = [
-    (Reply(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}), "invalid_grant", False),
+    (Reply(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}), REFUSED, False),
     (Reply(401, {"error": {"message": "no"}}), "no access token", False),
     (Reply(503, b"<html>"), "the token endpoint answered 503", True),
     (Reply(429, {}), "the token endpoint answered 429", True),

@@ -131,7 +131,7 @@ class TestSubmit:
     async def test_nobody_there(self, client: httpx.AsyncClient, tmp_path: Path) -> None:
         async with ReplicateEmulator(tmp_path) as gone:
             provider = provider_at(gone, client)
-        with pytest.raises(AttemptError, match="no answer") as failure:
+        with pytest.raises(AttemptError, match="connection refused") as failure:
             await submitted(provider)
         assert failure.value.retryable
 

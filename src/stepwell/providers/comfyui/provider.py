@@ -75,7 +75,7 @@ class ComfyUiProvider:
     ) -> None:
         self._client, self._credentials, self._url, self._timeout_s = client, credentials, url, timeout_s
         self.listing_lag_s = listing_lag_s
-        self._servers: dict[str | None, Server] = {}  # by credential
+        self._servers: dict[str | None, Server] = {}  # by the name of the credential
 
     def close(self) -> None:
         """Let go of the sockets at once; else a timer does, some seconds after the last poll."""
@@ -175,10 +175,11 @@ class ComfyUiProvider:
 
     def _server(self, attempt: Attempt) -> Server:
         """Raises `AttemptError` if the step names a credential that the service doesn't hold."""
-        secret = self._credentials.secret(attempt.provider_config, ProviderType.COMFYUI) or None
-        if secret not in self._servers:
-            self._servers[secret] = Server(self._client, self._url, secret, self._timeout_s)
-        return self._servers[secret]
+        key = self._credentials.key(attempt.provider_config, self.type)
+        name = None if key is None else key.name
+        if name not in self._servers:
+            self._servers[name] = Server(self._client, self._url, key, self._timeout_s)
+        return self._servers[name]
 
     def _calling(self, attempt: Attempt) -> Server:
         """For calls about a job, which goes on whether there is a credential or not."""

@@ -8,6 +8,7 @@ each prompt as [number, prompt_id, prompt, extra_data, ...]; one that isn't know
 import hashlib
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -21,6 +22,7 @@ from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.feed import Feed
 from stepwell.providers.comfyui.loose_json import error_text, read_loosely
+from stepwell.providers.credentials import Key
 from stepwell.providers.http import Answer, AnswerTooBig, ProviderApi
 from stepwell.providers.text import sanitised
 
@@ -121,19 +123,18 @@ class _Cancelled(Struct):
 
 
 class Server:
-    """One server, by one credential. *secret* is sent as a bearer token, if there is one.
+    """One server, by one credential. *key* is sent as a bearer token, if there is one.
 
     Calls about jobs raise `CallFailed`; none of them says `forgotten`, for a 404 is a proxy's, or a wrong address's.
     """
 
-    def __init__(self, client: httpx.AsyncClient, url: str, secret: str | None, timeout_s: float) -> None:
-        self._url, self._secret = url.rstrip("/"), secret
-        self._headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        self._api = ProviderApi(client, "ComfyUI", self._error_text, timeout_s=timeout_s)
-        self._lists = ProviderApi(client, "ComfyUI", self._error_text, timeout_s=timeout_s, max_answer=_MAX_LIST)
-        self._files = ProviderApi(
-            client, "ComfyUI", self._error_text, timeout_s=timeout_s * _BULKY, max_answer=MAX_FILE
-        )
+    def __init__(self, client: httpx.AsyncClient, url: str, key: Key | None, timeout_s: float) -> None:
+        self._url, self._secret = url.rstrip("/"), None if key is None else key.secret
+        self._headers = {"Authorization": f"Bearer {self._secret}"} if self._secret else {}
+        api = partial(ProviderApi, client, "ComfyUI", self._error_text, key=key)
+        self._api = api(timeout_s=timeout_s)
+        self._lists = api(timeout_s=timeout_s, max_answer=_MAX_LIST)
+        self._files = api(timeout_s=timeout_s * _BULKY, max_answer=MAX_FILE)
         self.feed = Feed(self._url, self._headers)
         self._looking = anyio.Lock()
         self._seen = -math.inf, Queue([], [])

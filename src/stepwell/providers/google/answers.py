@@ -15,6 +15,7 @@ from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.media import media, stored
 from stepwell.providers.google.models import plain
+from stepwell.providers.http import Answer, is_unauthorized
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import MAX_RETRY_AFTER_S
 
@@ -35,16 +36,31 @@ _HOPELESS = frozenset(
         "IMAGE_RECITATION",
     }
 )
+# https://docs.cloud.google.com/apis/design/errors, and google.api.ErrorReason in
+# https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto
+_KEY_REASONS = frozenset(
+    {
+        "API_KEY_INVALID",
+        "API_KEY_SERVICE_BLOCKED",
+        "API_KEY_HTTP_REFERRER_BLOCKED",
+        "API_KEY_IP_ADDRESS_BLOCKED",
+        "API_KEY_ANDROID_APP_BLOCKED",
+        "API_KEY_IOS_APP_BLOCKED",
+        "CONSUMER_SUSPENDED",
+    }
+)
+_LEAKED = re.compile(r"^PERMISSION_DENIED: Your API key was reported as leaked")
 _SHOWN = 300
 _JSON = "application/json"
 
 
 class Problem(Struct, frozen=True):
-    """An error as Google words it. `again_s`: when to come back, by its RetryInfo."""
+    """An error as Google words it. `again_s`: when to come back, by its RetryInfo. `reason`: that of its ErrorInfo."""
 
     words: str
     unauthenticated: bool = False
     again_s: float | None = None
+    reason: str = ""
 
 
 class Generated(Struct, rename="camel"):
@@ -79,7 +95,18 @@ def problem_of(body: bytes) -> Problem | None:
         f"{status}: {error['message']}" if known else error["message"],
         code == _UNAUTHENTICATED or status == "UNAUTHENTICATED",
         _again_s(error.get("details")),
+        _reason(error.get("details")),
     )
+
+
+def refuses_api_key(answer: Answer) -> bool:
+    """Google answers 400 to a key that isn't valid, and 403 to one that may not be used (any more); other errors of
+    both kinds are about the request or its model.
+    """
+    problem = problem_of(answer.body)
+    if problem is None:
+        return is_unauthorized(answer)
+    return problem.unauthenticated or problem.reason in _KEY_REASONS or _LEAKED.search(problem.words) is not None
 
 
 async def text_result(name: str, body: Mapping[str, Any], model: str, answer: Generated) -> dict[str, Any]:
@@ -202,6 +229,14 @@ def _about(model: str, answer: Generated) -> dict[str, Any]:
 def _count(usage: Mapping[str, Any], name: str) -> int:
     value = usage.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _reason(details: Any) -> str:
+    """That of an ErrorInfo of Google's own APIs."""
+    for detail in details if isinstance(details, list) else []:
+        if isinstance(detail, Mapping) and detail.get("domain") == "googleapis.com":
+            return str(detail.get("reason"))
+    return ""
 
 
 def _again_s(details: Any) -> float | None:

@@ -14,6 +14,7 @@ from stepwell.domain.canonical import canonical
 from stepwell.domain.model import ProviderType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
 from stepwell.providers.credentials import Credentials
+from stepwell.providers.google.answers import refuses_api_key
 from stepwell.providers.google.interactions import Interactions
 from stepwell.providers.google.models import Family, family_of
 from stepwell.providers.google.operations import Operation
@@ -85,8 +86,11 @@ class GeminiProvider(GoogleProvider):
         return await super().cancel(attempt, job)
 
     async def _session(self, attempt: Attempt) -> Session:
-        key = self._secret(attempt)
-        return Session(self._client, self.type, {"x-goog-api-key": key}, [key], self._limits)
+        key = self._key(attempt)
+        headers = {"x-goog-api-key": key.secret}
+        return Session(
+            self._client, self.type, headers, [key.secret], self._limits, key=key, refuses_key=refuses_api_key
+        )
 
     def _endpoint(self, attempt: Attempt, session: Session, call: str) -> str:  # noqa: ARG002 - the base's
         return f"{self._url}/v1beta/models/{call}"

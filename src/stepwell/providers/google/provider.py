@@ -17,7 +17,7 @@ from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnkno
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
-from stepwell.providers.credentials import Credentials
+from stepwell.providers.credentials import Credentials, Key
 from stepwell.providers.google.answers import (
     Generated,
     Predicted,
@@ -169,11 +169,8 @@ class GoogleProvider(ABC):
             raise AttemptError(f"{self.type}: what came as a film is none", retryable=False)
         return found.result(await stored_of_job(io, found.name, found.data))
 
-    def _secret(self, attempt: Attempt) -> str:
-        secret = self._credentials.secret(attempt.provider_config, self.type)
-        if not secret:
-            raise AttemptError(f"{self.type}: the service holds no credential of this name", retryable=False)
-        return secret
+    def _key(self, attempt: Attempt) -> Key:
+        return self._credentials.needed(attempt.provider_config, self.type)
 
     async def _calling(self, attempt: Attempt) -> Session:
         """For calls about a job, which goes on whether there is a credential or not."""

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 import httpx
 
 from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.providers.credentials import Key
 from stepwell.providers.google.answers import problem_of
 from stepwell.providers.http import Answer, ProviderApi
 
@@ -27,7 +28,8 @@ class Limits(NamedTuple):
 
 class Session:
     """*headers* carry the credential, *hidden* are the secrets in it, *project* is the one that it works for; *refused*
-    is called when Google says that it doesn't hold (any more), if there may be another then.
+    is called when Google says that it doesn't hold (any more), if there may be another then. *key* is where the
+    credential comes from, and *refuses_key* the answers by which Google refuses it.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class Session:
         hidden: Sequence[str],
         limits: Limits,
         *,
+        key: Key,
+        refuses_key: Callable[[Answer], bool],
         project: str = "",
         refused: Callable[[], None] | None = None,
     ) -> None:
@@ -46,7 +50,14 @@ class Session:
         self._again_s: float | None = None
         self._renewable = False
         api = partial(
-            ProviderApi, client, name, self.error_text, timeout_s=limits.timeout_s, max_answer=limits.max_answer
+            ProviderApi,
+            client,
+            name,
+            self.error_text,
+            timeout_s=limits.timeout_s,
+            max_answer=limits.max_answer,
+            key=key,
+            refuses_key=refuses_key,
         )
         self._api, self._working = api(), api(work_s=limits.work_s)
 

@@ -18,6 +18,7 @@ from google.oauth2 import service_account
 from msgspec import DecodeError, json
 
 from stepwell.domain.errors import AttemptError
+from stepwell.providers.connection_errors import connection_words
 from stepwell.providers.text import sanitised
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -26,8 +27,14 @@ _UNKNOWN_LIFE_S = 60.0
 _MAX_ANSWER = 1024 * 1024
 _PASSING = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
+# https://www.rfc-editor.org/rfc/rfc6749#section-5.2: what is about the account; the rest is about how it was asked.
+_REFUSALS = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
 # What google-auth stumbles over where the answer isn't of the form that it expects.
 _UNREADABLE = (TypeError, ValueError, AttributeError, KeyError)
+
+
+class AccountRefused(AttemptError):
+    """The token endpoint refuses the account or its key. The message doesn't name the provider."""
 
 
 class Account:
@@ -73,6 +80,8 @@ class Account:
             said = str(error.args[0]) if error.args else ""
             for line in self.hidden:
                 said = said.replace(line, "…")
+            if _is_refusal(error):
+                raise AccountRefused(sanitised(f"no access token: {said}", 300), retryable=False) from None
             raise AttemptError(sanitised(f"{self._name}: no access token: {said}", 300), retryable=False) from None
         except (GoogleAuthError, *_UNREADABLE):
             raise AttemptError(f"{self._name}: no access token: the answer can't be read", retryable=True) from None
@@ -82,6 +91,12 @@ class Account:
         now = datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None)  # as google-auth has its times
         life_s = _UNKNOWN_LIFE_S if expiry is None else (expiry - now).total_seconds()
         return token, time.monotonic() + life_s - min(_EARLY_S, life_s / 2)
+
+
+def _is_refusal(error: RefreshError) -> bool:
+    body = error.args[1] if len(error.args) > 1 else None
+    said = body.get("error") if isinstance(body, Mapping) else None
+    return isinstance(said, str) and said in _REFUSALS
 
 
 class Accounts:
@@ -127,7 +142,8 @@ class Transport(transport.Request):
                     if len(data) > _MAX_ANSWER or time.monotonic() > until:
                         raise _trouble("the answer is too big, or too slow")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeEncodeError) as error:
-            raise _trouble(f"no answer ({type(error).__name__})") from None
+            why = connection_words(error, url, "token_uri in the service account's JSON")
+            raise _trouble(why or f"no answer ({type(error).__name__})") from None
         if response.status_code >= _SERVER_ERROR or response.status_code in _PASSING or response.is_redirect:
             # Told at once, for else google-auth would ask again and again in here.
             raise _trouble(f"the token endpoint answered {response.status_code}")

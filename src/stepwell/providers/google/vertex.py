@@ -23,7 +23,8 @@ from stepwell.providers.google.models import Family, family_of, plain
 from stepwell.providers.google.operations import Operation
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
-from stepwell.providers.google.tokens import Accounts
+from stepwell.providers.google.tokens import AccountRefused, Accounts
+from stepwell.providers.http import key_refusal
 from stepwell.providers.refusals import refused_config, told
 
 _LOCATION = re.compile(r"[a-z]{2,40}(?:-[a-z]{2,40}[0-9]{1,3})?")
@@ -82,14 +83,22 @@ class VertexProvider(GoogleProvider):
             yield from told(partial(_checked_location, named))
 
     async def _session(self, attempt: Attempt) -> Session:
-        account = await self._accounts.of(self._secret(attempt))
-        token = await account.token(self._limits.timeout_s)
+        key = self._key(attempt)
+        account = await self._accounts.of(key.secret)
+        try:
+            token = await account.token(self._limits.timeout_s)
+        except AccountRefused as error:
+            key.refused()
+            raise AttemptError(f"{self.type}: {key_refusal(key)}{error}", retryable=False) from error
+        key.accepted()
         return Session(
             self._client,
             self.type,
             {"Authorization": f"Bearer {token}"},
             [token, *account.hidden],
             self._limits,
+            key=key,
+            refuses_key=lambda _: False,  # of the account: what is refused here is a token, or what the step asks for
             project=self._project or account.project,
             refused=lambda: account.forget(token),
         )

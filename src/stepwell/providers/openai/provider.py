@@ -36,6 +36,7 @@ from stepwell.providers.openai.answers import (
     chat_result,
     drawing_of,
     picture_result,
+    refuses_key,
 )
 from stepwell.providers.openai.bodies import chat_body, film_body, film_told, picture_body
 from stepwell.providers.openai.checks import refusals
@@ -190,11 +191,11 @@ class OpenAiProvider:
 
     def _session(self, attempt: Attempt) -> Session:
         """Raises `AttemptError` if there is no key where one is needed, or none that can be sent."""
-        secret = self._credentials.secret(attempt.provider_config, ProviderType.OPENAI)
-        if not secret and self.needs_credential:
-            raise AttemptError("OPENAI: the service holds no credential of this name", retryable=False)
-        if secret and not (secret.isascii() and secret.isprintable()):  # the client's own error would show it
-            raise AttemptError("OPENAI: the credential can't be sent in a header", retryable=False)
+        find = self._credentials.needed if self.needs_credential else self._credentials.key
+        key = find(attempt.provider_config, self.type)
+        secret = None if key is None else key.secret
+        if key and not (key.secret.isascii() and key.secret.isprintable()):  # the client's own error would show it
+            raise AttemptError(f"OPENAI: the credential can't be sent in a header: {key.setting}", retryable=False)
         words, film = Words(secret), attempt.task_type is TaskType.VIDEO_GENERATION
         api = ProviderApi(
             self._client,
@@ -203,6 +204,8 @@ class OpenAiProvider:
             timeout_s=self._timeout_s,
             work_s=None if film else self._work_s,
             max_answer=min(self._max_answer, 8 * 1024 * 1024) if film else self._max_answer,
+            key=key,
+            refuses_key=refuses_key,
         )
         return Session(api, self._url, {"Authorization": f"Bearer {secret}"} if secret else {}, words)
 

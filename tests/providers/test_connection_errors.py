@@ -1,0 +1,115 @@
+"""What a message says of a connection to a provider that was not made: where to, why, and which setting it is."""
+
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+
+import httpcore
+import httpx
+import pytest
+
+from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.setting_names import url_setting
+from stepwell.providers.connection_errors import connection_words
+from stepwell.providers.http import ProviderApi
+
+
+def caused_by(cause: Exception) -> httpx.ConnectError:
+    """As httpx raises it: with httpcore's error in between, and anyio's around several attempts."""
+    error, middle, tried = (
+        httpx.ConnectError("x"),
+        httpcore.ConnectError("x"),
+        OSError("All connection attempts failed"),
+    )
+    tried.__cause__ = ExceptionGroup("multiple connection attempts failed", [cause])
+    error.__cause__, middle.__cause__ = middle, tried
+    return error
+
+
+def untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    error.verify_message = "self-signed certificate"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "canary"), "connection refused"),
+        (ConnectionResetError(errno.ECONNRESET, "canary"), "the connection was reset"),
+        (socket.gaierror(socket.EAI_NONAME, "canary"), "the name isn't known to DNS"),
+        (socket.gaierror(socket.EAI_AGAIN, "canary"), "the name could not be looked up: DNS gives no answer"),
+        (untrusted(), "the certificate isn't trusted: self-signed certificate"),
+        (ssl.SSLError(1, "canary"), "TLS failed (no reason given)"),
+        (OSError(errno.ENETUNREACH, "canary"), "there is no route to it"),
+        (OSError(errno.EHOSTUNREACH, "canary"), "there is no route to it"),
+        (TimeoutError("canary"), "there was no connection in time"),
+        (OSError(errno.EMFILE, "canary"), "the connection was not made"),
+    ],
+)
+def test_the_cause_is_told_in_words(cause: Exception, words: str) -> None:
+    said = connection_words(caused_by(cause), "https://gpu.example:8443/v1?key=canary", "STEPWELL_CUSTOM_URL")
+    assert said == f"no connection to gpu.example:8443: {words}; the address is from STEPWELL_CUSTOM_URL"
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("http://gpu.example/x", "gpu.example:80"),
+        ("https://gpu.example/x", "gpu.example:443"),
+        ("http://[fd00::1]:8188/x", "[fd00::1]:8188"),
+        ("http://canary:canary@gpu.example:1/canary?canary#canary", "gpu.example:1"),
+    ],
+)
+def test_of_an_address_host_and_port_are_told_and_nothing_else(url: str, where: str) -> None:
+    said = connection_words(httpx.ConnectTimeout("canary"), url, None)
+    assert said == f"no connection to {where}: there was no connection in time"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "queue.fal.run",
+        "api.fal.ai",
+        "api.replicate.com",
+        "api.openai.com",
+        "generativelanguage.googleapis.com",
+        "us-central1-aiplatform.googleapis.com",
+    ],
+)
+def test_of_a_public_address_it_is_told_that_traffic_may_be_blocked(host: str) -> None:
+    said = connection_words(caused_by(TimeoutError()), f"https://{host}/x", "STEPWELL_FAL_URL")
+    assert said == (
+        f"no connection to {host}:443: there was no connection in time; this is the provider's public address "
+        "(STEPWELL_FAL_URL would name another): outgoing traffic may be blocked here"
+    )
+    assert "public" not in str(connection_words(httpx.ConnectError(""), f"https://{host}.example/x", None))
+
+
+@pytest.mark.parametrize("error", [httpx.ReadError("x"), httpx.ReadTimeout("x"), httpx.InvalidURL("x"), TimeoutError()])
+def test_other_errors_are_none_of_a_connection(error: Exception) -> None:
+    assert connection_words(error, "http://gpu.example", None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("FAL", "STEPWELL_FAL_URL"), ("ComfyUI", "STEPWELL_COMFYUI_URL"), ("OpenAI", "STEPWELL_OPENAI_URL")],
+)
+async def test_every_call_names_the_setting_of_its_provider(name: str, setting: str, unused_port: int) -> None:
+    assert url_setting(name) == setting
+    where = f"no connection to 127.0.0.1:{unused_port}: connection refused; the address is from {setting}"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        api = ProviderApi(client, name, lambda _: None)
+        calls: tuple[tuple[type[Exception], Callable[[], object], str], ...] = (
+            (
+                AttemptError,
+                lambda: api.submit(f"http://127.0.0.1:{unused_port}/x", b"{}", {}, dict),
+                "the submit was not sent: ",
+            ),
+            (CallFailed, lambda: api.call("GET", f"http://127.0.0.1:{unused_port}/x", {}, ok=frozenset()), ""),
+        )
+        for kind, call, start in calls:
+            with pytest.raises(kind) as failure:
+                await call()  # type: ignore[misc]
+            assert str(failure.value) == f"{name}: {start}{where}"
