@@ -169,6 +169,9 @@ async def test_what_is_no_key(live: Service, headers: Any) -> None:
     wrong = (["header", "Idempotency-Key"], "idempotency_key")
     assert fault(await create(live.client, headers)) == wrong
     assert fault(await do(live.client, "pause", str(uuid4()), headers)) == wrong
+    for method, verb in (("POST", "/start"), ("POST", "/resume"), ("DELETE", ""), ("POST", "/cleanup")):
+        path = f"{WORKFLOWS}{uuid4()}{verb}?dry_run=true"
+        assert fault(await live.client.request(method, path, headers=headers)) == wrong
     assert await total(live) == before
 
 

@@ -30,6 +30,8 @@ DryRun = Annotated[bool, Meta(description="Change nothing, and say what would be
 
 
 _TYPES = f"Only events of these types, with commas between them, of {', '.join(EventType)}"
+_TYPE = f"({'|'.join(map(re.escape, EventType))})"
+EventTypes = Annotated[str, Meta(description=_TYPES, extra_json_schema={"pattern": rf"^{_TYPE}(,{_TYPE})*$"})]
 
 
 class StartQuery(Struct, frozen=True):
@@ -82,7 +84,7 @@ class FeedQuery(Struct, frozen=True, kw_only=True):
     status: Annotated[WorkflowStatus, Meta(description="Only those of workflows in this status now")] | UnsetType = (
         UNSET
     )
-    type: Annotated[str, Meta(description=_TYPES)] | UnsetType = UNSET
+    type: EventTypes | UnsetType = UNSET
 
 
 class DeliveriesQuery(Struct, frozen=True):

@@ -12,7 +12,7 @@ from msgspec import json
 from stepwell.api.bodies import ignore_empty_body
 from stepwell.api.dependencies import Call, Service
 from stepwell.api.queries import CleanupQuery, VerbQuery, parse_id, parse_query
-from stepwell.api.repeats import ETAG, foretold, terms_of
+from stepwell.api.repeats import ETAG, foretold, idempotency_key, terms_of
 from stepwell.domain.forecast import DryRun, Rehearsed
 
 MEDIA_TYPE = "application/vnd.stepwell.dry-run+json"
@@ -29,6 +29,7 @@ def rehearsable(verb: Rehearsed) -> Callable[[_Handler], _Handler]:
             asked = parse_query(raw, CleanupQuery) if verb == "cleanup" else parse_query(raw, VerbQuery)
             if not asked.dry_run:
                 return await real(request, service)
+            idempotency_key(request)  # refuses a malformed one, as the verb does
             workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
             await ignore_empty_body(request)
             cleanup_tasks = isinstance(asked, CleanupQuery) and asked.cleanup_tasks

@@ -56,7 +56,7 @@ def repeatable(again: Shown) -> Callable[[Work], Callable[..., Awaitable[Respons
 
     def decorate(work: Work) -> Callable[..., Awaitable[Response[bytes]]]:
         async def handler(request: Call, service: Service) -> Response[bytes]:
-            key, terms = _key(request), terms_of(request)
+            key, terms = idempotency_key(request), terms_of(request)
             if key is None:
                 return response(await work(request, service, terms))
 
@@ -173,7 +173,8 @@ def _given(request: Call, name: str) -> str | None:
     return ", ".join(values) if values else None
 
 
-def _key(request: Call) -> str | None:
+def idempotency_key(request: Call) -> str | None:
+    """The key of the request; None if it has none. Raises `InvalidRequest` for a malformed one."""
     given = _given(request, IDEMPOTENCY_KEY)
     if given is None:
         return None
