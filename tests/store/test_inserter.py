@@ -11,7 +11,7 @@ import pytest
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import NewWorkflow
 from stepwell.persistence import inserter as module
-from stepwell.persistence.database import journal_connect
+from stepwell.persistence.database import Observer, journal_connect
 from stepwell.persistence.inserter import Inserter
 from support.scripted import eventually
 from support.stored import CHAIN, ME, Bench
@@ -24,7 +24,7 @@ class Many:
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.statements = bench, 0
-        self.inserter = Inserter(journal_connect(bench.dsn, timeout_s=10, on_statement=self._count), timeout_s=10)
+        self.inserter = Inserter(journal_connect(bench.dsn, timeout_s=10, observer=Observer(self._count)), timeout_s=10)
 
     def _count(self) -> None:
         self.statements += 1

@@ -9,7 +9,7 @@ import pytest
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import EVERY_TENANT, TenantScope, WorkflowRecord
-from stepwell.persistence.database import create_api_engine, journal_connect
+from stepwell.persistence.database import Observer, create_api_engine, journal_connect
 from stepwell.persistence.kept import Kept
 from stepwell.persistence.store import PostgresStore
 from support.definitions import body, join
@@ -23,14 +23,14 @@ class Counted:
 
     def __init__(self, dsn: str) -> None:
         self.sent = self.opened = 0
-        connect = journal_connect(dsn, timeout_s=10, on_statement=self.count)
+        connect = journal_connect(dsn, timeout_s=10, observer=Observer(self.count))
 
         async def opening() -> asyncpg.Connection:
             self.opened += 1
             return await connect()
 
         self.readers = Kept(opening, size=1, timeout_s=0.5)
-        self.engine = create_api_engine(dsn, pool=1, timeout_s=10, on_statement=self.count)
+        self.engine = create_api_engine(dsn, pool=1, timeout_s=10, observer=Observer(self.count))
         self.store = PostgresStore(self.engine, self.readers)
 
     def count(self) -> None:

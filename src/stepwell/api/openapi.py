@@ -32,7 +32,7 @@ _HEADERS = {
     "WWW-Authenticate": "Bearer",
     "Retry-After": "Seconds",
 }
-_PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
+_PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After", 507: "Retry-After"}
 _TAKEN = {
     "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours the same request with the "
     "same key has its effect once and is answered the same; another request with it is refused.",
@@ -99,7 +99,7 @@ def problem_statuses(operation: Operation) -> list[int]:
     """The statuses beyond success that *operation* may answer. 500 isn't among them: that would be a fault of ours."""
     statuses = {*operation.problems, 400}
     if operation.permission is not None:
-        statuses |= {401, 403, 422, 503}
+        statuses |= {401, 403, 422, 503, 507}
     if any(name in _PARAMETERS for name in operation.path_parameters):
         statuses.add(404)
     statuses |= {_REFUSED_BY[name] for name in operation.takes if name in _REFUSED_BY}

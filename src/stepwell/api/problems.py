@@ -17,13 +17,17 @@ from stepwell.api.schemas import HTTPValidationError, Problem, ValidationError
 from stepwell.domain.errors import (
     ArtifactError,
     ArtifactGone,
+    DiskFull,
     Forbidden,
     InvalidRequest,
     InvalidToken,
     InvalidTransition,
+    NoRoomForArtifact,
     NotFound,
     NoWebhook,
     PreconditionFailed,
+    ReadOnly,
+    ResourcesExhausted,
     StepwellError,
     StillRunning,
     Unauthenticated,
@@ -59,7 +63,11 @@ TABLE: dict[type[StepwellError], Row] = {
     InvalidTransition: _row(409, "Not allowed in this state"),
     PreconditionFailed: _row(412, "Changed meanwhile"),
     Unavailable: _row(503, "Unavailable"),
+    ReadOnly: _row(503, "Unavailable"),
+    ResourcesExhausted: _row(503, "Unavailable"),
     ArtifactError: _row(503, "Unavailable"),
+    DiskFull: _row(507, "Insufficient storage"),
+    NoRoomForArtifact: _row(507, "Insufficient storage"),
 }
 # What Litestar itself refuses, and what nobody foresaw.
 BY_STATUS: dict[int, Row] = {row.status: row for row in TABLE.values()} | {
@@ -85,6 +93,7 @@ MEANINGS: dict[int, str] = {
     429: "Too many requests; come back after Retry-After seconds.",
     500: "A fault of the service.",
     503: "The database is away, or the service is stopping; come back after Retry-After seconds.",
+    507: "A disk is full, and nothing was stored; come back after Retry-After seconds, when there may be room again.",
 }
 _HIDDEN = "The service could not answer this request."
 
@@ -105,6 +114,8 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
         headers["Retry-After"] = "1"
     elif isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, NoRoomForArtifact):
+        problem.detail, headers["Retry-After"] = "There is no room to store the file.", str(_RETRY_AFTER_S)
     elif isinstance(error, ArtifactError):
         # What the store says names folders and buckets, and is for the log.
         log.error("artifact could not be read", path=request.url.path, error=str(error))

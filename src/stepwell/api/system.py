@@ -42,11 +42,11 @@ READY = Operation(
     path="/health/ready",
     id="ready",
     summary="Ready",
-    description="The database answers and the service takes work.",
+    description="The database answers and takes writes, no disk is full, and the service takes work.",
     tag=TAG,
     permission=None,
     answers=Health,
-    problems=(503,),
+    problems=(503, 507),
 )
 METRICS = Operation(
     method="GET",

@@ -16,7 +16,7 @@ from stepwell.api.routes import build_api
 from stepwell.app.database import opened
 from stepwell.app.running import Statements, measured, run_engine, stop_engine
 from stepwell.app.working import Links, limits, made_catalog, made_clients, made_runner, prices
-from stepwell.artifacts.storage import open_storage
+from stepwell.artifacts.storage import Storage, open_storage
 from stepwell.domain.breaker import BreakerPolicy
 from stepwell.domain.signing import CallbackUrls, SignedUrls
 from stepwell.domain.tickets import StreamTickets
@@ -34,10 +34,9 @@ from stepwell.engine.scheduler import Scheduler
 from stepwell.engine.service import WorkflowService
 from stepwell.engine.streams import Streams
 from stepwell.engine.webhooks import Dispatcher
+from stepwell.engine.write_monitor import Place, WriteMonitor
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.database import (
-    assert_durable,
-)
+from stepwell.persistence.database import assert_durable
 from stepwell.persistence.deliveries import PostgresDeliveries
 from stepwell.persistence.feed import PostgresFeed
 from stepwell.persistence.ids import uuid7
@@ -72,13 +71,14 @@ async def running_app(
     exclusive: bool,
     durable: bool = True,
     extra_providers: Iterable[Provider] = (),
+    no_room: Callable[[], bool] = bool,
 ) -> AsyncIterator[Application]:
     """The service on a migrated database, from its first claim to its last write.
 
     *exclusive*: no other process can be alive on this database, so everything is claimed at once. *durable* false
     skips the check that commits are on disk: for tests on a throw-away database only. *url_secret* signs addresses
-    of artifacts. Raises `Unavailable`, `database.NotDurable`, `StorageRefused`, or ValueError for a key that can't be
-    used.
+    of artifacts. *no_room*: whether a database that can't be reached has no room to start in; known of our own alone.
+    Raises `Unavailable`, `database.NotDurable`, `StorageRefused`, or ValueError for a key that can't be used.
     """
     clock = DatabaseClock()
     owner = uuid7(clock.now())
@@ -87,11 +87,11 @@ async def running_app(
         settings.jwt_algorithm,
         ClaimRules(settings.jwt_issuer, settings.jwt_audience, settings.jwt_max_lifetime_s),
     )
-    statements = Statements()
+    statements, writes = Statements(), WriteMonitor(clock)
     async with contextlib.AsyncExitStack() as stack:
-        database = await opened(dsn, settings, clock, owner, statements.add, stack)
+        database = await opened(dsn, settings, clock, owner, statements.add, no_room, writes, stack)
         store, journal = database.store, database.journal
-        storage = await open_storage(settings)
+        storage = await _watched_storage(settings, writes)
         cleaner = Cleaner(store, storage.artifacts)
         signed_urls = SignedUrls(url_secret, settings.base_url, settings.signed_url_ttl_s)
         links = Links(cleaner, storage, signed_urls, clock, public=settings.public_url is not None)
@@ -148,14 +148,26 @@ async def running_app(
             webhooks=Webhooks(store, PostgresDeliveries(database.engine), dispatcher, secrets, owner),
             following=streams,
             insight=Insight(
-                store, journal, scheduler, admission, health, cleaner, clock, owner, uuid7, registry, prices(settings)
+                store,
+                journal,
+                scheduler,
+                admission,
+                health,
+                cleaner,
+                clock,
+                owner,
+                uuid7,
+                registry,
+                prices(settings),
+                writes,
             ),
+            writes=writes,
         )
         if durable:
             await assert_durable(database.pool)
         if exclusive and not storage.shared:
             await cleaner.sweep()
-        work = run_engine(scheduler, recovery, dispatcher, streams, service.repeats, storage, store)
+        work = run_engine(scheduler, recovery, dispatcher, streams, service.repeats, storage, store, writes)
         running = asyncio.create_task(work, name="engine")  # noqa: TID251 - the root task
 
         async def stop() -> None:
@@ -167,7 +179,7 @@ async def running_app(
             await scheduler.started.wait()
             await recovery.boot()
             service.booted = True
-            metrics = measured(scheduler, admission, dispatcher, streams, statements)
+            metrics = measured(scheduler, admission, dispatcher, streams, statements, writes)
             api = build_api(
                 service=service,
                 artifacts=storage.artifacts,
@@ -180,3 +192,9 @@ async def running_app(
             yield Application(api, service, metrics, running, stop)
         finally:
             await stop()
+
+
+async def _watched_storage(settings: Settings, writes: WriteMonitor) -> Storage:
+    storage = await open_storage(settings, writes.artifact_failed)
+    writes.add_probe(Place.ARTIFACTS, storage.try_to_write)
+    return storage

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from stepwell.engine.write_monitor import Place, WriteMonitor
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import (
     Connect,
+    Observer,
     create_api_engine,
     create_journal_pool,
     journal_connect,
@@ -25,6 +28,7 @@ from stepwell.persistence.repeats import CONNECTIONS as KEY_CONNECTIONS
 from stepwell.persistence.repeats import PostgresKeys
 from stepwell.persistence.single import CONNECTIONS
 from stepwell.persistence.store import PostgresStore
+from stepwell.persistence.write_probe import try_to_write
 from stepwell.settings import Settings
 
 _LAST_WRITES_S = 2.0
@@ -48,14 +52,18 @@ async def opened(
     clock: DatabaseClock,
     owner: UUID,
     on_statement: Callable[[], None],
+    no_room: Callable[[], bool],
+    writes: WriteMonitor,
     stack: contextlib.AsyncExitStack,
 ) -> Database:
     """It is closed with *stack*. Raises `Unavailable`."""
     timeout_s = settings.database_timeout_s
-    connect = journal_connect(dsn, timeout_s=timeout_s, on_statement=on_statement)
+    observer = Observer(on_statement, writes.database_failed, no_room)
+    connect = journal_connect(dsn, timeout_s=timeout_s, observer=observer)
+    writes.add_probe(Place.DATABASE, partial(try_to_write, connect))
     pool = await create_journal_pool(connect)
     stack.push_async_callback(_close_pool, pool)
-    engine = create_api_engine(dsn, pool=settings.database_pool, timeout_s=timeout_s, on_statement=on_statement)
+    engine = create_api_engine(dsn, pool=settings.database_pool, timeout_s=timeout_s, observer=observer)
     stack.push_async_callback(engine.dispose)
     journal = PostgresJournal(pool, connect, clock, owner)
     stack.callback(journal.end_writing)

@@ -15,6 +15,7 @@ from stepwell.engine.repeats import Repeats
 from stepwell.engine.scheduler import Scheduler
 from stepwell.engine.streams import Streams
 from stepwell.engine.webhooks import Dispatcher
+from stepwell.engine.write_monitor import WriteMonitor
 from stepwell.persistence.store import PostgresStore
 from stepwell.telemetry import Metrics
 
@@ -34,7 +35,12 @@ class Statements:
 
 
 def measured(
-    scheduler: Scheduler, admission: Admission, dispatcher: Dispatcher, streams: Streams, statements: Statements
+    scheduler: Scheduler,
+    admission: Admission,
+    dispatcher: Dispatcher,
+    streams: Streams,
+    statements: Statements,
+    writes: WriteMonitor,
 ) -> Metrics:
     metrics, checkpointer = Metrics(), scheduler.checkpointer
     metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.handles))
@@ -44,6 +50,9 @@ def measured(
     metrics.count("stepwell_checkpoint_events", "Transitions written.", lambda: checkpointer.rows)
     metrics.count("stepwell_database_statements", "Statements sent to the database.", lambda: statements.sent)
     metrics.watch("stepwell_database_away", "1 while transitions can't be written.", lambda: checkpointer.outage)
+    metrics.watch(
+        "stepwell_disk_full", "1 while a disk has no room for what is to be stored.", lambda: writes.disk_full
+    )
     metrics.watch("stepwell_event_streams", "Streams of events that are open.", lambda: streams.open)
     dispatcher.measure(metrics)
     return metrics
@@ -57,6 +66,7 @@ async def run_engine(
     repeats: Repeats,
     storage: Storage,
     store: PostgresStore,
+    writes: WriteMonitor,
 ) -> None:
     async with asyncio.TaskGroup() as group:
         if storage.moving is not None:
@@ -67,6 +77,7 @@ async def run_engine(
         group.create_task(dispatcher.run(), name="webhooks")
         group.create_task(streams.run(), name="streams")
         group.create_task(repeats.run(), name="keys")
+        group.create_task(writes.run(), name="write probes")
 
 
 async def stop_engine(

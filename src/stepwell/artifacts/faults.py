@@ -3,6 +3,7 @@
 Their own texts hold absolute paths, addresses, and what S3 has answered, which names the key: they stay here.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -41,11 +42,15 @@ def panics_told() -> Iterator[None]:
         raise Panic(str(error)) from None
 
 
+def is_full(error: Exception) -> bool:
+    """Whether there is no room, on the disk or in the quota."""
+    return _system_error(error) in (errno.ENOSPC, errno.EDQUOT)
+
+
 def reason(error: Exception) -> str:
     """Why it failed, without anything secret: the system's words, the status and code of S3's answer, or the kind."""
     text = str(error)
-    found = _OS_ERROR.search(text)
-    if number := int(found[1]) if found else getattr(error, "errno", None):
+    if number := _system_error(error):
         return os.strerror(number)
     if status := _STATUS.search(text):
         code = _CODE.search(text)
@@ -61,3 +66,8 @@ def is_missing(error: Exception) -> bool:
 def is_local(error: Exception) -> bool:
     """Whether the system itself has raised it, so that its text may go into the log."""
     return isinstance(error, OSError) and error.errno is not None
+
+
+def _system_error(error: Exception) -> int | None:
+    found = _OS_ERROR.search(str(error))
+    return int(found[1]) if found else getattr(error, "errno", None)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from stepwell.artifacts.moving import MovingArtifacts
 from stepwell.artifacts.paths import ROOT
 from stepwell.artifacts.s3 import Bucket
-from stepwell.artifacts.store import ObstoreArtifacts, start_runtime
+from stepwell.artifacts.store import ObstoreArtifacts, OnFull, start_runtime
 from stepwell.domain.errors import ArtifactError
 from stepwell.ports import Artifacts
 from stepwell.settings import Settings
@@ -25,25 +25,29 @@ class Storage(Struct, frozen=True):
     """`address` gives signed addresses at the bucket, for others to read from; null where ours are to be used.
 
     `shared`: others may have files there that our database doesn't know, so nothing may be swept. `moving` is there
-    while files are still to be copied from the folder.
+    while files are still to be copied from the folder. `try_to_write` raises `ArtifactError` while a disk has no room.
     """
 
     artifacts: Artifacts
+    try_to_write: Callable[[], Awaitable[None]]
     address: Callable[[str], Awaitable[str]] | None = None
     shared: bool = False
     moving: MovingArtifacts | None = None
 
 
-async def open_storage(settings: Settings) -> Storage:
-    """Raises OSError for the folder, and `StorageRefused`. A bucket is tried first: written, read, listed, deleted."""
+async def open_storage(settings: Settings, on_full: OnFull = id) -> Storage:
+    """Raises OSError for the folder, and `StorageRefused`. A bucket is tried first: written, read, listed, deleted.
+    *on_full* is called when there is no room for a file.
+    """
     bucket = bucket_of(settings)
     if bucket is None:
         try:
             await start_runtime()  # a bucket's check does
         except ArtifactError as error:
             raise StorageRefused(f"cannot use the artifact folder {settings.artifacts}: {error}") from None
-        return Storage(ObstoreArtifacts.local(settings.artifacts))
-    store = ObstoreArtifacts.s3(bucket)
+        local = ObstoreArtifacts.local(settings.artifacts, on_full)
+        return Storage(local, local.try_to_write)
+    store = ObstoreArtifacts.s3(bucket, on_full)
     try:
         await store.check()
     except ArtifactError as error:
@@ -56,7 +60,7 @@ async def open_storage(settings: Settings) -> Storage:
     async def address(path: str) -> str:
         return await artifacts.address(path, settings.signed_url_ttl_s)
 
-    return Storage(artifacts, address if settings.s3_links else None, shared=True, moving=moving)
+    return Storage(artifacts, store.try_to_write, address if settings.s3_links else None, shared=True, moving=moving)
 
 
 def bucket_of(settings: Settings) -> Bucket | None:

@@ -1,7 +1,8 @@
 """The store of output files, on obstore."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -15,37 +16,42 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from stepwell.artifacts.disk import Disk
-from stepwell.artifacts.faults import FAULTS, is_local, is_missing, panics_told, reason
+from stepwell.artifacts.faults import FAULTS, is_full, is_local, is_missing, panics_told, reason
 from stepwell.artifacts.paths import ROOT, ArtifactPath, parse
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
-from stepwell.domain.errors import ArtifactError, ArtifactGone, StepwellError
+from stepwell.domain.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
 from stepwell.domain.model import Output
 
 PAGE = 1_000  # paths
 CHUNK = 1 << 20  # bytes
+_PROBE = 1 << 20  # bytes
+
+OnFull = Callable[[NoRoomForArtifact], object]
 
 
 class ObstoreArtifacts:
     """Implements `ports.Artifacts`.
 
     Any obstore store will do. *disk* is the folder of a `LocalStore`: with it, what obstore leaves open there
-    (durability, symbolic links, what crashes leave behind) is taken care of.
+    (durability, symbolic links, what crashes leave behind) is taken care of. *on_full* is called with each error that
+    says that there is no room for a file.
     """
 
-    def __init__(self, store: ObjectStore, disk: Disk | None = None) -> None:
+    def __init__(self, store: ObjectStore, disk: Disk | None = None, on_full: OnFull = id) -> None:
         self._store = store
         self._disk = disk
+        self._on_full = on_full
 
     @classmethod
-    def local(cls, folder: Path) -> Self:
+    def local(cls, folder: Path, on_full: OnFull = id) -> Self:
         """A store in *folder*, which is created if it is missing. Raises OSError."""
         disk = Disk(folder)
-        return cls(LocalStore(disk.root), disk)
+        return cls(LocalStore(disk.root), disk, on_full)
 
     @classmethod
-    def s3(cls, bucket: Bucket) -> Self:
+    def s3(cls, bucket: Bucket, on_full: OnFull = id) -> Self:
         """A store in *bucket*, of which nothing is asked yet: see `check`."""
-        return cls(bucket.store())
+        return cls(bucket.store(), None, on_full)
 
     async def check(self) -> None:
         """Do once all that is done with a bucket: write, read, list and delete a file, which is nobody's.
@@ -87,6 +93,13 @@ class ObstoreArtifacts:
             return False
         return True
 
+    async def try_to_write(self) -> None:
+        """Return if there is room for a file where files are held until they are whole, and in the folder. Raises
+        `ArtifactError`.
+        """
+        with _tried("written"):
+            await to_thread.run_sync(_take_room, [None] if self._disk is None else [None, self._disk.root])
+
     async def put(self, path: str, data: bytes) -> Output:
         await self._write(path, data)
         digest = await to_thread.run_sync(lambda: hashlib.sha256(data).hexdigest())
@@ -95,7 +108,7 @@ class ObstoreArtifacts:
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
         digest, size = hashlib.sha256(), 0
         # Whole before it is in the store: a stream that breaks off leaves nothing there, on any kind of store.
-        with _errors("written", path), TemporaryFile() as spool:
+        with self._writing(path), TemporaryFile() as spool:
             async for chunk in chunks:
                 digest.update(chunk)
                 size += len(chunk)
@@ -109,11 +122,20 @@ class ObstoreArtifacts:
         if target is None:
             raise ArtifactError(f"{_shown(path)} can't be an artifact's path")
         # Shielded: a write that is let go half-way goes on in its thread, and could land after a clean-up.
-        with CancelScope(shield=True), _errors("written", path):
+        with CancelScope(shield=True), self._writing(path):
             if self._disk is None:
                 await self._put_remotely(target, data)
             else:
                 await self._put_durably(self._disk, target, data)
+
+    @contextmanager
+    def _writing(self, path: str) -> Iterator[None]:
+        try:
+            with _errors("written", path):
+                yield
+        except NoRoomForArtifact as error:
+            self._on_full(error)
+            raise
 
     async def _put_remotely(self, target: ArtifactPath, data: bytes | IO[bytes]) -> None:
         await self._store.put_async(
@@ -225,7 +247,8 @@ def _errors(verb: str, path: str) -> Iterator[None]:
         if is_missing(error) and verb != "written":
             fault: StepwellError = gone(path)
         else:
-            fault = ArtifactError(f"{_shown(path)} could not be {verb}: {reason(error)}")
+            kind = NoRoomForArtifact if verb == "written" and is_full(error) else ArtifactError
+            fault = kind(f"{_shown(path)} could not be {verb}: {reason(error)}")
         raise fault from (error if is_local(error) else None)
 
 
@@ -236,6 +259,15 @@ def _tried(doing: str) -> Iterator[None]:
             yield
     except FAULTS as error:
         raise ArtifactError(f"no file can be {doing} there: {reason(error)}") from None
+
+
+def _take_room(folders: Sequence[Path | None]) -> None:
+    """Write a file without a name in each of *folders* (None is the temporary one). Raises OSError."""
+    for folder in folders:
+        with TemporaryFile(dir=folder) as file:
+            file.write(os.urandom(_PROBE))  # nothing that a file system could make smaller
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def gone(path: str) -> ArtifactGone:

@@ -24,12 +24,16 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def service(keys: Keys, dsn: str, *, exclusive: bool) -> AsyncIterator[Application]:
+async def service(
+    keys: Keys, dsn: str, *, exclusive: bool, no_room: Callable[[], bool] = bool
+) -> AsyncIterator[Application]:
     """`running_app`; what it can't do is raised as `Refused`, and so is an engine that broke."""
     calm_collector()
     app: Application | None = None
     try:
-        async with running_app(keys.settings, dsn=dsn, url_secret=keys.url_secret, exclusive=exclusive) as app:
+        async with running_app(
+            keys.settings, dsn=dsn, url_secret=keys.url_secret, exclusive=exclusive, no_room=no_room
+        ) as app:
             yield app
     except NotDurable as error:
         raise Refused(f"the database doesn't keep what it commits: {error}") from error

@@ -22,6 +22,7 @@ _LOOK_S = 0.1
 _ANSWER_S = 30.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 5.0
 _STABLE_S = 30.0
+_REPEAT_S = 60.0
 
 
 @contextmanager
@@ -80,20 +81,25 @@ async def migrated(postgres: EmbeddedPostgres) -> None:
 async def keep_running(postgres: EmbeddedPostgres) -> None:
     """Bring the server back whenever it dies, until cancelled. In the main thread: the server ends with its thread."""
     pause, started = _FIRST_PAUSE_S, time.monotonic()
+    logged = -float("inf")  # when it was last said that the server doesn't come back
     while True:
         await asyncio.sleep(_LOOK_S)
         if postgres.running:
             continue
         lived = time.monotonic() - started
         pause = _FIRST_PAUSE_S if lived > _STABLE_S else min(pause * 2, _LAST_PAUSE_S)
-        log.warning("postgres.died", action="respawn", pause_s=pause)
+        if started - logged > _REPEAT_S:
+            log.warning("postgres.died", action="respawn", pause_s=pause)
         await asyncio.sleep(pause)
         started = time.monotonic()
         try:
             await _respawn(postgres)
         except (PostgresUnavailable, OSError) as error:
-            log.error("postgres.not_back", action="respawn", error=str(error))  # noqa: TRY400 - the message says it all
+            if started - logged > _REPEAT_S:
+                logged, full = started, postgres.has_no_room()
+                log.error("postgres.not_back", action="respawn", disk_full=full, error=str(error))  # noqa: TRY400
         else:
+            logged = -float("inf")
             log.info("postgres.back", action="respawn")
 
 

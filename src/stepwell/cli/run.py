@@ -70,7 +70,7 @@ async def _main(keys: Keys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(keep_running(postgres), name="postgres")
         await migrated(postgres)
-        async with service(keys, postgres.dsn(), exclusive=True) as app:
+        async with service(keys, postgres.dsn(), exclusive=True, no_room=postgres.has_no_room) as app:
             stop.take_over()
             outcome = await _run(app, keys.settings, body, stop)
         watching.cancel()

@@ -56,7 +56,7 @@ async def _main(keys: Keys, postgres: EmbeddedPostgres, listener: socket.socket,
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(keep_running(postgres), name="postgres")
         await migrated(postgres)
-        async with service(keys, postgres.dsn(), exclusive=True) as app:
+        async with service(keys, postgres.dsn(), exclusive=True, no_room=postgres.has_no_room) as app:
             code = await answer_requests(app, keys, listener, stop, ready)
         watching.cancel()
     return code

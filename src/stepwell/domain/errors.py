@@ -11,11 +11,15 @@
     ├── Unauthenticated           no bearer token was sent
     │   └── InvalidToken          the token that was sent is refused
     ├── Unavailable               the database is away, or the service drains
+    │   ├── DiskFull              a disk has no room for what is to be written
+    │   ├── ReadOnly              the database takes no writes
+    │   └── ResourcesExhausted    the database has no memory or no connection left
     ├── AttemptError              one attempt at a step failed; carries what a retry needs to know
     ├── OutcomeUnknown            a provider may have taken an attempt's work, or not
     ├── CallFailed                a call to a provider got no answer to go by; it may be made again
     ├── ArtifactGone              a file that should be there isn't
     └── ArtifactError             a file that could not be read, written or deleted
+        └── NoRoomForArtifact     it could not be written because the disk is full
 
 How they look on the wire is one table in `api/problems.py`.
 """
@@ -100,6 +104,21 @@ class Unavailable(StepwellError):
         self.retry_after_s = retry_after_s
 
 
+class DiskFull(Unavailable):
+    """A disk is full. What waits for the database to come back waits for room on its disk in the same way."""
+
+    def __init__(self, why: str, retry_after_s: int = 5) -> None:
+        super().__init__(why, retry_after_s)
+
+
+class ReadOnly(Unavailable):
+    pass
+
+
+class ResourcesExhausted(Unavailable):
+    pass
+
+
 class AttemptError(StepwellError):
     """One attempt failed.
 
@@ -152,4 +171,8 @@ class ArtifactGone(StepwellError):
 
 
 class ArtifactError(StepwellError):
+    pass
+
+
+class NoRoomForArtifact(ArtifactError):
     pass

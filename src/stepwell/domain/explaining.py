@@ -19,6 +19,7 @@ from stepwell.domain.explanation import (
     BeingSent,
     BreakerOpen,
     DatabaseAway,
+    DiskIsFull,
     Doing,
     ExplainedStep,
     Explanation,
@@ -68,9 +69,9 @@ class Process(NamedTuple):
 
 class Picture(Struct, frozen=True, kw_only=True):
     """A workflow at one moment. `elsewhere` is null where no other process has it. `paused`: by whom and when. `away`:
-    the database; `draining`: this process. `tasks`: attempts that are under way, or followed up. By position: what
-    steps wait for, as far as the engine knows; by task id: what attempts in this process have seen. `here` are the
-    providers that work in this process.
+    the database; `disk_full`: it is there, but has no room; `draining`: this process. `tasks`: attempts that are under
+    way, or followed up. By position: what steps wait for, as far as the engine knows; by task id: what attempts in this
+    process have seen. `here` are the providers that work in this process.
     """
 
     state: WorkflowState
@@ -81,6 +82,7 @@ class Picture(Struct, frozen=True, kw_only=True):
     elsewhere: Process | None = None
     paused: tuple[str | None, datetime | None] = (None, None)
     away: bool = False
+    disk_full: bool = False
     draining: bool = False
     waits: Mapping[int, WaitsForSlot | RateLimited | BreakerOpen] = {}
     seen: Mapping[UUID, Seen] = {}
@@ -94,6 +96,8 @@ def explain(picture: Picture) -> Explanation:
 
 def _of_workflow(picture: Picture) -> WorkflowReason | None:
     state, process = picture.state, picture.elsewhere
+    if picture.disk_full:
+        return DiskIsFull(detail="The database's disk is full: nothing can be recorded, and so nothing starts.")
     if picture.away:
         return DatabaseAway(detail="The database is away: nothing can be recorded, and so nothing starts.")
     if process is not None:

@@ -68,6 +68,10 @@ class DatabaseAway(Reason, tag="database_away", frozen=True, kw_only=True):
     """Nothing can be recorded, and nothing starts before it is."""
 
 
+class DiskIsFull(Reason, tag="disk_full", frozen=True, kw_only=True):
+    """The database answers, but nothing can be recorded until there is room on its disk."""
+
+
 # Of a step alone
 
 
@@ -187,7 +191,7 @@ class FollowsUp(Reason, tag="following_up", frozen=True, kw_only=True):
     until: datetime
 
 
-WorkflowReason = NotStarted | IsPaused | OtherProcess | OwnerDead | DatabaseAway | IsDraining | HasFailed
+WorkflowReason = NotStarted | IsPaused | OtherProcess | OwnerDead | DatabaseAway | DiskIsFull | IsDraining | HasFailed
 StepReason = (
     NotStarted
     | WaitsForSteps

@@ -192,15 +192,15 @@ class Checkpointer:
         while True:
             try:
                 lost = await self._journal.write(decisions)
-            except Unavailable:
+            except Unavailable as error:
                 if not self.outage:
-                    log.warning("database.away", action="checkpoint")
+                    log.warning("checkpoint.delayed", action="checkpoint", error=str(error))
                 self.outage = True
                 await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 delay = min(delay * 2, _LAST_RETRY_S)
             else:
                 if self.outage:
-                    log.info("database.back", action="checkpoint")
+                    log.info("checkpoint.resumed", action="checkpoint")
                 self.outage = False
                 return lost
 

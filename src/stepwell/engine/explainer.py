@@ -16,7 +16,7 @@ from msgspec import convert
 
 from stepwell.domain.configs import given
 from stepwell.domain.definition import WorkflowConfig
-from stepwell.domain.errors import NotFound, Unavailable
+from stepwell.domain.errors import DiskFull, NotFound, Unavailable
 from stepwell.domain.explaining import Picture, Process, Seen, explain
 from stepwell.domain.explanation import BreakerOpen, Explanation, RateLimited, SlotLimit, WaitsForSlot
 from stepwell.domain.model import ProviderType, WorkflowStatus
@@ -26,6 +26,7 @@ from stepwell.engine.handle import Handle
 from stepwell.engine.health import HeldBack, ModelHealth
 from stepwell.engine.leash import Live
 from stepwell.engine.scheduler import Scheduler
+from stepwell.engine.write_monitor import Place, WriteMonitor
 from stepwell.offloop import off_loop
 from stepwell.ports import Clock, Journal, Store
 
@@ -52,9 +53,11 @@ class Explainer:
         health: ModelHealth,
         clock: Clock,
         here: frozenset[ProviderType],
+        writes: WriteMonitor,
     ) -> None:
         self._store, self._journal, self._scheduler = store, journal, scheduler
         self._admission, self._health, self._clock, self._here = admission, health, clock, here
+        self._writes = writes
 
     async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
         """Raises `NotFound`, and `Unavailable` where only the database knows, and is away."""
@@ -72,6 +75,7 @@ class Explainer:
         held = self._health.held_of(workflow_id)
         seen = {task_id: _seen(live) for task_id, live in self._scheduler.lives(workflow_id).items()}
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
+        full = away and isinstance(self._writes.refusal(Place.DATABASE), DiskFull)
         where = _NOWHERE
         if loaded.state.status is WorkflowStatus.PAUSED:
             with contextlib.suppress(Unavailable):
@@ -87,6 +91,7 @@ class Explainer:
                     now=now,
                     paused=(where.paused_by, where.paused_at),
                     away=away,
+                    disk_full=full,
                     draining=draining,
                     waits={} if draining else _waits(waiting, held, now),
                     seen=seen,

@@ -14,6 +14,7 @@ from stepwell.engine.explainer import Explainer
 from stepwell.engine.health import ModelHealth
 from stepwell.engine.rehearsal import Rehearsal
 from stepwell.engine.scheduler import Scheduler
+from stepwell.engine.write_monitor import WriteMonitor
 from stepwell.ports import Clock, Journal, NewId, Store
 
 
@@ -36,8 +37,9 @@ class Insight:
         new_id: NewId,
         providers: Providers,
         prices: PriceList,
+        writes: WriteMonitor,
     ) -> None:
         here = providers.in_process()
-        self.explain = Explainer(store, journal, scheduler, admission, health, clock, here).explain
+        self.explain = Explainer(store, journal, scheduler, admission, health, clock, here, writes).explain
         self.plan = planner.Planner(providers, prices, health).plan
         self.rehearse = Rehearsal(store, journal, scheduler, cleaner, clock, owner, new_id).rehearse

@@ -41,6 +41,7 @@ from stepwell.engine.recovery import RUNS_ELSEWHERE, Recovery, load_results
 from stepwell.engine.repeats import Repeats
 from stepwell.engine.scheduler import Scheduler
 from stepwell.engine.streams import Streams
+from stepwell.engine.write_monitor import Place, WriteMonitor
 from stepwell.offloop import off_loop
 from stepwell.ports import Clock, Journal, NewId, Store
 
@@ -71,10 +72,11 @@ class WorkflowService:
         awaiting: Awaiting,
         insight: Insight,
         following: Streams,
+        writes: WriteMonitor,
     ) -> None:
         self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
         self._bus, self.repeats, self.awaiting, self.insight = bus, repeats, awaiting, insight
-        self.webhooks, self.following = webhooks, following
+        self.webhooks, self.following, self._writes = webhooks, following, writes
         self._cleaner, self._clock, self._owner, self._make_id = cleaner, clock, owner, new_id
         self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self.catalog, self._callbacks, self._providers = catalog, callbacks, providers
@@ -87,6 +89,7 @@ class WorkflowService:
             raise Unavailable("the service is shutting down")
         if not self.booted:
             raise Unavailable("the service is starting")
+        self._writes.check()
         if self._scheduler.checkpointer.outage:
             raise Unavailable("the database is away")
         await self._store.ping()
@@ -217,7 +220,8 @@ class WorkflowService:
                 except NotWritten:
                     continue
                 except TimeoutError:
-                    raise Unavailable("the database is away; the request may still take effect") from None
+                    outage = self._outage()
+                    raise type(outage)(f"{outage}; the request may still take effect") from None
                 if refused is not None:
                     raise refused
                 return await self.get(scope, workflow_id)
@@ -278,7 +282,10 @@ class WorkflowService:
         if self.draining:
             raise Unavailable("the service is shutting down")
         if self._scheduler.checkpointer.outage:
-            raise Unavailable("the database is away")
+            raise self._outage()
+
+    def _outage(self) -> Unavailable:
+        return self._writes.refusal(Place.DATABASE) or Unavailable("the database is away")
 
     def _new_id(self) -> UUID:
         return self._make_id(self._clock.now())

@@ -4,17 +4,20 @@ Every statement has a deadline, on both sides: `command_timeout` here, `statemen
 case that this side is gone.
 """
 
+import errno
 import functools
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import asyncpg
+from msgspec import Struct
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from stepwell.domain.errors import Unavailable
+from stepwell.domain.errors import DiskFull, ReadOnly, ResourcesExhausted, Unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,7 +26,19 @@ Connect: TypeAlias = Callable[..., Awaitable[asyncpg.Connection]]
 # Classes and codes of SQLSTATE that say "not now": connection, login, database, a conflict between transactions,
 # resources, intervention, read-only failover. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _OUTAGE_CLASSES = ("08", "28", "3D", "40", "53", "57", "58")
-_OUTAGE_CODES = ("25006", "55P03", "25P03")
+_DISK_FULL, _READ_ONLY = "53100", "25006"
+_OUTAGE_CODES = (_READ_ONLY, "55P03", "25P03")
+_EXHAUSTED = {
+    "53200": "the database is out of memory",
+    "53300": "the database has no connection left: raise its max_connections, or give it fewer clients",
+    "53400": "the database has reached a limit of its own configuration",
+}
+_AWAY = "the database is away"
+DISK_IS_FULL = "the database's disk is full: nothing can be stored until space is freed there"
+IS_READ_ONLY = (
+    "the database is read-only (a standby, or default_transaction_read_only is on): nothing can be stored until it "
+    "takes writes"
+)
 
 # The list's statements are planned for the values asked for, each time: what is best for a rare one is the worst for a
 # common one. An index is read as quickly in any order, and one answer doesn't take all processors.
@@ -61,21 +76,52 @@ def _server_settings(timeout_s: float) -> dict[str, str]:
     }
 
 
-def create_engine(dsn: str, *, connect_args: Mapping[str, Any] | None = None, **options: Any) -> AsyncEngine:
+class Observer(Struct, frozen=True):
+    """What is told of each statement that is sent, and of each outage that a statement or a new connection meets.
+
+    `no_room`: whether a server that can't be reached has no room to start in. Only where the server is ours that is
+    known; nobody else can tell a full disk from a broken line.
+    """
+
+    on_statement: Callable[[], object] = int
+    on_outage: Callable[[Unavailable], object] = id
+    no_room: Callable[[], bool] = bool
+
+    def failed(self, error: Exception) -> None:
+        if is_outage(error):
+            self.on_outage(outage_of(error))
+
+
+_NOBODY = Observer()
+
+
+async def _connected(dsn: str, observer: Observer, **options: Any) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(driver_dsn(dsn), **options)
+    except Exception as error:
+        if _is_unreachable(error) and observer.no_room():
+            full = asyncpg.DiskFullError("the server can't start: its data folder has no room")
+            observer.failed(full)
+            raise full from error
+        observer.failed(error)
+        raise
+
+
+def create_engine(
+    dsn: str, *, observer: Observer = _NOBODY, connect_args: Mapping[str, Any] | None = None, **options: Any
+) -> AsyncEngine:
     """SQLAlchemy's engine, but asyncpg reads *dsn*: so `sslmode` and the like are understood, and by both the same."""
 
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(driver_dsn(dsn), **(connect_args or {}))
+        return await _connected(dsn, observer, **(connect_args or {}))
 
     return create_async_engine("postgresql+asyncpg://", async_creator=connect, **options)
 
 
-def create_api_engine(
-    dsn: str, *, pool: int, timeout_s: float, on_statement: Callable[[], object] = int
-) -> AsyncEngine:
-    """*on_statement* is called for each statement that is sent."""
+def create_api_engine(dsn: str, *, pool: int, timeout_s: float, observer: Observer = _NOBODY) -> AsyncEngine:
     engine = create_engine(
         dsn,
+        observer=observer,
         json_serializer=bytes.decode,
         json_deserializer=str.encode,
         pool_size=pool,
@@ -87,48 +133,58 @@ def create_api_engine(
             "server_settings": _server_settings(timeout_s) | _LIST_SETTINGS,
         },
     )
-    event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: on_statement())
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: observer.on_statement())
+    event.listen(
+        engine.sync_engine,
+        "handle_error",
+        lambda met: observer.failed(met.sqlalchemy_exception or met.original_exception),
+    )
     return engine
 
 
-def journal_connect(dsn: str, *, timeout_s: float, on_statement: Callable[[], object] = int) -> Connect:
-    """What opens a connection for the engine's statements. *on_statement* is called for each that is sent."""
+def journal_connect(dsn: str, *, timeout_s: float, observer: Observer = _NOBODY) -> Connect:
+    """What opens a connection for the engine's statements."""
 
     async def connect(*_: Any, **options: Any) -> asyncpg.Connection:
-        options["connection_class"] = _Counted
-        connection = await asyncpg.connect(
-            driver_dsn(dsn),
+        options["connection_class"] = _Observed
+        connection = await _connected(
+            dsn,
+            observer,
             timeout=timeout_s,
             command_timeout=timeout_s,
             server_settings=_server_settings(timeout_s) | _PLANS,
             **options,
         )
-        connection.on_statement = on_statement
+        connection.observer = observer
         return connection
 
     return connect
 
 
-class _Counted(asyncpg.Connection):  # type: ignore[misc]
+class _Observed(asyncpg.Connection):  # type: ignore[misc]
     """asyncpg's own query loggers cost a record and a turn of the loop for each statement."""
 
-    __slots__ = ("on_statement",)
+    __slots__ = ("observer",)
 
     async def execute(self, *args: Any, **options: Any) -> Any:
-        self.on_statement()
-        return await super().execute(*args, **options)
+        return await self._told(super().execute(*args, **options))
 
     async def fetch(self, *args: Any, **options: Any) -> Any:
-        self.on_statement()
-        return await super().fetch(*args, **options)
+        return await self._told(super().fetch(*args, **options))
 
     async def fetchrow(self, *args: Any, **options: Any) -> Any:
-        self.on_statement()
-        return await super().fetchrow(*args, **options)
+        return await self._told(super().fetchrow(*args, **options))
 
     async def fetchval(self, *args: Any, **options: Any) -> Any:
-        self.on_statement()
-        return await super().fetchval(*args, **options)
+        return await self._told(super().fetchval(*args, **options))
+
+    async def _told(self, statement: Awaitable[Any]) -> Any:
+        self.observer.on_statement()
+        try:
+            return await statement
+        except Exception as error:
+            self.observer.failed(error)
+            raise
 
 
 def create_journal_pool(connect: Connect) -> asyncpg.Pool:
@@ -166,12 +222,40 @@ def is_outage(error: BaseException) -> bool:
         error = error.driver_exception
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
-        return state.startswith(_OUTAGE_CLASSES) or state in _OUTAGE_CODES
+        return state.startswith(_OUTAGE_CLASSES) or state in _OUTAGE_CODES or _is_over_quota(error)
     if isinstance(error, ValueError):  # asyncpg's own DataError: an argument that it can't encode
         return False
     return isinstance(
         error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.InternalClientError
     )
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether no server has answered, or one that is starting."""
+    return isinstance(error, asyncpg.CannotConnectNowError) or (
+        is_outage(error) and not isinstance(error, asyncpg.PostgresError)
+    )
+
+
+def outage_of(error: BaseException) -> Unavailable:
+    """The outage that *error* tells of, with the driver's own error as its cause."""
+    cause = error.driver_exception if isinstance(error, DBAPIError) else error
+    state = (cause.sqlstate or "") if isinstance(cause, asyncpg.PostgresError) else ""
+    if state == _DISK_FULL or (isinstance(cause, asyncpg.PostgresError) and _is_over_quota(cause)):
+        outage: Unavailable = DiskFull(DISK_IS_FULL)
+    elif state == _READ_ONLY:
+        outage = ReadOnly(IS_READ_ONLY)
+    elif state in _EXHAUSTED:
+        outage = ResourcesExhausted(_EXHAUSTED[state])
+    else:
+        outage = Unavailable(_AWAY)
+    outage.__cause__ = cause
+    return outage
+
+
+def _is_over_quota(error: asyncpg.PostgresError) -> bool:
+    """A full quota is a full disk for whoever has it; the server has no code for it, but the system's words."""
+    return error.sqlstate == "XX000" and os.strerror(errno.EDQUOT) in str(error)
 
 
 def unavailable_in_outage(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -189,7 +273,7 @@ def unavailable_in_outage(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable
             OSError,
         ) as e:
             if is_outage(e):
-                raise Unavailable("the database is away") from e
+                raise outage_of(e) from e
             raise
 
     return wrapper

@@ -66,6 +66,10 @@ class EmbeddedPostgres:
         """Whether the postmaster lives; False as soon as it is dead. A living one may still be starting."""
         return self._process is not None and self._process.poll() is None
 
+    def has_no_room(self) -> bool:
+        """Whether the folder's disk has no room for a server that ended to start again."""
+        return self._folder.is_full()
+
     def dsn(self, database: str = DATABASE) -> str:
         """The URL of *database* for asyncpg: valid from `start` to `stop`, whatever dies in between."""
         if self._sockets is None:

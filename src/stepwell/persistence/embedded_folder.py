@@ -37,6 +37,7 @@ _LOG_KEPT = 16 * 1024 * 1024
 _LOG_READ = 64 * 1024
 _SOCKET_PATH_MAX = 100  # of 107 on Linux, 103 on macOS
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # means itself in unix_socket_directories
+_LEAST_ROOM = 17 * 1024 * 1024  # bytes: a server may have to make a segment of its write-ahead log before it answers
 _STATUS_LINE = 7  # of postmaster.pid, where pg_ctl looks too
 
 
@@ -59,6 +60,14 @@ class DataFolder:
         self.log = self.root / "postgres.log"
         self._owner: int | None = None  # descriptor of owner.lock
         self._log_start = 0
+
+    def is_full(self) -> bool:
+        """Whether the folder's disk has no room for a server to start. A quota that `statvfs` hides is not seen."""
+        try:
+            disk = os.statvfs(self.root)
+        except OSError:
+            return False
+        return disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files > 0 and disk.f_favail == 0)
 
     def claim(self, command: str = "") -> None:
         """Become the owner, creating the folder; raises `DataFolderInUse` if someone else is, and lives.

@@ -159,7 +159,9 @@ class Artifacts(Protocol):
     """The store of output files. Paths are `media/{task_id}/{name}`, never absolute; no call can leave the store."""
 
     async def put(self, path: str, data: bytes) -> Output:
-        """Write durably, whole or not at all; an existing file is replaced. Raises `ArtifactError`."""
+        """Write durably, whole or not at all; an existing file is replaced. Raises `ArtifactError`:
+        `NoRoomForArtifact` where the disk is full.
+        """
 
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
         """As `put`, for a file too big to hold. What *chunks* raises is raised, and nothing is written."""
