@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stepwell.cli.examples import examples
 from stepwell.cli.folder import open_folder
 from stepwell.cli.refusal import Refused
 from support.installed import install_wheel
@@ -50,6 +51,14 @@ def test_the_wheel_names_its_licence_and_holds_its_text(installed: tuple[Path, d
     assert "Programming Language :: Python :: 3.11" in classifiers
     assert "Programming Language :: Python :: 3.13" in classifiers
     assert not [name for name in classifiers if name.startswith("License ::")]  # not beside an expression
+
+
+def test_wheel_has_its_examples(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    python, env = installed
+    said = subprocess.run(
+        [python.parent / "stepwell", "example"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.split()[0] for line in said.splitlines()] == list(examples())
 
 
 @pytest.mark.parametrize("user", USERS)

@@ -117,6 +117,23 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
 
 
 @cli.command()
+@click.argument("name", required=False)
+def example(name: str | None) -> None:
+    """Print a definition to begin with, for `run` or the API; without NAME, list them.
+
+    For instance: stepwell example fashion > pipeline.json
+    """
+    from stepwell.cli.examples import example, examples
+
+    if name is not None:
+        tell(example(name).rstrip("\n"))
+        return
+    described = examples()
+    for each, description in described.items():
+        tell(f"{each:<{max(map(len, described))}}  {description}")
+
+
+@cli.command()
 @click.option(
     "--shape",
     type=click.Choice([shape.value for shape in Shape]),

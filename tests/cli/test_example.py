@@ -1,0 +1,85 @@
+"""`stepwell example`: every definition that it prints runs on LOCAL as it stands."""
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from stepwell.cli.commands import run
+from stepwell.cli.examples import example, examples
+from support.service import Service
+from support.tree import TOP
+
+PACKAGED = sorted(path.stem for path in (TOP / "src/stepwell/examples").glob("*.json"))
+
+
+def printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str, str]:
+    """The exit code of `stepwell example` with *arguments*, its output and its errors."""
+    monkeypatch.setattr("sys.argv", ["stepwell", "example", *arguments])
+    return (run(), *capsys.readouterr())
+
+
+def test_without_a_name_each_has_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = printed(monkeypatch, capsys)
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == PACKAGED == list(examples())
+    assert "fashion     Generate and refine fashion images" in out.splitlines()
+
+
+def test_a_name_prints_the_definition(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = printed(monkeypatch, capsys, "fashion")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "name": "Fashion Image Pipeline",
+        "description": "Generate and refine fashion images",
+        "origin_instance": "api-prod",
+        "steps": [
+            {
+                "id": "generate",
+                "task_type": "GENERATION",
+                "config": {"prompt": "fashion model wearing elegant dress", "width": 1024, "height": 1024},
+            },
+            {
+                "id": "refine",
+                "task_type": "REFINE",
+                "depends_on": ["generate"],
+                "config": {"upscale_factor": 2.0},
+                "input_mappings": [
+                    {"from_step": "generate", "from_field": "result_image_path", "to_field": "base_image_url"}
+                ],
+            },
+        ],
+    }
+
+
+@pytest.mark.parametrize("name", ["fashoin", "", "../pyproject"])
+def test_an_unknown_name_is_refused_with_the_names_that_there_are(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = printed(monkeypatch, capsys, name)
+    assert (code, out) == (2, "")
+    assert err == f"stepwell: there is no example {name!r}; there are {', '.join(PACKAGED)}\n"
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+async def test_each_runs_to_its_end_on_local(name: str, service: Service) -> None:
+    definition = json.loads(example(name))
+    answer = await service.client.post("/api/v1/workflows/", json=definition)
+    assert answer.status_code == 201, answer.text
+    ended = await service.until_ended(answer.json()["id"], within_s=300)
+    assert (ended["status"], ended["errors"]) == ("COMPLETED", [])
+    assert [step["retry_count"] for step in ended["steps"]] == [0] * len(definition["steps"])
+
+
+def test_the_source_distribution_has_them(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(TOP)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (archive,) = tmp_path.glob("stepwell-*.tar.gz")
+    with tarfile.open(archive) as files:
+        names = {Path(name).name for name in files.getnames() if "/src/stepwell/examples/" in name}
+    assert names == {f"{name}.json" for name in PACKAGED}
