@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.domain.weight import is_heavier
+from stepwell.domain.weight import is_deeper, is_heavier
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**31), 2**31) | st.text("abc"),
@@ -37,3 +37,13 @@ def test_depth_is_no_matter(depth: int) -> None:
     assert not is_heavier(value, 10 * depth)
     while value:
         value = value[0]  # or its end would recurse
+
+
+@given(JSON)
+def test_the_levels_of_a_value_are_counted(value: Any) -> None:
+    def levels(value: Any) -> int:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        return 0 if inner is None else 1 + max(map(levels, inner), default=0)
+
+    assert not is_deeper(value, levels(value))
+    assert levels(value) == 0 or is_deeper(value, levels(value) - 1)

@@ -90,6 +90,27 @@ async def test_the_text_of_a_crash_is_kept_inside(dsn: str, tmp_path: Path) -> N
         assert (ended["status"], ended["errors"]) == ("FAILED", ["a: internal error: RuntimeError"])
 
 
+async def test_a_result_of_too_many_levels_fails_its_step_for_good(dsn: str, tmp_path: Path) -> None:
+    text = "[" * 60 + "]" * 60
+    decoded = {"from_step": "0", "from_field": "text", "to_field": "x", "transform": "JSON_DECODE"}
+    deeper = [
+        passthrough(
+            str(number),
+            str(number - 1),
+            input_mappings=[{"from_step": str(number - 1), "from_field": "x", "to_field": "x.a.b.c.d.e"}],
+        )
+        for number in range(2, 40)
+    ]
+    steps = [passthrough("0", config={"text": text}), passthrough("1", "0", input_mappings=[decoded]), *deeper]
+    async with serving(dsn, tmp_path, Scripted()) as service:
+        ended = await end(service, *steps, config=AT_ONCE)
+        assert (ended["status"], ended["errors"]) == (
+            "FAILED",
+            ["29: the result is nested deeper than 200 levels"],
+        )
+        assert (ended["completed_steps"], step_of(ended, "29")["retry_count"]) == (29, 0)
+
+
 async def test_a_result_that_is_no_json_is_told_as_such_and_not_tried_again(dsn: str, tmp_path: Path) -> None:
     surrogate = r'`"\ud800"`'  # as a literal it passes as text and is one only once it is read
     mapping = {"from_step": "a", "from_field": surrogate, "to_field": "t"}

@@ -12,7 +12,8 @@ import pytest
 from msgspec import Struct
 
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
-from stepwell.providers.http import Answer, ProviderApi, read_json
+from stepwell.providers.bounded_json import read_json
+from stepwell.providers.http import Answer, ProviderApi
 from stepwell.providers.outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
 from stepwell.providers.web import plain_client
 from support.emulator import Call, Emulator, Fault, Reply

@@ -1,8 +1,11 @@
-"""How big a value would be as JSON, told without making that JSON: mappings may hold one text a hundred times."""
+"""How big and how deep a value is as JSON, measured without making that JSON: mappings may repeat one text often."""
 
+from collections.abc import Iterable
 from typing import Any
 
 MAX_RESULT_BYTES = 1024 * 1024
+# Of results, and of what providers answer. 3.11 has a stack of 1,000 frames, and code that recurses takes two a level.
+MAX_LEVELS = 200
 
 
 def is_heavier(value: Any, limit: int) -> bool:
@@ -21,3 +24,19 @@ def is_heavier(value: Any, limit: int) -> bool:
             case _:
                 rest -= 4
     return rest < 0
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested in *value* more than *levels* deep. Doesn't recurse."""
+    level = [value]
+    for _ in range(levels):
+        level = [inner for container in level for inner in _inside(container)]
+        if not level:
+            return False
+    return any(isinstance(each, dict | list | tuple) for each in level)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """The lists and objects in *value*, if it is one itself."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return (item for item in items if isinstance(item, dict | list | tuple))

@@ -19,7 +19,7 @@ from stepwell.domain.files import media_type_of
 from stepwell.domain.inputs import AttemptFailed, FollowedUp, Succeeded
 from stepwell.domain.mapping import DeferredTransform, check_inputs, effective_config, put_input, resolve_inputs
 from stepwell.domain.model import Cost, ProviderType, Task, TaskType, TransformType
-from stepwell.domain.weight import MAX_RESULT_BYTES, is_heavier
+from stepwell.domain.weight import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_heavier
 from stepwell.engine.follow_up import FollowUps
 from stepwell.engine.health import ModelKey
 from stepwell.engine.remote import Line, Overtaken, Remote
@@ -263,10 +263,13 @@ def _encoded(result: dict[str, Any]) -> bytes:
             f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
         )
         raise AttemptError(message, retryable=False, provider_fault=False)
+    if is_deeper(result, MAX_LEVELS):
+        message = f"the result is nested deeper than {MAX_LEVELS} levels"
+        raise AttemptError(message, retryable=False, provider_fault=False)
     try:
         return json.encode(result)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        # A literal in an expression may hold a lone surrogate, mappings may nest too deeply: that won't get better.
+    except (TypeError, ValueError, OverflowError) as error:
+        # A literal in an expression may hold a lone surrogate: that won't get better.
         raise AttemptError(f"the result is no JSON: {error}", retryable=False, provider_fault=False) from error
 
 

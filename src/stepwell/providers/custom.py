@@ -27,6 +27,7 @@ from stepwell.ports.providers import (
     JobStatus,
     Request,
 )
+from stepwell.providers.bounded_json import read_json
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.custom_protocol import (
     CancelView,
@@ -41,7 +42,6 @@ from stepwell.providers.custom_protocol import (
     error_words,
 )
 from stepwell.providers.custom_signing import SignedApi
-from stepwell.providers.http import read_json
 from stepwell.providers.keeping import kept, stored_of_job
 from stepwell.providers.references import with_references
 from stepwell.providers.refusals import refused_config, refused_input, told

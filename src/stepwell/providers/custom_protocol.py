@@ -24,8 +24,9 @@ An answer may have 8 MiB: bigger files have a `url`, which is fetched without a 
 from enum import StrEnum
 from typing import Annotated, Any
 
-from msgspec import DecodeError, Meta, Struct, ValidationError, json
+from msgspec import Meta, Struct
 
+from stepwell.providers.bounded_json import read_json
 from stepwell.providers.web import MAX_URL
 
 JobId = Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:~-]*(?!\n)$")]
@@ -116,7 +117,5 @@ class WorkerError(Struct, frozen=True, kw_only=True):
 
 def error_words(body: bytes) -> str | None:
     """The words of an error in the form above; null for anything else, such as a gateway's page."""
-    try:
-        return json.decode(body, type=WorkerError).error
-    except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError):
-        return None
+    told = read_json(body, WorkerError)
+    return None if told is None else told.error

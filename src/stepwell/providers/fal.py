@@ -17,6 +17,7 @@ from stepwell.domain.errors import AttemptError, CallFailed, Fault
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
+from stepwell.providers.bounded_json import read_json
 from stepwell.providers.credentials import Credentials, Key
 from stepwell.providers.fal_answers import (
     CLIENT_CANCELLED,
@@ -27,7 +28,7 @@ from stepwell.providers.fal_answers import (
     result_of,
 )
 from stepwell.providers.fal_parameters import KINDS, app_of, body_of, refusals, root_of
-from stepwell.providers.http import Answer, digest, origin_of, read_json
+from stepwell.providers.http import Answer, digest, origin_of
 from stepwell.providers.references import with_references
 from stepwell.providers.text import sanitised
 

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 import httpx
-from msgspec import DecodeError, Struct, json
+from msgspec import Struct
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import Output, TaskType
 from stepwell.domain.setting_names import PREFIX
 from stepwell.domain.urls import split_url
 from stepwell.ports.providers import AttemptIO
+from stepwell.providers.bounded_json import read_json
 from stepwell.providers.credentials import Key
 from stepwell.providers.fal_parameters import KINDS
 from stepwell.providers.http import Answer, ProviderApi, is_unauthorized
@@ -182,10 +183,7 @@ def _text(output: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(text, str):
         return {}
     bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
-    try:
-        value = json.decode(bare.encode("utf-8", "replace"))
-    except (DecodeError, RecursionError):
-        value = None
+    value: Any = read_json(bare.encode("utf-8", "replace"), Any)
     return {"result_text": text} | ({"result_json": value} if isinstance(value, dict | list) else {})
 
 
@@ -218,11 +216,7 @@ def _failed(words: str, *, retryable: bool) -> AttemptError:
 
 
 def _decoded(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.decode(body)
-    except (DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json(body, dict[str, Any]) or {}
 
 
 def _words(detail: Any) -> str | None:

@@ -9,19 +9,20 @@ from typing import TypeVar
 
 import anyio
 import httpx
-from msgspec import DecodeError, Struct, ValidationError, json
+from msgspec import Struct
 
 from stepwell.domain.canonical import canonical, digest
 from stepwell.domain.errors import CallFailed
 from stepwell.domain.setting_names import url_setting
 from stepwell.ports.providers import ErrorText
+from stepwell.providers.bounded_json import read_json
 from stepwell.providers.connection_errors import connection_words
 from stepwell.providers.credentials import Key
 from stepwell.providers.outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
 from stepwell.providers.text import sanitised
 from stepwell.providers.web import retry_after_s
 
-__all__ = ["Answer", "ProviderApi", "canonical", "digest", "is_unauthorized", "key_refusal", "origin_of", "read_json"]
+__all__ = ["Answer", "ProviderApi", "canonical", "digest", "is_unauthorized", "key_refusal", "origin_of"]
 
 T = TypeVar("T")
 
@@ -74,14 +75,6 @@ def origin_of(url: object) -> tuple[str, str, int | None] | None:
     except (httpx.InvalidURL, ValueError):
         return None
     return (parsed.scheme, parsed.host, port) if parsed.host and not parsed.userinfo else None
-
-
-def read_json(body: bytes, kind: type[T]) -> T | None:
-    """*body* as JSON of that kind; None if it is anything else."""
-    try:
-        return json.decode(body, type=kind)
-    except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 class ProviderApi:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import httpx
-from msgspec import DecodeError, Meta, Struct, json
+from msgspec import Meta, Struct, json
 
 from stepwell.domain.canonical import canonical, digest
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
@@ -26,8 +26,9 @@ from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.domain.urls import split_url
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
+from stepwell.providers.bounded_json import read_json
 from stepwell.providers.credentials import Credentials
-from stepwell.providers.http import ProviderApi, origin_of, read_json
+from stepwell.providers.http import ProviderApi, origin_of
 from stepwell.providers.replicate_outputs import stored_output
 from stepwell.providers.replicate_parameters import KINDS, deadline, model_input, refusals, target
 from stepwell.providers.text import sanitised
@@ -275,11 +276,8 @@ class ReplicateProvider:
 
 def _error_text(body: bytes) -> str | None:
     """A problem as Replicate words it: {"title", "detail", "status"}; a throttled call gets the detail alone."""
-    try:
-        problem = json.decode(body)
-    except (DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(problem, dict):
+    problem = read_json(body, dict[str, Any])
+    if problem is None:
         return None
     said = (problem.get("detail"), problem.get("title"))
     return next((words for words in said if isinstance(words, str) and words), None)

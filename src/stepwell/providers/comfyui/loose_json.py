@@ -8,9 +8,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from msgspec import MsgspecError, Struct, convert
+from msgspec import Struct, convert
 
-from stepwell.providers.http import read_json
+from stepwell.domain.weight import MAX_LEVELS, is_deeper
+from stepwell.providers.bounded_json import read_json
 
 T = TypeVar("T")
 
@@ -32,8 +33,9 @@ def read_loosely(body: bytes, kind: type[T]) -> T | None:
     found = read_json(body, kind)
     if found is None:
         try:
-            found = convert(json.loads(body), kind)
-        except (MsgspecError, ValueError, RecursionError):
+            value = json.loads(body)
+            found = None if is_deeper(value, MAX_LEVELS) else convert(value, kind)
+        except (ValueError, RecursionError):
             return None
     return found
 

@@ -15,12 +15,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from anyio import to_thread
-from msgspec import DecodeError, json
 from PIL import Image
 
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import AttemptIO
+from stepwell.providers.bounded_json import read_json
 from stepwell.providers.comfyui.graph import order
 from stepwell.providers.comfyui.server import File
 from stepwell.providers.http import Answer
@@ -111,10 +111,7 @@ def _texts(given: Any) -> Iterator[str]:
 
 def _told(texts: list[str]) -> dict[str, Any]:
     text = "\n".join(texts)
-    try:
-        value = json.decode(text) if text.lstrip()[:1] in ("{", "[") else None
-    except (DecodeError, RecursionError, UnicodeEncodeError):
-        value = None
+    value: Any = read_json(text, Any) if text.lstrip()[:1] in ("{", "[") else None
     return {"result_text": text} | ({"result_json": value} if value is not None else {})
 
 

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from msgspec import DecodeError, Struct, json
+from msgspec import Struct
 
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.bounded_json import decode_json, read_json
 from stepwell.providers.google.media import media, stored
 from stepwell.providers.google.models import plain
 from stepwell.providers.http import Answer, is_unauthorized
@@ -80,10 +81,7 @@ class Predicted(Struct):
 
 def problem_of(body: bytes) -> Problem | None:
     """*body* as {"error": {"code", "message", "status", "details"}}, or a list of one; None if it is anything else."""
-    try:
-        found = json.decode(body)
-    except (DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    found: Any = read_json(body, Any)
     if isinstance(found, list) and found:
         found = found[0]
     error = found.get("error") if isinstance(found, Mapping) else None
@@ -121,8 +119,8 @@ async def text_result(name: str, body: Mapping[str, Any], model: str, answer: Ge
     asked = body.get("generationConfig", {})
     if any(value == _JSON for name, value in asked.items() if plain(name) == "responsemimetype"):
         try:
-            result["result_json"] = json.decode(text)
-        except (DecodeError, RecursionError) as error:
+            result["result_json"] = decode_json(text, Any)
+        except ValueError as error:
             raise AttemptError(f"{name}: the answer isn't JSON, which was asked for", retryable=True) from error
     return result | _about(model, answer)
 

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 from anyio import to_thread
-from msgspec import DecodeError, Meta, Struct, json
+from msgspec import Meta, Struct, json
 
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.http import Answer, ProviderApi, is_unauthorized, origin_of, read_json
+from stepwell.providers.bounded_json import decode_json, read_json
+from stepwell.providers.http import Answer, ProviderApi, is_unauthorized, origin_of
 from stepwell.providers.keeping import stored_of_answer
 from stepwell.providers.openai.pictures import decoded, seen
 from stepwell.providers.text import sanitised
@@ -200,8 +201,8 @@ def _json(text: str) -> Any:
     """Servers that pay no heed to a schema like to put JSON in a fence."""
     bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
     try:
-        return json.decode(bare.encode("utf-8", "replace"))
-    except (DecodeError, RecursionError) as error:
+        return decode_json(bare.encode("utf-8", "replace"), Any)
+    except ValueError as error:
         raise _paid("the answer isn't the JSON that was asked for") from error
 
 
