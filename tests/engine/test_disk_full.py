@@ -263,7 +263,7 @@ async def eventually_refused(service: Service) -> httpx.Response:
     return answer
 
 
-async def test_an_output_without_room_is_tried_again_and_reported(
+async def test_an_output_without_room_is_held_and_reported(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full, sync = False, os.fsync
@@ -274,12 +274,12 @@ async def test_an_output_without_room_is_tried_again_and_reported(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr("stepwell.engine.task_io._ROOM_S", 0.05)
     provider = Scripted(ProviderType.CUSTOM, default=Succeed(files={"a.bin": b"paid for"}))
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         with capture_logs() as logs:
             full = True
-            step = scripted("a", max_retries=20)
-            made = (await service.create(step, config={"retry": {"base_s": 0.2, "max_s": 0.5}}))["id"]
+            made = (await service.create(scripted("a", max_retries=0)))["id"]
             await eventually(lambda: metric(service, "disk_full") == 1, "it was noticed")
             status, detail = await ready(service)
             assert (status, detail.split(" (since")[0]) == (507, FILES_FULL)
@@ -290,8 +290,24 @@ async def test_an_output_without_room_is_tried_again_and_reported(
             full = False
             assert (await service.until_ended(made))["status"] == "COMPLETED"
             await until_ready(service)
-        assert len([*folder.glob("*/a.bin")]) == 1
+        assert (len([*folder.glob("*/a.bin")]), provider.count("a")) == (1, 1)
         assert events(logs, "disk.full", "disk.has_room") == [
             ("disk.full", "error", "artifacts"),
             ("disk.has_room", "info", "artifacts"),
         ]
+
+
+async def test_an_output_without_room_fails_its_attempt_shortly_before_its_time_is_up(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    provider = Scripted(ProviderType.CUSTOM, default=Succeed(files={"a.bin": b"paid for"}))
+    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+        step = scripted("a", max_retries=0, config={"prompt": "p", "timeout_s": 11})
+        ended = await service.until_ended((await service.create(step))["id"])
+        assert ended["status"] == "FAILED"
+        assert ended["error_message"].startswith("a: the output could not be stored: ")
+        assert ended["error_message"].endswith(": No space left on device")

@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from anyio import CancelScope
+from anyio import CancelScope, current_effective_deadline, current_time, sleep
 
-from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed
+from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.domain.model import Output, Task
 from stepwell.ports import Artifacts
 from stepwell.ports.providers import Blob, ErrorText, InputFetcher
 
+_ROOM_S = 2.0  # between two tries to store what finds no room
+_SPARE_S = 10.0  # before the deadline of the attempt: then it fails by what is wrong, and not by its time
 MOST_INPUT = 256 * 1024 * 1024  # bytes that an attempt may hold of what it was given
 
 
@@ -81,12 +83,22 @@ class TaskIO:
     async def store(self, name: str, data: bytes) -> Output:
         path = self._noted(name)
         try:
-            with CancelScope(shield=True):
-                self.stored[path] = await self._artifacts.put(path, data)
+            self.stored[path] = await self._put(path, data)
         except ArtifactError as error:
             message = f"the output could not be stored: {error}"
             raise AttemptError(message, retryable=True, provider_fault=False) from error
         return self.stored[path]
+
+    async def _put(self, path: str, data: bytes) -> Output:
+        """Store the file. While the disk is full it is held, for as long as the attempt has time: it is paid for."""
+        while True:
+            try:
+                with CancelScope(shield=True):
+                    return await self._artifacts.put(path, data)
+            except NoRoomForArtifact:
+                if current_time() + _ROOM_S + _SPARE_S > current_effective_deadline():
+                    raise
+            await sleep(_ROOM_S)
 
     async def download(
         self,
