@@ -1,0 +1,125 @@
+"""`stepwell up` on a disk that is really full, and then is not.
+
+`engine/test_disk_full.py` covers the same for machines that let no ordinary user mount a disk.
+"""
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from support.embedded import ask
+from support.pipelines import create, until_ended
+from support.processes import Running, start, until
+from support.small_disk import SmallDisk, has_small_disks, on_small_disk
+
+RECOVERS_S = 60.0
+
+
+@contextmanager
+def up_on_small_disk(data_dir: Path, part: str, megabytes: int) -> Iterator[tuple[Running, SmallDisk, httpx.Client]]:
+    """A ready `stepwell up` whose *part* of the data folder is a disk of its own."""
+    mount_point = data_dir / part
+    mount_point.mkdir(parents=True)
+    if not has_small_disks(mount_point):
+        pytest.skip("this user may not mount a disk here; tests/engine/test_disk_full.py does without")
+    program = on_small_disk(mount_point, megabytes, sys.executable, "-m", "stepwell")
+    running = start("up", data_dir, None, "--data-dir", str(data_dir), program=program)
+    try:
+        running.wait_ready()
+        with running.client() as client:
+            yield running, SmallDisk(running.pid, mount_point), client
+    finally:
+        running.kill_group()
+
+
+def post(client: httpx.Client) -> httpx.Response:
+    """Create a workflow that needs new pages: its rows are too big, and too random, for what is free in old ones."""
+    noise = base64.b64encode(os.urandom(200_000)).decode()
+    steps = [{"id": "a", "task_type": "PASSTHROUGH", "config": {"noise": noise}}]
+    body = {"name": "n", "origin_instance": "o", "steps": steps}
+    return client.post("/api/v1/workflows/", params={"start": "true"}, json=body)
+
+
+def metrics(client: httpx.Client) -> dict[str, float]:
+    lines = [line.split() for line in client.get("/metrics").text.splitlines() if line.startswith("stepwell_d")]
+    return {line[0]: float(line[1]) for line in lines}
+
+
+def until_ready(running: Running, client: httpx.Client) -> None:
+    until(lambda: client.get("/health/ready").status_code == 200, RECOVERS_S, lambda: running.stderr)
+
+
+def logged(running: Running, *names: str) -> list[str]:
+    entries: list[dict[str, Any]] = [json.loads(line) for line in running.stderr.splitlines() if line.startswith("{")]
+    return [entry["event"] for entry in entries if entry["event"] in names]
+
+
+def test_a_full_disk_is_reported_and_the_service_recovers_when_there_is_room(data_dir: Path) -> None:
+    with up_on_small_disk(data_dir, "postgres", 200) as (running, disk, client):
+        assert post(client).status_code == 201
+        disk.fill()
+        answers = [post(client) for _ in range(5)]
+        assert {(answer.status_code, answer.headers.get("retry-after")) for answer in answers} == {(507, "5")}
+        ready = client.get("/health/ready")
+        assert ready.status_code == 507
+        assert ready.json()["detail"].startswith("the database's disk is full: ")
+        assert metrics(client)["stepwell_disk_full"] == 1
+        assert client.get("/health/live").status_code == 200
+        assert client.get("/api/v1/workflows/").json()["total"] == 1
+        disk.empty()
+        until_ready(running, client)
+        assert metrics(client)["stepwell_disk_full"] == 0
+        assert post(client).status_code == 201
+        assert logged(running, "disk.full", "disk.has_room", "postgres.died") == ["disk.full", "disk.has_room"]
+        assert running.terminate() == 0
+
+
+def test_a_server_that_died_of_a_full_disk_comes_back_with_all_that_was_acknowledged(data_dir: Path) -> None:
+    with up_on_small_disk(data_dir, "postgres", 200) as (running, disk, client):
+        created = [post(client).json()["id"] for _ in range(3)]
+        disk.fill()
+        die(running, data_dir)
+        until(lambda: client.get("/health/ready").status_code == 507, RECOVERS_S, lambda: running.stderr)
+        until(lambda: post(client).status_code == 507, RECOVERS_S, lambda: running.stderr)
+        assert client.get("/health/live").status_code == 200
+        disk.empty()
+        until_ready(running, client)
+        assert [until_ended(client, each)["status"] for each in created] == ["COMPLETED"] * 3
+        assert post(client).status_code == 201
+        assert logged(running, "disk.full", "disk.has_room") == ["disk.full", "disk.has_room"]
+        assert running.terminate() == 0
+
+
+def die(running: Running, data_dir: Path) -> None:
+    """The next segment of the write-ahead log can't be made, which PostgreSQL doesn't survive."""
+    sockets = f"/proc/{running.pid}/root{data_dir}/postgres/run"
+    dsn = f"postgresql://stepwell@/stepwell?host={sockets}&port=5432"
+    for _ in range(20):  # some may have been made before
+        try:
+            ask(dsn, "SELECT pg_switch_wal()", "SELECT pg_logical_emit_message(true, '', '')")
+        except (asyncpg.PostgresError, OSError):
+            break
+    until(lambda: "postgres.died" in running.stderr, RECOVERS_S, lambda: running.stderr)
+
+
+def test_a_picture_that_finds_no_room_is_held_until_there_is(data_dir: Path) -> None:
+    with up_on_small_disk(data_dir, "artifacts", 8) as (running, disk, client):
+        disk.fill()
+        workflow = create(client)
+        until(lambda: client.get("/health/ready").status_code == 507, RECOVERS_S, lambda: running.stderr)
+        assert client.get("/health/ready").json()["detail"].startswith("the disk for output files is full: ")
+        disk.empty()
+        until_ready(running, client)
+        done = until_ended(client, workflow)
+        assert (done["status"], [step["retry_count"] for step in done["steps"]]) == ("COMPLETED", [0, 0])
+        assert logged(running, "disk.full", "disk.has_room") == ["disk.full", "disk.has_room"]
+        assert running.terminate() == 0

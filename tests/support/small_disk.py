@@ -1,0 +1,50 @@
+"""A real, small disk: a tmpfs that only one process and its children see, so that it ends with them."""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+
+def on_small_disk(mount_point: Path, megabytes: int, *program: str) -> tuple[str, ...]:
+    """The command that runs *program*, under the present user, with a tmpfs of that size at *mount_point*.
+
+    Root mounts it in a mount namespace; everybody else in a user namespace as well, where he is root until then.
+    """
+    mount = f"mount -t tmpfs -o size={megabytes}m,mode=711 none {mount_point}"
+    if os.geteuid() == 0:
+        return ("unshare", "-m", "sh", "-c", f'{mount} && exec "$0" "$@"', *program)
+    back = f"unshare -U --map-user={os.geteuid()} --map-group={os.getegid()}"
+    return ("unshare", "-Urm", "sh", "-c", f'{mount} && exec {back} "$0" "$@"', *program)
+
+
+def has_small_disks(folder: Path) -> bool:
+    """Whether the machine lets the present user have them."""
+    if sys.platform != "linux":
+        return False
+    command = on_small_disk(folder, 1, "true")
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+class SmallDisk:
+    """The disk at *mount_point*, as process *pid* sees it."""
+
+    def __init__(self, pid: int, mount_point: Path) -> None:
+        self._filler = Path(f"/proc/{pid}/root{mount_point}/filler")
+
+    @property
+    def free(self) -> int:
+        """In bytes."""
+        disk = os.statvfs(self._filler.parent)
+        return disk.f_bavail * disk.f_frsize
+
+    def fill(self) -> None:
+        """Leave no byte."""
+        with self._filler.open("ab", buffering=0) as filler:
+            while self.free:
+                with suppress(OSError):
+                    filler.write(bytes(self.free))
+
+    def empty(self) -> None:
+        self._filler.unlink()
