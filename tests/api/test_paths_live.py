@@ -145,7 +145,19 @@ async def failed_steps(live: Service, *steps: dict[str, Any], tenant: str | None
 
 
 async def test_as_an_input(live: Service, files: Files) -> None:
-    for step in await failed_steps(live, *edits(files.corpus), tenant="acme"):
+    """What can't name a file is refused at create; of the rest each step fails."""
+    steps = edits(files.corpus)
+    body = {"name": "w", "origin_instance": "tests", "origin_tenant_id": "acme", "steps": steps}
+    answer = await live.client.post("/api/v1/workflows/", json=body)
+    assert answer.status_code == 422
+    assert SECRET not in answer.text
+    refused = {fault["loc"][2]: fault for fault in answer.json()["detail"]}
+    for number, fault in refused.items():
+        assert fault["loc"] == ["body", "steps", number, "config", "base_image_url"]
+        assert fault["type"] in {"file_invalid", "url_invalid"}, files.corpus[number]
+    rest = [step for number, step in enumerate(steps) if number not in refused]
+    assert len(refused) > len(rest) > 0
+    for step in await failed_steps(live, *rest, tenant="acme"):
         reference, message = step["config"]["base_image_url"], step["error_message"]
         assert message.startswith("base_image_url: "), (reference, message)
         if reference.startswith("media/"):

@@ -99,6 +99,7 @@ def made_catalog(settings: Settings, registry: Registry) -> Catalog:
         registry.keyed(),
         rule,
         registry.refusals(),
+        registry.file_rules(AddressPolicy(settings.allowed_cidrs), https_only=settings.https_only),
     )
 
 

@@ -27,6 +27,8 @@ _PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
 
 
 Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.Provider.refusals` says
+# Message and type of what is wrong with a reference to a file, by type of task, input, provider_config and reference.
+FileRule: TypeAlias = Callable[[TaskType, str, Mapping[str, Any], str], tuple[str, str] | None]
 
 
 class Catalog(Struct, frozen=True):
@@ -34,7 +36,8 @@ class Catalog(Struct, frozen=True):
 
     `offers`: for each configured provider, its capabilities by type of task. `default` does the steps that name no
     provider; where it is null they are refused. `credentials` are names, in lower case; the providers in `keyed` need
-    one. `webhook_refusal` judges addresses that are to be told, `refusals` steps that a provider is asked for.
+    one. `webhook_refusal` judges addresses that are to be told, `refusals` steps that a provider is asked for, and
+    `file_rules` what such a step names as a file; a provider without a rule may read whatever it likes.
     """
 
     offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
@@ -43,6 +46,7 @@ class Catalog(Struct, frozen=True):
     keyed: frozenset[ProviderType] = frozenset()
     webhook_refusal: UrlRule = url_fault
     refusals: Mapping[ProviderType, Refusals] = {}
+    file_rules: Mapping[ProviderType, FileRule] = {}
 
 
 def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
@@ -86,6 +90,16 @@ def provider_faults(
     asked = [*_asked(draft, draft.task_type, primary, catalog)]
     if asked and (inputs := known(draft.task_type)) is not None:
         yield from _refusal_faults(draft.task_type, asked, inputs, loc)
+
+
+def asked_providers(draft: Draft, catalog: Catalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
+    """The step's provider and its fallback, each with its `provider_config`, as far as they can be made out."""
+    config = _known(draft.provider_config)
+    primary = None if config is None or not draft.provider_known else _primary(draft, config, catalog.default)
+    if primary is not None:
+        yield primary, draft.provider_config or {}
+    if draft.fallback is not None and draft.fallback_known:
+        yield draft.fallback, draft.fallback_config or {}
 
 
 def _known(config: Mapping[str, Any] | None) -> ProviderConfig | None:

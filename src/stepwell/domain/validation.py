@@ -20,6 +20,7 @@ from stepwell.domain.draft import Draft, salvage, sound_draft
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.expressions import Expressions
 from stepwell.domain.faults import Loc, capped, iter_faults, shown
+from stepwell.domain.file_inputs import FileInputs
 from stepwell.domain.graph import Graph
 from stepwell.domain.mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.model import TaskType
@@ -112,7 +113,7 @@ def _rule_faults(
     used = {draft.task_type: None for draft in drafts if draft.task_type is not None}
     yield from _defaults_faults(config.get("step_defaults"), list(used))
     yield from graph.faults
-    expressions, looked_at = Expressions(), Defaults(defaults)
+    expressions, looked_at, files = Expressions(), Defaults(defaults), FileInputs(defaults, catalog)
     for position, draft in enumerate(drafts):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
@@ -122,6 +123,7 @@ def _rule_faults(
         known = partial(known_inputs, draft, looked_at, sound=not broken)
         yield from mapping_faults(draft, position, graph, expressions, loc)
         yield from provider_faults(draft, known, catalog, loc)
+        yield from files.faults(draft, loc)
 
 
 def _sound_defaults(config: JsonObject) -> dict[str, JsonObject]:

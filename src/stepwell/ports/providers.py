@@ -20,7 +20,7 @@ How a call says that it went wrong:
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -110,6 +110,16 @@ class CancelAnswer(StrEnum):
     REFUSED = "refused"
     ENDED = "ended"
     UNKNOWN_JOB = "unknown_job"
+
+
+class UrlReader(StrEnum):
+    """Who downloads what is behind the http(s) URL of an input: this service; the provider, from a network of its own;
+    or a server of the operator, which may have reasons to read what lies in a private network.
+    """
+
+    STEPWELL = "stepwell"
+    PROVIDER = "provider"
+    OPERATOR = "operator"
 
 
 class Blob(Struct, frozen=True):
@@ -222,6 +232,18 @@ class Provider(Protocol):
         """The jobs that may have come of what was *sent*, the likeliest first: with its digest, its model and, give or
         take the clocks, its time. Others may have sent the same: the engine leaves out those that it knows. Null where
         nothing can ever be found: the provider keeps no list, or shows nothing to know a job by.
+        """
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """A provider that says how it reads files. All that ours read as one is an artifact's path, a data URI, or a URL;
+    anything else is refused where the step is created. Of a provider without this, nothing is assumed.
+    """
+
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:
+        """Who reads the URL in the input *name* (or in a picture's place of "messages"); None if it is no file there,
+        or isn't looked at.
         """
 
 

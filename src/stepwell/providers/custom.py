@@ -15,6 +15,7 @@ from msgspec import json
 
 from stepwell.domain.configs import given
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
+from stepwell.domain.file_inputs import MESSAGES
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
 from stepwell.ports.providers import (
@@ -26,6 +27,7 @@ from stepwell.ports.providers import (
     JobState,
     JobStatus,
     Request,
+    UrlReader,
 )
 from stepwell.providers.bounded_json import read_json
 from stepwell.providers.credentials import Credentials
@@ -109,6 +111,9 @@ class CustomProvider:
 
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         return str(provider_config.get("model") or task_type)
+
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+        return None if name == MESSAGES else UrlReader.OPERATOR
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return told(partial(_model, step.task_type, step.provider_config), partial(_seed, step.inputs, 0))

@@ -14,9 +14,20 @@ from msgspec import Meta, Struct, json
 
 from stepwell.domain.configs import given
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
+from stepwell.domain.file_inputs import MESSAGES
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
-from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
+from stepwell.ports.providers import (
+    Attempt,
+    AttemptIO,
+    CancelAnswer,
+    Finished,
+    Job,
+    JobState,
+    JobStatus,
+    Request,
+    UrlReader,
+)
 from stepwell.providers.bounded_json import read_json
 from stepwell.providers.credentials import Credentials, Key
 from stepwell.providers.fal_answers import (
@@ -115,6 +126,9 @@ class FalProvider:
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         kind = KINDS.get(task_type)
         return str(provider_config.get("fal_app_id") or (kind.app if kind else task_type))
+
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+        return None if name == MESSAGES else UrlReader.PROVIDER
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)

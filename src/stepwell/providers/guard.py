@@ -10,6 +10,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
+from unicodedata import normalize
+from urllib.parse import unquote
 
 import anyio
 import httpcore
@@ -29,6 +31,7 @@ __all__ = [
     "Resolver",
     "form_refusal",
     "guarded_client",
+    "host_refusal",
     "parsed",
 ]
 
@@ -40,6 +43,7 @@ _INNER_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa")
 _NAME = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 _DOTS = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for a dot: RFC 3490, 3.1
 _NUMERIC_HOST = re.compile("([a-z][a-z0-9+.-]*://)([0-9a-fx.\u3002\uff0e\uff61]+)(?![^:/?#])(.*)", re.IGNORECASE)
+_UNSEEN = re.compile("[\t\n\r]")  # left out by browsers: https://url.spec.whatwg.org/#concept-basic-url-parser
 _USERINFO = "the URL holds a user name or a password"
 _ONLY_HTTPS = "only https URLs are taken"
 
@@ -86,6 +90,22 @@ def form_refusal(url: str, policy: AddressPolicy, *, https_only: bool = False) -
         return _refusal(parsed(url), policy, https_only=https_only)
     except Blocked as error:
         return str(error)
+
+
+def host_refusal(url: str, policy: AddressPolicy) -> str | None:
+    """Why the host of *url* is refused: it is an address, or a name, that *policy* lets nobody reach.
+
+    For a URL that somebody else reads, in whatever way: nothing else of it is judged, and a host that is none passes.
+    """
+    host = split_url(_UNSEEN.sub("", url)).host
+    if host is None:
+        return None
+    plain = _DOTS.sub(".", normalize("NFKC", unquote(host))).lower()
+    try:
+        why = _host_refusal(plain, literal(plain), policy)
+    except ValueError:
+        return None
+    return why and sanitised(why, 300)
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
@@ -298,10 +318,20 @@ def _refusal(url: httpx.URL, policy: AddressPolicy, *, https_only: bool) -> str 
     """As `form_refusal`, of a URL without a `_fault`."""
     host = _host(url)
     address = literal(host)
-    if policy.allows(address) if address is not None else policy.allowed:
-        return None
-    if https_only and url.scheme != "https":
+    if https_only and url.scheme != "https" and not _is_allowed(address, policy):
         return _ONLY_HTTPS
+    return _host_refusal(host, address, policy)
+
+
+def _is_allowed(address: Address | None, policy: AddressPolicy) -> bool:
+    """A name may lead to any network that is allowed."""
+    return policy.allows(address) if address is not None else bool(policy.allowed)
+
+
+def _host_refusal(host: str, address: Address | None, policy: AddressPolicy) -> str | None:
+    """*address* is the one that *host* is a notation of; None for a name."""
+    if _is_allowed(address, policy):
+        return None
     if address is not None:
         words = policy.refusal(address)
         return words and f"{host} may not be reached from here: it is {words}"

@@ -8,7 +8,10 @@ import structlog
 from stepwell.domain.errors import Fault
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports.providers import Provider
+from stepwell.domain.offers import FileRule
+from stepwell.ports.providers import Provider, ReadsFiles
+from stepwell.providers.file_rules import file_rule
+from stepwell.providers.guard import AddressPolicy
 from stepwell.providers.in_process import InProcess
 
 log = structlog.get_logger()
@@ -52,6 +55,14 @@ class Registry:
             kind: partial(_told, provider)
             for kind, provider in self._providers.items()
             if getattr(type(provider), "refusals", usual) is not usual
+        }
+
+    def file_rules(self, policy: AddressPolicy, *, https_only: bool) -> dict[ProviderType, FileRule]:
+        """What each configured provider refuses of files that a step names; none for one that doesn't say."""
+        return {
+            kind: file_rule(provider, policy, https_only=https_only)
+            for kind, provider in self._providers.items()
+            if isinstance(provider, ReadsFiles)
         }
 
     def offers(self) -> dict[ProviderType, dict[TaskType, frozenset[str]]]:

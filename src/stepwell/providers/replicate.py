@@ -22,10 +22,21 @@ from msgspec import Meta, Struct, json
 
 from stepwell.domain.canonical import canonical, digest
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
+from stepwell.domain.file_inputs import MESSAGES
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.domain.urls import split_url
-from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
+from stepwell.ports.providers import (
+    Attempt,
+    AttemptIO,
+    CancelAnswer,
+    Finished,
+    Job,
+    JobState,
+    JobStatus,
+    Request,
+    UrlReader,
+)
 from stepwell.providers.bounded_json import read_json
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.http import ProviderApi, origin_of
@@ -123,6 +134,9 @@ class ReplicateProvider:
             return target(task_type, provider_config)[0]
         except AttemptError:  # it is told where the step runs
             return task_type
+
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+        return None if name == MESSAGES else UrlReader.PROVIDER
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)

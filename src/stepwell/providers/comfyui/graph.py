@@ -176,6 +176,14 @@ async def filled_graph(attempt: Attempt, io: AttemptIO, upload: Upload) -> dict[
     return filled
 
 
+def takes(config: Mapping[str, Any], field: str) -> bool:
+    """Whether the graph has a place for that input; what has none is left out."""
+    try:
+        return bool(_Places(config, graph_of(config)).of(field))
+    except AttemptError:
+        return False
+
+
 def _seed_in(config: Mapping[str, Any], graph: Any) -> int | None:
     try:
         places = _Places(config, graph_of(config)).of("seed")

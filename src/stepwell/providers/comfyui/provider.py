@@ -20,8 +20,18 @@ from msgspec import structs
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
-from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
-from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, refusals, seed_in, title_of
+from stepwell.ports.providers import (
+    Attempt,
+    AttemptIO,
+    CancelAnswer,
+    Finished,
+    Job,
+    JobState,
+    JobStatus,
+    Request,
+    UrlReader,
+)
+from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, refusals, seed_in, takes, title_of
 from stepwell.providers.comfyui.loose_json import leaves_out, node_words
 from stepwell.providers.comfyui.outputs import stored_outputs
 from stepwell.providers.comfyui.progress import News, Watch
@@ -87,6 +97,9 @@ class ComfyUiProvider:
 
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:  # noqa: ARG002 - the port's
         return model_of(provider_config)
+
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+        return UrlReader.STEPWELL if takes(provider_config, name) else None
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)

@@ -16,7 +16,7 @@ from stepwell.domain.canonical import canonical
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
-from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
+from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request, UrlReader
 from stepwell.providers.credentials import Credentials, Key
 from stepwell.providers.google.answers import (
     Generated,
@@ -82,6 +82,9 @@ class GoogleProvider(ABC):
             return target(self.type, task_type, provider_config)
         except AttemptError:  # it is told where the step runs
             return task_type
+
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+        return UrlReader.STEPWELL
 
     def refusals(self, step: KnownStep) -> Iterator[Fault]:
         task_type, config, inputs = step.task_type, step.provider_config, step.inputs

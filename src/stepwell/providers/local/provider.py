@@ -5,7 +5,7 @@ from typing import Any
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.ports.providers import Attempt, AttemptIO, UrlReader
 from stepwell.providers.in_process import InProcess
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.values import refuse
@@ -29,6 +29,9 @@ class LocalProvider(InProcess):
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
         kind = KINDS.get(task_type)
         return kind.capabilities if kind else None
+
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+        return UrlReader.STEPWELL
 
     async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
         kind = KINDS.get(attempt.task_type)

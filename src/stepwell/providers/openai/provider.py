@@ -24,7 +24,17 @@ from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.domain.urls import split_url
-from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
+from stepwell.ports.providers import (
+    Attempt,
+    AttemptIO,
+    CancelAnswer,
+    Finished,
+    Job,
+    JobState,
+    JobStatus,
+    Request,
+    UrlReader,
+)
 from stepwell.providers.credentials import Credentials
 from stepwell.providers.http import ProviderApi, origin_of
 from stepwell.providers.openai.answers import (
@@ -95,6 +105,10 @@ class OpenAiProvider:
             return model_of(task_type, provider_config)
         except AttemptError:  # it is told where the step runs
             return task_type
+
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+        passed_on = self._public and task_type is TaskType.LLM_INTERACTION
+        return UrlReader.PROVIDER if passed_on else UrlReader.STEPWELL
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step, public=self._public)

@@ -1,0 +1,75 @@
+"""Files that a step names are checked by create and plan alike, before anything is stored."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepwell.settings import Networks
+from support.service import Service, running_service
+
+LOCAL_PATH = (
+    "A path of your computer can't be read here: expected an http(s) URL, a data URI, or the path of an artifact, "
+    "media/{task_id}/{name}; there is no upload yet"
+)
+
+
+@pytest.fixture
+async def closed(tmp_path: Path, dsn: str) -> AsyncIterator[Service]:
+    """No network is allowed here."""
+    async with running_service(dsn, tmp_path, allowed_cidrs=Networks()) as service:
+        yield service
+
+
+def definition(reference: str, **more: Any) -> dict[str, Any]:
+    step = {"id": "a", "task_type": "REFINE", "config": {"base_image_url": reference}}
+    return {"name": "w", "origin_instance": "tests", "steps": [step]} | more
+
+
+async def faults(service: Service, body: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """Those that create reports, and those of plan."""
+    answers = [await service.client.post(f"/api/v1/workflows/{path}", json=body) for path in ("", "plan")]
+    return [answer.json()["detail"] if answer.status_code == 422 else [] for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("reference", "message", "kind"),
+    [
+        (
+            "http://127.0.0.1:9000/x.png",
+            "127.0.0.1 may not be reached from here: it is a loopback address",
+            "url_invalid",
+        ),
+        ("http://2130706433/", "127.0.0.1 may not be reached from here: it is a loopback address", "url_invalid"),
+        (
+            "http://169.254.169.254/x",
+            "169.254.169.254 may not be reached from here: it is a link-local address",
+            "url_invalid",
+        ),
+        (
+            "http://localhost/x",
+            "localhost may not be reached from here: it is a name of an inner network",
+            "url_invalid",
+        ),
+        ("./photo.jpg", LOCAL_PATH, "file_invalid"),
+        ("file:///etc/passwd", LOCAL_PATH, "file_invalid"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_refused_before_anything_is_stored(
+    closed: Service, reference: str, message: str, kind: str
+) -> None:
+    expected = [{"loc": ["body", "steps", 0, "config", "base_image_url"], "msg": message, "type": kind}]
+    assert await faults(closed, definition(reference)) == [expected] * 2
+    in_defaults = definition("x", config={"step_defaults": {"REFINE": {"base_image_url": reference}}})
+    in_defaults["steps"][0]["config"] = {}
+    expected[0]["loc"] = ["body", "config", "step_defaults", "REFINE", "base_image_url"]
+    assert await faults(closed, in_defaults) == [expected] * 2
+    listed = (await closed.client.get("/api/v1/workflows/")).json()
+    assert listed["total"] == 0
+
+
+async def test_allowed_networks_are_as_for_webhooks(tmp_path: Path, dsn: str) -> None:
+    async with running_service(dsn, tmp_path, allowed_cidrs=Networks.read("10.0.0.0/8")) as service:
+        assert await faults(service, definition("http://10.0.0.5/x.png")) == [[], []]
+        assert all(await faults(service, definition("http://192.168.0.5/x.png")))
