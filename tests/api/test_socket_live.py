@@ -88,7 +88,7 @@ CASES = [
     ("raw bytes in the path", GET.replace(b"?limit", b"\xff\xfe?limit") + b"\r\n", {b"400", b"404"}),
     ("a path without a slash", GET.replace(b"GET /", b"GET ") + b"\r\n", {b"400", b"404"}),
     ("an absolute address", GET.replace(b"GET /", b"GET http://elsewhere/") + b"\r\n", {b"200", b"400", b"404"}),
-    ("HTTP 0.9", b"GET /\r\n\r\n", {b"400", b"404"}),
+    ("HTTP 0.9", b"GET /\r\n\r\n", {b"400", b"200"}),
     ("HTTP 9.9", GET.replace(b"HTTP/1.1", b"HTTP/9.9") + b"\r\n", {b"400", b"505"}),
     ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64, {b"400"}),
     ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {b"400", CUT_OFF}),

@@ -29,7 +29,7 @@ _HEADERS = {
     "Idempotency-Replayed": "true for the answer to an earlier request with the same Idempotency-Key",
     "Preference-Applied": "The part of Prefer that was kept to",
     "Content-Disposition": "inline for images and videos, attachment for all else",
-    "WWW-Authenticate": "Bearer",
+    "WWW-Authenticate": "Bearer; error_description is the reason",
     "Retry-After": "Seconds",
 }
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After", 507: "Retry-After"}
