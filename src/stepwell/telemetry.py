@@ -1,17 +1,23 @@
-"""Logs and metrics: how they are set up, and nothing of what they say."""
+"""How logs and metrics are set up. What they say is elsewhere."""
 
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Literal
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
+from anyio import CapacityLimiter, to_thread
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+log = structlog.get_logger()
 
 REDACTED = "[redacted]"
 _SECRET_KEY = re.compile(r"(?:^|[_-])(?:authorization|ticket|token|secret|password|api[_-]?key)$", re.IGNORECASE)
@@ -19,8 +25,34 @@ _SECRET_KEY = re.compile(r"(?:^|[_-])(?:authorization|ticket|token|secret|passwo
 _CHATTY = ("httpx", "httpcore")
 
 
+Labels = tuple[str, ...]
+
+
+class Distribution:
+    """The buckets and the sum of a histogram. It belongs to one event loop, so that an observation takes no lock."""
+
+    __slots__ = ("_bounds", "_counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """*bounds* are the upper ends of the buckets, ascending; a last one without an end is added."""
+        self._bounds, self._counts = bounds, [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """The upper end of each bucket, and how many values don't exceed it."""
+        ends = [*map(floatToGoString, self._bounds), "+Inf"]
+        return list(zip(ends, accumulate(map(float, self._counts)), strict=True))
+
+
 class Metrics:
-    """The metrics of one app, in a registry of its own, so that two apps in a process don't share numbers."""
+    """The metrics of one app, in a registry of its own, so that two apps in a process don't share numbers.
+
+    What is read at a scrape is read in the event loop, so it must be cheap. A reader that raises leaves its metric out.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -31,35 +63,84 @@ class Metrics:
             registry=self.registry,
         )
         self.latency = Histogram(
-            "stepwell_http_request_seconds",
+            "stepwell_http_request_duration_seconds",
             "Seconds until the answer began.",
             ["route", "method"],
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
         )
+        self.before_scrape: list[Callable[[], Awaitable[None]]] = []
+        self._rendering = CapacityLimiter(1)
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Add a gauge that is read whenever it is asked for."""
-        Gauge(name, text, registry=self.registry).set_function(read)
+        """Add a gauge that is read at each scrape."""
+        self.gauges(name, text, (), lambda: {(): read()})
 
     def count(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Add a counter that is kept elsewhere and read whenever it is asked for; it is shown as `<name>_total`."""
-        self.registry.register(_Count(name, text, read))
+        """Add a counter that is kept elsewhere and read at each scrape; it is shown as `<name>_total`."""
+        self.counters(name, text, (), lambda: {(): read()})
 
-    def value(self, name: str) -> float:
-        """What stands under *name*, `_total` included, now. Raises KeyError for an unknown one."""
-        found = self.registry.get_sample_value(name)
+    def gauges(self, name: str, text: str, labels: Labels, read: Callable[[], Mapping[Labels, float]]) -> None:
+        """Add a gauge with *labels*; *read* returns its values by the values of the labels."""
+        self.registry.register(_Family(lambda: GaugeMetricFamily(name, text, labels=labels), read))
+
+    def counters(self, name: str, text: str, labels: Labels, read: Callable[[], Mapping[Labels, float]]) -> None:
+        """Add a counter with *labels*, as `gauges` does; it is shown as `<name>_total`."""
+        self.registry.register(_Family(lambda: CounterMetricFamily(name, text, labels=labels), read))
+
+    def histograms(
+        self, name: str, text: str, labels: Labels, read: Callable[[], Mapping[Labels, Distribution]]
+    ) -> None:
+        """Add a histogram with *labels*, as `gauges` does."""
+
+        def values() -> dict[Labels, tuple[Any, ...]]:
+            return {key: (each.buckets(), each.total) for key, each in read().items()}
+
+        self.registry.register(_Family(lambda: HistogramMetricFamily(name, text, labels=labels), values))
+
+    def value(self, name: str, labels: Mapping[str, str] | None = None) -> float:
+        """The present value of a sample, `_total` included in its *name*. Raises KeyError for an unknown one."""
+        found = self.registry.get_sample_value(name, dict(labels or {}))
         if found is None:
             raise KeyError(name)
         return found
 
+    async def exposition(self) -> bytes:
+        """All metrics in Prometheus's text format, version 0.0.4. They are read in the loop and written in a thread."""
+        for prepare in self.before_scrape:
+            await prepare()
+        families = list(self.registry.collect())
+        for family in families:
+            # OpenMetrics's own, which the text format would show as gauges.
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+        return await to_thread.run_sync(generate_latest, _Collected(families), limiter=self._rendering)
 
-class _Count(Collector):
-    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
-        self._name, self._text, self._read = name, text, read
+
+class _Family(Collector):
+    """One metric that is kept elsewhere."""
+
+    def __init__(self, make: Callable[[], Any], read: Callable[[], Mapping[Labels, Any]]) -> None:
+        self._make, self._read = make, read
 
     def collect(self) -> Iterator[Metric]:
-        yield CounterMetricFamily(self._name, self._text, value=self._read())
+        family = self._make()
+        try:
+            for labels, value in self._read().items():
+                family.add_metric(labels, *value if isinstance(value, tuple) else (value,))
+        except Exception:  # one that can't be read must not hide the others
+            log.exception("metric.unreadable", action="metrics", metric=family.name)
+            return
+        yield family
+
+
+class _Collected(Collector):
+    """Metrics that have been read."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -3,8 +3,6 @@
 from typing import Any
 
 from litestar import Response
-from prometheus_client import generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from stepwell import __version__
 from stepwell.api.content_negotiation import prefers
@@ -101,7 +99,8 @@ async def ready(service: Service) -> Health:
 
 @endpoint(METRICS)
 async def metrics(metrics: Numbers) -> Response[bytes]:
-    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    # The charset is added to every text.
+    return Response(await metrics.exposition(), media_type="text/plain; version=0.0.4")
 
 
 @endpoint(SCHEMA_PAGE)
