@@ -7,10 +7,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
 from stepwell.persistence.migrations import migrate
 from support.postgres import TestServer, create_database, drop_database, running_server
 from support.service import Service, running_service
+
+# As the service's default. Lines of what goes well would take longer than what goes well.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
 
 
 @pytest.fixture(scope="session")

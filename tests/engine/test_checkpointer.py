@@ -109,7 +109,7 @@ async def test_what_is_decided_during_a_write_is_one_batch_and_one_decision_a_ru
         await bench.settled(A)
         assert bench.journal.batches == [[A], [A, B, C]]
         assert bench.committed == [(A, [1]), (A, [2, 3, 4]), (B, [1]), (C, [1])]
-        assert (bench.checkpointer.batches, bench.checkpointer.rows) == (2, 6)
+        assert (bench.checkpointer.batches, bench.checkpointer.events) == (2, 6)
 
 
 async def test_nothing_is_told_before_the_commit_not_even_to_those_who_wait() -> None:

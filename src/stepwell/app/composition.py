@@ -14,8 +14,9 @@ from stepwell.api.events import feed_frame, workflow_frame
 from stepwell.api.payloads import Payloads
 from stepwell.api.routes import build_api
 from stepwell.app.database import opened
-from stepwell.app.running import Statements, measured, run_engine, stop_engine
-from stepwell.app.working import Links, limits, made_catalog, made_clients, made_runner, prices
+from stepwell.app.metrics import Statements, measured
+from stepwell.app.running import run_engine, stop_engine
+from stepwell.app.working import Links, limits, made_catalog, made_clients, made_outcomes, made_runner, prices
 from stepwell.artifacts.storage import Storage, open_storage
 from stepwell.domain.breaker import BreakerPolicy
 from stepwell.domain.signing import CallbackUrls, SignedUrls
@@ -104,7 +105,7 @@ async def running_app(
         admission = Admission(limits(settings))
         health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
         bus = Bus()
-        scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus)
+        scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus, made_outcomes(settings, runner))
         recovery = Recovery(
             journal,
             scheduler,
@@ -179,7 +180,7 @@ async def running_app(
             await scheduler.started.wait()
             await recovery.boot()
             service.booted = True
-            metrics = measured(scheduler, admission, dispatcher, streams, statements, writes)
+            metrics = measured(scheduler, admission, health, dispatcher, streams, statements, writes)
             api = build_api(
                 service=service,
                 artifacts=storage.artifacts,

@@ -1,4 +1,4 @@
-"""The engine's tasks, their end in order, and what is measured of them."""
+"""The engine's tasks, and their end in order."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,6 @@ import structlog
 from stepwell.artifacts.storage import Storage
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import EVERY_TENANT
-from stepwell.engine.admission import Admission
 from stepwell.engine.recovery import Recovery
 from stepwell.engine.repeats import Repeats
 from stepwell.engine.scheduler import Scheduler
@@ -17,45 +16,10 @@ from stepwell.engine.streams import Streams
 from stepwell.engine.webhooks import Dispatcher
 from stepwell.engine.write_monitor import WriteMonitor
 from stepwell.persistence.store import PostgresStore
-from stepwell.telemetry import Metrics
 
 log = structlog.get_logger()
 
 _LAST_WRITES_S = 2.0
-
-
-class Statements:
-    """How many statements have been sent to the database."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-
-    def add(self) -> None:
-        self.sent += 1
-
-
-def measured(
-    scheduler: Scheduler,
-    admission: Admission,
-    dispatcher: Dispatcher,
-    streams: Streams,
-    statements: Statements,
-    writes: WriteMonitor,
-) -> Metrics:
-    metrics, checkpointer = Metrics(), scheduler.checkpointer
-    metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.handles))
-    metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)
-    metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
-    metrics.count("stepwell_checkpoint_batches", "Batches written.", lambda: checkpointer.batches)
-    metrics.count("stepwell_checkpoint_events", "Transitions written.", lambda: checkpointer.rows)
-    metrics.count("stepwell_database_statements", "Statements sent to the database.", lambda: statements.sent)
-    metrics.watch("stepwell_database_away", "1 while transitions can't be written.", lambda: checkpointer.outage)
-    metrics.watch(
-        "stepwell_disk_full", "1 while a disk has no room for what is to be stored.", lambda: writes.disk_full
-    )
-    metrics.watch("stepwell_event_streams", "Streams of events that are open.", lambda: streams.open)
-    dispatcher.measure(metrics)
-    return metrics
 
 
 async def run_engine(

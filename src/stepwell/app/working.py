@@ -9,6 +9,7 @@ import httpx
 
 from stepwell.artifacts.storage import Storage
 from stepwell.domain.errors import Unavailable
+from stepwell.domain.limits import ANY_MODEL
 from stepwell.domain.model import ProviderType
 from stepwell.domain.prices import PriceList
 from stepwell.domain.records import TenantScope
@@ -16,6 +17,7 @@ from stepwell.domain.signing import CallbackUrls, SignedUrls
 from stepwell.domain.validation import Catalog
 from stepwell.engine.admission import Limits
 from stepwell.engine.cleanup import Cleaner
+from stepwell.engine.outcomes import ModelLabels, Outcomes
 from stepwell.engine.remote import Pace, Paces, Remote
 from stepwell.engine.runner import Runner
 from stepwell.persistence.journal import PostgresJournal
@@ -160,3 +162,16 @@ def limits(settings: Settings) -> Limits:
         per_tenant=settings.max_steps_per_tenant,
         models=settings.limits,
     )
+
+
+def made_outcomes(settings: Settings, runner: Runner) -> Outcomes:
+    """The models that the settings name have a label of their own in metrics, whatever else is asked for."""
+    named = (settings.limits, settings.prices)
+    labels = ModelLabels(
+        (ProviderType(provider), model)
+        for models in named
+        for provider, of_provider in models.items()
+        for model in of_provider
+        if model != ANY_MODEL
+    )
+    return Outcomes(runner, labels)

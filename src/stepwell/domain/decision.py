@@ -55,6 +55,12 @@ class Decision(Struct):
     def has_rows(self) -> bool:
         return bool(self.events or self.tasks)
 
+    @property
+    def rows(self) -> int:
+        """How many rows record it: the workflow's, and those of its steps, tasks, events, deliveries and keys."""
+        of_steps = len(self.steps) + len(self.tasks) + len(self.events)
+        return 1 + of_steps + len(self.deliveries) + len(self.reservations)
+
     def record(self, step: StepState, now: datetime, task: Task | None = None) -> None:
         step.updated_at = now
         self.steps[step.position] = copied(step)

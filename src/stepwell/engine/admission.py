@@ -188,6 +188,17 @@ class Admission:
                 found.append(Waiting(pool, bound, slots, used, due_in_s, Standing(steps, workflows, tenants)))
         return found
 
+    def waiting_by_bound(self) -> Counter[Bound]:
+        """How many steps wait for what. Costs O(pools), and where tenants have a limit O(workflows that wait)."""
+        found: Counter[Bound] = Counter()
+        for pool, queue in self._queues.items():
+            if self.limits.per_tenant is None:
+                found[self._bound(pool, None)[0]] += self.waiting_by_pool[pool]
+                continue
+            for tenant, line in queue.items():
+                found[self._bound(pool, tenant)[0]] += sum(map(len, line.values()))
+        return found
+
     def _bound(self, pool: Pool, tenant: str | None) -> tuple[Bound, int, int]:
         """What keeps a pool's steps of that tenant from a start, in the order in which `grant` looks."""
         limits, used = self.limits, self._used_by_pool

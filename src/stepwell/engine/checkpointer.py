@@ -15,6 +15,7 @@ What must hold:
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -26,12 +27,14 @@ from msgspec import Struct, field
 from stepwell.domain.decision import Decision
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.ports import Journal
+from stepwell.telemetry import Distribution
 
 log = structlog.get_logger()
 
 _BATCH_EVENTS, _BATCH_BYTES = 500, 4 * 1024 * 1024
 _ENTRY_EVENTS = 250
 _TURN_S = 0.01  # then others get theirs
+_WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 1.0
 
 
@@ -55,7 +58,9 @@ class _Fate(Enum):
 
 class Checkpointer:
     """*committed* is called with each decision that has landed, *lost* with the id of each that never will: because
-    its workflow has moved on elsewhere, or (*refused*) because the database won't have its rows.
+    its workflow has moved on elsewhere, or (*refused*) because the database won't have its rows. `seconds` are those of
+    the writes that the database answered, `events` and `rows` count what has committed: events of workflows' histories,
+    and rows of all tables.
     """
 
     def __init__(
@@ -68,7 +73,8 @@ class Checkpointer:
         self._wake = asyncio.Event()
         self._closing = False
         self.outage = False
-        self.batches = self.rows = 0
+        self.batches = self.events = self.rows = 0
+        self.seconds = Distribution(_WRITE_S)
 
     def submit(self, decision: Decision) -> None:
         workflow_id, size = decision.workflow.id, _size(decision)
@@ -182,7 +188,8 @@ class Checkpointer:
             workflow_id = next(iter(self._landed))
             entry, fate = self._landed.pop(workflow_id)
             if fate is _Fate.COMMITTED:
-                self.rows += len(entry.decision.events)
+                self.events += len(entry.decision.events)
+                self.rows += entry.decision.rows
                 self._settle(entry)
             else:
                 self._drop(workflow_id, entry, refused=fate is _Fate.REFUSED)
@@ -190,6 +197,7 @@ class Checkpointer:
     async def _until_it_lands(self, decisions: list[Decision]) -> set[UUID]:
         delay = _FIRST_RETRY_S
         while True:
+            started = time.perf_counter()
             try:
                 lost = await self._journal.write(decisions)
             except Unavailable as error:
@@ -202,6 +210,7 @@ class Checkpointer:
                 if self.outage:
                     log.info("checkpoint.resumed", action="checkpoint")
                 self.outage = False
+                self.seconds.observe(time.perf_counter() - started)
                 return lost
 
     def _settle(self, entry: _Entry) -> None:

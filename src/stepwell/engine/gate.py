@@ -6,6 +6,7 @@ attempt that an earlier process had begun needs none: it is paid for.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
@@ -60,14 +61,17 @@ class Gate:
         self._closing: dict[ModelKey, asyncio.TimerHandle] = {}  # of breakers, for those that are held back
 
     def enqueue(self, handle: Handle, positions: Iterable[int]) -> None:
-        """Steps that want a slot."""
+        """Steps that want a slot. One that has waited before keeps the time since when it does."""
+        now = time.monotonic()
         for position in positions:
+            handle.waiting_since.setdefault(position, now)
             self._admission.enqueue(handle.tenant, handle.workflow_id, position, self._pool(handle, position))
 
     def withdraw(self, handle: Handle) -> None:
         """Forget all that a workflow waits for."""
         self._admission.withdraw(handle.tenant, handle.workflow_id)
         self._health.withdraw(handle.workflow_id)
+        handle.waiting_since.clear()
 
     def grant(self) -> None:
         """Hand out the slots that are free."""
@@ -147,6 +151,7 @@ class Gate:
         now = self._clock.now()
         # Where nobody draws, no seed is drawn.
         seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position)
+        handle.waiting_since.pop(position, None)
         decision = handle.run.apply(Admitted(position, self._new_id(now), seed), now)
         if not decision.effects:
             return False

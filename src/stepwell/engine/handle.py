@@ -19,7 +19,8 @@ from stepwell.engine.bus import Committed
 class Handle:
     """`users` counts the verbs that hold it: it stays in memory while there are any, or while the run is active.
     `halted`: the scheduler has taken its waiting steps out of the queue. `lost`: this process must not touch it any
-    more, nor its files. `timers`: by position, null the deadline.
+    more, nor its files. `timers`: by position, null the deadline. `waiting_since`: the monotonic time since when a step
+    that may start waits to, by position, the longest first.
     """
 
     def __init__(self, loaded: LoadedWorkflow) -> None:
@@ -31,6 +32,7 @@ class Handle:
         self.users = 0
         self.halted = self.lost = False
         self.timers: dict[int | None, TimerHandle] = {}
+        self.waiting_since: dict[int, float] = {}
         self._loaded, self._steps = loaded, loaded.steps
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
         self.run = Run(
@@ -50,6 +52,11 @@ class Handle:
         return Committed(
             self.workflow_id, self.tenant, status, self.origin_instance, decision.events, decision.deliveries
         )
+
+    @property
+    def retries_waiting(self) -> int:
+        """How many of its steps wait for the time of their next attempt."""
+        return len(self.timers) - (None in self.timers)
 
     def snapshot(self) -> LoadedWorkflow:
         """The workflow as it is now, in copies, what is not committed yet included."""

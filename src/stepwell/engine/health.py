@@ -3,14 +3,14 @@ minutes. It all stands in memory: a new process begins with every breaker closed
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.breaker import Breaker, BreakerPolicy
+from stepwell.domain.breaker import Breaker, BreakerPolicy, BreakerState
 from stepwell.domain.inputs import AttemptFailed, Succeeded
 from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
@@ -176,9 +176,17 @@ class ModelHealth:
             latency_s=Latency(*(_percentile(took, share) for share in (50, 95, 99))),
         )
 
-    def held_back(self, provider: ProviderType) -> int:
-        """How many steps the breakers of a provider's models hold back."""
-        return sum(len(record.held_back) for key, record in self._records.items() if key.provider is provider)
+    def held_back(self, provider: ProviderType | None = None) -> int:
+        """How many steps the breakers of a provider's models hold back; None: those of all."""
+        held = ((key, len(record.held_back)) for key, record in self._records.items())
+        return sum(count for key, count in held if provider in (None, key.provider))
+
+    def breakers(self) -> Iterator[tuple[ModelKey, BreakerState]]:
+        """The models that were asked for outside of this process, and how their breakers stand."""
+        now = self._clock.now()
+        for key, record in self._records.items():
+            if key.provider is not ProviderType.LOCAL:
+                yield key, record.breaker.state(now)
 
     def _forget_some(self) -> None:
         """Model names are the callers': the one that was asked for longest ago goes, unless it has something here."""

@@ -39,6 +39,8 @@ from stepwell.engine.gate import Gate
 from stepwell.engine.handle import Handle
 from stepwell.engine.health import Flight, ModelHealth
 from stepwell.engine.leash import Leash, Live
+from stepwell.engine.loop_lag import LoopLag
+from stepwell.engine.outcomes import Outcomes
 from stepwell.engine.runner import Runner, Work
 from stepwell.engine.timers import Timers
 from stepwell.engine.trailing import Trailing
@@ -58,7 +60,9 @@ class Scheduler:
         clock: Clock,
         new_id: NewId,
         bus: Bus,
+        outcomes: Outcomes,
     ) -> None:
+        self.outcomes, self.loop_lag = outcomes, LoopLag()
         self._runner, self._admission, self._clock, self._bus = runner, admission, clock, bus
         self.checkpointer = Checkpointer(journal, self._committed, self._not_written)
         self.handles: dict[UUID, Handle] = {}
@@ -69,6 +73,7 @@ class Scheduler:
         self._timers = Timers(clock, self._fire, self.guarded)
         self._quiet, self._idle = Waiting(), Waiting()
         self._losing: set[UUID] = set()
+        self.lease_losses = 0  # workflows that another process has taken over from this one
         self.refused: Counter[UUID] = Counter()  # how often the database would not have a workflow's rows
         self.on_adopted: Callable[[], None] = lambda: None  # called when a workflow has come into memory
         self.on_lost: Callable[[], None] = lambda: None  # called when nothing of a lost workflow is left here
@@ -82,6 +87,7 @@ class Scheduler:
         self._broken = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as self._group:
             self.started.set()
+            self._group.create_task(self.loop_lag.run(), name="loop lag")
             self._checkpoints = self._group.create_task(self.checkpointer.run(), name="checkpointer")
             self._checkpoints.add_done_callback(self.guarded(lambda task: task.cancelled() or task.result()))
             await self._broken
@@ -208,6 +214,7 @@ class Scheduler:
             return
         if decision.events:
             self._bus.tell(handle.committed(decision))
+            self.outcomes.committed(handle, decision)
         for effect in decision.effects:
             self._release(handle, effect)
         self.forget_if_idle(handle)
@@ -244,6 +251,8 @@ class Scheduler:
     def _not_written(self, workflow_id: UUID, refused: bool) -> None:  # noqa: FBT001 - a callback
         if refused:
             self.refused[workflow_id] += 1
+        else:
+            self.lease_losses += 1
         self.lose(workflow_id)
 
     def _gone_if_quiet(self, workflow_id: UUID) -> None:

@@ -38,6 +38,7 @@ from stepwell.domain.webhooks import (
 from stepwell.engine.agenda import Agenda
 from stepwell.engine.bus import Bus, Committed
 from stepwell.engine.recovery import Recovery
+from stepwell.engine.webhook_backlog import WebhookBacklog
 from stepwell.ports import Clock
 from stepwell.ports.webhooks import Outbox, Payload, Sender
 from stepwell.telemetry import Metrics
@@ -83,6 +84,8 @@ class Dispatcher:
         self._stirred = asyncio.Event()
         self._closed = self._looking = False
         self._group: asyncio.TaskGroup | None = None
+        self._changes = 0
+        self._backlog = WebhookBacklog(outbox, owner, clock, lambda: self._changes)
         self.outcomes: Counter[DeliveryStatus] = Counter()  # of tries; PENDING: one that failed, with more to come
 
     @property
@@ -104,17 +107,22 @@ class Dispatcher:
             ("stopped", "Webhooks answered with 410.", DeliveryStatus.STOPPED),
         ):
             metrics.count(f"stepwell_webhooks_{name}", text, partial(tries.__getitem__, status))
+        backlog = self._backlog
+        metrics.before_scrape.append(backlog.refresh)
+        metrics.gauges("stepwell_webhook_backlog", "Webhooks still to be sent by this process.", (), backlog.deliveries)
+        text = "Seconds since the event of the oldest webhook that is still to be sent."
+        metrics.gauges("stepwell_webhook_backlog_age_seconds", text, (), backlog.age_s)
 
     def _committed(self, committed: Committed) -> None:
         for told in committed.deliveries:
             self._agenda.put(told.lane, told.at)
         if committed.deliveries:
-            self._stirred.set()
+            self._changed()
 
     def renewed(self, lane: str) -> None:
         """A delivery in *lane* is due now that may not have been."""
         self._agenda.put(lane, self._clock.now())
-        self._stirred.set()
+        self._changed()
 
     def unsure(self) -> None:
         """A delivery may be due that nobody tells of: the answer of a statement was lost."""
@@ -124,6 +132,11 @@ class Dispatcher:
         """What dead processes have left, and what this one may have forgotten. Raises `Unavailable`."""
         for lane, at in (await self._outbox.take_over(self._owner)).items():
             self._agenda.put(lane, at)
+        self._changed()
+
+    def _changed(self) -> None:
+        """There may be more to send than before."""
+        self._changes += 1
         self._stirred.set()
 
     async def run(self) -> None:

@@ -13,6 +13,7 @@ from stepwell.domain.webhooks import KEPT_ATTEMPTS, Attempt, DueDelivery, Verdic
 from stepwell.persistence.database import unavailable_in_outage
 from stepwell.persistence.kept import Kept
 from stepwell.persistence.rows import Row, history_event
+from stepwell.ports.webhooks import Backlog
 
 # Each made when all others are at work: none where nobody is told of anything.
 CONNECTIONS: Final = 2
@@ -53,6 +54,11 @@ CROSS JOIN LATERAL (
 JOIN workflows AS w ON w.id = d.workflow_id
 JOIN events AS e ON e.workflow_id = d.workflow_id AND e.id = d.event_id
 ORDER BY d.lane, d.next_at
+"""
+
+# All rows of the owner's part of an index that has nothing but what is still to be sent.
+BACKLOG: Final = """
+SELECT count(*) AS deliveries, min(created_at) AS oldest FROM deliveries WHERE owner = $1 AND next_at IS NOT NULL
 """
 
 # In these the owner is no key, or those of a process might all be looked at to find one. The time of the next try is
@@ -121,6 +127,11 @@ class PostgresOutbox:
         values = (*due.key, owner, due.next_at, verdict.status, verdict.tries, verdict.next_at, told)
         rows = await self._connections.fetch(MARK, *values)
         return cast("datetime | None", rows[0][0]) if rows else None
+
+    @unavailable_in_outage
+    async def backlog(self, owner: UUID) -> Backlog:
+        (row,) = await self._connections.fetch(BACKLOG, owner)
+        return Backlog(row["deliveries"], row["oldest"])
 
 
 def _due(row: Row) -> DueDelivery:

@@ -13,6 +13,13 @@ from stepwell.domain.webhooks import Answered, Attempt, DeliveryRecord, DueDeliv
 Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]
 
 
+class Backlog(NamedTuple):
+    """How many deliveries are still to be sent, and when the event of the oldest one was (None: there is none)."""
+
+    deliveries: int
+    oldest: datetime | None
+
+
 class Outbox(Protocol):
     """The engine's side of the deliveries. A delivery belongs to one process at a time, its owner; whoever isn't it
     changes nothing. All methods raise `Unavailable` while the database is away.
@@ -38,6 +45,9 @@ class Outbox(Protocol):
         """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile. Returns when *owner* has to
         send it again, if ever.
         """
+
+    async def backlog(self, owner: UUID) -> Backlog:
+        """The deliveries of *owner* that are still to be sent."""
 
 
 class Addressed(NamedTuple):

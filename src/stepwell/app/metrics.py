@@ -1,0 +1,157 @@
+"""The metrics of the service: names, texts, labels, and where each number is kept. The README lists them."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from stepwell.domain.breaker import BreakerState
+from stepwell.engine.admission import Admission, Bound
+from stepwell.engine.checkpointer import Checkpointer
+from stepwell.engine.handle import Handle
+from stepwell.engine.health import ModelHealth
+from stepwell.engine.outcomes import Outcomes, Tally
+from stepwell.engine.scheduler import Scheduler
+from stepwell.engine.streams import Streams
+from stepwell.engine.webhooks import Dispatcher
+from stepwell.engine.write_monitor import WriteMonitor
+from stepwell.telemetry import Distribution, Labels, Metrics
+
+_BOUNDS = {
+    Bound.TOTAL: "slot_total",
+    Bound.PROVIDER: "slot_provider",
+    Bound.MODEL: "slot_model",
+    Bound.TENANT: "slot_tenant",
+    Bound.RATE: "rate_limited",
+}
+
+
+class Statements:
+    """How many statements have been sent to the database."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def add(self) -> None:
+        self.sent += 1
+
+
+def measured(
+    scheduler: Scheduler,
+    admission: Admission,
+    health: ModelHealth,
+    dispatcher: Dispatcher,
+    streams: Streams,
+    statements: Statements,
+    writes: WriteMonitor,
+) -> Metrics:
+    metrics = Metrics()
+    _measure_outcomes(metrics, scheduler.outcomes)
+    _measure_queue(metrics, scheduler, admission, health)
+    _measure_database(metrics, scheduler.checkpointer, statements)
+    metrics.gauges(
+        "stepwell_breaker_state",
+        "Models whose circuit breaker is in that state: 1 or 0 where the label names one model.",
+        ("provider", "model", "state"),
+        lambda: _breakers(scheduler.outcomes, health),
+    )
+    metrics.watch(
+        "stepwell_disk_full", "1 while a disk has no room for what is to be stored.", lambda: writes.disk_full
+    )
+    lag = scheduler.loop_lag
+    text = "Seconds by which a timer of the event loop was late, measured each second."
+    metrics.histograms("stepwell_loop_lag_seconds", text, (), lambda: {(): lag.seconds})
+    text = "Workflows that another process has taken over from this one, whose lease had ended."
+    metrics.count("stepwell_lease_losses", text, lambda: scheduler.lease_losses)
+    metrics.watch("stepwell_event_streams", "Streams of events that are open.", lambda: streams.open)
+    dispatcher.measure(metrics)
+    return metrics
+
+
+def _measure_outcomes(metrics: Metrics, outcomes: Outcomes) -> None:
+    for name, tallies in (("workflow", outcomes.workflows), ("step", outcomes.steps)):
+        metrics.counters(
+            f"stepwell_{name}s",
+            f"{name.capitalize()}s that ended, by outcome.",
+            ("outcome",),
+            partial(_counts, tallies),
+        )
+        metrics.histograms(
+            f"stepwell_{name}_duration_seconds",
+            f"Seconds from the first start of a {name} to its end, by outcome.",
+            ("outcome",),
+            partial(_seconds, tallies),
+        )
+    metrics.counters(
+        "stepwell_attempts",
+        "Attempts at steps that ended, by provider, model and outcome.",
+        ("provider", "model", "outcome"),
+        partial(_counts, outcomes.attempts),
+    )
+    metrics.histograms(
+        "stepwell_attempt_duration_seconds",
+        "Seconds from the start of an attempt to its end, by provider and outcome.",
+        ("provider", "outcome"),
+        lambda: outcomes.attempt_seconds,
+    )
+    text = "What attempts have cost, by provider and currency."
+    metrics.counters("stepwell_cost", text, ("provider", "currency"), lambda: outcomes.costs)
+
+
+def _counts(tallies: Mapping[Labels, Tally]) -> dict[Labels, float]:
+    return {labels: tally.count for labels, tally in tallies.items()}
+
+
+def _seconds(tallies: Mapping[Labels, Tally]) -> dict[Labels, Distribution]:
+    return {labels: tally.seconds for labels, tally in tallies.items()}
+
+
+def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: Admission, health: ModelHealth) -> None:
+    metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.handles))
+    metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)
+    metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
+
+    def lengths() -> dict[Labels, float]:
+        bounds = admission.waiting_by_bound()
+        found: dict[Labels, float] = {(reason,): bounds[bound] for bound, reason in _BOUNDS.items()}
+        found["breaker_open",] = health.held_back()
+        found["retry",] = sum(handle.retries_waiting for handle in scheduler.handles.values())
+        return found
+
+    text = "Steps that wait to start, by what they wait for."
+    metrics.gauges("stepwell_queue_length", text, ("reason",), lengths)
+    metrics.watch(
+        "stepwell_queue_oldest_wait_seconds",
+        "Seconds that the step has waited that could start longest, but for slots, rates and breakers.",
+        lambda: _oldest_wait_s(scheduler.handles.values()),
+    )
+
+
+def _measure_database(metrics: Metrics, checkpointer: Checkpointer, statements: Statements) -> None:
+    metrics.count("stepwell_checkpoint_batches", "Batches written.", lambda: checkpointer.batches)
+    metrics.count("stepwell_checkpoint_events", "Transitions written.", lambda: checkpointer.events)
+    metrics.count("stepwell_checkpoint_rows", "Rows written by checkpoints.", lambda: checkpointer.rows)
+    metrics.histograms(
+        "stepwell_checkpoint_duration_seconds",
+        "Seconds until the database had committed a batch.",
+        (),
+        lambda: {(): checkpointer.seconds},
+    )
+    metrics.count("stepwell_database_statements", "Statements sent to the database.", lambda: statements.sent)
+    metrics.watch("stepwell_database_away", "1 while transitions can't be written.", lambda: checkpointer.outage)
+
+
+def _breakers(outcomes: Outcomes, health: ModelHealth) -> Counter[Labels]:
+    found: Counter[Labels] = Counter()
+    for key, state in health.breakers():
+        model = outcomes.labels.of(key.provider, key.model)
+        for each in BreakerState:
+            found[key.provider, model, each] += each is state
+    return found
+
+
+def _oldest_wait_s(handles: Iterable[Handle]) -> float:
+    oldest = min(
+        (next(iter(handle.waiting_since.values())) for handle in handles if handle.waiting_since), default=None
+    )
+    return 0.0 if oldest is None else time.monotonic() - oldest

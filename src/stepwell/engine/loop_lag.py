@@ -1,0 +1,32 @@
+"""How late the event loop is: what blocks it delays every request and every attempt."""
+
+import asyncio
+
+from stepwell.telemetry import Distribution
+
+_EVERY_S = 1.0
+_LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class LoopLag:
+    """`seconds` is by how much a timer of one second was late, each second."""
+
+    def __init__(self) -> None:
+        self.seconds = Distribution(_LAG_S)
+
+    async def run(self) -> None:
+        """Measure until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _EVERY_S
+            rung = asyncio.Event()
+            timer = loop.call_at(due, _ring, rung)
+            try:
+                await rung.wait()
+            finally:
+                timer.cancel()
+            self.seconds.observe(max(loop.time() - due, 0.0))
+
+
+def _ring(rung: asyncio.Event) -> None:
+    rung.set()
