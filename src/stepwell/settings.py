@@ -304,9 +304,12 @@ def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def _looks_like_setting(key: str) -> bool:
-    """True also in lower case, with hyphens, and, in upper case, without the first underscore."""
+    """True also in lower case, with hyphens, and, in upper case, without the first underscore.
+
+    False for STEPWELL alone, which the README uses.
+    """
     begins = key[: len(PREFIX)].upper().replace("-", "_") == PREFIX
-    return begins or (key.isupper() and key.startswith(PREFIX.rstrip("_")))
+    return begins or (key.isupper() and key.startswith(PREFIX.rstrip("_")) and f"{key}_" != PREFIX)
 
 
 def _is_member(key: str) -> bool:

@@ -74,6 +74,7 @@ def test_a_setting_that_is_read_is_not_unknown() -> None:
         "STEPWELL_WEBHOOK_SECRETS__acme": "whsec_" + "A" * 32,
         "HOME": "/",
         "stepwelling": "1",
+        "STEPWELL": "http://127.0.0.1:9000",  # in the README, for commands
     }
     assert unread_settings(read) == {}
 

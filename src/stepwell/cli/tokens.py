@@ -40,16 +40,20 @@ def make_token(
             "STEPWELL_JWT_SECRET is set, so say whose workflows the token is for: --tenant NAME or --all-tenants",
             code=MISUSED,
         )
+    subject = _fitting(subject, Subject, "--subject: Expected 1 to 255 characters")
+    if tenant is not None:
+        tenant = _fitting(tenant, TenantId, "--tenant: Expected 1 to 100 characters")
+    permissions, expires_s = _permissions(scopes), _seconds(expires, settings.jwt_max_lifetime_s)
     return sign_token(
         secret or signing_secret(settings),
         settings.jwt_algorithm,
         settings.jwt_issuer,
         settings.jwt_audience,
-        subject=_fitting(subject, Subject, "--subject: Expected 1 to 255 characters"),
-        tenant=None if tenant is None else _fitting(tenant, TenantId, "--tenant: Expected 1 to 100 characters"),
+        subject=subject,
+        tenant=tenant,
         every=tenant is None,
-        permissions=_permissions(scopes),
-        expires_s=_seconds(expires, settings.jwt_max_lifetime_s),
+        permissions=permissions,
+        expires_s=expires_s,
         now=DatabaseClock().now(),
     )
 
