@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from stepwell.telemetry import REDACTED, Metrics, configure_logging, redact
+from stepwell.telemetry import REDACTED, Distribution, Metrics, configure_logging, redact
 
 
 @pytest.fixture
@@ -76,3 +76,31 @@ def test_two_apps_share_no_numbers() -> None:
     labels = {"route": "/", "method": "GET", "status": "200"}
     assert one.registry.get_sample_value("stepwell_http_requests_total", labels) == 1
     assert two.registry.get_sample_value("stepwell_http_requests_total", labels) is None
+
+
+def test_a_value_is_in_the_bucket_whose_end_it_does_not_exceed() -> None:
+    distribution = Distribution((0.5, 1))
+    for value in (0, 0.5, 0.75, 1, 1.25):
+        distribution.observe(value)
+    assert distribution.buckets() == [("0.5", 2), ("1.0", 4), ("+Inf", 5)]
+    assert distribution.total == 3.5
+
+
+async def test_a_metric_that_cannot_be_read_hides_no_other() -> None:
+    def broken() -> float:
+        raise RuntimeError("gone")
+
+    metrics = Metrics()
+    metrics.watch("stepwell_broken", "It breaks.", broken)
+    metrics.watch("stepwell_sound", "It works.", lambda: 7)
+    text = (await metrics.exposition()).decode()
+    assert "stepwell_broken" not in text
+    assert "\nstepwell_sound 7.0\n" in text
+
+
+async def test_no_metric_has_the_time_of_its_creation_as_a_gauge() -> None:
+    metrics = Metrics()
+    metrics.requests.labels("/", "GET", 200).inc()
+    text = (await metrics.exposition()).decode()
+    assert 'stepwell_http_requests_total{method="GET",route="/",status="200"} 1.0' in text
+    assert "_created" not in text

@@ -287,3 +287,33 @@ async def test_the_readme_lists_every_metric_and_no_other(service: Service) -> N
     for name, family in families.items():
         for sample in family.samples:
             assert sample.labels.keys() - {"le"} == listed[name][1], name
+
+
+def family(name: str, kind: str, *samples: str, text: str = "A text.") -> str:
+    return "\n".join((f"# HELP {name} {text}", f"# TYPE {name} {kind}", *samples, ""))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        family("stepwell_ends", "counter", "stepwell_ends 1.0"),
+        family("stepwell_ends_total", "gauge", "stepwell_ends_total 1.0"),
+        family("stepwell_end_count", "gauge", "stepwell_end_count 1.0"),
+        family("stepwell_wait_ms", "gauge", "stepwell_wait_ms 1.0"),
+        family("stepwell_wait_minutes", "gauge", "stepwell_wait_minutes 1.0"),
+        family("stepwell_seconds_waited", "gauge", "stepwell_seconds_waited 1.0"),
+        family("stepwell_end_gauge", "gauge", "stepwell_end_gauge 1.0"),
+        family("stepwell_Ends", "gauge", "stepwell_Ends 1.0"),
+        family("ends", "gauge", "ends 1.0"),
+        family("stepwell_ends", "gauge", "stepwell_ends 1.0", text=""),
+        family("stepwell_ends", "gauge", 'stepwell_ends{le="1"} 1.0'),
+        family("stepwell_ends", "gauge", 'stepwell_ends{How="x"} 1.0'),
+        family("stepwell_ends", "gauge", "stepwell_ends 1.0", "stepwell_ends 2.0"),
+        family("stepwell_ends_total", "counter", "stepwell_ends_total -1.0"),
+        family("stepwell_wait_seconds", "histogram", 'stepwell_wait_seconds_bucket{le="1.0"} 1.0'),
+        2 * family("stepwell_ends", "gauge", "stepwell_ends 1.0"),
+    ],
+)
+def test_the_rules_find_what_breaks_them(text: str) -> None:
+    assert faults(family("stepwell_fine_total", "counter", 'stepwell_fine_total{outcome="x"} 1.0')) == []
+    assert faults(text) != []

@@ -105,3 +105,19 @@ async def test_they_are_found_by_keys(bench: Bench, name: str) -> None:
     text = "\n".join(row[0] for row in plan)
     assert "Seq Scan" not in text
     assert "deliveries_due" in text if name in ("DUE", "LANES") else "deliveries_pkey" in text
+
+
+async def test_the_backlog_is_what_the_owner_has_still_to_send_and_its_oldest_event(
+    bench: Bench, outbox: PostgresOutbox
+) -> None:
+    assert await outbox.backlog(ME) == (0, None)
+    await put(bench, ME, "due", number=2)
+    await put(bench, ME, "later", "1 hour")
+    await put(bench, OTHER, "other")
+    await bench.sql.execute("UPDATE deliveries SET created_at = now() - interval '1 day' WHERE lane = 'later'")
+    await put(bench, ME, "done")
+    await bench.sql.execute(
+        "UPDATE deliveries SET next_at = NULL, created_at = now() - interval '1 year' WHERE lane = 'done'"
+    )
+    oldest = await bench.sql.fetchval("SELECT created_at FROM deliveries WHERE lane = 'later'")
+    assert await outbox.backlog(ME) == (3, oldest)

@@ -17,8 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from stepwell.domain.decision import Decision
-from stepwell.domain.inputs import SERVICE
-from stepwell.domain.model import EventType, HistoryEvent, ProviderType, StepStatus, Task, TaskStatus
+from stepwell.domain.model import EventType, HistoryEvent, ProviderType, StepStatus, Task, TaskStatus, WorkflowStatus
 from stepwell.engine.handle import Handle
 from stepwell.engine.health import ModelKey
 from stepwell.telemetry import Distribution, Labels
@@ -28,6 +27,7 @@ log = structlog.get_logger()
 NO_PROVIDER, OTHER_MODELS = "none", "other"
 _MODELS = 100  # of a provider, that have a label of their own
 _MODEL_CAP, _NAME_CAP, _ERROR_CAP = 200, 255, 1_000  # characters
+_FAILURES = (EventType.STEP_RETRYING, EventType.STEP_FAILED)
 _STARTED, _COMPLETED = EventType.STEP_STARTED, EventType.STEP_COMPLETED
 _OUTCOMES: dict[EventType, Labels] = {kind: (kind.partition(".")[2],) for kind in EventType}
 _ATTEMPT_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600)
@@ -164,10 +164,13 @@ class Outcomes:
 
     def _tell(self, name: str, handle: Handle, event: HistoryEvent, task: Task | None) -> None:
         error = None if task is None else task.error
-        if event.type is EventType.STEP_CANCELLED and event.actor == SERVICE:
-            error = handle.run.state.failure or "another step of the workflow failed"
-        write = log.warning if _ended_badly(event) else log.debug
-        write(name, **self._fields(handle, event.step_id, task, error))
+        badly = event.type in _FAILURES
+        if event.type is EventType.STEP_CANCELLED and handle.run.state.status is not WorkflowStatus.CANCELLED:
+            # No user has cancelled the workflow, so this follows from a failure.
+            badly, error = True, handle.run.state.failure or "another step of the workflow failed"
+        if badly or self._verbose:  # else 10,000 cancelled steps would be prepared for nothing
+            write = log.warning if badly else log.debug
+            write(name, **self._fields(handle, event.step_id, task, error))
 
     def _tell_workflow(self, handle: Handle, decision: Decision, event: HistoryEvent) -> None:
         if event.type is not EventType.WORKFLOW_FAILED:
@@ -224,13 +227,6 @@ _ATTEMPT_OUTCOMES = {
     TaskStatus.FAILED: "failed",
     TaskStatus.CANCELLED: "cancelled",
 }
-
-
-def _ended_badly(event: HistoryEvent) -> bool:
-    """Whether it is a failure, or follows from one: what a user has cancelled is none."""
-    if event.type is EventType.STEP_CANCELLED:
-        return event.actor == SERVICE
-    return event.type in (EventType.STEP_RETRYING, EventType.STEP_FAILED)
 
 
 def _printable(text: str, cap: int) -> str:
