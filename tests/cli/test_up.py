@@ -204,6 +204,16 @@ def test_an_address_of_another_machine_names_the_option_for_the_host(data_dir: P
     assert not (data_dir / "postgres/data").exists()
 
 
+def test_a_host_that_is_no_name_names_the_option_too(data_dir: Path) -> None:
+    for host in ("a..b", "a" * 64):
+        refused = stepwell("up", "--host", host, "--port", "0", "--data-dir", data_dir)
+        assert refused.returncode == 1
+        assert refused.stderr == (
+            f"stepwell: cannot listen on {host} port 0: Not a host name: "
+            "choose another host with --host or STEPWELL_HOST\n"
+        )
+
+
 def test_unusable_folders_are_told_in_one_line(data_dir: Path) -> None:
     data_dir.write_text("a file in the way")
     refused = stepwell("up", "--port", "0", "--data-dir", data_dir)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.providers.bounded_json import read_json
-from stepwell.providers.http import Answer, ProviderApi
+from stepwell.providers.http import Answer, ProviderApi, origin_of
 from stepwell.providers.outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
 from stepwell.providers.web import plain_client
 from support.emulator import Call, Emulator, Fault, Reply
@@ -269,13 +269,23 @@ class TestSubmit:
         assert await failure(plain) == (kind, f"Somebody: {why}", *more)
         assert plain.count("submit") == 1
 
+    @pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+    async def test_nothing_is_sent_to_a_host_that_is_no_name(self, plain: Plain, host: str) -> None:
+        kind, why, _ = await failure(plain, url=f"http://{host}")
+        assert (kind, why.startswith("Somebody: ")) == ("retryable", True)
+
+    @pytest.mark.parametrize(
+        "address", ["http://xn--/", "http://xn--a/", "http://xn--zzzzzzzz.example/", "http://[::1/"]
+    )
+    def test_an_address_without_a_valid_host_has_no_origin(self, address: str) -> None:
+        assert origin_of(address) is None
+
     @pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.DRIP_AFTER])
     async def test_the_deadline_is_for_the_whole_call(self, plain: Plain, fault: Fault) -> None:
         plain.plan("submit", fault)  # each dripped byte is there long before a timeout of one read
-        began = asyncio.get_running_loop().time()
-        kind, why = await failure(plain, timeout_s=0.3)
+        async with asyncio.timeout(60):
+            kind, why = await failure(plain, timeout_s=2)
         assert (kind, why.startswith("Somebody: the submit got no answer (")) == ("unknown", True)
-        assert 0.25 <= asyncio.get_running_loop().time() - began < 2
         assert len(plain.ledger.jobs()) == 1
 
     @pytest.mark.parametrize(("size", "fits"), [(8 * MEBIBYTE, True), (8 * MEBIBYTE + 1, False)])

@@ -80,6 +80,8 @@ def bound_socket(settings: Settings) -> Iterator[socket.socket]:
         except BaseException:
             listener.close()
             raise
+    except UnicodeError as error:  # the host is no name: a label is empty or too long
+        raise _cannot_listen(settings, OSError(errno.EINVAL, "Not a host name")) from error
     except OSError as error:
         raise _cannot_listen(settings, error) from error
     with listener:

@@ -30,7 +30,7 @@ UNAUTHORIZED = 401
 GONE = frozenset({404, 410})  # in a provider's own words: whatever stands before it knows nothing of its jobs
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 # What the socket, the limits and the address bar may raise; each tells whether something may have been sent.
-_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeEncodeError)
+_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeError)
 
 
 class AnswerTooBig(CallFailed):
@@ -71,10 +71,11 @@ def origin_of(url: object) -> tuple[str, str, int | None] | None:
         return None
     try:
         parsed = httpx.URL(url)
-        port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
+        host = parsed.host  # decodes IDNA, which may fail
     except (httpx.InvalidURL, ValueError):
         return None
-    return (parsed.scheme, parsed.host, port) if parsed.host and not parsed.userinfo else None
+    port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
+    return (parsed.scheme, host, port) if host and not parsed.userinfo else None
 
 
 class ProviderApi:

@@ -33,7 +33,7 @@ _NOT_SENT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
     httpx.InvalidURL,
-    UnicodeEncodeError,  # a key that no header can hold
+    UnicodeError,  # a key that no header can hold, or a host that is no name
 )
 _SHOWN = 500
 

@@ -141,7 +141,7 @@ class Transport(transport.Request):
                     data += chunk
                     if len(data) > _MAX_ANSWER or time.monotonic() > until:
                         raise _trouble("the answer is too big, or too slow")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeEncodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             why = connection_words(error, url, "token_uri in the service account's JSON")
             raise _trouble(why or f"no answer ({type(error).__name__})") from None
         if response.status_code >= _SERVER_ERROR or response.status_code in _PASSING or response.is_redirect:
