@@ -233,7 +233,7 @@ async def test_any_number_of_models_may_fail(world: World, service: Service) -> 
         world.step(f"s{number}", max_retries=0, provider_config={"model": f"m{number}"}) for number in range(1_010)
     ]
     created = await service.create(*steps, config={"on_failure": "continue"})
-    assert (await service.until_ended(created["id"], 60))["status"] == "FAILED"
+    assert (await service.until_ended(created["id"], 240))["status"] == "FAILED"
     answer = await service.client.get("/api/v1/providers")
     (custom,) = [found for found in answer.json()["providers"] if found["provider_type"] == "CUSTOM"]
     assert len(custom["models"]) == 1_000

@@ -22,7 +22,7 @@ from stepwell.providers.web import plain_client
 from support.emulator import Emulator, Fault, Reply
 from support.fal_emulator import KEY, FalEmulator
 
-NOW = datetime.now(UTC)  # noqa: TID251 - the emulator looks at the real clock
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 FLUX = "fal-ai/flux-lora"
 PICTURE = "https://pictures.example/a.png"
 SLOW = frozenset({Fault.HANG_AFTER, Fault.DRIP_AFTER})
@@ -134,7 +134,7 @@ class Bench:
 
 @asynccontextmanager
 async def fal_bench(folder: Path) -> AsyncIterator[Bench]:
-    async with FalEmulator(folder) as fal, plain_client() as client:
+    async with FalEmulator(folder, now=lambda: NOW) as fal, plain_client() as client:
         yield Bench(fal, client)
 
 

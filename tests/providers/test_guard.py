@@ -104,6 +104,11 @@ def test_a_bad_url_is_refused_by_its_form(url: str) -> None:
     assert 0 < len(refusal) <= 300
 
 
+def test_a_port_without_its_colon_is_refused_after_a_public_address_too() -> None:
+    # httpx would connect, so this isn't among the URLs that are requested.
+    assert form_refusal("http://[2606:4700:4700::1111]8080/", AddressPolicy()) == "the URL is not valid"
+
+
 def test_there_are_enough_of_them() -> None:
     assert len(REFUSED) >= 280
 

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,7 @@ class FalEmulator(Emulator):
     folder: Path
     port: int = 0
     key: str = KEY
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: TID251 - fal's own clock
     polls_until_done: int = 1
     held: bool = False
     outcome: Literal["completed", "error"] = "completed"
@@ -87,7 +88,7 @@ class FalEmulator(Emulator):
     async def finish(self, request_id: str) -> None:
         """End a request now, as `outcome` says, and tell its webhook."""
         job = self.jobs[request_id]
-        job.state, job.ended_at = "done", _now()
+        job.state, job.ended_at = "done", self.now()
         if job.webhook is not None:
             for _ in range({"none": 0, "duplicate": 2}.get(self.webhook, 1)):
                 self.told.append(await _posted(job.webhook, self._notice(job)))
@@ -136,7 +137,9 @@ class FalEmulator(Emulator):
             body = None
         if not isinstance(body, dict):
             return Reply(422, {"detail": [{"loc": ["body"], "msg": "Input should be an object", "type": "dict_type"}]})
-        job = FalJob(str(uuid4()), call.path.strip("/"), body, call.query.get("fal_webhook"), _now(), time.monotonic())
+        job = FalJob(
+            str(uuid4()), call.path.strip("/"), body, call.query.get("fal_webhook"), self.now(), time.monotonic()
+        )
         self.ledger.accept(job.id, json.dumps(body, sort_keys=True, separators=(",", ":")), body)
         self.jobs[job.id] = job
         if self.webhook == "early":
@@ -177,7 +180,7 @@ class FalEmulator(Emulator):
             return Reply(400, {"status": "ALREADY_COMPLETED"})
         running = job.polls > 1
         if not self.ignore_cancel:
-            job.state, job.ended_at = "cancelled", _now()
+            job.state, job.ended_at = "cancelled", self.now()
         if running or self.ignore_cancel:
             return Reply(202, {"status": "CANCELLATION_REQUESTED"})
         return Reply(200, {"status": "OK"})
@@ -264,10 +267,6 @@ async def _posted(url: str, notice: dict[str, Any]) -> int:
 def _size(job: FalJob) -> tuple[int, int]:
     size = job.input.get("image_size")
     return (size["width"], size["height"]) if isinstance(size, dict) else (64, 48)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - fal's own clock
 
 
 def _iso(at: datetime) -> str:

@@ -11,7 +11,7 @@ import io
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -84,6 +84,7 @@ class OpenAiEmulator(Emulator):
         self.lists_prompts = True
         self.ignore_cancel = False
         self.page = PAGE
+        self.now: Callable[[], float] = time.time  # what the times of films come from
         self.text: Any = None
         self.finish_reason: str | None = "stop"
         self.refusal: str | None = None
@@ -220,7 +221,7 @@ class OpenAiEmulator(Emulator):
             "seconds": body.get("seconds", "4"),
         }
         about["size"] = body.get("size", "720x1280")
-        made = Video(f"video_{secrets.token_hex(8)}", **about, created_at=int(time.time()))
+        made = Video(f"video_{secrets.token_hex(8)}", **about, created_at=int(self.now()))
         self.videos[made.id] = made
         self.ledger.accept(made.id, made.prompt, about | {"created_at": made.created_at})
         return Reply(200, self._shown(made))

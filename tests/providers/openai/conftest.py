@@ -4,7 +4,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from providers.openai.openai_cases import online, provider_at
+from providers.openai.openai_cases import NOW, online, provider_at
 from stepwell.providers.openai.provider import OpenAiProvider
 from support.openai_emulator import OpenAiEmulator
 
@@ -12,6 +12,7 @@ from support.openai_emulator import OpenAiEmulator
 @pytest.fixture
 async def emulator(tmp_path: Path) -> AsyncIterator[OpenAiEmulator]:
     async with OpenAiEmulator(tmp_path) as emulator:
+        emulator.now = NOW.timestamp
         yield emulator
 
 

@@ -19,7 +19,7 @@ from support.openai_emulator import KEY, OpenAiEmulator, multipart
 WORKFLOW = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0c")
 BASE, REFERENCE, MASK = "media/x/base.jpg", "media/x/reference.webp", "media/x/mask.png"
 PUBLIC, OTHER = "https://api.openai.com/v1", "http://gpu.example:8000/v1"
-NOW = datetime.now(UTC)  # noqa: TID251 - the emulator looks at the real clock
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 
 def mask_file() -> bytes:
