@@ -284,7 +284,7 @@ class TestPrepare:
             await prepared(work)
         assert not refusal.value.retryable
 
-    @pytest.mark.parametrize(("secrets", "why"), [({}, "no credential named 'fal'"), ({"fal": "a\nb"}, "header")])
+    @pytest.mark.parametrize(("secrets", "why"), [({}, "set STEPWELL_CREDENTIALS__FAL$"), ({"fal": "a\nb"}, "header")])
     async def test_a_key_is_needed(self, bench: Bench, secrets: dict[str, str], why: str) -> None:
         keyless = FalProvider(bench.client, Credentials(secrets), url=bench.fal.url)
         with pytest.raises(AttemptError, match=why) as refusal:
