@@ -68,6 +68,14 @@ def test_the_health_check_reaches_a_service_on_every_address_of_ipv6() -> None:
     assert check(HOST="::", PORT=free_port())[2].startswith("stepwell: the service on ::1 port ")
 
 
+def test_the_health_check_finds_the_port_that_the_system_chose(data_dir: Path) -> None:
+    settings = {"PORT": "0", "DATA_DIR": str(data_dir)}
+    with running_up(data_dir) as up:
+        assert check(**settings) == (0, "ready\n", "")
+        assert up.terminate() == 0
+    assert check(**settings) == (1, "", f"stepwell: STEPWELL_PORT is 0, and no `stepwell up` runs on {data_dir}\n")
+
+
 @pytest.mark.parametrize("status", [503, 404, 302])
 def test_a_service_that_is_not_ready_is_unhealthy(status: int) -> None:
     with server(status) as port:

@@ -234,6 +234,44 @@ def migrate(data_dir: Path | None) -> int:
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@data_dir
+def dump(file: Path, data_dir: Path | None) -> int:
+    """Write the database of the data folder to FILE ("-" for stdout), beside a running `up` or alone.
+
+    The files of tasks aren't in it.
+    """
+
+    def command(signals: Signals) -> int:
+        from stepwell.cli.backup import dump
+
+        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
+        start_logging(settings, os.environ, quiet=True)
+        return dump(settings, None if str(file) == "-" else file, signals)
+
+    return _stoppable(command, stopped=FAILED)
+
+
+@cli.command()
+@click.argument("file", type=click.File("rb"))
+@data_dir
+def restore(file: IO[bytes], data_dir: Path | None) -> int:
+    """Make the dump in FILE ("-" for stdin) the database of the data folder, which must have none.
+
+    Data of another major version of PostgreSQL may be there: they are moved aside.
+    """
+
+    def command(signals: Signals) -> int:
+        from stepwell.cli.backup import restore
+
+        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
+        start_logging(settings, os.environ, quiet=True)
+        return restore(settings, file.fileno(), signals)
+
+    return _stoppable(command, stopped=FAILED)
+
+
+@cli.command()
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A file to write it to.")
 def openapi(output: Path | None) -> None:
     """Print the OpenAPI document of the service."""

@@ -4,8 +4,10 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from ipaddress import ip_address
 
+from stepwell.cli.folder import read_address
 from stepwell.cli.output import tell
 from stepwell.cli.refusal import Refused
+from stepwell.domain.urls import split_url
 from stepwell.settings import Settings
 
 _TIMEOUT_S = 2.0
@@ -13,9 +15,9 @@ _TIMEOUT_S = 2.0
 
 def health(settings: Settings) -> None:
     """Ask the service at the settings' address, from its own machine; raise `Refused` unless it is ready."""
-    host = _reachable(settings.host)
-    address = f"{host} port {settings.port}"
-    connection = HTTPConnection(host, settings.port, timeout=_TIMEOUT_S)
+    host, port = _place(settings)
+    address = f"{host} port {port}"
+    connection = HTTPConnection(host, port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", "/health/ready")
         status = connection.getresponse().status
@@ -26,6 +28,16 @@ def health(settings: Settings) -> None:
     if status != HTTPStatus.OK:
         raise Refused(f"the service on {address} is not ready: it answers {status}")
     tell("ready")
+
+
+def _place(settings: Settings) -> tuple[str, int]:
+    """Host and port to connect to. If the system chose the port, `up` has written it into the data folder."""
+    if settings.port:
+        return _reachable(settings.host), settings.port
+    written = split_url(read_address(settings.data_dir) or "")
+    if written.host is None or written.port is None:
+        raise Refused(f"STEPWELL_PORT is 0, and no `stepwell up` runs on {settings.data_dir}")
+    return written.host, written.port
 
 
 def _reachable(host: str) -> str:

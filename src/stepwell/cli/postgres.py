@@ -43,13 +43,13 @@ def embedded_postgres(
 
 
 @contextmanager
-def claimed_folder(settings: Settings, command: str) -> Iterator[EmbeddedPostgres]:
+def claimed_folder(settings: Settings, command: str, *, restoring: bool = False) -> Iterator[EmbeddedPostgres]:
     """The server on the data folder, not yet started; the folder is ours meanwhile, and others learn our *command*.
 
     Raises `DataFolderInUse`, and `Refused` for all other reasons.
     """
-    postgres = server_on(settings)
-    with _faults():
+    postgres = server_on(settings, restoring=restoring)
+    with postgres_faults():
         postgres.claim(command)
     try:
         # What a killed `up` has left says where another program may listen by now.
@@ -61,13 +61,13 @@ def claimed_folder(settings: Settings, command: str) -> Iterator[EmbeddedPostgre
 
 def start_server(postgres: EmbeddedPostgres, signals: Signals) -> None:
     """Main thread only. Raises `Refused`, and KeyboardInterrupt for a signal before the server is ready."""
-    with _faults():
+    with postgres_faults():
         postgres.start(signals.check)
 
 
-def server_on(settings: Settings) -> EmbeddedPostgres:
-    """The server of the data folder, which is neither claimed nor started."""
-    return EmbeddedPostgres(settings.data_dir / "postgres", binaries=settings.postgres_bin)
+def server_on(settings: Settings, *, restoring: bool = False) -> EmbeddedPostgres:
+    """The server of the data folder, which is neither claimed nor started; with *restoring*, on new data."""
+    return EmbeddedPostgres(settings.data_dir / "postgres", binaries=settings.postgres_bin, restoring=restoring)
 
 
 async def migrated(postgres: EmbeddedPostgres) -> None:
@@ -118,7 +118,8 @@ async def _respawn(postgres: EmbeddedPostgres) -> None:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def postgres_faults() -> Iterator[None]:
+    """What is wrong with the embedded PostgreSQL, as `Refused`."""
     try:
         yield
     except PostgresUnavailable as error:

@@ -16,11 +16,10 @@ from stepwell.persistence.embedded_binaries import (
     closed_folder,
     find_programs,
 )
+from stepwell.persistence.embedded_clients import DATABASE, Clients
 from stepwell.persistence.embedded_folder import PORT, USER, DataFolder, DataFolderInUse, wait_until
 
 __all__ = ["DATABASE", "DataFolderInUse", "EmbeddedPostgres", "PostgresUnavailable"]
-
-DATABASE = "stepwell"
 
 _READY_TIMEOUT_S = 300.0  # recovery after a crash may have a gigabyte of log to replay
 _DYING_TIMEOUT_S = 60.0
@@ -53,8 +52,16 @@ class EmbeddedPostgres:
     owner of existing data, else `postgres`, else `nobody`; *root* then becomes 0711, and nothing above it changes.
     """
 
-    def __init__(self, root: Path, *, binaries: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
-        self._folder = DataFolder(root)
+    def __init__(
+        self,
+        root: Path,
+        *,
+        binaries: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        restoring: bool = False,
+    ) -> None:
+        """*restoring*: the server runs on new data, which become the folder's by `publish` alone."""
+        self._folder = DataFolder(root, restoring=restoring)
         self._binaries = binaries
         self._settings = _SETTINGS | dict(settings or {})
         self._programs: Programs | None = None
@@ -110,13 +117,13 @@ class EmbeddedPostgres:
         try:
             with self._explained():
                 self._folder.claim()
-                programs = find_programs(self._binaries, account_for(self._folder.data), self._folder.root)
+                programs = find_programs(self._binaries, account_for(self._folder.published), self._folder.root)
                 self._folder.end_orphan()
                 still = f"a server still runs on {self._folder.data}"
                 wait_until(patiently(lambda: self._prepare(programs)), _DYING_TIMEOUT_S, still)
                 wait_until(patiently(self.respawn), _DYING_TIMEOUT_S, still)
                 wait_until(patiently(self._ready), _READY_TIMEOUT_S, self._not_ready(_READY_TIMEOUT_S))
-                self._ensure_database(programs)
+                self.clients().ensure_database()
         except BaseException:  # Ctrl-C too
             self.stop()
             raise
@@ -151,6 +158,29 @@ class EmbeddedPostgres:
         """
         wait_until(self._ready, timeout_s, self._not_ready(timeout_s))
 
+    def publish(self) -> Path | None:
+        """End the server and make the data that it ran on the folder's; the folder of older data, moved aside."""
+        process, self._process = self._process, None
+        if process is not None:
+            _end(process)
+        with self._explained():
+            return self._folder.publish()
+
+    @property
+    def has_data(self) -> bool:
+        return self._folder.published.exists()
+
+    def clients(self) -> Clients:
+        """The programs that connect to the running server: ours, or else that of the folder's owner.
+
+        Raises `PostgresUnavailable`.
+        """
+        with self._explained():
+            if self._programs is not None and self._sockets is not None:
+                return Clients(self._programs, self._sockets)
+            programs = find_programs(self._binaries, account_for(self._folder.published), self._folder.root)
+            return Clients(programs, self._folder.running_sockets())
+
     def _ready(self) -> bool:
         process = self._process
         if process is None:
@@ -183,7 +213,7 @@ class EmbeddedPostgres:
         except OSError as error:
             raise PostgresUnavailable(f"cannot use the data folder: {error}") from error
         except PostgresUnavailable as error:
-            account = account_for(self._folder.data)
+            account = account_for(self._folder.published)
             closed = account and closed_folder(self._folder.root, account)
             if not account or not closed:
                 raise
@@ -203,15 +233,6 @@ class EmbeddedPostgres:
             # A client keeps the address over a restart of the server.
             self._sockets = self._sockets or self._folder.socket_folder(programs.account)
             return True
-
-    def _ensure_database(self, programs: Programs) -> None:
-        missing = f"SELECT FROM pg_database WHERE datname = '{DATABASE}'"
-        programs.run(
-            "psql",
-            *("--host", str(self._sockets), "--port", PORT, "--username", USER, "--dbname", "postgres"),
-            *("--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"),
-            stdin=f"SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS ({missing}) \\gexec\n",
-        )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

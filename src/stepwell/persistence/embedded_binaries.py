@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ _PR_SET_PDEATHSIG = 1
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _VERSION = re.compile(r"\(PostgreSQL\) ((\d+)[\w.]*)")
 _TAIL_LINES = 15
+_POLL_S = 0.05
 
 
 class PostgresUnavailable(Exception):
@@ -65,6 +67,38 @@ class Programs:
         if done.returncode:
             raise PostgresUnavailable(f"{name} failed ({done.returncode}):\n{tail(done.stdout)}")
         return done.stdout
+
+    @contextmanager
+    def piped(
+        self, name: str, *args: str, stdin: int, stdout: int, interrupt: Callable[[], object]
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """A running program; the end of this waits for its end, and raises `PostgresUnavailable` if it fails.
+
+        It is killed if something is raised within, or by *interrupt*, which is called while this waits.
+        """
+        with tempfile.TemporaryFile() as errors:
+            try:
+                process = subprocess.Popen(  # noqa: S603 - as above
+                    [self.folder / name, *args], stdin=stdin, stdout=stdout, stderr=errors, **self._surroundings(())
+                )
+            except OSError as error:
+                raise PostgresUnavailable(f"cannot run {self.folder / name}: {error}") from error
+            with process:
+                try:
+                    yield process
+                    if process.stdin is not None:
+                        process.stdin.close()
+                    while process.poll() is None:
+                        interrupt()
+                        with suppress(subprocess.TimeoutExpired):
+                            process.wait(_POLL_S)
+                except BaseException:
+                    process.kill()
+                    raise
+            errors.seek(0)
+            printed = errors.read().decode(errors="replace")
+        if process.returncode:
+            raise PostgresUnavailable(f"{name} failed ({process.returncode}):\n{tail(printed)}")
 
     def spawn(self, name: str, *args: str, log: int, pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
         """Start a program whose output goes to the descriptor *log*; it ends when the calling thread does."""

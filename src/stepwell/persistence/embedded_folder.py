@@ -38,7 +38,7 @@ _LOG_READ = 64 * 1024
 _SOCKET_PATH_MAX = 100  # of 107 on Linux, 103 on macOS
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # means itself in unix_socket_directories
 _LEAST_ROOM = 17 * 1024 * 1024  # bytes: a server may have to make a segment of its write-ahead log before it answers
-_STATUS_LINE = 7  # of postmaster.pid, where pg_ctl looks too
+_SOCKETS_LINE, _STATUS_LINE = 4, 7  # of postmaster.pid, where pg_ctl looks too
 
 
 class DataFolderInUse(Exception):
@@ -52,11 +52,15 @@ class DataFolderInUse(Exception):
 
 
 class DataFolder:
-    """`data` is PostgreSQL's own folder in *root*; the locks, the log and the sockets lie beside it."""
+    """`data` is PostgreSQL's own folder in *root*; the locks, the log and the sockets lie beside it.
 
-    def __init__(self, root: Path) -> None:
+    With *restoring*, `data` is a new folder instead, which `publish` gives the name of the usual one, `published`.
+    """
+
+    def __init__(self, root: Path, *, restoring: bool = False) -> None:
         self.root = root.absolute()
-        self.data = self.root / "data"
+        self.published = self.root / "data"
+        self.data = self.root / f"{UNFINISHED}restore" if restoring else self.published
         self.log = self.root / "postgres.log"
         self._owner: int | None = None  # descriptor of owner.lock
         self._log_start = 0
@@ -111,9 +115,13 @@ class DataFolder:
             os.close(lock)
 
     def release(self) -> None:
+        """Let others own the folder. Restored data that weren't published go away; no server runs on them any more."""
         lock, self._owner = self._owner, None
-        if lock is not None:
-            os.close(lock)
+        if lock is None:
+            return
+        if self.data != self.published:
+            shutil.rmtree(self.data, ignore_errors=True)
+        os.close(lock)
 
     @contextmanager
     def server_lock(self) -> Iterator[int | None]:
@@ -147,17 +155,17 @@ class DataFolder:
         """Have data of the programs' major version, made by initdb if there is none; it inherits *lock*."""
         for leftover in self.root.glob(f"{UNFINISHED}*"):
             shutil.rmtree(leftover)
-        version = self.data / "PG_VERSION"
-        if version.exists():
-            major = version.read_text().strip()
-            if major != str(programs.major):
-                raise PostgresUnavailable(
-                    f"{self.data} is of PostgreSQL {major}, the programs are {programs.version}: "
-                    f"dump it with PostgreSQL {major} and restore it into a new data folder"
-                )
+        major = self._major()
+        if self.data != self.published:
+            self._check_room(major, programs)
+        elif major == str(programs.major):
             return
-        if self.data.exists() and any(self.data.iterdir()):
-            raise PostgresUnavailable(f"{self.data} is not empty, and no data folder of PostgreSQL")
+        elif major:
+            raise PostgresUnavailable(
+                f"{self.data} is of PostgreSQL {major}, and the programs are {programs.version}, which can't read it: "
+                f"run `stepwell dump FILE` with the Stepwell that wrote it (or with STEPWELL_POSTGRES_BIN naming "
+                f"programs of PostgreSQL {major}), then `stepwell restore FILE` with this one"
+            )
         # The folder gets its name when it is complete: an interrupted initdb leaves nothing to trip over.
         new = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.root))
         _give(new, programs.account)
@@ -165,6 +173,41 @@ class DataFolder:
         new.rename(self.data)
         if sync:
             _sync_folder(self.root)
+
+    def _major(self) -> str | None:
+        """The major version of the published data; None without data."""
+        version = self.published / "PG_VERSION"
+        if version.exists():
+            return version.read_text().strip()
+        if self.published.exists() and any(self.published.iterdir()):
+            raise PostgresUnavailable(f"{self.published} is not empty, and no data folder of PostgreSQL")
+        return None
+
+    def _check_room(self, major: str | None, programs: Programs) -> None:
+        """Raise `PostgresUnavailable` if restored data couldn't be published beside data of version *major*."""
+        if major == str(programs.major):
+            raise PostgresUnavailable(f"there is a database in {self.published} already: move that folder away first")
+        if major and self._aside(major).exists():
+            raise PostgresUnavailable(f"{self._aside(major)} is in the way: move it away first")
+
+    def publish(self) -> Path | None:
+        """Give restored data its name. Data of another major version moves aside; the result is where to."""
+        aside = None
+        if major := self._major():
+            aside = self.published.rename(self._aside(major))
+        self.data.rename(self.published)
+        _sync_folder(self.root)
+        return aside
+
+    def _aside(self, major: str) -> Path:
+        return self.root / f"data-{major}"
+
+    def running_sockets(self) -> Path:
+        """The folder of the sockets of the ready server that another process runs on the data."""
+        lines = self._pid_file()
+        if lines[_STATUS_LINE:] != ["ready"]:
+            raise PostgresUnavailable(f"the server on {self.data} is not ready; try again")
+        return Path(lines[_SOCKETS_LINE])
 
     def socket_folder(self, account: Account | None) -> Path:
         """A private folder for the sockets: ours, or where its path is too long or odd one in the temporary folder."""

@@ -1,0 +1,123 @@
+"""`stepwell dump` and `stepwell restore`: the embedded database in a file, for backups and for another PostgreSQL."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from stepwell.cli.folder import open_folder
+from stepwell.cli.output import complain, tell
+from stepwell.cli.postgres import claimed_folder, migrated, postgres_faults, server_on, start_server
+from stepwell.cli.refusal import FAILED, MISUSED, Refused, os_errors
+from stepwell.cli.signals import Signals, Stop, run_stoppable
+from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres
+from stepwell.settings import Settings
+
+
+def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
+    """Write the database to the file *target*, to stdout for None; the exit code. A running `up` may go on meanwhile.
+
+    Raises `Refused`, and KeyboardInterrupt for a signal. The file is there when it is complete, and not before.
+    """
+    _refuse_other_database(settings)
+    if target is None and sys.stdout.isatty():
+        raise Refused("a dump is no text for a terminal: name a file, or redirect stdout", code=MISUSED)
+    with os_errors(f"cannot use the data folder {settings.data_dir}"):
+        if not server_on(settings).has_data:
+            raise Refused(f"there is no database in {settings.data_dir}")
+    open_folder(settings.data_dir)
+    with (
+        _server_for_dump(settings, signals) as postgres,
+        _output(target) as descriptor,
+        postgres_faults(),
+        os_errors(f"cannot write {target or 'to stdout'}"),
+    ):
+        postgres.clients().dump(descriptor, signals.check)
+    if target is not None:
+        tell(f"The database is in {target}.")
+    complain(f"Files of tasks are not in it: they stay in {_place_of_files(settings)}")
+    return 0
+
+
+@contextmanager
+def _server_for_dump(settings: Settings, signals: Signals) -> Iterator[EmbeddedPostgres]:
+    """The running server on the data folder: that of the folder's owner, or else ours."""
+    try:
+        with claimed_folder(settings, "dump") as postgres:
+            start_server(postgres, signals)
+            yield postgres
+    except DataFolderInUse:
+        yield server_on(settings)
+
+
+def restore(settings: Settings, source: int, signals: Signals) -> int:
+    """Make the dump that the descriptor *source* gives the data folder's database; the exit code.
+
+    Raises `Refused`, and KeyboardInterrupt for a signal; the data folder's database is then as before.
+    """
+    _refuse_other_database(settings)
+    open_folder(settings.data_dir)
+    try:
+        with claimed_folder(settings, "restore", restoring=True) as postgres:
+            start_server(postgres, signals)
+            return _restore(settings, postgres, source, signals)
+    except DataFolderInUse as error:
+        raise Refused(f"{error}: stop it first") from error
+
+
+def _restore(settings: Settings, postgres: EmbeddedPostgres, source: int, signals: Signals) -> int:
+    with postgres_faults():
+        with os_errors("cannot read the dump"):
+            postgres.clients().restore(source, signals.check)
+        if not postgres.clients().has_table("alembic_version"):
+            raise Refused("this is a dump of PostgreSQL, but not of a database of Stepwell")
+
+    async def main(_stop: Stop) -> int:
+        await migrated(postgres)
+        return 0
+
+    if code := run_stoppable(signals, main, stopped=FAILED):
+        return code
+    with postgres_faults():
+        aside = postgres.publish()
+    tell(f"The database is restored in {settings.data_dir}.")
+    if aside is not None:
+        complain(f"The old data are in {aside}: delete them when you don't need them any more")
+    return 0
+
+
+def _refuse_other_database(settings: Settings) -> None:
+    if settings.database_url is not None:
+        raise Refused(
+            "STEPWELL_DATABASE_URL: Expected none: use the pg_dump and pg_restore of that PostgreSQL, or name a data "
+            "folder with --data-dir",
+            code=MISUSED,
+        )
+
+
+def _place_of_files(settings: Settings) -> str:
+    return f"the bucket {settings.s3_bucket}" if settings.s3_bucket else str(settings.artifacts)
+
+
+@contextmanager
+def _output(target: Path | None) -> Iterator[int]:
+    """A descriptor for the dump. The file *target* appears, or is replaced, if nothing is raised within."""
+    if target is None:
+        yield sys.stdout.fileno()
+        return
+    with os_errors(f"cannot write {target}"):
+        path = target.resolve()
+        if path.exists() and not path.is_file():
+            raise Refused(f"cannot write {target}: it is no regular file; - is stdout")
+        staged = path.with_name(f".{path.name}-{uuid4().hex}")
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+        with os_errors(f"cannot write {target}"):
+            os.fsync(descriptor)
+            staged.replace(path)
+    finally:
+        os.close(descriptor)
+        staged.unlink(missing_ok=True)
