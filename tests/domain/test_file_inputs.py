@@ -9,7 +9,7 @@ from msgspec import structs
 from stepwell.domain.faults import Loc
 from stepwell.domain.file_inputs import FILE_INPUTS, form_refusal
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.domain.offers import Catalog
+from stepwell.domain.offers import Catalog, ReferenceRule
 from support.definitions import CATALOG, body, draw, join, mapped, plan, refused
 
 ARTIFACT = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/result.png"
@@ -107,14 +107,9 @@ def test_every_known_input_that_names_a_file_is_looked_at() -> None:
     assert FILE_INPUTS[TaskType.EXPERIMENTAL_FAL] == FILE_INPUTS[TaskType.PASSTHROUGH] == ()
 
 
-def rule(
-    task_type: TaskType,
-    name: str,
-    config: Mapping[str, Any],
-    reference: str,
-) -> tuple[str, str] | None:
+def rule(task_type: TaskType, name: str, config: Mapping[str, Any]) -> ReferenceRule | None:
     """Refuses local paths, unless its `provider_config` says otherwise."""
-    return None if config.get("reads_all") else form_refusal(reference)
+    return None if config.get("reads_all") else form_refusal
 
 
 TYPES = frozenset(TaskType) - {TaskType.PASSTHROUGH}
@@ -176,6 +171,20 @@ def test_a_default_is_refused_once_at_its_own_place(padding: str) -> None:
     assert sorted(map(str, places(value))) == sorted(
         map(str, [(*DEFAULTS, "EDITING", "mask_image_url"), (*DEFAULTS, "*", "reference_image_urls", 1)])
     )
+
+
+def test_a_default_is_judged_once_however_many_steps_take_it() -> None:
+    """Else the defaults of a definition of a few megabytes, with thousands of steps, would take minutes."""
+    judged: list[str] = []
+
+    def refused_nothing(reference: str) -> None:
+        judged.append(reference)
+
+    catalog = structs.replace(CHECKED, file_rules={ProviderType.LOCAL: lambda *_: refused_nothing})
+    defaults = {"EDITING": {"reference_image_urls": [PUBLIC, DATA]}}
+    steps = [edit(f"s{number}", provider_config={"seed": number}) for number in range(5)]
+    plan(body(*steps, config={"step_defaults": defaults}), catalog)
+    assert judged == [ARTIFACT, PUBLIC, DATA, *[ARTIFACT] * 4]
 
 
 def test_a_default_that_no_step_takes_is_not_refused() -> None:

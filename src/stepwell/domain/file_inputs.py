@@ -16,7 +16,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.faults import Loc
 from stepwell.domain.mapping import EVERY_TYPE
 from stepwell.domain.model import TaskType
-from stepwell.domain.offers import Catalog, asked_providers
+from stepwell.domain.offers import Catalog, ReferenceRule, asked_providers
 
 MESSAGES = "messages"
 FILE_INPUTS: Mapping[TaskType, tuple[str, ...]] = {
@@ -40,10 +40,13 @@ class _Input(NamedTuple):
 
 
 class FileInputs:
-    """The checks of one definition. A value of `step_defaults` is reported once, at its place there."""
+    """The checks of one definition. A value of `step_defaults` is judged once by each rule, however many steps take it,
+    and reported once, at its place there.
+    """
 
     def __init__(self, defaults: Mapping[str, Mapping[str, Any]], catalog: Catalog) -> None:
         self._defaults, self._catalog = defaults, catalog
+        self._judged: set[tuple[ReferenceRule, Loc]] = set()
         self._reported: set[Fault] = set()
 
     def faults(self, draft: Draft, loc: Loc) -> Iterator[Fault]:
@@ -54,15 +57,21 @@ class FileInputs:
         if not names or not (found := [*self._found(draft, draft.task_type, draft.config, names, loc)]):
             return
         for provider, config in asked_providers(draft, self._catalog):
-            rule = self._catalog.file_rules.get(provider)
-            if rule is None:
+            file_rule = self._catalog.file_rules.get(provider)
+            if file_rule is None:
                 continue
             for each in found:
-                for reference, place in _references(each):
-                    refused = rule(draft.task_type, each.name, config, reference)
-                    if refused is not None and (fault := Fault(place, *refused)) not in self._reported:
-                        self._reported.add(fault)
-                        yield fault
+                rule = file_rule(draft.task_type, each.name, config)
+                if rule is not None and (rule, each.loc) not in self._judged:
+                    self._judged.add((rule, each.loc))
+                    yield from self._refused(each, rule)
+
+    def _refused(self, given: _Input, rule: ReferenceRule) -> Iterator[Fault]:
+        for reference, place in _references(given):
+            refused = rule(reference)
+            if refused is not None and (fault := Fault(place, *refused)) not in self._reported:
+                self._reported.add(fault)
+                yield fault
 
     def _found(
         self, draft: Draft, task_type: TaskType, own: Mapping[str, Any], names: Sequence[str], loc: Loc

@@ -27,8 +27,10 @@ _PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
 
 
 Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.Provider.refusals` says
-# Message and type of what is wrong with a reference to a file, by type of task, input, provider_config and reference.
-FileRule: TypeAlias = Callable[[TaskType, str, Mapping[str, Any], str], tuple[str, str] | None]
+# Message and type of what is wrong with a reference to a file.
+ReferenceRule: TypeAlias = Callable[[str], tuple[str, str] | None]
+# The rule for references, by type of task, input and provider_config; None: any may be read. A provider has few rules.
+FileRule: TypeAlias = Callable[[TaskType, str, Mapping[str, Any]], ReferenceRule | None]
 
 
 class Catalog(Struct, frozen=True):
