@@ -59,6 +59,8 @@ def test_the_cause_is_told_in_words(cause: Exception, words: str) -> None:
         ("http://gpu.example/x", "gpu.example:80"),
         ("https://gpu.example/x", "gpu.example:443"),
         ("http://[fd00::1]:8188/x", "[fd00::1]:8188"),
+        ("http://bücher.example/x", "xn--bcher-kva.example:80"),
+        ("http://xn--0.example/x", "xn--0.example:80"),  # which IDNA can't decode
         ("http://canary:canary@gpu.example:1/canary?canary#canary", "gpu.example:1"),
     ],
 )

@@ -27,9 +27,10 @@ def connection_words(error: BaseException, url: str, setting: str | None) -> str
         return None
     target = httpx.URL(url)
     port = target.port or {"https": 443}.get(target.scheme, 80)
-    host = f"[{target.host}]" if ":" in target.host else target.host
+    name = target.raw_host.decode("ascii")  # `target.host` decodes IDNA, which may fail
+    host = f"[{name}]" if ":" in name else name
     words = f"no connection to {sanitised(host, _MAX_HOST)}:{port}: {_cause(error)}"
-    if _PUBLIC.fullmatch(target.host):
+    if _PUBLIC.fullmatch(name):
         another = f" ({setting} would name another)" if setting else ""
         return f"{words}; this is the provider's public address{another}: outgoing traffic may be blocked here"
     return f"{words}; the address is from {setting}" if setting else words
