@@ -1,11 +1,15 @@
 """The end of a command's process: its exit code, its whole output, and no finalisation of the interpreter."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from support.processes import stepwell
+
+EXAMPLE = [sys.executable, "-m", "stepwell", "example"]
 
 # Python imports it at its start. The object is deleted when the interpreter is finalised.
 AT_THE_END = """
@@ -46,3 +50,22 @@ def test_an_unexpected_error_is_shown_with_its_traceback(surroundings: dict[str,
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Traceback (most recent call last):\n")
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_a_full_disk_under_stdout_is_told_without_a_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(EXAMPLE, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "stepwell: cannot write to stdout: No space left on device\n")
+
+
+def test_a_full_disk_under_stderr_ends_no_command() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*EXAMPLE, "nowhere"], stdout=subprocess.PIPE, stderr=full, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_stdout_may_be_closed() -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$@" >&-', "sh", *EXAMPLE], stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

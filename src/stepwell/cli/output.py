@@ -5,11 +5,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from typing import TextIO
 
 import structlog
 
 from stepwell.cli.credentials import credential_faults
-from stepwell.cli.refusal import MISUSED, Refused
+from stepwell.cli.refusal import MISUSED, Refused, os_errors
 from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
 from stepwell.telemetry import configure_logging
 
@@ -20,13 +21,16 @@ _CHATTY = ("uvicorn", "alembic")
 
 
 def tell(line: str) -> None:
-    """Print a line of the result; that nobody reads it is no fault."""
-    _print(line, sys.stdout)
+    """Print a line of the result; that nobody reads it is no fault. Raises `Refused` if it can't be written."""
+    with os_errors("cannot write to stdout"), contextlib.suppress(BrokenPipeError):
+        _print(line, sys.stdout)
 
 
 def complain(*lines: str) -> None:
+    """Print lines about what happens; a command goes on if they can't be written."""
     for line in lines:
-        _print(f"stepwell: {printable(line)}", sys.stderr)
+        with contextlib.suppress(OSError):
+            _print(f"stepwell: {printable(line)}", sys.stderr)
 
 
 def printable(text: str) -> str:
@@ -34,9 +38,8 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _print(line: str, stream: object) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        print(line, file=stream, flush=True)  # type: ignore[call-overload]
+def _print(line: str, stream: TextIO) -> None:
+    print(line, file=stream, flush=True)
 
 
 def settings_of(environ: Mapping[str, str], **options: object) -> Settings:
@@ -68,8 +71,10 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
 
 
 def no_more_output() -> None:
-    """Where stdout is a pipe that nobody reads, keep the interpreter from complaining about it at exit."""
+    """Drop what stdout doesn't take: nobody reads the pipe, or `tell` has said why."""
+    if sys.stdout is None:  # it was closed when the process began
+        return
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
