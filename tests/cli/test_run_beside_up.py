@@ -224,6 +224,28 @@ async def test_an_up_that_never_answers_is_given_up(data_dir: Path, monkeypatch:
     assert refused.value.lines == (f"the `stepwell up` at {address} doesn't answer: nothing was sent to it",)
 
 
+async def test_an_up_that_takes_no_work_is_told_with_its_reason(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = b'{"detail": "the disk is full"}'
+    head = b"HTTP/1.1 507 Insufficient Storage\r\nRetry-After: 5\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head % len(body) + body)
+        writer.close()
+
+    monkeypatch.setattr(handover, "_START_S", 0.2)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with owned(data_dir, address) as settings, pytest.raises(Refused) as refused:
+            await hand_over(settings, b"{}")
+    why = "507: the disk is full"
+    assert capsys.readouterr().err == f"stepwell: waiting for the `stepwell up` on {data_dir}, which answers {why}\n"
+    assert refused.value.lines == (f"the `stepwell up` at {address} still answers {why}: nothing was sent to it",)
+
+
 async def test_an_up_that_ends_before_it_is_ready_leaves_the_definition_to_the_run(data_dir: Path) -> None:
     with owned(data_dir, f"http://127.0.0.1:{_closed_port()}") as settings:
         waiting = asyncio.ensure_future(hand_over(settings, b"{}"))

@@ -96,6 +96,7 @@ class _RunningUp:
         self._folder, self._server = settings.data_dir, server_on(settings)
         self._tokens = self._offered_tokens()
         self._token: str | None = None
+        self._answer = ""  # what the last try was answered, if that was to come back later
         self._deadline = 0.0
 
     async def run(self, data: bytes) -> Outcome:
@@ -189,14 +190,16 @@ class _RunningUp:
                     f"the `stepwell up` at {_base(answer)} accepts no token that {self._folder} "
                     "offers, because it has a key of its own: post the definition to it with a token of yours"
                 )
-        elif "retry-after" not in answer.headers:
-            try:
-                detail = json.decode(answer.content, type=_Refusal).detail
-            except DecodeError:
-                detail = answer.reason_phrase
-            if not isinstance(detail, str):
-                raise invalid_definition(detail)
-            raise Refused(f"the `stepwell up` on {self._folder} answers {answer.status_code}: {detail}")
+            return
+        try:
+            detail = json.decode(answer.content, type=_Refusal).detail
+        except DecodeError:
+            detail = answer.reason_phrase
+        if not isinstance(detail, str):
+            raise invalid_definition(detail)
+        self._answer = f"answers {answer.status_code}: {detail}"
+        if "retry-after" not in answer.headers:
+            raise Refused(f"the `stepwell up` on {self._folder} {self._answer}")
 
     def _authorization(self) -> dict[str, str]:
         if self._token is None:  # not before there is an address: the first `up` on a folder has made a secret by then
@@ -221,15 +224,18 @@ class _RunningUp:
         self._heard(within_s)
         told = False
         while self._server.owned_by() == UP:
-            address = read_address(self._folder)
+            address, self._answer = read_address(self._folder), ""
             if address is not None:
                 yield address
             if asyncio.get_running_loop().time() > self._deadline:
                 where = f"at {address}" if address else f"on {self._folder}"
-                raise Refused(f"the `stepwell up` {where} doesn't answer: {self.whereabouts()}")
+                said = f"still {self._answer}" if self._answer else "doesn't answer"
+                raise Refused(f"the `stepwell up` {where} {said}: {self.whereabouts()}")
             if not told:
                 told = True
-                complain(f"waiting for the `stepwell up` on {self._folder}")
+                complain(
+                    f"waiting for the `stepwell up` on {self._folder}" + (self._answer and f", which {self._answer}")
+                )
             await asyncio.sleep(_PAUSE_S)
         raise UpEnded
 
