@@ -214,6 +214,18 @@ class TestSubmit:
         assert (await world.provider.fetch(attempt(), found, world.io)).result["result_image_path"] == PATH
         assert world.worker.ledger.keys() == {str(TASK): 1}
 
+    async def test_without_a_connection_the_error_names_the_setting_of_the_address(
+        self, world: World, unused_port: int
+    ) -> None:
+        provider = world.provider_with(url=f"http://127.0.0.1:{unused_port}")
+        why = f"no connection to 127.0.0.1:{unused_port}: connection refused; the address is from STEPWELL_CUSTOM_URL"
+        with pytest.raises(AttemptError) as not_sent:
+            await world.submit(provider=provider)
+        assert str(not_sent.value) == f"custom worker: the submit was not sent: {why}"
+        with pytest.raises(CallFailed) as not_read:
+            await world.call("reconcile", Job(id="1"), provider)
+        assert str(not_read.value) == f"custom worker: {why}"
+
 
 class TestFollowing:
     @pytest.mark.parametrize("fault", [*LOST, *ODD, *SLOW, *TOLD])

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from stepwell.domain.model import ProviderType
+from stepwell.domain.setting_names import url_setting
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.credentials import Key
 from stepwell.providers.http import Answer, ProviderApi, is_unauthorized, key_refusal
@@ -63,7 +65,8 @@ class SignedApi(ProviderApi):
         clock: Callable[[], float],
         timeout_s: float,
     ) -> None:
-        super().__init__(client, name, self._masked_words, timeout_s=timeout_s)
+        setting = url_setting(ProviderType.CUSTOM)
+        super().__init__(client, name, self._masked_words, timeout_s=timeout_s, setting=setting)
         self._words, self._signing_key, self._clock = error_text, key, clock
         self._secret = None if key is None else key.secret
         self.answer: Answer | None = None
