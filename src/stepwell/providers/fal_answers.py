@@ -18,12 +18,11 @@ from stepwell.providers.bounded_json import read_json
 from stepwell.providers.credentials import Key
 from stepwell.providers.fal_parameters import KINDS
 from stepwell.providers.http import Answer, ProviderApi, is_unauthorized
-from stepwell.providers.text import sanitised
+from stepwell.providers.text import masked, sanitised
 
 CLIENT_CANCELLED = "client_cancelled"
 
 _NAME = "FAL"
-_SHORTEST_SECRET = 8  # characters of what is hidden wherever it appears
 _PASSING = frozenset(
     {
         "request_timeout",
@@ -64,7 +63,7 @@ class Keyed:
     def __init__(self, client: httpx.AsyncClient, key: Key, timeout_s: float) -> None:
         secret = key.secret
         self.headers = {"Authorization": f"Key {secret}"}
-        self._hidden = [part for part in (secret, secret.partition(":")[2]) if len(part) >= _SHORTEST_SECRET]
+        self._hidden = (secret, secret.partition(":")[2])
         api = partial(ProviderApi, client, _NAME, timeout_s=timeout_s)
         queue = partial(api, lambda body: self._shown(error_words(body)))
         self.queue = queue(key=key, refuses_key=_refuses_key)
@@ -74,12 +73,7 @@ class Keyed:
         self.platform = api(lambda body: self._shown(platform_words(body)), setting=f"{PREFIX}FAL_API_URL")
 
     def clean(self, text: str) -> str:
-        for part in self._hidden:
-            text = text.replace(part, "***")
-            # What was cut to be shown may end in the midst of it.
-            cut = next((n for n in range(len(part) - 1, _SHORTEST_SECRET - 1, -1) if text.endswith(part[:n])), 0)
-            text = text[: len(text) - cut] + ("***" if cut else "")
-        return text
+        return masked(text, self._hidden, "***")
 
     def _shown(self, words: str | None) -> str | None:
         return None if words is None else self.clean(words)

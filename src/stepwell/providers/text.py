@@ -1,6 +1,9 @@
 """Texts from outside, made fit to be stored and shown."""
 
+from collections.abc import Iterable
+
 MAX_MESSAGE = 1_000  # bytes of UTF-8: an error must never be too large to be recorded
+SHORTEST_SECRET = 8  # characters of a secret that is masked wherever it appears
 
 
 def sanitised(text: str, limit: int = MAX_MESSAGE) -> str:
@@ -8,3 +11,17 @@ def sanitised(text: str, limit: int = MAX_MESSAGE) -> str:
     head = text[:limit]  # a character has at least one byte; a 1 GB text isn't walked through
     clean = "".join(char if char.isprintable() else " " for char in head)
     return clean.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
+
+
+def masked(text: str, secrets: Iterable[str], mark: str = "…") -> str:
+    """*text* with *mark* for each of *secrets* that isn't too short to be told from other words.
+
+    The end of *text* may have been cut off in the midst of a secret: its beginning is masked too.
+    """
+    for secret in secrets:
+        if len(secret) < SHORTEST_SECRET:
+            continue
+        text = text.replace(secret, mark)
+        cut = next((n for n in range(len(secret) - 1, SHORTEST_SECRET - 1, -1) if text.endswith(secret[:n])), 0)
+        text = text[: len(text) - cut] + (mark if cut else "")
+    return text

@@ -194,6 +194,22 @@ async def test_an_answer_without_a_result_says_why(tmp_path: Path, work: Any) ->
             assert caught.value.retryable is retryable
 
 
+async def test_no_reason_that_google_gives_shows_the_key(tmp_path: Path) -> None:
+    async with gemini_bench(tmp_path) as bench:
+        key = bench.secret
+        cut_off = "x" * 245 + key  # messages end in the midst of it
+        for answer in (
+            {"promptFeedback": {"blockReason": key, "blockReasonMessage": key}},
+            {"candidates": [{"finishReason": key, "finishMessage": key}]},
+            {"candidates": [{"finishReason": "STOP", "content": {"parts": [{"text": key}]}}]},
+            {"candidates": [{"finishReason": "OTHER", "finishMessage": cut_off}]},
+        ):
+            bench.at.answered = answer
+            with pytest.raises(AttemptError, match="…") as caught:
+                await bench.answered(DRAWING)
+            assert key[:10] not in str(caught.value)
+
+
 async def test_a_200_that_is_no_answer_is_unknown(tmp_path: Path) -> None:
     async with gemini_bench(tmp_path) as bench:
         for answer in ({}, {"candidates": [3]}, {"candidates": "x"}, {"hello": 1}):

@@ -126,10 +126,10 @@ class GoogleProvider(ABC):
         about = (self.type, request.body, request.model)
         if family is Family.IMAGEN:
             predicted = await session.submit(url, body, Predicted, works=True)
-            with paid_for():
+            with session.scrubbing(), paid_for():
                 return Finished(await predicted_result(*about, predicted, attempt, io))
         generated = await session.submit(url, body, Generated, works=True)
-        with paid_for():
+        with session.scrubbing(), paid_for():
             if attempt.task_type is TaskType.LLM_INTERACTION:
                 return Finished(await text_result(*about, generated))
             return Finished(await picture_result(*about, generated, attempt, io))
@@ -143,7 +143,8 @@ class GoogleProvider(ABC):
         operation = await self._found(session, job)
         if not operation.done or operation.error is not None:
             raise CallFailed(f"{self.type}: the operation has not succeeded")
-        film = film_of(self.type, operation)
+        with session.scrubbing():
+            film = film_of(self.type, operation)
         result = await self._kept(film, io) if film.text else await self._downloaded(session, film.uri, io)
         return Finished(result | {"model": self.model(attempt.task_type, attempt.provider_config)})
 

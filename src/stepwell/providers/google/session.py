@@ -1,6 +1,7 @@
 """Google's APIs for one credential, which appears in nothing that they say."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -10,12 +11,12 @@ from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.providers.credentials import Key
 from stepwell.providers.google.answers import problem_of
 from stepwell.providers.http import Answer, ProviderApi
+from stepwell.providers.text import masked
 
 T = TypeVar("T")
 
 MAX_ANSWER = 96 * 1024 * 1024  # bytes: a film of 8 seconds in 4K, or a picture, as base64
 SUCCESS = frozenset(range(200, 300))
-_SHORTEST_SECRET = 8  # characters of what is hidden wherever it appears
 
 
 class Limits(NamedTuple):
@@ -46,7 +47,7 @@ class Session:
         refused: Callable[[], None] | None = None,
     ) -> None:
         self.headers, self.project, self._refused = headers, project, refused
-        self._hidden = sorted((part for part in hidden if len(part) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._hidden = sorted(hidden, key=len, reverse=True)
         self._again_s: float | None = None
         self._renewable = False
         api = partial(
@@ -62,9 +63,16 @@ class Session:
         self._api, self._working = api(), api(work_s=limits.work_s)
 
     def scrubbed(self, text: str) -> str:
-        for part in self._hidden:
-            text = text.replace(part, "…")
-        return text
+        return masked(text, self._hidden)
+
+    @contextmanager
+    def scrubbing(self) -> Iterator[None]:
+        """Within, an `AttemptError` about what Google has answered says nothing of the credential."""
+        try:
+            yield
+        except AttemptError as error:
+            error.args = (self.scrubbed(str(error)),)
+            raise
 
     async def submit(self, url: str, body: bytes, accepted: type[T], *, works: bool = False) -> T:
         """As `ProviderApi.submit`; a RetryInfo in the answer counts as its Retry-After. *works*: it is answered with
