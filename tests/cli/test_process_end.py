@@ -69,3 +69,32 @@ def test_stdout_may_be_closed() -> None:
         ["/bin/sh", "-c", '"$@" >&-', "sh", *EXAMPLE], stderr=subprocess.PIPE, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+WITH_THREADS = """
+import stepwell.cli.commands as commands
+
+def run():
+    import threading
+    from concurrent.futures import ProcessPoolExecutor
+
+    def say():
+        threading.main_thread().join()
+        print("the last words")
+
+    ProcessPoolExecutor(1).submit(abs, 1).result()
+    threading.Thread(target=say).start()
+    return 3
+
+commands.run = run
+"""
+
+
+def test_threads_and_pools_of_others_end_as_they_do_with_the_interpreter(
+    surroundings: dict[str, str], tmp_path: Path
+) -> None:
+    """Those of a provider that is an entry point, say."""
+    with (tmp_path / "sitecustomize.py").open("a") as file:
+        file.write(WITH_THREADS)
+    done = stepwell("openapi", env=surroundings)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "the last words\n", "")

@@ -6,6 +6,7 @@ Each worker process imports the module that the program was started from, and so
 import atexit
 import os
 import sys
+import threading
 from contextlib import suppress
 from typing import NoReturn
 
@@ -32,7 +33,10 @@ def end_process(code: int) -> NoReturn:
     obstore's threads hand results to Python. Before 3.14, Python unwinds a thread that does so while the interpreter is
     finalised. The stack of such a thread holds Rust, which can't be unwound, so the whole process would abort.
     """
-    atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to call them
+    # There is no other way to do what Python does first. Executors would wait for ever without it.
+    with suppress(KeyboardInterrupt):
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+    atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # it is broken, closed, or None
             stream.flush()
