@@ -64,6 +64,13 @@ def test_the_health_check_follows_host_and_port(data_dir: Path) -> None:
     assert error.startswith(f"stepwell: the service on 127.0.0.1 port {settings['PORT']} doesn't answer: ")
 
 
+def test_the_health_check_names_a_host_that_is_none() -> None:
+    code, out, error = check(HOST="a..b", PORT=free_port())
+    assert (code, out) == (1, "")
+    assert error.startswith("stepwell: the service on a..b port ")
+    assert len(error.splitlines()) == 1
+
+
 def test_the_health_check_reaches_a_service_on_every_address_of_ipv6() -> None:
     assert check(HOST="::", PORT=free_port())[2].startswith("stepwell: the service on ::1 port ")
 

@@ -21,7 +21,7 @@ def health(settings: Settings) -> None:
     try:
         connection.request("GET", "/health/ready")
         status = connection.getresponse().status
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, UnicodeError) as error:  # the last for a host that is no name
         raise Refused(f"the service on {address} doesn't answer: {str(error) or type(error).__name__}") from error
     finally:
         connection.close()
