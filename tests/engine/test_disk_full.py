@@ -311,3 +311,14 @@ async def test_an_output_without_room_fails_its_attempt_shortly_before_its_time_
         assert ended["status"] == "FAILED"
         assert ended["error_message"].startswith("a: the output could not be stored: ")
         assert ended["error_message"].endswith(": No space left on device")
+
+
+async def test_a_limit_of_temporary_files_does_not_keep_the_service_from_recovery(dsn: str, tmp_path: Path) -> None:
+    sql = await asyncpg.connect(dsn)
+    await sql.execute(f"ALTER DATABASE {await sql.fetchval('SELECT current_database()')} SET temp_file_limit = 0")
+    await sql.close()
+    async with running_service(dsn, tmp_path) as service:
+        async with refusing(dsn):
+            assert (await service.client.post("/api/v1/workflows/", json=BODY)).status_code == 507
+            assert (await ready(service))[0] == 507
+        await until_ready(service)
