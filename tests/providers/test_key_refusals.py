@@ -163,6 +163,7 @@ async def test_a_refusal_lasts_from_the_first_one_until_a_call_is_accepted() -> 
         ("info", "provider.key_accepted", "fal"),
     ]
     assert (logs[1]["provider"], logs[1]["setting"]) == ("FAL", "STEPWELL_CREDENTIALS__FAL_TEAM_B")
+    assert logs[2]["refused_since"] == AT.isoformat()
     assert KEY not in str(logs)
 
 

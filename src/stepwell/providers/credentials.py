@@ -35,7 +35,8 @@ class KeyRefusals:
 
     def accepted(self, name: str) -> None:
         if (since := self._since.pop(name, None)) is not None:
-            log.info("provider.key_accepted", action="call", provider=owner(name), credential=name, refused_since=since)
+            at = since.isoformat()  # as text: the renderer would write a datetime's repr
+            log.info("provider.key_accepted", action="call", provider=owner(name), credential=name, refused_since=at)
 
 
 class Key:
