@@ -94,6 +94,7 @@ def test_waits_for_its_database(data_dir: Path) -> None:
     serving = start("serve", data_dir, settings(dsn, data_dir))
     try:
         until(lambda: "database.awaited" in serving.stderr, 20)
+        assert '"error": "the database doesn\'t answer: ' in serving.stderr
         postgres.start()
         serving.wait_ready()
         assert serving.stderr.count("database.awaited") == 1

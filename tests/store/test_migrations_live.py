@@ -52,7 +52,7 @@ async def live(old: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def prepare(dsn: str, timeout_s: float = 30) -> None:
-    await prepare_database(dsn, timeout_s=timeout_s, waiting=lambda: None)
+    await prepare_database(dsn, timeout_s=timeout_s, waiting=lambda _: None)
 
 
 async def is_waiting(live: asyncpg.Connection) -> None:

@@ -82,10 +82,10 @@ async def _on_embedded(postgres: EmbeddedPostgres, settings: Settings, wanted: O
 
 async def _on(dsn: str, settings: Settings, wanted: Order) -> int:
     with database_faults(), bound_socket(replace(settings, host="127.0.0.1", port=0)) as listener:
-        await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda: complain("waiting for the database"))
+        await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda why: complain(f"waiting, because {why}"))
         keys = keys_of_settings(replace(settings, host="127.0.0.1", port=listener.getsockname()[1]))
         async with scratch_schema(dsn) as (scratch, connection):
-            await prepare_database(scratch, timeout_s=_ANSWER_S, waiting=lambda: None)
+            await prepare_database(scratch, timeout_s=_ANSWER_S, waiting=lambda _: None)
             async with service(keys, scratch, exclusive=True) as app, _server(app, keys, listener, wanted.api):
                 report = await _measured(app, keys, connection, wanted)
     for name, value in asdict(report).items():

@@ -73,7 +73,7 @@ def server_on(settings: Settings, *, restoring: bool = False) -> EmbeddedPostgre
 async def migrated(postgres: EmbeddedPostgres) -> None:
     """Return when its database has all tables. Raises `Refused`."""
     try:
-        await prepare_database(postgres.dsn(), timeout_s=_ANSWER_S, waiting=lambda: None)
+        await prepare_database(postgres.dsn(), timeout_s=_ANSWER_S, waiting=lambda _: None)
     except DatabaseRefused as error:
         raise Refused(str(error)) from error
 

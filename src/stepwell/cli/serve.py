@@ -63,8 +63,8 @@ async def _main(keys: Keys, listener: socket.socket, stop: Stop) -> int:
         return await answer_requests(app, keys, listener, stop, lambda: tell_ready(keys.settings))
 
 
-def _tell_waiting() -> None:
-    log.warning("database.awaited", action="start", at_most_s=_WAIT_S)
+def _tell_waiting(why: str) -> None:
+    log.warning("database.awaited", action="start", error=why, at_most_s=_WAIT_S)
 
 
 def _address_faults(dsn: str | None) -> Iterator[str]:

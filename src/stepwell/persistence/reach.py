@@ -29,11 +29,11 @@ class WrongAddress(DatabaseRefused):
     """The address itself can't be understood."""
 
 
-async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[], None]) -> None:
+async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[str], None]) -> None:
     """Return when the database at *dsn* has all tables as this version wants them.
 
-    Waits up to *timeout_s* for one that doesn't answer, and calls *waiting* once if it has to; for as long, all in all,
-    it tries to get the tables from those who use them. Raises `DatabaseRefused`.
+    Waits up to *timeout_s* for one that doesn't answer, and calls *waiting* once with the reason if it has to; for as
+    long, all in all, it tries to get the tables from those who use them. Raises `DatabaseRefused`.
     """
     deadline = time.monotonic() + timeout_s
     await reach_database(dsn, timeout_s=timeout_s, waiting=waiting)
@@ -55,7 +55,7 @@ async def _migrate_by(deadline: float, dsn: str) -> None:
         await asyncio.sleep(_MIGRATION_PAUSE_S)
 
 
-async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[], None]) -> None:
+async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[str], None]) -> None:
     """The first half of `prepare_database`: it answers."""
     _check_user(dsn)
     deadline = time.monotonic() + timeout_s
@@ -68,14 +68,15 @@ async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[], No
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if not is_outage(error) or _for_good(error):
                 raise DatabaseRefused(f"the database refuses: {_words(error)}") from error
+            why = f"{_database_at(dsn)} doesn't answer: {_words(error)}"
             if time.monotonic() > deadline:
-                raise DatabaseRefused(f"the database doesn't answer: {_words(error)}") from error
+                raise DatabaseRefused(why) from error
         else:
             await connection.close()
             return
         if not told:
             told = True
-            waiting()
+            waiting(why)
         await asyncio.sleep(_PAUSE_S)
 
 
@@ -90,6 +91,15 @@ def _check_user(dsn: str) -> None:
         raise WrongAddress(
             f"Expected a user in it (postgresql://user@host/name): uid {os.getuid()} has no name"
         ) from None
+
+
+def _database_at(dsn: str) -> str:
+    """The database with the host and the port of *dsn*, for a message; without them if there are none, or several."""
+    parts = split_url(dsn)
+    if parts.host is None:
+        return "the database"
+    host = f"[{parts.host}]" if ":" in parts.host else parts.host
+    return f"the database at {host}" + (f":{parts.port}" if parts.port else "")
 
 
 def _in_the_way(error: DBAPIError) -> bool:
