@@ -209,8 +209,10 @@ def token(
 
 
 @cli.command()
-@host
-@port
+@click.option("--host", help="Host of the service [STEPWELL_HOST, 127.0.0.1].")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port; 0 is that of the data folder's `up` [STEPWELL_PORT, 9000]."
+)
 def health(host: str | None, port: int | None) -> None:
     """Exit with 0 if the service on this machine is ready, at STEPWELL_HOST and STEPWELL_PORT; else with 1."""
     from stepwell.cli.health import health
