@@ -123,6 +123,18 @@ def test_an_owner_says_which_command_it_runs(root: Path) -> None:
     second.stop()
 
 
+def test_what_a_killed_owner_left_is_removed_before_others_learn_of_the_next(root: Path) -> None:
+    with other_owner(root) as (owner, _):
+        (root / "owner.lock").write_text(f"{owner.pid} up\n")
+        owner.kill()
+        owner.wait()
+    seen = []
+    following, reader = quick(root), quick(root)
+    following.claim("up", lambda: seen.append(reader.owned_by()))
+    assert (seen, reader.owned_by()) == ([""], "up")
+    following.stop()
+
+
 @pytest.mark.parametrize("stale", ["reused", "own", "empty"])
 def test_a_stale_pid_is_no_server(root: Path, stale: str) -> None:
     with subprocess.Popen(["/bin/sleep", "1000"]) as bystander:

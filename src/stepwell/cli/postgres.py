@@ -50,10 +50,9 @@ def claimed_folder(settings: Settings, command: str, *, restoring: bool = False)
     """
     postgres = server_on(settings, restoring=restoring)
     with postgres_faults():
-        postgres.claim(command)
-    try:
         # What a killed `up` has left says where another program may listen by now.
-        remove_address(settings.data_dir)
+        postgres.claim(command, lambda: remove_address(settings.data_dir))
+    try:
         yield postgres
     finally:
         postgres.stop()

@@ -88,13 +88,14 @@ class EmbeddedPostgres:
         """The command of the live process that owns the folder; "" if it doesn't say, None if nobody owns it."""
         return self._folder.owned_by()
 
-    def claim(self, command: str = "") -> None:
+    def claim(self, command: str = "", tidy: Callable[[], object] = int) -> None:
         """Own the folder, before a server runs on it; `stop` releases it. Raises as `start` does.
 
-        *command* is what `DataFolderInUse` and `owned_by` say about us to other processes.
+        *command* is what `DataFolderInUse` and `owned_by` say about us to other processes. Before they can learn it,
+        *tidy* removes what the last owner has left for them.
         """
         with self._explained():
-            self._folder.claim(command)
+            self._folder.claim(command, tidy)
 
     def start(self, interrupt: Callable[[], object] = lambda: None) -> None:
         """Own the folder and run the server on it until it accepts connections; blocks, main thread only.

@@ -73,10 +73,11 @@ class DataFolder:
             return False
         return disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files > 0 and disk.f_favail == 0)
 
-    def claim(self, command: str = "") -> None:
+    def claim(self, command: str = "", tidy: Callable[[], object] = int) -> None:
         """Become the owner, creating the folder; raises `DataFolderInUse` if someone else is, and lives.
 
-        *command* is what that exception says about us to other processes.
+        *command* is what that exception says about us to other processes. Before they can learn it, *tidy* removes what
+        the last owner has left for them.
         """
         if self._owner is not None:
             return
@@ -87,6 +88,7 @@ class DataFolder:
         try:
             self._await_ownership(lock)
             os.ftruncate(lock, 0)
+            tidy()
             os.pwrite(lock, f"{os.getpid()} {command}".rstrip().encode() + b"\n", 0)
         except BaseException:
             os.close(lock)
@@ -110,7 +112,10 @@ class DataFolder:
             return None
         try:
             # If this takes the free lock, a process that claims the folder meanwhile finds a dead pid in it and waits.
-            return None if _locked(lock, fcntl.LOCK_SH) else _read_owner(lock)[1]
+            if _locked(lock, fcntl.LOCK_SH):
+                return None
+            pid, command = _read_owner(lock)
+            return command if _alive(pid) else ""  # the last owner's, until the next one has written its own
         finally:
             os.close(lock)
 
