@@ -28,9 +28,9 @@ EVERY = "tenants:all"
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_KNOWN = 1000
 _NO_TOKEN = "A bearer token is required, in the header Authorization: Bearer <token>."  # noqa: S105
-_NO_BEARER = "The header Authorization must have the form Bearer <token>."
-_SEVERAL = "The header Authorization must be sent once."
-# One reason for every token without a valid signature: whoever forged it learns nothing from it.
+_WRONG_FORM = "The header Authorization must have the form Bearer <token>."
+_REPEATED = "The header Authorization must be sent once."
+# The same reason for every token without a valid signature, so that a forger learns nothing from it.
 _MALFORMED = f"The token is malformed or longer than {MAX_TOKEN_BYTES} bytes, or its signature is wrong."
 
 
@@ -56,7 +56,7 @@ class _Known(NamedTuple):
 
 
 class TokenVerifier:
-    """Verifies tokens with one key and one algorithm; the algorithm that a token names counts for nothing.
+    """Verifies tokens with one key and one algorithm. The algorithm in a token's header is ignored.
 
     *key* is the shared secret, or the public key as PEM. Raises `ValueError` if it doesn't fit the algorithm or is
     too short.
@@ -70,11 +70,11 @@ class TokenVerifier:
         self._known: dict[bytes, _Known] = {}
 
     def verify(self, token: str) -> Principal:
-        """Return the holder of *token*. Raises `InvalidToken`, with a cause only if the signature is valid."""
+        """Return the holder of *token*. Raises `InvalidToken`, which names a cause only if the signature is valid."""
         if len(token) > MAX_TOKEN_BYTES:
             raise InvalidToken(_MALFORMED)
-        # A token is sent with every request, and to check its signature takes longer than to find a workflow. Tokens
-        # that are refused aren't remembered, and of the others only a digest is.
+        # Every request sends a token, and checking a signature takes longer than finding a workflow. So accepted
+        # tokens are cached, by their digests.
         digest = sha256(token.encode()).digest()
         known = self._known.pop(digest, None)
         if known is None or has_expired(known.expires, time.time()):
@@ -96,7 +96,10 @@ class TokenVerifier:
         return _Known(Principal(claims.sub, scope, granted), claims.exp)
 
     def _payload(self, token: str) -> bytes:
-        """The signed bytes. pyjwt accepts a header that gives a member twice, which RFC 7515 forbids."""
+        """Return the signed bytes. Raises `InvalidToken`.
+
+        pyjwt accepts duplicate members in a header, which RFC 7515 forbids. So the header is decoded here once more.
+        """
         try:
             payload = self._jws.decode(token, self._key, self._algorithms)
             decode_body(base64url_decode(token.partition(".")[0].rstrip("=")))
@@ -182,11 +185,11 @@ class Gate(ASGIMiddleware):
         if not headers:
             return self.by_ticket(scope) if operation.ticketed else self.by_signature(scope, operation)
         if len(headers) > 1:
-            raise InvalidToken(_SEVERAL)
+            raise InvalidToken(_REPEATED)
         kind, _, token = headers[0].decode("latin-1").partition(" ")
         token = token.strip(" ")
         if kind.lower() != "bearer" or not token:
-            raise Unauthenticated(_NO_BEARER)
+            raise Unauthenticated(_WRONG_FORM)
         return self.verifier.verify(token)
 
     def by_ticket(self, scope: Scope) -> Principal:
@@ -201,10 +204,10 @@ class Gate(ASGIMiddleware):
     def by_signature(self, scope: Scope, operation: Operation) -> Principal:
         if not operation.signable:
             raise Unauthenticated(_NO_TOKEN)
-        # As they were sent: `scope["path"]` and a parsed query are the same for many notations.
+        # The raw path and query, because many notations decode to the same `scope["path"]` and parsed query.
         path, query = scope.get("raw_path") or b"", scope["query_string"]
         if b"signature=" not in query:
             raise Unauthenticated(_NO_TOKEN)
         if not self.signed_urls.verify(f"{path.decode('latin-1')}?{query.decode('latin-1')}", self.clock.now()):
-            raise Forbidden("The signed URL has expired, or isn't exactly as it was made.")
+            raise Forbidden("The signed URL has expired or was changed.")
         return Principal("signed address", EVERY_TENANT, frozenset({Permission.READ}))

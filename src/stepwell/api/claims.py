@@ -1,7 +1,7 @@
-"""The claims of a token whose signature is valid, and every reason why they are refused.
+"""The claims of a token, and the rules by which they are refused.
 
-The caller has checked the signature, so the reasons may name claims and expected values. They never contain a value of
-the token, except its times.
+The caller has verified the signature, so the reasons may name claims and expected values. They never contain a value
+from the token, except its times.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,8 @@ from stepwell.domain.jsonbody import decode_body
 
 LEEWAY_S = 10
 MAX_REASONS = 5
-# Claims reach the database as text, which holds neither NUL nor lone surrogates. No `$`: it lets a newline pass.
+# Claims are stored as text in the database, which accepts neither NUL nor lone surrogates. `\Z` instead of `$`, because
+# `$` also matches before a final newline.
 _TEXT = r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z"
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 _LONGEST_NAME = 64
@@ -41,29 +42,29 @@ class Claims(Struct, frozen=True):
 
     @property
     def scopes(self) -> frozenset[str]:
-        """RFC 6749 separates scopes by the ASCII space, and by no other character."""
+        """The scopes in `scope`. RFC 6749 separates them by the ASCII space alone."""
         return frozenset(self.scope.split(" ")) - {""}
 
 
 class ClaimRules(Struct, frozen=True):
-    """What the claims of every token must satisfy."""
+    """The rules that the claims of every token must satisfy."""
 
     issuer: str
     audience: str
     max_lifetime_s: int
 
     def read(self, payload: bytes, now: float) -> Claims | None:
-        """The claims in *payload*; None if it isn't a JSON object.
+        """Return the claims in *payload*; None if it isn't a JSON object.
 
         Raises `InvalidToken` with all reasons why the claims are refused.
         """
         try:
             value = decode_body(payload)
         except InvalidRequest as error:
-            named = [fault for fault in error.faults if len(fault.loc) > 1 and isinstance(fault.loc[1], str)]
-            if not named:
+            faults = [fault for fault in error.faults if len(fault.loc) > 1 and isinstance(fault.loc[1], str)]
+            if not faults:
                 return None
-            _refuse(named)
+            _refuse(faults)
         if not isinstance(value, dict):
             return None
         if faults := collect(Claims, value, ("body",)):
@@ -106,13 +107,13 @@ def _refuse(faults: list[Fault]) -> NoReturn:
 
 
 def _reason(fault: Fault) -> str:
-    """*fault* as a sentence about the claim that it is in."""
+    """Return a sentence that reports *fault* and names its claim."""
     name = str(fault.loc[1])
     claim = f"The claim {name}" if len(name) <= _LONGEST_NAME else "A claim"
     if fault.type == "missing":
         return f"{claim} is missing."
     if fault.type == "duplicate_key":
-        return f"{claim} is given more than once." if fault.loc[2:] == () else f"{claim} has a member more than once."
+        return f"{claim} is present more than once." if fault.loc[2:] == () else f"{claim} contains duplicate members."
     if fault.type == "string_pattern_mismatch":
         return f"{claim} must not contain control characters."
     return f"{claim} is not valid: {fault.msg}."

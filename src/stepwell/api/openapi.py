@@ -11,7 +11,7 @@ import msgspec
 from msgspec.json import schema
 from msgspec.structs import fields
 
-from stepwell.api.components import EXAMPLE, build_components, polish
+from stepwell.api.components import EXAMPLE, build_components, complete_schema
 from stepwell.api.operations import SCHEMA_REF, Content, Operation
 from stepwell.api.payloads import described_webhooks
 from stepwell.api.problems import MEANINGS, PROBLEM_JSON
@@ -23,13 +23,13 @@ _INTRO = (
     "transition is checkpointed, and after a crash the workflow goes on from its last checkpoint."
 )
 _HEADERS = {
-    "Location": "Where the workflow, or the page, is",
+    "Location": "The address of the workflow, or of the page",
     "Link": "first, prev, next and last page (RFC 8288)",
     "ETag": "Of what is answered; strong",
     "Idempotency-Replayed": "true for the answer to an earlier request with the same Idempotency-Key",
     "Preference-Applied": "The part of Prefer that was kept to",
     "Content-Disposition": "inline for images and videos, attachment for all else",
-    "WWW-Authenticate": "Bearer; error_description is the reason",
+    "WWW-Authenticate": "The scheme Bearer, with the reason in error_description",
     "Retry-After": "Seconds",
 }
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After", 507: "Retry-After"}
@@ -143,7 +143,7 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
         made = schema(member.type)
         definitions = made.pop("$defs", {})
         name = made.pop("$ref", "").removeprefix("#/$defs/")
-        made = polish({**definitions.get(name, {}), **made})
+        made = complete_schema({**definitions.get(name, {}), **made})
         made.pop("title", None)
         description = made.pop("description", "")
         if isinstance(member.default, int | str):
@@ -194,9 +194,9 @@ def _success(operation: Operation) -> dict[str, Any]:
 
 def _content(answer: Content) -> dict[str, Any]:
     if answer.binary:
-        # Some generators know octet-stream alone, so it stands beside the range of types that it is part of.
-        schema_ = {"type": "string", "format": "binary"}
-        return {media_type: {"schema": schema_} for media_type in ("application/octet-stream", answer.media_type)}
+        # Some generators support application/octet-stream alone, so it is listed beside the range that includes it.
+        binary = {"type": "string", "format": "binary"}
+        return {media_type: {"schema": binary} for media_type in ("application/octet-stream", answer.media_type)}
     return {answer.media_type: {"schema": {"type": "string"} if answer.media_type.startswith("text/") else {}}}
 
 
@@ -204,7 +204,10 @@ def _failure(status: int) -> dict[str, Any]:
     if status == 204:  # noqa: PLR2004
         return {"description": "The workflow has ended, and nothing follows: an EventSource doesn't come back."}
     if status == 307:  # noqa: PLR2004
-        return {"description": "To the page for people.", "headers": {"Location": _header("Location")}}
+        return {
+            "description": "A redirect of browsers to the page for people.",
+            "headers": {"Location": _header("Location")},
+        }
     if status == 304:  # noqa: PLR2004
         return {"description": "It is still what If-None-Match names.", "headers": {"ETag": _header("ETag")}}
     kind, media_type = (HTTPValidationError, "application/json") if status == 422 else (Problem, PROBLEM_JSON)  # noqa: PLR2004

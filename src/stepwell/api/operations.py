@@ -62,7 +62,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods of its route: HEAD works wherever GET does."""
+        """The methods of the route. HEAD works wherever GET does."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
     @property

@@ -80,9 +80,9 @@ BY_STATUS: dict[int, Row] = {row.status: row for row in TABLE.values()} | {
 }
 MEANINGS: dict[int, str] = {
     400: "The request is malformed in a way that concerns HTTP itself.",
-    401: "There is no bearer token, or it is refused; detail says why.",
+    401: "There is no bearer token, or it is refused; detail contains the reason.",
     403: "The token lacks the scope, or names another tenant.",
-    404: "The path doesn't exist, or nothing is there for this token: unknown, no UUID, or another tenant's.",
+    404: "The path doesn't exist, or the token sees nothing there: an unknown id, no UUID, or another tenant's.",
     405: "The route exists, but not for this method; Allow names those that it has.",
     409: "The workflow's state doesn't allow it, and nothing was changed; current_status and allowed_from tell why. "
     "Or a request with the same Idempotency-Key is being worked on; come back after Retry-After seconds.",
@@ -93,7 +93,7 @@ MEANINGS: dict[int, str] = {
     429: "Too many requests; come back after Retry-After seconds.",
     500: "A fault of the service.",
     503: "The database is away, or the service is stopping; come back after Retry-After seconds.",
-    507: "A disk is full, and nothing was stored; come back after Retry-After seconds, when there may be room again.",
+    507: "A disk is full, and nothing was stored; come back after Retry-After seconds.",
 }
 _HIDDEN = "The service could not answer this request."
 
@@ -154,7 +154,7 @@ def _validation_error(error: InvalidRequest) -> Response[Any]:
 
 
 def _challenge(error: Unauthenticated) -> str:
-    """The challenge of a 401 (RFC 6750). Without a token it has no error code; the description is printable ASCII."""
+    """Return the challenge of a 401 (RFC 6750): without a token it has no error code. It is printable ASCII."""
     code = 'error="invalid_token", ' if isinstance(error, InvalidToken) else ""
     description = re.sub(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]", "?", str(error).replace('"', "'"))
     return f'Bearer realm="stepwell", {code}error_description="{description}"'

@@ -1,4 +1,4 @@
-"""Answers that belong to paths and not to operations: which methods a path allows, and that a path doesn't exist."""
+"""Responses of paths instead of operations: OPTIONS, and 404 for a path that doesn't exist."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,13 +10,13 @@ from stepwell.api.dependencies import Call
 from stepwell.api.operations import Operation
 from stepwell.api.problems import path_not_found
 
-_SHOWN_PATH = 200
+_MAX_PATH = 200
 
 
 def options_handlers(operations: Iterable[Operation]) -> Iterator[HTTPRouteHandler]:
-    """A handler of OPTIONS for each path of *operations*.
+    """Yield an OPTIONS handler for each path of *operations*.
 
-    They must be registered before the operations. Otherwise Litestar adds handlers that know one operation of a path.
+    Register them before the operations. Otherwise Litestar adds its own, which allow the methods of one operation only.
     """
     methods: dict[str, set[str]] = {}
     for operation in operations:
@@ -34,8 +34,8 @@ def _options_handler(path: str, allow: str) -> HTTPRouteHandler:
 
 
 def on_no_route(request: Call, _error: NotFoundException) -> Response[object]:
-    """404 for a path that doesn't exist; `OPTIONS *` is about the server, and no path."""
+    """Answer 404 for a path that doesn't exist, and 204 for `OPTIONS *`, which is about the server."""
     path = (request.scope.get("raw_path") or b"").decode("latin-1")
     if request.method == "OPTIONS" and path == "*":
         return Response(None, status_code=204)
-    return path_not_found(request, f"No route: {request.method} {path[:_SHOWN_PATH]}. /schema lists all routes.")
+    return path_not_found(request, f"No route: {request.method} {path[:_MAX_PATH]}. /schema lists all routes.")

@@ -19,7 +19,8 @@ ROOT = Operation(
     path="/",
     id="root",
     summary="Root",
-    description="Where to go on from. A client that prefers text/html, as browsers do, is redirected to /schema.",
+    description="The version, and the paths of the API's description and of readiness. A client that prefers "
+    "text/html, as browsers do, is redirected to /schema.",
     tag=TAG,
     permission=None,
     answers=Root,
@@ -40,7 +41,7 @@ READY = Operation(
     path="/health/ready",
     id="ready",
     summary="Ready",
-    description="The database answers and takes writes, no disk is full, and the service takes work.",
+    description="The database answers and accepts writes, no disk is full, and the service accepts work.",
     tag=TAG,
     permission=None,
     answers=Health,
@@ -99,7 +100,7 @@ async def ready(service: Service) -> Health:
 
 @endpoint(METRICS)
 async def metrics(metrics: Numbers) -> Response[bytes]:
-    # The charset is added to every text.
+    # Litestar adds the charset to every text type.
     return Response(await metrics.exposition(), media_type="text/plain; version=0.0.4")
 
 

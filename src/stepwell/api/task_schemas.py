@@ -1,8 +1,8 @@
-"""The schemas of a step's `config`, one for each type of task, made of the structs that create validates with.
+"""The schemas of a step's `config`, one for each type of task, generated from the structs that validate it at create.
 
-`WorkflowStepDefinition` stays the object of the API contract, with a free-form `config`. What the task type adds to it
-stands in `allOf`, as one of twelve variants discriminated by `task_type`. In this form openapi-typescript narrows
-`config` by `task_type`, and openapi-python-client, which ignores a `oneOf` there, generates the contract's class.
+`WorkflowStepDefinition` stays the object of the API contract, with a free-form `config`. Its `allOf` adds one of twelve
+variants, discriminated by `task_type`. In this form openapi-typescript narrows `config` by `task_type`.
+openapi-python-client ignores a `oneOf` in `allOf`, so it generates the contract's class.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ _VARIANT = "StepVariant"
 
 
 def task_components() -> dict[str, Any]:
-    """For each type of task `<Type>Config` and `<Type>Step`, the config and the variant of a step that has it."""
+    """Return two components for each type of task: `<Type>Config` and `<Type>Step`, the variant of a step with it."""
     variants = {str(task_type): SCHEMA_REF.format(name=_name(task_type, "Step")) for task_type in CONFIGS}
     components: dict[str, Any] = {
         _VARIANT: {
@@ -46,7 +46,7 @@ def task_components() -> dict[str, Any]:
 
 
 def discriminated_step(step: dict[str, Any]) -> dict[str, Any]:
-    """The component *step*, which is also one of the variants."""
+    """Return the component *step*, restricted to the variants."""
     return {**step, "allOf": [{"oneOf": [{"$ref": SCHEMA_REF.format(name=_VARIANT)}]}]}
 
 
@@ -55,9 +55,9 @@ def _name(task_type: TaskType, suffix: str) -> str:
 
 
 def _config(task_type: TaskType, config: type[Struct]) -> dict[str, Any]:
-    """No member is required: an input mapping or the workflow's `step_defaults` may give it."""
-    needed = " or ".join(required_inputs(task_type))
-    needs = f" It needs {needed}, from here, from step_defaults or from an input mapping." if needed else ""
+    """Return the schema of *config*. No member is required: a mapping or `step_defaults` may provide it."""
+    inputs = " or ".join(required_inputs(task_type))
+    needs = f" It needs {inputs}: here, in step_defaults or from an input mapping." if inputs else ""
     return {
         "description": f"Config of steps of the type {task_type}.{needs} Other members are passed on as they are.",
         "type": "object",
@@ -67,11 +67,11 @@ def _config(task_type: TaskType, config: type[Struct]) -> dict[str, Any]:
 
 
 def _member(member: FieldInfo) -> dict[str, Any]:
-    """A member's schema; null counts as not given. The default stands in the description."""
-    described = schema(member.type)
-    choices = [choice for choice in described.pop("anyOf", [described]) if choice != {"type": "null"}]
+    """Return a member's schema. null means that the member is absent. The description contains the default."""
+    definition = schema(member.type)
+    choices = [choice for choice in definition.pop("anyOf", [definition]) if choice != {"type": "null"}]
     notes = [choice.pop("description") for choice in choices if "description" in choice]
     if isinstance(member.default, int | float):
         notes.append(f"{'default' if notes else 'Default'} {member.default:g}")
-    made = {"description": ", ".join(notes)} if notes else {}
-    return made | {"anyOf": [*choices, {"type": "null"}]}
+    description = {"description": ", ".join(notes)} if notes else {}
+    return description | {"anyOf": [*choices, {"type": "null"}]}
