@@ -161,6 +161,19 @@ def test_old_data_are_not_moved_over_older_ones(site: Path, data_dir: Path) -> N
     assert left_in(data_dir) == {"data", f"data-{OTHER_MAJOR}"}
 
 
+@pytest.mark.parametrize("old", ["data", f"data-{OTHER_MAJOR}"])
+def test_a_restore_that_was_killed_at_its_last_step_is_finished(old: str, site: Path, data_dir: Path) -> None:
+    assert restore(data_dir, site / "backup").returncode == 0
+    folder = data_dir / "postgres"
+    (folder / "data").rename(folder / "data-restored")
+    before = folder / old
+    before.mkdir()
+    (before / "PG_VERSION").write_text(f"{OTHER_MAJOR}\n")
+    assert dump(data_dir, data_dir / "again").returncode == 0
+    assert left_in(data_dir) == {"data", f"data-{OTHER_MAJOR}"}
+    assert rows(data_dir) == rows(site / "data")
+
+
 def test_a_data_folder_with_a_database_is_refused(site: Path) -> None:
     before = rows(site / "data")
     refused = restore(site / "data", site / "backup")

@@ -169,7 +169,7 @@ class EmbeddedPostgres:
 
     @property
     def has_data(self) -> bool:
-        return self._folder.published.exists()
+        return self._folder.has_data
 
     def clients(self) -> Clients:
         """The programs that connect to the running server: ours, or else that of the folder's owner.

@@ -61,6 +61,7 @@ class DataFolder:
         self.root = root.absolute()
         self.published = self.root / "data"
         self.data = self.root / f"{UNFINISHED}restore" if restoring else self.published
+        self._restored = self.root / "data-restored"
         self.log = self.root / "postgres.log"
         self._owner: int | None = None  # descriptor of owner.lock
         self._log_start = 0
@@ -160,6 +161,8 @@ class DataFolder:
         """Have data of the programs' major version, made by initdb if there is none; it inherits *lock*."""
         for leftover in self.root.glob(f"{UNFINISHED}*"):
             shutil.rmtree(leftover)
+        if self._restored.exists():  # a process was killed while it published them
+            self._publish_restored()
         major = self._major()
         if self.data != self.published:
             self._check_room(major, programs)
@@ -196,13 +199,25 @@ class DataFolder:
             raise PostgresUnavailable(f"{self._aside(major)} is in the way: move it away first")
 
     def publish(self) -> Path | None:
-        """Give restored data its name. Data of another major version moves aside; the result is where to."""
+        """Give restored data its name. Data of another major version moves aside; the result is where to.
+
+        If the process is killed meanwhile, the next owner finishes this: `_restored` marks restored data as complete.
+        """
+        self.data.rename(self._restored)
+        _sync_folder(self.root)
+        return self._publish_restored()
+
+    def _publish_restored(self) -> Path | None:
         aside = None
         if major := self._major():
             aside = self.published.rename(self._aside(major))
-        self.data.rename(self.published)
+        self._restored.rename(self.published)
         _sync_folder(self.root)
         return aside
+
+    @property
+    def has_data(self) -> bool:
+        return self.published.exists() or self._restored.exists()
 
     def _aside(self, major: str) -> Path:
         return self.root / f"data-{major}"
