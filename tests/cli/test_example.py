@@ -63,7 +63,7 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are(
 ) -> None:
     code, out, err = printed(monkeypatch, capsys, name)
     assert (code, out) == (2, "")
-    assert err == f"stepwell: there is no example {name!r}; there are {', '.join(PACKAGED)}\n"
+    assert err == f"stepwell: there is no example {name!r}; the examples are {', '.join(PACKAGED)}\n"
 
 
 @pytest.mark.parametrize("name", PACKAGED)

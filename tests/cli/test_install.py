@@ -111,7 +111,7 @@ def test_serve_runs_as_any_user_without_a_home(
 
 def test_no_data_folder_is_made_for_a_user_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: NAMELESS)
-    with pytest.raises(Refused, match=f"as uid {NAMELESS}, which has no name"):
+    with pytest.raises(Refused, match=f"as uid {NAMELESS}, because /etc/passwd has no entry"):
         open_folder(tmp_path / "data")
     assert list(tmp_path.iterdir()) == []
 
@@ -126,7 +126,9 @@ def test_commands_with_an_embedded_postgres_refuse_a_user_without_a_name_and_wri
     os.chown(data_dir, NAMELESS, -1)
     ended = run([python, "-m", "stepwell", command], env={"STEPWELL_DATA_DIR": str(data_dir), **env}, user=NAMELESS)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith(f"stepwell: PostgreSQL doesn't run as uid {NAMELESS}, which has no name ")
+    assert ended.stderr.startswith(
+        f"stepwell: PostgreSQL can't run as uid {NAMELESS}, because /etc/passwd has no entry"
+    )
     assert "`stepwell serve`" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert list(data_dir.iterdir()) == []
@@ -142,7 +144,7 @@ def test_a_database_url_without_a_user_is_refused_for_a_user_without_a_name(
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
         "stepwell: STEPWELL_DATABASE_URL: Expected a user in it (postgresql://user@host/name): "
-        f"uid {NAMELESS} has no name\n"
+        f"uid {NAMELESS} has no name in /etc/passwd\n"
     )
 
 

@@ -79,7 +79,7 @@ def test_interrupted_it_is_gone_on_with_by_the_next_start(data_dir: Path, tmp_pa
         assert run.terminate(signal.SIGINT) == 1
         assert run.stdout == ""
         last = run.stderr.splitlines()[-1]
-        assert f"stopped: the next start on {data_dir} goes on with workflow " in last
+        assert f"stopped: the next start on {data_dir} continues workflow " in last
         run.wait_gone()
     finally:
         run.kill_group()

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stepwell.cli import handover
-from stepwell.cli.folder import open_folder, written_address
+from stepwell.cli.folder import open_folder, publish_address
 from stepwell.cli.handover import UpEnded, hand_over
-from stepwell.cli.postgres import UP, claimed_folder
+from stepwell.cli.postgres import UP, claim_folder
 from stepwell.cli.refusal import Refused
 from stepwell.settings import Settings
 from support.cut_off import first_answer_lost
@@ -129,7 +129,7 @@ def test_beside_another_run_it_says_what_to_do(data_dir: Path) -> None:
         assert refused.returncode == 1
         assert refused.stderr == (
             f"stepwell: {data_dir}/postgres is in use by process {first.pid} (stepwell run): "
-            "wait for its end, or start `stepwell up`, which takes many\n"
+            "wait until it ends, or use `stepwell up`, which runs many\n"
         )
         first.kill_group()
 
@@ -141,7 +141,7 @@ def test_ctrl_c_ends_the_following_and_not_the_workflow(up: Running) -> None:
     assert run.stdout == ""
     last = run.stderr.splitlines()[-1]
     workflow_id = last.split()[-1]
-    assert last == f"stepwell: stopped following: it goes on with workflow {workflow_id}"
+    assert last == f"stepwell: stopped following: it continues workflow {workflow_id}"
     with up.client() as client:
         assert until_ended(client, workflow_id)["status"] == "COMPLETED"
 
@@ -158,7 +158,7 @@ def test_it_says_so_if_the_up_ends_before_the_workflow(number: signal.Signals, d
     workflow_id = last.split()[-1]
     assert last == (
         f"stepwell: the `stepwell up` on {data_dir} has ended: "
-        f"the next start on {data_dir} goes on with workflow {workflow_id}"
+        f"the next start on {data_dir} continues workflow {workflow_id}"
     )
     with running_up(data_dir) as up, up.client() as client:
         assert until_ended(client, workflow_id)["status"] == "COMPLETED"
@@ -193,7 +193,7 @@ def test_the_key_of_the_up_need_not_be_in_the_environment_of_the_run(data_dir: P
         assert done.returncode == 0, done.stderr
 
 
-def test_an_up_with_a_public_key_is_told_as_what_is_missing(data_dir: Path) -> None:
+def test_run_is_refused_if_the_up_accepts_no_token_of_the_folder(data_dir: Path) -> None:
     public = ec.generate_private_key(ec.SECP256R1()).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     env = {"STEPWELL_JWT_PUBLIC_KEY": pem, "STEPWELL_JWT_ALGORITHM": "ES256"}
@@ -203,7 +203,7 @@ def test_an_up_with_a_public_key_is_told_as_what_is_missing(data_dir: Path) -> N
             assert refused.returncode == 1
             assert refused.stderr == (
                 f"stepwell: the `stepwell up` at {up.url} accepts no token that {data_dir} offers, "
-                "because it has a key of its own: post the definition to it with a token of yours\n"
+                "because it verifies tokens with another key: post the definition to its API with a token of yours\n"
             )
 
 
@@ -212,7 +212,7 @@ def owned(data_dir: Path, address: str) -> Iterator[Settings]:
     """A folder that belongs to an `up` which, so it says, listens at *address*."""
     settings = Settings(data_dir=data_dir)
     open_folder(data_dir)
-    with claimed_folder(settings, UP), written_address(data_dir, address):
+    with claim_folder(settings, UP), publish_address(data_dir, address):
         yield settings
 
 
@@ -277,8 +277,8 @@ async def test_an_up_that_ends_before_it_has_answered_may_have_created_the_workf
             async with asyncio.timeout(30):
                 await waiting
     assert str(refused.value) == (
-        f"the `stepwell up` on {data_dir} has ended: it may have created the workflow before it could answer; "
-        f"if so, the next start on {data_dir} goes on with it"
+        f"the `stepwell up` on {data_dir} has ended: it may have created the workflow without answering; "
+        f"if so, the next start on {data_dir} continues it"
     )
 
 

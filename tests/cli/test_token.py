@@ -89,7 +89,7 @@ def test_configured_secret_goes_first(up: Running, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "env", "code", "said"),
     [
-        ([], {}, 2, "STEPWELL_JWT_SECRET is set, so say whose workflows the token is for: --tenant NAME or"),
+        ([], {}, 2, "STEPWELL_JWT_SECRET is set, so the token needs --tenant NAME or"),
         ([], {}, 1, "there is no secret in"),
         (["--tenant", "a", "--all-tenants"], {}, 2, "either --tenant or --all-tenants"),
         (["--tenant", ""], {}, 2, "--tenant: Expected 1 to 100 characters"),

@@ -109,17 +109,17 @@ def test_a_folder_has_one_owner(root: Path) -> None:
 
 def test_an_owner_says_which_command_it_runs(root: Path) -> None:
     first, second = quick(root), quick(root)
-    assert second.owned_by() is None
+    assert second.owner_command() is None
     first.claim("up")
-    assert second.owned_by() == "up"
+    assert second.owner_command() == "up"
     with pytest.raises(DataFolderInUse) as refused:
         second.claim("run")
     assert str(refused.value) == f"{root} is in use by process {os.getpid()} (stepwell up)"
     assert refused.value.command == "up"
     first.stop()
-    assert second.owned_by() is None
+    assert second.owner_command() is None
     second.claim()
-    assert first.owned_by() == ""
+    assert first.owner_command() == ""
     second.stop()
 
 

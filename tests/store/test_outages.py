@@ -59,13 +59,13 @@ async def test_a_wrong_statement_is_no_outage(shared_dsn: str) -> None:
     assert met == []
 
 
-@pytest.mark.parametrize(("no_room", "kind"), [(True, DiskFull), (False, Unavailable)])
+@pytest.mark.parametrize(("disk_full", "kind"), [(True, DiskFull), (False, Unavailable)])
 async def test_a_server_that_has_no_room_to_start_is_a_full_disk(
-    shared_dsn: str, *, no_room: bool, kind: type[Unavailable]
+    shared_dsn: str, *, disk_full: bool, kind: type[Unavailable]
 ) -> None:
     met: list[Unavailable] = []
     nowhere = shared_dsn.replace("port=", "port=1")
-    observer = Observer(on_outage=met.append, no_room=lambda: no_room)
+    observer = Observer(on_outage=met.append, server_disk_full=lambda: disk_full)
     with pytest.raises(kind) as raised:
         await try_to_write(journal_connect(nowhere, timeout_s=1, observer=observer))
     assert [type(raised.value), *map(type, met)] == [kind, kind]

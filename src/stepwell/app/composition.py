@@ -14,9 +14,9 @@ from stepwell.api.events import feed_frame, workflow_frame
 from stepwell.api.payloads import Payloads
 from stepwell.api.routes import build_api
 from stepwell.app.database import opened
-from stepwell.app.metrics import Statements, measured
+from stepwell.app.metrics import Statements, create_metrics
 from stepwell.app.running import run_engine, stop_engine
-from stepwell.app.working import Links, limits, made_catalog, made_clients, made_outcomes, made_runner, prices
+from stepwell.app.working import Links, create_outcomes, limits, made_catalog, made_clients, made_runner, prices
 from stepwell.artifacts.storage import Storage, open_storage
 from stepwell.domain.breaker import BreakerPolicy
 from stepwell.domain.signing import CallbackUrls, SignedUrls
@@ -72,13 +72,13 @@ async def running_app(
     exclusive: bool,
     durable: bool = True,
     extra_providers: Iterable[Provider] = (),
-    no_room: Callable[[], bool] = bool,
+    server_disk_full: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[Application]:
     """The service on a migrated database, from its first claim to its last write.
 
     *exclusive*: no other process can be alive on this database, so everything is claimed at once. *durable* false
     skips the check that commits are on disk: for tests on a throw-away database only. *url_secret* signs addresses
-    of artifacts. *no_room*: whether a database that can't be reached has no room to start in; known of our own alone.
+    of artifacts. *server_disk_full*: whether an unreachable database server has too little disk space to start.
     Raises `Unavailable`, `database.NotDurable`, `StorageRefused`, or ValueError for a key that can't be used.
     """
     clock = DatabaseClock()
@@ -90,9 +90,9 @@ async def running_app(
     )
     statements, writes = Statements(), WriteMonitor(clock)
     async with contextlib.AsyncExitStack() as stack:
-        database = await opened(dsn, settings, clock, owner, statements.add, no_room, writes, stack)
+        database = await opened(dsn, settings, clock, owner, statements.add, server_disk_full, writes, stack)
         store, journal = database.store, database.journal
-        storage = await _watched_storage(settings, writes)
+        storage = await _open_monitored_storage(settings, writes)
         cleaner = Cleaner(store, storage.artifacts)
         signed_urls = SignedUrls(url_secret, settings.base_url, settings.signed_url_ttl_s)
         links = Links(cleaner, storage, signed_urls, clock, public=settings.public_url is not None)
@@ -105,7 +105,7 @@ async def running_app(
         admission = Admission(limits(settings))
         health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
         bus = Bus()
-        scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus, made_outcomes(settings, runner))
+        scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus, create_outcomes(settings, runner))
         recovery = Recovery(
             journal,
             scheduler,
@@ -180,7 +180,7 @@ async def running_app(
             await scheduler.started.wait()
             await recovery.boot()
             service.booted = True
-            metrics = measured(scheduler, admission, health, dispatcher, streams, statements, writes)
+            metrics = create_metrics(scheduler, admission, health, dispatcher, streams, statements, writes)
             api = build_api(
                 service=service,
                 artifacts=storage.artifacts,
@@ -195,7 +195,7 @@ async def running_app(
             await stop()
 
 
-async def _watched_storage(settings: Settings, writes: WriteMonitor) -> Storage:
+async def _open_monitored_storage(settings: Settings, writes: WriteMonitor) -> Storage:
     storage = await open_storage(settings, writes.artifact_failed)
     writes.add_probe(Place.ARTIFACTS, storage.try_to_write)
     return storage

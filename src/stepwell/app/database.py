@@ -52,13 +52,13 @@ async def opened(
     clock: DatabaseClock,
     owner: UUID,
     on_statement: Callable[[], None],
-    no_room: Callable[[], bool],
+    server_disk_full: Callable[[], bool],
     writes: WriteMonitor,
     stack: contextlib.AsyncExitStack,
 ) -> Database:
     """It is closed with *stack*. Raises `Unavailable`."""
     timeout_s = settings.database_timeout_s
-    observer = Observer(on_statement, writes.database_failed, no_room)
+    observer = Observer(on_statement, writes.database_failed, server_disk_full)
     connect = journal_connect(dsn, timeout_s=timeout_s, observer=observer)
     writes.add_probe(Place.DATABASE, partial(try_to_write, connect))
     pool = await create_journal_pool(connect)

@@ -1,4 +1,4 @@
-"""The metrics of the service: names, texts, labels, and where each number is kept. The README lists them."""
+"""The metrics of the service: names, help texts, labels, and the sources of their values. The README lists them."""
 
 import time
 from collections import Counter
@@ -27,7 +27,7 @@ _BOUNDS = {
 
 
 class Statements:
-    """How many statements have been sent to the database."""
+    """Counts the statements that are sent to the database."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -36,7 +36,7 @@ class Statements:
         self.sent += 1
 
 
-def measured(
+def create_metrics(
     scheduler: Scheduler,
     admission: Admission,
     health: ModelHealth,
@@ -51,17 +51,15 @@ def measured(
     _measure_database(metrics, scheduler.checkpointer, statements)
     metrics.gauges(
         "stepwell_breaker_state",
-        "Models whose circuit breaker is in that state: 1 or 0 where the label names one model.",
+        "Circuit breakers in the state: 1 or 0 for one model, the number of breakers for the model other.",
         ("provider", "model", "state"),
         lambda: _breakers(scheduler.outcomes, health),
     )
-    metrics.watch(
-        "stepwell_disk_full", "1 while a disk has no room for what is to be stored.", lambda: writes.disk_full
-    )
+    metrics.watch("stepwell_disk_full", "1 while writes fail because a disk is full.", lambda: writes.disk_full)
     lag = scheduler.loop_lag
-    text = "Seconds by which a timer of the event loop was late, measured each second."
+    text = "Seconds by which a timer of the event loop is late, measured each second."
     metrics.histograms("stepwell_loop_lag_seconds", text, (), lambda: {(): lag.seconds})
-    text = "Workflows that another process has taken over from this one, whose lease had ended."
+    text = "Workflows that another process took over because this process's lease had ended."
     metrics.count("stepwell_lease_losses", text, lambda: scheduler.lease_losses)
     metrics.watch("stepwell_event_streams", "Streams of events that are open.", lambda: streams.open)
     dispatcher.measure(metrics)
@@ -113,16 +111,16 @@ def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: Admission,
 
     def lengths() -> dict[Labels, float]:
         bounds = admission.waiting_by_bound()
-        found: dict[Labels, float] = {(reason,): bounds[bound] for bound, reason in _BOUNDS.items()}
-        found["breaker_open",] = health.held_back()
-        found["retry",] = sum(handle.retries_waiting for handle in scheduler.handles.values())
-        return found
+        counts: dict[Labels, float] = {(reason,): bounds[bound] for bound, reason in _BOUNDS.items()}
+        counts["breaker_open",] = health.held_back()
+        counts["retry",] = sum(handle.retries_waiting for handle in scheduler.handles.values())
+        return counts
 
-    text = "Steps that wait to start, by what they wait for."
+    text = "Steps that wait to start, by reason."
     metrics.gauges("stepwell_queue_length", text, ("reason",), lengths)
     metrics.watch(
         "stepwell_queue_oldest_wait_seconds",
-        "Seconds that the step has waited that could start longest, but for slots, rates and breakers.",
+        "Seconds that the longest waiting step has waited for a slot, a rate limit or a breaker.",
         lambda: _oldest_wait_s(scheduler.handles.values()),
     )
 
@@ -142,12 +140,12 @@ def _measure_database(metrics: Metrics, checkpointer: Checkpointer, statements: 
 
 
 def _breakers(outcomes: Outcomes, health: ModelHealth) -> Counter[Labels]:
-    found: Counter[Labels] = Counter()
+    counts: Counter[Labels] = Counter()
     for key, state in health.breakers():
         model = outcomes.labels.of(key.provider, key.model)
         for each in BreakerState:
-            found[key.provider, model, each] += each is state
-    return found
+            counts[key.provider, model, each] += each is state
+    return counts
 
 
 def _oldest_wait_s(handles: Iterable[Handle]) -> float:

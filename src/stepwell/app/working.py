@@ -164,12 +164,12 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def made_outcomes(settings: Settings, runner: Runner) -> Outcomes:
-    """The models that the settings name have a label of their own in metrics, whatever else is asked for."""
-    named = (settings.limits, settings.prices)
+def create_outcomes(settings: Settings, runner: Runner) -> Outcomes:
+    """Create the counts of outcomes. Models that the settings name always have their own label in metrics."""
+    sources = (settings.limits, settings.prices)
     labels = ModelLabels(
         (ProviderType(provider), model)
-        for models in named
+        for models in sources
         for provider, of_provider in models.items()
         for model in of_provider
         if model != ANY_MODEL

@@ -43,14 +43,14 @@ def panics_told() -> Iterator[None]:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether there is no room, on the disk or in the quota."""
-    return _system_error(error) in (errno.ENOSPC, errno.EDQUOT)
+    """Return whether the disk is full, or the quota exceeded."""
+    return _error_number(error) in (errno.ENOSPC, errno.EDQUOT)
 
 
 def reason(error: Exception) -> str:
     """Why it failed, without anything secret: the system's words, the status and code of S3's answer, or the kind."""
     text = str(error)
-    if number := _system_error(error):
+    if number := _error_number(error):
         return os.strerror(number)
     if status := _STATUS.search(text):
         code = _CODE.search(text)
@@ -68,6 +68,7 @@ def is_local(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is not None
 
 
-def _system_error(error: Exception) -> int | None:
+def _error_number(error: Exception) -> int | None:
+    """Return the errno that *error* carries or quotes; None if there is none."""
     found = _OS_ERROR.search(str(error))
     return int(found[1]) if found else getattr(error, "errno", None)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from stepwell.artifacts.moving import MovingArtifacts
 from stepwell.artifacts.paths import ROOT
 from stepwell.artifacts.s3 import Bucket
-from stepwell.artifacts.store import ObstoreArtifacts, OnFull, start_runtime
+from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_runtime
 from stepwell.domain.errors import ArtifactError
 from stepwell.ports import Artifacts
 from stepwell.settings import Settings
@@ -25,7 +25,7 @@ class Storage(Struct, frozen=True):
     """`address` gives signed addresses at the bucket, for others to read from; null where ours are to be used.
 
     `shared`: others may have files there that our database doesn't know, so nothing may be swept. `moving` is there
-    while files are still to be copied from the folder. `try_to_write` raises `ArtifactError` while a disk has no room.
+    while files are still to be copied from the folder. `try_to_write` raises `ArtifactError` while a disk is full.
     """
 
     artifacts: Artifacts
@@ -35,9 +35,10 @@ class Storage(Struct, frozen=True):
     moving: MovingArtifacts | None = None
 
 
-async def open_storage(settings: Settings, on_full: OnFull = id) -> Storage:
-    """Raises OSError for the folder, and `StorageRefused`. A bucket is tried first: written, read, listed, deleted.
-    *on_full* is called when there is no room for a file.
+async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
+    """Open the folder or the bucket that the settings name. A bucket is tested first: write, read, list, delete.
+
+    *on_full* is called when the disk is full. Raises OSError for the folder, and `StorageRefused`.
     """
     bucket = bucket_of(settings)
     if bucket is None:

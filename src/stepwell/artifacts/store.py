@@ -29,27 +29,31 @@ _PROBE = 1 << 20  # bytes
 OnFull = Callable[[NoRoomForArtifact], object]
 
 
+def ignore(_: NoRoomForArtifact) -> None:
+    """The default `OnFull`: do nothing."""
+
+
 class ObstoreArtifacts:
     """Implements `ports.Artifacts`.
 
     Any obstore store will do. *disk* is the folder of a `LocalStore`: with it, what obstore leaves open there
-    (durability, symbolic links, what crashes leave behind) is taken care of. *on_full* is called with each error that
-    says that there is no room for a file.
+    (durability, symbolic links, what crashes leave behind) is taken care of. *on_full* is called with the error
+    of each write for which there is no room.
     """
 
-    def __init__(self, store: ObjectStore, disk: Disk | None = None, on_full: OnFull = id) -> None:
+    def __init__(self, store: ObjectStore, disk: Disk | None = None, on_full: OnFull = ignore) -> None:
         self._store = store
         self._disk = disk
         self._on_full = on_full
 
     @classmethod
-    def local(cls, folder: Path, on_full: OnFull = id) -> Self:
+    def local(cls, folder: Path, on_full: OnFull = ignore) -> Self:
         """A store in *folder*, which is created if it is missing. Raises OSError."""
         disk = Disk(folder)
         return cls(LocalStore(disk.root), disk, on_full)
 
     @classmethod
-    def s3(cls, bucket: Bucket, on_full: OnFull = id) -> Self:
+    def s3(cls, bucket: Bucket, on_full: OnFull = ignore) -> Self:
         """A store in *bucket*, of which nothing is asked yet: see `check`."""
         return cls(bucket.store(), None, on_full)
 
@@ -94,11 +98,12 @@ class ObstoreArtifacts:
         return True
 
     async def try_to_write(self) -> None:
-        """Return if there is room for a file where files are held until they are whole, and in the folder. Raises
-        `ArtifactError`.
+        """Write a megabyte to the temporary folder, where files are spooled, and to the artifact folder.
+
+        Raises `ArtifactError` if that fails.
         """
         with _tried("written"):
-            await to_thread.run_sync(_take_room, [None] if self._disk is None else [None, self._disk.root])
+            await to_thread.run_sync(_write_probe_files, [None] if self._disk is None else [None, self._disk.root])
 
     async def put(self, path: str, data: bytes) -> Output:
         await self._write(path, data)
@@ -261,11 +266,11 @@ def _tried(doing: str) -> Iterator[None]:
         raise ArtifactError(f"no file can be {doing} there: {reason(error)}") from None
 
 
-def _take_room(folders: Sequence[Path | None]) -> None:
-    """Write a file without a name in each of *folders* (None is the temporary one). Raises OSError."""
+def _write_probe_files(folders: Sequence[Path | None]) -> None:
+    """Write an unnamed file in each of *folders*; None is the temporary folder. Raises OSError."""
     for folder in folders:
         with TemporaryFile(dir=folder) as file:
-            file.write(os.urandom(_PROBE))  # nothing that a file system could make smaller
+            file.write(os.urandom(_PROBE))  # random bytes, because a file system may compress others
             file.flush()
             os.fsync(file.fileno())
 

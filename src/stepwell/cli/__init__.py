@@ -38,6 +38,6 @@ def end_process(code: int) -> NoReturn:
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
     atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # it is broken, closed, or None
+        with suppress(OSError, ValueError, AttributeError):  # a stream may be broken, closed, or None
             stream.flush()
     os._exit(code)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from stepwell.cli.folder import open_folder
 from stepwell.cli.output import complain, tell
-from stepwell.cli.postgres import claimed_folder, migrated, postgres_faults, server_on, start_server
+from stepwell.cli.postgres import claim_folder, migrated, postgres_errors, server_on, start_server
 from stepwell.cli.refusal import FAILED, MISUSED, Refused, os_errors
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres
@@ -17,9 +17,9 @@ from stepwell.settings import Settings
 
 
 def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
-    """Write the database to the file *target*, to stdout for None; the exit code. A running `up` may go on meanwhile.
+    """Write the database to the file *target*, or to stdout for None. Returns the exit code. An `up` may run meanwhile.
 
-    Raises `Refused`, and KeyboardInterrupt for a signal. The file is there when it is complete, and not before.
+    Raises `Refused`, and KeyboardInterrupt for a signal. The file appears only when it is complete.
     """
     _refuse_other_database(settings)
     if target is None and sys.stdout.isatty():
@@ -31,7 +31,7 @@ def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
     with (
         _server_for_dump(settings, signals) as postgres,
         _output(target) as descriptor,
-        postgres_faults(),
+        postgres_errors(),
         os_errors(f"cannot write {target or 'to stdout'}"),
     ):
         postgres.clients().dump(descriptor, signals.check)
@@ -43,9 +43,9 @@ def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
 
 @contextmanager
 def _server_for_dump(settings: Settings, signals: Signals) -> Iterator[EmbeddedPostgres]:
-    """The running server on the data folder: that of the folder's owner, or else ours."""
+    """Yield the running server on the data folder: the owner's, or else one that is started here."""
     try:
-        with claimed_folder(settings, "dump") as postgres:
+        with claim_folder(settings, "dump") as postgres:
             start_server(postgres, signals)
             yield postgres
     except DataFolderInUse:
@@ -53,14 +53,14 @@ def _server_for_dump(settings: Settings, signals: Signals) -> Iterator[EmbeddedP
 
 
 def restore(settings: Settings, source: int, signals: Signals) -> int:
-    """Make the dump that the descriptor *source* gives the data folder's database; the exit code.
+    """Restore the data folder's database from the dump that the descriptor *source* reads. Returns the exit code.
 
-    Raises `Refused`, and KeyboardInterrupt for a signal; the data folder's database is then as before.
+    Raises `Refused`, and KeyboardInterrupt for a signal. In both cases the data folder's database is unchanged.
     """
     _refuse_other_database(settings)
     open_folder(settings.data_dir)
     try:
-        with claimed_folder(settings, "restore", restoring=True) as postgres:
+        with claim_folder(settings, "restore", restoring=True) as postgres:
             start_server(postgres, signals)
             return _restore(settings, postgres, source, signals)
     except DataFolderInUse as error:
@@ -68,7 +68,7 @@ def restore(settings: Settings, source: int, signals: Signals) -> int:
 
 
 def _restore(settings: Settings, postgres: EmbeddedPostgres, source: int, signals: Signals) -> int:
-    with postgres_faults():
+    with postgres_errors():
         with os_errors("cannot read the dump"):
             postgres.clients().restore(source, signals.check)
         if not postgres.clients().has_table("alembic_version"):
@@ -80,7 +80,7 @@ def _restore(settings: Settings, postgres: EmbeddedPostgres, source: int, signal
 
     if code := run_stoppable(signals, main, stopped=FAILED):
         return code
-    with postgres_faults():
+    with postgres_errors():
         aside = postgres.publish()
     tell(f"The database is restored in {settings.data_dir}.")
     if aside is not None:

@@ -49,7 +49,7 @@ def _stoppable(command: Callable[[Signals], int], *, stopped: int) -> int:
 
 
 def _environ_for(data_dir: Path | None) -> Mapping[str, str]:
-    """The environment for commands that work on either database; without the configured one if a folder is named."""
+    """Return the environment, without the configured database if *data_dir* is given: the option has priority."""
     return {name: value for name, value in os.environ.items() if data_dir is None or name not in _DATABASE}
 
 
@@ -98,10 +98,10 @@ def serve(host: str | None, port: int | None) -> int:
 def run_file(file: IO[bytes], data_dir: Path | None) -> int:
     """Run the definition in FILE ("-" for stdin) to its end on the data folder.
 
-    If `stepwell up` runs on that folder, it runs the definition, with its own settings. Progress goes to stderr, the
-    result and the absolute paths of its files to stdout, as JSON. Exit code 0: it is COMPLETED; 2: the definition is
-    not valid; 1: anything else. Ctrl-C doesn't cancel the workflow: the `up` that runs it, or else the next start on
-    the folder, goes on with it.
+    If `stepwell up` runs on that folder, that `up` runs the definition, with its own settings. Progress goes to stderr.
+    The result and the absolute paths of its files go to stdout, as JSON. Exit code 0: it is COMPLETED; 2: the
+    definition is not valid; 1: anything else. Ctrl-C doesn't cancel the workflow: the `up` that runs it, or else the
+    next start on the folder, continues it.
     """
 
     def command(signals: Signals) -> int:
@@ -119,7 +119,7 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
 @cli.command()
 @click.argument("name", required=False)
 def example(name: str | None) -> None:
-    """Print a definition to begin with, for `run` or the API; without NAME, list them.
+    """Print an example definition for `run` or the API. Without NAME, list the examples.
 
     For instance: stepwell example fashion > pipeline.json
     """
@@ -128,9 +128,9 @@ def example(name: str | None) -> None:
     if name is not None:
         tell(example(name).rstrip("\n"))
         return
-    described = examples()
-    for each, description in described.items():
-        tell(f"{each:<{max(map(len, described))}}  {description}")
+    descriptions = examples()
+    for each, description in descriptions.items():
+        tell(f"{each:<{max(map(len, descriptions))}}  {description}")
 
 
 @cli.command()
@@ -199,8 +199,8 @@ def token(
 ) -> None:
     """Print a token, signed with STEPWELL_JWT_SECRET or else with the data folder's secret.
 
-    Without options it is like the one that `up` writes: for all tenants, to read and write, for 30 days. Where
-    STEPWELL_JWT_SECRET is set, --tenant or --all-tenants must say whose workflows it is for.
+    Without options it is like the token that `up` writes: for all tenants, to read and write, for 30 days. If
+    STEPWELL_JWT_SECRET is set, --tenant or --all-tenants is required.
     """
     from stepwell.cli.tokens import make_token
 
@@ -214,7 +214,7 @@ def token(
     "--port", type=click.IntRange(0, 65535), help="Port; 0 is that of the data folder's `up` [STEPWELL_PORT, 9000]."
 )
 def health(host: str | None, port: int | None) -> None:
-    """Exit with 0 if the service on this machine is ready, at STEPWELL_HOST and STEPWELL_PORT; else with 1."""
+    """Check the service on this machine, at STEPWELL_HOST and STEPWELL_PORT: exit code 0 if it is ready, else 1."""
     from stepwell.cli.health import health
 
     health(settings_of(os.environ, host=host, port=port))
@@ -241,7 +241,7 @@ def migrate(data_dir: Path | None) -> int:
 def dump(file: Path, data_dir: Path | None) -> int:
     """Write the database of the data folder to FILE ("-" for stdout), beside a running `up` or alone.
 
-    The files of tasks aren't in it.
+    It doesn't contain the files of tasks.
     """
 
     def command(signals: Signals) -> int:
@@ -258,9 +258,9 @@ def dump(file: Path, data_dir: Path | None) -> int:
 @click.argument("file", type=click.File("rb"))
 @data_dir
 def restore(file: IO[bytes], data_dir: Path | None) -> int:
-    """Make the dump in FILE ("-" for stdin) the database of the data folder, which must have none.
+    """Restore the dump in FILE ("-" for stdin) into the data folder, which must have no database.
 
-    Data of another major version of PostgreSQL may be there: they are moved aside.
+    Data of another major version of PostgreSQL are moved aside.
     """
 
     def command(signals: Signals) -> int:

@@ -1,4 +1,4 @@
-"""The data folder: made private, with a secret of its own, the token and the address of the service that runs on it."""
+"""The data folder: its permissions, its secrets, and the token and the address of the service that runs on it."""
 
 import os
 import secrets
@@ -15,9 +15,9 @@ _SECRET_BYTES = 32
 
 
 def open_folder(folder: Path) -> None:
-    """Create what is missing of the folder; only its user gets in.
+    """Create *folder* if it is missing, and let only its user access it.
 
-    Raises `Refused`; before anything is written if the embedded PostgreSQL can't run as this user.
+    Raises `Refused`. If the embedded PostgreSQL can't run as this user, nothing is written.
     """
     try:
         check_user()
@@ -80,13 +80,13 @@ def write_token(folder: Path, token: str | None) -> Path | None:
 
 
 def read_token(folder: Path) -> str | None:
-    """The token that the last `up` has put into the folder; None without one. Raises `Refused`."""
+    """Return the token that the last `up` wrote into the folder; None if there is none. Raises `Refused`."""
     return _read(folder / "token")
 
 
 @contextmanager
-def written_address(folder: Path, address: str) -> Iterator[None]:
-    """Within, other commands find the service that runs on the folder at *address*. Raises `Refused`."""
+def publish_address(folder: Path, address: str) -> Iterator[None]:
+    """Store *address* in the folder, for other commands, and remove it at the end. Raises `Refused`."""
     path = folder / "address"
     with os_errors(f"cannot write the address {path}"):
         _replace(path, address)
@@ -97,15 +97,16 @@ def written_address(folder: Path, address: str) -> Iterator[None]:
 
 
 def read_address(folder: Path) -> str | None:
-    """Where the `up` on the folder listens, or will as soon as it is ready; None before it says so. Raises `Refused`.
+    """Return the address at which the `up` on the folder listens; None before it is written. Raises `Refused`.
 
-    True only while that `up` owns the folder: a killed one leaves its address behind until the next owner removes it.
+    The `up` may not be ready yet. The address is valid only while that `up` owns the folder: a killed one leaves its
+    address behind until the next owner removes it.
     """
     return _read(folder / "address")
 
 
 def remove_address(folder: Path) -> None:
-    """Raises `Refused`."""
+    """Remove the address from the folder, if it is there. Raises `Refused`."""
     path = folder / "address"
     with os_errors(f"cannot remove the address {path}"):
         path.unlink(missing_ok=True)

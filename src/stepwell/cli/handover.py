@@ -30,7 +30,7 @@ from stepwell.domain.notices import TERMINAL
 from stepwell.settings import Settings
 
 _API = "/api/v1/workflows/"
-_START_S = 360.0  # recovery after a crash may have a gigabyte of log to replay
+_START_S = 360.0  # crash recovery may replay a gigabyte of log
 _ANSWER_S = 60.0
 _PAUSE_S = 0.1
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)  # a stream sends a heartbeat each 15 s
@@ -38,7 +38,7 @@ _TYPES = frozenset(EventType)
 
 
 class UpEnded(Exception):
-    """The `stepwell up` of the data folder has ended, and nothing was sent to it."""
+    """The `stepwell up` on the data folder has ended."""
 
 
 class _Created(Struct):
@@ -46,7 +46,7 @@ class _Created(Struct):
     total_steps: int
 
 
-class _Ended(Struct):
+class _Workflow(Struct):
     status: WorkflowStatus
     final_step_result: Raw
     errors: tuple[str, ...]
@@ -67,36 +67,36 @@ class _Refusal(Struct):
 
 
 async def hand_over(settings: Settings, data: bytes) -> int:
-    """Have the `up` on the data folder run the definition *data* and print its outcome; the exit code.
+    """Let the `up` on the data folder run the definition *data*, and print the outcome. Returns the exit code.
 
-    Raises `Refused`, and `UpEnded`, after which the definition may be run in another way. If it is cancelled, the
-    workflow goes on.
+    Raises `Refused`, and `UpEnded` if the definition wasn't sent, so that it may be run in another way. If this is
+    cancelled, the workflow continues.
     """
     async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
-        up = _RunningUp(settings, client)
+        up = _UpClient(settings, client)
         try:
             return print_outcome(await up.run(data))
         except UpEnded:
             if not up.posted:
                 raise
-            raise Refused(f"the `stepwell up` on {settings.data_dir} has ended: {up.whereabouts()}") from None
+            raise Refused(f"the `stepwell up` on {settings.data_dir} has ended: {up.describe_progress()}") from None
         except asyncio.CancelledError:
             if up.posted:
-                complain(f"stopped following: {up.whereabouts()}")
+                complain(f"stopped following: {up.describe_progress()}")
             raise
 
 
-class _RunningUp:
-    """The `stepwell up` that owns the data folder, by its API."""
+class _UpClient:
+    """A client of the `stepwell up` that owns the data folder."""
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
         self.posted = False
         self._workflow_id: UUID | None = None
         self._settings, self._client = settings, client
         self._folder, self._server = settings.data_dir, server_on(settings)
-        self._tokens = self._offered_tokens()
+        self._tokens = self._candidate_tokens()
         self._token: str | None = None
-        self._answer = ""  # what the last try was answered, if that was to come back later
+        self._answer = ""  # the answer to the last try, if it asks to try again later
         self._deadline = 0.0
 
     async def run(self, data: bytes) -> Outcome:
@@ -106,15 +106,15 @@ class _RunningUp:
             await self._follow(created.id, progress.show)
         return await self._outcome(created.id)
 
-    def whereabouts(self) -> str:
-        """Where the definition is by now."""
+    def describe_progress(self) -> str:
+        """Describe for a message what has happened to the definition."""
         if not self.posted:
             return "nothing was sent to it"
-        living = self._server.owned_by() == UP
-        goes_on = "it goes on" if living else f"the next start on {self._folder} goes on"
+        is_alive = self._server.owner_command() == UP
+        runner = "it" if is_alive else f"the next start on {self._folder}"
         if self._workflow_id is None:
-            return f"it may have created the workflow before it could answer; if so, {goes_on} with it"
-        return f"{goes_on} with workflow {self._workflow_id}"
+            return f"it may have created the workflow without answering; if so, {runner} continues it"
+        return f"{runner} continues workflow {self._workflow_id}"
 
     async def _create(self, data: bytes) -> _Created:
         await self._send("GET", "/health/ready", within_s=_START_S)
@@ -126,22 +126,22 @@ class _RunningUp:
         return created
 
     async def _outcome(self, workflow_id: UUID) -> Outcome:
-        ended = await self._send("GET", f"{_API}{workflow_id}", params={"include_steps": "false"})
-        made = await self._send("GET", f"{_API}{workflow_id}/tasks")
-        paths = [output.path for task in json.decode(made.content, type=_Tasks).tasks for output in task.outputs]
-        found = json.decode(ended.content, type=_Ended)
-        result = None if bytes(found.final_step_result) == b"null" else found.final_step_result
-        files = [self._file(path, ended.url) for path in paths]
-        return Outcome(workflow_id, found.status, result, found.errors, files)
+        answer = await self._send("GET", f"{_API}{workflow_id}", params={"include_steps": "false"})
+        tasks = await self._send("GET", f"{_API}{workflow_id}/tasks")
+        paths = [output.path for task in json.decode(tasks.content, type=_Tasks).tasks for output in task.outputs]
+        workflow = json.decode(answer.content, type=_Workflow)
+        result = None if bytes(workflow.final_step_result) == b"null" else workflow.final_step_result
+        files = [self._file(path, answer.url) for path in paths]
+        return Outcome(workflow_id, workflow.status, result, workflow.errors, files)
 
     def _file(self, path: str, base: httpx.URL) -> str:
         local = self._settings.artifacts.absolute() / path
         return str(local) if local.is_file() else str(base.join(f"/api/v1/artifacts/{path}"))
 
     async def _follow(self, workflow_id: UUID, show: Callable[[HistoryEvent], None]) -> None:
-        """Show the workflow's events until its end; a stream that breaks off is resumed after the last one."""
+        """Show the workflow's events until its end. A stream that breaks off is resumed after its last event."""
         last = 0
-        async for address in self._tries(_ANSWER_S):
+        async for address in self._addresses(_ANSWER_S):
             headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last), **self._authorization()}
             url = f"{address}{_API}{workflow_id}/events"
             with suppress(httpx.TransportError):
@@ -159,20 +159,20 @@ class _RunningUp:
                             return
 
     async def _events(self, stream: httpx.Response) -> AsyncIterator[HistoryEvent]:
-        """The events of a stream; their data is one line each."""
+        """Yield the events of *stream*. The data of each is one line."""
         kind = ""
         async for line in stream.aiter_lines():
-            self._heard(_ANSWER_S)
+            self._extend_deadline(_ANSWER_S)
             name, _, value = line.partition(": ")
             if name == "event":
                 kind = value
-            elif name == "data" and kind in _TYPES:  # an `up` of another version may have more of them
+            elif name == "data" and kind in _TYPES:  # an `up` of a later version may send other types
                 yield json.decode(value, type=HistoryEvent)
 
     async def _send(self, method: str, path: str, within_s: float = _ANSWER_S, **rest: Any) -> httpx.Response:
-        """The answer, which is a success. Raises `UpEnded`, and `Refused`."""
+        """Send a request until it succeeds, and return its answer. Raises `UpEnded`, and `Refused`."""
         headers = rest.pop("headers", {})
-        async for address in self._tries(within_s):
+        async for address in self._addresses(within_s):
             with suppress(httpx.TransportError):
                 url = f"{address}{path}"
                 answer = await self._client.request(method, url, headers={**headers, **self._authorization()}, **rest)
@@ -182,13 +182,14 @@ class _RunningUp:
         raise AssertionError("tries end with an exception")
 
     def _check(self, answer: httpx.Response) -> None:
-        """Raise `Refused` unless it makes sense to try again."""
+        """Prepare another try after an answer that is no success. Raises `Refused` if no try can succeed."""
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             self._token = next(self._tokens, None)
             if self._token is None:
                 raise Refused(
                     f"the `stepwell up` at {_base(answer)} accepts no token that {self._folder} "
-                    "offers, because it has a key of its own: post the definition to it with a token of yours"
+                    "offers, because it verifies tokens with another key: post the definition to its API with a token "
+                    "of yours"
                 )
             return
         try:
@@ -202,37 +203,37 @@ class _RunningUp:
             raise Refused(f"the `stepwell up` on {self._folder} {self._answer}")
 
     def _authorization(self) -> dict[str, str]:
-        if self._token is None:  # not before there is an address: the first `up` on a folder has made a secret by then
+        if self._token is None:  # only now, because an `up` that has written its address has made the secret
             self._token = next(self._tokens, None)
         return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
 
-    def _offered_tokens(self) -> Iterator[str]:
-        """What the folder offers: the token in it, and for when that has expired one that its secret signs."""
+    def _candidate_tokens(self) -> Iterator[str]:
+        """Yield the token in the folder, and then one signed with its secret, because the first may have expired."""
         if token := read_token(self._folder):
             yield token
         with suppress(Refused):
             yield make_token(self._settings, tenant=None, every=True, scopes=(), subject="stepwell run")
 
-    def _heard(self, within_s: float) -> None:
+    def _extend_deadline(self, within_s: float) -> None:
         self._deadline = asyncio.get_running_loop().time() + within_s
 
-    async def _tries(self, within_s: float) -> AsyncIterator[str]:
-        """Its address for one try after the other, with pauses, until *within_s* have passed without a sign of life.
+    async def _addresses(self, within_s: float) -> AsyncIterator[str]:
+        """Yield the address for each try, with pauses, until *within_s* seconds have passed without an answer.
 
-        Then raises `Refused`, and `UpEnded` as soon as nobody, or another command, owns the folder.
+        Then raises `Refused`. Raises `UpEnded` as soon as no `up` owns the folder.
         """
-        self._heard(within_s)
-        told = False
-        while self._server.owned_by() == UP:
+        self._extend_deadline(within_s)
+        waiting = False
+        while self._server.owner_command() == UP:
             address, self._answer = read_address(self._folder), ""
             if address is not None:
                 yield address
             if asyncio.get_running_loop().time() > self._deadline:
                 where = f"at {address}" if address else f"on {self._folder}"
-                said = f"still {self._answer}" if self._answer else "doesn't answer"
-                raise Refused(f"the `stepwell up` {where} {said}: {self.whereabouts()}")
-            if not told:
-                told = True
+                state = f"still {self._answer}" if self._answer else "doesn't answer"
+                raise Refused(f"the `stepwell up` {where} {state}: {self.describe_progress()}")
+            if not waiting:
+                waiting = True
                 complain(
                     f"waiting for the `stepwell up` on {self._folder}" + (self._answer and f", which {self._answer}")
                 )

@@ -1,4 +1,4 @@
-"""`stepwell health`: whether the service is ready, for the health check of a container."""
+"""`stepwell health`: the health check of a container."""
 
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -14,7 +14,7 @@ _TIMEOUT_S = 2.0
 
 
 def health(settings: Settings) -> None:
-    """Ask the service at the settings' address, from its own machine; raise `Refused` unless it is ready."""
+    """Check the readiness of the service at the settings' address. Raises `Refused` unless it is ready."""
     host, port = _place(settings)
     address = f"{host} port {port}"
     connection = HTTPConnection(host, port, timeout=_TIMEOUT_S)
@@ -31,21 +31,21 @@ def health(settings: Settings) -> None:
 
 
 def _place(settings: Settings) -> tuple[str, int]:
-    """Host and port to connect to. If the system chose the port, `up` has written it into the data folder."""
+    """Return host and port to connect to. If the system chose the port, `up` has written it into the data folder."""
     if settings.port:
-        return _reachable(settings.host), settings.port
-    written = split_url(read_address(settings.data_dir) or "")
-    if written.host is None or written.port is None:
+        return _host_to_connect(settings.host), settings.port
+    url = split_url(read_address(settings.data_dir) or "")
+    if url.host is None or url.port is None:
         raise Refused(f"STEPWELL_PORT is 0, and no `stepwell up` runs on {settings.data_dir}")
-    return written.host, written.port
+    return url.host, url.port
 
 
-def _reachable(host: str) -> str:
-    """The host to connect to: loopback, if the service listens on every address."""
+def _host_to_connect(host: str) -> str:
+    """Return the host to connect to: the loopback address if the service listens on every address."""
     try:
         address = ip_address(host)
     except ValueError:
         return host
     if not address.is_unspecified:
         return host
-    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 - of the protocol
+    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 - IPv4

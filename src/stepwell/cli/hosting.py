@@ -25,14 +25,14 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def service(
-    keys: Keys, dsn: str, *, exclusive: bool, no_room: Callable[[], bool] = bool
+    keys: Keys, dsn: str, *, exclusive: bool, server_disk_full: Callable[[], bool] = lambda: False
 ) -> AsyncIterator[Application]:
     """`running_app`; what it can't do is raised as `Refused`, and so is an engine that broke."""
     calm_collector()
     app: Application | None = None
     try:
         async with running_app(
-            keys.settings, dsn=dsn, url_secret=keys.url_secret, exclusive=exclusive, no_room=no_room
+            keys.settings, dsn=dsn, url_secret=keys.url_secret, exclusive=exclusive, server_disk_full=server_disk_full
         ) as app:
             yield app
     except NotDurable as error:

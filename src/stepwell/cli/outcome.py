@@ -1,4 +1,4 @@
-"""What `stepwell run` prints at the end, wherever the workflow ran."""
+"""The output of `stepwell run`: the outcome of the workflow, or the faults of its definition."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -12,7 +12,7 @@ from stepwell.domain.model import WorkflowStatus
 
 
 class Outcome(Struct, frozen=True):
-    """The end of a workflow: `result` is the final step's, `files` are absolute paths, or URLs where there is none."""
+    """The outcome of a workflow. `result` is the final step's. `files` are paths, or URLs of files elsewhere."""
 
     workflow_id: UUID
     status: WorkflowStatus
@@ -22,13 +22,13 @@ class Outcome(Struct, frozen=True):
 
 
 def print_outcome(outcome: Outcome) -> int:
-    """Print it as JSON, and its errors on stderr too; the exit code."""
+    """Print *outcome* as JSON, and its errors on stderr as well. Returns the exit code."""
     tell(json.format(json.encode(outcome), indent=2).decode())
     complain(*outcome.errors)
     return 0 if outcome.status is WorkflowStatus.COMPLETED else FAILED
 
 
 def invalid_definition(faults: Iterable[Fault]) -> Refused:
-    """The refusal of a definition, with a line for each fault."""
+    """Return the error for a definition that is not valid, with a line for each fault."""
     lines = [f"{json.encode(fault.loc).decode()}: {fault.msg}" for fault in faults]
     return Refused("the definition is not valid:", *lines, code=MISUSED)

@@ -29,13 +29,13 @@ _REPEAT_S = 60.0
 def embedded_postgres(
     settings: Settings, signals: Signals, in_use: str, command: str = ""
 ) -> Iterator[EmbeddedPostgres]:
-    """The running server on the data folder, which is ours meanwhile; *in_use* says what to do where it isn't.
+    """Claim the data folder and run its server. *in_use* ends the message if another process owns the folder.
 
     Main thread only. Raises `Refused`, and KeyboardInterrupt for a signal before it is ready.
     """
     with ExitStack() as stack:
         try:
-            postgres = stack.enter_context(claimed_folder(settings, command))
+            postgres = stack.enter_context(claim_folder(settings, command))
         except DataFolderInUse as error:
             raise Refused(f"{error}: {in_use}") from error
         start_server(postgres, signals)
@@ -43,14 +43,14 @@ def embedded_postgres(
 
 
 @contextmanager
-def claimed_folder(settings: Settings, command: str, *, restoring: bool = False) -> Iterator[EmbeddedPostgres]:
-    """The server on the data folder, not yet started; the folder is ours meanwhile, and others learn our *command*.
+def claim_folder(settings: Settings, command: str, *, restoring: bool = False) -> Iterator[EmbeddedPostgres]:
+    """Claim the data folder, and yield its server, which isn't started. Other processes can read *command*.
 
     Raises `DataFolderInUse`, and `Refused` for all other reasons.
     """
     postgres = server_on(settings, restoring=restoring)
-    with postgres_faults():
-        # What a killed `up` has left says where another program may listen by now.
+    with postgres_errors():
+        # A killed `up` leaves its address behind. Another program may listen there now.
         postgres.claim(command, lambda: remove_address(settings.data_dir))
     try:
         yield postgres
@@ -59,13 +59,13 @@ def claimed_folder(settings: Settings, command: str, *, restoring: bool = False)
 
 
 def start_server(postgres: EmbeddedPostgres, signals: Signals) -> None:
-    """Main thread only. Raises `Refused`, and KeyboardInterrupt for a signal before the server is ready."""
-    with postgres_faults():
+    """Start the server. Main thread only. Raises `Refused`, and KeyboardInterrupt for a signal before it is ready."""
+    with postgres_errors():
         postgres.start(signals.check)
 
 
 def server_on(settings: Settings, *, restoring: bool = False) -> EmbeddedPostgres:
-    """The server of the data folder, which is neither claimed nor started; with *restoring*, on new data."""
+    """Return the server of the data folder, neither claimed nor started; with *restoring*, on new data."""
     return EmbeddedPostgres(settings.data_dir / "postgres", binaries=settings.postgres_bin, restoring=restoring)
 
 
@@ -80,25 +80,25 @@ async def migrated(postgres: EmbeddedPostgres) -> None:
 async def keep_running(postgres: EmbeddedPostgres) -> None:
     """Bring the server back whenever it dies, until cancelled. In the main thread: the server ends with its thread."""
     pause, started = _FIRST_PAUSE_S, time.monotonic()
-    logged = -float("inf")  # when it was last said that the server doesn't come back
+    logged_at = -float("inf")  # when "postgres.not_back" was last logged
     while True:
         await asyncio.sleep(_LOOK_S)
         if postgres.running:
             continue
         lived = time.monotonic() - started
         pause = _FIRST_PAUSE_S if lived > _STABLE_S else min(pause * 2, _LAST_PAUSE_S)
-        if started - logged > _REPEAT_S:
+        if started - logged_at > _REPEAT_S:
             log.warning("postgres.died", action="respawn", pause_s=pause)
         await asyncio.sleep(pause)
         started = time.monotonic()
         try:
             await _respawn(postgres)
         except (PostgresUnavailable, OSError) as error:
-            if started - logged > _REPEAT_S:
-                logged, full = started, postgres.has_no_room()
+            if started - logged_at > _REPEAT_S:
+                logged_at, full = started, postgres.is_disk_full()
                 log.error("postgres.not_back", action="respawn", disk_full=full, error=str(error))  # noqa: TRY400
         else:
-            logged = -float("inf")
+            logged_at = -float("inf")
             log.info("postgres.back", action="respawn")
 
 
@@ -117,8 +117,8 @@ async def _respawn(postgres: EmbeddedPostgres) -> None:
 
 
 @contextmanager
-def postgres_faults() -> Iterator[None]:
-    """What is wrong with the embedded PostgreSQL, as `Refused`."""
+def postgres_errors() -> Iterator[None]:
+    """Turn a `PostgresUnavailable` into `Refused`."""
     try:
         yield
     except PostgresUnavailable as error:

@@ -1,4 +1,4 @@
-"""`stepwell run FILE`: one definition to its end on the data folder, by the `stepwell up` that runs there, or alone."""
+"""`stepwell run FILE`: runs one definition to its end, in the `stepwell up` on the data folder or in this process."""
 
 import asyncio
 from contextlib import suppress
@@ -15,7 +15,7 @@ from stepwell.cli.hosting import broken, service
 from stepwell.cli.keys import Keys, check_keys, keys_of_folder
 from stepwell.cli.outcome import Outcome, invalid_definition, print_outcome
 from stepwell.cli.output import complain
-from stepwell.cli.postgres import UP, claimed_folder, keep_running, migrated, start_server
+from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, start_server
 from stepwell.cli.progress import Progress, progress_display
 from stepwell.cli.refusal import FAILED, Refused
 from stepwell.cli.signals import Signals, Stop, run_stoppable
@@ -51,15 +51,15 @@ def run_definition(settings: Settings, data: bytes, signals: Signals) -> int:
             return _run_alone(settings, body, signals)
         except DataFolderInUse as error:
             if error.command != UP:
-                raise Refused(f"{error}: wait for its end, or start `stepwell up`, which takes many") from error
+                raise Refused(f"{error}: wait until it ends, or use `stepwell up`, which runs many") from error
         with suppress(UpEnded):
             return run_stoppable(signals, lambda _: hand_over(settings, data), stopped=FAILED)
         signals.check()
 
 
 def _run_alone(settings: Settings, body: Any, signals: Signals) -> int:
-    """Raises `DataFolderInUse`, and what `run_definition` raises."""
-    with claimed_folder(settings, "run") as postgres:
+    """Run the definition in this process. Raises `DataFolderInUse`, and what `run_definition` raises."""
+    with claim_folder(settings, "run") as postgres:
         start_server(postgres, signals)
         settings = embedded_settings(settings, grace_s=min(settings.grace_s, _GRACE_S))
         keys = keys_of_folder(settings)
@@ -70,7 +70,7 @@ async def _main(keys: Keys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(keep_running(postgres), name="postgres")
         await migrated(postgres)
-        async with service(keys, postgres.dsn(), exclusive=True, no_room=postgres.has_no_room) as app:
+        async with service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
             stop.take_over()
             outcome = await _run(app, keys.settings, body, stop)
         watching.cancel()
@@ -89,7 +89,7 @@ async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> O
     with progress_display(record.total_steps) as progress:
         ended = await _follow(app, workflow_id, progress, stop)
     if not ended:
-        complain(f"stopped: the next start on {settings.data_dir} goes on with workflow {workflow_id}")
+        complain(f"stopped: the next start on {settings.data_dir} continues workflow {workflow_id}")
         return None
     return await _outcome(app, settings, workflow_id)
 

@@ -19,8 +19,8 @@ from stepwell.settings import Settings
 # What answers are given to finish once the engine has ended; by then all of them have had the grace time.
 _LAST_ANSWERS_S = 1
 _ENOUGH_FILES = 65_536
-# What another port changes, and not another host: in use, and reserved for root.
-_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
+# Errors that another port avoids: the port is in use, or reserved for root.
+_PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
 
 
 class Server(uvicorn.Server):
@@ -80,7 +80,7 @@ def bound_socket(settings: Settings) -> Iterator[socket.socket]:
         except BaseException:
             listener.close()
             raise
-    except UnicodeError as error:  # the host is no name: a label is empty or too long
+    except UnicodeError as error:  # a label of the host name is empty or too long
         raise _cannot_listen(settings, OSError(errno.EINVAL, "Not a host name")) from error
     except OSError as error:
         raise _cannot_listen(settings, error) from error
@@ -89,7 +89,7 @@ def bound_socket(settings: Settings) -> Iterator[socket.socket]:
 
 
 def address_of(listener: socket.socket) -> str:
-    """The URL at which programs on this machine reach *listener*."""
+    """Return the URL at which programs on this machine reach *listener*."""
     host, port = listener.getsockname()[:2]
     if ip_address(host.partition("%")[0]).is_unspecified:
         host = "::1" if listener.family is socket.AF_INET6 else "127.0.0.1"
@@ -108,7 +108,7 @@ def _open_files() -> int:
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> Refused:
-    what = "port" if error.errno in _OF_THE_PORT else "host"
+    what = "port" if error.errno in _PORT_ERRORS else "host"
     return Refused(
         f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}: "
         f"choose another {what} with --{what} or STEPWELL_{what.upper()}"

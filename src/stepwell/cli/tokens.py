@@ -14,7 +14,7 @@ from stepwell.persistence.clock import DatabaseClock
 from stepwell.settings import Settings
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_USUAL_S = 30 * 86_400
+_DEFAULT_S = 30 * 86_400
 
 
 def make_token(
@@ -27,17 +27,17 @@ def make_token(
     subject: str,
     secret: str | None = None,
 ) -> str:
-    """A token of this service; *tenant*, or *every* for all of them. *secret*: to sign with, where it is at hand.
+    """Return a token of this service for *tenant*, or for *every* tenant. It is signed with *secret*, if there is one.
 
-    A token by the data folder's secret is for all tenants unless *tenant* says otherwise: whoever can read that folder
-    is its user. A configured secret may be that of a service with tenants, so there one of the two must be given.
-    *expires* is a time like 12h; None is 30 days, or what the settings allow if that is less. Raises `Refused`.
+    With the data folder's secret, the default is every tenant, because only the folder's user can read the secret. With
+    a configured secret, one of the two is required, because the service may have tenants. *expires* is a duration like
+    12h; the default is 30 days, or the settings' maximum if that is less. Raises `Refused`.
     """
     if tenant is not None and every:
-        raise Refused("either --tenant or --all-tenants says whose workflows the token is for", code=MISUSED)
+        raise Refused("--tenant and --all-tenants exclude each other", code=MISUSED)
     if tenant is None and not every and settings.jwt_secret is not None:
         raise Refused(
-            "STEPWELL_JWT_SECRET is set, so say whose workflows the token is for: --tenant NAME or --all-tenants",
+            "STEPWELL_JWT_SECRET is set, so the token needs --tenant NAME or --all-tenants",
             code=MISUSED,
         )
     subject = _fitting(subject, Subject, "--subject: Expected 1 to 255 characters")
@@ -70,7 +70,7 @@ def _permissions(scopes: Iterable[str]) -> tuple[Permission, ...]:
 
 def _seconds(expires: str | None, longest_s: int) -> int:
     if expires is None:
-        return min(_USUAL_S, longest_s)
+        return min(_DEFAULT_S, longest_s)
     found = re.fullmatch(r"([0-9]{1,12})([smhd]?)", expires)
     seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
     if seconds < 1:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from stepwell.cli.folder import open_folder, write_token, written_address
+from stepwell.cli.folder import open_folder, publish_address, write_token
 from stepwell.cli.hosting import answer_requests, service, tell_ready
 from stepwell.cli.keys import Keys, check_keys, keys_of_folder
 from stepwell.cli.output import tell
-from stepwell.cli.postgres import UP, claimed_folder, keep_running, migrated, start_server
+from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, start_server
 from stepwell.cli.refusal import Refused
 from stepwell.cli.server import address_of, bound_socket
 from stepwell.cli.signals import Signals, Stop, run_stoppable
@@ -27,9 +27,9 @@ def up(settings: Settings, signals: Signals) -> int:
     check_keys(settings)
     open_folder(settings.data_dir)
     with ExitStack() as stack:
-        # The lock on the folder comes first: its owner may write the rest. The port comes before a new database.
+        # The lock on the folder comes first, because only its owner may write there. The port precedes the database.
         try:
-            postgres = stack.enter_context(claimed_folder(settings, UP))
+            postgres = stack.enter_context(claim_folder(settings, UP))
         except DataFolderInUse as error:
             raise Refused(f"{error}: another Stepwell runs on it") from error
         listener = stack.enter_context(bound_socket(settings))
@@ -38,7 +38,7 @@ def up(settings: Settings, signals: Signals) -> int:
         settings = embedded_settings(settings, port=listener.getsockname()[1])
         keys = keys_of_folder(settings)
         token = write_token(settings.data_dir, _token(keys))
-        stack.enter_context(written_address(settings.data_dir, address_of(listener)))
+        stack.enter_context(publish_address(settings.data_dir, address_of(listener)))
         return run_stoppable(signals, lambda stop: _main(keys, postgres, listener, stop, token), stopped=0)
 
 
@@ -56,7 +56,7 @@ async def _main(keys: Keys, postgres: EmbeddedPostgres, listener: socket.socket,
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(keep_running(postgres), name="postgres")
         await migrated(postgres)
-        async with service(keys, postgres.dsn(), exclusive=True, no_room=postgres.has_no_room) as app:
+        async with service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
             code = await answer_requests(app, keys, listener, stop, ready)
         watching.cancel()
     return code

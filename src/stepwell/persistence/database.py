@@ -77,29 +77,29 @@ def _server_settings(timeout_s: float) -> dict[str, str]:
 
 
 class Observer(Struct, frozen=True):
-    """What is told of each statement that is sent, and of each outage that a statement or a new connection meets.
+    """Callbacks for each statement that is sent, and for each outage that a statement or a new connection meets.
 
-    `no_room`: whether a server that can't be reached has no room to start in. Only where the server is ours that is
-    known; nobody else can tell a full disk from a broken line.
+    `server_disk_full` returns whether an unreachable server has too little disk space to start. Only the owner of an
+    embedded server can check this.
     """
 
-    on_statement: Callable[[], object] = int
-    on_outage: Callable[[Unavailable], object] = id
-    no_room: Callable[[], bool] = bool
+    on_statement: Callable[[], object] = lambda: None
+    on_outage: Callable[[Unavailable], object] = lambda _: None
+    server_disk_full: Callable[[], bool] = lambda: False
 
     def failed(self, error: Exception) -> None:
         if is_outage(error):
             self.on_outage(outage_of(error))
 
 
-_NOBODY = Observer()
+_NO_OBSERVER = Observer()
 
 
-async def _connected(dsn: str, observer: Observer, **options: Any) -> asyncpg.Connection:
+async def _connect(dsn: str, observer: Observer, **options: Any) -> asyncpg.Connection:
     try:
         return await asyncpg.connect(driver_dsn(dsn), **options)
     except Exception as error:
-        if _is_unreachable(error) and observer.no_room():
+        if _is_unreachable(error) and observer.server_disk_full():
             full = asyncpg.DiskFullError("the server can't start: its data folder has no room")
             observer.failed(full)
             raise full from error
@@ -108,17 +108,17 @@ async def _connected(dsn: str, observer: Observer, **options: Any) -> asyncpg.Co
 
 
 def create_engine(
-    dsn: str, *, observer: Observer = _NOBODY, connect_args: Mapping[str, Any] | None = None, **options: Any
+    dsn: str, *, observer: Observer = _NO_OBSERVER, connect_args: Mapping[str, Any] | None = None, **options: Any
 ) -> AsyncEngine:
     """SQLAlchemy's engine, but asyncpg reads *dsn*: so `sslmode` and the like are understood, and by both the same."""
 
     async def connect() -> asyncpg.Connection:
-        return await _connected(dsn, observer, **(connect_args or {}))
+        return await _connect(dsn, observer, **(connect_args or {}))
 
     return create_async_engine("postgresql+asyncpg://", async_creator=connect, **options)
 
 
-def create_api_engine(dsn: str, *, pool: int, timeout_s: float, observer: Observer = _NOBODY) -> AsyncEngine:
+def create_api_engine(dsn: str, *, pool: int, timeout_s: float, observer: Observer = _NO_OBSERVER) -> AsyncEngine:
     engine = create_engine(
         dsn,
         observer=observer,
@@ -137,17 +137,17 @@ def create_api_engine(dsn: str, *, pool: int, timeout_s: float, observer: Observ
     event.listen(
         engine.sync_engine,
         "handle_error",
-        lambda met: observer.failed(met.sqlalchemy_exception or met.original_exception),
+        lambda context: observer.failed(context.sqlalchemy_exception or context.original_exception),
     )
     return engine
 
 
-def journal_connect(dsn: str, *, timeout_s: float, observer: Observer = _NOBODY) -> Connect:
-    """What opens a connection for the engine's statements."""
+def journal_connect(dsn: str, *, timeout_s: float, observer: Observer = _NO_OBSERVER) -> Connect:
+    """Return the function that opens a connection for the engine's statements."""
 
     async def connect(*_: Any, **options: Any) -> asyncpg.Connection:
         options["connection_class"] = _Observed
-        connection = await _connected(
+        connection = await _connect(
             dsn,
             observer,
             timeout=timeout_s,
@@ -167,18 +167,18 @@ class _Observed(asyncpg.Connection):  # type: ignore[misc]
     __slots__ = ("observer",)
 
     async def execute(self, *args: Any, **options: Any) -> Any:
-        return await self._told(super().execute(*args, **options))
+        return await self._run(super().execute(*args, **options))
 
     async def fetch(self, *args: Any, **options: Any) -> Any:
-        return await self._told(super().fetch(*args, **options))
+        return await self._run(super().fetch(*args, **options))
 
     async def fetchrow(self, *args: Any, **options: Any) -> Any:
-        return await self._told(super().fetchrow(*args, **options))
+        return await self._run(super().fetchrow(*args, **options))
 
     async def fetchval(self, *args: Any, **options: Any) -> Any:
-        return await self._told(super().fetchval(*args, **options))
+        return await self._run(super().fetchval(*args, **options))
 
-    async def _told(self, statement: Awaitable[Any]) -> Any:
+    async def _run(self, statement: Awaitable[Any]) -> Any:
         self.observer.on_statement()
         try:
             return await statement
@@ -231,14 +231,14 @@ def is_outage(error: BaseException) -> bool:
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    """Whether no server has answered, or one that is starting."""
+    """Return whether no server has answered, or the server is starting."""
     return isinstance(error, asyncpg.CannotConnectNowError) or (
         is_outage(error) and not isinstance(error, asyncpg.PostgresError)
     )
 
 
 def outage_of(error: BaseException) -> Unavailable:
-    """The outage that *error* tells of, with the driver's own error as its cause."""
+    """Return the outage that *error* reports, with the driver's own error as its cause."""
     cause = error.driver_exception if isinstance(error, DBAPIError) else error
     state = (cause.sqlstate or "") if isinstance(cause, asyncpg.PostgresError) else ""
     if state == _DISK_FULL or (isinstance(cause, asyncpg.PostgresError) and _is_over_quota(cause)):
@@ -254,7 +254,7 @@ def outage_of(error: BaseException) -> Unavailable:
 
 
 def _is_over_quota(error: asyncpg.PostgresError) -> bool:
-    """A full quota is a full disk for whoever has it; the server has no code for it, but the system's words."""
+    """Return whether a disk quota is exceeded. The server has no code for it, but quotes the system's message."""
     return error.sqlstate == "XX000" and os.strerror(errno.EDQUOT) in str(error)
 
 

@@ -60,7 +60,7 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
         restoring: bool = False,
     ) -> None:
-        """*restoring*: the server runs on new data, which become the folder's by `publish` alone."""
+        """With *restoring*, the server runs on new data. Only `publish` makes them the folder's data."""
         self._folder = DataFolder(root, restoring=restoring)
         self._binaries = binaries
         self._settings = _SETTINGS | dict(settings or {})
@@ -73,9 +73,9 @@ class EmbeddedPostgres:
         """Whether the postmaster lives; False as soon as it is dead. A living one may still be starting."""
         return self._process is not None and self._process.poll() is None
 
-    def has_no_room(self) -> bool:
-        """Whether the folder's disk has no room for a server that ended to start again."""
-        return self._folder.is_full()
+    def is_disk_full(self) -> bool:
+        """Return whether the folder's disk has too little space for a server that ended to start again."""
+        return self._folder.is_disk_full()
 
     def dsn(self, database: str = DATABASE) -> str:
         """The URL of *database* for asyncpg: valid from `start` to `stop`, whatever dies in between."""
@@ -84,15 +84,15 @@ class EmbeddedPostgres:
         # The port too, or a PGPORT in the environment would redirect the client.
         return f"postgresql://{USER}@/{quote(database, safe='')}?host={quote(str(self._sockets), safe='')}&port={PORT}"
 
-    def owned_by(self) -> str | None:
-        """The command of the live process that owns the folder; "" if it doesn't say, None if nobody owns it."""
-        return self._folder.owned_by()
+    def owner_command(self) -> str | None:
+        """Return the command of the live process that owns the folder; "" if unknown, None if no process owns it."""
+        return self._folder.owner_command()
 
-    def claim(self, command: str = "", tidy: Callable[[], object] = int) -> None:
-        """Own the folder, before a server runs on it; `stop` releases it. Raises as `start` does.
+    def claim(self, command: str = "", tidy: Callable[[], object] = lambda: None) -> None:
+        """Become the owner of the folder without starting a server; `stop` releases it. Raises as `start` does.
 
-        *command* is what `DataFolderInUse` and `owned_by` say about us to other processes. Before they can learn it,
-        *tidy* removes what the last owner has left for them.
+        Other processes get *command* from `DataFolderInUse` and `owner_command`. *tidy* is called before, and removes
+        what the last owner left for them.
         """
         with self._explained():
             self._folder.claim(command, tidy)
@@ -160,7 +160,7 @@ class EmbeddedPostgres:
         wait_until(self._ready, timeout_s, self._not_ready(timeout_s))
 
     def publish(self) -> Path | None:
-        """End the server and make the data that it ran on the folder's; the folder of older data, moved aside."""
+        """End the server, and make its data the folder's. Returns where older data were moved; None without any."""
         process, self._process = self._process, None
         if process is not None:
             _end(process)
@@ -172,7 +172,7 @@ class EmbeddedPostgres:
         return self._folder.has_data
 
     def clients(self) -> Clients:
-        """The programs that connect to the running server: ours, or else that of the folder's owner.
+        """Return the client programs of the running server: this object's, or else that of the folder's owner.
 
         Raises `PostgresUnavailable`.
         """

@@ -69,12 +69,12 @@ class Programs:
         return done.stdout
 
     @contextmanager
-    def piped(
+    def pipe(
         self, name: str, *args: str, stdin: int, stdout: int, interrupt: Callable[[], object]
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """A running program; the end of this waits for its end, and raises `PostgresUnavailable` if it fails.
+        """Run a program. The context waits for its end, and raises `PostgresUnavailable` if it fails.
 
-        It is killed if something is raised within, or by *interrupt*, which is called while this waits.
+        The program is killed if the body raises, or if *interrupt* does, which is called while this waits.
         """
         with tempfile.TemporaryFile() as errors:
             try:
@@ -96,9 +96,9 @@ class Programs:
                     process.kill()
                     raise
             errors.seek(0)
-            printed = errors.read().decode(errors="replace")
+            output = errors.read().decode(errors="replace")
         if process.returncode:
-            raise PostgresUnavailable(f"{name} failed ({process.returncode}):\n{tail(printed)}")
+            raise PostgresUnavailable(f"{name} failed ({process.returncode}):\n{tail(output)}")
 
     def spawn(self, name: str, *args: str, log: int, pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
         """Start a program whose output goes to the descriptor *log*; it ends when the calling thread does."""
@@ -154,14 +154,14 @@ def _ending_with_us() -> Callable[[], None] | None:
 
 
 def check_user() -> None:
-    """Raise `PostgresUnavailable` if this process's user has no name: initdb and the clients look it up."""
+    """Raise `PostgresUnavailable` if this process's uid has no user name, which initdb and the clients need."""
     uid = os.geteuid()
     try:
         pwd.getpwuid(uid)
     except KeyError:
         raise PostgresUnavailable(
-            f"PostgreSQL doesn't run as uid {uid}, which has no name (no entry in /etc/passwd): run this as a user "
-            "that has one, or run `stepwell serve`, which any uid may, on a PostgreSQL of yours (STEPWELL_DATABASE_URL)"
+            f"PostgreSQL can't run as uid {uid}, because /etc/passwd has no entry for it: run this as a user with an "
+            "entry, or run `stepwell serve` with another PostgreSQL (STEPWELL_DATABASE_URL), which works as any uid"
         ) from None
 
 

@@ -29,20 +29,20 @@ class Clients:
 
     def ensure_database(self) -> None:
         missing = f"SELECT FROM pg_database WHERE datname = '{DATABASE}'"
-        self._ask("postgres", f"SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS ({missing}) \\gexec")
+        self._query("postgres", f"SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS ({missing}) \\gexec")
 
     def has_table(self, name: str) -> bool:
-        return self._ask(DATABASE, f"SELECT to_regclass('{name}') IS NOT NULL").strip() == "t"
+        return self._query(DATABASE, f"SELECT to_regclass('{name}') IS NOT NULL").strip() == "t"
 
     def dump(self, output: int, interrupt: Callable[[], object]) -> None:
         """Write the database, as it is at one moment, to the descriptor *output*.
 
-        A dump is pg_dump's custom format, which pg_restore reads too, with a checksum behind it. *interrupt* is called
+        A dump is pg_dump's custom format, which pg_restore reads too, followed by a checksum. *interrupt* is called
         while this works, and may raise. Raises OSError if *output* can't be written.
         """
         digest = hashlib.sha256()
-        # By a pipe: pg_dump appends to a file that is its stdout, and would put its table of contents in there twice.
-        with self._piped("pg_dump", "--format=custom", stdout=subprocess.PIPE, interrupt=interrupt) as process:
+        # By a pipe, because pg_dump appends to a file that is its stdout, and would write its table of contents twice.
+        with self._pipe("pg_dump", "--format=custom", stdout=subprocess.PIPE, interrupt=interrupt) as process:
             assert process.stdout is not None
             for chunk in _read(process.stdout.fileno(), interrupt):
                 digest.update(chunk)
@@ -50,26 +50,26 @@ class Clients:
         _write(output, _trailer(digest), interrupt)
 
     def restore(self, source: int, interrupt: Callable[[], object]) -> None:
-        """Fill the empty database with the dump that the descriptor *source* gives.
+        """Restore the dump that the descriptor *source* reads into the empty database.
 
-        What is in the database counts only if nothing is raised: a checksum comes last. Raises OSError if *source*
-        can't be read.
+        If this raises, the database is invalid, because the checksum is read last. Raises OSError if *source* can't be
+        read.
         """
         digest, last = hashlib.sha256(), b""
         options = ("--single-transaction", "--exit-on-error")
-        with self._piped("pg_restore", *options, stdin=subprocess.PIPE, interrupt=interrupt) as process:
+        with self._pipe("pg_restore", *options, stdin=subprocess.PIPE, interrupt=interrupt) as process:
             assert process.stdin is not None
             for chunk in _read(source, interrupt):
                 data, last = (last + chunk)[:-_TRAILER_BYTES], (last + chunk)[-_TRAILER_BYTES:]
                 digest.update(data)
                 try:
                     _write(process.stdin.fileno(), data, interrupt)
-                except BrokenPipeError:  # it has ended, and says why
+                except BrokenPipeError:  # pg_restore has ended, and reports why
                     break
         if last != _trailer(digest):
             raise PostgresUnavailable("the dump is damaged, not complete, or not by `stepwell dump`")
 
-    def _piped(
+    def _pipe(
         self,
         name: str,
         *options: str,
@@ -78,15 +78,15 @@ class Clients:
         interrupt: Callable[[], object],
     ) -> AbstractContextManager[subprocess.Popen[bytes]]:
         where = (*self._server, f"--dbname={DATABASE}", "--no-owner", "--no-privileges")
-        return self._programs.piped(name, *where, *options, stdin=stdin, stdout=stdout, interrupt=interrupt)
+        return self._programs.pipe(name, *where, *options, stdin=stdin, stdout=stdout, interrupt=interrupt)
 
-    def _ask(self, database: str, statement: str) -> str:
+    def _query(self, database: str, statement: str) -> str:
         options = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1")
         return self._programs.run("psql", *self._server, "--dbname", database, *options, stdin=f"{statement}\n")
 
 
 def _trailer(digest: "hashlib._Hash") -> bytes:
-    """What follows a dump of that SHA-256."""
+    """Return the line that follows a dump with this SHA-256."""
     return b"\nstepwell " + digest.hexdigest().encode() + b"\n"
 
 
@@ -108,4 +108,4 @@ def _write(output: int, data: bytes, interrupt: Callable[[], object]) -> None:
     while rest:
         interrupt()
         if select.select([], [output], [], _POLL_S)[1]:
-            rest = rest[os.write(output, rest[: select.PIPE_BUF]) :]  # a pipe that is ready takes as much at once
+            rest = rest[os.write(output, rest[: select.PIPE_BUF]) :]  # a pipe that is ready accepts as much at once

@@ -37,12 +37,12 @@ _LOG_KEPT = 16 * 1024 * 1024
 _LOG_READ = 64 * 1024
 _SOCKET_PATH_MAX = 100  # of 107 on Linux, 103 on macOS
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # means itself in unix_socket_directories
-_LEAST_ROOM = 17 * 1024 * 1024  # bytes: a server may have to make a segment of its write-ahead log before it answers
+_LEAST_ROOM = 17 * 1024 * 1024  # bytes; a starting server may need a new segment of its write-ahead log, 16 MiB
 _SOCKETS_LINE, _STATUS_LINE = 4, 7  # of postmaster.pid, where pg_ctl looks too
 
 
 class DataFolderInUse(Exception):
-    """Another live process owns the data folder. `command` is what it runs ("up"), or "" if it doesn't say."""
+    """Another live process owns the data folder. `command` is its command, like "up"; "" if unknown."""
 
     def __init__(self, root: Path, pid: str, command: str) -> None:
         super().__init__(
@@ -54,7 +54,7 @@ class DataFolderInUse(Exception):
 class DataFolder:
     """`data` is PostgreSQL's own folder in *root*; the locks, the log and the sockets lie beside it.
 
-    With *restoring*, `data` is a new folder instead, which `publish` gives the name of the usual one, `published`.
+    With *restoring*, `data` is a new folder instead, which `publish` renames to the usual one, `published`.
     """
 
     def __init__(self, root: Path, *, restoring: bool = False) -> None:
@@ -66,19 +66,19 @@ class DataFolder:
         self._owner: int | None = None  # descriptor of owner.lock
         self._log_start = 0
 
-    def is_full(self) -> bool:
-        """Whether the folder's disk has no room for a server to start. A quota that `statvfs` hides is not seen."""
+    def is_disk_full(self) -> bool:
+        """Return whether the folder's disk has too little space for a server. Quotas may be missing in `statvfs`."""
         try:
             disk = os.statvfs(self.root)
         except OSError:
             return False
         return disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files > 0 and disk.f_favail == 0)
 
-    def claim(self, command: str = "", tidy: Callable[[], object] = int) -> None:
+    def claim(self, command: str = "", tidy: Callable[[], object] = lambda: None) -> None:
         """Become the owner, creating the folder; raises `DataFolderInUse` if someone else is, and lives.
 
-        *command* is what that exception says about us to other processes. Before they can learn it, *tidy* removes what
-        the last owner has left for them.
+        Other processes get *command* from that exception. *tidy* is called before, and removes what the last owner left
+        for them.
         """
         if self._owner is not None:
             return
@@ -105,23 +105,23 @@ class DataFolder:
                 raise DataFolderInUse(self.root, pid, command)
             time.sleep(_POLL_S)
 
-    def owned_by(self) -> str | None:
-        """The command of the live process that owns the folder; "" if it doesn't say, None if nobody owns it."""
+    def owner_command(self) -> str | None:
+        """Return the command of the live process that owns the folder; "" if unknown, None if no process owns it."""
         try:
             lock = os.open(self.root / "owner.lock", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         try:
-            # If this takes the free lock, a process that claims the folder meanwhile finds a dead pid in it and waits.
+            # If this takes the free lock, a process that claims the folder meanwhile reads a dead pid and waits.
             if _locked(lock, fcntl.LOCK_SH):
                 return None
             pid, command = _read_owner(lock)
-            return command if _alive(pid) else ""  # the last owner's, until the next one has written its own
+            return command if _alive(pid) else ""  # a dead pid is the last owner's, until the next owner writes its own
         finally:
             os.close(lock)
 
     def release(self) -> None:
-        """Let others own the folder. Restored data that weren't published go away; no server runs on them any more."""
+        """Let others own the folder. Restored data that weren't published are deleted; no server runs on them now."""
         lock, self._owner = self._owner, None
         if lock is None:
             return
@@ -165,7 +165,7 @@ class DataFolder:
             self._publish_restored()
         major = self._major()
         if self.data != self.published:
-            self._check_room(major, programs)
+            self._check_conflicts(major, programs)
         elif major == str(programs.major):
             return
         elif major:
@@ -191,7 +191,7 @@ class DataFolder:
             raise PostgresUnavailable(f"{self.published} is not empty, and no data folder of PostgreSQL")
         return None
 
-    def _check_room(self, major: str | None, programs: Programs) -> None:
+    def _check_conflicts(self, major: str | None, programs: Programs) -> None:
         """Raise `PostgresUnavailable` if restored data couldn't be published beside data of version *major*."""
         if major == str(programs.major):
             raise PostgresUnavailable(f"there is a database in {self.published} already: move that folder away first")
@@ -199,7 +199,7 @@ class DataFolder:
             raise PostgresUnavailable(f"{self._aside(major)} is in the way: move it away first")
 
     def publish(self) -> Path | None:
-        """Give restored data its name. Data of another major version moves aside; the result is where to.
+        """Rename the restored data to `published`. Data of another major version are moved to the returned folder.
 
         If the process is killed meanwhile, the next owner finishes this: `_restored` marks restored data as complete.
         """
@@ -223,7 +223,7 @@ class DataFolder:
         return self.root / f"data-{major}"
 
     def running_sockets(self) -> Path:
-        """The folder of the sockets of the ready server that another process runs on the data."""
+        """Return the folder with the sockets of the ready server that another process runs on the data."""
         lines = self._pid_file()
         if lines[_STATUS_LINE:] != ["ready"]:
             raise PostgresUnavailable(f"the server on {self.data} is not ready; try again")
@@ -305,7 +305,7 @@ def _locked(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
 
 
 def _read_owner(lock: int) -> tuple[str, str]:
-    """The pid and the command in `owner.lock`; "" for what isn't there."""
+    """Return the pid and the command in `owner.lock`; "" for a missing one."""
     pid, _, command = os.pread(lock, 64, 0).decode(errors="replace").strip().partition(" ")
     return pid, command
 

@@ -56,7 +56,7 @@ JOIN events AS e ON e.workflow_id = d.workflow_id AND e.id = d.event_id
 ORDER BY d.lane, d.next_at
 """
 
-# All rows of the owner's part of an index that has nothing but what is still to be sent.
+# Reads the owner's part of an index that contains only deliveries still to be sent.
 BACKLOG: Final = """
 SELECT count(*) AS deliveries, min(created_at) AS oldest FROM deliveries WHERE owner = $1 AND next_at IS NOT NULL
 """

@@ -81,7 +81,7 @@ async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[str],
 
 
 def _check_user(dsn: str) -> None:
-    """Raise `WrongAddress` if *dsn* names no user and the process's own, the default, has no name."""
+    """Raise `WrongAddress` if *dsn* names no user and the process's uid, the default, has no user name."""
     parts = split_url(dsn)
     if parts.userinfo or parse_qs(parts.query).keys() & {"user", "service"} or os.environ.get("PGUSER"):
         return
@@ -89,7 +89,7 @@ def _check_user(dsn: str) -> None:
         getpass.getuser()
     except (KeyError, OSError):  # OSError since Python 3.13
         raise WrongAddress(
-            f"Expected a user in it (postgresql://user@host/name): uid {os.getuid()} has no name"
+            f"Expected a user in it (postgresql://user@host/name): uid {os.getuid()} has no name in /etc/passwd"
         ) from None
 
 

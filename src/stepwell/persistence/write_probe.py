@@ -1,4 +1,4 @@
-"""A write that leaves nothing behind: it shows whether the database takes writes again."""
+"""A probe that checks whether the database accepts writes, and leaves nothing behind."""
 
 from contextlib import suppress
 from typing import Final
@@ -7,14 +7,14 @@ import asyncpg
 
 from stepwell.persistence.database import Connect, unavailable_in_outage
 
-# About a megabyte of a temporary file, for room: rows could be written where old ones were, and an update that fits
-# tells nothing of a bigger one.
+# A temporary file of about a megabyte, which needs free space on the disk. Rows don't: they can reuse the space of old
+# ones.
 TAKE_ROOM: Final = """
 SET work_mem = '64kB';
 SET temp_tablespaces = '';
 SELECT count(*) FROM generate_series(1, 75000);
 """
-# A row in each table that requests write first, for all else that may refuse them.
+# A row in each table that requests write first, to detect every other reason for a refusal.
 WRITE_ROWS: Final = """
 BEGIN;
 INSERT INTO workflows (id, origin_instance, config, total_steps, final_position, created_at, status, name, updated_at)
@@ -32,10 +32,10 @@ _CLOSE_S: Final = 5.0
 
 @unavailable_in_outage
 async def try_to_write(connect: Connect) -> None:
-    """Return if the database takes writes. Raises `Unavailable`, as every write would."""
+    """Return if the database accepts writes. Raises `Unavailable`, as every write would."""
     connection = await connect()
     try:
-        with suppress(asyncpg.ConfigurationLimitExceededError):  # by temp_file_limit: then the rows alone have to do
+        with suppress(asyncpg.ConfigurationLimitExceededError):  # temp_file_limit is too low, so the rows alone decide
             await connection.execute(TAKE_ROOM)
         await connection.execute(WRITE_ROWS)
     finally:
