@@ -11,7 +11,7 @@ import pytest
 
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.setting_names import url_setting
-from stepwell.providers.connection_errors import connection_words
+from stepwell.providers.connection_errors import connection_message
 from stepwell.providers.http import ProviderApi
 
 
@@ -38,18 +38,18 @@ def untrusted() -> ssl.SSLCertVerificationError:
     [
         (ConnectionRefusedError(errno.ECONNREFUSED, "canary"), "connection refused"),
         (ConnectionResetError(errno.ECONNRESET, "canary"), "the connection was reset"),
-        (socket.gaierror(socket.EAI_NONAME, "canary"), "the name isn't known to DNS"),
-        (socket.gaierror(socket.EAI_AGAIN, "canary"), "the name could not be looked up: DNS gives no answer"),
+        (socket.gaierror(socket.EAI_NONAME, "canary"), "DNS doesn't know the name"),
+        (socket.gaierror(socket.EAI_AGAIN, "canary"), "the name can't be resolved: DNS doesn't answer"),
         (untrusted(), "the certificate isn't trusted: self-signed certificate"),
         (ssl.SSLError(1, "canary"), "TLS failed (no reason given)"),
-        (OSError(errno.ENETUNREACH, "canary"), "there is no route to it"),
-        (OSError(errno.EHOSTUNREACH, "canary"), "there is no route to it"),
-        (TimeoutError("canary"), "there was no connection in time"),
-        (OSError(errno.EMFILE, "canary"), "the connection was not made"),
+        (OSError(errno.ENETUNREACH, "canary"), "there is no route to the host"),
+        (OSError(errno.EHOSTUNREACH, "canary"), "there is no route to the host"),
+        (TimeoutError("canary"), "the connection timed out"),
+        (OSError(errno.EMFILE, "canary"), "the connection failed"),
     ],
 )
 def test_the_cause_is_told_in_words(cause: Exception, words: str) -> None:
-    said = connection_words(caused_by(cause), "https://gpu.example:8443/v1?key=canary", "STEPWELL_CUSTOM_URL")
+    said = connection_message(caused_by(cause), "https://gpu.example:8443/v1?key=canary", "STEPWELL_CUSTOM_URL")
     assert said == f"no connection to gpu.example:8443: {words}; the address is from STEPWELL_CUSTOM_URL"
 
 
@@ -65,8 +65,8 @@ def test_the_cause_is_told_in_words(cause: Exception, words: str) -> None:
     ],
 )
 def test_of_an_address_host_and_port_are_told_and_nothing_else(url: str, where: str) -> None:
-    said = connection_words(httpx.ConnectTimeout("canary"), url, None)
-    assert said == f"no connection to {where}: there was no connection in time"
+    said = connection_message(httpx.ConnectTimeout("canary"), url, None)
+    assert said == f"no connection to {where}: the connection timed out"
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,17 @@ def test_of_an_address_host_and_port_are_told_and_nothing_else(url: str, where: 
     ],
 )
 def test_of_a_public_address_it_is_told_that_traffic_may_be_blocked(host: str) -> None:
-    said = connection_words(caused_by(TimeoutError()), f"https://{host}/x", "STEPWELL_FAL_URL")
+    said = connection_message(caused_by(TimeoutError()), f"https://{host}/x", "STEPWELL_FAL_URL")
     assert said == (
-        f"no connection to {host}:443: there was no connection in time; this is the provider's public address "
-        "(STEPWELL_FAL_URL would name another): outgoing traffic may be blocked here"
+        f"no connection to {host}:443: the connection timed out; this is the provider's public address "
+        "(STEPWELL_FAL_URL overrides it): outgoing traffic may be blocked here"
     )
-    assert "public" not in str(connection_words(httpx.ConnectError(""), f"https://{host}.example/x", None))
+    assert "public" not in str(connection_message(httpx.ConnectError(""), f"https://{host}.example/x", None))
 
 
 @pytest.mark.parametrize("error", [httpx.ReadError("x"), httpx.ReadTimeout("x"), httpx.InvalidURL("x"), TimeoutError()])
 def test_other_errors_are_none_of_a_connection(error: Exception) -> None:
-    assert connection_words(error, "http://gpu.example", None) is None
+    assert connection_message(error, "http://gpu.example", None) is None
 
 
 @pytest.mark.parametrize(

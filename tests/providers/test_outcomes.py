@@ -239,7 +239,7 @@ class TestSubmit:
         assert (kind, after) == ("retryable", None)
         assert why in {
             f"Somebody: the submit was not sent: no connection to nobody.invalid:80: {cause}"
-            for cause in ("the name isn't known to DNS", "the name could not be looked up: DNS gives no answer")
+            for cause in ("DNS doesn't know the name", "the name can't be resolved: DNS doesn't answer")
         }
 
     @pytest.mark.parametrize(("url", "why"), [("ftp://h/x", "UnsupportedProtocol"), ("http://h:x/", "InvalidURL")])

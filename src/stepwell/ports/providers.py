@@ -113,8 +113,8 @@ class CancelAnswer(StrEnum):
 
 
 class UrlReader(StrEnum):
-    """Who downloads what is behind the http(s) URL of an input: this service; the provider, from a network of its own;
-    or a server of the operator, which may have reasons to read what lies in a private network.
+    """The party that downloads the http(s) URL of an input: this service, the provider in its own network, or a server
+    of the operator, which may read from private networks.
     """
 
     STEPWELL = "stepwell"
@@ -237,14 +237,12 @@ class Provider(Protocol):
 
 @runtime_checkable
 class ReadsFiles(Protocol):
-    """A provider that says how it reads files. All that ours read as one is an artifact's path, a data URI, or a URL;
-    anything else is refused where the step is created. Of a provider without this, nothing is assumed.
+    """A provider that declares how it reads files. A file must be an artifact's path, a data URI or a URL; anything
+    else is refused at create. Of a provider without this protocol, files aren't checked at create.
     """
 
     def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:
-        """Who reads the URL in the input *name* (or in a picture's place of "messages"); None if it is no file there,
-        or isn't looked at.
-        """
+        """Return who reads the URL in the input *name* (of "messages": in an image); None if no file is read."""
 
 
 class InputFetcher(Protocol):

@@ -8,14 +8,14 @@ import structlog
 
 from stepwell.domain.credentials import how_called, of_another, owner
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.setting_names import credential_setting, how_held
+from stepwell.domain.setting_names import credential_hint, credential_setting
 from stepwell.ports import Clock
 
 log = structlog.get_logger()
 
 
 class KeyRefusals:
-    """The credentials that their providers refuse, by name, and since when; of this process, in memory.
+    """The credentials that their providers refuse, by name, with the time of the first refusal by this process.
 
     The first refusal of a credential is logged, and so is the first call after it that the provider accepts.
     """
@@ -27,13 +27,13 @@ class KeyRefusals:
     def since(self) -> Mapping[str, datetime]:
         return dict(self._since)
 
-    def refused(self, name: str) -> None:
+    def report_refused(self, name: str) -> None:
         if name not in self._since:
             self._since[name] = self._clock.now()
             setting = credential_setting(name)
             log.warning("provider.key_refused", action="call", provider=owner(name), credential=name, setting=setting)
 
-    def accepted(self, name: str) -> None:
+    def report_accepted(self, name: str) -> None:
         if (since := self._since.pop(name, None)) is not None:
             at = since.isoformat()  # as text: the renderer would write a datetime's repr
             log.info("provider.key_accepted", action="call", provider=owner(name), credential=name, refused_since=at)
@@ -47,23 +47,23 @@ class Key:
 
     @property
     def setting(self) -> str:
-        """The setting that holds it."""
+        """The setting with the secret."""
         return credential_setting(self.name)
 
-    def refused(self) -> None:
+    def report_refused(self) -> None:
         if self._refusals is not None:
-            self._refusals.refused(self.name)
+            self._refusals.report_refused(self.name)
 
-    def accepted(self) -> None:
+    def report_accepted(self) -> None:
         if self._refusals is not None:
-            self._refusals.accepted(self.name)
+            self._refusals.report_accepted(self.name)
 
     def __repr__(self) -> str:
         return f"Key({self.name})"
 
 
 class Credentials:
-    """Those that the settings hold; names in any case. What becomes of them in calls is reported to *refusals*."""
+    """The credentials in the settings, by names in any case. Refusals by their providers go to *refusals*."""
 
     def __init__(self, secrets: Mapping[str, str], refusals: KeyRefusals | None = None) -> None:
         self._keys = {name.lower(): Key(name.lower(), secret, refusals) for name, secret in secrets.items()}
@@ -74,7 +74,7 @@ class Credentials:
         return frozenset(self._keys)
 
     def key(self, provider_config: Mapping[str, Any], provider: str) -> Key | None:
-        """The one that `provider_config.credential` names, else the one named as *provider*; None if there is none.
+        """Return the key that `provider_config.credential` names, else the one named *provider*; None without any.
 
         Raises `AttemptError` if it names one that the service doesn't hold (any more), or one of another provider.
         """
@@ -85,12 +85,12 @@ class Credentials:
             raise AttemptError(f"provider_config.credential: {how_called(provider)}", retryable=False)
         key = self._keys.get(str(named).lower())
         if key is None:
-            why = f"the service holds no credential of this name: {how_held(str(named), provider)}"
+            why = f"the service holds no credential of this name: {credential_hint(str(named), provider)}"
             raise AttemptError(f"provider_config.credential: {why}", retryable=False)
         return key
 
-    def needed(self, provider_config: Mapping[str, Any], provider: str) -> Key:
-        """As `key`, of a provider that does nothing without one. Raises `AttemptError` if there is none."""
+    def require_key(self, provider_config: Mapping[str, Any], provider: str) -> Key:
+        """Return the key as `key` does. Raises `AttemptError` if there is none."""
         key = self.key(provider_config, provider)
         if key is None or not key.secret:
             name = provider.lower()

@@ -52,7 +52,7 @@ class SignedApi(ProviderApi):
     An answer that can't be believed counts as none: `submit` raises `OutcomeUnknown`, `call` raises `CallFailed`.
     For one call, or one after the other: `answer` is the latest one.
 
-    A right signature accepts the key, whatever the answer says; a 401 with a wrong one, or with none, refuses it.
+    An answer with a valid signature counts as accepting the key, and a 401 without one as refusing it.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SignedApi(ProviderApi):
         self._words, self._signing_key, self._clock = error_text, key, clock
         self._secret = None if key is None else key.secret
         self.answer: Answer | None = None
-        self._refused = False
+        self._key_refused = False
 
     def masked(self, text: str) -> str:
         """*text* without the secret, which a worker may have put into its words."""
@@ -82,14 +82,14 @@ class SignedApi(ProviderApi):
 
     def _no_answer(self, error: Exception) -> str:
         words = super()._no_answer(error)
-        if self._refused and self._signing_key is not None:
+        if self._key_refused and self._signing_key is not None:
             return f"{words}: {key_refusal(self._signing_key)}{error}"
         return words
 
     async def _request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
     ) -> Answer:
-        self.answer, self._refused = None, False
+        self.answer, self._key_refused = None, False
         if self._signing_key is None or self._secret is None:
             self.answer = await super()._request(method, url, body, headers, timeout_s)
             return self.answer
@@ -100,11 +100,11 @@ class SignedApi(ProviderApi):
         try:
             check(self._secret, self._clock(), answer.headers, parts, answer.body)
         except (UnsignedAnswer, WrongSignature):
-            self._refused = is_unauthorized(answer)
-            if self._refused:
-                self._signing_key.refused()
+            self._key_refused = is_unauthorized(answer)
+            if self._key_refused:
+                self._signing_key.report_refused()
             raise
-        self._signing_key.accepted()
+        self._signing_key.report_accepted()
         self.answer = answer
         return answer
 

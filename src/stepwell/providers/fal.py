@@ -280,7 +280,7 @@ class FalProvider:
             raise CallFailed(str(error)) from error
 
     def _key(self, attempt: Attempt) -> Key:
-        key = self._credentials.needed(attempt.provider_config, _NAME)
+        key = self._credentials.require_key(attempt.provider_config, _NAME)
         if not (key.secret.isascii() and key.secret.isprintable()):  # the client's own error would show it
             raise AttemptError(f"{_NAME}: the credential can't be sent in a header: {key.setting}", retryable=False)
         return key

@@ -67,9 +67,9 @@ class Keyed:
         api = partial(ProviderApi, client, _NAME, timeout_s=timeout_s)
         queue = partial(api, lambda body: self._shown(error_words(body)))
         self.queue = queue(key=key, refuses_key=_refuses_key)
-        # The status of a result is that of its app, which may be anybody's: it says nothing of the key.
+        # The status of a result is set by its app, which anybody may have written: it proves nothing about the key.
         self.results = queue()
-        # A key may work for the queue and lack the rights for this.
+        # A key that works for the queue may have no permission here.
         self.platform = api(lambda body: self._shown(platform_words(body)), setting=f"{PREFIX}FAL_API_URL")
 
     def clean(self, text: str) -> str:
@@ -80,7 +80,7 @@ class Keyed:
 
 
 def _refuses_key(answer: Answer) -> bool:
-    """A key that fal doesn't know; not one that may not use an app, which the step has chosen."""
+    """Return whether fal doesn't know the key. A key without access to the step's app isn't a refused key."""
     words = (error_words(answer.body) or "").lower()
     return is_unauthorized(answer) and ("application" not in words or "authentication is required" in words)
 

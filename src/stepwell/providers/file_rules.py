@@ -1,4 +1,4 @@
-"""What a provider surely refuses of a file that a step names, as far as the reference itself shows it."""
+"""Checks at create of the files that a step names, by who reads them."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
@@ -11,13 +11,15 @@ from stepwell.ports.providers import ReadsFiles, UrlReader
 from stepwell.providers.guard import AddressPolicy, host_refusal
 from stepwell.providers.guard import form_refusal as url_refusal
 
-_REMEMBERED = 4_096  # URLs; a definition may name the same ones in thousands of steps
-_MAX_REMEMBERED_URL = 1_024  # characters
+_CACHE_SIZE = 4_096  # URLs; a definition may name the same ones in thousands of steps
+_MAX_CACHED_URL = 1_024  # characters
 
 
 def file_rule(provider: ReadsFiles, policy: AddressPolicy, *, https_only: bool) -> FileRule:
-    """The rule of *provider* for `domain.offers.Catalog`. URLs are judged as those of webhooks if Stepwell reads them;
-    if the provider does, only their hosts are, because its network is another than ours, but no private one.
+    """Return the rule of *provider* for `domain.offers.Catalog`.
+
+    A URL that Stepwell reads is checked like that of a webhook. Of a URL that the provider reads, only the host is
+    checked: the provider has another network, but can't reach a private address either.
     """
     rules = {
         UrlReader.STEPWELL: _reference_rule(partial(url_refusal, policy=policy, https_only=https_only)),
@@ -32,14 +34,14 @@ def file_rule(provider: ReadsFiles, policy: AddressPolicy, *, https_only: bool) 
     return rule
 
 
-def _reference_rule(judge: Callable[[str], str | None]) -> ReferenceRule:
-    """The form of any reference is judged, and URLs by *judge*, which says why it refuses one."""
-    remembered = lru_cache(_REMEMBERED)(judge)
+def _reference_rule(check: Callable[[str], str | None]) -> ReferenceRule:
+    """Return a rule that checks the form of a reference and, by *check*, a URL. *check* returns why it refuses one."""
+    cached = lru_cache(_CACHE_SIZE)(check)
 
     def rule(reference: str) -> tuple[str, str] | None:
         if (wrong := form_refusal(reference)) is not None or not is_web(reference):
             return wrong
-        why = (remembered if len(reference) <= _MAX_REMEMBERED_URL else judge)(reference)
+        why = (cached if len(reference) <= _MAX_CACHED_URL else check)(reference)
         return None if why is None else (why, "url_invalid")
 
     return rule

@@ -43,7 +43,7 @@ _INNER_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa")
 _NAME = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 _DOTS = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for a dot: RFC 3490, 3.1
 _NUMERIC_HOST = re.compile("([a-z][a-z0-9+.-]*://)([0-9a-fx.\u3002\uff0e\uff61]+)(?![^:/?#])(.*)", re.IGNORECASE)
-_UNSEEN = re.compile("[\t\n\r]")  # left out by browsers: https://url.spec.whatwg.org/#concept-basic-url-parser
+_REMOVED = re.compile("[\t\n\r]")  # removed by browsers: https://url.spec.whatwg.org/#concept-basic-url-parser
 _USERINFO = "the URL holds a user name or a password"
 _ONLY_HTTPS = "only https URLs are taken"
 
@@ -93,11 +93,11 @@ def form_refusal(url: str, policy: AddressPolicy, *, https_only: bool = False) -
 
 
 def host_refusal(url: str, policy: AddressPolicy) -> str | None:
-    """Why the host of *url* is refused: it is an address, or a name, that *policy* lets nobody reach.
+    """Return the reason why *policy* refuses the host of *url*; None if it doesn't.
 
-    For a URL that somebody else reads, in whatever way: nothing else of it is judged, and a host that is none passes.
+    For a URL that somebody else reads: nothing else is checked, and a URL without a valid host passes.
     """
-    host = split_url(_UNSEEN.sub("", url)).host
+    host = split_url(_REMOVED.sub("", url)).host
     if host is None:
         return None
     plain = _DOTS.sub(".", normalize("NFKC", unquote(host))).lower()
@@ -324,12 +324,12 @@ def _refusal(url: httpx.URL, policy: AddressPolicy, *, https_only: bool) -> str 
 
 
 def _is_allowed(address: Address | None, policy: AddressPolicy) -> bool:
-    """A name may lead to any network that is allowed."""
+    """Return whether *policy* opens the address, or any for a name (None), because a name may lead there."""
     return policy.allows(address) if address is not None else bool(policy.allowed)
 
 
 def _host_refusal(host: str, address: Address | None, policy: AddressPolicy) -> str | None:
-    """*address* is the one that *host* is a notation of; None for a name."""
+    """Return why *policy* refuses *host*. *address* is the address that *host* denotes; None for a name."""
     if _is_allowed(address, policy):
         return None
     if address is not None:

@@ -16,7 +16,7 @@ from stepwell.domain.errors import CallFailed
 from stepwell.domain.setting_names import url_setting
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.bounded_json import read_json
-from stepwell.providers.connection_errors import connection_words
+from stepwell.providers.connection_errors import connection_message
 from stepwell.providers.credentials import Key
 from stepwell.providers.outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
 from stepwell.providers.text import sanitised
@@ -56,12 +56,12 @@ class Answer(Struct, frozen=True):
 
 
 def is_unauthorized(answer: Answer) -> bool:
-    """What every API says of a key that it doesn't know; a 403 may be about a model, or a content policy."""
+    """Return whether the answer is a 401, by which every API refuses an unknown key. A 403 may be about a model."""
     return answer.status == UNAUTHORIZED
 
 
 def key_refusal(key: Key) -> str:
-    """The beginning of a message about an answer that refuses *key*."""
+    """Return the beginning of a message about an answer that refuses *key*."""
     return f"the key was refused (set {key.setting}): "
 
 
@@ -84,8 +84,8 @@ class ProviderApi:
     *client* is a `web.plain_client`; *timeout_s* is the deadline of one call, whatever the server does meanwhile, and
     *work_s* that of a submit which is answered with the result itself; *max_answer* bounds an answer, in bytes.
 
-    *key* is what the callers' headers hold: an answer that *refuses_key*, and any success, is reported to it. *setting*
-    names the address in messages (default: the provider's STEPWELL_<NAME>_URL).
+    *key* is the credential in the callers' headers. Successes are reported to it, and answers for which *refuses_key*
+    is true. *setting* is the setting of the address, for messages (default: the provider's STEPWELL_<NAME>_URL).
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class ProviderApi:
         try:
             answer = await self._request("POST", url, body, headers, self._submit_s)
         except _TROUBLE as error:
-            connection = connection_words(error, url, self._setting)
+            connection = connection_message(error, url, self._setting)
             why = f"the submit was not sent: {connection}" if connection else f"the submit got {self._no_answer(error)}"
             raise_outcome(outcome_of_error(error), self.name, why)
         refusal = self._report_key(answer)
@@ -134,16 +134,16 @@ class ProviderApi:
             answer = await self._request(method, url, body, headers, self._timeout_s)
         except _TROUBLE as error:
             kind = AnswerTooBig if isinstance(error, TooBig) else CallFailed
-            why = connection_words(error, url, self._setting) or self._no_answer(error)
+            why = connection_message(error, url, self._setting) or self._no_answer(error)
             raise kind(f"{self.name}: {why}") from error
         refusal = self._report_key(answer)
         if answer.status in ok:
             return answer
         words = self._error_text(answer.body)
-        said = f"{self.name}: {refusal}it answered" if refusal else f"{self.name} answered"
-        said += f" {answer.status}" + (f": {words}" if words else "")
+        message = f"{self.name}: {refusal}it answered" if refusal else f"{self.name} answered"
+        message += f" {answer.status}" + (f": {words}" if words else "")
         raise CallFailed(
-            sanitised(said),
+            sanitised(message),
             forgotten=answer.status in GONE and words is not None,
             retry_after_s=retry_after_s(answer.headers),
         )
@@ -159,13 +159,13 @@ class ProviderApi:
         return f"no answer ({type(error).__name__})"
 
     def _report_key(self, answer: Answer) -> str:
-        """What the answer means for the key is reported to it. The words for a refusal, to be put before others."""
+        """Report to the key whether *answer* accepts or refuses it. Returns how a message about a refusal begins."""
         if self._key is None:
             return ""
         if answer.is_success:
-            self._key.accepted()
+            self._key.report_accepted()
         elif self._refuses_key(answer):
-            self._key.refused()
+            self._key.report_refused()
             return key_refusal(self._key)
         return ""
 

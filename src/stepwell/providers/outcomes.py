@@ -33,7 +33,7 @@ _NOT_SENT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
     httpx.InvalidURL,
-    UnicodeError,  # a key that no header can hold, or a host that is no name
+    UnicodeError,  # a key that can't be sent in a header, or an invalid host name
 )
 _SHOWN = 500
 

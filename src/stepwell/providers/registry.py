@@ -58,7 +58,7 @@ class Registry:
         }
 
     def file_rules(self, policy: AddressPolicy, *, https_only: bool) -> dict[ProviderType, FileRule]:
-        """What each configured provider refuses of files that a step names; none for one that doesn't say."""
+        """Return the file rules of the providers that declare how they read files."""
         return {
             kind: file_rule(provider, policy, https_only=https_only)
             for kind, provider in self._providers.items()

@@ -270,7 +270,7 @@ class ReplicateProvider:
 
     def _session(self, attempt: Attempt) -> _Session:
         """Raises `AttemptError` if the service holds no key for it."""
-        key = self._credentials.needed(attempt.provider_config, self.type)
+        key = self._credentials.require_key(attempt.provider_config, self.type)
         secret = key.secret
 
         def error_text(body: bytes) -> str | None:

@@ -176,8 +176,8 @@ async def filled_graph(attempt: Attempt, io: AttemptIO, upload: Upload) -> dict[
     return filled
 
 
-def takes(config: Mapping[str, Any], field: str) -> bool:
-    """Whether the graph has a place for that input; what has none is left out."""
+def uses_input(config: Mapping[str, Any], field: str) -> bool:
+    """Return whether the graph has a place for the input *field*. An input without a place isn't used."""
     try:
         return bool(_Places(config, graph_of(config)).of(field))
     except AttemptError:

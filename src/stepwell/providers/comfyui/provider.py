@@ -31,7 +31,7 @@ from stepwell.ports.providers import (
     Request,
     UrlReader,
 )
-from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, refusals, seed_in, takes, title_of
+from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, refusals, seed_in, title_of, uses_input
 from stepwell.providers.comfyui.loose_json import leaves_out, node_words
 from stepwell.providers.comfyui.outputs import stored_outputs
 from stepwell.providers.comfyui.progress import News, Watch
@@ -99,7 +99,7 @@ class ComfyUiProvider:
         return model_of(provider_config)
 
     def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
-        return UrlReader.STEPWELL if takes(provider_config, name) else None
+        return UrlReader.STEPWELL if uses_input(provider_config, name) else None
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)

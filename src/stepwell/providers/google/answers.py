@@ -56,7 +56,7 @@ _JSON = "application/json"
 
 
 class Problem(Struct, frozen=True):
-    """An error as Google words it. `again_s`: when to come back, by its RetryInfo. `reason`: that of its ErrorInfo."""
+    """An error as Google words it. `again_s`: when to come back, by its RetryInfo. `reason`: that of the ErrorInfo."""
 
     words: str
     unauthenticated: bool = False
@@ -98,8 +98,9 @@ def problem_of(body: bytes) -> Problem | None:
 
 
 def refuses_api_key(answer: Answer) -> bool:
-    """Google answers 400 to a key that isn't valid, and 403 to one that may not be used (any more); other errors of
-    both kinds are about the request or its model.
+    """Return whether Google refuses the key. It answers 400 to an invalid key, and 403 to one that may not be used.
+
+    Other errors with these statuses are about the request or its model.
     """
     problem = problem_of(answer.body)
     if problem is None:
@@ -230,7 +231,7 @@ def _count(usage: Mapping[str, Any], name: str) -> int:
 
 
 def _reason(details: Any) -> str:
-    """That of an ErrorInfo of Google's own APIs."""
+    """Return the reason in the ErrorInfo of Google's APIs; "" if there is none."""
     for detail in details if isinstance(details, list) else []:
         if isinstance(detail, Mapping) and detail.get("domain") == "googleapis.com":
             return str(detail.get("reason"))

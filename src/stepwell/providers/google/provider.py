@@ -174,7 +174,7 @@ class GoogleProvider(ABC):
         return found.result(await stored_of_job(io, found.name, found.data))
 
     def _key(self, attempt: Attempt) -> Key:
-        return self._credentials.needed(attempt.provider_config, self.type)
+        return self._credentials.require_key(attempt.provider_config, self.type)
 
     async def _calling(self, attempt: Attempt) -> Session:
         """For calls about a job, which goes on whether there is a credential or not."""

@@ -29,8 +29,8 @@ class Limits(NamedTuple):
 
 class Session:
     """*headers* carry the credential, *hidden* are the secrets in it, *project* is the one that it works for; *refused*
-    is called when Google says that it doesn't hold (any more), if there may be another then. *key* is where the
-    credential comes from, and *refuses_key* the answers by which Google refuses it.
+    is called when Google says that it doesn't hold (any more), if there may be another then. *key* is the
+    source of the credential. *refuses_key* returns whether an answer refuses it.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from google.oauth2 import service_account
 from msgspec import DecodeError, json
 
 from stepwell.domain.errors import AttemptError
-from stepwell.providers.connection_errors import connection_words
+from stepwell.providers.connection_errors import connection_message
 from stepwell.providers.text import sanitised
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -27,7 +27,7 @@ _UNKNOWN_LIFE_S = 60.0
 _MAX_ANSWER = 1024 * 1024
 _PASSING = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
-# https://www.rfc-editor.org/rfc/rfc6749#section-5.2: what is about the account; the rest is about how it was asked.
+# https://www.rfc-editor.org/rfc/rfc6749#section-5.2: errors of the account; the others are errors of the request.
 _REFUSALS = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
 # What google-auth stumbles over where the answer isn't of the form that it expects.
 _UNREADABLE = (TypeError, ValueError, AttributeError, KeyError)
@@ -142,7 +142,7 @@ class Transport(transport.Request):
                     if len(data) > _MAX_ANSWER or time.monotonic() > until:
                         raise _trouble("the answer is too big, or too slow")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-            why = connection_words(error, url, "token_uri in the service account's JSON")
+            why = connection_message(error, url, "token_uri in the service account's JSON")
             raise _trouble(why or f"no answer ({type(error).__name__})") from None
         if response.status_code >= _SERVER_ERROR or response.status_code in _PASSING or response.is_redirect:
             # Told at once, for else google-auth would ask again and again in here.

@@ -88,9 +88,9 @@ class VertexProvider(GoogleProvider):
         try:
             token = await account.token(self._limits.timeout_s)
         except AccountRefused as error:
-            key.refused()
+            key.report_refused()
             raise AttemptError(f"{self.type}: {key_refusal(key)}{error}", retryable=False) from error
-        key.accepted()
+        key.report_accepted()
         return Session(
             self._client,
             self.type,
@@ -98,7 +98,7 @@ class VertexProvider(GoogleProvider):
             [token, *account.hidden],
             self._limits,
             key=key,
-            refuses_key=lambda _: False,  # of the account: what is refused here is a token, or what the step asks for
+            refuses_key=lambda _: False,  # an answer here refuses the token or the request, never the account
             project=self._project or account.project,
             refused=lambda: account.forget(token),
         )

@@ -41,7 +41,7 @@ _BROKEN_OFF = frozenset({"error", "insufficient_system_resource", "abort"})
 # Of a film that failed: what another attempt would run into again.
 _HOPELESS = re.compile(r"moderation|policy|safety|sensitive|blocked|invalid|unsupported|not allowed", re.IGNORECASE)
 _KEY = re.compile(r"\bsk-[\w*.-]+")  # OpenAI's own words quote a wrong key, with its middle left out
-_OF_A_MODEL = re.compile(rb"\bmodels?\b|model_|litellm|provider returned", re.IGNORECASE)
+_ABOUT_A_MODEL = re.compile(rb"\bmodels?\b|model_|litellm|provider returned", re.IGNORECASE)
 _SHOWN = 500
 
 
@@ -121,11 +121,11 @@ class Session(NamedTuple):
 
 
 def refuses_key(answer: Answer) -> bool:
-    """Whether it is a 401 that is about the key itself. Gateways answer 401 too if a key may not use a model, or if the
+    """Return whether a 401 is about the key itself. Gateways also answer 401 if a key may not use a model, or if the
     server behind a model refuses the gateway's own key: https://docs.litellm.ai/docs/exception_mapping,
     https://openrouter.ai/docs/api-reference/errors.
     """
-    return is_unauthorized(answer) and _OF_A_MODEL.search(answer.body) is None
+    return is_unauthorized(answer) and _ABOUT_A_MODEL.search(answer.body) is None
 
 
 def is_hopeless(words: str) -> bool:

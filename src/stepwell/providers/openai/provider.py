@@ -205,7 +205,7 @@ class OpenAiProvider:
 
     def _session(self, attempt: Attempt) -> Session:
         """Raises `AttemptError` if there is no key where one is needed, or none that can be sent."""
-        find = self._credentials.needed if self.needs_credential else self._credentials.key
+        find = self._credentials.require_key if self.needs_credential else self._credentials.key
         key = find(attempt.provider_config, self.type)
         secret = None if key is None else key.secret
         if key and not (key.secret.isascii() and key.secret.isprintable()):  # the client's own error would show it
