@@ -16,14 +16,14 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.faults import collect
 from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
-from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET, likely_setting
+from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
 from stepwell.domain.urls import split_url
 from stepwell.domain.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets, tenant_faults
 
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
-_NOBODYS = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"
+_UNKNOWN_PROVIDER = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"
 _SECRET = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_id", "s3_secret_access_key"})
-_FROM_FILE = frozenset(PREFIX + name.upper() for name in {*_SECRET, "jwt_public_key", "webhook_secret"})
+_SECRET_VARIABLES = frozenset(PREFIX + name.upper() for name in {*_SECRET, "jwt_public_key", "webhook_secret"})
 _FILE = "_FILE"  # at the end of a secret's variable: the value is in the file that the variable names
 _FILE_MAX_BYTES = 65_536
 _URLS = (
@@ -214,10 +214,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     """Settings from *environ*, with *overrides* (of a command line) on top; None overrides nothing.
 
-    A secret's X may also be in a file that X_FILE names. Raises `InvalidSettings` with a line per fault. An empty
-    variable counts as absent.
+    The value of a secret X may also be in a file, which X_FILE names. Raises `InvalidSettings` with a line per fault.
+    An empty variable counts as absent.
     """
-    values, unread = _read_secret_files(environ)
+    values, file_faults = _read_secret_files(environ)
     raw: dict[str, object] = {
         f.name: values[key] for f in fields(Settings) if (key := PREFIX + f.name.upper()) in values
     }
@@ -227,47 +227,51 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     tenants = {
         key[len(TENANTS_SECRET) :]: secrets for key, secrets in values.items() if _in_family(key, TENANTS_SECRET)
     }
-    odd = [Fault((f"webhook_secrets__{name}",), why, "secret") for name, why in tenant_faults(tenants)]
-    raw["webhook_secrets"] = TenantSecrets() if odd else TenantSecrets.read(tenants)
-    odd += [Fault((f"credentials__{name}",), _NOBODYS, "credential") for name in credentials if owner(name) is None]
+    member_faults = [Fault((f"webhook_secrets__{name}",), why, "secret") for name, why in tenant_faults(tenants)]
+    raw["webhook_secrets"] = TenantSecrets() if member_faults else TenantSecrets.read(tenants)
+    member_faults += [
+        Fault((f"credentials__{name}",), _UNKNOWN_PROVIDER, "credential") for name in credentials if owner(name) is None
+    ]
     raw |= {name: value for name, value in overrides.items() if value is not None}
     faults = collect(Settings, raw, (), strict=False, dec_hook=_converted)
     faults += [Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base(raw.get(name))]
-    faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + odd
-    lines = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg) for f in faults]
-    if faults or unread:
-        told = [f"{variable}: {msg}" for variable, msg in lines if variable not in unread]
-        raise InvalidSettings([*unread.values(), *told])
+    faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + member_faults
+    messages = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg) for f in faults]
+    if faults or file_faults:
+        lines = [f"{variable}: {msg}" for variable, msg in messages if variable not in file_faults]
+        raise InvalidSettings([*file_faults.values(), *lines])
     return convert(raw, Settings, strict=False, dec_hook=_converted)
 
 
 def _read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables with a value, where X_FILE has become X with the content of the file; and the faults of such files.
+    """Return the variables that have a value, with X from the file instead of X_FILE, and the faults of such files.
 
-    Faults are lines by X, and show no secret. Names of credentials become upper case.
+    The faults are lines by X, and contain no secret. Names of credentials become upper case.
     """
-    given = {key.upper() if key.upper().startswith(CREDENTIAL) else key: text for key, text in environ.items() if text}
-    values = {key: text for key, text in given.items() if _secret_in_file(key) is None}
+    variables = {
+        key.upper() if key.upper().startswith(CREDENTIAL) else key: text for key, text in environ.items() if text
+    }
+    values = {key: text for key, text in variables.items() if _secret_in_file(key) is None}
     faults: dict[str, str] = {}
-    for key, path in given.items():
+    for key, path in variables.items():
         if (name := _secret_in_file(key)) is None:
             continue
-        if name in given:
+        if name in variables:
             faults[name] = f"{name}, {key}: Expected one of the two, not both"
             continue
         try:
             values[name] = _read_secret(Path(path))
         except ValueError as error:
-            # A value that is no path may be the secret itself.
+            # A value that isn't a path may be the secret itself.
             shown = f": {path}" if path.startswith(("/", "./", "../")) else ""
             faults[name] = f"{key}: {error}{shown}"
     return values, faults
 
 
 def _secret_in_file(key: str) -> str | None:
-    """The X of a variable X_FILE, if X is a secret."""
+    """Return the X of a variable X_FILE if X is a secret; else None."""
     name = key.removesuffix(_FILE)
-    is_secret = name in _FROM_FILE or _in_family(name, CREDENTIAL) or _in_family(name, TENANTS_SECRET)
+    is_secret = name in _SECRET_VARIABLES or _in_family(name, CREDENTIAL) or _in_family(name, TENANTS_SECRET)
     return name if name != key and is_secret else None
 
 
@@ -276,9 +280,9 @@ def _in_family(key: str, prefix: str) -> bool:
 
 
 def _read_secret(path: Path) -> str:
-    """The text of the file, without newlines at its end. Raises ValueError, which quotes nothing of it."""
+    """Return the text of the file, without newlines at its end. Raises ValueError, which doesn't quote the file."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # the end of a pipe may never come
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe may never end
             raise ValueError("Expected a regular file")
         with path.open("rb") as file:
             data = file.read(_FILE_MAX_BYTES + 1)
@@ -298,22 +302,24 @@ def _read_secret(path: Path) -> str:
 def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Variables that look like settings and are none, each with the name that may be meant."""
     known = {PREFIX + f.name.upper() for f in fields(Settings)} - {CREDENTIAL.rstrip("_"), TENANTS_SECRET.rstrip("_")}
-    known |= {name + _FILE for name in _FROM_FILE}
-    odd = [key for key in environ if _looks_like_setting(key) and key not in known and not _is_member(key)]
-    return {key: likely_setting(key, known) or likely_setting(key.removesuffix(_FILE), known) for key in sorted(odd)}
+    known |= {name + _FILE for name in _SECRET_VARIABLES}
+    unknown = [key for key in environ if _looks_like_setting(key) and key not in known and not _is_member(key)]
+    return {
+        key: similar_setting(key, known) or similar_setting(key.removesuffix(_FILE), known) for key in sorted(unknown)
+    }
 
 
 def _looks_like_setting(key: str) -> bool:
-    """True also in lower case, with hyphens, and, in upper case, without the first underscore.
+    """Return whether *key* begins like a setting: in any case, with hyphens, or without an underscore in upper case.
 
-    False for STEPWELL alone, which the README uses.
+    STEPWELL alone doesn't count, because the README uses it.
     """
     begins = key[: len(PREFIX)].upper().replace("-", "_") == PREFIX
     return begins or (key.isupper() and key.startswith(PREFIX.rstrip("_")) and f"{key}_" != PREFIX)
 
 
 def _is_member(key: str) -> bool:
-    """Whether `read_settings` reads *key* as a member of a family."""
+    """Return whether `read_settings` reads *key* as a member of a family."""
     return _in_family(key.upper(), CREDENTIAL) or _in_family(key, TENANTS_SECRET)
 
 
@@ -355,6 +361,6 @@ def _is_base(value: object) -> bool:
     if not isinstance(value, str):
         return True
     parts = split_url(value)
-    odd = parts.query or parts.fragment or parts.userinfo or parts.port == 0
+    extra = parts.query or parts.fragment or parts.userinfo or parts.port == 0
     plain = value.isprintable() and " " not in value
-    return parts.scheme in ("http", "https") and parts.host is not None and plain and not odd
+    return parts.scheme in ("http", "https") and parts.host is not None and plain and not extra

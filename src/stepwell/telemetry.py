@@ -1,4 +1,4 @@
-"""How logs and metrics are set up. What they say is elsewhere."""
+"""The set-up of logs and metrics. Their contents are defined elsewhere."""
 
 import logging
 import re
@@ -29,12 +29,12 @@ Labels = tuple[str, ...]
 
 
 class Distribution:
-    """The buckets and the sum of a histogram. It belongs to one event loop, so that an observation takes no lock."""
+    """The buckets and the sum of a histogram. It belongs to one event loop, so an observation needs no lock."""
 
     __slots__ = ("_bounds", "_counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        """*bounds* are the upper ends of the buckets, ascending; a last one without an end is added."""
+        """*bounds* are the upper ends of the buckets, ascending. A last bucket without an end is added."""
         self._bounds, self._counts = bounds, [0] * (len(bounds) + 1)
         self.total = 0.0
 
@@ -43,7 +43,7 @@ class Distribution:
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """The upper end of each bucket, and how many values don't exceed it."""
+        """Return the upper end of each bucket, and the number of values that don't exceed it."""
         ends = [*map(floatToGoString, self._bounds), "+Inf"]
         return list(zip(ends, accumulate(map(float, self._counts)), strict=True))
 
@@ -51,7 +51,7 @@ class Distribution:
 class Metrics:
     """The metrics of one app, in a registry of its own, so that two apps in a process don't share numbers.
 
-    What is read at a scrape is read in the event loop, so it must be cheap. A reader that raises leaves its metric out.
+    Values are read in the event loop at each scrape, so reading must be cheap. If it raises, the metric is left out.
     """
 
     def __init__(self) -> None:
@@ -99,25 +99,25 @@ class Metrics:
         self.registry.register(_Family(lambda: HistogramMetricFamily(name, text, labels=labels), values))
 
     def value(self, name: str, labels: Mapping[str, str] | None = None) -> float:
-        """The present value of a sample, `_total` included in its *name*. Raises KeyError for an unknown one."""
+        """Return the present value of a sample; its *name* includes `_total`. Raises KeyError for an unknown one."""
         found = self.registry.get_sample_value(name, dict(labels or {}))
         if found is None:
             raise KeyError(name)
         return found
 
     async def exposition(self) -> bytes:
-        """All metrics in Prometheus's text format, version 0.0.4. They are read in the loop and written in a thread."""
+        """Return all metrics in Prometheus's text format, version 0.0.4. A thread encodes what the loop has read."""
         for prepare in self.before_scrape:
             await prepare()
         families = list(self.registry.collect())
         for family in families:
-            # OpenMetrics's own, which the text format would show as gauges.
+            # Such samples belong to OpenMetrics; the text format would show them as gauges.
             family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-        return await to_thread.run_sync(generate_latest, _Collected(families), limiter=self._rendering)
+        return await to_thread.run_sync(generate_latest, _Families(families), limiter=self._rendering)
 
 
 class _Family(Collector):
-    """One metric that is kept elsewhere."""
+    """A collector of one metric, whose values are read at each scrape."""
 
     def __init__(self, make: Callable[[], Any], read: Callable[[], Mapping[Labels, Any]]) -> None:
         self._make, self._read = make, read
@@ -127,14 +127,14 @@ class _Family(Collector):
         try:
             for labels, value in self._read().items():
                 family.add_metric(labels, *value if isinstance(value, tuple) else (value,))
-        except Exception:  # one that can't be read must not hide the others
+        except Exception:  # one metric that can't be read must not hide the others
             log.exception("metric.unreadable", action="metrics", metric=family.name)
             return
         yield family
 
 
-class _Collected(Collector):
-    """Metrics that have been read."""
+class _Families(Collector):
+    """A collector of metrics that have been read already."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families

@@ -10,7 +10,7 @@ from stepwell.settings import Networks
 from support.service import Service, running_service
 
 LOCAL_PATH = (
-    "A path of your computer can't be read here: expected an http(s) URL, a data URI, or the path of an artifact, "
+    "The service can't read a path on your computer: expected an http(s) URL, a data URI, or the path of an artifact, "
     "media/{task_id}/{name}; there is no upload yet"
 )
 

@@ -55,7 +55,7 @@ def test_what_may_name_a_file(reference: str) -> None:
     ],
 )
 def test_a_local_path_is_refused_with_what_is_accepted(reference: str) -> None:
-    message = f"A path of your computer can't be read here: expected {ACCEPTED}; there is no upload yet"
+    message = f"The service can't read a path on your computer: expected {ACCEPTED}; there is no upload yet"
     assert form_refusal(reference) == (message, "file_invalid")
 
 
@@ -92,7 +92,7 @@ def test_anything_else_is_refused_with_what_is_accepted(reference: str, unread: 
     ],
 )
 def test_a_path_that_no_artifact_can_have_is_refused(path: str) -> None:
-    expected = "No artifact has such a path: expected media/{task_id}/{name}, as results have it"
+    expected = "No artifact has such a path: expected media/{task_id}/{name}, as in results"
     assert form_refusal(path) == (expected, "file_invalid")
 
 

@@ -333,7 +333,7 @@ def test_the_refusal_of_a_step_without_a_key_names_the_setting() -> None:
 
 def test_the_refusal_of_a_step_that_names_no_provider_names_the_setting() -> None:
     [fault] = refused(body(draw()), Catalog(CATALOG.offers, None, CATALOG.credentials))
-    named = "(STEPWELL_DEFAULT_PROVIDER would name one)"
+    named = "(set STEPWELL_DEFAULT_PROVIDER)"
     assert fault.msg == f"This service has no default provider {named}; configured: LOCAL, FAL"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from stepwell.domain.model import ProviderType
-from stepwell.domain.setting_names import configured_by, credential_setting, url_setting
+from stepwell.domain.setting_names import credential_setting, provider_setting, url_setting
 from stepwell.settings import read_settings, unread_settings
 
 
@@ -81,7 +81,7 @@ def test_a_setting_that_is_read_is_not_unknown() -> None:
 
 @pytest.mark.parametrize("provider", [kind for kind in ProviderType if kind is not ProviderType.LOCAL])
 def test_what_is_named_for_a_provider_configures_it(provider: ProviderType) -> None:
-    for setting in configured_by(provider).split(" or "):
+    for setting in provider_setting(provider).split(" or "):
         value = "http://127.0.0.1:1" if setting.endswith("_URL") else "a key"
         settings = read_settings({setting: value})
         asked_for = provider.lower() in settings.credentials or getattr(settings, f"{provider.lower()}_url") is not None

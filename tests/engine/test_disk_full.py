@@ -115,7 +115,7 @@ async def test_a_create_on_a_full_disk_is_a_507_and_readiness_metric_and_log_rep
                     assert (answer.json()["title"], answer.json()["detail"]) == ("Insufficient storage", IS_FULL)
                 status, detail = await ready(service)
                 assert (status, detail.startswith(f"{IS_FULL} (since 20")) == (507, True)
-                assert detail.endswith("Z). The service then goes on by itself.")
+                assert detail.endswith("Z). Then the service continues by itself.")
                 assert (metric(service, "disk_full"), metric(service, "database_away")) == (1, 0)
                 assert (await service.client.get("/health/live")).status_code == 200
                 assert (await service.client.get("/api/v1/workflows/")).json()["total"] == 0

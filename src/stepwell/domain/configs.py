@@ -45,7 +45,7 @@ class TaskConfig(Struct, frozen=True, kw_only=True):
     """The members that steps of every type have."""
 
     timeout_s: Annotated[
-        float, Meta(gt=0, le=86_400, description="Bounds one attempt, in seconds; not sent to providers")
+        float, Meta(gt=0, le=86_400, description="Time limit of one attempt, in seconds; not sent to providers")
     ] = 600.0
 
 

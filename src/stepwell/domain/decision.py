@@ -57,7 +57,7 @@ class Decision(Struct):
 
     @property
     def rows(self) -> int:
-        """How many rows record it: the workflow's, and those of its steps, tasks, events, deliveries and keys."""
+        """The number of rows that it writes: of the workflow, its steps, tasks, events, deliveries and keys."""
         of_steps = len(self.steps) + len(self.tasks) + len(self.events)
         return 1 + of_steps + len(self.deliveries) + len(self.reservations)
 

@@ -17,7 +17,7 @@ StepId: TypeAlias = Annotated[
 ]
 WorkflowName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, description="Human-readable workflow name")]
 Description: TypeAlias = Annotated[str, Meta(max_length=1000)]
-# Documents the form only: which URLs are accepted is decided by `Catalog.webhook_refusal`, whose reasons say more.
+# Only documents the form. `Catalog.webhook_refusal` decides which URLs are accepted, and gives better reasons.
 _WEBHOOK_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f-\xa0/?#@\\]+([/?#][^\x00-\x1f\x7f-\x9f]*)?$"
 WebhookUrl: TypeAlias = Annotated[str, Meta(max_length=512, extra_json_schema={"pattern": _WEBHOOK_PATTERN})]
 JsonObject: TypeAlias = dict[str, Any]

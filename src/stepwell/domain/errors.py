@@ -105,7 +105,7 @@ class Unavailable(StepwellError):
 
 
 class DiskFull(Unavailable):
-    """A disk is full. What waits for the database to come back waits for room on its disk in the same way."""
+    """A disk is full. Writes wait until there is room, as in every other outage."""
 
     def __init__(self, why: str, retry_after_s: int = 5) -> None:
         super().__init__(why, retry_after_s)

@@ -69,7 +69,7 @@ class Process(NamedTuple):
 
 class Picture(Struct, frozen=True, kw_only=True):
     """A workflow at one moment. `elsewhere` is null where no other process has it. `paused`: by whom and when. `away`:
-    the database; `disk_full`: it is there, but has no room; `draining`: this process. `tasks`: attempts that are under
+    the database; `disk_full`: that of the database; `draining`: this process. `tasks`: attempts that are under
     way, or followed up. By position: what steps wait for, as far as the engine knows; by task id: what attempts in this
     process have seen. `here` are the providers that work in this process.
     """

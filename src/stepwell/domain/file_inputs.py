@@ -1,7 +1,7 @@
-"""Inputs that name a file: what they may be, and which of them are refused before their step runs.
+"""The inputs that name files, and the checks of their values before a step runs.
 
-An input named `*_url` is an artifact's path, an http(s) URL or a data URI; `*_urls` is a list of these. Who reads such
-a URL, and so whether it may lead into a private network, depends on the provider: `Catalog.file_rules`.
+An input named `*_url` is an artifact's path, an http(s) URL or a data URI; `*_urls` is a list of these. The provider
+decides who reads a URL, and so whether it may lead into a private network: see `Catalog.file_rules`.
 """
 
 import re
@@ -16,7 +16,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.faults import Loc
 from stepwell.domain.mapping import EVERY_TYPE
 from stepwell.domain.model import TaskType
-from stepwell.domain.offers import Catalog, ReferenceRule, asked_providers
+from stepwell.domain.offers import Catalog, ReferenceRule, providers_of
 
 MESSAGES = "messages"
 FILE_INPUTS: Mapping[TaskType, tuple[str, ...]] = {
@@ -26,13 +26,13 @@ FILE_INPUTS: Mapping[TaskType, tuple[str, ...]] = {
 
 _WEB = ("http://", "https://")
 _ARTIFACT = re.compile(r"media/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,20}):", re.IGNORECASE)  # one letter is a drive
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,20}):", re.IGNORECASE)  # two letters or more, because one letter is a drive
 _LOCAL = re.compile(r"file:|[a-z]:|[./~\\]|[^:?#]*\.[a-z0-9]{1,5}$", re.IGNORECASE)
 _ACCEPTED = "an http(s) URL, a data URI, or the path of an artifact, media/{task_id}/{name}"
 
 
 class _Input(NamedTuple):
-    """An input with its value, and where the value stands."""
+    """An input, its value, and the place of the value in the definition."""
 
     name: str
     value: Any
@@ -40,43 +40,45 @@ class _Input(NamedTuple):
 
 
 class FileInputs:
-    """The checks of one definition. A value of `step_defaults` is judged once by each rule, however many steps take it,
-    and reported once, at its place there.
+    """Checks the file inputs of one definition.
+
+    Each rule checks a value of `step_defaults` once, however many steps use it. A fault is reported once, with its
+    place there.
     """
 
     def __init__(self, defaults: Mapping[str, Mapping[str, Any]], catalog: Catalog) -> None:
         self._defaults, self._catalog = defaults, catalog
-        self._judged: set[tuple[ReferenceRule, Loc]] = set()
+        self._checked: set[tuple[ReferenceRule, Loc]] = set()
         self._reported: set[Fault] = set()
 
     def faults(self, draft: Draft, loc: Loc) -> Iterator[Fault]:
-        """What is surely refused of the files that the step at *loc* names, by its provider or by its fallback."""
+        """Yield the faults of the files that the step at *loc* names, for its provider and for its fallback."""
         if draft.task_type is None or draft.config is None:
             return
         names = FILE_INPUTS[draft.task_type]
-        if not names or not (found := [*self._found(draft, draft.task_type, draft.config, names, loc)]):
+        if not names or not (inputs := [*self._inputs(draft, draft.task_type, draft.config, names, loc)]):
             return
-        for provider, config in asked_providers(draft, self._catalog):
+        for provider, config in providers_of(draft, self._catalog):
             file_rule = self._catalog.file_rules.get(provider)
             if file_rule is None:
                 continue
-            for each in found:
+            for each in inputs:
                 rule = file_rule(draft.task_type, each.name, config)
-                if rule is not None and (rule, each.loc) not in self._judged:
-                    self._judged.add((rule, each.loc))
-                    yield from self._refused(each, rule)
+                if rule is not None and (rule, each.loc) not in self._checked:
+                    self._checked.add((rule, each.loc))
+                    yield from self._check(each, rule)
 
-    def _refused(self, given: _Input, rule: ReferenceRule) -> Iterator[Fault]:
-        for reference, place in _references(given):
-            refused = rule(reference)
-            if refused is not None and (fault := Fault(place, *refused)) not in self._reported:
+    def _check(self, item: _Input, rule: ReferenceRule) -> Iterator[Fault]:
+        for reference, place in _references(item):
+            refusal = rule(reference)
+            if refusal is not None and (fault := Fault(place, *refusal)) not in self._reported:
                 self._reported.add(fault)
                 yield fault
 
-    def _found(
+    def _inputs(
         self, draft: Draft, task_type: TaskType, own: Mapping[str, Any], names: Sequence[str], loc: Loc
     ) -> Iterator[_Input]:
-        """The inputs that are known now: not those that a mapping replaces."""
+        """Yield the file inputs in the definition, without those that a mapping replaces."""
         if draft.input_mappings is None or None in draft.input_mappings:
             return
         for name in names:
@@ -91,40 +93,41 @@ class FileInputs:
 
 
 def form_refusal(reference: str) -> tuple[str, str] | None:
-    """Message and type of the fault, if *reference* is nothing that names a file here. Whether there is such a file,
-    and whether a URL may be read, isn't looked at.
+    """Return message and type of the fault if *reference* is no URL, data URI or artifact path; else None.
+
+    It doesn't check whether the file exists, or whether a URL may be read.
     """
     if is_web(reference) or reference[:5].lower() == "data:" or _ARTIFACT.fullmatch(reference):
         return None
     if reference.startswith("media/"):
-        return "No artifact has such a path: expected media/{task_id}/{name}, as results have it", "file_invalid"
+        return "No artifact has such a path: expected media/{task_id}/{name}, as in results", "file_invalid"
     text = reference.strip()
     if _LOCAL.match(text):
-        message = f"A path of your computer can't be read here: expected {_ACCEPTED}; there is no upload yet"
+        message = f"The service can't read a path on your computer: expected {_ACCEPTED}; there is no upload yet"
         return message, "file_invalid"
     scheme = _SCHEME.match(text)
-    unread = f"; {scheme[1].lower()}: isn't read" if scheme and not text.lower().startswith("http") else ""
-    return f"Expected {_ACCEPTED}{unread}", "file_invalid"
+    note = f"; {scheme[1].lower()}: isn't read" if scheme and not text.lower().startswith("http") else ""
+    return f"Expected {_ACCEPTED}{note}", "file_invalid"
 
 
 def is_web(reference: str) -> bool:
     return reference[:8].lower().startswith(_WEB)
 
 
-def _references(given: _Input) -> Iterator[tuple[str, Loc]]:
-    """The references in an input, each with its place. What is no text, or empty, is refused for its kind."""
-    if given.name == MESSAGES:
-        yield from _of_messages(given.value, given.loc)
-    elif isinstance(given.value, list):
-        for index, item in enumerate(given.value):
-            if isinstance(item, str) and item:
-                yield item, (*given.loc, index)
-    elif isinstance(given.value, str) and given.value:
-        yield given.value, given.loc
+def _references(item: _Input) -> Iterator[tuple[str, Loc]]:
+    """Yield the references in an input, each with its place. Other checks refuse empty texts and other types."""
+    if item.name == MESSAGES:
+        yield from _message_images(item.value, item.loc)
+    elif isinstance(item.value, list):
+        for index, each in enumerate(item.value):
+            if isinstance(each, str) and each:
+                yield each, (*item.loc, index)
+    elif isinstance(item.value, str) and item.value:
+        yield item.value, item.loc
 
 
-def _of_messages(messages: Any, loc: Loc) -> Iterator[tuple[str, Loc]]:
-    """The pictures in the contents of messages: {"type": "image_url", "image_url": an address, or {"url": one}}."""
+def _message_images(messages: Any, loc: Loc) -> Iterator[tuple[str, Loc]]:
+    """Yield the images of messages: parts {"type": "image_url", "image_url": URL, or {"url": URL}}."""
     for index, message in enumerate(messages if isinstance(messages, list) else ()):
         content = message.get("content") if isinstance(message, Mapping) else None
         for number, part in enumerate(content if isinstance(content, list) else ()):

@@ -13,7 +13,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.faults import Loc, iter_faults, shown
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.domain.setting_names import DEFAULT_PROVIDER, configured_by, credential_setting, how_held
+from stepwell.domain.setting_names import DEFAULT_PROVIDER, credential_hint, credential_setting, provider_setting
 from stepwell.domain.step_rules import KnownInputs
 from stepwell.domain.webhooks import UrlRule, url_fault
 
@@ -27,9 +27,9 @@ _PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
 
 
 Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.Provider.refusals` says
-# Message and type of what is wrong with a reference to a file.
+# Takes a reference to a file. Returns message and type of the fault, or None.
 ReferenceRule: TypeAlias = Callable[[str], tuple[str, str] | None]
-# The rule for references, by type of task, input and provider_config; None: any may be read. A provider has few rules.
+# Takes type of task, input and provider_config. Returns the rule for references; None accepts any. A provider has few.
 FileRule: TypeAlias = Callable[[TaskType, str, Mapping[str, Any]], ReferenceRule | None]
 
 
@@ -38,8 +38,8 @@ class Catalog(Struct, frozen=True):
 
     `offers`: for each configured provider, its capabilities by type of task. `default` does the steps that name no
     provider; where it is null they are refused. `credentials` are names, in lower case; the providers in `keyed` need
-    one. `webhook_refusal` judges addresses that are to be told, `refusals` steps that a provider is asked for, and
-    `file_rules` what such a step names as a file; a provider without a rule may read whatever it likes.
+    one. `webhook_refusal` checks URLs of webhooks. By provider, `refusals` check its steps, and `file_rules` the
+    files that such a step names; a provider without a rule may read any file.
     """
 
     offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
@@ -94,8 +94,8 @@ def provider_faults(
         yield from _refusal_faults(draft.task_type, asked, inputs, loc)
 
 
-def asked_providers(draft: Draft, catalog: Catalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
-    """The step's provider and its fallback, each with its `provider_config`, as far as they can be made out."""
+def providers_of(draft: Draft, catalog: Catalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
+    """Yield the step's provider and its fallback, if they are valid, each with its `provider_config`."""
     config = _known(draft.provider_config)
     primary = None if config is None or not draft.provider_known else _primary(draft, config, catalog.default)
     if primary is not None:
@@ -142,7 +142,7 @@ def _primary_faults(
     place = (*loc, "provider_config")
     if provider is None:
         names = ", ".join(catalog.offers) or "none"
-        message = f"This service has no default provider ({DEFAULT_PROVIDER} would name one); configured: {names}"
+        message = f"This service has no default provider (set {DEFAULT_PROVIDER}); configured: {names}"
         yield Fault((*place, "provider_type"), message, "missing")
         return
     if config.provider_type is not None:
@@ -218,7 +218,7 @@ def _offer_faults(
 
 def _not_configured(provider: ProviderType, catalog: Catalog, loc: Loc) -> Fault:
     names = ", ".join(catalog.offers) or "none"
-    message = f"{provider} isn't configured here: set {configured_by(provider)}; configured: {names}"
+    message = f"{provider} isn't configured here: set {provider_setting(provider)}; configured: {names}"
     return Fault(loc, message, "provider_not_configured")
 
 
@@ -255,7 +255,7 @@ def _config_faults(
             message = f"This is not one for {provider}: {how_called(provider)}"
             yield Fault(place, message, "credential_of_another_provider")
         elif credential.lower() not in catalog.credentials:
-            message = f"The service holds no credential of this name: {how_held(credential, provider)}"
+            message = f"The service holds no credential of this name: {credential_hint(credential, provider)}"
             yield Fault(place, message, "unknown_credential")
     yield from _secret_faults(config, loc)
 

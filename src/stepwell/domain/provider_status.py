@@ -44,7 +44,7 @@ class ModelStatus(Struct, frozen=True):
 
 
 class CredentialStatus(Struct, frozen=True):
-    """`refused_since`: when the provider first refused the key, in this process; null once it accepts the key."""
+    """A key of a provider. `refused_since`: when this process first got a refusal; null once a call is accepted."""
 
     name: str
     refused_since: datetime | None = None
@@ -54,7 +54,7 @@ class ProviderStatus(Struct, frozen=True):
     """`capabilities`: what it offers, by type of task. `limit` is of its steps at once; `in_flight` and `waiting` are
     those of all tenants in this process, `models` those that steps of the token's tenants have asked for.
     `credentials`: the keys that the service holds for it, by name; a token of one tenant sees only the one that steps
-    use by default. `detail` says in words what is wrong with them, and is null if nothing is known to be.
+    use by default. `detail` describes the keys that are refused; null if none is.
     """
 
     provider_type: ProviderType

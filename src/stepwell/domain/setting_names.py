@@ -1,4 +1,4 @@
-"""Names of settings, as messages give them: what would configure a provider, and what a mistyped name may mean."""
+"""Names of settings for messages: those that configure a provider, and those that a misspelled name resembles."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -16,7 +16,7 @@ _ANY_CREDENTIAL = CREDENTIAL + "<PROVIDER>"
 _BY_URL = frozenset({ProviderType.COMFYUI, ProviderType.CUSTOM})  # a credential alone doesn't configure these
 _NAMES_A_KEY = re.compile(r"(.+?)_*(?:(?:API|ACCESS|SECRET)_*)?(?:KEY|TOKEN|SECRET|CREDENTIALS?)")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
-_CLOSE = 0.75  # the least likeness of a setting to a mistyped name, 0 to 1, by difflib
+_CLOSE = 0.75  # the lowest ratio, by difflib, at which a setting resembles a misspelled name
 _CLOSE_FAMILY = 0.88
 _LONGEST = 100  # characters of a name that is compared
 
@@ -26,10 +26,10 @@ def credential_setting(name: str) -> str:
     return CREDENTIAL + name.upper()
 
 
-def how_held(name: str, provider: str | None) -> str:
-    """Which setting would hold the credential *name* of *provider* (None: of any), for a message about its absence.
+def credential_hint(name: str, provider: str | None) -> str:
+    """Return the setting to use for the missing credential *name* of *provider* (None: of any), for a message.
 
-    A name that no credential of the provider can have isn't repeated: it may be the key itself.
+    An impossible name isn't repeated, because it may be the key itself.
     """
     kind = owner(name) if provider is None else provider
     if kind is not None and belongs(name, kind) and _NAME.fullmatch(name):
@@ -39,13 +39,13 @@ def how_held(name: str, provider: str | None) -> str:
 
 
 def url_setting(provider: str) -> str | None:
-    """The setting of the address of *provider*, in any case; None if Stepwell has no such setting."""
+    """Return the setting with the URL of *provider* (upper or lower case); None if there is no such setting."""
     name = provider.upper()
     return f"{PREFIX}{name}_URL" if name in ProviderType.__members__ and name != ProviderType.LOCAL else None
 
 
-def configured_by(provider: ProviderType) -> str:
-    """The setting that makes *provider* available; two of them with "or" between them."""
+def provider_setting(provider: ProviderType) -> str:
+    """Return the setting that configures *provider*, or two settings with "or" between them."""
     if provider in _BY_URL:
         return f"{PREFIX}{provider}_URL"
     if provider is ProviderType.OPENAI:  # other servers that speak its API may need no key
@@ -53,21 +53,21 @@ def configured_by(provider: ProviderType) -> str:
     return credential_setting(provider)
 
 
-def likely_setting(name: str, known: Collection[str]) -> str | None:
-    """The setting that the unknown variable *name* may mean, one of *known* or of a family; None if none is near."""
+def similar_setting(name: str, settings: Collection[str]) -> str | None:
+    """Return the setting that the unknown variable *name* resembles: one of *settings* or of a family; else None."""
     tail = name[len(PREFIX) - 1 : _LONGEST].strip("_-")
     if not tail:
         return None
-    by_squeezed = {_squeezed(setting[len(PREFIX) :]): setting for setting in known}
-    if (same := by_squeezed.get(_squeezed(tail))) is not None:
+    by_letters = {_letters(setting[len(PREFIX) :]): setting for setting in settings}
+    if (same := by_letters.get(_letters(tail))) is not None:
         return same
-    if (of_family := _credential_meant(tail) or _tenants_secret_meant(tail)) is not None:
-        return of_family
-    near = get_close_matches(_squeezed(tail), by_squeezed, n=1, cutoff=_CLOSE)
-    return by_squeezed[near[0]] if near else None
+    if (member := _similar_credential(tail) or _similar_tenant_secret(tail)) is not None:
+        return member
+    matches = get_close_matches(_letters(tail), by_letters, n=1, cutoff=_CLOSE)
+    return by_letters[matches[0]] if matches else None
 
 
-def _credential_meant(tail: str) -> str | None:
+def _similar_credential(tail: str) -> str | None:
     if (rest := _member(tail, "CREDENTIALS")) is not None:
         return next((credential_setting(name) for name in _credential_names(rest)), _ANY_CREDENTIAL)
     key = _NAMES_A_KEY.fullmatch(tail.upper())
@@ -75,32 +75,32 @@ def _credential_meant(tail: str) -> str | None:
     return None if name is None else credential_setting(name)
 
 
-def _tenants_secret_meant(tail: str) -> str | None:
+def _similar_tenant_secret(tail: str) -> str | None:
     rest = _member(tail, "WEBHOOKSECRETS")
-    return TENANTS_SECRET + rest if rest else None  # tenants are told apart by case
+    return TENANTS_SECRET + rest if rest else None  # tenants' names are case-sensitive
 
 
 def _member(tail: str, family: str) -> str | None:
-    """What follows the name of a *family* (without underscores) at the head of *tail*; None if it isn't at its head."""
+    """Return what follows a prefix of *tail* that resembles *family* (without underscores); None without one."""
     best, rest = _CLOSE_FAMILY, None
     for end in range(1, len(tail) + 1):
-        likeness = SequenceMatcher(None, _squeezed(tail[:end]), family).ratio()
-        # A head ends where a word does, unless the family's name itself is there to the letter.
-        whole = end == len(tail) or "_" in tail[end - 1 : end + 1] or likeness == 1
-        if whole and likeness > best:
-            best, rest = likeness, tail[end:].strip("_-")
+        ratio = SequenceMatcher(None, _letters(tail[:end]), family).ratio()
+        # A prefix ends at the end of a word, unless it is exactly the family's name.
+        whole = end == len(tail) or "_" in tail[end - 1 : end + 1] or ratio == 1
+        if whole and ratio > best:
+            best, rest = ratio, tail[end:].strip("_-")
     return rest
 
 
 def _credential_names(rest: str) -> Iterator[str]:
-    """Names of credentials that *rest* may mean: each begins with a provider's."""
+    """Yield the names of credentials that *rest* resembles. Each begins with a provider's."""
     if owner(rest) is not None:
         yield rest
-    squeezed = _squeezed(rest)
-    near = get_close_matches(squeezed, ProviderType.__members__, n=1, cutoff=_CLOSE)
-    if near and near[0] != ProviderType.LOCAL:
-        yield near[0]
+    matches = get_close_matches(_letters(rest), ProviderType.__members__, n=1, cutoff=_CLOSE)
+    if matches and matches[0] != ProviderType.LOCAL:
+        yield matches[0]
 
 
-def _squeezed(name: str) -> str:
+def _letters(name: str) -> str:
+    """Return the letters and digits of *name*, in upper case."""
     return re.sub(r"[^A-Z0-9]", "", name.upper())

@@ -1,4 +1,4 @@
-"""Signed URLs: of artifacts, valid until a time named in them, and for a provider to call back to about one attempt.
+"""Signed URLs: of artifacts, valid until a time in the URL, and for callbacks of a provider about one attempt.
 
 What must hold: a URL or token is accepted only in the exact notation in which it was made. Every other notation
 (percent-escapes, another order or case, more parameters, padding) is refused, even if it names the same file.
@@ -38,12 +38,12 @@ class SignedUrls:
         return self._base + self._target(path, expires)
 
     def verify(self, target: str, now: datetime) -> bool:
-        """Whether *target*, the path and query of a request as they were sent, is of a URL made here that is valid."""
-        found = _TARGET.fullmatch(target)
-        if found is None or not target.isascii():
+        """Return whether *target*, the raw path and query of a request, is of a URL made here that is still valid."""
+        match = _TARGET.fullmatch(target)
+        if match is None or not target.isascii():
             return False
-        expires = int(found[2])
-        genuine = hmac.compare_digest(self._target(unquote(found[1]), expires), target)
+        expires = int(match[2])
+        genuine = hmac.compare_digest(self._target(unquote(match[1]), expires), target)
         return genuine and now.timestamp() < expires
 
     def _target(self, path: str, expires: int) -> str:
@@ -65,7 +65,7 @@ class CallbackUrls:
         return self._base + CALLBACKS_PATH + (ids + self._mac(ids)).hex()
 
     def attempt(self, token: str) -> tuple[UUID, UUID] | None:
-        """The ids of the workflow and the task that *token* is for; None if it wasn't made here."""
+        """Return the ids of the workflow and the task that *token* is for; None if it wasn't made here."""
         try:
             data = bytes.fromhex(token)
         except ValueError:

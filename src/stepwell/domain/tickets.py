@@ -44,7 +44,7 @@ class StreamTickets:
         return _text(self._mac(body) + body), expires
 
     def read(self, ticket: str) -> Ticket | None:
-        """The content of *ticket*; None if it wasn't made here in exactly this notation, or has expired."""
+        """Return the content of *ticket*; None if it has expired, or wasn't made here in exactly this notation."""
         if len(ticket) > MAX_TICKET_CHARS:
             return None
         try:

@@ -1,6 +1,6 @@
-"""The parts of a URL by RFC 3986, split alike on every version of Python.
+"""A parser of URLs by RFC 3986, with the same result on every version of Python.
 
-`urllib.parse.urlsplit` raises `ValueError` for a malformed host. Which hosts it takes for malformed depends on Python's
+`urllib.parse.urlsplit` raises `ValueError` for a malformed host. Which hosts it considers malformed depends on Python's
 patch level: 3.11.7 reads `http://[::1]8080/`, 3.13.5 refuses it. `split_url` never raises.
 """
 
@@ -19,7 +19,7 @@ _MAX_PORT = 65_535
 
 
 class UrlParts(Struct, frozen=True):
-    """What a URL is made of. `scheme` and `host` are in lower case, and an IPv6 address has no brackets.
+    """The parts of a URL. `scheme` and `host` are in lower case, and an IPv6 address has no brackets.
 
     `host` is None if the URL has no host, or if its host or its port is malformed. `userinfo` is None if there is no
     `@` before the host; it may be empty.
@@ -35,24 +35,24 @@ class UrlParts(Struct, frozen=True):
 
 
 def split_url(url: str) -> UrlParts:
-    """The parts of *url*, which may be any text."""
-    found = _URL.fullmatch(url)
-    assert found is not None  # each part may be empty, and the path takes what no other part takes
-    scheme, authority, path, query, fragment = (part or "" for part in found.groups())
+    """Return the parts of *url*, which may be any text."""
+    match = _URL.fullmatch(url)
+    assert match is not None  # each part may be empty, and the path matches what no other part matches
+    scheme, authority, path, query, fragment = (part or "" for part in match.groups())
     userinfo, at, server = authority.rpartition("@")
     host, port = _host_and_port(server) or (None, None)
     return UrlParts(scheme.lower(), userinfo if at else None, host, port, path, query, fragment)
 
 
 def _host_and_port(server: str) -> tuple[str, int | None] | None:
-    """None if *server* is malformed or empty."""
-    found = _SERVER.fullmatch(server)
-    if found is None:
+    """Return host and port of *server*; None if it is malformed or empty."""
+    match = _SERVER.fullmatch(server)
+    if match is None:
         return None
-    address, name, digits = found.groups()
+    address, name, digits = match.groups()
     if address is not None and not _is_ipv6(address):
         return None
-    # Software that normalises a host reads such a character, like U+2100, as the end of the host.
+    # Software that normalises hosts turns such a character, like U+2100, into one that ends the host.
     if name is not None and not _DELIMITERS.isdisjoint(normalize("NFKC", name)):
         return None
     if not digits:

@@ -126,7 +126,7 @@ def lane_of(url: str, tenant: str | None) -> str:
     one nor another tenant's behind the same gateway.
     """
     parts = split_url(url)
-    host = parts.host or ""  # an earlier version let malformed ones pass
+    host = parts.host or ""  # none if it is malformed, which an earlier version accepted
     where = f"{host}:{parts.port}" if parts.port else host
     return where if tenant is None else f"{tenant}@{where}"
 

@@ -1,10 +1,10 @@
-"""How big and how deep a value is as JSON, measured without making that JSON: mappings may repeat one text often."""
+"""The size and depth of a value as JSON, measured without encoding it: mappings may repeat a long text many times."""
 
 from collections.abc import Iterable
 from typing import Any
 
 MAX_RESULT_BYTES = 1024 * 1024
-# Of results, and of what providers answer. 3.11 has a stack of 1,000 frames, and code that recurses takes two a level.
+# Of results and of providers' answers. Python 3.11 has a stack of 1,000 frames; recursive code needs two a level.
 MAX_LEVELS = 200
 
 
@@ -27,7 +27,7 @@ def is_heavier(value: Any, limit: int) -> bool:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested in *value* more than *levels* deep. Doesn't recurse."""
+    """Return whether lists and objects in *value* are nested more than *levels* deep. Doesn't recurse."""
     level = [value]
     for _ in range(levels):
         level = [inner for container in level for inner in _inside(container)]
@@ -37,6 +37,6 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 def _inside(value: Any) -> Iterable[Any]:
-    """The lists and objects in *value*, if it is one itself."""
+    """Return the lists and objects in *value*, if it is a list or an object itself."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return (item for item in items if isinstance(item, dict | list | tuple))

@@ -189,15 +189,15 @@ class Admission:
         return found
 
     def waiting_by_bound(self) -> Counter[Bound]:
-        """How many steps wait for what. Costs O(pools), and where tenants have a limit O(workflows that wait)."""
-        found: Counter[Bound] = Counter()
+        """Count the waiting steps by what they wait for. O(pools), or O(waiting workflows) if tenants have a limit."""
+        counts: Counter[Bound] = Counter()
         for pool, queue in self._queues.items():
             if self.limits.per_tenant is None:
-                found[self._bound(pool, None)[0]] += self.waiting_by_pool[pool]
+                counts[self._bound(pool, None)[0]] += self.waiting_by_pool[pool]
                 continue
             for tenant, line in queue.items():
-                found[self._bound(pool, tenant)[0]] += sum(map(len, line.values()))
-        return found
+                counts[self._bound(pool, tenant)[0]] += sum(map(len, line.values()))
+        return counts
 
     def _bound(self, pool: Pool, tenant: str | None) -> tuple[Bound, int, int]:
         """What keeps a pool's steps of that tenant from a start, in the order in which `grant` looks."""

@@ -58,9 +58,9 @@ class _Fate(Enum):
 
 class Checkpointer:
     """*committed* is called with each decision that has landed, *lost* with the id of each that never will: because
-    its workflow has moved on elsewhere, or (*refused*) because the database won't have its rows. `seconds` are those of
-    the writes that the database answered, `events` and `rows` count what has committed: events of workflows' histories,
-    and rows of all tables.
+    its workflow has moved on elsewhere, or (*refused*) because the database won't have its rows. `seconds` are the
+    durations of the writes that the database answered. `events` and `rows` count what is committed: events of
+    workflows' histories, and rows of all tables.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Gate:
         self._closing: dict[ModelKey, asyncio.TimerHandle] = {}  # of breakers, for those that are held back
 
     def enqueue(self, handle: Handle, positions: Iterable[int]) -> None:
-        """Steps that want a slot. One that has waited before keeps the time since when it does."""
+        """Let steps wait for a slot. A step that waits already keeps the time at which it began to wait."""
         now = time.monotonic()
         for position in positions:
             handle.waiting_since.setdefault(position, now)

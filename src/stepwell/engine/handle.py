@@ -19,8 +19,8 @@ from stepwell.engine.bus import Committed
 class Handle:
     """`users` counts the verbs that hold it: it stays in memory while there are any, or while the run is active.
     `halted`: the scheduler has taken its waiting steps out of the queue. `lost`: this process must not touch it any
-    more, nor its files. `timers`: by position, null the deadline. `waiting_since`: the monotonic time since when a step
-    that may start waits to, by position, the longest first.
+    more, nor its files. `timers`: by position, null the deadline. `waiting_since`: the monotonic time at which a step
+    that may start began to wait, by position, the earliest first.
     """
 
     def __init__(self, loaded: LoadedWorkflow) -> None:
@@ -55,7 +55,7 @@ class Handle:
 
     @property
     def retries_waiting(self) -> int:
-        """How many of its steps wait for the time of their next attempt."""
+        """The number of its steps that wait for the time of their next attempt."""
         return len(self.timers) - (None in self.timers)
 
     def snapshot(self) -> LoadedWorkflow:

@@ -177,12 +177,12 @@ class ModelHealth:
         )
 
     def held_back(self, provider: ProviderType | None = None) -> int:
-        """How many steps the breakers of a provider's models hold back; None: those of all."""
+        """Return how many steps the breakers of *provider* hold back; None counts those of all providers."""
         held = ((key, len(record.held_back)) for key, record in self._records.items())
         return sum(count for key, count in held if provider in (None, key.provider))
 
     def breakers(self) -> Iterator[tuple[ModelKey, BreakerState]]:
-        """The models that were asked for outside of this process, and how their breakers stand."""
+        """Yield each model outside of this process that was used, with the state of its breaker."""
         now = self._clock.now()
         for key, record in self._records.items():
             if key.provider is not ProviderType.LOCAL:

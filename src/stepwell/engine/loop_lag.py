@@ -1,4 +1,4 @@
-"""How late the event loop is: what blocks it delays every request and every attempt."""
+"""A monitor of the event loop's lag. Code that blocks the loop delays every request and every attempt."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ _LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 
 
 class LoopLag:
-    """`seconds` is by how much a timer of one second was late, each second."""
+    """Measures each second how late a timer of the event loop is. `seconds` has the measurements."""
 
     def __init__(self) -> None:
         self.seconds = Distribution(_LAG_S)
@@ -19,14 +19,14 @@ class LoopLag:
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + _EVERY_S
-            rung = asyncio.Event()
-            timer = loop.call_at(due, _ring, rung)
+            fired = asyncio.Event()
+            timer = loop.call_at(due, _fire, fired)
             try:
-                await rung.wait()
+                await fired.wait()
             finally:
                 timer.cancel()
             self.seconds.observe(max(loop.time() - due, 0.0))
 
 
-def _ring(rung: asyncio.Event) -> None:
-    rung.set()
+def _fire(fired: asyncio.Event) -> None:
+    fired.set()

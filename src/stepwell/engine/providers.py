@@ -14,7 +14,7 @@ from stepwell.engine.health import ModelHealth
 
 
 class ProviderDesk:
-    """*refused_keys* gives the credentials that their providers refuse, by name, and since when."""
+    """Reports the state of the providers. *refused_keys* returns the refused credentials, with the times of refusal."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class ProviderDesk:
         )
 
     def _credentials(self, kind: ProviderType, scope: TenantScope) -> Sequence[CredentialStatus]:
-        """A name is all that a step needs to use a credential, so that of one tenant isn't shown to another."""
+        """Return the keys of *kind* that *scope* may see. A step uses a key by its name, so others are hidden."""
         refused = self._refused_keys()
         own = sorted(name for name in self._catalog.credentials if owner(name) is kind)
         return [CredentialStatus(name, refused.get(name)) for name in own if scope.every or name == kind.lower()]

@@ -11,8 +11,8 @@ from stepwell.domain.model import Output, Task
 from stepwell.ports import Artifacts
 from stepwell.ports.providers import Blob, ErrorText, InputFetcher
 
-_ROOM_S = 2.0  # between two tries to store what finds no room
-_SPARE_S = 10.0  # before the deadline of the attempt: then it fails by what is wrong, and not by its time
+_ROOM_S = 2.0  # between two tries to store a file on a full disk
+_SPARE_S = 10.0  # before the attempt's deadline, so that it fails with the cause and not with a timeout
 MOST_INPUT = 256 * 1024 * 1024  # bytes that an attempt may hold of what it was given
 
 
@@ -90,7 +90,7 @@ class TaskIO:
         return self.stored[path]
 
     async def _put(self, path: str, data: bytes) -> Output:
-        """Store the file. While the disk is full it is held, for as long as the attempt has time: it is paid for."""
+        """Store the file. While the disk is full, try again until the attempt's deadline: the file is paid for."""
         while True:
             try:
                 with CancelScope(shield=True):

@@ -135,7 +135,7 @@ class Dispatcher:
         self._changed()
 
     def _changed(self) -> None:
-        """There may be more to send than before."""
+        """Wake the sender, because there may be more to send."""
         self._changes += 1
         self._stirred.set()
 

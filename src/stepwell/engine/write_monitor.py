@@ -1,9 +1,9 @@
-"""Whether the database and the store of output files take writes: a disk may be full, or the database read-only.
+"""A monitor of writes to the database and to the artifact store: a disk may be full, or the database read-only.
 
 What must hold:
-- The first write that fails for such a reason sets the state, whoever wrote. A probe clears it, so that the service
-  recovers although no client writes any more.
-- While all is well this sends no statement and writes no file.
+- The first write that fails for such a reason sets the state. Only a probe clears it, so the service recovers even if
+  no client writes any more.
+- While writes succeed, this sends no statement and writes no file.
 - One log line marks the beginning and one the end, however many writes fail in between.
 """
 
@@ -21,7 +21,7 @@ from stepwell.ports import Clock
 log = structlog.get_logger()
 
 _PROBE_S, _LONGEST_PROBE_S, _PROBE_TIMEOUT_S = 2.0, 30.0, 20.0
-_RELAPSE_S = 60.0  # within that time after its end it is the same fault, which the probe doesn't see
+_RELAPSE_S = 60.0  # a fault that returns within this time is the same one, which the probe doesn't detect
 _REPEAT_S = 60.0
 _FILES_FULL = "the disk for output files is full: no output can be stored until space is freed there"
 
@@ -35,13 +35,15 @@ class Place(StrEnum):
 
 
 class Refusal(NamedTuple):
-    """Why a place takes no writes, and since when."""
+    """The reason why a place accepts no writes, and the time of the first refusal."""
 
     fault: DiskFull | ReadOnly
     since: datetime
 
 
 class WriteMonitor:
+    """The state of each place, which failed writes set and successful probes clear."""
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._probes: dict[Place, Probe] = {}
@@ -51,7 +53,7 @@ class WriteMonitor:
         self._logged_at: dict[str, float] = {}
 
     def add_probe(self, place: Place, probe: Probe) -> None:
-        """*probe* tries to write: it raises `Unavailable` or `ArtifactError` for as long as that fails."""
+        """Register *probe*, which tries to write. It raises `Unavailable` or `ArtifactError` while that fails."""
         self._probes[place] = probe
 
     @property
@@ -59,32 +61,32 @@ class WriteMonitor:
         return any(isinstance(refusal.fault, DiskFull) for refusal in self._refusals.values())
 
     def refusal(self, place: Place) -> DiskFull | ReadOnly | None:
-        """The fault to raise for what *place* doesn't take now; None if nothing is known against it."""
+        """Return the error to raise for a write to *place*; None if no write is known to fail."""
         refusal = self._refusals.get(place)
         return None if refusal is None else type(refusal.fault)(str(refusal.fault))
 
     def check(self) -> None:
-        """Raises `DiskFull` or `ReadOnly`, with all that is known, if a place takes no writes."""
+        """Raise `DiskFull` or `ReadOnly`, with the reasons of all places, if a place accepts no writes."""
         if not self._refusals:
             return
         kinds = [type(refusal.fault) for refusal in self._refusals.values()]
-        told = [f"{refusal.fault} (since {refusal.since:%Y-%m-%dT%H:%M:%SZ})" for refusal in self._refusals.values()]
+        reasons = [f"{refusal.fault} (since {refusal.since:%Y-%m-%dT%H:%M:%SZ})" for refusal in self._refusals.values()]
         kind = DiskFull if DiskFull in kinds else ReadOnly
-        raise kind(f"{'; '.join(told)}. The service then goes on by itself.")
+        raise kind(f"{'; '.join(reasons)}. Then the service continues by itself.")
 
     def database_failed(self, fault: Unavailable) -> None:
-        """A statement or a connection met *fault*, which has the driver's error as its cause."""
+        """Report that a statement or a connection failed with *fault*, whose cause is the driver's error."""
         if isinstance(fault, DiskFull | ReadOnly):
             self._set(Place.DATABASE, fault, str(fault.__cause__))
         elif isinstance(fault, ResourcesExhausted):
             self._log_exhausted(fault)
 
     def artifact_failed(self, error: StepwellError) -> None:
-        """A file could not be stored, because there is no room for it."""
+        """Report that a file could not be stored, because there is no room for it."""
         self._set(Place.ARTIFACTS, DiskFull(_FILES_FULL), str(error))
 
     async def run(self) -> None:
-        """Probe what takes no writes, until cancelled."""
+        """Probe the places that accept no writes, until cancelled."""
         while True:
             await self._refused.wait()
             self._refused.clear()
@@ -99,25 +101,25 @@ class WriteMonitor:
                 await self._probes[place]()
         except (Unavailable, ArtifactError, TimeoutError):
             return
-        except Exception:  # then requests have to find out
+        except Exception:  # a broken probe proves nothing, so requests find out
             log.exception("write_probe.broken", action="probe", place=place)
         self._clear(place)
 
     def _set(self, place: Place, fault: DiskFull | ReadOnly, error: str) -> None:
-        known = self._refusals.get(place)
-        if known is not None and type(known.fault) is type(fault):
+        current = self._refusals.get(place)
+        if current is not None and type(current.fault) is type(fault):
             return
         relapse = asyncio.get_running_loop().time() - self._cleared_at < _RELAPSE_S
         self._pause_s = min(self._pause_s * 2, _LONGEST_PROBE_S) if relapse else _PROBE_S
         self._refusals[place] = Refusal(fault, self._clock.now())
         self._refused.set()
-        log.error(_EVENTS[type(fault)], action="write", place=place, error=error)
+        log.error(_START_EVENTS[type(fault)], action="write", place=place, error=error)
 
     def _clear(self, place: Place) -> None:
         refusal = self._refusals.pop(place)
         self._cleared_at = asyncio.get_running_loop().time()
         lasted_s = round((self._clock.now() - refusal.since).total_seconds(), 1)
-        log.info(_ENDS[type(refusal.fault)], action="write", place=place, lasted_s=lasted_s)
+        log.info(_END_EVENTS[type(refusal.fault)], action="write", place=place, lasted_s=lasted_s)
 
     def _log_exhausted(self, fault: ResourcesExhausted) -> None:
         now, text = asyncio.get_running_loop().time(), str(fault)
@@ -126,5 +128,5 @@ class WriteMonitor:
             log.error("database.exhausted", action="statement", error=text)
 
 
-_EVENTS = {DiskFull: "disk.full", ReadOnly: "database.read_only"}
-_ENDS = {DiskFull: "disk.has_room", ReadOnly: "database.writable"}
+_START_EVENTS = {DiskFull: "disk.full", ReadOnly: "database.read_only"}
+_END_EVENTS = {DiskFull: "disk.has_room", ReadOnly: "database.writable"}

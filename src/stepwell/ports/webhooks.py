@@ -14,7 +14,7 @@ Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]
 
 
 class Backlog(NamedTuple):
-    """How many deliveries are still to be sent, and when the event of the oldest one was (None: there is none)."""
+    """The number of deliveries still to be sent, and the time of the oldest one's event (None: there is none)."""
 
     deliveries: int
     oldest: datetime | None
