@@ -55,13 +55,13 @@ def test_all_blocks_pasted_into_one_shell_work(user: str | None) -> None:
         env["PATH"] = f"{_tools(folder)}:{env['PATH']}"
         if user is not None:
             subprocess.run(["chown", "-R", user, folder], check=True)
-        said = _paste("".join(BLOCKS), clone, env, user, data_dir)
-        _check_files(clone, json.loads(_printed_by_run(said)))
-        assert json.loads(said.splitlines()[-1])["steps"] == 4_000
+        output = _paste("".join(BLOCKS), clone, env, user, data_dir)
+        _check_files(clone, json.loads(_output_of_run(output)))
+        assert json.loads(output.splitlines()[-1])["steps"] == 4_000
 
 
 def _paste(lines: str, clone: Path, env: dict[str, str], user: str | None, data_dir: Path) -> str:
-    """Give *lines* to one shell on its standard input, where commands that read it find them too; what it printed.
+    """Paste *lines* into one shell, and return its output. A command that reads its standard input would consume lines.
 
     The shell ends at the first command that fails.
     """
@@ -91,7 +91,7 @@ def _paste(lines: str, clone: Path, env: dict[str, str], user: str | None, data_
 
 
 def _check_files(work: Path, ran: dict[str, Any]) -> None:
-    """What the commands have left in the folder where they ran, and what `stepwell run` has printed."""
+    """Check the files that the commands wrote in *work*, and *ran*, the output of `stepwell run`."""
     with Image.open(work / "fashion.png") as image:
         assert image.size == (2048, 2048)
     shown, found = json.loads(JSON_BLOCKS[1]), _file(work, "workflow")
@@ -112,15 +112,15 @@ def _file(work: Path, name: str) -> Any:
     return json.loads((work / f"{name}.json").read_text())
 
 
-def _printed_by_run(said: str) -> str:
-    """The JSON that `stepwell run` has printed among all that the shell has."""
-    found = re.findall(r"^\{\n  \"workflow_id\".*?^\}$", said, re.MULTILINE | re.DOTALL)
-    assert len(found) == 1, said
+def _output_of_run(output: str) -> str:
+    """Return the JSON in the shell's output that `stepwell run` printed."""
+    found = re.findall(r"^\{\n  \"workflow_id\".*?^\}$", output, re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, output
     return str(found[0])
 
 
 def _tools(folder: Path) -> Path:
-    """A folder with a `curl`: the machine's, or one for machines that have only python3."""
+    """Make a folder with a `curl`: the machine's, or one in Python for machines without it."""
     tools = folder / "tools"
     tools.mkdir()
     curl = shutil.which("curl")
@@ -134,7 +134,7 @@ def _tools(folder: Path) -> Path:
 
 @contextmanager
 def _reserved_port() -> Iterator[int]:
-    """A port on which `up` may listen, and that the system gives to nobody else meanwhile."""
+    """Reserve a port on which `up` can listen, and which the system assigns to no other program."""
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Generators of clients read the served document as it is meant.
+"""Client generators read the served document as intended.
 
 The rules are those of openapi-typescript and openapi-python-client, which no test can run on a bare machine.
 """
@@ -150,7 +150,7 @@ def test_the_example_is_a_request_of_the_document() -> None:
         ("PASSTHROUGH", {"timeout_s": 0}),
     ],
 )
-def test_a_config_is_judged_by_the_steps_task_type(task_type: str, config: dict[str, Any]) -> None:
+def test_a_config_is_validated_by_the_steps_task_type(task_type: str, config: dict[str, Any]) -> None:
     step = validator("WorkflowStepDefinition")
     assert not step.is_valid({"id": "a", "task_type": task_type, "config": config})
     other = "EXPERIMENTAL_FAL" if task_type == "PASSTHROUGH" else "PASSTHROUGH"
@@ -163,8 +163,8 @@ STEPS = validator("WorkflowStepDefinition")
 
 
 @pytest.mark.parametrize("task_type", TaskType)
-def test_the_document_judges_single_members_as_the_service_does(task_type: TaskType) -> None:
-    """What a member alone is refused for, the document says too; members together are the service's alone."""
+def test_the_document_validates_single_members_as_the_service_does(task_type: TaskType) -> None:
+    """The document refuses every member that the service refuses. Only the service checks members together."""
     for name in (*CONFIGS[task_type].__struct_fields__, "unknown"):
         for value in VALUES:
             config = {name: value}

@@ -116,7 +116,9 @@ async def test_the_root_redirects_a_browser_to_the_schema_page(api: FakeApi, acc
 
 
 @pytest.mark.parametrize("accept", OTHERS)
-async def test_the_root_tells_other_clients_where_to_go_on(api: FakeApi, accept: str | None) -> None:
+async def test_the_root_returns_the_paths_of_the_documentation_to_other_clients(
+    api: FakeApi, accept: str | None
+) -> None:
     async with conforming_client(api.app) as client:
         answer = await client.get("/", headers={} if accept is None else {"Accept": accept})
         assert (answer.status_code, answer.headers["vary"]) == (200, "Accept")

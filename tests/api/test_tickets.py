@@ -64,7 +64,7 @@ def test_it_can_not_be_made_up(tickets: StreamTickets, clock: FixedClock) -> Non
         assert tickets.read(made_up) is None
 
 
-def test_no_other_notation_of_it_is_read(tickets: StreamTickets) -> None:
+def test_no_other_notation_of_a_ticket_is_accepted(tickets: StreamTickets) -> None:
     texts = [tickets.issue("x" * length, TenantScope("é\u00ff")) for length in range(1, 4)]
     assert {len(text) % 4 for text, _ in texts} == {0, 2, 3}
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

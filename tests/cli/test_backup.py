@@ -25,7 +25,7 @@ OTHER_MAJOR = "13"
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Path]:
-    """A folder with the data folder `data` of an ended `up`, and `backup`, which was dumped while it ran."""
+    """A folder with `data`, the data folder of an ended `up`, and `backup`, a dump made while that ran."""
     with fresh_folder() as folder:
         with running_up(folder / "data") as up, up.client() as client:
             for _ in range(2):
@@ -64,7 +64,7 @@ def execute(data_dir: Path, *statements: str) -> None:
 
 
 def rows(data_dir: Path) -> Rows:
-    """Every row of every table of the folder's database, as text; but for the processes that live."""
+    """Return every row of every table of the folder's database, as text, except those of live processes."""
     found: Rows = {}
 
     async def read(dsn: str) -> None:
@@ -89,7 +89,7 @@ def left_in(data_dir: Path) -> set[str]:
 
 
 def version() -> str:
-    """Of the PostgreSQL that the commands run."""
+    """Return the version of the PostgreSQL that the commands run."""
     named = os.environ.get("STEPWELL_POSTGRES_BIN")
     return find_programs(Path(named) if named else None, None, Path("/nowhere")).version
 
@@ -193,7 +193,7 @@ def test_restore_beside_a_running_service_is_refused(site: Path, data_dir: Path)
 @pytest.mark.parametrize("missing", [1, 100, 10_000, 10_000_000])
 def test_a_dump_that_was_cut_off_changes_nothing(missing: int, site: Path, data_dir: Path) -> None:
     (site / "cut").write_bytes((site / "backup").read_bytes()[:-missing])
-    refused_and_nothing_left(data_dir, site / "cut")
+    restore_refusal(data_dir, site / "cut")
 
 
 @pytest.mark.parametrize("part", [0.3, 0.7, 0.99])
@@ -201,11 +201,11 @@ def test_a_damaged_dump_changes_nothing(part: float, site: Path, data_dir: Path)
     damaged = bytearray((site / "backup").read_bytes())
     damaged[int(part * len(damaged))] ^= 0xFF
     (site / "damaged").write_bytes(damaged)
-    refused_and_nothing_left(data_dir, site / "damaged")
+    restore_refusal(data_dir, site / "damaged")
 
 
-def refused_and_nothing_left(data_dir: Path, file: Path) -> str:
-    """Restoring *file* is refused; the words of it."""
+def restore_refusal(data_dir: Path, file: Path) -> str:
+    """Check that the restore of *file* is refused and leaves nothing behind. Returns the message."""
     refused = restore(data_dir, file)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("stepwell: ")
@@ -214,9 +214,9 @@ def refused_and_nothing_left(data_dir: Path, file: Path) -> str:
     return refused.stderr
 
 
-def test_what_is_no_dump_is_refused(site: Path, data_dir: Path) -> None:
+def test_a_file_that_is_no_dump_is_refused(site: Path, data_dir: Path) -> None:
     (site / "text").write_text("SELECT 1;\n" * 1000)
-    assert "pg_restore failed (1):" in refused_and_nothing_left(data_dir, site / "text")
+    assert "pg_restore failed (1):" in restore_refusal(data_dir, site / "text")
     missing = restore(data_dir, site / "none")
     assert (missing.returncode, missing.stdout) == (2, "")
 
@@ -228,8 +228,8 @@ def test_dumps_of_other_databases_and_of_newer_versions_are_refused(site: Path, 
     execute(data_dir, "DROP TABLE alembic_version")
     assert dump(data_dir, site / "other").returncode == 0
     target = data_dir.parent / "target"
-    assert "was written by a newer version of Stepwell" in refused_and_nothing_left(target, site / "newer")
-    assert "but not of a database of Stepwell" in refused_and_nothing_left(target, site / "other")
+    assert "was written by a newer version of Stepwell" in restore_refusal(target, site / "newer")
+    assert "but not of a database of Stepwell" in restore_refusal(target, site / "other")
 
 
 def test_an_interrupted_restore_changes_nothing(site: Path, data_dir: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_dump_is_for_its_owner_only_and_replaces_an_older_one_when_it_is_compl
     ("target", "why"),
     [("/dev/null", "it is no regular file; - is stdout"), ("/nowhere/backup", "No such file or directory")],
 )
-def test_a_dump_that_has_no_place_is_refused(target: str, why: str, site: Path) -> None:
+def test_a_dump_that_cannot_be_written_is_refused(target: str, why: str, site: Path) -> None:
     refused = dump(site / "data", target)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == f"stepwell: cannot write {target}: {why}\n"

@@ -1,4 +1,4 @@
-"""`stepwell example`: every definition that it prints runs on LOCAL as it stands."""
+"""`stepwell example`: every definition that it prints runs on LOCAL unchanged."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from support.tree import TOP
 PACKAGED = sorted(path.stem for path in (TOP / "src/stepwell/examples").glob("*.json"))
 
 
-def printed(
+def run_example(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str, str]:
     """The exit code of `stepwell example` with *arguments*, its output and its errors."""
@@ -24,15 +24,19 @@ def printed(
     return (run(), *capsys.readouterr())
 
 
-def test_without_a_name_each_has_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = printed(monkeypatch, capsys)
+def test_without_a_name_every_example_is_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run_example(monkeypatch, capsys)
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == PACKAGED == list(examples())
     assert "fashion     Generate and refine fashion images" in out.splitlines()
 
 
-def test_a_name_prints_the_definition(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = printed(monkeypatch, capsys, "fashion")
+def test_with_a_name_the_definition_is_run_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run_example(monkeypatch, capsys, "fashion")
     assert (code, err) == (0, "")
     assert json.loads(out) == {
         "name": "Fashion Image Pipeline",
@@ -58,16 +62,16 @@ def test_a_name_prints_the_definition(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 @pytest.mark.parametrize("name", ["fashoin", "", "../pyproject"])
-def test_an_unknown_name_is_refused_with_the_names_that_there_are(
+def test_an_unknown_name_is_refused_with_the_list_of_names(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = printed(monkeypatch, capsys, name)
+    code, out, err = run_example(monkeypatch, capsys, name)
     assert (code, out) == (2, "")
     assert err == f"stepwell: there is no example {name!r}; the examples are {', '.join(PACKAGED)}\n"
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-async def test_each_runs_to_its_end_on_local(name: str, service: Service) -> None:
+async def test_every_example_completes_on_local(name: str, service: Service) -> None:
     definition = json.loads(example(name))
     answer = await service.client.post("/api/v1/workflows/", json=definition)
     assert answer.status_code == 201, answer.text
@@ -76,7 +80,7 @@ async def test_each_runs_to_its_end_on_local(name: str, service: Service) -> Non
     assert [step["retry_count"] for step in ended["steps"]] == [0] * len(definition["steps"])
 
 
-def test_the_source_distribution_has_them(tmp_path: Path) -> None:
+def test_the_source_distribution_contains_the_examples(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(TOP)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (archive,) = tmp_path.glob("stepwell-*.tar.gz")

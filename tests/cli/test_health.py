@@ -18,7 +18,7 @@ PROXIES = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9
 
 
 def check(**settings: str) -> tuple[int, str, str]:
-    """Run the image's health check with `STEPWELL_<NAME>` settings; exit code, stdout, stderr."""
+    """Run the image's health check with `STEPWELL_<NAME>` settings. Returns exit code, stdout and stderr."""
     command = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", (TOP / "deploy/Dockerfile").read_text(), re.MULTILINE)
     program, *arguments = json.loads(command[0])
     assert program == "stepwell"

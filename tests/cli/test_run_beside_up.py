@@ -45,7 +45,7 @@ def running_file(data_dir: Path, size: int) -> Iterator[Running]:
         run.process.wait()
 
 
-def test_it_ends_and_prints_as_if_it_were_alone(up: Running) -> None:
+def test_run_prints_the_same_beside_an_up_as_alone(up: Running) -> None:
     done = stepwell("run", "-", "--data-dir", up.data_dir, stdin=json.dumps(pipeline(64)))
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -122,7 +122,7 @@ def test_after_an_up_that_was_killed_it_runs_alone(data_dir: Path) -> None:
     assert not (data_dir / "address").exists()
 
 
-def test_beside_another_run_it_says_what_to_do(data_dir: Path) -> None:
+def test_run_beside_another_run_is_refused_with_advice(data_dir: Path) -> None:
     with running_file(data_dir, LONG) as first:
         until(lambda: "generate: started" in first.stderr, 60, lambda: first.stderr)
         refused = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline()))
@@ -147,7 +147,7 @@ def test_ctrl_c_ends_the_following_and_not_the_workflow(up: Running) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_it_says_so_if_the_up_ends_before_the_workflow(number: signal.Signals, data_dir: Path) -> None:
+def test_run_reports_an_up_that_ends_before_the_workflow(number: signal.Signals, data_dir: Path) -> None:
     with running_up(data_dir, {"STEPWELL_GRACE_S": "1"}) as up, running_file(data_dir, LONG) as run:
         until(lambda: "generate: started" in run.stderr, 60, lambda: run.stderr)
         up.process.send_signal(number)
@@ -180,7 +180,7 @@ def test_a_lost_answer_to_the_create_makes_no_second_workflow(up: Running) -> No
     assert [each["name"] for each in listed].count("answered twice") == 1
 
 
-def test_a_token_that_no_longer_holds_is_replaced(data_dir: Path) -> None:
+def test_run_replaces_a_token_that_the_up_refuses(data_dir: Path) -> None:
     with running_up(data_dir):
         (data_dir / "token").write_text("one.that.expired\n")
         done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
@@ -208,18 +208,18 @@ def test_run_is_refused_if_the_up_accepts_no_token_of_the_folder(data_dir: Path)
 
 
 @contextmanager
-def owned(data_dir: Path, address: str) -> Iterator[Settings]:
-    """A folder that belongs to an `up` which, so it says, listens at *address*."""
+def claim_as_up(data_dir: Path, address: str) -> Iterator[Settings]:
+    """Claim the folder as an `up` that listens at *address* does."""
     settings = Settings(data_dir=data_dir)
     open_folder(data_dir)
     with claim_folder(settings, UP), publish_address(data_dir, address):
         yield settings
 
 
-async def test_an_up_that_never_answers_is_given_up(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_run_gives_up_on_an_up_that_never_answers(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handover, "_START_S", 0.2)
     address = f"http://127.0.0.1:{_closed_port()}"
-    with owned(data_dir, address) as settings, pytest.raises(Refused) as refused:
+    with claim_as_up(data_dir, address) as settings, pytest.raises(Refused) as refused:
         await hand_over(settings, b"{}")
     assert refused.value.lines == (f"the `stepwell up` at {address} doesn't answer: nothing was sent to it",)
 
@@ -239,7 +239,7 @@ async def test_an_up_that_takes_no_work_is_told_with_its_reason(
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        with owned(data_dir, address) as settings, pytest.raises(Refused) as refused:
+        with claim_as_up(data_dir, address) as settings, pytest.raises(Refused) as refused:
             await hand_over(settings, b"{}")
     why = "507: the disk is full"
     assert capsys.readouterr().err == f"stepwell: waiting for the `stepwell up` on {data_dir}, which answers {why}\n"
@@ -247,7 +247,7 @@ async def test_an_up_that_takes_no_work_is_told_with_its_reason(
 
 
 async def test_an_up_that_ends_before_it_is_ready_leaves_the_definition_to_the_run(data_dir: Path) -> None:
-    with owned(data_dir, f"http://127.0.0.1:{_closed_port()}") as settings:
+    with claim_as_up(data_dir, f"http://127.0.0.1:{_closed_port()}") as settings:
         waiting = asyncio.ensure_future(hand_over(settings, b"{}"))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -269,7 +269,7 @@ async def test_an_up_that_ends_before_it_has_answered_may_have_created_the_workf
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        with owned(data_dir, f"http://127.0.0.1:{port}") as settings:
+        with claim_as_up(data_dir, f"http://127.0.0.1:{port}") as settings:
             waiting = asyncio.ensure_future(hand_over(settings, b"{}"))
             async with asyncio.timeout(30):
                 await posted.wait()

@@ -119,14 +119,14 @@ def test_an_empty_variable_is_no_second_form(tmp_path: Path) -> None:
         (b"canary" * 20_000, "Expected a file of at most 65536 bytes"),
     ],
 )
-def test_a_file_without_a_secret_is_refused_by_variable_and_path(content: bytes, why: str, tmp_path: Path) -> None:
+def test_a_file_without_a_secret_is_refused_with_variable_and_path(content: bytes, why: str, tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
     line = f"STEPWELL_JWT_SECRET_FILE: {why}: {path}"
     assert refused({"STEPWELL_JWT_SECRET_FILE": str(path), "STEPWELL_PORT": "http"})[0] == line
 
 
-def test_what_is_no_readable_file_is_refused_by_variable_and_path(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_refused_with_variable_and_path(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # nobody writes to it
     lines = refused(
         {
@@ -143,7 +143,7 @@ def test_what_is_no_readable_file_is_refused_by_variable_and_path(tmp_path: Path
 
 
 @pytest.mark.parametrize("secret", [CANARY, "postgresql://user:canary@host/name", f"{CANARY * 1000}"])
-def test_a_secret_that_stands_where_its_path_should_is_not_shown(secret: str) -> None:
+def test_a_secret_in_place_of_a_path_is_not_shown(secret: str) -> None:
     (line,) = refused({"STEPWELL_DATABASE_URL_FILE": secret})
     assert line.startswith("STEPWELL_DATABASE_URL_FILE: Expected a file that can be read (")
 

@@ -184,7 +184,7 @@ def test_signal_before_it_is_ready_ends_it_in_order(data_dir: Path) -> None:
         up.kill_group()
 
 
-def test_port_in_use_is_told_in_one_line_before_there_is_a_database(data_dir: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line_before_there_is_a_database(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = stepwell("up", "--port", str(port), "--data-dir", data_dir)
@@ -204,7 +204,7 @@ def test_an_address_of_another_machine_names_the_option_for_the_host(data_dir: P
     assert not (data_dir / "postgres/data").exists()
 
 
-def test_a_host_that_is_no_name_names_the_option_too(data_dir: Path) -> None:
+def test_an_invalid_host_name_is_refused_with_the_option_to_change(data_dir: Path) -> None:
     for host in ("a..b", "a" * 64):
         refused = stepwell("up", "--host", host, "--port", "0", "--data-dir", data_dir)
         assert refused.returncode == 1

@@ -1,4 +1,4 @@
-"""`stepwell up` on a disk that is really full, and then is not.
+"""`stepwell up` on a real disk that is full, and then has room again.
 
 `engine/test_disk_full.py` covers the same for machines that let no ordinary user mount a disk.
 """
@@ -26,7 +26,7 @@ RECOVERS_S = 60.0
 
 @contextmanager
 def up_on_small_disk(data_dir: Path, part: str, megabytes: int) -> Iterator[tuple[Running, SmallDisk, httpx.Client]]:
-    """A ready `stepwell up` whose *part* of the data folder is a disk of its own."""
+    """Start a `stepwell up` whose *part* of the data folder is a small disk, and yield it when it is ready."""
     mount_point = data_dir / part
     mount_point.mkdir(parents=True)
     if not has_small_disks(mount_point):
@@ -100,7 +100,7 @@ def test_a_server_that_died_of_a_full_disk_comes_back_with_all_that_was_acknowle
 
 
 def die(running: Running, data_dir: Path) -> None:
-    """The next segment of the write-ahead log can't be made, which PostgreSQL doesn't survive."""
+    """Make PostgreSQL need a new segment of its log on a full disk, which ends the server."""
     sockets = f"/proc/{running.pid}/root{data_dir}/postgres/run"
     dsn = f"postgresql://stepwell@/stepwell?host={sockets}&port=5432"
     for _ in range(20):  # some may have been made before
@@ -111,7 +111,7 @@ def die(running: Running, data_dir: Path) -> None:
     until(lambda: "postgres.died" in running.stderr, RECOVERS_S, lambda: running.stderr)
 
 
-def test_a_picture_that_finds_no_room_is_held_until_there_is(data_dir: Path) -> None:
+def test_an_output_is_stored_once_there_is_room(data_dir: Path) -> None:
     with up_on_small_disk(data_dir, "artifacts", 8) as (running, disk, client):
         disk.fill()
         workflow = create(client)

@@ -1,4 +1,4 @@
-"""Inputs that name files: where they stand, what is refused of them at create, and what is left for the run."""
+"""Inputs that name files: which of them create refuses, at which place, and which it leaves for the run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ DEFAULTS: Loc = ("body", "config", "step_defaults")
     "reference",
     [ARTIFACT, DATA, PUBLIC, "HTTPS://EXAMPLE.COM/A", "http://x", "DATA:,x", "data:", "http://127.0.0.1/", "http://["],
 )
-def test_what_may_name_a_file(reference: str) -> None:
+def test_every_form_of_a_reference_is_accepted(reference: str) -> None:
     assert form_refusal(reference) is None
 
 
@@ -54,7 +54,7 @@ def test_what_may_name_a_file(reference: str) -> None:
         ".",
     ],
 )
-def test_a_local_path_is_refused_with_what_is_accepted(reference: str) -> None:
+def test_a_local_path_is_refused_with_the_accepted_forms(reference: str) -> None:
     message = f"The service can't read a path on your computer: expected {ACCEPTED}; there is no upload yet"
     assert form_refusal(reference) == (message, "file_invalid")
 
@@ -73,7 +73,7 @@ def test_a_local_path_is_refused_with_what_is_accepted(reference: str) -> None:
         ("photo", ""),
     ],
 )
-def test_anything_else_is_refused_with_what_is_accepted(reference: str, unread: str) -> None:
+def test_anything_else_is_refused_with_the_accepted_forms(reference: str, unread: str) -> None:
     assert form_refusal(reference) == (f"Expected {ACCEPTED}{unread}", "file_invalid")
 
 
@@ -96,7 +96,7 @@ def test_a_path_that_no_artifact_can_have_is_refused(path: str) -> None:
     assert form_refusal(path) == (expected, "file_invalid")
 
 
-def test_every_known_input_that_names_a_file_is_looked_at() -> None:
+def test_every_input_that_names_a_file_is_checked() -> None:
     assert FILE_INPUTS[TaskType.EDITING] == (
         "base_image_url",
         "reference_image_urls",
@@ -130,7 +130,7 @@ def edit(step_id: str = "a", **members: Any) -> dict[str, Any]:
 
 
 def places(value: dict[str, Any], catalog: Catalog = CHECKED) -> list[Loc]:
-    """Of the faults about files, all others being none."""
+    """Return the places of the faults about files; there are no others."""
     found = refused(value, catalog)
     assert {fault.type for fault in found} == {"file_invalid"}
     return [fault.loc for fault in found]
@@ -145,7 +145,7 @@ def test_a_file_is_refused_at_its_place() -> None:
     ]
 
 
-def test_what_isnt_known_yet_is_left_for_the_run() -> None:
+def test_inputs_that_a_mapping_replaces_are_not_checked() -> None:
     given = {"base_image_url": BAD, "mask_image_url": BAD}
     mappings = [mapped("q", to_field="base_image_url"), mapped("q", to_field="mask_image_url.x")]
     plan(body(edit(config=given, depends_on=["q"], input_mappings=mappings), join("q")), CHECKED)
@@ -221,7 +221,7 @@ def test_pictures_in_messages_are_refused_at_their_place() -> None:
     ]
 
 
-def test_files_are_looked_at_beside_other_faults() -> None:
+def test_files_are_checked_beside_other_faults() -> None:
     broken = {"base_image_url": 5, "mask_image_url": BAD, "reference_image_urls": [5, BAD, ""], "opacity": 9}
     found = {fault.loc for fault in refused(body(edit(config=broken, depends_on=5)), CHECKED)}
     assert {(*STEP, "mask_image_url"), (*STEP, "reference_image_urls", 1), (*STEP, "base_image_url")} <= found

@@ -1,4 +1,4 @@
-"""A full disk, a database that takes no writes, and one that lacks resources: each is reported as what it is.
+"""A full disk, a database that takes no writes, and one that lacks resources: each is reported by its kind.
 
 The database's own errors come from a trigger, so that every account can run this; `cli/test_up_disk_full.py` fills a
 disk.
@@ -47,7 +47,7 @@ async def dsn(server: TestServer, template: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def refusing(dsn: str, state: str = NO_ROOM, *tables: str) -> AsyncIterator[None]:
-    """Meanwhile the database answers every write of a row of *tables* (default: all) with that SQLSTATE."""
+    """Make the database refuse every row for *tables* (default: all) with the SQLSTATE *state*."""
     sql = await asyncpg.connect(dsn)
     function = f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -70,7 +70,7 @@ def metric(service: Service, name: str) -> float:
 
 
 async def ready(service: Service) -> tuple[int, str]:
-    """The status of the readiness check, and what it says."""
+    """Return the status of the readiness check, and its detail."""
     answer = await service.client.get("/health/ready")
     return answer.status_code, answer.json().get("detail", "")
 
@@ -82,7 +82,7 @@ async def until_ready(service: Service) -> None:
 
 
 def count_probes(service: Service) -> list[Place]:
-    """The places that are probed from now on, in their order."""
+    """Return a list that gets the place of each probe from now on."""
     monitor, probed = service.app.service._writes, list[Place]()
 
     def counted(place: Place, probe: Probe) -> Probe:
@@ -119,7 +119,7 @@ async def test_a_create_on_a_full_disk_is_a_507_and_readiness_metric_and_log_rep
                 assert (metric(service, "disk_full"), metric(service, "database_away")) == (1, 0)
                 assert (await service.client.get("/health/live")).status_code == 200
                 assert (await service.client.get("/api/v1/workflows/")).json()["total"] == 0
-            # Nobody writes any more, as behind a load balancer that has taken the process away.
+            # No client writes any more, as behind a load balancer that has removed the process.
             await until_ready(service)
         assert metric(service, "disk_full") == 0
         assert events(logs, "disk.full", "disk.has_room") == [
@@ -131,7 +131,7 @@ async def test_a_create_on_a_full_disk_is_a_507_and_readiness_metric_and_log_rep
 
 
 @pytest.mark.parametrize("table", ["workflows", "steps", "events", "idempotency_keys"])
-async def test_readiness_stays_red_for_as_long_as_a_create_would_fail(dsn: str, tmp_path: Path, table: str) -> None:
+async def test_readiness_fails_as_long_as_a_create_would_fail(dsn: str, tmp_path: Path, table: str) -> None:
     async with running_service(dsn, tmp_path) as service:
         probed = count_probes(service)
         with capture_logs() as logs:
@@ -144,7 +144,7 @@ async def test_readiness_stays_red_for_as_long_as_a_create_would_fail(dsn: str, 
         assert [event for event, *_ in events(logs, "disk.full", "disk.has_room")] == ["disk.full", "disk.has_room"]
 
 
-async def test_while_all_is_well_nothing_is_probed(dsn: str, tmp_path: Path) -> None:
+async def test_nothing_is_probed_while_writes_succeed(dsn: str, tmp_path: Path) -> None:
     async with running_service(dsn, tmp_path) as service:
         async with refusing(dsn):
             assert (await service.client.post("/api/v1/workflows/", json=BODY)).status_code == 507
@@ -197,7 +197,7 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
         await eventually(lambda: nothing_left(service))
 
 
-async def test_a_verb_that_waits_for_room_says_that_it_may_still_take_effect(
+async def test_a_verb_that_waits_for_room_reports_that_it_may_still_take_effect(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.engine.service._ANSWER_S", 0.1)
@@ -210,7 +210,7 @@ async def test_a_verb_that_waits_for_room_says_that_it_may_still_take_effect(
         assert (await service.until_ended(made))["status"] == "COMPLETED"
 
 
-async def test_a_database_without_memory_is_reported_as_that(dsn: str, tmp_path: Path) -> None:
+async def test_a_database_out_of_memory_is_reported_with_that_cause(dsn: str, tmp_path: Path) -> None:
     async with running_service(dsn, tmp_path) as service:
         with capture_logs() as logs:
             async with refusing(dsn, NO_MEMORY):
@@ -256,7 +256,7 @@ async def set_read_only(dsn: str, value: str) -> None:
 
 
 async def eventually_refused(service: Service) -> httpx.Response:
-    """The first answer to a create that isn't 201: servers take a moment to hear of a new setting."""
+    """Return the first answer to a create that isn't 201: a new setting takes a moment to reach the server."""
     async with asyncio.timeout(30):
         while (answer := await service.client.post("/api/v1/workflows/", json=BODY)).status_code == 201:
             await asyncio.sleep(0.01)

@@ -1,21 +1,21 @@
-"""How late the loop is, by a clock that the test moves."""
+"""The lag of the event loop, by a clock that the test controls."""
 
 import asyncio
 
 from stepwell.engine.loop_lag import LoopLag
 
 
-class MovedLoop(asyncio.SelectorEventLoop):
+class ManualLoop(asyncio.SelectorEventLoop):
     now = 0.0
 
     def time(self) -> float:
         return self.now
 
 
-def test_each_second_counts_by_how_much_it_was_late() -> None:
-    loop, lag = MovedLoop(), LoopLag()
+def test_the_lag_is_measured_each_second() -> None:
+    loop, lag = ManualLoop(), LoopLag()
 
-    async def measured() -> None:
+    async def measure() -> None:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(lag.run(), name="loop lag")
             for late in (0.0, 0.75):
@@ -31,7 +31,7 @@ def test_each_second_counts_by_how_much_it_was_late() -> None:
             await asyncio.sleep(0)
 
     try:
-        loop.run_until_complete(measured())
+        loop.run_until_complete(measure())
     finally:
         loop.close()
     buckets = dict(lag.seconds.buckets())

@@ -1,4 +1,4 @@
-"""What `/metrics` says, of everything that can happen, and that Prometheus takes it."""
+"""The values of `/metrics` in every situation, in a format that Prometheus accepts."""
 
 import asyncio
 import re
@@ -37,7 +37,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def text_of(service: Service) -> str:
-    """The text of `/metrics`, which is always as Prometheus wants it."""
+    """Return the text of `/metrics`, after the linter has checked it."""
     answer = await service.client.get("/metrics")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert faults(answer.text) == []
@@ -45,7 +45,7 @@ async def text_of(service: Service) -> str:
 
 
 async def samples_of(service: Service, name: str) -> dict[tuple[str, ...], float]:
-    """The samples of that name that aren't 0, by the values of their labels, in the order of LABELS."""
+    """Return the samples of *name* that aren't 0, by the values of their labels, in the order of LABELS."""
     found = {}
     for family in families_of(await text_of(service)).values():
         for sample in family.samples:
@@ -114,7 +114,7 @@ async def test_every_end_is_counted_by_its_outcome(dsn: str, tmp_path: Path) -> 
         assert sum((await samples_of(service, "stepwell_step_duration_seconds_count")).values()) == 4
 
 
-async def test_what_a_restart_finds_and_what_a_deadline_ends_is_counted_once(dsn: str, tmp_path: Path) -> None:
+async def test_ends_by_a_restart_or_a_deadline_are_counted_once(dsn: str, tmp_path: Path) -> None:
     provider = Scripted(script={"a": [Hang(), Hang()]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as first:
         created = await first.create(scripted("a"), config={"workflow_timeout_s": 3_600})
@@ -134,7 +134,9 @@ async def test_what_a_restart_finds_and_what_a_deadline_ends_is_counted_once(dsn
 # Models
 
 
-async def test_breakers_show_by_model_and_hold_back_what_waits(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_breakers_are_reported_by_model_with_the_steps_that_they_hold_back(
+    world: World, dsn: str, tmp_path: Path
+) -> None:
     settings = world.settings | {"breaker_failures": 1, "grace_s": 1}
     async with running_service(dsn, tmp_path / "data", **settings) as service:
         world.emulator.always("submit", Fault.BROKEN)
@@ -143,11 +145,11 @@ async def test_breakers_show_by_model_and_hold_back_what_waits(world: World, dsn
         assert await samples_of(service, "stepwell_breaker_state") == {("CUSTOM", 'loud "1" ', "open"): 1}
         assert await samples_of(service, "stepwell_attempts_total") == {("CUSTOM", 'loud "1" ', "failed"): 2}
         await service.create(world.step("held", **model))
-        await eventually(lambda: queued(service) == {"breaker_open": 1})
+        await eventually(lambda: queue_lengths(service) == {"breaker_open": 1})
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") > 0
 
 
-async def test_models_of_clients_can_fill_only_so_many_series(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_the_number_of_series_by_model_is_bounded(world: World, dsn: str, tmp_path: Path) -> None:
     limits = ModelLimits({ProviderType.CUSTOM: {"ours": ModelLimit(concurrency=5)}})
     async with running_service(dsn, tmp_path / "data", limits=limits, **world.settings) as service:
         world.emulator.always("submit", Fault.REFUSED)
@@ -169,8 +171,8 @@ async def test_costs_are_counted_by_provider_and_currency(world: World, dsn: str
 # Queues
 
 
-def queued(service: Service) -> dict[str, float]:
-    """Lengths of the queues that aren't empty."""
+def queue_lengths(service: Service) -> dict[str, float]:
+    """Return the lengths of the queues that aren't empty."""
     (family,) = (each for each in service.app.metrics.registry.collect() if each.name == "stepwell_queue_length")
     return {sample.labels["reason"]: sample.value for sample in family.samples if sample.value}
 
@@ -185,35 +187,35 @@ def queued(service: Service) -> dict[str, float]:
         ("rate_limited", {"limits": ModelLimits({ProviderType.CUSTOM: {"*": ModelLimit(per_minute=0.01)}})}),
     ],
 )
-async def test_a_queue_shows_what_it_waits_for(
+async def test_the_queue_length_is_reported_by_reason(
     world: World, dsn: str, tmp_path: Path, reason: str, settings: dict[str, Any]
 ) -> None:
     world.hold()
     settings = world.settings | settings | {"grace_s": 1}
     async with running_service(dsn, tmp_path / "data", **settings) as service:
         created = await service.create(*(world.step(f"s{number}") for number in range(3)))
-        await eventually(lambda: queued(service) == {reason: 2})
+        await eventually(lambda: queue_lengths(service) == {reason: 2})
         assert service.app.metrics.value("stepwell_steps_waiting") == 2
         waited = service.app.metrics.value("stepwell_queue_oldest_wait_seconds")
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") > waited > 0
         await text_of(service)
         await service.verb(created["id"], "cancel")
-        assert queued(service) == {}
+        assert queue_lengths(service) == {}
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") == 0
 
 
-async def test_a_pause_before_a_retry_is_a_queue_too(dsn: str, tmp_path: Path) -> None:
+async def test_a_pause_before_a_retry_counts_as_waiting(dsn: str, tmp_path: Path) -> None:
     provider = Scripted(script={"a": [Fail(retry_after_s=3_600)]})
     async with running_service(dsn, tmp_path, providers=[provider]) as service:
         await service.create(scripted("a"), config={"workflow_timeout_s": 3_600})
-        await eventually(lambda: queued(service) == {"retry": 1})
+        await eventually(lambda: queue_lengths(service) == {"retry": 1})
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") == 0
 
 
 # Webhooks
 
 
-async def test_the_backlog_of_webhooks_and_its_age_show_until_they_are_sent(
+async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_sent(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_backlog, "_KEPT_S", 0)
@@ -231,14 +233,14 @@ async def test_the_backlog_of_webhooks_and_its_age_show_until_they_are_sent(
             while await samples_of(service, "stepwell_webhook_backlog"):
                 await asyncio.sleep(0.005)
         assert await samples_of(service, "stepwell_webhook_backlog_age_seconds") == {}
-        # An empty backlog is not counted again before there is something new.
+        # An empty backlog is not counted again until there may be something new.
         sent = service.app.metrics.value("stepwell_database_statements_total")
         await text_of(service)
         assert service.app.metrics.value("stepwell_database_statements_total") == sent
 
 
 @pytest.mark.parametrize("fault", [Unavailable("away"), ValueError("broken"), None])
-async def test_without_the_database_all_shows_but_the_backlog(
+async def test_without_the_database_all_metrics_but_the_backlog_are_reported(
     service: Service, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
 ) -> None:
     async def backlog(_: PostgresOutbox, __: UUID) -> Backlog:
@@ -314,6 +316,6 @@ def family(name: str, kind: str, *samples: str, text: str = "A text.") -> str:
         2 * family("stepwell_ends", "gauge", "stepwell_ends 1.0"),
     ],
 )
-def test_the_rules_find_what_breaks_them(text: str) -> None:
+def test_the_linter_reports_every_violation(text: str) -> None:
     assert faults(family("stepwell_fine_total", "counter", 'stepwell_fine_total{outcome="x"} 1.0')) == []
     assert faults(text) != []

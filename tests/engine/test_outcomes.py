@@ -1,4 +1,4 @@
-"""The lines of the log that tell an operator what fails, and the labels of models."""
+"""The log lines about failures, and the labels of models."""
 
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import AsyncExitStack
@@ -48,8 +48,8 @@ def _verbose() -> Iterator[None]:
     structlog.configure(wrapper_class=before)
 
 
-def told(lines: Lines) -> list[str]:
-    """What the lines about ends say, in short."""
+def summaries(lines: Lines) -> list[str]:
+    """Return a summary of each line about an end."""
     ends = [line for line in lines if line["event"].split(".")[0] in ("attempt", "step", "workflow")]
     assert all(line.keys() == FIELDS | {"event", "log_level"} for line in ends)
     return [f"{line['log_level']} {line['event']} {line['step']} {line['attempt']} {line['error']}" for line in ends]
@@ -61,7 +61,7 @@ async def ended(service: Service, *steps: dict[str, Any], **fields: Any) -> dict
 
 
 async def end_of(service: Service, workflow_id: str) -> dict[str, Any]:
-    """It is on disk a moment before its lines are written; both are when it has left the memory."""
+    """Return the workflow once it has left the memory: then its end is stored, and its lines are written."""
     done = await service.until_ended(workflow_id)
     await service.app.service.until_idle(UUID(workflow_id))
     return done
@@ -72,7 +72,7 @@ async def test_each_attempt_step_and_workflow_that_fails_is_one_line(
 ) -> None:
     provider.plan("a", Fail("first"), Fail("second"))
     done = await ended(service, passthrough("z"), scripted("a", "z", max_retries=1), origin_tenant_id="acme")
-    assert told(lines) == [
+    assert summaries(lines) == [
         "warning attempt.failed a 1 first",
         "warning attempt.failed a 2 second",
         "warning step.failed a 2 second",
@@ -93,7 +93,7 @@ async def test_at_debug_level_each_end_is_one_line(dsn: str, tmp_path: Path, pro
     provider.plan("long", Hang())
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         await ended(service, scripted("a"))
-        assert told(lines) == [
+        assert summaries(lines) == [
             "warning attempt.failed a 1 first",
             "debug attempt.completed a 2 None",
             "debug step.completed a 2 None",
@@ -102,7 +102,7 @@ async def test_at_debug_level_each_end_is_one_line(dsn: str, tmp_path: Path, pro
         lines.clear()
         continuing = {"config": {"on_failure": "continue"}}
         await ended(service, scripted("c"), passthrough("d", "c"), **continuing)
-        assert told(lines) == [
+        assert summaries(lines) == [
             "warning attempt.failed c 1 third",
             "warning step.failed c 1 third",
             "debug step.skipped d None None",
@@ -112,7 +112,7 @@ async def test_at_debug_level_each_end_is_one_line(dsn: str, tmp_path: Path, pro
         created = await service.create(scripted("long"), passthrough("behind", "long"))
         await provider.until_called("long")
         await service.verb(created["id"], "cancel")
-        assert told(lines) == [
+        assert summaries(lines) == [
             "debug attempt.cancelled long 1 None",
             "debug step.cancelled long 1 None",
             "debug step.cancelled behind None None",
@@ -120,7 +120,7 @@ async def test_at_debug_level_each_end_is_one_line(dsn: str, tmp_path: Path, pro
         ]
 
 
-async def test_what_goes_well_or_is_cancelled_by_a_user_is_no_line(
+async def test_successes_and_cancels_by_users_are_not_logged(
     service: Service, provider: Scripted, lines: Lines
 ) -> None:
     provider.plan("long", Hang())
@@ -128,10 +128,12 @@ async def test_what_goes_well_or_is_cancelled_by_a_user_is_no_line(
     created = await service.create(scripted("long"))
     await provider.until_called("long")
     await service.verb(created["id"], "cancel")
-    assert told(lines) == []
+    assert summaries(lines) == []
 
 
-async def test_what_a_failure_ends_is_a_line_that_says_so(service: Service, provider: Scripted, lines: Lines) -> None:
+async def test_a_step_that_a_failure_cancels_is_logged_with_the_cause(
+    service: Service, provider: Scripted, lines: Lines
+) -> None:
     provider.plan("a", Hang(Fail("no", retryable=False)))
     provider.plan("b", Hang())
     created = await service.create(scripted("a"), scripted("b"), config={"on_failure": "cancel"})
@@ -139,7 +141,7 @@ async def test_what_a_failure_ends_is_a_line_that_says_so(service: Service, prov
     await provider.until_called("a")
     provider.release("a")
     await end_of(service, created["id"])
-    assert told(lines) == [
+    assert summaries(lines) == [
         "warning attempt.failed a 1 no",
         "warning step.failed a 1 no",
         "warning attempt.cancelled b 1 another step of the workflow failed",
@@ -148,18 +150,20 @@ async def test_what_a_failure_ends_is_a_line_that_says_so(service: Service, prov
     ]
 
 
-async def test_a_workflow_that_times_out_says_so(service: Service, provider: Scripted, lines: Lines) -> None:
+async def test_the_line_of_a_workflow_that_timed_out_has_the_reason(
+    service: Service, provider: Scripted, lines: Lines
+) -> None:
     provider.plan("a", Hang())
     await ended(service, scripted("a"), config={"workflow_timeout_s": 0.2})
     late = "workflow: timed out after 0.2 s"
-    assert told(lines) == [
+    assert summaries(lines) == [
         f"warning attempt.cancelled a 1 {late}",
         f"warning step.cancelled a 1 {late}",
         f"error workflow.failed None None {late}",
     ]
 
 
-async def test_a_failed_step_that_ended_earlier_is_what_the_workflow_failed_by(
+async def test_the_line_of_a_failed_workflow_names_a_step_that_failed_earlier(
     service: Service, provider: Scripted, lines: Lines
 ) -> None:
     provider.plan("a", Fail("early", retryable=False))
@@ -189,7 +193,7 @@ async def test_a_line_shows_the_error_that_users_see(service: Service, provider:
     assert step["error"] == done["steps"][0]["error_message"] == "internal error: Leaky"
 
 
-async def test_a_remote_attempt_is_told_with_its_model(dsn: str, tmp_path: Path, lines: Lines) -> None:
+async def test_the_line_of_a_remote_attempt_names_its_model(dsn: str, tmp_path: Path, lines: Lines) -> None:
     async with (
         world_of(ProviderType.CUSTOM, tmp_path / "emulator") as world,
         running_service(dsn, tmp_path / "data", **world.settings) as service,
@@ -209,7 +213,7 @@ async def test_a_remote_attempt_is_told_with_its_model(dsn: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize("breaks", ["_tell", "_tally"])
-async def test_a_fault_of_logs_or_metrics_does_not_hurt_the_engine(
+async def test_an_error_in_logs_or_metrics_does_not_stop_the_engine(
     service: Service, provider: Scripted, lines: Lines, monkeypatch: pytest.MonkeyPatch, breaks: str
 ) -> None:
     def broken(*_: object) -> None:

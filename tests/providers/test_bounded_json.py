@@ -1,4 +1,4 @@
-"""What others answer is JSON, or not, on every version of Python alike."""
+"""Whether a body is valid JSON doesn't depend on the version of Python."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_many_brackets_beside_each_other_or_in_texts_are_no_levels() -> None:
     [b"", b"<html>", b"\xff", b'"\xff"', b'"\\ud800"', b"1" * 5_000, b"1e999", b"NaN", b"[", b'{"output": 1', "\ud800"],
     ids=lambda body: ascii(body)[:20],
 )
-def test_what_is_no_json_is_refused(body: bytes | str) -> None:
+def test_invalid_json_is_refused(body: bytes | str) -> None:
     assert read_json(body, Any) is None
     with pytest.raises(ValueError):  # noqa: PT011 - msgspec's words
         decode_json(body, Any)

@@ -1,4 +1,4 @@
-"""What a message says of a connection to a provider that was not made: where to, why, and which setting it is."""
+"""Messages about failed connections to providers: host and port, cause, and setting."""
 
 import errno
 import socket
@@ -48,9 +48,9 @@ def untrusted() -> ssl.SSLCertVerificationError:
         (OSError(errno.EMFILE, "canary"), "the connection failed"),
     ],
 )
-def test_the_cause_is_told_in_words(cause: Exception, words: str) -> None:
-    said = connection_message(caused_by(cause), "https://gpu.example:8443/v1?key=canary", "STEPWELL_CUSTOM_URL")
-    assert said == f"no connection to gpu.example:8443: {words}; the address is from STEPWELL_CUSTOM_URL"
+def test_the_message_names_the_cause(cause: Exception, words: str) -> None:
+    message = connection_message(caused_by(cause), "https://gpu.example:8443/v1?key=canary", "STEPWELL_CUSTOM_URL")
+    assert message == f"no connection to gpu.example:8443: {words}; the address is from STEPWELL_CUSTOM_URL"
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_the_cause_is_told_in_words(cause: Exception, words: str) -> None:
         ("http://canary:canary@gpu.example:1/canary?canary#canary", "gpu.example:1"),
     ],
 )
-def test_of_an_address_host_and_port_are_told_and_nothing_else(url: str, where: str) -> None:
-    said = connection_message(httpx.ConnectTimeout("canary"), url, None)
-    assert said == f"no connection to {where}: the connection timed out"
+def test_the_message_has_only_host_and_port_of_the_url(url: str, where: str) -> None:
+    message = connection_message(httpx.ConnectTimeout("canary"), url, None)
+    assert message == f"no connection to {where}: the connection timed out"
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_of_an_address_host_and_port_are_told_and_nothing_else(url: str, where: 
         "us-central1-aiplatform.googleapis.com",
     ],
 )
-def test_of_a_public_address_it_is_told_that_traffic_may_be_blocked(host: str) -> None:
-    said = connection_message(caused_by(TimeoutError()), f"https://{host}/x", "STEPWELL_FAL_URL")
-    assert said == (
+def test_for_a_public_address_the_message_suggests_blocked_traffic(host: str) -> None:
+    message = connection_message(caused_by(TimeoutError()), f"https://{host}/x", "STEPWELL_FAL_URL")
+    assert message == (
         f"no connection to {host}:443: the connection timed out; this is the provider's public address "
         "(STEPWELL_FAL_URL overrides it): outgoing traffic may be blocked here"
     )
@@ -90,7 +90,7 @@ def test_of_a_public_address_it_is_told_that_traffic_may_be_blocked(host: str) -
 
 
 @pytest.mark.parametrize("error", [httpx.ReadError("x"), httpx.ReadTimeout("x"), httpx.InvalidURL("x"), TimeoutError()])
-def test_other_errors_are_none_of_a_connection(error: Exception) -> None:
+def test_other_errors_have_no_message_about_a_connection(error: Exception) -> None:
     assert connection_message(error, "http://gpu.example", None) is None
 
 

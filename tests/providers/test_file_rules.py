@@ -123,7 +123,7 @@ def test_a_private_address_is_refused_however_it_is_hidden(kind: P, url: str) ->
         "http://",
     ],
 )
-def test_what_a_provider_makes_of_a_url_is_its_own_business(kind: P, url: str) -> None:
+def test_of_a_url_that_the_provider_reads_only_the_host_is_checked(kind: P, url: str) -> None:
     assert refusal(rule_of(kind, https_only=True), url) is None
 
 
@@ -131,19 +131,19 @@ def test_what_a_provider_makes_of_a_url_is_its_own_business(kind: P, url: str) -
 @pytest.mark.parametrize(
     "url", ["https://user:secret@pictures.example.com/x", "http://[/", "http://", "http://[::1]8080/"]
 )
-def test_what_stepwell_would_refuse_to_read_is_refused(kind: P, url: str) -> None:
+def test_a_url_that_stepwell_would_not_read_is_refused(kind: P, url: str) -> None:
     assert refusal(rule_of(kind), url) == "url_invalid"
 
 
 @pytest.mark.parametrize("kind", READ_BY_STEPWELL)
-def test_https_only_is_about_what_stepwell_reads(kind: P) -> None:
+def test_https_only_applies_to_urls_that_stepwell_reads(kind: P) -> None:
     url = "http://pictures.example.com/a.png"
     assert refusal(rule_of(kind, https_only=True), url) == "url_invalid"
     assert refusal(rule_of(kind, "10.0.0.0/8", https_only=True), "http://10.0.0.5/a.png") is None
 
 
 @pytest.mark.parametrize("kind", [*READ_BY_STEPWELL, *READ_BY_PROVIDER])
-def test_networks_that_are_allowed_may_be_named(kind: P) -> None:
+def test_urls_in_allowed_networks_are_accepted(kind: P) -> None:
     rule = rule_of(kind, "10.0.0.0/8")
     assert refusal(rule, "http://10.0.0.5/x.png") is None
     assert refusal(rule, "http://0xa000005/x.png") is None
@@ -158,7 +158,7 @@ def test_no_provider_reads_local_files(kind: P) -> None:
         assert refusal(rule, reference) == "file_invalid"
 
 
-def test_a_worker_of_the_operator_may_read_what_it_likes() -> None:
+def test_a_worker_of_the_operator_may_read_private_addresses() -> None:
     assert [url for url in PRIVATE if refusal(rule_of(P.CUSTOM), url) is not None] == []
 
 
@@ -170,16 +170,16 @@ def test_openai_itself_reads_the_addresses_of_a_chat() -> None:
 
 
 @pytest.mark.parametrize("config", [{}, GRAPH | {"inputs": {"base_image_url": None}}, GRAPH | {"inputs": 5}])
-def test_a_file_that_the_graph_does_not_take_is_not_looked_at(config: dict[str, Any]) -> None:
+def test_an_input_that_the_graph_does_not_use_is_not_checked(config: dict[str, Any]) -> None:
     assert rule_of(P.COMFYUI)(T.REFINE, "base_image_url", config) is None
 
 
 @pytest.mark.parametrize("kind", [P.FAL, P.REPLICATE, P.CUSTOM])
-def test_messages_that_are_passed_on_are_not_looked_at(kind: P) -> None:
+def test_messages_that_are_passed_on_are_not_checked(kind: P) -> None:
     assert refusal(rule_of(kind), "./photo.jpg", T.LLM_INTERACTION, "messages") is None
 
 
-def test_of_a_provider_that_says_nothing_nothing_is_refused() -> None:
+def test_files_of_a_provider_that_declares_no_reader_are_not_checked() -> None:
     class Other(LocalProvider):
         url_reader = None  # type: ignore[assignment]
 

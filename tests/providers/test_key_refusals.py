@@ -1,4 +1,4 @@
-"""When a provider's answer means that it refuses our key, and when not: only its own word about the key counts."""
+"""Which answers of providers count as a refusal of the key, and which don't."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,7 +44,7 @@ GOOGLES_KEY = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "g
 
 
 class Ticking:
-    """A second passes with each look."""
+    """A clock that advances by a second at each reading."""
 
     def __init__(self) -> None:
         self._seconds = -1
@@ -105,7 +105,9 @@ def openais(message: str, code: str | None = None, kind: str = "invalid_request_
         (ProviderType.COMFYUI, 400, {"error": {"message": "401"}, "node_errors": {}}, False),
     ],
 )
-async def test_what_counts_as_a_refused_key(kind: ProviderType, status: int, body: Any, *, refused: bool) -> None:
+async def test_only_an_answer_about_the_key_counts_as_its_refusal(
+    kind: ProviderType, status: int, body: Any, *, refused: bool
+) -> None:
     refusals = KeyRefusals(Ticking())
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: response(status, body))) as client:
         provider = provider_of(kind, client, refusals)
@@ -168,7 +170,7 @@ async def test_a_refusal_lasts_from_the_first_one_until_a_call_is_accepted() -> 
 
 
 async def test_an_app_of_a_tenant_cannot_make_a_key_look_refused() -> None:
-    """Where fal shows a result, its status is the app's own."""
+    """The status of a result at fal is set by its app."""
     refusals = KeyRefusals(Ticking())
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -213,7 +215,7 @@ async def test_without_a_key_none_is_refused() -> None:
         (Reply(503, b"<html>"), False),
     ],
 )
-async def test_an_account_is_refused_where_it_asks_for_its_token(
+async def test_a_service_account_is_refused_by_the_token_endpoint(
     tmp_path: Path, answer: Reply, *, refused: bool
 ) -> None:
     refusals = KeyRefusals(Ticking())
@@ -238,7 +240,7 @@ async def test_an_account_is_refused_where_it_asks_for_its_token(
 
 
 class RefusingWorker(CustomEmulator):
-    """Says 401 to everything, in answers that are signed as they should be."""
+    """A worker that answers 401 to everything, with valid signatures."""
 
     async def answer(self, call: Call) -> Reply:  # noqa: ARG002 - the base's
         return self.error(401, "the key of this model's own server was refused")

@@ -107,7 +107,7 @@ def test_a_folder_has_one_owner(root: Path) -> None:
         assert ask(dsn, "SELECT 1") == 1
 
 
-def test_an_owner_says_which_command_it_runs(root: Path) -> None:
+def test_other_processes_can_read_the_owners_command(root: Path) -> None:
     first, second = quick(root), quick(root)
     assert second.owner_command() is None
     first.claim("up")

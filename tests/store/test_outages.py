@@ -1,4 +1,4 @@
-"""What the service is told of an outage, by each kind of connection; and the write that only tries."""
+"""How each kind of connection reports an outage, and the write probe."""
 
 import os
 from errno import EDQUOT
@@ -32,7 +32,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("statement", "kind"), KINDS)
-async def test_every_outage_is_reported_as_what_it_is(shared_dsn: str, statement: str, kind: type[Unavailable]) -> None:
+async def test_every_outage_is_reported_by_its_kind(shared_dsn: str, statement: str, kind: type[Unavailable]) -> None:
     met: list[Unavailable] = []
     observer = Observer(on_outage=met.append)
     connection = await journal_connect(shared_dsn, timeout_s=10, observer=observer)()
@@ -60,7 +60,7 @@ async def test_a_wrong_statement_is_no_outage(shared_dsn: str) -> None:
 
 
 @pytest.mark.parametrize(("disk_full", "kind"), [(True, DiskFull), (False, Unavailable)])
-async def test_a_server_that_has_no_room_to_start_is_a_full_disk(
+async def test_a_server_without_room_to_start_is_reported_as_a_full_disk(
     shared_dsn: str, *, disk_full: bool, kind: type[Unavailable]
 ) -> None:
     met: list[Unavailable] = []
@@ -71,14 +71,14 @@ async def test_a_server_that_has_no_room_to_start_is_a_full_disk(
     assert [type(raised.value), *map(type, met)] == [kind, kind]
 
 
-def test_an_outage_has_the_words_of_the_server_as_its_cause_alone() -> None:
+def test_the_servers_message_is_only_in_the_cause_of_an_outage() -> None:
     error = asyncpg.DiskFullError('could not extend file "base/1/2"')
     outage = outage_of(error)
     assert outage.__cause__ is error
     assert "base/1/2" not in str(outage)
 
 
-async def test_the_write_that_only_tries_needs_room_and_leaves_no_row(shared_dsn: str) -> None:
+async def test_the_write_probe_needs_room_and_leaves_no_row(shared_dsn: str) -> None:
     sql = await asyncpg.connect(shared_dsn)
     await sql.execute(f"TRUNCATE {TABLES}")
     size = "SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database()"

@@ -107,7 +107,7 @@ async def test_they_are_found_by_keys(bench: Bench, name: str) -> None:
     assert "deliveries_due" in text if name in ("DUE", "LANES") else "deliveries_pkey" in text
 
 
-async def test_the_backlog_is_what_the_owner_has_still_to_send_and_its_oldest_event(
+async def test_the_backlog_counts_the_owners_unsent_deliveries_and_has_their_oldest_event(
     bench: Bench, outbox: PostgresOutbox
 ) -> None:
     assert await outbox.backlog(ME) == (0, None)

@@ -1,4 +1,4 @@
-"""Every exchange held against the OpenAPI document that the same app serves.
+"""Checks every exchange against the OpenAPI document that the same app serves.
 
 A status, a content type or a member of an answer that isn't documented fails the test that provoked it, and so does a
 body that the service accepts and the document doesn't.

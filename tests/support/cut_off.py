@@ -1,4 +1,4 @@
-"""A proxy that loses an answer: the request arrives, and its client never hears of it."""
+"""A proxy that loses an answer: the request arrives, but its client gets no answer."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ class CutOff:
         return f"http://127.0.0.1:{self._server.getsockname()[1]}"
 
     def serve(self) -> None:
-        """Until `close`."""
+        """Accept connections until `close`."""
         while True:
             try:
                 client, _ = self._server.accept()
@@ -37,7 +37,7 @@ class CutOff:
         with client, socket.create_connection((self._target.host, self._target.port or 80)) as server:
             answering = threading.Thread(target=_copy, args=(server, client), daemon=True)
             answering.start()
-            while data := _received(client):
+            while data := _receive(client):
                 server.sendall(data)
                 if data.startswith(self._first) and not self.lost:
                     self.lost += 1
@@ -47,19 +47,19 @@ class CutOff:
     def _lose(self, server: socket.socket, client: socket.socket) -> None:
         client.shutdown(socket.SHUT_RDWR)
         server.shutdown(socket.SHUT_WR)
-        while _received(server):
+        while _receive(server):
             pass
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
-    while data := _received(source):
+    while data := _receive(source):
         try:
             target.sendall(data)
         except OSError:
             return
 
 
-def _received(source: socket.socket) -> bytes:
+def _receive(source: socket.socket) -> bytes:
     try:
         return source.recv(65_536)
     except OSError:
@@ -68,7 +68,7 @@ def _received(source: socket.socket) -> bytes:
 
 @contextmanager
 def first_answer_lost(target: str, first: str) -> Iterator[CutOff]:
-    """A proxy to *target* that loses the answer to the first request which begins with *first*."""
+    """Run a proxy to *target* that loses the answer to the first request which begins with *first*."""
     proxy = CutOff(target, first)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()

@@ -20,15 +20,15 @@ _RESERVED = ("_count", "_sum", "_bucket", "_created", "_info")
 
 
 def families_of(text: str) -> dict[str, Metric]:
-    """By their names as the text has them, `_total` included."""
-    found = {}
+    """Return the metric families by their names in the text, `_total` included."""
+    families = {}
     for family in text_string_to_metric_families(text):
-        found[family.name + "_total" * (family.type == "counter")] = family
-    return found
+        families[family.name + "_total" * (family.type == "counter")] = family
+    return families
 
 
 def faults(text: str) -> list[str]:
-    """What is wrong with the text; nothing, if it is as it should be."""
+    """Return the violations in *text*."""
     return [*_faults_of_text(text), *(fault for family in families_of(text).values() for fault in _faults_of(family))]
 
 

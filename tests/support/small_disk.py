@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def on_small_disk(mount_point: Path, megabytes: int, *program: str) -> tuple[str, ...]:
-    """The command that runs *program*, under the present user, with a tmpfs of that size at *mount_point*.
+    """Return the command that runs *program* as the present user, with a tmpfs of that size at *mount_point*.
 
-    Root mounts it in a mount namespace; everybody else in a user namespace as well, where he is root until then.
+    Root mounts it in a mount namespace. Other users need a user namespace as well, in which they are root until then.
     """
     mount = f"mount -t tmpfs -o size={megabytes}m,mode=711 none {mount_point}"
     if os.geteuid() == 0:
@@ -20,7 +20,7 @@ def on_small_disk(mount_point: Path, megabytes: int, *program: str) -> tuple[str
 
 
 def has_small_disks(folder: Path) -> bool:
-    """Whether the machine lets the present user have them."""
+    """Return whether the present user may mount a small disk."""
     if sys.platform != "linux":
         return False
     command = on_small_disk(folder, 1, "true")
@@ -35,12 +35,12 @@ class SmallDisk:
 
     @property
     def free(self) -> int:
-        """In bytes."""
+        """The free space, in bytes."""
         disk = os.statvfs(self._filler.parent)
         return disk.f_bavail * disk.f_frsize
 
     def fill(self) -> None:
-        """Leave no byte."""
+        """Fill the disk to its last byte."""
         with self._filler.open("ab", buffering=0) as filler:
             while self.free:
                 with suppress(OSError):
