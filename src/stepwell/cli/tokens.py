@@ -34,7 +34,7 @@ def make_token(
     12h; the default is 30 days, or the settings' maximum if that is less. Raises `Refused`.
     """
     if tenant is not None and every:
-        raise Refused("--tenant and --all-tenants exclude each other", code=MISUSED)
+        raise Refused("use either --tenant or --all-tenants, not both", code=MISUSED)
     if tenant is None and not every and settings.jwt_secret is not None:
         raise Refused(
             "STEPWELL_JWT_SECRET is set, so the token needs --tenant NAME or --all-tenants",
