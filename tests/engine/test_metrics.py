@@ -218,7 +218,7 @@ async def test_a_pause_before_a_retry_counts_as_waiting(dsn: str, tmp_path: Path
 async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_sent(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_backlog, "_KEPT_S", 0)
+    monkeypatch.setattr(webhook_backlog, "_CACHE_S", 0)
     monkeypatch.setattr(webhook_backlog, "_SHARE", 0)
     async with running_service(dsn, tmp_path) as service, running_sink(answer=HANG) as sink:
         assert await samples_of(service, "stepwell_webhook_backlog") == {}

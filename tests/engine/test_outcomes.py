@@ -212,7 +212,7 @@ async def test_the_line_of_a_remote_attempt_names_its_model(dsn: str, tmp_path: 
     ]
 
 
-@pytest.mark.parametrize("breaks", ["_tell", "_tally"])
+@pytest.mark.parametrize("breaks", ["_log_end", "_tally"])
 async def test_an_error_in_logs_or_metrics_does_not_stop_the_engine(
     service: Service, provider: Scripted, lines: Lines, monkeypatch: pytest.MonkeyPatch, breaks: str
 ) -> None:
