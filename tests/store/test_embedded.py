@@ -130,8 +130,8 @@ def test_what_a_killed_owner_left_is_removed_before_others_learn_of_the_next(roo
         owner.wait()
     seen = []
     following, reader = quick(root), quick(root)
-    following.claim("up", lambda: seen.append(reader.owned_by()))
-    assert (seen, reader.owned_by()) == ([""], "up")
+    following.claim("up", lambda: seen.append(reader.owner_command()))
+    assert (seen, reader.owner_command()) == ([""], "up")
     following.stop()
 
 
