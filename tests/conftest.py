@@ -1,6 +1,7 @@
 """One PostgreSQL server a session, one migrated database a test, and the whole service over it."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,11 +11,30 @@ import pytest
 import structlog
 
 from stepwell.persistence.migrations import migrate
+from stepwell.telemetry import configure_logging
 from support.postgres import TestServer, create_database, drop_database, running_server
 from support.service import Service, running_service
 
 # As the service's default. Lines of what goes well would take longer than what goes well.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Let a test configure the logs as it likes."""
+    root = logging.getLogger()
+    handlers, level, config = root.handlers[:], root.level, structlog.get_config()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**config)
+
+
+@pytest.fixture
+def debug_logging(restored_logging: None, capfd: pytest.CaptureFixture[str]) -> None:
+    """Send all logs of all libraries, down to debug, to the captured stderr in the form of the service."""
+    configure_logging("json", "debug")
+    structlog.configure(cache_logger_on_first_use=False)  # else loggers would keep to this for all later tests
 
 
 @pytest.fixture(scope="session")

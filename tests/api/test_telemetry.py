@@ -2,22 +2,11 @@
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from stepwell.telemetry import REDACTED, Distribution, Metrics, configure_logging, redact
-
-
-@pytest.fixture
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def raised() -> RuntimeError:
@@ -46,7 +35,7 @@ def test_other_keys_stay() -> None:
     assert redact(None, "info", event) == event | {"steps": ["a", "b"]}
 
 
-@pytest.mark.usefixtures("_restored")
+@pytest.mark.usefixtures("restored_logging")
 def test_json_lines_for_ours_and_the_libraries(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("json", "info")
     structlog.get_logger("stepwell.x").error("failed", token="hunter2", exc_info=raised())
@@ -61,7 +50,7 @@ def test_json_lines_for_ours_and_the_libraries(capsys: pytest.CaptureFixture[str
     assert "hunter2" not in text
 
 
-@pytest.mark.usefixtures("_restored")
+@pytest.mark.usefixtures("restored_logging")
 def test_the_console_shows_no_local_variables(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("console", "warning")
     structlog.get_logger("stepwell.x").error("failed", exc_info=raised())

@@ -118,7 +118,7 @@ def check_paid_once(worlds: Worlds, client: httpx.Client, workflow_id: str) -> N
         found: dict[str, Any] = client.get(WORKFLOWS + workflow_id, params={"include_steps": False}).json()
         return found
 
-    until(lambda: look()["status"] in {"COMPLETED", "FAILED"}, 240, look)
+    until(lambda: look()["status"] in {"COMPLETED", "FAILED"}, 900, look)
     found, tasks = look(), tasks_of(client, workflow_id)
     assert (found["status"], found["completed_steps"]) == ("COMPLETED", STEPS * len(worlds.found)), found["errors"][:3]
     for world in worlds:

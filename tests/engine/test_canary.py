@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,6 @@ import structlog
 
 from stepwell.domain.model import ProviderType
 from stepwell.settings import Networks, Secrets, Settings
-from stepwell.telemetry import configure_logging
 from support.custom_emulator import CustomEmulator, CustomJob
 from support.emulator import Call, Emulator, Fault, Reply
 from support.fal_emulator import FalEmulator
@@ -119,20 +118,7 @@ class Watch:
 
 
 @pytest.fixture
-def _logged(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """All logs of all libraries, down to debug, on stderr, as the service itself sets them up."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    configure_logging("json", "debug")
-    structlog.configure(cache_logger_on_first_use=False)  # else loggers would keep to this for all later tests
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-async def watch(_logged: None, dsn: str, tmp_path: Path) -> AsyncIterator[Watch]:
+async def watch(debug_logging: None, dsn: str, tmp_path: Path) -> AsyncIterator[Watch]:
     for name in ("emulators", "data"):
         tmp_path.joinpath(name).mkdir()
     folder = tmp_path / "emulators"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.test_canary import Watch, _logged, echo
+from engine.test_canary import Watch, echo
 from stepwell.domain.model import ProviderType
 from stepwell.settings import Secrets
 from support import google_emulator, openai_emulator
@@ -18,7 +18,6 @@ from support.worlds import World, world_of
 
 TOKEN = "canary-of-the-proxy-81d2"
 KINDS = (ProviderType.OPENAI, ProviderType.GEMINI, ProviderType.VERTEX, ProviderType.COMFYUI)
-__all__ = ["_logged"]
 
 
 def secrets_of(world: World) -> list[str]:
@@ -51,7 +50,7 @@ def kind(request: pytest.FixtureRequest) -> ProviderType:
     return found
 
 
-@pytest.mark.usefixtures("_logged")
+@pytest.mark.usefixtures("debug_logging")
 async def test_no_failure_shows_a_secret(
     kind: ProviderType, dsn: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

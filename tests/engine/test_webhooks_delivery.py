@@ -1,8 +1,7 @@
 """Webhooks get through: past slow hosts, outages, crashes and the ends of processes; and not where they mustn't."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-import structlog
 
 from providers.guard_cases import GOOD, REFUSED
 from providers.guard_world import Network, Records
@@ -20,7 +18,6 @@ from stepwell.ports.webhooks import Outbox
 from stepwell.providers.guard import AddressPolicy, GuardedTransport
 from stepwell.providers.web import plain_client
 from stepwell.settings import Networks
-from stepwell.telemetry import configure_logging
 from support.scripted import Scripted, eventually, scripted
 from support.service import WEBHOOK_SECRET, Service, running_service
 from support.webhook_sink import HANG, Sink, answered, running_sink
@@ -316,20 +313,7 @@ class TestAddresses:
         assert sink.received[0].headers["host"] == f"hooks.example:{sink.port}"
 
 
-@pytest.fixture
-def _logged() -> Iterator[None]:
-    """All logs of all libraries, down to debug, as the service itself sets them up."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    configure_logging("json", "debug")
-    structlog.configure(cache_logger_on_first_use=False)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("_logged")
+@pytest.mark.usefixtures("debug_logging")
 async def test_no_secret_shows(start: Start, sink: Sink, capfd: pytest.CaptureFixture[str]) -> None:
     service = await start(log_level="debug")
     said: Mapping[str, str] = {"retry_after": WEBHOOK_SECRET, "x_secret": WEBHOOK_SECRET}
