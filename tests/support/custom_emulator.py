@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import httpx
 
-from support.emulator import Call, Emulator, Reply
+from support.emulator import CALLBACK_S, Call, Emulator, Reply
 
 Signing = Literal["right", "missing", "wrong", "old", "future", "no time", "replayed", "of another status"]
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -150,7 +150,7 @@ class CustomEmulator(Emulator):
         body = json.dumps({"id": job.id, "attempt_id": job.key, "status": job.status}).encode()
         headers = {"Content-Type": "application/json", **self._headers((job.key,), body)}
         with suppress(httpx.HTTPError):  # nobody listens: it was a hint
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=CALLBACK_S) as client:
                 answer = await client.post(job.body["callback_url"], content=body, headers=headers)
             self.answered_callbacks.append(answer.status_code)
 

@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
+CALLBACK_S = 60.0  # a lost callback is not sent again, and a loaded machine answers late
 _MAX_BODY = 64 * 1024 * 1024
 
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 import httpx
 from PIL import Image
 
-from support.emulator import Call, Emulator, Reply
+from support.emulator import CALLBACK_S, Call, Emulator, Reply
 
 KEY = "emulated-key-id:emulated-key-secret"
 FILM = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"\x00\x00\x00\x08free"
@@ -258,7 +258,7 @@ class FalEmulator(Emulator):
 
 async def _posted(url: str, notice: dict[str, Any]) -> int:
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=CALLBACK_S) as client:
             return (await client.post(url, json=notice)).status_code
     except httpx.HTTPError:
         return 0

@@ -22,7 +22,7 @@ import httpx
 from PIL import Image
 
 from stepwell.domain.canonical import canonical
-from support.emulator import Call, Emulator, Reply
+from support.emulator import CALLBACK_S, Call, Emulator, Reply
 
 TOKEN = "r8_emulated"
 PAGE = 3
@@ -253,7 +253,7 @@ class ReplicateEmulator(Emulator):
                 headers = {"webhook-id": f"msg_{found.id}"}
                 body = self._shown(found)
                 try:
-                    answer = await client.post(found.webhook, json=body, headers=headers, timeout=10)
+                    answer = await client.post(found.webhook, json=body, headers=headers, timeout=CALLBACK_S)
                 except httpx.HTTPError:
                     self.delivered.append(Webhook(found.webhook, body, 0, headers))
                 else:
