@@ -32,14 +32,15 @@ def free_port() -> str:
 
 
 @contextmanager
-def server(status: int) -> Iterator[str]:
-    """A server that answers every request with *status*; its port."""
+def server(status: int, body: bytes = b"") -> Iterator[str]:
+    """A server that answers every request with *status* and *body*; its port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -88,6 +89,18 @@ def test_a_service_that_is_not_ready_is_unhealthy(status: int) -> None:
     with server(status) as port:
         line = f"stepwell: the service on 127.0.0.1 port {port} is not ready: it answers {status}\n"
         assert check(PORT=port) == (1, "", line)
+
+
+def test_the_health_check_reports_why_the_service_is_not_ready() -> None:
+    with server(507, b'{"status": 507, "detail": "the disk is full"}') as port:
+        line = f"stepwell: the service on 127.0.0.1 port {port} is not ready: it answers 507: the disk is full\n"
+        assert check(PORT=port) == (1, "", line)
+
+
+@pytest.mark.parametrize("body", [b'{"detail":"\xff"}', b"[1]", b"<html>"])
+def test_the_health_check_reads_no_reason_from_other_bodies(body: bytes) -> None:
+    with server(503, body) as port:
+        assert check(PORT=port)[2].endswith("is not ready: it answers 503\n")
 
 
 def test_a_service_that_does_not_answer_is_unhealthy() -> None:

@@ -4,6 +4,8 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from ipaddress import ip_address
 
+from msgspec import Struct, json
+
 from stepwell.cli.folder import read_address
 from stepwell.cli.output import tell
 from stepwell.cli.refusal import Refused
@@ -11,6 +13,11 @@ from stepwell.domain.urls import split_url
 from stepwell.settings import Settings
 
 _TIMEOUT_S = 2.0
+_MAX_BODY = 65_536
+
+
+class _Problem(Struct):
+    detail: str
 
 
 def health(settings: Settings) -> None:
@@ -20,14 +27,23 @@ def health(settings: Settings) -> None:
     connection = HTTPConnection(host, port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", "/health/ready")
-        status = connection.getresponse().status
+        answer = connection.getresponse()
+        body = answer.read(_MAX_BODY)
     except (OSError, HTTPException, UnicodeError) as error:  # the last for a host that is no name
         raise Refused(f"the service on {address} doesn't answer: {str(error) or type(error).__name__}") from error
     finally:
         connection.close()
-    if status != HTTPStatus.OK:
-        raise Refused(f"the service on {address} is not ready: it answers {status}")
+    if answer.status != HTTPStatus.OK:
+        raise Refused(f"the service on {address} is not ready: it answers {answer.status}{_reason(body)}")
     tell("ready")
+
+
+def _reason(body: bytes) -> str:
+    """The reason in a problem document, after a colon; "" if *body* is another."""
+    try:
+        return f": {json.decode(body, type=_Problem).detail}"
+    except ValueError:  # UnicodeDecodeError too
+        return ""
 
 
 def _place(settings: Settings) -> tuple[str, int]:
