@@ -233,7 +233,9 @@ async def receipt_of(service: Service, workflow_id: str, wanted: str) -> dict[st
         return (await tasks_of(service, workflow_id))[0]
 
     await service.until(workflow_id, lambda _: not service.app.service._scheduler.handles)
-    task = await found()
+    async with asyncio.timeout(60):
+        while (task := await found())["cancel_receipt"] == "unknown" != wanted:  # lost, and not claimed yet
+            await asyncio.sleep(0.01)
     assert task["cancel_receipt"] == wanted
     return task
 
@@ -301,7 +303,6 @@ async def test_what_is_followed_up_goes_on_after_the_run_was_lost(world: World, 
     await eventually(lambda: world.emulator.count("cancel") > 0, "it is cancelled")
     scheduler_of(remote).lose(UUID(created["id"]))  # it comes back by a claim
     world.emulator.always("cancel", None)
-    await eventually(lambda: UUID(created["id"]) in scheduler_of(remote).handles, "it is claimed")
     await receipt_of(remote, created["id"], "provider_cancelled")
 
 
