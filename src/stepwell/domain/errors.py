@@ -11,7 +11,7 @@
     ├── Unauthenticated           no bearer token was sent
     │   └── InvalidToken          the token that was sent is refused
     ├── Unavailable               the database is away, or the service drains
-    │   ├── DiskFull              a disk has no room for what is to be written
+    │   ├── DiskFull              a write failed because a disk is full
     │   ├── ReadOnly              the database takes no writes
     │   └── ResourcesExhausted    the database has no memory or no connection left
     ├── AttemptError              one attempt at a step failed; carries what a retry needs to know

@@ -117,5 +117,5 @@ class WorkerError(Struct, frozen=True, kw_only=True):
 
 def error_words(body: bytes) -> str | None:
     """The words of an error in the form above; null for anything else, such as a gateway's page."""
-    told = read_json(body, WorkerError)
-    return None if told is None else told.error
+    answer = read_json(body, WorkerError)
+    return None if answer is None else answer.error

@@ -14,9 +14,9 @@ def sanitised(text: str, limit: int = MAX_MESSAGE) -> str:
 
 
 def masked(text: str, secrets: Iterable[str], mark: str = "…") -> str:
-    """*text* with *mark* for each of *secrets* that isn't too short to be told from other words.
+    """Replace each of *secrets* in *text* by *mark*. Shorter ones than `SHORTEST_SECRET` stay, as words contain them.
 
-    The end of *text* may have been cut off in the midst of a secret: its beginning is masked too.
+    *text* may have been cut off inside a secret, so the beginning of a secret at the end of *text* is replaced too.
     """
     for secret in secrets:
         if len(secret) < SHORTEST_SECRET:
