@@ -11,7 +11,7 @@ import httpx
 
 from stepwell.api.auth import sign_token
 from stepwell.api.operations import Permission
-from stepwell.app import Application, running_app
+from stepwell.app import Application, DatabaseSource, PostgresSource, running_app
 from stepwell.domain.model import ProviderType
 from stepwell.domain.webhook_secrets import SigningSecrets
 from stepwell.persistence.clock import DatabaseClock
@@ -44,8 +44,13 @@ def token(tenant: str | None = None, *, every: bool = True, permissions: tuple[P
 class Service:
     app: Application
     client: httpx.AsyncClient
-    dsn: str
+    database: str | DatabaseSource
     artifacts: Path
+
+    @property
+    def dsn(self) -> str:
+        assert isinstance(self.database, str), "the service has no PostgreSQL database"
+        return self.database
 
     def as_tenant(
         self, tenant: str | None = None, *, every: bool = False, permissions: tuple[Permission, ...] = EVERYTHING
@@ -96,7 +101,7 @@ class Service:
 
 @asynccontextmanager
 async def running_service(
-    dsn: str,
+    database: str | DatabaseSource,
     folder: Path,
     *,
     providers: Iterable[Provider] = (),
@@ -104,7 +109,10 @@ async def running_service(
     wait_for_claims: bool = True,
     **overrides: Any,
 ) -> AsyncIterator[Service]:
-    """Enter and leave it in one task, or by the fixtures of `conftest`. Once entered it has claimed all that it can."""
+    """The service on *database*, or on the PostgreSQL database at that address. Enter and leave it in one task, or by
+    the fixtures of `conftest`. Once entered it has claimed all that it can.
+    """
+    source = PostgresSource(database, durable=False) if isinstance(database, str) else database
     # Inputs of tests are on loopback, which the guard refuses by itself.
     defaults: dict[str, Any] = {
         "database_pool": 4,
@@ -117,10 +125,9 @@ async def running_service(
     async with (
         running_app(
             settings,
-            dsn=dsn,
+            source=source,
             url_secret=SECRET.encode(),
             exclusive=exclusive,
-            durable=False,
             extra_providers=providers,
         ) as app,
         conforming_client(app.api, token()) as client,
@@ -128,4 +135,4 @@ async def running_service(
         if wait_for_claims:
             async with asyncio.timeout(30):
                 await app.service._recovery.caught_up.wait()
-        yield Service(app, client, dsn, settings.artifacts)
+        yield Service(app, client, database, settings.artifacts)

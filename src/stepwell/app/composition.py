@@ -13,7 +13,7 @@ from stepwell.api.claims import ClaimRules
 from stepwell.api.events import feed_frame, workflow_frame
 from stepwell.api.payloads import Payloads
 from stepwell.api.routes import build_api
-from stepwell.app.database import opened
+from stepwell.app.database import DatabaseSource
 from stepwell.app.metrics import Statements, create_metrics
 from stepwell.app.running import run_engine, stop_engine
 from stepwell.app.working import Links, create_outcomes, limits, made_catalog, made_clients, made_runner, prices
@@ -36,10 +36,6 @@ from stepwell.engine.service import WorkflowService
 from stepwell.engine.streams import Streams
 from stepwell.engine.webhooks import Dispatcher
 from stepwell.engine.write_monitor import Place, WriteMonitor
-from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.database import assert_durable
-from stepwell.persistence.deliveries import PostgresDeliveries
-from stepwell.persistence.feed import PostgresFeed
 from stepwell.persistence.ids import uuid7
 from stepwell.ports.providers import Provider
 from stepwell.providers.configured import configured_providers
@@ -67,21 +63,18 @@ class Application(Struct):
 async def running_app(
     settings: Settings,
     *,
-    dsn: str,
+    source: DatabaseSource,
     url_secret: bytes,
     exclusive: bool,
-    durable: bool = True,
     extra_providers: Iterable[Provider] = (),
-    server_disk_full: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[Application]:
-    """The service on a migrated database, from its first claim to its last write.
+    """The service on the database of *source*, from its first claim to its last write.
 
-    *exclusive*: no other process can be alive on this database, so everything is claimed at once. *durable* false
-    skips the check that commits are on disk: for tests on a throw-away database only. *url_secret* signs addresses
-    of artifacts. *server_disk_full*: whether an unreachable database server has too little disk space to start.
-    Raises `Unavailable`, `database.NotDurable`, `StorageRefused`, or ValueError for a key that can't be used.
+    *exclusive*: no other process can be alive on this database, so everything is claimed at once. *url_secret* signs
+    addresses of artifacts. Raises `Unavailable`, `StorageRefused`, whatever else *source* raises, or ValueError for a
+    key that can't be used.
     """
-    clock = DatabaseClock()
+    clock = source.clock
     owner = uuid7(clock.now())
     verifier = TokenVerifier(
         settings.jwt_public_key or settings.jwt_secret or "",
@@ -90,7 +83,7 @@ async def running_app(
     )
     statements, writes = Statements(), WriteMonitor(clock)
     async with contextlib.AsyncExitStack() as stack:
-        database = await opened(dsn, settings, clock, owner, statements.add, server_disk_full, writes, stack)
+        database = await source.open(settings, owner, statements.add, writes, stack)
         store, journal = database.store, database.journal
         storage = await _open_monitored_storage(settings, writes)
         cleaner = Cleaner(store, storage.artifacts)
@@ -123,7 +116,7 @@ async def running_app(
         payloads, secrets = Payloads(store, settings.base_url), settings.signing_secrets
         dispatcher = Dispatcher(database.outbox, sender, payloads, secrets, clock, owner, recovery, bus)
         streams = Streams(
-            PostgresFeed(database.engine, database.pool),
+            database.feed,
             bus,
             workflow_frame,
             feed_frame,
@@ -146,7 +139,7 @@ async def running_app(
             bus=bus,
             repeats=Repeats(database.keys, recovery.hold_lease, clock, uuid7, statement_s=settings.database_timeout_s),
             awaiting=Awaiting(bus, store),
-            webhooks=Webhooks(store, PostgresDeliveries(database.engine), dispatcher, secrets, owner),
+            webhooks=Webhooks(store, database.deliveries, dispatcher, secrets, owner),
             following=streams,
             insight=Insight(
                 store,
@@ -164,8 +157,6 @@ async def running_app(
             ),
             writes=writes,
         )
-        if durable:
-            await assert_durable(database.pool)
         if exclusive and not storage.shared:
             await cleaner.sweep()
         work = run_engine(scheduler, recovery, dispatcher, streams, service.repeats, storage, store, writes)

@@ -1,24 +1,26 @@
-"""The connections that the service has to its database, each kind for a purpose of its own."""
+"""The database of the service: its adapters, by the ports that they implement, and the connections below them."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stepwell.engine.write_monitor import Place, WriteMonitor
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.database import (
-    Connect,
     Observer,
+    assert_durable,
     create_api_engine,
     create_journal_pool,
     journal_connect,
 )
+from stepwell.persistence.deliveries import PostgresDeliveries
+from stepwell.persistence.feed import PostgresFeed
 from stepwell.persistence.hints import PostgresHints, PostgresPresence
 from stepwell.persistence.journal import PostgresJournal
 from stepwell.persistence.kept import Kept
@@ -29,61 +31,97 @@ from stepwell.persistence.repeats import PostgresKeys
 from stepwell.persistence.single import CONNECTIONS
 from stepwell.persistence.store import PostgresStore
 from stepwell.persistence.write_probe import try_to_write
+from stepwell.ports import Clock, Journal, Keys, Store
+from stepwell.ports.feed import Feed, Hints, Presence
+from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
 
 _LAST_WRITES_S = 2.0
 
 
 class Database(Struct):
-    connect: Connect
-    pool: asyncpg.Pool
-    engine: AsyncEngine
-    store: PostgresStore
-    journal: PostgresJournal
-    keys: PostgresKeys
-    outbox: PostgresOutbox
-    hints: PostgresHints
-    presence: PostgresPresence
+    """An open database, as one process sees it."""
+
+    store: Store
+    journal: Journal
+    keys: Keys
+    outbox: Outbox
+    deliveries: Deliveries
+    feed: Feed
+    hints: Hints
+    presence: Presence
 
 
-async def opened(
-    dsn: str,
-    settings: Settings,
-    clock: DatabaseClock,
-    owner: UUID,
-    on_statement: Callable[[], None],
-    server_disk_full: Callable[[], bool],
-    writes: WriteMonitor,
-    stack: contextlib.AsyncExitStack,
-) -> Database:
-    """It is closed with *stack*. Raises `Unavailable`."""
-    timeout_s = settings.database_timeout_s
-    observer = Observer(on_statement, writes.database_failed, server_disk_full)
-    connect = journal_connect(dsn, timeout_s=timeout_s, observer=observer)
-    writes.add_probe(Place.DATABASE, partial(try_to_write, connect))
-    pool = await create_journal_pool(connect)
-    stack.push_async_callback(_close_pool, pool)
-    engine = create_api_engine(dsn, pool=settings.database_pool, timeout_s=timeout_s, observer=observer)
-    stack.push_async_callback(engine.dispose)
-    journal = PostgresJournal(pool, connect, clock, owner)
-    stack.callback(journal.end_writing)
+class DatabaseSource(Protocol):
+    """A database that can be opened. `clock` tells its time; before it is open, the time of this machine."""
 
-    def kept(size: int) -> Kept:
-        made = Kept(connect, size=size, timeout_s=timeout_s)
-        stack.callback(made.close)
-        return made
+    @property
+    def clock(self) -> Clock: ...
 
-    return Database(
-        connect,
-        pool,
-        engine,
-        PostgresStore(engine, kept(CONNECTIONS)),
-        journal,
-        PostgresKeys(kept(KEY_CONNECTIONS), owner),
-        PostgresOutbox(kept(OUTBOX_CONNECTIONS)),
-        PostgresHints(connect, kept(1), owner),
-        PostgresPresence(connect, owner),
-    )
+    async def open(
+        self,
+        settings: Settings,
+        owner: UUID,
+        on_statement: Callable[[], None],
+        writes: WriteMonitor,
+        stack: contextlib.AsyncExitStack,
+    ) -> Database:
+        """Open it for the process *owner*; *stack* closes it. *on_statement* is called for each statement that is sent,
+        and *writes* is told of writes that fail. Raises `Unavailable`.
+        """
+
+
+class PostgresSource:
+    """A migrated PostgreSQL database at *dsn*.
+
+    *durable* false skips the check that commits are on disk: for tests on a throw-away database only; with it, `open`
+    raises `database.NotDurable`. *server_disk_full*: whether an unreachable server has too little disk space to start.
+    """
+
+    def __init__(self, dsn: str, *, durable: bool = True, server_disk_full: Callable[[], bool] = lambda: False) -> None:
+        self._dsn, self._durable, self._server_disk_full = dsn, durable, server_disk_full
+        self._clock = DatabaseClock()
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    async def open(
+        self,
+        settings: Settings,
+        owner: UUID,
+        on_statement: Callable[[], None],
+        writes: WriteMonitor,
+        stack: contextlib.AsyncExitStack,
+    ) -> Database:
+        timeout_s = settings.database_timeout_s
+        observer = Observer(on_statement, writes.database_failed, self._server_disk_full)
+        connect = journal_connect(self._dsn, timeout_s=timeout_s, observer=observer)
+        writes.add_probe(Place.DATABASE, partial(try_to_write, connect))
+        pool = await create_journal_pool(connect)
+        stack.push_async_callback(_close_pool, pool)
+        engine = create_api_engine(self._dsn, pool=settings.database_pool, timeout_s=timeout_s, observer=observer)
+        stack.push_async_callback(engine.dispose)
+        journal = PostgresJournal(pool, connect, self._clock, owner)
+        stack.callback(journal.end_writing)
+
+        def kept(size: int) -> Kept:
+            made = Kept(connect, size=size, timeout_s=timeout_s)
+            stack.callback(made.close)
+            return made
+
+        if self._durable:
+            await assert_durable(pool)
+        return Database(
+            PostgresStore(engine, kept(CONNECTIONS)),
+            journal,
+            PostgresKeys(kept(KEY_CONNECTIONS), owner),
+            PostgresOutbox(kept(OUTBOX_CONNECTIONS)),
+            PostgresDeliveries(engine),
+            PostgresFeed(engine, pool),
+            PostgresHints(connect, kept(1), owner),
+            PostgresPresence(connect, owner),
+        )
 
 
 async def _close_pool(pool: asyncpg.Pool) -> None:

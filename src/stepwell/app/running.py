@@ -15,7 +15,7 @@ from stepwell.engine.scheduler import Scheduler
 from stepwell.engine.streams import Streams
 from stepwell.engine.webhooks import Dispatcher
 from stepwell.engine.write_monitor import WriteMonitor
-from stepwell.persistence.store import PostgresStore
+from stepwell.ports import Store
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ async def run_engine(
     streams: Streams,
     repeats: Repeats,
     storage: Storage,
-    store: PostgresStore,
+    store: Store,
     writes: WriteMonitor,
 ) -> None:
     async with asyncio.TaskGroup() as group:

@@ -20,8 +20,7 @@ from stepwell.engine.cleanup import Cleaner
 from stepwell.engine.outcomes import ModelLabels, Outcomes
 from stepwell.engine.remote import Pace, Paces, Remote
 from stepwell.engine.runner import Runner
-from stepwell.persistence.journal import PostgresJournal
-from stepwell.ports import Clock
+from stepwell.ports import Clock, Journal
 from stepwell.providers.guard import AddressPolicy, guarded_client
 from stepwell.providers.inputs import Inputs
 from stepwell.providers.output_download import Downloads
@@ -70,7 +69,7 @@ def made_runner(
     links: Links,
     callbacks: CallbackUrls,
     clients: "Clients",
-    known: PostgresJournal,
+    known: Journal,
     clock: Clock,
 ) -> Runner:
     inputs = Inputs(

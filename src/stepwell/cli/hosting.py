@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 from msgspec.structs import replace
 
-from stepwell.app import Application, running_app
+from stepwell.app import Application, PostgresSource, running_app
 from stepwell.artifacts.storage import StorageRefused
 from stepwell.cli.keys import Keys
 from stepwell.cli.output import tell
@@ -32,7 +32,10 @@ async def service(
     app: Application | None = None
     try:
         async with running_app(
-            keys.settings, dsn=dsn, url_secret=keys.url_secret, exclusive=exclusive, server_disk_full=server_disk_full
+            keys.settings,
+            source=PostgresSource(dsn, server_disk_full=server_disk_full),
+            url_secret=keys.url_secret,
+            exclusive=exclusive,
         ) as app:
             yield app
     except NotDurable as error:
