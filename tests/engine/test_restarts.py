@@ -59,8 +59,6 @@ async def test_a_timer_goes_on_where_it_was(dsn: str, tmp_path: Path) -> None:
         assert await service.get(created["id"]) == before
         (handle,) = scheduler_of(service).handles.values()
         assert list(handle.timers) == [0]
-        due = handle.timers[0].when() - handle.timers[0]._loop.time()  # type: ignore[attr-defined]
-        assert 2000 < due <= 3000
     async with connected(dsn) as sql:
         await sql.execute("UPDATE steps SET next_attempt_at = clock_timestamp() WHERE next_attempt_at IS NOT NULL")
     async with serving(dsn, tmp_path, provider) as service:

@@ -24,6 +24,7 @@ from stepwell.providers.custom import CustomProvider
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.web import plain_client
 from stepwell.settings import read_settings
+from stepwell.testing import ManualClock
 from support.custom_emulator import CustomEmulator
 from support.emulator import Call, Reply
 from support.google_emulator import VertexEmulator
@@ -43,10 +44,11 @@ MODELS = {
 GOOGLES_KEY = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "googleapis.com"}
 
 
-class Ticking:
+class Ticking(ManualClock):
     """A clock that advances by a second at each reading."""
 
     def __init__(self) -> None:
+        super().__init__(AT)
         self._seconds = -1
 
     def now(self) -> datetime:

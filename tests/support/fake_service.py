@@ -48,6 +48,7 @@ from stepwell.domain.tickets import StreamTickets
 from stepwell.domain.validation import Catalog, PlannedWorkflow
 from stepwell.ports import Artifacts
 from stepwell.telemetry import Metrics
+from stepwell.testing import ManualClock
 from support.fake_insight import FakeInsight
 from support.fake_webhooks import FakeWebhooks
 
@@ -70,8 +71,11 @@ _ALLOWED = {
 }
 
 
-class FixedClock:
+class FixedClock(ManualClock):
+    """A clock that always tells *at*."""
+
     def __init__(self, at: datetime = AT) -> None:
+        super().__init__()
         self.at = at
 
     def now(self) -> datetime:

@@ -95,7 +95,7 @@ async def running_app(
         stack.callback(registry.close)
         callbacks = CallbackUrls(url_secret, settings.base_url)
         runner = made_runner(settings, registry, storage, links, callbacks, clients, journal, clock)
-        admission = Admission(limits(settings))
+        admission = Admission(limits(settings), clock.monotonic)
         health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
         bus = Bus()
         scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus, create_outcomes(settings, runner))

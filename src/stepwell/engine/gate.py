@@ -5,7 +5,6 @@ lets one through again. Work in this process has no breaker (LOCAL's attempts ar
 attempt that an earlier process had begun needs none: it is paid for.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,7 +19,7 @@ from stepwell.engine.admission import Admission, Pool, Slot
 from stepwell.engine.handle import Handle
 from stepwell.engine.health import Flight, ModelHealth, ModelKey
 from stepwell.engine.seeds import drawn_seed
-from stepwell.ports import Clock, NewId
+from stepwell.ports import Clock, NewId, Timer
 
 _HERE = (None, ProviderType.LOCAL)
 _USUAL_TIMEOUT_S = TaskConfig().timeout_s
@@ -57,8 +56,9 @@ class Gate:
         self._scheduler, self._models, self._admission, self._health = scheduler, models, admission, health
         self._clock, self._new_id = clock, new_id
         self._granting = False
-        self._next_grant: asyncio.TimerHandle | None = None  # for the next start that a rate allows
-        self._closing: dict[ModelKey, asyncio.TimerHandle] = {}  # of breakers, for those that are held back
+        self._next_grant: Timer | None = None  # for the next start that a rate allows
+        self._next_grant_at = 0.0
+        self._closing: dict[ModelKey, Timer] = {}  # of breakers, for those that are held back
 
     def enqueue(self, handle: Handle, positions: Iterable[int]) -> None:
         """Let steps wait for a slot. A step that waits already keeps the time at which it began to wait."""
@@ -123,12 +123,13 @@ class Gate:
         return self._models.model_key(handle, position, on_fallback=handle.on_fallback(position))
 
     def _grant_in(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
+        at = self._clock.monotonic() + seconds
         if self._next_grant is not None:
-            if self._next_grant.when() <= loop.time() + seconds:
+            if self._next_grant_at <= at:
                 return
             self._next_grant.cancel()
-        self._next_grant = loop.call_later(seconds, self._scheduler.guarded(self._grant_again))
+        self._next_grant_at = at
+        self._next_grant = self._clock.call_later(seconds, self._scheduler.guarded(self._grant_again))
 
     def _grant_again(self) -> None:
         self._next_grant = None
@@ -184,7 +185,7 @@ class Gate:
         seconds = self._health.closes_in(key)
         if seconds is not None and key not in self._closing:
             fire = self._scheduler.guarded(partial(self._may_close, key))
-            self._closing[key] = asyncio.get_running_loop().call_later(seconds, fire)
+            self._closing[key] = self._clock.call_later(seconds, fire)
 
     def _may_close(self, key: ModelKey) -> None:
         del self._closing[key]

@@ -1,6 +1,5 @@
 """A workflow in memory: its run, and what its attempts need to know."""
 
-from asyncio import TimerHandle
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from stepwell.domain.lifecycle import Run
 from stepwell.domain.model import ProviderType
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.engine.bus import Committed
+from stepwell.ports import Timer
 
 
 class Handle:
@@ -31,7 +31,7 @@ class Handle:
         self.config = convert(given(loaded.config), WorkflowConfig)
         self.users = 0
         self.halted = self.lost = False
-        self.timers: dict[int | None, TimerHandle] = {}
+        self.timers: dict[int | None, Timer] = {}
         self.waiting_since: dict[int, float] = {}
         self._loaded, self._steps = loaded, loaded.steps
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}

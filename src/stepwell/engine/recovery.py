@@ -9,8 +9,6 @@ What must hold, for a process that is idle:
 """
 
 import asyncio
-import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
@@ -22,6 +20,7 @@ from stepwell.domain.inputs import GiveUp
 from stepwell.domain.records import EVERY_TENANT, LoadedWorkflow
 from stepwell.engine.handle import Handle
 from stepwell.engine.scheduler import Scheduler
+from stepwell.engine.timers import wait_until_set
 from stepwell.offloop import off_loop
 from stepwell.ports import Clock, Journal
 from stepwell.ports.feed import Presence
@@ -72,7 +71,7 @@ class Recovery:
         """Establish this process. What it can take over it claims page by page, once it runs."""
         await self._journal.set_clock()
         await self._journal.renew_lease(self._owner, self._lease_s)
-        self._renewed = time.monotonic()
+        self._renewed = self._clock.monotonic()
         if self._lease_s is None:
             await self._journal.expire_others(self._owner)
         self.request()
@@ -84,7 +83,7 @@ class Recovery:
         self._claim_wanted = True
         self._stirred.set()
         if unsure:
-            asyncio.get_running_loop().call_later(self._statement_s + 1, self.request)
+            self._clock.call_later(self._statement_s + 1, self.request)
 
     async def claim(self, workflow_id: UUID) -> None:
         """Take that one over now, if that can be: somebody asks for it, before its page has come."""
@@ -98,7 +97,7 @@ class Recovery:
             return
         async with self._leasing:
             if self._lease_aged(self._lease_s) and not self._closed:
-                started = time.monotonic()
+                started = self._clock.monotonic()
                 await self._journal.renew_lease(self._owner, self._lease_s)
                 self._renewed = started
                 self._stirred.set()
@@ -120,9 +119,7 @@ class Recovery:
         while not self._closed:
             pause = self._pause(next_look)
             self._resting = not self._busy
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stirred.wait()
+            await wait_until_set(self._stirred, self._clock, pause)
             self._stirred.clear()
             self._resting = False
             next_look = await self._round()
@@ -150,7 +147,7 @@ class Recovery:
         return bool(self._scheduler.handles) or self.also_busy()
 
     def _lease_aged(self, lease_s: float) -> bool:
-        return time.monotonic() - self._renewed > lease_s / 4
+        return self._clock.monotonic() - self._renewed > lease_s / 4
 
     def _pause(self, next_look: float | None) -> float | None:
         if self._claim_wanted:

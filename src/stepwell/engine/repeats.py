@@ -12,9 +12,10 @@ What must hold:
 - Without a key nothing of this costs a statement.
 """
 
-from asyncio import Event, Future, get_running_loop, shield, sleep
+from asyncio import Event, Future, shield, sleep
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from uuid import UUID
 
@@ -162,7 +163,7 @@ class Repeats:
             if running.left is not None:
                 self._let_go_of(running.left)
                 if running.unsure:
-                    get_running_loop().call_later(self._statement_s + 1, self._let_go_of, running.left)
+                    self._clock.call_later(self._statement_s + 1, partial(self._let_go_of, running.left))
 
     def _let_go_of(self, left: Reservation) -> None:
         self._left[left] = None

@@ -1,4 +1,4 @@
-"""The timers of workflows in memory: a step's next attempt, a workflow's deadline."""
+"""The timers of workflows in memory: a step's next attempt, a workflow's deadline; and waits with a time limit."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,16 @@ from typing import Any
 from stepwell.domain.inputs import Input
 from stepwell.engine.handle import Handle
 from stepwell.ports import Clock
+
+
+async def wait_until_set(event: asyncio.Event, clock: Clock, seconds: float | None) -> None:
+    """Wait for *event*. After *seconds* of *clock* it is set by itself; None: never."""
+    timer = None if seconds is None else clock.call_later(seconds, event.set)
+    try:
+        await event.wait()
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 class Timers:
@@ -29,7 +39,7 @@ class Timers:
         if at is not None:
             delay = max((at - self._clock.now()).total_seconds(), 0.0)
             fire = self._guarded(partial(self._fire, handle, position, given))
-            handle.timers[position] = asyncio.get_running_loop().call_later(delay, fire)
+            handle.timers[position] = self._clock.call_later(delay, fire)
 
     def drop(self, handle: Handle) -> None:
         for timer in handle.timers.values():

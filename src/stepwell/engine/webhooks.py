@@ -11,7 +11,6 @@ What must hold:
 """
 
 import asyncio
-import contextlib
 import random
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -38,6 +37,7 @@ from stepwell.domain.webhooks import (
 from stepwell.engine.agenda import Agenda
 from stepwell.engine.bus import Bus, Committed
 from stepwell.engine.recovery import Recovery
+from stepwell.engine.timers import wait_until_set
 from stepwell.engine.webhook_backlog import WebhookBacklog
 from stepwell.ports import Clock
 from stepwell.ports.webhooks import Outbox, Payload, Sender
@@ -157,9 +157,7 @@ class Dispatcher:
     async def _rest(self) -> None:
         due = None if self._closed or self.sending >= IN_ALL else self._agenda.next()
         pause = None if due is None else max((due - self._clock.now()).total_seconds(), 0.0)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await self._stirred.wait()
+        await wait_until_set(self._stirred, self._clock, pause)
         self._stirred.clear()
 
     async def _look(self) -> None:

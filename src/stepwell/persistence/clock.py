@@ -1,7 +1,11 @@
 """`ports.Clock`: the database's time, carried forward by this machine's monotonic clock between two observations."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+
+from stepwell.ports import Timer
 
 _TICK = timedelta(microseconds=1)
 
@@ -22,3 +26,9 @@ class DatabaseClock:
     def now(self) -> datetime:
         self._last = max(self._last + _TICK, self._at + timedelta(seconds=time.monotonic() - self._ticks))
         return self._last
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, callback)

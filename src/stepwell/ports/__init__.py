@@ -1,6 +1,6 @@
 """What the engine and the API need from the outside, as protocols whose prose states what an implementer must keep."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -21,11 +21,24 @@ from stepwell.domain.records import (
 from stepwell.domain.repeats import Answer, Reserved, Version
 
 
+class Timer(Protocol):
+    """A call that `Clock.call_later` has scheduled."""
+
+    def cancel(self) -> None:
+        """Prevent the call, if it hasn't been made yet."""
+
+
 class Clock(Protocol):
     """Time as the database tells it, so that times compared between processes agree."""
 
     def now(self) -> datetime:
         """The present moment in UTC; never goes back within a process."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment in the past; never goes back. For intervals within this process."""
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call *callback* in the running event loop once *seconds* of `monotonic` have passed."""
 
 
 class NewId(Protocol):

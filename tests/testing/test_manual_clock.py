@@ -1,0 +1,58 @@
+"""The clock that tests move."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stepwell.testing import ManualClock
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TICK = timedelta(microseconds=1)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+def test_each_reading_is_a_microsecond_later(clock: ManualClock) -> None:
+    assert [clock.now(), clock.now()] == [START + TICK, START + 2 * TICK]
+
+
+def test_advance_moves_both_times(clock: ManualClock) -> None:
+    before = clock.monotonic()
+    clock.advance(90)
+    assert clock.monotonic() - before == 90
+    assert clock.now() == START + timedelta(seconds=90) + TICK
+
+
+def test_calls_are_made_in_the_order_of_their_times_each_at_its_time(clock: ManualClock) -> None:
+    calls: list[tuple[str, float]] = []
+    for name, seconds in (("last", 30.0), ("first", 10.0), ("second", 10.0), ("later", 30.1)):
+        clock.call_later(seconds, lambda name=name: calls.append((name, clock.monotonic())))  # type: ignore[misc]
+    clock.advance(30)
+    assert calls == [("first", 10), ("second", 10), ("last", 30)]
+
+
+def test_a_call_that_another_one_schedules_is_made_too_if_it_is_due(clock: ManualClock) -> None:
+    calls: list[float] = []
+
+    def again() -> None:
+        calls.append(clock.monotonic())
+        clock.call_later(10, again)
+
+    clock.call_later(10, again)
+    clock.advance(35)
+    assert calls == [10, 20, 30]
+    assert clock.next_call_s == 5
+
+
+def test_a_cancelled_call_is_not_made(clock: ManualClock) -> None:
+    calls: list[str] = []
+    first = clock.call_later(1, lambda: calls.append("first"))
+    clock.call_later(2, lambda: calls.append("second"))
+    first.cancel()
+    assert clock.next_call_s == 2
+    clock.advance(5)
+    assert calls == ["second"]
+    assert clock.next_call_s is None
