@@ -1,4 +1,4 @@
-"""One database for all tests of the engine, emptied before each: cheaper than one each."""
+"""A database in memory for most tests of the engine. For the others one on PostgreSQL, emptied before each."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,7 +6,19 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.postgres import TABLES, TestServer, create_database, drop_database
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def memory(clock: ManualClock) -> MemoryDatabase:
+    """A database without PostgreSQL, whose time is *clock*'s."""
+    return MemoryDatabase(clock)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """`ports.Clock` for tests: time passes when a test says so."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -14,6 +15,10 @@ class ManualTimer:
 
     def __init__(self, callback: Callable[[], object]) -> None:
         self.callback: Callable[[], object] | None = callback
+
+    def call(self) -> None:
+        if self.callback is not None:
+            self.callback()
 
     def cancel(self) -> None:
         self.callback = None
@@ -39,7 +44,11 @@ class ManualClock:
         return (self._now - self._start).total_seconds()
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> ManualTimer:
+        """As the port says; what is due already is called at once, without `advance`."""
         timer = ManualTimer(callback)
+        if seconds <= 0:
+            asyncio.get_running_loop().call_soon(timer.call)
+            return timer
         heappush(self._timers, (self._now + timedelta(seconds=seconds), next(self._numbers), timer))
         return timer
 
@@ -52,8 +61,7 @@ class ManualClock:
         while self._first() is not None and self._timers[0][0] <= until:
             at, _, timer = heappop(self._timers)
             self._now = max(self._now, at)
-            if timer.callback is not None:
-                timer.callback()
+            timer.call()
         self._now = max(self._now, until)
 
     @property

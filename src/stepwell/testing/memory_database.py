@@ -1,0 +1,70 @@
+"""A database in memory: all ports of the database over one set of tables."""
+
+import contextlib
+from collections.abc import Callable
+from uuid import UUID
+
+from stepwell.app import Database
+from stepwell.engine.write_monitor import WriteMonitor
+from stepwell.ports import Clock
+from stepwell.settings import Settings
+from stepwell.testing.manual_clock import ManualClock
+from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence
+from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
+from stepwell.testing.memory_tables import Tables
+from stepwell.testing.memory_webhooks import MemoryDeliveries, MemoryOutbox
+from stepwell.testing.memory_workflow_reader import MemoryWorkflowReader
+from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
+
+
+class MemoryDatabase:
+    """A `DatabaseSource` for tests. Services that open it one after the other, or at once, share its rows.
+
+    It is gone with the test's process, writes no log and knows no SQL. Whoever needs these needs PostgreSQL.
+    *clock*: by default a `ManualClock` of its own.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or ManualClock()
+        self.tables = Tables(self._clock)
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @property
+    def available(self) -> bool:
+        return self.tables.available
+
+    @available.setter
+    def available(self, available: bool) -> None:
+        """False begins an outage: every call raises `Unavailable`, and connections that listen are lost."""
+        self.tables.available = available
+        if not available:
+            self.tables.workflow_channel.disconnect()
+            self.tables.process_channel.disconnect()
+
+    def connect(self, owner: UUID) -> Database:
+        """The adapters for the process *owner*."""
+        tables = self.tables
+        return Database(
+            MemoryWorkflowReader(tables),
+            MemoryWorkflowStore(tables, owner),
+            MemoryIdempotencyKeys(tables, owner),
+            MemoryOutbox(tables),
+            MemoryDeliveries(tables),
+            MemoryEventFeed(tables),
+            MemoryNotifications(tables, owner),
+            MemoryPresence(tables, owner),
+        )
+
+    async def open(
+        self,
+        settings: Settings,  # noqa: ARG002 - the source's
+        owner: UUID,
+        on_statement: Callable[[], None],  # noqa: ARG002 - the source's
+        writes: WriteMonitor,  # noqa: ARG002 - the source's
+        stack: contextlib.AsyncExitStack,  # noqa: ARG002 - the source's
+    ) -> Database:
+        await self.tables.round_trip()
+        return self.connect(owner)

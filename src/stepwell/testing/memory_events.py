@@ -1,0 +1,84 @@
+"""`ports.feed` in memory: the event feed, and the notifications between processes."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
+from uuid import UUID
+
+from stepwell.domain.feed import FeedEvent, FeedFilter, FeedPage, HistoryPage, Position
+from stepwell.domain.model import HistoryEvent
+from stepwell.domain.records import TenantScope
+from stepwell.testing.memory_tables import Subscription, Tables
+
+
+class MemoryEventFeed:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
+        await self._tables.round_trip()
+        if (row := self._tables.find(scope, workflow_id)) is None:
+            return None
+        later = [event for event in row.events if event.id > after][:limit]
+        return HistoryPage(later, row.record.state.status, row.record.state.last_event)
+
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position, limit: int) -> FeedPage:
+        await self._tables.round_trip()
+        bound = self._bound()
+        found: list[FeedEvent] = []
+        start = bisect_right(self._tables.log, after, key=lambda entry: entry[0])
+        for position, event in self._tables.log[start:]:
+            if len(found) == limit:
+                break
+            if wanted.takes(scope, feed_event := self._feed_event(position, event)):
+                found.append(feed_event)
+        full = len(found) == limit
+        return FeedPage(
+            found, found[-1].position if full and found else max(after, bound), bound, more=full, lagging=False
+        )
+
+    async def now(self) -> Position:
+        await self._tables.round_trip()
+        return self._bound()
+
+    async def adopt(self) -> bool:
+        await self._tables.round_trip()
+        return False
+
+    async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
+        await self._tables.round_trip()
+        rows = [row for each in workflow_ids if (row := self._tables.find(scope, each)) is not None]
+        return {row.record.state.id: row.record.state.last_event for row in rows}
+
+    def _bound(self) -> Position:
+        return Position.before(self._tables.transactions + 1)
+
+    def _feed_event(self, position: Position, event: HistoryEvent) -> FeedEvent:
+        record = self._tables.workflows[position.workflow_id].record
+        return FeedEvent(
+            event, position.workflow_id, record.tenant, record.origin_instance, record.state.status, position
+        )
+
+
+class MemoryNotifications:
+    """`ports.feed.Hints` of the process *owner*."""
+
+    def __init__(self, tables: Tables, owner: UUID) -> None:
+        self._tables, self._owner = tables, owner
+
+    async def send(self, workflow_ids: Collection[UUID]) -> None:
+        await self._tables.round_trip()
+        self._tables.workflow_channel.notify(self._owner, list(workflow_ids))
+
+    def listening(self, heard: Callable[[Collection[UUID] | None], None]) -> AbstractAsyncContextManager[Subscription]:
+        return self._tables.subscribed(self._tables.workflow_channel, self._owner, heard)
+
+
+class MemoryPresence:
+    """`ports.feed.Presence` of the process *owner*. The store of workflows notifies of changes of leases."""
+
+    def __init__(self, tables: Tables, owner: UUID) -> None:
+        self._tables, self._owner = tables, owner
+
+    def watching(self, changed: Callable[[], None]) -> AbstractAsyncContextManager[Subscription]:
+        return self._tables.subscribed(self._tables.process_channel, self._owner, lambda _: changed())

@@ -1,0 +1,74 @@
+"""`ports.Keys` in memory: which requests have been made, by the keys that their callers gave them."""
+
+from collections.abc import Collection
+from datetime import timedelta
+from uuid import UUID
+
+from stepwell.domain.decision import Reservation
+from stepwell.domain.errors import StillRunning
+from stepwell.domain.records import TenantScope
+from stepwell.domain.repeats import Answer, Reserved, key_scope
+from stepwell.testing.memory_tables import KeyRow, Tables
+
+_LIFETIME, _LONGEST_WORK = timedelta(hours=48), timedelta(minutes=5)
+_NOBODY = UUID(int=0)
+
+
+class MemoryIdempotencyKeys:
+    """*owner*: this process."""
+
+    def __init__(self, tables: Tables, owner: UUID) -> None:
+        self._tables, self._owner = tables, owner
+
+    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> Reserved:
+        await self._tables.round_trip()
+        now, wanted = self._tables.clock.now(), Reservation(key_scope(scope), key, token)
+        for name in [name for name, row in self._tables.keys.items() if row.created_at < now - _LIFETIME]:
+            del self._tables.keys[name]
+        row = self._tables.keys.get((wanted.scope, key))
+        if row is not None and not self._may_take_over(row, token, fingerprint):
+            return self._of_another(wanted, row, fingerprint)
+        self._tables.keys[wanted.scope, key] = KeyRow(token, self._owner, fingerprint, now)
+        return Reserved(wanted, mine=True)
+
+    def _may_take_over(self, row: KeyRow, token: UUID, fingerprint: bytes) -> bool:
+        if row.fingerprint != fingerprint or row.applied_to is not None or row.answer is not None:
+            return False
+        return (row.owner == self._owner and row.token < token) or not self._may_be_at_work(row)
+
+    def _may_be_at_work(self, row: KeyRow) -> bool:
+        recent = row.created_at >= self._tables.clock.now() - _LONGEST_WORK
+        return recent and self._tables.is_alive(row.owner)
+
+    def _of_another(self, wanted: Reservation, row: KeyRow, fingerprint: bytes) -> Reserved:
+        elsewhere = row.owner != self._owner and self._may_be_at_work(row)
+        if row.fingerprint == fingerprint and row.applied_to is None and row.answer is None and not elsewhere:
+            raise StillRunning  # a later request of this process has the key
+        return Reserved(
+            Reservation(wanted.scope, wanted.key, row.token),
+            mine=False,
+            fingerprint=row.fingerprint,
+            applied_to=row.applied_to,
+            answer=row.answer,
+            elsewhere=elsewhere,
+        )
+
+    async def answer(self, reservation: Reservation, answer: Answer) -> Answer:
+        await self._tables.round_trip()
+        row = self._tables.own_key(reservation)
+        if row is None:
+            return answer
+        if row.answer is None:
+            row.answer = answer
+        return row.answer
+
+    async def free(self, reservations: Collection[Reservation]) -> None:
+        await self._tables.round_trip()
+        for reservation in reservations:
+            row = self._tables.own_key(reservation)
+            if row is None or row.answer is not None:
+                continue
+            if row.applied_to is None:
+                del self._tables.keys[reservation.scope, reservation.key]
+            else:
+                row.owner = _NOBODY

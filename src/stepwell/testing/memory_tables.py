@@ -1,0 +1,171 @@
+"""The rows of the database in memory, and what several of its adapters ask of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct, field, json, structs
+
+from stepwell.domain.decision import Delivery, Reservation
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.feed import Position
+from stepwell.domain.model import HistoryEvent, Task
+from stepwell.domain.records import TenantScope, WorkflowRecord
+from stepwell.domain.repeats import Answer
+from stepwell.domain.webhooks import Attempt, DeliveryStatus
+from stepwell.ports import Clock
+
+ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database
+NEVER = datetime.min.replace(tzinfo=UTC)  # the lease of a process that was declared dead
+
+
+class TaskRow(Struct):
+    task: Task
+    deleted_at: datetime | None = None
+
+
+class DeliveryRow(Struct):
+    """A webhook; `next_at` is None once no attempt is left to be made."""
+
+    workflow_id: UUID
+    delivery: Delivery
+    owner: UUID | None
+    lane: str
+    next_at: datetime | None
+    status: DeliveryStatus = DeliveryStatus.PENDING
+    tries: int = 0
+    attempts: Sequence[Attempt] = ()
+    body: str | None = None
+
+
+class KeyRow(Struct):
+    """An idempotency key. `applied_to` is the workflow for which the request's effect has been committed."""
+
+    token: UUID
+    owner: UUID
+    fingerprint: bytes
+    created_at: datetime
+    applied_to: UUID | None = None
+    answer: Answer | None = None
+
+
+class WorkflowRow(Struct):
+    """A workflow with all that belongs to it. `record` has the steps with their results, and an empty summary.
+    `named`: the ids of the tasks whose files its definition names.
+    """
+
+    record: WorkflowRecord
+    final_position: int
+    named: frozenset[str]
+    events: list[HistoryEvent] = field(default_factory=list)
+    tasks: dict[UUID, TaskRow] = field(default_factory=dict)
+    deliveries: dict[int, DeliveryRow] = field(default_factory=dict)
+
+
+class Channel:
+    """Notifications between processes on one database, as PostgreSQL's LISTEN and NOTIFY."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[Subscription] = []
+
+    def notify(self, sender: UUID, payload: Any) -> None:
+        """Call every subscriber but the *sender*'s, soon."""
+        for subscription in self._subscriptions:
+            if subscription.owner != sender:
+                asyncio.get_running_loop().call_soon(subscription.callback, payload)
+
+    @asynccontextmanager
+    async def subscribed(self, owner: UUID, callback: Callable[[Any], None]) -> AsyncIterator["Subscription"]:
+        subscription = Subscription(owner, callback)
+        self._subscriptions.append(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.remove(subscription)
+
+    def disconnect(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.disconnected.set()
+
+
+class Subscription:
+    """`ports.feed.Ear`."""
+
+    def __init__(self, owner: UUID, callback: Callable[[Any], None]) -> None:
+        self.owner, self.callback = owner, callback
+        self.disconnected = asyncio.Event()
+
+    async def until_deaf(self) -> None:
+        await self.disconnected.wait()
+
+
+class Tables:
+    """All rows. A test may read them, and change them as another process would."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.workflows: dict[UUID, WorkflowRow] = {}
+        self.processes: dict[UUID, datetime] = {}  # the end of each process's lease
+        self.keys: dict[tuple[str, str], KeyRow] = {}
+        self.log: list[tuple[Position, HistoryEvent]] = []  # the events of all workflows, in the order of the feed
+        self.workflow_of_task: dict[UUID, UUID] = {}
+        self.transactions = 0
+        self.workflow_channel, self.process_channel = Channel(), Channel()
+        self.available = True
+
+    async def round_trip(self) -> None:
+        """Let others go on, as a statement does that waits for its answer. Raises `Unavailable` during an outage."""
+        await asyncio.sleep(0)
+        if not self.available:
+            raise Unavailable("the database is away")
+
+    @asynccontextmanager
+    async def subscribed(
+        self, channel: Channel, owner: UUID, callback: Callable[[Any], None]
+    ) -> AsyncIterator[Subscription]:
+        await self.round_trip()
+        async with channel.subscribed(owner, callback) as subscription:
+            yield subscription
+
+    def find(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRow | None:
+        row = self.workflows.get(workflow_id)
+        return row if row is not None and scope.covers(row.record.tenant) else None
+
+    def find_task(self, scope: TenantScope, task_id: UUID) -> tuple[WorkflowRow, TaskRow] | None:
+        workflow_id = self.workflow_of_task.get(task_id)
+        row = None if workflow_id is None else self.find(scope, workflow_id)
+        return None if row is None else (row, row.tasks[task_id])
+
+    def is_alive(self, owner: UUID) -> bool:
+        return self.processes.get(owner, NEVER) > self.clock.now()
+
+    def pending_deliveries(self) -> Iterator[DeliveryRow]:
+        """Those that are still to be sent."""
+        for row in self.workflows.values():
+            for delivery in row.deliveries.values():
+                if delivery.next_at is not None:
+                    yield delivery
+
+    def begin_transaction(self) -> int:
+        self.transactions += 1
+        return self.transactions
+
+    def append_events(self, transaction: int, row: WorkflowRow, events: Iterable[HistoryEvent]) -> None:
+        """Append to a workflow's history. Within a transaction workflows come in the order of their ids."""
+        workflow_id = row.record.state.id
+        for event in events:
+            stored = structs.replace(event, data=json.decode(json.encode(event.data)))
+            row.events.append(stored)
+            self.log.append((Position(transaction, workflow_id.int, event.id), stored))
+
+    def mark_applied(self, reservation: Reservation, workflow_id: UUID) -> None:
+        if (key := self.own_key(reservation)) is not None:
+            key.applied_to = workflow_id
+
+    def own_key(self, reservation: Reservation) -> KeyRow | None:
+        """The row of the key, if it is still this reservation's."""
+        row = self.keys.get((reservation.scope, reservation.key))
+        return row if row is not None and row.token == reservation.token else None

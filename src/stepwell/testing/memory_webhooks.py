@@ -1,0 +1,162 @@
+"""`ports.webhooks.Outbox` and `ports.webhooks.Deliveries` in memory."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from stepwell.domain.errors import NotFound, StillRunning
+from stepwell.domain.records import TenantScope
+from stepwell.domain.repeats import Terms, Version
+from stepwell.domain.webhooks import (
+    KEPT_ATTEMPTS,
+    Attempt,
+    DeliveryRecord,
+    DeliveryStatus,
+    DueDelivery,
+    Verdict,
+    delivery_id,
+)
+from stepwell.ports.webhooks import Addressed, Backlog
+from stepwell.testing.memory_tables import NEVER, DeliveryRow, Tables, WorkflowRow
+
+
+class MemoryOutbox:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def take_over(self, owner: UUID) -> dict[str, datetime]:
+        await self._tables.round_trip()
+        now, processes = self._tables.clock.now(), self._tables.processes
+        lanes: dict[str, datetime] = {}
+        for row in self._tables.pending_deliveries():
+            assert row.next_at is not None
+            if row.owner != owner and (row.owner is None or not self._tables.is_alive(row.owner)):
+                gone = row.owner is None or processes.get(row.owner, NEVER) == NEVER
+                if gone or row.next_at <= now:
+                    row.owner = owner
+            if row.owner == owner:
+                lanes[row.lane] = min(row.next_at, lanes.get(row.lane, row.next_at))
+        return lanes
+
+    async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
+        await self._tables.round_trip()
+        found = []
+        for lane in sorted(lanes):
+            rows = [row for row in self._own(owner) if row.lane == lane]
+            rows.sort(key=lambda row: row.next_at or NEVER)
+            found += [_due(self._tables.workflows[row.workflow_id], row) for row in rows[:limit]]
+        return found
+
+    async def frozen(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
+        await self._tables.round_trip()
+        if (row := self._current(owner, due)) is None:
+            return None
+        if row.body is None:
+            row.body = body
+        return row.body
+
+    async def refile(self, owner: UUID, due: DueDelivery, lane: str) -> None:
+        await self._tables.round_trip()
+        if (row := self._current(owner, due)) is not None:
+            row.lane = lane
+
+    async def mark(self, owner: UUID, due: DueDelivery, verdict: Verdict, attempt: Attempt | None) -> datetime | None:
+        await self._tables.round_trip()
+        if (row := self._find(due)) is None:
+            return None
+        # An attempt that is there already was marked before, and the answer was lost.
+        if attempt is not None and not (row.attempts and row.attempts[-1].at == attempt.at):
+            row.attempts = [*row.attempts, attempt][-KEPT_ATTEMPTS:]
+        if row.owner == owner and row.next_at == due.next_at:
+            row.status, row.tries, row.next_at = verdict.status, verdict.tries, verdict.next_at
+        return row.next_at if row.owner == owner else None
+
+    async def backlog(self, owner: UUID) -> Backlog:
+        await self._tables.round_trip()
+        created = [row.delivery.at for row in self._own(owner)]
+        return Backlog(len(created), min(created, default=None))
+
+    def _own(self, owner: UUID) -> list[DeliveryRow]:
+        return [row for row in self._tables.pending_deliveries() if row.owner == owner]
+
+    def _find(self, due: DueDelivery) -> DeliveryRow | None:
+        workflow = self._tables.workflows.get(due.workflow_id)
+        return None if workflow is None else workflow.deliveries.get(due.event_id)
+
+    def _current(self, owner: UUID, due: DueDelivery) -> DeliveryRow | None:
+        """The row, unless it is another's, or has been tried or renewed since *due* was read."""
+        row = self._find(due)
+        return row if row is not None and row.owner == owner and row.next_at == due.next_at else None
+
+
+class MemoryDeliveries:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def page(
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+    ) -> Sequence[DeliveryRecord] | None:
+        await self._tables.round_trip()
+        if (workflow := self._tables.find(scope, workflow_id)) is None:
+            return None
+        return [_record(workflow.deliveries[n]) for n in sorted(workflow.deliveries) if n > after][:limit]
+
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> Addressed:
+        await self._tables.round_trip()
+        workflow = self._tables.find(scope, workflow_id)
+        if workflow is None or event_id not in workflow.deliveries:
+            raise NotFound("delivery")
+        state = workflow.record.state
+        return Addressed(state.webhook_url, workflow.record.tenant, Version.of(state.last_event, state.updated_at))
+
+    async def renew(
+        self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, terms: Terms
+    ) -> DeliveryRecord:
+        await self._tables.round_trip()
+        workflow = self._tables.find(scope, workflow_id)
+        if workflow is not None:
+            terms.check(workflow.record.state)
+        if (reservation := terms.reservation) is not None:
+            key = self._tables.own_key(reservation)
+            if key is None or key.applied_to is not None:
+                raise StillRunning
+        row = None if workflow is None else workflow.deliveries.get(event_id)
+        if row is None:
+            raise NotFound("delivery")
+        if reservation is not None:
+            self._tables.mark_applied(reservation, workflow_id)
+        row.status, row.tries, row.next_at = DeliveryStatus.PENDING, 0, self._tables.clock.now()
+        row.lane, row.owner = lane, owner
+        return _record(row)
+
+
+def _due(workflow: WorkflowRow, row: DeliveryRow) -> DueDelivery:
+    record, number = workflow.record, row.delivery.event_id
+    assert row.next_at is not None
+    return DueDelivery(
+        row.workflow_id,
+        row.lane,
+        row.next_at,
+        row.tries,
+        row.body is not None,
+        number,
+        next(event for event in workflow.events if event.id == number),
+        record.tenant,
+        record.state.webhook_url,
+        record.origin_instance,
+        record.origin_reference,
+        record.total_steps,
+    )
+
+
+def _record(row: DeliveryRow) -> DeliveryRecord:
+    delivery = row.delivery
+    return DeliveryRecord(
+        delivery_id(row.workflow_id, delivery.event_id),
+        delivery.event_id,
+        delivery.type,
+        row.status,
+        row.next_at,
+        delivery.at,
+        list(row.attempts),
+    )

@@ -1,0 +1,189 @@
+"""`ports.Store` in memory: what the API reads, and what cleanup marks."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import structs
+
+from stepwell.domain.decision import copied
+from stepwell.domain.model import (
+    CancelReceipt,
+    EventType,
+    HistoryEvent,
+    StepStatus,
+    Task,
+    TaskStatus,
+    WorkflowStatus,
+)
+from stepwell.domain.prices import Money, WorkflowCost
+from stepwell.domain.records import (
+    ListFilter,
+    StepRecord,
+    Summary,
+    TaskRecord,
+    TenantScope,
+    Whereabouts,
+    WorkflowPage,
+    WorkflowRecord,
+)
+from stepwell.domain.repeats import Version
+from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
+
+
+class MemoryWorkflowReader:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        return None if row is None else _record(row, include_steps=include_steps)
+
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        return None if row is None else Version.of(row.record.state.last_event, row.record.state.updated_at)
+
+    async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
+        await self._tables.round_trip()
+        found = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query)]
+        found.sort(key=lambda row: (row.record.created_at, row.record.state.id.int), reverse=True)
+        shown = found[query.skip : query.skip + query.limit]
+        return WorkflowPage([_record(row, include_steps=query.include_steps) for row in shown], len(found))
+
+    async def events(
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+    ) -> Sequence[HistoryEvent] | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        return None if row is None else [event for event in row.events if event.id > after][:limit]
+
+    async def tasks(
+        self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool
+    ) -> Sequence[TaskRecord] | None:
+        await self._tables.round_trip()
+        if (row := self._tables.find(scope, workflow_id)) is None:
+            return None
+        rows = sorted(row.tasks.values(), key=lambda stored: (stored.task.position, stored.task.attempt))
+        return [_task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
+
+    async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
+        await self._tables.round_trip()
+        found = self._tables.find_task(scope, task_id)
+        return None if found is None else _task_record(*found)
+
+    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Whereabouts | None:
+        await self._tables.round_trip()
+        if (row := self._tables.find(scope, workflow_id)) is None:
+            return None
+        state, pause = row.record.state, None
+        if state.status is WorkflowStatus.PAUSED:
+            pause = next((e for e in reversed(row.events) if e.type is EventType.WORKFLOW_PAUSED), None)
+        lease = None if state.owner is None else self._tables.processes.get(state.owner)
+        return Whereabouts(
+            state.owner,
+            (lease or NEVER) > self._tables.clock.now(),
+            None if lease == ALWAYS else lease,
+            None if pause is None else pause.actor,
+            None if pause is None else pause.at,
+        )
+
+    async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
+        await self._tables.round_trip()
+        row, now = self._tables.find(scope, workflow_id), self._tables.clock.now()
+        for stored in () if row is None else row.tasks.values():
+            if stored.task.id in task_ids and stored.deleted_at is None:
+                stored.deleted_at = now
+
+    async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
+        await self._tables.round_trip()
+        found = [pair[1] for task_id in task_ids if (pair := self._tables.find_task(scope, task_id)) is not None]
+        return {output.path for stored in found if stored.deleted_at is None for output in stored.task.outputs}
+
+    async def referenced(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> Mapping[UUID, UUID]:
+        await self._tables.round_trip()
+        others = [
+            row
+            for row in sorted(self._tables.workflows.values(), key=lambda row: row.record.state.id.int)
+            if row.record.state.id != workflow_id
+            and row.record.state.deleted_at is None
+            and scope.covers(row.record.tenant)
+        ]
+        named = {task_id: next((row for row in others if str(task_id) in row.named), None) for task_id in task_ids}
+        return {task_id: row.record.state.id for task_id, row in named.items() if row is not None}
+
+    async def ping(self) -> None:
+        await self._tables.round_trip()
+
+
+def _matches(record: WorkflowRecord, scope: TenantScope, query: ListFilter) -> bool:
+    return (
+        scope.covers(record.tenant)
+        and query.status in (None, record.state.status)
+        and query.origin_instance in (None, record.origin_instance)
+        and query.origin_tenant_id in (None, record.tenant)
+        and (query.include_deleted or record.state.deleted_at is None)
+    )
+
+
+def _record(row: WorkflowRow, *, include_steps: bool) -> WorkflowRecord:
+    record = row.record
+    steps = record.steps or []
+    return structs.replace(
+        record,
+        state=copied(record.state),
+        summary=_summary(row, steps),
+        steps=[structs.replace(step, state=copied(step.state)) for step in steps] if include_steps else None,
+    )
+
+
+def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
+    failure = row.record.state.failure
+    running = [step for step in steps if step.state.status is StepStatus.RUNNING]
+    first = min(running, key=lambda step: (step.state.started_at or _LAST, step.plan.position), default=None)
+    failed = [step for step in steps if step.state.status is StepStatus.FAILED]
+    errors = [f"{step.plan.step_id}: {step.state.error_message or ''}" for step in failed]
+    final = steps[row.final_position]
+    return Summary(
+        None if first is None else first.plan.step_id,
+        final.plan.step_id,
+        final.state.result,
+        (*(() if failure is None else (failure,)), *errors),
+        _cost([stored.task for stored in row.tasks.values()]),
+    )
+
+
+_LAST: datetime = ALWAYS
+
+
+def _cost(tasks: list[Task]) -> WorkflowCost | None:
+    """Sum what attempts cost whose request may have been charged; None if there is none."""
+    charged = [task for task in tasks if task.sent is not None and (task.cost is not None or not _was_refused(task))]
+    if not charged:
+        return None
+    sums: dict[str, float] = defaultdict(float)
+    for task in charged:
+        if task.cost is not None:
+            sums[task.cost.currency] += task.cost.amount
+    amounts = tuple(Money(round(amount, 9), currency) for currency, amount in sorted(sums.items()))
+    return WorkflowCost(amounts, sum(task.cost is None for task in charged))
+
+
+def _was_refused(task: Task) -> bool:
+    return (
+        task.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
+        and task.remote_id is None
+        and not task.outcome_unknown
+        and task.cancel_receipt in (None, CancelReceipt.NEVER_STARTED)
+    )
+
+
+def _task_record(row: WorkflowRow, stored: TaskRow) -> TaskRecord:
+    plan = (row.record.steps or [])[stored.task.position].plan
+    started = stored.task.started_at
+    assert started is not None
+    return TaskRecord(
+        copied(stored.task), row.record.state.id, plan.step_id, plan.task_type, started, stored.deleted_at
+    )

@@ -1,0 +1,234 @@
+"""`ports.Journal` in memory: what the engine writes, loads and claims."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from msgspec import json, structs
+
+from stepwell.domain.decision import Decision, copied
+from stepwell.domain.errors import Forbidden, StillRunning
+from stepwell.domain.model import ProviderType, StepStatus, Task, TaskStatus
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
+from stepwell.domain.references import named_tasks
+from stepwell.testing.memory_tables import ALWAYS, NEVER, DeliveryRow, Tables, TaskRow, WorkflowRow
+
+_STEPS_A_PAGE = 20_000
+
+
+class MemoryWorkflowStore:
+    """*owner*: the process that is to send the webhooks of what is written here."""
+
+    def __init__(self, tables: Tables, owner: UUID) -> None:
+        self._tables, self._owner = tables, owner
+
+    async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
+        await self._tables.round_trip()
+        record = new.record
+        if not scope.covers(record.tenant):
+            raise Forbidden("the workflow belongs to another tenant")
+        workflow_id = record.state.id
+        if workflow_id in self._tables.workflows:
+            raise ValueError(f"the workflow {workflow_id} is stored already")
+        _check_numbers(range(1, len(new.events) + 1), [event.id for event in new.events])
+        if new.reservation is not None:
+            key = self._tables.own_key(new.reservation)
+            if key is None or key.applied_to is not None:
+                raise StillRunning
+            key.applied_to = workflow_id
+        steps = [structs.replace(step, state=copied(step.state)) for step in record.steps or []]
+        texts = [json.encode(record.config), *(json.encode(step.definition) for step in steps)]
+        row = WorkflowRow(
+            structs.replace(record, state=copied(record.state), steps=steps),
+            new.final_position,
+            frozenset().union(*(named_tasks(text.decode()) for text in texts)),
+        )
+        self._tables.workflows[workflow_id] = row
+        self._tables.append_events(self._tables.begin_transaction(), row, new.events)
+
+    async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        return None if row is None else _loaded(row)
+
+    async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
+        await self._tables.round_trip()
+        found: dict[UUID, dict[int, bytes]] = {}
+        for workflow_id, positions in wanted.items():
+            if (row := self._tables.find(scope, workflow_id)) is None:
+                continue
+            results = {step.plan.position: step.state.result for step in row.record.steps or []}
+            stored = {at: result for at in positions if (result := results.get(at)) is not None}
+            if stored:
+                found[workflow_id] = stored
+        return found
+
+    async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
+        await self._tables.round_trip()
+        rows = (task.task for row in self._tables.workflows.values() for task in row.tasks.values())
+        return {
+            task.remote_id
+            for task in rows
+            if task.provider is provider and task.remote_id is not None and task.remote_id in remote_ids
+        }
+
+    async def write(self, batch: Sequence[Decision]) -> set[UUID]:
+        await self._tables.round_trip()
+        lost = set()
+        landing = []
+        for decision in batch:
+            row = self._tables.workflows.get(decision.workflow.id)
+            if row is not None and _is_fence(row, decision):
+                first = row.record.state.last_event + 1
+                numbers = [event.id for event in decision.events]
+                _check_numbers(range(first, first + len(numbers)), numbers)
+                landing.append((row, decision))
+            elif row is None or not _has_landed(row, decision):
+                lost.add(decision.workflow.id)
+        transaction = self._tables.begin_transaction()
+        for row, decision in sorted(landing, key=lambda pair: pair[1].workflow.id.int):
+            self._apply(transaction, row, decision)
+        return lost
+
+    def _apply(self, transaction: int, row: WorkflowRow, decision: Decision) -> None:
+        record, workflow_id = row.record, decision.workflow.id
+        record.state = copied(decision.workflow)
+        steps = record.steps or []
+        for position, state in decision.steps.items():
+            steps[position].state = copied(state)
+        for task_id, task in decision.tasks.items():
+            if (stored := row.tasks.get(task_id)) is None:
+                row.tasks[task_id] = TaskRow(copied(task))
+                self._tables.workflow_of_task[task_id] = workflow_id
+            else:
+                stored.task = copied(task)
+        self._tables.append_events(transaction, row, decision.events)
+        for delivery in decision.deliveries:
+            row.deliveries[delivery.event_id] = DeliveryRow(
+                workflow_id, delivery, self._owner, delivery.lane, delivery.at
+            )
+        for reservation in decision.reservations:
+            self._tables.mark_applied(reservation, workflow_id)
+
+    async def claim(
+        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+    ) -> list[LoadedWorkflow]:
+        await self._tables.round_trip()
+        orphans = sorted(
+            (row for row in self._tables.workflows.values() if self._may_claim(row, owner, held, now, only)),
+            key=lambda row: row.record.state.id.int,
+        )
+        loaded, steps = [], 0
+        for row in orphans[:limit]:
+            if steps >= _STEPS_A_PAGE:
+                break
+            steps += row.record.total_steps
+            state = row.record.state
+            attempts = any(task.task.status is TaskStatus.RUNNING for task in row.tasks.values())
+            crashed = state.owner != owner and state.owner in self._tables.processes and attempts
+            state.owner, state.epoch, state.crashes = owner, state.epoch + 1, state.crashes + crashed
+            loaded.append(_loaded(row))
+        if not loaded and only is None:
+            self._forget_dead()
+        return loaded
+
+    def _may_claim(
+        self, row: WorkflowRow, owner: UUID, held: Collection[UUID], now: datetime, only: UUID | None
+    ) -> bool:
+        state = row.record.state
+        if state.owner is None or (only is not None and state.id != only) or state.id in held:
+            return False
+        if state.owner == owner:
+            return state.updated_at is not None and state.updated_at < now
+        return not self._tables.is_alive(state.owner)
+
+    def _forget_dead(self) -> None:
+        needed = {row.record.state.owner for row in self._tables.workflows.values()}
+        needed |= {delivery.owner for delivery in self._tables.pending_deliveries()}
+        for process in [p for p in self._tables.processes if not self._tables.is_alive(p) and p not in needed]:
+            del self._tables.processes[process]
+
+    async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
+        await self._tables.round_trip()
+        now, processes = self._tables.clock.now(), self._tables.processes
+        known = processes.get(owner, NEVER) > now + timedelta(seconds=(seconds or 0) / 2)
+        processes[owner] = ALWAYS if seconds is None else now + timedelta(seconds=seconds)
+        if not known:
+            self._tables.process_channel.notify(owner, None)
+
+    async def next_expiry(self, owner: UUID) -> float | None:
+        await self._tables.round_trip()
+        now, processes = self._tables.clock.now(), self._tables.processes
+        running = {row.record.state.owner for row in self._tables.workflows.values()} - {None}
+        sending: dict[UUID | None, datetime] = {}
+        for delivery in self._tables.pending_deliveries():
+            assert delivery.next_at is not None
+            sending[delivery.owner] = min(delivery.next_at, sending.get(delivery.owner, delivery.next_at))
+        wanted = []
+        for process, lease_until in processes.items():
+            if process == owner or lease_until in (NEVER, ALWAYS):
+                continue
+            if lease_until > now or process in running:
+                wanted.append(lease_until)
+            elif process in sending:
+                wanted.append(sending[process])
+        if any(process != owner and process not in processes for process in {*running, *sending}):
+            return 0.0
+        return max((min(wanted) - now).total_seconds(), 0.0) if wanted else None
+
+    async def release(self, owner: UUID) -> None:
+        await self._tables.round_trip()
+        if self._tables.processes.pop(owner, None) is not None:
+            self._tables.process_channel.notify(owner, None)
+
+    async def set_clock(self) -> None:
+        await self._tables.round_trip()
+
+    async def expire_others(self, owner: UUID) -> None:
+        await self._tables.round_trip()
+        for process in self._tables.processes:
+            if process != owner:
+                self._tables.processes[process] = NEVER
+
+
+def _check_numbers(expected: range, numbers: list[int]) -> None:
+    """Raise ValueError where the database would refuse a second event of the same number."""
+    if numbers != list(expected):
+        raise ValueError(f"the events have the numbers {numbers} instead of {list(expected)}")
+
+
+def _is_fence(row: WorkflowRow, decision: Decision) -> bool:
+    state = row.record.state
+    return (state.owner, state.epoch, state.last_event) == (decision.owner, decision.epoch, decision.last_event)
+
+
+def _has_landed(row: WorkflowRow, decision: Decision) -> bool:
+    """True if the row is the version that the decision made: the answer of an earlier write was lost."""
+    stored, made = row.record.state, decision.workflow
+    names = ("owner", "epoch", "last_event", "updated_at")
+    return all(getattr(stored, name) == getattr(made, name) for name in names)
+
+
+def _loaded(row: WorkflowRow) -> LoadedWorkflow:
+    record = row.record
+    steps = [structs.replace(step, state=structs.replace(step.state, result=None)) for step in record.steps or []]
+    return LoadedWorkflow(
+        copied(record.state),
+        record.tenant,
+        record.origin_instance,
+        record.config,
+        record.suppress_subtask_events,
+        steps,
+        _open_tasks(row),
+    )
+
+
+def _open_tasks(row: WorkflowRow) -> list[Task]:
+    """The attempts of RUNNING steps, and those that are followed up."""
+    latest = {step.state.task_id for step in row.record.steps or [] if step.state.status is StepStatus.RUNNING}
+    tasks = [stored.task for stored in row.tasks.values()]
+    return [
+        copied(task)
+        for task in tasks
+        if (task.id in latest and task.status is TaskStatus.RUNNING) or task.follow_up_until is not None
+    ]
