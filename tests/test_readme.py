@@ -1,14 +1,8 @@
 """The README is run as it stands: a stale command, setting or path in it fails here."""
 
 import json
-import os
-import pwd
 import re
-import shutil
-import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,27 +16,20 @@ from stepwell.domain.explanation import StepReason, WorkflowReason
 from stepwell.domain.model import EventType
 from stepwell.domain.setting_names import PREFIX
 from stepwell.settings import Settings
+from support.pasting import USERS, make_tools, paste, reserved_port
 from support.postgres import fresh_folder
-from support.processes import Running, surroundings
+from support.processes import surroundings
 from support.tree import TOP, copy_tree, shell_blocks
 
 README = (TOP / "README.md").read_text()
 *BLOCKS, TEST_LINE = shell_blocks(README)
 JSON_BLOCKS = re.findall(r"^```json\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-USERS = [None] if os.geteuid() else [None, "nobody"]
 _PATH_OF_USERS = "/usr/local/bin:/usr/bin:/bin"  # root may have a Python that is closed to others
-# A machine under load may need longer than the README's user, who sees 60 tries as a minute.
-_PATIENT_CURL = """#!/bin/sh
-for argument do
-    [ "$argument" = --retry ] && set -- "$@" --retry 600
-done
-exec "%s" "$@"
-"""
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_all_blocks_pasted_into_one_shell_work(user: str | None) -> None:
-    with fresh_folder() as folder, _reserved_port() as port:
+    with fresh_folder() as folder, reserved_port() as port:
         clone = copy_tree(folder / "clone")
         env = surroundings({"STEPWELL_PORT": str(port)})
         if user is None:
@@ -52,42 +39,12 @@ def test_all_blocks_pasted_into_one_shell_work(user: str | None) -> None:
             (folder / "home").mkdir()
             data_dir = folder / "home/.local/share/stepwell"  # where it is without a setting
             env |= {"HOME": str(folder / "home"), "PATH": _PATH_OF_USERS}
-        env["PATH"] = f"{_tools(folder)}:{env['PATH']}"
+        env["PATH"] = f"{make_tools(folder)}:{env['PATH']}"
         if user is not None:
             subprocess.run(["chown", "-R", user, folder], check=True)
-        output = _paste("".join(BLOCKS), clone, env, user, data_dir)
+        output = paste("".join(BLOCKS), clone, env, data_dir, user)
         _check_files(clone, json.loads(_output_of_run(output)))
         assert json.loads(output.splitlines()[-1])["steps"] == 4_000
-
-
-def _paste(lines: str, clone: Path, env: dict[str, str], user: str | None, data_dir: Path) -> str:
-    """Paste *lines* into one shell, and return its output. A command that reads its standard input would consume lines.
-
-    The shell ends at the first command that fails.
-    """
-    account = None if user is None else pwd.getpwnam(user)
-    output = clone.parent / "output"
-    with output.open("wb") as out:
-        shell = subprocess.Popen(
-            ["bash", "-e", "-o", "pipefail", "-s"],
-            cwd=clone,
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            user=account and account.pw_uid,
-            group=account and account.pw_gid,
-            extra_groups=account and [],
-        )
-    running = Running(shell, data_dir, output, output)
-    try:
-        shell.communicate(lines.encode(), timeout=1_200)
-        assert shell.returncode == 0, output.read_text()
-        assert running.processes() == set()
-    finally:
-        running.kill_group()
-    return output.read_text()
 
 
 def _check_files(work: Path, ran: dict[str, Any]) -> None:
@@ -117,28 +74,6 @@ def _output_of_run(output: str) -> str:
     found = re.findall(r"^\{\n  \"workflow_id\".*?^\}$", output, re.MULTILINE | re.DOTALL)
     assert len(found) == 1, output
     return str(found[0])
-
-
-def _tools(folder: Path) -> Path:
-    """Make a folder with a `curl`: the machine's, or one in Python for machines without it."""
-    tools = folder / "tools"
-    tools.mkdir()
-    curl = shutil.which("curl")
-    if curl is None:
-        shutil.copy(TOP / "tests/support/curl", tools / "curl")
-    else:
-        (tools / "curl").write_text(_PATIENT_CURL % curl)
-        (tools / "curl").chmod(0o755)
-    return tools
-
-
-@contextmanager
-def _reserved_port() -> Iterator[int]:
-    """Reserve a port on which `up` can listen, and which the system assigns to no other program."""
-    with socket.socket() as reserved:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", 0))
-        yield reserved.getsockname()[1]
 
 
 def test_the_definition_that_is_shown_is_the_example() -> None:

@@ -3,11 +3,7 @@
 Each test is one workflow with a hundred steps at each of several providers.
 """
 
-import asyncio
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,79 +11,22 @@ import httpx
 import pytest
 
 from stepwell.domain.model import ProviderType
+from support.emulated import Kinds, Worlds, emulated
 from support.emulator import Fault
+from support.pasting import reserved_port
 from support.postgres import fresh_folder
 from support.processes import running_up, start_up, until
-from support.worlds import ANSWERING, REMOTE, World, remote_step, world_of
+from support.worlds import ANSWERING, REMOTE, remote_step
 
 STEPS = 100  # at each provider
-Kinds = tuple[ProviderType, ...]
 CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)
 WORKFLOWS = "/api/v1/workflows/"
-
-
-class Worlds:
-    """The emulators in a thread of their own, with a loop of its own: the test waits for processes meanwhile."""
-
-    def __init__(self, found: list[World]) -> None:
-        self.found = found
-
-    def __iter__(self) -> Iterator[World]:
-        return iter(self.found)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        slots = {"STEPWELL_MAX_STEPS_PER_PROVIDER": str(STEPS)}
-        return {name: value for world in self for name, value in world.environment.items()} | slots
-
-    def always(self, kind: str, fault: Fault | None) -> None:
-        for world in self:
-            world.emulator.always(kind, fault)
-
-    def hold(self, *, held: bool = True) -> None:
-        for world in self:
-            world.hold(held=held)
-
-    def have_taken_all(self) -> bool:
-        return all(len(world.emulator.ledger.jobs()) >= STEPS for world in self)
-
-
-@contextmanager
-def emulated(folder: Path, wanted: Kinds = REMOTE) -> Iterator[Worlds]:
-    loop, entered, leave = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    found: list[World] = []
-
-    async def run(kinds: Kinds) -> None:
-        if not kinds:
-            entered.set()
-            await leave.wait()
-            return
-        async with world_of(kinds[0], folder / kinds[0]) as world:
-            found.append(world)
-            await run(kinds[1:])
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(wanted),))
-    thread.start()
-    assert entered.wait(10)
-    try:
-        yield Worlds(found)
-    finally:
-        loop.call_soon_threadsafe(leave.set)
-        thread.join(10)
-        loop.close()
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with fresh_folder() as folder:
         yield folder
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def post(client: httpx.Client, kinds: Kinds = REMOTE, *, alike: bool = False) -> str:
@@ -146,7 +85,7 @@ def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
         try:
             with first.wait_ready().client() as client:
                 workflow_id = post(client)
-                until(worlds.have_taken_all, 60)
+                until(lambda: worlds.have_taken(STEPS), 60)
                 if when == "after":
                     until(lambda: is_submitted(client, workflow_id, *REMOTE), 60)
                     client.post(f"{WORKFLOWS}{workflow_id}/pause")
@@ -161,8 +100,7 @@ def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
 
 @pytest.mark.parametrize("callbacks", ["duplicate", "early"])
 def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: str) -> None:
-    port = free_port()
-    with emulated(folder, CALLING_BACK) as worlds:
+    with reserved_port() as port, emulated(folder, CALLING_BACK) as worlds:
         for world in worlds:
             switch = {"FAL": "webhook", "REPLICATE": "webhooks", "CUSTOM": "callbacks"}[world.kind]
             setattr(world.emulator, switch, callbacks)
@@ -190,7 +128,7 @@ def test_killed_while_providers_answer_with_the_work_itself(folder: Path) -> Non
         try:
             with first.wait_ready().client() as client:
                 workflow_id = post(client, ANSWERING)
-                until(worlds.have_taken_all, 60)
+                until(lambda: worlds.have_taken(STEPS), 60)
         finally:
             first.kill_group()
         worlds.always("submit", None)
