@@ -156,6 +156,8 @@ def test_only_these_need_no_token() -> None:
         "/metrics",
         "/schema",
         "/schema/openapi.json",
+        "/manual",
+        "/manual/{page}",
         "/api/v1/callbacks/{token}",
     }
     assert [operation.id for operation in operations() if operation.signable] == ["get_artifact"]

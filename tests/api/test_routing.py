@@ -136,6 +136,7 @@ async def test_head_answers_as_get_does_without_the_body(api: FakeApi, client: h
     output = await api.files.put(f"media/{task_id}/a.png", bytes(3_000))
     api.service.add_task(record, output, task_id=task_id)
     paths = ["/", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/api/v1/workflows", location]
+    paths += ["/manual", "/manual/concepts", "/manual/nothing"]
     paths += [f"{location}/events", f"{location}/tasks", f"/api/v1/artifacts/{output.path}", "/api/v1/events"]
     paths += [f"/api/v1/workflows/{uuid4()}", f"{location}?include_steps=x", "/api/v1/providers"]
     for path in paths:

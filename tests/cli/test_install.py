@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stepwell.api.manual_pages import PAGES
 from stepwell.cli.examples import examples
 from stepwell.cli.folder import open_folder
 from stepwell.cli.refusal import Refused
@@ -59,6 +60,14 @@ def test_wheel_has_its_examples(installed: tuple[Path, dict[str, str]], tmp_path
         [python.parent / "stepwell", "example"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
     ).stdout
     assert [line.split()[0] for line in said.splitlines()] == list(examples())
+
+
+def test_wheel_has_its_manual(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    python, env = installed
+    said = subprocess.run(
+        [python.parent / "stepwell", "manual"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.split()[0] for line in said.splitlines()] == list(PAGES)
 
 
 @pytest.mark.parametrize("user", USERS)

@@ -50,6 +50,7 @@ _PARAMETERS = {
     "delivery_id": {"type": "string"},
     "path": {"type": "string"},
     "token": {"type": "string"},
+    "page": {"type": "string"},
 }
 _TAGS = {
     "workflows": "Create, watch and steer workflows.",

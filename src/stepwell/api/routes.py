@@ -17,7 +17,7 @@ from prometheus_client import Counter, Histogram
 
 from stepwell import __version__
 from stepwell.api import artifacts as artifact_routes
-from stepwell.api import callbacks, deliveries, events, insight, problems, providers, system, tasks, workflows
+from stepwell.api import callbacks, deliveries, events, insight, manual, problems, providers, system, tasks, workflows
 from stepwell.api.auth import Gate, TokenVerifier
 from stepwell.api.bodies import MAX_BODY_BYTES
 from stepwell.api.dependencies import ApiDescription, Workflows
@@ -40,6 +40,7 @@ HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *providers.HANDLERS,
     *callbacks.HANDLERS,
     *system.HANDLERS,
+    *manual.HANDLERS,
 )
 _METHODS = frozenset(HTTPMethod)
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsyncContextManager[None]

@@ -8,11 +8,11 @@ from stepwell import __version__
 from stepwell.api.content_negotiation import prefers
 from stepwell.api.dependencies import Call, Description, Numbers, Service
 from stepwell.api.operations import Content, Operation, endpoint
+from stepwell.api.page_style import PAGE_HEADERS
 from stepwell.api.schemas import Health, Root
 from stepwell.domain.errors import Unavailable
 
 TAG = "system"
-_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 ROOT = Operation(
     method="GET",
@@ -106,8 +106,7 @@ async def metrics(metrics: Numbers) -> Response[bytes]:
 
 @endpoint(SCHEMA_PAGE)
 async def schema_page(description: Description) -> Response[bytes]:
-    headers = {"Content-Security-Policy": _PAGE_POLICY, "X-Content-Type-Options": "nosniff"}
-    return Response(description.page, media_type="text/html", headers=headers)
+    return Response(description.page, media_type="text/html", headers=PAGE_HEADERS)
 
 
 @endpoint(SCHEMA)

@@ -16,7 +16,7 @@ from stepwell.cli.signals import Signals
 # ruff: noqa: PLC0415 - see above
 
 _DATABASE = ("STEPWELL_DATABASE_URL", "STEPWELL_DATABASE_URL_FILE")
-_EPILOG = "Every setting is an environment variable STEPWELL_...; options go over them. See README."
+_EPILOG = "Every setting is an environment variable STEPWELL_...; options go over them. See `stepwell manual settings`."
 
 data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Data folder [STEPWELL_DATA_DIR].")
 host = click.option("--host", help="Address to listen on [STEPWELL_HOST, 127.0.0.1].")
@@ -128,9 +128,29 @@ def example(name: str | None) -> None:
     if name is not None:
         tell(example(name).rstrip("\n"))
         return
-    descriptions = examples()
-    for each, description in descriptions.items():
-        tell(f"{each:<{max(map(len, descriptions))}}  {description}")
+    _print_list(examples())
+
+
+@cli.command()
+@click.argument("page", required=False)
+def manual(page: str | None) -> None:
+    """Print a page of the manual, in Markdown. Without PAGE, list the pages.
+
+    A running service shows the manual at /manual.
+    """
+    from stepwell.cli.manual import manual_page, manual_pages
+
+    if page is None:
+        _print_list(manual_pages())
+    else:
+        tell(manual_page(page).rstrip("\n"))
+
+
+def _print_list(descriptions: Mapping[str, str]) -> None:
+    """Print a line for each name, with its description."""
+    width = max(map(len, descriptions))
+    for name, description in descriptions.items():
+        tell(f"{name:<{width}}  {description}")
 
 
 @cli.command()

@@ -1,0 +1,16 @@
+"""`stepwell manual`: the pages of the manual, as Markdown."""
+
+from stepwell.api.manual_pages import PAGES, read_heading, read_page
+from stepwell.cli.refusal import MISUSED, Refused
+
+
+def manual_page(name: str) -> str:
+    """Return the page *name* as Markdown text. Raises `Refused`, which lists the names."""
+    if name not in PAGES:
+        raise Refused(f"the manual has no page {name!r}; its pages are {', '.join(PAGES)}", code=MISUSED)
+    return read_page(name)
+
+
+def manual_pages() -> dict[str, str]:
+    """Return the first sentence of each page, by the page's name, in the order in which they are to be read."""
+    return {name: read_heading(name)[1] for name in PAGES}

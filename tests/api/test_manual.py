@@ -1,0 +1,78 @@
+"""The manual at /manual: readable by anyone, complete in itself, harmless."""
+
+import re
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+
+from stepwell.api.manual_pages import FIRST_PAGE, PAGES
+
+EXTERNAL = re.compile(r"https://[\w.-]+(/|$)")
+
+
+class Page(HTMLParser):
+    """The tags of an HTML page, and the values of its ids, sources and links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name in ("id", "href", "src", "style"):
+                {"id": self.ids, "href": self.links}.get(name, self.loads).append(value or "")
+
+
+async def test_the_manual_needs_no_token(client: httpx.AsyncClient) -> None:
+    del client.headers["Authorization"]
+    first = await client.get("/manual")
+    assert first.status_code == 200
+    assert first.text == (await client.get(f"/manual/{FIRST_PAGE}")).text
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_a_page_loads_nothing_and_its_links_lead_somewhere(client: httpx.AsyncClient, name: str) -> None:
+    answer = await client.get(f"/manual/{name}")
+    page = Page(answer.text)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline';")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert page.loads == []
+    assert not {"script", "link", "img", "iframe", "form"} & page.tags
+    assert len(set(page.ids)) == len(page.ids)
+    for link in page.links:
+        if link.startswith("#"):
+            assert link.removeprefix("#") in page.ids
+        elif link.startswith("/"):
+            target = await client.get(link)
+            assert target.status_code == 200, link
+            _, _, anchor = link.partition("#")
+            assert not anchor or anchor in Page(target.text).ids, link
+        else:
+            assert EXTERNAL.match(link), link
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_a_page_fits_a_screen_of_360_pixels(client: httpx.AsyncClient, name: str) -> None:
+    """The rules that a browser showed to suffice: words break, tables become lists, and code scrolls."""
+    text = (await client.get(f"/manual/{name}")).text
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    assert re.search(r"pre \{[^}]*overflow: auto", style)
+    assert re.search(r"main \{[^}]*overflow-wrap: anywhere", style)
+    assert "tr, td, td:first-child { display: block; width: auto" in style
+    assert text.count('<details class="menu"><summary>Contents</summary><nav>') == 1
+
+
+@pytest.mark.parametrize("name", ["nothing", "START", "start.md", "%2e%2e", "start%2f..", "%00"])
+async def test_an_unknown_page_is_a_404_that_names_the_pages(client: httpx.AsyncClient, name: str) -> None:
+    answer = await client.get(f"/manual/{name}")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    if "2f" not in name:
+        assert answer.json()["detail"] == f"The manual has no such page. Its pages are {', '.join(PAGES)}."

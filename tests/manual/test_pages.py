@@ -1,0 +1,58 @@
+"""The pages of the manual as texts: which there are, how they begin, and where their links lead."""
+
+import re
+
+import pytest
+
+from stepwell.api.manual_pages import anchor_of, read_heading, read_page
+from support.manual import FOLDER, pages
+from support.tree import TOP
+
+PAGES = pages()
+README = (TOP / "README.md").read_text()
+_CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def anchors_of(text: str) -> list[str]:
+    headings = re.findall(r"^#+ (.+)$", _CODE.sub("", text), re.MULTILINE)
+    return [anchor_of(heading.replace("`", "")) for heading in headings]
+
+
+def test_each_file_in_the_folder_is_a_page() -> None:
+    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(f"{name}.md" for name in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_begins_with_a_title_and_a_short_sentence_about_itself(page: str) -> None:
+    title, sentence = read_heading(page)
+    assert re.fullmatch(r"[A-Z].{1,40}", title)
+    assert sentence.endswith(".")
+    assert len(sentence) <= 110
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_printed_page_contains_no_notes_to_the_tests(page: str) -> None:
+    assert "<!--" not in read_page(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_headings_of_a_page_differ(page: str) -> None:
+    assert len(set(anchors_of(PAGES[page]))) == len(anchors_of(PAGES[page]))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_a_page_lead_to_pages_and_headings_that_exist(page: str) -> None:
+    for link in _LINK.findall(_CODE.sub("", PAGES[page])):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = PAGES[name.removesuffix(".md") if name else page]
+        assert name == "" or name.endswith(".md"), link
+        assert anchor == "" or anchor in anchors_of(target), link
+
+
+@pytest.mark.parametrize("page", [*PAGES, "README"])
+def test_every_path_that_a_page_names_exists(page: str) -> None:
+    for path in re.findall(r"`((?:src|deploy|tests|migrations)/[\w./-]+)`", {**PAGES, "README": README}[page]):
+        assert (TOP / path).exists(), path
