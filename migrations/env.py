@@ -6,8 +6,8 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from stepwell.persistence.migrations import migrate
-from stepwell.persistence.tables import metadata
+from stepwell.persistence.schema.migrations import migrate
+from stepwell.persistence.schema.tables import metadata
 
 
 def run(connection: Connection) -> None:

@@ -10,10 +10,10 @@ import httpx
 import pytest
 import structlog
 
-from stepwell.persistence.migrations import migrate
+from stepwell.persistence.schema.migrations import migrate
 from stepwell.telemetry import configure_logging
-from support.postgres import TestServer, create_database, drop_database, running_server
-from support.service import Service, running_service
+from support.database.postgres import TestServer, create_database, drop_database, running_server
+from support.service.live_service import Service, running_service
 
 # As the service's default. Lines of what goes well would take longer than what goes well.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))

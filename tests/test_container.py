@@ -12,7 +12,7 @@ import yaml
 
 from stepwell.domain.setting_names import PREFIX
 from stepwell.settings import Settings
-from support.tree import TOP, bash, copy_tree
+from support.processes.source_tree import TOP, bash, copy_tree
 
 DOCKERFILE = (TOP / "deploy/Dockerfile").read_text()
 COMPOSE = {path.name: path.read_text() for path in (TOP / "deploy").glob("compose*.yaml")}

@@ -17,29 +17,29 @@ import pytest
 from anyio import fail_after, sleep
 from jsonschema import Draft202012Validator
 
-from providers.custom_world import SECRET, SENT, WebIO, attempt
+from providers.custom.custom_cases import SECRET, SENT, WebIO, attempt
 from providers.pictures import TASK, picture_of
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import TaskType
+from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
-from stepwell.providers import custom_protocol
-from stepwell.providers.credentials import Credentials
-from stepwell.providers.custom import CustomProvider
-from stepwell.providers.custom_signing import check, signature_headers
-from stepwell.providers.web import plain_client
-from support.custom_emulator import CustomEmulator
-from support.emulator import Call, Emulator, Reply
-from support.tree import TOP
+from stepwell.providers.custom import protocol
+from stepwell.providers.custom.provider import CustomProvider
+from stepwell.providers.custom.signing import check, signature_headers
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.base import Call, Emulator, Reply
+from support.emulators.custom import CustomEmulator
+from support.processes.source_tree import TOP
 
 FOLDER = TOP / "deploy/custom-worker"
 PUBLISHED: dict[str, Any] = json.loads((FOLDER / "openapi.json").read_text())
 SCHEMAS: dict[str, Any] = PUBLISHED["components"]["schemas"]
 STRUCTS: dict[str, list[type[msgspec.Struct]]] = {
-    "Taken": [custom_protocol.Taken],
-    "JobView": [custom_protocol.JobView, custom_protocol.DoneJobView],
-    "JobList": [custom_protocol.JobList],
-    "CancelView": [custom_protocol.CancelView],
-    "WorkerError": [custom_protocol.WorkerError],
+    "Taken": [protocol.Taken],
+    "JobView": [protocol.JobView, protocol.DoneJobView],
+    "JobList": [protocol.JobList],
+    "CancelView": [protocol.CancelView],
+    "WorkerError": [protocol.WorkerError],
 }
 SMALL = {"prompt": "shoe", "width": 40, "height": 30}
 
@@ -266,12 +266,12 @@ class TestPublished:
     @pytest.mark.parametrize(
         ("schema", "kind"),
         [
-            ("ResultFile", custom_protocol.ResultFile),
-            ("Price", custom_protocol.Price),
-            ("Done", custom_protocol.Done),
-            ("ListedJob", custom_protocol.ListedJob),
-            ("CancelView", custom_protocol.CancelView),
-            ("WorkerError", custom_protocol.WorkerError),
+            ("ResultFile", protocol.ResultFile),
+            ("Price", protocol.Price),
+            ("Done", protocol.Done),
+            ("ListedJob", protocol.ListedJob),
+            ("CancelView", protocol.CancelView),
+            ("WorkerError", protocol.WorkerError),
         ],
     )
     def test_it_names_the_members_that_we_read(self, schema: str, kind: type[msgspec.Struct]) -> None:
@@ -283,7 +283,7 @@ class TestPublished:
         provider = CustomProvider(httpx.AsyncClient(), Credentials({}), url="http://x")
         can = [str(task_type) for task_type in TaskType if provider.capabilities(task_type) is not None]
         assert SCHEMAS["JobRequest"]["properties"]["task_type"]["enum"] == can
-        assert SCHEMAS["WorkerStatus"]["enum"] == list(custom_protocol.WorkerStatus)
+        assert SCHEMAS["WorkerStatus"]["enum"] == list(protocol.WorkerStatus)
 
     async def test_what_we_send_fits(self, tmp_path: Path) -> None:
         async with CustomEmulator(tmp_path) as worker, plain_client() as client:

@@ -12,14 +12,14 @@ from PIL import Image
 
 from stepwell.api.routes import openapi_document
 from stepwell.cli.examples import example
-from stepwell.domain.explanation import StepReason, WorkflowReason
+from stepwell.domain.diagnostics.reasons import StepReason, WorkflowReason
 from stepwell.domain.model import EventType
 from stepwell.domain.setting_names import PREFIX
 from stepwell.settings import Settings
+from support.database.postgres import fresh_folder
 from support.pasting import USERS, make_tools, paste, reserved_port
-from support.postgres import fresh_folder
-from support.processes import surroundings
-from support.tree import TOP, copy_tree, shell_blocks
+from support.processes.source_tree import TOP, copy_tree, shell_blocks
+from support.processes.stepwell_process import surroundings
 
 README = (TOP / "README.md").read_text()
 *BLOCKS, TEST_LINE = shell_blocks(README)

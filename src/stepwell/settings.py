@@ -11,14 +11,14 @@ from typing import Annotated, Literal, Self, TypeAlias
 from msgspec import DecodeError, Meta, Struct, convert, field, json
 from msgspec.structs import fields
 
-from stepwell.domain.credentials import owner
+from stepwell.domain.credential_names import owner
 from stepwell.domain.errors import Fault
-from stepwell.domain.faults import collect
 from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
 from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
+from stepwell.domain.strict_json.schema_faults import collect
 from stepwell.domain.urls import split_url
-from stepwell.domain.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets, tenant_faults
+from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, WebhookSecrets, tenant_faults
 
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
 _UNKNOWN_PROVIDER = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"

@@ -5,11 +5,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from support.conformance import conforming_client
-from support.fake_service import FakeApi, token
-from support.live import Scripted
-from support.postgres import TestServer, database
-from support.service import Service, running_service
+from support.database.postgres import TestServer, database
+from support.fakes.service import FakeApi, token
+from support.providers.configured_by_steps import Scripted
+from support.service.conformance import conforming_client
+from support.service.live_service import Service, running_service
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from stepwell.api.components import EXAMPLE
 from stepwell.api.operations import Permission
 from stepwell.domain.errors import Forbidden, InvalidToken
 from stepwell.domain.records import EVERY_TENANT, TenantScope
-from support.conformance import conforming_client
-from support.fake_service import AUDIENCE, ISSUER, RULES, SECRET, FakeApi, token
-from support.raw_tokens import (
+from support.fakes.service import AUDIENCE, ISSUER, RULES, SECRET, FakeApi, token
+from support.service.conformance import conforming_client
+from support.service.raw_tokens import (
     CLAIMS,
     DAY,
     EC,

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from support import raw_bodies
-from support.live import JSON, WORKFLOWS, passing
-from support.raw_bodies import Refused, raw, step
-from support.service import Service, token
+from support.providers.configured_by_steps import JSON, WORKFLOWS, passing
+from support.service import raw_bodies
+from support.service.live_service import Service, token
+from support.service.raw_bodies import Refused, raw, step
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import pytest
 
+from stepwell.domain.access.signed_urls import CallbackUrls
 from stepwell.domain.model import ProviderType
-from stepwell.domain.signing import CallbackUrls
-from support.scripted import Hang, Scripted, scripted
-from support.service import SECRET, running_service
-from support.worlds import world_of
+from support.providers.emulated import world_of
+from support.providers.scripted import Hang, Scripted, scripted
+from support.service.live_service import SECRET, running_service
 
 URLS = CallbackUrls(SECRET.encode(), "http://t.local")
 

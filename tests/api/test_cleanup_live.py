@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from support.live import WORKFLOWS, Scripted, passing, shows, steps_are, told
-from support.service import Service
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, steps_are, told
+from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from msgspec import Struct
 
-from support.live import WORKFLOWS, Scripted, passing, steps_are, task_of, told
-from support.service import Service
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, steps_are, task_of, told
+from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,13 +16,13 @@ import pytest_asyncio
 
 from stepwell.api.operations import Permission
 from stepwell.domain.model import ProviderType
-from support.explained import until_code
-from support.faults import scheduler_of
-from support.live import WORKFLOWS, Scripted, passing, shows, told
-from support.postgres import TABLES
-from support.scripted import eventually
-from support.service import Service, running_service
-from support.worlds import world_of
+from support.database.failing_store import scheduler_of
+from support.database.postgres import TABLES
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.providers.emulated import world_of
+from support.providers.scripted import eventually
+from support.service.explain_requests import until_code
+from support.service.live_service import Service, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,14 +12,14 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.domain.feed import Position
+from stepwell.domain.event_feed import Position
 from stepwell.domain.model import EventType
-from stepwell.engine import outlet, tail
-from stepwell.persistence import feed as feed_statements
-from support.live import WORKFLOWS, Scripted, passing, told
-from support.scripted import eventually
-from support.service import Service, token
-from support.sse import AsgiStream, streaming
+from stepwell.engine.events import event_stream, feed_stream
+from stepwell.persistence.stores import event_feed as feed_statements
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told
+from support.providers.scripted import eventually
+from support.service.live_service import Service, token
+from support.service.sse_client import AsgiStream, streaming
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -179,7 +179,7 @@ async def test_little_that_is_wanted_among_much(live: Service, monkeypatch: pyte
     monkeypatch.setattr(feed_statements, "_WINDOW", 4)
     expected = [*await history(live, first, instance=instance), *await history(live, second, instance=instance)]
     assert await whole(live.client, limit=2, origin_instance=instance) == expected
-    monkeypatch.setattr("stepwell.engine.streams._SEARCH_S", -1.0)
+    monkeypatch.setattr("stepwell.engine.events.subscriptions._SEARCH_S", -1.0)
     empty = await page(live.client, limit=2, origin_instance="nobody")
     assert (empty["events"], empty["has_more"]) == ([], True)
     assert await whole(live.client, limit=2, origin_instance=instance) == expected
@@ -273,7 +273,9 @@ async def test_nothing_is_shown_before_what_comes_before_it(live: Service) -> No
         async with followed(live) as now_on, followed(live, cursor=cursor) as from_there:
             assert await page(live.client, cursor=cursor) == {"events": [], "cursor": cursor, "has_more": False}
             lag = following(live)._tail
-            await eventually(lambda: lag._delay_s > tail._APART_S)  # it knows that there is something, and asks again
+            await eventually(
+                lambda: lag._delay_s > feed_stream._APART_S
+            )  # it knows that there is something, and asks again
             assert early.received.empty()
             await transaction.commit()
             await connection.close()
@@ -336,7 +338,7 @@ async def _no_statement(live: Service) -> None:
 
 
 async def test_a_slow_one_is_cut_off_and_can_go_on(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlet, "MOST_EVENTS", 10)
+    monkeypatch.setattr(event_stream, "MOST_EVENTS", 10)
     cursor = await now(live.client)
     async with followed(live, cursor=cursor) as stream, followed(live) as quick:
         await stream.any_frame()
@@ -346,7 +348,7 @@ async def test_a_slow_one_is_cut_off_and_can_go_on(live: Service, monkeypatch: p
         assert [frame.data for frame in await quick.frames(len(expected))] == expected
         stream.takes.set()
         frames = await stream.all_of_it()
-        assert frames[-1].comments == [outlet.TOO_SLOW]
+        assert frames[-1].comments == [event_stream.TOO_SLOW]
         seen = [frame for frame in frames if frame.text is not None]
     assert len(seen) < len(expected)
     async with followed(live, last=seen[-1].id or "") as stream:
@@ -365,7 +367,7 @@ async def test_what_can_not_be_read_ends_the_streams_and_nothing_else(
         with monkeypatch.context() as patch:
             patch.setattr(following(live)._feed, "page", broken)
             workflow_id = await ended(live)
-            assert (await stream.all_of_it())[-1].comments == [outlet.FAILED]
+            assert (await stream.all_of_it())[-1].comments == [event_stream.FAILED]
     async with followed(live) as stream:
         expected = await history(live, await ended(live))
         assert [frame.data for frame in await stream.frames(len(expected))] == expected

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stepwell.settings import Networks
-from support.service import Service, running_service
+from support.service.live_service import Service, running_service
 
 LOCAL_PATH = (
     "The service can't read a path on your computer: expected an http(s) URL, a data URI, or the path of an artifact, "

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from stepwell.api.components import EXAMPLE
 from stepwell.api.routes import openapi_document
-from stepwell.domain.configs import CONFIGS, config_faults
+from stepwell.domain.mapping.task_configs import CONFIGS, config_faults
 from stepwell.domain.model import TaskType
 
 CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())

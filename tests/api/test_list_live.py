@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from stepwell.api.schemas import WorkflowStepPublic
-from stepwell.persistence import single, store
-from support.live import WORKFLOWS, Scripted, passing, shows, told
-from support.service import Service
+from stepwell.persistence.stores import batched_reads, workflow_reader
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -200,7 +200,7 @@ async def test_the_list_is_complete_while_workflows_are_made(live: Service) -> N
     assert len(set(seen)) == 12
 
 
-@pytest.mark.parametrize(("path", "reads"), [("", store), ("/{id}", single)], ids=["list", "get"])
+@pytest.mark.parametrize(("path", "reads"), [("", workflow_reader), ("/{id}", batched_reads)], ids=["list", "get"])
 async def test_others_get_their_turn_while_a_long_workflow_is_read(
     live: Service, path: str, reads: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

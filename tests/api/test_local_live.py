@@ -16,10 +16,10 @@ from msgspec import Struct
 from PIL import Image
 
 from providers.pictures import file_of, gradient, picture_of
-from support.conformance import conforming_client
-from support.live import shows, steps_are
-from support.postgres import TestServer, database
-from support.service import Service, running_service
+from support.database.postgres import TestServer, database
+from support.providers.configured_by_steps import shows, steps_are
+from support.service.conformance import conforming_client
+from support.service.live_service import Service, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from api.test_socket_live import listening
-from support.live import WORKFLOWS, Scripted, told
-from support.scripted import eventually
-from support.service import Service, token
-from support.sse import SocketStream, connected, numbers
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, told
+from support.providers.scripted import eventually
+from support.service.live_service import Service, token
+from support.service.sse_client import SocketStream, connected, numbers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

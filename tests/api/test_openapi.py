@@ -16,7 +16,7 @@ from stepwell.api.openapi import problem_statuses
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.routes import openapi_document, operations
 from stepwell.domain import model
-from support.fake_service import FakeApi
+from support.fakes.service import FakeApi
 
 CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
 SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document()))

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from msgspec import Struct
 
-from support.live import Scripted, passing, told
-from support.service import Service
+from support.providers.configured_by_steps import Scripted, passing, told
+from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from stepwell.api.routes import openapi_document
 from stepwell.domain.model import EventType
-from stepwell.domain.webhooks import url_fault
-from stepwell.providers.webhook_sender import webhook_rule
+from stepwell.domain.webhooks.delivery import url_fault
+from stepwell.outbound.webhook_sender import webhook_rule
 from stepwell.settings import Networks
 
 DOCUMENT: dict[str, Any] = openapi_document()

@@ -14,11 +14,11 @@ import pytest_asyncio
 from stepwell.api.operations import Permission
 from stepwell.domain.model import ProviderType
 from stepwell.settings import Prices
-from support.live import WORKFLOWS, passing
-from support.postgres import TABLES, TestServer, database
-from support.scripted import Scripted, scripted
-from support.service import Service, running_service
-from support.worlds import World, world_of
+from support.database.postgres import TABLES, TestServer, database
+from support.providers.configured_by_steps import WORKFLOWS, passing
+from support.providers.emulated import World, world_of
+from support.providers.scripted import Scripted, scripted
+from support.service.live_service import Service, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

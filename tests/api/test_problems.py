@@ -10,9 +10,9 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from stepwell.api.bodies import INLINE_BYTES
 from stepwell.api.components import EXAMPLE
 from stepwell.api.problems import TABLE
+from stepwell.api.request_bodies import INLINE_BYTES
 from stepwell.domain import errors
 from stepwell.domain.errors import (
     ArtifactError,
@@ -22,8 +22,8 @@ from stepwell.domain.errors import (
     StepwellError,
     Unavailable,
 )
-from support.conformance import conforming_client
-from support.fake_service import FakeApi, token
+from support.fakes.service import FakeApi, token
+from support.service.conformance import conforming_client
 
 CREATE = "/api/v1/workflows/"
 BODY = json.dumps(EXAMPLE).encode()

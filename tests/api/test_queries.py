@@ -15,7 +15,7 @@ from stepwell.api.queries import (
 )
 from stepwell.domain.errors import InvalidRequest, NotFound
 from stepwell.domain.model import WorkflowStatus
-from support.fake_service import FakeApi
+from support.fakes.service import FakeApi
 
 INT64 = 2**63 - 1
 

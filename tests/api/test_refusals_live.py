@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 
 from stepwell.settings import Secrets
-from support.google_emulator import service_account
-from support.live import WORKFLOWS, passing
-from support.postgres import TestServer, database
-from support.service import Service, running_service
+from support.database.postgres import TestServer, database
+from support.emulators.google import service_account
+from support.providers.configured_by_steps import WORKFLOWS, passing
+from support.service.live_service import Service, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,9 +9,9 @@ import structlog
 from stepwell.api.auth import TokenVerifier
 from stepwell.api.claims import ClaimRules
 from stepwell.domain.errors import InvalidToken
-from support.conformance import conforming_client
-from support.fake_service import AUDIENCE, ISSUER, RULES, SECRET, FakeApi
-from support.raw_tokens import (
+from support.fakes.service import AUDIENCE, ISSUER, RULES, SECRET, FakeApi
+from support.service.conformance import conforming_client
+from support.service.raw_tokens import (
     CLAIMS,
     DAY,
     EC,

@@ -10,8 +10,8 @@ import pytest
 from stepwell import __version__
 from stepwell.api.components import EXAMPLE
 from stepwell.api.routes import operations
-from support.conformance import conforming_client
-from support.fake_service import FakeApi, token
+from support.fakes.service import FakeApi, token
+from support.service.conformance import conforming_client
 
 BROWSERS = [
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",

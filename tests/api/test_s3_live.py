@@ -1,6 +1,6 @@
 """Files in a bucket, over the live service: stored, served, signed for others, deleted, and what an outage does.
 
-The bucket is moto's server, which checks no signatures (see `support.s3`); `artifacts/test_s3_addresses.py` does.
+The bucket is moto's server, which checks no signatures (see `support.emulators.s3`); `artifacts/test_s3_addresses.py` does.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from stepwell.artifacts.s3 import Bucket
 from stepwell.cli.run import _outcome
 from stepwell.domain.model import ProviderType
 from stepwell.settings import Settings
-from support.live import WORKFLOWS, Scripted, passing, told
-from support.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
-from support.service import Service, running_service
-from support.worlds import world_of
+from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told
+from support.providers.emulated import world_of
+from support.service.live_service import Service, running_service
 
 STRANGER = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/theirs.png"
 

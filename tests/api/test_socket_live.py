@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from support.live import WORKFLOWS
-from support.raw_bodies import raw
-from support.service import Service, token
+from support.providers.configured_by_steps import WORKFLOWS
+from support.service.live_service import Service, token
+from support.service.raw_bodies import raw
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

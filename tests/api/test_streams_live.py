@@ -9,13 +9,13 @@ import pytest
 
 from stepwell.api import sse
 from stepwell.domain.errors import Unavailable
-from stepwell.engine import outlet
-from stepwell.engine.following import Channel
-from support.conformance import conforming_client
-from support.live import WORKFLOWS, Scripted, passing, told
-from support.scripted import eventually
-from support.service import Service, token
-from support.sse import AsgiStream, Frame, numbers, streaming
+from stepwell.engine.events import event_stream
+from stepwell.engine.events.workflow_stream import Channel
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told
+from support.providers.scripted import eventually
+from support.service.conformance import conforming_client
+from support.service.live_service import Service, token
+from support.service.sse_client import AsgiStream, Frame, numbers, streaming
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -200,7 +200,7 @@ async def slow(live: Service, stream: AsgiStream, workflow_id: str, times: int) 
 async def test_a_slow_one_is_cut_off_and_can_go_on(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "MOST_EVENTS", 10)
+    monkeypatch.setattr(event_stream, "MOST_EVENTS", 10)
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         seen = await stream.frames(3)
@@ -208,7 +208,7 @@ async def test_a_slow_one_is_cut_off_and_can_go_on(
         assert stream.sends == 3
         stream.takes.set()
         rest = await stream.all_of_it()
-        assert rest[-1].comments == [outlet.TOO_SLOW]
+        assert rest[-1].comments == [event_stream.TOO_SLOW]
         seen += [frame for frame in rest if frame.text is not None]
         assert numbers(seen) == [1, 2, 3, 4]
         assert stream.complete
@@ -222,13 +222,13 @@ async def test_a_slow_one_is_cut_off_and_can_go_on(
 async def test_a_slow_one_is_cut_off_for_what_it_keeps_waiting(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "MOST_BYTES", 2_000)
+    monkeypatch.setattr(event_stream, "MOST_BYTES", 2_000)
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
         await slow(live, stream, workflow_id, 20)
         stream.takes.set()
-        assert (await stream.all_of_it())[-1].comments == [outlet.TOO_SLOW]
+        assert (await stream.all_of_it())[-1].comments == [event_stream.TOO_SLOW]
     scripted.release(workflow_id, "a")
 
 
@@ -236,7 +236,7 @@ async def test_one_that_is_only_behind_is_not(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More events than may be kept come while it waits for the table, or for its turn; it reads them there."""
-    monkeypatch.setattr(outlet, "MOST_EVENTS", 1)
+    monkeypatch.setattr(event_stream, "MOST_EVENTS", 1)
     created = await live.create(*[passing(f"s{number}") for number in range(40)], start=False)
     async with followed(live, created["id"]) as stream:
         await stream.frames(1)
@@ -268,7 +268,7 @@ async def test_one_that_takes_nothing_is_let_go_of(
     """After the deadline of a send; and sooner, where it was cut off."""
     monkeypatch.setattr(sse, name, 0.02)
     if name == "LAST_S":
-        monkeypatch.setattr(outlet, "MOST_EVENTS", 1)
+        monkeypatch.setattr(event_stream, "MOST_EVENTS", 1)
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
@@ -289,7 +289,7 @@ async def test_none_lasts_for_ever(live: Service, scripted: Scripted, monkeypatc
 
 
 async def test_an_outage_is_sat_out(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlet, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(event_stream, "_AGAIN_S", 0.01)
     workflow_id = await waiting(live, scripted)
     following = live.app.service.following
     asked = following._feed.history
@@ -389,10 +389,10 @@ async def test_all_end_when_the_service_stops(live: Service, scripted: Scripted)
         live.app.service.draining = True
         live.app.service.following.close()
         for each in (stream, feed):
-            assert (await each.all_of_it())[-1].comments == [outlet.STOPPING]
+            assert (await each.all_of_it())[-1].comments == [event_stream.STOPPING]
         async with followed(live, workflow_id) as late:
             assert late.status == 200
-            assert [frame.comments for frame in await late.all_of_it()] == [[], [outlet.STOPPING]]
+            assert [frame.comments for frame in await late.all_of_it()] == [[], [event_stream.STOPPING]]
     scripted.release(workflow_id, "a")
     async with asyncio.timeout(30):
         await live.app.stop()

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from stepwell.api.operations import Operation, Permission
 from stepwell.api.routes import operations
-from stepwell.domain.webhooks import delivery_id
-from support.conformance import conforming_client
-from support.live import WORKFLOWS, Scripted, passing, shows, told
-from support.service import Service, token
+from stepwell.domain.webhooks.delivery import delivery_id
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.service.conformance import conforming_client
+from support.service.live_service import Service, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -6,7 +6,7 @@ import pytest
 
 from stepwell.artifacts import s3 as module
 from stepwell.artifacts.store import ObstoreArtifacts
-from support.s3 import S3Server, s3_server
+from support.emulators.s3 import S3Server, s3_server
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What is special about a bucket: its prefix, parts, outages, and what of it may be told.
 
-On moto's server, which checks no signatures: that keys are right is for the service itself to say, see `support.s3`.
+On moto's server, which checks no signatures: that keys are right is for the service itself to say, see `support.emulators.s3`.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from stepwell.artifacts import s3 as module
 from stepwell.artifacts.s3 import PART, Bucket
 from stepwell.artifacts.store import CHUNK, ObstoreArtifacts
 from stepwell.domain.errors import ArtifactError, ArtifactGone
-from support.s3 import KEY_ID, SECRET_KEY, S3Server
+from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 PATH = f"media/{TASK}/result.png"

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from stepwell.artifacts.moving import MovingArtifacts
+from stepwell.artifacts.bucket_migration import MovingArtifacts
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts
-from support.s3 import KEY_ID, REGION, SECRET_KEY, S3Server
+from support.emulators.s3 import KEY_ID, REGION, SECRET_KEY, S3Server
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 PATH = f"media/{TASK}/result.png"

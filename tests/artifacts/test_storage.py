@@ -9,14 +9,14 @@ import pytest
 from msgspec.structs import asdict
 from structlog.testing import capture_logs
 
-from stepwell.artifacts.moving import MovingArtifacts
+from stepwell.artifacts.bucket_migration import MovingArtifacts
 from stepwell.artifacts.storage import StorageRefused, bucket_of, open_storage
 from stepwell.artifacts.store import ObstoreArtifacts
-from stepwell.cli.hosting import service
+from stepwell.cli.errors import Refused
 from stepwell.cli.keys import keys_of_folder
-from stepwell.cli.refusal import Refused
+from stepwell.cli.service_host import service
 from stepwell.settings import InvalidSettings, Settings, read_settings
-from support.s3 import KEY_ID, SECRET_KEY, S3Server
+from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server
 
 CANARY = "CANARY"
 PATH = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/result.png"

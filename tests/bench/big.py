@@ -20,13 +20,13 @@ import httpx
 import uvloop
 
 from stepwell.bench.loads import Load, Shape
-from stepwell.bench.measuring import measuring, percentile
-from stepwell.cli.hosting import calm_collector
+from stepwell.bench.measurements import measuring, percentile
 from stepwell.cli.server import Server
-from stepwell.persistence.migrations import migrate
+from stepwell.cli.service_host import calm_collector
+from stepwell.persistence.schema.migrations import migrate
 from stepwell.settings import Settings
-from support.postgres import fresh_folder, running_server
-from support.service import running_service, token
+from support.database.postgres import fresh_folder, running_server
+from support.service.live_service import running_service, token
 
 DURABLE = {"fsync": "on", "full_page_writes": "on"}
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}

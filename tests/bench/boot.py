@@ -16,12 +16,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import asyncpg
 
-from stepwell.bench.measuring import measuring, peak_rss_mb, percentile
-from stepwell.cli.hosting import calm_collector
-from stepwell.persistence.migrations import migrate
-from support.postgres import fresh_folder, running_server
-from support.scripted import Hang, Scripted
-from support.service import running_service
+from stepwell.bench.measurements import measuring, peak_rss_mb, percentile
+from stepwell.cli.service_host import calm_collector
+from stepwell.persistence.schema.migrations import migrate
+from support.database.postgres import fresh_folder, running_server
+from support.providers.scripted import Hang, Scripted
+from support.service.live_service import running_service
 
 DURABLE = {"fsync": "on", "full_page_writes": "on"}
 SEED = """

@@ -21,13 +21,13 @@ from sqlalchemy import event
 
 from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.records import EVERY_TENANT, ListFilter, TenantScope
-from stepwell.persistence.database import create_api_engine, journal_connect
-from stepwell.persistence.embedded import EmbeddedPostgres
-from stepwell.persistence.kept import Kept
-from stepwell.persistence.migrations import migrate
-from stepwell.persistence.store import PostgresStore
-from support.postgres import fresh_folder
-from support.seeding import seed
+from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.database import create_api_engine, journal_connect
+from stepwell.persistence.embedded.server import EmbeddedPostgres
+from stepwell.persistence.schema.migrations import migrate
+from stepwell.persistence.stores.workflow_reader import PostgresStore
+from support.database.bulk_workflows import seed
+from support.database.postgres import fresh_folder
 
 HUGE, TINY, NOBODY = TenantScope("tenant-0"), TenantScope("tenant-999"), TenantScope()
 COMPLETED, FAILED, PAUSED = WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.PAUSED

@@ -29,9 +29,9 @@ from litestar.params import FromPath
 from stepwell.cli.server import Server, bound_socket
 from stepwell.domain.definition import CreateWorkflow
 from stepwell.settings import Settings
-from support.pipelines import pipeline
-from support.postgres import fresh_folder
-from support.processes import Running, running_up, until
+from support.database.postgres import fresh_folder
+from support.processes.stepwell_process import Running, running_up, until
+from support.workflows.image_pipelines import pipeline
 
 BASE = "/api/v1/workflows/"
 LISTED = 50

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.peers_report import ENGINES, Machine, Shape, Turn, as_json, markdown, shape_of
 from bench.peers_turns import commit_ms, own_database, redis_version, run_turn
-from support.embedded import ask
-from support.postgres import TestServer, running_server
+from support.database.embedded_servers import ask
+from support.database.postgres import TestServer, running_server
 
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 SHAPES = (Shape("chain", 1, 100), Shape("chain", 50, 20), Shape("chain", 200, 20), Shape("fan", 5, 1_000))

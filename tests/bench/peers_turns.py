@@ -16,9 +16,9 @@ from statistics import median
 import asyncpg
 
 from bench.peers_report import OURS, Shape
-from stepwell.persistence.benchmark import bare_commits
-from support.postgres import TestServer, create_database, drop_database, fresh_folder
-from support.processes import surroundings, until
+from stepwell.persistence.benchmark.queries import bare_commits
+from support.database.postgres import TestServer, create_database, drop_database, fresh_folder
+from support.processes.stepwell_process import surroundings, until
 
 _TESTS = Path(__file__).parents[1]
 _MODULES = {"DBOS": "bench.peers_dbos", "Celery": "bench.peers_celery"}

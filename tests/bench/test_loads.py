@@ -8,12 +8,12 @@ from msgspec import json
 from msgspec.structs import replace
 
 from stepwell.bench.loads import Load, Shape, dependencies
-from stepwell.bench.measuring import Counts, Measured, percentile
+from stepwell.bench.measurements import Counts, Measured, percentile
 from stepwell.bench.report import Report, report_of
-from stepwell.domain.mapping import effective_config
-from stepwell.domain.weight import MAX_RESULT_BYTES
-from stepwell.persistence.benchmark import Times
-from support.definitions import plan
+from stepwell.domain.mapping.input_mapping import effective_config
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
+from stepwell.persistence.benchmark.queries import Times
+from support.workflows.definitions import plan
 
 SIZES = [1, 2, 3, 4, 10, 100, 1_000]
 SINGLE = [Shape.CHAIN, Shape.FAN, Shape.LAYERED]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.postgres import fresh_folder
+from support.database.postgres import fresh_folder
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from stepwell.persistence.embedded import EmbeddedPostgres
-from stepwell.persistence.embedded_binaries import find_programs
-from stepwell.persistence.tables import metadata
-from support.pipelines import create, get, until_ended
-from support.postgres import fresh_folder
-from support.processes import running_up, stepwell, surroundings, until
+from stepwell.persistence.embedded.programs import find_programs
+from stepwell.persistence.embedded.server import EmbeddedPostgres
+from stepwell.persistence.schema.tables import metadata
+from support.database.postgres import fresh_folder
+from support.processes.stepwell_process import running_up, stepwell, surroundings, until
+from support.workflows.image_pipelines import create, get, until_ended
 
 Rows = dict[str, list[str]]
 OTHER_MAJOR = "13"

@@ -16,14 +16,14 @@ import asyncpg
 import pytest
 
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.database import create_journal_pool, journal_connect
-from stepwell.persistence.embedded import EmbeddedPostgres
-from stepwell.persistence.journal import PostgresJournal
-from stepwell.persistence.migrations import migrate
-from support.embedded import ask
-from support.postgres import TestServer, create_database, fresh_folder, running_server
-from support.processes import Running, running_up, start, stepwell, until
-from support.stored import Bench
+from stepwell.persistence.connections.database import create_journal_pool, journal_connect
+from stepwell.persistence.embedded.server import EmbeddedPostgres
+from stepwell.persistence.schema.migrations import migrate
+from stepwell.persistence.stores.workflow_store import PostgresJournal
+from support.database.embedded_servers import ask
+from support.database.postgres import TestServer, create_database, fresh_folder, running_server
+from support.database.stored_workflows import Bench
+from support.processes.stepwell_process import Running, running_up, start, stepwell, until
 
 FIELDS = [
     "shape",

@@ -10,8 +10,8 @@ import pytest
 
 from stepwell.cli.commands import run
 from stepwell.cli.examples import example, examples
-from support.service import Service
-from support.tree import TOP
+from support.processes.source_tree import TOP
+from support.service.live_service import Service
 
 PACKAGED = sorted(path.stem for path in (TOP / "src/stepwell/examples").glob("*.json"))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import running_up, stepwell
-from support.tree import TOP
+from support.processes.source_tree import TOP
+from support.processes.stepwell_process import running_up, stepwell
 
 PROXIES = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
 

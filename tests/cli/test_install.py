@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from stepwell.api.manual_pages import PAGES
+from stepwell.cli.data_folder import open_folder
+from stepwell.cli.errors import Refused
 from stepwell.cli.examples import examples
-from stepwell.cli.folder import open_folder
-from stepwell.cli.refusal import Refused
-from support.installed import install_wheel
-from support.pipelines import create, until_ended
-from support.postgres import fresh_folder, running_server
-from support.processes import start
+from support.database.postgres import fresh_folder, running_server
+from support.processes.installed_wheel import install_wheel
+from support.processes.stepwell_process import start
+from support.workflows.image_pipelines import create, until_ended
 
 USERS = [None] if os.geteuid() else [None, "nobody"]
 NAMELESS = 54_321
@@ -33,7 +33,7 @@ def installed() -> Iterator[tuple[Path, dict[str, str]]]:
 
 def test_wheel_has_its_migrations(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     python, env = installed
-    script = "from stepwell.persistence.migrations import script_folder; print(script_folder())"
+    script = "from stepwell.persistence.schema.migrations import script_folder; print(script_folder())"
     said = subprocess.run(
         [python, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
     ).stdout

@@ -10,9 +10,9 @@ import pytest
 
 from providers.pictures import picture_of
 from stepwell.artifacts.s3 import Bucket
-from support.pipelines import create, pipeline, until_ended
-from support.processes import Running, running_up, until
-from support.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
+from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
+from support.processes.stepwell_process import Running, running_up, until
+from support.workflows.image_pipelines import create, pipeline, until_ended
 
 
 def address(step: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def address(step: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3Server]:
-    """It checks no signatures, see `support.s3`."""
+    """It checks no signatures, see `support.emulators.s3`."""
     with s3_server() as server:
         yield server
 

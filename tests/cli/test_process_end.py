@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import stepwell
+from support.processes.stepwell_process import stepwell
 
 EXAMPLE = [sys.executable, "-m", "stepwell", "example"]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from stepwell.cli.errors import Refused
 from stepwell.cli.output import settings_of
-from stepwell.cli.refusal import Refused
 from stepwell.domain.model import ProviderType
 from stepwell.settings import InvalidSettings, Settings, read_settings
-from support.google_emulator import service_account
-from support.processes import stepwell
+from support.emulators.google import service_account
+from support.processes.stepwell_process import stepwell
 
 SECRET = "a secret of the operator, long enough for HS256"
 CANARY = "canary"

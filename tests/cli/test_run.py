@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from support.pipelines import LONG, pipeline, until_ended
-from support.processes import running_up, start, stepwell, until
+from support.processes.stepwell_process import running_up, start, stepwell, until
+from support.workflows.image_pipelines import LONG, pipeline, until_ended
 
 
 def test_success_prints_the_result_and_where_the_pictures_are(data_dir: Path, tmp_path: Path) -> None:

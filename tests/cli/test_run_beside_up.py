@@ -13,15 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stepwell.cli import handover
-from stepwell.cli.folder import open_folder, publish_address
+from stepwell.cli.data_folder import open_folder, publish_address
+from stepwell.cli.errors import Refused
 from stepwell.cli.handover import UpEnded, hand_over
 from stepwell.cli.postgres import UP, claim_folder
-from stepwell.cli.refusal import Refused
 from stepwell.settings import Settings
-from support.cut_off import first_answer_lost
-from support.pipelines import LONG, get, pipeline, until_ended
-from support.postgres import fresh_folder
-from support.processes import Running, running_up, start, start_up, stepwell, until
+from support.database.postgres import fresh_folder
+from support.processes.stepwell_process import Running, running_up, start, start_up, stepwell, until
+from support.service.answer_dropping_proxy import first_answer_lost
+from support.workflows.image_pipelines import LONG, get, pipeline, until_ended
 
 SECRET = "a configured secret that is long enough"
 

@@ -7,7 +7,7 @@ import pytest
 
 from stepwell.cli.output import settings_of
 from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
-from support.processes import stepwell
+from support.processes.stepwell_process import stepwell
 
 SECRET = "a secret of the operator, long enough for HS256"
 CANARY = "canary"

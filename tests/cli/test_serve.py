@@ -9,15 +9,15 @@ import pytest
 
 from stepwell.api.auth import sign_token
 from stepwell.api.operations import Permission
+from stepwell.cli.errors import Refused
 from stepwell.cli.output import settings_of
-from stepwell.cli.refusal import Refused
 from stepwell.cli.serve import serve
 from stepwell.cli.signals import Signals
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.embedded import EmbeddedPostgres
-from support.pipelines import create, pipeline, until_ended
-from support.postgres import TestServer, create_database, running_server
-from support.processes import Running, start, stepwell, until
+from stepwell.persistence.embedded.server import EmbeddedPostgres
+from support.database.postgres import TestServer, create_database, running_server
+from support.processes.stepwell_process import Running, start, stepwell, until
+from support.workflows.image_pipelines import create, pipeline, until_ended
 
 SECRET = "a secret of the operator, long enough for HS256"
 STREAM = {"Accept": "text/event-stream"}

@@ -10,9 +10,9 @@ import jwt
 import pytest
 
 from stepwell.cli.commands import run
-from support.pipelines import create, pipeline
-from support.postgres import fresh_folder
-from support.processes import Running, running_up, stepwell
+from support.database.postgres import fresh_folder
+from support.processes.stepwell_process import Running, running_up, stepwell
+from support.workflows.image_pipelines import create, pipeline
 
 SECRET = "a configured secret that is long enough"
 

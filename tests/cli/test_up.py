@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import jwt
 
-from support.pipelines import LONG, create, get, pipeline, until_ended, until_running
-from support.processes import running_up, start, start_up, stepwell, until
+from support.processes.stepwell_process import running_up, start, start_up, stepwell, until
+from support.workflows.image_pipelines import LONG, create, get, pipeline, until_ended, until_running
 
 
 def test_pipeline_sigterm_and_on_with_the_data(data_dir: Path) -> None:

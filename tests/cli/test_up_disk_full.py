@@ -16,10 +16,10 @@ import asyncpg
 import httpx
 import pytest
 
-from support.embedded import ask
-from support.pipelines import create, until_ended
-from support.processes import Running, start, until
-from support.small_disk import SmallDisk, has_small_disks, on_small_disk
+from support.database.embedded_servers import ask
+from support.processes.small_disk import SmallDisk, has_small_disks, on_small_disk
+from support.processes.stepwell_process import Running, start, until
+from support.workflows.image_pipelines import create, until_ended
 
 RECOVERS_S = 60.0
 
@@ -30,7 +30,7 @@ def up_on_small_disk(data_dir: Path, part: str, megabytes: int) -> Iterator[tupl
     mount_point = data_dir / part
     mount_point.mkdir(parents=True)
     if not has_small_disks(mount_point):
-        pytest.skip("this user may not mount a disk here; tests/engine/test_disk_full.py does without")
+        pytest.skip("this user may not mount a disk here; tests/engine/monitoring/test_disk_full.py does without")
     program = on_small_disk(mount_point, megabytes, sys.executable, "-m", "stepwell")
     running = start("up", data_dir, None, "--data-dir", str(data_dir), program=program)
     try:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 
-from support.pipelines import LONG, create, until_ended, until_running
-from support.processes import running_up, until
+from support.processes.stepwell_process import running_up, until
+from support.workflows.image_pipelines import LONG, create, until_ended, until_running
 
 
 def test_next_start_claims_what_a_killed_service_ran(data_dir: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from support.observer import ENDED, Observer, check_history, check_tasks
-from support.postgres import fresh_folder
-from support.processes import Running, running_up, start_up, until
-from support.scenarios import OPEN, SCENARIOS
+from support.database.postgres import fresh_folder
+from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
+from support.processes.stepwell_process import Running, running_up, start_up, until
+from support.workflows.crash_scenarios import OPEN, SCENARIOS
 
 KILLS = 50
 # A workflow fails whose process ends 20 times without progress, and a slow machine makes little of it in a short life.

@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from stepwell.domain.model import ProviderType
+from support.database.postgres import fresh_folder
 from support.emulated import Kinds, Worlds, emulated
-from support.emulator import Fault
+from support.emulators.base import Fault
 from support.pasting import reserved_port
-from support.postgres import fresh_folder
-from support.processes import running_up, start_up, until
-from support.worlds import ANSWERING, REMOTE, remote_step
+from support.processes.stepwell_process import running_up, start_up, until
+from support.providers.emulated import ANSWERING, REMOTE, remote_step
 
 STEPS = 100  # at each provider
 CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from support.observer import ENDED, Observer, check_history, check_tasks
-from support.postgres import fresh_folder
-from support.processes import Running, running_up, start_up, until
-from support.scenarios import OPEN, SCENARIOS, Scenario
+from support.database.postgres import fresh_folder
+from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
+from support.processes.stepwell_process import Running, running_up, start_up, until
+from support.workflows.crash_scenarios import OPEN, SCENARIOS, Scenario
 
 GRACE_S = 4
 # Far longer than what the grace time leaves to it: 360 pictures of a film.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from standardwebhooks import Webhook
 
-from support.postgres import fresh_folder
-from support.processes import Running, running_up
-from support.scenarios import OPEN
-from support.webhook_sink import HANG, Received, Sink, running_sink
+from support.database.postgres import fresh_folder
+from support.emulators.webhook_receiver import HANG, Received, Sink, running_sink
+from support.processes.stepwell_process import Running, running_up
+from support.workflows.crash_scenarios import OPEN
 
 
 async def test_it_comes_again_with_the_same_id_and_body() -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.postgres import TABLES, TestServer, create_database, drop_database
+from support.database.postgres import TABLES, TestServer, create_database, drop_database
 
 
 @pytest.fixture

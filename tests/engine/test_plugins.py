@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from stepwell.settings import Secrets
-from support.custom_emulator import CustomEmulator
-from support.scripted import passthrough, scripted
-from support.service import Service, running_service
+from support.emulators.custom import CustomEmulator
+from support.providers.scripted import passthrough, scripted
+from support.service.live_service import Service, running_service
 
 MODULE = "providers_of_somebody_else"
 CODE = """
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.providers.in_process import InProcess
+from stepwell.providers.shared.in_process import InProcess
 
 CALLS = []
 

@@ -18,13 +18,13 @@ import pytest
 import yaml
 
 from stepwell.cli.examples import example
+from support.database.postgres import fresh_folder
 from support.emulated import emulated
 from support.manual import NOT_RUN, pages
 from support.markdown import Block, blocks_of, shell_text
 from support.pasting import make_tools, paste, reserved_port
-from support.postgres import fresh_folder
-from support.processes import Running, running_up, surroundings
-from support.worlds import ANSWERING, REMOTE
+from support.processes.stepwell_process import Running, running_up, surroundings
+from support.providers.emulated import ANSWERING, REMOTE
 
 PAGES = pages()
 BLOCKS = {name: blocks_of(text) for name, text in PAGES.items()}

@@ -6,7 +6,7 @@ import pytest
 
 from stepwell.api.manual_pages import anchor_of, read_heading, read_page
 from support.manual import FOLDER, pages
-from support.tree import TOP
+from support.processes.source_tree import TOP
 
 PAGES = pages()
 README = (TOP / "README.md").read_text()

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stepwell.providers import keeping
+from stepwell.providers.shared import result_storage
 
 PAUSES_S = (0.0, 0.0)
 
@@ -11,7 +11,7 @@ PAUSES_S = (0.0, 0.0)
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What can't be stored is tried three times in all, at once."""
-    monkeypatch.setattr(keeping, "PAUSES_S", PAUSES_S)
+    monkeypatch.setattr(result_storage, "PAUSES_S", PAUSES_S)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stepwell.domain.model import ProviderType
-from support.emulator import Fault
-from support.worlds import REMOTE, World, world_of
+from support.emulators.base import Fault
+from support.providers.emulated import REMOTE, World, world_of
 
 Kinds = tuple[ProviderType, ...]
 

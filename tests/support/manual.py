@@ -1,7 +1,7 @@
 """The files of the manual, and which of their blocks of code the tests don't run."""
 
 from stepwell.api.manual_pages import PAGES
-from support.tree import TOP
+from support.processes.source_tree import TOP
 
 FOLDER = TOP / "src/stepwell/manual"
 # Page, first line of the block, and why it isn't run.

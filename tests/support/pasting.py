@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.processes import Running
-from support.tree import TOP
+from support.processes.source_tree import TOP
+from support.processes.stepwell_process import Running
 
 USERS = [None] if os.geteuid() else [None, "nobody"]  # None: whoever runs the tests
 # A machine under load may need longer than a user, who sees 60 tries as a minute.
@@ -58,7 +58,7 @@ def make_tools(folder: Path) -> Path:
     tools.mkdir()
     curl = shutil.which("curl")
     if curl is None:
-        shutil.copy(TOP / "tests/support/curl", tools / "curl")
+        shutil.copy(TOP / "tests/support/processes/curl", tools / "curl")
     else:
         (tools / "curl").write_text(_PATIENT_CURL % curl)
         (tools / "curl").chmod(0o755)

@@ -12,10 +12,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from stepwell.api.dependencies import Call, Service, Store
 from stepwell.api.operations import Content, Operation, Permission, endpoint
 from stepwell.api.queries import SignatureQuery, parse_query
+from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
 from stepwell.domain.errors import NotFound
 from stepwell.domain.files import media_type_of
 from stepwell.domain.model import Output
-from stepwell.domain.signing import ARTIFACTS_PATH
 from stepwell.ports import Artifacts
 
 # Whatever isn't of this shape was never stored; it needs no question to the database, which refuses NUL.

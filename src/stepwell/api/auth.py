@@ -16,11 +16,11 @@ from msgspec import UNSET, Struct
 from stepwell.api.claims import ClaimRules, has_expired
 from stepwell.api.operations import OPT_KEY, Operation, Permission
 from stepwell.api.queries import TicketQuery, parse_query
+from stepwell.domain.access.signed_urls import SignedUrls
+from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
-from stepwell.domain.jsonbody import decode_body
 from stepwell.domain.records import EVERY_TENANT, TenantScope
-from stepwell.domain.signing import SignedUrls
-from stepwell.domain.tickets import StreamTickets
+from stepwell.domain.strict_json.decode import decode_body
 from stepwell.ports import Clock
 
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")

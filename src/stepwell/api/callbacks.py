@@ -6,7 +6,7 @@ from stepwell.api.dependencies import Call, Service
 from stepwell.api.operations import NoQuery, Operation, endpoint
 from stepwell.api.queries import parse_query
 from stepwell.api.schemas import Health
-from stepwell.domain.signing import CALLBACKS_PATH
+from stepwell.domain.access.signed_urls import CALLBACKS_PATH
 
 CALLBACK = Operation(
     method="POST",

@@ -5,16 +5,16 @@ from typing import Annotated, Self
 from litestar import Response
 from msgspec import Meta, Struct, json
 
-from stepwell.api.bodies import ignore_empty_body
 from stepwell.api.dependencies import Call, Service, Workflows
+from stepwell.api.idempotency import CHANGING, IF_NONE_MATCH, content_tagged, repeatable
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import DeliveriesQuery, parse_id, parse_query
-from stepwell.api.repeats import CHANGING, IF_NONE_MATCH, content_tagged, repeatable
+from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.api.schemas import Time
+from stepwell.domain.idempotency import Answer, Terms
 from stepwell.domain.model import EventType
 from stepwell.domain.records import WorkflowRecord
-from stepwell.domain.repeats import Answer, Terms
-from stepwell.domain.webhooks import DeliveryRecord, DeliveryStatus
+from stepwell.domain.webhooks.delivery import DeliveryRecord, DeliveryStatus
 
 TAG = "webhooks"
 _ALL = "/api/v1/workflows/{workflow_id}/deliveries"

@@ -12,18 +12,18 @@ from msgspec import Struct
 
 from stepwell.api.auth import Principal
 from stepwell.api.sse import Events
-from stepwell.domain.decision import Reservation
+from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.explanation import Explanation
-from stepwell.domain.feed import FeedFilter, FeedPage, Position
-from stepwell.domain.forecast import DryRun, Rehearsed, WorkflowPlan
+from stepwell.domain.diagnostics.plan_result import DryRun, Rehearsed, WorkflowPlan
+from stepwell.domain.diagnostics.provider_status import ProviderStatus
+from stepwell.domain.diagnostics.reasons import Explanation
+from stepwell.domain.event_feed import FeedFilter, FeedPage, Position
+from stepwell.domain.idempotency import NO_TERMS, Answer, Terms, Version
+from stepwell.domain.lifecycle.decision import Reservation
 from stepwell.domain.model import HistoryEvent, Output
-from stepwell.domain.provider_status import ProviderStatus
 from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, TenantScope, WorkflowPage, WorkflowRecord
-from stepwell.domain.repeats import NO_TERMS, Answer, Terms, Version
-from stepwell.domain.tickets import StreamTickets
-from stepwell.domain.validation import Catalog, PlannedWorkflow
-from stepwell.domain.webhooks import DeliveryRecord
+from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow
+from stepwell.domain.webhooks.delivery import DeliveryRecord
 from stepwell.ports import Artifacts
 from stepwell.telemetry import Metrics
 

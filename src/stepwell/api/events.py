@@ -6,16 +6,16 @@ from uuid import UUID
 from litestar.types import ASGIApp
 from msgspec import UNSET, Meta, Struct, json
 
-from stepwell.api.bodies import ignore_empty_body
 from stepwell.api.content_negotiation import prefers
 from stepwell.api.dependencies import Call, Service, Tickets
+from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
-from stepwell.api.repeats import IF_NONE_MATCH, content_tagged
+from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.api.schemas import EventListResponse, EventPublic, Time
 from stepwell.api.sse import MEDIA_TYPE, event_stream, frame
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.feed import FeedEvent, FeedFilter, Position
+from stepwell.domain.event_feed import FeedEvent, FeedFilter, Position
 from stepwell.domain.model import EventType, HistoryEvent
 
 TAG = "events"

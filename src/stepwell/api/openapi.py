@@ -13,9 +13,9 @@ from msgspec.structs import fields
 
 from stepwell.api.components import EXAMPLE, build_components, complete_schema
 from stepwell.api.operations import SCHEMA_REF, Content, Operation
-from stepwell.api.payloads import described_webhooks
 from stepwell.api.problems import MEANINGS, PROBLEM_JSON
 from stepwell.api.schemas import HTTPValidationError, Problem
+from stepwell.api.webhook_payloads import described_webhooks
 from stepwell.domain.definition import CreateWorkflow
 
 _INTRO = (

@@ -6,10 +6,10 @@ from litestar import Response
 from msgspec import Struct
 
 from stepwell.api.dependencies import Call, Service
+from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import parse_query
-from stepwell.api.repeats import IF_NONE_MATCH, content_tagged
-from stepwell.domain.provider_status import ProviderStatus
+from stepwell.domain.diagnostics.provider_status import ProviderStatus
 
 
 class ProviderListResponse(Struct):

@@ -11,9 +11,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType, convert
 from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, UnionType, type_info
 
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
-from stepwell.domain.faults import collect, shown
 from stepwell.domain.model import EventType, WorkflowStatus
 from stepwell.domain.records import ListFilter
+from stepwell.domain.strict_json.schema_faults import collect, shown
 
 Q = TypeVar("Q", bound=Struct)
 _INT = re.compile(r"-?[0-9]{1,19}")

@@ -17,22 +17,33 @@ from prometheus_client import Counter, Histogram
 
 from stepwell import __version__
 from stepwell.api import artifacts as artifact_routes
-from stepwell.api import callbacks, deliveries, events, insight, manual, problems, providers, system, tasks, workflows
+from stepwell.api import (
+    callbacks,
+    deliveries,
+    diagnostics,
+    events,
+    manual,
+    problems,
+    providers,
+    system,
+    tasks,
+    workflows,
+)
 from stepwell.api.auth import Gate, TokenVerifier
-from stepwell.api.bodies import MAX_BODY_BYTES
 from stepwell.api.dependencies import ApiDescription, Workflows
 from stepwell.api.openapi import build_document, encode
 from stepwell.api.operations import OPT_KEY, Operation
+from stepwell.api.request_bodies import MAX_BODY_BYTES
 from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
-from stepwell.domain.signing import SignedUrls
-from stepwell.domain.tickets import StreamTickets
+from stepwell.domain.access.signed_urls import SignedUrls
+from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.ports import Artifacts, Clock
 from stepwell.telemetry import Metrics
 
 HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *workflows.HANDLERS,
-    *insight.HANDLERS,
+    *diagnostics.HANDLERS,
     *tasks.HANDLERS,
     *deliveries.HANDLERS,
     *events.HANDLERS,

@@ -24,7 +24,7 @@ from stepwell.domain.model import (
     TaskStatus,
     WorkflowStatus,
 )
-from stepwell.domain.prices import WorkflowCost
+from stepwell.domain.model_terms import WorkflowCost
 from stepwell.domain.records import CleanupReport, StepRecord, TaskRecord, WorkflowPage, WorkflowRecord
 
 A = TypeVar("A")

@@ -12,7 +12,7 @@ from msgspec.json import schema
 from msgspec.structs import FieldInfo, fields
 
 from stepwell.api.operations import SCHEMA_REF
-from stepwell.domain.configs import CONFIGS, required_inputs
+from stepwell.domain.mapping.task_configs import CONFIGS, required_inputs
 from stepwell.domain.model import TaskType
 
 _VARIANT = "StepVariant"

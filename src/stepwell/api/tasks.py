@@ -3,9 +3,9 @@
 from litestar import Response
 
 from stepwell.api.dependencies import Call, Service
+from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import TasksQuery, parse_id, parse_query
-from stepwell.api.repeats import IF_NONE_MATCH, content_tagged
 from stepwell.api.schemas import TaskListResponse, TaskPublic
 
 TASK = Operation(

@@ -6,21 +6,9 @@ from uuid import UUID
 
 from litestar import Response
 
-from stepwell.api.bodies import ignore_empty_body, read_json
 from stepwell.api.dependencies import Call, Service, Workflows
-from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
-from stepwell.api.queries import (
-    CleanupQuery,
-    GetQuery,
-    ListQuery,
-    StartQuery,
-    VerbQuery,
-    page_links,
-    parse_id,
-    parse_query,
-)
-from stepwell.api.rehearsal import FORETOLD, rehearsable
-from stepwell.api.repeats import (
+from stepwell.api.dry_run import FORETOLD, rehearsable
+from stepwell.api.idempotency import (
     CHANGING,
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
@@ -35,12 +23,24 @@ from stepwell.api.repeats import (
     tagged,
     waited,
 )
+from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.queries import (
+    CleanupQuery,
+    GetQuery,
+    ListQuery,
+    StartQuery,
+    VerbQuery,
+    page_links,
+    parse_id,
+    parse_query,
+)
+from stepwell.api.request_bodies import ignore_empty_body, read_json
 from stepwell.api.schemas import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
 from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
+from stepwell.domain.idempotency import NO_TERMS, Answer, Terms
 from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.records import TenantScope, WorkflowRecord
-from stepwell.domain.repeats import NO_TERMS, Answer, Terms
-from stepwell.domain.validation import parse_update, plan_workflow
+from stepwell.domain.validation.workflow import parse_update, plan_workflow
 
 TAG = "workflows"
 BASE = "/api/v1/workflows/"

@@ -11,37 +11,37 @@ from msgspec import Struct
 from stepwell.api.auth import TokenVerifier
 from stepwell.api.claims import ClaimRules
 from stepwell.api.events import feed_frame, workflow_frame
-from stepwell.api.payloads import Payloads
 from stepwell.api.routes import build_api
+from stepwell.api.webhook_payloads import Payloads
+from stepwell.app.attempts import Links, create_outcomes, limits, made_catalog, made_clients, made_runner, prices
 from stepwell.app.database import DatabaseSource
+from stepwell.app.engine_tasks import run_engine, stop_engine
 from stepwell.app.metrics import Statements, create_metrics
-from stepwell.app.running import run_engine, stop_engine
-from stepwell.app.working import Links, create_outcomes, limits, made_catalog, made_clients, made_runner, prices
 from stepwell.artifacts.storage import Storage, open_storage
-from stepwell.domain.breaker import BreakerPolicy
-from stepwell.domain.signing import CallbackUrls, SignedUrls
-from stepwell.domain.tickets import StreamTickets
-from stepwell.engine.admission import Admission
-from stepwell.engine.awaiting import Awaiting
-from stepwell.engine.bus import Bus
-from stepwell.engine.cleanup import Cleaner
-from stepwell.engine.deliveries import Webhooks
-from stepwell.engine.health import ModelHealth
-from stepwell.engine.insight import Insight
-from stepwell.engine.providers import ProviderDesk
-from stepwell.engine.recovery import Recovery
-from stepwell.engine.repeats import Repeats
-from stepwell.engine.scheduler import Scheduler
+from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
+from stepwell.domain.access.stream_tickets import StreamTickets
+from stepwell.domain.circuit_breaker import BreakerPolicy
+from stepwell.engine.admission.controller import Admission
+from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.artifact_cleanup import Cleaner
+from stepwell.engine.diagnostics.facade import Insight
+from stepwell.engine.diagnostics.provider_status import ProviderDesk
+from stepwell.engine.events.bus import Bus
+from stepwell.engine.events.completion import Awaiting
+from stepwell.engine.events.subscriptions import Streams
+from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.idempotency import Repeats
+from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
 from stepwell.engine.service import WorkflowService
-from stepwell.engine.streams import Streams
-from stepwell.engine.webhooks import Dispatcher
-from stepwell.engine.write_monitor import Place, WriteMonitor
+from stepwell.engine.webhooks.deliverer import Dispatcher
+from stepwell.engine.webhooks.service import Webhooks
+from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.ids import uuid7
 from stepwell.ports.providers import Provider
-from stepwell.providers.configured import configured_providers
-from stepwell.providers.credentials import KeyRefusals
+from stepwell.providers.factory import configured_providers
 from stepwell.providers.registry import Registry
-from stepwell.providers.webhook_sender import webhook_sender
+from stepwell.providers.shared.credentials import KeyRefusals
 from stepwell.settings import Settings
 from stepwell.telemetry import Metrics
 

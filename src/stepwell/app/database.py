@@ -10,29 +10,29 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from stepwell.engine.write_monitor import Place, WriteMonitor
+from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.database import (
+from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.database import (
     Observer,
     assert_durable,
     create_api_engine,
     create_journal_pool,
     journal_connect,
 )
-from stepwell.persistence.deliveries import PostgresDeliveries
-from stepwell.persistence.feed import PostgresFeed
-from stepwell.persistence.hints import PostgresHints, PostgresPresence
-from stepwell.persistence.journal import PostgresJournal
-from stepwell.persistence.kept import Kept
-from stepwell.persistence.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
-from stepwell.persistence.outbox import PostgresOutbox
-from stepwell.persistence.repeats import CONNECTIONS as KEY_CONNECTIONS
-from stepwell.persistence.repeats import PostgresKeys
-from stepwell.persistence.single import CONNECTIONS
-from stepwell.persistence.store import PostgresStore
-from stepwell.persistence.write_probe import try_to_write
+from stepwell.persistence.connections.write_probe import try_to_write
+from stepwell.persistence.stores.batched_reads import CONNECTIONS
+from stepwell.persistence.stores.deliveries import PostgresDeliveries
+from stepwell.persistence.stores.event_feed import PostgresFeed
+from stepwell.persistence.stores.idempotency_keys import CONNECTIONS as KEY_CONNECTIONS
+from stepwell.persistence.stores.idempotency_keys import PostgresKeys
+from stepwell.persistence.stores.notifications import PostgresHints, PostgresPresence
+from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
+from stepwell.persistence.stores.outbox import PostgresOutbox
+from stepwell.persistence.stores.workflow_reader import PostgresStore
+from stepwell.persistence.stores.workflow_store import PostgresJournal
 from stepwell.ports import Clock, Journal, Keys, Store
-from stepwell.ports.feed import Feed, Hints, Presence
+from stepwell.ports.events import Feed, Hints, Presence
 from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
 

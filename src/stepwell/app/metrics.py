@@ -5,16 +5,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from stepwell.domain.breaker import BreakerState
-from stepwell.engine.admission import Admission, Bound
-from stepwell.engine.checkpointer import Checkpointer
-from stepwell.engine.handle import Handle
-from stepwell.engine.health import ModelHealth
-from stepwell.engine.outcomes import Outcomes, Tally
-from stepwell.engine.scheduler import Scheduler
-from stepwell.engine.streams import Streams
-from stepwell.engine.webhooks import Dispatcher
-from stepwell.engine.write_monitor import WriteMonitor
+from stepwell.domain.circuit_breaker import BreakerState
+from stepwell.engine.admission.controller import Admission, Bound
+from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.events.subscriptions import Streams
+from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.execution.checkpointer import Checkpointer
+from stepwell.engine.execution.outcomes import Outcomes, Tally
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.monitoring.write_monitor import WriteMonitor
+from stepwell.engine.webhooks.deliverer import Dispatcher
 from stepwell.telemetry import Distribution, Labels, Metrics
 
 _BOUNDS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
-from stepwell.artifacts.moving import MovingArtifacts
+from stepwell.artifacts.bucket_migration import MovingArtifacts
 from stepwell.artifacts.paths import ROOT
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_runtime

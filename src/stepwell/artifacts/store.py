@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from stepwell.artifacts.disk import Disk
-from stepwell.artifacts.faults import FAULTS, is_full, is_local, is_missing, panics_told, reason
+from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_missing, panics_told, reason
 from stepwell.artifacts.paths import ROOT, ArtifactPath, parse
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError

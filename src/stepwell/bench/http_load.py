@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from msgspec import Struct, json
 
-from stepwell.bench.driving import RunOne, drive
+from stepwell.bench.driver import RunOne, drive
 from stepwell.bench.loads import Load
 
 _PATH = "/api/v1/workflows/"

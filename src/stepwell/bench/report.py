@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from stepwell.bench.loads import Load
-from stepwell.bench.measuring import Measured, peak_rss_mb, percentile
-from stepwell.persistence.benchmark import Times
+from stepwell.bench.measurements import Measured, peak_rss_mb, percentile
+from stepwell.persistence.benchmark.queries import Times
 
 
 class Report(Struct, frozen=True):

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from stepwell.cli.folder import open_folder
+from stepwell.cli.data_folder import open_folder
+from stepwell.cli.errors import FAILED, MISUSED, Refused, os_errors
 from stepwell.cli.output import complain, tell
 from stepwell.cli.postgres import claim_folder, migrated, postgres_errors, server_on, start_server
-from stepwell.cli.refusal import FAILED, MISUSED, Refused, os_errors
 from stepwell.cli.signals import Signals, Stop, run_stoppable
-from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres
+from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 
 

@@ -16,26 +16,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stepwell.app import Application
-from stepwell.bench.driving import drive, in_process
+from stepwell.bench.driver import drive, in_process
 from stepwell.bench.http_load import order
 from stepwell.bench.loads import Load
-from stepwell.bench.measuring import TRANSITIONS, measuring
+from stepwell.bench.measurements import TRANSITIONS, measuring
 from stepwell.bench.report import Report, report_of
-from stepwell.cli.folder import open_folder
-from stepwell.cli.hosting import service
+from stepwell.cli.data_folder import open_folder
+from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.keys import Keys, keys_of_settings
 from stepwell.cli.output import complain, tell
 from stepwell.cli.postgres import embedded_postgres, keep_running
-from stepwell.cli.refusal import FAILED, Refused
 from stepwell.cli.serve import configured_dsn, database_faults
 from stepwell.cli.server import Server, bound_socket
+from stepwell.cli.service_host import service
 from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.domain.errors import Unavailable
-from stepwell.persistence.benchmark import Incomplete, bare_commits, check_rows, forget_all, recorded_times
-from stepwell.persistence.embedded import EmbeddedPostgres
-from stepwell.persistence.reach import prepare_database, reach_database
-from stepwell.persistence.scratch import scratch_schema
+from stepwell.persistence.benchmark.queries import Incomplete, bare_commits, check_rows, forget_all, recorded_times
+from stepwell.persistence.benchmark.scratch_schema import scratch_schema
+from stepwell.persistence.embedded.server import EmbeddedPostgres
+from stepwell.persistence.schema.startup import prepare_database, reach_database
 from stepwell.settings import Settings
 
 _COMMITS = 200  # each time

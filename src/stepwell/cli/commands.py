@@ -9,8 +9,8 @@ import click
 
 from stepwell import __version__
 from stepwell.bench.loads import Shape
+from stepwell.cli.errors import FAILED, Refused, os_errors
 from stepwell.cli.output import complain, no_more_output, settings_of, start_logging, tell
-from stepwell.cli.refusal import FAILED, Refused, os_errors
 from stepwell.cli.signals import Signals
 
 # ruff: noqa: PLC0415 - see above
@@ -246,7 +246,7 @@ def migrate(data_dir: Path | None) -> int:
     """Bring the tables of STEPWELL_DATABASE_URL up to date; of the data folder, where that isn't set."""
 
     def command(signals: Signals) -> int:
-        from stepwell.cli.migrating import migrate
+        from stepwell.cli.migrate import migrate
 
         settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
         start_logging(settings, os.environ, quiet=True)

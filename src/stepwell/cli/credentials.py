@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 
-from stepwell.domain.credentials import owner
+from stepwell.domain.credential_names import owner
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType
 from stepwell.settings import Settings

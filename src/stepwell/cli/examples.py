@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from msgspec import Struct, json
 
-from stepwell.cli.refusal import MISUSED, Refused
+from stepwell.cli.errors import MISUSED, Refused
 
 _SUFFIX = ".json"
 

@@ -17,12 +17,12 @@ from uuid import UUID, uuid4
 import httpx
 from msgspec import DecodeError, Raw, Struct, json
 
-from stepwell.cli.folder import read_address, read_token
+from stepwell.cli.data_folder import read_address, read_token
+from stepwell.cli.errors import Refused
 from stepwell.cli.outcome import Outcome, invalid_definition, print_outcome
 from stepwell.cli.output import complain
 from stepwell.cli.postgres import UP, server_on
 from stepwell.cli.progress import progress_display
-from stepwell.cli.refusal import Refused
 from stepwell.cli.tokens import make_token
 from stepwell.domain.errors import Fault
 from stepwell.domain.model import EventType, HistoryEvent, Output, WorkflowStatus

@@ -6,9 +6,9 @@ from ipaddress import ip_address
 
 from msgspec import Struct, json
 
-from stepwell.cli.folder import read_address
+from stepwell.cli.data_folder import read_address
+from stepwell.cli.errors import Refused
 from stepwell.cli.output import tell
-from stepwell.cli.refusal import Refused
 from stepwell.domain.urls import split_url
 from stepwell.settings import Settings
 

@@ -8,8 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from stepwell.api.auth import prepared_key
-from stepwell.cli.folder import own_secret, own_webhook_secret
-from stepwell.cli.refusal import MISUSED, Refused
+from stepwell.cli.data_folder import own_secret, own_webhook_secret
+from stepwell.cli.errors import MISUSED, Refused
 from stepwell.settings import Settings
 
 # Signatures under different labels have nothing to do with each other, though the secret behind them is the same.

@@ -1,7 +1,7 @@
 """`stepwell manual`: the pages of the manual, as Markdown."""
 
 from stepwell.api.manual_pages import PAGES, read_heading, read_page
-from stepwell.cli.refusal import MISUSED, Refused
+from stepwell.cli.errors import MISUSED, Refused
 
 
 def manual_page(name: str) -> str:

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from msgspec import Raw, Struct, json
 
+from stepwell.cli.errors import FAILED, MISUSED, Refused
 from stepwell.cli.output import complain, tell
-from stepwell.cli.refusal import FAILED, MISUSED, Refused
 from stepwell.domain.errors import Fault
 from stepwell.domain.model import WorkflowStatus
 

@@ -10,7 +10,7 @@ from typing import TextIO
 import structlog
 
 from stepwell.cli.credentials import credential_faults
-from stepwell.cli.refusal import MISUSED, Refused, os_errors
+from stepwell.cli.errors import MISUSED, Refused, os_errors
 from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
 from stepwell.telemetry import configure_logging
 

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 
 import structlog
 
-from stepwell.cli.folder import remove_address
-from stepwell.cli.refusal import Refused
+from stepwell.cli.data_folder import remove_address
+from stepwell.cli.errors import Refused
 from stepwell.cli.signals import Signals
-from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres, PostgresUnavailable
-from stepwell.persistence.reach import DatabaseRefused, prepare_database
+from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres, PostgresUnavailable
+from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
 from stepwell.settings import Settings
 
 log = structlog.get_logger()

@@ -9,23 +9,23 @@ from msgspec import Raw
 
 from stepwell.app import Application
 from stepwell.artifacts.storage import bucket_of
-from stepwell.cli.folder import open_folder
+from stepwell.cli.data_folder import open_folder
+from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.handover import UpEnded, hand_over
-from stepwell.cli.hosting import broken, service
 from stepwell.cli.keys import Keys, check_keys, keys_of_folder
 from stepwell.cli.outcome import Outcome, invalid_definition, print_outcome
 from stepwell.cli.output import complain
 from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, start_server
 from stepwell.cli.progress import Progress, progress_display
-from stepwell.cli.refusal import FAILED, Refused
+from stepwell.cli.service_host import broken, service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.up import embedded_settings
 from stepwell.domain.errors import InvalidRequest, Unavailable
-from stepwell.domain.jsonbody import decode_body
 from stepwell.domain.notices import TERMINAL
 from stepwell.domain.records import EVERY_TENANT
-from stepwell.domain.validation import plan_workflow
-from stepwell.persistence.embedded import DataFolderInUse, EmbeddedPostgres
+from stepwell.domain.strict_json.decode import decode_body
+from stepwell.domain.validation.workflow import plan_workflow
+from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 
 _ACTOR = "stepwell run"

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import structlog
 from msgspec.structs import replace
 
-from stepwell.cli.hosting import answer_requests, service, tell_ready
+from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import Keys, key_faults, keys_of_settings
-from stepwell.cli.refusal import MISUSED, Refused
 from stepwell.cli.server import bound_socket
+from stepwell.cli.service_host import answer_requests, service, tell_ready
 from stepwell.cli.signals import Signals, Stop, run_stoppable
-from stepwell.persistence.reach import DatabaseRefused, WrongAddress, prepare_database
+from stepwell.persistence.schema.startup import DatabaseRefused, WrongAddress, prepare_database
 from stepwell.settings import Settings
 
 log = structlog.get_logger()

@@ -12,8 +12,8 @@ from ipaddress import ip_address
 import uvicorn
 from litestar import Litestar
 
-from stepwell.cli.connections import HEAD_S, limited
-from stepwell.cli.refusal import Refused
+from stepwell.cli.errors import Refused
+from stepwell.cli.http_protocol import HEAD_S, limited
 from stepwell.settings import Settings
 
 # What answers are given to finish once the engine has ended; by then all of them have had the grace time.

@@ -8,8 +8,8 @@ from msgspec import ValidationError, convert
 from stepwell.api.auth import EVERY, sign_token
 from stepwell.api.claims import Subject, TenantId
 from stepwell.api.operations import Permission
+from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import signing_secret
-from stepwell.cli.refusal import MISUSED, Refused
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.settings import Settings
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from stepwell.domain.decision import Delivery
+from stepwell.domain.lifecycle.decision import Delivery
 from stepwell.domain.model import EventType, HistoryEvent
-from stepwell.domain.webhooks import lane_of
+from stepwell.domain.webhooks.delivery import lane_of
 
 TERMINAL = frozenset({EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED})
 # How far a step is may change many times a second; it is in the live events.

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.decision import Reservation
 from stepwell.domain.definition import JsonObject, StepPlan, WorkflowStepDefinition
+from stepwell.domain.lifecycle.decision import Reservation
 from stepwell.domain.model import HistoryEvent, StepState, Task, TaskType, WorkflowState, WorkflowStatus
-from stepwell.domain.prices import WorkflowCost
+from stepwell.domain.model_terms import WorkflowCost
 
 
 class TenantScope(Struct, frozen=True):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 from difflib import SequenceMatcher, get_close_matches
 
-from stepwell.domain.credentials import belongs, owner
+from stepwell.domain.credential_names import belongs, owner
 from stepwell.domain.model import ProviderType
 
 PREFIX = "STEPWELL_"

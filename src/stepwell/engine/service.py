@@ -12,11 +12,13 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
+from stepwell.domain.access.signed_urls import CallbackUrls
 from stepwell.domain.definition import WorkflowUpdate
+from stepwell.domain.diagnostics.provider_status import ProviderStatus
 from stepwell.domain.errors import InvalidTransition, NotFound, PreconditionFailed, Unavailable
-from stepwell.domain.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
+from stepwell.domain.idempotency import NO_TERMS, Terms, Version
+from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
 from stepwell.domain.model import HistoryEvent, Output
-from stepwell.domain.provider_status import ProviderStatus
 from stepwell.domain.records import (
     CleanupReport,
     ListFilter,
@@ -25,23 +27,21 @@ from stepwell.domain.records import (
     WorkflowPage,
     WorkflowRecord,
 )
-from stepwell.domain.repeats import NO_TERMS, Terms, Version
-from stepwell.domain.signing import CallbackUrls
-from stepwell.domain.validation import Catalog, PlannedWorkflow
-from stepwell.engine.awaiting import Awaiting
-from stepwell.engine.bus import Bus
-from stepwell.engine.checkpointer import NotWritten
-from stepwell.engine.cleanup import Cleaner
-from stepwell.engine.deliveries import Webhooks
-from stepwell.engine.drafting import draft
-from stepwell.engine.handle import Handle
-from stepwell.engine.insight import Insight
-from stepwell.engine.providers import ProviderDesk
-from stepwell.engine.recovery import RUNS_ELSEWHERE, Recovery, load_results
-from stepwell.engine.repeats import Repeats
-from stepwell.engine.scheduler import Scheduler
-from stepwell.engine.streams import Streams
-from stepwell.engine.write_monitor import Place, WriteMonitor
+from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow
+from stepwell.engine.artifact_cleanup import Cleaner
+from stepwell.engine.diagnostics.facade import Insight
+from stepwell.engine.diagnostics.provider_status import ProviderDesk
+from stepwell.engine.events.bus import Bus
+from stepwell.engine.events.completion import Awaiting
+from stepwell.engine.events.subscriptions import Streams
+from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.execution.checkpointer import NotWritten
+from stepwell.engine.execution.recovery import RUNS_ELSEWHERE, Recovery, load_results
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.idempotency import Repeats
+from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
+from stepwell.engine.new_workflow import draft
+from stepwell.engine.webhooks.service import Webhooks
 from stepwell.offloop import off_loop
 from stepwell.ports import Clock, Journal, NewId, Store
 

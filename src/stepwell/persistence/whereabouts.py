@@ -7,9 +7,9 @@ from sqlalchemy import Select, false, func, literal_column, select, true
 
 from stepwell.domain.model import EventType, WorkflowStatus
 from stepwell.domain.records import TenantScope, Whereabouts
-from stepwell.persistence.listing import visible
-from stepwell.persistence.rows import Row
-from stepwell.persistence.tables import events, processes, workflows
+from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.schema.tables import events, processes, workflows
+from stepwell.persistence.stores.workflow_queries import visible
 
 
 def whereabouts(scope: TenantScope, workflow_id: UUID) -> Select[Any]:

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from stepwell.domain.decision import Decision, Reservation
+from stepwell.domain.idempotency import Answer, Reserved, Version
+from stepwell.domain.lifecycle.decision import Decision, Reservation
 from stepwell.domain.model import HistoryEvent, Output, ProviderType
 from stepwell.domain.records import (
     ListFilter,
@@ -18,7 +19,6 @@ from stepwell.domain.records import (
     WorkflowPage,
     WorkflowRecord,
 )
-from stepwell.domain.repeats import Answer, Reserved, Version
 
 
 class Timer(Protocol):

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
+from stepwell.domain.idempotency import Terms, Version
 from stepwell.domain.records import TenantScope
-from stepwell.domain.repeats import Terms, Version
-from stepwell.domain.webhooks import Answered, Attempt, DeliveryRecord, DueDelivery, Verdict
+from stepwell.domain.webhooks.delivery import Answered, Attempt, DeliveryRecord, DueDelivery, Verdict
 
 # Makes the body of a delivery. Raises `Unavailable` while the database is away.
 Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]

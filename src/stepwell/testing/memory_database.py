@@ -5,7 +5,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from stepwell.app import Database
-from stepwell.engine.write_monitor import WriteMonitor
+from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.ports import Clock
 from stepwell.settings import Settings
 from stepwell.testing.manual_clock import ManualClock

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
-from stepwell.domain.feed import FeedEvent, FeedFilter, FeedPage, HistoryPage, Position
+from stepwell.domain.event_feed import FeedEvent, FeedFilter, FeedPage, HistoryPage, Position
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.records import TenantScope
 from stepwell.testing.memory_tables import Subscription, Tables

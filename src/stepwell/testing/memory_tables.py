@@ -9,13 +9,13 @@ from uuid import UUID
 
 from msgspec import Struct, field, json, structs
 
-from stepwell.domain.decision import Delivery, Reservation
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.feed import Position
+from stepwell.domain.event_feed import Position
+from stepwell.domain.idempotency import Answer
+from stepwell.domain.lifecycle.decision import Delivery, Reservation
 from stepwell.domain.model import HistoryEvent, Task
 from stepwell.domain.records import TenantScope, WorkflowRecord
-from stepwell.domain.repeats import Answer
-from stepwell.domain.webhooks import Attempt, DeliveryStatus
+from stepwell.domain.webhooks.delivery import Attempt, DeliveryStatus
 from stepwell.ports import Clock
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database

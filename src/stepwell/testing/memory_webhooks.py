@@ -5,9 +5,9 @@ from datetime import datetime
 from uuid import UUID
 
 from stepwell.domain.errors import NotFound, StillRunning
+from stepwell.domain.idempotency import Terms, Version
 from stepwell.domain.records import TenantScope
-from stepwell.domain.repeats import Terms, Version
-from stepwell.domain.webhooks import (
+from stepwell.domain.webhooks.delivery import (
     KEPT_ATTEMPTS,
     Attempt,
     DeliveryRecord,

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from msgspec import structs
 
-from stepwell.domain.decision import copied
+from stepwell.domain.idempotency import Version
+from stepwell.domain.lifecycle.decision import copied
 from stepwell.domain.model import (
     CancelReceipt,
     EventType,
@@ -17,7 +18,7 @@ from stepwell.domain.model import (
     TaskStatus,
     WorkflowStatus,
 )
-from stepwell.domain.prices import Money, WorkflowCost
+from stepwell.domain.model_terms import Money, WorkflowCost
 from stepwell.domain.records import (
     ListFilter,
     StepRecord,
@@ -28,7 +29,6 @@ from stepwell.domain.records import (
     WorkflowPage,
     WorkflowRecord,
 )
-from stepwell.domain.repeats import Version
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
 
 

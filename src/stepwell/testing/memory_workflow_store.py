@@ -6,11 +6,11 @@ from uuid import UUID
 
 from msgspec import json, structs
 
-from stepwell.domain.decision import Decision, copied
+from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.errors import Forbidden, StillRunning
+from stepwell.domain.lifecycle.decision import Decision, copied
 from stepwell.domain.model import ProviderType, StepStatus, Task, TaskStatus
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
-from stepwell.domain.references import named_tasks
 from stepwell.testing.memory_tables import ALWAYS, NEVER, DeliveryRow, Tables, TaskRow, WorkflowRow
 
 _STEPS_A_PAGE = 20_000

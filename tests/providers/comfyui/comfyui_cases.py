@@ -8,11 +8,11 @@ import httpx
 
 from stepwell.domain.model import Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, Blob, Job, JobState, JobStatus
-from stepwell.providers.comfyui.feed import Feed
+from stepwell.providers.comfyui.progress_socket import Feed
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from stepwell.providers.credentials import Credentials
-from support.attempt_io import TASK, MemoryIO
-from support.comfyui_emulator import ComfyUiEmulator, graph_for, picture
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.comfyui import ComfyUiEmulator, graph_for, picture
+from support.providers.attempt_io import TASK, MemoryIO
 
 TOKEN = "a token of the proxy"
 SHOE = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/shoe.png"

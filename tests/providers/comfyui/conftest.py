@@ -5,9 +5,9 @@ import httpx
 import pytest
 
 from providers.comfyui.comfyui_cases import provider_at
+from stepwell.outbound.http_client import plain_client
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from stepwell.providers.web import plain_client
-from support.comfyui_emulator import ComfyUiEmulator
+from support.emulators.comfyui import ComfyUiEmulator
 
 
 @pytest.fixture

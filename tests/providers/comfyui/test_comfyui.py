@@ -11,10 +11,10 @@ from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Job, JobStatus, Provider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from support.attempt_io import TASK
-from support.comfyui_emulator import ComfyUiEmulator, graph_for
-from support.comfyui_graphs import CHECKPOINT
-from support.emulator import Call, Fault, Reply
+from support.emulators.base import Call, Fault, Reply
+from support.emulators.comfyui import ComfyUiEmulator, graph_for
+from support.emulators.comfyui_graphs import CHECKPOINT
+from support.providers.attempt_io import TASK
 
 ID = str(TASK)
 LOST = [

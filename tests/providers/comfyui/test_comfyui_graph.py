@@ -13,10 +13,10 @@ from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.graph import order, seed_in
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from stepwell.providers.credentials import Credentials
-from support.attempt_io import MemoryIO
-from support.comfyui_emulator import ComfyUiEmulator, graph_for
-from support.emulator import Fault, Reply
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.base import Fault, Reply
+from support.emulators.comfyui import ComfyUiEmulator, graph_for
+from support.providers.attempt_io import MemoryIO
 
 
 @pytest.fixture

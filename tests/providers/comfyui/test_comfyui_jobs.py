@@ -10,9 +10,9 @@ from providers.comfyui.comfyui_cases import SENT, attempt, files, provider_at, s
 from stepwell.domain.errors import CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from support.attempt_io import TASK
-from support.comfyui_emulator import ComfyUiEmulator
-from support.emulator import Call, Fault, Reply
+from support.emulators.base import Call, Fault, Reply
+from support.emulators.comfyui import ComfyUiEmulator
+from support.providers.attempt_io import TASK
 
 ID = str(TASK)
 TROUBLE = [Fault.LOSE_AFTER, Fault.GARBAGE_AFTER, Fault.TRUNCATE_AFTER, Fault.BUSY, Fault.BROKEN, Fault.GATEWAY_BEFORE]

@@ -12,9 +12,9 @@ from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Finished, Job, JobStatus
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from support.attempt_io import TASK, MemoryIO
-from support.comfyui_emulator import FILM, ComfyUiEmulator, graph_for, picture
-from support.emulator import Fault, Reply
+from support.emulators.base import Fault, Reply
+from support.emulators.comfyui import FILM, ComfyUiEmulator, graph_for, picture
+from support.providers.attempt_io import TASK, MemoryIO
 
 PICTURE = {"result_image_path": f"media/{TASK}/result.png", "width": 8, "height": 8, "format": "PNG"}
 

@@ -13,7 +13,7 @@ from stepwell.providers.comfyui import graph
 from stepwell.providers.comfyui import provider as comfyui
 from stepwell.providers.comfyui.graph import MAX_NODES, model_of
 from stepwell.providers.comfyui.provider import ComfyUiProvider
-from support.comfyui_emulator import ComfyUiEmulator
+from support.emulators.comfyui import ComfyUiEmulator
 
 FIELDS = 200
 

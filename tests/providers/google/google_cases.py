@@ -11,15 +11,15 @@ from uuid import UUID
 import httpx
 
 from stepwell.domain.model import Sent, TaskType
+from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Blob, Finished, Job, Request
-from stepwell.providers.credentials import Credentials
 from stepwell.providers.google.gemini import GeminiProvider
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.vertex import VertexProvider
-from stepwell.providers.web import plain_client
-from support.attempt_io import TASK, MemoryIO
-from support.emulator import Fault
-from support.google_emulator import KEY, GeminiEmulator, VertexEmulator, picture, service_account
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.base import Fault
+from support.emulators.google import KEY, GeminiEmulator, VertexEmulator, picture, service_account
+from support.providers.attempt_io import TASK, MemoryIO
 
 WORKFLOW = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0c")
 WIDE, TALL = picture(64, 36), picture(36, 64)

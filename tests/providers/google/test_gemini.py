@@ -29,8 +29,8 @@ from providers.google.google_cases import (
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, Finished
-from support.attempt_io import TASK, MemoryIO, UnsteadyIO
-from support.emulator import Fault, Reply
+from support.emulators.base import Fault, Reply
+from support.providers.attempt_io import TASK, MemoryIO, UnsteadyIO
 
 BENCHES = {"gemini": gemini_bench, "vertex": vertex_bench}
 

@@ -8,13 +8,13 @@ from providers.google.google_cases import BASE, INPUTS, TALL, WIDE, attempt, byt
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, Blob, Request
-from stepwell.providers.credentials import Credentials
 from stepwell.providers.google.gemini import GeminiProvider
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.vertex import VertexProvider
-from stepwell.providers.messages import MAX_PICTURES
-from support.attempt_io import MemoryIO
-from support.google_emulator import picture
+from stepwell.providers.shared.chat_messages import MAX_PICTURES
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.google import picture
+from support.providers.attempt_io import MemoryIO
 
 T = TaskType
 IMAGE = {"mimeType": "image/png"}

@@ -14,12 +14,12 @@ from providers.google.google_cases import BASE, DRAWING, FILM, TALK, Bench, atte
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request
-from stepwell.providers.credentials import Credentials
 from stepwell.providers.google.vertex import VertexProvider
-from support.attempt_io import TASK, MemoryIO
-from support.emulator import Call, Fault, Reply
-from support.google_emulator import FILM as BYTES
-from support.google_emulator import PROJECT, VertexEmulator
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.base import Call, Fault, Reply
+from support.emulators.google import FILM as BYTES
+from support.emulators.google import PROJECT, VertexEmulator
+from support.providers.attempt_io import TASK, MemoryIO
 
 RESULT = {
     "result_video_path": f"media/{TASK}/result.mp4",

@@ -6,7 +6,7 @@ import pytest
 
 from providers.openai.openai_cases import NOW, online, provider_at
 from stepwell.providers.openai.provider import OpenAiProvider
-from support.openai_emulator import OpenAiEmulator
+from support.emulators.openai import OpenAiEmulator
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from PIL import Image
 
 from providers.pictures import file_of
 from stepwell.domain.model import TaskType
+from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Blob, Finished, Job, JobState
-from stepwell.providers.credentials import Credentials
 from stepwell.providers.openai.provider import OpenAiProvider
-from stepwell.providers.web import plain_client
-from support.attempt_io import TASK, MemoryIO
-from support.openai_emulator import KEY, OpenAiEmulator, multipart
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.openai import KEY, OpenAiEmulator, multipart
+from support.providers.attempt_io import TASK, MemoryIO
 
 WORKFLOW = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0c")
 BASE, REFERENCE, MASK = "media/x/base.jpg", "media/x/reference.webp", "media/x/mask.png"

@@ -23,10 +23,10 @@ from providers.openai.openai_cases import (
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, Job, Provider
-from stepwell.providers.credentials import Credentials
 from stepwell.providers.openai.provider import OpenAiProvider
-from support.emulator import Fault
-from support.openai_emulator import KEY, OpenAiEmulator
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.base import Fault
+from support.emulators.openai import KEY, OpenAiEmulator
 
 LOST = [
     Fault.LOSE_BEFORE,

@@ -10,9 +10,9 @@ from providers.pictures import file_of
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Blob
-from stepwell.providers.credentials import Credentials
-from stepwell.providers.messages import MAX_PICTURES
 from stepwell.providers.openai.provider import OpenAiProvider
+from stepwell.providers.shared.chat_messages import MAX_PICTURES
+from stepwell.providers.shared.credentials import Credentials
 
 WEB, FILM = "https://a.example/b", "http://a.example/film"
 DATA = "data:image/png;base64,aGVsbG8="

@@ -15,9 +15,9 @@ from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
 from stepwell.providers.openai.provider import OpenAiProvider
-from support.attempt_io import TASK, UnsteadyIO
-from support.emulator import Fault
-from support.openai_emulator import KEY, OpenAiEmulator, drawn
+from support.emulators.base import Fault
+from support.emulators.openai import KEY, OpenAiEmulator, drawn
+from support.providers.attempt_io import TASK, UnsteadyIO
 
 SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
 ASKS_FOR_JSON = attempt(TaskType.LLM_INTERACTION, prompt="why?", json_schema=SCHEMA)

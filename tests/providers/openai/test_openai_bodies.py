@@ -17,11 +17,11 @@ from providers.openai.openai_cases import (
 )
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
-from stepwell.providers.credentials import Credentials
 from stepwell.providers.openai.bodies import PROMPTS
 from stepwell.providers.openai.parameters import MODELS, film_seconds, picture_size
 from stepwell.providers.openai.provider import OpenAiProvider
-from support.openai_emulator import OpenAiEmulator
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.openai import OpenAiEmulator
 
 PICTURES = sorted(set(MODELS) - {TaskType.LLM_INTERACTION, TaskType.VIDEO_GENERATION})
 SIDES = (1, 16, 300, 512, 1000, 1024, 1536, 2048, 3000, 4096, 8192)

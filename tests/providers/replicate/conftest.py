@@ -5,10 +5,10 @@ import httpx
 import pytest
 
 from providers.replicate.replicate_cases import provider_at
-from stepwell.providers.replicate import ReplicateProvider
-from stepwell.providers.web import plain_client
-from support.emulator import Fault
-from support.replicate_emulator import ReplicateEmulator
+from stepwell.outbound.http_client import plain_client
+from stepwell.providers.replicate.provider import ReplicateProvider
+from support.emulators.base import Fault
+from support.emulators.replicate import ReplicateEmulator
 
 SLOW = (Fault.HANG_AFTER, Fault.DRIP_AFTER)
 

@@ -9,11 +9,11 @@ from msgspec import structs
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import Output, TaskType
+from stepwell.outbound.output_download import Downloads
 from stepwell.ports.providers import Attempt, Blob, Job, JobState
-from stepwell.providers.credentials import Credentials
-from stepwell.providers.output_download import Downloads
-from stepwell.providers.replicate import ReplicateProvider
-from support.replicate_emulator import TOKEN, ReplicateEmulator
+from stepwell.providers.replicate.provider import ReplicateProvider
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.replicate import TOKEN, ReplicateEmulator
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 WORKFLOW = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0c")

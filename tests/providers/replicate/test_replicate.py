@@ -17,14 +17,14 @@ from providers.replicate.replicate_cases import (
     submitted,
     told,
 )
-from stepwell.domain.canonical import canonical
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.domain.model import ProviderType
+from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, Provider
-from stepwell.providers.credentials import Credentials
-from stepwell.providers.replicate import ReplicateProvider
-from support.emulator import Call, Fault
-from support.replicate_emulator import TOKEN, ReplicateEmulator
+from stepwell.providers.replicate.provider import ReplicateProvider
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.base import Call, Fault
+from support.emulators.replicate import TOKEN, ReplicateEmulator
 
 CALLBACK = "https://stepwell.example/callbacks/1"
 LOST = [

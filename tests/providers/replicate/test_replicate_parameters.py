@@ -9,8 +9,8 @@ from providers.replicate.replicate_cases import PICTURE_URL, TASK, VERSION, File
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, Request
-from stepwell.providers.credentials import Credentials
-from stepwell.providers.replicate import ReplicateProvider
+from stepwell.providers.replicate.provider import ReplicateProvider
+from stepwell.providers.shared.credentials import Credentials
 
 SDXL = "7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc"
 CLARITY = "dfad41707589d68ecdccd1dfa600d55a208f9310748e44bfe35b4a6291453d5e"

@@ -8,13 +8,13 @@ import httpx
 import pytest
 
 from providers.replicate.replicate_cases import GENERATED, VERSION, FilesIO, attempt, provider_at
-from stepwell.domain.canonical import digest
 from stepwell.domain.errors import CallFailed, OutcomeUnknown
 from stepwell.domain.model import Sent
+from stepwell.domain.strict_json.canonical import digest
 from stepwell.ports.providers import Attempt, Job
-from stepwell.providers.replicate import ReplicateProvider
-from support.emulator import Fault
-from support.replicate_emulator import PAGE, TOKEN, ReplicateEmulator
+from stepwell.providers.replicate.provider import ReplicateProvider
+from support.emulators.base import Fault
+from support.emulators.replicate import PAGE, TOKEN, ReplicateEmulator
 
 AT = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
 INPUT = {"prompt": "a shoe", "seed": 9, "scale": 2.0}

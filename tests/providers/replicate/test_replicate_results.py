@@ -20,9 +20,9 @@ from providers.replicate.replicate_cases import (
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import CancelAnswer, Finished, Job
-from stepwell.providers.replicate import ReplicateProvider
-from support.emulator import Fault
-from support.replicate_emulator import ReplicateEmulator, picture
+from stepwell.providers.replicate.provider import ReplicateProvider
+from support.emulators.base import Fault
+from support.emulators.replicate import ReplicateEmulator, picture
 
 
 class TestFetch:

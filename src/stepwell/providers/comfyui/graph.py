@@ -25,13 +25,13 @@ from typing import Any, NamedTuple
 from anyio import to_thread
 from msgspec import json
 
-from stepwell.domain.configs import given, required_inputs
 from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.known import KnownStep
+from stepwell.domain.mapping.task_configs import given, required_inputs
 from stepwell.domain.model import TaskType
+from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO, Blob
-from stepwell.providers.refusals import Refusal, refused_config, told
-from stepwell.providers.text import sanitised
+from stepwell.providers.shared.refusals import Refusal, refused_config, told
 
 MAX_NODES = 5_000
 MAX_NODE_ID = 100  # characters

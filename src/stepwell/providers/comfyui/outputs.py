@@ -19,13 +19,13 @@ from PIL import Image
 
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import TaskType
+from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import AttemptIO
-from stepwell.providers.bounded_json import read_json
 from stepwell.providers.comfyui.graph import order
 from stepwell.providers.comfyui.server import File
-from stepwell.providers.http import Answer
-from stepwell.providers.keeping import stored_of_job
-from stepwell.providers.text import sanitised
+from stepwell.providers.shared.bounded_json import read_json
+from stepwell.providers.shared.provider_api import Answer
+from stepwell.providers.shared.result_storage import stored_of_job
 
 View = Callable[[File], Awaitable[Answer]]
 

@@ -20,6 +20,7 @@ from msgspec import structs
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,
     AttemptIO,
@@ -32,12 +33,11 @@ from stepwell.ports.providers import (
     UrlReader,
 )
 from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, refusals, seed_in, title_of, uses_input
-from stepwell.providers.comfyui.loose_json import leaves_out, node_words
+from stepwell.providers.comfyui.lenient_json import leaves_out, node_words
 from stepwell.providers.comfyui.outputs import stored_outputs
 from stepwell.providers.comfyui.progress import News, Watch
 from stepwell.providers.comfyui.server import MARK, Entry, Server
-from stepwell.providers.credentials import Credentials
-from stepwell.providers.text import sanitised
+from stepwell.providers.shared.credentials import Credentials
 
 _NOT_DONE_HERE = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
 _CAPABILITIES = frozenset({"graph"})

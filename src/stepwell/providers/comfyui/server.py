@@ -17,14 +17,14 @@ import httpx
 from anyio import to_thread
 from msgspec import Meta, Struct
 
-from stepwell.domain.canonical import canonical
 from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.strict_json.canonical import canonical
+from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Blob
-from stepwell.providers.comfyui.feed import Feed
-from stepwell.providers.comfyui.loose_json import error_text, read_loosely
-from stepwell.providers.credentials import Key
-from stepwell.providers.http import Answer, AnswerTooBig, ProviderApi
-from stepwell.providers.text import sanitised
+from stepwell.providers.comfyui.lenient_json import error_text, read_loosely
+from stepwell.providers.comfyui.progress_socket import Feed
+from stepwell.providers.shared.credentials import Key
+from stepwell.providers.shared.provider_api import Answer, AnswerTooBig, ProviderApi
 
 T = TypeVar("T")
 

@@ -12,13 +12,13 @@ from typing import Any
 from msgspec import Struct
 
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
+from stepwell.outbound.http_client import MAX_RETRY_AFTER_S
+from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.bounded_json import decode_json, read_json
 from stepwell.providers.google.media import media, stored
 from stepwell.providers.google.models import plain
-from stepwell.providers.http import Answer, is_unauthorized
-from stepwell.providers.text import sanitised
-from stepwell.providers.web import MAX_RETRY_AFTER_S
+from stepwell.providers.shared.bounded_json import decode_json, read_json
+from stepwell.providers.shared.provider_api import Answer, is_unauthorized
 
 _UNAUTHENTICATED = 401
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")

@@ -10,10 +10,9 @@ from typing import Any
 
 import httpx
 
-from stepwell.domain.canonical import canonical
 from stepwell.domain.model import ProviderType
+from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
-from stepwell.providers.credentials import Credentials
 from stepwell.providers.google.answers import refuses_api_key
 from stepwell.providers.google.interactions import Interactions
 from stepwell.providers.google.models import Family, family_of
@@ -21,7 +20,8 @@ from stepwell.providers.google.operations import Operation
 from stepwell.providers.google.predictions import omni_body
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
-from stepwell.providers.http import origin_of
+from stepwell.providers.shared.credentials import Credentials
+from stepwell.providers.shared.provider_api import origin_of
 
 _OPERATION = re.compile(r"models/[a-z0-9][a-z0-9.-]{0,99}/operations/[A-Za-z0-9_-]{1,200}")
 _REDIRECTS = 3

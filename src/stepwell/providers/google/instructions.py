@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stepwell.domain.model import TaskType
-from stepwell.providers.refusals import refused_input
-from stepwell.providers.web import refused
+from stepwell.outbound.http_client import refused
+from stepwell.providers.shared.refusals import refused_input
 
 EDIT_WORDS = frozenset({"prompt", "overlay_image_url", "reference_image_urls"})
 

@@ -9,9 +9,9 @@ from anyio import to_thread
 from PIL import Image
 
 from stepwell.domain.model import Output
+from stepwell.outbound.http_client import UNTYPED, refused
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.keeping import stored_of_answer
-from stepwell.providers.web import UNTYPED, refused
+from stepwell.providers.shared.result_storage import stored_of_answer
 
 # https://ai.google.dev/gemini-api/docs/image-understanding
 _READ = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})

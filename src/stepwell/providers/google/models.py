@@ -20,7 +20,7 @@ from typing import Any
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.providers.refusals import refused_config
+from stepwell.providers.shared.refusals import refused_config
 
 _NAME = re.compile(r"(?:gemini|imagen|veo)(?:[.-][a-z0-9]+){1,15}")
 _LONGEST = 100  # characters

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from stepwell.domain.errors import AttemptError
+from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import JobState, JobStatus
 from stepwell.providers.google.answers import filtered
-from stepwell.providers.text import sanitised
 
 _CANCELLED = 1
 # UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE: the request isn't to blame.

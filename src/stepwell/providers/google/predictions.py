@@ -13,13 +13,13 @@ A film is as wide as `width` and `height` say, or as its first picture is: 16:9 
 from collections.abc import Container, Mapping
 from typing import Any
 
-from stepwell.domain.configs import given
+from stepwell.domain.mapping.task_configs import given
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.google.contents import drawing_prompt, seed_of
+from stepwell.providers.google.aspect_ratios import FILM_RATIOS, IMAGEN_RATIOS, ratio, seconds
 from stepwell.providers.google.media import Picture, picture
 from stepwell.providers.google.models import parameters
-from stepwell.providers.google.shapes import FILM_RATIOS, IMAGEN_RATIOS, ratio, seconds
-from stepwell.providers.refusals import refused_input
+from stepwell.providers.google.request_parts import drawing_prompt, seed_of
+from stepwell.providers.shared.refusals import refused_input
 
 _VEO_SECONDS, _OMNI_SECONDS = (4, 6, 8), tuple(range(3, 11))
 _SECONDS = 4  # where the step says nothing

@@ -12,12 +12,11 @@ from typing import Any
 
 import httpx
 
-from stepwell.domain.canonical import canonical
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request, UrlReader
-from stepwell.providers.credentials import Credentials, Key
 from stepwell.providers.google.answers import (
     Generated,
     Predicted,
@@ -25,15 +24,16 @@ from stepwell.providers.google.answers import (
     predicted_result,
     text_result,
 )
-from stepwell.providers.google.contents import checked_messages, content_body
 from stepwell.providers.google.instructions import EDIT_WORDS, check_edit
 from stepwell.providers.google.media import media
 from stepwell.providers.google.models import Family, asked_in, capabilities, family_of, target
 from stepwell.providers.google.operations import Film, Operation, Started, film_of, state_of
 from stepwell.providers.google.predictions import check_imagen, imagen_body, veo_body
+from stepwell.providers.google.request_parts import checked_messages, content_body
 from stepwell.providers.google.session import Limits, Session
-from stepwell.providers.keeping import stored_of_job
-from stepwell.providers.refusals import told
+from stepwell.providers.shared.credentials import Credentials, Key
+from stepwell.providers.shared.refusals import told
+from stepwell.providers.shared.result_storage import stored_of_job
 
 _VERBS = {Family.GEMINI: "generateContent", Family.IMAGEN: "predict", Family.VEO: "predictLongRunning"}
 

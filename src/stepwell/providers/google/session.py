@@ -8,10 +8,10 @@ from typing import NamedTuple, TypeVar
 import httpx
 
 from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.providers.credentials import Key
+from stepwell.outbound.sanitise import masked
 from stepwell.providers.google.answers import problem_of
-from stepwell.providers.http import Answer, ProviderApi
-from stepwell.providers.text import masked
+from stepwell.providers.shared.credentials import Key
+from stepwell.providers.shared.provider_api import Answer, ProviderApi
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from google.oauth2 import service_account
 from msgspec import DecodeError, json
 
 from stepwell.domain.errors import AttemptError
-from stepwell.providers.connection_errors import connection_message
-from stepwell.providers.text import sanitised
+from stepwell.outbound.sanitise import sanitised
+from stepwell.providers.shared.connection_errors import connection_message
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _EARLY_S = 300.0

@@ -13,19 +13,19 @@ from urllib.parse import quote
 
 import httpx
 
-from stepwell.domain.canonical import canonical
 from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType
+from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.credentials import Credentials
 from stepwell.providers.google.models import Family, family_of, plain
 from stepwell.providers.google.operations import Operation
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
 from stepwell.providers.google.tokens import AccountRefused, Accounts
-from stepwell.providers.http import key_refusal
-from stepwell.providers.refusals import refused_config, told
+from stepwell.providers.shared.credentials import Credentials
+from stepwell.providers.shared.provider_api import key_refusal
+from stepwell.providers.shared.refusals import refused_config, told
 
 _LOCATION = re.compile(r"[a-z]{2,40}(?:-[a-z]{2,40}[0-9]{1,3})?")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}")

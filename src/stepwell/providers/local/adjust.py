@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import ImageEnhance
 
-from stepwell.providers.local import images
-from stepwell.providers.local.made import Made, picture
+from stepwell.providers.local.rendered_file import Made, picture
 from stepwell.providers.local.values import Inputs, number
+from stepwell.providers.shared import images
 
 _KNEE = 0.0031308  # of the sRGB curve: linear below, a power above
 _WARMEST = 0.3  # how much of red is gained and of blue lost at temperature 100

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageFilter
 
-from stepwell.providers.local import images
-from stepwell.providers.local.made import Made, picture
+from stepwell.providers.local.rendered_file import Made, picture
 from stepwell.providers.local.values import Inputs, colour, number
+from stepwell.providers.shared import images
 
 _TOLERANCE = 32  # levels
 _FEATHER = 1.0  # pixels

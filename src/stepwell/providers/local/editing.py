@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageStat
 
-from stepwell.providers.local import images
-from stepwell.providers.local.made import Made, picture
+from stepwell.providers.local.rendered_file import Made, picture
 from stepwell.providers.local.values import Inputs, number, refuse, text, whole
+from stepwell.providers.shared import images
 
 _TRANSFER = 0.4  # how far the colours go towards the references'
 _FAR = 1_000_000  # pixels

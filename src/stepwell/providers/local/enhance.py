@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from PIL import Image, ImageChops, ImageFilter
 
-from stepwell.providers.local import images
-from stepwell.providers.local.made import Made, picture
+from stepwell.providers.local.rendered_file import Made, picture
 from stepwell.providers.local.values import Inputs, number
+from stepwell.providers.shared import images
 
 _SKIN_CB, _SKIN_CR = (77, 127), (133, 173)  # the usual box of skin tones in YCbCr; light and dark skin differ in Y
 

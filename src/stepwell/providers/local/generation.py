@@ -10,10 +10,10 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from stepwell.providers.local import images
-from stepwell.providers.local.made import Made, picture
 from stepwell.providers.local.palette import Palette, palette, stream, word_colour, words
+from stepwell.providers.local.rendered_file import Made, picture
 from stepwell.providers.local.values import Inputs, number, refuse, text, whole
+from stepwell.providers.shared import images
 
 _MAX_SIDE = 8192
 _MAX_DRAWN = 4 * 1024 * 1024  # pixels; larger pictures are drawn at this size and enlarged

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from PIL import ImageColor
 
 from stepwell.domain.errors import AttemptError
-from stepwell.providers.text import sanitised
+from stepwell.outbound.sanitise import sanitised
 
 Inputs = Mapping[str, Any]
 

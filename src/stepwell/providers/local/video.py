@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from PIL import Image
 
 from stepwell.domain.errors import AttemptError
-from stepwell.providers.local import images
-from stepwell.providers.local.made import Made
+from stepwell.providers.local.rendered_file import Made
 from stepwell.providers.local.values import Inputs, choice, number, whole
 from stepwell.providers.local.webp import Frame, animation
+from stepwell.providers.shared import images
 
 MOTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down")
 MAX_FRAMES = 600

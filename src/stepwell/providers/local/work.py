@@ -5,9 +5,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
+from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.local import adjust, background, editing, enhance, generation, video
-from stepwell.providers.local.made import Made
-from stepwell.providers.text import sanitised
+from stepwell.providers.local.rendered_file import Made
 
 
 class Kind(NamedTuple):

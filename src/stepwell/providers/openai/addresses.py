@@ -11,9 +11,9 @@ from typing import Any
 from anyio import to_thread
 
 from stepwell.ports.providers import AttemptIO
-from stepwell.providers.openai.pictures import data_uri, seen
-from stepwell.providers.references import provider_reference
-from stepwell.providers.refusals import refused_config, refused_input
+from stepwell.providers.openai.images import data_uri, seen
+from stepwell.providers.shared.input_references import provider_reference
+from stepwell.providers.shared.refusals import refused_config, refused_input
 
 # As those read them who forgive what isn't seen.
 _WEB = re.compile(r"[\x00-\x20]*(?:" + r"[\t\r\n]*".join([*"http", "s?", ":"]) + "|ftp:|file:)", re.IGNORECASE)

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, ValidationError, convert
 
-from stepwell.domain.configs import (
+from stepwell.domain.mapping.task_configs import (
     BackgroundFixConfig,
     BackgroundRemoveConfig,
     EditingConfig,
@@ -42,10 +42,10 @@ from stepwell.domain.configs import (
     given,
 )
 from stepwell.domain.model import TaskType
+from stepwell.outbound.http_client import refused
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.messages import check_pictures
 from stepwell.providers.openai.addresses import chat_message, chat_reference
-from stepwell.providers.openai.checks import check_exact, check_rest, check_weight, rest_of
+from stepwell.providers.openai.images import Seen, mask, picture
 from stepwell.providers.openai.parameters import (
     DEFAULT_CHAT,
     bare,
@@ -54,8 +54,8 @@ from stepwell.providers.openai.parameters import (
     parameters_of,
     picture_size,
 )
-from stepwell.providers.openai.pictures import Seen, mask, picture
-from stepwell.providers.web import refused
+from stepwell.providers.openai.refusals import check_exact, check_rest, check_weight, rest_of
+from stepwell.providers.shared.chat_messages import check_pictures
 
 Config = TypeVar("Config", bound=TaskConfig)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
-from stepwell.providers.refusals import refused_config
+from stepwell.providers.shared.refusals import refused_config
 
 # Flare is the quicker one, Sunburst keeps to what it is given. The film model is gone at OpenAI itself: it is what
 # servers that speak the Videos API mostly still answer to.

@@ -24,6 +24,7 @@ from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.domain.urls import split_url
+from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,
     AttemptIO,
@@ -35,8 +36,6 @@ from stepwell.ports.providers import (
     Request,
     UrlReader,
 )
-from stepwell.providers.credentials import Credentials
-from stepwell.providers.http import ProviderApi, origin_of
 from stepwell.providers.openai.answers import (
     NAME,
     Chat,
@@ -49,11 +48,12 @@ from stepwell.providers.openai.answers import (
     refuses_key,
 )
 from stepwell.providers.openai.bodies import chat_body, film_body, film_told, picture_body
-from stepwell.providers.openai.checks import refusals
-from stepwell.providers.openai.films import Made, cancelled, film_of, made_around, state_of, url_of
-from stepwell.providers.openai.form import FILES, form
+from stepwell.providers.openai.multipart import FILES, form
 from stepwell.providers.openai.parameters import CAPABILITIES, model_of
-from stepwell.providers.text import sanitised
+from stepwell.providers.openai.refusals import refusals
+from stepwell.providers.openai.videos import Made, cancelled, film_of, made_around, state_of, url_of
+from stepwell.providers.shared.credentials import Credentials
+from stepwell.providers.shared.provider_api import ProviderApi, origin_of
 
 T = TypeVar("T")
 

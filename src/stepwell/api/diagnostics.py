@@ -1,0 +1,62 @@
+"""Questions about a workflow that change nothing: why it doesn't move, and what a definition would come to."""
+
+from litestar import Response
+from msgspec import json, structs
+
+from stepwell.api.dependencies import Call, Service
+from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
+from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.queries import parse_id, parse_query
+from stepwell.api.request_bodies import read_json
+from stepwell.api.schemas import sliced
+from stepwell.domain.definition import CreateWorkflow
+from stepwell.domain.diagnostics.plan_result import WorkflowPlan
+from stepwell.domain.diagnostics.reasons import Explanation
+from stepwell.domain.validation.workflow import plan_workflow
+
+EXPLAIN = Operation(
+    method="GET",
+    path="/api/v1/workflows/{workflow_id}/explain",
+    id="explain_workflow",
+    summary="Explain Workflow",
+    description="For every step that has not ended the one reason why it isn't moving, as far as the process that is "
+    "asked knows.",
+    tag="workflows",
+    permission=Permission.READ,
+    answers=Explanation,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
+)
+PLAN = Operation(
+    method="POST",
+    path="/api/v1/workflows/plan",
+    id="plan_workflow",
+    summary="Plan Workflow",
+    description="Validates a definition exactly like create, and says what running it would come to: order, calls, "
+    "prices. Nothing is stored.",
+    tag="workflows",
+    permission=Permission.READ,
+    body=CreateWorkflow,
+    answers=WorkflowPlan,
+)
+
+
+@endpoint(EXPLAIN)
+async def explain_workflow(request: Call, service: Service) -> Response[bytes]:
+    workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
+    parse_query(request.scope["query_string"], NoQuery)
+    told = await service.insight.explain(request.user.scope, workflow_id)
+    return await content_tagged(request, structs.replace(told, steps=await sliced(told.steps, lambda step: step)))
+
+
+@endpoint(PLAN)
+async def plan_definition(request: Call, service: Service) -> Response[bytes]:
+    parse_query(request.scope["query_string"], NoQuery)
+    planned = await read_json(request, lambda body: plan_workflow(body, service.catalog))
+    request.user.tenant_for(planned.request.origin_tenant_id)
+    told = await service.insight.plan(request.user.scope, planned)
+    shown = structs.replace(told, steps=await sliced(told.steps, lambda step: step))
+    return Response(json.encode(shown), media_type="application/json")
+
+
+HANDLERS = (explain_workflow, plan_definition)

@@ -1,0 +1,144 @@
+"""What webhooks say: `{type, timestamp, data}`, and how the OpenAPI document describes it."""
+
+from copy import deepcopy
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Raw, Struct, json
+
+from stepwell.api.operations import SCHEMA_REF
+from stepwell.api.schemas import EventPublic, Time, WorkflowPublic
+from stepwell.domain.model import EventType
+from stepwell.domain.notices import TERMINAL
+from stepwell.domain.records import TenantScope, WorkflowRecord
+from stepwell.domain.webhooks.delivery import DueDelivery
+from stepwell.ports import Store
+
+MAX_BODY = 256 * 1024
+# Shorter no step is, so a workflow of more has no room for them; its steps needn't be looked at.
+SHORTEST_STEP = 512
+_MAX_STEPS = MAX_BODY // SHORTEST_STEP
+# What may be long beside the steps, and is left out too where it has to be.
+_LONG = frozenset({"final_step_result", "config", "errors", "error_message", "description", "cost"})
+
+
+class StepNoticeData(Struct):
+    workflow_id: UUID
+    origin_reference: str | None
+    origin_instance: str
+    event: EventPublic
+
+
+class WorkflowNotice(Struct):
+    """A workflow has ended; `data` is the workflow as GET showed it at the first try."""
+
+    type: EventType
+    timestamp: Time
+    data: WorkflowPublic
+
+
+class StepNotice(Struct):
+    """Something has happened to a step. Sent only with suppress_subtask_events false."""
+
+    type: EventType
+    timestamp: Time
+    data: StepNoticeData
+
+
+class Payloads:
+    """`ports.webhooks.Payload`. *base_url* is what links begin with, without a slash at its end."""
+
+    def __init__(self, store: Store, base_url: str) -> None:
+        self._store, self._base = store, base_url
+
+    async def __call__(self, due: DueDelivery) -> str:
+        event = due.event
+        if event is None:
+            raise ValueError(f"this version can't read the event: {due.unreadable}")
+        if event.type not in TERMINAL:
+            data = StepNoticeData(
+                due.workflow_id, due.origin_reference, due.origin_instance, EventPublic.from_event(event)
+            )
+            return json.encode(StepNotice(event.type, event.at, data)).decode()
+        if due.total_steps <= _MAX_STEPS:
+            whole = json.encode(await WorkflowPublic.from_record(await self._record(due, include_steps=True)))
+            made = _enveloped(event.type, event.at, whole)
+            if len(made) <= MAX_BODY:
+                return made.decode()
+        bare = json.encode(await WorkflowPublic.from_record(await self._record(due, include_steps=False)))
+        link = f"{self._base}/api/v1/workflows/{due.workflow_id}"
+        return _cut(event.type, event.at, json.decode(bare, type=dict[str, Raw]) | {"link": Raw(json.encode(link))})
+
+    async def _record(self, due: DueDelivery, *, include_steps: bool) -> WorkflowRecord:
+        record = await self._store.get(TenantScope(due.tenant), due.workflow_id, include_steps=include_steps)
+        if record is None:
+            raise LookupError(f"there is no workflow {due.workflow_id}")
+        return record
+
+
+def webhook_components(components: dict[str, Any]) -> dict[str, Any]:
+    """*components* with the workflow as a notice has it: what is too long isn't there, and there is a link instead."""
+    data = deepcopy(components["WorkflowPublic"]) | {"title": "WorkflowNoticeData"}
+    data["description"] = "As WorkflowPublic. Beyond 256 kB without steps, and without what else is too long."
+    data["required"] = [name for name in data["properties"] if name not in _LONG | {"steps"}]
+    del data["properties"]["is_deleted"]["default"]
+    data["properties"]["link"] = {
+        "type": "string",
+        "format": "uri",
+        "description": "Where GET shows the whole workflow, to a token that may see it, if it was too long",
+    }
+    notice = deepcopy(components["WorkflowNotice"])
+    notice["properties"]["data"] = {"$ref": SCHEMA_REF.format(name="WorkflowNoticeData")}
+    return components | {"WorkflowNotice": notice, "WorkflowNoticeData": data}
+
+
+def described_webhooks() -> dict[str, Any]:
+    """The OpenAPI document's `webhooks`."""
+    return {
+        "workflow": _described(
+            WorkflowNotice, "A workflow has ended: workflow.completed, workflow.failed or workflow.cancelled."
+        ),
+        "step": _described(StepNotice, "A step has started, is retried, or has ended; in no particular order."),
+    }
+
+
+def _described(notice: type[Struct], summary: str) -> dict[str, Any]:
+    headers = {
+        "webhook-id": "Of the event: the same for every try and every redelivery. What has come before can be dropped.",
+        "webhook-timestamp": "Of this try, in seconds since 1970.",
+        "webhook-signature": "`v1,` and base64 of HMAC-SHA256 over `{webhook-id}.{webhook-timestamp}.{body}`; one for "
+        "each active secret, with spaces between them.",
+    }
+    return {
+        "post": {
+            "summary": summary,
+            "description": "After Standard Webhooks, https://www.standardwebhooks.com",
+            "tags": ["webhooks"],
+            "parameters": [
+                {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+                for name, text in headers.items()
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"$ref": SCHEMA_REF.format(name=notice.__name__)}}},
+            },
+            "responses": {
+                "2XX": {"description": "It has come."},
+                "410": {"description": "This one isn't sent any more."},
+                "default": {"description": "It is tried again, not before Retry-After; redirects are not followed."},
+            },
+        }
+    }
+
+
+def _enveloped(kind: EventType, at: datetime, data: bytes) -> bytes:
+    return json.encode({"type": kind, "timestamp": at, "data": Raw(data)})
+
+
+def _cut(kind: EventType, at: datetime, data: dict[str, Raw]) -> str:
+    """With as much of *data* as there is room for: what is longest goes first."""
+    longest_last = sorted(_LONG & data.keys(), key=lambda name: len(bytes(data[name])))
+    while len(made := _enveloped(kind, at, json.encode(data))) > MAX_BODY and longest_last:
+        del data[longest_last.pop()]
+    return made.decode()

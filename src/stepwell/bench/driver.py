@@ -1,0 +1,40 @@
+"""Hand a load to the service: so many workflows in flight, until all have ended."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any
+
+from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.validation.workflow import plan_workflow
+from stepwell.engine.service import WorkflowService
+from stepwell.offloop import off_loop
+
+_ACTOR = "stepwell bench"
+
+RunOne = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def drive(bodies: Iterator[dict[str, Any]], run_one: RunOne, concurrency: int) -> None:
+    """Run *bodies* by *run_one*, *concurrency* at a time."""
+
+    async def work() -> None:
+        for body in bodies:
+            await run_one(body)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(concurrency):
+            group.create_task(work(), name=f"load {number}")
+
+
+def in_process(service: WorkflowService) -> RunOne:
+    """Straight to the engine: everything but HTTP."""
+
+    async def run_one(body: dict[str, Any]) -> None:
+        plan = partial(plan_workflow, body, service.catalog)
+        planned = await off_loop(plan, steps=len(body["steps"]))
+        await asyncio.sleep(0)  # as between two requests
+        record = await service.create(EVERY_TENANT, _ACTOR, planned, tenant=None, start=True)
+        await service.until_idle(record.state.id)
+
+    return run_one

@@ -1,0 +1,154 @@
+"""The data folder: its permissions, its secrets, and the token and the address of the service that runs on it."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from stepwell.cli.errors import Refused, os_errors
+from stepwell.domain.webhooks.secrets import SigningSecrets, made_secret
+from stepwell.persistence.embedded.programs import PostgresUnavailable, check_user
+
+_SECRET_BYTES = 32
+
+
+def open_folder(folder: Path) -> None:
+    """Create *folder* if it is missing, and let only its user access it.
+
+    Raises `Refused`. If the embedded PostgreSQL can't run as this user, nothing is written.
+    """
+    try:
+        check_user()
+    except PostgresUnavailable as error:
+        raise Refused(str(error)) from error
+    with os_errors(f"cannot use the data folder {folder}"):
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            # As root, PostgreSQL runs as another user, who passes through on the way to its own folder.
+            folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(0, "it is not writable")
+        artifacts = folder / "artifacts"
+        if not artifacts.exists():
+            artifacts.mkdir(mode=0o700)
+
+
+def own_secret(folder: Path, *, create: bool) -> str:
+    """The secret of the folder, made once. Raises `Refused`; also where there is none and *create* is false."""
+    path = folder / "secret"
+    with os_errors(f"cannot read the secret {path}"):
+        if not path.exists():
+            if not create:
+                raise Refused(
+                    f"there is no secret in {folder} yet: start `stepwell up` once, or set STEPWELL_JWT_SECRET"
+                )
+            _create(path, secrets.token_hex(_SECRET_BYTES))
+        secret = path.read_text(encoding="ascii", errors="replace").strip()
+    if len(secret) < _SECRET_BYTES:
+        raise _damaged(path)
+    return secret
+
+
+def own_webhook_secret(folder: Path) -> SigningSecrets:
+    """What signs webhooks where nothing else is configured, made once, for whoever checks them. Raises `Refused`."""
+    path = folder / "webhook-secret"
+    with os_errors(f"cannot read the secret {path}"):
+        if not path.exists():
+            _create(path, made_secret(secrets.token_bytes(_SECRET_BYTES)))
+        text = path.read_text(encoding="ascii", errors="replace")
+    try:
+        return SigningSecrets.read(text)
+    except ValueError:
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> Refused:
+    return Refused(f"{path} is damaged: delete it, and the next `stepwell up` makes another")
+
+
+def write_token(folder: Path, token: str | None) -> Path | None:
+    """Put *token* into the folder and return where it is; None takes away an old one that no longer holds."""
+    path = folder / "token"
+    with os_errors(f"cannot write the token {path}"):
+        if token is None:
+            path.unlink(missing_ok=True)
+            return None
+        _replace(path, token)
+    return path
+
+
+def read_token(folder: Path) -> str | None:
+    """Return the token that the last `up` wrote into the folder; None if there is none. Raises `Refused`."""
+    return _read(folder / "token")
+
+
+@contextmanager
+def publish_address(folder: Path, address: str) -> Iterator[None]:
+    """Store *address* in the folder, for other commands, and remove it at the end. Raises `Refused`."""
+    path = folder / "address"
+    with os_errors(f"cannot write the address {path}"):
+        _replace(path, address)
+    try:
+        yield
+    finally:
+        remove_address(folder)
+
+
+def read_address(folder: Path) -> str | None:
+    """Return the address at which the `up` on the folder listens; None before it is written. Raises `Refused`.
+
+    The `up` may not be ready yet. The address is valid only while that `up` owns the folder: a killed one leaves its
+    address behind until the next owner removes it.
+    """
+    return _read(folder / "address")
+
+
+def remove_address(folder: Path) -> None:
+    """Remove the address from the folder, if it is there. Raises `Refused`."""
+    path = folder / "address"
+    with os_errors(f"cannot remove the address {path}"):
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str | None:
+    with os_errors(f"cannot read {path}"), suppress(FileNotFoundError):
+        return path.read_text(encoding="ascii", errors="replace").strip() or None
+    return None
+
+
+def _replace(path: Path, text: str) -> None:
+    _stage(path, text + "\n").replace(path)
+    _sync(path.parent)
+
+
+def _create(path: Path, text: str) -> None:
+    """Write the file, whole or not at all; where another process was first its file stays."""
+    staged = _stage(path, text + "\n")
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(staged)
+    finally:
+        staged.unlink()
+    _sync(path.parent)
+
+
+def _stage(path: Path, text: str) -> Path:
+    for leftover in path.parent.glob(f".{path.name}-*"):  # of a process that was killed in between
+        leftover.unlink(missing_ok=True)
+    staged = path.with_name(f".{path.name}-{uuid4().hex}")
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return staged
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,99 @@
+"""What `up`, `serve` and `run` share: the service in the command's main task, its faults told in clear lines."""
+
+import asyncio
+import gc
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from msgspec.structs import replace
+
+from stepwell.app import Application, PostgresSource, running_app
+from stepwell.artifacts.storage import StorageRefused
+from stepwell.cli.errors import FAILED, Refused
+from stepwell.cli.keys import Keys
+from stepwell.cli.output import tell
+from stepwell.cli.server import Server
+from stepwell.cli.signals import Stop
+from stepwell.domain.errors import Unavailable
+from stepwell.persistence.connections.database import NotDurable
+from stepwell.settings import Settings
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def service(
+    keys: Keys, dsn: str, *, exclusive: bool, server_disk_full: Callable[[], bool] = lambda: False
+) -> AsyncIterator[Application]:
+    """`running_app`; what it can't do is raised as `Refused`, and so is an engine that broke."""
+    calm_collector()
+    app: Application | None = None
+    try:
+        async with running_app(
+            keys.settings,
+            source=PostgresSource(dsn, server_disk_full=server_disk_full),
+            url_secret=keys.url_secret,
+            exclusive=exclusive,
+        ) as app:
+            yield app
+    except NotDurable as error:
+        raise Refused(f"the database doesn't keep what it commits: {error}") from error
+    except Unavailable as error:
+        raise Refused(f"cannot start: {error}") from error
+    except StorageRefused as error:
+        raise Refused(str(error)) from error
+    except PermissionError as error:
+        raise Refused(f"cannot use the artifact folder {keys.settings.artifacts}: {error.strerror}") from error
+    except Exception as error:
+        if app is not None and broken(app):
+            raise Refused("the engine broke; the log says why") from error
+        raise
+
+
+def calm_collector() -> None:
+    """Collect rarely: a full collection stops everybody for as long as all objects take to be looked at, and a page of
+    long workflows provoked several; the small ones cost a tenth of a step. What is in cycles is mostly young.
+    """
+    gc.set_threshold(10_000, 50, 1_000)
+
+
+async def answer_requests(
+    app: Application, keys: Keys, listener: socket.socket, stop: Stop, ready: Callable[[], None]
+) -> int:
+    """Serve the API on *listener* until *stop* or the end of the engine; the exit code.
+
+    The listener is closed last: while the engine ends, reads are answered and writes refused with 503.
+    """
+    server = Server(app.api, keys.settings)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[listener]), name="http")
+        await server.opened.wait()
+        stop.take_over()
+        ready()
+        await _stop_or_end_of_engine(app, stop)
+        if broken(app):
+            log.critical("engine.broke", action="stop")
+        else:
+            log.info("service.stopping", action="stop", grace_s=keys.settings.grace_s)
+            await app.stop()
+        server.should_exit = True
+    return FAILED if broken(app) else 0
+
+
+def tell_ready(settings: Settings, more: str = "") -> None:
+    address = replace(settings, public_url=None).base_url
+    tell(f"Stepwell is ready on {address}" + (f" ({more})" if more else ""))
+    log.info("service.ready", action="start", address=address)
+
+
+def broken(app: Application) -> bool:
+    return app.engine.done() and not app.engine.cancelled()
+
+
+async def _stop_or_end_of_engine(app: Application, stop: Stop) -> None:
+    async with asyncio.TaskGroup() as group:
+        stopping = group.create_task(stop.wait(), name="stop")
+        await asyncio.wait({stopping, app.engine}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()

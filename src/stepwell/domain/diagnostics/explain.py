@@ -1,0 +1,324 @@
+"""From the picture of a workflow at one moment to the one reason why each of its steps doesn't move.
+
+What must hold:
+- Every step that has not ended has exactly one reason, whatever the picture: there is no "unknown".
+- What keeps a step from its next move is told, and not what would come after it: a step whose dependencies aren't done
+  waits for those, whoever has paused the workflow.
+- It costs O(steps + edges), and asks nobody.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.domain.diagnostics.reasons import (
+    BeingSent,
+    BreakerOpen,
+    DatabaseAway,
+    DiskIsFull,
+    Doing,
+    ExplainedStep,
+    Explanation,
+    FailedElsewhere,
+    FollowsUp,
+    HasFailed,
+    IsDraining,
+    IsPaused,
+    NotStarted,
+    OtherProcess,
+    OutcomeNotKnown,
+    OwnerDead,
+    RateLimited,
+    RemoteJob,
+    RunsHere,
+    StepReason,
+    WaitsForRetry,
+    WaitsForSlot,
+    WaitsForSteps,
+    WorkflowReason,
+)
+from stepwell.domain.model import OnFailure, ProviderType, StepStatus, Task, TaskPhase, WorkflowState, WorkflowStatus
+from stepwell.domain.records import StepRecord
+
+_NAMED = 50
+_GOING = (StepStatus.PENDING, StepStatus.RUNNING)
+_STUCK = (StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
+
+
+class Seen(NamedTuple):
+    """What an attempt in this process has seen of its job: see `engine.leash.Look`. `recorded`: its start is."""
+
+    recorded: bool
+    word: str | None = None
+    since: datetime | None = None
+    progress: float | None = None
+    trouble: str | None = None
+
+
+class Process(NamedTuple):
+    """Another one, which runs the workflow, or has."""
+
+    id: UUID
+    lease_until: datetime | None
+    alive: bool
+
+
+class Picture(Struct, frozen=True, kw_only=True):
+    """A workflow at one moment. `elsewhere` is null where no other process has it. `paused`: by whom and when. `away`:
+    the database; `disk_full`: that of the database; `draining`: this process. `tasks`: attempts that are under
+    way, or followed up. By position: what steps wait for, as far as the engine knows; by task id: what attempts in this
+    process have seen. `here` are the providers that work in this process.
+    """
+
+    state: WorkflowState
+    on_failure: OnFailure
+    steps: Sequence[StepRecord]
+    tasks: Sequence[Task]
+    now: datetime
+    elsewhere: Process | None = None
+    paused: tuple[str | None, datetime | None] = (None, None)
+    away: bool = False
+    disk_full: bool = False
+    draining: bool = False
+    waits: Mapping[int, WaitsForSlot | RateLimited | BreakerOpen] = {}
+    seen: Mapping[UUID, Seen] = {}
+    here: frozenset[ProviderType] = frozenset()
+
+
+def explain(picture: Picture) -> Explanation:
+    state = picture.state
+    return Explanation(state.id, state.status, _of_workflow(picture), list(_Steps(picture).explained()))
+
+
+def _of_workflow(picture: Picture) -> WorkflowReason | None:
+    state, process = picture.state, picture.elsewhere
+    if picture.disk_full:
+        return DiskIsFull(detail="The database's disk is full: nothing can be recorded, and so nothing starts.")
+    if picture.away:
+        return DatabaseAway(detail="The database is away: nothing can be recorded, and so nothing starts.")
+    if process is not None:
+        return _other_process(process) if process.alive else _owner_dead(process)
+    if picture.draining:
+        return IsDraining(detail="This process is stopping and starts nothing more; the next one goes on.")
+    if state.status is WorkflowStatus.PENDING:
+        return _NOT_STARTED
+    if state.status is WorkflowStatus.PAUSED:
+        return _paused(picture)
+    failed = _failed(picture)
+    if state.status is WorkflowStatus.FAILED:
+        why = state.failure or f"{_listed(failed)} failed for good"
+        return HasFailed(detail=f"{why}. Resume runs what is left.", steps=failed, failure=state.failure)
+    if state.status is WorkflowStatus.RUNNING and failed and picture.on_failure is not OnFailure.CONTINUE:
+        detail = f"{_listed(failed)} failed for good: nothing new starts, and what runs is waited for."
+        return HasFailed(detail=detail, steps=failed, failure=None)
+    return None
+
+
+class _Steps:
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self._statuses = [step.state.status for step in picture.steps]
+        self._names = [step.plan.step_id for step in picture.steps]
+        self._under_way = {task.position: task for task in picture.tasks if task.follow_up_until is None}
+        self._followed_up = {task.position: task for task in picture.tasks if task.follow_up_until is not None}
+        self._failed = _failed(picture)
+        draining = bool(self._failed) and picture.on_failure is not OnFailure.CONTINUE
+        self._starting = picture.state.status is WorkflowStatus.RUNNING and not draining
+
+    def explained(self) -> Iterator[ExplainedStep]:
+        for step in self._picture.steps:
+            if (reason := self._reason(step)) is not None:
+                yield ExplainedStep(step.plan.step_id, step.state.status, reason)
+
+    def _reason(self, step: StepRecord) -> StepReason | None:
+        position, status = step.plan.position, step.state.status
+        if status not in _GOING:
+            late = self._followed_up.get(position)
+            return None if late is None else _follows_up(late)
+        if status is StepStatus.PENDING:
+            return self._of_pending(step)
+        if (waits := self._picture.waits.get(position)) is not None:
+            return waits
+        task = self._under_way.get(position)
+        return self._of_attempt(step, task) if task is not None else self._between_two(step)
+
+    def _of_pending(self, step: StepRecord) -> StepReason:
+        status = self._picture.state.status
+        if status is WorkflowStatus.PENDING:
+            return _NOT_STARTED
+        if unfinished := [p for p in step.plan.depends_on if self._statuses[p] is not StepStatus.COMPLETED]:
+            return self._waits_for(unfinished)
+        if status is WorkflowStatus.PAUSED:
+            return _paused(self._picture)
+        if not self._starting:
+            failure = self._picture.state.failure
+            why = f"{_listed(self._failed)} failed" if self._failed else failure or "The workflow has ended"
+            return FailedElsewhere(detail=f"{why}: resume runs this step.", steps=self._failed, failure=failure)
+        return self._picture.waits.get(step.plan.position) or self._about_to_start(step)
+
+    def _waits_for(self, unfinished: Sequence[int]) -> WaitsForSteps:
+        ended = self._named(p for p in unfinished if self._statuses[p] in _STUCK)
+        stuck = self._named(p for p in unfinished if self._is_stuck(p))
+        steps = self._named(unfinished)
+        detail = f"Waits for {_listed(steps, len(unfinished))}."
+        if ended:
+            detail += f" {_listed(ended)} ended without success: only resume moves that."
+        elif stuck:
+            detail += f" Nothing new starts: only resume moves {_listed(stuck)}."
+        return WaitsForSteps(detail=detail, unfinished=len(unfinished), steps=steps, stuck=stuck)
+
+    def _is_stuck(self, position: int) -> bool:
+        """Whether only resume moves it."""
+        status = self._statuses[position]
+        return status in _STUCK or (status is StepStatus.PENDING and not self._starting)
+
+    def _about_to_start(self, step: StepRecord) -> StepReason:
+        picture = self._picture
+        if picture.elsewhere is not None:
+            return _other_process(picture.elsewhere)
+        if picture.draining:
+            return IsDraining(detail="This process is stopping and starts nothing more; the next one runs it.")
+        return _runs_here(step.state.attempt + 1, "recording", None)
+
+    def _between_two(self, step: StepRecord) -> StepReason:
+        state, plan, at = step.state, step.plan, step.state.next_attempt_at
+        if at is None or (at <= self._picture.now and self._picture.elsewhere is not None):
+            return self._about_to_start(step)
+        provider = plan.fallback if state.on_fallback else plan.provider
+        number, attempts = state.provider_attempts + 1, plan.max_retries + 1
+        to = f" at {provider}, the fallback" if state.on_fallback else "" if provider is None else f" at {provider}"
+        detail = f"Attempt {number} of {attempts}{to} starts at {_time(at)}."
+        if state.error_message:
+            detail += f" The last error: {state.error_message}"
+        error = state.error_message
+        return WaitsForRetry(detail=detail, provider=provider, attempt=number, attempts=attempts, at=at, error=error)
+
+    def _of_attempt(self, step: StepRecord, task: Task) -> StepReason:
+        picture = self._picture
+        seen = picture.seen.get(task.id)
+        if task.sent is not None and task.provider is not None and task.phase is not TaskPhase.REMOTE_DONE:
+            return _at_provider(task, task.provider, seen, picture)
+        if picture.elsewhere is not None or (seen is None and picture.draining):
+            return self._about_to_start(step)
+        trouble = None if seen is None else seen.trouble
+        if task.phase is TaskPhase.REMOTE_DONE:
+            return _runs_here(task.attempt, "fetching", task, trouble)
+        if seen is None or not seen.recorded:
+            return _runs_here(task.attempt, "recording", task)
+        works = task.provider is None or task.provider in picture.here
+        return _runs_here(task.attempt, "working" if works else "preparing", task, trouble)
+
+    def _named(self, positions: Iterable[int]) -> list[str]:
+        return [self._names[position] for position in islice(positions, _NAMED)]
+
+
+def _at_provider(task: Task, provider: ProviderType, seen: Seen | None, picture: Picture) -> StepReason:
+    assert task.sent is not None
+    trouble = None if seen is None else seen.trouble
+    but = f" The last look had no answer: {trouble}" if trouble else ""
+    if task.remote_id is None and task.outcome_unknown:
+        detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and its answer was lost: "
+        detail += f"its job is looked for.{but}"
+        return OutcomeNotKnown(
+            detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at, trouble=trouble
+        )
+    if task.remote_id is None:
+        detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and has not answered yet."
+        return BeingSent(detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at)
+    word, since = (None, task.sent.at) if seen is None else (seen.word, seen.since or task.sent.at)
+    seconds = round(max((picture.now - since).total_seconds(), 0.0), 3)
+    if picture.elsewhere is not None:
+        says = f"was sent {seconds:.0f} s ago; {_who_knows(picture.elsewhere)}"
+    elif word:
+        says = f"is '{word}' for {seconds:.0f} s."
+    else:
+        says = f"was not looked at yet; it was sent, and has gone on for {seconds:.0f} s."
+    return RemoteJob(
+        detail=f"Job {task.remote_id} at {provider} {says}{but}",
+        attempt=task.attempt,
+        provider=provider,
+        remote_id=task.remote_id,
+        state=word,
+        since=since,
+        seconds=seconds,
+        progress=None if seen is None else seen.progress,
+        trouble=trouble,
+    )
+
+
+_NOT_STARTED = NotStarted(detail="The workflow was never started.")
+_DOING: Mapping[Doing, str] = {
+    "recording": "its start is being recorded",
+    "preparing": "its inputs are being prepared",
+    "working": "it is at work in this process",
+    "fetching": "its job has ended, and the result is being fetched",
+}
+
+
+def _runs_here(attempt: int, doing: Doing, task: Task | None, trouble: str | None = None) -> RunsHere:
+    but = f" The last try had no answer: {trouble}" if trouble else ""
+    since = None if task is None or task.started_at is None else task.started_at
+    at = "" if since is None else f", begun at {_time(since)}"
+    return RunsHere(
+        detail=f"Attempt {attempt}{at}: {_DOING[doing]}.{but}",
+        attempt=attempt,
+        doing=doing,
+        provider=None if task is None else task.provider,
+        since=since,
+        trouble=trouble,
+    )
+
+
+def _follows_up(task: Task) -> FollowsUp:
+    assert task.follow_up_until is not None
+    job = "what may be a job" if task.remote_id is None else f"job {task.remote_id}"
+    detail = (
+        f"The step has ended; the end of {job} at {task.provider} is waited for until {_time(task.follow_up_until)}."
+    )
+    return FollowsUp(detail=detail, provider=task.provider, remote_id=task.remote_id, until=task.follow_up_until)
+
+
+def _paused(picture: Picture) -> IsPaused:
+    by, at = picture.paused
+    told = "" if by is None or at is None else f" by {by} at {_time(at)}"
+    return IsPaused(detail=f"The workflow was paused{told}. Resume goes on.", by=by, at=at)
+
+
+def _other_process(process: Process) -> OtherProcess:
+    if process.alive:
+        until = "" if process.lease_until is None else f", whose lease ends at {_time(process.lease_until)}"
+        detail = f"Process {process.id} runs the workflow{until}; it alone knows more."
+    else:
+        detail = f"Process {process.id}, which ran it, has ended; another takes the workflow over."
+    return OtherProcess(detail=detail, owner=process.id, lease_until=process.lease_until)
+
+
+def _who_knows(process: Process) -> str:
+    if process.alive:
+        return f"only process {process.id}, which runs the workflow, knows how it stands."
+    return f"process {process.id}, which looked at it, has ended; another takes the workflow over."
+
+
+def _owner_dead(process: Process) -> OwnerDead:
+    ended = "" if process.lease_until is None else f", its lease at {_time(process.lease_until)}"
+    detail = f"Process {process.id}, which ran the workflow, has ended{ended}; another takes it over."
+    return OwnerDead(detail=detail, owner=process.id, lease_until=process.lease_until)
+
+
+def _failed(picture: Picture) -> list[str]:
+    failed = (step.plan.step_id for step in picture.steps if step.state.status is StepStatus.FAILED)
+    return list(islice(failed, _NAMED))
+
+
+def _listed(names: Sequence[str], total: int | None = None) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:5])
+    more = (len(names) if total is None else total) - 5
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

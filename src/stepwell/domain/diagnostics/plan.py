@@ -1,0 +1,135 @@
+"""From a definition that has been checked to what running it would mean: order, calls, prices. It asks nobody."""
+
+from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
+from typing import Any, NamedTuple
+
+from stepwell.domain.definition import FieldMapping, StepPlan
+from stepwell.domain.diagnostics.plan_result import PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
+from stepwell.domain.model import ProviderType
+from stepwell.domain.model_terms import Money, PriceList
+from stepwell.domain.validation.workflow import PlannedWorkflow
+
+
+class Asked(NamedTuple):
+    """Whom a step's attempt asks. `here`: it works in this process, and costs nothing; *model* is null for nobody."""
+
+    provider: ProviderType | None
+    model: str | None
+    here: bool
+
+
+NOBODY = Asked(None, None, here=True)
+
+
+class Chain(NamedTuple):
+    """The longest chain of dependencies: positions, and its length."""
+
+    positions: Sequence[int]
+    length: float
+
+
+def plan_of(
+    planned: PlannedWorkflow,
+    asked: Sequence[Asked],
+    fallbacks: Mapping[int, Asked],
+    expected: Mapping[int, float],
+    prices: PriceList,
+) -> WorkflowPlan:
+    """*asked* by position, *fallbacks* of the steps that have one, *expected*: seconds, where they are known."""
+    steps = planned.steps
+    order = list(TopologicalSorter({step.position: step.depends_on for step in steps}).static_order())
+    depth = [0] * len(steps)
+    for position in order:
+        depth[position] = max((depth[needed] + 1 for needed in steps[position].depends_on), default=0)
+    layers: list[list[str]] = [[] for _ in range(max(depth) + 1)]
+    for step in steps:
+        layers[depth[step.position]].append(step.step_id)
+    by_time = len(expected) == len(steps)
+    weights = expected if by_time else dict.fromkeys(range(len(steps)), 1.0)
+    chain = _longest(steps, order, weights)
+    shown = [
+        _step(planned, step, depth[step.position], asked[step.position], fallbacks.get(step.position), expected, prices)
+        for step in steps
+    ]
+    return WorkflowPlan(
+        layers=layers,
+        critical_path=[steps[position].step_id for position in chain.positions],
+        critical_path_by="expected_s" if by_time else "steps",
+        critical_path_s=round(chain.length, 3) if by_time else None,
+        steps=shown,
+        price=_price(shown, prices.currency),
+    )
+
+
+def _longest(steps: Sequence[StepPlan], order: Sequence[int], weights: Mapping[int, float]) -> Chain:
+    length, before = dict.fromkeys(order, (0.0, 0)), dict[int, int | None]()
+    for position in order:
+        needed = steps[position].depends_on
+        # Of equals the one of more steps, then the one that is listed first: what takes no time belongs to the chain.
+        before[position] = max(sorted(needed), key=length.__getitem__, default=None)
+        longest = before[position]
+        seconds, count = (0.0, 0) if longest is None else length[longest]
+        length[position] = (seconds + weights[position], count + 1)
+    last = end = max(range(len(steps)), key=length.__getitem__)
+    positions = [end]
+    while (needed_last := before[last]) is not None:
+        positions.append(last := needed_last)
+    return Chain(positions[::-1], length[end][0])
+
+
+def _step(
+    planned: PlannedWorkflow,
+    step: StepPlan,
+    layer: int,
+    asked: Asked,
+    fallback: Asked | None,
+    expected: Mapping[int, float],
+    prices: PriceList,
+) -> PlannedStep:
+    definition = planned.request.steps[step.position]
+    config = {name: value for name, value in effective_config(planned.config, definition).items() if name != TIMEOUT}
+    for mapping in definition.input_mappings:
+        put_input(config, mapping.to_field, _mapped(mapping))
+    attempts = step.max_retries + 1
+    return PlannedStep(
+        step_id=step.step_id,
+        layer=layer,
+        task_type=step.task_type,
+        provider=asked.provider,
+        model=asked.model,
+        config=config,
+        attempts=attempts,
+        fallback=None
+        if fallback is None or fallback.provider is None
+        else PlannedFallback(fallback.provider, fallback.model, attempts, _price_of(fallback, prices)),
+        timeout_s=step.timeout_s,
+        price=_price_of(asked, prices),
+        expected_s=expected.get(step.position),
+    )
+
+
+def _mapped(mapping: FieldMapping) -> dict[str, Any]:
+    told: dict[str, Any] = {"from_step": mapping.from_step, "from_field": mapping.from_field}
+    return told if mapping.transform is None else told | {"transform": mapping.transform}
+
+
+def _price_of(asked: Asked, prices: PriceList) -> Money | None:
+    if asked.here or asked.provider is None:
+        return Money(0.0, prices.currency)
+    cost = None if asked.model is None else prices.of(asked.provider, asked.model)
+    return None if cost is None else Money(cost.amount, cost.currency)
+
+
+def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
+    once = worst = 0.0
+    unknown = 0
+    for step in steps:
+        once += 0.0 if step.price is None else step.price.amount
+        tried = [step.price] * step.attempts
+        tried += [] if step.fallback is None else [step.fallback.price] * step.fallback.attempts
+        unknown += None in tried
+        worst += sum(price.amount for price in tried if price is not None)
+    known = [Money(round(once, 9), currency)]
+    return PlannedPrice(known, unknown, None if unknown else Money(round(worst, 9), currency))

@@ -1,0 +1,97 @@
+"""What a transition leaves behind: rows to write in one transaction, and what to do once they are written."""
+
+from collections.abc import Callable
+from datetime import datetime
+from operator import methodcaller
+from typing import Any, TypeVar
+from uuid import UUID
+
+from msgspec import Struct, field
+
+from stepwell.domain.lifecycle.inputs import Effect
+from stepwell.domain.model import EventType, HistoryEvent, StepState, Task, WorkflowState
+
+T = TypeVar("T", bound=Struct)
+# What `copy.copy` does for a struct in the end; finding that out costs it more than the copy.
+copied: Callable[[T], T] = methodcaller("__copy__")
+
+
+class Delivery(Struct, frozen=True):
+    """An event that a webhook tells of; `lane`: see `webhooks.lane_of`."""
+
+    event_id: int
+    type: EventType
+    lane: str
+    at: datetime
+
+
+class Reservation(Struct, frozen=True):
+    """A request that may be repeated, by its key among those of its `scope`; `token` is this try's own."""
+
+    scope: str
+    key: str
+    token: UUID
+
+
+class Decision(Struct):
+    """What `Run.apply` decided: rows to record in one transaction, steps that now want a slot (positions), and
+    effects to release once the rows are committed. `owner`, `epoch` and `last_event` are the row's before: the
+    write lands only on exactly that version.
+    """
+
+    owner: UUID | None
+    epoch: int
+    last_event: int
+    workflow: WorkflowState
+    steps: dict[int, StepState] = field(default_factory=dict)
+    tasks: dict[UUID, Task] = field(default_factory=dict)
+    events: list[HistoryEvent] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    reservations: list[Reservation] = field(default_factory=list)
+    ready: list[int] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def has_rows(self) -> bool:
+        return bool(self.events or self.tasks)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that it writes: of the workflow, its steps, tasks, events, deliveries and keys."""
+        of_steps = len(self.steps) + len(self.tasks) + len(self.events)
+        return 1 + of_steps + len(self.deliveries) + len(self.reservations)
+
+    def record(self, step: StepState, now: datetime, task: Task | None = None) -> None:
+        step.updated_at = now
+        self.steps[step.position] = copied(step)
+        if task is not None:
+            self.record_task(task)
+
+    def record_task(self, task: Task) -> None:
+        self.tasks[task.id] = copied(task)
+
+    def tell(
+        self,
+        state: WorkflowState,
+        now: datetime,
+        kind: EventType,
+        actor: str,
+        *,
+        step_id: str | None = None,
+        task_id: UUID | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        state.last_event += 1
+        self.events.append(HistoryEvent(state.last_event, kind, now, step_id, task_id, actor, data or {}))
+
+    def absorb(self, later: "Decision") -> None:
+        """Take in the next decision of the same run, so that both are written as one."""
+        if later.has_rows:  # else its `workflow` is the run's own, and goes on changing
+            self.workflow = later.workflow
+        self.steps |= later.steps
+        self.tasks |= later.tasks
+        self.events += later.events
+        self.deliveries += later.deliveries
+        self.reservations += later.reservations
+        self.ready += later.ready
+        self.effects += later.effects

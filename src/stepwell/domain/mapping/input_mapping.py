@@ -1,0 +1,108 @@
+"""From the results of earlier steps to the inputs of a step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from stepwell.domain.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.mapping.expressions import NothingFound, find
+from stepwell.domain.mapping.task_configs import config_faults, given, required_inputs
+from stepwell.domain.mapping.transforms import Unfit, is_deferred, transform
+from stepwell.domain.model import TaskType, TransformType
+from stepwell.domain.strict_json.schema_faults import shown
+
+EVERY_TYPE = "*"
+TIMEOUT = "timeout_s"
+
+_LISTED_FIELDS = 30
+
+
+class DeferredTransform(Struct, frozen=True):
+    """A transform that needs I/O. `value` is a path or a list of paths; `label` names the mapping in messages."""
+
+    to_field: str
+    transform: TransformType
+    value: Any
+    label: str
+
+
+def effective_config(config: WorkflowConfig, definition: WorkflowStepDefinition) -> dict[str, Any]:
+    """The step's config over the workflow's defaults for its type, over those for every type. A new dict."""
+    return merged_config(config.step_defaults, definition.task_type, definition.config)
+
+
+def merged_config(
+    defaults: Mapping[str, Mapping[str, Any]], task_type: TaskType, own: Mapping[str, Any]
+) -> dict[str, Any]:
+    if not defaults:
+        return dict(own)
+    return {**defaults.get(EVERY_TYPE, {}), **defaults.get(task_type, {}), **own}
+
+
+def resolve_inputs(
+    definition: WorkflowStepDefinition, base: Mapping[str, Any], results: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[DeferredTransform]]:
+    """What a step works on: *base* (its effective config) with the mapped values on top, and what is left to do.
+
+    *results* holds the decoded results of the steps that are mapped from, by step id. A deferred value isn't in the
+    inputs yet: put it there with `put_input`. Raises `AttemptError`, not retryable, for the first mapping that fails.
+    """
+    inputs = {name: value for name, value in base.items() if name != TIMEOUT}
+    deferred = []
+    for mapping in definition.input_mappings:
+        value = _mapped(mapping, results.get(mapping.from_step))
+        if mapping.transform is not None and is_deferred(mapping.transform):
+            deferred.append(DeferredTransform(mapping.to_field, mapping.transform, value, _label(mapping)))
+        else:
+            put_input(inputs, mapping.to_field, value)
+    return inputs, deferred
+
+
+def _mapped(mapping: FieldMapping, result: Any) -> Any:
+    try:
+        value = find(result, mapping.from_field)
+        return value if mapping.transform is None else transform(mapping.transform, value)
+    except NothingFound as error:
+        why = f" ({error})" if str(error) else ""
+        raise _failed(f"{_label(mapping)} finds nothing{why}; {_fields_of(result)}") from error
+    except Unfit as error:
+        raise _failed(f"{_label(mapping)}: {mapping.transform} {error}; {_fields_of(result)}") from error
+
+
+def put_input(inputs: dict[str, Any], to_field: str, value: Any) -> None:
+    """Set *to_field*, whose dots nest. Changes *inputs* only at its top: nested objects are copied before."""
+    *parents, last = to_field.split(".")
+    target = inputs
+    for name in parents:
+        below = target.get(name)
+        target[name] = dict(below) if isinstance(below, dict) else {}
+        target = target[name]
+    target[last] = value
+
+
+def check_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> None:
+    """Known fields once more, now that mapped values are in. Raises `AttemptError`, not retryable, naming each."""
+    faults = [f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in config_faults(task_type, inputs, ())]
+    alternatives = required_inputs(task_type)
+    if alternatives and given(inputs).keys().isdisjoint(alternatives):
+        faults.append(f"{' or '.join(alternatives)}: required")
+    if faults:
+        raise _failed(f"Refused inputs: {'; '.join(faults[:20])}")
+
+
+def _failed(message: str) -> AttemptError:
+    return AttemptError(message, retryable=False, provider_fault=False)
+
+
+def _label(mapping: FieldMapping) -> str:
+    return f"Mapping of '{shown(mapping.from_field)}' of step '{mapping.from_step}' to '{mapping.to_field}'"
+
+
+def _fields_of(result: Any) -> str:
+    if not isinstance(result, dict):
+        return "the result is no object"
+    names = [shown(name) for name in list(result)[:_LISTED_FIELDS]]
+    more = f" and {len(result) - _LISTED_FIELDS} more" if len(result) > _LISTED_FIELDS else ""
+    return f"the result has {', '.join(names)}{more}" if names else "the result has no fields"

@@ -1,0 +1,131 @@
+"""What a mapping can do to the value that it carries."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from stepwell.domain.errors import InvalidRequest
+from stepwell.domain.model import TransformType
+from stepwell.domain.strict_json.decode import MAX_INT, MIN_INT, decode_body
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, is_heavier
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class Unfit(Exception):
+    """The value isn't of the kind that the transform needs. The text says what was needed, not the value."""
+
+
+def transform(type_: TransformType, value: Any) -> Any:
+    """Raises `Unfit`. PATH_TO_URL and PATH_TO_DATA_URI only check: the engine finishes them, for they need I/O."""
+    return _TRANSFORMS[type_](value)
+
+
+def is_deferred(type_: TransformType) -> bool:
+    return type_ in (TransformType.PATH_TO_URL, TransformType.PATH_TO_DATA_URI)
+
+
+def _items(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise Unfit(f"needs a list, got {_kind(value)}")
+    return value
+
+
+def _one_of(value: Any, index: int) -> Any:
+    items = _items(value)
+    if not items:
+        raise Unfit("needs a list that isn't empty")
+    return items[index]
+
+
+def _flatten(value: Any) -> list[Any]:
+    return [inner for item in _items(value) for inner in (item if isinstance(item, list) else [item])]
+
+
+def _to_string(value: Any) -> str:
+    return value if isinstance(value, str) else _json_encode(value)
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, (int, float)):  # true and false are 1 and 0
+        return value
+    text = value.strip() if isinstance(value, str) else None
+    if text is None or not _NUMBER.fullmatch(text):
+        raise Unfit(f"needs a number or a text that is one, got {_kind(value)}")
+    return int(text) if _INTEGER.fullmatch(text) else float(text)
+
+
+def _to_int(value: Any) -> int:
+    """Cuts towards zero."""
+    number = _number(value)
+    if not math.isfinite(number) or not MIN_INT <= number <= MAX_INT or not MIN_INT <= int(number) <= MAX_INT:
+        raise Unfit("needs a number within 64 bits")
+    return int(number)
+
+
+def _to_float(value: Any) -> float:
+    number = float(_number(value))
+    if not math.isfinite(number):
+        raise Unfit("needs a finite number")
+    return number
+
+
+def _to_bool(value: Any) -> bool:
+    text = value.strip().lower() if isinstance(value, str) else None
+    known = value in (0, 1) if isinstance(value, (int, float)) else text in _BOOLS
+    if not known:
+        raise Unfit(f"needs true or false, yes or no, 1 or 0, got {_kind(value)}")
+    return bool(value) if text is None else _BOOLS[text]
+
+
+def _json_encode(value: Any) -> str:
+    if is_heavier(value, MAX_RESULT_BYTES):
+        raise Unfit(f"makes a text of over {MAX_RESULT_BYTES:,} bytes")
+    return msgspec.json.encode(value).decode()
+
+
+def _json_decode(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise Unfit(f"needs a text, got {_kind(value)}")
+    try:
+        return decode_body(value.encode())
+    except InvalidRequest as error:
+        raise Unfit(f"needs JSON: {error.faults[0].msg}") from None
+    except UnicodeEncodeError:
+        raise Unfit("needs JSON: lone surrogate") from None
+
+
+def _paths(value: Any) -> Any:
+    paths = value if isinstance(value, list) else [value]
+    if not paths or not all(isinstance(path, str) and path for path in paths):
+        raise Unfit(f"needs the path of a file, or a list of them, got {_kind(value)}")
+    return value
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    nouns = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+    noun = nouns.get(type(value), type(value).__name__)
+    return f"an empty {noun[2:]}" if noun in ("a text", "a list") and not value else noun
+
+
+_TRANSFORMS: Mapping[TransformType, Callable[[Any], Any]] = {
+    TransformType.FIRST: lambda value: _one_of(value, 0),
+    TransformType.LAST: lambda value: _one_of(value, -1),
+    TransformType.TO_LIST: lambda value: value if isinstance(value, list) else [value],
+    TransformType.FLATTEN: _flatten,
+    TransformType.TO_STRING: _to_string,
+    TransformType.TO_INT: _to_int,
+    TransformType.TO_FLOAT: _to_float,
+    TransformType.TO_BOOL: _to_bool,
+    TransformType.JSON_ENCODE: _json_encode,
+    TransformType.JSON_DECODE: _json_decode,
+    TransformType.PATH_TO_URL: _paths,
+    TransformType.PATH_TO_DATA_URI: _paths,
+}

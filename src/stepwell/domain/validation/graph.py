@@ -1,0 +1,134 @@
+"""The steps of a workflow as a graph: names to positions, cycles, ancestors.
+
+Positions are those of the definition. An edge leads from a step to one that it depends on.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+
+from stepwell.domain.definition import StepPlan
+from stepwell.domain.errors import Fault
+from stepwell.domain.strict_json.schema_faults import Loc
+
+_MAX_CYCLES = 20
+_MAX_NAMED = 20
+_MAX_NAME = 60
+
+
+def quoted(step_id: str) -> str:
+    """A step id as it stands in a message."""
+    return f"'{step_id[:_MAX_NAME]}…'" if len(step_id) > _MAX_NAME else f"'{step_id}'"
+
+
+class Graph:
+    """Built from what the client sent, faulty or not: edges that make no sense are told as faults and left out.
+
+    `ids` and `dependencies` by position; an id or a dependency that isn't a string is null and told elsewhere.
+    `edges` holds, by position, the positions that a step depends on, in the order given. `order` lists the positions,
+    dependencies first, without the steps that lie on a cycle or behind one.
+    """
+
+    def __init__(self, ids: Sequence[str | None], dependencies: Sequence[Sequence[str | None]]) -> None:
+        self.ids = ids
+        self.dependencies = dependencies
+        self.position_of: dict[str, int] = {}
+        self.edges: list[dict[int, None]] = []
+        self.faults: list[Fault] = []
+        self._name()
+        self._connect()
+        self.order = self._sort()
+        self.cyclic = len(self.order) < len(self.ids)
+        if self.cyclic:
+            self._tell_cycles()
+
+    def _name(self) -> None:
+        for position, step_id in enumerate(self.ids):
+            if step_id is None:
+                continue
+            first = self.position_of.setdefault(step_id, position)
+            if first != position:
+                message = f"Step {first} has the id {quoted(step_id)} already"
+                self.faults.append(Fault(_at(position, "id"), message, "duplicate_step_id"))
+
+    def _connect(self) -> None:
+        for position, names in enumerate(self.dependencies):
+            found: dict[int, None] = {}
+            for index, name in enumerate(names):
+                if name is None:
+                    continue
+                needed = self.position_of.get(name)
+                if needed is None:
+                    self._refuse(position, index, f"There is no step {quoted(name)}", "unknown_step")
+                elif name == self.ids[position]:
+                    self._refuse(position, index, "A step can't depend on itself", "self_dependency")
+                elif needed in found:
+                    self._refuse(position, index, f"{quoted(name)} is listed already", "repeated_dependency")
+                else:
+                    found[needed] = None
+            self.edges.append(found)
+
+    def _refuse(self, position: int, index: int, message: str, type_: str) -> None:
+        self.faults.append(Fault((*_at(position, "depends_on"), index), message, type_))
+
+    def _sort(self) -> list[int]:
+        sorter = TopologicalSorter(dict(enumerate(self.edges)))
+        with suppress(CycleError):  # after it, the sorter still hands out what no cycle blocks
+            sorter.prepare()
+        order: list[int] = []
+        while ready := sorter.get_ready():
+            order += ready
+            sorter.done(*ready)
+        return order
+
+    def _tell_cycles(self) -> None:
+        """As many as is of use."""
+        edges = dict(enumerate(self.edges))
+        for _ in range(_MAX_CYCLES):
+            try:
+                TopologicalSorter(edges).prepare()
+            except CycleError as error:
+                # graphlib lists a needed step before the one that needs it, and the first one again at the end.
+                cycle: list[int] = error.args[1][:0:-1]
+                start = cycle.index(min(cycle))
+                cycle = cycle[start:] + cycle[:start]
+                self._tell_cycle(cycle)
+                edges[cycle[0]] = {needed: None for needed in edges[cycle[0]] if needed != cycle[1]}
+            else:
+                return
+
+    def _tell_cycle(self, cycle: list[int]) -> None:
+        names = [self.ids[position] or "" for position in cycle]
+        index = self.dependencies[cycle[0]].index(names[1])
+        listed = [quoted(name) for name in (*names[:_MAX_NAMED], *(["…"] if len(names) > _MAX_NAMED else []), names[0])]
+        message = f"Dependencies form a cycle: {' needs '.join(listed)}"
+        self._refuse(cycle[0], index, message, "dependency_cycle")
+
+    @cached_property
+    def _ancestors(self) -> dict[int, int]:
+        """By position, the set of its ancestors as the bits of an integer: some KB a step at 10,000 steps."""
+        ancestors: dict[int, int] = {}
+        for position in self.order:
+            bits = 0
+            for needed in self.edges[position]:
+                bits |= ancestors[needed] | 1 << needed
+            ancestors[position] = bits
+        return ancestors
+
+    def is_ancestor(self, candidate: int, position: int) -> bool:
+        """Whether *position* depends on *candidate*, directly or not. True of steps on or behind a cycle."""
+        if candidate in self.edges[position]:
+            return True
+        ancestors = self._ancestors.get(position)
+        return ancestors is None or bool(ancestors >> candidate & 1)
+
+
+def final_position(steps: Sequence[StepPlan]) -> int:
+    """The position of the step whose result is the workflow's: the last one that no other step depends on."""
+    needed = {position for step in steps for position in step.depends_on}
+    return max(step.position for step in steps if step.position not in needed)
+
+
+def _at(position: int, member: str) -> Loc:
+    return ("body", "steps", position, member)

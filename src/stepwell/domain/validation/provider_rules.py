@@ -1,0 +1,283 @@
+"""Which provider does a step, and whether it can."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from msgspec import Struct, ValidationError, convert, structs
+
+from stepwell.domain.credential_names import how_called, of_another
+from stepwell.domain.errors import Fault
+from stepwell.domain.known import KnownStep
+from stepwell.domain.mapping.task_configs import ProviderConfig, given
+from stepwell.domain.model import ProviderType, TaskType
+from stepwell.domain.setting_names import DEFAULT_PROVIDER, credential_hint, credential_setting, provider_setting
+from stepwell.domain.strict_json.schema_faults import Loc, iter_faults, shown
+from stepwell.domain.validation.partial_step import Draft
+from stepwell.domain.validation.step_rules import KnownInputs
+from stepwell.domain.webhooks.delivery import UrlRule, url_fault
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SECRETS = re.compile(
+    r"(api|access|secret|private)key|\w*secret|\w*(password|passwd|passphrase)|\w*token|(proxy)?authorization"
+    r"|bearer|credentials|jwt|cookie"
+)
+_OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "account", "service", "signing"])
+_PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
+
+
+Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.Provider.refusals` says
+# Takes a reference to a file. Returns message and type of the fault, or None.
+ReferenceRule: TypeAlias = Callable[[str], tuple[str, str] | None]
+# Takes type of task, input and provider_config. Returns the rule for references; None accepts any. A provider has few.
+FileRule: TypeAlias = Callable[[TaskType, str, Mapping[str, Any]], ReferenceRule | None]
+
+
+class Catalog(Struct, frozen=True):
+    """What this service can run.
+
+    `offers`: for each configured provider, its capabilities by type of task. `default` does the steps that name no
+    provider; where it is null they are refused. `credentials` are names, in lower case; the providers in `keyed` need
+    one. `webhook_refusal` checks URLs of webhooks. By provider, `refusals` check its steps, and `file_rules` the
+    files that such a step names; a provider without a rule may read any file.
+    """
+
+    offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
+    default: ProviderType | None
+    credentials: frozenset[str]
+    keyed: frozenset[ProviderType] = frozenset()
+    webhook_refusal: UrlRule = url_fault
+    refusals: Mapping[ProviderType, Refusals] = {}
+    file_rules: Mapping[ProviderType, FileRule] = {}
+
+
+def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
+    """Null for PASSTHROUGH, which needs none, and where nothing names one."""
+    if task_type is TaskType.PASSTHROUGH:
+        return None
+    if config.provider_type is None and task_type is TaskType.EXPERIMENTAL_FAL:
+        return ProviderType.FAL
+    return config.provider_type or default
+
+
+def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
+    """Raises `msgspec.ValidationError`."""
+    return convert(given(config), ProviderConfig) if config else ProviderConfig()
+
+
+def provider_faults(
+    draft: Draft, known: Callable[[TaskType], KnownInputs | None], catalog: Catalog, loc: Loc
+) -> Iterator[Fault]:
+    """All that is wrong with the providers of a step at *loc*, the fallback included; *known* tells its inputs."""
+    config = _known(draft.provider_config)
+    primary = None if config is None else _primary(draft, config, catalog.default)
+    yield from _config_faults(draft.provider_config, primary, catalog, (*loc, "provider_config"))
+    yield from _config_faults(draft.fallback_config, draft.fallback, catalog, (*loc, "fallback_provider_config"))
+    if draft.fallback_config and draft.fallback is None and draft.fallback_known:
+        message = "This needs fallback_provider_type beside it"
+        yield Fault((*loc, "fallback_provider_config"), message, "missing_provider_type")
+    if draft.task_type is None:
+        return
+    if draft.task_type is TaskType.PASSTHROUGH:
+        yield from _unused_faults(draft, primary, catalog, loc)
+        return
+    if config is not None and draft.provider_known:
+        yield from _primary_faults(draft, draft.task_type, config, primary, catalog, loc)
+    if draft.fallback is not None:
+        place = (*loc, "fallback_provider_type")
+        capabilities = draft.fallback_capabilities, (*loc, "fallback_provider_capabilities")
+        yield from _offer_faults(draft.fallback, draft.task_type, catalog, place, *capabilities)
+        fallback_place = (*loc, "fallback_provider_config")
+        yield from _credential_faults(draft.fallback, draft.fallback_config, catalog, fallback_place)
+    asked = [*_asked(draft, draft.task_type, primary, catalog)]
+    if asked and (inputs := known(draft.task_type)) is not None:
+        yield from _refusal_faults(draft.task_type, asked, inputs, loc)
+
+
+def providers_of(draft: Draft, catalog: Catalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
+    """Yield the step's provider and its fallback, if they are valid, each with its `provider_config`."""
+    config = _known(draft.provider_config)
+    primary = None if config is None or not draft.provider_known else _primary(draft, config, catalog.default)
+    if primary is not None:
+        yield primary, draft.provider_config or {}
+    if draft.fallback is not None and draft.fallback_known:
+        yield draft.fallback, draft.fallback_config or {}
+
+
+def _known(config: Mapping[str, Any] | None) -> ProviderConfig | None:
+    """Null where a member is broken."""
+    try:
+        return known_provider_config(config)
+    except ValidationError:
+        return None
+
+
+def _primary(draft: Draft, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
+    """The provider that `provider_config` is for, as far as it can be made out; of PASSTHROUGH the one it names."""
+    if config.provider_type is not None or draft.task_type is None:
+        return config.provider_type
+    return chosen_provider(draft.task_type, config, default)
+
+
+def _unused_faults(draft: Draft, primary: ProviderType | None, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
+    """PASSTHROUGH uses no provider: one that it names must be there all the same, and none offers anything for it."""
+    for provider, place, capabilities, capabilities_place in (
+        (primary, ("provider_config", "provider_type"), draft.capabilities, "active_provider_capabilities"),
+        (draft.fallback, ("fallback_provider_type",), draft.fallback_capabilities, "fallback_provider_capabilities"),
+    ):
+        if provider is not None and provider not in catalog.offers:
+            yield _not_configured(provider, catalog, (*loc, *place))
+        place_of_list = (*loc, capabilities_place)
+        yield from _capability_faults(provider, TaskType.PASSTHROUGH, frozenset(), capabilities, place_of_list)
+
+
+def _primary_faults(
+    draft: Draft,
+    task_type: TaskType,
+    config: ProviderConfig,
+    provider: ProviderType | None,
+    catalog: Catalog,
+    loc: Loc,
+) -> Iterator[Fault]:
+    place = (*loc, "provider_config")
+    if provider is None:
+        names = ", ".join(catalog.offers) or "none"
+        message = f"This service has no default provider (set {DEFAULT_PROVIDER}); configured: {names}"
+        yield Fault((*place, "provider_type"), message, "missing")
+        return
+    if config.provider_type is not None:
+        place = (*place, "provider_type")
+    capabilities = draft.capabilities, (*loc, "active_provider_capabilities")
+    yield from _offer_faults(provider, task_type, catalog, place, *capabilities)
+    yield from _credential_faults(provider, draft.provider_config, catalog, (*loc, "provider_config"))
+
+
+def _asked(
+    draft: Draft, task_type: TaskType, primary: ProviderType | None, catalog: Catalog
+) -> Iterator[tuple[str, Refusals, Mapping[str, Any]]]:
+    """Who will be asked to do the step, and can do such a task: the member for each, and what it refuses."""
+    refusals = _refusals(primary, task_type, catalog)
+    if refusals is not None and draft.provider_known:
+        yield "provider_config", refusals, draft.provider_config or {}
+    refusals = _refusals(draft.fallback, task_type, catalog)
+    if refusals is not None and draft.fallback_known and _known(draft.fallback_config) is not None:
+        yield "fallback_provider_config", refusals, draft.fallback_config or {}
+
+
+def _refusals(provider: ProviderType | None, task_type: TaskType, catalog: Catalog) -> Refusals | None:
+    refusals = None if provider is None else catalog.refusals.get(provider)
+    if provider is None or refusals is None or task_type not in catalog.offers[provider]:
+        return None
+    return None if _never(provider, task_type) else refusals
+
+
+def _refusal_faults(
+    task_type: TaskType, asked: Sequence[tuple[str, Refusals, Mapping[str, Any]]], known: KnownInputs, loc: Loc
+) -> Iterator[Fault]:
+    """What would be refused when the step runs."""
+    told = set[Fault]()
+    for member, refusals, config in asked:
+        for fault in refusals(KnownStep(task_type, config, known.inputs, known.open)):
+            first, *below = fault.loc
+            place = (member if first == "provider_config" else first, *below)
+            placed = structs.replace(fault, loc=(*loc, *(shown(p) if isinstance(p, str) else p for p in place)))
+            if placed not in told:  # an input that neither of the two takes
+                told.add(placed)
+                yield placed
+
+
+def _credential_faults(
+    provider: ProviderType, config: Mapping[str, Any] | None, catalog: Catalog, loc: Loc
+) -> Iterator[Fault]:
+    """A key that the provider needs, and that nothing names: then its own name must be one."""
+    named = (config or {}).get("credential")
+    if provider in catalog.keyed and named is None and provider.lower() not in catalog.credentials:
+        name = provider.lower()
+        message = f"{provider} needs a key: the service holds none by the name {name} ({credential_setting(name)})"
+        yield Fault((*loc, "credential"), message, "unknown_credential")
+
+
+def _offer_faults(
+    provider: ProviderType,
+    task_type: TaskType,
+    catalog: Catalog,
+    loc: Loc,
+    capabilities: Sequence[str | None],
+    capabilities_loc: Loc,
+) -> Iterator[Fault]:
+    offer = catalog.offers.get(provider)
+    if offer is None:
+        yield _not_configured(provider, catalog, loc)
+    elif task_type not in offer or _never(provider, task_type):
+        able = [other for other, types in catalog.offers.items() if task_type in types and not _never(other, task_type)]
+        message = f"{provider} can't do {task_type}; configured and able: {', '.join(able) or 'none'}"
+        yield Fault(loc, message, "provider_unable")
+    else:
+        yield from _capability_faults(provider, task_type, offer[task_type], capabilities, capabilities_loc)
+
+
+def _not_configured(provider: ProviderType, catalog: Catalog, loc: Loc) -> Fault:
+    names = ", ".join(catalog.offers) or "none"
+    message = f"{provider} isn't configured here: set {provider_setting(provider)}; configured: {names}"
+    return Fault(loc, message, "provider_not_configured")
+
+
+def _capability_faults(
+    provider: ProviderType | None,
+    task_type: TaskType,
+    offered: frozenset[str],
+    capabilities: Sequence[str | None],
+    loc: Loc,
+) -> Iterator[Fault]:
+    who = "No provider offers" if provider is None else f"{provider} doesn't offer"
+    for index, capability in enumerate(capabilities):
+        if capability is not None and capability not in offered:
+            message = f"{who} this for {task_type}; offered: {', '.join(sorted(offered)) or 'none'}"
+            yield Fault((*loc, index), message, "unknown_capability")
+
+
+def _never(provider: ProviderType, task_type: TaskType) -> bool:
+    if task_type is TaskType.EXPERIMENTAL_FAL:
+        return provider is not ProviderType.FAL
+    return task_type is TaskType.LLM_INTERACTION and provider is ProviderType.LOCAL
+
+
+def _config_faults(
+    config: Mapping[str, Any] | None, provider: ProviderType | None, catalog: Catalog, loc: Loc
+) -> Iterator[Fault]:
+    if not config:
+        return
+    yield from iter_faults(ProviderConfig, given(config), loc)
+    credential = config.get("credential")
+    if isinstance(credential, str) and credential:
+        place = (*loc, "credential")
+        if provider is not None and of_another(credential, provider, catalog.credentials):
+            message = f"This is not one for {provider}: {how_called(provider)}"
+            yield Fault(place, message, "credential_of_another_provider")
+        elif credential.lower() not in catalog.credentials:
+            message = f"The service holds no credential of this name: {credential_hint(credential, provider)}"
+            yield Fault(place, message, "unknown_credential")
+    yield from _secret_faults(config, loc)
+
+
+def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
+    """Fields that look like a key, at any depth."""
+    rest: list[tuple[Any, Loc]] = [(value, loc)]
+    while rest:
+        value, place = rest.pop()
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            if isinstance(key, str) and _looks_secret(key):
+                message = (
+                    "Secrets don't stand in a request: name one that the service holds as provider_config.credential"
+                )
+                yield Fault((*place, shown(key)), message, "secret_in_request")
+            elif isinstance(item, (Mapping, list)):
+                rest.append((item, (*place, shown(key) if isinstance(key, str) else key)))
+
+
+def _looks_secret(name: str) -> bool:
+    words = ["", *(word.lower() for word in _WORD.findall(name))]
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if last == "key":
+        return before in _OF_SECRET_KEYS or before in _PROVIDER_NAMES
+    return bool(_SECRETS.fullmatch(last) or _SECRETS.fullmatch(before + last))

@@ -1,0 +1,72 @@
+"""What becomes of the job of an attempt that was given up: it is ended at the provider, and its end is waited for."""
+
+import structlog
+
+from stepwell.domain.errors import StepwellError
+from stepwell.domain.lifecycle.inputs import FollowedUp, Submitted
+from stepwell.domain.model import CancelReceipt, Task
+from stepwell.engine.attempts.remote_jobs import Forgotten, Line, Remote, job_of
+from stepwell.ports.providers import Attempt, CancelAnswer, Job, JobStatus, Provider
+
+log = structlog.get_logger()
+
+_PAID = (CancelReceipt.FINISHED_TOO_LATE, CancelReceipt.PROVIDER_REFUSED)  # the work was done
+
+
+class FollowUps:
+    """Follows given-up attempts up, one by one."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    async def run(self, provider: Provider, attempt: Attempt, task: Task, line: Line) -> FollowedUp:
+        """Until the job's end is seen. *task* is the given-up attempt, as its run has it now."""
+        try:
+            receipt = await self._receipt(provider, attempt, task, line)
+        except (StepwellError, Forgotten) as error:
+            log.warning("follow_up.failed", action="follow_up", task_id=str(task.id), error=str(error))
+            receipt = CancelReceipt.UNKNOWN
+        assert task.sent is not None
+        cost = self._remote.cost(provider, task.sent) if receipt in _PAID else None
+        return FollowedUp(task.position, task.id, receipt, cost)
+
+    async def _receipt(self, provider: Provider, attempt: Attempt, task: Task, line: Line) -> CancelReceipt:
+        job = await self._job(provider, attempt, task, line)
+        if job is None:
+            return CancelReceipt.UNKNOWN
+        answer = CancelAnswer.UNKNOWN_JOB
+        for _ in range(2):  # once more where the provider didn't know it: it may have been too early
+            answer = await self._remote.repeated(provider, lambda: provider.cancel(attempt, job), line)
+            if answer is not CancelAnswer.UNKNOWN_JOB:
+                break
+            await line.nap(self._remote.paces.of(provider).last_s)
+        return await self._end_of(provider, attempt, job, line, answer)
+
+    async def _job(self, provider: Provider, attempt: Attempt, task: Task, line: Line) -> Job | None:
+        if (known := job_of(task)) is not None:
+            return known
+        assert task.sent is not None
+        job = await self._remote.found_job(provider, attempt, task.sent, line, task.completed_at or task.sent.at)
+        if job is not None:
+            line.feed(Submitted(task.position, task.id, job.id, dict(job.urls)))
+        return job
+
+    async def _end_of(
+        self, provider: Provider, attempt: Attempt, job: Job, line: Line, answer: CancelAnswer
+    ) -> CancelReceipt:
+        refused = answer is CancelAnswer.REFUSED
+        while True:
+            try:
+                state = await self._remote.repeated(provider, lambda: provider.poll(attempt, job), line)
+            except Forgotten:
+                # It is gone: taken out of a queue, or nobody has seen how.
+                ended = answer is CancelAnswer.ACCEPTED
+                return CancelReceipt.PROVIDER_CANCELLED if ended else CancelReceipt.UNKNOWN
+            match state.status:
+                case JobStatus.RUNNING:
+                    pace = self._remote.paces.of(provider)
+                    await line.nap(pace.last_s if refused else pace.first_s)
+                case JobStatus.SUCCEEDED:
+                    return CancelReceipt.PROVIDER_REFUSED if refused else CancelReceipt.FINISHED_TOO_LATE
+                case _:
+                    return CancelReceipt.PROVIDER_CANCELLED

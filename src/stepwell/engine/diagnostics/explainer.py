@@ -1,0 +1,197 @@
+"""Why a workflow doesn't move: of one in memory all that this process knows, of another what is stored of it.
+
+What must hold:
+- Whatever is seen in memory is of one moment: nothing is awaited while it is gathered, and all of it is copies.
+- It changes nothing, and asks the database at most four things, however many steps there are; nothing at all for a
+  workflow that runs here, unless it is PAUSED: so it answers while the database is away, too.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from msgspec import convert
+
+from stepwell.domain.definition import WorkflowConfig
+from stepwell.domain.diagnostics.explain import Picture, Process, Seen, explain
+from stepwell.domain.diagnostics.reasons import BreakerOpen, Explanation, RateLimited, SlotLimit, WaitsForSlot
+from stepwell.domain.errors import DiskFull, NotFound, Unavailable
+from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.model import ProviderType, WorkflowStatus
+from stepwell.domain.records import LoadedWorkflow, TenantScope, Whereabouts
+from stepwell.engine.admission.controller import Admission, Bound, ModelPool, Waiting
+from stepwell.engine.admission.model_health import HeldBack, ModelHealth
+from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.execution.running_attempt import Live
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
+from stepwell.offloop import off_loop
+from stepwell.ports import Clock, Journal, Store
+
+_TRIES = 3  # the workflow may change hands between two statements
+_NOWHERE = Whereabouts(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
+Waits = WaitsForSlot | RateLimited | BreakerOpen
+_LIMITS: Mapping[Bound, SlotLimit] = {
+    Bound.TOTAL: "total",
+    Bound.PROVIDER: "provider",
+    Bound.MODEL: "model",
+    Bound.TENANT: "tenant",
+}
+
+
+class Explainer:
+    """*here*: the providers that work in this process."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        scheduler: Scheduler,
+        admission: Admission,
+        health: ModelHealth,
+        clock: Clock,
+        here: frozenset[ProviderType],
+        writes: WriteMonitor,
+    ) -> None:
+        self._store, self._journal, self._scheduler = store, journal, scheduler
+        self._admission, self._health, self._clock, self._here = admission, health, clock, here
+        self._writes = writes
+
+    async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
+        """Raises `NotFound`, and `Unavailable` where only the database knows, and is away."""
+        handle = self._scheduler.handles.get(workflow_id)
+        if handle is None:
+            return await self._stored(scope, workflow_id)
+        if not scope.covers(handle.tenant):
+            raise NotFound("workflow")
+        return await self._in_memory(scope, handle)
+
+    async def _in_memory(self, scope: TenantScope, handle: Handle) -> Explanation:
+        now, workflow_id = self._clock.now(), handle.workflow_id
+        loaded, on_failure = handle.snapshot(), handle.config.on_failure
+        waiting = self._admission.waits_of(handle.tenant, workflow_id)
+        held = self._health.held_of(workflow_id)
+        seen = {task_id: _seen(live) for task_id, live in self._scheduler.lives(workflow_id).items()}
+        away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
+        full = away and isinstance(self._writes.refusal(Place.DATABASE), DiskFull)
+        where = _NOWHERE
+        if loaded.state.status is WorkflowStatus.PAUSED:
+            with contextlib.suppress(Unavailable):
+                where = await self._store.whereabouts(scope, workflow_id) or _NOWHERE
+
+        def explained() -> Explanation:
+            return explain(
+                Picture(
+                    state=loaded.state,
+                    on_failure=on_failure,
+                    steps=loaded.steps,
+                    tasks=loaded.open_tasks,
+                    now=now,
+                    paused=(where.paused_by, where.paused_at),
+                    away=away,
+                    disk_full=full,
+                    draining=draining,
+                    waits={} if draining else _waits(waiting, held, now),
+                    seen=seen,
+                    here=self._here,
+                )
+            )
+
+        return await off_loop(explained, steps=len(loaded.steps))
+
+    async def _stored(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
+        loaded, where = await self._found(scope, workflow_id)
+        elsewhere = None if where.owner is None else Process(where.owner, where.lease_until, where.alive)
+        return await off_loop(
+            partial(_of_stored, loaded, elsewhere, where, self._clock.now(), self._here), steps=len(loaded.steps)
+        )
+
+    async def _found(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Whereabouts]:
+        for _ in range(_TRIES):
+            loaded = await self._journal.load(scope, workflow_id)
+            where = await self._store.whereabouts(scope, workflow_id)
+            if loaded is None or where is None:
+                raise NotFound("workflow")
+            if loaded.unreadable is not None:
+                raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
+            if loaded.state.owner == where.owner:
+                return loaded, where
+        raise Unavailable("the workflow is changing hands")
+
+
+def _of_stored(
+    loaded: LoadedWorkflow,
+    elsewhere: Process | None,
+    where: Whereabouts,
+    now: datetime,
+    here: frozenset[ProviderType],
+) -> Explanation:
+    return explain(
+        Picture(
+            state=loaded.state,
+            on_failure=convert(given(loaded.config), WorkflowConfig).on_failure,
+            steps=loaded.steps,
+            tasks=loaded.open_tasks,
+            now=now,
+            elsewhere=elsewhere,
+            paused=(where.paused_by, where.paused_at),
+            here=here,
+        )
+    )
+
+
+def _seen(live: Live) -> Seen:
+    look, recorded = live.look, live.task is not None
+    if look is None:
+        return Seen(recorded)
+    return Seen(recorded, look.word, look.since, look.progress, look.trouble)
+
+
+def _waits(waiting: Sequence[Waiting], held: Mapping[int, HeldBack], now: datetime) -> dict[int, Waits]:
+    found: dict[int, Waits] = {position: _held_back(back) for position, back in held.items()}
+    for queue in waiting:
+        for position, place in queue.standing.places().items():
+            found[position] = _wait(queue, place, now)
+    return found
+
+
+def _held_back(held: HeldBack) -> BreakerOpen:
+    model = f"{held.key.model} at {held.key.provider}"
+    if held.probing:
+        detail = f"{model} failed too often; an attempt was let through to see, and its end is waited for."
+    else:
+        until = "" if held.until is None else f" until {held.until:%Y-%m-%dT%H:%M:%SZ}"
+        detail = f"{model} failed too often: nothing is sent to it{until}."
+    return BreakerOpen(
+        detail=detail, provider=held.key.provider, model=held.key.model, until=held.until, probing=held.probing
+    )
+
+
+def _wait(queue: Waiting, place: int, now: datetime) -> WaitsForSlot | RateLimited:
+    pool = queue.pool
+    provider, model = (pool.provider, pool.model) if isinstance(pool, ModelPool) else (pool, None)
+    if queue.bound is Bound.RATE and isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
+        pace = pool.limit.per_minute
+        until = now + timedelta(seconds=queue.due_in_s + (place - 1) * 60 / pace)
+        detail = f"{pool.model} at {pool.provider} may be asked {pace:g} times a minute; this step is start {place}, "
+        detail += f"not before {until:%Y-%m-%dT%H:%M:%SZ}."
+        return RateLimited(
+            detail=detail, provider=pool.provider, model=pool.model, per_minute=pace, until=until, position=place
+        )
+    whose = {
+        Bound.TOTAL: "all steps together",
+        Bound.PROVIDER: f"{provider}",
+        Bound.MODEL: f"{model} at {provider}",
+        Bound.TENANT: "the tenant",
+    }[queue.bound]
+    return WaitsForSlot(
+        detail=f"{queue.used} of {queue.slots} slots of {whose} are taken; this step is start {place} in its queue.",
+        limit=_LIMITS[queue.bound],
+        provider=provider,
+        model=model,
+        slots=queue.slots,
+        used=queue.used,
+        position=place,
+    )

@@ -1,0 +1,45 @@
+"""What can be asked about a workflow that changes nothing: why it doesn't move, what it would come to, what a verb
+would do.
+"""
+
+from typing import Protocol
+from uuid import UUID
+
+from stepwell.domain.model import ProviderType
+from stepwell.domain.model_terms import PriceList
+from stepwell.engine.admission.controller import Admission
+from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.artifact_cleanup import Cleaner
+from stepwell.engine.diagnostics import planner
+from stepwell.engine.diagnostics.dry_run import Rehearsal
+from stepwell.engine.diagnostics.explainer import Explainer
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.monitoring.write_monitor import WriteMonitor
+from stepwell.ports import Clock, Journal, NewId, Store
+
+
+class Providers(planner.Providers, Protocol):
+    def in_process(self) -> frozenset[ProviderType]:
+        """Those that work in this process."""
+
+
+class Insight:
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        scheduler: Scheduler,
+        admission: Admission,
+        health: ModelHealth,
+        cleaner: Cleaner,
+        clock: Clock,
+        owner: UUID,
+        new_id: NewId,
+        providers: Providers,
+        prices: PriceList,
+        writes: WriteMonitor,
+    ) -> None:
+        here = providers.in_process()
+        self.explain = Explainer(store, journal, scheduler, admission, health, clock, here, writes).explain
+        self.plan = planner.Planner(providers, prices, health).plan
+        self.rehearse = Rehearsal(store, journal, scheduler, cleaner, clock, owner, new_id).rehearse

@@ -1,0 +1,68 @@
+"""How the providers do, for those who ask."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from stepwell.domain.credential_names import owner
+from stepwell.domain.diagnostics.provider_status import CredentialStatus, ProviderStatus
+from stepwell.domain.model import ProviderType
+from stepwell.domain.records import TenantScope
+from stepwell.domain.setting_names import credential_setting
+from stepwell.domain.validation.workflow import Catalog
+from stepwell.engine.admission.controller import Admission, ModelPool
+from stepwell.engine.admission.model_health import ModelHealth
+
+
+class ProviderDesk:
+    """Reports the state of the providers. *refused_keys* returns the refused credentials, with the times of refusal."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        admission: Admission,
+        health: ModelHealth,
+        refused_keys: Callable[[], Mapping[str, datetime]],
+    ) -> None:
+        self._catalog, self._admission, self._health = catalog, admission, health
+        self._refused_keys = refused_keys
+
+    def statuses(self, scope: TenantScope) -> list[ProviderStatus]:
+        """Of all that are configured, in the order of their names."""
+        return [self._status(kind, scope) for kind in sorted(self._catalog.offers)]
+
+    def _status(self, kind: ProviderType, scope: TenantScope) -> ProviderStatus:
+        limits, waiting = self._admission.limits, self._admission.waiting_by_pool
+        models = []
+        for key in self._health.known(kind, scope.covers):
+            limit = None if kind is ProviderType.LOCAL else limits.of_model(kind, key.model)
+            own = 0 if limit is None else waiting[ModelPool(kind, key.model, limit)]
+            models.append(self._health.status(key, limit, own))
+        offers = self._catalog.offers[kind].items()
+        in_pools = sum(
+            count
+            for pool, count in waiting.items()
+            if pool is kind or (isinstance(pool, ModelPool) and pool.provider is kind)
+        )
+        credentials = self._credentials(kind, scope)
+        return ProviderStatus(
+            provider_type=kind,
+            capabilities={task_type: sorted(offered) for task_type, offered in offers},
+            limit=limits.of(kind),
+            in_flight=self._admission.used_by(kind),
+            waiting=in_pools + self._health.held_back(kind),
+            models=models,
+            credentials=credentials,
+            detail="; ".join(_refusal(key) for key in credentials if key.refused_since is not None) or None,
+        )
+
+    def _credentials(self, kind: ProviderType, scope: TenantScope) -> Sequence[CredentialStatus]:
+        """Return the keys of *kind* that *scope* may see. A step uses a key by its name, so others are hidden."""
+        refused = self._refused_keys()
+        own = sorted(name for name in self._catalog.credentials if owner(name) is kind)
+        return [CredentialStatus(name, refused.get(name)) for name in own if scope.every or name == kind.lower()]
+
+
+def _refusal(key: CredentialStatus) -> str:
+    assert key.refused_since is not None
+    at = key.refused_since.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"key refused since {at}: set {credential_setting(key.name)}"

@@ -1,0 +1,101 @@
+"""A workflow in memory: its run, and what its attempts need to know."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from msgspec import convert, structs
+
+from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.lifecycle.decision import Decision, copied
+from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.model import ProviderType
+from stepwell.domain.records import LoadedWorkflow, StepRecord
+from stepwell.engine.events.bus import Committed
+from stepwell.ports import Timer
+
+
+class Handle:
+    """`users` counts the verbs that hold it: it stays in memory while there are any, or while the run is active.
+    `halted`: the scheduler has taken its waiting steps out of the queue. `lost`: this process must not touch it any
+    more, nor its files. `timers`: by position, null the deadline. `waiting_since`: the monotonic time at which a step
+    that may start began to wait, by position, the earliest first.
+    """
+
+    def __init__(self, loaded: LoadedWorkflow) -> None:
+        if loaded.unreadable is not None:
+            raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
+        self.workflow_id: UUID = loaded.state.id
+        self.tenant, self.origin_instance = loaded.tenant, loaded.origin_instance
+        self.config = convert(given(loaded.config), WorkflowConfig)
+        self.users = 0
+        self.halted = self.lost = False
+        self.timers: dict[int | None, Timer] = {}
+        self.waiting_since: dict[int, float] = {}
+        self._loaded, self._steps = loaded, loaded.steps
+        self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
+        self.run = Run(
+            loaded.state,
+            self.config,
+            [step.plan for step in loaded.steps],
+            [step.state for step in loaded.steps],
+            loaded.open_tasks,
+            [self._sources(step.definition) for step in loaded.steps],
+            suppress_subtask_events=loaded.suppress_subtask_events,
+            tenant=loaded.tenant,
+        )
+
+    def committed(self, decision: Decision) -> Committed:
+        """What is told of a decision of its run once it has committed."""
+        status = decision.workflow.status
+        return Committed(
+            self.workflow_id, self.tenant, status, self.origin_instance, decision.events, decision.deliveries
+        )
+
+    @property
+    def retries_waiting(self) -> int:
+        """The number of its steps that wait for the time of their next attempt."""
+        return len(self.timers) - (None in self.timers)
+
+    def snapshot(self) -> LoadedWorkflow:
+        """The workflow as it is now, in copies, what is not committed yet included."""
+        steps = [
+            StepRecord(step.id, step.plan, step.definition, copied(step.state), step.created_at) for step in self._steps
+        ]
+        state, tasks = copied(self.run.state), self.run.open_tasks()
+        return structs.replace(self._loaded, state=state, steps=steps, open_tasks=tasks)
+
+    def plan(self, position: int) -> StepPlan:
+        return self._steps[position].plan
+
+    def definition(self, position: int) -> WorkflowStepDefinition:
+        return self._steps[position].definition
+
+    def provider(self, position: int) -> ProviderType | None:
+        """Who would do the step's next attempt."""
+        step = self._steps[position]
+        return step.plan.fallback if step.state.on_fallback else step.plan.provider
+
+    def on_fallback(self, position: int) -> bool:
+        return self._steps[position].state.on_fallback
+
+    def has_sent(self, position: int) -> bool:
+        task = self.run.open_task(position)
+        return task is not None and task.sent is not None
+
+    def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]:
+        """The results that the step's mappings read from, by step id."""
+        steps = self.run.steps
+        return {
+            mapping.from_step: result
+            for mapping in definition.input_mappings
+            if (result := steps[self._positions[mapping.from_step]].result) is not None
+        }
+
+    def put_results(self, results: Mapping[int, bytes]) -> None:
+        for position, result in results.items():
+            self.run.steps[position].result = result
+
+    def _sources(self, definition: WorkflowStepDefinition) -> tuple[int, ...]:
+        return tuple({self._positions[mapping.from_step] for mapping in definition.input_mappings})

@@ -1,0 +1,242 @@
+"""Counts and logs the ends of attempts, steps and workflows, once they are committed.
+
+What must hold:
+- Each recorded end is counted and logged once, and no other: every end belongs to one committed event.
+- An error in here never stops the engine.
+- A success costs a few additions. It is logged at debug level only.
+- Whatever clients send, the number of time series is bounded. An attempt has one log line, of bounded length.
+"""
+
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.model import EventType, HistoryEvent, ProviderType, StepStatus, Task, TaskStatus, WorkflowStatus
+from stepwell.engine.admission.model_health import ModelKey
+from stepwell.engine.execution.active_workflow import Handle
+from stepwell.telemetry import Distribution, Labels
+
+log = structlog.get_logger()
+
+NO_PROVIDER, OTHER_MODELS = "none", "other"
+_MODELS = 100  # of a provider, with a label of their own
+_MODEL_CAP, _NAME_CAP, _ERROR_CAP = 200, 255, 1_000  # characters
+_FAILURES = (EventType.STEP_RETRYING, EventType.STEP_FAILED)
+_STARTED, _COMPLETED = EventType.STEP_STARTED, EventType.STEP_COMPLETED
+_OUTCOMES: dict[EventType, Labels] = {kind: (kind.partition(".")[2],) for kind in EventType}
+_ATTEMPT_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600)
+_WORKFLOW_S = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
+
+
+class Models(Protocol):
+    def model_key(self, context: Handle, position: int, *, on_fallback: bool) -> ModelKey | None:
+        """Return the model that the step's attempt uses; None if it runs in this process."""
+
+
+class ModelLabels:
+    """The metric labels of models. Clients choose the names of models, so the number of labels must be bounded.
+
+    Of each provider, the models in *reserved* and the first hundred others have labels. All others share `other`.
+    """
+
+    def __init__(self, reserved: Iterable[tuple[ProviderType, str]] = ()) -> None:
+        self._labels: dict[str, dict[str, str]] = defaultdict(dict)
+        for provider, model in reserved:
+            self._labels[provider][model] = _printable(model, _MODEL_CAP)
+        self._limits = {provider: len(labels) + _MODELS for provider, labels in self._labels.items()}
+
+    def of(self, provider: str, model: str) -> str:
+        labels = self._labels[provider]
+        if (label := labels.get(model)) is None:
+            if len(labels) >= self._limits.get(provider, _MODELS):
+                return OTHER_MODELS
+            label = labels[model] = _printable(model, _MODEL_CAP)
+        return label
+
+
+class Tally:
+    """The number of ends with one outcome, and the durations of those that had started."""
+
+    __slots__ = ("count", "seconds")
+
+    def __init__(self, seconds: Distribution) -> None:
+        self.count, self.seconds = 0, seconds
+
+    def add(self, started: datetime | None, ended: datetime) -> None:
+        self.count += 1
+        if started is not None:
+            self.seconds.observe((ended - started).total_seconds())
+
+
+class Outcomes:
+    """The tallies of this process. `workflows` and `steps` are by outcome, `attempts` by provider, model and outcome,
+    `costs` by provider and currency. Durations are in seconds; attempts of one provider and outcome share theirs.
+    """
+
+    def __init__(self, models: Models, labels: ModelLabels) -> None:
+        self._models, self.labels = models, labels
+        ends = ("completed", "failed", "cancelled")
+        self.workflows: dict[Labels, Tally] = {(end,): Tally(Distribution(_WORKFLOW_S)) for end in ends}
+        self.steps: dict[Labels, Tally] = {(end,): Tally(Distribution(_WORKFLOW_S)) for end in (*ends, "skipped")}
+        self._step_tallies = {kind: self.steps[labels] for kind, labels in _OUTCOMES.items() if labels in self.steps}
+        self.attempts: dict[Labels, Tally] = {}
+        self.attempt_seconds: dict[Labels, Distribution] = {}
+        self.costs: defaultdict[Labels, float] = defaultdict(float)
+        # A cache by the names of models, for models with a label of their own.
+        self._tallies: dict[tuple[ProviderType | None, str, TaskStatus], Tally] = {}
+        self._verbose = log.is_enabled_for(logging.DEBUG)
+        self._handlers: Mapping[EventType, Callable[[Handle, Decision, HistoryEvent], object]] = {
+            EventType.STEP_COMPLETED: self._step_ended,
+            EventType.STEP_FAILED: self._step_ended,
+            EventType.STEP_CANCELLED: self._step_ended,
+            EventType.STEP_SKIPPED: self._step_ended,
+            EventType.STEP_RETRYING: self._attempt_ended,
+            EventType.STEP_CANCEL_SETTLED: self._follow_up_ended,
+            EventType.WORKFLOW_COMPLETED: self._workflow_ended,
+            EventType.WORKFLOW_FAILED: self._workflow_ended,
+            EventType.WORKFLOW_CANCELLED: self._workflow_ended,
+        }
+
+    def committed(self, handle: Handle, decision: Decision) -> None:
+        """Count and log what *decision* ends. It is committed, and may combine several decisions of one run."""
+        try:
+            for event in decision.events:
+                kind = event.type
+                if kind is not _STARTED and (handler := self._handlers.get(kind)) is not None:
+                    handler(handle, decision, event)
+        except Exception:  # metrics and logs must never stop the engine
+            with contextlib.suppress(Exception):
+                log.exception("outcome.unreadable", action="outcome", workflow=str(handle.workflow_id))
+
+    def _step_ended(self, handle: Handle, decision: Decision, event: HistoryEvent) -> None:
+        task, kind = self._attempt_ended(handle, decision, event), event.type
+        started = None if task is None else decision.steps[task.position].started_at
+        self._step_tallies[kind].add(started, event.at)
+        if self._verbose or kind is not _COMPLETED:
+            self._log_end(kind.value, handle, event, task)
+
+    def _attempt_ended(self, handle: Handle, decision: Decision, event: HistoryEvent) -> Task | None:
+        """Count the attempt that ended with *event*, and return it; None if the step didn't run."""
+        if event.task_id is None or (task := decision.tasks.get(event.task_id)) is None:
+            return None
+        if task.completed_at != event.at:
+            return None
+        model = handle.plan(task.position).task_type if task.sent is None else task.sent.model
+        tally = self._tallies.get((task.provider, model, task.status)) or self._tally(handle, task)
+        tally.add(task.started_at, event.at)
+        # The cost of a job that is followed up is known when the follow-up ends.
+        if task.cost is not None and task.cancel_receipt is None:
+            self._add_cost(task)
+        if self._verbose or task.status is not TaskStatus.COMPLETED:
+            self._log_end(f"attempt.{_ATTEMPT_OUTCOMES[task.status]}", handle, event, task)
+        return task
+
+    def _tally(self, handle: Handle, task: Task) -> Tally:
+        model = self._model(handle, task)
+        provider, outcome = task.provider or NO_PROVIDER, _ATTEMPT_OUTCOMES[task.status]
+        label = self.labels.of(provider, model)
+        if (tally := self.attempts.get((provider, label, outcome))) is None:
+            seconds = self.attempt_seconds.setdefault((provider, outcome), Distribution(_ATTEMPT_S))
+            tally = self.attempts[provider, label, outcome] = Tally(seconds)
+        if label != OTHER_MODELS:
+            self._tallies[task.provider, model, task.status] = tally
+        return tally
+
+    def _follow_up_ended(self, _: Handle, decision: Decision, event: HistoryEvent) -> None:
+        if event.task_id is not None and (task := decision.tasks.get(event.task_id)) is not None:
+            self._add_cost(task)
+
+    def _add_cost(self, task: Task) -> None:
+        if task.cost is not None and task.cost.amount > 0:
+            self.costs[task.provider or NO_PROVIDER, task.cost.currency] += task.cost.amount
+
+    def _workflow_ended(self, handle: Handle, decision: Decision, event: HistoryEvent) -> None:
+        self.workflows[_OUTCOMES[event.type]].add(decision.workflow.started_at, event.at)
+        if self._verbose or event.type is EventType.WORKFLOW_FAILED:
+            self._log_workflow(handle, decision, event)
+
+    # Lines
+
+    def _log_end(self, name: str, handle: Handle, event: HistoryEvent, task: Task | None) -> None:
+        error = None if task is None else task.error
+        failed = event.type in _FAILURES
+        if event.type is EventType.STEP_CANCELLED and handle.run.state.status is not WorkflowStatus.CANCELLED:
+            # No user has cancelled the workflow, so this follows from a failure.
+            failed, error = True, handle.run.state.failure or "another step of the workflow failed"
+        if failed or self._verbose:  # else the fields of 10,000 cancelled steps would be made in vain
+            write = log.warning if failed else log.debug
+            write(name, **self._fields(handle, event.step_id, task, error))
+
+    def _log_workflow(self, handle: Handle, decision: Decision, event: HistoryEvent) -> None:
+        if event.type is not EventType.WORKFLOW_FAILED:
+            log.debug(event.type.value, **self._fields(handle, None, None, None))
+            return
+        # The cause is the first failed step in the order of the definition, as in `error_message`, or no step.
+        steps = handle.run.steps
+        reason = event.data.get("reason")
+        failed = next((step for step in steps if step.status is StepStatus.FAILED), None) if reason is None else None
+        if failed is None:
+            log.error(event.type.value, **self._fields(handle, None, None, reason))
+            return
+        task = decision.tasks.get(failed.task_id) if failed.task_id is not None else None
+        fields = self._fields(handle, handle.plan(failed.position).step_id, task, failed.error_message)
+        if task is None and failed.task_id is not None:  # it ended earlier
+            fields |= {"task": str(failed.task_id), "attempt": failed.attempt}
+            fields |= self._model_fields(handle, failed.position, handle.provider(failed.position))
+        log.error(event.type.value, **fields)
+
+    def _fields(self, handle: Handle, step_id: str | None, task: Task | None, error: str | None) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "workflow": str(handle.workflow_id),
+            "step": _shortened(step_id, _NAME_CAP),
+            "task": None,
+            "provider": None,
+            "model": None,
+            "attempt": None,
+            "error": _shortened(error, _ERROR_CAP),
+            "tenant": _shortened(handle.tenant, _NAME_CAP),
+        }
+        if task is not None:
+            model = _printable(self._model(handle, task), _MODEL_CAP)
+            fields |= {"task": str(task.id), "attempt": task.attempt, "provider": task.provider, "model": model}
+        return fields
+
+    def _model_fields(self, handle: Handle, position: int, provider: ProviderType | None) -> dict[str, Any]:
+        key = self._models.model_key(handle, position, on_fallback=handle.on_fallback(position))
+        model = handle.plan(position).task_type if key is None else key.model
+        return {"provider": provider, "model": _printable(model, _MODEL_CAP)}
+
+    def _model(self, handle: Handle, task: Task) -> str:
+        """Return the attempt's model; for work in this process the type of the task, as in `GET /api/v1/providers`."""
+        if task.sent is not None:
+            return task.sent.model
+        plan = handle.plan(task.position)
+        if task.provider is None or task.provider is ProviderType.LOCAL:
+            return plan.task_type
+        key = self._models.model_key(handle, task.position, on_fallback=task.provider is not plan.provider)
+        return plan.task_type if key is None else key.model
+
+
+_ATTEMPT_OUTCOMES = {
+    TaskStatus.COMPLETED: "completed",
+    TaskStatus.FAILED: "failed",
+    TaskStatus.CANCELLED: "cancelled",
+}
+
+
+def _printable(text: str, cap: int) -> str:
+    """Return *text* on one line, of *cap* characters at most."""
+    if len(text) <= cap and text.isprintable():
+        return text
+    shown = text if len(text) <= cap else text[: cap - 1] + "…"
+    return "".join(character if character.isprintable() else " " for character in shown)
+
+
+def _shortened(text: str | None, cap: int) -> str | None:
+    return None if text is None else _printable(text, cap)

@@ -1,0 +1,83 @@
+"""A workflow before it is stored: its record and its run, made of a definition that has been checked."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from stepwell.domain.lifecycle.inputs import Created, Start
+from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
+from stepwell.domain.validation.workflow import PlannedWorkflow
+from stepwell.engine.events.bus import Committed
+from stepwell.engine.execution.active_workflow import Handle
+from stepwell.ports import NewId
+
+
+class Draft(Struct, frozen=True):
+    """*new* is what is stored, and answered; *handle* has a state of its own, which goes on."""
+
+    new: NewWorkflow
+    handle: Handle
+    committed: Committed
+
+
+def draft(
+    planned: PlannedWorkflow, tenant: str | None, actor: str, now: datetime, owner: UUID | None, new_id: NewId
+) -> Draft:
+    """A new workflow; started, where there is an *owner* to run it."""
+    record, final = _record(planned, tenant, now, new_id)
+    handle = Handle(loaded_of(record))
+    decision = handle.run.apply(Created(actor), now)
+    if owner is not None:
+        decision.absorb(handle.run.apply(Start(actor, new_id(now), owner), now))
+    stored = structs.replace(
+        record,
+        state=structs.replace(record.state),
+        steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
+    )
+    return Draft(NewWorkflow(stored, final, tuple(decision.events)), handle, handle.committed(decision))
+
+
+def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:
+    """A workflow that is about to be stored, as if it had been loaded."""
+    return LoadedWorkflow(
+        record.state,
+        record.tenant,
+        record.origin_instance,
+        record.config,
+        record.suppress_subtask_events,
+        record.steps or [],
+        [],
+    )
+
+
+def _record(planned: PlannedWorkflow, tenant: str | None, now: datetime, new_id: NewId) -> tuple[WorkflowRecord, int]:
+    """The record, and the position of its final step: the last one that no other waits for."""
+    request = planned.request
+    final = max(set(range(len(planned.steps))) - {d for step in planned.steps for d in step.depends_on})
+    state = WorkflowState(
+        id=new_id(now),
+        status=WorkflowStatus.PENDING,
+        name=request.name,
+        description=request.description,
+        webhook_url=request.webhook_url,
+        updated_at=now,
+    )
+    record = WorkflowRecord(
+        state=state,
+        tenant=tenant,
+        origin_instance=request.origin_instance,
+        origin_zone=request.origin_zone,
+        origin_reference=request.origin_reference,
+        config=request.config,
+        suppress_subtask_events=request.suppress_subtask_events,
+        total_steps=len(planned.steps),
+        created_at=now,
+        summary=Summary(None, planned.steps[final].step_id, None, ()),
+        steps=[
+            StepRecord(new_id(now), plan, definition, StepState(plan.position), now)
+            for plan, definition in zip(planned.steps, request.steps, strict=True)
+        ],
+    )
+    return record, final

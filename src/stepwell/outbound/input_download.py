@@ -1,0 +1,89 @@
+"""An input from the web: whole, bounded in bytes and in time, no redirects, every failure told as an `AttemptError`."""
+
+import anyio
+import httpx
+
+from stepwell.domain.errors import AttemptError
+from stepwell.outbound.http_client import check_media_type, refused, retry_after_s
+from stepwell.outbound.sanitise import sanitised
+from stepwell.outbound.ssrf_guard import Blocked, parsed
+from stepwell.ports.providers import Blob
+
+_WORTH_A_RETRY = frozenset({408, 425, 429})
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
+
+
+class Download:
+    """Fetches a URL whole. Raises `AttemptError` as `ports.AttemptIO.fetch` says."""
+
+    def __init__(self, client: httpx.AsyncClient, max_bytes: int, timeout_s: float) -> None:
+        self._client, self._max_bytes, self._timeout_s = client, max_bytes, timeout_s
+
+    async def __call__(self, url: str, field: str) -> Blob:
+        try:
+            target = parsed(url)
+        except Blocked as error:
+            raise refused(field, str(error)) from error
+        shown = _without_query(target)
+        try:
+            # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
+            with anyio.fail_after(self._timeout_s):
+                return await self._get(target, field, shown)
+        except Blocked as error:
+            raise refused(field, str(error)) from error
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise _failed(field, f"{shown} took longer than {self._timeout_s:g} s") from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as error:
+            raise refused(field, f"{shown} can't be requested") from error
+        except httpx.HTTPError as error:
+            raise _failed(field, f"{shown} could not be read ({type(error).__name__})") from error
+
+    async def _get(self, url: httpx.URL, field: str, shown: str) -> Blob:
+        timeout = httpx.Timeout(self._timeout_s)
+        async with self._client.stream(
+            "GET", url, headers=_HEADERS, timeout=timeout, follow_redirects=False, auth=None
+        ) as response:
+            _check_status(response, field, shown)
+            if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+                raise refused(field, f"{shown} is compressed, which was not asked for")
+            media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            check_media_type(media_type, field)
+            data = await self._body(response, field, shown)
+        return Blob(data, media_type)
+
+    async def _body(self, response: httpx.Response, field: str, shown: str) -> bytes:
+        too_large = refused(field, f"{shown} is larger than {self._max_bytes} bytes")
+        announced = response.headers.get("content-length", "")
+        if announced.isdecimal() and len(announced) < 20 and int(announced) > self._max_bytes:  # noqa: PLR2004
+            raise too_large
+        data = bytearray()
+        async for chunk in response.aiter_raw():
+            data += chunk
+            if len(data) > self._max_bytes:
+                raise too_large
+        if announced.isdecimal() and announced.lstrip("0") != str(len(data)).lstrip("0"):
+            raise _failed(field, f"{shown} ended early")
+        if not data:
+            raise refused(field, f"{shown} is empty")
+        return bytes(data)
+
+
+def _failed(field: str, why: str, after_s: float | None = None) -> AttemptError:
+    return AttemptError(sanitised(f"{field}: {why}"), retryable=True, provider_fault=False, retry_after_s=after_s)
+
+
+def _without_query(url: httpx.URL) -> str:
+    port = f":{url.port}" if url.port else ""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return sanitised(f"{url.scheme}://{host}{port}{url.path}", 300)
+
+
+def _check_status(response: httpx.Response, field: str, shown: str) -> None:
+    status = response.status_code
+    if response.is_success:
+        return
+    if response.is_redirect:
+        raise refused(field, f"{shown} answered {status}; redirects are not followed")
+    if status in _WORTH_A_RETRY or response.is_server_error:
+        raise _failed(field, f"{shown} answered {status}", retry_after_s(response.headers))
+    raise refused(field, f"{shown} answered {status}")

@@ -1,0 +1,106 @@
+"""Where the bytes behind an input come from: the artifact store, the web, or the reference itself."""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import unquote_to_bytes
+
+import httpx
+from anyio import to_thread
+
+from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.domain.files import media_type_of
+from stepwell.outbound.http_client import check_media_type, refused
+from stepwell.outbound.input_download import Download
+from stepwell.outbound.sanitise import sanitised
+from stepwell.ports import Artifacts
+from stepwell.ports.providers import Blob
+
+Owns = Callable[[str, str | None], Awaitable[bool]]
+
+MAX_ARTIFACT_PATH = 512  # characters
+
+
+class Inputs:
+    """Implements `ports.InputFetcher`.
+
+    *owns* says whether an artifact path belongs to a tenant. *client* is a `guard.guarded_client`. *max_bytes* bounds
+    every input, *timeout_s* is the deadline for a whole download.
+    """
+
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        owns: Owns,
+        *,
+        client: httpx.AsyncClient,
+        max_bytes: int = 64 * 1024 * 1024,
+        timeout_s: float = 30.0,
+    ) -> None:
+        self._artifacts = artifacts
+        self._owns = owns
+        self._download = Download(client, max_bytes, timeout_s)
+        self._max_bytes = max_bytes
+
+    async def fetch(self, reference: str, field: str, tenant: str | None) -> Blob:
+        scheme = reference[:8].lower()
+        if reference.startswith("media/"):
+            return await self._artifact(reference, field, tenant)
+        if scheme.startswith(("http://", "https://")):
+            return await self._download(reference, field)
+        if scheme.startswith("data:"):
+            return await to_thread.run_sync(self._inline, reference, field)
+        raise refused(field, f"{_shown(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI")
+
+    async def _artifact(self, path: str, field: str, tenant: str | None) -> Blob:
+        well_formed = path.isascii() and path.isprintable() and len(path) <= MAX_ARTIFACT_PATH
+        if not well_formed or not await self._owns(path, tenant):
+            raise refused(field, f"artifact {_shown(path)} not found")
+        try:
+            async with self._artifacts.stream(path) as chunks:
+                data = await self._collect(chunks, field)
+        except ArtifactGone as error:
+            raise refused(field, f"artifact {_shown(path)} not found") from error
+        except ArtifactError as error:
+            raise AttemptError(sanitised(f"{field}: {error}"), retryable=True, provider_fault=False) from error
+        return Blob(data, media_type_of(path))
+
+    async def _collect(self, chunks: AsyncIterator[bytes], field: str) -> bytes:
+        data = bytearray()
+        async for chunk in chunks:
+            data += chunk
+            if len(data) > self._max_bytes:
+                raise refused(field, f"larger than {self._max_bytes} bytes")
+        return bytes(data)
+
+    def _inline(self, uri: str, field: str) -> Blob:
+        """The contents of a data URI: base64 or percent-encoded."""
+        head, comma, body = uri[len("data:") :].partition(",")
+        if not comma:
+            raise refused(field, "broken data URI: it has no comma")
+        media_type, *parameters = (part.strip().lower() for part in head.split(";"))
+        check_media_type(media_type, field)
+        if len(body) > 4 * self._max_bytes:  # more than base64 or percent signs can account for
+            raise refused(field, f"larger than {self._max_bytes} bytes")
+        try:
+            data = unquote_to_bytes(body)
+            if "base64" in parameters:
+                data = _base64(data)
+        except (ValueError, binascii.Error) as error:
+            raise refused(field, "broken data URI: its contents can't be decoded") from error
+        if len(data) > self._max_bytes:
+            raise refused(field, f"larger than {self._max_bytes} bytes")
+        if not data:
+            raise refused(field, "the data URI is empty")
+        return Blob(data, media_type)
+
+
+def _base64(data: bytes) -> bytes:
+    """*data* decoded; line breaks and absent padding are forgiven, anything else raises ValueError."""
+    packed = b"".join(data.split()).rstrip(b"=")
+    return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
+
+
+def _shown(reference: str) -> str:
+    """The head of *reference* for a message; what comes after a `?` may be a secret and is left out."""
+    return repr(sanitised(reference.partition("?")[0], 120))

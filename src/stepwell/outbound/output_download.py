@@ -1,0 +1,133 @@
+"""Files that providers have made: streamed from the address that they name, bounded in size, time and kind."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import httpx
+
+from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.outbound.http_client import UNTYPED, retry_after_s
+from stepwell.outbound.sanitise import sanitised
+from stepwell.outbound.ssrf_guard import Blocked, parsed
+from stepwell.ports.providers import ErrorText
+from stepwell.providers.shared.provider_api import GONE, origin_of
+
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
+_MOST_WORDS = 64 * 1024  # bytes of an error that is read
+
+
+class Downloads:
+    """Implements `engine.task_io.Downloads`. *client* is a `guard.guarded_client`; *timeout_s* is for a whole file."""
+
+    def __init__(self, client: httpx.AsyncClient, *, max_bytes: int, timeout_s: float) -> None:
+        self._client, self._max_bytes, self._timeout_s = client, max_bytes, timeout_s
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        url: str,
+        media_types: Sequence[str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        error_text: ErrorText | None = None,
+        redirects: int = 0,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        try:
+            # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
+            with anyio.fail_after(self._timeout_s):
+                target = parsed(url)
+                async with self._found(target, headers or {}, redirects) as response:
+                    if error_text is not None and origin_of(str(response.url)) == origin_of(str(target)):
+                        await _check_api(response, error_text)
+                    _check_address(response)
+                    self._check(response, media_types)
+                    yield self._chunks(response)
+        except Blocked as error:
+            raise AttemptError(
+                sanitised(f"the output's address: {error}"), retryable=False, provider_fault=False
+            ) from error
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
+            raise CallFailed(f"the output could not be read ({type(error).__name__})") from error
+
+    @asynccontextmanager
+    async def _found(
+        self, target: httpx.URL, headers: Mapping[str, str], redirects: int
+    ) -> AsyncIterator[httpx.Response]:
+        """What answers at *target*, or where it redirects to, if that many are followed."""
+        origin = origin_of(str(target))
+        for left in range(redirects, -1, -1):
+            own = headers if origin_of(str(target)) == origin else {}
+            async with self._client.stream(
+                "GET", target, headers={**_HEADERS, **own}, timeout=httpx.Timeout(self._timeout_s)
+            ) as response:
+                if left == 0 or not response.has_redirect_location:
+                    yield response
+                    return
+                target = parsed(str(target.join(response.headers["location"])))
+
+    def _check(self, response: httpx.Response, media_types: Sequence[str]) -> None:
+        if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise AttemptError(
+                "the output is compressed, which was not asked for", retryable=False, provider_fault=False
+            )
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in UNTYPED and media_types and not kind.startswith(tuple(media_types)):
+            expected = " or ".join(media_types)
+            raise AttemptError(
+                sanitised(f"the output is {kind}, expected {expected}", 300), retryable=False, provider_fault=False
+            )
+        if (announced := _announced(response)) is not None and announced > self._max_bytes:
+            raise self._too_large()
+
+    async def _chunks(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in response.aiter_raw():
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+            yield chunk
+        if not size or size != (_announced(response) or size):
+            raise CallFailed("the output ended early")
+
+    def _too_large(self) -> AttemptError:
+        return _refused(f"the output is larger than {self._max_bytes} bytes")
+
+
+async def _check_api(response: httpx.Response, error_text: ErrorText) -> None:
+    """Of an API itself: a refusal of its key, or a proxy's page, is no word on the file, which is paid for."""
+    if response.is_success:
+        return
+    status, body = response.status_code, bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > _MOST_WORDS:
+            break
+    words = error_text(bytes(body[:_MOST_WORDS]))
+    raise CallFailed(
+        sanitised(f"the output's address answered {status}" + (f": {words}" if words else ""), 300),
+        forgotten=status in GONE and words is not None,
+        retry_after_s=retry_after_s(response.headers),
+    )
+
+
+def _check_address(response: httpx.Response) -> None:
+    """Of one that holds by itself, for a while, as signed ones do: what it refuses once it refuses for good."""
+    status = response.status_code
+    if response.is_redirect:
+        raise _refused(f"the output's address answered {status}; redirects are not followed")
+    if not response.is_success:
+        gone = response.is_client_error and status not in (408, 425, 429)
+        raise CallFailed(
+            f"the output's address answered {status}", forgotten=gone, retry_after_s=retry_after_s(response.headers)
+        )
+
+
+def _refused(why: str) -> AttemptError:
+    """The work is done and paid for: neither a retry nor the fallback would mend its file."""
+    return AttemptError(sanitised(why, 300), retryable=False, provider_fault=False)
+
+
+def _announced(response: httpx.Response) -> int | None:
+    text = response.headers.get("content-length", "")
+    return int(text) if text.isdecimal() and len(text) < 20 else None  # noqa: PLR2004 - no file is that long

@@ -1,0 +1,125 @@
+"""Webhooks on their way out: through the guard, once, and with as little of the answer as is of use."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import format_datetime
+
+import httpx
+
+from stepwell import __version__
+from stepwell.domain.webhooks.delivery import (
+    MAX_ANSWER,
+    MAX_RETRY_AFTER_S,
+    WEBHOOKS_NOT_CONFIGURED,
+    Answered,
+    Attempt,
+    UrlRule,
+)
+from stepwell.outbound.http_client import retry_after_s
+from stepwell.outbound.sanitise import sanitised
+from stepwell.outbound.ssrf_guard import AddressPolicy, Blocked, form_refusal, guarded_client, parsed
+from stepwell.ports import Clock
+from stepwell.settings import Networks
+
+CONNECT_S = 5.0
+_CONNECTIONS = 1_000  # as many as are ever sent at once, so that nobody waits for another's
+_LOOK_UPS = 128
+MAX_READ = 16 * 1024
+_HEADERS = {
+    "content-type": "application/json",
+    "user-agent": f"stepwell/{__version__}",
+    "accept-encoding": "identity",  # nothing is unpacked here
+}
+# In our words: those of the system name the addresses that a host has.
+_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, "there was no connection in time"),
+    (httpx.ConnectError, "the connection was not made"),
+    (httpx.TimeoutException, "there was no answer in time"),
+    (httpx.ProtocolError, "there was no answer in HTTP"),
+    (httpx.NetworkError, "the connection broke"),
+)
+_TLS = ("certificate", "ssl", "tls")
+
+
+def webhook_rule(allowed: Networks, *, https_only: bool, configured: bool) -> UrlRule:
+    """What is wrong with an address where a workflow is to be told of, as far as that can be said without DNS.
+    *configured*: there is a secret to sign with.
+    """
+    policy = AddressPolicy(allowed)
+
+    def refusal(url: str) -> tuple[str, str] | None:
+        if not configured:
+            return WEBHOOKS_NOT_CONFIGURED
+        why = form_refusal(url, policy, https_only=https_only)
+        return None if why is None else (why, "url_invalid")
+
+    return refusal
+
+
+def webhook_sender(allowed: Networks, clock: Clock, *, https_only: bool, timeout_s: float) -> "WebhookSender":
+    """With a client of its own: those who don't answer must not take the connections of inputs and results."""
+    client = guarded_client(AddressPolicy(allowed), https_only=https_only, connections=_CONNECTIONS, look_ups=_LOOK_UPS)
+    return WebhookSender(client, clock, timeout_s=timeout_s)
+
+
+class WebhookSender:
+    """`ports.webhooks.Sender` over *client*, a `guarded_client`. *timeout_s* is for all of a try, look-up included."""
+
+    def __init__(self, client: httpx.AsyncClient, clock: Clock, *, timeout_s: float) -> None:
+        self._client, self._clock, self._timeout_s = client, clock, timeout_s
+
+    async def send(self, url: str, headers: Mapping[str, str], body: str, hidden: Sequence[str]) -> Answered:
+        at, began = self._clock.now(), time.monotonic()
+        code: int | None = None
+        retry_s: float | None = None
+        answer, error = b"", None
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream(
+                    "POST",
+                    parsed(url),
+                    headers=_HEADERS | dict(headers),
+                    content=body.encode(),
+                    timeout=httpx.Timeout(self._timeout_s, connect=min(CONNECT_S, self._timeout_s)),
+                ) as response,
+            ):
+                code = response.status_code
+                dated = {"date": format_datetime(at, usegmt=True)} | dict(response.headers)
+                retry_s = retry_after_s(dated, MAX_RETRY_AFTER_S)
+                async for part in response.aiter_raw():
+                    answer += part[: MAX_READ - len(answer)]
+                    if len(answer) >= MAX_READ:
+                        break
+        except Exception as failure:  # noqa: BLE001 - the receiver's, whatever it is: it counts as a try
+            error = self._words(failure)
+        if code is not None:
+            error = None  # it has answered, though perhaps not to the end
+        latency_ms = round((time.monotonic() - began) * 1000)
+        told = _told(answer, hidden) if code is not None else None
+        return Answered(Attempt(at, code, latency_ms, told, error), retry_s)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    def _words(self, failure: Exception) -> str:
+        if isinstance(failure, Blocked):
+            return str(failure)
+        if isinstance(failure, TimeoutError):
+            return f"there was no answer within {self._timeout_s:g} s"
+        text = str(failure)
+        if isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout) and "resolve" in text:
+            return sanitised(text, 300)  # the guard's words
+        if isinstance(failure, httpx.ConnectError) and any(word in text.lower() for word in _TLS):
+            return "the certificate doesn't hold, or there is no TLS"
+        return next((words for kind, words in _WORDS if isinstance(failure, kind)), "it could not be sent")
+
+
+def _told(answer: bytes, hidden: Sequence[str]) -> str:
+    """The beginning of *answer*; what is hidden is taken out before it is cut, or half of it would be left."""
+    text = answer.decode("utf-8", "replace")
+    for secret in hidden:
+        for form in (secret, secret.partition("_")[2]):
+            text = text.replace(form, "***")
+    return sanitised(text, MAX_ANSWER)

@@ -1,0 +1,128 @@
+"""From rows to the structs of the domain, for whoever reads: asyncpg's records and SQLAlchemy's mappings alike."""
+
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from msgspec import json
+
+from stepwell.domain.definition import StepPlan, WorkflowStepDefinition
+from stepwell.domain.model import (
+    CancelReceipt,
+    Cost,
+    EventType,
+    HistoryEvent,
+    Output,
+    ProviderType,
+    Sent,
+    StepState,
+    StepStatus,
+    Task,
+    TaskPhase,
+    TaskStatus,
+    TaskType,
+    WorkflowState,
+    WorkflowStatus,
+)
+from stepwell.domain.model_terms import Money, WorkflowCost
+from stepwell.domain.records import StepRecord, Summary, WorkflowRecord
+from stepwell.persistence.rows.journal_sql import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
+
+Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
+
+read_object = json.Decoder(dict[str, Any]).decode
+_read_definition = json.Decoder(WorkflowStepDefinition).decode
+_read_outputs = json.Decoder(tuple[Output, ...]).decode
+_read_sent = json.Decoder(Sent).decode
+_read_urls = json.Decoder(dict[str, str]).decode
+_read_cost = json.Decoder(Cost).decode
+_read_sums = json.Decoder(list[tuple[str | None, float | None, int]]).decode
+
+
+def workflow_state(row: Row) -> WorkflowState:
+    values = {name: row[name] for name in WORKFLOW_COLUMNS}
+    values["status"] = WorkflowStatus(values["status"])
+    return WorkflowState(id=row["id"], **values)
+
+
+def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
+    """A row of `listing.summarised`; `final_step_result` is given apart, since it may still be text there."""
+    state = workflow_state(row)
+    return WorkflowRecord(
+        state=state,
+        tenant=row["tenant"],
+        origin_instance=row["origin_instance"],
+        origin_zone=row["origin_zone"],
+        origin_reference=row["origin_reference"],
+        config=read_object(row["config"]),
+        suppress_subtask_events=row["suppress_subtask_events"],
+        total_steps=row["total_steps"],
+        created_at=row["created_at"],
+        summary=_summary(state, row, final_result),
+    )
+
+
+def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summary:
+    own = () if state.failure is None else (state.failure,)
+    return Summary(
+        current_step=row["current_step"],
+        final_step_id=row["final_step_id"],
+        final_step_result=final_result,
+        errors=(*own, *(row["step_errors"] or ())),
+        cost=_workflow_cost(row["costs"]),
+    )
+
+
+def _workflow_cost(sums: str | None) -> WorkflowCost | None:
+    """*sums* as `listing` makes them: for each currency its name, the sum, and the number of attempts."""
+    if sums is None:
+        return None
+    found = _read_sums(sums)
+    amounts = tuple(Money(round(amount or 0.0, 9), currency) for currency, amount, _ in found if currency is not None)
+    return WorkflowCost(amounts, sum(attempts for currency, _, attempts in found if currency is None))
+
+
+def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
+    """A step's row, and when its workflow was created. `result` is given apart, since it is often left out."""
+    plan = StepPlan(
+        position=row["position"],
+        step_id=row["step_id"],
+        task_type=TaskType(row["task_type"]),
+        depends_on=tuple(row["depends_on"]),
+        max_retries=row["max_retries"],
+        timeout_s=row["timeout_s"],
+        provider=_provider(row["provider"]),
+        fallback=_provider(row["fallback"]),
+    )
+    values = {name: row[name] for name in STEP_COLUMNS if name != "result"}
+    values["status"] = StepStatus(values["status"])
+    state = StepState(position=row["position"], result=result, **values)
+    return StepRecord(row["id"], plan, _read_definition(row["definition"]), state, created_at)
+
+
+def task(row: Row) -> Task:
+    values = {name: row[name] for name in TASK_COLUMNS if name != "workflow_id"}
+    values["provider"] = _provider(values["provider"])
+    values["status"] = TaskStatus(values["status"])
+    values["phase"] = TaskPhase(values["phase"])
+    values["outputs"] = _read_outputs(values["outputs"])
+    values["cancel_receipt"] = None if values["cancel_receipt"] is None else CancelReceipt(values["cancel_receipt"])
+    values["sent"] = None if values["sent"] is None else _read_sent(values["sent"])
+    values["urls"] = None if values["urls"] is None else _read_urls(values["urls"])
+    values["cost"] = None if values["cost"] is None else _read_cost(values["cost"])
+    return Task(**values)
+
+
+def history_event(row: Row) -> HistoryEvent:
+    return HistoryEvent(
+        row["id"],
+        EventType(row["type"]),
+        row["at"],
+        row["step_id"],
+        row["task_id"],
+        row["actor"],
+        read_object(row["data"]),
+    )
+
+
+def _provider(value: str | None) -> ProviderType | None:
+    return None if value is None else ProviderType(value)

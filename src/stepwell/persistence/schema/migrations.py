@@ -1,0 +1,67 @@
+"""Bring a database's tables up to date, at start or by `stepwell migrate`."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.pool import NullPool
+
+import stepwell
+from stepwell.persistence.connections.database import create_engine
+
+# Any constant will do, as long as every Stepwell process takes the same one.
+_ADVISORY_LOCK = 0x5745_4C4C
+# Whoever comes after one that waits for a lock waits behind it: so the service stands still for as long at most.
+_LOCK_TIMEOUT = "3s"
+
+
+def script_folder() -> Path:
+    """The migrations: inside the package in a wheel, at the top of the tree in a checkout."""
+    packaged = Path(stepwell.__file__).parent / "migrations"
+    return packaged if packaged.is_dir() else Path(stepwell.__file__).parents[2] / "migrations"
+
+
+async def migrate(dsn: str) -> None:
+    """Run every migration that is missing, in one transaction, one process at a time.
+
+    Raises what asyncpg or SQLAlchemy raise where the database can't be reached or refuses. While others use the tables
+    that may be a deadlock, or a lock that isn't to be had in time: nothing has changed then, and it may be tried again.
+    """
+    engine = create_engine(dsn, poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    if _outdated(connection, ScriptDirectory.from_config(config)):
+        _lock(connection)
+    command.upgrade(config, "head")
+
+
+def _outdated(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Whether there are tables, and of an older version. Raises CommandError where they are of one not known here."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is None:
+        return False
+    scripts.get_revision(current)
+    return current != scripts.get_current_head()
+
+
+def _lock(connection: Connection) -> None:
+    """All tables, before the first is changed.
+
+    Migrations take one after the other, and a process of the version before takes them in an order of its own: a
+    deadlock, which would undo the work of minutes. Here it can only come about while there is nothing to lose.
+    """
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+    connection.execute(text("LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE"))

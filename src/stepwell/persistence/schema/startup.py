@@ -1,0 +1,118 @@
+"""The way to a database at the start of a process: wait until it answers, then bring its tables up to date."""
+
+import asyncio
+import getpass
+import os
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+import asyncpg
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from stepwell.domain.urls import split_url
+from stepwell.persistence.connections.database import driver_dsn, is_outage
+from stepwell.persistence.schema.migrations import migrate
+
+_CONNECT_S = 5.0
+_PAUSE_S = 0.5
+# In between, those who use the tables get on with what they had to wait for.
+_MIGRATION_PAUSE_S = 1.0
+
+
+class DatabaseRefused(Exception):
+    """The database can't be used; the message is one line that says why, without a password."""
+
+
+class WrongAddress(DatabaseRefused):
+    """The address itself can't be understood."""
+
+
+async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[str], None]) -> None:
+    """Return when the database at *dsn* has all tables as this version wants them.
+
+    Waits up to *timeout_s* for one that doesn't answer, and calls *waiting* once with the reason if it has to; for as
+    long, all in all, it tries to get the tables from those who use them. Raises `DatabaseRefused`.
+    """
+    deadline = time.monotonic() + timeout_s
+    await reach_database(dsn, timeout_s=timeout_s, waiting=waiting)
+    try:
+        await _migrate_by(deadline, dsn)
+    except CommandError as error:  # "Can't locate revision ..."
+        raise DatabaseRefused(f"the database was written by a newer version of Stepwell: {error}") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
+        raise DatabaseRefused(f"the database can't be migrated: {_words(error)}") from error
+
+
+async def _migrate_by(deadline: float, dsn: str) -> None:
+    while True:
+        try:
+            return await migrate(dsn)
+        except DBAPIError as error:
+            if not _in_the_way(error) or time.monotonic() + _MIGRATION_PAUSE_S > deadline:
+                raise
+        await asyncio.sleep(_MIGRATION_PAUSE_S)
+
+
+async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[str], None]) -> None:
+    """The first half of `prepare_database`: it answers."""
+    _check_user(dsn)
+    deadline = time.monotonic() + timeout_s
+    told = False
+    while True:
+        try:
+            connection = await asyncpg.connect(driver_dsn(dsn), timeout=_CONNECT_S)
+        except (asyncpg.ClientConfigurationError, ValueError) as error:
+            raise WrongAddress(_words(error)) from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            if not is_outage(error) or _for_good(error):
+                raise DatabaseRefused(f"the database refuses: {_words(error)}") from error
+            why = f"{_database_at(dsn)} doesn't answer: {_words(error)}"
+            if time.monotonic() > deadline:
+                raise DatabaseRefused(why) from error
+        else:
+            await connection.close()
+            return
+        if not told:
+            told = True
+            waiting(why)
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _check_user(dsn: str) -> None:
+    """Raise `WrongAddress` if *dsn* names no user and the process's uid, the default, has no user name."""
+    parts = split_url(dsn)
+    if parts.userinfo or parse_qs(parts.query).keys() & {"user", "service"} or os.environ.get("PGUSER"):
+        return
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError since Python 3.13
+        raise WrongAddress(
+            f"Expected a user in it (postgresql://user@host/name): uid {os.getuid()} has no name in /etc/passwd"
+        ) from None
+
+
+def _database_at(dsn: str) -> str:
+    """The database with the host and the port of *dsn*, for a message; without them if there are none, or several."""
+    parts = split_url(dsn)
+    if parts.host is None:
+        return "the database"
+    host = f"[{parts.host}]" if ":" in parts.host else parts.host
+    return f"the database at {host}" + (f":{parts.port}" if parts.port else "")
+
+
+def _in_the_way(error: DBAPIError) -> bool:
+    """Others use the tables, as they do while processes are upgraded one by one: a deadlock, or a lock not granted."""
+    state = str(getattr(error.orig, "sqlstate", None))
+    return state.startswith("40") or state == "55P03"
+
+
+def _for_good(error: BaseException) -> bool:
+    """Login and database are wrong more often than on their way, and then waiting would only hide it."""
+    return isinstance(error, asyncpg.PostgresError) and str(error.sqlstate).startswith(("28", "3D"))
+
+
+def _words(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]

@@ -1,0 +1,124 @@
+"""`ports.webhooks.Deliveries` on SQLAlchemy Core: what the API shows of webhooks, and how it renews one."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import json
+from sqlalchemy import BigInteger, Select, Update, func, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from stepwell.domain.errors import NotFound, StillRunning
+from stepwell.domain.idempotency import Terms, Version
+from stepwell.domain.lifecycle.decision import Reservation
+from stepwell.domain.model import EventType
+from stepwell.domain.records import TenantScope
+from stepwell.domain.webhooks.delivery import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
+from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.schema.tables import deliveries, idempotency_keys, workflows
+from stepwell.persistence.stores.workflow_queries import visible
+from stepwell.ports.webhooks import Addressed
+
+_read_attempts = json.Decoder(list[Attempt]).decode
+# The body isn't among them: it may be long, and is the receiver's.
+_SHOWN = (
+    deliveries.c.workflow_id,
+    deliveries.c.event_id,
+    deliveries.c.type,
+    deliveries.c.status,
+    deliveries.c.next_at,
+    deliveries.c.created_at,
+    deliveries.c.attempts,
+)
+
+
+class PostgresDeliveries:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @unavailable_in_outage
+    async def page(
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+    ) -> Sequence[DeliveryRecord] | None:
+        later = deliveries.c.event_id > literal(after, BigInteger())  # a caller may ask for more than the column holds
+        query = select(*_SHOWN).where(deliveries.c.workflow_id == workflow_id, later)
+        async with self._engine.connect() as connection:
+            if (await connection.scalar(_own(scope, workflow_id))) is None:
+                return None
+            found = await connection.execute(query.order_by(deliveries.c.event_id).limit(limit))
+            return [_record(row) for row in found.mappings()]
+
+    @unavailable_in_outage
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> Addressed:
+        own = workflows.c
+        query = (
+            select(own.webhook_url, own.tenant, own.last_event, own.updated_at)
+            .join(deliveries, deliveries.c.workflow_id == workflows.c.id)
+            .where(workflows.c.id == workflow_id, visible(scope), deliveries.c.event_id == event_id)
+        )
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise NotFound("delivery")
+        return Addressed(row.webhook_url, row.tenant, Version.of(row.last_event, row.updated_at))
+
+    @unavailable_in_outage
+    async def renew(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        event_id: int,
+        lane: str,
+        owner: UUID,
+        terms: Terms,
+    ) -> DeliveryRecord:
+        again = (
+            update(deliveries)
+            .where(deliveries.c.workflow_id.in_(_own(scope, workflow_id)), deliveries.c.event_id == event_id)
+            .values(status=DeliveryStatus.PENDING, tries=0, next_at=func.clock_timestamp(), lane=lane, owner=owner)
+            .returning(*_SHOWN)
+        )
+        reservation = terms.reservation
+        async with self._engine.begin() as connection:
+            if terms.if_match is not None and (row := (await connection.execute(_held(scope, workflow_id))).first()):
+                terms.check_version(Version.of(row.last_event, row.updated_at))
+            if reservation is not None and not (await connection.execute(_applied(reservation, workflow_id))).rowcount:
+                raise StillRunning
+            renewed = (await connection.execute(again)).mappings().first()
+        if renewed is None:
+            raise NotFound("delivery")
+        return _record(renewed)
+
+
+def _held(scope: TenantScope, workflow_id: UUID) -> Select[int, datetime]:
+    """The version of the workflow, which stays so until the transaction ends."""
+    query = select(workflows.c.last_event, workflows.c.updated_at).where(workflows.c.id == workflow_id, visible(scope))
+    return query.with_for_update(read=True)
+
+
+def _own(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
+    return select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
+
+
+def _applied(reservation: Reservation, workflow_id: UUID) -> Update:
+    keys = idempotency_keys.c
+    mine = (keys.scope == reservation.scope, keys.key == reservation.key, keys.token == reservation.token)
+    return (
+        update(idempotency_keys)
+        .where(*mine, keys.applied_at.is_(None))
+        .values(applied_at=func.clock_timestamp(), workflow_id=workflow_id)
+    )
+
+
+def _record(row: Row) -> DeliveryRecord:
+    return DeliveryRecord(
+        delivery_id(row["workflow_id"], row["event_id"]),
+        row["event_id"],
+        EventType(row["type"]),
+        DeliveryStatus(row["status"]),
+        row["next_at"],
+        row["created_at"],
+        _read_attempts(row["attempts"]),
+    )

@@ -1,0 +1,231 @@
+"""`ports.feed.Feed` on SQLAlchemy Core. What must hold:
+
+- A page of all workflows' events shows only what older transactions than every running one have written, and says how
+  far that was: so no later commit can appear before it.
+- Each answer is one statement, and so of one moment.
+"""
+
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from stepwell.domain.event_feed import EVERYTHING, FeedEvent, FeedFilter, FeedPage, HistoryPage, Position
+from stepwell.domain.model import WorkflowStatus
+from stepwell.domain.records import TenantScope
+from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.rows.decode_rows import Row, history_event
+from stepwell.persistence.schema.tables import events, workflows
+from stepwell.persistence.stores.workflow_queries import visible
+
+# So many events are looked at for one page, however few of them are wanted.
+_WINDOW = 2_000
+_ADOPTED = 2_000
+# What can be seen has been written before any transaction that is to come: so an event of one of those comes out of a
+# backup of another server. Until this one comes to that transaction nobody would be shown it, and then among others.
+_ADOPT = """
+UPDATE events SET txid = 0
+FROM (
+    SELECT workflow_id, id FROM events
+    WHERE txid >= (pg_snapshot_xmax(pg_current_snapshot())::text)::bigint LIMIT $1
+) AS ahead
+WHERE events.workflow_id = ahead.workflow_id AND events.id = ahead.id
+"""
+_KEPT = 256  # statements, for to build one takes longer than to answer it
+_FIRST_TXID = 1
+_NONE = literal_column("0", BigInteger())  # for a parameter the index would not do
+
+
+class PostgresFeed:
+    """*engine* is for all that is asked, *pool* for what is done once, when the service starts."""
+
+    def __init__(self, engine: AsyncEngine, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")  # each is one statement
+
+    @unavailable_in_outage
+    async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
+        given = {"workflow_id": workflow_id, "after": after, "most": limit}
+        async with self._reading.connect() as connection:
+            rows = (await connection.execute(_history(scope), given)).mappings().all()
+        if not rows:
+            return None
+        found = [history_event(row) for row in rows if row["id"] is not None]
+        return HistoryPage(found, WorkflowStatus(rows[0]["status"]), rows[0]["last_event"])
+
+    @unavailable_in_outage
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position, limit: int) -> FeedPage:
+        window = limit if scope.every and wanted == EVERYTHING else max(limit, _WINDOW)
+        query, given = page_query(scope, wanted, after, limit, window)
+        async with self._reading.connect() as connection:
+            rows = (await connection.execute(query, given)).mappings().all()
+        return _read_page(rows, after, limit, window)
+
+    @unavailable_in_outage
+    async def now(self) -> Position:
+        async with self._reading.connect() as connection:
+            return Position.before((await connection.execute(select(_bound()))).scalar_one())
+
+    @unavailable_in_outage
+    async def adopt(self) -> bool:
+        return cast("str", await self._pool.execute(_ADOPT, _ADOPTED)) != "UPDATE 0"
+
+    @unavailable_in_outage
+    async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
+        among = workflows.c.id == any_(literal(list(workflow_ids), ARRAY(Uuid())))
+        query = select(workflows.c.id, workflows.c.last_event).where(among, visible(scope))
+        async with self._reading.connect() as connection:
+            return {row.id: row.last_event for row in await connection.execute(query)}
+
+
+def _bound() -> ColumnElement[int]:
+    """The oldest transaction that is still running, or else the next one; as `events.txid` counts them."""
+    xmin = func.pg_snapshot_xmin(func.pg_current_snapshot())
+    return sql_cast(sql_cast(xmin, Text()), BigInteger())
+
+
+@lru_cache(maxsize=_KEPT)
+def _history(scope: TenantScope) -> Select[Any]:
+    """Of `workflow_id` what comes behind `after`, `most` events of it."""
+    later = (
+        select(events)
+        .where(events.c.workflow_id == workflows.c.id, events.c.id > bindparam("after", type_=BigInteger()))
+        .order_by(events.c.id)
+        .limit(bindparam("most", type_=Integer()))
+        .lateral("later")
+    )
+    return (
+        select(workflows.c.status, workflows.c.last_event, later)
+        .join_from(workflows, later, true(), isouter=True)
+        .where(workflows.c.id == bindparam("workflow_id", type_=Uuid()), visible(scope))
+        .order_by(later.c.id)
+    )
+
+
+def page_query(
+    scope: TenantScope, wanted: FeedFilter, after: Position, limit: int, window: int
+) -> tuple[Select[Any], dict[str, Any]]:
+    """The statement for up to *limit* of the *wanted* ones among the *window* behind *after*, and its parameters."""
+    given = {"txid": after.txid, "workflow": after.workflow_id, "number": after.id, "most": limit, "window": window}
+    old = after.txid < _FIRST_TXID
+    if old:
+        del given["txid"]
+    return _page(scope, wanted, old=old), given
+
+
+@lru_cache(maxsize=_KEPT)
+def _page(scope: TenantScope, wanted: FeedFilter, *, old: bool) -> Select[Any]:
+    bound = select(_bound().label("txid")).cte("bound").prefix_with("MATERIALIZED")
+    scanned = (_scanned_old() if old else _scanned(bound)).cte("scanned").prefix_with("MATERIALIZED")
+    newest = select(func.coalesce(func.max(events.c.txid), 0)).scalar_subquery()
+    lagging = (newest >= bound.c.txid).label("lagging")
+    seen = select(func.count()).select_from(scanned).scalar_subquery().label("seen")
+    key = (scanned.c.txid, scanned.c.workflow_id, scanned.c.id)
+    names = ("last_txid", "last_workflow", "last_id")
+    last = (
+        select(*(column.label(name) for column, name in zip(key, names, strict=True)))
+        .order_by(*(column.desc() for column in key))
+        .limit(1)
+        .cte("last_one")
+    )
+    matched = (
+        select(scanned, workflows.c.tenant, workflows.c.origin_instance, workflows.c.status)
+        .join_from(scanned, workflows, workflows.c.id == scanned.c.workflow_id)
+        .where(visible(scope), *_filters(wanted, scanned))
+        .order_by(*key)
+        .limit(bindparam("most", type_=Integer()))
+        .subquery("matched")
+    )
+    return (
+        select(bound.c.txid.label("bound"), lagging, seen, last, matched)
+        .join_from(bound, last, true(), isouter=True)
+        .join(matched, true(), isouter=True)
+        .order_by(matched.c.txid, matched.c.workflow_id, matched.c.id)
+    )
+
+
+def _scanned(bound: CTE) -> Select[Any]:
+    order = (events.c.txid, events.c.workflow_id, events.c.id)
+    later = tuple_(*order) > tuple_(bindparam("txid", type_=BigInteger()), *_place())
+    return select(events).where(later, events.c.txid < bound.c.txid).order_by(*order).limit(_window())
+
+
+def _scanned_old() -> Select[Any]:
+    """Those from before there was an order are of no transaction, and there may be any number of them: they have an
+    index of their own, which is chosen by the very condition.
+    """
+    order = (events.c.workflow_id, events.c.id)
+    return (
+        select(events)
+        .where(events.c.txid == _NONE, tuple_(*order) > tuple_(*_place()))
+        .order_by(*order)
+        .limit(_window())
+    )
+
+
+def _place() -> tuple[ColumnElement[Any], ...]:
+    return bindparam("workflow", type_=Uuid()), bindparam("number", type_=Integer())
+
+
+def _window() -> ColumnElement[int]:
+    return bindparam("window", type_=Integer())
+
+
+def _filters(wanted: FeedFilter, scanned: CTE) -> list[ColumnElement[bool]]:
+    filters: list[ColumnElement[bool]] = []
+    if wanted.types is not None:
+        filters.append(scanned.c.type.in_(sorted(wanted.types)))
+    if wanted.status is not None:
+        filters.append(workflows.c.status == wanted.status)
+    if wanted.origin_instance is not None:
+        filters.append(workflows.c.origin_instance == wanted.origin_instance)
+    return filters
+
+
+def _read_page(rows: Any, after: Position, limit: int, window: int) -> FeedPage:
+    first = rows[0]
+    bound = Position.before(first["bound"])
+    found = [_event(row) for row in rows if row["id"] is not None]
+    if len(found) == limit:
+        position, more = found[-1].position, True
+    elif first["seen"] == window:
+        position, more = Position(first["last_txid"], first["last_workflow"].int, first["last_id"]), True
+    elif after.txid < _FIRST_TXID:
+        position, more = Position.before(_FIRST_TXID), True
+    else:
+        position, more = max(after, bound), False
+    return FeedPage(found, position, bound, more, first["lagging"])
+
+
+def _event(row: Row) -> FeedEvent:
+    workflow_id = row["workflow_id"]
+    return FeedEvent(
+        history_event(row),
+        workflow_id,
+        row["tenant"],
+        row["origin_instance"],
+        WorkflowStatus(row["status"]),
+        Position(row["txid"], workflow_id.int, row["id"]),
+    )

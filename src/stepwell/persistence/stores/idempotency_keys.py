@@ -1,0 +1,138 @@
+"""`ports.Keys` on asyncpg: which requests have been made, by the keys that their callers gave them.
+
+What must hold:
+- A create that was taken over from has no effect any more: what marks a row asks for the try's token, in the
+  transaction of the effect, and a row that is marked is taken over by nobody. (Verbs have their workflow's fence.)
+- Nor is it taken over by an older try of its own process, whose statement comes late: tokens are in the order of tries.
+- Who reserves a key while others do is told what the others have made of it: a row that the snapshot didn't show yet is
+  looked at again.
+- Nothing that has expired is deleted in the background: whoever reserves a key removes a few.
+"""
+
+from collections.abc import Collection
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import json
+
+from stepwell.domain.errors import StillRunning
+from stepwell.domain.idempotency import Answer, Reserved, key_scope
+from stepwell.domain.lifecycle.decision import Reservation
+from stepwell.domain.records import TenantScope
+from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.rows.decode_rows import Row
+
+CONNECTIONS: Final = 3
+_LOOKS: Final = 10
+_read_headers = json.Decoder(dict[str, str]).decode
+
+# A living process may be at work on a request for so long, if it isn't asked itself.
+_EXPIRED: Final = "created_at < now() - interval '48 hours'"
+_GIVEN_UP: Final = "created_at < now() - interval '5 minutes'"
+_LIVE: Final = "EXISTS (SELECT FROM processes AS p WHERE p.id = t.owner AND p.lease_until > clock_timestamp())"
+
+RESERVE: Final = f"""
+WITH mine AS (
+    INSERT INTO idempotency_keys AS t (scope, key, token, owner, fingerprint, created_at)
+    VALUES ($1, $2, $3, $4, $5, now())
+    ON CONFLICT (scope, key) DO UPDATE
+    SET token = excluded.token, owner = excluded.owner, fingerprint = excluded.fingerprint,
+        created_at = now(), applied_at = NULL, workflow_id = NULL, status = NULL, headers = NULL, body = NULL
+    WHERE t.{_EXPIRED} OR (
+        t.fingerprint = excluded.fingerprint AND t.applied_at IS NULL AND t.status IS NULL
+        AND (t.owner = excluded.owner AND t.token < excluded.token OR t.{_GIVEN_UP} OR NOT {_LIVE})
+    )
+    RETURNING true
+)
+SELECT EXISTS (SELECT FROM mine) AS mine,
+       EXISTS (SELECT FROM idempotency_keys AS e WHERE e.{_EXPIRED} AND (e.scope, e.key) <> ($1, $2)) AS some_expired,
+       t.token, t.fingerprint, t.applied_at, t.workflow_id, t.status, t.headers, t.body, t.{_EXPIRED} AS expired,
+       t.owner <> $4 AND {_LIVE} AND NOT t.{_GIVEN_UP} AS elsewhere
+FROM (VALUES (1)) AS always LEFT JOIN idempotency_keys AS t ON t.scope = $1 AND t.key = $2
+"""  # noqa: S608 - built from the constants above
+
+# Apart from the reservation, in which two could each wait for a row that the other has.
+FORGET_EXPIRED: Final = f"""
+DELETE FROM idempotency_keys AS t USING (
+    SELECT scope, key FROM idempotency_keys WHERE {_EXPIRED} ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED
+) AS e WHERE t.scope = e.scope AND t.key = e.key
+"""  # noqa: S608 - built from the constants above
+
+_MINE: Final = "scope = $1 AND key = $2 AND token = $3"
+ANSWER: Final = f"""
+UPDATE idempotency_keys SET status = $4, headers = $5, body = $6 WHERE {_MINE} AND status IS NULL RETURNING true
+"""  # noqa: S608 - built from the constants above
+ANSWERED: Final = f"SELECT status, headers, body FROM idempotency_keys WHERE {_MINE} AND status IS NOT NULL"  # noqa: S608
+
+_THESE: Final = """
+unnest($1::text[], $2::text[], $3::uuid[]) AS k(scope, key, token)
+WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND t.status IS NULL AND t.applied_at"""
+FREE: Final = f"DELETE FROM idempotency_keys AS t USING {_THESE} IS NULL"  # noqa: S608 - built from the constant above
+# Nobody's: any process may answer a repeat. By a statement of its own, for this one sees what the other has waited for.
+HAND_ON: Final = f"UPDATE idempotency_keys AS t SET owner = '{UUID(int=0)}' FROM {_THESE} IS NOT NULL"  # noqa: S608
+
+
+class PostgresKeys:
+    """*owner*: this process."""
+
+    def __init__(self, connections: Kept, owner: UUID) -> None:
+        self._connections, self._owner = connections, owner
+
+    @unavailable_in_outage
+    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> Reserved:
+        wanted = Reservation(key_scope(scope), key, token)
+        async with self._connections.borrowed() as connection:
+            for _ in range(_LOOKS):
+                row = await connection.fetchrow(RESERVE, *_values(wanted), self._owner, fingerprint)
+                if row["some_expired"]:
+                    await connection.execute(FORGET_EXPIRED)
+                if row["mine"]:
+                    return Reserved(wanted, mine=True)
+                if (found := _of_another(wanted, row, fingerprint)) is not None:
+                    return found
+        raise StillRunning
+
+    @unavailable_in_outage
+    async def answer(self, reservation: Reservation, answer: Answer) -> Answer:
+        values = _values(reservation)
+        headers = json.encode(answer.headers).decode()
+        async with self._connections.borrowed() as connection:
+            if await connection.fetchval(ANSWER, *values, answer.status, headers, answer.body):
+                return answer
+            row = await connection.fetchrow(ANSWERED, *values)
+        return answer if row is None else _answer(row)
+
+    @unavailable_in_outage
+    async def free(self, reservations: Collection[Reservation]) -> None:
+        columns = tuple(map(list, zip(*map(_values, reservations), strict=True)))
+        async with self._connections.borrowed() as connection:
+            if await connection.execute(FREE, *columns) != f"DELETE {len(reservations)}":
+                await connection.execute(HAND_ON, *columns)
+
+
+def _values(reservation: Reservation) -> tuple[Any, ...]:
+    return reservation.scope, reservation.key, reservation.token
+
+
+def _of_another(wanted: Reservation, row: Row, fingerprint: bytes) -> Reserved | None:
+    """What an earlier request has made of the key; None where the row has changed since the snapshot, which shows none,
+    or one that would have been taken over.
+    """
+    if row["token"] is None or row["expired"]:
+        return None
+    applied, answered = row["applied_at"] is not None, row["status"] is not None
+    if row["fingerprint"] == fingerprint and not (applied or answered or row["elsewhere"]):
+        return None
+    return Reserved(
+        Reservation(wanted.scope, wanted.key, row["token"]),
+        mine=False,
+        fingerprint=row["fingerprint"],
+        applied_to=row["workflow_id"] if applied else None,
+        answer=_answer(row) if answered else None,
+        elsewhere=row["elsewhere"],
+    )
+
+
+def _answer(row: Row) -> Answer:
+    return Answer(row["status"], _read_headers(row["headers"]), row["body"])

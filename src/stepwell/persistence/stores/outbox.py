@@ -1,0 +1,157 @@
+"""`ports.webhooks.Outbox` on asyncpg. All statements find rows by their key, or by owner, lane and time, in that order:
+so nothing that waits in one lane is looked at on the way to another.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, cast
+from uuid import UUID
+
+from msgspec import json
+
+from stepwell.domain.webhooks.delivery import KEPT_ATTEMPTS, Attempt, DueDelivery, Verdict
+from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.rows.decode_rows import Row, history_event
+from stepwell.ports.webhooks import Backlog
+
+# Each made when all others are at work: none where nobody is told of anything.
+CONNECTIONS: Final = 2
+_PAGE: Final = 1_000
+
+# Of a process that has no row, or was declared dead, everything: it won't come back. One whose lease has only ended may
+# be idle, with a timer of its own; it is taken for dead where it doesn't do what is due.
+TAKE_OVER: Final = """
+WITH others AS MATERIALIZED (
+    SELECT owners.id, p.id IS NULL OR p.lease_until = '-infinity' AS gone
+    FROM (SELECT DISTINCT owner AS id FROM deliveries WHERE next_at IS NOT NULL) AS owners
+    LEFT JOIN processes AS p ON p.id = owners.id
+    WHERE owners.id IS DISTINCT FROM $1 AND (p.id IS NULL OR p.lease_until <= clock_timestamp())
+), orphans AS MATERIALIZED (
+    SELECT d.workflow_id, d.event_id
+    FROM others JOIN deliveries AS d ON d.owner IS NOT DISTINCT FROM others.id
+    WHERE d.next_at IS NOT NULL AND (others.gone OR d.next_at <= clock_timestamp())
+    LIMIT $2
+    FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE deliveries AS d SET owner = $1 FROM orphans AS o
+WHERE d.workflow_id = o.workflow_id AND d.event_id = o.event_id
+RETURNING d.event_id
+"""
+
+LANES: Final = "SELECT lane, min(next_at) AS at FROM deliveries WHERE owner = $1 AND next_at IS NOT NULL GROUP BY lane"
+
+DUE: Final = """
+SELECT d.workflow_id, d.lane, d.next_at, d.tries, d.body IS NOT NULL AS frozen,
+       w.tenant, w.webhook_url, w.origin_instance, w.origin_reference, w.total_steps, d.event_id,
+       e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
+FROM unnest($2::text[]) AS l(lane)
+CROSS JOIN LATERAL (
+    SELECT * FROM deliveries AS q
+    WHERE q.owner = $1 AND q.lane = l.lane AND q.next_at IS NOT NULL
+    ORDER BY q.next_at LIMIT $3
+) AS d
+JOIN workflows AS w ON w.id = d.workflow_id
+JOIN events AS e ON e.workflow_id = d.workflow_id AND e.id = d.event_id
+ORDER BY d.lane, d.next_at
+"""
+
+# Reads the owner's part of an index that contains only deliveries still to be sent.
+BACKLOG: Final = """
+SELECT count(*) AS deliveries, min(created_at) AS oldest FROM deliveries WHERE owner = $1 AND next_at IS NOT NULL
+"""
+
+# In these the owner is no key, or those of a process might all be looked at to find one. The time of the next try is
+# the version: what was read before the last try was marked is out of date.
+FREEZE: Final = """
+UPDATE deliveries SET body = coalesce(body, $5)
+WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TRUE
+RETURNING body
+"""
+FROZEN: Final = """
+SELECT body FROM deliveries WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TRUE
+"""
+
+REFILE: Final = """
+UPDATE deliveries SET lane = $5
+WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TRUE
+"""
+
+# A redelivery that was asked for meanwhile has set another time, and goes before. An attempt that is there already was
+# marked before, and the answer was lost.
+MARK: Final = f"""
+UPDATE deliveries AS d SET
+    attempts = CASE WHEN $8::text IS NULL OR d.attempts->-1->>'at' = $8::json->0->>'at' THEN d.attempts ELSE (
+        CASE WHEN json_array_length(d.attempts) < {KEPT_ATTEMPTS} THEN d.attempts::jsonb ELSE d.attempts::jsonb - 0 END
+        || $8::text::jsonb)::json END,
+    status = CASE WHEN d.owner = $3 AND d.next_at = $4 THEN $5 ELSE d.status END,
+    tries = CASE WHEN d.owner = $3 AND d.next_at = $4 THEN $6 ELSE d.tries END,
+    next_at = CASE WHEN d.owner = $3 AND d.next_at = $4 THEN $7 ELSE d.next_at END
+WHERE d.workflow_id = $1 AND d.event_id = $2
+RETURNING CASE WHEN d.owner = $3 THEN d.next_at END
+"""  # noqa: S608 - built from a constant
+
+
+class PostgresOutbox:
+    """*connections* are made by `database.journal_connect`, when they are first needed."""
+
+    def __init__(self, connections: Kept) -> None:
+        self._connections = connections
+
+    @unavailable_in_outage
+    async def take_over(self, owner: UUID) -> dict[str, datetime]:
+        async with self._connections.borrowed() as connection:
+            while len(await connection.fetch(TAKE_OVER, owner, _PAGE)) == _PAGE:
+                pass
+            return {row["lane"]: row["at"] for row in await connection.fetch(LANES, owner)}
+
+    @unavailable_in_outage
+    async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
+        return [_due(row) for row in await self._connections.fetch(DUE, owner, list(lanes), limit)]
+
+    @unavailable_in_outage
+    async def frozen(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
+        if body is None:
+            rows = await self._connections.fetch(FROZEN, *due.key, owner, due.next_at)
+        else:
+            rows = await self._connections.fetch(FREEZE, *due.key, owner, due.next_at, body)
+        return cast("str | None", rows[0]["body"]) if rows else None
+
+    @unavailable_in_outage
+    async def refile(self, owner: UUID, due: DueDelivery, lane: str) -> None:
+        await self._connections.fetch(REFILE, *due.key, owner, due.next_at, lane)
+
+    @unavailable_in_outage
+    async def mark(self, owner: UUID, due: DueDelivery, verdict: Verdict, attempt: Attempt | None) -> datetime | None:
+        told = None if attempt is None else json.encode([attempt]).decode()
+        values = (*due.key, owner, due.next_at, verdict.status, verdict.tries, verdict.next_at, told)
+        rows = await self._connections.fetch(MARK, *values)
+        return cast("datetime | None", rows[0][0]) if rows else None
+
+    @unavailable_in_outage
+    async def backlog(self, owner: UUID) -> Backlog:
+        (row,) = await self._connections.fetch(BACKLOG, owner)
+        return Backlog(row["deliveries"], row["oldest"])
+
+
+def _due(row: Row) -> DueDelivery:
+    event, why = None, None
+    try:
+        event = history_event(row)
+    except (ValueError, TypeError) as error:  # another version wrote it, or a hand; msgspec's errors are ValueErrors
+        why = str(error)
+    return DueDelivery(
+        row["workflow_id"],
+        row["lane"],
+        row["next_at"],
+        row["tries"],
+        row["frozen"],
+        row["event_id"],
+        event,
+        row["tenant"],
+        row["webhook_url"],
+        row["origin_instance"],
+        row["origin_reference"],
+        row["total_steps"],
+        why,
+    )

@@ -1,0 +1,95 @@
+"""The list's statements. What is on a page, and how many there are in all, indexes tell alone, in `tables`; only the
+rows that are shown are looked up.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, func, literal_column, select, true
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from stepwell.domain.model import CancelReceipt, StepStatus, TaskStatus
+from stepwell.domain.records import ListFilter, TenantScope
+from stepwell.persistence.schema.tables import steps, tasks, workflows
+
+
+def visible(scope: TenantScope) -> ColumnElement[bool]:
+    # `= 'a'` or `IS NULL`: no index serves IS NOT DISTINCT FROM.
+    return true() if scope.every else workflows.c.tenant == scope.tenant
+
+
+def page_ids(scope: TenantScope, query: ListFilter) -> Select[UUID, datetime]:
+    return (
+        select(workflows.c.id, workflows.c.created_at)
+        .where(visible(scope), *_filters(query))
+        .order_by(workflows.c.created_at.desc(), workflows.c.id.desc())
+        .offset(query.skip)
+        .limit(query.limit)
+    )
+
+
+def page(scope: TenantScope, query: ListFilter) -> Select[Any]:
+    ids = page_ids(scope, query).subquery("ids")
+    return summarised().join(ids, ids.c.id == workflows.c.id).order_by(ids.c.created_at.desc(), ids.c.id.desc())
+
+
+def total(scope: TenantScope, query: ListFilter) -> Select[int]:
+    return select(func.count()).select_from(workflows).where(visible(scope), *_filters(query))
+
+
+def summarised() -> Select[Any]:
+    """Workflows with the views that need their steps, worked out by the database from those few rows."""
+    own = steps.c.workflow_id == workflows.c.id
+    running = (
+        select(steps.c.step_id)
+        .where(own, steps.c.status == StepStatus.RUNNING)
+        .order_by(steps.c.started_at, steps.c.position)
+        .limit(1)
+    )
+    told = func.concat(steps.c.step_id, ": ", steps.c.error_message)
+    failed = select(func.array_agg(aggregate_order_by(told, steps.c.position))).where(
+        own, steps.c.status == StepStatus.FAILED
+    )
+    final = steps.alias("final")
+    return select(
+        workflows,
+        running.correlate(workflows).scalar_subquery().label("current_step"),
+        failed.correlate(workflows).scalar_subquery().label("step_errors"),
+        _costs().correlate(workflows).scalar_subquery().label("costs"),
+        final.c.step_id.label("final_step_id"),
+        final.c.result.label("final_step_result"),
+    ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
+
+
+def _costs() -> Select[Any]:
+    """Of all that may have cost something: for each currency a sum, and how many attempts have none."""
+    refused = (
+        ((tasks.c.status == TaskStatus.FAILED) | (tasks.c.status == TaskStatus.CANCELLED))
+        & tasks.c.remote_id.is_(None)
+        & ~tasks.c.outcome_unknown
+        & (tasks.c.cancel_receipt.is_(None) | (tasks.c.cancel_receipt == CancelReceipt.NEVER_STARTED))
+    )
+    currency = tasks.c.cost.op("->>")("currency")
+    amount = func.sum(cast(tasks.c.cost.op("->>")("amount"), Numeric()))
+    sums = (
+        select(currency.label("currency"), amount.label("amount"), func.count().label("attempts"))
+        .where(tasks.c.workflow_id == workflows.c.id, tasks.c.sent.is_not(None), tasks.c.cost.is_not(None) | ~refused)
+        .group_by(literal_column("1"))
+        .correlate(workflows)
+        .subquery("sums")
+    )
+    each = func.json_build_array(sums.c.currency, sums.c.amount, sums.c.attempts)
+    return select(cast(func.json_agg(aggregate_order_by(each, sums.c.currency)), Text()))
+
+
+def _filters(query: ListFilter) -> list[ColumnElement[bool]]:
+    wanted = {
+        workflows.c.status: query.status,
+        workflows.c.origin_instance: query.origin_instance,
+        workflows.c.tenant: query.origin_tenant_id,
+    }
+    filters: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
+    if not query.include_deleted:
+        filters.append(workflows.c.deleted_at.is_(None))
+    return filters

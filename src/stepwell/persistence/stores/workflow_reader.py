@@ -1,0 +1,192 @@
+"""`ports.Store` on SQLAlchemy Core: what the API reads, and what cleanup marks.
+
+Every statement about workflows goes through `listing.visible`, so that none can forget whose they are.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from msgspec import json
+from sqlalchemy import BigInteger, ColumnElement, Select, Uuid, any_, func, literal, select, true, update
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from stepwell.domain.idempotency import Version
+from stepwell.domain.model import HistoryEvent, Output, TaskType
+from stepwell.domain.records import (
+    ListFilter,
+    StepRecord,
+    TaskRecord,
+    TenantScope,
+    Whereabouts,
+    WorkflowPage,
+    WorkflowRecord,
+)
+from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.rows.decode_rows import Row, history_event, step_record, task, workflow_record
+from stepwell.persistence.schema.tables import artifact_references, events, steps, tasks, workflows
+from stepwell.persistence.stores import workflow_queries
+from stepwell.persistence.stores.batched_reads import Finder
+from stepwell.persistence.stores.workflow_queries import visible
+from stepwell.persistence.whereabouts import read_whereabouts, whereabouts
+
+# So many steps are read at once, then others get their turn: a page can hold a million.
+_SLICE = 250
+_read_outputs = json.Decoder(list[Output]).decode
+
+
+class PostgresStore:
+    """*readers* are for single workflows, *engine* for all the rest."""
+
+    def __init__(self, engine: AsyncEngine, readers: Kept) -> None:
+        self._engine, self._finder = engine, Finder(readers)
+        # What takes several statements to read must come from one moment, else it shows half of a transition.
+        self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @unavailable_in_outage
+    async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
+        return await self._finder.find(scope, workflow_id, include_steps=include_steps)
+
+    @unavailable_in_outage
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
+        return await self._finder.version(scope, workflow_id)
+
+    @unavailable_in_outage
+    async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
+        async with self._snapshots.connect() as connection:
+            total = await connection.scalar(workflow_queries.total(scope, query))
+            found = await _records(connection, workflow_queries.page(scope, query), include_steps=query.include_steps)
+        return WorkflowPage(found, total or 0)
+
+    @unavailable_in_outage
+    async def events(
+        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+    ) -> Sequence[HistoryEvent] | None:
+        later = events.c.id > literal(after, BigInteger())  # a caller may ask for more than the column can hold
+        query = select(events).where(events.c.workflow_id == workflow_id, later).order_by(events.c.id).limit(limit)
+        async with self._engine.connect() as connection:
+            if not await _exists(connection, scope, workflow_id):
+                return None
+            return [history_event(row) for row in (await connection.execute(query)).mappings()]
+
+    @unavailable_in_outage
+    async def tasks(
+        self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool
+    ) -> Sequence[TaskRecord] | None:
+        query = _tasks(scope).where(tasks.c.workflow_id == workflow_id).order_by(tasks.c.position, tasks.c.attempt)
+        if not include_deleted:
+            query = query.where(tasks.c.deleted_at.is_(None))
+        async with self._engine.connect() as connection:
+            if not await _exists(connection, scope, workflow_id):
+                return None
+            return [_task_record(row) for row in (await connection.execute(query)).mappings()]
+
+    @unavailable_in_outage
+    async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_tasks(scope).where(tasks.c.id == task_id))).mappings().first()
+        return None if row is None else _task_record(row)
+
+    @unavailable_in_outage
+    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Whereabouts | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(whereabouts(scope, workflow_id))).mappings().first()
+        return None if row is None else read_whereabouts(row)
+
+    @unavailable_in_outage
+    async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
+        mine = select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
+        mark = (
+            update(tasks)
+            .where(tasks.c.workflow_id.in_(mine), _among(tasks.c.id, task_ids), tasks.c.deleted_at.is_(None))
+            .values(deleted_at=func.clock_timestamp())
+        )
+        async with self._engine.begin() as connection:
+            await connection.execute(mark)
+
+    @unavailable_in_outage
+    async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
+        query = (
+            select(tasks.c.outputs)
+            .join(workflows, workflows.c.id == tasks.c.workflow_id)
+            .where(_among(tasks.c.id, task_ids), tasks.c.deleted_at.is_(None), visible(scope))
+        )
+        async with self._engine.connect() as connection:
+            found = (await connection.execute(query)).scalars()
+            return {output.path for row in found for output in _read_outputs(row)}
+
+    @unavailable_in_outage
+    async def referenced(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> Mapping[UUID, UUID]:
+        named = artifact_references.c
+        query = (
+            select(named.task_id, named.workflow_id)
+            .ext(distinct_on(named.task_id))
+            .join(workflows, workflows.c.id == named.workflow_id)
+            .where(_among(named.task_id, task_ids), named.workflow_id != workflow_id)
+            .where(workflows.c.deleted_at.is_(None), visible(scope))
+            .order_by(named.task_id, named.workflow_id)
+        )
+        async with self._engine.connect() as connection:
+            return {row.task_id: row.workflow_id for row in await connection.execute(query)}
+
+    @unavailable_in_outage
+    async def ping(self) -> None:
+        async with self._engine.connect() as connection:
+            await connection.execute(select(true()))
+
+
+def _among(column: ColumnElement[UUID], task_ids: Sequence[UUID]) -> ColumnElement[bool]:
+    # One parameter, however many there are: IN takes one each, and asyncpg has room for 32,767.
+    return column == any_(literal(list(task_ids), ARRAY(Uuid())))
+
+
+async def _records(connection: AsyncConnection, query: Select[Any], *, include_steps: bool) -> list[WorkflowRecord]:
+    rows = (await connection.execute(query)).mappings().all()
+    found = [workflow_record(row, row["final_step_result"]) for row in rows]
+    if include_steps and found:
+        by_workflow = await _steps_of(connection, found)
+        for record in found:
+            record.steps = by_workflow[record.state.id]
+    return found
+
+
+async def _steps_of(connection: AsyncConnection, records: list[WorkflowRecord]) -> dict[UUID, list[StepRecord]]:
+    created = {record.state.id: record.created_at for record in records}
+    query = select(steps).where(steps.c.workflow_id.in_(created)).order_by(steps.c.workflow_id, steps.c.position)
+    found: dict[UUID, list[StepRecord]] = defaultdict(list)
+    async with connection.stream(query, execution_options={"yield_per": _SLICE}) as result:
+        async for rows in result.mappings().partitions():
+            for row in rows:
+                workflow_id = row["workflow_id"]
+                found[workflow_id].append(step_record(row, created[workflow_id], row["result"]))
+            await asyncio.sleep(0)
+    return found
+
+
+async def _exists(connection: AsyncConnection, scope: TenantScope, workflow_id: UUID) -> bool:
+    query = select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
+    return (await connection.scalar(query)) is not None
+
+
+def _tasks(scope: TenantScope) -> Select[Any]:
+    return (
+        select(tasks, steps.c.step_id, steps.c.task_type)
+        .join(steps, (steps.c.workflow_id == tasks.c.workflow_id) & (steps.c.position == tasks.c.position))
+        .join(workflows, workflows.c.id == tasks.c.workflow_id)
+        .where(visible(scope))
+    )
+
+
+def _task_record(row: Row) -> TaskRecord:
+    return TaskRecord(
+        task=task(row),
+        workflow_id=row["workflow_id"],
+        step_id=row["step_id"],
+        task_type=TaskType(row["task_type"]),
+        created_at=row["started_at"],
+        deleted_at=row["deleted_at"],
+    )

@@ -1,0 +1,188 @@
+"""`ports.Journal` on asyncpg: what the engine writes and what a recovery reads."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+
+from stepwell.domain.errors import Forbidden
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.model import ProviderType
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.connections.database import Connect, unavailable_in_outage
+from stepwell.persistence.connections.timestamp_codec import writing
+from stepwell.persistence.rows import journal_sql as sql
+from stepwell.persistence.rows.decode_rows import read_object, step_record, task, workflow_state
+from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
+from stepwell.persistence.stores.batched_inserts import Inserter
+
+_STEPS_A_PAGE = 20_000
+_SLICE = 250  # so many rows are read, then others get their turn
+_TURN_S = 5.0
+
+
+class PostgresJournal:
+    """*pool* and *connect* are those of `database`. Every checkpoint sets *clock* by the database's. *owner*: the
+    process that is to send the webhooks of what is written here.
+
+    Checkpoints have a connection of their own, made by *connect*, and so have inserts: to borrow one from the pool
+    costs as much as a third of a small batch. One of the pool's is left to leases. So neither many large inserts nor
+    a claim that waits holds them up.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock, owner: UUID) -> None:
+        self._pool, self._connect, self._clock, self._owner = pool, writing(connect), clock, owner
+        self._others = asyncio.Semaphore(pool.get_max_size() - 1)
+        self._writer: asyncpg.Connection | None = None
+        self._inserter = Inserter(self._connect, timeout_s=_TURN_S)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A connection that isn't kept for checkpoints and leases; TimeoutError, an outage, if none is free in time."""
+        async with asyncio.timeout(_TURN_S):
+            await self._others.acquire()
+        try:
+            yield
+        finally:
+            self._others.release()
+
+    @unavailable_in_outage
+    async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
+        if not scope.covers(new.record.tenant):
+            raise Forbidden("the workflow belongs to another tenant")
+        await self._inserter.insert(new)
+
+    @unavailable_in_outage
+    async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
+        async with self._turn(), self._pool.acquire() as connection:
+            found = await _load(connection, [workflow_id])
+        return found[0] if found and scope.covers(found[0].tenant) else None
+
+    @unavailable_in_outage
+    async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
+        ids = [workflow_id for workflow_id, positions in wanted.items() for _ in positions]
+        positions = [position for positions in wanted.values() for position in positions]
+        async with self._turn():
+            rows = await self._pool.fetch(sql.LOAD_RESULTS, ids, positions, scope.every, scope.tenant)
+        found: dict[UUID, dict[int, bytes]] = defaultdict(dict)
+        for row in rows:
+            found[row["workflow_id"]][row["position"]] = row["result"].encode()
+        return found
+
+    @unavailable_in_outage
+    async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
+        async with self._turn():
+            rows = await self._pool.fetch(sql.KNOWN_JOBS, provider, list(remote_ids))
+        return {row["remote_id"] for row in rows}
+
+    @unavailable_in_outage
+    async def write(self, batch: Sequence[Decision]) -> set[UUID]:
+        if self._writer is None or self._writer.is_closed():
+            self._writer = await self._connect()
+        try:
+            return await self._written(self._writer, batch)
+        except BaseException:
+            self.end_writing()  # whatever state the connection is in
+            raise
+
+    def end_writing(self) -> None:
+        """Let go of the connections for checkpoints and inserts, at once."""
+        self._inserter.close()
+        if self._writer is not None:
+            self._writer.terminate()
+            self._writer = None
+
+    async def _written(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
+        by_id = {decision.workflow.id: decision for decision in batch}
+        deliveries, keys = more_rows(batch)
+        if deliveries or keys:
+            more = (deliveries, self._owner, keys)
+            rows = await connection.fetch(sql.CHECKPOINT_AND_MORE, *checkpoint_rows(batch), *more)
+        else:
+            rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
+        if rows:
+            self._clock.observe(rows[0]["now"])
+        lost = by_id.keys() - {row["id"] for row in rows}
+        if lost:
+            # The answer of an earlier try may have been lost with its connection: then the version is ours.
+            for row in await connection.fetch(sql.VERSIONS, list(lost)):
+                state = by_id[row["id"]].workflow
+                if all(row[name] == getattr(state, name) for name in sql.VERSION_COLUMNS):
+                    lost.discard(row["id"])
+        return set(lost)
+
+    @unavailable_in_outage
+    async def claim(
+        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+    ) -> list[LoadedWorkflow]:
+        async with self._turn(), self._pool.acquire() as connection:
+            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE)
+            if not rows:
+                if only is None:
+                    await connection.execute(sql.FORGET_DEAD)
+                return []
+            return await _load(connection, [row["id"] for row in rows])
+
+    @unavailable_in_outage
+    async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
+        await self._pool.execute(sql.RENEW_LEASE, owner, seconds)
+
+    @unavailable_in_outage
+    async def next_expiry(self, owner: UUID) -> float | None:
+        return cast("float | None", await self._pool.fetchval(sql.NEXT_EXPIRY, owner))
+
+    @unavailable_in_outage
+    async def release(self, owner: UUID) -> None:
+        await self._pool.execute(sql.RELEASE, owner)
+
+    @unavailable_in_outage
+    async def expire_others(self, owner: UUID) -> None:
+        await self._pool.execute(sql.EXPIRE_OTHERS, owner)
+
+    @unavailable_in_outage
+    async def set_clock(self) -> None:
+        self._clock.observe(cast("datetime", await self._pool.fetchval(sql.NOW)))
+
+
+async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
+    # One snapshot for all three, else a transition that commits in between would mix two versions.
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        workflows = await connection.fetch(sql.LOAD_WORKFLOWS, ids)
+        steps = await connection.fetch(sql.LOAD_STEPS, ids)
+        open_tasks = await connection.fetch(sql.LOAD_OPEN_TASKS, ids)
+    loaded = {
+        row["id"]: LoadedWorkflow(
+            workflow_state(row),
+            row["tenant"],
+            row["origin_instance"],
+            read_object(row["config"]),
+            row["suppress_subtask_events"],
+            [],
+            [],
+        )
+        for row in workflows
+    }
+    for number, row in enumerate(steps, 1):
+        if not number % _SLICE:
+            await asyncio.sleep(0)
+        with _noting(loaded[row["workflow_id"]]):
+            loaded[row["workflow_id"]].steps.append(step_record(row, row["created_at"]))
+    for row in open_tasks:
+        with _noting(loaded[row["workflow_id"]]):
+            loaded[row["workflow_id"]].open_tasks.append(task(row))
+    return list(loaded.values())
+
+
+@contextmanager
+def _noting(loaded: LoadedWorkflow) -> Iterator[None]:
+    """A row that another version wrote, or a hand, must not keep all other workflows from being loaded."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors
+        loaded.unreadable = str(error)

@@ -1,0 +1,305 @@
+"""CUSTOM: workers of your own, behind the protocol that `custom_protocol` tells."""
+
+import base64
+import binascii
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import httpx
+from anyio import to_thread
+from msgspec import json
+
+from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
+from stepwell.domain.known import KnownStep
+from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
+from stepwell.domain.validation.file_inputs import MESSAGES
+from stepwell.outbound.sanitise import sanitised
+from stepwell.ports.providers import (
+    Attempt,
+    AttemptIO,
+    CancelAnswer,
+    Finished,
+    Job,
+    JobState,
+    JobStatus,
+    Request,
+    UrlReader,
+)
+from stepwell.providers.custom.protocol import (
+    CancelView,
+    Done,
+    DoneJobView,
+    JobList,
+    JobView,
+    ResultFile,
+    Taken,
+    WorkerError,
+    WorkerStatus,
+    error_words,
+)
+from stepwell.providers.custom.signing import SignedApi
+from stepwell.providers.shared.bounded_json import read_json
+from stepwell.providers.shared.credentials import Credentials
+from stepwell.providers.shared.input_references import with_references
+from stepwell.providers.shared.refusals import refused_config, refused_input, told
+from stepwell.providers.shared.result_storage import kept, stored_of_job
+
+View = TypeVar("View", JobView, DoneJobView)
+
+NAME = "custom worker"  # in messages
+CREDENTIAL = "custom"
+MAX_SEED = 2**63 - 1
+_ACCEPTED, _CONFLICT = 202, 409
+_OK, _GONE = frozenset({200, 202}), frozenset({404, 410})
+_NOT_SENT_ON = frozenset({"provider_type", "credential", "on_unknown"})
+_CANT = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
+_EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "application/json": "json",
+    "text/plain": "txt",
+}
+_CHECKED_KINDS = frozenset({"image", "video", "audio"})
+
+_STATUSES = {
+    WorkerStatus.QUEUED: JobStatus.RUNNING,
+    WorkerStatus.RUNNING: JobStatus.RUNNING,
+    WorkerStatus.SUCCEEDED: JobStatus.SUCCEEDED,
+    WorkerStatus.FAILED: JobStatus.FAILED,
+    WorkerStatus.CANCELLED: JobStatus.CANCELLED,
+}
+
+
+class CustomProvider:
+    """Implements `ports.providers.Provider` for the worker at *url*.
+
+    *client* is a `web.plain_client`, *timeout_s* the deadline of one call: a worker that takes longer for a job had
+    better answer 202. *clock* gives seconds since 1970.
+    """
+
+    type = ProviderType.CUSTOM
+    in_process = False
+    needs_credential = False
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        credentials: Credentials,
+        *,
+        url: str,
+        listing_lag_s: float = 0.0,
+        timeout_s: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client, self._credentials, self._base = client, credentials, url.rstrip("/")
+        self.listing_lag_s = listing_lag_s
+        self._timeout_s, self._clock = timeout_s, clock
+
+    def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
+        return None if task_type in _CANT else frozenset({"seed"})
+
+    def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
+        return str(provider_config.get("model") or task_type)
+
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+        return None if name == MESSAGES else UrlReader.OPERATOR
+
+    def refusals(self, step: KnownStep) -> Iterable[Fault]:
+        return told(partial(_model, step.task_type, step.provider_config), partial(_seed, step.inputs, 0))
+
+    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+        return True
+
+    async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
+        """Inputs named `*_url` and `*_urls` become what a worker can read. Raises `AttemptError` for bad ones."""
+        if attempt.task_type in _CANT:
+            raise AttemptError(f"{NAME}: it can't do {attempt.task_type}", retryable=False)
+        config = {name: value for name, value in attempt.provider_config.items() if name not in _NOT_SENT_ON}
+        model = _model(attempt.task_type, config)
+        inputs = await with_references(given(attempt.inputs), io)
+        body = {
+            "attempt_id": str(attempt.task_id),
+            "task_type": str(attempt.task_type),
+            "step_id": attempt.step_id,
+            "workflow_id": str(attempt.workflow_id),
+            "attempt": attempt.number,
+            "inputs": inputs,
+            "config": config,
+            "seed": _seed(inputs, attempt.seed),
+        }
+        if attempt.callback_url is not None:
+            body["callback_url"] = attempt.callback_url
+        return Request(model=model, body=body)
+
+    async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job | Finished:
+        api, key = self._api(attempt), {"Idempotency-Key": str(attempt.task_id)}
+        try:
+            answer, taken = await api.submit(f"{self._base}/jobs", json.encode(request.body), key, Taken)
+        except AttemptError as error:
+            said = None if api.answer is None else api.answer.read(WorkerError)
+            if said is None or said.retryable is None:
+                raise
+            raise AttemptError(str(error), retryable=said.retryable, retry_after_s=error.retry_after_s) from error
+        if answer.status != _ACCEPTED and taken.result is not None:
+            finished = partial(_finished, taken, taken.result, io)
+            try:
+                with paid_for():
+                    return await (kept(finished) if taken.id is None else finished())
+            except (CallFailed, AttemptError) as error:
+                if isinstance(error, AttemptError) and not error.retryable:
+                    raise
+                if taken.id is None:  # it is paid for: its files are had again, as those of a job, which can be found
+                    raise OutcomeUnknown(str(error)) from error
+        if taken.id is None:
+            raise OutcomeUnknown(f"{NAME}: its answer has neither a job's id nor a result")
+        return self._job(taken.id, taken.status_url, taken.cancel_url)
+
+    async def poll(self, attempt: Attempt, job: Job) -> JobState:
+        api = self._follow_up_api(attempt)
+        view = await _viewed(api, self._url(job, "status"), job, JobView)
+        return JobState(
+            status=_STATUSES[view.status],
+            word=view.status,
+            error=sanitised(api.masked(view.error or "")),
+            retryable=view.retryable is not False,
+        )
+
+    async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
+        view = await _viewed(self._follow_up_api(attempt), self._url(job, "status"), job, DoneJobView)
+        if view.status is not WorkerStatus.SUCCEEDED or view.result is None:
+            raise CallFailed(f"{NAME}: the job had succeeded, but its answer ({view.status}) has no result")
+        return await _finished(view, view.result, io)
+
+    async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
+        api = self._follow_up_api(attempt)
+        ok = _OK | _GONE | {_CONFLICT}
+        answer = await api.call("POST", self._url(job, "cancel"), {}, ok=ok)
+        if answer.status in _OK:
+            status = api.readable(answer, CancelView).status
+            ended = status in {WorkerStatus.SUCCEEDED, WorkerStatus.FAILED}
+            return CancelAnswer.ENDED if ended else CancelAnswer.ACCEPTED
+        api.readable(answer, WorkerError)
+        return CancelAnswer.REFUSED if answer.status == _CONFLICT else CancelAnswer.UNKNOWN_JOB
+
+    def called_back(self, body: bytes) -> Job | None:
+        told = read_json(body, JobView)
+        return None if told is None else Job(id=told.id)
+
+    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:  # noqa: ARG002 - the attempt says it all
+        api, attempt_id = self._follow_up_api(attempt), str(attempt.task_id)
+        try:
+            answer = await api.call("GET", f"{self._base}/jobs?{urlencode({'attempt_id': attempt_id})}", {}, ok=_OK)
+        except CallFailed as error:  # a worker without a list knows nothing of any job
+            raise CallFailed(str(error), retry_after_s=error.retry_after_s) from error
+        listed = api.readable(answer, JobList).jobs
+        return [self._job(job.id, job.status_url, job.cancel_url) for job in listed if job.attempt_id == attempt_id]
+
+    def _api(self, attempt: Attempt) -> SignedApi:
+        """Raises `AttemptError` where the settings don't hold the credential that the step names."""
+        key = self._credentials.key(attempt.provider_config, CREDENTIAL)
+        return SignedApi(self._client, NAME, error_words, key=key, clock=self._clock, timeout_s=self._timeout_s)
+
+    def _follow_up_api(self, attempt: Attempt) -> SignedApi:
+        """As `_api`, but a missing credential says nothing about the job, which may well go on: `CallFailed`."""
+        try:
+            return self._api(attempt)
+        except AttemptError as error:
+            raise CallFailed(str(error)) from error
+
+    def _job(self, job_id: str, status_url: str | None, cancel_url: str | None) -> Job:
+        named = {"status": status_url, "cancel": cancel_url}
+        return Job(id=job_id, urls={purpose: own for purpose, url in named.items() if url and (own := self._own(url))})
+
+    def _url(self, job: Job, purpose: str) -> str:
+        """Looked at again: the base may have moved since the job was taken."""
+        usual = f"{self._base}/jobs/{quote(job.id, safe='')}" + ("/cancel" if purpose == "cancel" else "")
+        return self._own(job.urls.get(purpose, usual)) or usual
+
+    def _own(self, url: str) -> str | None:
+        """*url*, which may be relative, if it is of the worker's own origin: nobody else gets what we sign."""
+        try:
+            base, target = httpx.URL(self._base), httpx.URL(self._base + "/").join(url)
+            same = (base.scheme, base.host, base.port) == (target.scheme, target.host, target.port)
+        except (httpx.InvalidURL, ValueError):
+            return None
+        return str(target) if same and not target.userinfo else None
+
+
+async def _viewed(api: SignedApi, url: str, job: Job, kind: type[View]) -> View:
+    answer = await api.call("GET", url, {}, ok=_OK | _GONE)
+    if answer.status in _GONE:
+        words = error_words(answer.body)
+        message = f"{NAME} answered {answer.status}" + (f": {words}" if words else "")
+        raise CallFailed(sanitised(api.masked(message)), forgotten=words is not None)
+    view = api.readable(answer, kind)
+    if view.id != job.id:
+        raise CallFailed(f"{NAME}: its answer is about another job")
+    return view
+
+
+def _seed(inputs: Mapping[str, Any], drawn: int) -> int:
+    """The caller's seed, else the one drawn for the attempt."""
+    seed = inputs.get("seed", drawn)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise refused_input("seed", why="must be an integer from 0 to 2^63 - 1")
+    return seed
+
+
+def _model(task_type: TaskType, config: Mapping[str, Any]) -> str:
+    model = config.get("model") or str(task_type)
+    if not isinstance(model, str):
+        raise refused_config("model", why="must be a string")
+    return model
+
+
+async def _finished(done: Done, result: Mapping[str, Any], io: AttemptIO) -> Finished:
+    """The result with its files stored. Raises `CallFailed` for what a repeat may mend, else `AttemptError`."""
+    fields = [file.field for file in done.files]
+    if len(set(fields)) < len(fields):
+        raise AttemptError(f"{NAME}: it has two files for one field", retryable=False)
+    complete = dict(result)
+    for number, file in enumerate(done.files, 1):
+        name = ("result" if number == 1 else f"result-{number}") + "." + _EXTENSIONS.get(file.media_type, "bin")
+        complete[file.field] = (await _stored(file, name, io)).path
+    cost = None if done.cost is None else Cost(done.cost.amount, done.cost.currency, "provider")
+    return Finished(complete, cost)
+
+
+async def _stored(file: ResultFile, name: str, io: AttemptIO) -> Output:
+    if file.data is not None:
+        return await stored_of_job(io, name, await to_thread.run_sync(_decoded, file))
+    assert file.url is not None
+    kind = file.media_type.partition("/")[0]
+    output = await io.download(file.url, name, (f"{kind}/",) if kind in _CHECKED_KINDS else ())
+    if not _is(file, output.size, output.sha256):
+        raise CallFailed(f"{NAME}: the file for {file.field} has another size or SHA-256 than it says")
+    return output
+
+
+def _decoded(file: ResultFile) -> bytes:
+    try:
+        data = base64.b64decode(file.data or "", validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise AttemptError(f"{NAME}: the data of the file for {file.field} isn't base64", retryable=False) from error
+    if not data:
+        raise AttemptError(f"{NAME}: the file for {file.field} is empty", retryable=False)
+    if not _is(file, len(data), hashlib.sha256(data).hexdigest()):
+        raise AttemptError(
+            f"{NAME}: the file for {file.field} has another size or SHA-256 than it says", retryable=False
+        )
+    return data
+
+
+def _is(file: ResultFile, size: int, sha256: str) -> bool:
+    return file.size in {None, size} and (file.sha256 is None or file.sha256.lower() == sha256)

@@ -1,0 +1,253 @@
+"""fal's names for our input fields, and its default apps, by type of task.
+
+What is not named here goes out under its own name, and wins over what is named: so a step can say anything that its app
+takes. Each app's own words are at https://fal.ai/models/{app}/api.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Literal
+
+from msgspec import Struct, json
+
+from stepwell.domain.errors import Fault
+from stepwell.domain.known import KnownStep
+from stepwell.domain.mapping.task_configs import GenerationConfig, RefineConfig, VideoConfig
+from stepwell.domain.model import TaskType
+from stepwell.providers.shared.refusals import refused_config, refused_input, told
+
+DEFAULT_LLM = "google/gemini-2.5-flash"  # fal's router has no default of its own, and this is what its page shows
+
+_LORAS = ("subject", "product", "product2", "style")
+_LEAST_STRENGTH = 0.01  # fal refuses 0
+_NAMESPACES = frozenset({"workflows", "comfy"})
+_GENERATION, _REFINE, _VIDEO = GenerationConfig(), RefineConfig(), VideoConfig()
+
+# Takes what it names out of the inputs, which are without nulls, and returns it in fal's words.
+_Naming = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Kind(Struct, frozen=True, kw_only=True):
+    """`variants`: which app does it instead of `app` where an input is given, the first that applies. All are of one
+    owner and name, for that is what the addresses of a job are made of, and by then its inputs aren't known.
+    """
+
+    app: str
+    named: _Naming
+    gives: Literal["image", "video", "text"] = "image"
+    variants: tuple[tuple[str, str], ...] = ()
+    seeded: bool = False
+    capabilities: frozenset[str] = frozenset()
+
+
+def app_of(task_type: TaskType, inputs: Mapping[str, Any], provider_config: Mapping[str, Any]) -> str:
+    """The app that does it: the step's own, else the default. Raises `AttemptError` if there is none."""
+    own = provider_config.get("fal_app_id")
+    if own is not None:
+        return str(own)
+    kind = KINDS.get(task_type)
+    if kind is None:
+        raise refused_config("fal_app_id", why=f"required, FAL has no app for {task_type}", word="missing")
+    return next((app for field, app in kind.variants if inputs.get(field)), kind.app)
+
+
+def refusals(step: KnownStep) -> Iterator[Fault]:
+    """What `app_of` and `body_of` refuse whatever the run gives."""
+    task_type, config, inputs = step.task_type, step.provider_config, step.inputs
+    yield from told(partial(app_of, task_type, inputs, config))
+    if task_type in KINDS:
+        yield from told(partial(body_of, task_type, inputs, 0, config))
+
+
+def root_of(app: str) -> str:
+    """What the addresses of an app's jobs start with: its owner and name, after a namespace if it has one; no path."""
+    parts = app.split("/")
+    return "/".join(parts[: 3 if parts[0] in _NAMESPACES else 2])
+
+
+def body_of(
+    task_type: TaskType, inputs: Mapping[str, Any], seed: int, provider_config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What fal is sent: *inputs* without nulls, its references readable for fal. *seed* is taken where they name none.
+
+    Raises `AttemptError` for a LoRA weight without a LoRA, and for messages that fal can't be told.
+    """
+    kind, rest = KINDS[task_type], dict(inputs)
+    loras = _loras(rest, provider_config)
+    named = kind.named(rest) | ({"seed": seed} if kind.seeded else {}) | rest
+    return named | ({"loras": loras} if loras else {})
+
+
+def _loras(rest: dict[str, Any], provider_config: Mapping[str, Any]) -> list[Any]:
+    known = provider_config.get("loras")
+    known = known if isinstance(known, Mapping) else {}
+    own = rest.pop("loras", [])
+    found = list(own) if isinstance(own, list) else [own]
+    for name in _LORAS:
+        weight = rest.pop(f"{name}_lora_weight", None)
+        if weight is None:
+            continue
+        path = known.get(name)
+        if not isinstance(path, str) or not path:
+            why = f"provider_config.loras.{name} is missing; it names the LoRA, by path or URL"
+            raise refused_input(f"{name}_lora_weight", why=why, provider_fault=True)
+        found.append({"path": path, "scale": weight})
+    return found
+
+
+def _moved(rest: dict[str, Any], **names: str) -> dict[str, Any]:
+    return {theirs: rest.pop(ours) for ours, theirs in names.items() if ours in rest}
+
+
+def _inverse(share: float) -> float:
+    return round(1 - share, 6)
+
+
+def _generation(rest: dict[str, Any]) -> dict[str, Any]:
+    width, height = rest.pop("width", _GENERATION.width), rest.pop("height", _GENERATION.height)
+    named = {"image_size": {"width": width, "height": height}} | _moved(rest, reference_image_url="image_url")
+    # Ours says how much of the reference stays, fal's how much of it goes.
+    if "reference_image_strength" in rest:
+        named["strength"] = max(_inverse(rest.pop("reference_image_strength")), _LEAST_STRENGTH)
+    return named
+
+
+def _editing(rest: dict[str, Any]) -> dict[str, Any]:
+    references = rest.pop("reference_image_urls", [])
+    named = _moved(rest, base_image_url="image_url", mask_image_url="mask_url")
+    if "width" in rest and "height" in rest:
+        named["image_size"] = _moved(rest, width="width", height="height")
+    if not references:
+        return named
+    base = named.pop("image_url", None) if "mask_url" not in named else None
+    return named | {"image_urls": [*([base] if base is not None else []), *references]}
+
+
+def _refine(rest: dict[str, Any]) -> dict[str, Any]:
+    named = {"upscale_factor": rest.pop("upscale_factor", _REFINE.upscale_factor)}
+    return named | _moved(rest, base_image_url="image_url", denoise="creativity")
+
+
+def _video(rest: dict[str, Any]) -> dict[str, Any]:
+    duration_s, fps = rest.pop("duration_s", _VIDEO.duration_s), rest.pop("fps", _VIDEO.fps)
+    named = {"num_frames": max(1, round(duration_s * fps)), "frames_per_second": fps}
+    if "motion" in rest:  # fal's films know no motion but what their prompt says
+        verb, _, where = rest.pop("motion").partition("_")
+        told = f"the camera {verb}s {where}"
+        named["prompt"] = f"{rest.pop('prompt')}, {told}" if "prompt" in rest else told
+    return named | _moved(rest, base_image_url="image_url")
+
+
+def _background(rest: dict[str, Any]) -> dict[str, Any]:
+    named = _moved(rest, base_image_url="image_url", background_image_url="ref_image_url")
+    if "background_color" in rest and "prompt" not in rest and "ref_image_url" not in named:
+        named["prompt"] = f"a plain, even background of the colour {rest.pop('background_color')}"
+    return named
+
+
+def _face(rest: dict[str, Any]) -> dict[str, Any]:
+    named = _moved(rest, base_image_url="image_url")
+    # The more of the face may change, the less it has to be true to the picture.
+    return named | ({"fidelity": _inverse(rest.pop("strength"))} if "strength" in rest else {})
+
+
+def _detail(rest: dict[str, Any]) -> dict[str, Any]:
+    return {"upscale_factor": 1} | _moved(rest, base_image_url="image_url", strength="creativity")
+
+
+def _adjuster(rest: dict[str, Any]) -> dict[str, Any]:
+    colors = _moved(rest, temperature="temperature", gamma="gamma")
+    for name in ("brightness", "contrast", "saturation"):
+        if name in rest:  # ours are factors, fal's are percent to add
+            colors[name] = round(100 * (rest.pop(name) - 1), 6)
+    named = _moved(rest, base_image_url="image_url") | ({"enable_color_correction": True, **colors} if colors else {})
+    if rest.get("sharpness", 0) > 1:
+        named |= {"enable_sharpen": True, "sharpen_mode": "basic", "sharpen_alpha": rest.pop("sharpness") - 1}
+    return named
+
+
+def _image_only(rest: dict[str, Any]) -> dict[str, Any]:
+    return _moved(rest, base_image_url="image_url")
+
+
+def _llm(rest: dict[str, Any]) -> dict[str, Any]:
+    """The router takes one prompt and no schema: a talk becomes a prompt, a schema a rule for the answer."""
+    named = {"model": rest.pop("model", DEFAULT_LLM)}
+    rules = [rest.pop("system_prompt")] if rest.get("system_prompt") else []
+    talk: list[tuple[str, str]] = []
+    for place, message in enumerate(rest.pop("messages", [])):
+        role, content = message.get("role", "user"), message.get("content")
+        if not isinstance(role, str) or not isinstance(content, str):
+            raise refused_input("messages", place, why="FAL takes messages whose role and content are text")
+        if role == "system":
+            rules.append(content)
+        else:
+            talk.append((role, content))
+    if "prompt" in rest:
+        talk.append(("user", rest.pop("prompt")))
+    if "json_schema" in rest:
+        schema = json.encode(rest.pop("json_schema")).decode()
+        rules.append(f"Answer with JSON alone, without a fence around it, that fits this JSON schema: {schema}")
+    if rules:
+        named["system_prompt"] = "\n\n".join(rules)
+    lines = [content for _, content in talk] if len(talk) == 1 else [f"{role}: {content}" for role, content in talk]
+    return named | ({"prompt": "\n\n".join(lines)} if lines else {})
+
+
+KINDS: Mapping[TaskType, Kind] = {
+    TaskType.GENERATION: Kind(
+        app="fal-ai/flux-lora",
+        variants=(("reference_image_url", "fal-ai/flux-lora/image-to-image"),),
+        named=_generation,
+        seeded=True,
+        capabilities=frozenset({"seed", "lora_weights", "reference_image"}),
+    ),
+    TaskType.EDITING: Kind(
+        app="fal-ai/flux-pro/kontext",
+        variants=(
+            ("mask_image_url", "fal-ai/flux-pro/v1/fill"),
+            ("reference_image_urls", "fal-ai/flux-pro/kontext/multi"),
+        ),
+        named=_editing,
+        seeded=True,
+        capabilities=frozenset({"seed", "prompt", "mask", "reference_image"}),
+    ),
+    TaskType.REFINE: Kind(
+        app="fal-ai/clarity-upscaler",
+        named=_refine,
+        seeded=True,
+        capabilities=frozenset({"seed", "prompt", "upscale", "denoise"}),
+    ),
+    TaskType.VIDEO_GENERATION: Kind(
+        app="fal-ai/wan/v2.2-a14b/image-to-video",
+        named=_video,
+        gives="video",
+        seeded=True,
+        capabilities=frozenset({"seed", "prompt", "motion"}),
+    ),
+    TaskType.BACKGROUND_FIX: Kind(
+        app="fal-ai/bria/background/replace",
+        named=_background,
+        seeded=True,
+        capabilities=frozenset({"seed", "prompt", "background_color", "background_image"}),
+    ),
+    TaskType.FACE_ENHANCER: Kind(
+        app="fal-ai/codeformer", named=_face, seeded=True, capabilities=frozenset({"seed", "strength"})
+    ),
+    TaskType.IMAGE_ADJUSTER: Kind(
+        app="fal-ai/post-processing", named=_adjuster, capabilities=frozenset({"color", "sharpen"})
+    ),
+    TaskType.DETAIL_ENHANCER: Kind(
+        app="fal-ai/clarity-upscaler", named=_detail, seeded=True, capabilities=frozenset({"seed", "strength"})
+    ),
+    TaskType.BACKGROUND_REMOVE: Kind(
+        app="fal-ai/birefnet/v2", named=_image_only, capabilities=frozenset({"transparency"})
+    ),
+    TaskType.LLM_INTERACTION: Kind(
+        app="openrouter/router",
+        variants=(("image_urls", "openrouter/router/vision"),),
+        named=_llm,
+        gives="text",
+        capabilities=frozenset({"system_prompt", "json_schema", "image_input"}),
+    ),
+}

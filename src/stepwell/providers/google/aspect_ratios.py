@@ -1,0 +1,44 @@
+"""Shapes and lengths that Google's models know: what a step asks for is moved to the nearest of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stepwell.outbound.http_client import refused
+
+# Those of https://ai.google.dev/gemini-api/docs/image-generation that every Gemini image model has.
+PICTURE_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+# https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api
+IMAGEN_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9")
+# https://ai.google.dev/gemini-api/docs/video
+FILM_RATIOS = ("16:9", "9:16")
+
+
+def ratio(inputs: Mapping[str, Any], known: Sequence[str], sides: tuple[int, int] | None = None) -> str | None:
+    """The nearest to `width` and `height`, or to *sides* where the inputs don't have both; None for neither."""
+    asked = tuple(_side(inputs, field) for field in ("width", "height") if field in inputs)
+    width, height = asked if len(asked) == 2 else sides or (0, 0)  # noqa: PLR2004 - width and height
+    if not (width and height):
+        return None
+    wanted = math.log(width / height)
+    return min(known, key=lambda name: abs(_log(name) - wanted))
+
+
+def seconds(inputs: Mapping[str, Any], known: Sequence[int], default: int) -> int:
+    """The nearest to `duration_s`; of two as near the shorter, which costs less."""
+    asked = inputs.get("duration_s", default)
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        raise refused("duration_s", "expected a number of seconds")
+    return min(known, key=lambda length: (abs(length - asked), length))
+
+
+def _side(inputs: Mapping[str, Any], field: str) -> int:
+    value = inputs[field]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise refused(field, "expected a number of pixels")
+    return value
+
+
+def _log(name: str) -> float:
+    across, _, down = name.partition(":")
+    return math.log(int(across) / int(down))

@@ -1,0 +1,19 @@
+"""What the functions of this package give back."""
+
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from stepwell.providers.shared import images
+
+
+class Made(NamedTuple):
+    """A finished file and the JSON values of the result that tell about it."""
+
+    data: bytes
+    result: dict[str, Any]
+
+
+def picture(image: Image.Image, **more: object) -> Made:
+    """*image* as a PNG file, with its size in the result."""
+    return Made(images.png(image), {"width": image.width, "height": image.height, "format": "PNG"} | more)

@@ -1,0 +1,296 @@
+"""What Replicate's models call the inputs of each type of task, and which model does it where the step names none.
+
+Every model has a schema of its own (the "API" tab of https://replicate.com/{owner}/{name}); the names here are those of
+the defaults, and of most models of the same sort. Where another model differs, `provider_config.parameters` renames:
+{"base_image_url": "input_image", "seed": null} gives one field another name, and leaves one out. Only what was given is
+sent: for the rest the model's own defaults hold, but for `upscale_factor`, of which models think too differently.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from stepwell.domain.errors import AttemptError, Fault
+from stepwell.domain.known import KnownStep
+from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.model import TaskType
+from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.shared.input_references import provider_reference
+from stepwell.providers.shared.refusals import refused_config, refused_input, told
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_MODEL = re.compile(rf"({_NAME}/{_NAME})(?::([0-9A-Fa-f]{{64}}))?")
+_VERSION = re.compile(r"[0-9A-Fa-f]{64}")
+_OWN = re.compile(r"(\w+)_lora_weight")
+_LORA_ORDER = ("subject", "product", "product2", "style")
+_LORA_PARAMETERS = (("lora_weights", "lora_scale"), ("extra_lora", "extra_lora_scale"))
+_LORA_MODEL = "black-forest-labs/flux-dev-lora"
+_CLARITY = "philz1337x/clarity-upscaler:dfad41707589d68ecdccd1dfa600d55a208f9310748e44bfe35b4a6291453d5e"
+_SHORTEST_DEADLINE_S, _LONGEST_DEADLINE_S = 5, 86_400
+_STEPWELLS = frozenset({"timeout_s"})
+
+
+class Parameter(Struct, frozen=True):
+    """`complement`: the model counts the other way round, so 1 - value is sent."""
+
+    name: str
+    kind: Literal["plain", "file", "files", "complement"] = "plain"
+
+
+class Kind(Struct, frozen=True, kw_only=True):
+    """How a type of task is done. Of two fields with one parameter the later one wins."""
+
+    model: str | None
+    parameters: Mapping[str, Parameter]
+    seed: bool = False
+    capabilities: frozenset[str] = frozenset()
+    defaults: Mapping[str, Any] = {}
+
+
+def _named(**names: str) -> dict[str, Parameter]:
+    return {field: Parameter(name) for field, name in names.items()}
+
+
+_IMAGE = {"base_image_url": Parameter("image", "file")}
+
+KINDS: Mapping[TaskType, Kind] = {
+    TaskType.GENERATION: Kind(
+        model="stability-ai/sdxl:7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc",
+        parameters={
+            **_named(prompt="prompt", negative_prompt="negative_prompt", width="width", height="height"),
+            "reference_image_url": Parameter("image", "file"),
+            "reference_image_strength": Parameter("prompt_strength", "complement"),
+        },
+        seed=True,
+        capabilities=frozenset({"seed", "negative_prompt", "lora_weights", "reference_image"}),
+    ),
+    TaskType.EDITING: Kind(
+        model="qwen/qwen-image-edit",
+        parameters={
+            **_IMAGE,
+            **_named(prompt="prompt", width="width", height="height"),
+            "reference_image_urls": Parameter("reference_images", "files"),
+            "mask_image_url": Parameter("mask", "file"),
+            "overlay_image_url": Parameter("overlay_image", "file"),
+        },
+        seed=True,
+        capabilities=frozenset({"seed", "mask", "reference_image"}),
+    ),
+    TaskType.REFINE: Kind(
+        model=_CLARITY,
+        parameters={
+            **_IMAGE,
+            **_named(upscale_factor="scale_factor", sharpness="sharpen", denoise="creativity", prompt="prompt"),
+        },
+        seed=True,
+        capabilities=frozenset({"seed", "upscale", "denoise", "sharpen"}),
+        defaults={"upscale_factor": 2.0},
+    ),
+    TaskType.VIDEO_GENERATION: Kind(
+        model="bytedance/seedance-1-pro",
+        parameters={
+            **_IMAGE,
+            **_named(prompt="prompt", duration_s="duration", fps="fps", width="width", height="height"),
+        },
+        seed=True,
+        capabilities=frozenset({"seed"}),
+    ),
+    TaskType.BACKGROUND_FIX: Kind(
+        model="bria/generate-background",
+        parameters={
+            **_IMAGE,
+            **_named(background_color="bg_prompt", prompt="bg_prompt"),
+            "background_image_url": Parameter("ref_image_url", "file"),
+        },
+        seed=True,
+        capabilities=frozenset({"seed", "background_color", "background_image"}),
+    ),
+    TaskType.FACE_ENHANCER: Kind(
+        model="sczhou/codeformer:cc4956dd26fa5a7185d5660cc9100fab1b8070a1d1654a8bb5eb6d443b020bb2",
+        parameters={**_IMAGE, "strength": Parameter("codeformer_fidelity", "complement")},
+        capabilities=frozenset({"strength"}),
+    ),
+    TaskType.IMAGE_ADJUSTER: Kind(model=None, parameters=_IMAGE),
+    TaskType.DETAIL_ENHANCER: Kind(
+        model=_CLARITY,
+        parameters={**_IMAGE, **_named(strength="creativity")},
+        seed=True,
+        capabilities=frozenset({"seed", "strength"}),
+    ),
+    TaskType.BACKGROUND_REMOVE: Kind(
+        model="bria/remove-background", parameters=_IMAGE, capabilities=frozenset({"transparency"})
+    ),
+    TaskType.LLM_INTERACTION: Kind(
+        model="meta/meta-llama-3-70b-instruct",
+        parameters={
+            **_named(prompt="prompt", messages="messages", system_prompt="system_prompt", json_schema="json_schema"),
+            **_named(max_tokens="max_tokens", temperature="temperature"),
+            "image_urls": Parameter("image_input", "files"),
+        },
+        capabilities=frozenset({"system_prompt"}),
+    ),
+}
+
+
+def kind_of(task_type: TaskType) -> Kind:
+    """Raises `AttemptError` for what Replicate isn't asked to do."""
+    kind = KINDS.get(task_type)
+    if kind is None:
+        raise AttemptError(f"REPLICATE can't do {task_type}", retryable=False)
+    return kind
+
+
+def target(task_type: TaskType, provider_config: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The model, as `Request.model` names it, and its version where the step asks for one.
+
+    The model is `owner/name`, a bare version, or `deployments/owner/name`. Raises `AttemptError`.
+    """
+    config = given(provider_config)
+    if "deployment" in config:
+        if "model" in config:
+            raise refused_config("deployment", why="a step names a model or a deployment, not both")
+        found = _MODEL.fullmatch(_text(config, "deployment"))
+        if found is None or found[2]:
+            raise refused_config("deployment", why="expected owner/name")
+        return f"deployments/{found[1]}", None
+    default = _LORA_MODEL if config.get("loras") else kind_of(task_type).model
+    model = _text(config, "model") if "model" in config else default
+    if model is None:
+        raise refused_config("model", why=f"REPLICATE has no model of its own choice for {task_type}; name one")
+    if _VERSION.fullmatch(model):
+        return model.lower(), model.lower()
+    found = _MODEL.fullmatch(model)
+    if found is None:
+        raise refused_config("model", why="expected owner/name, owner/name:version or a version of 64 hex digits")
+    return found[1], found[2].lower() if found[2] else None
+
+
+def refusals(step: KnownStep) -> Iterator[Fault]:
+    """What `target`, `deadline` and `model_input` refuse whatever the run gives."""
+    config = step.provider_config
+    return told(
+        partial(target, step.task_type, config),
+        partial(deadline, config),
+        partial(_renamed, config),
+        partial(_checked_loras, config, step.inputs),
+    )
+
+
+def deadline(config: Mapping[str, Any]) -> dict[str, str]:
+    """The header that sets one, for `provider_config.cancel_after_s`. Raises `AttemptError`."""
+    seconds = config.get("cancel_after_s")
+    if seconds is None:
+        return {}
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise refused_config("cancel_after_s", why="expected a number of seconds")
+    return {"Cancel-After": f"{int(min(max(seconds, _SHORTEST_DEADLINE_S), _LONGEST_DEADLINE_S))}s"}
+
+
+async def model_input(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+    """What the model gets as `input`. Raises `AttemptError` for what can't be brought into its form."""
+    kind, renamed = kind_of(attempt.task_type), _renamed(attempt.provider_config)
+    inputs = {**kind.defaults, **given(attempt.inputs)}
+    if kind.seed:
+        inputs.setdefault("seed", attempt.seed)
+    found: dict[str, Any] = {}
+    for field in (*kind.parameters, *(field for field in inputs if field not in kind.parameters)):
+        if field not in inputs or field in _STEPWELLS or _OWN.fullmatch(field):
+            continue
+        parameter = kind.parameters.get(field) or Parameter(field, _guessed(field, inputs[field]))
+        name = renamed.get(field, parameter.name)
+        if name is not None:
+            found[name] = await _value(parameter.kind, inputs[field], field, io)
+    return {**found, **{name: value async for name, value in _loras(attempt, inputs, io)}}
+
+
+async def _value(kind: str, value: Any, field: str, io: AttemptIO) -> Any:
+    match kind:
+        case "file":
+            return await _file(value, field, io)
+        case "files" if isinstance(value, list):
+            return [await _file(item, f"{field}[{place}]", io) for place, item in enumerate(value)]
+        case "files":
+            raise AttemptError(f"{field}: expected a list", retryable=False, provider_fault=False)
+        case "complement":
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise AttemptError(f"{field}: expected a number", retryable=False, provider_fault=False)
+            return round(1 - value, 6)
+        case _:
+            return value
+
+
+async def _file(value: Any, field: str, io: AttemptIO) -> str:
+    if not isinstance(value, str):
+        raise AttemptError(f"{field}: expected a string", retryable=False, provider_fault=False)
+    return await provider_reference(value, field, io)
+
+
+def _guessed(field: str, value: Any) -> Literal["plain", "file", "files"]:
+    """Fields that Stepwell doesn't know are files if they are named like one and look like one of ours."""
+    if field.endswith("_url") and isinstance(value, str) and value.startswith("media/"):
+        return "file"
+    if field.endswith("_urls") and isinstance(value, list) and any(str(item).startswith("media/") for item in value):
+        return "files"
+    return "plain"
+
+
+async def _loras(attempt: Attempt, inputs: Mapping[str, Any], io: AttemptIO) -> AsyncIterator[tuple[str, Any]]:
+    """The parameters for `provider_config.loras`, a mapping of names to weights' addresses."""
+    loras, weights = _checked_loras(attempt.provider_config, inputs)
+    for (place, scale), name in zip(_LORA_PARAMETERS, _ordered(loras), strict=False):
+        yield place, await _weights(loras[name], f"provider_config.loras.{name}", io)
+        if name in weights:
+            yield scale, weights[name]
+
+
+def _checked_loras(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, str], dict[str, Any]]:
+    """Those that the step names, and their weights, by name."""
+    loras = _mapping(config, "loras")
+    weights = {found[1]: inputs[field] for field in inputs if (found := _OWN.fullmatch(field))}
+    for name in weights:
+        if name not in loras:
+            why = f"provider_config.loras has no {name!r}"
+            raise refused_input(f"{name}_lora_weight", why=why, provider_fault=True)
+    if len(loras) > len(_LORA_PARAMETERS):
+        third = _ordered(loras)[len(_LORA_PARAMETERS)]
+        raise refused_config("loras", third, why=f"Replicate takes at most {len(_LORA_PARAMETERS)} LoRAs")
+    for name, address in loras.items():
+        if not isinstance(address, str) or not address:
+            raise refused_config("loras", name, why="expected the address of the weights")
+    return loras, weights
+
+
+async def _weights(reference: str, field: str, io: AttemptIO) -> str:
+    """Weights may also be named as models are, `owner/name`; only artifacts of ours need an address."""
+    return await provider_reference(reference, field, io) if reference.startswith("media/") else reference
+
+
+def _ordered(loras: Mapping[str, Any]) -> list[str]:
+    """A stored object has no order of its own: the same step must give the same request."""
+    rest = sorted(name for name in loras if name not in _LORA_ORDER)
+    return [*(name for name in _LORA_ORDER if name in loras), *rest]
+
+
+def _renamed(config: Mapping[str, Any]) -> Mapping[str, str | None]:
+    names = _mapping(config, "parameters")
+    for field, name in names.items():
+        if name is not None and (not isinstance(name, str) or not name):
+            raise refused_config("parameters", field, why="expected the model's name for it, or null")
+    return names
+
+
+def _mapping(config: Mapping[str, Any], member: str) -> Mapping[str, Any]:
+    value = config.get(member)
+    if value is not None and not isinstance(value, Mapping):
+        raise refused_config(member, why="expected an object")
+    return value or {}
+
+
+def _text(config: Mapping[str, Any], member: str) -> str:
+    value = config[member]
+    if not isinstance(value, str):
+        raise refused_config(member, why="expected a string")
+    return value

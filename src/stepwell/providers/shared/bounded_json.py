@@ -1,0 +1,34 @@
+"""A decoder for JSON from others, with the same limit of nesting on every version of Python.
+
+The limit of msgspec and the standard library depends on Python: 950 levels on 3.11, 9,980 on 3.13. A value with more
+levels than `MAX_LEVELS` could overflow the stack of recursive code, or be unreadable for another version.
+"""
+
+from typing import TypeVar
+
+from msgspec import json
+
+from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
+
+T = TypeVar("T")
+
+
+def decode_json(data: bytes | str, kind: type[T]) -> T:
+    """Decode *data* as JSON of *kind*. Raises `ValueError` if that fails, or at more than `MAX_LEVELS` levels."""
+    try:
+        value = json.decode(data, type=kind)
+        # Few bodies have so many brackets, so few are read twice.
+        brackets = data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
+        if brackets > MAX_LEVELS and is_deeper(json.decode(data), MAX_LEVELS):
+            raise ValueError(f"nested deeper than {MAX_LEVELS} levels")
+    except RecursionError as error:
+        raise ValueError(f"nested deeper than {MAX_LEVELS} levels") from error
+    return value
+
+
+def read_json(data: bytes | str, kind: type[T]) -> T | None:
+    """Decode *data* as JSON of *kind*; None if `decode_json` refuses it."""
+    try:
+        return decode_json(data, kind)
+    except ValueError:
+        return None

@@ -1,0 +1,102 @@
+"""Secrets of providers, by name. What holds them shows them to nobody: no repr, no message, no log has one."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from stepwell.domain.credential_names import how_called, of_another, owner
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.setting_names import credential_hint, credential_setting
+from stepwell.ports import Clock
+
+log = structlog.get_logger()
+
+
+class KeyRefusals:
+    """The credentials that their providers refuse, by name, with the time of the first refusal by this process.
+
+    The first refusal of a credential is logged, and so is the first call after it that the provider accepts.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: dict[str, datetime] = {}
+
+    def since(self) -> Mapping[str, datetime]:
+        return dict(self._since)
+
+    def report_refused(self, name: str) -> None:
+        if name not in self._since:
+            self._since[name] = self._clock.now()
+            setting = credential_setting(name)
+            log.warning("provider.key_refused", action="call", provider=owner(name), credential=name, setting=setting)
+
+    def report_accepted(self, name: str) -> None:
+        if (since := self._since.pop(name, None)) is not None:
+            at = since.isoformat()  # as text: the renderer would write a datetime's repr
+            log.info("provider.key_accepted", action="call", provider=owner(name), credential=name, refused_since=at)
+
+
+class Key:
+    """A credential for the calls of its provider. The provider's answers are reported to *refusals*."""
+
+    def __init__(self, name: str, secret: str, refusals: KeyRefusals | None = None) -> None:
+        self.name, self.secret, self._refusals = name, secret, refusals
+
+    @property
+    def setting(self) -> str:
+        """The setting with the secret."""
+        return credential_setting(self.name)
+
+    def report_refused(self) -> None:
+        if self._refusals is not None:
+            self._refusals.report_refused(self.name)
+
+    def report_accepted(self) -> None:
+        if self._refusals is not None:
+            self._refusals.report_accepted(self.name)
+
+    def __repr__(self) -> str:
+        return f"Key({self.name})"
+
+
+class Credentials:
+    """The credentials in the settings, by names in any case. Refusals by their providers go to *refusals*."""
+
+    def __init__(self, secrets: Mapping[str, str], refusals: KeyRefusals | None = None) -> None:
+        self._keys = {name.lower(): Key(name.lower(), secret, refusals) for name, secret in secrets.items()}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """In lower case."""
+        return frozenset(self._keys)
+
+    def key(self, provider_config: Mapping[str, Any], provider: str) -> Key | None:
+        """Return the key that `provider_config.credential` names, else the one named *provider*; None without any.
+
+        Raises `AttemptError` if it names one that the service doesn't hold (any more), or one of another provider.
+        """
+        named = provider_config.get("credential")
+        if named is None:
+            return self._keys.get(provider.lower())
+        if of_another(str(named), provider, self._keys):
+            raise AttemptError(f"provider_config.credential: {how_called(provider)}", retryable=False)
+        key = self._keys.get(str(named).lower())
+        if key is None:
+            why = f"the service holds no credential of this name: {credential_hint(str(named), provider)}"
+            raise AttemptError(f"provider_config.credential: {why}", retryable=False)
+        return key
+
+    def require_key(self, provider_config: Mapping[str, Any], provider: str) -> Key:
+        """Return the key as `key` does. Raises `AttemptError` if there is none."""
+        key = self.key(provider_config, provider)
+        if key is None or not key.secret:
+            name = provider.lower()
+            why = f"the service holds no credential of this name: set {credential_setting(name)}"
+            raise AttemptError(f"{provider.upper()}: {why}", retryable=False)
+        return key
+
+    def __repr__(self) -> str:
+        return f"Credentials({', '.join(sorted(self._keys))})"

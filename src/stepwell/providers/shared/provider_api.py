@@ -1,0 +1,192 @@
+"""Calls to a provider's API: bounded in time and size, without redirects, and each failure told as the port wants it.
+
+Addresses here are the operator's own (base URLs from the settings), so they are trusted; what a provider or a user
+names goes through the guard instead.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import anyio
+import httpx
+from msgspec import Struct
+
+from stepwell.domain.errors import CallFailed
+from stepwell.domain.setting_names import url_setting
+from stepwell.domain.strict_json.canonical import canonical, digest
+from stepwell.outbound.http_client import retry_after_s
+from stepwell.outbound.sanitise import sanitised
+from stepwell.ports.providers import ErrorText
+from stepwell.providers.shared.bounded_json import read_json
+from stepwell.providers.shared.connection_errors import connection_message
+from stepwell.providers.shared.credentials import Key
+from stepwell.providers.shared.submit_outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
+
+__all__ = ["Answer", "ProviderApi", "canonical", "digest", "is_unauthorized", "key_refusal", "origin_of"]
+
+T = TypeVar("T")
+
+UNAUTHORIZED = 401
+GONE = frozenset({404, 410})  # in a provider's own words: whatever stands before it knows nothing of its jobs
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
+# What the socket, the limits and the address bar may raise; each tells whether something may have been sent.
+_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeError)
+
+
+class AnswerTooBig(CallFailed):
+    """There is an answer, but it is over the bound."""
+
+
+class TooBig(httpx.ReadError):
+    pass
+
+
+class Answer(Struct, frozen=True):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300  # noqa: PLR2004 - by HTTP
+
+    def read(self, kind: type[T]) -> T | None:
+        """The body as JSON of that kind; None if it is anything else."""
+        return read_json(self.body, kind)
+
+
+def is_unauthorized(answer: Answer) -> bool:
+    """Return whether the answer is a 401, by which every API refuses an unknown key. A 403 may be about a model."""
+    return answer.status == UNAUTHORIZED
+
+
+def key_refusal(key: Key) -> str:
+    """Return the beginning of a message about an answer that refuses *key*."""
+    return f"the key was refused (set {key.setting}): "
+
+
+def origin_of(url: object) -> tuple[str, str, int | None] | None:
+    """Scheme, host and port of an address; None for what isn't one, or would send a user name along."""
+    if not isinstance(url, str):
+        return None
+    try:
+        parsed = httpx.URL(url)
+        host = parsed.host  # decodes IDNA, which may fail
+    except (httpx.InvalidURL, ValueError):
+        return None
+    port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
+    return (parsed.scheme, host, port) if host and not parsed.userinfo else None
+
+
+class ProviderApi:
+    """One provider's API. *name* is how messages call it; *error_text* reads its documented errors.
+
+    *client* is a `web.plain_client`; *timeout_s* is the deadline of one call, whatever the server does meanwhile, and
+    *work_s* that of a submit which is answered with the result itself; *max_answer* bounds an answer, in bytes.
+
+    *key* is the credential in the callers' headers. Successes are reported to it, and answers for which *refuses_key*
+    is true. *setting* is the setting of the address, for messages (default: the provider's STEPWELL_<NAME>_URL).
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        name: str,
+        error_text: ErrorText,
+        *,
+        timeout_s: float = 30.0,
+        work_s: float | None = None,
+        max_answer: int = 8 * 1024 * 1024,
+        key: Key | None = None,
+        refuses_key: Callable[[Answer], bool] = is_unauthorized,
+        setting: str | None = None,
+    ) -> None:
+        self._client, self.name, self._error_text, self._timeout_s = client, name, error_text, timeout_s
+        self._submit_s, self.max_answer = work_s or timeout_s, max_answer
+        self._key, self._refuses_key, self._setting = key, refuses_key, setting or url_setting(name)
+
+    async def submit(  # noqa: RET503 - it ends by raising
+        self, url: str, body: bytes, headers: Mapping[str, str], accepted: type[T]
+    ) -> tuple[Answer, T]:
+        """POST a job. Returns what `Provider.submit` may go by, a body of the kind *accepted*, or raises as it says."""
+        try:
+            answer = await self._request("POST", url, body, headers, self._submit_s)
+        except _TROUBLE as error:
+            connection = connection_message(error, url, self._setting)
+            why = f"the submit was not sent: {connection}" if connection else f"the submit got {self._no_answer(error)}"
+            raise_outcome(outcome_of_error(error), self.name, why)
+        refusal = self._report_key(answer)
+        found = answer.read(accepted) if answer.is_success else None
+        words = None if answer.is_success else self._error_text(answer.body)
+        outcome = outcome_of_answer(answer.status, readable=found is not None or words is not None)
+        if outcome is Outcome.ACCEPTED and found is not None:
+            return answer, found
+        why = f"the submit was answered {answer.status}" + (f": {words}" if words else " without words of its own")
+        raise_outcome(outcome, self.name, refusal + why, retry_after_s(answer.headers))
+
+    async def call(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, ok: frozenset[int]
+    ) -> Answer:
+        """Any other call. Returns an answer with a status in *ok*; else raises `CallFailed`: forgotten for a 404 or 410
+        in the provider's own words.
+        """
+        try:
+            answer = await self._request(method, url, body, headers, self._timeout_s)
+        except _TROUBLE as error:
+            kind = AnswerTooBig if isinstance(error, TooBig) else CallFailed
+            why = connection_message(error, url, self._setting) or self._no_answer(error)
+            raise kind(f"{self.name}: {why}") from error
+        refusal = self._report_key(answer)
+        if answer.status in ok:
+            return answer
+        words = self._error_text(answer.body)
+        message = f"{self.name}: {refusal}it answered" if refusal else f"{self.name} answered"
+        message += f" {answer.status}" + (f": {words}" if words else "")
+        raise CallFailed(
+            sanitised(message),
+            forgotten=answer.status in GONE and words is not None,
+            retry_after_s=retry_after_s(answer.headers),
+        )
+
+    def readable(self, answer: Answer, kind: type[T]) -> T:
+        """The body of an answer to `call`. Raises `CallFailed` if it isn't of that kind."""
+        found = answer.read(kind)
+        if found is None:
+            raise CallFailed(f"{self.name}: its answer can't be read")
+        return found
+
+    def _no_answer(self, error: Exception) -> str:
+        return f"no answer ({type(error).__name__})"
+
+    def _report_key(self, answer: Answer) -> str:
+        """Report to the key whether *answer* accepts or refuses it. Returns how a message about a refusal begins."""
+        if self._key is None:
+            return ""
+        if answer.is_success:
+            self._key.report_accepted()
+        elif self._refuses_key(answer):
+            self._key.report_refused()
+            return key_refusal(self._key)
+        return ""
+
+    async def _request(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
+    ) -> Answer:
+        # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
+        before = min(timeout_s / 2, 10.0)
+        with anyio.fail_after(timeout_s):
+            async with self._client.stream(
+                method,
+                url,
+                content=body,
+                headers={**_HEADERS, **({"Content-Type": "application/json"} if body is not None else {}), **headers},
+                # Before the deadline, so that it is known that nothing was sent.
+                timeout=httpx.Timeout(timeout_s, connect=before, pool=before),
+                follow_redirects=False,
+            ) as response:
+                data = bytearray()
+                async for chunk in response.aiter_raw():
+                    data += chunk
+                    if len(data) > self.max_answer:
+                        raise TooBig("the answer is too big")
+        return Answer(response.status_code, response.headers, bytes(data))

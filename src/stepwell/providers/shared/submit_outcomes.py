@@ -1,0 +1,81 @@
+"""What a provider's answer to a submit means for the money: one table for all that speak HTTP.
+
+| what came back                                            | kind         | then                                   |
+|-----------------------------------------------------------|--------------|----------------------------------------|
+| no connection: refused, DNS, TLS, none free in time       | NOT_SENT     | the attempt failed; a retry may help   |
+| 408, 425, 429; 503 in the provider's own words            | NOT_ACCEPTED | the same, after its Retry-After        |
+| any other 4xx, a redirect                                 | REFUSED      | the attempt failed; a retry won't help |
+| any other 5xx in the provider's own words                 | FAILED       | the attempt failed; a retry may help   |
+| 2xx that can be read                                      | ACCEPTED     | there is a job                         |
+| 2xx or 5xx that can't be read, 502 and 504 of a gateway,  | UNKNOWN      | reconcile, and then `on_unknown`       |
+| a connection lost, or a deadline passed, once it was sent |              |                                        |
+
+"In the provider's own words": a body of the form that it documents for errors. A gateway that stands before it answers
+in its own words, and knows nothing of what became of the request.
+"""
+
+from enum import Enum, auto
+from typing import NoReturn
+
+import httpx
+
+from stepwell.domain.errors import AttemptError, OutcomeUnknown
+from stepwell.outbound.sanitise import sanitised
+
+_NEVER_TAKEN = frozenset({408, 425, 429})
+_GATEWAY = frozenset({502, 504})
+_BUSY = 503
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.InvalidURL,
+    UnicodeError,  # a key that can't be sent in a header, or an invalid host name
+)
+_SHOWN = 500
+
+
+class Outcome(Enum):
+    NOT_SENT = auto()
+    NOT_ACCEPTED = auto()
+    REFUSED = auto()
+    FAILED = auto()
+    ACCEPTED = auto()
+    UNKNOWN = auto()
+
+
+def outcome_of_answer(status: int, *, readable: bool) -> Outcome:
+    """*readable*: the body is what the provider documents for this status, a job or an error."""
+    match status // 100:
+        case _ if status in _NEVER_TAKEN:
+            return Outcome.NOT_ACCEPTED
+        case 3 | 4:
+            return Outcome.REFUSED
+        case _ if status in _GATEWAY or not readable:
+            return Outcome.UNKNOWN
+        case 2:
+            return Outcome.ACCEPTED
+        case 5:
+            return Outcome.NOT_ACCEPTED if status == _BUSY else Outcome.FAILED
+        case _:
+            return Outcome.UNKNOWN
+
+
+def outcome_of_error(error: Exception) -> Outcome:
+    """*error* is httpx's, or the TimeoutError of a deadline around the whole call."""
+    return Outcome.NOT_SENT if isinstance(error, _NOT_SENT) else Outcome.UNKNOWN
+
+
+def raise_outcome(outcome: Outcome, provider: str, why: str, retry_after_s: float | None = None) -> NoReturn:
+    """Raise what `ports.providers.Provider.submit` says, for any outcome but ACCEPTED; *why* is shown to users."""
+    message = sanitised(f"{provider}: {why}", _SHOWN)
+    match outcome:
+        case Outcome.UNKNOWN:
+            raise OutcomeUnknown(message)
+        case Outcome.REFUSED:
+            raise AttemptError(message, retryable=False)
+        case _:
+            raise AttemptError(message, retryable=True, retry_after_s=retry_after_s)

@@ -1,0 +1,193 @@
+"""ETag, If-None-Match, If-Match: what a caller knows of a workflow is still so, or it isn't."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from stepwell import __version__
+from support.database.statement_recorder import fetched
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.service.live_service import Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STALE = '"1-abc-s-0"'
+
+
+async def tags(live: Service, workflow_id: str) -> tuple[str, str]:
+    """With steps, and without."""
+    found = [await live.client.get(WORKFLOWS + workflow_id, params={"include_steps": steps}) for steps in (True, False)]
+    return found[0].headers["etag"], found[1].headers["etag"]
+
+
+async def pending(live: Service) -> str:
+    return str((await live.create(passing("a"), start=False))["id"])
+
+
+async def rename(client: httpx.AsyncClient, workflow_id: str, name: str, tag: Any) -> httpx.Response:
+    headers = {} if tag is None else {"If-Match": tag} if isinstance(tag, str) else [("If-Match", each) for each in tag]
+    return await client.patch(WORKFLOWS + workflow_id, json={"name": name}, headers=headers)
+
+
+async def test_a_tag_is_strong_and_tells_steps_and_versions_apart(live: Service) -> None:
+    whole, bare = await tags(live, await pending(live))
+    assert whole != bare
+    for tag in (whole, bare):
+        assert tag.startswith('"')
+        assert tag.endswith(f'-{__version__}"')
+
+
+async def test_not_modified(live: Service) -> None:
+    workflow_id = await pending(live)
+    for params, known in zip(({}, {"include_steps": False}), await tags(live, workflow_id), strict=True):
+        for said in (known, f"W/{known}", "*", f'"x", {known}', f'W/"x" ,{known},', [STALE, known], f'"a,b",{known}'):
+            headers = [("If-None-Match", each) for each in ([said] if isinstance(said, str) else said)]
+            answer = await live.client.get(WORKFLOWS + workflow_id, params=params, headers=headers)
+            assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", known), said
+            assert "content-length" not in answer.headers
+        for said in (STALE, known.strip('"'), "", f'"{known[1:-1]}x"', "W/*"):
+            answer = await live.client.get(WORKFLOWS + workflow_id, params=params, headers={"If-None-Match": said})
+            assert (answer.status_code, answer.headers["etag"]) == (200, known), said
+    whole, bare = await tags(live, workflow_id)
+    answer = await live.client.get(WORKFLOWS + workflow_id, headers={"If-None-Match": bare})
+    assert (answer.status_code, answer.headers["etag"]) == (200, whole)
+
+
+async def test_not_modified_looks_at_no_steps(live: Service) -> None:
+    workflow_id = await pending(live)
+    (tag, _), path = await tags(live, workflow_id), WORKFLOWS + workflow_id
+    async with fetched(live) as statements:
+        assert (await live.client.get(path, headers={"If-None-Match": tag})).status_code == 304
+    (statement,) = statements
+    assert "workflows" in statement
+    assert not any(table in statement for table in ("steps", "tasks", "events"))
+    async with fetched(live) as statements:
+        await live.client.get(path)
+    assert len(statements) == 1
+
+
+async def test_not_modified_is_for_ones_own_workflows(live: Service) -> None:
+    made = await live.create(passing("a"), start=False, origin_tenant_id="acme")
+    tag, _ = await tags(live, made["id"])
+    async with live.as_tenant("acme") as own, live.as_tenant("other") as other:
+        for said in (tag, "*"):
+            assert (await own.get(WORKFLOWS + made["id"], headers={"If-None-Match": said})).status_code == 304
+            assert (await other.get(WORKFLOWS + made["id"], headers={"If-None-Match": said})).status_code == 404
+        assert (await rename(own, made["id"], "x", tag)).status_code == 200
+        assert (await rename(other, made["id"], "x", "*")).status_code == 404
+    assert (await live.client.get(WORKFLOWS + str(uuid4()), headers={"If-None-Match": "*"})).status_code == 404
+
+
+@pytest.mark.parametrize("path", [WORKFLOWS, "{one}/tasks", "/api/v1/tasks/{task}", "{one}/events", "/api/v1/events"])
+async def test_lists_and_tasks_have_tags_of_their_content(live: Service, path: str) -> None:
+    made = await live.create(told("a"))
+    done = await live.until_ended(made["id"])
+    where = path.format(one=WORKFLOWS + made["id"], task=done["steps"][0]["task_id"])
+    first = await live.client.get(where)
+    tag = first.headers["etag"]
+    for said in (tag, f"W/{tag}", "*"):
+        answer = await live.client.get(where, headers={"If-None-Match": said})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+        assert answer.headers.get("link") == first.headers.get("link")
+    cleaned = await live.client.post(f"{WORKFLOWS}{made['id']}/cleanup", params={"cleanup_tasks": True})
+    assert cleaned.status_code == 200
+    answer = await live.client.get(where, headers={"If-None-Match": tag})
+    assert answer.status_code == 200
+    assert (answer.headers["etag"], answer.content) != (tag, first.content)
+
+
+@pytest.mark.parametrize("path", ["{one}/explain", "/api/v1/providers"])
+async def test_what_is_told_of_now_has_a_tag_while_it_is_so(live: Service, scripted: Scripted, path: str) -> None:
+    workflow_id = (await live.create(told("a", wait=True), start=False))["id"]
+    where = path.format(one=WORKFLOWS + workflow_id)
+    tag = (await live.client.get(where)).headers["etag"]
+    answer = await live.client.get(where, headers={"If-None-Match": tag})
+    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    await live.verb(workflow_id, "start")
+    await live.until(workflow_id, shows(current_step="a"))
+    answer = await live.client.get(where, headers={"If-None-Match": tag})
+    assert answer.status_code == 200
+    assert answer.json()
+    assert answer.headers["etag"] != tag
+    scripted.release(workflow_id, "a")
+
+
+async def test_if_match(live: Service) -> None:
+    workflow_id = await pending(live)
+    whole, bare = await tags(live, workflow_id)
+    history = await live.events(workflow_id)
+    for wrong in (STALE, f"W/{whole}", f"W/{bare}", "", "x", whole.strip('"'), [STALE, f"W/{whole}"], '"1"', "W/*"):
+        answer = await rename(live.client, workflow_id, "no", wrong)
+        assert (answer.status_code, answer.json()["type"]) == (412, "/schema#problem-412"), wrong
+    assert await live.events(workflow_id) == history
+    for n in range(4):
+        whole, bare = await tags(live, workflow_id)
+        right = [whole, bare, f"{STALE}, {whole}", [STALE, whole]][n]
+        answer = await rename(live.client, workflow_id, f"name {n}", right)
+        assert answer.status_code == 200
+        assert answer.headers["etag"] == (await tags(live, workflow_id))[0]
+    for free in ("*", " * ", None):
+        assert (await rename(live.client, workflow_id, "any", free)).status_code == 200
+    assert (await rename(live.client, str(uuid4()), "any", "*")).status_code == 404
+
+
+async def test_a_tag_of_another_version_of_stepwell_still_tells_the_state(live: Service) -> None:
+    workflow_id = await pending(live)
+    tag = (await tags(live, workflow_id))[0].replace(__version__, "0.0.1")
+    answer = await live.client.get(WORKFLOWS + workflow_id, headers={"If-None-Match": tag})
+    assert answer.status_code == 200
+    assert (await rename(live.client, workflow_id, "x", tag)).status_code == 200
+
+
+@pytest.mark.parametrize("verb", ["start", "pause", "resume", "cancel", "cleanup"])
+async def test_if_match_on_verbs(live: Service, scripted: Scripted, verb: str) -> None:
+    made = await live.create(told("a", wait=True), start=verb in ("pause", "resume", "cancel"))
+    path = WORKFLOWS + made["id"]
+    if made["status"] == "RUNNING":
+        await live.until(made["id"], shows(current_step="a"))
+    if verb == "resume":
+        await live.verb(made["id"], "pause")
+    stale = (await tags(live, made["id"]))[0]
+    assert (await rename(live.client, made["id"], "meanwhile", None)).status_code == 200
+    history = await live.events(made["id"])
+    method, where = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
+    answer = await live.client.request(method, where, headers={"If-Match": stale})
+    assert answer.status_code == 412
+    assert await live.events(made["id"]) == history
+    tag, _ = await tags(live, made["id"])
+    answer = await live.client.request(method, where, headers={"If-Match": tag})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["etag"] == (await tags(live, made["id"]))[0] or verb in ("start", "resume")
+    # What the state forbids is told by the version first.
+    answer = await live.client.post(f"{path}/start", headers={"If-Match": stale})
+    assert answer.status_code == 412
+    scripted.release(made["id"], "a")
+
+
+async def test_of_two_with_the_same_version_one_wins(live: Service) -> None:
+    for n in range(20):
+        workflow_id = await pending(live)
+        tag = (await tags(live, workflow_id))[n % 2]
+        answers = await asyncio.gather(*(rename(live.client, workflow_id, f"{n} {m}", tag) for m in range(5)))
+        assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412]
+        (won,) = (answer.json() for answer in answers if answer.status_code == 200)
+        assert (await live.get(workflow_id))["name"] == won["name"]
+        assert len(await live.events(workflow_id)) == 2
+
+
+async def test_with_a_key_a_repeat_is_answered_though_the_version_is_another(live: Service) -> None:
+    workflow_id = await pending(live)
+    headers = {"If-Match": (await tags(live, workflow_id))[0], "Idempotency-Key": str(uuid4())}
+    path, body = WORKFLOWS + workflow_id, {"name": "x"}
+    first = await live.client.patch(path, json=body, headers=headers)
+    again = await live.client.patch(path, json=body, headers=headers)
+    assert (first.status_code, again.status_code, again.content) == (200, 200, first.content)
+    # And a version that isn't there any more frees the key: nothing was changed.
+    headers = {"If-Match": STALE, "Idempotency-Key": str(uuid4())}
+    assert (await live.client.patch(path, json=body, headers=headers)).status_code == 412
+    headers["If-Match"] = (await tags(live, workflow_id))[0]
+    answer = await live.client.patch(path, json=body, headers=headers)
+    assert (answer.status_code, "idempotency-replayed" in answer.headers) == (200, False)

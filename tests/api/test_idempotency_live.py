@@ -1,0 +1,250 @@
+"""Idempotency-Key: a request that is repeated has its effect once, and is answered the same to the byte."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import pytest
+
+from stepwell.domain.model import EventType
+from stepwell.domain.records import TenantScope
+from stepwell.domain.webhooks.delivery import DeliveryRecord, DeliveryStatus
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.service.live_service import Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passing("a", x=1.0)]}
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+VERBS = ("start", "pause", "resume", "cancel", "cleanup", "update")
+
+
+def key(named: str | None = None) -> dict[str, str]:
+    return {"Idempotency-Key": named or f'"{uuid4()}"'}
+
+
+async def create(client: httpx.AsyncClient, headers: Any, *, start: bool = False, **members: Any) -> httpx.Response:
+    return await client.post(WORKFLOWS, params={"start": start}, json=BODY | members, headers=headers)
+
+
+async def do(client: httpx.AsyncClient, verb: str, workflow_id: str, headers: Any) -> httpx.Response:
+    path = WORKFLOWS + workflow_id
+    match verb:
+        case "cancel":
+            return await client.delete(path, headers=headers)
+        case "update":
+            return await client.patch(path, json={"name": "another"}, headers=headers)
+        case _:
+            return await client.post(f"{path}/{verb}", headers=headers)
+
+
+def is_replay(answer: httpx.Response, first: httpx.Response) -> bool:
+    """Whether it is *first* again, to the byte, and says so."""
+    own = {name: value for name, value in answer.headers.items() if name != "idempotency-replayed"}
+    same = (answer.status_code, answer.content, own) == (first.status_code, first.content, dict(first.headers))
+    return same and answer.headers.get("idempotency-replayed") == "true" and "idempotency-replayed" not in first.headers
+
+
+async def total(live: Service) -> int:
+    answer = await live.client.get(WORKFLOWS, params={"limit": 1, "include_deleted": True, "include_steps": False})
+    return int(answer.json()["total"])
+
+
+async def in_state(live: Service, scripted: Scripted, verb: str) -> str:
+    """A workflow on which *verb* is allowed."""
+    made = await live.create(told("a", wait=True), start=verb in ("pause", "resume", "cancel"))
+    if verb in ("pause", "resume", "cancel"):
+        await live.until(made["id"], shows(current_step="a"))
+    if verb == "resume":
+        assert (await live.verb(made["id"], "pause")).status_code == 200
+    return str(made["id"])
+
+
+def fault(answer: httpx.Response) -> Any:
+    assert answer.status_code == 422, answer.text
+    (found,) = answer.json()["detail"]
+    return found["loc"], found["type"]
+
+
+async def query(live: Service, statement: str, *values: Any) -> Any:
+    connection = await asyncpg.connect(live.dsn)
+    try:
+        return await connection.fetchval(statement, *values)
+    finally:
+        await connection.close()
+
+
+async def test_a_create_is_answered_the_same(live: Service) -> None:
+    before, headers = await total(live), key()
+    first = await create(live.client, headers, start=True)
+    await live.until_ended(first.json()["id"])
+    for _ in range(2):
+        assert is_replay(await create(live.client, headers, start=True), first)
+    assert {"location", "etag"} <= first.headers.keys()
+    assert await total(live) == before + 1
+    # A slash more or less at the end is no other request.
+    again = await live.client.post(WORKFLOWS[:-1], params={"start": True}, json=BODY, headers=headers)
+    assert is_replay(again, first)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_verb_is_answered_the_same_and_applied_once(live: Service, scripted: Scripted, verb: str) -> None:
+    workflow_id, headers = await in_state(live, scripted, verb), key()
+    first = await do(live.client, verb, workflow_id, headers)
+    assert first.status_code == 200, first.text
+    history = await live.events(workflow_id)
+    assert is_replay(await do(live.client, verb, workflow_id, headers), first)
+    assert await live.events(workflow_id) == history
+    assert (await live.get(workflow_id))["status"] == (first.json().get("workflow") or first.json())["status"]
+    scripted.release(workflow_id, "a")
+
+
+async def test_a_replayed_pause_pauses_nothing(live: Service, scripted: Scripted) -> None:
+    workflow_id, pause = await in_state(live, scripted, "pause"), key()
+    first = await do(live.client, "pause", workflow_id, pause)
+    assert (await do(live.client, "resume", workflow_id, key())).status_code == 200
+    assert is_replay(await do(live.client, "pause", workflow_id, pause), first)
+    assert first.json()["status"] == "PAUSED"
+    assert (await live.get(workflow_id))["status"] == "RUNNING"
+    scripted.release(workflow_id, "a")
+
+
+async def test_a_repeated_cleanup_tells_what_the_first_did(live: Service) -> None:
+    made = await live.create(told("a", files=2))
+    await live.until_ended(made["id"])
+    headers, path = key(), f"{WORKFLOWS}{made['id']}/cleanup?cleanup_tasks=true"
+    first = await live.client.post(path, headers=headers)
+    assert len(first.json()["cleanup"]["deleted_paths"]) == 2
+    assert is_replay(await live.client.post(path, headers=headers), first)
+    assert (await live.client.post(path)).json()["cleanup"]["deleted_paths"] == []
+
+
+async def test_another_request_with_the_key_is_refused(live: Service) -> None:
+    headers, reused = key(), (["header", "Idempotency-Key"], "idempotency_key_reused")
+    first = await create(live.client, headers)
+    before = await total(live)
+    assert fault(await create(live.client, headers, name="m")) == reused
+    assert fault(await create(live.client, headers, start=True)) == reused
+    assert fault(await create(live.client, headers, steps=[])) == reused  # it isn't even looked at
+    for verb in VERBS:
+        assert fault(await do(live.client, verb, first.json()["id"], headers)) == reused
+    assert await total(live) == before
+    assert is_replay(await create(live.client, headers), first)
+
+
+async def test_keys_are_each_tenants_own(live: Service) -> None:
+    headers, answers = key(), []
+    for tenant, every in (("acme", False), ("other", False), (None, False), (None, True)):
+        async with live.as_tenant(tenant, every=every) as client:
+            answers.append(first := await create(client, headers))
+            assert is_replay(await create(client, headers), first)
+    assert [answer.json()["origin_tenant_id"] for answer in answers] == ["acme", "other", None, None]
+    assert len({answer.json()["id"] for answer in answers}) == 4
+
+
+@pytest.mark.parametrize(
+    ("bare", "quoted"), [("a", '"a"'), ("k" * 255, f'"{"k" * 255}"'), ("a\\b;c=~!", '"a\\\\b;c=~!"')]
+)
+async def test_a_key_is_the_same_bare_or_quoted(live: Service, bare: str, quoted: str) -> None:
+    assert is_replay(
+        answer := await create(live.client, key(quoted)), first := await create(live.client, key(bare))
+    ) or is_replay(first, answer)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *({"Idempotency-Key": bad} for bad in ("", " ", '""', '"', '"a', 'a"b', "a b", "a,b", '"a", "b"', '"a";p=1')),
+        *({"Idempotency-Key": bad} for bad in ("k" * 256, f'"{"k" * 256}"', '"a\\b"', b"\xe9", b"a\tb", b'"\x7f"')),
+        [("Idempotency-Key", "a"), ("Idempotency-Key", "b")],
+        [("Idempotency-Key", "a"), ("Idempotency-Key", "")],
+    ],
+)
+async def test_what_is_no_key(live: Service, headers: Any) -> None:
+    before = await total(live)
+    wrong = (["header", "Idempotency-Key"], "idempotency_key")
+    assert fault(await create(live.client, headers)) == wrong
+    assert fault(await do(live.client, "pause", str(uuid4()), headers)) == wrong
+    for method, verb in (("POST", "/start"), ("POST", "/resume"), ("DELETE", ""), ("POST", "/cleanup")):
+        path = f"{WORKFLOWS}{uuid4()}{verb}?dry_run=true"
+        assert fault(await live.client.request(method, path, headers=headers)) == wrong
+    assert await total(live) == before
+
+
+async def test_a_refused_request_frees_its_key(live: Service, scripted: Scripted) -> None:
+    headers = key()
+    assert (await create(live.client, headers, steps=[])).status_code == 422
+    assert (await create(live.client, headers)).status_code == 201
+    headers = key()
+    workflow_id = await in_state(live, scripted, "start")
+    assert (await do(live.client, "pause", workflow_id, headers)).status_code == 409
+    assert (await do(live.client, "start", workflow_id, key())).status_code == 200
+    assert (await do(live.client, "pause", workflow_id, headers)).status_code == 200
+    assert (await do(live.client, "pause", str(uuid4()), headers)).status_code == 422  # it is pause's now
+    headers = key()
+    assert (await do(live.client, "pause", str(uuid4()), headers)).status_code == 404
+    assert (await create(live.client, headers | {"Content-Type": "text/plain"})).status_code == 415
+    assert await query(live, "SELECT count(*) FROM idempotency_keys WHERE key = $1", headers["Idempotency-Key"]) == 0
+    scripted.release(workflow_id, "a")
+
+
+async def test_of_fifty_at_once_one_works(live: Service) -> None:
+    before, headers = await total(live), key()
+    answers = await asyncio.gather(*(create(live.client, headers, start=True) for _ in range(50)))
+    codes = Counter(answer.status_code for answer in answers)
+    assert codes == {201: 1, 409: 49}
+    for answer in answers:
+        assert answer.status_code == 201 or answer.headers["retry-after"] == "1"
+    (first,) = (answer for answer in answers if answer.status_code == 201)
+    assert is_replay(await create(live.client, headers, start=True), first)
+    assert await total(live) == before + 1
+    others = [create(live.client, headers, name=str(n)) for n in range(3)]
+    assert {answer.status_code for answer in await asyncio.gather(*others)} == {422}
+
+
+async def test_a_key_is_kept_for_two_days(live: Service) -> None:
+    headers, old = key(), [key() for _ in range(30)]
+    for each in old:
+        await create(live.client, each)
+    first = await create(live.client, headers)
+    move = "UPDATE idempotency_keys SET created_at = created_at - interval '%s'"
+    await query(live, move % "47 hours 59 minutes")
+    assert is_replay(await create(live.client, headers), first)
+    await query(live, move % "2 minutes")
+    # It is a first request again, whatever it says. And a few of the others are removed.
+    count = "SELECT count(*) FROM idempotency_keys WHERE created_at < now() - interval '48 hours'"
+    expired = await query(live, count)
+    second = await create(live.client, headers, name="another")
+    assert second.status_code == 201
+    assert second.json()["id"] != first.json()["id"]
+    assert expired - 21 == await query(live, count)
+    assert is_replay(await create(live.client, headers, name="another"), second)
+
+
+async def test_without_a_key_there_is_no_statement_more(live: Service) -> None:
+    keys = live.app.service.repeats._keys
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("reserve", "answer", "free"):
+            patch.delattr(type(keys), name)
+        made = await live.create(passing("a"), start=False)
+        assert (await do(live.client, "update", made["id"], {})).status_code == 200
+        assert (await do(live.client, "start", made["id"], {})).status_code == 200
+
+
+async def test_a_webhook_is_sent_again_once(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, asked = await live.create(passing("a"), start=False), []
+
+    async def redeliver(_scope: TenantScope, _workflow_id: UUID, delivery_id: str, _terms: Any) -> DeliveryRecord:
+        asked.append(delivery_id)
+        return DeliveryRecord(delivery_id, 1, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, None, AT, [])
+
+    monkeypatch.setattr(live.app.service.webhooks, "redeliver", redeliver)
+    path, headers = f"{WORKFLOWS}{made['id']}/deliveries/x/redeliver", key()
+    first = await live.client.post(path, headers=headers)
+    assert is_replay(await live.client.post(path, headers=headers), first)
+    assert (await live.client.post(path)).status_code == 200
+    assert asked == ["x", "x"]

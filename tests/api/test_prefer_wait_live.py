@@ -1,0 +1,287 @@
+"""Prefer: wait. An answer that comes when the workflow has ended, or after so many seconds."""
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import uvicorn
+
+from support.database.statement_recorder import sent
+from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.providers.scripted import eventually
+from support.service.live_service import Service, running_service, token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [told("a", wait=True)]}
+LONG = {"Prefer": "wait=60"}
+
+
+def waiting(live: Service) -> int:
+    """How many requests wait."""
+    return sum(len(watchers) for watchers in live.app.service._bus._watchers.values())
+
+
+async def begun(live: Service) -> str:
+    made = await live.create(told("a", wait=True))
+    await live.until(made["id"], shows(current_step="a"))
+    return str(made["id"])
+
+
+async def new_one(scripted: Scripted, others: set[tuple[str, str]]) -> str:
+    """The workflow that runs now, and didn't then."""
+    await eventually(lambda: scripted.running > others, "it runs")
+    ((workflow_id, _),) = scripted.running - others
+    return workflow_id
+
+
+async def when_waiting(group: asyncio.TaskGroup, live: Service, request: Any) -> "asyncio.Task[httpx.Response]":
+    """*request*, once it waits."""
+    before = waiting(live)
+    task: asyncio.Task[httpx.Response] = group.create_task(request)
+    await eventually(lambda: waiting(live) == before + 1 or task.done(), "it waits")
+    assert not task.done()
+    return task
+
+
+async def test_it_is_answered_when_the_workflow_ends(live: Service, scripted: Scripted) -> None:
+    others = set(scripted.running)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        create = await when_waiting(group, live, live.client.post(WORKFLOWS, json=BODY, headers=LONG))
+        workflow_id = await new_one(scripted, others)
+        path = WORKFLOWS + workflow_id
+        get = await when_waiting(group, live, live.client.get(path, headers=LONG))
+        before = sent(live)
+        scripted.release(workflow_id, "a")
+        answers = [await create, await get]
+    assert [answer.status_code for answer in answers] == [201, 200]
+    for answer in answers:
+        assert answer.json()["status"] == "COMPLETED"
+        assert answer.headers["preference-applied"] == "wait=60"
+        assert answer.json() == await live.get(workflow_id)
+    assert answers[0].headers["location"] == path
+    assert sent(live) - before < 10  # one that asked again and again would have sent more
+    # By now it has ended: at once.
+    answer = await live.client.get(path, headers=LONG)
+    assert (answer.json(), answer.headers["preference-applied"]) == (answers[1].json(), "wait=60")
+    assert waiting(live) == 0
+
+
+@pytest.mark.parametrize(("verb", "end"), [("start", "COMPLETED"), ("resume", "COMPLETED"), ("start", "CANCELLED")])
+async def test_verbs_that_run_it_wait_too(live: Service, scripted: Scripted, verb: str, end: str) -> None:
+    made = await live.create(told("a", wait=True), start=verb == "resume")
+    path = WORKFLOWS + made["id"]
+    if verb == "resume":
+        await live.until(made["id"], shows(current_step="a"))
+        assert (await live.verb(made["id"], "pause")).json()["status"] == "PAUSED"
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        waits = await when_waiting(group, live, live.client.post(f"{path}/{verb}", headers=LONG))
+        if end == "CANCELLED":
+            await live.verb(made["id"], "cancel")
+        scripted.release(made["id"], "a")
+        assert (await waits).json()["status"] == end
+
+
+async def test_it_is_answered_after_the_time(live: Service, scripted: Scripted) -> None:
+    workflow_id = await begun(live)
+    async with asyncio.timeout(30):
+        answer = await live.client.get(WORKFLOWS + workflow_id, headers={"Prefer": "wait=1"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "RUNNING")
+    assert answer.headers["preference-applied"] == "wait=1"
+    scripted.release(workflow_id, "a")
+
+
+@pytest.mark.parametrize(
+    ("prefer", "applied"),
+    [
+        ("wait=0", "wait=0"),
+        ("wait=00", "wait=0"),
+        ("WAIT = 0", "wait=0"),
+        ('respond-async, x="wait=5, \\"", wait=0;y=1', "wait=0"),
+        ("wait=0, wait=60", "wait=0"),
+        ('wait="0"', "wait=0"),
+        ('Wait = "00" ; x, wait=60', "wait=0"),
+        *((other, None) for other in ("", "wait", "wait=", "wait=-1", "wait=1.5", 'wait="x"', "wait=x", "awaits=60")),
+        *((other, None) for other in ('wait="60', 'wait=""', 'wait="60 "', 'wait="6" "0"')),
+        *((other, None) for other in ('x="wait=60"', "return=minimal", "wait=6 0", '"', "=", "x; wait=60")),
+    ],
+)
+async def test_what_is_no_wait(live: Service, prefer: str, applied: str | None) -> None:
+    made = await live.create(passing("a"), start=False)
+    async with asyncio.timeout(30):
+        answer = await live.client.get(WORKFLOWS + made["id"], headers={"Prefer": prefer})
+    assert (answer.status_code, answer.headers.get("preference-applied")) == (200, applied)
+
+
+async def test_more_than_sixty_seconds_are_sixty(live: Service, scripted: Scripted) -> None:
+    for said in ("wait=61", "wait=" + "9" * 900):
+        workflow_id = await begun(live)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            request = live.client.get(WORKFLOWS + workflow_id, headers={"Prefer": said})
+            get = await when_waiting(group, live, request)
+            scripted.release(workflow_id, "a")
+            assert (await get).headers["preference-applied"] == "wait=60"
+
+
+async def test_neither_paused_nor_pending_is_an_end(live: Service, scripted: Scripted) -> None:
+    made = await live.create(told("a", wait=True), start=False)
+    path = WORKFLOWS + made["id"]
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        get = await when_waiting(group, live, live.client.get(path, headers=LONG))
+        await live.verb(made["id"], "start")
+        await live.until(made["id"], shows(current_step="a"))
+        await live.verb(made["id"], "pause")
+        assert (await live.get(made["id"]))["status"] == "PAUSED"
+        assert not get.done()
+        scripted.release(made["id"], "a")
+        assert (await get).json()["status"] == "COMPLETED"
+
+
+async def test_other_operations_wait_for_nothing(live: Service, scripted: Scripted) -> None:
+    async with asyncio.timeout(30):
+        # What isn't started isn't waited for: all that was asked for is done.
+        answer = await live.client.post(WORKFLOWS, params={"start": False}, json=BODY, headers=LONG)
+        assert (answer.status_code, "preference-applied" in answer.headers) == (201, False)
+        path = answer.headers["location"]
+        assert "preference-applied" not in (await live.client.patch(path, json={}, headers=LONG)).headers
+        assert "preference-applied" not in (await live.client.get(WORKFLOWS, headers=LONG)).headers
+        assert (await live.client.get(WORKFLOWS + str(uuid4()), headers=LONG)).status_code == 404
+        assert (await live.client.get(WORKFLOWS + "none", headers=LONG)).status_code == 404
+        assert (await live.client.post(f"{path}/resume", headers=LONG)).status_code == 409
+    async with live.as_tenant("acme") as stranger, asyncio.timeout(30):
+        assert (await stranger.get(path, headers=LONG)).status_code == 404
+    assert waiting(live) == 0
+
+
+async def test_what_is_known_is_told_after_the_wait(live: Service, scripted: Scripted) -> None:
+    workflow_id = await begun(live)
+    path = WORKFLOWS + workflow_id
+    tag = (await live.client.get(path)).headers["etag"]
+    answer = await live.client.get(path, headers={"Prefer": "wait=0", "If-None-Match": tag})
+    assert (answer.status_code, answer.headers["preference-applied"]) == (304, "wait=0")
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        get = await when_waiting(group, live, live.client.get(path, headers=LONG | {"If-None-Match": tag}))
+        scripted.release(workflow_id, "a")
+        assert ((await get).status_code, (await get).json()["status"]) == (200, "COMPLETED")
+
+
+async def test_with_a_key_the_answer_after_the_wait_is_the_stored_one(live: Service, scripted: Scripted) -> None:
+    headers, others = LONG | {"Idempotency-Key": "k"}, set(scripted.running)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        create = await when_waiting(group, live, live.client.post(WORKFLOWS, json=BODY, headers=headers))
+        assert (await live.client.post(WORKFLOWS, json=BODY, headers=headers)).status_code == 409
+        workflow_id = await new_one(scripted, others)
+        scripted.release(workflow_id, "a")
+        first = await create
+    again = await live.client.post(WORKFLOWS, json=BODY, headers=headers)
+    assert first.json()["status"] == "COMPLETED"
+    assert again.content == first.content
+    assert dict(again.headers) == dict(first.headers) | {"idempotency-replayed": "true"}
+
+
+async def test_a_thousand_wait_and_others_are_answered(live: Service, scripted: Scripted) -> None:
+    workflow_id = await begun(live)
+    path = WORKFLOWS + workflow_id
+    transport, headers = live.client._transport, dict(live.client.headers)
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://t.local", headers=headers) as client,
+        asyncio.timeout(60),
+        asyncio.TaskGroup() as group,
+    ):
+        gets = [group.create_task(client.get(path, headers=LONG)) for _ in range(1000)]
+        await eventually(lambda: waiting(live) == 1000, "all wait")
+        assert (await live.client.get(path)).json()["status"] == "RUNNING"
+        scripted.release(workflow_id, "a")
+        assert {(await get).json()["status"] for get in gets} == {"COMPLETED"}
+    assert waiting(live) == 0
+
+
+async def test_who_has_gone_is_not_waited_for(live: Service, scripted: Scripted) -> None:
+    """Over a socket, where one who stays is answered."""
+    workflow_id = await begun(live)
+    head = f"GET {WORKFLOWS}{workflow_id} HTTP/1.1\r\nHost: t.local\r\nAuthorization: Bearer {token()}\r\n"
+    request = f"{head}Prefer: wait=60\r\n\r\n".encode()
+    config = uvicorn.Config(live.app.api, port=0, lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        serving = group.create_task(server._serve())  # `serve` would take the signals of the tests
+        await eventually(lambda: server.started, "it listens")
+        port = int(server.servers[0].sockets[0].getsockname()[1])
+        (reader, stays), (_, goes) = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for writer in (stays, goes):
+            writer.write(request)
+        await eventually(lambda: waiting(live) == 2, "both wait")
+        goes.close()
+        await eventually(lambda: waiting(live) == 1, "one has gone")
+        scripted.release(workflow_id, "a")
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"preference-applied: wait=60" in answer
+        stays.write(head.encode() + b"\r\n")  # and the connection goes on
+        assert b"HTTP/1.1 200" in await reader.readuntil(b"HTTP/1.1 200")
+        stays.close()
+        server.should_exit = True
+        await serving
+    assert waiting(live) == 0
+
+
+async def test_who_has_gone_and_comes_back_with_the_same_key_waits_anew(live: Service, scripted: Scripted) -> None:
+    """No answer is kept that nobody waited out."""
+    body = json.dumps({"name": "w", "origin_instance": "tests", "steps": [told("a", wait=True)]}).encode()
+    asked = {"Idempotency-Key": "come-back", "Prefer": "wait=60", "Content-Type": "application/json"}
+    told_of = {**asked, "Host": "t.local", "Authorization": f"Bearer {token()}", "Content-Length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in told_of.items())
+    config = uvicorn.Config(live.app.api, port=0, lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        serving = group.create_task(server._serve())
+        await eventually(lambda: server.started, "it listens")
+        port = int(server.servers[0].sockets[0].getsockname()[1])
+        _, goes = await asyncio.open_connection("127.0.0.1", port)
+        goes.write(f"POST {WORKFLOWS} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        await eventually(lambda: waiting(live) == 1, "it waits")
+        goes.close()
+        await eventually(lambda: waiting(live) == 0, "it has gone")
+
+        async def again() -> httpx.Response:
+            while (answer := await live.client.post(WORKFLOWS, content=body, headers=asked)).status_code == 409:
+                await asyncio.sleep(0.01)  # the first is still being put away
+            return answer
+
+        repeat = group.create_task(again())
+        await eventually(lambda: waiting(live) == 1, "it waits anew")
+        (made,) = [one for one in (await live.client.get(WORKFLOWS)).json()["workflows"] if one["name"] == "w"]
+        scripted.release(made["id"], "a")
+        answer = await repeat
+        assert (answer.status_code, answer.json()["id"], answer.json()["status"]) == (201, made["id"], "COMPLETED")
+        assert answer.headers["Idempotency-Replayed"] == "true"
+        server.should_exit = True
+        await serving
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_service_that_stops_answers_all_at_once(dsn: str, tmp_path: Path) -> None:
+    async with running_service(dsn, tmp_path, providers=[Scripted()], grace_s=1) as service:
+        await stopped(service)
+
+
+async def until(done: Awaitable[None]) -> None:
+    await done
+
+
+async def stopped(live: Service) -> None:
+    workflow_id = await begun(live)
+    headers = LONG | {"Idempotency-Key": "k"}
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        get = await when_waiting(group, live, live.client.get(WORKFLOWS + workflow_id, headers=LONG))
+        create = await when_waiting(group, live, live.client.post(WORKFLOWS, json=BODY, headers=headers))
+        stopping = group.create_task(until(live.app.stop()))
+        assert ((await get).status_code, (await get).json()["status"]) == (200, "RUNNING")
+        assert ((await create).status_code, (await create).json()["status"]) == (201, "RUNNING")
+        await stopping
+    assert waiting(live) == 0

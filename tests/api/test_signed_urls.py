@@ -1,0 +1,260 @@
+"""Signed addresses of artifacts: good for one path, until one moment, for whoever holds them."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote, unquote
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from stepwell.domain.access.signed_urls import SignedUrls
+from support.fakes.service import AT, SECRET, FakeApi, token
+from support.service.conformance import conforming_client
+
+PATH = "media/0198c0de-0000-7000-8000-000000000001/result.png"
+
+
+@pytest.fixture
+def urls() -> SignedUrls:
+    return SignedUrls(SECRET, "https://stepwell.example/", 60)
+
+
+@pytest.fixture
+async def stranger(api: FakeApi) -> AsyncIterator[httpx.AsyncClient]:
+    async with conforming_client(api.app) as client:
+        yield client
+
+
+def target(url: str) -> str:
+    return "/" + url.split("/", 3)[3]
+
+
+def test_an_address_stands_under_the_base_and_verifies(urls: SignedUrls) -> None:
+    url = urls.url(PATH, AT)
+    assert url.startswith(f"https://stepwell.example/api/v1/artifacts/{PATH}?expires=")
+    assert urls.verify(target(url), AT)
+
+
+@pytest.mark.parametrize(("seconds", "holds"), [(0, True), (58, True), (60, False), (3600, False)])
+def test_it_expires(urls: SignedUrls, seconds: int, holds: bool) -> None:  # noqa: FBT001
+    assert urls.verify(target(urls.url(PATH, AT)), AT + timedelta(seconds=seconds)) is holds
+
+
+def test_path_moment_and_secret_are_signed(urls: SignedUrls) -> None:
+    made = target(urls.url(PATH, AT))
+    expires = int(AT.timestamp()) + 60
+    assert not urls.verify(made.replace("result", "resulu"), AT)
+    assert not urls.verify(made.replace(str(expires), str(expires + 1)), AT)
+    assert not SignedUrls("x" * 32, "https://stepwell.example", 60).verify(made, AT)
+    # Digits must not be able to wander between the signed parts.
+    assert not urls.verify(made.replace("/media", "/1%0Amedia"), AT)
+
+
+@pytest.mark.parametrize("signature", ["", "0", "0" * 64, "é" * 64, "\udcff", "A" * 100_000, "\u0661" * 64])
+def test_a_made_up_signature_fails(urls: SignedUrls, signature: str) -> None:
+    assert not urls.verify(f"/api/v1/artifacts/{PATH}?expires={2**62}&signature={signature}", AT)
+
+
+@pytest.mark.parametrize("name", ["a b", "a%20b", "a+b", "ä", "a?b", "a&b", "a=b", "%"])
+def test_an_address_of_any_path_verifies(urls: SignedUrls, name: str) -> None:
+    made = target(urls.url(name, AT))
+    assert urls.verify(made, AT)
+    assert not urls.verify(made.replace("%", "%25"), AT) or "%" not in made
+
+
+def test_a_short_secret_is_refused() -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        SignedUrls("short", "https://stepwell.example", 60)
+
+
+async def stored(api: FakeApi, client: httpx.AsyncClient, *, name: str = "result.png", tenant: str = "acme") -> str:
+    created = await client.post("/api/v1/workflows/", json=WORKFLOW | {"origin_tenant_id": tenant})
+    assert created.status_code == 201, created.text
+    record = next(iter(api.service.workflows.values()))
+    task_id = uuid4()
+    output = await api.files.put(f"media/{task_id}/{name}", bytes(range(256)) * 10)
+    api.service.add_task(record, output, task_id=task_id)
+    return output.path
+
+
+WORKFLOW = {
+    "name": "one",
+    "origin_instance": "tests",
+    "steps": [{"id": "a", "task_type": "PASSTHROUGH"}],
+}
+
+
+def local(url: str) -> str:
+    return url.removeprefix("http://t.local")
+
+
+async def test_a_signed_address_needs_no_token(
+    api: FakeApi, client: httpx.AsyncClient, stranger: httpx.AsyncClient
+) -> None:
+    path = await stored(api, client)
+    answer = await stranger.get(local(api.signed_urls.url(path, AT)))
+    assert answer.status_code == 200
+    assert answer.content == api.files.files[path]
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["content-length"] == "2560"
+    assert answer.headers["content-disposition"] == "inline"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+
+
+async def test_expired_and_forged_addresses_are_refused(
+    api: FakeApi, client: httpx.AsyncClient, stranger: httpx.AsyncClient
+) -> None:
+    path = await stored(api, client)
+    url = local(api.signed_urls.url(path, AT))
+    assert (await stranger.get(url[:-1] + ("0" if url[-1] != "0" else "1"))).status_code == 403
+    assert (await stranger.get(url.replace("result", "resulu"))).status_code == 403
+    assert (await stranger.get(url.partition("&")[0])).status_code == 401
+    assert (await stranger.get(url.partition("?")[0])).status_code == 401
+    assert (await stranger.get(url.replace("expires=1", "expires=x"))).status_code == 403
+    api.clock.at = datetime.fromtimestamp(AT.timestamp() + 61, AT.tzinfo)
+    assert (await stranger.get(url)).status_code == 403
+
+
+def other_notations(made: str) -> dict[str, str]:
+    """Targets that mean the same as *made* to a lenient reader."""
+    path, _, query = made.partition("?")
+    first, second = query.split("&")
+    expires, signature = first.removeprefix("expires="), second.removeprefix("signature=")
+    digit = next(n for n, character in enumerate(signature) if character.isalpha())
+    return {
+        "order": f"{path}?{second}&{first}",
+        "signature twice": f"{made}&{second}",
+        "expires twice": f"{path}?{first}&{query}",
+        "expires twice, later": f"{made}&expires=9999999999",
+        "another parameter": f"{made}&x=1",
+        "another parameter in front": f"{path}?x=1&{query}",
+        "ampersand at the end": f"{made}&",
+        "ampersand at the beginning": f"{path}?&{query}",
+        "two ampersands": f"{path}?{first}&&{second}",
+        "semicolon": f"{path}?{first};{second}",
+        "two question marks": f"{path}??{query}",
+        "name escaped": f"{path}?expire%73={expires}&{second}",
+        "name of the signature escaped": f"{path}?{first}&%73ignature={signature}&signature=",
+        "name in capitals": f"{path}?EXPIRES={expires}&{second}",
+        "name with a space": f"{path}?+expires={expires}&{second}",
+        "digit escaped": f"{path}?expires=%3{expires[0]}{expires[1:]}&{second}",
+        "plus": f"{path}?expires=%2B{expires}&{second}",
+        "leading zero": f"{path}?expires=0{expires}&{second}",
+        "fraction": f"{path}?expires={expires}.0&{second}",
+        "exponent": f"{path}?expires={expires}e0&{second}",
+        "underscore": f"{path}?expires={expires[0]}_{expires[1:]}&{second}",
+        "space before": f"{path}?expires=+{expires}&{second}",
+        "space behind": f"{path}?expires={expires}%20&{second}",
+        "other digits": f"{path}?expires={quote(expires.translate(ARABIC))}&{second}",
+        "raw bytes of other digits": f"{path}?expires={expires.translate(ARABIC).encode().decode('latin-1')}&{second}",
+        "capital": f"{path}?{first}&signature={signature[:digit]}{signature[digit:].capitalize()}",
+        "capitals": f"{path}?{first}&signature={signature.upper()}",
+        "padded": f"{made}=",
+        "newline": f"{made}%0A",
+        "raw newline": f"{made}\n",
+        "space": f"{made}+",
+        "NUL": f"{made}%00",
+        "hex escaped": f"{path}?{first}&signature=%{ord(signature[0]):x}{signature[1:]}",
+        "slash at the end": f"{path}/?{query}",
+        "two slashes": f"{path.replace('/media/', '//media/')}?{query}",
+        "two slashes in front": f"/{made}",
+        "dots": f"{path.replace('/media/', '/./media/')}?{query}",
+        "up and down": f"{path.replace('/media/', '/media/../media/')}?{query}",
+        "letter escaped": f"{path.replace('/media/', '/%6dedia/')}?{query}",
+        "letter escaped in capitals": f"{path.replace('/media/', '/%6Dedia/')}?{query}",
+        "slash escaped": f"{path.replace('/media/', '/media%2F')}?{query}",
+        "full stop escaped": f"{path.replace('.png', '%2Epng')}?{query}",
+        "case of the name": f"{path.replace('.png', '.PNG')}?{query}",
+        "case of the folder": f"{path.replace('/media/', '/Media/')}?{query}",
+        "prefix escaped": f"{path.replace('/api/', '/%61pi/')}?{query}",
+        "path parameter": f"{path};x=1?{query}",
+        "space behind the path": f"{path}%20?{query}",
+    }
+
+
+ARABIC = {ord("0") + n: 0x0660 + n for n in range(10)}
+MADE = target(SignedUrls(SECRET, "http://t.local", 60).url(PATH, AT))
+
+
+async def status_of(app: Any, sent: str) -> int:
+    """The status for exactly this target: httpx would normalise it."""
+    path, _, query = sent.encode("latin-1").partition(b"?")
+    started: list[int] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            started.append(message["status"])
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": unquote(path.decode("latin-1")),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": [(b"host", b"t.local")],
+        "client": None,
+        "server": ("t.local", 80),
+    }
+    await app(scope, receive, send)
+    return started[0]
+
+
+@pytest.mark.parametrize("name", other_notations(MADE))
+async def test_no_other_notation_of_a_signed_url_opens_the_file(
+    api: FakeApi, client: httpx.AsyncClient, name: str
+) -> None:
+    path = await stored(api, client)
+    made = target(api.signed_urls.url(path, AT))
+    assert await status_of(api.app, made) == 200
+    assert await status_of(api.app, other_notations(made)[name]) in (403, 404)
+
+
+async def test_a_signature_opens_nothing_but_artifacts(
+    api: FakeApi, client: httpx.AsyncClient, stranger: httpx.AsyncClient
+) -> None:
+    path = await stored(api, client)
+    query = api.signed_urls.url(path, AT).partition("?")[2]
+    assert (await stranger.get(f"/api/v1/workflows/?{query}")).status_code == 401
+
+
+async def test_a_token_reads_its_tenants_artifacts_alone(api: FakeApi, client: httpx.AsyncClient) -> None:
+    path = await stored(api, client, name="report.bin")
+    for tenant, status in [("acme", 200), ("other", 404), (None, 404)]:
+        async with conforming_client(api.app, token(tenant)) as caller:
+            answer = await caller.get(f"/api/v1/artifacts/{path}")
+            assert answer.status_code == status
+    assert (await client.get(f"/api/v1/artifacts/{path}")).headers["content-disposition"] == (
+        'attachment; filename="report.bin"'
+    )
+
+
+async def test_a_known_etag_spares_the_bytes(api: FakeApi, client: httpx.AsyncClient) -> None:
+    path = await stored(api, client)
+    first = await client.get(f"/api/v1/artifacts/{path}")
+    again = await client.get(f"/api/v1/artifacts/{path}", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_a_file_that_the_store_lost_is_a_404(api: FakeApi, client: httpx.AsyncClient) -> None:
+    path = await stored(api, client)
+    api.files.files.clear()
+    assert (await client.get(f"/api/v1/artifacts/{path}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["x", "media/../etc/passwd", "media/%00/x", "%2e%2e/%2e%2e/etc/passwd", "media/1/2/3", "/etc/passwd", "media/a%0a"],
+)
+async def test_odd_paths_are_a_404_and_reach_no_database(api: FakeApi, client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(f"/api/v1/artifacts/{path}")).status_code == 404
+    assert "artifact" not in api.service.calls

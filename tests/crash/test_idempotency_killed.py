@@ -1,0 +1,101 @@
+"""kill -9 between a request's effect and its answer, and around it: who sends it again has one workflow, not two."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from support.processes.killable_service import Killable
+from support.providers.configured_by_steps import WORKFLOWS, passing
+from support.service.live_service import token
+
+KILLS = 12
+SLOW_ANSWERS = """
+CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END';
+CREATE TRIGGER slowly BEFORE UPDATE ON idempotency_keys FOR EACH ROW
+WHEN (OLD.status IS NULL AND NEW.status IS NOT NULL) EXECUTE FUNCTION slowly();
+"""
+
+
+@pytest.fixture
+async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(SLOW_ANSWERS)
+    yield connection
+    await connection.close()
+
+
+class Caller:
+    """Sends one request until it is answered."""
+
+    def __init__(self, key: str, method: str, path: str, body: Any) -> None:
+        self.headers = {"Authorization": f"Bearer {token()}", "Idempotency-Key": key}
+        self.method, self.path, self.body = method, path, body
+
+    async def send(self, process: Killable) -> httpx.Response | None:
+        """The answer, if there is one."""
+        async with httpx.AsyncClient(base_url=process.url, headers=self.headers, timeout=30) as client:
+            try:
+                return await client.request(self.method, self.path, json=self.body)
+            except httpx.TransportError:
+                return None
+
+
+async def until_applied(sql: asyncpg.Connection, key: str) -> None:
+    while not await sql.fetchval("SELECT true FROM idempotency_keys WHERE key = $1 AND applied_at IS NOT NULL", key):
+        await asyncio.sleep(0)
+
+
+async def killed(
+    sql: asyncpg.Connection, process: Killable, caller: Caller, key: str, seconds: float | None
+) -> tuple[httpx.Response | None, bool]:
+    """The answer to a request during which the process is killed, after so many seconds or as soon as the effect is
+    committed; and whether there was an effect and no answer.
+    """
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        request = group.create_task(caller.send(process))
+        if seconds is None:
+            await until_applied(sql, key)
+        else:
+            await asyncio.sleep(seconds)
+        process.kill()
+    row = await sql.fetchrow("SELECT applied_at, status FROM idempotency_keys WHERE key = $1", key)
+    return request.result(), row is not None and row["applied_at"] is not None and request.result() is None
+
+
+async def test_one_effect_however_often_it_is_killed(dsn: str, tmp_path: Path, sql: asyncpg.Connection) -> None:
+    chance, between, renamed = random.Random(), 0, 0
+    process = Killable(dsn, tmp_path)
+    try:
+        made = await Caller("made", "POST", f"{WORKFLOWS}?start=false", body("made")).send(process)
+        assert made is not None
+        for kill in range(KILLS):
+            key, creates = f"key {kill}", kill % 2
+            path, code = (WORKFLOWS, 201) if creates else (made.headers["location"], 200)
+            caller = Caller(f'"{key}"', "POST" if creates else "PATCH", path, body(key) if creates else {"name": key})
+            at = None if kill % 4 < 2 else chance.uniform(0, 0.05)
+            first, was_between = await killed(sql, process, caller, key, at)
+            between += was_between
+            process = Killable(dsn, tmp_path)
+            second, third = await caller.send(process), await caller.send(process)
+            assert second is not None
+            assert third is not None
+            assert second.status_code == code, second.text
+            assert (third.content, third.headers["idempotency-replayed"]) == (second.content, "true")
+            assert first is None or first.content == second.content
+            ids = [row["id"] for row in await sql.fetch("SELECT id::text FROM workflows WHERE name = $1", key)]
+            assert ids == [second.json()["id"]]
+            renamed += not creates
+            assert await sql.fetchval("SELECT count(*) FROM events WHERE type = 'workflow.updated'") == renamed
+    finally:
+        process.kill()
+    assert between >= KILLS / 4  # else it would prove little
+
+
+def body(name: str) -> dict[str, Any]:
+    return {"name": name, "origin_instance": "o", "steps": [passing("a")]}

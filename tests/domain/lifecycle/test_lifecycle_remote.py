@@ -1,0 +1,312 @@
+"""Attempts whose work is done elsewhere: what is recorded when, and what is followed up."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from stepwell.domain.definition import WorkflowConfig
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.inputs import (
+    AttemptFailed,
+    CancelAttempt,
+    FollowedUp,
+    FollowUp,
+    GiveUp,
+    Input,
+    OutcomeLost,
+    RemoteEnded,
+    Sending,
+    StartAttempt,
+    Submitted,
+    Succeeded,
+    WakeAt,
+)
+from stepwell.domain.model import (
+    CancelReceipt,
+    Cost,
+    OnFailure,
+    ProviderType,
+    Sent,
+    StepStatus,
+    Task,
+    TaskPhase,
+    TaskStatus,
+    WorkflowStatus,
+)
+from support.workflows.runs import EPOCH, OWNER, Sim
+
+SENT = Sent("a/model", "d" * 64, EPOCH)
+COST = Cost(0.25, "USD", "provider")
+URLS = {"status": "https://p.example/1"}
+FALLBACK = ProviderType.REPLICATE
+S = StepStatus
+
+
+class Remote(Sim):
+    """A `Sim` of steps that FAL does; the first is admitted."""
+
+    def __init__(self, *, steps: int = 1, config: WorkflowConfig | None = None, max_retries: int = 3) -> None:
+        dag = ((),) * steps
+        super().__init__(dag, config, max_retries=max_retries, provider=ProviderType.FAL, fallback=FALLBACK)
+        self.admit(0)
+
+    @property
+    def task(self) -> Task:
+        """The first step's latest, as recorded."""
+        return max((t for t in self.task_rows.values() if t.position == 0), key=lambda t: t.attempt)
+
+    def send(self) -> Decision:
+        return self.do(Sending(0, self.task.id, SENT))
+
+    def submit(self) -> Decision:
+        return self.do(Submitted(0, self.task.id, "job-1", URLS))
+
+    def lose(self) -> Decision:
+        return self.do(OutcomeLost(0, self.task.id, "no answer"))
+
+    def time_out(self) -> Decision:
+        task_id = self.task.id
+        return self.do(AttemptFailed(0, task_id, "timed out", True, True, 0.5, timed_out=True))  # noqa: FBT003
+
+    def settle(self, receipt: CancelReceipt) -> Decision:
+        (task_id,) = self.following
+        return self.do(FollowedUp(0, task_id, receipt))
+
+
+def test_each_stage_is_recorded_before_the_next() -> None:
+    sim = Remote()
+    assert (sim.task.phase, sim.task.sent) == (TaskPhase.INTENT, None)
+    sim.send()
+    assert (sim.task.phase, sim.task.sent, sim.task.remote_id) == (TaskPhase.INTENT, SENT, None)
+    sim.submit()
+    assert (sim.task.phase, sim.task.remote_id, sim.task.urls) == (TaskPhase.SUBMITTED, "job-1", URLS)
+    sim.do(RemoteEnded(0, sim.task.id))
+    assert sim.task.phase is TaskPhase.REMOTE_DONE
+    sim.do(Succeeded(0, sim.task.id, b"{}", cost=COST))
+    assert (sim.task.phase, sim.task.status, sim.task.cost) == (TaskPhase.STORED, TaskStatus.COMPLETED, COST)
+    told = ["workflow.created", "workflow.started", "step.started s0", "step.submitted s0", "step.completed s0"]
+    assert sim.told() == [*told, "workflow.completed"]
+    assert sim.events[3].data == {"provider": "FAL", "remote_id": "job-1"}
+
+
+@pytest.mark.parametrize("stage", ["none", "sent", "lost", "submitted"])
+def test_a_crash_hands_the_attempt_over_as_far_as_it_had_come(stage: str) -> None:
+    sim = Remote()
+    if stage != "none":
+        sim.send()
+    if stage == "lost":
+        sim.lose()
+    if stage == "submitted":
+        sim.submit()
+    before = sim.task
+    sim.crash()
+    (effect,) = sim.admit(0).effects
+    assert effect == StartAttempt(before)
+    assert (before.sent is None, before.remote_id) == (stage == "none", "job-1" if stage == "submitted" else None)
+    assert before.outcome_unknown is (stage == "lost")
+
+
+def test_a_lost_outcome_is_told_and_taken_back_by_the_job_that_is_found() -> None:
+    sim = Remote()
+    sim.send()
+    decision = sim.lose()
+    assert sim.task.outcome_unknown
+    assert [(e.type, e.data) for e in decision.events] == [("step.outcome_unknown", {"error": "no answer"})]
+    sim.submit()
+    assert not sim.task.outcome_unknown
+
+
+def test_an_attempt_of_unknown_outcome_that_fails_lets_neither_retry_nor_fallback_in() -> None:
+    sim = Remote()
+    sim.send()
+    sim.lose()
+    sim.fail(0, retryable=False, provider_fault=False, error="nobody knows")
+    assert (sim.statuses, sim.status) == ([S.FAILED], WorkflowStatus.FAILED)
+    assert (sim.task.outcome_unknown, sim.task.status) == (True, TaskStatus.FAILED)
+    assert not sim.following
+
+
+def test_resubmit_counts_the_unknown_attempt_and_lets_the_fallback_in() -> None:
+    sim = Remote(max_retries=0)
+    sim.send()
+    sim.lose()
+    sim.fail(0, retryable=True, provider_fault=True)
+    assert sim.run.steps[0].on_fallback
+    sim.due(0)
+    sim.admit(0)
+    assert (sim.task.provider, sim.task.attempt, sim.task.sent) == (FALLBACK, 2, None)
+
+
+# Given up
+
+
+def test_cancelled_before_anything_left_it_never_started() -> None:
+    sim = Remote()
+    sim.cancel()
+    assert (sim.task.cancel_receipt, sim.task.follow_up_until) == (CancelReceipt.NEVER_STARTED, None)
+    assert (sim.workflow.owner, sim.following) == (None, set())
+
+
+def test_what_is_done_here_leaves_no_receipt() -> None:
+    sim = Sim()
+    sim.admit(0)
+    sim.cancel()
+    assert [task.cancel_receipt for task in sim.task_rows.values()] == [None]
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_cancelled_with_something_elsewhere_it_is_followed_up(*, submitted: bool) -> None:
+    sim = Remote()
+    sim.send()
+    if submitted:
+        sim.submit()
+    decision = sim.cancel()
+    task_id = sim.task.id
+    assert decision.effects == [CancelAttempt(0, task_id), FollowUp(0, task_id)]
+    assert (sim.status, sim.workflow.owner) == (WorkflowStatus.CANCELLED, OWNER)
+    assert (sim.task.cancel_receipt, sim.task.status) == (CancelReceipt.UNKNOWN, TaskStatus.CANCELLED)
+    assert sim.task.follow_up_until == sim.now + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("receipt", CancelReceipt)
+def test_the_receipt_ends_the_following_up(receipt: CancelReceipt) -> None:
+    sim = Remote()
+    sim.send()
+    sim.submit()
+    sim.cancel()
+    decision = sim.settle(receipt)
+    assert [(e.type, e.step_id, e.data) for e in decision.events] == [
+        ("step.cancel_settled", "s0", {"receipt": receipt})
+    ]
+    assert (sim.task.cancel_receipt, sim.task.follow_up_until, sim.workflow.owner) == (receipt, None, None)
+    assert sim.do(FollowedUp(0, sim.task.id, CancelReceipt.UNKNOWN)).has_rows is False
+
+
+def test_a_job_that_is_heard_of_after_the_cancel_is_noted() -> None:
+    sim = Remote()
+    sim.send()
+    sim.cancel()
+    decision = sim.submit()
+    assert (sim.task.remote_id, sim.task.status, decision.events) == ("job-1", TaskStatus.CANCELLED, [])
+
+
+def test_following_up_outlives_the_process() -> None:
+    sim = Remote()
+    sim.send()
+    sim.submit()
+    sim.cancel()
+    sim.crash()
+    assert sim.following == {sim.task.id}
+    assert sim.run.followed_up(sim.task.id) == sim.task
+    sim.settle(CancelReceipt.PROVIDER_CANCELLED)
+    sim.crash()
+    assert sim.following == set()
+
+
+def test_time_that_is_up_ends_the_job_and_counts_as_a_failure() -> None:
+    sim = Remote()
+    sim.send()
+    sim.submit()
+    first = sim.task.id
+    decision = sim.time_out()
+    assert [type(effect) for effect in decision.effects] == [FollowUp, WakeAt]
+    assert (sim.task_rows[first].status, sim.task_rows[first].cancel_receipt) == (TaskStatus.FAILED, "unknown")
+    sim.due(0)
+    sim.admit(0)
+    assert sim.task.attempt == 2
+    sim.settle(CancelReceipt.FINISHED_TOO_LATE)
+    assert sim.task_rows[first].cancel_receipt is CancelReceipt.FINISHED_TOO_LATE
+    assert sim.drive() is WorkflowStatus.COMPLETED
+
+
+def test_time_that_is_up_while_nobody_knows_fails_the_step() -> None:
+    sim = Remote()
+    sim.send()
+    sim.time_out()
+    assert (sim.statuses, sim.task.outcome_unknown) == ([S.FAILED], True)
+
+
+def test_time_that_is_up_before_anything_left_is_retried() -> None:
+    sim = Remote()
+    decision = sim.time_out()
+    assert [type(effect) for effect in decision.effects] == [WakeAt]
+
+
+@pytest.mark.parametrize("how", ["deadline", "on_failure"])
+def test_whatever_cancels_an_attempt_follows_its_job_up(how: str) -> None:
+    config = WorkflowConfig(on_failure=OnFailure.CANCEL, workflow_timeout_s=60)
+    sim = Remote(steps=2, config=config, max_retries=0)
+    sim.send()
+    sim.submit()
+    if how == "deadline":
+        sim.timeout()
+    else:
+        sim.admit(1)
+        sim.fail(1, provider_fault=False)
+    assert (sim.status, len(sim.following), sim.workflow.owner) == (WorkflowStatus.FAILED, 1, OWNER)
+    sim.resume()
+    sim.settle(CancelReceipt.PROVIDER_REFUSED)
+    assert sim.drive() is WorkflowStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        Sending(0, UUID(int=404), SENT),
+        OutcomeLost(0, UUID(int=404), "no answer"),
+        Submitted(0, UUID(int=404), "job", {}),
+        RemoteEnded(0, UUID(int=404)),
+        FollowedUp(0, UUID(int=404), CancelReceipt.UNKNOWN),
+    ],
+)
+def test_what_is_told_of_another_attempt_changes_nothing(late: Input) -> None:
+    assert Remote().do(late).has_rows is False
+
+
+def test_what_did_not_leave_after_all_is_as_if_it_had_never_been_about_to() -> None:
+    sim = Remote()
+    sim.send()
+    sim.do(Sending(0, sim.task.id, None))
+    assert (sim.task.sent, sim.task.phase) == (None, TaskPhase.INTENT)
+    sim.cancel()
+    assert sim.task.cancel_receipt is CancelReceipt.NEVER_STARTED
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_fault_of_ours_lets_nothing_more_be_paid_for_and_ends_what_is(*, submitted: bool) -> None:
+    sim = Remote()
+    sim.send()
+    if submitted:
+        sim.submit()
+    task_id = sim.task.id
+    decision = sim.do(AttemptFailed(0, task_id, "internal error", True, True, 0.5, broken=True))  # noqa: FBT003
+    assert decision.effects == [FollowUp(0, task_id)]
+    assert (sim.statuses, sim.task.outcome_unknown) == ([S.FAILED], not submitted)
+    assert (sim.status, sim.workflow.owner) == (WorkflowStatus.FAILED, OWNER)
+
+
+def test_a_result_that_can_not_be_fetched_in_time_is_not_made_again() -> None:
+    sim = Remote()
+    sim.send()
+    sim.submit()
+    sim.do(RemoteEnded(0, sim.task.id))
+    decision = sim.time_out()
+    assert (sim.statuses, decision.effects, sim.following) == ([S.FAILED], [], set())
+
+
+@pytest.mark.parametrize("status", [WorkflowStatus.CANCELLED, WorkflowStatus.FAILED])
+def test_giving_up_changes_nothing_of_what_has_ended_but_for_its_jobs(status: WorkflowStatus) -> None:
+    sim = Remote()
+    sim.send()
+    sim.submit()
+    if status is WorkflowStatus.CANCELLED:
+        sim.cancel()
+    else:
+        sim.do(GiveUp("enough"))
+    told = len(sim.events)
+    sim.crash()
+    assert sim.do(GiveUp("enough")).has_rows is False
+    assert (sim.status, len(sim.events), sim.following) == (status, told, {sim.task.id})
+    sim.settle(CancelReceipt.PROVIDER_CANCELLED)
+    assert sim.workflow.owner is None

@@ -1,0 +1,83 @@
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import json
+
+from stepwell.domain.artifacts import named_tasks
+
+ONE = UUID("01980000-0000-7000-8000-0000000000a1")
+TWO = UUID("01980000-0000-7000-8000-0000000000b2")
+PATH = f"media/{ONE}/image.png"
+SIGNED = f"https://stepwell.example/api/v1/artifacts/{PATH}?expires=1796000000&signature=0a"
+
+
+def named(value: Any) -> set[UUID]:
+    return {UUID(task_id) for task_id in named_tasks(json.encode(value).decode())}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        PATH,
+        SIGNED,
+        "/api/v1/artifacts/" + PATH,
+        {"base_image_url": PATH},
+        {"reference_image_urls": ["https://elsewhere.example/a.png", SIGNED]},
+        {"arguments": {"images": [{"url": {"of": [[PATH]]}}]}},
+        {PATH: None},
+        [PATH, SIGNED, PATH],
+        f"first\n{PATH}",
+        f'paint "{PATH}" \\{PATH}\u00fc',
+        "\u001f" + PATH,
+        f"media/media/{PATH}",
+        f"media/{ONE}/",
+        f"media/{ONE}/{TWO}/a.png",
+    ],
+)
+def test_one_is_named(value: Any) -> None:
+    assert named(value) == {ONE}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        [],
+        1.5,
+        "a picture of the media/press building",
+        str(ONE),
+        f"media/{ONE}",
+        f"media/{ONE}?/",
+        f"media/{ONE.hex}/image.png",
+        f"media/{{{ONE}}}/image.png",
+        f"MEDIA/{ONE}/image.png",
+        f"media\\{ONE}\\image.png",
+        f"media//{ONE}/image.png",
+        f"media/{str(ONE).upper()}/image.png",  # opens no file
+        f"media/{str(ONE)[:-1]}/image.png",
+        f"media/{ONE}0/image.png",
+        ["media/", f"{ONE}/image.png"],
+        {"media/": f"{ONE}/image.png"},
+    ],
+)
+def test_none_is_named(value: Any) -> None:
+    assert named(value) == set()
+
+
+def test_several_are_named() -> None:
+    assert named({"a": PATH, "b": [f"media/{TWO}/a", f"see media/{TWO}/b"]}) == {ONE, TWO}
+    assert named(f"media/{ONE}/media/{TWO}/") == {ONE, TWO}
+
+
+@pytest.mark.parametrize("depth", [100_000])
+def test_depth_is_no_matter(depth: int) -> None:
+    assert named_tasks("[" * depth + f'"{PATH}"' + "]" * depth) == {str(ONE)}
+
+
+@given(before=st.text(), after=st.text())
+def test_whatever_stands_around_it(before: str, after: str) -> None:
+    assert named([before, {before: before + PATH + after}, after]) >= {ONE}

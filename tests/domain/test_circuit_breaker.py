@@ -1,0 +1,87 @@
+"""The circuit breaker of a model, by its inputs and times."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stepwell.domain.circuit_breaker import Breaker, BreakerPolicy, BreakerState
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def opened(failures: int = 2, reset_s: float = 10) -> Breaker:
+    breaker = Breaker(BreakerPolicy(failures, reset_s))
+    for _ in range(failures):
+        breaker.failed(T0, probe=False, used_up=True)
+    return breaker
+
+
+def test_it_opens_after_so_many_steps_in_a_row_and_not_before() -> None:
+    breaker = Breaker(BreakerPolicy(failures=3, reset_s=10))
+    for _ in range(2):
+        breaker.failed(T0, probe=False, used_up=True)
+    breaker.succeeded()
+    for _ in range(2):
+        breaker.failed(T0, probe=False, used_up=True)
+    assert (breaker.state(T0), breaker.lets(T0)) == (BreakerState.CLOSED, True)
+    breaker.failed(T0, probe=False, used_up=True)
+    assert (breaker.state(at(9.9)), breaker.lets(at(9.9)), breaker.open_until) == (BreakerState.OPEN, False, at(10))
+
+
+def test_attempts_that_a_step_goes_on_after_open_nothing() -> None:
+    breaker = Breaker(BreakerPolicy(failures=1))
+    for _ in range(1_000):
+        breaker.failed(T0, probe=False, used_up=False)
+    assert (breaker.state(T0), breaker.failures) == (BreakerState.CLOSED, 0)
+
+
+def test_no_failures_means_no_breaker() -> None:
+    breaker = Breaker(BreakerPolicy(failures=0))
+    breaker.failed(T0, probe=False, used_up=True)
+    assert breaker.lets(T0)
+
+
+def test_once_its_time_is_over_one_attempt_is_let_through() -> None:
+    breaker = opened()
+    assert breaker.state(at(10)) is BreakerState.HALF_OPEN
+    assert breaker.lets(at(10))
+    assert breaker.started(at(10))
+    assert not breaker.lets(at(10))
+    assert not breaker.started(at(10))
+    breaker.succeeded()
+    assert (breaker.state(at(10)), breaker.failures) == (BreakerState.CLOSED, 0)
+    assert not breaker.started(at(10))
+
+
+def test_a_probe_that_fails_opens_it_for_twice_as_long_up_to_a_bound() -> None:
+    breaker, now, lengths = opened(), at(10), []
+    for _ in range(6):
+        assert breaker.started(now)
+        breaker.failed(now, probe=True, used_up=False)
+        assert breaker.open_until is not None
+        lengths.append((breaker.open_until - now).total_seconds())
+        now = breaker.open_until
+    assert lengths == [20, 40, 80, 160, 300, 300]
+    assert breaker.started(now)
+    breaker.succeeded()
+    for _ in range(2):
+        breaker.failed(now, probe=False, used_up=True)
+    assert breaker.open_until == now + timedelta(seconds=10)
+
+
+def test_a_probe_that_shows_nothing_lets_the_next_through() -> None:
+    breaker = opened()
+    assert breaker.started(at(10))
+    breaker.left()
+    assert breaker.lets(at(10))
+
+
+@pytest.mark.parametrize("used_up", [True, False])
+def test_what_was_under_way_when_it_opened_keeps_it_open_no_longer(used_up: bool) -> None:  # noqa: FBT001
+    breaker = opened()
+    breaker.failed(at(5), probe=False, used_up=used_up)
+    assert breaker.open_until == at(10)

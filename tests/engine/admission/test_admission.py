@@ -1,0 +1,306 @@
+"""Admission alone: limits, a fair order, and that every step that waits is granted once."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from stepwell.domain.limits import ModelLimit
+from stepwell.domain.model import ProviderType
+from stepwell.engine.admission.controller import Admission, Limits, Pool, Slot
+
+A, B, C = (UUID(int=n) for n in (1, 2, 3))
+FAL, LOCAL, CUSTOM = ProviderType.FAL, ProviderType.LOCAL, ProviderType.CUSTOM
+
+
+def fill(admission: Admission, tenant: str | None, workflow_id: UUID, steps: int, pool: Pool = FAL) -> None:
+    for position in range(steps):
+        admission.enqueue(tenant, workflow_id, position, pool)
+
+
+def grants(admission: Admission) -> Iterator[Slot]:
+    return iter(admission.grant, None)
+
+
+def one_by_one(admission: Admission, turns: int) -> list[Slot]:
+    """The order of grants while there is room for one only."""
+    order = []
+    for _ in range(turns):
+        (slot,) = grants(admission)
+        order.append(slot)
+        admission.release(slot)
+    return order
+
+
+def test_the_steps_of_a_workflow_go_in_the_order_in_which_they_came() -> None:
+    admission = Admission(Limits(total=1))
+    fill(admission, "t", A, 3)
+    assert [slot.position for slot in one_by_one(admission, 3)] == [0, 1, 2]
+    assert (admission.used, admission.waiting) == (0, 0)
+
+
+def test_workflows_of_a_tenant_take_turns() -> None:
+    admission = Admission(Limits(total=1))
+    fill(admission, "t", A, 1000)
+    fill(admission, "t", B, 2)
+    fill(admission, "t", C, 1)
+    assert [slot.workflow_id for slot in one_by_one(admission, 6)] == [A, B, C, A, B, A]
+
+
+def test_tenants_take_turns_however_many_workflows_one_has() -> None:
+    admission = Admission(Limits(total=1))
+    for workflow_id in (A, B):
+        fill(admission, "big", workflow_id, 100)
+    fill(admission, None, C, 2)
+    order = one_by_one(admission, 5)
+    assert [slot.tenant for slot in order] == ["big", None, "big", None, "big"]
+    assert [slot.workflow_id for slot in order] == [A, C, B, C, A]
+
+
+def test_a_newcomer_waits_for_one_step_of_the_others_at_most() -> None:
+    admission = Admission(Limits(total=1))
+    fill(admission, "t", A, 10_000)
+    one_by_one(admission, 3)
+    fill(admission, "t", B, 1)
+    assert B in [slot.workflow_id for slot in one_by_one(admission, 2)]
+
+
+def test_pools_take_turns_when_the_total_is_short() -> None:
+    admission = Admission(Limits(total=1))
+    fill(admission, "big", A, 100, None)
+    fill(admission, "small", B, 2, CUSTOM)
+    fill(admission, "small", C, 2, FAL)
+    assert [slot.pool for slot in one_by_one(admission, 6)] == [None, CUSTOM, FAL, None, CUSTOM, FAL]
+
+
+@pytest.mark.parametrize(
+    ("pool", "limits", "granted"),
+    [
+        (LOCAL, Limits(local=2), 2),
+        (FAL, Limits(per_provider=3), 3),
+        (None, Limits(local=1, per_provider=1), 9),
+        (None, Limits(total=4), 4),
+        (FAL, Limits(per_tenant=5), 5),
+        (FAL, Limits(total=0), 0),
+    ],
+)
+def test_each_limit_holds(pool: Pool, limits: Limits, granted: int) -> None:
+    admission = Admission(limits)
+    fill(admission, "t", A, 9, pool)
+    assert len(list(grants(admission))) == granted
+    assert list(grants(admission)) == []
+    assert (admission.used, admission.waiting) == (granted, 9 - granted)
+
+
+def test_a_full_pool_holds_up_no_other() -> None:
+    admission = Admission(Limits(local=1))
+    fill(admission, "t", A, 5, LOCAL)
+    fill(admission, "t", A, 5, FAL)
+    assert Counter(slot.pool for slot in grants(admission)) == {LOCAL: 1, FAL: 5}
+
+
+def test_a_tenant_at_its_limit_holds_up_no_other_and_comes_first_when_it_has_room() -> None:
+    admission = Admission(Limits(total=3, per_tenant=1))
+    fill(admission, "a", A, 3)
+    fill(admission, "b", B, 1)
+    first, second = grants(admission)
+    assert (first.tenant, second.tenant) == ("a", "b")
+    fill(admission, "b", B, 1)
+    admission.release(first)
+    assert [slot.tenant for slot in grants(admission)] == ["a"]
+
+
+def test_withdrawn_steps_are_never_granted_and_others_stay() -> None:
+    admission = Admission(Limits())
+    fill(admission, "t", A, 3)
+    fill(admission, "t", A, 3, LOCAL)
+    fill(admission, "t", B, 1)
+    admission.withdraw("t", A)
+    admission.withdraw("t", C)
+    admission.withdraw("unknown", A)
+    assert [slot.workflow_id for slot in grants(admission)] == [B]
+    assert admission.waiting == 0
+
+
+def test_steps_may_be_withdrawn_and_queued_between_two_grants() -> None:
+    admission = Admission(Limits())
+    fill(admission, "t", A, 2)
+    fill(admission, "t", B, 2)
+    granted = []
+    for slot in grants(admission):
+        granted.append(slot)
+        if len(granted) == 1:
+            admission.withdraw("t", B)
+            fill(admission, "u", C, 1)
+    assert [slot.workflow_id for slot in granted] == [A, A, C]
+
+
+def test_closed_grants_nothing_more() -> None:
+    admission = Admission(Limits())
+    fill(admission, "t", A, 3)
+    admission.closed = True
+    assert list(grants(admission)) == []
+    assert admission.waiting == 3
+
+
+class Machine(RuleBasedStateMachine):
+    """Whatever happens in whatever order: no limit is passed, and what was queued comes out once or is withdrawn."""
+
+    @initialize(
+        total=st.integers(1, 6),
+        local=st.integers(1, 3),
+        per_provider=st.integers(1, 4),
+        per_tenant=st.none() | st.integers(1, 3),
+    )
+    def begin(self, total: int, local: int, per_provider: int, per_tenant: int | None) -> None:
+        self.limits = Limits(total, local, per_provider, per_tenant)
+        self.admission = Admission(self.limits)
+        self.held: list[Slot] = []
+        self.queued: Counter[Slot] = Counter()
+
+    @rule(
+        tenant=st.sampled_from(["a", "b", None]),
+        workflow=st.integers(0, 3),
+        position=st.integers(0, 5),
+        pool=st.sampled_from([None, LOCAL, FAL, CUSTOM]),
+    )
+    def enqueue(self, tenant: str | None, workflow: int, position: int, pool: Pool) -> None:
+        workflow_id = UUID(int=workflow * 3 + ["a", "b", None].index(tenant))
+        self.admission.enqueue(tenant, workflow_id, position, pool)
+        self.queued[Slot(workflow_id, position, tenant, pool)] += 1
+
+    @rule(take=st.integers(1, 9))
+    def grant(self, take: int) -> None:
+        for slot in grants(self.admission):
+            assert self.queued[slot] > 0
+            self.queued[slot] -= 1
+            self.held.append(slot)
+            take -= 1
+            if not take:
+                return
+        assert not any(self._has_room(slot) for slot in self.queued.elements()), "room for one that waits"
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        slot = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
+        self.admission.release(slot)
+
+    @precondition(lambda self: self.queued)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.queued, key=repr)))
+        self.admission.withdraw(slot.tenant, slot.workflow_id)
+        self.queued = Counter({s: n for s, n in self.queued.items() if s.workflow_id != slot.workflow_id})
+
+    @invariant()
+    def counts(self) -> None:
+        if not hasattr(self, "admission"):
+            return
+        assert self.admission.used == len(self.held) <= self.limits.total
+        assert self.admission.waiting == self.queued.total()
+        for pool, used in Counter(slot.pool for slot in self.held).items():
+            assert used <= self.limits.of(pool)
+        for used in Counter(slot.tenant for slot in self.held).values():
+            assert self.limits.per_tenant is None or used <= self.limits.per_tenant
+
+    def _has_room(self, slot: Slot) -> bool:
+        tenants, pools = Counter(s.tenant for s in self.held), Counter(s.pool for s in self.held)
+        return (
+            len(self.held) < self.limits.total
+            and pools[slot.pool] < self.limits.of(slot.pool)
+            and (self.limits.per_tenant is None or tenants[slot.tenant] < self.limits.per_tenant)
+        )
+
+
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+test_any_order_of_events = Machine.TestCase
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes=st.lists(st.integers(1, 40), min_size=2, max_size=6), slots=st.integers(1, 5))
+def test_no_workflow_waits_longer_than_a_round_of_the_others(sizes: list[int], slots: int) -> None:
+    admission = Admission(Limits(total=slots))
+    for number, steps in enumerate(sizes):
+        fill(admission, None, UUID(int=number), steps)
+    order: list[int] = []
+    while granted := list(grants(admission)):
+        for slot in granted:
+            order.append(slot.workflow_id.int)
+            admission.release(slot)
+    assert Counter(order) == Counter(dict(enumerate(sizes)))
+    for number, steps in enumerate(sizes):
+        mine = [index for index, workflow in enumerate(order) if workflow == number]
+        assert mine[0] < len(sizes)
+        assert all(later - earlier <= len(sizes) for earlier, later in pairwise(mine)), steps
+
+
+# Limits of models
+
+
+def limited(limit: ModelLimit, now: Callable[[], float] = lambda: 0.0, **limits: int) -> Admission:
+    return Admission(Limits(models={FAL: {"flux": limit, "*": ModelLimit(concurrency=2)}}, **limits), now)
+
+
+def test_a_model_has_a_limit_of_its_own_within_its_providers() -> None:
+    admission = limited(ModelLimit(concurrency=3), per_provider=4)
+    flux, other, local = (admission.limits.pool(*of) for of in ((FAL, "flux"), (FAL, "veo"), (LOCAL, "flux")))
+    assert local is LOCAL
+    fill(admission, None, A, 9, flux)
+    fill(admission, None, B, 9, other)
+    held = list(grants(admission))
+    assert Counter(slot.workflow_id for slot in held) == {A: 2, B: 2}
+    for slot in held:
+        if slot.workflow_id == B:
+            admission.release(slot)
+    assert Counter(slot.workflow_id for slot in grants(admission))[A] == 1
+
+
+def test_models_that_are_not_named_have_each_the_limit_of_all() -> None:
+    admission = limited(ModelLimit())
+    for workflow_id, model in ((A, "one"), (B, "two")):
+        fill(admission, None, workflow_id, 5, admission.limits.pool(FAL, model))
+    assert Counter(slot.workflow_id for slot in grants(admission)) == {A: 2, B: 2}
+
+
+@pytest.mark.parametrize(("per_minute", "at_once", "gap_s"), [(6, 1, 10.0), (60, 1, 1.0), (240, 4, 0.25)])
+def test_starts_are_spread_over_the_minute(per_minute: float, at_once: int, gap_s: float) -> None:
+    clock = [0.0]
+    admission = limited(ModelLimit(per_minute=per_minute), lambda: clock[0], per_provider=1_000)
+    fill(admission, None, A, 1000, admission.limits.pool(FAL, "flux"))
+    started = 0
+    while clock[0] < 60:
+        started += len(list(grants(admission)))
+        if clock[0] == 0:
+            assert started == at_once
+        assert admission.retry_in_s == pytest.approx(gap_s)
+        clock[0] += gap_s
+    assert started == per_minute + at_once - 1
+
+
+def test_nothing_is_due_by_time_where_nothing_waits_for_it() -> None:
+    admission = limited(ModelLimit(per_minute=6))
+    assert (admission.grant(), admission.retry_in_s) == (None, None)
+    fill(admission, None, A, 1, admission.limits.pool(FAL, "flux"))
+    assert [slot.position for slot in grants(admission)] == [0]
+    assert admission.retry_in_s is None
+
+
+def test_models_that_were_asked_for_once_leave_nothing_behind() -> None:
+    limits = Limits(models={FAL: {"*": ModelLimit(concurrency=1, per_minute=1_000_000)}})
+    now = [0.0]
+    admission = Admission(limits, lambda: now[0])
+    for number in range(3_000):
+        now[0] += 1
+        admission.enqueue(None, UUID(int=number), 0, limits.pool(FAL, f"model {number}"))
+        slot = admission.grant()
+        assert slot is not None
+        admission.release(slot)
+    kept = (admission._queues, admission.waiting_by_pool, admission._used_by_pool, admission._due)
+    assert [len(one) for one in kept[:2]] == [0, 0]
+    assert max(len(one) for one in kept) <= 1_001

@@ -1,0 +1,74 @@
+"""A key that its provider refuses is shown to those who run the service, until the provider accepts it."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from structlog.testing import capture_logs
+
+from stepwell.domain.model import ProviderType
+from stepwell.settings import Secrets
+from support.emulators.fal import KEY
+from support.providers.emulated import world_of
+from support.service.live_service import Service, running_service
+
+HINT = "FAL: the key was refused (set STEPWELL_CREDENTIALS__FAL): the submit was answered 401: "
+
+
+async def fal(client: httpx.AsyncClient) -> dict[str, Any]:
+    answer = await client.get("/api/v1/providers")
+    assert answer.status_code == 200
+    [found] = [each for each in answer.json()["providers"] if each["provider_type"] == "FAL"]
+    return dict(found)
+
+
+async def ended(service: Service, *steps: dict[str, Any]) -> dict[str, Any]:
+    return await service.until_ended((await service.create(*steps))["id"])
+
+
+async def test_a_refused_key_is_shown_until_a_call_succeeds(dsn: str, tmp_path: Path) -> None:
+    async with world_of(ProviderType.FAL, tmp_path / "emulator") as world:
+        world.emulator.key = "another key"
+        settings = world.settings | {"credentials": Secrets({"fal": KEY, "fal_team_b": "canary-b"})}
+        async with running_service(dsn, tmp_path / "data", **settings) as service:
+            held = [{"name": "fal", "refused_since": None}, {"name": "fal_team_b", "refused_since": None}]
+            shown = await fal(service.client)
+            assert (shown["credentials"], shown["detail"], world.emulator.calls) == (held, None, [])
+            with capture_logs() as logs:
+                first = await ended(service, world.step(max_retries=0))
+                await ended(service, world.step(max_retries=0))
+                await ended(service, world.step(max_retries=0, provider_config={"credential": "FAL_TEAM_B"}))
+            assert (first["status"], first["error_message"][: len(HINT) + 6]) == ("FAILED", f"draw: {HINT}")
+
+            shown = await fal(service.client)
+            own, team = shown["credentials"]
+            assert (own["name"], team["name"]) == ("fal", "fal_team_b")
+            assert datetime.fromisoformat(own["refused_since"]) < datetime.fromisoformat(team["refused_since"])
+            said = [
+                f"key refused since {key['refused_since'][:19]}Z: set STEPWELL_CREDENTIALS__{key['name'].upper()}"
+                for key in (own, team)
+            ]
+            assert shown["detail"] == "; ".join(said)
+            assert "canary" not in str(shown)
+            assert KEY not in str(shown)
+            lines = [line for line in logs if line["event"] == "provider.key_refused"]
+            assert [(line["credential"], line["log_level"]) for line in lines] == [
+                ("fal", "warning"),
+                ("fal_team_b", "warning"),
+            ]
+            assert "canary" not in str(lines)
+
+            tenants = await fal(service.as_tenant("acme"))
+            assert tenants["credentials"] == [own], "names of credentials are for those who may act for all tenants"
+            assert tenants["detail"] == said[0]
+
+            world.emulator.key = KEY
+            with capture_logs() as logs:
+                assert (await ended(service, world.step()))["status"] == "COMPLETED"
+                assert (await ended(service, world.step()))["status"] == "COMPLETED"
+            shown = await fal(service.client)
+            assert shown["credentials"] == [held[0], team]
+            assert shown["detail"] == said[1]
+            accepted = [line for line in logs if line["event"] == "provider.key_accepted"]
+            assert [(line["credential"], line["log_level"]) for line in accepted] == [("fal", "info")]

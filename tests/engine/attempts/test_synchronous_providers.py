@@ -1,0 +1,369 @@
+"""Attempts at providers that answer with the work itself and keep no list of it: what is lost on its way is never paid
+for again unless the step says so, and never booked as if it had cost nothing.
+"""
+
+import asyncio
+import time
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.domain.errors import ArtifactError
+from stepwell.domain.limits import ModelLimit
+from stepwell.domain.model import Output, ProviderType
+from stepwell.providers.google import vertex
+from stepwell.providers.google.vertex import VertexProvider
+from stepwell.providers.shared import result_storage
+from stepwell.settings import Prices
+from support.emulators.base import Call, Fault, Reply
+from support.providers.emulated import ANSWERING, World, provider_config, world_of
+from support.providers.scripted import eventually
+from support.service.live_service import Service, running_service
+
+RETRY_AT_ONCE = {"retry": {"base_s": 0}}
+LOST = [Fault.LOSE_AFTER, Fault.GARBAGE_AFTER]
+
+
+@pytest.fixture(params=ANSWERING)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(world_of(request.param, tmp_path / "emulator"))
+
+
+@pytest.fixture
+async def remote(world: World, dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+    prices = Prices({world.kind: {"*": 0.25}})
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(running_service(dsn, tmp_path / "data", prices=prices, **world.settings))
+
+
+async def tasks_of(service: Service, workflow_id: str) -> list[dict[str, Any]]:
+    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
+    found: list[dict[str, Any]] = answer.json()["tasks"]
+    return found
+
+
+def asked(world: World, **members: Any) -> dict[str, Any]:
+    return {
+        "id": "ask",
+        "task_type": "LLM_INTERACTION",
+        "config": {"prompt": "say it"},
+        "provider_config": provider_config(world.kind, "LLM_INTERACTION"),
+    } | members
+
+
+def film_of(world: World, **config: Any) -> dict[str, Any]:
+    return {
+        "id": "film",
+        "task_type": "VIDEO_GENERATION",
+        "config": {"prompt": "it turns", "base_image_url": "data:image/png;base64," + PIXEL} | config,
+        "provider_config": provider_config(world.kind, "VIDEO_GENERATION"),
+    }
+
+
+async def test_a_picture_comes_in_the_answer(world: World, remote: Service) -> None:
+    created = await remote.create(world.step())
+    ended = await remote.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    (task,) = await tasks_of(remote, created["id"])
+    assert (task["phase"], task["remote_id"], task["cost"]["amount"]) == ("STORED", None, 0.25)
+    path = ended["final_step_result"]["result_image_path"]
+    assert (await remote.client.get(f"/api/v1/artifacts/{path}")).headers["content-type"][:6] == "image/"
+    types = [event["type"] for event in await remote.events(created["id"])]
+    assert types[2:] == ["step.started", "step.completed", "workflow.completed"]
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_a_lost_answer_fails_the_step_and_nothing_is_submitted_again(
+    world: World, remote: Service, fault: Fault
+) -> None:
+    world.emulator.plan("submit", fault)
+    created = await remote.create(world.step(fallback_provider_type="LOCAL"), config=RETRY_AT_ONCE)
+    ended = await remote.until_ended(created["id"])
+    (task,) = await tasks_of(remote, created["id"])
+    assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
+    assert "not submitted again" in ended["error_message"]
+    assert ended["cost"] == {"amounts": [], "unknown_attempts": 1}
+
+
+async def test_resubmit_tries_again_and_says_that_the_first_may_have_cost_something(
+    world: World, remote: Service
+) -> None:
+    world.emulator.plan("submit", Fault.LOSE_AFTER)
+    step = world.step(provider_config={"on_unknown": "resubmit"})
+    created = await remote.create(step, config=RETRY_AT_ONCE)
+    ended = await remote.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert [task["outcome_unknown"] for task in await tasks_of(remote, created["id"])] == [True, False]
+    assert ended["cost"] == {"amounts": [{"amount": 0.25, "currency": "USD"}], "unknown_attempts": 1}
+    assert world.accepted() == [2]
+
+
+async def test_a_question_is_asked_again_without_being_told_to(world: World, remote: Service) -> None:
+    world.emulator.plan("submit", Fault.LOSE_AFTER)
+    created = await remote.create(asked(world), config=RETRY_AT_ONCE)
+    ended = await remote.until_ended(created["id"])
+    assert (ended["status"], ended["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [2])
+
+
+async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_again(
+    world: World, dsn: str, tmp_path: Path
+) -> None:
+    world.emulator.plan("submit", Fault.HANG_AFTER)
+    question = asked(world, config={"prompt": "say it", "timeout_s": 0.3})
+    async with running_service(dsn, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
+        created = await service.create(question, config=RETRY_AT_ONCE)
+        ended = await service.until_ended(created["id"])
+        found = [(task["status"], task["outcome_unknown"]) for task in await tasks_of(service, created["id"])]
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert (found, world.accepted()) == ([("FAILED", True), ("COMPLETED", False)], [2])
+
+
+async def test_a_picture_whose_time_is_up_while_its_answer_is_lost_is_not_paid_again(
+    world: World, dsn: str, tmp_path: Path
+) -> None:
+    world.emulator.plan("submit", Fault.HANG_AFTER)
+    async with running_service(dsn, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
+        created = await service.create(world.step(config={"timeout_s": 0.3}), config=RETRY_AT_ONCE)
+        ended = await service.until_ended(created["id"])
+        (task,) = await tasks_of(service, created["id"])
+    assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
+    assert "not submitted again" in ended["error_message"]
+
+
+@pytest.mark.parametrize("answers_by", ["b64_json", "url"])
+async def test_a_picture_that_comes_after_its_time_is_kept(dsn: str, tmp_path: Path, answers_by: str) -> None:
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(ProviderType.OPENAI, tmp_path / "emulator"))
+        world.emulator.answers_by = answers_by
+        world.emulator.plan("submit", Fault.HANG_AFTER)
+        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", **world.settings))
+        created = await service.create(world.step(config={"timeout_s": 0.2}), config=RETRY_AT_ONCE)
+        await eventually(lambda: world.accepted() == [1], "it is taken")
+        taken_at = time.monotonic()
+        await eventually(lambda: time.monotonic() > taken_at + 0.25, "its time is up")
+        world.emulator.let_go()
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED", ended["errors"]
+        (task,) = await tasks_of(service, created["id"])
+        assert (task["phase"], world.accepted()) == ("STORED", [1])
+
+
+@pytest.mark.parametrize("fault", [Fault.BUSY, Fault.UNAVAILABLE, Fault.BROKEN])
+async def test_what_was_surely_not_taken_is_retried(world: World, remote: Service, fault: Fault) -> None:
+    world.emulator.plan("submit", fault)
+    created = await remote.create(world.step(), config=RETRY_AT_ONCE)
+    ended = await remote.until_ended(created["id"])
+    assert (ended["status"], ended["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [1])
+
+
+async def test_a_cancel_during_the_call_hears_it_out_and_says_what_it_cost(world: World, remote: Service) -> None:
+    world.emulator.plan("submit", Fault.HANG_AFTER)
+    created = await remote.create(world.step())
+    await eventually(lambda: world.accepted() == [1], "it is taken")
+    assert (await remote.verb(created["id"], "cancel")).json()["status"] == "CANCELLED"
+    world.emulator.let_go()
+    found = await remote.until(created["id"], lambda found: bool((found["cost"] or {"amounts": []})["amounts"]))
+    (task,) = await tasks_of(remote, created["id"])
+    assert (task["cancel_receipt"], task["cost"]["amount"], task["outputs"]) == ("finished_too_late", 0.25, [])
+    assert found["status"] == "CANCELLED"
+
+
+async def test_a_process_that_ended_during_the_call_leaves_it_unknown(world: World, dsn: str, tmp_path: Path) -> None:
+    world.emulator.plan("submit", Fault.HANG_AFTER)
+    async with running_service(dsn, tmp_path / "data", grace_s=1, **world.settings) as first:
+        created = await first.create(world.step())
+        await eventually(lambda: world.accepted() == [1], "it is taken")
+    async with running_service(dsn, tmp_path / "data", provider_timeout_s=0.2, **world.settings) as second:
+        ended = await second.until_ended(created["id"])
+        (task,) = await tasks_of(second, created["id"])
+    assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
+
+
+async def test_films_are_jobs_that_are_found_again_after_a_restart(world: World, dsn: str, tmp_path: Path) -> None:
+    world.hold()
+    film = film_of(world)
+    async with running_service(dsn, tmp_path / "data", grace_s=1, **world.settings) as first:
+        created = await first.create(film)
+        await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
+    world.hold(held=False)
+    async with running_service(dsn, tmp_path / "data", **world.settings) as second:
+        ended = await second.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED", ended["errors"]
+        (task,) = await tasks_of(second, created["id"])
+    assert (task["attempt"], task["remote_id"], world.accepted()) == (1, world.emulator.ledger.jobs()[0][0], [1])
+
+
+async def test_a_film_whose_time_is_up_and_that_cannot_be_ended_is_not_paid_for_twice(
+    world: World, remote: Service
+) -> None:
+    """OPENAI's emulator stands for a server of one's own, which ends films; Omni's, of GEMINI, can be ended too."""
+    world.hold()
+    film = film_of(world, timeout_s=0.3)
+    created = await remote.create(film, config=RETRY_AT_ONCE)
+    await remote.until_ended(created["id"])
+    ends = world.kind is not ProviderType.VERTEX
+    assert len(await tasks_of(remote, created["id"])) == (4 if ends else 1)
+
+
+async def test_no_more_of_a_model_run_at_once_than_its_limit(world: World, dsn: str, tmp_path: Path) -> None:
+    world.hold()
+    limits = {world.kind: {"*": ModelLimit(concurrency=2)}}
+    async with running_service(dsn, tmp_path / "data", limits=limits, **world.settings) as service:
+        created = await service.create(*(world.step(f"s{number}") for number in range(5)))
+        await eventually(lambda: world.emulator.count("submit") == 2, "two are asked for")
+        assert service.app.metrics.value("stepwell_steps_waiting") == 3
+        world.hold(held=False)
+        world.emulator.let_go()
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+    assert world.accepted() == [1] * 5
+
+
+@pytest.fixture
+async def reading(world: World, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    """Films are read from the API itself, with its key; those of VERTEX, else in the answer, from a bucket."""
+    settings = world.settings | {"reconcile_s": 0.0, "vertex_bucket": "gs://a-bucket/"}
+    monkeypatch.setattr(vertex, "VertexProvider", partial(VertexProvider, storage_url=world.emulator.url))
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(running_service(dsn, tmp_path / "data", **settings))
+
+
+def answering_files(world: World, monkeypatch: pytest.MonkeyPatch, *replies: Reply) -> None:
+    """The next looks at a film's file are answered with these."""
+    usual, left = world.emulator.answer, list(replies)
+
+    async def answer(call: Call) -> Reply:
+        return left.pop(0) if call.kind == "file" and left else await usual(call)
+
+    monkeypatch.setattr(world.emulator, "answer", answer)
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 410])
+async def test_a_film_outlives_the_pages_of_a_proxy_before_its_file(
+    world: World, reading: Service, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    page = Reply(status, b"<html>nginx</html>", {"Content-Type": "text/html"})
+    answering_files(world, monkeypatch, *[page] * 4)
+    created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
+    ended = await reading.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert (world.emulator.count("file"), world.accepted()) == (5, [1])
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_and_a_right_that_the_key_lacks_for_a_while(
+    world: World, reading: Service, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    answering_files(world, monkeypatch, *[world.emulator.error(status, "not yours")] * 4)
+    created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
+    ended = await reading.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+
+
+async def test_a_film_whose_file_is_gone_in_the_provider_s_own_words_is_not_waited_for(
+    world: World, reading: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering_files(world, monkeypatch, *[world.emulator.error(404, "No such file")] * 3)
+    created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
+    ended = await reading.until_ended(created["id"])
+    assert (ended["status"], world.emulator.count("file"), world.accepted()) == ("FAILED", 3, [1])
+    assert "No such file: its result is gone" in ended["error_message"]
+
+
+@pytest.mark.parametrize(("policy", "status", "attempts"), [("fail", "FAILED", 1), ("resubmit", "COMPLETED", 2)])
+async def test_a_picture_that_cannot_be_stored_is_booked_and_the_step_says_whether_to_pay_again(
+    world: World,
+    remote: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+    status: str,
+    attempts: int,
+) -> None:
+    put, full = ObstoreArtifacts.put, [True]
+
+    async def put_once_there_is_room(self: ObstoreArtifacts, path: str, data: bytes) -> Output:
+        if full:
+            full.pop()
+            raise ArtifactError("the disk is full")
+        return await put(self, path, data)
+
+    monkeypatch.setattr(result_storage, "PAUSES_S", ())
+    monkeypatch.setattr(ObstoreArtifacts, "put", put_once_there_is_room)
+    step = world.step(provider_config={"on_unknown": policy}, fallback_provider_type="LOCAL")
+    created = await remote.create(step, config=RETRY_AT_ONCE)
+    ended = await remote.until_ended(created["id"])
+    tasks = await tasks_of(remote, created["id"])
+    assert (ended["status"], world.accepted()) == (status, [attempts]), ended["errors"]
+    assert [(task["outcome_unknown"], task["cost"]["amount"]) for task in tasks] == [(False, 0.25)] * attempts
+    assert tasks[0]["error"] == "the work is done and paid for, but the output could not be stored: the disk is full"
+
+
+async def test_a_text_that_the_server_broke_off_is_paid_for_and_asked_for_again(dsn: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(ProviderType.OPENAI, tmp_path / "emulator"))
+        prices = Prices({world.kind: {"*": 0.25}})
+        service = await stack.enter_async_context(
+            running_service(dsn, tmp_path / "data", prices=prices, **world.settings)
+        )
+        world.emulator.held, world.emulator.finish_reason = True, "insufficient_system_resource"
+        created = await service.create(asked(world), config=RETRY_AT_ONCE)
+        await eventually(lambda: world.accepted() == [1], "it is asked")
+        first = world.emulator.ledger.jobs()[0][0]
+        await world.emulator.finish(first)
+        await eventually(lambda: world.accepted() == [2], "it is asked again")
+        world.emulator.held, world.emulator.finish_reason = False, "stop"
+        ended = await service.until_ended(created["id"])
+        tasks = await tasks_of(service, created["id"])
+    assert (ended["status"], ended["final_step_result"]["finish_reason"]) == ("COMPLETED", "stop")
+    assert [(task["status"], task["cost"]["amount"]) for task in tasks] == [("FAILED", 0.25), ("COMPLETED", 0.25)]
+
+
+@asynccontextmanager
+async def slow_site() -> AsyncIterator[tuple[str, set[asyncio.StreamWriter]]]:
+    """Its address, and the connections to it: none gets more than the head of an answer."""
+    held: set[asyncio.StreamWriter] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n")
+        held.add(writer)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/slow.png", held
+    finally:
+        server.close()
+        for writer in held:
+            writer.close()
+
+
+async def test_inputs_that_never_come_hold_up_nobody_else(dsn: str, tmp_path: Path) -> None:
+    """Neither another's input nor a result that is paid for."""
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(ProviderType.OPENAI, tmp_path / "emulator"))
+        url, held = await stack.enter_async_context(slow_site())
+        world.emulator.answers_by = "url"
+        world.emulator.files["/files/base.png"] = b64decode(PIXEL)
+        settings = world.settings | {"max_steps_per_provider": 200, "input_timeout_s": 600.0}
+        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", grace_s=1, **settings))
+        slow = [film_of(world, base_image_url=url) | {"id": f"s{number}"} for number in range(100)]
+        stuck = await service.create(*slow)
+        await eventually(lambda: len(held) == 100, "all wait for their inputs")
+        edit = world.step(
+            task_type="EDITING",
+            config={"prompt": "red", "base_image_url": f"{world.emulator.url}/files/base.png"},
+        )
+        created = await service.create(edit, config=RETRY_AT_ONCE)
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED", ended["errors"]
+        assert len(held) == 100
+        await service.verb(stuck["id"], "cancel")
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

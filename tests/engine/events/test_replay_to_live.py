@@ -1,0 +1,161 @@
+"""Where a stream goes over from what was to what happens: nothing is missing there, and nothing comes twice."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+import pytest
+
+from stepwell.domain.definition import WorkflowUpdate
+from stepwell.domain.event_feed import EVERYTHING, Position
+from stepwell.domain.records import EVERY_TENANT
+from stepwell.engine.events import event_stream, feed_stream
+from stepwell.engine.events.bus import Bus
+from stepwell.engine.events.subscriptions import Streams
+from support.providers.scripted import passthrough
+from support.service.live_service import Service, running_service
+from support.service.sse_client import Frame, parsed
+
+ROUNDS, EACH = 20, 50
+
+
+@pytest.fixture
+async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+    async with running_service(dsn, tmp_path, database_pool=8) as service:
+        yield service
+
+
+def following(service: Service) -> Streams:
+    return service.app.service.following
+
+
+def bus(service: Service) -> Bus:
+    return service.app.service._bus
+
+
+class Run:
+    """A workflow to which something happens all the time, until all clients have come and some more has happened."""
+
+    def __init__(self, service: Service, dice: Random) -> None:
+        self.service, self.dice = service, dice
+        self.workflow_id = UUID(int=0)
+        self.events = self.opened = self.live = 0
+        self._waiting: list[tuple[int, asyncio.Event]] = []
+
+    async def write(self) -> None:
+        created = await self.service.create(passthrough("a"), start=False)
+        self.workflow_id, engine = UUID(created["id"]), self.service.app.service
+        self.events = 1
+        while self.opened < EACH:
+            await engine.update(EVERY_TENANT, "x", self.workflow_id, WorkflowUpdate(name="again"))
+            self.events += 1
+            for wanted, event in self._waiting:
+                if wanted <= self.events:
+                    event.set()
+        await engine.update(EVERY_TENANT, "x", self.workflow_id, WorkflowUpdate(name="at last"))
+        await engine.cancel(EVERY_TENANT, "x", self.workflow_id)
+
+    async def follow(self) -> tuple[int, list[Frame]]:
+        """A client that comes at some moment, and wants what is behind some event by then."""
+        self._waiting.append((self.dice.randrange(1, 12), event := asyncio.Event()))
+        await event.wait()
+        for _ in range(self.dice.randrange(20)):
+            await asyncio.sleep(0)
+        after = self.dice.choice((0, 0, self.dice.randrange(self.events), self.events - 1))
+        came = []
+        async with following(self.service).follow(EVERY_TENANT, self.workflow_id, after) as stream:
+            self.opened += 1
+            if self.dice.random() < 0.2:
+                bus(self.service).look([self.workflow_id])  # a hint, which may come whenever it likes
+            while (part := await stream.next(30)) is not None:
+                assert part
+                came.append(part)
+            self.live += len(came) - 1
+        assert stream.farewell is None
+        return after, [parsed(block) for block in b"".join(came).decode().split("\n\n")[:-1]]
+
+
+@pytest.mark.parametrize(("rounds", "most"), [(ROUNDS, event_stream.MOST_EVENTS), (3, 1)], ids=["roomy", "narrow"])
+async def test_a_thousand_that_come_while_it_is_written(
+    service: Service, monkeypatch: pytest.MonkeyPatch, rounds: int, most: int
+) -> None:
+    """*narrow*: there is hardly ever room for what happens, and they go back to the table again and again."""
+    monkeypatch.setattr(event_stream, "MOST_EVENTS", most)
+    dice, live = Random(7), 0
+    for _ in range(rounds):
+        run = Run(service, dice)
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            clients = [group.create_task(run.follow()) for _ in range(EACH)]
+            group.create_task(run.write())
+        history = await service.events(str(run.workflow_id))
+        assert history[-1]["type"] == "workflow.cancelled"
+        for after, came in (client.result() for client in clients):
+            assert [frame.data for frame in came] == history[after:]
+            assert [int(frame.id or 0) for frame in came] == list(range(after + 1, len(history) + 1))
+        live += run.live
+    assert live >= rounds * EACH
+    assert following(service).open == 0
+    assert not bus(service)._watchers
+
+
+async def some_moment(dice: Random, made: Sequence[UUID]) -> None:
+    some = dice.randrange(20)
+    while len(made) < some:
+        await asyncio.sleep(0)
+    for _ in range(dice.randrange(50)):
+        await asyncio.sleep(0)
+
+
+async def check_all_came(streams: Streams, after: Position, came: bytes) -> None:
+    found = [parsed(block) for block in came.decode().split("\n\n")[:-1]]
+    whole = (await streams.page(EVERY_TENANT, EVERYTHING, after, 1_000)).events
+    assert [frame.id for frame in found] == [each.position.cursor for each in whole]
+    assert [frame.data["workflow_id"] for frame in found] == [str(each.workflow_id) for each in whole]
+
+
+@pytest.mark.parametrize("slice_s", [feed_stream._SLICE_S, -1], ids=["at once", "one by one"])
+async def test_those_who_follow_all_at_any_moment(
+    service: Service, monkeypatch: pytest.MonkeyPatch, slice_s: float
+) -> None:
+    """They come while others write, from a place that they or others have been at; each misses and repeats nothing."""
+    monkeypatch.setattr(feed_stream, "_SLICE_S", slice_s)
+    dice, streams = Random(11), following(service)
+    ids: list[UUID] = []
+    places: list[Position] = [(await streams.page(EVERY_TENANT, EVERYTHING, None, 1)).position]
+    last: list[Position] = []
+
+    async def write() -> None:
+        for _ in range(20):
+            created = await service.create(passthrough("a"), passthrough("b", "a"))
+            ids.append(UUID(created["id"]))
+        for workflow_id in ids:
+            await service.until_ended(str(workflow_id))
+        last.append((await streams.page(EVERY_TENANT, EVERYTHING, None, 1_000)).events[-1].position)
+
+    async def follow() -> None:
+        await some_moment(dice, ids)
+        after = dice.choice([dice.choice(places), None])
+        came = b""
+        async with streams.follow_all(EVERY_TENANT, EVERYTHING, after) as stream:
+            if after is None:
+                after = Position.read(str(stream.position))
+            while not last or Position.read(stream.position or "0") < last[0]:
+                came += await stream.next(0.1) or b""
+                if stream.position is not None and dice.random() < 0.3:
+                    places.append(Position.read(stream.position))
+        await check_all_came(streams, after, came)
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(write())
+        for _ in range(50):
+            group.create_task(follow())
+    await check_own_order(service, ids)
+
+
+async def check_own_order(service: Service, ids: Sequence[UUID]) -> None:
+    whole = (await following(service).page(EVERY_TENANT, EVERYTHING, None, 1_000)).events
+    for workflow_id in ids:
+        mine = [each.event.id for each in whole if each.workflow_id == workflow_id]
+        assert mine == list(range(1, len(await service.events(str(workflow_id))) + 1))

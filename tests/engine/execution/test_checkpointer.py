@@ -1,0 +1,372 @@
+"""Group commit: order, effects after the commit, outages, and who goes down with a decision that can't be written."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import cast
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stepwell.domain.definition import WorkflowConfig, WorkflowUpdate
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.inputs import DeadlineAt, Update
+from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
+from stepwell.engine.execution import checkpointer as module
+from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
+from stepwell.ports import Journal
+from support.database.failing_store import AFTER, BEFORE, FaultyJournal
+from support.providers.scripted import eventually
+from support.workflows.runs import EPOCH, plans_of
+
+A, B, C = (UUID(int=n) for n in (1, 2, 3))
+
+
+class Ledger:
+    """A journal in memory: the rows that landed, by the same rule as the real one."""
+
+    def __init__(self) -> None:
+        self.events: dict[UUID, list[int]] = {}
+
+    async def write(self, batch: Sequence[Decision]) -> set[UUID]:
+        await asyncio.sleep(0)
+        lost = set()
+        for decision in batch:
+            workflow_id = decision.workflow.id
+            told = self.events.setdefault(workflow_id, [])
+            if len(told) == decision.last_event:
+                told += [event.id for event in decision.events]
+            elif len(told) != decision.workflow.last_event:
+                lost.add(workflow_id)
+        return lost
+
+
+class Bench:
+    """A checkpointer on a journal that can fail, and runs that make decisions. `committed` and `lost` in order."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.journal = FaultyJournal(cast("Journal", self.ledger))
+        self.committed: list[tuple[UUID, list[int]]] = []
+        self.lost: list[tuple[UUID, bool]] = []
+        self.when_committed: Callable[[Decision], None] = lambda _: None
+        self.checkpointer = Checkpointer(self.journal, self._committed, lambda *lost: self.lost.append(lost))
+        self.runs: dict[UUID, Run] = {}
+
+    def decide(self, workflow_id: UUID) -> Decision:
+        run = self.runs.get(workflow_id)
+        if run is None:
+            state = WorkflowState(workflow_id, WorkflowStatus.PENDING, "n")
+            run = self.runs[workflow_id] = Run(state, WorkflowConfig(), plans_of([()]), [StepState(0)])
+        return run.apply(Update("alice", WorkflowUpdate(name="m")), EPOCH)
+
+    def submit(self, *workflow_ids: UUID) -> None:
+        for workflow_id in workflow_ids:
+            self.checkpointer.submit(self.decide(workflow_id))
+
+    def settled(self, workflow_id: UUID) -> "asyncio.Future[None]":
+        return self.checkpointer.settled(workflow_id)
+
+    def _committed(self, decision: Decision) -> None:
+        events = [event.id for event in decision.events]
+        assert set(events) <= set(self.ledger.events.get(decision.workflow.id, [])), "told before it is written"
+        assert decision.workflow.id not in self.checkpointer._landed
+        self.committed.append((decision.workflow.id, events))
+        self.when_committed(decision)
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Bench]:
+    bench = Bench()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.checkpointer.run())
+        yield bench
+        bench.checkpointer.close()
+    assert not bench.checkpointer.held
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(module, "_LAST_RETRY_S", 0.002)
+
+
+async def writing(bench: Bench, batches: int = 1) -> None:
+    """Until the write of that number is under way, or was."""
+    await eventually(lambda: len(bench.journal.batches) >= batches)
+
+
+async def test_what_is_decided_during_a_write_is_one_batch_and_one_decision_a_run() -> None:
+    async with running() as bench:
+        bench.journal.gate.clear()
+        bench.submit(A)
+        await writing(bench)
+        bench.submit(A, B, A, C, A)
+        bench.journal.gate.set()
+        await bench.settled(A)
+        assert bench.journal.batches == [[A], [A, B, C]]
+        assert bench.committed == [(A, [1]), (A, [2, 3, 4]), (B, [1]), (C, [1])]
+        assert (bench.checkpointer.batches, bench.checkpointer.events) == (2, 6)
+
+
+async def test_nothing_is_told_before_the_commit_not_even_to_those_who_wait() -> None:
+    async with running() as bench:
+        bench.journal.gate.clear()
+        bench.submit(A)
+        waiting = bench.settled(A)
+        await writing(bench)
+        assert not bench.committed
+        assert not waiting.done()
+        assert bench.checkpointer.holds(A)
+        bench.journal.gate.set()
+        await waiting
+        assert bench.committed == [(A, [1])]
+        assert not bench.checkpointer.holds(A)
+
+
+async def test_who_waits_is_told_when_all_that_is_queued_until_now_is_written() -> None:
+    async with running() as bench:
+        bench.journal.gate.clear()
+        bench.submit(A)
+        await writing(bench)
+        first = bench.settled(A)
+        bench.submit(A)
+        second = bench.settled(A)
+        other = bench.settled(B)
+        await other
+        bench.journal.gate.set()
+        await first
+        assert not second.done()
+        await second
+        assert bench.committed == [(A, [1]), (A, [2])]
+
+
+async def test_a_decision_without_rows_is_released_at_once() -> None:
+    async with running() as bench:
+        bench.submit(A)
+        await bench.settled(A)
+        bench.committed.clear()
+        decision = bench.runs[A].recover()
+        bench.checkpointer.submit(decision)
+        assert bench.committed == [(A, [])]
+        assert len(bench.journal.batches) == 1
+
+
+async def test_effects_of_a_decision_without_rows_join_those_that_wait() -> None:
+    async with running() as bench:
+        bench.journal.gate.clear()
+        bench.submit(A, B)
+        await writing(bench)
+        bench.submit(A)
+        seen: list[int] = []
+        bench.when_committed = lambda decision: seen.append(len(decision.effects))
+        rowless = bench.runs[A].recover()
+        rowless.effects.append(DeadlineAt(EPOCH))
+        bench.checkpointer.submit(rowless)
+        assert not seen
+        bench.journal.gate.set()
+        await bench.settled(A)
+        assert seen == [0, 0, 1]
+
+
+@pytest.mark.parametrize("fault", [BEFORE, AFTER])
+async def test_an_outage_loses_nothing_and_repeats_nothing(fault: str) -> None:
+    async with running() as bench:
+        bench.journal.faults.extend([fault] * 5)
+        bench.submit(A, B)
+        await eventually(lambda: bench.checkpointer.outage)
+        bench.submit(A, C)
+        await asyncio.gather(*(bench.settled(workflow_id) for workflow_id in (A, B, C)))
+        assert bench.ledger.events == {A: [1, 2], B: [1], C: [1]}
+        assert bench.committed == [(A, [1]), (B, [1]), (A, [2]), (C, [1])]
+        assert not bench.lost
+        assert not bench.checkpointer.outage
+        assert bench.journal.batches == [[A, B]] * 6 + [[A, C]]
+
+
+async def test_a_run_that_moved_on_elsewhere_goes_down_alone_with_all_that_is_queued_for_it() -> None:
+    async with running() as bench:
+        bench.ledger.events[B] = [1, 2, 3]
+        bench.journal.gate.clear()
+        bench.submit(A, B)
+        in_the_batch = bench.settled(B)
+        await writing(bench)
+        bench.submit(A, B)
+        queued = bench.settled(B)
+        bench.journal.gate.set()
+        for waiting in (in_the_batch, queued):
+            with pytest.raises(NotWritten):
+                await waiting
+        await bench.settled(A)
+        assert bench.lost == [(B, False)]
+        assert bench.ledger.events == {A: [1, 2], B: [1, 2, 3]}
+        assert bench.journal.batches == [[A, B], [A]]
+
+
+@pytest.mark.parametrize("others", [(), (A,), (A, C)])
+async def test_rows_that_the_database_refuses_take_down_only_their_own_run(others: tuple[UUID, ...]) -> None:
+    async with running() as bench:
+        bench.journal.refuse.add(B)
+        bench.journal.gate.clear()
+        bench.submit(B, *others)
+        waiting = bench.settled(B)
+        await writing(bench)
+        bench.submit(B, *others)
+        bench.journal.gate.set()
+        with pytest.raises(NotWritten):
+            await waiting
+        for other in others:
+            await bench.settled(other)
+        assert bench.lost == [(B, True)]
+        assert bench.ledger.events == {other: [1, 2] for other in others}
+
+
+async def test_an_outage_in_the_midst_of_a_split_batch_is_waited_for() -> None:
+    async with running() as bench:
+        bench.journal.refuse.add(A)
+        bench.journal.faults.extend([BEFORE, AFTER])
+        bench.submit(A, B, C)
+        await bench.settled(C)
+        assert bench.lost == [(A, True)]
+        assert bench.ledger.events == {B: [1], C: [1]}
+
+
+async def test_a_waiter_that_gave_up_disturbs_nobody() -> None:
+    async with running() as bench:
+        bench.journal.gate.clear()
+        bench.submit(A, B)
+        gone, lost = bench.settled(A), bench.settled(B)
+        gone.cancel()
+        lost.cancel()
+        bench.ledger.events[B] = [1, 2, 3]
+        bench.journal.gate.set()
+        await bench.settled(A)
+        assert (bench.committed, bench.lost) == ([(A, [1])], [(B, False)])
+
+
+async def test_a_batch_is_bounded_but_one_decision_is_never_torn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BATCH_EVENTS", 3)
+    async with running() as bench:
+        bench.submit(A, A, A, A, A, B, C, C)
+        await asyncio.gather(bench.settled(B), bench.settled(C))
+        assert bench.journal.batches == [[A], [B, C]]
+        assert bench.ledger.events == {A: [1, 2, 3, 4, 5], B: [1], C: [1, 2]}
+
+
+async def test_one_workflow_takes_no_more_than_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ENTRY_EVENTS", 2)
+    async with running() as bench:
+        bench.submit(A, A, B, A, A, A)
+        await bench.settled(A)
+        assert bench.committed == [(A, [1, 2]), (B, [1]), (A, [3, 4]), (A, [5])]
+        assert bench.journal.batches == [[A, B], [A], [A]]
+
+
+async def test_the_next_batch_is_sent_before_the_last_one_is_worked_off_and_told_after_it() -> None:
+    async with running() as bench:
+        sent: list[list[list[UUID]]] = []
+        bench.when_committed = lambda _: sent.append([list(batch) for batch in bench.journal.batches])
+        bench.journal.gate.clear()
+        bench.submit(A)
+        await writing(bench)
+        bench.submit(A, B)
+        waiting = bench.settled(A)
+        bench.journal.gate.set()
+        await waiting
+        assert bench.committed == [(A, [1]), (A, [2]), (B, [1])]
+        assert sent == [[[A], [A, B]]] * 3
+
+
+async def test_nothing_is_sent_behind_a_loss() -> None:
+    async with running() as bench:
+        bench.journal.gate.clear()
+        bench.submit(A)
+        await writing(bench)
+        bench.submit(A, B)
+        bench.ledger.events[A] = [1, 2, 3]  # somebody else's
+        waiting = bench.settled(B)
+        bench.journal.gate.set()
+        await waiting
+        assert (bench.committed, bench.lost) == ([(B, [1])], [(A, False)])
+        assert bench.journal.batches == [[A], [B]]
+
+
+async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TURN_S", -1)  # every turn is too long
+    async with running() as bench:
+        others: list[UUID] = []
+        seen: list[list[UUID]] = []
+
+        def when_committed(decision: Decision) -> None:
+            seen.append(list(others))
+            asyncio.get_running_loop().call_soon(others.append, decision.workflow.id)
+
+        bench.when_committed = when_committed
+        bench.submit(A, B, C)
+        await bench.settled(C)
+        assert seen == [[], [A], [A, B]]
+        assert bench.journal.batches == [[A, B, C]]
+
+
+async def test_big_results_are_written_in_several_batches_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BATCH_BYTES", 100)
+    async with running() as bench:
+        bench.journal.gate.clear()
+        bench.submit(A)
+        await writing(bench)
+        for _ in range(5):
+            decision = bench.decide(A)
+            decision.steps[0] = StepState(0, result=b"x" * 40)
+            bench.checkpointer.submit(decision)
+        bench.submit(B)
+        waiting = bench.settled(A)
+        bench.journal.gate.set()
+        await waiting
+        assert bench.committed == [(A, [1]), (A, [2, 3]), (B, [1]), (A, [4, 5]), (A, [6])]
+        assert bench.journal.batches == [[A], [A, B], [A], [A]]
+
+
+async def test_close_writes_what_is_queued_first_even_through_an_outage() -> None:
+    bench = Bench()
+    bench.journal.faults.extend([BEFORE, AFTER, BEFORE])
+    bench.submit(A)
+    bench.checkpointer.close()
+    await bench.checkpointer.run()
+    assert bench.ledger.events == {A: [1]}
+
+
+async def test_what_the_commit_itself_provokes_is_in_the_next_batch() -> None:
+    async with running() as bench:
+        bench.when_committed = lambda decision: bench.submit(A) if decision.workflow.last_event < 20 else None
+        bench.submit(A)
+        await eventually(lambda: bench.ledger.events.get(A) == list(range(1, 21)))
+        assert bench.journal.batches == [[A]] * 20
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    submissions=st.lists(st.lists(st.sampled_from([A, B, C]), max_size=4), max_size=12),
+    faults=st.lists(st.sampled_from([BEFORE, AFTER, None]), max_size=12),
+)
+def test_whatever_fails_each_decision_lands_once_and_in_order(
+    submissions: list[list[UUID]], faults: list[str | None]
+) -> None:
+    async def play() -> None:
+        async with running() as bench:
+            bench.journal.faults.extend(faults)
+            for submitted in submissions:
+                bench.submit(*submitted)
+                await asyncio.sleep(0)
+            await asyncio.gather(*(bench.settled(workflow_id) for workflow_id in (A, B, C)))
+            for workflow_id in (A, B, C):
+                events = list(range(1, sum(s.count(workflow_id) for s in submissions) + 1))
+                assert bench.ledger.events.get(workflow_id, []) == events
+                assert [e for w, told in bench.committed if w == workflow_id for e in told] == events
+            assert not bench.lost
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FIRST_RETRY_S", 0.0)
+        asyncio.run(play())

@@ -1,0 +1,103 @@
+"""Waiting until a workflow isn't in memory: that ends whatever way it leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from support.database.failing_store import nothing_left, scheduler_of
+from support.providers.scripted import Hang, Scripted, eventually, scripted
+from support.service.live_service import Service, running_service
+
+
+@pytest.fixture
+def provider() -> Scripted:
+    """Both steps wait for `release`."""
+    return Scripted(script={"a": [Hang()], "b": [Hang()]})
+
+
+@pytest.fixture
+async def service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+        yield service
+
+
+async def begun(service: Service, provider: Scripted) -> UUID:
+    """A workflow of two steps, the first of which runs."""
+    created = await service.create(scripted("a"), scripted("b", "a"))
+    await provider.until_called("a")
+    return UUID(created["id"])
+
+
+def waiting(group: asyncio.TaskGroup, service: Service, workflow_id: UUID) -> asyncio.Task[None]:
+    return group.create_task(service.app.service.until_idle(workflow_id))
+
+
+async def turns(service: Service) -> None:
+    """Whoever could go on has: the answer came from the database and back."""
+    for _ in range(3):
+        await service.client.get("/api/v1/workflows/")
+
+
+async def test_until_it_has_ended_for_all_who_wait(service: Service, provider: Scripted) -> None:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        workflow_id = await begun(service, provider)
+        first, second, leaves = (waiting(group, service, workflow_id) for _ in range(3))
+        provider.release("a")
+        await provider.until_called("b")
+        await turns(service)
+        assert not any(task.done() for task in (first, second, leaves))
+        leaves.cancel()
+        provider.release("b")
+        await first
+        assert (await service.get(str(workflow_id)))["status"] == "COMPLETED"  # already on disk
+        await second
+    assert leaves.cancelled()
+    assert len(scheduler_of(service)._idle) == 0
+    await eventually(lambda: nothing_left(service))
+
+
+async def test_until_a_paused_one_has_nothing_that_runs(service: Service, provider: Scripted) -> None:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        workflow_id = await begun(service, provider)
+        idle = waiting(group, service, workflow_id)
+        assert (await service.verb(str(workflow_id), "pause")).status_code == 200
+        await turns(service)
+        assert not idle.done()
+        provider.release("a")
+        await idle
+        found = await service.get(str(workflow_id))
+        assert found["status"] == "PAUSED"
+        assert [step["status"] for step in found["steps"]] == ["COMPLETED", "PENDING"]
+        assert provider.count("b") == 0
+
+
+async def test_until_it_is_lost(service: Service, provider: Scripted, dsn: str) -> None:
+    sql, other = await asyncpg.connect(dsn), uuid4()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        workflow_id = await begun(service, provider)
+        idle = waiting(group, service, workflow_id)
+        await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", other)
+        await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", other)
+        await turns(service)
+        assert not idle.done()  # nobody has found out
+        provider.release("a")
+        await idle
+    assert await sql.fetchval("SELECT (owner, status) = ($1, 'RUNNING') FROM workflows", other)
+    await sql.close()
+    await eventually(lambda: nothing_left(service))
+
+
+async def test_at_once_where_there_is_nothing_to_wait_for(service: Service, provider: Scripted) -> None:
+    async with asyncio.timeout(30):
+        provider.release("a", "b")
+        workflow_id = await begun(service, provider)
+        pending = UUID((await service.create(scripted("a"), start=False))["id"])
+        await service.app.service.until_idle(workflow_id)
+        for each in (workflow_id, pending, uuid4()):
+            # Not even a turn of the loop: it could be closed.
+            with pytest.raises(StopIteration):
+                service.app.service.until_idle(each).send(None)

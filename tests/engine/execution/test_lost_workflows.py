@@ -1,0 +1,375 @@
+"""Runs that this process has lost, rows that the database refuses, attempts that won't end, answers that must wait."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from stepwell.domain.records import EVERY_TENANT
+from support.database.failing_store import AFTER, admission_of, faulty, nothing_left, scheduler_of
+from support.providers.scripted import Fail, Hang, Scripted, Stubborn, Succeed, eventually, passthrough, scripted
+from support.service.live_service import Service, running_service
+
+OTHER = uuid4()
+
+
+def serving(dsn: str, folder: Path, provider: Scripted, **settings: Any) -> AbstractAsyncContextManager[Service]:
+    return running_service(dsn, folder, providers=[provider], grace_s=1, **settings)
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
+
+
+async def rows(sql: asyncpg.Connection) -> list[list[tuple[Any, ...]]]:
+    tables = ("workflows", "steps", "tasks", "events")
+    return [[tuple(row) for row in await sql.fetch(f"SELECT t::text FROM {t} AS t ORDER BY 1")] for t in tables]
+
+
+async def take_over(sql: asyncpg.Connection) -> None:
+    """Another process has all workflows now, and lives."""
+    await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", OTHER)
+    await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", OTHER)
+
+
+def statuses(workflow: dict[str, Any]) -> dict[str, str]:
+    return {step["step_id"]: step["status"] for step in workflow["steps"]}
+
+
+# Another process has it
+
+
+@pytest.mark.parametrize("ending", [Succeed(files={"y": b"2"}), Fail(), Fail(retryable=False)])
+async def test_a_lost_run_writes_nothing_touches_no_file_and_ends_its_attempts(
+    dsn: str, tmp_path: Path, ending: Succeed | Fail
+) -> None:
+    files = {"x": b"1"}
+    provider = Scripted(script={"a": [Hang(ending, files)], "b": [Hang(files=files)], "mine": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+        lost = await service.create(scripted("a"), scripted("b"), scripted("c", "a"), scripted("d", "b"))
+        await provider.until_called("a")
+        await provider.until_called("b")
+        await take_over(sql)
+        mine = await service.create(scripted("mine"))
+        await provider.until_called("mine")
+        before = await rows(sql)
+        provider.release("a")
+        await eventually(lambda: provider.ends("b") == ["cancelled"], "its other attempt is cancelled")
+        await eventually(lambda: list(scheduler_of(service).held) == [UUID(mine["id"])])
+        assert admission_of(service).used == 1
+        assert await rows(sql) == before
+        assert {call.step_id for call in provider.calls} == {"a", "b", "mine"}
+        # The other process may be writing the same files by now.
+        kept = {path.name for path in service.artifacts.rglob("*") if path.is_file()}
+        assert kept == {"x"} | ({"y"} if isinstance(ending, Succeed) else set())
+        for verb in ("pause", "cancel"):
+            answer = await service.verb(lost["id"], verb)
+            assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert await rows(sql) == before
+        provider.release("mine")
+        assert (await service.until_ended(mine["id"]))["status"] == "COMPLETED"
+        # When the other process goes, it comes back, and goes on where it was.
+        provider.release("b")
+        await sql.execute("DELETE FROM processes WHERE id = $1", OTHER)
+        assert (await service.verb(lost["id"], "cancel")).status_code in {200, 503}
+        await service.until_ended(lost["id"])
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_a_verb_on_a_lost_run_does_not_take_effect(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(default=Hang())
+    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+        created = await service.create(scripted("a"))
+        await provider.until_called("a")
+        await take_over(sql)
+        before = await rows(sql)
+        answer = await service.verb(created["id"], "pause")
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert await rows(sql) == before
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"a": [Stubborn(), Succeed()], "b": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+        created = await service.create(scripted("a"), scripted("b"))
+        await provider.until_called("a")
+        await provider.until_called("b")
+        await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", OTHER)  # and that one has gone already
+        journal = faulty(service)
+        provider.release("b")
+        await eventually(lambda: journal.batches != [] and not scheduler_of(service).handles, "it is lost")
+        for wanted in (1, 2):
+            service.app.service._recovery.request()
+            await eventually(lambda wanted=wanted: journal.claimed >= wanted)  # type: ignore[misc]
+        assert scheduler_of(service).held == {UUID(created["id"])}
+        assert [call.step_id for call in provider.calls] == ["a", "b"]
+        provider.release("a")
+        ended = await service.until_ended(created["id"])
+        assert statuses(ended) == {"a": "COMPLETED", "b": "COMPLETED"}
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("b", 1)] * 2
+        assert len({call.task_id for call in provider.calls}) == 2
+        await eventually(lambda: nothing_left(service))
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+async def test_an_attempt_that_ends_well_although_it_was_cancelled_leaves_a_file_only_to_a_new_owner(
+    dsn: str,
+    tmp_path: Path,
+    taken_over: bool,  # noqa: FBT001
+) -> None:
+    provider = Scripted(script={"a": [Stubborn(files={"x": b"1"})], "b": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+        created = await service.create(scripted("a"), scripted("b"))
+        await provider.until_called("a")
+        await provider.until_called("b")
+        if taken_over:
+            await take_over(sql)
+            provider.release("b")
+            await eventually(lambda: not scheduler_of(service).handles, "it is lost")
+        else:
+            assert (await service.verb(created["id"], "cancel")).status_code == 200
+        provider.release("a")
+        await eventually(lambda: nothing_left(service))
+        kept = {path.name for path in service.artifacts.rglob("*") if path.is_file()}
+        assert kept == ({"x"} if taken_over else set())
+
+
+async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Path) -> None:
+    """It should not be; if it is, the run is dropped and taken up again from the rows."""
+    provider = Scripted(script={"a": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"))
+        await provider.until_called("a")
+        recovery, engine = service.app.service._recovery, service.app.service
+        loaded = await engine._journal.claim(recovery._owner, [], engine._clock.now(), 10)
+        await recovery._take_up(loaded)
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
+        await eventually(lambda: nothing_left(service))
+
+
+# The database refuses its rows
+
+
+async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"bad": [Hang()], "good": [Hang()], "slow": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        bad = await service.create(scripted("bad"), scripted("slow"), scripted("after", "bad"))
+        good = await service.create(scripted("good"), scripted("then", "good"))
+        for step_id in ("bad", "good", "slow"):
+            await provider.until_called(step_id)
+        journal = faulty(service)
+        journal.refuse.add(UUID(bad["id"]))
+        journal.gate.clear()
+        provider.release("bad", "good")
+        await eventually(lambda: provider.ends("bad") == provider.ends("good") == ["succeeded"])
+        await eventually(lambda: len(scheduler_of(service).checkpointer.held) == 2)
+        tried = len(journal.batches)
+        journal.gate.set()
+        await eventually(lambda: len(journal.batches) > tried)
+        await eventually(lambda: provider.ends("slow") == ["cancelled"])
+        journal.refuse.clear()
+        ended = await service.until_ended(bad["id"])
+        reason = "workflow: the database refused to store its progress"
+        assert (ended["status"], ended["errors"]) == ("FAILED", [reason])
+        assert statuses(ended) == {"bad": "CANCELLED", "slow": "CANCELLED", "after": "PENDING"}
+        assert (await service.until_ended(good["id"]))["status"] == "COMPLETED"
+        await eventually(lambda: nothing_left(service))
+        provider.release("slow")
+        assert (await service.verb(bad["id"], "resume")).status_code == 200
+        assert (await service.until_ended(bad["id"]))["status"] == "COMPLETED"
+
+
+async def test_a_workflow_whose_every_row_is_refused_is_left_alone(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"bad": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        bad = await service.create(scripted("bad"))
+        await provider.until_called("bad")
+        journal = faulty(service)
+        journal.refuse.add(UUID(bad["id"]))
+        provider.release("bad")
+        await eventually(lambda: UUID(bad["id"]) in service.app.service._recovery._hopeless)
+        await eventually(lambda: nothing_left(service))
+        assert journal.batches == [[UUID(bad["id"])]] * 2
+        assert (await service.get(bad["id"]))["status"] == "RUNNING"
+        assert (await service.verb(bad["id"], "cancel")).status_code == 503
+        good = await service.create(scripted("good"))
+        assert (await service.until_ended(good["id"]))["status"] == "COMPLETED"
+
+
+# What must wait
+
+
+async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"a": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"))
+        await provider.until_called("a")
+        journal = faulty(service)
+        journal.gate.clear()
+        provider.release("a")
+        (handle,) = scheduler_of(service).handles.values()
+        await eventually(lambda: handle.run.state.status == "COMPLETED")
+        async with asyncio.TaskGroup() as group:
+            pausing = group.create_task(service.verb(created["id"], "pause"))
+            await eventually(lambda: handle.users == 1)
+            assert (await service.get(created["id"]))["status"] == "RUNNING"
+            assert not pausing.done()
+            journal.gate.set()
+        answer = pausing.result()
+        assert (answer.status_code, answer.json()["current_status"]) == (409, "COMPLETED")
+        assert (await service.get(created["id"]))["status"] == "COMPLETED"
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_an_attempt_starts_only_when_its_intent_is_written_and_a_cancel_overtakes_it(
+    dsn: str, tmp_path: Path
+) -> None:
+    provider = Scripted()
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), start=False)
+        journal = faulty(service)
+        journal.gate.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(service.verb(created["id"], "start"))
+            await eventually(lambda: len(journal.batches) == 1)
+            assert admission_of(service).used == 1
+            cancelling = group.create_task(service.verb(created["id"], "cancel"))
+            await eventually(lambda: scheduler_of(service).checkpointer.held == {UUID(created["id"])})
+            (handle,) = scheduler_of(service).handles.values()
+            await eventually(lambda: handle.run.state.status == "CANCELLED")
+            assert provider.calls == []
+            journal.gate.set()
+        assert cancelling.result().json()["status"] == "CANCELLED"
+        await eventually(lambda: nothing_left(service))
+        assert [call.end for call in provider.calls] in ([], ["cancelled"], ["succeeded"])
+        assert statuses(await service.get(created["id"])) == {"a": "CANCELLED"}
+
+
+async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"a": [Stubborn()], "b": [Hang(files={"x": b"1"})], "c": [Succeed(files={"y": b"2"})]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("c"), scripted("a"), scripted("b", "c"))
+        await provider.until_called("a")
+        await provider.until_called("b")
+        assert (await service.verb(created["id"], "cancel")).json()["status"] == "CANCELLED"
+        async with asyncio.TaskGroup() as group:
+            cleaning = group.create_task(service.verb(created["id"], "cleanup", cleanup_tasks=True))
+            await eventually(lambda: bool(scheduler_of(service)._quiet))
+            assert not cleaning.done()
+            assert (await service.get(created["id"]))["is_deleted"]
+            provider.release("a")
+        report = cleaning.result().json()["cleanup"]
+        assert (report["tasks_processed"], report["tasks_cleaned"], len(report["deleted_paths"])) == (3, 3, 1)
+        assert not [path for path in service.artifacts.rglob("*") if path.is_file()]
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_a_cleanup_that_gave_up_waiting_harms_nobody(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Scripted(script={"a": [Stubborn()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"))
+        await provider.until_called("a")
+        await service.verb(created["id"], "cancel")
+        monkeypatch.setattr("stepwell.engine.service._ANSWER_S", 0.05)
+        answer = await service.verb(created["id"], "cleanup", cleanup_tasks=True)
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        provider.release("a")
+        await eventually(lambda: nothing_left(service))
+        monkeypatch.undo()
+        assert (await service.verb(created["id"], "cleanup", cleanup_tasks=True)).status_code == 200
+
+
+async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discarded_although_others_start_at_once(
+    dsn: str, tmp_path: Path
+) -> None:
+    """The outcome isn't wanted any more; the slot that it frees starts the next step of the same workflow."""
+    provider = Scripted(script={"a": [Stubborn(files={"x": b"1"}), Succeed()]})
+    async with serving(dsn, tmp_path, provider, max_running_steps=1) as service:
+        created = await service.create(scripted("a"), config={"workflow_timeout_s": 0.3})
+        await provider.until_called("a")
+        await service.until_ended(created["id"])
+        assert (await service.verb(created["id"], "resume")).status_code == 200
+        assert admission_of(service).waiting == 1
+        provider.release("a")
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert not [path for path in service.artifacts.rglob("*") if path.is_file()]
+        await eventually(lambda: nothing_left(service))
+
+
+# Who comes and goes at the same time
+
+
+async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted()
+    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+        over = False
+
+        async def claim_on_and_on() -> None:
+            while not over:
+                service.app.service._recovery.request()
+                await asyncio.sleep(0.001)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(claim_on_and_on())
+            made = [group.create_task(service.create(scripted("a"), passthrough("b", "a"))) for _ in range(20)]
+            later = [await service.create(scripted("a"), passthrough("b", "a"), start=False) for _ in range(20)]
+            started = [group.create_task(service.verb(one["id"], "start")) for one in later]
+            await asyncio.wait([*made, *started])
+            over = True
+        assert {task.result().status_code for task in started} == {200}
+        for workflow in [task.result() for task in made] + later:
+            assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
+        assert len(provider.calls) == 40
+        assert not provider.repeated()
+        assert await sql.fetchval("SELECT array_agg(DISTINCT epoch) FROM workflows") == [1]
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted()
+    async with serving(dsn, tmp_path, provider) as service:
+        journal = faulty(service)
+        stored = asyncio.Event()
+
+        async def insert(original: Any, *arguments: Any) -> None:
+            await original(*arguments)
+            stored.set()
+            await asyncio.Event().wait()
+
+        journal.insert = partial(insert, journal.insert)  # type: ignore[method-assign]
+        creating = asyncio.ensure_future(service.create(scripted("a")))
+        await stored.wait()
+        creating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await creating
+        (found,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
+        assert (await service.until_ended(found["id"]))["status"] == "COMPLETED"
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_an_answer_that_was_lost_is_no_reason_to_do_it_again(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"a": [Fail(retry_after_s=0), Succeed()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        journal = faulty(service)
+        created = await service.create(scripted("a"), scripted("b", "a"), start=False)
+        journal.faults.extend([AFTER, None] * 10)
+        answer = await service.verb(created["id"], "start")
+        assert answer.status_code == 200
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 2), ("b", 1)]
+        record = await service.app.service.get(EVERY_TENANT, UUID(created["id"]))
+        assert record.state.epoch == 1
+        await eventually(lambda: nothing_left(service))

@@ -1,0 +1,255 @@
+"""Two things happen to a workflow at once, in every pair and from every state: it is as if one came before the other.
+
+A workflow has the steps s0, s1 (after s0) and s2. "completion" lets s0 end well, "failure" lets s2 end badly. What is
+legal is worked out by the pure lifecycle, fed the two in both orders. Many workflows race side by side in one service.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from itertools import product
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from stepwell.domain.definition import WorkflowUpdate
+from stepwell.domain.errors import InvalidTransition
+from stepwell.domain.lifecycle.inputs import Update
+from stepwell.domain.model import HistoryEvent, StepStatus
+from stepwell.domain.records import EVERY_TENANT, WorkflowRecord
+from stepwell.domain.validation.workflow import plan_workflow
+from support.database.failing_store import faulty, nothing_left, scheduler_of
+from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted
+from support.service.event_replay import fold
+from support.service.live_service import Service, running_service
+from support.workflows.definitions import body
+from support.workflows.runs import Sim
+
+STATES = ("PENDING", "RUNNING", "PAUSED", "PAUSED, idle", "FAILED", "COMPLETED", "CANCELLED")
+COMMANDS = ("start", "pause", "resume", "cancel", "cleanup", "update", "completion", "failure")
+BAD = Hang(then=Fail("broken", retryable=False))
+
+# The codes of the two answers, the status, the steps' statuses, whether it is deleted.
+End = tuple[int | None, int | None, str, tuple[str, ...], bool]
+
+
+class Model:
+    """One workflow as the lifecycle alone would have it; every step that may start does so at once, and hangs."""
+
+    def __init__(self, state: str, *, failing: bool) -> None:
+        self.sim = Sim(((), (0,), ()), max_retries=0, started=False)
+        self.failures = 0
+        if state != "PENDING":
+            self.apply("start")
+        match state:
+            case "PAUSED":
+                self.apply("pause")
+            case "PAUSED, idle":
+                self.apply("pause")
+                self.end(2, 0)
+            case "FAILED":
+                self.failures = 1
+                self.end(2, 0)
+            case "COMPLETED":
+                self.end(2, 0, 1)
+            case "CANCELLED":
+                self.apply("cancel")
+        self.failures = int(failing)
+
+    def apply(self, command: str) -> int | None:
+        code: int | None = 200
+        try:
+            match command:
+                case "completion" | "failure":
+                    code = None
+                    self.end(0 if command == "completion" else 2)
+                case "update":
+                    self.sim.do(Update("alice", WorkflowUpdate(name="m")))
+                case verb:
+                    getattr(self.sim, verb)()
+        except InvalidTransition:
+            code = 409
+        self._admit()
+        return code
+
+    def end(self, *positions: int) -> None:
+        for position in positions:
+            if position in self.sim.live:
+                if position == 2 and self.failures:
+                    self.failures -= 1
+                    self.sim.fail(2)
+                else:
+                    self.sim.succeed(position)
+            self._admit()
+
+    def _admit(self) -> None:
+        while self.sim.queue:
+            self.sim.admit(min(self.sim.queue))
+
+
+def legal_ends(state: str, first: str, second: str) -> set[End]:
+    ends: set[End] = set()
+    for turned in (False, True):
+        model = Model(state, failing="failure" in (first, second))
+        codes = [model.apply(command) for command in ((second, first) if turned else (first, second))]
+        model.end(2, 0, 1)
+        statuses = tuple(status.value for status in model.sim.statuses)
+        one, two = reversed(codes) if turned else codes
+        ends.add((one, two, model.sim.status.value, statuses, model.sim.workflow.deleted_at is not None))
+    return ends
+
+
+class Race:
+    """One workflow of the service, with the same steps under names of its own."""
+
+    def __init__(self, service: Service, provider: Scripted, number: int, rng: random.Random) -> None:
+        self.service, self.provider, self.rng = service, provider, rng
+        self.engine = service.app.service
+        self.steps = [f"s{position}@{number}" for position in range(3)]
+        self.workflow_id = UUID(int=0)
+        self.record: WorkflowRecord | None = None
+
+    async def run(self, state: str, first: str, second: str) -> End:
+        await self.bring_to(state, failing="failure" in (first, second))
+        codes = await asyncio.gather(self.fire(first), self.fire(second))
+        await self.settled()
+        await self.end(2, 0, 1)
+        self.record = await self.engine.get(EVERY_TENANT, self.workflow_id)
+        statuses = tuple(step.state.status.value for step in self.record.steps or ())
+        return (*codes, self.record.state.status.value, statuses, self.record.state.deleted_at is not None)
+
+    async def bring_to(self, state: str, *, failing: bool) -> None:
+        s0, s1, s2 = self.steps
+        before = {"FAILED": [BAD], "PAUSED, idle": [Hang()], "COMPLETED": [Hang()], "CANCELLED": [Hang()]}
+        self.provider.plan(s2, *before.get(state, []), *[BAD] * failing)
+        definition = body(scripted(s0), scripted(s1, s0), scripted(s2, max_retries=0), config={"retry": {"base_s": 0}})
+        planned = plan_workflow(definition, self.engine.catalog)
+        created = await self.engine.create(EVERY_TENANT, "alice", planned, tenant=None, start=state != "PENDING")
+        self.workflow_id = created.state.id
+        await self.settled()
+        match state:
+            case "PAUSED":
+                await self.verb("pause")
+            case "PAUSED, idle":
+                await self.verb("pause")
+                await self.end(2, 0)
+            case "FAILED":
+                await self.end(2, 0)
+            case "COMPLETED":
+                await self.end(2, 0, 1)
+            case "CANCELLED":
+                await self.verb("cancel")
+        await self.settled()
+        self.provider.hold(*self.steps)
+
+    async def fire(self, command: str) -> int | None:
+        for _ in range(self.rng.choice([0, 0, 1, 3, 10])):
+            await asyncio.sleep(0)
+        if command in ("completion", "failure"):
+            self.provider.release(self.steps[0 if command == "completion" else 2])
+            return None
+        return await self.verb(command)
+
+    async def verb(self, verb: str) -> int:
+        engine, arguments = self.engine, (EVERY_TENANT, "alice", self.workflow_id)
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "start": lambda: engine.start(*arguments),
+            "pause": lambda: engine.pause(*arguments),
+            "resume": lambda: engine.resume(*arguments),
+            "cancel": lambda: engine.cancel(*arguments),
+            "update": lambda: engine.update(*arguments, WorkflowUpdate(name="m")),
+            "cleanup": lambda: engine.cleanup(*arguments, cleanup_tasks=self.rng.random() < 0.5),
+        }
+        try:
+            await calls[verb]()
+        except InvalidTransition:
+            return 409
+        return 200
+
+    async def end(self, *positions: int) -> None:
+        for position in positions:
+            self.provider.release(self.steps[position])
+            await self.settled()
+
+    async def settled(self) -> None:
+        """Until nothing goes on but attempts that hang."""
+        scheduler = scheduler_of(self.service)
+
+        def still() -> bool:
+            hanging = {
+                call.task_id for call in self.provider.calls_of(self.workflow_id) if self.provider.hangs(call.step_id)
+            }
+            live = scheduler._live.get(self.workflow_id, {})
+            return not scheduler.checkpointer.holds(self.workflow_id) and live.keys() <= hanging
+
+        await eventually(still, f"{self.workflow_id} stands still")
+
+    async def check_history(self) -> None:
+        assert self.record is not None
+        events = [_plain(e) for e in await self.engine.events(EVERY_TENANT, self.workflow_id, after=0, limit=1000)]
+        assert [event.id for event in events] == list(range(1, self.record.state.last_event + 1))
+        found = [StepStatus(step.state.status) for step in self.record.steps or ()]
+        assert fold(events, 3) == (self.record.state.status, found)
+        started = [event.task_id for event in events if event.type == "step.started"]
+        assert len(started) == len(set(started))
+        called = [call.task_id for call in self.provider.calls_of(self.workflow_id)]
+        assert len(called) == len(set(called))
+        assert set(called) <= set(started)
+
+
+def _plain(event: HistoryEvent) -> HistoryEvent:
+    """The event with the model's names of the steps."""
+    data = dict(event.data)
+    if isinstance(data.get("held_back"), list):
+        data["held_back"] = [step_id.partition("@")[0] for step_id in data["held_back"]]
+    step_id = None if event.step_id is None else event.step_id.partition("@")[0]
+    return replace(event, step_id=step_id, data=data)
+
+
+def races() -> Iterator[tuple[str, str, str]]:
+    for state, first, second in product(STATES, COMMANDS, COMMANDS):
+        if not first == second in ("completion", "failure"):
+            yield state, first, second
+
+
+@pytest.mark.parametrize(("seed", "delay_s"), [(1, 0.0), (2, 0.004)])
+async def test_every_pair_from_every_state_ends_in_one_of_its_two_orders(
+    dsn: str, tmp_path: Path, seed: int, delay_s: float
+) -> None:
+    rng = random.Random(seed)
+    provider = Scripted(default=Hang())
+    serving = partial(running_service, max_steps_per_provider=100_000, max_running_steps=100_000)
+    async with serving(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+        journal = faulty(service)
+        if delay_s:
+            journal.delays.extend(rng.uniform(0, delay_s) for _ in range(100_000))
+        wrong = []
+        every = list(races())
+        rng.shuffle(every)
+        for at in range(0, len(every), 50):
+            part = every[at : at + 50]
+            running = [Race(service, provider, at + number, rng) for number in range(len(part))]
+            ends = await asyncio.gather(*(race.run(*what) for race, what in zip(running, part, strict=True)))
+            for race, what, end in zip(running, part, ends, strict=True):
+                if end not in legal_ends(*what):
+                    wrong.append((what, end, legal_ends(*what)))
+                await race.check_history()
+        assert not wrong
+        await eventually(lambda: nothing_left(service), "the engine is empty")
+        assert provider.running == 0
+        assert not provider.repeated()
+
+
+def test_the_model_knows_two_ends_where_the_order_matters() -> None:
+    assert legal_ends("RUNNING", "completion", "cancel") == {
+        (None, 200, "CANCELLED", ("COMPLETED", "CANCELLED", "CANCELLED"), False),
+        (None, 200, "CANCELLED", ("CANCELLED", "CANCELLED", "CANCELLED"), False),
+    }
+    assert legal_ends("PENDING", "start", "cancel") == {
+        (200, 200, "CANCELLED", ("CANCELLED",) * 3, False),
+        (409, 200, "CANCELLED", ("CANCELLED",) * 3, False),
+    }
+    assert sum(len(legal_ends(*what)) == 2 for what in races()) == 63

@@ -1,0 +1,352 @@
+"""The service leaves and comes back, in order or not: nothing is forgotten, repeated or counted that shouldn't be."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.records import LoadedWorkflow
+from stepwell.persistence.stores.workflow_store import PostgresJournal
+from support.database.failing_store import AFTER, BEFORE, LATE, admission_of, faulty, nothing_left, scheduler_of
+from support.providers.scripted import Fail, Hang, Scripted, Stubborn, Succeed, eventually, passthrough, scripted
+from support.service.live_service import Service, running_service
+
+LATER = {"retry": {"base_s": 3600, "max_s": 3600}}
+
+
+def serving(dsn: str, folder: Path, provider: Scripted, **settings: Any) -> AbstractAsyncContextManager[Service]:
+    return running_service(dsn, folder, providers=[provider], grace_s=1, **settings)
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
+
+
+async def as_if_killed(dsn: str, times: int = 1) -> None:
+    """Make it look as if the last owner of every workflow was killed, and that many were before it."""
+    async with connected(dsn) as sql:
+        dead = uuid4()
+        await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", dead)
+        await sql.execute("UPDATE workflows SET owner = $1, crashes = $2 WHERE owner IS NOT NULL", dead, times - 1)
+
+
+def step_of(workflow: dict[str, Any], step_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(step for step in workflow["steps"] if step["step_id"] == step_id)
+    return found
+
+
+async def history(service: Service, workflow_id: str) -> list[str]:
+    events = await service.events(workflow_id)
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    return [event["type"] for event in events]
+
+
+async def test_a_timer_goes_on_where_it_was(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"a": [Fail(retry_after_s=3000)]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"))
+        before = await service.until(created["id"], lambda w: step_of(w, "a")["next_attempt_at"])
+    async with serving(dsn, tmp_path, provider) as service:
+        assert await service.get(created["id"]) == before
+        (handle,) = scheduler_of(service).handles.values()
+        assert list(handle.timers) == [0]
+    async with connected(dsn) as sql:
+        await sql.execute("UPDATE steps SET next_attempt_at = clock_timestamp() WHERE next_attempt_at IS NOT NULL")
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED"
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 2), ("b", 1)]
+        assert step_of(ended, "a")["retry_count"] == 1
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_an_interrupted_attempt_is_the_same_attempt_again(dsn: str, tmp_path: Path, killed: bool) -> None:  # noqa: FBT001
+    provider = Scripted(script={"a": [Hang(files={"x": b"1"}), Succeed({"f": 1}, {"x": b"2"})]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), passthrough("b", "a"))
+        await provider.until_called("a")
+        before = await history(service, created["id"])
+    assert provider.ends("a") == ["cancelled"]
+    if killed:
+        await as_if_killed(dsn)
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED"
+        first, second = (call for call in provider.calls if call.step_id == "a")
+        assert (first.task_id, first.number, first.seed) == (second.task_id, second.number, second.seed)
+        assert (step_of(ended, "a")["retry_count"], step_of(ended, "a")["task_id"]) == (0, str(first.task_id))
+        assert (await history(service, created["id"]))[: len(before)] == before
+        assert (await history(service, created["id"])).count("step.started") == 2
+        assert (service.artifacts / "media" / str(first.task_id) / "x").read_bytes() == b"2"
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_a_step_that_ran_when_the_workflow_was_paused_is_taken_up_and_nothing_else(
+    dsn: str, tmp_path: Path
+) -> None:
+    provider = Scripted(script={"a": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b"), scripted("c", "a"))
+        await service.until(created["id"], lambda w: step_of(w, "b")["status"] == "COMPLETED")
+        await provider.until_called("a")
+        assert (await service.verb(created["id"], "pause")).status_code == 200
+    async with serving(dsn, tmp_path, provider) as service:
+        found = await service.until(created["id"], lambda w: step_of(w, "a")["status"] == "COMPLETED")
+        assert (found["status"], step_of(found, "c")["status"]) == ("PAUSED", "PENDING")
+        await eventually(lambda: nothing_left(service))
+        assert (await service.verb(created["id"], "resume")).status_code == 200
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("b", 1), ("a", 1), ("c", 1)]
+
+
+async def test_an_attempt_that_waits_to_be_taken_up_waits_once_however_often_it_is_paused(
+    dsn: str, tmp_path: Path
+) -> None:
+    provider = Scripted(default=Hang())
+    async with serving(dsn, tmp_path, provider) as service:
+        ids = [(await service.create(scripted(step_id)))["id"] for step_id in ("a", "b")]
+        await eventually(lambda: provider.running == 2)
+    async with serving(dsn, tmp_path, provider, max_steps_per_provider=1) as service:
+        await provider.until_called("a", 2)
+        for verb in ("pause", "resume") * 3:
+            assert (await service.verb(ids[1], verb)).status_code == 200
+            assert (admission_of(service).used, admission_of(service).waiting) == (1, 1)
+        provider.release("a", "b")
+        for workflow_id in ids:
+            assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
+        assert provider.ends("b") == ["cancelled", "succeeded"]
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_a_deadline_that_passed_meanwhile_counts(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(default=Hang())
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), config={"workflow_timeout_s": 3600})
+        await provider.until_called("a")
+    async with connected(dsn) as sql:
+        await sql.execute("UPDATE workflows SET deadline_at = clock_timestamp()")
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = await service.until_ended(created["id"])
+        assert (ended["status"], ended["errors"]) == ("FAILED", ["workflow: timed out after 3600 s"])
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_need(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwell.engine.execution.recovery._PAGE", 3)
+    mapping = {"from_step": "a", "from_field": "f", "to_field": "g"}
+    provider = Scripted(script={"a": [Succeed({"f": n}) for n in range(8)], "b": [Hang()] * 8})
+    async with serving(dsn, tmp_path, provider) as service:
+        ids = [
+            (
+                await service.create(
+                    scripted("a"), scripted("b", "a"), passthrough("c", "b", "a", input_mappings=[mapping])
+                )
+            )["id"]
+            for _ in range(8)
+        ]
+        await provider.until_called("b", 8)
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = [await service.until_ended(workflow_id) for workflow_id in ids]
+        assert [workflow["final_step_result"] for workflow in ended] == [{"g": n} for n in range(8)]
+        assert provider.count("a") == 8
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_asked_for_out_of_turn(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Scripted(default=Hang())
+    async with serving(dsn, tmp_path, provider) as service:
+        ids = [(await service.create(scripted("a")))["id"] for _ in range(3)]
+        await provider.until_called("a", 3)
+    gate, claim = asyncio.Event(), PostgresJournal.claim
+
+    async def held_up(self: PostgresJournal, *given: Any) -> list[LoadedWorkflow]:
+        if given[-1] is None and not gate.is_set():
+            raise Unavailable("not yet")
+        return await claim(self, *given)
+
+    monkeypatch.setattr(PostgresJournal, "claim", held_up)
+    async with serving(dsn, tmp_path, provider, wait_for_claims=False) as service:
+        assert (await service.client.get("/health/ready")).status_code == 200
+        assert (await service.verb(ids[1], "pause")).json()["status"] == "PAUSED"
+        assert [str(each) for each in scheduler_of(service).handles] == [ids[1]]
+        await provider.until_called("a", 4)
+        gate.set()
+        await provider.until_called("a", 6)  # each once more, and the one in the middle not again
+        await eventually(service.app.service._recovery.caught_up.is_set)
+        assert provider.count("a") == 6
+        assert (await service.verb(ids[0], "cancel")).json()["status"] == "CANCELLED"
+
+
+# A workflow that kills its process
+
+
+async def test_a_workflow_that_has_killed_its_process_twenty_times_fails_and_starts_nothing(
+    dsn: str, tmp_path: Path
+) -> None:
+    provider = Scripted(script={"a": [Hang(), Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"))
+        await provider.until_called("a")
+    await as_if_killed(dsn, 20)
+    async with serving(dsn, tmp_path, provider) as service:
+        ended = await service.until_ended(created["id"])
+        reason = "workflow: its process ended 20 times without progress"
+        assert (ended["status"], ended["errors"], ended["error_message"]) == ("FAILED", [reason], reason)
+        assert [step["status"] for step in ended["steps"]] == ["CANCELLED", "PENDING"]
+        assert provider.count("a") == 1
+        await eventually(lambda: nothing_left(service))
+        provider.release("a")
+        assert (await service.verb(created["id"], "resume")).status_code == 200
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+async def test_nineteen_times_are_forgiven_and_forgotten_with_the_first_step_that_ends_well(
+    dsn: str, tmp_path: Path
+) -> None:
+    provider = Scripted(script={"a": [Hang(), Succeed()], "b": [Hang(), Succeed()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"))
+        await provider.until_called("a")
+    await as_if_killed(dsn, 19)
+    async with serving(dsn, tmp_path, provider) as service:
+        await provider.until_called("b")
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
+    async with connected(dsn) as sql:
+        assert await sql.fetchval("SELECT crashes FROM workflows") == 0
+    async with serving(dsn, tmp_path, provider) as service:
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(default=Hang())
+    async with serving(dsn, tmp_path, provider) as service:
+        broken, sound = [(await service.create(scripted("a")))["id"] for _ in range(2)]
+        await provider.until_called("a", 2)
+    async with connected(dsn) as sql:
+        await sql.execute("""UPDATE workflows SET config = '{"retry": 7}' WHERE id = $1""", broken)
+    provider.release("a")
+    async with serving(dsn, tmp_path, provider) as service:
+        assert (await service.until_ended(sound))["status"] == "COMPLETED"
+        assert (await service.get(broken))["status"] == "RUNNING"
+        answer = await service.verb(broken, "cancel")
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+
+
+# Answers that were lost
+
+
+async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted()
+    async with serving(dsn, tmp_path, provider) as service:
+        journal = faulty(service)
+        journal.inserts.extend([AFTER, BEFORE])
+        body = {"name": "n", "origin_instance": "tests", "steps": [scripted("a")]}
+        for _ in range(2):
+            answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
+            assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        found = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
+        assert len(found) == 1
+        assert (await service.until_ended(found[0]["id"]))["status"] == "COMPLETED"
+        assert len(provider.calls) == 1
+        await eventually(lambda: nothing_left(service))
+
+
+async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_claim(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Scripted()
+    async with serving(dsn, tmp_path, provider, database_timeout_s=7) as service:
+        journal, loop = faulty(service), asyncio.get_running_loop()
+        recovery, call_later = service.app.service._recovery, loop.call_later
+        later: list[float] = []
+
+        def spy(delay: float, callback: Any, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+            if callback == recovery.request:
+                later.append(delay)
+            return call_later(delay, callback, *arguments, **options)
+
+        monkeypatch.setattr(loop, "call_later", spy)
+        journal.inserts.append(LATE)
+        body = {"name": "n", "origin_instance": "tests", "steps": [scripted("a")]}
+        answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
+        assert answer.status_code == 503
+        await eventually(lambda: journal.claimed > 0, "the first claim is over")
+        await journal.inner.insert(*journal.late[0])
+        assert later == [8], "once more when no statement can be at work any more"
+        recovery.request()
+        (found,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
+        assert (await service.until_ended(found["id"]))["status"] == "COMPLETED"
+
+
+async def test_a_claim_whose_answer_was_lost_is_made_again(dsn: str, tmp_path: Path) -> None:
+    provider = Scripted(script={"a": [Hang()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"))
+        await provider.until_called("a")
+    async with connected(dsn) as sql:
+        owner = await sql.fetchval("SELECT owner FROM workflows")
+        await sql.execute("UPDATE workflows SET owner = NULL")
+        async with serving(dsn, tmp_path, provider) as service:
+            journal = faulty(service)
+            journal.claims.extend([AFTER, BEFORE, AFTER])
+            await sql.execute("UPDATE workflows SET owner = $1", owner)
+            service.app.service._recovery.request()
+            assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+            assert not journal.claims
+            assert await sql.fetchval("SELECT epoch FROM workflows") == 4
+            assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1)]
+
+
+async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_from_leaving(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwell.app.engine_tasks._LAST_WRITES_S", 0.1)
+    provider = Scripted(script={"a": [Stubborn(), Succeed()]})
+    async with serving(dsn, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"))
+        await provider.until_called("a")
+    first = service.app.engine
+    assert not first.done()
+    provider.release("a")
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    async with serving(dsn, tmp_path, provider) as service:
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
+
+
+async def test_however_many_attempts_of_no_ops_were_interrupted(dsn: str, tmp_path: Path) -> None:
+    """They are taken up one after the other, not each within the one before: Python's stack isn't as deep."""
+    provider, many = Scripted(), 150
+    async with serving(dsn, tmp_path, provider) as service:
+        admission_of(service).closed = True
+        await asyncio.gather(*(service.create(passthrough("a"), passthrough("b", "a")) for _ in range(many)))
+    async with connected(dsn) as sql:
+        await sql.execute(
+            """
+            UPDATE steps SET status = 'RUNNING', task_id = gen_random_uuid(), attempt = 1, provider_attempts = 1,
+                started_at = updated_at WHERE step_id = 'a';
+            INSERT INTO tasks (id, workflow_id, position, attempt, started_at, status, phase, outputs)
+            SELECT task_id, workflow_id, position, 1, updated_at, 'RUNNING', 'INTENT', '[]' FROM steps
+            WHERE step_id = 'a'
+            """
+        )
+    async with serving(dsn, tmp_path, provider, max_running_steps=1) as service:
+        await eventually(lambda: service.app.engine.done() or nothing_left(service), "all have ended")
+        assert not service.app.engine.done()
+    async with connected(dsn) as sql:
+        assert await sql.fetchval("SELECT count(*) FROM workflows WHERE status = 'COMPLETED'") == many
+        assert await sql.fetchval("SELECT count(*) FROM tasks WHERE attempt = 1 AND status = 'COMPLETED'") == 2 * many

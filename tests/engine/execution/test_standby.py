@@ -1,0 +1,187 @@
+"""A process that has nothing to do, beside another: it takes over, however the other ends, and asks for little."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from stepwell.engine.execution.recovery import Recovery
+from support.database.statement_recorder import sent
+from support.emulators.webhook_receiver import answered, running_sink
+from support.providers.scripted import Hang, Scripted, eventually, scripted
+from support.service.live_service import Service, running_service
+
+LISTENERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %process%'"
+LIVE = "SELECT count(*) FROM processes WHERE lease_until > clock_timestamp()"
+
+
+class Pair:
+    """*idle* was there first, and had nothing to do when *busy* was started; in *busy* all steps hang."""
+
+    def __init__(self, dsn: str, folder: Path, sql: asyncpg.Connection, stack: AsyncExitStack) -> None:
+        self._dsn, self._folder, self._sql, self._stack = dsn, folder, sql, stack
+        self.pauses: list[float | None] = []
+        self.hanging = Scripted(default=Hang())
+        self.idle: Service
+        self.busy: Service
+        self._busy_stack = AsyncExitStack()
+
+    async def start(self, lease_s: float) -> None:
+        shared: dict[str, Any] = {"exclusive": False, "lease_s": lease_s, "grace_s": 1}
+        idle = running_service(self._dsn, self._folder, providers=[Scripted()], **shared)
+        self.idle = await self._stack.enter_async_context(idle)
+        recovery, pause = self.recovery, self.recovery._pause
+
+        def noted(next_look: float | None) -> float | None:
+            self.pauses.append(pause(next_look))
+            return self.pauses[-1]
+
+        recovery._pause = noted  # type: ignore[method-assign]
+        recovery._stirred.set()
+        await self.until(LISTENERS, 1)
+        await self.until_it_waits_for_nothing()
+        await self._stack.enter_async_context(self._busy_stack)
+        busy = running_service(self._dsn, self._folder, providers=[self.hanging], **shared)
+        self.busy = await self._busy_stack.enter_async_context(busy)
+
+    @property
+    def recovery(self) -> Recovery:
+        return self.idle.app.service._recovery
+
+    @property
+    def busy_recovery(self) -> Recovery:
+        return self.busy.app.service._recovery
+
+    def rests(self) -> bool:
+        stirred = self.recovery._stirred
+        return bool(stirred._waiters) and not stirred.is_set()
+
+    async def until_it_waits_for_nothing(self) -> None:
+        await eventually(lambda: self.rests() and self.pauses[-1:] == [None])
+
+    async def until(self, statement: str, wanted: int) -> None:
+        async with asyncio.timeout(30):
+            while await self._sql.fetchval(statement) != wanted:
+                await asyncio.sleep(0.005)
+
+    async def begun(self) -> str:
+        created = await self.busy.create(scripted("a"))
+        await self.hanging.until_called("a")
+        workflow_id: str = created["id"]
+        return workflow_id
+
+    async def leave(self) -> None:
+        """*busy* ends in order."""
+        await self._busy_stack.aclose()
+
+    async def die(self) -> None:
+        """*busy* ends as one that is killed."""
+        self.busy.app.engine.cancel()
+        await asyncio.wait({self.busy.app.engine})
+
+
+@pytest.fixture
+async def pair(dsn: str, tmp_path: Path) -> AsyncIterator[Pair]:
+    sql = await asyncpg.connect(dsn)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(sql.close)
+        yield Pair(dsn, tmp_path, sql, stack)
+
+
+async def test_what_is_released_is_taken_over_at_once(pair: Pair) -> None:
+    await pair.start(lease_s=3_600)
+    workflow_id = await pair.begun()
+    await pair.leave()
+    assert (await pair.idle.until_ended(workflow_id))["status"] == "COMPLETED"
+
+
+async def test_webhooks_that_are_released_are_taken_over_at_once(pair: Pair) -> None:
+    await pair.start(lease_s=3_600)
+    pair.hanging.release("a")
+    pair.busy.app.service.webhooks._dispatcher.delays_s = [0.0, 0.3]
+    async with running_sink(answers=[answered(500)]) as sink:
+        created = await pair.busy.create(scripted("a"), webhook_url=sink.url())
+        await sink.until(1)
+        await pair.until("SELECT tries FROM deliveries", 1)
+        await pair.leave()
+        first, second = await sink.until(2)
+        assert (first.id, first.body) == (second.id, second.body)
+        assert second.told["data"]["id"] == created["id"]
+
+
+@pytest.mark.parametrize("rested", [False, True])
+async def test_what_the_dead_leave_is_taken_over_after_the_lease(pair: Pair, *, rested: bool) -> None:
+    await pair.start(lease_s=0.4)
+    if rested:  # both have been idle for so long that neither waits for the other
+        await pair.until(LIVE, 0)
+        await pair.until_it_waits_for_nothing()
+    workflow_id = await pair.begun()
+    await pair.die()
+    assert (await pair.idle.until_ended(workflow_id))["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("way", ["create", "create with a key", "create of many steps", "start"])
+async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> None:
+    await pair.start(lease_s=0.6)
+    pending = await pair.busy.create(scripted("a"), start=False)
+    await eventually(lambda: pair.busy_recovery._resting)
+    await pair.until(LIVE, 0)
+    steps = [scripted("a"), *(scripted(f"b{number}", "a") for number in range(1_999 if way.endswith("steps") else 0))]
+    headers = {"Idempotency-Key": "k"} if way.endswith("key") else {}
+    if way == "start":
+        answer = await pair.busy.verb(pending["id"], "start")
+    else:
+        body = {"name": "x", "origin_instance": "tests", "steps": steps}
+        answer = await pair.busy.client.post("/api/v1/workflows/", json=body, headers=headers)
+    workflow_id, leases = answer.json()["id"], set[datetime]()
+    await pair.hanging.until_called("a")
+    async with asyncio.timeout(30):
+        while len(leases) < 5:
+            owned = (
+                "SELECT epoch, lease_until FROM workflows AS w JOIN processes AS p ON p.id = w.owner WHERE w.id = $1"
+            )
+            epoch, lease_until = await pair._sql.fetchrow(owned, workflow_id)
+            assert epoch == 1, "taken from a living process"
+            leases.add(lease_until)
+    assert not pair.idle.app.service._scheduler.handles
+
+
+async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepwell.engine.execution.recovery._LISTEN_AGAIN_S", 0.01)
+    await pair.start(lease_s=3_600)
+    known = len(pair.pauses)
+    cut = LISTENERS.replace("count(*)", "pg_terminate_backend(pid)")
+    await pair._sql.fetch(cut)
+    await eventually(lambda: len(pair.pauses) > known)
+    await pair.until(LISTENERS, 2)
+    workflow_id = await pair.begun()
+    await pair.leave()
+    assert (await pair.idle.until_ended(workflow_id))["status"] == "COMPLETED"
+
+
+async def test_beside_a_live_one_it_asks_one_question_at_a_time_and_holds_no_lease(pair: Pair) -> None:
+    await pair.start(lease_s=0.4)
+    await pair.begun()
+    owner = pair.recovery._owner
+    lease = await pair._sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
+    await eventually(pair.rests)
+    looks, statements = len(pair.pauses), sent(pair.idle)
+    await eventually(lambda: len(pair.pauses) >= looks + 3 and pair.rests())
+    assert sent(pair.idle) - statements == len(pair.pauses) - looks
+    assert await pair._sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner) == lease
+    pair.hanging.release("a")
+
+
+async def test_how_long_it_waits(pair: Pair) -> None:
+    """One that is alive has renewed its lease a third of it ago at most: so it isn't asked for before its end."""
+    await pair.start(lease_s=9)
+    recovery = pair.recovery
+    waits = {look: Recovery._pause(recovery, look) for look in (None, 0.0, 5.0, 6.0, 9.0, 60.0)}
+    assert waits == {None: None, 0.0: 0.05, 5.0: 5.0, 6.0: 9.0, 9.0: 9.0, 60.0: 60.0}
+    recovery.also_busy = lambda: True
+    assert [Recovery._pause(recovery, look) for look in (None, 0.0, 5.0)] == [3.0, 0.05, 3.0]

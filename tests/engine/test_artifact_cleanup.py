@@ -1,0 +1,51 @@
+"""Files of tasks: what the sweep at the start and a cleanup do where not all goes well."""
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from stepwell.artifacts.disk import Disk
+from stepwell.artifacts.paths import ArtifactPath
+from support.providers.scripted import Scripted, scripted
+from support.service.live_service import running_service
+
+
+async def test_a_file_that_can_not_be_swept_is_no_reason_not_to_start(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / "artifacts" / "media" / str(uuid4()) for _ in range(3)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "result.png").write_bytes(b"nobody has recorded this")
+    unlink = Disk.unlink
+
+    def refuse_one(self: Disk, path: ArtifactPath) -> None:
+        if path.folder == folders[1].name:
+            raise PermissionError(13, "Permission denied")
+        unlink(self, path)
+
+    monkeypatch.setattr(Disk, "unlink", refuse_one)
+    async with running_service(dsn, tmp_path, providers=[Scripted()]) as service:
+        assert [folder.exists() for folder in folders] == [False, True, False]
+        made = await service.create(scripted("a"))
+        assert (await service.until_ended(made["id"]))["status"] == "COMPLETED"
+
+
+async def test_more_tasks_than_a_statement_has_parameters_are_cleaned(dsn: str, tmp_path: Path) -> None:
+    many = 33_000  # 10,000 steps with a few attempts each have more
+    async with running_service(dsn, tmp_path, providers=[Scripted()]) as service:
+        made = (await service.create(scripted("a")))["id"]
+        await service.until_ended(made)
+        sql = await asyncpg.connect(dsn)
+        await sql.execute(
+            "INSERT INTO tasks (id, workflow_id, position, attempt, started_at, status, phase, outputs)"
+            " SELECT gen_random_uuid(), $1, 0, n, now(), 'FAILED', 'INTENT', '[]' FROM generate_series(2, $2::int) n",
+            UUID(made),
+            many,
+        )
+        answer = await service.verb(made, "cleanup")
+        assert (answer.status_code, answer.json().get("cleanup", {}).get("tasks_cleaned")) == (200, many)
+        assert await sql.fetchval("SELECT count(*) FROM tasks WHERE deleted_at IS NULL") == 0
+        await sql.close()

@@ -1,0 +1,266 @@
+"""What tries with a key leave when they come to nothing, or to no answer: a repeat is right, wherever it comes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import pytest
+
+from stepwell.domain.errors import StillRunning, Unavailable
+from stepwell.domain.idempotency import Terms
+from stepwell.domain.lifecycle.decision import Reservation
+from stepwell.domain.records import EVERY_TENANT
+from stepwell.engine import idempotency
+from stepwell.engine import service as service_module
+from support.database.failing_store import BEFORE, faulty
+from support.emulators.webhook_receiver import Sink, running_sink
+from support.providers.scripted import Hang, Scripted, eventually, scripted
+from support.service.live_service import Service, running_service
+
+WORKFLOWS = "/api/v1/workflows/"
+BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [scripted("a")]}
+KEY = {"Idempotency-Key": "k"}
+NOBODY = UUID(int=0)
+
+
+@pytest.fixture
+async def one(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    monkeypatch.setattr(idempotency, "_RETRY_S", 0.02)
+    provider = Scripted(default=Hang())
+    async with running_service(dsn, tmp_path / "1", providers=[provider], exclusive=False, grace_s=1) as service:
+        yield service
+
+
+@pytest.fixture
+async def other(one: Service, dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+    provider = Scripted(default=Hang())
+    async with running_service(dsn, tmp_path / "2", providers=[provider], exclusive=False, grace_s=1) as service:
+        yield service
+
+
+@pytest.fixture
+async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with running_sink() as sink:
+        yield sink
+
+
+async def create(service: Service, **headers: str) -> httpx.Response:
+    return await service.client.post(WORKFLOWS, json=BODY, headers=KEY | headers)
+
+
+async def until(sql: asyncpg.Connection, wanted: str, *values: Any) -> None:
+    async with asyncio.timeout(30):
+        while not await sql.fetchval(f"SELECT {wanted}", *values):
+            await asyncio.sleep(0.005)
+
+
+async def until_free(sql: asyncpg.Connection) -> None:
+    await until(sql, "NOT EXISTS (SELECT FROM idempotency_keys)")
+
+
+async def works(service: Service, sql: asyncpg.Connection) -> None:
+    """A request with the key is a first one."""
+    answer = await create(service)
+    assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
+    assert await sql.fetchval("SELECT count(*) FROM workflows") == 1
+
+
+def keys_of(service: Service) -> Any:
+    return service.app.service.repeats._keys
+
+
+async def away(*_: Any) -> Any:
+    raise Unavailable("the database is away")
+
+
+def unheard(call: Callable[..., Any]) -> Callable[..., Any]:
+    async def lost(*values: Any) -> Any:
+        await call(*values)
+        raise Unavailable("the answer is lost")
+
+    return lost
+
+
+async def test_a_key_that_could_not_be_freed_is_free_when_the_database_is_back(
+    one: Service, other: Service, sql: asyncpg.Connection
+) -> None:
+    faulty(one).inserts.append(BEFORE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys_of(one), "free", away)
+        assert (await create(one)).status_code == 503
+        answer = await create(other)
+        assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
+    await until_free(sql)
+    await works(other, sql)
+
+
+async def test_a_reservation_that_nobody_heard_of_is_free(
+    one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_of(one), "reserve", unheard(keys_of(one).reserve))
+    assert (await create(one)).status_code == 503
+    await until_free(sql)
+    await works(other, sql)
+
+
+async def test_a_reservation_that_comes_late_is_free(
+    one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it was freed, as it were."""
+    keys, asked = keys_of(one), list[tuple[Any, ...]]()
+    reserve, free, freed = keys.reserve, keys.free, list[Any]()
+
+    async def late(*values: Any) -> Any:
+        asked.append(values)
+        raise Unavailable("the answer is lost")
+
+    async def overtaking(reservations: Any) -> None:
+        await free(reservations)
+        freed.extend(reservations)
+        if len(freed) == 1:
+            assert (await reserve(*asked[0])).mine
+
+    monkeypatch.setattr(keys, "reserve", late)
+    monkeypatch.setattr(keys, "free", overtaking)
+    one.app.service.repeats._statement_s = -0.9
+    assert (await create(one)).status_code == 503
+    await eventually(lambda: len(freed) == 2, "it is freed again")
+    assert freed[0] == freed[1]
+    await works(other, sql)
+
+
+async def test_a_reservation_that_comes_late_takes_nothing_from_the_next_try(
+    one: Service, sql: asyncpg.Connection
+) -> None:
+    new_id, clock = one.app.service._make_id, one.app.service._clock
+    late, now = new_id(clock.now() - timedelta(seconds=1)), new_id(clock.now())
+    assert (await keys_of(one).reserve(EVERY_TENANT, "k", now, b"")).mine
+    with pytest.raises(StillRunning):
+        await keys_of(one).reserve(EVERY_TENANT, "k", late, b"")
+    assert await sql.fetchval("SELECT token FROM idempotency_keys") == now
+
+
+@pytest.mark.parametrize("place", ["reserve", "answer"])
+async def test_one_who_leaves_leaves_the_key(
+    one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    reached, inner = asyncio.Event(), getattr(keys_of(one), place)
+
+    async def halt(*values: Any) -> Any:
+        if place == "reserve":
+            await inner(*values)
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(keys_of(one), place, halt)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        request = group.create_task(create(one))
+        await reached.wait()
+        assert (await create(other)).status_code == 409
+        request.cancel()
+    if place == "reserve":
+        await until_free(sql)
+        await works(other, sql)
+    else:
+        await until(sql, "owner = $1 FROM idempotency_keys", NOBODY)
+        answer = await create(other)
+        assert (answer.status_code, answer.headers["idempotency-replayed"]) == (201, "true")
+        assert await sql.fetchval("SELECT count(*) FROM workflows") == 1
+
+
+async def test_a_verb_without_an_answer_is_answered_elsewhere_once_it_is_decided(
+    one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, journal = await one.create(scripted("a")), faulty(one)
+    monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
+    journal.gate.clear()
+    path = f"{WORKFLOWS}{made['id']}/pause"
+    assert (await one.client.post(path, headers=KEY)).status_code == 503
+    assert (await other.client.post(path, headers=KEY)).status_code == 409
+    assert not one.app.service.repeats._left
+    journal.gate.set()
+    await until(sql, "owner = $1 FROM idempotency_keys", NOBODY)
+    answer = await other.client.post(path, headers=KEY)
+    assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
+    assert answer.headers["idempotency-replayed"] == "true"
+    assert [event["type"] for event in await one.events(made["id"])].count("workflow.paused") == 1
+
+
+async def test_no_more_are_kept_than_that(one: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "_MOST_LEFT", 2)
+    monkeypatch.setattr(keys_of(one), "free", away)
+    faulty(one).inserts.extend([BEFORE] * 3)
+    for key in ("k", "l", "m"):
+        assert (await create(one, **{"Idempotency-Key": key})).status_code == 503
+    assert {left.key for left in one.app.service.repeats._left} <= {"l", "m"}
+
+
+async def test_a_key_is_kept_for_two_days_from_the_try_that_worked(
+    one: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_of(one), "free", away)
+    faulty(one).inserts.append(BEFORE)
+    move = "UPDATE idempotency_keys SET created_at = created_at - interval '47 hours'"
+    assert (await create(one)).status_code == 503
+    assert await sql.execute(move) == "UPDATE 1"
+    first = await create(one)
+    assert first.status_code == 201
+    assert await sql.execute(move) == "UPDATE 1"
+    again = await create(one)
+    assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+
+
+class TestRedeliver:
+    async def _told_of(self, one: Service, sink: Sink, sql: asyncpg.Connection) -> tuple[UUID, str, str]:
+        """A workflow with a webhook that has come; its delivery, and where that is sent again."""
+        made = await one.create(scripted("a"), webhook_url=sink.url())
+        assert (await one.verb(made["id"], "cancel")).status_code == 200
+        await sink.until(1)
+        await until(sql, "status = 'DELIVERED' FROM deliveries")
+        name = sink.received[0].id
+        return UUID(made["id"]), name, f"{WORKFLOWS}{made['id']}/deliveries/{name}/redeliver"
+
+    @pytest.mark.parametrize("lost", ["answer", "renew"])
+    async def test_without_an_answer_it_is_sent_once(
+        self, one: Service, other: Service, sink: Sink, sql: asyncpg.Connection, lost: str
+    ) -> None:
+        _, name, path = await self._told_of(one, sink, sql)
+        with pytest.MonkeyPatch.context() as patch:
+            if lost == "answer":
+                patch.setattr(keys_of(one), "answer", away)
+            else:
+                stored = one.app.service.webhooks._deliveries
+                patch.setattr(stored, "renew", unheard(stored.renew))
+            assert (await one.client.post(path, headers=KEY)).status_code == 503
+        await sink.until(2)
+        await until(sql, "status = 'DELIVERED' FROM deliveries")
+        await until(sql, "owner = $1 FROM idempotency_keys", NOBODY)
+        answer = await other.client.post(path, headers=KEY)
+        assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
+        assert (answer.json()["id"], answer.json()["status"]) == (name, "DELIVERED")
+        assert len(answer.json()["attempts"]) == 2
+        assert (await one.client.post(path, headers=KEY)).content == answer.content
+        assert len(sink.received) == 2
+
+    async def test_a_try_that_was_taken_over_from_sends_nothing(
+        self, one: Service, sink: Sink, sql: asyncpg.Connection
+    ) -> None:
+        workflow_id, name, _ = await self._told_of(one, sink, sql)
+        with pytest.raises(StillRunning):
+            await one.app.service.webhooks.redeliver(
+                EVERY_TENANT, workflow_id, name, Terms(Reservation("every", "k", uuid4()))
+            )
+        assert await sql.fetchval("SELECT status FROM deliveries") == "DELIVERED"
+        assert len(sink.received) == 1

@@ -1,0 +1,372 @@
+"""What attempts at providers cost, and what workflows show of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepwell.domain.model import ProviderType
+from stepwell.settings import Prices
+from support.emulators.base import Call, Fault, Reply
+from support.emulators.comfyui_graphs import CHECKPOINT
+from support.emulators.custom import CustomEmulator, CustomJob
+from support.providers.emulated import SECRET, World, world_of
+from support.providers.scripted import eventually, passthrough
+from support.service.live_service import Service, running_service
+
+AT_ONCE = {"retry": {"base_s": 0}}
+UNKNOWN = {"amounts": [], "unknown_attempts": 1}
+# What each is asked for where a step names no model.
+MODELS = {
+    ProviderType.FAL: "fal-ai/flux-lora",
+    ProviderType.REPLICATE: "stability-ai/sdxl",
+    ProviderType.CUSTOM: "GENERATION",
+    ProviderType.COMFYUI: CHECKPOINT,
+}
+
+
+def priced(amount: float, currency: str = "USD", source: str = "settings") -> dict[str, Any]:
+    return {"amount": amount, "currency": currency, "source": source}
+
+
+def told(amount: float, currency: str = "USD") -> dict[str, Any]:
+    return priced(amount, currency, "provider")
+
+
+def total(*amounts: tuple[float, str], unknown: int = 0) -> dict[str, Any]:
+    shown = [{"amount": amount, "currency": currency} for amount, currency in amounts]
+    return {"amounts": shown, "unknown_attempts": unknown}
+
+
+class Worker(CustomEmulator):
+    """`costs`: what a job costs, by its step and attempt. `slow`: jobs of first attempts don't end. `refusals`: submits
+    are heard out until it is set, and then refused.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, secret=SECRET)
+        self.costs: dict[tuple[str, int], dict[str, Any]] = {}
+        self.slow = False
+        self.refusals: asyncio.Event | None = None
+
+    async def answer(self, call: Call) -> Reply:
+        if call.kind == "submit" and self.refusals is not None:
+            await self.refusals.wait()
+            return self._signed(call, Reply(422, {"error": "no"}))
+        if call.kind == "poll":
+            job = self._jobs[call.path.rpartition("/")[2]]
+            self.held = self.slow and job.body["attempt"] == 1
+        return await super().answer(call)
+
+    def _done(self, job: CustomJob) -> dict[str, Any]:
+        cost = self.costs.get((job.body["step_id"], job.body["attempt"]))
+        return super()._done(job) | ({} if cost is None else {"cost": cost})
+
+
+@asynccontextmanager
+async def working(
+    dsn: str, folder: Path, prices: dict[str, float] | None = None, **settings: Any
+) -> AsyncIterator[tuple[World, Worker, Service]]:
+    """A service with a worker that tells its costs; *prices* are those of its models."""
+    folder.joinpath("emulator").mkdir()
+    listed = Prices() if prices is None else Prices({ProviderType.CUSTOM: prices})
+    async with Worker(folder / "emulator") as worker:
+        world = World(ProviderType.CUSTOM, worker)
+        async with running_service(dsn, folder / "data", prices=listed, **world.settings, **settings) as service:
+            yield world, worker, service
+
+
+async def costs_of(service: Service, workflow_id: str) -> list[Any]:
+    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
+    return [task["cost"] for task in sorted(answer.json()["tasks"], key=lambda task: task["id"])]
+
+
+async def shown(service: Service, workflow_id: str) -> Any:
+    """The workflow's cost, which is the same wherever it is shown."""
+    found = (await service.get(workflow_id))["cost"]
+    path, listed = f"/api/v1/workflows/{workflow_id}", "/api/v1/workflows/"
+    without = (await service.client.get(path, params={"include_steps": False})).json()
+    assert without["cost"] == found
+    for include_steps in (False, True):
+        page = (await service.client.get(listed, params={"include_steps": include_steps, "limit": 100})).json()
+        assert [w["cost"] for w in page["workflows"] if w["id"] == workflow_id] == [found]
+    return found
+
+
+async def settled(service: Service, workflow_id: str, receipt: str) -> dict[str, Any]:
+    """The first task, once it is known what has become of its job."""
+    async with asyncio.timeout(30):
+        while True:
+            answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
+            task: dict[str, Any] = min(answer.json()["tasks"], key=lambda task: task["id"])
+            if task["cancel_receipt"] not in {None, "unknown"}:
+                assert task["cancel_receipt"] == receipt
+                return task
+            await asyncio.sleep(0.01)
+
+
+async def completed(service: Service, *steps: dict[str, Any]) -> str:
+    created = await service.create(*steps, config=AT_ONCE)
+    ended = await service.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    workflow_id: str = created["id"]
+    return workflow_id
+
+
+# One attempt
+
+
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize("prices", [None, {"GENERATION": 9.0, "*": 8.0}])
+async def test_the_providers_word_stands_above_the_prices(
+    dsn: str, tmp_path: Path, prices: dict[str, float] | None, *, sync: bool
+) -> None:
+    async with working(dsn, tmp_path, prices) as (world, worker, service):
+        worker.cost, worker.sync, worker.inline = {"amount": 0.25, "currency": "EUR"}, sync, True
+        workflow_id = await completed(service, world.step())
+        assert await costs_of(service, workflow_id) == [told(0.25, "EUR")]
+        assert await shown(service, workflow_id) == total((0.25, "EUR"))
+
+
+async def test_nothing_is_a_price_too(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 8.0}) as (world, worker, service):
+        worker.cost = {"amount": 0, "currency": "USD"}
+        workflow_id = await completed(service, world.step())
+        assert await costs_of(service, workflow_id) == [told(0.0)]
+        assert await shown(service, workflow_id) == total((0.0, "USD"))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(
+    ("named", "others", "cost"),
+    [(0.05, 9.0, 0.05), (0.05, None, 0.05), (0.0, 9.0, 0.0), (None, 9.0, 9.0), (None, None, None)],
+)
+async def test_settings_price_models(
+    dsn: str, tmp_path: Path, kind: ProviderType, named: float | None, others: float | None, cost: float | None
+) -> None:
+    own = {MODELS[kind]: named, "*": others, "another": 7.0}
+    prices = Prices({kind: {model: amount for model, amount in own.items() if amount is not None}})
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(kind, tmp_path / "emulator"))
+        running = running_service(dsn, tmp_path / "data", prices=prices, currency="CHF", **world.settings)
+        service = await stack.enter_async_context(running)
+        workflow_id = await completed(service, world.step())
+        tasks = (await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")).json()["tasks"]
+        assert [task["model"] for task in tasks] == [MODELS[kind]]
+        assert [task["cost"] for task in tasks] == [None if cost is None else priced(cost, "CHF")]
+        expected = UNKNOWN if cost is None else total((cost, "CHF"))
+        assert await shown(service, workflow_id) == expected
+
+
+async def test_another_providers_prices_price_nothing(dsn: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
+        prices = Prices({ProviderType.FAL: {"*": 1.0, "GENERATION": 1.0}})
+        running = running_service(dsn, tmp_path / "data", prices=prices, **world.settings)
+        service = await stack.enter_async_context(running)
+        workflow_id = await completed(service, world.step())
+        assert (await costs_of(service, workflow_id), await shown(service, workflow_id)) == ([None], UNKNOWN)
+
+
+async def test_a_model_that_the_step_names(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"big": 3.0, "GENERATION": 1.0}) as (world, _, service):
+        workflow_id = await completed(service, world.step(provider_config={"model": "big"}))
+        assert await costs_of(service, workflow_id) == [priced(3.0)]
+
+
+async def test_work_that_is_done_here_costs_nothing(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 8.0}) as (world, _, service):
+        local = world.step("local", provider_config={"provider_type": "LOCAL"})
+        workflow_id = await completed(service, passthrough("first"), local)
+        assert await costs_of(service, workflow_id) == [None, None]
+        assert await shown(service, workflow_id) is None
+
+
+async def test_before_anything_has_left_there_is_no_cost(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path) as (world, _, service):
+        created = await service.create(world.step(), start=False)
+        assert created["cost"] is None
+        assert await shown(service, created["id"]) is None
+
+
+async def test_what_is_under_way_may_cost_something(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 2.0}) as (world, worker, service):
+        worker.slow = True
+        created = await service.create(world.step())
+        await eventually(lambda: worker.count("poll") > 0, "it is asked about")
+        assert (await costs_of(service, created["id"]), await shown(service, created["id"])) == ([None], UNKNOWN)
+        worker.slow = False
+        assert (await service.until_ended(created["id"]))["cost"] == total((2.0, "USD"))
+
+
+async def test_a_job_that_failed_may_cost_something(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 2.0}) as (world, worker, service):
+        worker.outcome, worker.retryable = "failed", False
+        created = await service.create(world.step())
+        await service.until_ended(created["id"])
+        assert (await costs_of(service, created["id"]), await shown(service, created["id"])) == ([None], UNKNOWN)
+
+
+@pytest.mark.parametrize("fault", [Fault.LOSE_BEFORE, Fault.LOSE_AFTER])
+async def test_what_nobody_finds_may_cost_something(dsn: str, tmp_path: Path, fault: Fault) -> None:
+    async with working(dsn, tmp_path, {"*": 2.0}) as (world, worker, service):
+        worker.hide_from_listing = True
+        worker.plan("submit", fault)
+        created = await service.create(world.step())
+        assert (await service.until_ended(created["id"]))["status"] == "FAILED"
+        assert (await costs_of(service, created["id"]), await shown(service, created["id"])) == ([None], UNKNOWN)
+
+
+# Several attempts
+
+
+async def test_a_sum_for_each_currency(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"GENERATION": 0.7}) as (world, worker, service):
+        worker.costs = {
+            ("a", 1): {"amount": 0.1, "currency": "USD"},
+            ("b", 1): {"amount": 0.2, "currency": "USD"},
+            ("c", 1): {"amount": 0.000001, "currency": "EUR"},
+            ("d", 1): {"amount": 1_000_000.1, "currency": "EUR"},
+        }
+        unpriced = world.step("f", provider_config={"model": "nobody knows"})
+        steps = [world.step(step_id) for step_id in "abcde"]
+        workflow_id = await completed(service, *steps, unpriced, passthrough("g"))
+        found = await shown(service, workflow_id)
+        assert found == total((1_000_000.100001, "EUR"), (1.0, "USD"), unknown=1)
+
+
+async def test_a_tenth_and_two_tenths_are_three_tenths(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path) as (world, worker, service):
+        worker.costs = {(step, 1): {"amount": amount, "currency": "USD"} for step, amount in (("a", 0.1), ("b", 0.2))}
+        workflow_id = await completed(service, world.step("a"), world.step("b"))
+        path = f"/api/v1/workflows/{workflow_id}"
+        for text in [(await service.client.get(at)).text for at in (path, "/api/v1/workflows/")]:
+            assert '"cost":{"amounts":[{"amount":0.3,"currency":"USD"}],"unknown_attempts":0}' in text
+
+
+async def test_other_workflows_count_for_nothing(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, _, service):
+        ids = [await completed(service, *(world.step(f"s{n}") for n in range(count))) for count in (1, 2, 3)]
+        assert [await shown(service, each) for each in ids] == [total((each, "USD")) for each in (0.5, 1.0, 1.5)]
+        page = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
+        found = {each["id"]: each["cost"] for each in page}
+        assert found == dict(zip(ids, [total((each, "USD")) for each in (0.5, 1.0, 1.5)], strict=True))
+
+
+@pytest.mark.parametrize("fault", [Fault.BUSY, Fault.UNAVAILABLE, Fault.BROKEN])
+async def test_what_was_not_taken_counts_for_nothing(dsn: str, tmp_path: Path, fault: Fault) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+        worker.plan("submit", fault, fault)
+        workflow_id = await completed(service, world.step())
+        assert await costs_of(service, workflow_id) == [None, None, priced(0.5)]
+        assert await shown(service, workflow_id) == total((0.5, "USD"))
+
+
+async def test_what_was_refused_counts_for_nothing(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+        worker.plan("submit", Fault.REFUSED)
+        created = await service.create(world.step())
+        assert (await service.until_ended(created["id"]))["status"] == "FAILED"
+        assert (await costs_of(service, created["id"]), await shown(service, created["id"])) == ([None], None)
+
+
+async def test_a_failed_job_and_the_one_that_went_well(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+        worker.slow = True
+        step = world.step(provider_config={"on_unknown": "resubmit"})
+        created = await service.create(step, config=AT_ONCE)
+        await eventually(lambda: worker.count("poll") > 0, "it is asked about")
+        worker.forget(worker.ledger.jobs()[0][0])
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert await costs_of(service, created["id"]) == [None, priced(0.5)]
+        assert await shown(service, created["id"]) == total((0.5, "USD"), unknown=1)
+
+
+# Given up
+
+
+async def test_what_never_started_counts_for_nothing(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+        worker.refusals = asyncio.Event()
+        created = await service.create(world.step())
+        await eventually(lambda: worker.count("submit") > 0, "it is sent")
+        await service.verb(created["id"], "cancel")
+        assert await shown(service, created["id"]) == UNKNOWN
+        worker.refusals.set()
+        assert (await settled(service, created["id"], "never_started"))["cost"] is None
+        assert await shown(service, created["id"]) is None
+
+
+@pytest.mark.parametrize(("prices", "cost"), [({"*": 0.5}, priced(0.5)), (None, None)])
+@pytest.mark.parametrize("receipt", ["finished_too_late", "provider_refused"])
+async def test_what_was_done_all_the_same_is_paid_for(
+    dsn: str, tmp_path: Path, prices: dict[str, float] | None, cost: dict[str, Any] | None, receipt: str
+) -> None:
+    async with working(dsn, tmp_path, prices) as (world, worker, service):
+        worker.slow = worker.ignore_cancel = True
+        worker.refuse_cancel = receipt == "provider_refused"
+        created = await service.create(world.step())
+        await eventually(lambda: worker.count("poll") > 0, "it is asked about")
+        await service.verb(created["id"], "cancel")
+        await eventually(lambda: worker.count("cancel") > 0, "it is cancelled")
+        assert await shown(service, created["id"]) == UNKNOWN
+        worker.slow = False
+        assert (await settled(service, created["id"], receipt))["cost"] == cost
+        assert await shown(service, created["id"]) == (total((0.5, "USD")) if cost else UNKNOWN)
+
+
+async def test_what_was_done_within_its_submit_has_the_providers_price(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+        worker.sync, worker.inline, worker.cost = True, True, {"amount": 4, "currency": "EUR"}
+        worker.plan("submit", Fault.HANG_AFTER)
+        created = await service.create(world.step())
+        await eventually(lambda: len(worker.ledger.jobs()) == 1, "it is taken")
+        await service.verb(created["id"], "cancel")
+        worker.let_go()
+        task = await settled(service, created["id"], "finished_too_late")
+        assert (task["cost"], task["outputs"], task["remote_id"]) == (told(4.0, "EUR"), [], None)
+        assert await shown(service, created["id"]) == total((4.0, "EUR"))
+
+
+async def test_what_was_cancelled_may_cost_something(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+        worker.slow = True
+        created = await service.create(world.step())
+        await eventually(lambda: worker.count("poll") > 0, "it is asked about")
+        await service.verb(created["id"], "cancel")
+        assert (await settled(service, created["id"], "provider_cancelled"))["cost"] is None
+        assert await shown(service, created["id"]) == UNKNOWN
+
+
+async def test_an_attempt_whose_time_was_up_and_the_next_are_paid_for(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.1}) as (world, worker, service):
+        worker.slow = worker.ignore_cancel = True
+        worker.costs = {("draw", 2): {"amount": 0.2, "currency": "USD"}}
+        created = await service.create(world.step(config={"timeout_s": 1.0}), config=AT_ONCE)
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        worker.slow = False
+        assert (await settled(service, created["id"], "finished_too_late"))["status"] == "FAILED"
+        assert await costs_of(service, created["id"]) == [priced(0.1), told(0.2)]
+        assert await shown(service, created["id"]) == total((0.3, "USD"))
+
+
+async def test_costs_outlive_the_service(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+        worker.costs = {("a", 1): {"amount": 0.1, "currency": "EUR"}}
+        workflow_id = await completed(service, world.step("a"), world.step("b"))
+    async with running_service(dsn, tmp_path / "data", prices=Prices({ProviderType.CUSTOM: {"*": 7.0}})) as later:
+        assert sorted(map(str, await costs_of(later, workflow_id))) == sorted(map(str, [told(0.1, "EUR"), priced(0.5)]))
+        assert await shown(later, workflow_id) == total((0.1, "EUR"), (0.5, "USD"))
+
+
+async def test_work_that_was_done_is_paid_for_though_its_file_is_of_no_use(dsn: str, tmp_path: Path) -> None:
+    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+        worker.plan("file", Fault.GARBAGE_AFTER)
+        created = await service.create(world.step(), config=AT_ONCE)
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "FAILED"
+        assert await costs_of(service, created["id"]) == [priced(0.5)]
+        assert await shown(service, created["id"]) == total((0.5, "USD"))

@@ -1,0 +1,250 @@
+"""What things cost, counted and not timed: statements, commits, rows, and work for each step."""
+
+import asyncio
+import gc
+import re
+import sys
+import weakref
+from asyncio import TimerHandle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from uuid import UUID
+
+import pytest
+from msgspec import Struct
+
+import stepwell
+from stepwell.bench.loads import Load, Shape
+from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.validation.workflow import plan_workflow
+from support.database.failing_store import FaultyJournal, faulty, nothing_left, scheduler_of
+from support.providers.scripted import eventually
+from support.service.live_service import Service, running_service
+
+OURS = str(Path(stepwell.__file__).parent)
+GRAPHLIB = "graphlib.py"
+_ALWAYS = re.compile("_StatementCache|loop_lag")
+
+
+class Cost(Struct):
+    statements: int = 0
+    batches: int = 0
+    events: int = 0
+
+
+@contextmanager
+def costing(service: Service) -> Iterator[Cost]:
+    """What is within costs this, by the numbers that `/metrics` shows."""
+    names = ("database_statements", "checkpoint_batches", "checkpoint_events")
+
+    def counts() -> list[float]:
+        return [service.app.metrics.value(f"stepwell_{name}_total") for name in names]
+
+    before, cost = counts(), Cost()
+    yield cost
+    cost.statements, cost.batches, cost.events = (int(after - was) for after, was in zip(counts(), before, strict=True))
+
+
+async def create(service: Service, body: dict[str, Any], *, start: bool = True) -> UUID:
+    """Past the HTTP layer, which asks the database nothing by itself."""
+    engine = service.app.service
+    planned = plan_workflow(body, engine.catalog)
+    return (await engine.create(EVERY_TENANT, "alice", planned, tenant=None, start=start)).state.id
+
+
+async def run(service: Service, body: dict[str, Any]) -> UUID:
+    workflow_id = await create(service, body)
+    async with asyncio.timeout(60):
+        await service.app.service.until_idle(workflow_id)
+    return workflow_id
+
+
+def workflow(shape: Shape, steps: int) -> dict[str, Any]:
+    (body,) = Load(shape, 1, steps, 1).bodies()
+    return body
+
+
+# Statements
+
+
+@pytest.mark.parametrize("steps", [1, 2, 20])
+async def test_a_chain_costs_a_commit_and_two_events_a_step(service: Service, steps: int) -> None:
+    with costing(service) as cost:
+        await run(service, workflow(Shape.CHAIN, steps))
+    # The first start, each completion with the start that follows from it; the end is told with the last completion.
+    assert (cost.batches, cost.events) == (steps + 1, 2 * steps + 1)
+    assert cost.statements == 1 + cost.batches
+
+
+@pytest.mark.parametrize("start", [False, True])
+@pytest.mark.parametrize("steps", [1, 1_000])
+async def test_a_create_is_one_statement(service: Service, steps: int, *, start: bool) -> None:
+    journal, body = faulty(service), workflow(Shape.FAN, steps)
+    journal.gate.clear()  # so that what follows from it isn't counted
+    with costing(service) as cost:
+        answer = await service.client.post("/api/v1/workflows/", params={"start": start}, json=body)
+    journal.gate.set()
+    assert answer.status_code == 201
+    assert cost == Cost(statements=1)
+    await eventually(lambda: nothing_left(service))
+
+
+@pytest.mark.parametrize("steps", [1, 500])
+async def test_a_get_is_one_statement(service: Service, steps: int) -> None:
+    workflow_id = await create(service, workflow(Shape.FAN, steps), start=False)
+    for include_steps in (True, False):
+        with costing(service) as cost:
+            path = f"/api/v1/workflows/{workflow_id}"
+            answer = await service.client.get(path, params={"include_steps": include_steps})
+        assert answer.status_code == 200
+        assert len(answer.json().get("steps", ())) == (steps if include_steps else 0)
+        assert cost == Cost(statements=1)
+
+
+@pytest.mark.parametrize("workflows", [1, 30])
+async def test_a_page_of_the_list_is_two_statements_or_three(service: Service, workflows: int) -> None:
+    for _ in range(workflows):
+        await create(service, workflow(Shape.CHAIN, 3), start=False)
+    for include_steps, statements in ((False, 2), (True, 3)):
+        with costing(service) as cost:
+            answer = await service.client.get("/api/v1/workflows/", params={"include_steps": include_steps})
+        assert len(answer.json()["workflows"]) == workflows
+        assert cost == Cost(statements=statements)
+
+
+# Growth
+
+
+async def test_ten_times_as_wide_a_fan_is_ten_times_the_rows_and_no_more_batches_than_that(service: Service) -> None:
+    costs = []
+    for steps in (100, 1_000):
+        with costing(service) as cost:
+            await run(service, workflow(Shape.FAN, steps))
+        assert cost.events == 2 * steps + 1
+        assert cost.statements == 1 + cost.batches
+        assert cost.batches <= steps / 10
+        costs.append(cost)
+    narrow, wide = costs
+    assert wide.batches <= 10 * narrow.batches
+
+
+async def test_what_is_queued_together_is_one_batch(service: Service) -> None:
+    journal, many, steps = faulty(service), 50, 10
+    journal.gate.clear()
+    with costing(service) as cost:
+        first = await create(service, workflow(Shape.CHAIN, steps))
+        await eventually(lambda: journal.batches == [[first]])
+        ids = [first] + [await create(service, workflow(Shape.CHAIN, steps)) for _ in range(many - 1)]
+        assert journal.batches == [[first]]
+        journal.gate.set()
+        await eventually(lambda: nothing_left(service))
+    assert set(journal.batches[1]) >= set(ids[1:])
+    # From then on they go side by side: all at once, or by turns the first one and all others.
+    assert cost.batches == len(journal.batches) <= 2 * (steps + 1)
+    assert cost.events == many * (2 * steps + 1)
+
+
+@contextmanager
+def counting_lines() -> Iterator[list[int]]:
+    """How many lines of our code, and of the sorter's, are run in this thread: each turn of each loop is one."""
+    counted, before = [0], sys.gettrace()
+
+    def on_line(_: FrameType, event: str, __: Any) -> Any:
+        counted[0] += event == "line"
+        return on_line
+
+    def on_call(frame: FrameType, _: str, __: Any) -> Any:
+        name = frame.f_code.co_filename
+        return on_line if name.startswith(OURS) or name.endswith(GRAPHLIB) else None
+
+    sys.settrace(on_call)
+    try:
+        yield counted
+    finally:
+        sys.settrace(before)
+
+
+async def lines_a_step(service: Service, journal: FaultyJournal, body: dict[str, Any]) -> float:
+    """From the workflow's first decision until its end is on disk."""
+    journal.gate.clear()
+    workflow_id = await create(service, body)
+    with counting_lines() as lines:
+        journal.gate.set()
+        async with asyncio.timeout(60):
+            await service.app.service.until_idle(workflow_id)
+    return lines[0] / len(body["steps"])
+
+
+@pytest.mark.parametrize("shape", [Shape.LAYERED, Shape.FAN, Shape.CHAIN])
+async def test_a_step_is_as_much_work_in_a_long_workflow_as_in_a_short_one(service: Service, shape: Shape) -> None:
+    journal = faulty(service)
+    short, long = [await lines_a_step(service, journal, workflow(shape, steps)) for steps in (100, 1_000)]
+    assert long <= 1.3 * short
+
+
+# Nothing
+
+
+def timers() -> list[TimerHandle]:
+    """What the running loop will wake for by itself; but for the driver, to forget what it has long not sent, and to
+    measure how late the loop is.
+    """
+    scheduled: list[TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    return [timer for timer in scheduled if not timer.cancelled() and not _ALWAYS.search(repr(timer))]
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+async def test_idle_and_alone_it_asks_the_database_nothing(dsn: str, tmp_path: Path, *, exclusive: bool) -> None:
+    async with running_service(dsn, tmp_path, exclusive=exclusive, lease_s=1) as service:
+        await run(service, workflow(Shape.LAYERED, 20))
+        await create(service, workflow(Shape.CHAIN, 2), start=False)
+        # Of the timers one is of `eventually`. A lease is renewed while there is work, and once more is looked whether.
+        stirred = service.app.service._recovery._stirred
+        looks: list[bool] = []
+
+        def rests() -> bool:
+            """For some looks in a row: right after a timer has gone off it rests by all appearance."""
+            looks.append(len(timers()) == 1 and bool(stirred._waiters) and not stirred.is_set())
+            return all(looks[-5:]) and len(looks) >= 5
+
+        await eventually(rests)
+        assert timers() == []
+        assert nothing_left(service)
+        with costing(service) as cost:
+            await asyncio.sleep(1.5)  # three times as long as it waits after a failure, more than a lease
+        assert cost == Cost()
+        assert timers() == []
+
+
+def complete(body: dict[str, Any]) -> dict[str, Any]:
+    return body | {"config": {"workflow_timeout_s": 3_600}}
+
+
+def failing(body: dict[str, Any]) -> dict[str, Any]:
+    reads = {"from_step": body["steps"][0]["id"], "from_field": "nowhere", "to_field": "t"}
+    last = body["steps"][-1] | {"input_mappings": [reads]}
+    return complete(body) | {"steps": [*body["steps"][:-1], last]}
+
+
+@pytest.mark.parametrize(("changed", "status"), [(complete, "COMPLETED"), (failing, "FAILED")])
+async def test_what_has_ended_holds_no_memory(
+    service: Service, changed: Callable[[dict[str, Any]], dict[str, Any]], status: str
+) -> None:
+    journal, scheduler = faulty(service), scheduler_of(service)
+    journal.gate.clear()
+    workflow_id = await create(service, changed(workflow(Shape.LAYERED, 30)))
+    held = weakref.ref(scheduler.handles[workflow_id])
+    runs = weakref.ref(scheduler.handles[workflow_id].run)
+    journal.gate.set()
+    async with asyncio.timeout(60):
+        await service.app.service.until_idle(workflow_id)
+    assert (await service.get(str(workflow_id)))["status"] == status
+    gc.collect()
+    assert (held(), runs()) == (None, None)
+    assert nothing_left(service)
+    assert timers() == []
+    left = (scheduler._idle, scheduler._quiet, scheduler._losing, scheduler.refused, service.app.service._loading)
+    assert [len(each) for each in left] == [0] * 5

@@ -1,0 +1,276 @@
+"""Look-ups of names that strangers have chosen: those that are never answered hold up nobody else."""
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from outbound.guard_network import running
+from stepwell.outbound import dns_resolver
+from stepwell.outbound.dns_resolver import ZONE_THREADS, Busy, LookUps
+from stepwell.outbound.http_client import plain_client
+from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
+from stepwell.outbound.webhook_sender import WebhookSender
+from stepwell.persistence.clock import DatabaseClock
+
+LOOPBACK = AddressPolicy([ip_network("127.0.0.0/8")])
+MORE_THAN_ASYNCIO_HAS_THREADS = 40
+DEADLINE_S = 10.0
+real = socket.getaddrinfo
+
+
+class Names:
+    """The system's resolver: names with "tarpit" in them are answered when the test says so, all others at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.hanging: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()  # ever at once, by the last two labels
+        self.let_go, self.known = threading.Event(), False
+        self._lock = threading.Lock()
+
+    def __call__(self, host: str | bytes, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        zone = ".".join(name.split(".")[-2:])
+        with self._lock:
+            self.asked.append(name)
+            if "tarpit" in name:
+                self.hanging[zone] += 1
+                self.most[zone] = max(self.most[zone], self.hanging[zone])
+        if "tarpit" in name:
+            assert self.let_go.wait(DEADLINE_S)
+            with self._lock:
+                self.hanging[zone] -= 1
+            if not self.known:
+                raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real("127.0.0.1", *args, **options)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
+    made = Names()
+    monkeypatch.setattr(socket, "getaddrinfo", made)
+    yield made
+    made.let_go.set()
+
+
+async def until(condition: Any) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def asking(resolver: LookUps, *hosts: str) -> AsyncIterator[list[asyncio.Task[Any]]]:
+    """Those who ask, gone at the end."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(resolver, host)) for host in hosts]
+        yield tasks
+        for task in tasks:
+            task.cancel()
+
+
+async def one(resolver: LookUps, host: str) -> list[str] | Exception:
+    try:
+        return sorted(set(await resolver(host, 443)))
+    except OSError as error:
+        return error
+
+
+async def test_a_zone_that_never_answers_holds_up_no_other_name_nor_the_providers(names: Names) -> None:
+    async with (
+        running() as site,
+        guarded_client(LOOPBACK) as client,
+        plain_client() as plain,
+        asyncio.TaskGroup() as group,
+    ):
+        sender = WebhookSender(client, DatabaseClock(), timeout_s=DEADLINE_S)
+        stuck = [
+            group.create_task(sender.send(f"http://h{number}.tarpit.example/", {}, "{}", ()))
+            for number in range(MORE_THAN_ASYNCIO_HAS_THREADS)
+        ]
+        await until(lambda: names.hanging["tarpit.example"] == ZONE_THREADS)
+        with anyio.fail_after(4.0):
+            told = await sender.send(f"http://good.example.net:{site.port}/", {}, "{}", ())
+            assert (told.attempt.code, told.attempt.error) == (200, None)
+            assert (await plain.get(f"http://api.example.com:{site.port}/")).status_code == 200
+        assert not any(task.done() for task in stuck)
+        assert names.most == {"tarpit.example": ZONE_THREADS}
+        for task in stuck:
+            task.cancel()
+
+
+async def test_a_webhook_whose_name_is_late_is_told_so(names: Names) -> None:
+    resolver = LookUps(8, late_s=0.01)
+    async with guarded_client(LOOPBACK, resolver=resolver) as client, asking(resolver, "tarpit.example"):
+        await until(lambda: _failure(resolver))
+        told = await WebhookSender(client, DatabaseClock(), timeout_s=5.0).send("http://tarpit.example/", {}, "{}", ())
+    assert told.attempt.error == "tarpit.example did not resolve in time"
+    assert names.asked == ["tarpit.example"]
+
+
+async def test_more_of_a_zone_wait_for_their_turn(names: Names) -> None:
+    resolver, names.known = LookUps(8, late_s=60.0), True
+    async with asking(resolver, *(f"h{number}.tarpit.example" for number in range(10))) as tasks:
+        await until(lambda: names.hanging["tarpit.example"] == ZONE_THREADS)
+        assert len(names.asked) == ZONE_THREADS
+        names.let_go.set()
+        assert await asyncio.gather(*tasks) == [["127.0.0.1"]] * 10
+    assert names.most["tarpit.example"] <= ZONE_THREADS
+    assert names.asked == [f"h{number}.tarpit.example" for number in range(10)]
+    assert (resolver._running, resolver._zones, resolver._look_ups) == (0, {}, {})
+
+
+async def test_what_nobody_waits_for_any_more_is_not_looked_up(names: Names) -> None:
+    resolver = LookUps(8, late_s=60.0)
+    async with asking(resolver, *(f"h{number}.tarpit.example" for number in range(50))):
+        await until(lambda: names.hanging["tarpit.example"] == ZONE_THREADS)
+    names.let_go.set()
+    await until(lambda: not resolver._zones)
+    assert (len(names.asked), resolver._look_ups) == (ZONE_THREADS, {})
+
+
+async def test_one_look_up_is_for_all_who_ask(names: Names) -> None:
+    resolver, names.known = LookUps(8, late_s=60.0), True
+    async with asking(resolver, *["tarpit.example"] * 20, "TARPIT.example") as tasks:
+        await until(lambda: names.hanging["tarpit.example"])
+        tasks[0].cancel()
+        names.let_go.set()
+        assert await asyncio.gather(*tasks[1:]) == [["127.0.0.1"]] * 20
+    assert names.asked == ["tarpit.example"]
+    assert await resolver("tarpit.example", 443) == ["127.0.0.1"]
+    assert names.asked == ["tarpit.example"] * 2, "an answer is not kept"
+
+
+async def test_where_all_threads_are_taken_it_fails_at_once(names: Names) -> None:
+    resolver = LookUps(ZONE_THREADS * 2, late_s=60.0)
+    async with asking(resolver, *(f"h.tarpit{number}.example" for number in range(ZONE_THREADS * 2))):
+        await until(lambda: names.hanging.total() == ZONE_THREADS * 2)
+        with pytest.raises(Busy, match=r"^too many look-ups are under way$"):
+            await resolver("good.example.net", 443)
+    names.let_go.set()
+    await until(lambda: not resolver._running)
+    assert await resolver("good.example.net", 443) == ["127.0.0.1"]
+
+
+async def test_a_full_pool_is_told_as_trouble_with_the_connection(names: Names) -> None:
+    async with guarded_client(LOOPBACK, look_ups=1) as client, asyncio.TaskGroup() as group:
+        stuck = group.create_task(client.get("http://tarpit.example/"))
+        await until(lambda: names.hanging.total() == 1)
+        words = r"^good\.example\.net did not resolve: too many look-ups are under way$"
+        with pytest.raises(httpx.ConnectError, match=words):
+            await client.get("http://good.example.net/")
+        told = await WebhookSender(client, DatabaseClock(), timeout_s=5.0).send("http://b.example/", {}, "{}", ())
+        assert told.attempt.error == "b.example did not resolve: too many look-ups are under way"
+        stuck.cancel()
+
+
+async def test_a_name_that_was_late_fails_at_once_for_a_while(names: Names) -> None:
+    resolver = LookUps(8, late_s=0.05, quiet_s=60.0)
+    async with asking(resolver, "tarpit.example") as tasks:
+        await until(lambda: isinstance(_failure(resolver), TimeoutError))
+        with pytest.raises(TimeoutError):
+            await resolver("tarpit.example", 443)
+        assert names.asked == ["tarpit.example"]
+        names.let_go.set()
+        assert isinstance(await tasks[0], socket.gaierror), "who still waits has the answer"
+    with pytest.raises(TimeoutError):
+        await resolver("tarpit.example", 443)
+    assert await resolver("good.tarpi.example", 443) == ["127.0.0.1"], "others of the zone are as good as ever"
+    names.known = True
+    resolver._quiet["tarpit.example"] -= 60.0
+    assert await resolver("tarpit.example", 443) == ["127.0.0.1"]
+
+
+def _failure(resolver: LookUps) -> Exception | None:
+    try:
+        resolver._check_late("tarpit.example")
+    except TimeoutError as error:
+        return error
+    return None
+
+
+async def test_a_late_answer_is_an_answer(names: Names) -> None:
+    resolver, names.known = LookUps(8, late_s=0.02, quiet_s=60.0), True
+    async with asking(resolver, "tarpit.example") as tasks:
+        await until(lambda: _failure(resolver))
+        names.let_go.set()
+        assert await tasks[0] == ["127.0.0.1"]
+    assert await resolver("tarpit.example", 443) == ["127.0.0.1"]
+
+
+async def test_what_is_remembered_of_late_names_is_bounded(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_resolver, "_MAX_QUIET", 2)
+    resolver = LookUps(8, late_s=0.0)
+    names.let_go.set()
+    async with asking(resolver, *(f"tarpit.{zone}.example" for zone in "abc")) as tasks:
+        for answer in await asyncio.gather(*tasks):
+            assert isinstance(answer, socket.gaierror)
+    assert len(resolver._quiet) == 2
+
+
+async def test_without_a_thread_it_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    resolver = LookUps(8, late_s=5.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(Busy, match="no thread"):
+            await resolver("127.0.0.1", 80)
+    assert (resolver._running, resolver._zones, resolver._look_ups) == (0, {}, {})
+    assert await resolver("127.0.0.1", 80) == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("error", [OSError("no such name"), UnicodeError("label too long"), ValueError("odd")])
+async def test_what_the_system_raises_is_raised(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def failing(*_args: Any, **_options: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", failing)
+    with pytest.raises(type(error), match=str(error)):
+        await LookUps(1, late_s=5.0)("x.example", 80)
+
+
+def test_a_loop_that_is_closed_meanwhile_is_left_alone(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd: list[Any] = []
+    before = set(threading.enumerate())
+    monkeypatch.setattr(threading, "excepthook", odd.append)
+
+    async def asked_in_vain() -> None:
+        async with asking(LookUps(1, late_s=5.0), "tarpit.example"):
+            await until(names.hanging.total)
+
+    asyncio.run(asked_in_vain())
+    threads = [thread for thread in set(threading.enumerate()) - before if thread.name == "stepwell-look-up"]
+    names.let_go.set()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert (len(threads), odd) == (1, [])
+    assert threads[0].daemon, "the process doesn't wait for it"
+
+
+@pytest.mark.parametrize(
+    ("name", "zone"),
+    [
+        ("example.com", "example.com"),
+        ("a.b.example.com.", "example.com"),
+        ("receiver", "receiver"),
+        ("a.example.co.uk", "example.co.uk"),
+        ("co.uk", "co.uk"),
+        ("a.b.co", "b.co"),
+        ("a.example.de", "example.de"),
+        ("a.com.example", "com.example"),
+        ("com.au.example.com.au", "example.com.au"),
+    ],
+)
+def test_zones(name: str, zone: str) -> None:
+    assert dns_resolver._zone_of(name) == zone

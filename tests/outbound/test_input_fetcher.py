@@ -1,0 +1,337 @@
+"""Inputs from the store, the web and the reference itself, against a server that misbehaves on request."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from providers.pictures import file_of, gradient
+from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.outbound.http_client import retry_after_s
+from stepwell.outbound.input_fetcher import Inputs
+from stepwell.outbound.sanitise import sanitised
+from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
+from stepwell.ports import Artifacts
+from stepwell.ports.providers import Blob, InputFetcher
+
+PNG = file_of(gradient())
+FIELD = "base_image_url"
+MAX_BYTES = 200_000
+PATH = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/result.png"
+BROKEN_PATH = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/broken.png"
+
+
+class Shelf:
+    """As much of `Artifacts` as inputs need."""
+
+    @asynccontextmanager
+    async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        if path == BROKEN_PATH:
+            raise ArtifactError("could not be read: Input/output error")
+        if path != PATH:
+            raise ArtifactGone("gone")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield PNG[:100]
+            yield PNG[100:]
+
+        yield chunks()
+
+
+async def owns(path: str, tenant: str | None) -> bool:
+    return tenant == "ours"
+
+
+def response(status: str, *headers: str, body: bytes = PNG, length: int | None = None) -> bytes:
+    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body) if length is None else length}"]
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
+
+
+IMAGE = "Content-Type: image/png; charset=binary"
+ANSWERS = {
+    "/ok": response("200 OK", IMAGE),
+    "/untyped": response("200 OK"),
+    "/octets": response("200 OK", "Content-Type: application/octet-stream"),
+    "/unsized": b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n" + PNG,
+    "/html": response("200 OK", "Content-Type: text/html", body=b"<html>login</html>"),
+    "/empty": response("200 OK", IMAGE, body=b""),
+    "/gzip": response("200 OK", IMAGE, "Content-Encoding: gzip"),
+    "/truncated": response("200 OK", IMAGE, length=len(PNG) + 10),
+    "/announced": response("200 OK", IMAGE, body=b"", length=10**12),
+    "/garbage": b"\x00\x01\x02 nonsense\r\n\r\n",
+    "/redirect": response("302 Found", "Location: /ok", body=b""),
+    "/304": response("304 Not Modified", body=b""),
+    "/headers": b"HTTP/1.1 200 OK\r\nX-Padding: " + b"a" * 300_000 + b"\r\n\r\n",
+    "/429": response("429 Too Many Requests", "Retry-After: 7"),
+    "/503": response(
+        "503 Service Unavailable",
+        "Date: Wed, 25 Nov 2026 00:00:00 GMT",
+        "Retry-After: Wed, 25 Nov 2026 00:02:00 GMT",
+    ),
+    "/nothing": b"",
+} | {f"/{code}": response(f"{code} X") for code in (400, 401, 403, 404, 408, 410, 425, 500, 502, 504)}
+
+
+class Server:
+    """A loopback web server; `seen` holds the requests as they came."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.url = ""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.seen.append(request)
+        path = request.split()[1].partition("?")[0]
+        try:
+            if path == "/huge":
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n")
+                while True:
+                    writer.write(b"x" * 65_536)
+                    await writer.drain()
+            if path == "/drip":
+                writer.write(response("200 OK", IMAGE, body=b"", length=1_000))
+                while True:
+                    writer.write(b"x")
+                    await writer.drain()
+                    await asyncio.sleep(0.02)  # the drip itself
+            writer.write(ANSWERS[path])
+            await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    listener = await asyncio.start_server(server.answer, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    yield server
+    listener.close()
+
+
+Fetch = Callable[..., Awaitable[Blob]]
+
+
+@pytest.fixture
+async def fetch(request: pytest.FixtureRequest) -> AsyncIterator[Fetch]:
+    """Its parameter: how many seconds something may take."""
+    shelf: Any = Shelf()
+    artifacts: Artifacts = shelf
+    client = guarded_client(AddressPolicy([ip_network("127.0.0.0/8")]))
+    inputs = Inputs(artifacts, owns, client=client, max_bytes=MAX_BYTES, timeout_s=getattr(request, "param", 10.0))
+    port: InputFetcher = inputs
+
+    async def run(reference: str, field: str = FIELD, tenant: str | None = "ours") -> Blob:
+        return await port.fetch(reference, field, tenant)
+
+    yield run
+    await client.aclose()
+
+
+async def refusal(call: Awaitable[Blob], *, retryable: bool) -> AttemptError:
+    with pytest.raises(AttemptError) as caught:
+        await call
+    error, message = caught.value, str(caught.value)
+    assert error.retryable is retryable
+    assert not error.provider_fault
+    assert message.startswith(FIELD)
+    assert message.isprintable()
+    assert len(message.encode()) <= 1_000
+    return error
+
+
+class TestArtifacts:
+    async def test_ones_own_is_read(self, fetch: Fetch) -> None:
+        assert await fetch(PATH) == Blob(PNG, "image/png")
+
+    @pytest.mark.parametrize("tenant", ["theirs", None])
+    async def test_another_tenants_looks_like_none(self, fetch: Fetch, tenant: str | None) -> None:
+        theirs = await refusal(fetch(PATH, tenant=tenant), retryable=False)
+        assert str(theirs) == f"{FIELD}: artifact '{PATH}' not found"
+
+    @pytest.mark.parametrize(
+        "path", ["media/", "media/gone.png", "media/\0", "media/é", "media/\ud800", "media/" + "x" * 9_999]
+    )
+    async def test_what_isnt_there_isnt_found(self, fetch: Fetch, path: str) -> None:
+        assert "not found" in str(await refusal(fetch(path), retryable=False))
+
+    async def test_a_broken_disk_is_worth_a_retry(self, fetch: Fetch) -> None:
+        await refusal(fetch(BROKEN_PATH), retryable=True)
+
+
+class TestWeb:
+    @pytest.mark.parametrize(
+        ("path", "media_type"),
+        [("/ok", "image/png"), ("/untyped", ""), ("/octets", "application/octet-stream"), ("/unsized", "image/png")],
+    )
+    async def test_a_picture_is_read(self, fetch: Fetch, server: Server, path: str, media_type: str) -> None:
+        assert await fetch(server.url + path) == Blob(PNG, media_type)
+
+    async def test_what_is_sent_says_little(self, fetch: Fetch, server: Server) -> None:
+        await fetch(server.url + "/ok?token=secret")
+        (request,) = (text.lower() for text in server.seen)
+        assert "accept-encoding: identity" in request
+        assert "cookie" not in request
+        assert "authorization" not in request
+
+    @pytest.mark.parametrize(
+        ("path", "why"),
+        [
+            *((f"/{code}", f"answered {code}") for code in (400, 401, 403, 404, 410)),
+            ("/redirect", "redirects are not followed"),
+            ("/304", "answered 304"),
+            ("/huge", "larger than"),
+            ("/announced", "larger than"),
+            ("/html", "expected an image, got text/html"),
+            ("/empty", "is empty"),
+            ("/gzip", "compressed"),
+        ],
+    )
+    async def test_what_cant_get_better(self, fetch: Fetch, server: Server, path: str, why: str) -> None:
+        assert why in str(await refusal(fetch(server.url + path), retryable=False))
+        assert len(server.seen) == 1
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *(f"/{code}" for code in (408, 425, 429, 500, 502, 503, 504)),
+            *("/truncated", "/garbage", "/headers", "/nothing"),
+        ],
+    )
+    async def test_what_may_get_better(self, fetch: Fetch, server: Server, path: str) -> None:
+        error = await refusal(fetch(server.url + path), retryable=True)
+        assert error.retry_after_s == {"/429": 7, "/503": 120}.get(path)
+
+    @pytest.mark.parametrize("fetch", [0.3], indirect=True)
+    async def test_what_takes_too_long_may_be_quicker_the_next_time(self, fetch: Fetch, server: Server) -> None:
+        assert "took longer than 0.3 s" in str(await refusal(fetch(server.url + "/drip"), retryable=True))
+
+    async def test_a_closed_port_is_worth_a_retry(self, fetch: Fetch, server: Server) -> None:
+        listener = await asyncio.start_server(server.answer, "127.0.0.1", 0)
+        port = listener.sockets[0].getsockname()[1]
+        listener.close()
+        await listener.wait_closed()
+        await refusal(fetch(f"http://127.0.0.1:{port}/ok"), retryable=True)
+
+    async def test_other_fields_may_be_of_any_type(self, fetch: Fetch, server: Server) -> None:
+        assert (await fetch(server.url + "/html", "document_url")).media_type == "text/html"
+
+    async def test_the_query_isnt_told(self, fetch: Fetch, server: Server) -> None:
+        error = await refusal(fetch(server.url + "/404?signature=secret#fragment"), retryable=False)
+        assert "secret" not in str(error)
+
+    @pytest.mark.parametrize("userinfo", ["user:secret@", "secret@", ":secret@", "user%3Asecret@"])
+    async def test_a_password_in_the_url_is_refused_and_not_told(
+        self, fetch: Fetch, server: Server, userinfo: str
+    ) -> None:
+        error = await refusal(fetch(server.url.replace("//", "//" + userinfo) + "/ok"), retryable=False)
+        assert "secret" not in str(error)
+        assert server.seen == []
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://",
+            "https://",
+            "http:///x",
+            "http://[::1",
+            "http://[::1]:99999/",
+            "http://[::1]8080/",
+            "http://[2606:4700:4700::1111]8080/",
+            "http://[::ffff:1.2.3.4]x/",
+            "http://[::1]@example.com/",
+            "http://example.com:8_0/",
+            "http://\u2100.com/",
+            "http://a:b/",
+            "http://\0/",
+            "http://x\n/",
+            "http://\ud800/",
+            "http://xn--/",
+            "http://" + "a" * 9_000,
+            "http://" + "a" * 300 + "." + "b" * 300 + "/",
+            "http://a..b/",
+            "http://%00/",
+            "http:// /",
+        ],
+        ids=ascii,
+    )
+    async def test_a_broken_url_never_crashes(self, fetch: Fetch, url: str) -> None:
+        with pytest.raises(AttemptError, match=r"^base_image_url: "):
+            await fetch(url)
+
+
+class TestDataUris:
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "data:image/png;base64," + base64.b64encode(PNG).decode(),
+            "DATA:IMAGE/PNG;name=x.png;BASE64," + base64.b64encode(PNG).decode().rstrip("="),
+            "data:image/png;base64," + base64.encodebytes(PNG).decode(),
+            "data:image/png;base64," + base64.b64encode(PNG).decode().replace("+", "%2B").replace("=", "%3D"),
+            "data:image/png," + "".join(f"%{byte:02x}" for byte in PNG),
+        ],
+        ids=["base64", "unpadded", "lines", "escaped", "percent"],
+    )
+    async def test_every_spelling_is_read(self, fetch: Fetch, uri: str) -> None:
+        assert await fetch(uri) == Blob(PNG, "image/png")
+
+    @pytest.mark.parametrize(
+        ("uri", "why"),
+        [
+            ("data:", "comma"),
+            ("data:image/png;base64", "comma"),
+            ("data:image/png;base64,", "empty"),
+            ("data:image/png;base64,####", "decoded"),
+            ("data:image/png;base64,AAAAA", "decoded"),
+            ("data:image/png,\ud800", "decoded"),
+            ("data:text/html,<b>", "expected an image"),
+            ("data:image/png," + "x" * (MAX_BYTES + 1), "larger than"),
+            ("data:image/png;base64," + "A" * (4 * MAX_BYTES + 1), "larger than"),
+            ("data:image/png;base64," + "AAAA" * MAX_BYTES, "larger than"),
+        ],
+    )
+    async def test_a_broken_one_is_refused(self, fetch: Fetch, uri: str, why: str) -> None:
+        assert why in str(await refusal(fetch(uri), retryable=False))
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        *("", " ", "x", "/etc/passwd", "file:///etc/passwd", "ftp://x/y", "javascript:alert(1)", "gopher://x", "//x/y"),
+        *("media", "/media/x", "../media/x", "httpx://x", "http:/x", "blob:http://x", "\0", "\ud800", "s3://b/k"),
+        *("x" * 100_000, "x?secret=1", "http:\\\\x"),
+    ],
+    ids=lambda text: ascii(text[:20]),
+)
+async def test_nothing_else_is_an_input(fetch: Fetch, reference: str) -> None:
+    assert "secret" not in str(await refusal(fetch(reference), retryable=False))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        *(("7", 7), ("0", 0), ("1000000000", 3_600), ("9" * 5_000, 3_600)),
+        *(("-5", None), ("1.5", None), ("soon", None), ("", None), ("\u0667", None)),
+        *(("Wed, 25 Nov 2026 00:01:00 GMT", 60), ("Tue, 24 Nov 2026 00:00:00 GMT", 0)),
+        *(("Wed, 25 Nov 2026 09:00:00 GMT", 3_600), ("Wed, 99 Nov 2026 00:01:00 GMT", None)),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after_s({"retry-after": value, "date": "Wed, 25 Nov 2026 00:00:00 GMT"}) == seconds
+
+
+def test_a_date_without_the_servers_own_says_nothing() -> None:
+    assert retry_after_s({"retry-after": "Wed, 25 Nov 2026 00:01:00 GMT"}) is None
+
+
+def test_texts_are_sanitised() -> None:
+    assert sanitised("a\0b\ud800c\x1b[2J\u202e") == "a b c [2J "
+    assert len(sanitised("é" * 10_000).encode()) <= 1_000
+    assert sanitised("日本" * 2, 7) == "日本"

@@ -1,0 +1,64 @@
+"""One database for all tests of the journal, emptied before each; folders for tests of the embedded server."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.connections.database import create_journal_pool, journal_connect
+from stepwell.persistence.stores.workflow_store import PostgresJournal
+from support.database.embedded_servers import lent, quick
+from support.database.postgres import TABLES, TestServer, create_database, drop_database, fresh_folder
+from support.database.stored_workflows import Bench
+
+# What root alone can do has no meaning for another user.
+collect_ignore = [] if os.geteuid() == 0 else ["test_embedded_as_root.py"]
+
+
+@pytest.fixture(scope="session")
+def shared_dsn(server: TestServer, template: str) -> Iterator[str]:
+    name = asyncio.run(create_database(server.dsn(), template))
+    yield server.dsn(name)
+    asyncio.run(drop_database(server.dsn(), name))
+
+
+@pytest.fixture
+async def bench(shared_dsn: str) -> AsyncIterator[Bench]:
+    clock = DatabaseClock()
+    connect = journal_connect(shared_dsn, timeout_s=10)
+    pool = await create_journal_pool(connect)
+    sql = await asyncpg.connect(shared_dsn)
+    await sql.execute(f"TRUNCATE {TABLES}")
+    journal = PostgresJournal(pool, connect, clock, uuid4())
+    yield Bench(journal, sql, clock, shared_dsn)
+    journal.end_writing()
+    await sql.close()
+    await pool.close()
+
+
+@pytest.fixture(scope="session")
+def made_once() -> Iterator[Path]:
+    """A stopped data folder that tests lend each other, for initdb takes longer than most of them."""
+    with fresh_folder() as folder:
+        server = quick(folder / "postgres")
+        server.start()
+        server.stop()
+        yield folder / "postgres" / "data"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with fresh_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def root(folder: Path, made_once: Path) -> Iterator[Path]:
+    """A folder whose data only needs to be started."""
+    with lent(made_once, folder / "postgres") as root:
+        yield root

@@ -1,0 +1,59 @@
+"""Connections that are kept are closed when it is said, wherever they are then."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.database import Connect, journal_connect
+
+
+@pytest.fixture
+def connect(shared_dsn: str) -> Connect:
+    return journal_connect(shared_dsn, timeout_s=10)
+
+
+async def test_one_that_is_borrowed_is_closed_when_it_comes_back(connect: Connect) -> None:
+    kept = Kept(connect, size=2, timeout_s=10)
+    async with kept.borrowed() as lent:
+        async with kept.borrowed() as idle:
+            pass
+        kept.close()
+        assert idle.is_closed()
+        assert await lent.fetchval("SELECT 1") == 1
+    assert lent.is_closed()
+
+
+async def test_one_that_is_on_its_way_is_closed_when_it_comes_back(connect: Connect) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> asyncpg.Connection:
+        asked.set()
+        await go_on.wait()
+        return await connect()
+
+    kept = Kept(slow, size=1, timeout_s=10)
+
+    async def borrow() -> asyncpg.Connection:
+        async with kept.borrowed() as lent:
+            return lent
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        borrowing = group.create_task(borrow())
+        await asked.wait()
+        kept.close()
+        go_on.set()
+    assert borrowing.result().is_closed()
+
+
+async def test_after_it_was_closed_connections_are_kept_again(connect: Connect) -> None:
+    """The journal closes those for inserts after a failed write, and goes on."""
+    kept = Kept(connect, size=1, timeout_s=10)
+    kept.close()
+    async with kept.borrowed() as first:
+        pass
+    async with kept.borrowed() as second:
+        assert second is first
+    kept.close()
+    assert first.is_closed()

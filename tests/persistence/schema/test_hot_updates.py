@@ -1,0 +1,56 @@
+"""A step's transition changes no index: only a workflow's change of status or owner may, and a new row."""
+
+import asyncio
+from uuid import uuid4
+
+import asyncpg
+
+from stepwell.domain.lifecycle.inputs import Admitted, Succeeded
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.connections.database import create_journal_pool, journal_connect
+from stepwell.persistence.stores.workflow_store import PostgresJournal
+from support.database.stored_workflows import Bench
+
+WRITTEN = "SELECT relname, n_tup_ins, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
+EVER_CHANGING = {"completed_steps", "updated_at", "last_event", "crashes", "epoch"}
+
+
+async def written(sql: asyncpg.Connection) -> dict[str, tuple[int, int, int]]:
+    """Of each table: rows inserted, updated, and updated without touching an index."""
+    return {name: tuple(counts) for name, *counts in await sql.fetch(WRITTEN)}
+
+
+async def until_written(sql: asyncpg.Connection, table: str, updates: int) -> tuple[int, int, int]:
+    """PostgreSQL counts for itself when a connection has ended, in its own time."""
+    async with asyncio.timeout(30):
+        while (counts := (await written(sql))[table])[1] < updates:
+            await asyncio.sleep(0.01)
+    return counts
+
+
+async def test_transitions_of_steps_are_hot(dsn: str) -> None:
+    clock, sql = DatabaseClock(), await asyncpg.connect(dsn)
+    connect = journal_connect(dsn, timeout_s=10)
+    pool = await create_journal_pool(connect)
+    journal = PostgresJournal(pool, connect, clock, uuid4())
+    bench = Bench(journal, sql, clock, dsn)
+    handle = await bench.make()
+    for position in (0, 1):
+        task_id = uuid4()
+        await bench.write(handle, Admitted(position, task_id, 7))
+        await bench.write(handle, Succeeded(position, task_id, b"{}"))
+    assert await sql.fetchval("SELECT status FROM workflows") == "COMPLETED"
+    journal.end_writing()
+    pool.terminate()
+    assert await until_written(sql, "steps", 4) == (2, 4, 4)
+    assert await until_written(sql, "workflows", 4) == (1, 4, 3)  # all but the last, by which it ends
+    await sql.close()
+
+
+async def test_no_index_holds_what_every_transition_changes(dsn: str) -> None:
+    sql = await asyncpg.connect(dsn)
+    definitions = await sql.fetch("SELECT indexdef FROM pg_indexes WHERE tablename IN ('workflows', 'steps')")
+    await sql.close()
+    assert len(definitions) == 8
+    assert [row for row in definitions if any(column in row["indexdef"] for column in EVER_CHANGING)] == []
+    assert [row for row in definitions if " steps" in row["indexdef"] and "steps_pkey" not in row["indexdef"]] == []

@@ -1,0 +1,155 @@
+"""Tables are brought up to date while processes of the version before use them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+from sqlalchemy.pool import NullPool
+
+from stepwell.persistence.connections.database import create_engine
+from stepwell.persistence.schema import migrations, startup
+from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
+from support.database.postgres import TestServer, database
+
+HEAD = "SELECT max(version_num) > '0001' FROM {}.alembic_version"
+WAITING = (
+    "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database WHERE NOT l.granted AND datname"
+)
+
+
+@pytest.fixture
+async def old(server: TestServer) -> AsyncIterator[str]:
+    """A database of the first version."""
+    async with database(server) as dsn:
+        await migrate_to_first(dsn)
+        yield dsn
+
+
+async def migrate_to_first(dsn: str) -> None:
+    def upgrade(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(migrations.script_folder()))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+    engine = create_engine(dsn, poolclass=NullPool)
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+    await engine.dispose()
+
+
+@pytest.fixture
+async def live(old: str) -> AsyncIterator[asyncpg.Connection]:
+    """A process of the version before."""
+    connection = await asyncpg.connect(old)
+    yield connection
+    await connection.close()
+
+
+async def prepare(dsn: str, timeout_s: float = 30) -> None:
+    await prepare_database(dsn, timeout_s=timeout_s, waiting=lambda _: None)
+
+
+async def is_waiting(live: asyncpg.Connection) -> None:
+    async with asyncio.timeout(20):
+        while not await live.fetchval(f"{WAITING} = current_database()"):
+            await asyncio.sleep(0.002)
+
+
+async def test_a_deadlock_is_no_reason_not_to_start(
+    old: str, live: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "_MIGRATION_PAUSE_S", 0.01)
+    await live.execute("SET deadlock_timeout = '1min'")  # so that the victim is the other one
+    await live.execute("BEGIN; LOCK TABLE steps IN ROW EXCLUSIVE MODE")
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(prepare(old))
+        await is_waiting(live)
+        assert await live.fetchval("SELECT count(*) FROM workflows") == 0
+        await live.execute("COMMIT")
+    assert await live.fetchval(HEAD.format("public"))
+
+
+async def test_what_is_waited_for_is_waited_for_first(old: str, live: asyncpg.Connection) -> None:
+    """Else what has been done by then would have to be done again."""
+    await live.execute("BEGIN; LOCK TABLE events IN ROW SHARE MODE")
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(prepare(old))
+        await is_waiting(live)
+        held = await live.fetch(
+            "SELECT relation::regclass::text AS name FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
+            " AND relation IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
+        )
+        assert {row["name"] for row in held} == {"workflows", "steps", "tasks"}
+        await live.execute("COMMIT")
+    assert await live.fetchval(HEAD.format("public"))
+
+
+async def test_a_lock_that_isn_t_granted_is_asked_for_again(
+    old: str, live: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "_LOCK_TIMEOUT", "20ms")
+    monkeypatch.setattr(startup, "_MIGRATION_PAUSE_S", 0.01)
+    tries: list[str] = []
+
+    async def counted(dsn: str) -> None:
+        tries.append(dsn)
+        await migrations.migrate(dsn)
+
+    monkeypatch.setattr(startup, "migrate", counted)
+    await live.execute("BEGIN; LOCK TABLE workflows IN ACCESS SHARE MODE")
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        preparing = group.create_task(prepare(old))
+        while len(tries) < 3:
+            await asyncio.sleep(0.005)
+        assert not preparing.done()
+        await live.execute("COMMIT")
+    assert await live.fetchval(HEAD.format("public"))
+
+
+async def test_not_for_longer_than_it_is_told(
+    old: str, live: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "_LOCK_TIMEOUT", "20ms")
+    monkeypatch.setattr(startup, "_MIGRATION_PAUSE_S", 0.01)
+    await live.execute("BEGIN; LOCK TABLE workflows IN ACCESS SHARE MODE")
+    began = time.monotonic()
+    with pytest.raises(DatabaseRefused, match=r"can't be migrated: .*lock timeout"):
+        await prepare(old, 0.4)
+    assert 0.2 < time.monotonic() - began < 10
+
+
+async def test_what_is_up_to_date_is_left_alone(old: str, live: asyncpg.Connection) -> None:
+    await prepare(old)
+    await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
+    async with asyncio.timeout(20):
+        await prepare(old)
+    await live.execute("COMMIT")
+
+
+async def test_so_is_what_a_newer_version_wrote(old: str, live: asyncpg.Connection) -> None:
+    await live.execute("UPDATE alembic_version SET version_num = '9999'")
+    await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
+    async with asyncio.timeout(20):
+        with pytest.raises(DatabaseRefused, match="newer version"):
+            await prepare(old)
+    await live.execute("COMMIT")
+
+
+async def test_another_schema_is_another_matter(old: str, live: asyncpg.Connection) -> None:
+    await live.execute("CREATE SCHEMA own; CREATE SCHEMA fresh")
+    own, fresh = (f"{old}{'&' if '?' in old else '?'}search_path={name}" for name in ("own", "fresh"))
+    await migrate_to_first(own)
+    await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
+    async with asyncio.timeout(20):
+        await prepare(own)
+        await prepare(fresh)
+    await live.execute("COMMIT")
+    assert await live.fetchval(HEAD.format("own"))
+    assert await live.fetchval(HEAD.format("fresh"))
+    assert not await live.fetchval(HEAD.format("public"))

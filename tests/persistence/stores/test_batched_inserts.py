@@ -1,0 +1,128 @@
+"""Inserts that come at once are one statement, and each is told of its own workflow alone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.records import NewWorkflow
+from stepwell.persistence.connections.database import Observer, journal_connect
+from stepwell.persistence.stores import batched_inserts as module
+from stepwell.persistence.stores.batched_inserts import Inserter
+from support.database.stored_workflows import CHAIN, ME, Bench
+from support.providers.scripted import eventually
+
+BUSY = module._CONNECTIONS
+
+
+class Many:
+    """Inserts on a bench, and how many statements they took."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.statements = bench, 0
+        self.inserter = Inserter(journal_connect(bench.dsn, timeout_s=10, observer=Observer(self._count)), timeout_s=10)
+
+    def _count(self) -> None:
+        self.statements += 1
+
+    def draft(self) -> NewWorkflow:
+        return self.bench.draft(CHAIN, "t", ME)[1]
+
+    def insert(self, *batch: NewWorkflow) -> list["asyncio.Future[None]"]:
+        return [asyncio.ensure_future(self.inserter.insert(new)) for new in batch]
+
+    @asynccontextmanager
+    async def busy(self) -> AsyncIterator[None]:
+        """Within, all connections are at work at a locked table."""
+        await self.bench.sql.execute("BEGIN; LOCK TABLE workflows IN ACCESS EXCLUSIVE MODE")
+        others = []
+        for number in range(1, BUSY + 1):
+            others += self.insert(self.draft())
+            await eventually(lambda number=number: self.statements == number)  # type: ignore[misc]
+        yield
+        await self.bench.sql.execute("ROLLBACK")
+        await asyncio.gather(*others)
+
+    async def stored(self, *batch: NewWorkflow) -> list[bool]:
+        ids: set[UUID] = {row["id"] for row in await self.bench.sql.fetch("SELECT id FROM workflows")}
+        return [new.record.state.id in ids for new in batch]
+
+
+@pytest.fixture
+async def many(bench: Bench) -> AsyncIterator[Many]:
+    many = Many(bench)
+    yield many
+    many.inserter.close()
+
+
+def broken(new: NewWorkflow) -> NewWorkflow:
+    return NewWorkflow(new.record, new.final_position, (*new.events, new.events[0]))
+
+
+async def test_those_that_come_while_others_are_inserted_are_one_statement(many: Many) -> None:
+    batch = [many.draft() for _ in range(20)]
+    async with many.busy():
+        inserts = many.insert(*batch)
+    assert await asyncio.gather(*inserts) == [None] * 20
+    assert many.statements == BUSY + 1
+    assert await many.stored(*batch) == [True] * 20
+    rows = await many.bench.rows()
+    assert [len(rows[table]) for table in ("workflows", "steps", "events")] == [n * (BUSY + 20) for n in (1, 2, 2)]
+
+
+async def test_no_statement_has_more_steps_than_others_may_wait_for(
+    many: Many, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_STEPS_TOGETHER", 6)
+    async with many.busy():
+        inserts = many.insert(*[many.draft() for _ in range(7)])
+    await asyncio.gather(*inserts)
+    assert many.statements == BUSY + 3
+
+
+async def test_long_ones_are_not_waited_for_by_others(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SIZE_TOGETHER", 5_000)
+    long = many.draft()
+    long.record.config = {"text": "x" * 10_000}
+    async with many.busy():
+        inserts = many.insert(many.draft(), long, many.draft(), many.draft())
+    await asyncio.gather(*inserts)
+    assert many.statements == BUSY + 3
+
+
+async def test_what_the_database_refuses_fails_alone(many: Many) -> None:
+    batch = [many.draft(), broken(many.draft()), many.draft()]
+    async with many.busy():
+        inserts = many.insert(*batch)
+    told = await asyncio.gather(*inserts, return_exceptions=True)
+    assert [type(each) for each in told] == [type(None), asyncpg.UniqueViolationError, type(None)]
+    assert await many.stored(*batch) == [True, False, True]
+
+
+async def test_who_stops_waiting_takes_nothing_from_the_others(many: Many) -> None:
+    batch = [many.draft() for _ in range(3)]
+    async with many.busy():
+        inserts = many.insert(*batch)
+        await eventually(lambda: many.inserter._filling is not None and len(many.inserter._filling.entries) == 3)
+        inserts[1].cancel()
+    told = await asyncio.gather(*inserts, return_exceptions=True)
+    assert [type(each) for each in told] == [type(None), asyncio.CancelledError, type(None)]
+    assert await many.stored(*batch) == [True, False, True]
+
+
+async def test_who_stops_while_he_would_write_for_others_leaves_them_an_answer(many: Many) -> None:
+    batch = [many.draft() for _ in range(3)]
+    async with many.busy():
+        inserts = many.insert(*batch)
+        await eventually(lambda: many.inserter._filling is not None and len(many.inserter._filling.entries) == 3)
+        inserts[0].cancel()
+        told = await asyncio.gather(*inserts, return_exceptions=True)
+        assert [type(each) for each in told] == [asyncio.CancelledError, Unavailable, Unavailable]
+    assert await many.stored(*batch) == [False, False, False]
+    again = many.insert(batch[1])
+    await asyncio.gather(*again)
+    assert await many.stored(*batch) == [False, True, False]

@@ -1,0 +1,161 @@
+"""One workflow is read by one statement, whatever its size, and by a plan that doesn't depend on when it was made."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.records import EVERY_TENANT, TenantScope, WorkflowRecord
+from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.database import Observer, create_api_engine, journal_connect
+from stepwell.persistence.stores.workflow_reader import PostgresStore
+from support.database.stored_workflows import Bench
+from support.workflows.definitions import body, join
+
+ONE = "SELECT pg_backend_pid()"
+
+
+class Counted:
+    """A store that reads over one connection, and how many statements that took."""
+
+    def __init__(self, dsn: str) -> None:
+        self.sent = self.opened = 0
+        connect = journal_connect(dsn, timeout_s=10, observer=Observer(self.count))
+
+        async def opening() -> asyncpg.Connection:
+            self.opened += 1
+            return await connect()
+
+        self.readers = Kept(opening, size=1, timeout_s=0.5)
+        self.engine = create_api_engine(dsn, pool=1, timeout_s=10, observer=Observer(self.count))
+        self.store = PostgresStore(self.engine, self.readers)
+
+    def count(self) -> None:
+        self.sent += 1
+
+    async def get(
+        self, workflow_id: UUID, scope: TenantScope = EVERY_TENANT, *, include_steps: bool = True
+    ) -> WorkflowRecord | None:
+        return await self.store.get(scope, workflow_id, include_steps=include_steps)
+
+
+@pytest.fixture
+async def counted(shared_dsn: str) -> AsyncIterator[Counted]:
+    counted = Counted(shared_dsn)
+    yield counted
+    counted.readers.close()
+    await counted.engine.dispose()
+
+
+async def test_one_statement_with_steps_or_without(bench: Bench, counted: Counted) -> None:
+    many = body(*(join(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(1000)))
+    await counted.get(uuid4())  # a new connection asks what types there are
+    for handle in (await bench.make(), await bench.make(many)):
+        for include_steps in (True, False):
+            await asyncio.sleep(0)
+            counted.sent = 0
+            record = await counted.get(handle.workflow_id, include_steps=include_steps)
+            await asyncio.sleep(0)  # it is told of in a turn of its own
+            assert counted.sent == 1
+            assert record is not None
+            assert record.steps is None if not include_steps else len(record.steps or ()) == record.total_steps
+            assert record.summary.final_step_id == handle.run.plans[-1].step_id
+    assert counted.opened == 1
+
+
+@pytest.mark.parametrize("include_steps", [True, False])
+async def test_only_in_its_scope(bench: Bench, counted: Counted, include_steps: bool) -> None:  # noqa: FBT001
+    owned, free = await bench.make(tenant="t"), await bench.make(tenant=None)
+    found = {
+        (name, scope.tenant, scope.every)
+        for name, handle in {"owned": owned, "free": free}.items()
+        for scope in (EVERY_TENANT, TenantScope("t"), TenantScope("u"), TenantScope())
+        if await counted.get(handle.workflow_id, scope, include_steps=include_steps) is not None
+    }
+    assert found == {("owned", None, True), ("owned", "t", False), ("free", None, True), ("free", None, False)}
+    assert await counted.get(uuid4(), include_steps=include_steps) is None
+
+
+async def test_who_asks_meanwhile_is_answered_together(bench: Bench, counted: Counted) -> None:
+    handles = [await bench.make() for _ in range(34)]
+    await counted.get(uuid4())
+    await asyncio.sleep(0)
+    counted.sent = 0
+    asked = [handle.workflow_id for handle in handles] + [uuid4(), handles[0].workflow_id]
+    found = await asyncio.gather(*map(counted.get, asked))
+    assert [record and record.state.id for record in found] == [*asked[:-2], None, asked[-1]]
+    assert all(len(record.steps or ()) == 2 for record in found if record is not None)
+    await asyncio.sleep(0)
+    assert counted.sent == 4  # the first alone, then 16 each
+
+
+async def test_in_one_answer_each_scope_sees_its_own(bench: Bench, counted: Counted) -> None:
+    owned = (await bench.make(tenant="t")).workflow_id
+    scopes = [EVERY_TENANT, TenantScope("t"), TenantScope("u"), TenantScope()]
+    found = await asyncio.gather(*(counted.get(owned, scope) for scope in scopes))
+    assert [record is not None for record in found] == [True, True, False, False]
+
+
+async def test_a_row_that_nobody_can_read_fails_its_own_workflow_only(bench: Bench, counted: Counted) -> None:
+    broken, sound = (await bench.make()).workflow_id, (await bench.make()).workflow_id
+    await bench.sql.execute("UPDATE steps SET definition = '{}' WHERE workflow_id = $1", broken)
+    asked = [sound, broken, sound, broken]
+    found = await asyncio.gather(*map(counted.get, asked), return_exceptions=True)
+    assert [isinstance(one, WorkflowRecord) for one in found] == [True, False, True, False]
+
+
+async def test_who_leaves_takes_nothing_from_the_others_for_long(bench: Bench, counted: Counted) -> None:
+    ids = [(await bench.make()).workflow_id for _ in range(3)]
+    await bench.sql.execute("BEGIN; LOCK TABLE workflows")
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        under_way = group.create_task(counted.get(ids[0]))
+        await bench.until_blocked()
+        first, second = (group.create_task(_outcome(counted, one)) for one in ids[1:])
+        await asyncio.sleep(0)
+        first.cancel()  # it would have asked for both
+        assert await second == "Unavailable"
+        third = group.create_task(_outcome(counted, ids[2]))
+        await asyncio.sleep(0)
+        await bench.sql.execute("ROLLBACK")
+        assert await under_way is not None
+        assert await third == "found"
+
+
+async def _outcome(counted: Counted, workflow_id: UUID) -> str:
+    try:
+        return "found" if await counted.get(workflow_id) else "none"
+    except Unavailable:
+        return "Unavailable"
+
+
+async def test_a_connection_that_was_lost_is_replaced(bench: Bench, counted: Counted) -> None:
+    [row] = await counted.readers.fetch(ONE)
+    await bench.sql.execute("SELECT pg_terminate_backend($1, 10000)", row[0])
+    async with asyncio.timeout(30):
+        while not counted.readers._idle[0].is_closed():
+            await asyncio.sleep(0.01)
+    [row] = await counted.readers.fetch(ONE)
+    assert counted.opened == 2
+
+
+async def test_after_an_error_the_connection_isn_t_used_again(counted: Counted) -> None:
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await counted.readers.fetch("SELECT 1 / 0")
+    await counted.readers.fetch(ONE)
+    assert counted.opened == 2
+
+
+async def test_who_gets_no_connection_in_time_is_told_so(bench: Bench, counted: Counted) -> None:
+    handle = await bench.make()
+    await bench.sql.execute("BEGIN; LOCK TABLE workflows")
+    async with asyncio.TaskGroup() as group:
+        holding = group.create_task(counted.get(handle.workflow_id))
+        await bench.until_blocked()
+        with pytest.raises(Unavailable):
+            await counted.get(handle.workflow_id)
+        await bench.sql.execute("ROLLBACK")
+    assert holding.result() is not None
+    assert await counted.get(handle.workflow_id) is not None

@@ -1,0 +1,126 @@
+"""Whose files workflows name: written with them, asked for by cleanup, and found in what older versions have stored."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+from sqlalchemy.pool import NullPool
+
+from stepwell.domain.records import EVERY_TENANT, NewWorkflow, TenantScope
+from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.database import create_api_engine, create_engine, journal_connect
+from stepwell.persistence.schema import migrations
+from stepwell.persistence.schema.migrations import migrate
+from stepwell.persistence.stores.workflow_reader import PostgresStore
+from support.database.postgres import TestServer, database
+from support.database.stored_workflows import ME, Bench
+from support.workflows.definitions import body, join
+
+ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
+REFERENCES = "SELECT task_id, workflow_id FROM artifact_references ORDER BY 1, 2"
+
+
+@pytest.fixture
+async def store(bench: Bench) -> AsyncIterator[PostgresStore]:
+    engine = create_api_engine(bench.dsn, pool=1, timeout_s=10)
+    readers = Kept(journal_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
+    yield PostgresStore(engine, readers)
+    readers.close()
+    await engine.dispose()
+
+
+def path(task_id: UUID) -> str:
+    return f"media/{task_id}/image.png"
+
+
+def naming(bench: Bench, *task_ids: UUID, tenant: str | None = "t") -> NewWorkflow:
+    definition = body(*(join(str(number), config={"of": path(each)}) for number, each in enumerate(task_ids, 1)))
+    return bench.draft(definition, tenant, ME)[1]
+
+
+async def pairs(connection: asyncpg.Connection) -> list[tuple[UUID, UUID]]:
+    return [tuple(row) for row in await connection.fetch(REFERENCES)]
+
+
+async def test_rows_are_written_with_the_workflow_each_once(bench: Bench) -> None:
+    new = naming(bench, TWO, ONE, TWO)
+    await bench.journal.insert(EVERY_TENANT, new)
+    assert await pairs(bench.sql) == [(ONE, new.record.state.id), (TWO, new.record.state.id)]
+
+
+async def test_of_those_inserted_at_once_too_though_one_is_refused(bench: Bench, store: PostgresStore) -> None:
+    batch = [naming(bench, ONE), naming(bench, ONE, TWO), naming(bench, THREE)]
+    batch[2] = NewWorkflow(batch[2].record, batch[2].final_position, (*batch[2].events, batch[2].events[0]))
+    inserts = [bench.journal.insert(EVERY_TENANT, new) for new in batch]
+    answers = await asyncio.gather(*inserts, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [type(None), type(None), asyncpg.UniqueViolationError]
+    first, second, refused = (new.record.state.id for new in batch)
+    assert (THREE, refused) in await pairs(bench.sql)  # so it is written first
+    found = await store.referenced(EVERY_TENANT, uuid4(), [ONE, TWO, THREE])
+    assert found == {ONE: min(first, second), TWO: second}
+
+
+@pytest.mark.parametrize("tenant", ["t", None])
+async def test_only_others_of_the_scope_count_that_are_not_deleted(
+    bench: Bench, store: PostgresStore, tenant: str | None
+) -> None:
+    own, other, foreign = naming(bench, ONE, tenant=tenant), naming(bench, TWO, tenant=tenant), naming(bench, THREE)
+    foreign.record.tenant = "u"
+    for new in (own, other, foreign):
+        await bench.journal.insert(EVERY_TENANT, new)
+    own_id, other_id, foreign_id = (new.record.state.id for new in (own, other, foreign))
+    ids = [ONE, TWO, THREE]
+    assert await store.referenced(TenantScope(tenant), own_id, ids) == {TWO: other_id}
+    assert await store.referenced(TenantScope("u"), own_id, ids) == {THREE: foreign_id}
+    assert await store.referenced(TenantScope("v"), own_id, ids) == {}
+    assert await store.referenced(EVERY_TENANT, own_id, ids) == {TWO: other_id, THREE: foreign_id}
+    assert await store.referenced(EVERY_TENANT, own_id, [ONE]) == {}
+    await bench.sql.execute("UPDATE workflows SET deleted_at = now() WHERE id = $1", other_id)
+    assert await store.referenced(EVERY_TENANT, own_id, ids) == {THREE: foreign_id}
+
+
+async def test_as_many_as_a_definition_can_hold(bench: Bench, store: PostgresStore) -> None:
+    task_ids = [UUID(int=number) for number in range(40_000)]  # more than a statement has parameters
+    new = bench.draft(body(join("a", config={"of": [path(each) for each in task_ids]})), "t", ME)[1]
+    await bench.journal.insert(EVERY_TENANT, new)
+    found = await store.referenced(EVERY_TENANT, uuid4(), task_ids)
+    assert found == dict.fromkeys(task_ids, new.record.state.id)
+
+
+async def test_what_an_older_version_stored_is_read_once(server: TestServer) -> None:
+    def to_version_before(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(migrations.script_folder()))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+
+    async with database(server) as dsn:
+        engine = create_engine(dsn, poolclass=NullPool)
+        async with engine.begin() as connection:
+            await connection.run_sync(to_version_before)
+        await engine.dispose()
+        sql = await asyncpg.connect(dsn)
+        first, second, third = (UUID(int=number) for number in (11, 12, 13))
+        for workflow_id, config in ((first, f'{{"a": "{path(ONE)}"}}'), (second, "{}"), (third, '{"a": "media/x/"}')):
+            await sql.execute(
+                "INSERT INTO workflows (id, origin_instance, config, total_steps, final_position, created_at, status,"
+                " name, updated_at) VALUES ($1, 'x', $2, 1, 0, now(), 'PENDING', 'n', now())",
+                workflow_id,
+                config,
+            )
+            definition = f'["{path(ONE)}", "http://x/{path(TWO)}?a=b {path(TWO)}"]' if workflow_id == first else "{}"
+            await sql.execute(
+                "INSERT INTO steps (workflow_id, position, id, step_id, task_type, definition, depends_on, max_retries,"
+                " timeout_s, status, updated_at) VALUES ($1, 0, $1, 'a', 'PASSTHROUGH', $2, '{}', 3, 600, 'PENDING',"
+                " now())",
+                workflow_id,
+                definition,
+            )
+        await migrate(dsn)
+        assert await pairs(sql) == [(ONE, first), (TWO, first)]
+        await sql.close()

@@ -1,0 +1,139 @@
+"""The list is answered by indexes alone, whatever is filtered by: the database's own plans say so."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from itertools import product
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import Select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from stepwell.domain.model import WorkflowStatus
+from stepwell.domain.records import EVERY_TENANT, ListFilter, TenantScope
+from stepwell.persistence.connections.database import create_api_engine
+from stepwell.persistence.stores import workflow_queries
+from support.database.bulk_workflows import seed
+from support.database.postgres import TestServer, create_database, drop_database
+
+HUGE, TINY, NONE = TenantScope("tenant-0"), TenantScope("tenant-900"), TenantScope()
+SCOPES = [EVERY_TENANT, HUGE, TINY, NONE, TenantScope("unknown")]
+STATUSES = [None, WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.PAUSED]
+INSTANCES = [None, "instance-0", "instance-19", "unknown"]
+TENANTS = [None, "tenant-0", "tenant-900"]
+DIALECT = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
+LIST_INDEXES = {
+    f"workflows_{name}" for name in ("by_created", "by_status", "by_tenant", "without_tenant", "by_instance")
+}
+
+
+@pytest.fixture(scope="module")
+def seeded_dsn(server: TestServer, template: str) -> Iterator[str]:
+    async def make() -> str:
+        name = await create_database(server.dsn(), template)
+        connection = await asyncpg.connect(server.dsn(name))
+        await seed(connection, 20_000, steps=2)
+        await connection.close()
+        return name
+
+    name = asyncio.run(make())
+    yield server.dsn(name)
+    asyncio.run(drop_database(server.dsn(), name))
+
+
+@pytest.fixture
+async def connection(seeded_dsn: str) -> AsyncIterator[AsyncConnection]:
+    engine = create_api_engine(seeded_dsn, pool=1, timeout_s=30)
+    async with engine.connect() as connection:
+        yield connection
+    await engine.dispose()
+
+
+async def plan(connection: AsyncConnection, query: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """The nodes of the plan of *query*, the topmost first, as this connection's settings make it."""
+    text = str(query.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+    answer = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {text}")).scalar_one()
+    return list(_nodes(json.loads(answer)[0]["Plan"]))
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for inner in node.get("Plans", ()):
+        yield from _nodes(inner)
+
+
+def kinds(nodes: list[dict[str, Any]]) -> list[str]:
+    return [node["Node Type"] for node in nodes]
+
+
+def case(scope: TenantScope, query: ListFilter) -> str:
+    return f"{scope} {query}"
+
+
+async def test_every_filter_s_page_and_total_come_from_an_index_alone(connection: AsyncConnection) -> None:
+    paged, counted = set(), set()
+    for scope, status, instance, tenant, deleted, skip in product(
+        SCOPES, STATUSES, INSTANCES, TENANTS, (False, True), (0, 500)
+    ):
+        query = ListFilter(
+            status=status, origin_instance=instance, origin_tenant_id=tenant, include_deleted=deleted, skip=skip
+        )
+        ids = await plan(connection, workflow_queries.page_ids(scope, query))
+        total = await plan(connection, workflow_queries.total(scope, query))
+        if "Result" in kinds(ids):  # two tenants at once: there is nothing to look for
+            assert tenant is not None
+            assert not scope.every
+            continue
+        assert kinds(ids) == ["Limit", "Index Only Scan"], case(scope, query)
+        assert kinds(total) == ["Aggregate", "Index Only Scan"], case(scope, query)
+        paged.add(ids[1]["Index Name"])
+        counted.add(total[1]["Index Name"])
+    assert paged == LIST_INDEXES
+    assert counted <= LIST_INDEXES | {"workflows_pkey"}  # the narrowest one, where nothing is filtered by
+
+
+@pytest.mark.parametrize(
+    ("scope", "query", "index"),
+    [
+        (EVERY_TENANT, ListFilter(), "workflows_by_created"),
+        (EVERY_TENANT, ListFilter(status=WorkflowStatus.FAILED), "workflows_by_status"),
+        (EVERY_TENANT, ListFilter(status=WorkflowStatus.PAUSED, include_deleted=True), "workflows_by_status"),
+        (EVERY_TENANT, ListFilter(origin_instance="instance-0"), "workflows_by_instance"),
+        (EVERY_TENANT, ListFilter(origin_tenant_id="tenant-0"), "workflows_by_tenant"),
+        (HUGE, ListFilter(), "workflows_by_tenant"),
+        (HUGE, ListFilter(origin_instance="instance-0"), "workflows_by_tenant"),
+        (HUGE, ListFilter(status=WorkflowStatus.PAUSED), "workflows_by_status"),
+        (TINY, ListFilter(status=WorkflowStatus.COMPLETED), "workflows_by_tenant"),
+        (NONE, ListFilter(), "workflows_without_tenant"),
+        (NONE, ListFilter(status=WorkflowStatus.PAUSED), "workflows_by_status"),
+        (NONE, ListFilter(origin_instance="instance-19"), "workflows_by_instance"),
+    ],
+    ids=str,
+)
+async def test_the_most_selective_filter_leads(
+    connection: AsyncConnection, scope: TenantScope, query: ListFilter, index: str
+) -> None:
+    for statement in (workflow_queries.page_ids(scope, query), workflow_queries.total(scope, query)):
+        assert (await plan(connection, statement))[1]["Index Name"] == index
+
+
+@pytest.mark.parametrize("skip", [0, 50, 15_000])
+@pytest.mark.parametrize("scope", [EVERY_TENANT, HUGE, NONE], ids=str)
+async def test_only_what_is_shown_is_looked_up(connection: AsyncConnection, scope: TenantScope, skip: int) -> None:
+    nodes = await plan(connection, workflow_queries.page(scope, ListFilter(skip=skip)))
+    assert not {"Seq Scan", "Hash Join", "Merge Join", "Bitmap Heap Scan"} & set(kinds(nodes))
+    assert kinds(nodes).count("Index Only Scan") == 1
+    looked_up = {node["Index Name"]: node["Plan Rows"] for node in nodes if node["Node Type"] == "Index Scan"}
+    assert looked_up.keys() == {"workflows_pkey", "steps_pkey", "tasks_sent"}
+    assert all(rows <= 2 for rows in looked_up.values())
+    assert nodes[0]["Plan Rows"] <= 50
+
+
+async def test_the_rows_keep_the_order_of_the_page(connection: AsyncConnection) -> None:
+    nodes = await plan(connection, workflow_queries.page(EVERY_TENANT, ListFilter()))
+    sorts = [node for node in nodes if node["Node Type"] == "Sort" and node["Parent Relationship"] != "Outer"]
+    assert nodes[0]["Node Type"] == "Nested Loop"
+    assert all("started_at" in str(node["Sort Key"]) or "position" in str(node["Sort Key"]) for node in sorts)

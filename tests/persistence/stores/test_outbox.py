@@ -1,0 +1,123 @@
+"""Whose deliveries are whose, and how they are found."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from uuid import UUID, uuid4
+
+import pytest
+
+from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.database import journal_connect
+from stepwell.persistence.rows import journal_sql
+from stepwell.persistence.stores import outbox as sql
+from stepwell.persistence.stores.outbox import PostgresOutbox
+from support.database.stored_workflows import ME, OTHER, Bench
+
+GONE, LAPSED, NOBODY = uuid4(), uuid4(), None
+
+
+@pytest.fixture
+async def outbox(bench: Bench) -> AsyncIterator[PostgresOutbox]:
+    connections = Kept(journal_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
+    yield PostgresOutbox(connections)
+    connections.close()
+
+
+async def put(bench: Bench, owner: UUID | None, lane: str, due: str = "-1 second", number: int = 1) -> None:
+    await bench.sql.execute(
+        "INSERT INTO deliveries (workflow_id, event_id, type, lane, status, owner, created_at, next_at, attempts)"
+        f" SELECT gen_random_uuid(), n, 'step.started', $1, 'PENDING', $2, now(), now() + '{due}'::interval, '[]'"
+        " FROM generate_series(1, $3) AS n",
+        lane,
+        owner,
+        number,
+    )
+
+
+async def owned(bench: Bench, owner: UUID) -> dict[str, int]:
+    rows = await bench.sql.fetch("SELECT lane, count(*) FROM deliveries WHERE owner = $1 GROUP BY 1 ORDER BY 1", owner)
+    return {row[0]: row[1] for row in rows}
+
+
+async def lease(bench: Bench, owner: UUID, until: str) -> None:
+    await bench.sql.execute(f"INSERT INTO processes VALUES ($1, now() + '{until}'::interval)", owner)
+
+
+async def test_what_the_dead_have_left(bench: Bench, outbox: PostgresOutbox) -> None:
+    await lease(bench, OTHER, "1 hour")
+    await lease(bench, LAPSED, "-1 second")
+    for owner, name in ((ME, "mine"), (OTHER, "other"), (GONE, "gone"), (LAPSED, "lapsed"), (NOBODY, "nobody")):
+        await put(bench, owner, f"{name}-due")
+        await put(bench, owner, f"{name}-later", "1 hour")
+    await put(bench, GONE, "many", number=2_100)
+    at = await outbox.take_over(ME)
+    mine = ["gone-due", "gone-later", "lapsed-due", "many", "mine-due", "mine-later", "nobody-due", "nobody-later"]
+    assert list(await owned(bench, ME)) == sorted(at) == mine
+    assert (await owned(bench, ME))["many"] == 2_100
+    assert await owned(bench, OTHER) == {"other-due": 1, "other-later": 1}
+    assert await owned(bench, LAPSED) == {"lapsed-later": 1}
+    assert all(isinstance(moment, datetime) for moment in at.values())
+
+
+async def test_all_are_taken_where_nobody_else_can_live(bench: Bench, outbox: PostgresOutbox) -> None:
+    await lease(bench, LAPSED, "1 hour")
+    await put(bench, LAPSED, "later", "1 hour")
+    await bench.journal.expire_others(ME)
+    assert list(await outbox.take_over(ME)) == ["later"]
+
+
+async def test_a_process_is_needed_again_when_its_webhooks_are_due(bench: Bench) -> None:
+    await lease(bench, OTHER, "10 seconds")
+    await put(bench, OTHER, "later", "1 hour")
+    found = await bench.journal.next_expiry(ME)
+    assert found is not None
+    assert 5 < found <= 10, "it lives, and may get more to do"
+    await bench.sql.execute("UPDATE processes SET lease_until = now() - interval '1 second'")
+    found = await bench.journal.next_expiry(ME)
+    assert found is not None
+    assert 3_500 < found <= 3_600
+    await put(bench, OTHER, "now")
+    assert await bench.journal.next_expiry(ME) == 0
+    await bench.sql.execute(journal_sql.FORGET_DEAD)
+    assert await bench.sql.fetchval("SELECT count(*) FROM processes") == 1, "else nobody would know when"
+    await bench.sql.execute("UPDATE deliveries SET next_at = NULL")
+    await bench.sql.execute(journal_sql.FORGET_DEAD)
+    assert await bench.sql.fetchval("SELECT count(*) FROM processes") == 0
+
+
+@pytest.mark.parametrize("owner", [GONE, NOBODY])
+async def test_what_nobody_can_come_back_for_is_wanted_at_once(bench: Bench, owner: UUID | None) -> None:
+    await put(bench, ME, "mine", "1 hour")
+    assert await bench.journal.next_expiry(ME) is None
+    await put(bench, owner, "later", "1 hour")
+    assert await bench.journal.next_expiry(ME) == 0
+
+
+@pytest.mark.parametrize("name", ["DUE", "FREEZE", "FROZEN", "REFILE", "MARK", "LANES"])
+async def test_they_are_found_by_keys(bench: Bench, name: str) -> None:
+    connection = await journal_connect(bench.dsn, timeout_s=10)()
+    await connection.execute(f"PREPARE explained AS {getattr(sql, name)}")
+    (count,) = await connection.fetchrow(
+        "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'explained'"
+    )
+    plan = await connection.fetch(f"EXPLAIN EXECUTE explained ({', '.join(['NULL'] * count)})")
+    await connection.close()
+    text = "\n".join(row[0] for row in plan)
+    assert "Seq Scan" not in text
+    assert "deliveries_due" in text if name in ("DUE", "LANES") else "deliveries_pkey" in text
+
+
+async def test_the_backlog_counts_the_owners_unsent_deliveries_and_has_their_oldest_event(
+    bench: Bench, outbox: PostgresOutbox
+) -> None:
+    assert await outbox.backlog(ME) == (0, None)
+    await put(bench, ME, "due", number=2)
+    await put(bench, ME, "later", "1 hour")
+    await put(bench, OTHER, "other")
+    await bench.sql.execute("UPDATE deliveries SET created_at = now() - interval '1 day' WHERE lane = 'later'")
+    await put(bench, ME, "done")
+    await bench.sql.execute(
+        "UPDATE deliveries SET next_at = NULL, created_at = now() - interval '1 year' WHERE lane = 'done'"
+    )
+    oldest = await bench.sql.fetchval("SELECT created_at FROM deliveries WHERE lane = 'later'")
+    assert await outbox.backlog(ME) == (3, oldest)

@@ -1,0 +1,63 @@
+"""No call about workflows can forget to say whose they are."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stepwell import ports
+from stepwell.domain.records import TenantScope
+from stepwell.persistence.stores.workflow_reader import PostgresStore
+from stepwell.persistence.stores.workflow_store import PostgresJournal
+
+# These are the engine's own, for all tenants alike: batches, jobs at providers, claims, leases, the clock.
+WITHOUT = {
+    "Store": {"ping"},
+    "Journal": {
+        "known_jobs",
+        "write",
+        "end_writing",
+        "claim",
+        "renew_lease",
+        "next_expiry",
+        "release",
+        "set_clock",
+        "expire_others",
+    },
+}
+PAIRS: list[tuple[type, type]] = [(ports.Store, PostgresStore), (ports.Journal, PostgresJournal)]
+
+
+def methods(kind: type) -> dict[str, Callable[..., Any]]:
+    return {name: call for name, call in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(("port", "made"), PAIRS)
+def test_the_scope_is_a_required_parameter(port: type, made: type) -> None:
+    assert methods(port)
+    assert methods(port).keys() <= methods(made).keys()
+    for kind in (port, made):
+        for name, call in methods(kind).items():
+            found = inspect.signature(call).parameters.get("scope")
+            if name in WITHOUT[port.__name__]:
+                assert found is None, name
+            else:
+                assert found is not None, f"{kind.__name__}.{name} asks nobody whose workflows it touches"
+                assert found.default is inspect.Parameter.empty, name
+                assert found.annotation is TenantScope, name
+
+
+def test_no_exception_outlives_its_method() -> None:
+    for port, made in PAIRS:
+        assert WITHOUT[port.__name__] <= methods(made).keys()
+
+
+def test_no_tenant_is_a_tenant_of_its_own() -> None:
+    assert TenantScope().covers(None)
+    assert not TenantScope().covers("a")
+    assert not TenantScope().covers("")
+    assert not TenantScope("a").covers(None)
+    assert not TenantScope("").covers(None)
+    assert TenantScope(every=True).covers(None)
+    assert TenantScope(every=True).covers("a")

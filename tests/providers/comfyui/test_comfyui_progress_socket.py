@@ -1,0 +1,314 @@
+"""COMFYUI: progress over the server's socket, which all jobs that are polled share, and polls without it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from anyio import create_task_group, fail_after, sleep
+
+from providers.comfyui.comfyui_cases import TOKEN, attempt, ended, feed_of, provider_at, submitted
+from stepwell.domain.errors import CallFailed
+from stepwell.ports.providers import Job, JobState, JobStatus
+from stepwell.providers.comfyui import progress_socket as comfyui_feed
+from stepwell.providers.comfyui.provider import ComfyUiProvider
+from support.emulators.base import Call, Fault, Reply
+from support.emulators.comfyui import ComfyUiEmulator
+
+
+@pytest.fixture
+async def provider(emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> AsyncIterator[ComfyUiProvider]:
+    provider = provider_at(emulator, client)
+    feed_of(provider)._wait_s, feed_of(provider)._pause_s = 5.0, 0.02
+    yield provider
+    provider.close()
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    with fail_after(10):
+        while not holds():
+            await sleep(0.005)
+
+
+async def held_job(provider: ComfyUiProvider, emulator: ComfyUiEmulator, number: int = 0) -> Job:
+    """One that runs and doesn't end, with the socket open."""
+    emulator.held = True
+    job = await submitted(provider, attempt(number=number))
+    state = await provider.poll(attempt(), job)
+    assert (state.status, state.again_s, len(emulator.sockets.open)) == (JobStatus.RUNNING, 0.0, 1)
+    return job
+
+
+def tell(emulator: ComfyUiEmulator, job: Job, node: str, value: float) -> None:
+    state = {"value": value, "max": 10, "state": "running", "display_node_id": node}
+    emulator.sockets.tell("progress_state", {"prompt_id": job.id, "nodes": {node: state}})
+
+
+class TestProgress:
+    @pytest.mark.parametrize("tells", ["progress_state", "progress"])
+    async def test_it_grows_until_the_end(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, tells: Any
+    ) -> None:
+        emulator.tells, emulator.polls_until_done = tells, 12
+        job, told = await submitted(provider), list[JobState]()
+        while not told or told[-1].status is JobStatus.RUNNING:
+            told.append(await provider.poll(attempt(), job))
+        assert told[-1] == JobState(status=JobStatus.SUCCEEDED, word="success")
+        shares = [state.progress for state in told[:-1] if state.progress is not None]
+        assert shares == sorted(shares)
+        assert len(set(shares)) > 5
+        assert shares[-1] <= 1
+        assert {state.again_s for state in told[:-1]} == {0.0}
+        assert {"Sampler", "Save Image", "4"} & {state.word for state in told}
+        # What the socket tells needn't be asked for.
+        assert emulator.count("poll") < len(told)
+        assert (emulator.count("socket"), emulator.count("submit")) == (1, 1)
+        await eventually(lambda: not emulator.sockets.open)
+
+    async def test_a_poll_waits_for_news(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        job = await held_job(provider, emulator)
+        async with create_task_group() as group:
+            states: list[JobState] = []
+
+            async def polls() -> None:
+                states.append(await provider.poll(attempt(), job))
+
+            group.start_soon(polls)
+            await eventually(lambda: feed_of(provider)._reading)
+            assert states == []
+            tell(emulator, job, "3", 4)
+        assert states == [JobState(status=JobStatus.RUNNING, word="Sampler", progress=0.4 / 7, again_s=0.0)]
+        assert emulator.count("poll") == 1
+
+    async def test_no_news_in_time(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        job = await held_job(provider, emulator)
+        feed_of(provider)._wait_s = 0.02
+        assert await provider.poll(attempt(), job) == JobState(status=JobStatus.RUNNING, word="running", again_s=0.0)
+        assert emulator.count("poll") == 2
+
+    async def test_its_end_is_news(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        job = await held_job(provider, emulator)
+        await emulator.finish(job.id)
+        assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
+        job = await held_job(provider, emulator, 1)
+        emulator._interrupt(emulator.runs[job.id])
+        assert (await ended(provider, job)).status is JobStatus.CANCELLED
+        job = await held_job(provider, emulator, 2)
+        emulator.held = False
+        assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
+
+    async def test_the_server_forgets_it(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        job = await held_job(provider, emulator)
+        emulator.forget(job.id)
+        with pytest.raises(CallFailed) as failure:
+            await provider.poll(attempt(), job)
+        assert failure.value.forgotten
+        await eventually(lambda: not emulator.sockets.open)
+
+    async def test_a_job_of_an_earlier_process(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, client: httpx.AsyncClient
+    ) -> None:
+        job = await submitted(provider_at(emulator, client))
+        emulator.held = True
+        feed_of(provider)._wait_s = 0.02
+        for _ in range(2):
+            assert (await provider.poll(attempt(absent=None), job)).progress is None
+        emulator.held = False
+        assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
+
+
+class TestTogether:
+    async def test_one_socket_for_all(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        emulator.polls_until_done = 10
+        jobs = [await submitted(provider, attempt(number=number)) for number in range(8)]
+        shares: dict[str, list[float]] = {job.id: [] for job in jobs}
+
+        async def follow(job: Job) -> None:
+            state = await provider.poll(attempt(), job)
+            while state.status is JobStatus.RUNNING:
+                shares[job.id] += [state.progress] if state.progress else []
+                state = await provider.poll(attempt(), job)
+            assert state.status is JobStatus.SUCCEEDED
+
+        with fail_after(10):
+            async with create_task_group() as group:
+                for job in jobs:
+                    group.start_soon(follow, job)
+        assert emulator.count("socket") == 1
+        assert any(shares.values())
+        assert all(told == sorted(told) for told in shares.values())
+        assert feed_of(provider)._watches == {}
+
+    async def test_who_reads_may_leave(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        first, second = [await held_job(provider, emulator, number) for number in range(2)]
+        feed = feed_of(provider)
+        for leaves, stays in ((first, second), (second, first)):
+            reading = asyncio.ensure_future(provider.poll(attempt(), leaves))
+            await eventually(lambda: feed._reading and not feed._waiting)
+            waiting = asyncio.ensure_future(provider.poll(attempt(), stays))
+            await eventually(lambda: len(feed._waiting) == 1)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            tell(emulator, stays, "3", 5 if stays is second else 9)
+            assert (await waiting).word == "Sampler"
+        assert (emulator.count("socket"), emulator.count("poll")) == (1, 2)
+
+    async def test_who_waits_may_leave(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        jobs = [await held_job(provider, emulator, number) for number in range(3)]
+        feed = feed_of(provider)
+        polls = []
+        for place, job in enumerate(jobs):
+            polls.append(asyncio.ensure_future(provider.poll(attempt(), job)))
+            await eventually(lambda place=place: feed._reading and len(feed._waiting) == place)  # type: ignore[misc]
+        # The reader and the next in turn go in the same moment.
+        polls[0].cancel()
+        polls[1].cancel()
+        tell(emulator, jobs[2], "3", 5)
+        assert (await polls[2]).progress == 0.5 / 7
+        await asyncio.gather(*polls, return_exceptions=True)
+
+    async def test_the_last_who_leaves_closes_it(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        job = await held_job(provider, emulator)
+        poll = asyncio.ensure_future(provider.poll(attempt(), job))
+        await eventually(lambda: feed_of(provider)._reading)
+        poll.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await poll
+        await eventually(lambda: not emulator.sockets.open)
+        feed_of(provider)._wait_s = 0.02
+        assert (await provider.poll(attempt(), job)).again_s == 0.0
+        assert emulator.count("socket") == 2
+
+    async def test_nobody_polls_any_more(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        feed_of(provider)._idle_s = 0.03
+        await held_job(provider, emulator)
+        await eventually(lambda: not emulator.sockets.open)
+
+    async def test_so_many_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(comfyui_feed, "_REMEMBERED", 2)
+        feed = comfyui_feed.Feed("http://127.0.0.1:1", {})
+        for job_id in ("1", "2", "3"):
+            with feed.watched(job_id, frozenset):
+                pass
+        assert list(feed._watches) == ["2", "3"]
+
+    async def test_each_credential_has_its_own(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
+        (tmp_path / "behind").mkdir()
+        async with ComfyUiEmulator(tmp_path / "behind", token=TOKEN) as emulator:
+            provider = provider_at(emulator, client)
+            job = await held_job(provider, emulator)
+            other = attempt(config={"credential": "comfyui_b"})
+            assert provider._server(other).feed.client_id != feed_of(provider).client_id
+            assert await provider._server(other).feed.up() is False
+            sockets = [call.headers["authorization"] for call in emulator.calls if call.kind == "socket"]
+            assert sockets == [f"Bearer {TOKEN}", "Bearer another token"]
+            await emulator.finish(job.id)
+            assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
+
+
+class TestWithout:
+    @pytest.mark.parametrize("fault", [Fault.LOSE_BEFORE, Fault.REFUSED, Fault.GATEWAY_BEFORE])
+    async def test_no_socket_to_be_had(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
+    ) -> None:
+        feed_of(provider)._pause_s = 60.0
+        emulator.always("socket", fault)
+        emulator.polls_until_done = 4
+        job = await submitted(provider)
+        for _ in range(3):
+            state = await provider.poll(attempt(), job)
+            assert (state.status, state.again_s, state.progress) == (JobStatus.RUNNING, None, None)
+        assert (await provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
+        assert (emulator.count("socket"), emulator.count("poll")) == (1, 4)
+
+    async def test_it_is_tried_again_ever_more_seldom(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
+        feed = feed_of(provider)
+        emulator.plan("socket", *[Fault.REFUSED] * 3)
+        emulator.held = True
+        job, pauses = await submitted(provider), []
+        while (await provider.poll(attempt(), job)).again_s is None:
+            pauses.append(feed._next_try)
+            await sleep(0.005)
+        assert emulator.count("socket") == 4
+        assert len(set(pauses)) == 3
+        tell(emulator, job, "3", 5)
+        assert (await provider.poll(attempt(), job)).progress == 0.5 / 7
+        assert feed._failures == 0
+
+    async def test_it_is_lost(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        jobs = [await held_job(provider, emulator, number) for number in range(2)]
+        feed_of(provider)._pause_s = 60.0
+        polls = [asyncio.ensure_future(provider.poll(attempt(), job)) for job in jobs]
+        await eventually(lambda: feed_of(provider)._reading and len(feed_of(provider)._waiting) == 1)
+        emulator.sockets.cut()
+        for state in await asyncio.gather(*polls):
+            assert (state.status, state.again_s) == (JobStatus.RUNNING, None)
+        feed_of(provider)._next_try = 0.0
+        assert (await provider.poll(attempt(), jobs[0])).again_s == 0.0
+        assert emulator.count("socket") == 2
+
+    async def test_nobody_is_there(self, emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> None:
+        feed = feed_of(provider_at(emulator, client, url="http://127.0.0.1:1"))
+        assert await feed.up() is False
+        assert feed._failures == 1
+
+    async def test_a_key_goes_nowhere_else(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+        async with (
+            Redirecting(tmp_path / "one", token=TOKEN) as emulator,
+            ComfyUiEmulator(tmp_path / "other") as other,
+        ):
+            emulator.target = f"{other.url.replace('http', 'ws')}/ws"
+            assert await feed_of(provider_at(emulator, client)).up() is False
+            assert (emulator.count("socket"), other.calls) == (1, [])
+
+
+class Redirecting(ComfyUiEmulator):
+    target = ""
+
+    async def takes_over(self, *_: Any) -> bool:
+        return False
+
+    async def answer(self, call: Call) -> Reply:  # noqa: ARG002 - the base's
+        return Reply(302, b"", {"Location": self.target})
+
+
+class TestWhatItSays:
+    async def test_garbage_is_left_unheard(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        job = await held_job(provider, emulator)
+        garbage: list[Any] = [
+            5,
+            {},
+            {"type": "status"},
+            {"type": "status", "data": {"status": 5}},
+            {"type": 5, "data": {}},
+            {"type": "progress_state", "data": {"prompt_id": "another", "nodes": {}}},
+            {"type": "progress_state", "data": {"prompt_id": job.id, "nodes": 5}},
+            {"type": "progress_state", "data": {"prompt_id": job.id, "nodes": {"3": 5, "99": {"value": 1, "max": 1}}}},
+            {"type": "progress", "data": {"prompt_id": job.id, "node": "3", "value": float("nan"), "max": 1}},
+            {"type": "progress", "data": {"prompt_id": job.id, "node": ["3"], "value": 1, "max": 0}},
+            {"type": "execution_cached", "data": {"prompt_id": job.id, "nodes": 5}},
+            {"type": "progress_text", "data": {"prompt_id": [job.id]}},
+        ]
+        for message in garbage:
+            emulator.sockets.send(json.dumps(message))
+        emulator.sockets.send("{" * 10_000)
+        emulator.sockets.send("no JSON")
+        emulator.sockets.send(b"\x00\x00\x00\x01\x00\x00\x00\x02" + bytes(2_000_000))
+        emulator.sockets.send(b'{"type": "\xff"}')
+        tell(emulator, job, "3", 5)
+        assert (await provider.poll(attempt(), job)).progress == 0.5 / 7
+        assert emulator.count("socket") == 1
+
+    async def test_too_much_at_once_ends_it(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+        job = await held_job(provider, emulator)
+        feed_of(provider)._pause_s = 60.0
+        emulator.sockets.send(bytes(comfyui_feed.MAX_MESSAGE + 1))
+        assert (await provider.poll(attempt(), job)).again_s is None

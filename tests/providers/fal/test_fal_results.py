@@ -1,0 +1,218 @@
+"""What becomes of what FAL has made."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from providers.fal.fal_cases import NO_ANSWER, PICTURE, Bench, answer_with, attempt, fal_bench
+from providers.pictures import TASK, picture_of
+from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.model import TaskType
+from stepwell.ports.providers import Finished, Job
+from support.emulators.base import Fault
+from support.emulators.fal import FILM
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with fal_bench(tmp_path) as made:
+        yield made
+
+
+class TestFetch:
+    async def test_a_picture(self, bench: Bench) -> None:
+        done = await bench.ended()
+        data = bench.io.stored["result.png"]
+        assert done == Finished(
+            {
+                "result_image_path": f"media/{TASK}/result.png",
+                "width": 40,
+                "height": 30,
+                "format": "PNG",
+                "size": len(data),
+                "seed": 5,
+            }
+        )
+        assert picture_of(data).size == (40, 30)
+        assert [asked[1:] for asked in bench.io.downloads] == [("result.png", ("image/",))]
+
+    async def test_it_may_be_fetched_again(self, bench: Bench) -> None:
+        job = await bench.submitted()
+        await bench.provider().poll(bench.work, job)
+        first, second = [await bench.provider().fetch(bench.work, job, bench.io) for _ in range(2)]
+        assert first == second
+        assert set(bench.io.stored) == {"result.png"}
+
+    async def test_several_pictures(self, bench: Bench) -> None:
+        result = (await bench.ended(attempt(prompt="x", width=8, height=8, num_images=3))).result
+        paths = [f"media/{TASK}/{name}" for name in ("result.png", "result_1.png", "result_2.png")]
+        assert (result["result_image_path"], result["result_image_paths"]) == (paths[0], paths)
+        assert set(bench.io.stored) == {"result.png", "result_1.png", "result_2.png"}
+
+    async def test_one_picture_at_image(self, bench: Bench) -> None:
+        result = (await bench.ended(attempt(TaskType.BACKGROUND_REMOVE, base_image_url=PICTURE))).result
+        assert result["result_image_path"] == f"media/{TASK}/result.png"
+        assert "seed" not in result
+
+    async def test_a_film(self, bench: Bench) -> None:
+        result = (await bench.ended(attempt(TaskType.VIDEO_GENERATION, base_image_url=PICTURE))).result
+        assert result == {
+            "result_video_path": f"media/{TASK}/result.mp4",
+            "format": "MP4",
+            "size": len(FILM),
+            "seed": 7,
+        }
+        assert [asked[1:] for asked in bench.io.downloads] == [("result.mp4", ("video/",))]
+
+    @pytest.mark.parametrize(
+        ("text", "value"), [("plain", None), ('{"a": 1}', {"a": 1}), ("```json\n[1]\n```", [1]), ("5", None)]
+    )
+    async def test_text(self, bench: Bench, text: str, value: Any) -> None:
+        bench.fal.output = {"output": text}
+        result = (await bench.ended(attempt(TaskType.LLM_INTERACTION, prompt="x"))).result
+        assert result == {"result_text": text} | ({} if value is None else {"result_json": value})
+
+    @pytest.mark.parametrize(
+        ("file", "name", "told"),
+        [
+            ({"content_type": "image/jpeg; q=1"}, "result.jpg", {"format": "JPEG"}),
+            ({"content_type": 5, "width": "wide", "height": True}, "result.webp", {"format": "WEBP"}),
+            (None, "result.webp", {"format": "WEBP"}),
+        ],
+    )
+    async def test_names_of_files(self, bench: Bench, file: Any, name: str, told: dict[str, Any]) -> None:
+        job = await bench.submitted()
+        url = f"{bench.fal.url}/files/{job.id}/x.webp?y=z.gif"
+        bench.fal.output = {"images": [url if file is None else {"url": url, **file}], "seed": True}
+        result = (await self._fetched(bench, job)).result
+        assert result == {"result_image_path": f"media/{TASK}/{name}", "size": result["size"], **told}
+
+    @pytest.mark.parametrize("server", ["[::1", "[x]", "\u2100.com", "a:b"])
+    async def test_a_malformed_address_ends_the_attempt(self, bench: Bench, server: str) -> None:
+        job = await bench.submitted()
+        bench.fal.output = {"images": [f"http://{server}/x.webp?y=z.gif"]}
+        with pytest.raises(AttemptError, match="no such address"):
+            await self._fetched(bench, job)
+        assert [name for _, name, _ in bench.io.downloads] == ["result.webp"]
+
+    async def _fetched(self, bench: Bench, job: Job) -> Finished:
+        await bench.provider().poll(bench.work, job)
+        return await bench.provider().fetch(bench.work, job, bench.io)
+
+    async def test_a_file_within_the_answer(self, bench: Bench) -> None:
+        bench.fal.output = {"images": [{"url": "data:image/webp;base64,QUJD"}]}
+        assert (await bench.ended()).result["format"] == "WEBP"
+        assert bench.io.stored == {"result.webp": b"ABC"}
+        assert bench.io.downloads == []
+
+    async def test_experimental(self, bench: Bench) -> None:
+        work = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"}, arguments={"num_images": 2})
+        result = (await bench.ended(work)).result
+        assert result["output"]["has_nsfw_concepts"] == [False]
+        assert result["result_image_paths"] == [f"media/{TASK}/result.png", f"media/{TASK}/result_1.png"]
+
+    @pytest.mark.parametrize("output", [[1, {"a": None}], "text", 5, {"images": "no"}, {"image": None}])
+    async def test_experimental_without_files(self, bench: Bench, output: Any) -> None:
+        bench.fal.output = output if output != {"images": "no"} else {"images": [7]}
+        work = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"}, arguments={})
+        assert (await bench.ended(work)).result == {"output": bench.fal.output}
+
+    async def test_experimental_null(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        work = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"}, arguments={})
+        job = await bench.submitted(work)
+        answer_with(monkeypatch, b"null")
+        assert (await bench.provider().fetch(work, job, bench.io)).result == {"output": None}
+
+    @pytest.mark.parametrize("task_type", [TaskType.GENERATION, TaskType.VIDEO_GENERATION, TaskType.LLM_INTERACTION])
+    async def test_an_answer_without_what_the_task_is_for(self, bench: Bench, task_type: TaskType) -> None:
+        bench.fal.output = {"images": [{"url": ""}], "video": {}, "output": None}
+        with pytest.raises(AttemptError, match="the answer has no") as failure:
+            await bench.ended(attempt(task_type, prompt="x", base_image_url=PICTURE))
+        assert not failure.value.retryable
+
+    @pytest.mark.parametrize("fault", NO_ANSWER)
+    async def test_no_answer(self, bench: Bench, fault: Fault) -> None:
+        job = await bench.submitted()
+        await bench.provider().poll(bench.work, job)
+        bench.fal.plan("fetch", fault)
+        with pytest.raises(CallFailed):
+            await bench.provider(fault).fetch(bench.work, job, bench.io)
+        assert (await bench.provider().fetch(bench.work, job, bench.io)).result["width"] == 40
+
+    @pytest.mark.parametrize("fault", [Fault.LOSE_AFTER, Fault.TRUNCATE_AFTER, Fault.BUSY, Fault.GATEWAY_AFTER])
+    async def test_no_file(self, bench: Bench, fault: Fault) -> None:
+        job = await bench.submitted()
+        await bench.provider().poll(bench.work, job)
+        bench.fal.plan("file", fault)
+        with pytest.raises(CallFailed):
+            await bench.provider().fetch(bench.work, job, bench.io)
+        assert (await bench.provider().fetch(bench.work, job, bench.io)).result["width"] == 40
+
+    async def test_the_wrong_file(self, bench: Bench) -> None:
+        bench.fal.plan("file", Fault.GARBAGE_AFTER)
+        with pytest.raises(AttemptError, match="no such file"):
+            await bench.ended()
+
+    async def test_refused(self, bench: Bench) -> None:
+        job = await bench.submitted()
+        bench.fal.plan("fetch", Fault.REFUSED)
+        with pytest.raises(AttemptError, match=r"^FAL: this can't be done$") as failure:
+            await bench.provider().fetch(bench.work, job, bench.io)
+        assert not failure.value.retryable
+
+    @pytest.mark.parametrize(
+        ("status", "body", "retryable"),
+        [
+            (422, {"detail": "a text"}, False),
+            (400, {"detail": [{"msg": "m"}]}, False),
+            (500, {"detail": [{"msg": "m"}]}, True),
+            (500, {"detail": "x", "error_type": "runner_server_error"}, True),
+            (504, {"error_type": "request_timeout"}, True),
+            (499, {"detail": "x", "error_type": "client_cancelled"}, False),
+        ],
+    )
+    async def test_a_failure_that_only_the_result_tells(
+        self,
+        bench: Bench,
+        status: int,
+        body: dict[str, Any],
+        retryable: bool,  # noqa: FBT001
+    ) -> None:
+        bench.fal.outcome, bench.fal.failure, bench.fal.error_in_status = "error", (status, body), False
+        with pytest.raises(AttemptError, match=r"^FAL: ") as failure:
+            await bench.ended()
+        assert failure.value.retryable is retryable
+
+    @pytest.mark.parametrize(("status", "told", "retryable"), [(422, "true", True), (500, "false", False)])
+    async def test_fals_own_word_on_a_retry(
+        self,
+        bench: Bench,
+        status: int,
+        told: str,
+        retryable: bool,  # noqa: FBT001
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        answer_with(monkeypatch, {"detail": [{"msg": "m"}]}, status, X_Fal_Retryable=told)
+        with pytest.raises(AttemptError, match=r"^FAL: m$") as failure:
+            await bench.provider().fetch(bench.work, Job(id="x"), bench.io)
+        assert failure.value.retryable is retryable
+
+    @pytest.mark.parametrize(("status", "body"), [(500, {"detail": "a text"}), (418, {}), (500, {"detail": [5]})])
+    async def test_what_may_be_the_queues_own_trouble(self, bench: Bench, status: int, body: dict[str, Any]) -> None:
+        bench.fal.outcome, bench.fal.failure, bench.fal.error_in_status = "error", (status, body), False
+        with pytest.raises(CallFailed, match=f"answered {status}"):
+            await bench.ended()
+
+    async def test_too_early(self, bench: Bench) -> None:
+        job = await bench.submitted()
+        with pytest.raises(CallFailed, match="in progress"):
+            await bench.provider().fetch(bench.work, job, bench.io)
+
+    async def test_forgotten(self, bench: Bench) -> None:
+        job = await bench.submitted()
+        bench.fal.forget(job.id)
+        with pytest.raises(CallFailed) as failure:
+            await bench.provider().fetch(bench.work, job, bench.io)
+        assert failure.value.forgotten

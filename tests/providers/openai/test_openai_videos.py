@@ -1,0 +1,377 @@
+"""Films of OPENAI, at a server that speaks its Videos API: the one kind of job that goes on without us."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from msgspec import structs
+
+from providers.openai.openai_cases import FILM, NOW, attempt, film_job, io_of, offline, provider_at, submitted, told
+from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.model import Sent, TaskType
+from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
+from stepwell.providers.openai.provider import OpenAiProvider
+from stepwell.providers.shared.credentials import Credentials
+from support.emulators.base import Call, Fault, Reply
+from support.emulators.fal import FILM as FILM_FILE
+from support.emulators.openai import KEY, OpenAiEmulator
+from support.providers.attempt_io import TASK
+
+WORDS = attempt(TaskType.VIDEO_GENERATION, prompt="it turns")  # without a picture
+SIZED = attempt(TaskType.VIDEO_GENERATION, prompt="it turns", duration_s=8.0, width=1280, height=720)
+SENT = Sent("sora-2", "digest", NOW)
+# Faults that strike any call about a job.
+FAULTS = [fault for fault in Fault if fault not in {Fault.HANG_AFTER, Fault.DRIP_AFTER}]
+
+
+class TestPoll:
+    async def test_it_takes_its_time(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.polls_until_done = 3
+        job = await film_job(provider)
+        states = [await provider.poll(FILM, job) for _ in range(3)]
+        assert states == [
+            JobState(status=JobStatus.RUNNING, word="in_progress", progress=0.25),
+            JobState(status=JobStatus.RUNNING, word="in_progress", progress=0.5),
+            JobState(status=JobStatus.SUCCEEDED, word="completed"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("failure", "shown", "retryable"),
+        [
+            ({"code": "generation_failed", "message": "It broke"}, "generation_failed: It broke", True),
+            ({"code": "moderation_blocked", "message": "No"}, "moderation_blocked: No", False),
+            ({"code": None, "message": "Blocked by our content policy"}, "Blocked by our content policy", False),
+            ({"message": f"a\x00b {KEY}"}, "a b …", True),
+            (None, "no reason given", True),
+        ],
+    )
+    async def test_it_failed(
+        self,
+        provider: OpenAiProvider,
+        emulator: OpenAiEmulator,
+        failure: Any,
+        shown: str,
+        retryable: bool,  # noqa: FBT001 - a column
+    ) -> None:
+        emulator.outcome, emulator.failure = "failed", failure
+        state = await told(provider, await film_job(provider))
+        error = f"OpenAI: {shown}"
+        assert state == JobState(status=JobStatus.FAILED, word="failed", error=error, retryable=retryable)
+
+    @pytest.mark.parametrize(
+        ("word", "status"),
+        [("queued", JobStatus.RUNNING), ("in review", JobStatus.RUNNING), ("cancelled", JobStatus.CANCELLED)],
+    )
+    async def test_other_words(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, word: str, status: JobStatus
+    ) -> None:
+        emulator.polls_until_done = 9
+        job = await film_job(provider)
+        await told(provider, job)
+        emulator.videos[job.id].status = word
+        assert (await told(provider, job)).status is status
+
+    async def test_it_knows_no_such_job(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        job = await film_job(provider)
+        emulator.forget(job.id)
+        with pytest.raises(CallFailed, match="404: not_found: Video not found") as failure:
+            await provider.poll(FILM, job)
+        assert failure.value.forgotten
+
+    @pytest.mark.parametrize("status", [404, 410])
+    async def test_a_page_that_a_proxy_answers_forgets_none(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, status: int
+    ) -> None:
+        job, usual = await film_job(provider), emulator.answer
+
+        async def away(call: Call) -> Reply:
+            return Reply(status, b"<html>nothing here</html>") if call.kind == "poll" else await usual(call)
+
+        emulator.answer = away  # type: ignore[method-assign]
+        for call in (provider.poll(FILM, job), provider.fetch(FILM, job, io_of()), provider.cancel(FILM, job)):
+            with pytest.raises(CallFailed, match=str(status)) as failure:
+                await call
+            assert not failure.value.forgotten
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    async def test_faults(self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault) -> None:
+        job = await film_job(provider)
+        emulator.plan("poll", fault, fault)
+        for call in (provider.poll(FILM, job), provider.fetch(FILM, job, io_of())):
+            with pytest.raises(CallFailed) as failure:
+                await call
+            assert not failure.value.forgotten
+            assert failure.value.retry_after_s == (0 if fault is Fault.BUSY else None)
+        assert (await told(provider, job)).status is JobStatus.SUCCEEDED
+
+    @pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.DRIP_AFTER])
+    async def test_its_deadline_is_the_short_one(
+        self, emulator: OpenAiEmulator, client: httpx.AsyncClient, fault: Fault
+    ) -> None:
+        provider = provider_at(emulator, client, timeout_s=0.1, work_s=60.0)
+        emulator.plan("poll", fault)
+        with pytest.raises(CallFailed):
+            await provider.poll(FILM, Job(id="video_x"))
+
+
+class TestFetch:
+    async def test_a_film(self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient) -> None:
+        job = await film_job(provider, SIZED)
+        await told(provider, job)
+        later, files = attempt(TaskType.VIDEO_GENERATION), io_of(client)
+        assert await provider_at(emulator, client).fetch(later, Job(id=job.id), files) == Finished(
+            {
+                "result_video_path": f"media/{TASK}/result.mp4",
+                "format": "MP4",
+                "size": len(FILM_FILE),
+                "width": 1280,
+                "height": 720,
+                "model": "sora-2",
+            }
+        )
+        assert (files.stored, files.kinds) == ({"result.mp4": FILM_FILE}, [("video/",)])
+        assert emulator.calls[-1].headers["authorization"] == f"Bearer {KEY}"
+
+    async def test_a_size_that_is_none(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient
+    ) -> None:
+        job = await film_job(provider)
+        await told(provider, job)
+        emulator.videos[job.id].size = "large"
+        assert "width" not in (await provider.fetch(FILM, job, io_of(client))).result
+
+    async def test_it_isnt_done(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.held = True
+        job = await film_job(provider)
+        with pytest.raises(CallFailed, match="is in_progress, not completed"):
+            await provider.fetch(FILM, job, io_of())
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    async def test_a_file_that_cant_be_read(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient, fault: Fault
+    ) -> None:
+        job = await film_job(provider)
+        await told(provider, job)
+        emulator.plan("file", fault)
+        for_good = fault in {Fault.GARBAGE_AFTER, Fault.HUGE_AFTER}
+        with pytest.raises(AttemptError if for_good else CallFailed):
+            await provider.fetch(FILM, job, io_of(client))
+        assert (await provider.fetch(FILM, job, io_of(client))).result["format"] == "MP4"
+
+    @pytest.mark.parametrize("status", [302, 401, 403, 404, 410])
+    async def test_a_page_of_a_proxy_says_nothing_of_the_file(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient, status: int
+    ) -> None:
+        job = await film_job(provider)
+        await told(provider, job)
+        answering_files(emulator, Reply(status, b"<html>nothing here</html>"))
+        with pytest.raises(CallFailed, match=rf"answered {status}\Z") as failure:
+            await provider.fetch(FILM, job, io_of(client))
+        assert not failure.value.forgotten
+
+    @pytest.mark.parametrize(
+        ("status", "body", "forgotten"),
+        [
+            (404, {"error": {"message": f"No file for {KEY}", "code": "not_found"}}, True),
+            (410, {"detail": "No file for …"}, True),
+            (403, {"error": {"message": "No file for …"}}, False),
+            (500, {"error": {"message": "No file for …"}}, False),
+            (404, b" " * 100_000 + b'{"error": {"message": "No file for \xe2\x80\xa6"}}', False),
+        ],
+    )
+    async def test_nor_does_the_api_but_by_404_and_410(
+        self,
+        provider: OpenAiProvider,
+        emulator: OpenAiEmulator,
+        client: httpx.AsyncClient,
+        status: int,
+        body: Any,
+        forgotten: bool,  # noqa: FBT001 - a column
+    ) -> None:
+        job = await film_job(provider)
+        await told(provider, job)
+        answering_files(emulator, Reply(status, body, {"Retry-After": "3"}))
+        with pytest.raises(CallFailed, match=f"answered {status}") as failure:
+            await provider.fetch(FILM, job, io_of(client))
+        assert (failure.value.forgotten, failure.value.retry_after_s) == (forgotten, 3.0)
+        assert ("No file for …" in str(failure.value)) is not isinstance(body, bytes)
+
+    @pytest.mark.parametrize("status", [403, 404])
+    async def test_a_signed_address_that_it_redirects_to_is_taken_at_its_word(
+        self,
+        provider: OpenAiProvider,
+        emulator: OpenAiEmulator,
+        client: httpx.AsyncClient,
+        tmp_path: Path,
+        status: int,
+    ) -> None:
+        job = await film_job(provider)
+        await told(provider, job)
+        (tmp_path / "other").mkdir()
+        async with OpenAiEmulator(tmp_path / "other") as other:
+            answering_files(emulator, Reply(302, b"", {"Location": f"{other.url}/files/film.mp4?signature=1"}))
+            answering_files(other, Reply(status, b"<Error/>"))
+            with pytest.raises(CallFailed, match=rf"answered {status}\Z") as failure:
+                await provider.fetch(FILM, job, io_of(client))
+            assert "authorization" not in other.calls[0].headers
+        assert failure.value.forgotten
+
+
+class TestCancel:
+    async def test_it_is_deleted_while_it_is_made(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.held = True
+        job = await film_job(provider)
+        assert await provider.cancel(FILM, job) is CancelAnswer.ACCEPTED
+        assert await provider.cancel(FILM, job) is CancelAnswer.UNKNOWN_JOB
+        assert emulator.count("cancel") == 1
+
+    @pytest.mark.parametrize("outcome", ["completed", "failed"])
+    async def test_what_is_done_stays(self, provider: OpenAiProvider, emulator: OpenAiEmulator, outcome: Any) -> None:
+        emulator.outcome = outcome
+        job = await film_job(provider)
+        await emulator.finish(job.id)
+        assert await provider.cancel(FILM, job) is CancelAnswer.ENDED
+        assert (emulator.count("cancel"), emulator.videos[job.id].status) == (0, outcome)
+
+    async def test_some_wont(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.held = emulator.ignore_cancel = True
+        job = await film_job(provider)
+        assert await provider.cancel(FILM, job) is CancelAnswer.REFUSED
+
+    async def test_openai_itself_has_no_way(self) -> None:
+        provider = OpenAiProvider(offline(), Credentials({"openai": "sk-x"}))
+        assert await provider.cancel(FILM, Job(id="video_x")) is CancelAnswer.REFUSED
+
+    @pytest.mark.parametrize(
+        ("status", "body", "answer"),
+        [
+            (204, b"", CancelAnswer.ACCEPTED),
+            (200, {"deleted": False}, CancelAnswer.REFUSED),
+            (404, {"error": {"message": "gone"}}, CancelAnswer.UNKNOWN_JOB),
+            (405, {"detail": "Method Not Allowed"}, CancelAnswer.REFUSED),
+        ],
+    )
+    async def test_other_answers(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, status: int, body: Any, answer: CancelAnswer
+    ) -> None:
+        emulator.held = True
+        job, usual = await film_job(provider), emulator._deleted
+
+        def deleted(found: Any) -> Any:
+            reply = usual(found)
+            reply.status, reply.body = status, body
+            return reply
+
+        emulator._deleted = deleted  # type: ignore[method-assign]
+        assert await provider.cancel(FILM, job) is answer
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    async def test_faults(self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault) -> None:
+        emulator.held = True
+        job = await film_job(provider)
+        emulator.plan("cancel", fault)
+        if fault is Fault.REFUSED:
+            assert await provider.cancel(FILM, job) is CancelAnswer.REFUSED
+            return
+        with pytest.raises(CallFailed) as failure:
+            await provider.cancel(FILM, job)
+        assert KEY not in str(failure.value)
+
+    async def test_a_wrong_key_is_no_refusal(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.held = True
+        job = await film_job(provider)
+        emulator.key = "sk-another"
+        with pytest.raises(CallFailed, match="401"):
+            await provider.cancel(FILM, job)
+
+
+class TestReconcile:
+    @pytest.mark.parametrize("work", [FILM, WORDS, SIZED], ids=["picture", "words", "sized"])
+    async def test_it_is_found_by_what_was_asked_for(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, work: Attempt
+    ) -> None:
+        for about in ({"prompt": "else"}, {"model": "wan"}, {"seconds": "12"}, {"seconds": "soon"}):
+            emulator.place(about.pop("prompt", "it turns"), at=NOW.timestamp(), **about)
+        emulator.place("it turns", at=(NOW - timedelta(minutes=2)).timestamp(), seconds="8", size="1280x720")
+        job = await film_job(provider, work)
+        assert await provider.reconcile(work, SENT) == [job]
+
+    async def test_another_size(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.place("it turns", at=NOW.timestamp(), seconds="8", size="720x1280")
+        assert await provider.reconcile(SIZED, SENT) == []
+
+    async def test_the_nearest_first(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.page = 2
+        ids = [emulator.place("it turns", at=NOW.timestamp() + seconds) for seconds in (50, -5, 20, 600, -30)]
+        found = await provider.reconcile(WORDS, SENT) or ()
+        assert [job.id for job in found] == [ids[1], ids[2], ids[4], ids[0], ids[3]]
+
+    async def test_of_two_with_pictures_neither_is_ours(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
+        emulator.place("it turns", at=NOW.timestamp())
+        await submitted(provider, FILM)
+        assert await provider.reconcile(FILM, SENT) == ()
+
+    async def test_milliseconds(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        placed = emulator.place("it turns", at=NOW.timestamp() * 1000)
+        assert await provider.reconcile(WORDS, SENT) == [Job(id=placed)]
+
+    async def test_later_nobody_knows_what_was_asked_for(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
+        await submitted(provider, FILM)
+        assert await provider.reconcile(structs.replace(FILM, inputs={}), SENT) is None
+        assert emulator.count("list") == 0
+
+    @pytest.mark.parametrize("switch", ["hide_from_listing", "lists_prompts"])
+    async def test_a_list_that_tells_nothing(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, switch: str
+    ) -> None:
+        setattr(emulator, switch, switch == "hide_from_listing")
+        await submitted(provider, FILM)
+        assert await provider.reconcile(FILM, SENT) == []
+
+    async def test_it_looks_no_further_than_it_must(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.page = 1
+        for hours in range(1, 9):
+            emulator.place("it turns", at=(NOW - timedelta(hours=hours)).timestamp())
+        emulator.place("it turns", at=NOW.timestamp())
+        assert len(await provider.reconcile(WORDS, SENT) or ()) == 1
+        assert emulator.count("list") == 2
+
+    async def test_a_list_without_an_end(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        emulator.page = 1
+        for seconds in range(25):
+            emulator.place("else", at=NOW.timestamp() + seconds)
+        with pytest.raises(CallFailed, match="more than 20 pages"):
+            await provider.reconcile(WORDS, SENT)
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    async def test_faults(self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault) -> None:
+        job = await film_job(provider)
+        emulator.plan("list", fault)
+        with pytest.raises(CallFailed):
+            await provider.reconcile(FILM, SENT)
+        assert await provider.reconcile(FILM, SENT) == [job]
+
+
+async def test_the_emulator_outlives_its_process(
+    provider: OpenAiProvider, emulator: OpenAiEmulator, tmp_path: Path
+) -> None:
+    job = await film_job(provider, SIZED)
+    later = OpenAiEmulator(tmp_path)
+    assert later.videos == {job.id: emulator.videos[job.id]}
+    later.ledger.close()
+
+
+def answering_files(emulator: OpenAiEmulator, reply: Reply) -> None:
+    """Each look at a file is answered so."""
+    usual = emulator.answer
+
+    async def answer(call: Call) -> Reply:
+        return reply if call.kind == "file" else await usual(call)
+
+    emulator.answer = answer  # type: ignore[method-assign]

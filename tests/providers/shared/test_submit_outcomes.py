@@ -1,0 +1,361 @@
+"""What comes back from a submit, and what it means for the money: each row of the table in `providers.outcomes`, then
+the same over real sockets.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from msgspec import Struct
+
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
+from stepwell.outbound.http_client import plain_client
+from stepwell.providers.shared.bounded_json import read_json
+from stepwell.providers.shared.provider_api import Answer, ProviderApi, origin_of
+from stepwell.providers.shared.submit_outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
+from support.emulators.base import Call, Emulator, Fault, Reply
+
+MEBIBYTE = 1024 * 1024
+OWN_WORDS = {"error": "not today"}
+PAGE = b"<html><h1>A gateway's page</h1></html>"
+NEVER_TAKEN = (408, 425, 429)
+REFUSED = tuple(sorted({*range(300, 500)} - {*NEVER_TAKEN}))
+GATEWAY = (502, 504)
+FAILED = tuple(sorted({*range(500, 600)} - {*GATEWAY, 503}))
+
+
+class Said(Struct, frozen=True):
+    error: str
+
+
+class Job(Struct, frozen=True):
+    id: str
+
+
+def words(body: bytes) -> str | None:
+    """As the emulated provider documents its errors."""
+    said = read_json(body, Said)
+    return said.error if said else None
+
+
+class Plain(Emulator):
+    """Answers with `reply` whatever it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.reply = Reply(202, {"id": "job-1"})
+
+    def kind_of(self, method: str, path: str, query: Mapping[str, str]) -> str:  # noqa: ARG002 - the base's
+        return "submit" if method == "POST" else "poll"
+
+    async def answer(self, call: Call) -> Reply:
+        if call.kind == "submit":
+            self.ledger.accept(f"job-{len(self.calls)}", call.path, call.json())
+        return self.reply
+
+    def error(self, status: int, message: str) -> Reply:
+        return Reply(status, {"error": message})
+
+
+@pytest.fixture
+async def plain(tmp_path: Path) -> AsyncIterator[Plain]:
+    async with Plain(tmp_path) as emulator:
+        yield emulator
+
+
+async def submitted(plain: Plain, *, timeout_s: float = 10.0, url: str | None = None) -> tuple[Answer, Job]:
+    async with plain_client() as client:
+        api = ProviderApi(client, "Somebody", words, timeout_s=timeout_s)
+        return await api.submit(url or f"{plain.url}/jobs", b'{"a":1}', {"X-Key": "k"}, Job)
+
+
+async def failure(plain: Plain, *, timeout_s: float = 10.0, url: str | None = None) -> tuple[Any, ...]:
+    """What the submit raises: its kind, its words, and what a retry needs to know."""
+    with pytest.raises(StepwellError) as caught:
+        await submitted(plain, timeout_s=timeout_s, url=url)
+    error = caught.value
+    if isinstance(error, OutcomeUnknown):
+        return "unknown", str(error)
+    assert isinstance(error, AttemptError)
+    assert error.provider_fault
+    return "retryable" if error.retryable else "refused", str(error), error.retry_after_s
+
+
+class TestTable:
+    @pytest.mark.parametrize(
+        ("statuses", "own", "gateways"),
+        [
+            (NEVER_TAKEN, Outcome.NOT_ACCEPTED, Outcome.NOT_ACCEPTED),
+            ((503,), Outcome.NOT_ACCEPTED, Outcome.UNKNOWN),
+            (REFUSED, Outcome.REFUSED, Outcome.REFUSED),
+            (FAILED, Outcome.FAILED, Outcome.UNKNOWN),
+            (tuple(range(200, 300)), Outcome.ACCEPTED, Outcome.UNKNOWN),
+            (GATEWAY, Outcome.UNKNOWN, Outcome.UNKNOWN),
+            ((100, 101, 199, 600, 999), Outcome.UNKNOWN, Outcome.UNKNOWN),
+        ],
+    )
+    def test_answers(self, statuses: tuple[int, ...], own: Outcome, gateways: Outcome) -> None:
+        assert {status: outcome_of_answer(status, readable=True) for status in statuses} == dict.fromkeys(statuses, own)
+        unread = {status: outcome_of_answer(status, readable=False) for status in statuses}
+        assert unread == dict.fromkeys(statuses, gateways)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            httpx.ConnectError("refused"),
+            httpx.ConnectTimeout("slow"),
+            httpx.PoolTimeout("all taken"),
+            httpx.ProxyError("no"),
+            httpx.UnsupportedProtocol("ftp"),
+            httpx.LocalProtocolError("a header"),
+            httpx.InvalidURL("none"),
+        ],
+    )
+    def test_nothing_was_sent(self, error: Exception) -> None:
+        assert outcome_of_error(error) is Outcome.NOT_SENT
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            httpx.ReadError("reset"),
+            httpx.ReadTimeout("slow"),
+            httpx.WriteError("reset"),  # the other side may have read enough
+            httpx.WriteTimeout("slow"),
+            httpx.CloseError("reset"),
+            httpx.RemoteProtocolError("closed"),
+            httpx.DecodingError("odd"),
+            httpx.TooManyRedirects("round"),
+            httpx.NetworkError("any"),
+            httpx.TimeoutException("any"),
+            httpx.HTTPError("any"),
+            TimeoutError(),
+            ConnectionResetError(),
+            OSError(),
+        ],
+    )
+    def test_something_may_have_been_sent(self, error: Exception) -> None:
+        assert outcome_of_error(error) is Outcome.UNKNOWN
+
+    @pytest.mark.parametrize("outcome", [Outcome.NOT_SENT, Outcome.NOT_ACCEPTED, Outcome.FAILED])
+    def test_a_retry_may_help(self, outcome: Outcome) -> None:
+        with pytest.raises(AttemptError, match=r"\AA: why\Z") as caught:
+            raise_outcome(outcome, "A", "why", 7.5)
+        error = caught.value
+        assert (error.retryable, error.provider_fault, error.retry_after_s) == (True, True, 7.5)
+
+    def test_a_retry_will_not_help(self) -> None:
+        with pytest.raises(AttemptError, match=r"\AA: why\Z") as caught:
+            raise_outcome(Outcome.REFUSED, "A", "why", 7.5)
+        error = caught.value
+        assert (error.retryable, error.provider_fault, error.retry_after_s) == (False, True, None)
+
+    def test_nobody_knows(self) -> None:
+        with pytest.raises(OutcomeUnknown, match=r"\AA: why\Z"):
+            raise_outcome(Outcome.UNKNOWN, "A", "why", 7.5)
+
+    def test_words_are_made_fit_to_be_shown(self) -> None:
+        with pytest.raises(OutcomeUnknown) as caught:
+            raise_outcome(Outcome.UNKNOWN, "A", "x\x00\x1b[31m\ud800" + "é" * 1_000)
+        shown = str(caught.value)
+        assert shown.startswith("A: x  [31m")
+        assert shown.isprintable()
+        assert 450 < len(shown.encode()) <= 500
+
+
+class TestSubmit:
+    async def test_a_job(self, plain: Plain) -> None:
+        answer, job = await submitted(plain)
+        (call,) = plain.calls
+        assert (answer.status, job) == (202, Job("job-1"))
+        assert (call.method, call.path, call.body) == ("POST", "/jobs", b'{"a":1}')
+        expected = {
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+            "user-agent": "stepwell",
+            "x-key": "k",
+        }
+        assert {name: call.headers[name] for name in expected} == expected
+        assert "cookie" not in call.headers
+
+    @pytest.mark.parametrize("status", [200, 201, 202])
+    @pytest.mark.parametrize(
+        "body", [PAGE, b"", b'{"id":', b"{}", b'{"id": 5}', b"[]", b'{"id": "\xff"}', b"[" * 100_000]
+    )
+    async def test_a_success_that_cannot_be_read(self, plain: Plain, status: int, body: bytes) -> None:
+        plain.reply = Reply(status, body)
+        expected = f"Somebody: the submit was answered {status} without words of its own"
+        assert await failure(plain) == ("unknown", expected)
+
+    async def test_a_success_with_an_error_in_it_is_no_error(self, plain: Plain) -> None:
+        plain.reply = Reply(200, OWN_WORDS)
+        assert (await failure(plain))[0] == "unknown"
+
+    @pytest.mark.parametrize(
+        ("status", "own", "gateways"),
+        [
+            (307, "refused", "refused"),
+            (400, "refused", "refused"),
+            (401, "refused", "refused"),
+            (404, "refused", "refused"),
+            (408, "retryable", "retryable"),
+            (422, "refused", "refused"),
+            (425, "retryable", "retryable"),
+            (429, "retryable", "retryable"),
+            (500, "retryable", "unknown"),
+            (501, "retryable", "unknown"),
+            (502, "unknown", "unknown"),
+            (503, "retryable", "unknown"),
+            (504, "unknown", "unknown"),
+            (599, "retryable", "unknown"),
+        ],
+    )
+    async def test_own_words_and_a_gateways(self, plain: Plain, status: int, own: str, gateways: str) -> None:
+        # A redirect isn't followed, wherever it leads.
+        plain.reply = Reply(status, OWN_WORDS, {"Location": f"{plain.url}/elsewhere"})
+        assert (await failure(plain))[:2] == (own, f"Somebody: the submit was answered {status}: not today")
+        plain.reply = Reply(status, PAGE, {"Location": f"{plain.url}/elsewhere"})
+        bare = f"Somebody: the submit was answered {status} without words of its own"
+        assert (await failure(plain))[:2] == (gateways, bare)
+        assert [call.path for call in plain.calls] == ["/jobs", "/jobs"]
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    async def test_a_closed_port(self, plain: Plain, unused_port: int, scheme: str) -> None:
+        found = await failure(plain, url=f"{scheme}://127.0.0.1:{unused_port}/jobs?key=canary")
+        words = f"no connection to 127.0.0.1:{unused_port}: connection refused"
+        assert found == ("retryable", f"Somebody: the submit was not sent: {words}", None)
+
+    async def test_a_server_that_speaks_no_tls(self, plain: Plain) -> None:
+        kind, why, after = await failure(plain, url=plain.url.replace("http:", "https:"))
+        words = f"Somebody: the submit was not sent: no connection to {plain.url.removeprefix('http://')}: TLS failed ("
+        assert (kind, why[: len(words)], after) == ("retryable", words, None)
+        assert plain.calls == []
+
+    async def test_a_name_that_nobody_has(self, plain: Plain) -> None:
+        kind, why, after = await failure(plain, url="http://nobody.invalid/jobs")
+        assert (kind, after) == ("retryable", None)
+        assert why in {
+            f"Somebody: the submit was not sent: no connection to nobody.invalid:80: {cause}"
+            for cause in ("DNS doesn't know the name", "the name can't be resolved: DNS doesn't answer")
+        }
+
+    @pytest.mark.parametrize(("url", "why"), [("ftp://h/x", "UnsupportedProtocol"), ("http://h:x/", "InvalidURL")])
+    async def test_an_address_that_is_none(self, plain: Plain, url: str, why: str) -> None:
+        found = await failure(plain, url=url)
+        assert found == ("retryable", f"Somebody: the submit got no answer ({why})", None)
+
+    @pytest.mark.parametrize(
+        ("fault", "raised"),
+        [
+            (Fault.LOSE_BEFORE, ("unknown", "the submit got no answer (RemoteProtocolError)")),
+            (Fault.LOSE_AFTER, ("unknown", "the submit got no answer (RemoteProtocolError)")),
+            (Fault.TRUNCATE_AFTER, ("unknown", "the submit got no answer (RemoteProtocolError)")),
+            (Fault.HUGE_AFTER, ("unknown", "the submit got no answer (TooBig)")),
+            (Fault.GARBAGE_AFTER, ("unknown", "the submit was answered 200 without words of its own")),
+            (Fault.GATEWAY_BEFORE, ("unknown", "the submit was answered 502 without words of its own")),
+            (Fault.GATEWAY_AFTER, ("unknown", "the submit was answered 502 without words of its own")),
+            (Fault.BUSY, ("retryable", "the submit was answered 429: too many requests", 0.0)),
+            (Fault.UNAVAILABLE, ("retryable", "the submit was answered 503: no capacity", None)),
+            (Fault.BROKEN, ("retryable", "the submit was answered 500: something broke", None)),
+            (Fault.REFUSED, ("refused", "the submit was answered 422: this can't be done", None)),
+        ],
+    )
+    async def test_faults(self, plain: Plain, fault: Fault, raised: tuple[Any, ...]) -> None:
+        plain.plan("submit", fault)
+        kind, why, *more = raised
+        assert await failure(plain) == (kind, f"Somebody: {why}", *more)
+        assert plain.count("submit") == 1
+
+    @pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+    async def test_nothing_is_sent_to_a_host_that_is_no_name(self, plain: Plain, host: str) -> None:
+        kind, why, _ = await failure(plain, url=f"http://{host}")
+        assert (kind, why.startswith("Somebody: ")) == ("retryable", True)
+
+    @pytest.mark.parametrize(
+        "address", ["http://xn--/", "http://xn--a/", "http://xn--zzzzzzzz.example/", "http://[::1/"]
+    )
+    def test_an_address_without_a_valid_host_has_no_origin(self, address: str) -> None:
+        assert origin_of(address) is None
+
+    @pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.DRIP_AFTER])
+    async def test_the_deadline_is_for_the_whole_call(self, plain: Plain, fault: Fault) -> None:
+        plain.plan("submit", fault)  # each dripped byte is there long before a timeout of one read
+        async with asyncio.timeout(60):
+            kind, why = await failure(plain, timeout_s=2)
+        assert (kind, why.startswith("Somebody: the submit got no answer (")) == ("unknown", True)
+        assert len(plain.ledger.jobs()) == 1
+
+    @pytest.mark.parametrize(("size", "fits"), [(8 * MEBIBYTE, True), (8 * MEBIBYTE + 1, False)])
+    async def test_how_big_an_answer_may_be(self, plain: Plain, size: int, *, fits: bool) -> None:
+        job = b'{"id":"job-1"}'
+        plain.reply = Reply(202, b" " * (size - len(job)) + job)
+        if fits:
+            assert (await submitted(plain))[1] == Job("job-1")
+        else:
+            assert await failure(plain) == ("unknown", "Somebody: the submit got no answer (TooBig)")
+
+    async def test_where_no_connection_is_free_nothing_was_sent(self, plain: Plain) -> None:
+        plain.plan("submit", Fault.HANG_AFTER)
+        limits = httpx.Limits(max_connections=1)
+        async with httpx.AsyncClient(limits=limits, trust_env=False) as client, asyncio.TaskGroup() as group:
+            patient = ProviderApi(client, "Somebody", words)
+            first = group.create_task(patient.submit(f"{plain.url}/jobs", b"{}", {}, Job))
+            while not plain.calls:
+                await asyncio.sleep(0.002)
+            hasty = ProviderApi(client, "Somebody", words, timeout_s=0.2)
+            with pytest.raises(AttemptError, match="PoolTimeout") as caught:
+                await hasty.submit(f"{plain.url}/jobs", b"{}", {}, Job)
+            plain.let_go()
+        assert caught.value.retryable
+        assert (first.result()[1], plain.count("submit")) == (Job("job-1"), 1)
+
+
+DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
+WAITS = [
+    ({"Retry-After": "0"}, 0.0),
+    ({"Retry-After": "17"}, 17.0),
+    ({"Retry-After": "3601"}, 3600.0),
+    ({"Retry-After": str(10**9)}, 3600.0),
+    ({"Retry-After": "9" * 5_000}, 3600.0),
+    ({"Retry-After": "-1"}, None),
+    ({"Retry-After": "1.5"}, None),
+    ({"Retry-After": "1e3"}, None),
+    ({"Retry-After": "soon"}, None),
+    ({"Retry-After": ""}, None),
+    ({}, None),
+    ({"Retry-After": "Wed, 21 Oct 2015 07:28:42 GMT", "Date": DATE}, 42.0),
+    ({"Retry-After": "Wed, 21 Oct 2015 09:28:42 +0200", "Date": DATE}, 42.0),
+    ({"Retry-After": "Wed, 21 Oct 2015 07:27:00 GMT", "Date": DATE}, 0.0),
+    ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT", "Date": DATE}, 3600.0),
+    ({"Retry-After": "Wed, 21 Oct 2015 07:28:42 GMT"}, None),
+    ({"Retry-After": "Wed, 21 Oct 2015 07:28:42 -0000", "Date": DATE}, None),
+    ({"Retry-After": "Wed, 21 Oct 2015 07:28:42 +" + "9" * 20, "Date": DATE}, None),
+    ({"Retry-After": "Wed, 32 Oct 2015 07:28:42 GMT", "Date": DATE}, None),
+]
+
+
+class TestRetryAfter:
+    @pytest.mark.parametrize(("headers", "seconds"), WAITS)
+    @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+    async def test_of_a_submit(self, plain: Plain, status: int, headers: dict[str, str], seconds: float | None) -> None:
+        plain.reply = Reply(status, OWN_WORDS, dict(headers))
+        expected = ("retryable", f"Somebody: the submit was answered {status}: not today", seconds)
+        assert await failure(plain) == expected
+
+    @pytest.mark.parametrize(("headers", "seconds"), WAITS)
+    async def test_of_any_other_call(self, plain: Plain, headers: dict[str, str], seconds: float | None) -> None:
+        plain.reply = Reply(503, OWN_WORDS, dict(headers))
+        async with plain_client() as client:
+            api = ProviderApi(client, "Somebody", words)
+            with pytest.raises(CallFailed, match=r"\ASomebody answered 503: not today\Z") as caught:
+                await api.call("GET", f"{plain.url}/jobs/1", {}, ok=frozenset({200}))
+        assert (caught.value.retry_after_s, caught.value.forgotten) == (seconds, False)
+
+    @pytest.mark.parametrize("headers", [headers for headers, _ in WAITS])
+    async def test_no_wait_makes_an_unknown_outcome_known(self, plain: Plain, headers: dict[str, str]) -> None:
+        plain.reply = Reply(502, PAGE, dict(headers))
+        expected = "Somebody: the submit was answered 502 without words of its own"
+        assert await failure(plain) == ("unknown", expected)

@@ -1,0 +1,132 @@
+"""A journal that fails on purpose, counts, and waits when told to; and the way into a running service for it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.model import ProviderType
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
+from stepwell.engine.admission.controller import Admission
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.ports import Journal
+from support.service.live_service import Service
+
+# What the next write does instead of an honest one: fail before anything is sent, or after it has landed.
+# An insert may also come late, when the test hands `late` on.
+BEFORE, AFTER, LATE = "before", "after", "late"
+
+
+class FaultyJournal:
+    """Hands everything on to *inner*. `faults` are taken one a write; `inserts` and `claims` likewise. While `gate` is
+    clear no write begins. `batches` are the ids of every write that was tried.
+    """
+
+    def __init__(self, inner: Journal) -> None:
+        self.inner = inner
+        self.faults: deque[str | Exception | None] = deque()
+        self.inserts: deque[str | Exception | None] = deque()
+        self.claims: deque[str | Exception | None] = deque()
+        self.refuse: set[UUID] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.delays: deque[float] = deque()
+        self.late: list[tuple[TenantScope, NewWorkflow]] = []
+        self.batches: list[list[UUID]] = []
+        self.commits = self.claimed = 0
+
+    async def write(self, batch: Sequence[Decision]) -> set[UUID]:
+        self.batches.append([decision.workflow.id for decision in batch])
+        if self.delays:
+            await asyncio.sleep(self.delays.popleft())
+        await self.gate.wait()
+        if self.refuse & set(self.batches[-1]):
+            raise ValueError("refused")
+        fault = self.faults.popleft() if self.faults else None
+        before(fault)
+        lost = await self.inner.write(batch)
+        self.commits += 1
+        after(fault)
+        return lost
+
+    async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
+        fault = self.inserts.popleft() if self.inserts else None
+        before(fault)
+        if fault == LATE:
+            self.late.append((scope, new))
+            raise Unavailable("the answer is lost")
+        await self.inner.insert(scope, new)
+        after(fault)
+
+    async def claim(
+        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+    ) -> list[LoadedWorkflow]:
+        fault = self.claims.popleft() if self.claims else None
+        before(fault)
+        claimed = await self.inner.claim(owner, held, now, limit, only)
+        self.claimed += 1
+        after(fault)
+        return claimed
+
+    async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
+        return await self.inner.load(scope, workflow_id)
+
+    async def results(
+        self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
+    ) -> Mapping[UUID, Mapping[int, bytes]]:
+        return await self.inner.results(scope, wanted)
+
+    async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
+        return await self.inner.known_jobs(provider, remote_ids)
+
+    async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
+        await self.inner.renew_lease(owner, seconds)
+
+    async def next_expiry(self, owner: UUID) -> float | None:
+        return await self.inner.next_expiry(owner)
+
+    async def release(self, owner: UUID) -> None:
+        await self.inner.release(owner)
+
+    async def set_clock(self) -> None:
+        await self.inner.set_clock()
+
+    async def expire_others(self, owner: UUID) -> None:
+        await self.inner.expire_others(owner)
+
+
+def before(fault: str | Exception | None) -> None:
+    if isinstance(fault, Exception):
+        raise fault
+    if fault == BEFORE:
+        raise Unavailable("the database is away")
+
+
+def after(fault: str | Exception | None) -> None:
+    if fault == AFTER:
+        raise Unavailable("the answer is lost")
+
+
+def scheduler_of(service: Service) -> Scheduler:
+    return service.app.service._scheduler
+
+
+def admission_of(service: Service) -> Admission:
+    return scheduler_of(service)._admission
+
+
+def faulty(service: Service) -> FaultyJournal:
+    """Put a faulty journal under a running service."""
+    engine = service.app.service
+    journal = FaultyJournal(engine._journal)
+    engine._journal = engine._recovery._journal = scheduler_of(service).checkpointer._journal = journal
+    return journal
+
+
+def nothing_left(service: Service) -> bool:
+    """Whether the engine holds nothing: no run, no attempt, no slot, no queue, nothing to write."""
+    scheduler, admission = scheduler_of(service), admission_of(service)
+    return not (scheduler.handles or scheduler._live or scheduler.held or admission.used or admission.waiting)

@@ -1,0 +1,103 @@
+"""A PostgreSQL server for tests, one for a whole session, and databases on it.
+
+Its folder is not pytest's: for root that is closed to the account that PostgreSQL runs as.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+
+from stepwell.persistence.embedded.server import DATABASE, EmbeddedPostgres
+from stepwell.persistence.schema.tables import metadata
+
+# Quick, and good enough for a folder that no one uses again: only a crash of the machine would tell.
+QUICK = {"fsync": "off", "full_page_writes": "off"}
+
+
+class TestServer:
+    """A running server. `embedded` is its supervisor, to be killed and revived."""
+
+    __test__ = False  # no test case, whatever its name
+
+    def __init__(self, embedded: EmbeddedPostgres, root: Path) -> None:
+        self.embedded = embedded
+        self.root = root
+
+    def dsn(self, database: str = DATABASE) -> str:
+        return self.embedded.dsn(database)
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        return postmaster_pid(self.root)
+
+
+@contextmanager
+def fresh_folder() -> Iterator[Path]:
+    """A folder in the temporary folder that other users may pass through, deleted at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="stepwell-"))
+    if os.geteuid() == 0:
+        folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def running_server(settings: Mapping[str, str] | None = None) -> Iterator[TestServer]:
+    """A server on a fresh folder, of STEPWELL_POSTGRES_BIN if set; *settings* go over `QUICK`. Main thread only."""
+    binaries = os.environ.get("STEPWELL_POSTGRES_BIN")
+    with fresh_folder() as folder:
+        root = folder / "postgres"
+        embedded = EmbeddedPostgres(
+            root, binaries=Path(binaries) if binaries else None, settings=QUICK | dict(settings or {})
+        )
+        embedded.start()
+        try:
+            yield TestServer(embedded, root)
+        finally:
+            embedded.stop()
+
+
+TABLES = ", ".join(sorted(metadata.tables))
+
+
+async def create_database(dsn: str, template: str | None = None) -> str:
+    """Make a database on the server of *dsn*, a copy of *template* (which nobody may be connected to); its name."""
+    name = f"test_{uuid4().hex}"
+    await _execute(dsn, f"CREATE DATABASE {name}" + (f' TEMPLATE "{template}"' if template else ""))
+    return name
+
+
+async def drop_database(dsn: str, name: str) -> None:
+    """Drop it even while clients are connected. *dsn* names another database of the server."""
+    await _execute(dsn, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@asynccontextmanager
+async def database(server: TestServer, template: str | None = None) -> AsyncIterator[str]:
+    """The dsn of a database of its own, dropped at the end."""
+    name = await create_database(server.dsn("postgres"), template)
+    try:
+        yield server.dsn(name)
+    finally:
+        await drop_database(server.dsn("postgres"), name)
+
+
+def postmaster_pid(root: Path) -> int:
+    return int((root / "data" / "postmaster.pid").read_text().split()[0])
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

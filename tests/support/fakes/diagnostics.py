@@ -1,0 +1,36 @@
+"""What the fake service answers to questions that change nothing."""
+# ruff: noqa: ARG002 - it keeps to the signatures
+
+from uuid import UUID
+
+from stepwell.domain.diagnostics.plan_result import DryRun, PlannedPrice, Rehearsed, WorkflowPlan
+from stepwell.domain.diagnostics.reasons import ExplainedStep, Explanation, NotStarted
+from stepwell.domain.idempotency import NO_TERMS, Terms, Version
+from stepwell.domain.model import StepStatus, WorkflowStatus
+from stepwell.domain.model_terms import Money
+from stepwell.domain.records import TenantScope
+from stepwell.domain.validation.workflow import PlannedWorkflow
+
+
+class FakeInsight:
+    """One step waits, one would run."""
+
+    async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
+        reason = NotStarted(detail="The workflow was never started.")
+        step = ExplainedStep("a", StepStatus.PENDING, reason)
+        return Explanation(workflow_id, WorkflowStatus.PENDING, reason, [step])
+
+    async def plan(self, scope: TenantScope, planned: PlannedWorkflow) -> WorkflowPlan:
+        return WorkflowPlan([["a"]], ["a"], "steps", None, [], PlannedPrice([Money(0.5, "USD")], 0, Money(1.0, "USD")))
+
+    async def rehearse(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        verb: Rehearsed,
+        terms: Terms = NO_TERMS,
+        *,
+        cleanup_tasks: bool = False,
+    ) -> tuple[Version, DryRun]:
+        told = DryRun(verb=verb, status_now=WorkflowStatus.PENDING, status_after=WorkflowStatus.RUNNING)
+        return Version(1, 1), told

@@ -1,0 +1,109 @@
+"""A client of a service that is killed again and again: it remembers what it was told, and holds the service to it."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from support.workflows.crash_scenarios import Scenario
+
+ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
+
+
+class Observer:
+    """`promised`: the workflows whose create was answered. A step once seen COMPLETED must stay as it was seen."""
+
+    def __init__(self) -> None:
+        self.promised: dict[str, Scenario] = {}
+        self._completed: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._acknowledged: dict[str, list[str]] = {}
+
+    def create(self, client: httpx.Client, scenario: Scenario) -> None:
+        answer = client.post("/api/v1/workflows/", json=scenario.body())
+        assert answer.status_code in {201, 503}, answer.text
+        if answer.status_code == 201:
+            self.promised[answer.json()["id"]] = scenario
+            self.watch(answer.json())
+
+    def push(self, client: httpx.Client) -> None:
+        """Send each workflow the next of its scenario's verbs."""
+        for workflow_id, scenario in self.promised.items():
+            said = self._acknowledged.setdefault(workflow_id, [])
+            if len(said) < len(scenario.verbs):
+                verb = scenario.verbs[len(said)]
+                path = f"/api/v1/workflows/{workflow_id}"
+                answer = client.delete(path) if verb == "cancel" else client.post(f"{path}/{verb}")
+                # 409: an earlier try took effect, but its answer was lost; or the workflow had already ended.
+                assert answer.status_code in {200, 409, 503}, answer.text
+                if answer.status_code != 503:
+                    said.append(verb)
+
+    def look(self, client: httpx.Client) -> list[dict[str, Any]]:
+        """All workflows, checked against what was seen before; none while the database is away."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = client.get("/api/v1/workflows/", params={"limit": 100, "skip": len(found)})
+            assert answer.status_code in {200, 503}, answer.text
+            page = answer.json()["workflows"] if answer.status_code == 200 else []
+            for workflow in page:
+                self.watch(workflow)
+            found += page
+            if not page:
+                return found
+
+    def watch(self, workflow: dict[str, Any]) -> None:
+        for step in workflow["steps"]:
+            key = (workflow["id"], step["step_id"])
+            facts = (step["status"], step["result"], step["task_id"], step["completed_at"], step["started_at"])
+            if step["status"] == "COMPLETED":
+                assert self._completed.setdefault(key, facts) == facts
+            else:
+                assert key not in self._completed, f"{key} was COMPLETED and is {step['status']}"
+
+    def check_promises(self, found: list[dict[str, Any]]) -> None:
+        """Every workflow that was answered for exists and has reached its end."""
+        by_id = {workflow["id"]: workflow for workflow in found}
+        for workflow_id, scenario in self.promised.items():
+            status = by_id[workflow_id]["status"]
+            # A cancel may come too late: then the work is done.
+            allowed = {scenario.end, "COMPLETED"} if "cancel" in scenario.verbs else {scenario.end}
+            assert status in allowed, (scenario.name, by_id[workflow_id])
+
+
+def check_history(client: httpx.Client, workflow: dict[str, Any]) -> None:
+    """Numbers without a gap; no step started before its dependencies were complete, none completed twice."""
+    events = client.get(f"/api/v1/workflows/{workflow['id']}/events", params={"limit": 1000}).json()["events"]
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    dependencies = {step["step_id"]: step["dependencies"] for step in workflow["steps"]}
+    completed: set[str] = set()
+    for event in events:
+        if event["type"] == "step.started":
+            assert set(dependencies[event["step_id"]]) <= completed, event
+        elif event["type"] == "step.completed":
+            assert event["step_id"] not in completed, event
+            completed.add(event["step_id"])
+    assert completed == {step["step_id"] for step in workflow["steps"] if step["status"] == "COMPLETED"}
+
+
+def check_tasks(client: httpx.Client, workflow: dict[str, Any], scenario: Scenario, artifacts: Path) -> set[str]:
+    """Attempts are counted as they were made, and their files are whole; the paths of those."""
+    tasks = client.get(f"/api/v1/workflows/{workflow['id']}/tasks").json()["tasks"]
+    for step in workflow["steps"]:
+        mine = [task for task in tasks if task["step_id"] == step["step_id"]]
+        wanted = scenario.attempts.get(step["step_id"], 1)
+        if step["status"] in {"COMPLETED", "FAILED"}:
+            assert [task["attempt"] for task in mine] == list(range(1, wanted + 1)), (step, mine)
+            assert step["retry_count"] == wanted - 1
+        assert all(task["status"] in ENDED for task in mine)
+    return check_files((output for task in tasks for output in task["outputs"]), artifacts)
+
+
+def check_files(outputs: Iterable[dict[str, Any]], artifacts: Path) -> set[str]:
+    paths = set()
+    for output in outputs:
+        data = (artifacts / output["path"]).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (output["size"], output["sha256"])
+        paths.add(output["path"])
+    return paths

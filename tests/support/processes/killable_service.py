@@ -1,0 +1,54 @@
+"""The service in a process of its own, on a database of ours, quickly begun and quickly killed."""
+
+import asyncio
+import multiprocessing
+import socket
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import uvicorn
+
+from support.service.live_service import running_service
+
+# Everything is imported once, in the process that the others are forked from.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["stepwell.app", "uvicorn"])
+_START_S = 30.0
+
+
+class Killable:
+    """Listening on `port`. No other process may be alive on its database."""
+
+    def __init__(self, dsn: str, folder: Path) -> None:
+        self._end, theirs = _PROCESSES.Pipe(duplex=False)
+        self._process = _PROCESSES.Process(target=_serve, args=(dsn, folder, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        assert self._end.poll(_START_S), "it hasn't started"
+        self.port: int = self._end.recv()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """SIGKILL; it is gone when this returns."""
+        self._process.kill()
+        self._process.join()
+        self._end.close()
+
+
+def _serve(dsn: str, folder: Path, told: "Connection[int, int]") -> None:
+    asyncio.run(_serving(dsn, folder, told))
+
+
+async def _serving(dsn: str, folder: Path, told: "Connection[int, int]") -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        async with running_service(dsn, folder) as service:
+            server = uvicorn.Server(uvicorn.Config(service.app.api, lifespan="off", log_config=None, access_log=False))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(server.serve(sockets=[listener]))
+                while not server.started:
+                    await asyncio.sleep(0.005)
+                told.send(listener.getsockname()[1])

@@ -1,0 +1,99 @@
+"""A provider that does as its step's config says, and steps for it: what tests over the live service need."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from anyio import CancelScope
+
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import ProviderType, TaskType
+from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.shared.in_process import InProcess
+
+WORKFLOWS = "/api/v1/workflows/"
+JSON = {"Content-Type": "application/json"}
+TOLD_TO_FAIL = "told to fail"
+
+
+class Scripted(InProcess):
+    """Implements `ports.Provider`, in this order, by members of the step's config:
+
+    `fails` n: attempts up to number n fail, `retryable` or not; `wait`: until `release`d; `stubborn`: the same, but it
+    can't be cancelled meanwhile, and stores a file after that; `breaks`: it fails now, for good; `files` n: so many are
+    stored; `result`: is given back.
+    """
+
+    type = ProviderType.CUSTOM
+
+    def __init__(self) -> None:
+        self._gates: dict[tuple[str, str], asyncio.Event] = defaultdict(asyncio.Event)
+        self.running: set[tuple[str, str]] = set()
+
+    def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
+        return frozenset({"scripted"}) if task_type is TaskType.GENERATION else None
+
+    def release(self, workflow_id: str, step_id: str) -> None:
+        """Let the attempt at that step go on, and all later ones."""
+        self._gates[workflow_id, step_id].set()
+
+    async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+        key = (str(attempt.workflow_id), attempt.step_id)
+        self.running.add(key)
+        try:
+            return await self._obey(attempt, io, self._gates[key])
+        finally:
+            self.running.discard(key)
+
+    async def _obey(self, attempt: Attempt, io: AttemptIO, gate: asyncio.Event) -> dict[str, Any]:
+        told = attempt.inputs
+        if attempt.number <= told.get("fails", 0):
+            raise AttemptError(TOLD_TO_FAIL, retryable=told.get("retryable", False), provider_fault=False)
+        if told.get("wait"):
+            await gate.wait()
+        if told.get("stubborn"):
+            with CancelScope(shield=True):
+                await gate.wait()
+                await io.store("late.bin", b"late")
+        if told.get("breaks"):
+            raise AttemptError(TOLD_TO_FAIL, retryable=False, provider_fault=False)
+        named = [f"file-{number}.bin" for number in range(told.get("files", 0))]
+        stored = [await io.store(name, _contents(attempt.step_id, name)) for name in named]
+        return {"paths": [output.path for output in stored], **told.get("result", {})}
+
+
+def _contents(step_id: str, name: str) -> bytes:
+    return f"{name} of {step_id}".encode()
+
+
+def told(step_id: str, *needed: str, members: dict[str, Any] | None = None, **orders: Any) -> dict[str, Any]:
+    """A step that the scripted provider does, with *orders* as above; *members* go into the step itself."""
+    return {
+        "id": step_id,
+        "task_type": "GENERATION",
+        "config": {"prompt": "p", **orders},
+        "depends_on": list(needed),
+        "provider_config": {"provider_type": "CUSTOM"},
+    } | (members or {})
+
+
+def passing(step_id: str, *needed: str, **config: Any) -> dict[str, Any]:
+    """A step whose result is its config."""
+    return {"id": step_id, "task_type": "PASSTHROUGH", "depends_on": list(needed), "config": config}
+
+
+def task_of(path: str) -> UUID:
+    """The task that a file's path names."""
+    return UUID(path.split("/")[1])
+
+
+def shows(**views: Any) -> Callable[[dict[str, Any]], bool]:
+    """For `Service.until`: the workflow's members have those values."""
+    return lambda found: all(found[name] == value for name, value in views.items())
+
+
+def steps_are(*statuses: str) -> Callable[[dict[str, Any]], bool]:
+    """For `Service.until`: the steps have those statuses, in the order of the definition."""
+    return lambda found: [step["status"] for step in found["steps"]] == list(statuses)

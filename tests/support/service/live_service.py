@@ -1,0 +1,138 @@
+"""The whole service in the test's own loop, and what tests do with it over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from stepwell.api.auth import sign_token
+from stepwell.api.operations import Permission
+from stepwell.app import Application, DatabaseSource, PostgresSource, running_app
+from stepwell.domain.model import ProviderType
+from stepwell.domain.webhooks.secrets import SigningSecrets
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.ports.providers import Provider
+from stepwell.settings import Networks, Settings
+from support.service.conformance import conforming_client
+
+SECRET = "a secret of the tests, long enough for HS256"
+WEBHOOK_SECRET = "whsec_YSBzZWNyZXQgb2YgdGhlIHRlc3RzIGZvciBob29rcw=="
+EVERYTHING = (Permission.READ, Permission.WRITE)
+ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
+
+
+def token(tenant: str | None = None, *, every: bool = True, permissions: tuple[Permission, ...] = EVERYTHING) -> str:
+    return sign_token(
+        SECRET,
+        "HS256",
+        "stepwell",
+        "stepwell",
+        subject="tester",
+        tenant=tenant,
+        every=every,
+        permissions=permissions,
+        expires_s=3600,
+        now=DatabaseClock().now(),
+    )
+
+
+@dataclass
+class Service:
+    app: Application
+    client: httpx.AsyncClient
+    database: str | DatabaseSource
+    artifacts: Path
+
+    @property
+    def dsn(self) -> str:
+        assert isinstance(self.database, str), "the service has no PostgreSQL database"
+        return self.database
+
+    def as_tenant(
+        self, tenant: str | None = None, *, every: bool = False, permissions: tuple[Permission, ...] = EVERYTHING
+    ) -> httpx.AsyncClient:
+        return conforming_client(self.app.api, token(tenant, every=every, permissions=permissions))
+
+    async def create(self, *steps: dict[str, Any], start: bool = True, **fields: Any) -> dict[str, Any]:
+        body = {"name": "a test", "origin_instance": "tests", "steps": list(steps), **fields}
+        answer = await self.client.post("/api/v1/workflows/", params={"start": start}, json=body)
+        assert answer.status_code == 201, answer.text
+        created: dict[str, Any] = answer.json()
+        return created
+
+    async def verb(self, workflow_id: str, verb: str, **params: Any) -> httpx.Response:
+        path = f"/api/v1/workflows/{workflow_id}"
+        if verb == "cancel":
+            return await self.client.delete(path)
+        return await self.client.post(f"{path}/{verb}", params=params)
+
+    async def get(self, workflow_id: str) -> dict[str, Any]:
+        answer = await self.client.get(f"/api/v1/workflows/{workflow_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def until(
+        self, workflow_id: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 30
+    ) -> dict[str, Any]:
+        """The workflow once it is as wanted; fails with its last state after *within_s*."""
+        found: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(within_s):
+                while not wanted(found := await self.get(workflow_id)):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"not within {within_s} s: {found}") from None
+        return found
+
+    async def until_ended(self, workflow_id: str, within_s: float = 30) -> dict[str, Any]:
+        return await self.until(workflow_id, lambda found: found["status"] in ENDED, within_s)
+
+    async def events(self, workflow_id: str) -> list[dict[str, Any]]:
+        answer = await self.client.get(f"/api/v1/workflows/{workflow_id}/events", params={"limit": 1000})
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()["events"]
+        return found
+
+
+@asynccontextmanager
+async def running_service(
+    database: str | DatabaseSource,
+    folder: Path,
+    *,
+    providers: Iterable[Provider] = (),
+    exclusive: bool = True,
+    wait_for_claims: bool = True,
+    **overrides: Any,
+) -> AsyncIterator[Service]:
+    """The service on *database*, or on the PostgreSQL database at that address. Enter and leave it in one task, or by
+    the fixtures of `conftest`. Once entered it has claimed all that it can.
+    """
+    source = PostgresSource(database, durable=False) if isinstance(database, str) else database
+    # Inputs of tests are on loopback, which the guard refuses by itself.
+    defaults: dict[str, Any] = {
+        "database_pool": 4,
+        "allowed_cidrs": Networks.read("127.0.0.0/8"),
+        "webhook_secret": SigningSecrets.read(WEBHOOK_SECRET),
+    }
+    settings = Settings(
+        data_dir=folder, jwt_secret=SECRET, default_provider=ProviderType.LOCAL, **(defaults | overrides)
+    )
+    async with (
+        running_app(
+            settings,
+            source=source,
+            url_secret=SECRET.encode(),
+            exclusive=exclusive,
+            extra_providers=providers,
+        ) as app,
+        conforming_client(app.api, token()) as client,
+    ):
+        if wait_for_claims:
+            async with asyncio.timeout(30):
+                await app.service._recovery.caught_up.wait()
+        yield Service(app, client, database, settings.artifacts)

@@ -1,0 +1,68 @@
+"""Definitions of workflows, sound unless a test breaks them, and a catalog that can run some of them."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from stepwell.domain.errors import Fault, InvalidRequest
+from stepwell.domain.model import ProviderType, TaskType
+from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow, plan_workflow
+from stepwell.providers.fal.parameters import refusals
+
+IMAGES = set(TaskType) - {TaskType.LLM_INTERACTION, TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
+CATALOG = Catalog(
+    offers={
+        ProviderType.LOCAL: {task_type: frozenset({"seed"}) for task_type in {*IMAGES, TaskType.LLM_INTERACTION}},
+        ProviderType.FAL: {
+            TaskType.GENERATION: frozenset({"lora", "seed"}),
+            TaskType.EXPERIMENTAL_FAL: frozenset(),
+            TaskType.LLM_INTERACTION: frozenset(),
+        },
+    },
+    default=ProviderType.LOCAL,
+    credentials=frozenset({"fal", "fal-team-b"}),
+    refusals={ProviderType.FAL: refusals},
+)
+
+
+def body(*steps: Any, **members: Any) -> dict[str, Any]:
+    return {"name": "n", "origin_instance": "o", "steps": list(steps)} | members
+
+
+def draw(step_id: str = "a", **members: Any) -> dict[str, Any]:
+    return {"id": step_id, "task_type": "GENERATION", "config": {"prompt": "x"}} | members
+
+
+def refine(step_id: str, *needed: str, **members: Any) -> dict[str, Any]:
+    return {
+        "id": step_id,
+        "task_type": "REFINE",
+        "config": {"base_image_url": "x"},
+        "depends_on": list(needed),
+    } | members
+
+
+def join(step_id: str, *needed: str, **members: Any) -> dict[str, Any]:
+    return {"id": step_id, "task_type": "PASSTHROUGH", "depends_on": list(needed)} | members
+
+
+def mapped(from_step: str, from_field: str = "f", to_field: str = "t", **members: Any) -> dict[str, Any]:
+    return {"from_step": from_step, "from_field": from_field, "to_field": to_field} | members
+
+
+def refused(value: Any, catalog: Catalog = CATALOG) -> tuple[Fault, ...]:
+    before = deepcopy(value)
+    with pytest.raises(InvalidRequest) as caught:
+        plan_workflow(value, catalog)
+    assert value == before
+    assert all(fault.loc[0] == "body" for fault in caught.value.faults)
+    return caught.value.faults
+
+
+def faults(value: Any, catalog: Catalog = CATALOG) -> list[tuple[tuple[str | int, ...], str]]:
+    return [(fault.loc[1:], fault.type) for fault in refused(value, catalog)]
+
+
+def plan(value: Any, catalog: Catalog = CATALOG) -> PlannedWorkflow:
+    return plan_workflow(value, catalog)

@@ -1,0 +1,384 @@
+"""Runs for tests: built from a few words, driven by hand, and read back from the recorded rows as after a crash."""
+
+from collections.abc import Sequence
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from stepwell.domain.definition import StepPlan, WorkflowConfig
+from stepwell.domain.errors import InvalidTransition
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.inputs import (
+    Admitted,
+    AttemptFailed,
+    Cancel,
+    CancelAttempt,
+    Cleanup,
+    Created,
+    DeadlineAt,
+    DeadlinePassed,
+    FollowUp,
+    Input,
+    Pause,
+    Resume,
+    RetryDue,
+    Start,
+    StartAttempt,
+    Succeeded,
+    WakeAt,
+)
+from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.model import (
+    EventType,
+    HistoryEvent,
+    ProviderType,
+    StepState,
+    StepStatus,
+    Task,
+    TaskStatus,
+    TaskType,
+    WorkflowState,
+    WorkflowStatus,
+)
+from support.service.event_replay import OF_ATTEMPTS, fold
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+ACTOR = "alice"
+OWNER = UUID(int=1)
+OTHER_OWNER = UUID(int=2)
+ENDED = (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED)
+
+CHAIN3 = ((), (0,), (1,))
+DIAMOND = ((), (0,), (0,), (1, 2))
+
+
+def plans_of(
+    dag: Sequence[Sequence[int]],
+    *,
+    max_retries: int = 3,
+    provider: ProviderType = ProviderType.LOCAL,
+    fallback: ProviderType | None = None,
+) -> list[StepPlan]:
+    """Steps "s0", "s1"…; *dag* lists the positions that each depends on."""
+    return [
+        StepPlan(
+            position=position,
+            step_id=f"s{position}",
+            task_type=TaskType.GENERATION,
+            depends_on=tuple(depends_on),
+            max_retries=max_retries,
+            provider=provider,
+            fallback=fallback,
+        )
+        for position, depends_on in enumerate(dag)
+    ]
+
+
+class Sim:
+    """A Run, the rows that it has recorded, and what an engine would hold for it. Every input is checked for what
+    must hold of any: the write's guard, the numbering, rows that equal the state, a history that folds to it.
+
+    `queue`: steps that wait for a slot. `live`: attempts under way in this process. `wake`, `deadline`: timers.
+    `following`: given-up attempts whose jobs are followed up.
+    """
+
+    def __init__(
+        self,
+        dag: Sequence[Sequence[int]] = ((),),
+        config: WorkflowConfig | None = None,
+        *,
+        max_retries: int = 3,
+        provider: ProviderType = ProviderType.LOCAL,
+        fallback: ProviderType | None = None,
+        sources: Sequence[Sequence[int]] | None = None,
+        started: bool = True,
+    ) -> None:
+        self.now, self.config = EPOCH, config or WorkflowConfig()
+        self.plans = plans_of(dag, max_retries=max_retries, provider=provider, fallback=fallback)
+        self.sources = sources
+        self.workflow = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "a workflow")
+        self.step_rows = [StepState(plan.position) for plan in self.plans]
+        self.task_rows: dict[UUID, Task] = {}
+        self.events: list[HistoryEvent] = []
+        self.executions = 0
+        self.queue: set[int] = set()
+        self.live: dict[int, Task] = {}
+        self.wake: dict[int, datetime] = {}
+        self.deadline: datetime | None = None
+        self.following: set[UUID] = set()
+        self.run = self._load()
+        self.do(Created(ACTOR))
+        if started:
+            self.start()
+
+    # What happens
+
+    def do(self, given: Input) -> Decision:
+        before = self.picture()
+        try:
+            decision = self.run.apply(given, self.now)
+        except InvalidTransition:
+            assert self.picture() == before
+            raise
+        if not decision.has_rows:
+            assert not decision.steps
+            assert not decision.tasks
+        self._commit(decision)
+        self._hand_over(given)
+        self._release(decision)
+        self.check()
+        return decision
+
+    def do_but_crash(self, given: Input) -> None:
+        """The process dies between the decision and its commit."""
+        self.run.apply(given, self.now)
+        self.crash()
+
+    def start(self) -> Decision:
+        return self.do(self.start_input())
+
+    def start_input(self) -> Start:
+        return Start(ACTOR, self._execution(), OWNER)
+
+    def pause(self) -> Decision:
+        return self.do(Pause(ACTOR))
+
+    def resume(self) -> Decision:
+        return self.do(self.resume_input())
+
+    def resume_input(self) -> Resume:
+        return Resume(ACTOR, self._execution(), OWNER)
+
+    def cancel(self) -> Decision:
+        return self.do(Cancel(ACTOR))
+
+    def cleanup(self, *, cleanup_tasks: bool = False) -> Decision:
+        return self.do(Cleanup(ACTOR, cleanup_tasks))
+
+    def admit(self, *positions: int) -> Decision:
+        """The last one's decision."""
+        return [self.do(self.admit_input(position)) for position in positions][-1]
+
+    def admit_input(self, position: int) -> Admitted:
+        attempt = self.run.steps[position].attempt + 1
+        return Admitted(position, UUID(int=(position + 1) * 1000 + attempt), seed=attempt)
+
+    def succeed(self, *positions: int, result: bytes = b"{}") -> Decision:
+        return [self.do(Succeeded(p, self.live[p].id, result)) for p in positions][-1]
+
+    def fail(
+        self,
+        position: int,
+        *,
+        retryable: bool = False,
+        provider_fault: bool = True,
+        error: str = "no",
+        jitter: float = 0.5,
+        retry_after_s: float | None = None,
+    ) -> Decision:
+        task_id = self.live[position].id
+        return self.do(AttemptFailed(position, task_id, error, retryable, provider_fault, jitter, retry_after_s))
+
+    def due(self, position: int) -> Decision:
+        """Time goes on to the step's timer, which fires."""
+        self.now = max(self.now, self.wake[position])
+        return self.do(RetryDue(position))
+
+    def timeout(self) -> Decision:
+        assert self.deadline is not None
+        self.now = max(self.now, self.deadline)
+        return self.do(DeadlinePassed())
+
+    def later(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def crash(self) -> None:
+        """The process dies; another claims the workflow from its rows, where it needs a process at all."""
+        needed = self._needs_process
+        self._forget_process()
+        if needed:
+            self.workflow.owner = UUID(int=self.workflow.epoch + 1000)
+            self.workflow.epoch += 1
+        self.run = self._load()
+        if needed:
+            self._release(self.run.recover())
+        self.check()
+
+    def take_up(self) -> None:
+        """What an engine does at once after a claim: goes on with open attempts, lets overdue timers fire."""
+        for position in sorted(self.queue):
+            step = self.run.steps[position]
+            if step.status is StepStatus.RUNNING and step.next_attempt_at is None:
+                self.admit(position)
+        for position in sorted(p for p, at in self.wake.items() if at <= self.now):
+            self.due(position)
+
+    def drive(self) -> WorkflowStatus:
+        """Everything succeeds from here on, until nothing moves any more."""
+        moved = True
+        while moved:
+            moved = False
+            for position in sorted(self.queue):
+                self.admit(position)
+                moved = True
+            for position in sorted(self.live):
+                self.succeed(position)
+                moved = True
+            for position in self.sleeping:
+                self.due(position)
+                moved = True
+        return self.status
+
+    # What can be seen
+
+    @property
+    def waiting(self) -> list[int]:
+        """The steps of the queue that a slot would really start."""
+        return sorted(
+            position
+            for position in self.queue
+            if (step := self.step_rows[position]).next_attempt_at is not None
+            or (step.status is StepStatus.PENDING and self.run.starting)
+        )
+
+    @property
+    def sleeping(self) -> list[int]:
+        """The steps whose timer would really do something."""
+        return sorted(p for p in self.wake if self.step_rows[p].next_attempt_at is not None and p not in self.queue)
+
+    @property
+    def status(self) -> WorkflowStatus:
+        return self.workflow.status
+
+    @property
+    def statuses(self) -> list[StepStatus]:
+        return [step.status for step in self.step_rows]
+
+    def told(self, since: int = 0) -> list[str]:
+        """The history in short: "step.started s0"."""
+        return [f"{e.type}{f' {e.step_id}' if e.step_id else ''}" for e in self.events[since:]]
+
+    def picture(self) -> object:
+        f = self.run._frontier
+        frontier = ({*f.ready}, {k: copy(v) for k, v in f.running.items()}, {*f.backoff}, {*f.attached}, f.failures)
+        return copy(self.run.state), [copy(step) for step in self.run.steps], frontier
+
+    def check(self) -> None:
+        run, state = self.run, self.run.state
+        assert state == self.workflow
+        assert [replace(s, result=None) for s in run.steps] == [replace(s, result=None) for s in self.step_rows]
+        assert fold(self.events, len(self.plans)) == (self.status, self.statuses)
+        open_tasks = {t.position: t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING}
+        assert open_tasks == run._frontier.running
+        assert (state.owner is not None) == self._needs_process
+        assert (state.completed_at is not None) == (state.status in ENDED)
+        assert state.completed_steps == self.statuses.count(StepStatus.COMPLETED)
+        assert (state.status is WorkflowStatus.COMPLETED) == (state.completed_steps == len(self.plans))
+        for step in run.steps:
+            self._check_step(step, open_tasks.get(step.position))
+        if state.status is WorkflowStatus.RUNNING:
+            startable = self._startable() if run.starting else set()
+            assert startable <= self.queue
+            assert startable or StepStatus.RUNNING in self.statuses, "stuck"
+
+    def _check_step(self, step: StepState, task: Task | None) -> None:
+        position = step.position
+        if step.status is StepStatus.RUNNING:
+            assert self.status not in ENDED
+            assert (task is None) == (step.next_attempt_at is not None)
+            assert task is None or task.id == step.task_id
+            assert position in (self.live if task else self.wake) or position in self.queue
+            assert task is not None or self.run.starting
+        else:
+            assert task is None
+            assert step.next_attempt_at is None
+            assert position not in self.live
+
+    @property
+    def _needs_process(self) -> bool:
+        running = self.status is WorkflowStatus.RUNNING
+        return running or any(t.status is TaskStatus.RUNNING or t.follow_up_until for t in self.task_rows.values())
+
+    def _startable(self) -> set[int]:
+        statuses = self.statuses
+        return {
+            plan.position
+            for plan in self.plans
+            if statuses[plan.position] is StepStatus.PENDING
+            and all(statuses[d] is StepStatus.COMPLETED for d in plan.depends_on)
+        }
+
+    # The database's part, and the engine's
+
+    def _load(self) -> Run:
+        wanted = (t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING or t.follow_up_until)
+        open_tasks = [copy(t) for t in wanted]
+        steps = [copy(step) for step in self.step_rows]
+        return Run(copy(self.workflow), self.config, self.plans, steps, open_tasks, self.sources)
+
+    def _commit(self, decision: Decision) -> None:
+        assert (decision.owner, decision.epoch) == (self.workflow.owner, self.workflow.epoch)
+        assert decision.last_event == self.workflow.last_event
+        numbers = [event.id for event in decision.events]
+        assert numbers == list(range(decision.last_event + 1, decision.last_event + 1 + len(numbers)))
+        if decision.has_rows:
+            assert (decision.workflow.last_event, decision.workflow.updated_at) == (
+                [decision.last_event, *numbers][-1],
+                self.now,
+            )
+            taken_over = decision.workflow.owner not in (None, decision.owner)
+            assert decision.workflow.epoch - decision.epoch == taken_over
+        self._check_told(decision)
+        self.workflow = copy(decision.workflow)
+        for position, step in decision.steps.items():
+            self.step_rows[position] = step
+        self.task_rows |= decision.tasks
+        self.events += decision.events
+
+    def _check_told(self, decision: Decision) -> None:
+        """Each change of a step's status has one event, and no event is about a step that did not change."""
+        about_steps = [event for event in decision.events if event.type not in OF_ATTEMPTS]
+        told = [event.step_id for event in about_steps if event.step_id is not None]
+        told += [s for e in decision.events if isinstance(h := e.data.get("held_back"), list) for s in h]
+        assert len(told) == len(set(told))
+        recorded = {self.plans[position].step_id for position in decision.steps}
+        if any(event.type is EventType.WORKFLOW_RESUMED for event in decision.events):
+            assert not told
+        else:
+            assert set(told) == recorded
+
+    def _hand_over(self, given: Input) -> None:
+        """The engine lets go of what it has handed in."""
+        match given:
+            case Succeeded(position, task_id) | AttemptFailed(position, task_id):
+                if position in self.live and self.live[position].id == task_id:
+                    del self.live[position]
+            case Admitted(position):
+                self.queue.discard(position)
+            case RetryDue(position):
+                self.wake.pop(position, None)
+
+    def _release(self, decision: Decision) -> None:
+        self.queue.update(decision.ready)
+        for effect in decision.effects:
+            match effect:
+                case StartAttempt(task):
+                    assert task.position not in self.live
+                    self.live[task.position] = task
+                case CancelAttempt(position, task_id):
+                    assert self.live.pop(position).id == task_id
+                case FollowUp(_, task_id):
+                    self.following.add(task_id)
+                case WakeAt(position, at):
+                    self.wake[position] = at
+                case DeadlineAt(at):
+                    self.deadline = at
+
+    def _forget_process(self) -> None:
+        self.queue, self.live, self.wake, self.deadline, self.following = set(), {}, {}, None, set()
+
+    def _execution(self) -> UUID:
+        self.executions += 1
+        return UUID(int=10**6 + self.executions)
