@@ -14,7 +14,7 @@ from stepwell.api.auth import Principal, TokenVerifier, sign_token
 from stepwell.api.components import EXAMPLE
 from stepwell.api.operations import Permission
 from stepwell.domain.errors import Forbidden, InvalidToken
-from stepwell.domain.records import EVERY_TENANT, TenantScope
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from support.fakes.service import AUDIENCE, ISSUER, RULES, SECRET, FakeApi, token
 from support.service.conformance import conforming_client
 from support.service.raw_tokens import (

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from stepwell.domain.model import EventType
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import DeliveryRecord, DeliveryStatus
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
 from support.service.live_service import Service

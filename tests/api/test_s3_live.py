@@ -1,6 +1,7 @@
 """Files in a bucket, over the live service: stored, served, signed for others, deleted, and what an outage does.
 
-The bucket is moto's server, which checks no signatures (see `support.emulators.s3`); `artifacts/test_s3_addresses.py` does.
+The bucket is moto's server, which checks no signatures (see `support.emulators.s3`).
+`artifacts/test_s3_addresses.py` checks them.
 """
 
 import hashlib

@@ -12,7 +12,7 @@ import pytest_asyncio
 from stepwell.api.operations import Permission
 from stepwell.domain.access import stream_tickets as tickets_module
 from stepwell.domain.access.stream_tickets import StreamTickets, Ticket
-from stepwell.domain.records import EVERY_TENANT, TenantScope
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.telemetry import REDACTED, redact
 from support.fakes.service import FixedClock
 from support.providers.configured_by_steps import WORKFLOWS, passing

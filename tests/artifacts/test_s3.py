@@ -1,6 +1,6 @@
 """What is special about a bucket: its prefix, parts, outages, and what of it may be told.
 
-On moto's server, which checks no signatures: that keys are right is for the service itself to say, see `support.emulators.s3`.
+Moto's server checks no signatures, see `support.emulators.s3`.
 """
 
 import asyncio

@@ -20,7 +20,8 @@ import asyncpg
 from sqlalchemy import event
 
 from stepwell.domain.model import WorkflowStatus
-from stepwell.domain.records import EVERY_TENANT, ListFilter, TenantScope
+from stepwell.domain.records import ListFilter
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import Kept
 from stepwell.persistence.connections.database import create_api_engine, journal_connect
 from stepwell.persistence.embedded.server import EmbeddedPostgres

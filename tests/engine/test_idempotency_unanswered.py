@@ -12,9 +12,8 @@ import httpx
 import pytest
 
 from stepwell.domain.errors import StillRunning, Unavailable
-from stepwell.domain.idempotency import Terms
-from stepwell.domain.lifecycle.decision import Reservation
-from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.idempotency import Reservation, Terms
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine import idempotency
 from stepwell.engine import service as service_module
 from support.database.failing_store import BEFORE, faulty

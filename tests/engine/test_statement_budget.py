@@ -18,7 +18,7 @@ from msgspec import Struct
 
 import stepwell
 from stepwell.bench.loads import Load, Shape
-from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import plan_workflow
 from support.database.failing_store import FaultyJournal, faulty, nothing_left, scheduler_of
 from support.providers.scripted import eventually

@@ -15,7 +15,7 @@ from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.input_fetcher import Inputs
 from stepwell.outbound.sanitise import sanitised
 from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
-from stepwell.ports import Artifacts
+from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, InputFetcher
 
 PNG = file_of(gradient())

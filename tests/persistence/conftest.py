@@ -17,7 +17,7 @@ from support.database.postgres import TABLES, TestServer, create_database, drop_
 from support.database.stored_workflows import Bench
 
 # What root alone can do has no meaning for another user.
-collect_ignore = [] if os.geteuid() == 0 else ["test_embedded_as_root.py"]
+collect_ignore = [] if os.geteuid() == 0 else ["embedded/test_embedded_as_root.py"]
 
 
 @pytest.fixture(scope="session")

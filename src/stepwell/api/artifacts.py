@@ -13,10 +13,10 @@ from stepwell.api.dependencies import Call, Service, Store
 from stepwell.api.operations import Content, Operation, Permission, endpoint
 from stepwell.api.queries import SignatureQuery, parse_query
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
+from stepwell.domain.artifacts import media_type_of
 from stepwell.domain.errors import NotFound
-from stepwell.domain.files import media_type_of
 from stepwell.domain.model import Output
-from stepwell.ports import Artifacts
+from stepwell.ports.artifacts import Artifacts
 
 # Whatever isn't of this shape was never stored; it needs no question to the database, which refuses NUL.
 _PATH = re.compile(r"media/[0-9a-f-]{36}/[A-Za-z0-9][A-Za-z0-9._-]{0,254}")

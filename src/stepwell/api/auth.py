@@ -19,9 +19,9 @@ from stepwell.api.queries import TicketQuery, parse_query
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
-from stepwell.domain.records import EVERY_TENANT, TenantScope
 from stepwell.domain.strict_json.decode import decode_body
-from stepwell.ports import Clock
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.ports.clock import Clock
 
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 EVERY = "tenants:all"

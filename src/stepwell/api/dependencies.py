@@ -18,13 +18,13 @@ from stepwell.domain.diagnostics.plan_result import DryRun, Rehearsed, WorkflowP
 from stepwell.domain.diagnostics.provider_status import ProviderStatus
 from stepwell.domain.diagnostics.reasons import Explanation
 from stepwell.domain.event_feed import FeedFilter, FeedPage, Position
-from stepwell.domain.idempotency import NO_TERMS, Answer, Terms, Version
-from stepwell.domain.lifecycle.decision import Reservation
+from stepwell.domain.idempotency import NO_TERMS, Answer, Reservation, Terms, Version
 from stepwell.domain.model import HistoryEvent, Output
-from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, TenantScope, WorkflowPage, WorkflowRecord
+from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, WorkflowPage, WorkflowRecord
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow
 from stepwell.domain.webhooks.delivery import DeliveryRecord
-from stepwell.ports import Artifacts
+from stepwell.ports.artifacts import Artifacts
 from stepwell.telemetry import Metrics
 
 

@@ -24,8 +24,7 @@ from stepwell.api.dependencies import Call, Service, Workflows
 from stepwell.api.request_bodies import INLINE_BYTES, read_body
 from stepwell.api.schemas import WorkflowPublic
 from stepwell.domain.errors import Fault, InvalidRequest, StepwellError, Unavailable
-from stepwell.domain.idempotency import Answer, Terms, Version
-from stepwell.domain.lifecycle.decision import Reservation
+from stepwell.domain.idempotency import Answer, Reservation, Terms, Version
 from stepwell.domain.records import WorkflowRecord
 
 IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PREFER = "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"

@@ -38,7 +38,8 @@ from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
-from stepwell.ports import Artifacts, Clock
+from stepwell.ports.artifacts import Artifacts
+from stepwell.ports.clock import Clock
 from stepwell.telemetry import Metrics
 
 HANDLERS: tuple[HTTPRouteHandler, ...] = (

@@ -10,10 +10,10 @@ from msgspec import Raw, Struct, json
 from stepwell.api.operations import SCHEMA_REF
 from stepwell.api.schemas import EventPublic, Time, WorkflowPublic
 from stepwell.domain.model import EventType
-from stepwell.domain.notices import TERMINAL
-from stepwell.domain.records import TenantScope, WorkflowRecord
-from stepwell.domain.webhooks.delivery import DueDelivery
-from stepwell.ports import Store
+from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.webhooks.delivery import TERMINAL_EVENTS, DueDelivery
+from stepwell.ports.storage import Store
 
 MAX_BODY = 256 * 1024
 # Shorter no step is, so a workflow of more has no room for them; its steps needn't be looked at.
@@ -56,7 +56,7 @@ class Payloads:
         event = due.event
         if event is None:
             raise ValueError(f"this version can't read the event: {due.unreadable}")
-        if event.type not in TERMINAL:
+        if event.type not in TERMINAL_EVENTS:
             data = StepNoticeData(
                 due.workflow_id, due.origin_reference, due.origin_instance, EventPublic.from_event(event)
             )

@@ -39,7 +39,8 @@ from stepwell.api.schemas import WorkflowCleanupResponse, WorkflowListResponse, 
 from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.domain.idempotency import NO_TERMS, Answer, Terms
 from stepwell.domain.model import WorkflowStatus
-from stepwell.domain.records import TenantScope, WorkflowRecord
+from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import parse_update, plan_workflow
 
 TAG = "workflows"

@@ -10,10 +10,9 @@ import httpx
 from stepwell.artifacts.storage import Storage
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.limits import ANY_MODEL
 from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import PriceList
-from stepwell.domain.records import TenantScope
+from stepwell.domain.model_terms import ANY_MODEL, PriceList
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import Catalog
 from stepwell.engine.admission.controller import Limits
 from stepwell.engine.artifact_cleanup import Cleaner
@@ -25,7 +24,8 @@ from stepwell.outbound.input_fetcher import Inputs
 from stepwell.outbound.output_download import Downloads
 from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
 from stepwell.outbound.webhook_sender import webhook_rule
-from stepwell.ports import Clock, Journal
+from stepwell.ports.clock import Clock
+from stepwell.ports.storage import Journal
 from stepwell.providers.registry import Registry
 from stepwell.settings import Settings
 

@@ -37,7 +37,7 @@ from stepwell.engine.service import WorkflowService
 from stepwell.engine.webhooks.deliverer import Dispatcher
 from stepwell.engine.webhooks.service import Webhooks
 from stepwell.outbound.webhook_sender import webhook_sender
-from stepwell.persistence.ids import uuid7
+from stepwell.persistence.clock import uuid7
 from stepwell.ports.providers import Provider
 from stepwell.providers.factory import configured_providers
 from stepwell.providers.registry import Registry

@@ -31,8 +31,9 @@ from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
 from stepwell.persistence.stores.outbox import PostgresOutbox
 from stepwell.persistence.stores.workflow_reader import PostgresStore
 from stepwell.persistence.stores.workflow_store import PostgresJournal
-from stepwell.ports import Clock, Journal, Keys, Store
+from stepwell.ports.clock import Clock
 from stepwell.ports.events import Feed, Hints, Presence
+from stepwell.ports.storage import Journal, Keys, Store
 from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
 

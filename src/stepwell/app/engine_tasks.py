@@ -8,14 +8,14 @@ import structlog
 
 from stepwell.artifacts.storage import Storage
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events.subscriptions import Streams
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.idempotency import Repeats
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.engine.webhooks.deliverer import Dispatcher
-from stepwell.ports import Store
+from stepwell.ports.storage import Store
 
 log = structlog.get_logger()
 

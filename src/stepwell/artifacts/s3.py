@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from obstore.store import S3Store
 
-from stepwell.domain.files import media_type_of
+from stepwell.domain.artifacts import media_type_of
 from stepwell.domain.urls import split_url
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from stepwell.artifacts.paths import ROOT
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_runtime
 from stepwell.domain.errors import ArtifactError
-from stepwell.ports import Artifacts
+from stepwell.ports.artifacts import Artifacts
 from stepwell.settings import Settings
 
 log = structlog.get_logger()

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import plan_workflow
 from stepwell.engine.service import WorkflowService
 from stepwell.offloop import off_loop

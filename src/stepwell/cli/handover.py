@@ -26,7 +26,7 @@ from stepwell.cli.progress import progress_display
 from stepwell.cli.tokens import make_token
 from stepwell.domain.errors import Fault
 from stepwell.domain.model import EventType, HistoryEvent, Output, WorkflowStatus
-from stepwell.domain.notices import TERMINAL
+from stepwell.domain.webhooks.delivery import TERMINAL_EVENTS
 from stepwell.settings import Settings
 
 _API = "/api/v1/workflows/"
@@ -155,7 +155,7 @@ class _UpClient:
                     async for event in self._events(answer):
                         last = event.id
                         show(event)
-                        if event.type in TERMINAL:
+                        if event.type in TERMINAL_EVENTS:
                             return
 
     async def _events(self, stream: httpx.Response) -> AsyncIterator[HistoryEvent]:

@@ -21,10 +21,10 @@ from stepwell.cli.service_host import broken, service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.up import embedded_settings
 from stepwell.domain.errors import InvalidRequest, Unavailable
-from stepwell.domain.notices import TERMINAL
-from stepwell.domain.records import EVERY_TENANT
 from stepwell.domain.strict_json.decode import decode_body
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import plan_workflow
+from stepwell.domain.webhooks.delivery import TERMINAL_EVENTS
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 
@@ -105,7 +105,7 @@ async def _follow(app: Application, workflow_id: UUID, progress: Progress, stop:
         for event in events:
             progress.show(event)
             seen = event.id
-            if event.type in TERMINAL:
+            if event.type in TERMINAL_EVENTS:
                 return True
         if len(events) < _PAGE:
             await stop.wait(_LOOK_S)

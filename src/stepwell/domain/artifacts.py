@@ -6,6 +6,14 @@ be a part of a longer text.
 
 import re
 
+_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "mp4": "video/mp4",
+}
 _MARK = "media/"
 # Only ids in their canonical form: no other opens a file. No word boundary before: in encoded JSON "\n" ends in an "n".
 _NAMED = re.compile(_MARK + "([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})/")
@@ -19,3 +27,8 @@ def named_tasks(encoded: str) -> set[str]:
     three times as long.
     """
     return set(_NAMED.findall(encoded)) if _MARK in encoded else set()
+
+
+def media_type_of(path: str) -> str:
+    """Of a picture or film; empty for anything else."""
+    return _TYPES.get(path.rpartition(".")[2].lower(), "")

@@ -1,5 +1,6 @@
 """What a client posts: the definition of a workflow, field by field as the API contract names it."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -128,3 +129,19 @@ class StepPlan(Struct, frozen=True, kw_only=True, gc=False):
     timeout_s: float = 600.0
     provider: ProviderType | None = None
     fallback: ProviderType | None = None
+
+
+class KnownStep(Struct, frozen=True):
+    """A step as its definition tells it. `provider_config` is that of the provider which is asked, be it the fallback.
+    `inputs` are without nulls, and of known kinds; `open` names those of which nothing can be said here: they are
+    mapped from results of other steps, are refused already, or stand in defaults too big to look through.
+    """
+
+    task_type: TaskType
+    provider_config: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    open: frozenset[str] = frozenset()
+
+    def has(self, name: str) -> bool:
+        """Whether it will have that input."""
+        return name in self.inputs or name in self.open

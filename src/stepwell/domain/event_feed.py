@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.domain.model import EventType, HistoryEvent, WorkflowStatus
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 
 _CURSOR = struct.Struct(">Q16sI")
 _SUM = struct.Struct(">I")

@@ -7,12 +7,19 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.domain.errors import PreconditionFailed
-from stepwell.domain.lifecycle.decision import Reservation
 from stepwell.domain.model import WorkflowState
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
+
+
+class Reservation(Struct, frozen=True):
+    """A request that may be repeated, by its key among those of its `scope`; `token` is this try's own."""
+
+    scope: str
+    key: str
+    token: UUID
 
 
 class Version(Struct, frozen=True):

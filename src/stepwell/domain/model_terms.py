@@ -1,11 +1,23 @@
-"""What attempts cost: by the provider's word, else by the operator's prices, else unknown, which is not zero."""
+"""The terms of a model: how often it may be called, and what a call costs.
+
+A cost is the provider's figure, else the operator's price, else unknown, which is not zero.
+"""
 
 from collections.abc import Mapping
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from stepwell.domain.limits import ANY_MODEL
 from stepwell.domain.model import Cost, ProviderType
+
+ANY_MODEL = "*"
+
+
+class ModelLimit(Struct, frozen=True, forbid_unknown_fields=True):
+    """Attempts at once, and starts a minute, of one model of a provider; null is no limit."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    per_minute: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
 
 
 class Money(Struct, frozen=True):

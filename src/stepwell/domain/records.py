@@ -6,22 +6,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.domain.definition import JsonObject, StepPlan, WorkflowStepDefinition
-from stepwell.domain.lifecycle.decision import Reservation
+from stepwell.domain.idempotency import Reservation
 from stepwell.domain.model import HistoryEvent, StepState, Task, TaskType, WorkflowState, WorkflowStatus
 from stepwell.domain.model_terms import WorkflowCost
-
-
-class TenantScope(Struct, frozen=True):
-    """Whose workflows a call may touch: one tenant's, those without a tenant (`tenant` null), or all (`every`)."""
-
-    tenant: str | None = None
-    every: bool = False
-
-    def covers(self, tenant: str | None) -> bool:
-        return self.every or self.tenant == tenant
-
-
-EVERY_TENANT = TenantScope(every=True)
 
 
 class StepRecord(Struct, gc=False):

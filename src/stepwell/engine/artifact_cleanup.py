@@ -8,8 +8,10 @@ import structlog
 
 from stepwell.domain.errors import ArtifactError, ArtifactGone
 from stepwell.domain.model import Output
-from stepwell.domain.records import EVERY_TENANT, CleanupFault, CleanupReport, TaskRecord, TenantScope
-from stepwell.ports import Artifacts, Store
+from stepwell.domain.records import CleanupFault, CleanupReport, TaskRecord
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.ports.artifacts import Artifacts
+from stepwell.ports.storage import Store
 
 log = structlog.get_logger()
 

@@ -23,10 +23,10 @@ import structlog
 from msgspec import Struct
 
 from stepwell.domain.errors import Fault, InvalidRequest, StepwellError, StillRunning, Unavailable
-from stepwell.domain.idempotency import Answer, Reserved, key_scope
-from stepwell.domain.lifecycle.decision import Reservation
-from stepwell.domain.records import TenantScope
-from stepwell.ports import Clock, Keys, NewId
+from stepwell.domain.idempotency import Answer, Reservation, Reserved, key_scope
+from stepwell.domain.tenancy import TenantScope
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.storage import Keys
 
 log = structlog.get_logger()
 

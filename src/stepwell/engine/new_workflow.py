@@ -11,7 +11,7 @@ from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Sum
 from stepwell.domain.validation.workflow import PlannedWorkflow
 from stepwell.engine.events.bus import Committed
 from stepwell.engine.execution.active_workflow import Handle
-from stepwell.ports import NewId
+from stepwell.ports.clock import NewId
 
 
 class Draft(Struct, frozen=True):

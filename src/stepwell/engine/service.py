@@ -19,14 +19,8 @@ from stepwell.domain.errors import InvalidTransition, NotFound, PreconditionFail
 from stepwell.domain.idempotency import NO_TERMS, Terms, Version
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
 from stepwell.domain.model import HistoryEvent, Output
-from stepwell.domain.records import (
-    CleanupReport,
-    ListFilter,
-    TaskRecord,
-    TenantScope,
-    WorkflowPage,
-    WorkflowRecord,
-)
+from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, WorkflowPage, WorkflowRecord
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow
 from stepwell.engine.artifact_cleanup import Cleaner
 from stepwell.engine.diagnostics.facade import Insight
@@ -43,7 +37,8 @@ from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
 from stepwell.engine.new_workflow import draft
 from stepwell.engine.webhooks.service import Webhooks
 from stepwell.offloop import off_loop
-from stepwell.ports import Clock, Journal, NewId, Store
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.storage import Journal, Store
 
 T = TypeVar("T")
 

@@ -6,12 +6,13 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from stepwell.domain.errors import AttemptError
-from stepwell.outbound.sanitise import sanitised
+from stepwell.outbound.sanitise import invalid_input, sanitised
 
 MAX_RETRY_AFTER_S = 3_600.0
 MAX_URL = 8_192  # characters
 MAX_PORT = 65_535
+# Statuses by which a provider says that it has no such job. A proxy in front of it may answer them as well.
+GONE = frozenset({404, 410})
 UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
@@ -25,15 +26,23 @@ def plain_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asy
     )
 
 
-def refused(field: str, why: str) -> AttemptError:
-    """An input that can't get better; another provider would not like it better either."""
-    return AttemptError(sanitised(f"{field}: {why}"), retryable=False, provider_fault=False)
-
-
 def check_media_type(media_type: str, field: str) -> None:
     """Raise unless *media_type* is an image's or says nothing, where *field* names an image."""
     if "image" in field and media_type not in UNTYPED and not media_type.startswith("image/"):
-        raise refused(field, f"expected an image, got {sanitised(media_type, 80)}")
+        raise invalid_input(field, f"expected an image, got {sanitised(media_type, 80)}")
+
+
+def origin_of(url: object) -> tuple[str, str, int | None] | None:
+    """Scheme, host and port of an address; None for what isn't one, or would send a user name along."""
+    if not isinstance(url, str):
+        return None
+    try:
+        parsed = httpx.URL(url)
+        host = parsed.host  # decodes IDNA, which may fail
+    except (httpx.InvalidURL, ValueError):
+        return None
+    port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
+    return (parsed.scheme, host, port) if host and not parsed.userinfo else None
 
 
 def retry_after_s(headers: Mapping[str, str], most_s: float = MAX_RETRY_AFTER_S) -> float | None:

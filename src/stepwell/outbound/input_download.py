@@ -4,8 +4,8 @@ import anyio
 import httpx
 
 from stepwell.domain.errors import AttemptError
-from stepwell.outbound.http_client import check_media_type, refused, retry_after_s
-from stepwell.outbound.sanitise import sanitised
+from stepwell.outbound.http_client import check_media_type, retry_after_s
+from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.outbound.ssrf_guard import Blocked, parsed
 from stepwell.ports.providers import Blob
 
@@ -23,18 +23,18 @@ class Download:
         try:
             target = parsed(url)
         except Blocked as error:
-            raise refused(field, str(error)) from error
+            raise invalid_input(field, str(error)) from error
         shown = _without_query(target)
         try:
             # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
             with anyio.fail_after(self._timeout_s):
                 return await self._get(target, field, shown)
         except Blocked as error:
-            raise refused(field, str(error)) from error
+            raise invalid_input(field, str(error)) from error
         except (TimeoutError, httpx.TimeoutException) as error:
             raise _failed(field, f"{shown} took longer than {self._timeout_s:g} s") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as error:
-            raise refused(field, f"{shown} can't be requested") from error
+            raise invalid_input(field, f"{shown} can't be requested") from error
         except httpx.HTTPError as error:
             raise _failed(field, f"{shown} could not be read ({type(error).__name__})") from error
 
@@ -45,14 +45,14 @@ class Download:
         ) as response:
             _check_status(response, field, shown)
             if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-                raise refused(field, f"{shown} is compressed, which was not asked for")
+                raise invalid_input(field, f"{shown} is compressed, which was not asked for")
             media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             check_media_type(media_type, field)
             data = await self._body(response, field, shown)
         return Blob(data, media_type)
 
     async def _body(self, response: httpx.Response, field: str, shown: str) -> bytes:
-        too_large = refused(field, f"{shown} is larger than {self._max_bytes} bytes")
+        too_large = invalid_input(field, f"{shown} is larger than {self._max_bytes} bytes")
         announced = response.headers.get("content-length", "")
         if announced.isdecimal() and len(announced) < 20 and int(announced) > self._max_bytes:  # noqa: PLR2004
             raise too_large
@@ -64,7 +64,7 @@ class Download:
         if announced.isdecimal() and announced.lstrip("0") != str(len(data)).lstrip("0"):
             raise _failed(field, f"{shown} ended early")
         if not data:
-            raise refused(field, f"{shown} is empty")
+            raise invalid_input(field, f"{shown} is empty")
         return bytes(data)
 
 
@@ -83,7 +83,7 @@ def _check_status(response: httpx.Response, field: str, shown: str) -> None:
     if response.is_success:
         return
     if response.is_redirect:
-        raise refused(field, f"{shown} answered {status}; redirects are not followed")
+        raise invalid_input(field, f"{shown} answered {status}; redirects are not followed")
     if status in _WORTH_A_RETRY or response.is_server_error:
         raise _failed(field, f"{shown} answered {status}", retry_after_s(response.headers))
-    raise refused(field, f"{shown} answered {status}")
+    raise invalid_input(field, f"{shown} answered {status}")

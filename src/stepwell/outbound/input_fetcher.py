@@ -8,12 +8,12 @@ from urllib.parse import unquote_to_bytes
 import httpx
 from anyio import to_thread
 
+from stepwell.domain.artifacts import media_type_of
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
-from stepwell.domain.files import media_type_of
-from stepwell.outbound.http_client import check_media_type, refused
+from stepwell.outbound.http_client import check_media_type
 from stepwell.outbound.input_download import Download
-from stepwell.outbound.sanitise import sanitised
-from stepwell.ports import Artifacts
+from stepwell.outbound.sanitise import invalid_input, sanitised
+from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob
 
 Owns = Callable[[str, str | None], Awaitable[bool]]
@@ -50,17 +50,19 @@ class Inputs:
             return await self._download(reference, field)
         if scheme.startswith("data:"):
             return await to_thread.run_sync(self._inline, reference, field)
-        raise refused(field, f"{_shown(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI")
+        raise invalid_input(
+            field, f"{_shown(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI"
+        )
 
     async def _artifact(self, path: str, field: str, tenant: str | None) -> Blob:
         well_formed = path.isascii() and path.isprintable() and len(path) <= MAX_ARTIFACT_PATH
         if not well_formed or not await self._owns(path, tenant):
-            raise refused(field, f"artifact {_shown(path)} not found")
+            raise invalid_input(field, f"artifact {_shown(path)} not found")
         try:
             async with self._artifacts.stream(path) as chunks:
                 data = await self._collect(chunks, field)
         except ArtifactGone as error:
-            raise refused(field, f"artifact {_shown(path)} not found") from error
+            raise invalid_input(field, f"artifact {_shown(path)} not found") from error
         except ArtifactError as error:
             raise AttemptError(sanitised(f"{field}: {error}"), retryable=True, provider_fault=False) from error
         return Blob(data, media_type_of(path))
@@ -70,28 +72,28 @@ class Inputs:
         async for chunk in chunks:
             data += chunk
             if len(data) > self._max_bytes:
-                raise refused(field, f"larger than {self._max_bytes} bytes")
+                raise invalid_input(field, f"larger than {self._max_bytes} bytes")
         return bytes(data)
 
     def _inline(self, uri: str, field: str) -> Blob:
         """The contents of a data URI: base64 or percent-encoded."""
         head, comma, body = uri[len("data:") :].partition(",")
         if not comma:
-            raise refused(field, "broken data URI: it has no comma")
+            raise invalid_input(field, "broken data URI: it has no comma")
         media_type, *parameters = (part.strip().lower() for part in head.split(";"))
         check_media_type(media_type, field)
         if len(body) > 4 * self._max_bytes:  # more than base64 or percent signs can account for
-            raise refused(field, f"larger than {self._max_bytes} bytes")
+            raise invalid_input(field, f"larger than {self._max_bytes} bytes")
         try:
             data = unquote_to_bytes(body)
             if "base64" in parameters:
                 data = _base64(data)
         except (ValueError, binascii.Error) as error:
-            raise refused(field, "broken data URI: its contents can't be decoded") from error
+            raise invalid_input(field, "broken data URI: its contents can't be decoded") from error
         if len(data) > self._max_bytes:
-            raise refused(field, f"larger than {self._max_bytes} bytes")
+            raise invalid_input(field, f"larger than {self._max_bytes} bytes")
         if not data:
-            raise refused(field, "the data URI is empty")
+            raise invalid_input(field, "the data URI is empty")
         return Blob(data, media_type)
 
 

@@ -7,11 +7,10 @@ import anyio
 import httpx
 
 from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.outbound.http_client import UNTYPED, retry_after_s
+from stepwell.outbound.http_client import GONE, UNTYPED, origin_of, retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.outbound.ssrf_guard import Blocked, parsed
 from stepwell.ports.providers import ErrorText
-from stepwell.providers.shared.provider_api import GONE, origin_of
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 _MOST_WORDS = 64 * 1024  # bytes of an error that is read

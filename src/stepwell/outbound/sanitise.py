@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from stepwell.domain.errors import AttemptError
+
 MAX_MESSAGE = 1_000  # bytes of UTF-8: an error must never be too large to be recorded
 SHORTEST_SECRET = 8  # characters of a secret that is masked wherever it appears
 
@@ -11,6 +13,11 @@ def sanitised(text: str, limit: int = MAX_MESSAGE) -> str:
     head = text[:limit]  # a character has at least one byte; a 1 GB text isn't walked through
     clean = "".join(char if char.isprintable() else " " for char in head)
     return clean.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
+
+
+def invalid_input(field: str, why: str) -> AttemptError:
+    """The error of an input that no retry and no other provider can use."""
+    return AttemptError(sanitised(f"{field}: {why}"), retryable=False, provider_fault=False)
 
 
 def masked(text: str, secrets: Iterable[str], mark: str = "…") -> str:

@@ -19,7 +19,7 @@ from stepwell.domain.webhooks.delivery import (
 from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.outbound.ssrf_guard import AddressPolicy, Blocked, form_refusal, guarded_client, parsed
-from stepwell.ports import Clock
+from stepwell.ports.clock import Clock
 from stepwell.settings import Networks
 
 CONNECT_S = 5.0

@@ -1,11 +1,15 @@
-"""`ports.Clock`: the database's time, carried forward by this machine's monotonic clock between two observations."""
+"""The clock of the database, carried forward by this machine's monotonic clock, and ids that sort by time."""
 
 import asyncio
+import os
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from stepwell.ports import Timer
+from asyncpg.pgproto.pgproto import UUID
+
+from stepwell.ports.clock import Timer
 
 _TICK = timedelta(microseconds=1)
 
@@ -32,3 +36,15 @@ class DatabaseClock:
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+def uuid7(now: datetime) -> uuid.UUID:
+    """A UUID of version 7: 48 bits of milliseconds, 74 random bits. RFC 9562, section 5.7.
+
+    It is of the kind that asyncpg reads: a `uuid.UUID` that is made, hashed and sent in C, which takes a tenth off what
+    a step costs.
+    """
+    random = os.urandom(10)
+    head = int(now.timestamp() * 1000).to_bytes(6, "big")
+    version, variant = 0x70 | random[0] & 0x0F, 0x80 | random[2] & 0x3F
+    return UUID(bytes((*head, version, random[1], variant, *random[3:])))  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from stepwell.domain.event_feed import FeedFilter, FeedPage, HistoryPage, Position
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 
 
 class Feed(Protocol):

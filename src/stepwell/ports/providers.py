@@ -25,8 +25,8 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
 
 ErrorText = Callable[[bytes], str | None]  # a body's words if it is an error as the provider documents it

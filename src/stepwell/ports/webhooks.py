@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from stepwell.domain.idempotency import Terms, Version
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import Answered, Attempt, DeliveryRecord, DueDelivery, Verdict
 
 # Makes the body of a delivery. Raises `Unavailable` while the database is away.

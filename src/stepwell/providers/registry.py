@@ -5,8 +5,8 @@ from functools import partial
 
 import structlog
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.validation.provider_rules import FileRule
 from stepwell.outbound.ssrf_guard import AddressPolicy

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from stepwell.app import Database
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
-from stepwell.ports import Clock
+from stepwell.ports.clock import Clock
 from stepwell.settings import Settings
 from stepwell.testing.manual_clock import ManualClock
 from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stepwell.domain.event_feed import FeedEvent, FeedFilter, FeedPage, HistoryPage, Position
 from stepwell.domain.model import HistoryEvent
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import Subscription, Tables
 
 

@@ -5,9 +5,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from stepwell.domain.errors import StillRunning
-from stepwell.domain.idempotency import Answer, Reserved, key_scope
-from stepwell.domain.lifecycle.decision import Reservation
-from stepwell.domain.records import TenantScope
+from stepwell.domain.idempotency import Answer, Reservation, Reserved, key_scope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import KeyRow, Tables
 
 _LIFETIME, _LONGEST_WORK = timedelta(hours=48), timedelta(minutes=5)

@@ -11,12 +11,12 @@ from msgspec import Struct, field, json, structs
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.event_feed import Position
-from stepwell.domain.idempotency import Answer
-from stepwell.domain.lifecycle.decision import Delivery, Reservation
+from stepwell.domain.idempotency import Answer, Reservation
 from stepwell.domain.model import HistoryEvent, Task
-from stepwell.domain.records import TenantScope, WorkflowRecord
-from stepwell.domain.webhooks.delivery import Attempt, DeliveryStatus
-from stepwell.ports import Clock
+from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.webhooks.delivery import Attempt, Delivery, DeliveryStatus
+from stepwell.ports.clock import Clock
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database
 NEVER = datetime.min.replace(tzinfo=UTC)  # the lease of a process that was declared dead

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from stepwell.domain.errors import NotFound, StillRunning
 from stepwell.domain.idempotency import Terms, Version
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import (
     KEPT_ATTEMPTS,
     Attempt,

@@ -24,11 +24,11 @@ from stepwell.domain.records import (
     StepRecord,
     Summary,
     TaskRecord,
-    TenantScope,
     Whereabouts,
     WorkflowPage,
     WorkflowRecord,
 )
+from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
 
 

@@ -10,7 +10,8 @@ from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.errors import Forbidden, StillRunning
 from stepwell.domain.lifecycle.decision import Decision, copied
 from stepwell.domain.model import ProviderType, StepStatus, Task, TaskStatus
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow
+from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import ALWAYS, NEVER, DeliveryRow, Tables, TaskRow, WorkflowRow
 
 _STEPS_A_PAGE = 20_000

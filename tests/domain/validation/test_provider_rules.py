@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.validation.workflow import Catalog
 from support.workflows.definitions import CATALOG, body, draw, faults, join, mapped, plan, refused

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.domain.model_terms import ModelLimit
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.settings import ModelLimits
 from support.emulators.base import Fault

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.domain.model_terms import ModelLimit
 from stepwell.engine.admission.controller import Admission, Bound, Limits, Pool
 
 FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL

@@ -15,8 +15,8 @@ import pytest
 
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.domain.errors import ArtifactError
-from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import Output, ProviderType
+from stepwell.domain.model_terms import ModelLimit
 from stepwell.providers.google import vertex
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.shared import result_storage

@@ -11,8 +11,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.domain.model_terms import ModelLimit
 from stepwell.ports.providers import Attempt, AttemptIO, Request
 from stepwell.settings import ModelLimits
 from support.emulators.base import Fault

@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.model import WorkflowStatus
-from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import completion
 from stepwell.engine.events.bus import Bus, Committed
 from stepwell.engine.events.completion import Awaiting
-from stepwell.ports import Store
+from stepwell.ports.storage import Store
 from support.providers.scripted import eventually
 
 OURS = UUID(int=1)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.records import EVERY_TENANT, TenantScope
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.events import peer_notifications
 from support.providers.scripted import Hang, Scripted, eventually, passthrough, scripted
 from support.service.live_service import Service, running_service, token

@@ -10,7 +10,7 @@ import pytest
 
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.event_feed import EVERYTHING, Position
-from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.engine.events.bus import Bus
 from stepwell.engine.events.subscriptions import Streams

@@ -17,7 +17,7 @@ from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
 from stepwell.engine.execution import checkpointer as module
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
-from stepwell.ports import Journal
+from stepwell.ports.storage import Journal
 from support.database.failing_store import AFTER, BEFORE, FaultyJournal
 from support.providers.scripted import eventually
 from support.workflows.runs import EPOCH, plans_of

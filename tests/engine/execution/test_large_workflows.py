@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 
 from stepwell.domain.model import StepStatus
-from stepwell.domain.records import EVERY_TENANT, WorkflowRecord
+from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import plan_workflow
 from support.database.failing_store import FaultyJournal, admission_of, faulty, nothing_left, scheduler_of
 from support.providers.scripted import Hang, Scripted, Succeed, eventually, passthrough, scripted

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.tenancy import EVERY_TENANT
 from support.database.failing_store import AFTER, admission_of, faulty, nothing_left, scheduler_of
 from support.providers.scripted import Fail, Hang, Scripted, Stubborn, Succeed, eventually, passthrough, scripted
 from support.service.live_service import Service, running_service

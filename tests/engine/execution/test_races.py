@@ -19,7 +19,8 @@ from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.inputs import Update
 from stepwell.domain.model import HistoryEvent, StepStatus
-from stepwell.domain.records import EVERY_TENANT, WorkflowRecord
+from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import plan_workflow
 from support.database.failing_store import faulty, nothing_left, scheduler_of
 from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted

@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.domain.model_terms import ModelLimit
 from stepwell.engine.webhooks import backlog
 from stepwell.persistence.stores.outbox import PostgresOutbox
 from stepwell.ports.webhooks import Backlog

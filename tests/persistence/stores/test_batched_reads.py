@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.records import EVERY_TENANT, TenantScope, WorkflowRecord
+from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import Kept
 from stepwell.persistence.connections.database import Observer, create_api_engine, journal_connect
 from stepwell.persistence.stores.workflow_reader import PostgresStore

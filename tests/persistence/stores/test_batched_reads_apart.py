@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.persistence.connections.connection_pool import Kept
 from stepwell.persistence.connections.database import create_api_engine, journal_connect
 from stepwell.persistence.stores import batched_reads

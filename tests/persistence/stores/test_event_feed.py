@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 
 from stepwell.domain.event_feed import BEGINNING, EVERYTHING, FeedFilter, FeedPage, Position
 from stepwell.domain.model import EventType, WorkflowStatus
-from stepwell.domain.records import EVERY_TENANT, TenantScope
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import create_api_engine, create_journal_pool, journal_connect
 from stepwell.persistence.stores import event_feed as feed_statements
 from stepwell.persistence.stores.event_feed import PostgresFeed, page_query

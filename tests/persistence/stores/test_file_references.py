@@ -11,7 +11,8 @@ from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.pool import NullPool
 
-from stepwell.domain.records import EVERY_TENANT, NewWorkflow, TenantScope
+from stepwell.domain.records import NewWorkflow
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import Kept
 from stepwell.persistence.connections.database import create_api_engine, create_engine, journal_connect
 from stepwell.persistence.schema import migrations

@@ -13,7 +13,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.domain.model import WorkflowStatus
-from stepwell.domain.records import EVERY_TENANT, ListFilter, TenantScope
+from stepwell.domain.records import ListFilter
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import create_api_engine
 from stepwell.persistence.stores import workflow_queries
 from support.database.bulk_workflows import seed

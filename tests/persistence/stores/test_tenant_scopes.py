@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from stepwell import ports
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.stores.workflow_reader import PostgresStore
 from stepwell.persistence.stores.workflow_store import PostgresJournal
+from stepwell.ports.storage import Journal, Store
 
 # These are the engine's own, for all tenants alike: batches, jobs at providers, claims, leases, the clock.
 WITHOUT = {
@@ -26,7 +26,7 @@ WITHOUT = {
         "expire_others",
     },
 }
-PAIRS: list[tuple[type, type]] = [(ports.Store, PostgresStore), (ports.Journal, PostgresJournal)]
+PAIRS: list[tuple[type, type]] = [(Store, PostgresStore), (Journal, PostgresJournal)]
 
 
 def methods(kind: type) -> dict[str, Callable[..., Any]]:

@@ -11,11 +11,8 @@ import pytest
 from stepwell.domain.errors import Forbidden, Unavailable
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Resume, Start, Succeeded
 from stepwell.domain.model import Output, ProviderType, StepState, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.domain.records import (
-    EVERY_TENANT,
-    NewWorkflow,
-    TenantScope,
-)
+from stepwell.domain.records import NewWorkflow
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import Handle
 from stepwell.persistence.connections.database import create_journal_pool, journal_connect
 from stepwell.persistence.stores import workflow_store as journal_module

@@ -7,8 +7,8 @@ from uuid import UUID
 import httpx
 import pytest
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType as P
 from stepwell.domain.model import TaskType as T
 from stepwell.ports.providers import Attempt, AttemptIO, Blob, Provider

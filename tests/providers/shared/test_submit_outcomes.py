@@ -12,9 +12,9 @@ import pytest
 from msgspec import Struct
 
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
-from stepwell.outbound.http_client import plain_client
+from stepwell.outbound.http_client import origin_of, plain_client
 from stepwell.providers.shared.bounded_json import read_json
-from stepwell.providers.shared.provider_api import Answer, ProviderApi, origin_of
+from stepwell.providers.shared.provider_api import Answer, ProviderApi
 from stepwell.providers.shared.submit_outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
 from support.emulators.base import Call, Emulator, Fault, Reply
 

@@ -9,10 +9,11 @@ from uuid import UUID
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.model import ProviderType
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow
+from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.controller import Admission
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.ports import Journal
+from stepwell.ports.storage import Journal
 from support.service.live_service import Service
 
 # What the next write does instead of an honest one: fail before anything is sent, or after it has landed.

@@ -11,14 +11,8 @@ from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import Admitted, Created, Input, Start, Update
 from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
-from stepwell.domain.records import (
-    EVERY_TENANT,
-    LoadedWorkflow,
-    NewWorkflow,
-    StepRecord,
-    Summary,
-    WorkflowRecord,
-)
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import Handle
 from stepwell.engine.new_workflow import loaded_of
 from stepwell.persistence.clock import DatabaseClock

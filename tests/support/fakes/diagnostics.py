@@ -8,7 +8,7 @@ from stepwell.domain.diagnostics.reasons import ExplainedStep, Explanation, NotS
 from stepwell.domain.idempotency import NO_TERMS, Terms, Version
 from stepwell.domain.model import StepStatus, WorkflowStatus
 from stepwell.domain.model_terms import Money
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import PlannedWorkflow
 
 

@@ -22,7 +22,6 @@ from stepwell.domain.diagnostics.provider_status import BreakerStatus, Latency, 
 from stepwell.domain.errors import ArtifactGone, InvalidTransition, NotFound, Unavailable
 from stepwell.domain.event_feed import FeedEvent, FeedFilter, FeedPage, Position
 from stepwell.domain.idempotency import NO_TERMS, Answer, Terms, Version
-from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import (
     EventType,
     HistoryEvent,
@@ -34,6 +33,7 @@ from stepwell.domain.model import (
     WorkflowState,
     WorkflowStatus,
 )
+from stepwell.domain.model_terms import ModelLimit
 from stepwell.domain.records import (
     CleanupFault,
     CleanupReport,
@@ -41,12 +41,12 @@ from stepwell.domain.records import (
     StepRecord,
     Summary,
     TaskRecord,
-    TenantScope,
     WorkflowPage,
     WorkflowRecord,
 )
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow
-from stepwell.ports import Artifacts
+from stepwell.ports.artifacts import Artifacts
 from stepwell.telemetry import Metrics
 from stepwell.testing import ManualClock
 from support.fakes.diagnostics import FakeInsight

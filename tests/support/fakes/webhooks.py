@@ -8,7 +8,7 @@ from uuid import UUID
 from stepwell.domain.errors import NotFound
 from stepwell.domain.idempotency import NO_TERMS, Terms
 from stepwell.domain.model import EventType
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
 
 AT = datetime(2026, 11, 25, 12, 0, 0, 123000, tzinfo=UTC)

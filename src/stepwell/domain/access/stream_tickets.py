@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from msgspec import DecodeError, Struct, ValidationError, json
 
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 
 TICKET_S = 60
 MAX_TICKET_CHARS = 4_096

@@ -7,8 +7,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from stepwell.domain.circuit_breaker import BreakerState
-from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType, TaskType
+from stepwell.domain.model_terms import ModelLimit
 
 
 class Latency(Struct, frozen=True):

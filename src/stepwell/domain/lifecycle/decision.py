@@ -8,29 +8,14 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.inputs import Effect
 from stepwell.domain.model import EventType, HistoryEvent, StepState, Task, WorkflowState
+from stepwell.domain.webhooks.delivery import Delivery
 
 T = TypeVar("T", bound=Struct)
 # What `copy.copy` does for a struct in the end; finding that out costs it more than the copy.
 copied: Callable[[T], T] = methodcaller("__copy__")
-
-
-class Delivery(Struct, frozen=True):
-    """An event that a webhook tells of; `lane`: see `webhooks.lane_of`."""
-
-    event_id: int
-    type: EventType
-    lane: str
-    at: datetime
-
-
-class Reservation(Struct, frozen=True):
-    """A request that may be repeated, by its key among those of its `scope`; `token` is this try's own."""
-
-    scope: str
-    key: str
-    token: UUID
 
 
 class Decision(Struct):

@@ -21,7 +21,7 @@ from stepwell.domain.model import (
     WorkflowState,
     WorkflowStatus,
 )
-from stepwell.domain.notices import deliveries
+from stepwell.domain.webhooks.delivery import deliveries
 
 _HERE = (None, ProviderType.LOCAL)  # what these do needs nobody else to be ended
 # How long the end of a job is waited for that nobody needs any more.

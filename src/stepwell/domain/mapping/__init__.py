@@ -1,1 +1,1 @@
-"""."""
+"""The input of a step: task configs, JMESPath expressions, transforms, and mappings from results."""

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 from msgspec import Struct, ValidationError, convert, structs
 
 from stepwell.domain.credential_names import how_called, of_another
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.mapping.task_configs import ProviderConfig, given
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.setting_names import DEFAULT_PROVIDER, credential_hint, credential_setting, provider_setting

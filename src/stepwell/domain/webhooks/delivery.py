@@ -4,7 +4,7 @@ After Standard Webhooks, https://github.com/standard-webhooks/standard-webhooks/
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -27,6 +27,11 @@ WEBHOOKS_NOT_CONFIGURED: Final = (
     "webhooks_not_configured",
 )
 UrlRule: TypeAlias = Callable[[str], tuple[str, str] | None]  # message and type of what is wrong with an address
+TERMINAL_EVENTS: Final = frozenset(
+    {EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED}
+)
+# Progress may change many times a second; live events report it.
+_NEVER = frozenset({EventType.STEP_PROGRESS})
 _JITTER = 0.1
 _GONE = 410
 _ID = re.compile(r"evt_([0-9a-f]{32})_([1-9][0-9]{0,8})")
@@ -39,6 +44,15 @@ class DeliveryStatus(StrEnum):
     DELIVERED = "DELIVERED"
     FAILED = "FAILED"
     STOPPED = "STOPPED"
+
+
+class Delivery(Struct, frozen=True):
+    """An event that a webhook reports. `lane` is the result of `lane_of`."""
+
+    event_id: int
+    type: EventType
+    lane: str
+    at: datetime
 
 
 class Attempt(Struct, frozen=True):
@@ -108,6 +122,16 @@ class Verdict(Struct, frozen=True):
     status: DeliveryStatus
     tries: int
     next_at: datetime | None = None
+
+
+def deliveries(events: Iterable[HistoryEvent], url: str, tenant: str | None, *, steps: bool) -> list[Delivery]:
+    """The deliveries to *url* for *events*: the end of the workflow, and with *steps* the events of its steps."""
+    lane = lane_of(url, tenant)
+    return [
+        Delivery(event.id, event.type, lane, event.at)
+        for event in events
+        if event.type in TERMINAL_EVENTS or (steps and event.step_id is not None and event.type not in _NEVER)
+    ]
 
 
 def delivery_id(workflow_id: UUID, event_id: int) -> str:

@@ -18,8 +18,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.limits import ANY_MODEL, ModelLimit
 from stepwell.domain.model import ProviderType
+from stepwell.domain.model_terms import ANY_MODEL, ModelLimit
 from stepwell.engine.admission.queue_position import Standing, Turns
 
 K = TypeVar("K", bound=Hashable)

@@ -13,9 +13,9 @@ from msgspec import Struct
 from stepwell.domain.circuit_breaker import Breaker, BreakerPolicy, BreakerState
 from stepwell.domain.diagnostics.provider_status import BreakerStatus, Latency, ModelStatus
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Succeeded
-from stepwell.domain.limits import ModelLimit
 from stepwell.domain.model import ProviderType
-from stepwell.ports import Clock
+from stepwell.domain.model_terms import ModelLimit
+from stepwell.ports.clock import Clock
 
 WINDOW = timedelta(minutes=5)
 _SAMPLES = 1_000  # of a model, at most

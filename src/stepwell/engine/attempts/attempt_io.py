@@ -8,7 +8,7 @@ from anyio import CancelScope, current_effective_deadline, current_time, sleep
 
 from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.domain.model import Output, Task
-from stepwell.ports import Artifacts
+from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, ErrorText, InputFetcher
 
 _ROOM_S = 2.0  # between two tries to store a file on a full disk

@@ -25,7 +25,7 @@ from stepwell.domain.lifecycle.inputs import FollowedUp, Input, OutcomeLost, Pro
 from stepwell.domain.model import CancelReceipt, Cost, ProviderType, Sent, Task, TaskPhase
 from stepwell.domain.model_terms import PriceList
 from stepwell.domain.strict_json.canonical import digest
-from stepwell.ports import Clock
+from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, Provider, Request
 
 log = structlog.get_logger()

@@ -13,9 +13,9 @@ from anyio import CancelScope, sleep_forever
 from msgspec import Struct, json
 from msgspec.structs import replace
 
+from stepwell.domain.artifacts import media_type_of
 from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
 from stepwell.domain.errors import ArtifactError, AttemptError
-from stepwell.domain.files import media_type_of
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowedUp, Succeeded
 from stepwell.domain.mapping.input_mapping import (
     DeferredTransform,
@@ -30,7 +30,7 @@ from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_io import Downloads, Links, TaskIO
 from stepwell.engine.attempts.job_cancellation import FollowUps
 from stepwell.engine.attempts.remote_jobs import Line, Overtaken, Remote
-from stepwell.ports import Artifacts
+from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Attempt, Finished, InputFetcher, Provider
 
 log = structlog.get_logger()

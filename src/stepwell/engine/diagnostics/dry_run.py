@@ -19,13 +19,15 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Resume, Start, Verb
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import StepStatus
-from stepwell.domain.records import LoadedWorkflow, TenantScope
+from stepwell.domain.records import LoadedWorkflow
+from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.artifact_cleanup import Cleaner
 from stepwell.engine.execution.active_workflow import Handle
 from stepwell.engine.execution.recovery import RUNS_ELSEWHERE
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.offloop import off_loop
-from stepwell.ports import Clock, Journal, NewId, Store
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.storage import Journal, Store
 
 
 class Rehearsal:

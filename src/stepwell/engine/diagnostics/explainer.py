@@ -20,7 +20,8 @@ from stepwell.domain.diagnostics.reasons import BreakerOpen, Explanation, RateLi
 from stepwell.domain.errors import DiskFull, NotFound, Unavailable
 from stepwell.domain.mapping.task_configs import given
 from stepwell.domain.model import ProviderType, WorkflowStatus
-from stepwell.domain.records import LoadedWorkflow, TenantScope, Whereabouts
+from stepwell.domain.records import LoadedWorkflow, Whereabouts
+from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.controller import Admission, Bound, ModelPool, Waiting
 from stepwell.engine.admission.model_health import HeldBack, ModelHealth
 from stepwell.engine.execution.active_workflow import Handle
@@ -28,7 +29,8 @@ from stepwell.engine.execution.running_attempt import Live
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
 from stepwell.offloop import off_loop
-from stepwell.ports import Clock, Journal, Store
+from stepwell.ports.clock import Clock
+from stepwell.ports.storage import Journal, Store
 
 _TRIES = 3  # the workflow may change hands between two statements
 _NOWHERE = Whereabouts(None, alive=False, lease_until=None, paused_by=None, paused_at=None)

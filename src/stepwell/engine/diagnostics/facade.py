@@ -15,7 +15,8 @@ from stepwell.engine.diagnostics.dry_run import Rehearsal
 from stepwell.engine.diagnostics.explainer import Explainer
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
-from stepwell.ports import Clock, Journal, NewId, Store
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.storage import Journal, Store
 
 
 class Providers(planner.Providers, Protocol):

@@ -10,7 +10,7 @@ from stepwell.domain.diagnostics.plan import NOBODY, Asked, plan_of
 from stepwell.domain.diagnostics.plan_result import WorkflowPlan
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.model_terms import PriceList
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import PlannedWorkflow
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.offloop import off_loop

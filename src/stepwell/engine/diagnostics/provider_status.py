@@ -6,8 +6,8 @@ from datetime import datetime
 from stepwell.domain.credential_names import owner
 from stepwell.domain.diagnostics.provider_status import CredentialStatus, ProviderStatus
 from stepwell.domain.model import ProviderType
-from stepwell.domain.records import TenantScope
 from stepwell.domain.setting_names import credential_setting
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import Catalog
 from stepwell.engine.admission.controller import Admission, ModelPool
 from stepwell.engine.admission.model_health import ModelHealth

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.lifecycle.decision import Delivery
 from stepwell.domain.model import HistoryEvent, WorkflowStatus
+from stepwell.domain.webhooks.delivery import Delivery
 
 
 class Committed(Struct, frozen=True):

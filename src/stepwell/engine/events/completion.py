@@ -13,9 +13,9 @@ from uuid import UUID
 
 from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.model import TERMINAL_STATUSES
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import Bus, Committed
-from stepwell.ports import Store
+from stepwell.ports.storage import Store
 
 _AGAIN_S = 1.0
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
 from stepwell.domain.event_feed import EVERYTHING, FeedEvent, FeedFilter, FeedPage, Position
-from stepwell.domain.records import EVERY_TENANT, TenantScope
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.events.event_stream import FAILED, STOPPING, Item, Outlet, Stream
 from stepwell.ports.events import Feed
 

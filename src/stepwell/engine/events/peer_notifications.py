@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.records import EVERY_TENANT
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events.bus import Bus, Committed
 from stepwell.engine.events.feed_stream import Tail
 from stepwell.ports.events import Feed, Hints

@@ -10,7 +10,7 @@ import structlog
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.event_feed import BEGINNING, FeedEvent, FeedFilter, FeedPage, Position
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import Bus, Committed
 from stepwell.engine.events.event_stream import Outlet, Stream
 from stepwell.engine.events.feed_stream import FeedFrame, FeedStream, Follower, Tail, check_position

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from stepwell.domain.errors import NotFound
 from stepwell.domain.model import TERMINAL_STATUSES, HistoryEvent, WorkflowStatus
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import Bus, Committed
 from stepwell.engine.events.event_stream import STOPPING, Item, Outlet, Stream
 from stepwell.ports.events import Feed

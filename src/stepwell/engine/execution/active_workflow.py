@@ -13,7 +13,7 @@ from stepwell.domain.mapping.task_configs import given
 from stepwell.domain.model import ProviderType
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.engine.events.bus import Committed
-from stepwell.ports import Timer
+from stepwell.ports.clock import Timer
 
 
 class Handle:

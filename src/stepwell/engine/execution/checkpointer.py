@@ -26,7 +26,7 @@ from msgspec import Struct, field
 
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.ports import Journal
+from stepwell.ports.storage import Journal
 from stepwell.telemetry import Distribution
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ from stepwell.domain.model import CancelReceipt
 from stepwell.engine.attempts.runner import Runner
 from stepwell.engine.execution.active_workflow import Handle
 from stepwell.engine.execution.running_attempt import Leash, Live, Runs
-from stepwell.ports import Clock
+from stepwell.ports.clock import Clock
 
 Spawn = Callable[[Coroutine[Any, Any, None], str, Callable[[asyncio.Task[None]], None]], asyncio.Task[None]]
 

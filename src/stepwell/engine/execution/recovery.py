@@ -17,13 +17,15 @@ import structlog
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.inputs import GiveUp
-from stepwell.domain.records import EVERY_TENANT, LoadedWorkflow
+from stepwell.domain.records import LoadedWorkflow
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import Handle
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.offloop import off_loop
-from stepwell.ports import Clock, Journal
+from stepwell.ports.clock import Clock
 from stepwell.ports.events import Presence
+from stepwell.ports.storage import Journal
 
 log = structlog.get_logger()
 

@@ -17,7 +17,8 @@ from uuid import UUID
 import structlog
 from anyio import CancelScope
 
-from stepwell.domain.lifecycle.decision import Decision, Reservation
+from stepwell.domain.idempotency import Reservation
+from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import (
     AttemptFailed,
     CancelAttempt,
@@ -45,7 +46,8 @@ from stepwell.engine.execution.step_dispatcher import Gate
 from stepwell.engine.execution.timers import Timers
 from stepwell.engine.execution.waiting import Waiting
 from stepwell.engine.monitoring.loop_lag import LoopLag
-from stepwell.ports import Clock, Journal, NewId
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.storage import Journal
 
 log = structlog.get_logger()
 

@@ -19,7 +19,7 @@ from stepwell.engine.admission.controller import Admission, Pool, Slot
 from stepwell.engine.admission.model_health import Flight, ModelHealth, ModelKey
 from stepwell.engine.execution.active_workflow import Handle
 from stepwell.engine.execution.seeds import drawn_seed
-from stepwell.ports import Clock, NewId, Timer
+from stepwell.ports.clock import Clock, NewId, Timer
 
 _HERE = (None, ProviderType.LOCAL)
 _USUAL_TIMEOUT_S = TaskConfig().timeout_s

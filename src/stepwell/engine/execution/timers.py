@@ -8,7 +8,7 @@ from typing import Any
 
 from stepwell.domain.lifecycle.inputs import Input
 from stepwell.engine.execution.active_workflow import Handle
-from stepwell.ports import Clock
+from stepwell.ports.clock import Clock
 
 
 async def wait_until_set(event: asyncio.Event, clock: Clock, seconds: float | None) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from stepwell.domain.errors import ArtifactError, DiskFull, ReadOnly, ResourcesExhausted, StepwellError, Unavailable
-from stepwell.ports import Clock
+from stepwell.ports.clock import Clock
 
 log = structlog.get_logger()
 

@@ -1,1 +1,1 @@
-"""."""
+"""Webhooks: the schedule of deliveries, the deliverer, and the use cases of the API."""

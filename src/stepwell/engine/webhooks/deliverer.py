@@ -39,7 +39,7 @@ from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.webhooks.backlog import WebhookBacklog
 from stepwell.engine.webhooks.delivery_schedule import Agenda
-from stepwell.ports import Clock
+from stepwell.ports.clock import Clock
 from stepwell.ports.webhooks import Outbox, Payload, Sender
 from stepwell.telemetry import Metrics
 

@@ -7,11 +7,11 @@ from uuid import UUID
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
 from stepwell.domain.idempotency import NO_TERMS, Terms
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, lane_of
 from stepwell.domain.webhooks.secrets import WebhookSecrets
 from stepwell.engine.webhooks.deliverer import Dispatcher
-from stepwell.ports import Store
+from stepwell.ports.storage import Store
 from stepwell.ports.webhooks import Deliveries
 
 

@@ -1,1 +1,1 @@
-"""."""
+"""The scratch schema and the queries of `stepwell bench`."""

@@ -1,1 +1,1 @@
-"""."""
+"""The embedded PostgreSQL server of `stepwell up`: its programs, its data folder and its process."""

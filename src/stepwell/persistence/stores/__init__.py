@@ -1,1 +1,1 @@
-"""."""
+"""Implementations of the storage ports on PostgreSQL, one module per port or query."""

@@ -17,7 +17,7 @@ import asyncpg
 from msgspec import Struct
 
 from stepwell.domain.errors import StillRunning, Unavailable
-from stepwell.domain.lifecycle.decision import Reservation
+from stepwell.domain.idempotency import Reservation
 from stepwell.domain.records import NewWorkflow
 from stepwell.offloop import off_loop
 from stepwell.persistence.connections.connection_pool import Kept

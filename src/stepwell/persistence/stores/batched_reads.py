@@ -18,7 +18,8 @@ from sqlalchemy.dialects import postgresql
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.idempotency import Version
-from stepwell.domain.records import StepRecord, TenantScope, WorkflowRecord
+from stepwell.domain.records import StepRecord, WorkflowRecord
+from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import Kept
 from stepwell.persistence.connections.database import is_outage
 from stepwell.persistence.rows.decode_rows import Row, step_record, workflow_record

@@ -10,10 +10,9 @@ from sqlalchemy import BigInteger, Select, Update, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stepwell.domain.errors import NotFound, StillRunning
-from stepwell.domain.idempotency import Terms, Version
-from stepwell.domain.lifecycle.decision import Reservation
+from stepwell.domain.idempotency import Reservation, Terms, Version
 from stepwell.domain.model import EventType
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row

@@ -34,7 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stepwell.domain.event_feed import EVERYTHING, FeedEvent, FeedFilter, FeedPage, HistoryPage, Position
 from stepwell.domain.model import WorkflowStatus
-from stepwell.domain.records import TenantScope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event
 from stepwell.persistence.schema.tables import events, workflows

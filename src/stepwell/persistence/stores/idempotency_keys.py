@@ -16,9 +16,8 @@ from uuid import UUID
 from msgspec import json
 
 from stepwell.domain.errors import StillRunning
-from stepwell.domain.idempotency import Answer, Reserved, key_scope
-from stepwell.domain.lifecycle.decision import Reservation
-from stepwell.domain.records import TenantScope
+from stepwell.domain.idempotency import Answer, Reservation, Reserved, key_scope
+from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import Kept
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, func, literal_column, select, true
+from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, false, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from stepwell.domain.model import CancelReceipt, StepStatus, TaskStatus
-from stepwell.domain.records import ListFilter, TenantScope
-from stepwell.persistence.schema.tables import steps, tasks, workflows
+from stepwell.domain.model import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
+from stepwell.domain.records import ListFilter, Whereabouts
+from stepwell.domain.tenancy import TenantScope
+from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.schema.tables import events, processes, steps, tasks, workflows
 
 
 def visible(scope: TenantScope) -> ColumnElement[bool]:
@@ -93,3 +95,33 @@ def _filters(query: ListFilter) -> list[ColumnElement[bool]]:
     if not query.include_deleted:
         filters.append(workflows.c.deleted_at.is_(None))
     return filters
+
+
+def whereabouts(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
+    """The owner of a workflow and its lease, and who paused it. None of this stands in the rows of the workflow."""
+    # Of a PAUSED workflow the pause is among the last events: behind it come only attempts that end.
+    paused = (
+        select(events.c.actor, events.c.at)
+        .where(
+            events.c.workflow_id == workflows.c.id,
+            events.c.type == EventType.WORKFLOW_PAUSED,
+            workflows.c.status == WorkflowStatus.PAUSED,
+        )
+        .order_by(events.c.id.desc())
+        .limit(1)
+        .correlate(workflows)
+        .lateral("paused")
+    )
+    # A lease without an end is that of a process which is alone on its database.
+    until = func.nullif(processes.c.lease_until, literal_column("'infinity'::timestamptz"))
+    alive = func.coalesce(processes.c.lease_until > func.clock_timestamp(), false())
+    return (
+        select(workflows.c.owner, alive.label("alive"), until.label("lease_until"), paused.c.actor, paused.c.at)
+        .outerjoin(processes, processes.c.id == workflows.c.owner)
+        .outerjoin(paused, true())
+        .where(workflows.c.id == workflow_id, visible(scope))
+    )
+
+
+def read_whereabouts(row: Row) -> Whereabouts:
+    return Whereabouts(row["owner"], row["alive"], row["lease_until"], row["actor"], row["at"])

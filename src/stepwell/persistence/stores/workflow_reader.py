@@ -16,23 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stepwell.domain.idempotency import Version
 from stepwell.domain.model import HistoryEvent, Output, TaskType
-from stepwell.domain.records import (
-    ListFilter,
-    StepRecord,
-    TaskRecord,
-    TenantScope,
-    Whereabouts,
-    WorkflowPage,
-    WorkflowRecord,
-)
+from stepwell.domain.records import ListFilter, StepRecord, TaskRecord, Whereabouts, WorkflowPage, WorkflowRecord
+from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import Kept
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event, step_record, task, workflow_record
 from stepwell.persistence.schema.tables import artifact_references, events, steps, tasks, workflows
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import Finder
-from stepwell.persistence.stores.workflow_queries import visible
-from stepwell.persistence.whereabouts import read_whereabouts, whereabouts
+from stepwell.persistence.stores.workflow_queries import read_whereabouts, visible, whereabouts
 
 # So many steps are read at once, then others get their turn: a page can hold a million.
 _SLICE = 250

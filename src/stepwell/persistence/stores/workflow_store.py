@@ -13,7 +13,8 @@ import asyncpg
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.model import ProviderType
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow, TenantScope
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow
+from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.connections.timestamp_codec import writing

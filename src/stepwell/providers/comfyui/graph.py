@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 from anyio import to_thread
 from msgspec import json
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.mapping.task_configs import given, required_inputs
 from stepwell.domain.model import TaskType
 from stepwell.outbound.sanitise import sanitised

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 from msgspec import structs
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (

@@ -13,8 +13,8 @@ import httpx
 from anyio import to_thread
 from msgspec import json
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
-from stepwell.domain.known import KnownStep
 from stepwell.domain.mapping.task_configs import given
 from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
 from stepwell.domain.validation.file_inputs import MESSAGES

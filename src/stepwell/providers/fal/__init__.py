@@ -1,1 +1,1 @@
-"""."""
+"""FAL: jobs on fal's queue."""

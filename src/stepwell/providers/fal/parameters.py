@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, json
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.mapping.task_configs import GenerationConfig, RefineConfig, VideoConfig
 from stepwell.domain.model import TaskType
 from stepwell.providers.shared.refusals import refused_config, refused_input, told

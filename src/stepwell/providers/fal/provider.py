@@ -12,11 +12,12 @@ from urllib.parse import quote, urlencode
 import httpx
 from msgspec import Meta, Struct, json
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.mapping.task_configs import given
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.domain.validation.file_inputs import MESSAGES
+from stepwell.outbound.http_client import origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,
@@ -41,7 +42,7 @@ from stepwell.providers.fal.parameters import KINDS, app_of, body_of, refusals, 
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.input_references import with_references
-from stepwell.providers.shared.provider_api import Answer, digest, origin_of
+from stepwell.providers.shared.provider_api import Answer, digest
 
 _NAME = "FAL"
 _POLLED = frozenset({200, 202})

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepwell.outbound.http_client import refused
+from stepwell.outbound.sanitise import invalid_input
 
 # Those of https://ai.google.dev/gemini-api/docs/image-generation that every Gemini image model has.
 PICTURE_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
@@ -28,14 +28,14 @@ def seconds(inputs: Mapping[str, Any], known: Sequence[int], default: int) -> in
     """The nearest to `duration_s`; of two as near the shorter, which costs less."""
     asked = inputs.get("duration_s", default)
     if isinstance(asked, bool) or not isinstance(asked, int | float):
-        raise refused("duration_s", "expected a number of seconds")
+        raise invalid_input("duration_s", "expected a number of seconds")
     return min(known, key=lambda length: (abs(length - asked), length))
 
 
 def _side(inputs: Mapping[str, Any], field: str) -> int:
     value = inputs[field]
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise refused(field, "expected a number of pixels")
+        raise invalid_input(field, "expected a number of pixels")
     return value
 
 

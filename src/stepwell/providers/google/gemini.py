@@ -12,6 +12,7 @@ import httpx
 
 from stepwell.domain.model import ProviderType
 from stepwell.domain.strict_json.canonical import canonical
+from stepwell.outbound.http_client import origin_of
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
 from stepwell.providers.google.answers import refuses_api_key
 from stepwell.providers.google.interactions import Interactions
@@ -21,7 +22,6 @@ from stepwell.providers.google.predictions import omni_body
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.providers.shared.provider_api import origin_of
 
 _OPERATION = re.compile(r"models/[a-z0-9][a-z0-9.-]{0,99}/operations/[A-Za-z0-9_-]{1,200}")
 _REDIRECTS = 3

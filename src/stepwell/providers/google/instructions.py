@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stepwell.domain.model import TaskType
-from stepwell.outbound.http_client import refused
+from stepwell.outbound.sanitise import invalid_input
 from stepwell.providers.shared.refusals import refused_input
 
 EDIT_WORDS = frozenset({"prompt", "overlay_image_url", "reference_image_urls"})
@@ -64,7 +64,7 @@ def others(task_type: TaskType, inputs: Mapping[str, Any]) -> Iterator[tuple[str
         yield "The overlay:", "overlay_image_url", inputs["overlay_image_url"]
     references = inputs.get("reference_image_urls", [])
     if not isinstance(references, list):
-        raise refused("reference_image_urls", "expected a list")
+        raise invalid_input("reference_image_urls", "expected a list")
     for place, reference in enumerate(references):
         yield "A reference:", f"reference_image_urls[{place}]", reference
 

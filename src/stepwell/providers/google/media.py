@@ -9,7 +9,8 @@ from anyio import to_thread
 from PIL import Image
 
 from stepwell.domain.model import Output
-from stepwell.outbound.http_client import UNTYPED, refused
+from stepwell.outbound.http_client import UNTYPED
+from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.shared.result_storage import stored_of_answer
 
@@ -62,11 +63,11 @@ class Media(NamedTuple):
 async def picture(reference: Any, field: str, io: AttemptIO) -> Picture:
     """The picture behind an input. Raises as `AttemptIO.fetch`, also if it is of no kind that Google reads."""
     if not isinstance(reference, str):
-        raise refused(field, "expected a string")
+        raise invalid_input(field, "expected a string")
     blob = await io.fetch(reference, field)
     media_type = _TYPES.get(_suffix(blob.data), "") if blob.media_type in UNTYPED else blob.media_type
     if media_type not in _READ:
-        raise refused(field, "expected a PNG, JPEG, WebP, HEIC or HEIF picture")
+        raise invalid_input(field, "expected a PNG, JPEG, WebP, HEIC or HEIF picture")
     return await to_thread.run_sync(_read, media_type, blob.data)
 
 

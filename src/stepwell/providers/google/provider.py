@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request, UrlReader

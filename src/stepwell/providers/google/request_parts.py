@@ -11,7 +11,7 @@ from typing import Any
 
 from stepwell.domain.mapping.task_configs import given
 from stepwell.domain.model import TaskType
-from stepwell.outbound.http_client import refused
+from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.aspect_ratios import PICTURE_RATIOS, ratio
 from stepwell.providers.google.instructions import instruction, others
@@ -80,7 +80,7 @@ async def _work_on(
 def _size(inputs: Mapping[str, Any], base: Picture | None) -> str:
     factor = inputs.get("upscale_factor", 2.0)
     if isinstance(factor, bool) or not isinstance(factor, int | float):
-        raise refused("upscale_factor", "expected a number")
+        raise invalid_input("upscale_factor", "expected a number")
     longer = max(base.sides) if base is not None and base.sides is not None else _SIZES[0][0]
     return next((size for side, size in _SIZES if longer * factor <= side), _LARGEST)
 
@@ -100,7 +100,7 @@ async def _text_body(inputs: Mapping[str, Any], config: Mapping[str, Any], io: A
     elif pictures:
         contents[-1]["parts"] = [*pictures, *contents[-1]["parts"]]
     if not contents:
-        raise refused("messages", "expected one of a user")
+        raise invalid_input("messages", "expected one of a user")
     body: dict[str, Any] = {"contents": contents}
     if system:
         body["systemInstruction"] = {"parts": [{"text": text} for text in system]}
@@ -113,7 +113,7 @@ def checked_messages(inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The messages of a talk. Raises `Refusal` for what can't be told, before anything of it is fetched."""
     messages = inputs.get("messages", [])
     if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
-        raise refused("messages", "expected a list of objects")
+        raise invalid_input("messages", "expected a list of objects")
     check_pictures(messages)
     for place, message in enumerate(messages):
         _items(message, place)
@@ -126,7 +126,7 @@ def checked_messages(inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 async def _pictures(inputs: Mapping[str, Any], io: AttemptIO) -> list[dict[str, Any]]:
     references = inputs.get("image_urls", [])
     if not isinstance(references, list):
-        raise refused("image_urls", "expected a list")
+        raise invalid_input("image_urls", "expected a list")
     return [(await picture(each, f"image_urls[{place}]", io)).inline for place, each in enumerate(references)]
 
 

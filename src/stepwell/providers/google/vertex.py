@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import httpx
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageStat
 
+from stepwell.outbound.sanitise import invalid_input
 from stepwell.providers.local.rendered_file import Made, picture
-from stepwell.providers.local.values import Inputs, number, refuse, text, whole
+from stepwell.providers.local.values import Inputs, number, text, whole
 from stepwell.providers.shared import images
 
 _TRANSFER = 0.4  # how far the colours go towards the references'
@@ -59,11 +60,11 @@ def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
         isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < _FAR for edge in crop
     )
     if not numbers or len(crop) != 4:  # noqa: PLR2004 - the four edges
-        refuse("crop", "must be [left, top, right, bottom] in pixels")
+        raise invalid_input("crop", "must be [left, top, right, bottom] in pixels")
     left, top, right, bottom = (round(edge) for edge in crop)
     left, top, right, bottom = max(0, left), max(0, top), min(size[0], right), min(size[1], bottom)
     if left >= right or top >= bottom:
-        refuse("crop", f"leaves nothing of a picture of {size[0]}x{size[1]}")
+        raise invalid_input("crop", f"leaves nothing of a picture of {size[0]}x{size[1]}")
     return left, top, right, bottom
 
 

@@ -10,9 +10,10 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
+from stepwell.outbound.sanitise import invalid_input
 from stepwell.providers.local.palette import Palette, palette, stream, word_colour, words
 from stepwell.providers.local.rendered_file import Made, picture
-from stepwell.providers.local.values import Inputs, number, refuse, text, whole
+from stepwell.providers.local.values import Inputs, number, text, whole
 from stepwell.providers.shared import images
 
 _MAX_SIDE = 8192
@@ -31,7 +32,7 @@ def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> Made:
     """
     prompt, negative = text(inputs, "prompt"), text(inputs, "negative_prompt")
     if not prompt.strip():
-        refuse("prompt", "is required")
+        raise invalid_input("prompt", "is required")
     width, height = whole(inputs, "width", 1, _MAX_SIDE) or 1024, whole(inputs, "height", 1, _MAX_SIDE) or 1024
     images.check_size(width, height, "width and height")
     weights = {field: number(inputs, field, 0.5, 0, 1) for field in _WEIGHTS}

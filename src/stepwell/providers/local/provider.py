@@ -5,9 +5,9 @@ from typing import Any
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
+from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO, UrlReader
 from stepwell.providers.local.pool import Pool
-from stepwell.providers.local.values import refuse
 from stepwell.providers.local.work import KINDS, Kind, perform
 from stepwell.providers.shared.in_process import InProcess
 
@@ -54,7 +54,7 @@ def _seed(attempt: Attempt) -> int:
     if seed is None:
         return attempt.seed
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        refuse("seed", "must be an integer from 0 to 2^63 - 1")
+        raise invalid_input("seed", "must be an integer from 0 to 2^63 - 1")
     return seed
 
 
@@ -67,7 +67,7 @@ async def _fetched(kind: Kind, inputs: Mapping[str, Any], io: AttemptIO) -> dict
     for field in kind.many:
         references = inputs.get(field) or []
         if not isinstance(references, list) or len(references) > MAX_REFERENCES:
-            refuse(field, f"must be a list of at most {MAX_REFERENCES} strings")
+            raise invalid_input(field, f"must be a list of at most {MAX_REFERENCES} strings")
         for place, reference in enumerate(references):
             name = f"{field}[{place}]"
             files[name] = await _fetch(reference, name, io)
@@ -76,5 +76,5 @@ async def _fetched(kind: Kind, inputs: Mapping[str, Any], io: AttemptIO) -> dict
 
 async def _fetch(reference: object, field: str, io: AttemptIO) -> bytes:
     if not isinstance(reference, str):
-        refuse(field, "must be a string: an artifact path, an http(s) URL or a data URI")
+        raise invalid_input(field, "must be a string: an artifact path, an http(s) URL or a data URI")
     return (await io.fetch(reference, field)).data

@@ -2,19 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from PIL import ImageColor
 
-from stepwell.domain.errors import AttemptError
-from stepwell.outbound.sanitise import sanitised
+from stepwell.outbound.sanitise import invalid_input
 
 Inputs = Mapping[str, Any]
-
-
-def refuse(field: str, why: str) -> NoReturn:
-    """Raise for an input that can't get better, with whatever provider."""
-    raise AttemptError(sanitised(f"{field}: {why}"), retryable=False, provider_fault=False)
 
 
 def number(inputs: Inputs, field: str, default: float, low: float, high: float) -> float:
@@ -23,9 +17,9 @@ def number(inputs: Inputs, field: str, default: float, low: float, high: float) 
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float):
-        refuse(field, f"must be a number from {low:g} to {high:g}")
+        raise invalid_input(field, f"must be a number from {low:g} to {high:g}")
     if not low <= value <= high:  # false for NaN
-        refuse(field, f"must be from {low:g} to {high:g}")
+        raise invalid_input(field, f"must be from {low:g} to {high:g}")
     return float(value)
 
 
@@ -37,7 +31,7 @@ def whole(inputs: Inputs, field: str, low: int, high: int) -> int | None:
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        refuse(field, f"must be an integer from {low} to {high}")
+        raise invalid_input(field, f"must be an integer from {low} to {high}")
     return value
 
 
@@ -46,14 +40,14 @@ def text(inputs: Inputs, field: str, default: str = "") -> str:
     if value is None:
         return default
     if not isinstance(value, str):
-        refuse(field, "must be a string")
+        raise invalid_input(field, "must be a string")
     return value
 
 
 def choice(inputs: Inputs, field: str, default: str, allowed: tuple[str, ...]) -> str:
     value = text(inputs, field, default)
     if value not in allowed:
-        refuse(field, f"must be one of {', '.join(allowed)}")
+        raise invalid_input(field, f"must be one of {', '.join(allowed)}")
     return value
 
 
@@ -62,6 +56,6 @@ def colour(inputs: Inputs, field: str, default: str) -> tuple[int, int, int, int
     value = text(inputs, field, default)
     try:
         red, green, blue, alpha = ImageColor.getcolor(value[:100], "RGBA")  # type: ignore[misc]
-    except (ValueError, TypeError):
-        refuse(field, "must be a colour: #rgb, #rrggbb, #rrggbbaa or a name")
+    except (ValueError, TypeError) as error:
+        raise invalid_input(field, "must be a colour: #rgb, #rrggbb, #rrggbbaa or a name") from error
     return red, green, blue, alpha

@@ -14,12 +14,12 @@ from anyio import to_thread
 from msgspec import Meta, Struct, json
 
 from stepwell.domain.errors import AttemptError
-from stepwell.outbound.http_client import MAX_URL
+from stepwell.outbound.http_client import MAX_URL, origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.images import decoded, seen
 from stepwell.providers.shared.bounded_json import decode_json, read_json
-from stepwell.providers.shared.provider_api import Answer, ProviderApi, is_unauthorized, origin_of
+from stepwell.providers.shared.provider_api import Answer, ProviderApi, is_unauthorized
 from stepwell.providers.shared.result_storage import stored_of_answer
 
 NAME = "OpenAI"

@@ -42,7 +42,7 @@ from stepwell.domain.mapping.task_configs import (
     given,
 )
 from stepwell.domain.model import TaskType
-from stepwell.outbound.http_client import refused
+from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.addresses import chat_message, chat_reference
 from stepwell.providers.openai.images import Seen, mask, picture
@@ -96,7 +96,7 @@ class _Wanted(Struct, frozen=True):
         """The step's, else that of the type of task."""
         prompt = self.attempt.inputs.get("prompt") or PROMPTS.get(self.attempt.task_type)
         if not isinstance(prompt, str):
-            raise refused("prompt", "is required")
+            raise invalid_input("prompt", "is required")
         return prompt
 
 
@@ -228,7 +228,7 @@ _PICTURES: Mapping[TaskType, Callable[[_Wanted], Awaitable[dict[str, Any]]]] = {
 
 async def _base(reference: str | None, io: AttemptIO) -> tuple[str, Seen]:
     if reference is None:
-        raise refused("base_image_url", "is required")
+        raise invalid_input("base_image_url", "is required")
     return await picture(reference, "base_image_url", io)
 
 
@@ -242,7 +242,7 @@ async def _messages(config: LlmConfig, io: AttemptIO, *, public: bool) -> list[d
     if config.prompt is not None:
         messages.append({"role": "user", "content": config.prompt})
     if not messages:
-        raise refused("prompt", "is required, or messages")
+        raise invalid_input("prompt", "is required, or messages")
     if config.image_urls:
         numbered = enumerate(config.image_urls)
         pictures = [await chat_reference(url, f"image_urls[{n}]", io, public=public) for n, url in numbered]
@@ -273,4 +273,4 @@ def _typed(kind: type[Config], attempt: Attempt) -> Config:
     try:
         return convert(given(attempt.inputs), kind)
     except ValidationError as error:
-        raise refused("inputs", str(error)) from error
+        raise invalid_input("inputs", str(error)) from error

@@ -9,7 +9,7 @@ from anyio import to_thread
 from msgspec import Struct
 from PIL import Image
 
-from stepwell.outbound.http_client import refused
+from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.shared import images
 
@@ -55,7 +55,7 @@ async def picture(reference: str, field: str, io: AttemptIO) -> tuple[str, Seen]
     data = (await io.fetch(reference, field)).data
     about = await to_thread.run_sync(seen, data)
     if about is None or about.format not in _TAKEN:
-        raise refused(field, "expected a picture as PNG, JPEG or WebP")
+        raise invalid_input(field, "expected a picture as PNG, JPEG or WebP")
     return await to_thread.run_sync(data_uri, data, about.media_type), about
 
 
@@ -82,7 +82,7 @@ def decoded(text: str) -> bytes | None:
 
 def _mask(data: bytes, field: str, size: tuple[int, int]) -> str:
     if seen(data) is None:
-        raise refused(field, "expected a picture as PNG, JPEG or WebP")
+        raise invalid_input(field, "expected a picture as PNG, JPEG or WebP")
     colours, alpha = images.split_alpha(images.opened({field: data}, field))
     light = colours.convert("L")
     if alpha is not None:

@@ -20,10 +20,11 @@ import httpx
 from anyio import to_thread
 from msgspec import json
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.domain.urls import split_url
+from stepwell.outbound.http_client import origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,
@@ -53,7 +54,7 @@ from stepwell.providers.openai.parameters import CAPABILITIES, model_of
 from stepwell.providers.openai.refusals import refusals
 from stepwell.providers.openai.videos import Made, cancelled, film_of, made_around, state_of, url_of
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.providers.shared.provider_api import ProviderApi, origin_of
+from stepwell.providers.shared.provider_api import ProviderApi
 
 T = TypeVar("T")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.mapping.task_configs import CONFIGS, EditingConfig, given
 from stepwell.domain.model import TaskType
 from stepwell.providers.openai.addresses import check_addresses

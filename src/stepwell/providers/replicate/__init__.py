@@ -1,1 +1,1 @@
-"""."""
+"""REPLICATE: predictions on Replicate's API."""

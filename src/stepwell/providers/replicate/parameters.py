@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.mapping.task_configs import given
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, AttemptIO

@@ -20,12 +20,13 @@ from urllib.parse import quote, urlencode
 import httpx
 from msgspec import Meta, Struct, json
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.domain.strict_json.canonical import canonical, digest
 from stepwell.domain.urls import split_url
 from stepwell.domain.validation.file_inputs import MESSAGES
+from stepwell.outbound.http_client import origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,
@@ -42,7 +43,7 @@ from stepwell.providers.replicate.outputs import stored_output
 from stepwell.providers.replicate.parameters import KINDS, deadline, model_input, refusals, target
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.providers.shared.provider_api import ProviderApi, origin_of
+from stepwell.providers.shared.provider_api import ProviderApi
 
 _SUCCESS = frozenset(range(200, 300))
 # What says nothing about the job: the key is wrong, or it is too much at once.

@@ -9,7 +9,7 @@ import structlog
 from stepwell.domain.credential_names import how_called, of_another, owner
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.setting_names import credential_hint, credential_setting
-from stepwell.ports import Clock
+from stepwell.ports.clock import Clock
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stepwell.domain.errors import AttemptError
-from stepwell.providers.local.values import refuse
+from stepwell.outbound.sanitise import invalid_input
 
 MAX_PIXELS = 64_000_000  # 192 MB as RGB
 # The rest of what Pillow can read is either rare or a risk.
@@ -24,14 +24,13 @@ def opened(files: Mapping[str, bytes], field: str) -> Image.Image:
     """
     data = files.get(field)
     if data is None:
-        refuse(field, "is required")
+        raise invalid_input(field, "is required")
     try:
         # Pillow's own limit is higher than ours and only a warning; between the two nothing is decoded.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=_FORMATS) as source:
-                if source.width * source.height > MAX_PIXELS:
-                    refuse(field, f"{source.width}x{source.height} pixels are more than 64 megapixels")
+                _check_size(source, field)
                 source.load()
                 return _plain(ImageOps.exif_transpose(source))
     except AttemptError:
@@ -88,3 +87,8 @@ def with_alpha(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
 def covered(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """*image* scaled and cropped around its centre to fill *size*."""
     return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+
+
+def _check_size(picture: Image.Image, field: str) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        raise invalid_input(field, f"{picture.width}x{picture.height} pixels are more than 64 megapixels")

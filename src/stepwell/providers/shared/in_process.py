@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
-from stepwell.domain.known import KnownStep
 from stepwell.domain.model import ProviderType, Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
 

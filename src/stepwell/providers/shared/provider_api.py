@@ -14,7 +14,7 @@ from msgspec import Struct
 from stepwell.domain.errors import CallFailed
 from stepwell.domain.setting_names import url_setting
 from stepwell.domain.strict_json.canonical import canonical, digest
-from stepwell.outbound.http_client import retry_after_s
+from stepwell.outbound.http_client import GONE, retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.shared.bounded_json import read_json
@@ -22,12 +22,11 @@ from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.submit_outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
 
-__all__ = ["Answer", "ProviderApi", "canonical", "digest", "is_unauthorized", "key_refusal", "origin_of"]
+__all__ = ["Answer", "ProviderApi", "canonical", "digest", "is_unauthorized", "key_refusal"]
 
 T = TypeVar("T")
 
 UNAUTHORIZED = 401
-GONE = frozenset({404, 410})  # in a provider's own words: whatever stands before it knows nothing of its jobs
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 # What the socket, the limits and the address bar may raise; each tells whether something may have been sent.
 _TROUBLE = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeError)
@@ -63,19 +62,6 @@ def is_unauthorized(answer: Answer) -> bool:
 def key_refusal(key: Key) -> str:
     """Return the beginning of a message about an answer that refuses *key*."""
     return f"the key was refused (set {key.setting}): "
-
-
-def origin_of(url: object) -> tuple[str, str, int | None] | None:
-    """Scheme, host and port of an address; None for what isn't one, or would send a user name along."""
-    if not isinstance(url, str):
-        return None
-    try:
-        parsed = httpx.URL(url)
-        host = parsed.host  # decodes IDNA, which may fail
-    except (httpx.InvalidURL, ValueError):
-        return None
-    port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
-    return (parsed.scheme, host, port) if host and not parsed.userinfo else None
 
 
 class ProviderApi:

@@ -1,0 +1,1 @@
+"""PostgreSQL servers, databases and stored workflows for tests."""

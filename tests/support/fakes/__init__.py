@@ -1,0 +1,1 @@
+"""Stand-ins for the engine in tests of the API alone."""

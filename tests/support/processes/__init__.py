@@ -1,0 +1,1 @@
+"""`stepwell` as a real process, started, watched and killed from outside."""

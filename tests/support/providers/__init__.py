@@ -1,0 +1,1 @@
+"""Providers for tests: scripted ones, and the real ones with their emulators."""

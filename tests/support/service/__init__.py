@@ -1,0 +1,1 @@
+"""The whole service in the test's own event loop, and what tests do with it over HTTP."""

@@ -1,0 +1,1 @@
+"""Definitions of workflows for tests, and runs built from them."""
