@@ -1,6 +1,5 @@
 """The size and depth of a value as JSON, measured without encoding it: mappings may repeat a long text many times."""
 
-from collections.abc import Iterable
 from typing import Any
 
 MAX_RESULT_BYTES = 1024 * 1024
@@ -30,13 +29,14 @@ def is_deeper(value: Any, levels: int) -> bool:
     """Return whether lists and objects in *value* are nested more than *levels* deep. Doesn't recurse."""
     level = [value]
     for _ in range(levels):
-        level = [inner for container in level for inner in _inside(container)]
-        if not level:
+        inner: list[Any] = []
+        for each in level:
+            match each:
+                case dict():
+                    inner += each.values()
+                case list() | tuple():
+                    inner += each
+        if not inner:
             return False
+        level = inner
     return any(isinstance(each, dict | list | tuple) for each in level)
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    """Return the lists and objects in *value*, if it is a list or an object itself."""
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return (item for item in items if isinstance(item, dict | list | tuple))
