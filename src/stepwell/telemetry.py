@@ -29,23 +29,37 @@ Labels = tuple[str, ...]
 
 
 class Distribution:
-    """The buckets and the sum of a histogram. It belongs to one event loop, so an observation needs no lock."""
+    """The buckets and the sum of a histogram. It belongs to one event loop, so an observation needs no lock.
 
-    __slots__ = ("_bounds", "_counts", "total")
+    `counts` are the numbers of values by bucket, `total` is the sum of the values.
+    """
+
+    __slots__ = ("_bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         """*bounds* are the upper ends of the buckets, ascending. A last bucket without an end is added."""
-        self._bounds, self._counts = bounds, [0] * (len(bounds) + 1)
+        # Floats are compared faster with each other than with integers.
+        self._bounds, self.counts = tuple(map(float, bounds)), [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
+        self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
+
+    def merge(self, other: "Distribution") -> None:
+        """Add the values of *other*, which must have the same bounds."""
+        self.counts = [own + more for own, more in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
+    @property
+    def observed(self) -> int:
+        """The number of values."""
+        return sum(self.counts)
 
     def buckets(self) -> list[tuple[str, float]]:
         """Return the upper end of each bucket, and the number of values that don't exceed it."""
         ends = [*map(floatToGoString, self._bounds), "+Inf"]
-        return list(zip(ends, accumulate(map(float, self._counts)), strict=True))
+        return list(zip(ends, accumulate(map(float, self.counts)), strict=True))
 
 
 class Metrics:
@@ -99,11 +113,16 @@ class Metrics:
         self.registry.register(_Family(lambda: HistogramMetricFamily(name, text, labels=labels), values))
 
     def value(self, name: str, labels: Mapping[str, str] | None = None) -> float:
-        """Return the present value of a sample; its *name* includes `_total`. Raises KeyError for an unknown one."""
-        found = self.registry.get_sample_value(name, dict(labels or {}))
-        if found is None:
-            raise KeyError(name)
-        return found
+        """Return the present value of a sample; its *name* includes `_total`. Raises KeyError for an unknown one.
+
+        This reads the values of that metric only.
+        """
+        wanted = dict(labels or {})
+        for family in self.registry.restricted_registry([name]).collect():
+            for sample in family.samples:
+                if sample.labels == wanted:
+                    return sample.value
+        raise KeyError(name)
 
     async def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format, version 0.0.4. A thread encodes what the loop has read."""
@@ -121,6 +140,10 @@ class _Family(Collector):
 
     def __init__(self, make: Callable[[], Any], read: Callable[[], Mapping[Labels, Any]]) -> None:
         self._make, self._read = make, read
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield the metric without values, from which the registry learns its name."""
+        yield self._make()
 
     def collect(self) -> Iterator[Metric]:
         family = self._make()

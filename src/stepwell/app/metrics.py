@@ -15,7 +15,7 @@ from stepwell.engine.execution.outcomes import Outcomes, Tally
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.engine.webhooks.deliverer import Dispatcher
-from stepwell.telemetry import Distribution, Labels, Metrics
+from stepwell.telemetry import Labels, Metrics
 
 _BOUNDS = {
     Bound.TOTAL: "slot_total",
@@ -78,7 +78,7 @@ def _measure_outcomes(metrics: Metrics, outcomes: Outcomes) -> None:
             f"stepwell_{name}_duration_seconds",
             f"Seconds from the first start of a {name} to its end, by outcome.",
             ("outcome",),
-            partial(_seconds, tallies),
+            tallies.copy,
         )
     metrics.counters(
         "stepwell_attempts",
@@ -90,7 +90,7 @@ def _measure_outcomes(metrics: Metrics, outcomes: Outcomes) -> None:
         "stepwell_attempt_duration_seconds",
         "Seconds from the start of an attempt to its end, by provider and outcome.",
         ("provider", "outcome"),
-        lambda: outcomes.attempt_seconds,
+        outcomes.attempt_seconds,
     )
     text = "What attempts have cost, by provider and currency."
     metrics.counters("stepwell_cost", text, ("provider", "currency"), lambda: outcomes.costs)
@@ -98,10 +98,6 @@ def _measure_outcomes(metrics: Metrics, outcomes: Outcomes) -> None:
 
 def _counts(tallies: Mapping[Labels, Tally]) -> dict[Labels, float]:
     return {labels: tally.count for labels, tally in tallies.items()}
-
-
-def _seconds(tallies: Mapping[Labels, Tally]) -> dict[Labels, Distribution]:
-    return {labels: tally.seconds for labels, tally in tallies.items()}
 
 
 def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: Admission, health: ModelHealth) -> None:

@@ -10,7 +10,7 @@ What must hold:
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -60,33 +60,39 @@ class ModelLabels:
         return label
 
 
-class Tally:
-    """The number of ends with one outcome, and the durations of those that had started."""
+class Tally(Distribution):
+    """The durations in seconds of what ended with one outcome. `unstarted` counts what ended without a start."""
 
-    __slots__ = ("count", "seconds")
+    __slots__ = ("unstarted",)
 
-    def __init__(self, seconds: Distribution) -> None:
-        self.count, self.seconds = 0, seconds
+    def __init__(self, bounds: Sequence[float]) -> None:
+        super().__init__(bounds)
+        self.unstarted = 0
+
+    @property
+    def count(self) -> int:
+        """The number of ends."""
+        return self.observed + self.unstarted
 
     def add(self, started: datetime | None, ended: datetime) -> None:
-        self.count += 1
-        if started is not None:
-            self.seconds.observe((ended - started).total_seconds())
+        if started is None:
+            self.unstarted += 1
+        else:
+            self.observe((ended - started).total_seconds())
 
 
 class Outcomes:
     """The tallies of this process. `workflows` and `steps` are by outcome, `attempts` by provider, model and outcome,
-    `costs` by provider and currency. Durations are in seconds; attempts of one provider and outcome share theirs.
+    `costs` by provider and currency.
     """
 
     def __init__(self, models: Models, labels: ModelLabels) -> None:
         self._models, self.labels = models, labels
         ends = ("completed", "failed", "cancelled")
-        self.workflows: dict[Labels, Tally] = {(end,): Tally(Distribution(_WORKFLOW_S)) for end in ends}
-        self.steps: dict[Labels, Tally] = {(end,): Tally(Distribution(_WORKFLOW_S)) for end in (*ends, "skipped")}
+        self.workflows: dict[Labels, Tally] = {(end,): Tally(_WORKFLOW_S) for end in ends}
+        self.steps: dict[Labels, Tally] = {(end,): Tally(_WORKFLOW_S) for end in (*ends, "skipped")}
         self._step_tallies = {kind: self.steps[labels] for kind, labels in _OUTCOMES.items() if labels in self.steps}
         self.attempts: dict[Labels, Tally] = {}
-        self.attempt_seconds: dict[Labels, Distribution] = {}
         self.costs: defaultdict[Labels, float] = defaultdict(float)
         # A cache by the names of models, for models with a label of their own.
         self._tallies: dict[tuple[ProviderType | None, str, TaskStatus], Tally] = {}
@@ -113,6 +119,13 @@ class Outcomes:
         except Exception:  # metrics and logs must never stop the engine
             with contextlib.suppress(Exception):
                 log.exception("outcome.unreadable", action="outcome", workflow=str(handle.workflow_id))
+
+    def attempt_seconds(self) -> dict[Labels, Distribution]:
+        """Return the durations of attempts by provider and outcome, those of all models together."""
+        sums: dict[Labels, Distribution] = defaultdict(lambda: Distribution(_ATTEMPT_S))
+        for (provider, _, outcome), tally in self.attempts.items():
+            sums[provider, outcome].merge(tally)
+        return sums
 
     def _step_ended(self, handle: Handle, decision: Decision, event: HistoryEvent) -> None:
         task, kind = self._attempt_ended(handle, decision, event), event.type
@@ -142,8 +155,7 @@ class Outcomes:
         provider, outcome = task.provider or NO_PROVIDER, _ATTEMPT_OUTCOMES[task.status]
         label = self.labels.of(provider, model)
         if (tally := self.attempts.get((provider, label, outcome))) is None:
-            seconds = self.attempt_seconds.setdefault((provider, outcome), Distribution(_ATTEMPT_S))
-            tally = self.attempts[provider, label, outcome] = Tally(seconds)
+            tally = self.attempts[provider, label, outcome] = Tally(_ATTEMPT_S)
         if label != OTHER_MODELS:
             self._tallies[task.provider, model, task.status] = tally
         return tally
