@@ -243,13 +243,13 @@ async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_s
 async def test_without_the_database_all_metrics_but_the_backlog_are_reported(
     service: Service, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
 ) -> None:
-    async def backlog(_: PostgresOutbox, __: UUID) -> Backlog:
+    async def failing_count(_: PostgresOutbox, __: UUID) -> Backlog:
         if fault is not None:
             raise fault
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(PostgresOutbox, "backlog", backlog)
+    monkeypatch.setattr(PostgresOutbox, "backlog", failing_count)
     monkeypatch.setattr(backlog, "_DEADLINE_S", 0.01)
     families = families_of(await text_of(service))
     assert families["stepwell_webhook_backlog"].samples == []
