@@ -104,7 +104,12 @@ class Run(RemoteTransitions):
         verb is not allowed.
         """
         decision = self._open_decision()
+        # Cases are tried in this order. Every step has these two inputs, so they come first.
         match given:
+            case Admitted():
+                self._admitted(decision, given, now)
+            case Succeeded():
+                self._succeeded(decision, given, now)
             case Created():
                 decision.tell(self.state, now, EventType.WORKFLOW_CREATED, given.actor)
             case Start():
@@ -120,12 +125,8 @@ class Run(RemoteTransitions):
                 self._cleanup(decision, given, now)
             case Update():
                 self._update(decision, given, now)
-            case Admitted():
-                self._admitted(decision, given, now)
             case Diverted():
                 self._diverted(decision, given, now)
-            case Succeeded():
-                self._succeeded(decision, given, now)
             case AttemptFailed():
                 self._failed(decision, given, now)
             case Sending() | OutcomeLost() | Submitted() | Progressed() | RemoteEnded() | FollowedUp():
