@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from stepwell.telemetry import REDACTED, Distribution, Metrics, configure_logging, redact
 
@@ -73,6 +74,33 @@ def test_a_value_is_in_the_bucket_whose_end_it_does_not_exceed() -> None:
         distribution.observe(value)
     assert distribution.buckets() == [("0.5", 2), ("1.0", 4), ("+Inf", 5)]
     assert distribution.total == 3.5
+
+
+def test_a_merged_distribution_has_the_values_of_both() -> None:
+    one, two = Distribution((0.5, 1)), Distribution((0.5, 1))
+    one.observe(0.25)
+    two.observe(0.75)
+    two.observe(2)
+    one.merge(two)
+    assert one.buckets() == [("0.5", 1), ("1.0", 2), ("+Inf", 3)]
+    assert (one.observed, one.total) == (3, 3.0)
+    assert (two.observed, two.total) == (2, 2.75)
+
+
+def test_reading_one_value_reads_no_other_metric() -> None:
+    def unread() -> float:
+        raise AssertionError
+
+    metrics = Metrics()
+    metrics.counters("stepwell_one", "One.", ("side",), lambda: {("left",): 1, ("right",): 2})
+    metrics.watch("stepwell_other", "Other.", unread)
+    with capture_logs() as lines:
+        assert metrics.value("stepwell_one_total", {"side": "right"}) == 2
+    assert lines == []
+    with pytest.raises(KeyError):
+        metrics.value("stepwell_one_total")
+    with pytest.raises(KeyError):
+        metrics.value("stepwell_none")
 
 
 async def test_a_metric_that_cannot_be_read_hides_no_other() -> None:
