@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.domain.event_feed import Position
+from stepwell.domain.event_feed import FeedCursor
 from stepwell.domain.model import EventType
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.persistence.stores import event_feed as feed_statements
@@ -25,7 +25,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FEED = "/api/v1/events"
 TYPES = ", ".join(EventType)
-GARBAGE = ["", "x", "00", "-1", "é", "A" * 43, "A" * 44, Position(5, 5, 5).cursor + "A", Position(5, 5, 5).cursor[:-1]]
+GARBAGE = [
+    "",
+    "x",
+    "00",
+    "-1",
+    "é",
+    "A" * 43,
+    "A" * 44,
+    FeedCursor(5, 5, 5).cursor + "A",
+    FeedCursor(5, 5, 5).cursor[:-1],
+]
 
 
 async def page(client: httpx.AsyncClient, **params: Any) -> dict[str, Any]:
@@ -134,7 +144,7 @@ async def test_a_quiet_one_moves_on(live: Service, monkeypatch: pytest.MonkeyPat
                 assert frame is not None
                 assert (frame.comments, frame.text) == (["still there"], None)
                 last = frame
-        assert Position.read(last.id or "") > Position.read(first.id or "")
+        assert FeedCursor.read(last.id or "") > FeedCursor.read(first.id or "")
 
 
 async def test_what_is_wanted(live: Service, scripted: Scripted) -> None:
@@ -221,7 +231,7 @@ async def test_what_is_no_cursor(live: Service, cursor: str) -> None:
 async def test_a_cursor_of_another_database(live: Service) -> None:
     """It is ahead of all that there is here: whoever went on from there would hear nothing for a long time."""
     for accept in ("application/json", "text/event-stream"):
-        params = {"cursor": Position.before(2**40).cursor}
+        params = {"cursor": FeedCursor.before(2**40).cursor}
         answer = await live.client.get(FEED, params=params, headers={"Accept": accept})
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["loc"] == ["query", "cursor"]

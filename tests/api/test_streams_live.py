@@ -10,7 +10,7 @@ import pytest
 from stepwell.api import sse
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.events import event_stream
-from stepwell.engine.events.workflow_stream import Channel
+from stepwell.engine.events.workflow_stream import SubscribersOfWorkflow
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told
 from support.providers.scripted import eventually
 from support.service.conformance import conforming_client
@@ -253,7 +253,7 @@ async def test_what_nobody_has_told_of_is_read(
     async with followed(live, workflow_id) as stream:
         seen = await stream.frames(3)
         with monkeypatch.context() as patch:
-            patch.setattr(Channel, "told", lambda *_: None)
+            patch.setattr(SubscribersOfWorkflow, "told", lambda *_: None)
             await renamed(live, workflow_id, 2)
         await renamed(live, workflow_id, 1)
         seen += await stream.frames(3)

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from stepwell.artifacts import bucket_migration as module
-from stepwell.artifacts.bucket_migration import MovingArtifacts
+from stepwell.artifacts.bucket_migration import MigratingArtifacts
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.domain.errors import ArtifactError, ArtifactGone, Unavailable
 from support.emulators.s3 import S3Server
@@ -23,7 +23,7 @@ class World:
 
     def __init__(self, root: Path, s3: S3Server) -> None:
         self.folder, self.bucket = ObstoreArtifacts.local(root), ObstoreArtifacts.s3(s3.bucket())
-        self.moving = MovingArtifacts(self.folder, self.bucket)
+        self.moving = MigratingArtifacts(self.folder, self.bucket)
         self.known: set[str] = set()
         self.asked: list[Sequence[UUID]] = []
 
@@ -54,7 +54,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LAST_PAUSE_S", 0.02)
 
 
-async def read(store: MovingArtifacts, path: str) -> bytes:
+async def read(store: MigratingArtifacts, path: str) -> bytes:
     async with store.stream(path) as chunks:
         return b"".join([chunk async for chunk in chunks])
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from stepwell.artifacts.bucket_migration import MovingArtifacts
+from stepwell.artifacts.bucket_migration import MigratingArtifacts
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts
 from support.emulators.s3 import KEY_ID, REGION, SECRET_KEY, S3Server
@@ -131,7 +131,7 @@ async def test_without_a_key_the_machine_s_own_is_used(monkeypatch: pytest.Monke
 async def test_on_the_way_to_the_bucket_it_leads_to_the_bucket(s3: S3Server, tmp_path: Path) -> None:
     folder, bucket = ObstoreArtifacts.local(tmp_path), ObstoreArtifacts.s3(s3.bucket())
     await folder.put(PATH, b"old")
-    moving = MovingArtifacts(folder, bucket)
+    moving = MigratingArtifacts(folder, bucket)
     async with httpx.AsyncClient() as web:
         for _ in range(2):
             assert (await web.get(await moving.address(PATH, 60))).content == b"old"

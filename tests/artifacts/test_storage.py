@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import asdict
 from structlog.testing import capture_logs
 
-from stepwell.artifacts.bucket_migration import MovingArtifacts
+from stepwell.artifacts.bucket_migration import MigratingArtifacts
 from stepwell.artifacts.storage import StorageRefused, bucket_of, open_storage
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.cli.errors import Refused
@@ -211,7 +211,7 @@ async def test_files_that_are_left_behind_are_told(s3: S3Server, tmp_path: Path)
         await open_storage(settings_of(s3, tmp_path))
         moving = await open_storage(settings_of(s3, tmp_path, s3_copy_from=tmp_path / "artifacts"))
     assert [(log["event"], log["folder"]) for log in logs] == [("artifacts.left_behind", str(tmp_path / "artifacts"))]
-    assert isinstance(moving.artifacts, MovingArtifacts)
+    assert isinstance(moving.artifacts, MigratingArtifacts)
     assert await moving.artifacts.get(PATH) == b"x"
 
 

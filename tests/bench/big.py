@@ -21,7 +21,7 @@ import uvloop
 
 from stepwell.bench.loads import Load, Shape
 from stepwell.bench.measurements import measuring, percentile
-from stepwell.cli.server import Server
+from stepwell.cli.server import HttpServer
 from stepwell.cli.service_host import calm_collector
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.settings import Settings
@@ -74,7 +74,7 @@ async def main(dsn: str, folder: Path, steps: int, rounds: int) -> None:
         listener.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with running_service(dsn, folder) as service, asyncio.TaskGroup() as group:
-            server = Server(service.app.api, Settings(data_dir=folder))
+            server = HttpServer(service.app.api, Settings(data_dir=folder))
             group.create_task(server.serve(sockets=[listener]), name="http")
             await server.opened.wait()
             for _ in range(rounds):

@@ -2,7 +2,8 @@
 
     PYTHONPATH=tests .venv/bin/python tests/bench/listing.py [--workflows 1000000] [--rounds 20] [--folder kept]
 
-*page* is all that `PostgresStore.page` does but the count, *total* the count. A kept folder is seeded only once.
+*page* is all that `PostgresWorkflowReader.page` does but the count, *total* the count. A kept folder is seeded
+only once.
 """
 
 import argparse
@@ -22,11 +23,11 @@ from sqlalchemy import event
 from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.records import ListFilter
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import create_api_engine, journal_connect
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import migrate
-from stepwell.persistence.stores.workflow_reader import PostgresStore
+from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from support.database.bulk_workflows import seed
 from support.database.postgres import fresh_folder
 
@@ -69,7 +70,7 @@ CASES: dict[str, tuple[TenantScope, ListFilter]] = {
 async def measure(dsn: str, rounds: int) -> None:
     gc.set_threshold(*gc.get_threshold()[:2], 1000)  # as the service does
     engine = create_api_engine(dsn, pool=1, timeout_s=60)
-    store = PostgresStore(engine, Kept(journal_connect(dsn, timeout_s=60), size=1, timeout_s=60))
+    store = PostgresWorkflowReader(engine, SmallPool(journal_connect(dsn, timeout_s=60), size=1, timeout_s=60))
     counting = defaultdict[str, float](float)
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")

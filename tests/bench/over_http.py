@@ -26,7 +26,7 @@ import httptools
 from litestar import Litestar, MediaType, Response, get, post
 from litestar.params import FromPath
 
-from stepwell.cli.server import Server, bound_socket
+from stepwell.cli.server import HttpServer, bound_socket
 from stepwell.domain.definition import CreateWorkflow
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder
@@ -108,7 +108,7 @@ def bare_app(answers: dict[str, str]) -> Litestar:
 async def serve_bare(answers: dict[str, str]) -> None:
     settings = Settings(data_dir=Path(), port=0)
     with bound_socket(settings) as listener:
-        server = Server(bare_app(answers), settings)
+        server = HttpServer(bare_app(answers), settings)
 
         def stop() -> None:
             server.should_exit = True

@@ -19,7 +19,7 @@ from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import create_journal_pool, journal_connect
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import migrate
-from stepwell.persistence.stores.workflow_store import PostgresJournal
+from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.embedded_servers import ask
 from support.database.postgres import TestServer, create_database, fresh_folder, running_server
 from support.database.stored_workflows import Bench
@@ -253,7 +253,7 @@ async def interrupted_workflow(dsn: str) -> None:
     await migrate(dsn)
     clock, connect, sql = DatabaseClock(), journal_connect(dsn, timeout_s=10), await asyncpg.connect(dsn)
     pool = await create_journal_pool(connect)
-    journal = PostgresJournal(pool, connect, clock, uuid4())
+    journal = PostgresWorkflowStore(pool, connect, clock, uuid4())
     await Bench(journal, sql, clock, dsn).make()
     journal.end_writing()
     await pool.close()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from litestar import Litestar, get
 
-from stepwell.cli.server import Server, address_of, bound_socket
+from stepwell.cli.server import HttpServer, address_of, bound_socket
 from stepwell.settings import Settings
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -34,7 +34,7 @@ class Served:
         settings = Settings(port=0)
         with bound_socket(settings) as listener:
             self.port = listener.getsockname()[1]
-            server = Server(Litestar([answer]), settings, head_s)
+            server = HttpServer(Litestar([answer]), settings, head_s)
             async with asyncio.timeout(20), asyncio.TaskGroup() as group:
                 group.create_task(server.serve(sockets=[listener]))
                 await server.opened.wait()

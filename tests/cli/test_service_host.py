@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from stepwell.cli.errors import Refused
-from stepwell.cli.keys import Keys, keys_of_folder
+from stepwell.cli.keys import ServiceKeys, keys_of_folder
 from stepwell.cli.postgres import keep_running
 from stepwell.cli.server import bound_socket
 from stepwell.cli.service_host import answer_requests, service
@@ -44,7 +44,7 @@ async def test_broken_engine_takes_the_service_down(tmp_path: Path) -> None:
                 await client.get(f"{url}/health/live")
 
 
-async def _serve_and_break(keys: Keys, dsn: str, listener: socket.socket) -> None:
+async def _serve_and_break(keys: ServiceKeys, dsn: str, listener: socket.socket) -> None:
     task = asyncio.current_task()
     assert task is not None
     async with service(keys, dsn, exclusive=True) as app:

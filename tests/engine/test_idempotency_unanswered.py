@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from stepwell.domain.errors import StillRunning, Unavailable
-from stepwell.domain.idempotency import Reservation, Terms
+from stepwell.domain.idempotency import Preconditions, Reservation
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine import idempotency
 from stepwell.engine import service as service_module
@@ -259,7 +259,7 @@ class TestRedeliver:
         workflow_id, name, _ = await self._told_of(one, sink, sql)
         with pytest.raises(StillRunning):
             await one.app.service.webhooks.redeliver(
-                EVERY_TENANT, workflow_id, name, Terms(Reservation("every", "k", uuid4()))
+                EVERY_TENANT, workflow_id, name, Preconditions(Reservation("every", "k", uuid4()))
             )
         assert await sql.fetchval("SELECT status FROM deliveries") == "DELIVERED"
         assert len(sink.received) == 1

@@ -15,7 +15,7 @@ import pytest
 
 from outbound.guard_network import running
 from stepwell.outbound import dns_resolver
-from stepwell.outbound.dns_resolver import ZONE_THREADS, Busy, LookUps
+from stepwell.outbound.dns_resolver import ZONE_THREADS, BoundedResolver, ResolverBusy
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
 from stepwell.outbound.webhook_sender import WebhookSender
@@ -69,7 +69,7 @@ async def until(condition: Any) -> None:
 
 
 @asynccontextmanager
-async def asking(resolver: LookUps, *hosts: str) -> AsyncIterator[list[asyncio.Task[Any]]]:
+async def asking(resolver: BoundedResolver, *hosts: str) -> AsyncIterator[list[asyncio.Task[Any]]]:
     """Those who ask, gone at the end."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(resolver, host)) for host in hosts]
@@ -78,7 +78,7 @@ async def asking(resolver: LookUps, *hosts: str) -> AsyncIterator[list[asyncio.T
             task.cancel()
 
 
-async def one(resolver: LookUps, host: str) -> list[str] | Exception:
+async def one(resolver: BoundedResolver, host: str) -> list[str] | Exception:
     try:
         return sorted(set(await resolver(host, 443)))
     except OSError as error:
@@ -109,7 +109,7 @@ async def test_a_zone_that_never_answers_holds_up_no_other_name_nor_the_provider
 
 
 async def test_a_webhook_whose_name_is_late_is_told_so(names: Names) -> None:
-    resolver = LookUps(8, late_s=0.01)
+    resolver = BoundedResolver(8, late_s=0.01)
     async with guarded_client(LOOPBACK, resolver=resolver) as client, asking(resolver, "tarpit.example"):
         await until(lambda: _failure(resolver))
         told = await WebhookSender(client, DatabaseClock(), timeout_s=5.0).send("http://tarpit.example/", {}, "{}", ())
@@ -118,7 +118,7 @@ async def test_a_webhook_whose_name_is_late_is_told_so(names: Names) -> None:
 
 
 async def test_more_of_a_zone_wait_for_their_turn(names: Names) -> None:
-    resolver, names.known = LookUps(8, late_s=60.0), True
+    resolver, names.known = BoundedResolver(8, late_s=60.0), True
     async with asking(resolver, *(f"h{number}.tarpit.example" for number in range(10))) as tasks:
         await until(lambda: names.hanging["tarpit.example"] == ZONE_THREADS)
         assert len(names.asked) == ZONE_THREADS
@@ -130,7 +130,7 @@ async def test_more_of_a_zone_wait_for_their_turn(names: Names) -> None:
 
 
 async def test_what_nobody_waits_for_any_more_is_not_looked_up(names: Names) -> None:
-    resolver = LookUps(8, late_s=60.0)
+    resolver = BoundedResolver(8, late_s=60.0)
     async with asking(resolver, *(f"h{number}.tarpit.example" for number in range(50))):
         await until(lambda: names.hanging["tarpit.example"] == ZONE_THREADS)
     names.let_go.set()
@@ -139,7 +139,7 @@ async def test_what_nobody_waits_for_any_more_is_not_looked_up(names: Names) -> 
 
 
 async def test_one_look_up_is_for_all_who_ask(names: Names) -> None:
-    resolver, names.known = LookUps(8, late_s=60.0), True
+    resolver, names.known = BoundedResolver(8, late_s=60.0), True
     async with asking(resolver, *["tarpit.example"] * 20, "TARPIT.example") as tasks:
         await until(lambda: names.hanging["tarpit.example"])
         tasks[0].cancel()
@@ -151,10 +151,10 @@ async def test_one_look_up_is_for_all_who_ask(names: Names) -> None:
 
 
 async def test_where_all_threads_are_taken_it_fails_at_once(names: Names) -> None:
-    resolver = LookUps(ZONE_THREADS * 2, late_s=60.0)
+    resolver = BoundedResolver(ZONE_THREADS * 2, late_s=60.0)
     async with asking(resolver, *(f"h.tarpit{number}.example" for number in range(ZONE_THREADS * 2))):
         await until(lambda: names.hanging.total() == ZONE_THREADS * 2)
-        with pytest.raises(Busy, match=r"^too many look-ups are under way$"):
+        with pytest.raises(ResolverBusy, match=r"^too many look-ups are under way$"):
             await resolver("good.example.net", 443)
     names.let_go.set()
     await until(lambda: not resolver._running)
@@ -174,7 +174,7 @@ async def test_a_full_pool_is_told_as_trouble_with_the_connection(names: Names) 
 
 
 async def test_a_name_that_was_late_fails_at_once_for_a_while(names: Names) -> None:
-    resolver = LookUps(8, late_s=0.05, quiet_s=60.0)
+    resolver = BoundedResolver(8, late_s=0.05, quiet_s=60.0)
     async with asking(resolver, "tarpit.example") as tasks:
         await until(lambda: isinstance(_failure(resolver), TimeoutError))
         with pytest.raises(TimeoutError):
@@ -190,7 +190,7 @@ async def test_a_name_that_was_late_fails_at_once_for_a_while(names: Names) -> N
     assert await resolver("tarpit.example", 443) == ["127.0.0.1"]
 
 
-def _failure(resolver: LookUps) -> Exception | None:
+def _failure(resolver: BoundedResolver) -> Exception | None:
     try:
         resolver._check_late("tarpit.example")
     except TimeoutError as error:
@@ -199,7 +199,7 @@ def _failure(resolver: LookUps) -> Exception | None:
 
 
 async def test_a_late_answer_is_an_answer(names: Names) -> None:
-    resolver, names.known = LookUps(8, late_s=0.02, quiet_s=60.0), True
+    resolver, names.known = BoundedResolver(8, late_s=0.02, quiet_s=60.0), True
     async with asking(resolver, "tarpit.example") as tasks:
         await until(lambda: _failure(resolver))
         names.let_go.set()
@@ -209,7 +209,7 @@ async def test_a_late_answer_is_an_answer(names: Names) -> None:
 
 async def test_what_is_remembered_of_late_names_is_bounded(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns_resolver, "_MAX_QUIET", 2)
-    resolver = LookUps(8, late_s=0.0)
+    resolver = BoundedResolver(8, late_s=0.0)
     names.let_go.set()
     async with asking(resolver, *(f"tarpit.{zone}.example" for zone in "abc")) as tasks:
         for answer in await asyncio.gather(*tasks):
@@ -221,10 +221,10 @@ async def test_without_a_thread_it_is_busy(monkeypatch: pytest.MonkeyPatch) -> N
     def none_left(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    resolver = LookUps(8, late_s=5.0)
+    resolver = BoundedResolver(8, late_s=5.0)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", none_left)
-        with pytest.raises(Busy, match="no thread"):
+        with pytest.raises(ResolverBusy, match="no thread"):
             await resolver("127.0.0.1", 80)
     assert (resolver._running, resolver._zones, resolver._look_ups) == (0, {}, {})
     assert await resolver("127.0.0.1", 80) == ["127.0.0.1"]
@@ -237,7 +237,7 @@ async def test_what_the_system_raises_is_raised(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(socket, "getaddrinfo", failing)
     with pytest.raises(type(error), match=str(error)):
-        await LookUps(1, late_s=5.0)("x.example", 80)
+        await BoundedResolver(1, late_s=5.0)("x.example", 80)
 
 
 def test_a_loop_that_is_closed_meanwhile_is_left_alone(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_a_loop_that_is_closed_meanwhile_is_left_alone(names: Names, monkeypatch
     monkeypatch.setattr(threading, "excepthook", odd.append)
 
     async def asked_in_vain() -> None:
-        async with asking(LookUps(1, late_s=5.0), "tarpit.example"):
+        async with asking(BoundedResolver(1, late_s=5.0), "tarpit.example"):
             await until(names.hanging.total)
 
     asyncio.run(asked_in_vain())

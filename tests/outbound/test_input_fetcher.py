@@ -12,7 +12,7 @@ import pytest
 from providers.pictures import file_of, gradient
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.outbound.http_client import retry_after_s
-from stepwell.outbound.input_fetcher import Inputs
+from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.sanitise import sanitised
 from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
 from stepwell.ports.artifacts import Artifacts
@@ -125,7 +125,9 @@ async def fetch(request: pytest.FixtureRequest) -> AsyncIterator[Fetch]:
     shelf: Any = Shelf()
     artifacts: Artifacts = shelf
     client = guarded_client(AddressPolicy([ip_network("127.0.0.0/8")]))
-    inputs = Inputs(artifacts, owns, client=client, max_bytes=MAX_BYTES, timeout_s=getattr(request, "param", 10.0))
+    inputs = HttpInputFetcher(
+        artifacts, owns, client=client, max_bytes=MAX_BYTES, timeout_s=getattr(request, "param", 10.0)
+    )
     port: InputFetcher = inputs
 
     async def run(reference: str, field: str = FIELD, tenant: str | None = "ours") -> Blob:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from stepwell.api.dependencies import Call, Service, Store
+from stepwell.api.dependencies import ApiRequest, ArtifactsDep, Service
 from stepwell.api.operations import Content, Operation, Permission, endpoint
 from stepwell.api.queries import SignatureQuery, parse_query
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
@@ -38,7 +38,7 @@ ARTIFACT = Operation(
 
 
 @endpoint(ARTIFACT)
-async def get_artifact(request: Call, service: Service, artifacts: Store) -> ASGIApp:
+async def get_artifact(request: ApiRequest, service: Service, artifacts: ArtifactsDep) -> ASGIApp:
     parse_query(request.scope["query_string"], SignatureQuery)
     path = str(request.path_params["path"]).lstrip("/")
     if not _PATH.fullmatch(path):

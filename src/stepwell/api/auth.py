@@ -150,7 +150,7 @@ def sign_token(
     return jwt.encode(claims, prepared_key(key, algorithm), algorithm)
 
 
-class Gate(ASGIMiddleware):
+class AuthMiddleware(ASGIMiddleware):
     """Puts the `Principal` into the request, or refuses it: who doesn't say who they are, who may not do what the
     operation does, and writes while *draining*.
 

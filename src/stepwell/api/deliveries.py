@@ -5,13 +5,13 @@ from typing import Annotated, Self
 from litestar import Response
 from msgspec import Meta, Struct, json
 
-from stepwell.api.dependencies import Call, Service, Workflows
+from stepwell.api.dependencies import ApiRequest, Service, Workflows
 from stepwell.api.idempotency import CHANGING, IF_NONE_MATCH, content_tagged, repeatable
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import DeliveriesQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.api.schemas import Time
-from stepwell.domain.idempotency import Answer, Terms
+from stepwell.domain.idempotency import Preconditions, StoredAnswer
 from stepwell.domain.model import EventType
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.webhooks.delivery import DeliveryRecord, DeliveryStatus
@@ -89,7 +89,7 @@ REDELIVER = Operation(
 
 
 @endpoint(LIST)
-async def list_deliveries(request: Call, service: Service) -> Response[bytes]:
+async def list_deliveries(request: ApiRequest, service: Service) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], DeliveriesQuery)
     scope = request.user.scope
@@ -98,18 +98,18 @@ async def list_deliveries(request: Call, service: Service) -> Response[bytes]:
     return await content_tagged(request, DeliveryListResponse(shown, len(records) > query.limit))
 
 
-async def _as_it_is(request: Call, service: Workflows, workflow: WorkflowRecord) -> Answer:
+async def _as_it_is(request: ApiRequest, service: Workflows, workflow: WorkflowRecord) -> StoredAnswer:
     delivery_id = request.path_params["delivery_id"]
     return _shown(await service.webhooks.delivery(request.user.scope, workflow.state.id, delivery_id))
 
 
-def _shown(record: DeliveryRecord) -> Answer:
-    return Answer(200, {}, json.encode(DeliveryPublic.from_record(record)))
+def _shown(record: DeliveryRecord) -> StoredAnswer:
+    return StoredAnswer(200, {}, json.encode(DeliveryPublic.from_record(record)))
 
 
 @endpoint(REDELIVER)
 @repeatable(_as_it_is)
-async def redeliver(request: Call, service: Workflows, terms: Terms) -> Answer:
+async def redeliver(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)

@@ -17,12 +17,13 @@ from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.diagnostics.plan_result import DryRun, Rehearsed, WorkflowPlan
 from stepwell.domain.diagnostics.provider_status import ProviderStatus
 from stepwell.domain.diagnostics.reasons import Explanation
-from stepwell.domain.event_feed import FeedFilter, FeedPage, Position
-from stepwell.domain.idempotency import NO_TERMS, Answer, Reservation, Terms, Version
+from stepwell.domain.event_feed import FeedCursor, FeedFilter, FeedPage
+from stepwell.domain.idempotency import NO_TERMS, Preconditions, Reservation, StoredAnswer, Version
 from stepwell.domain.model import HistoryEvent, Output
 from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, WorkflowPage, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.domain.webhooks.delivery import DeliveryRecord
 from stepwell.ports.artifacts import Artifacts
 from stepwell.telemetry import Metrics
@@ -36,9 +37,9 @@ class Repeats(Protocol):
         scope: TenantScope,
         key: str,
         fingerprint: bytes,
-        work: Callable[[Reservation], Awaitable[Answer]],
-        again: Callable[[UUID], Awaitable[Answer]],
-    ) -> tuple[Answer, bool]: ...
+        work: Callable[[Reservation], Awaitable[StoredAnswer]],
+        again: Callable[[UUID], Awaitable[StoredAnswer]],
+    ) -> tuple[StoredAnswer, bool]: ...
 
 
 class Awaiting(Protocol):
@@ -55,7 +56,7 @@ class Webhooks(Protocol):
     async def delivery(self, scope: TenantScope, workflow_id: UUID, named: str) -> DeliveryRecord: ...
 
     async def redeliver(
-        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Terms = NO_TERMS
+        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Preconditions = NO_TERMS
     ) -> DeliveryRecord: ...
 
 
@@ -64,14 +65,14 @@ class Insight(Protocol):
 
     async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation: ...
 
-    async def plan(self, scope: TenantScope, planned: PlannedWorkflow) -> WorkflowPlan: ...
+    async def plan(self, scope: TenantScope, planned: ValidatedWorkflow) -> WorkflowPlan: ...
 
     async def rehearse(
         self,
         scope: TenantScope,
         workflow_id: UUID,
         verb: Rehearsed,
-        terms: Terms = NO_TERMS,
+        terms: Preconditions = NO_TERMS,
         *,
         cleanup_tasks: bool = False,
     ) -> tuple[Version, DryRun]: ...
@@ -86,17 +87,17 @@ class Following(Protocol):
     def follow(self, scope: TenantScope, workflow_id: UUID, after: int) -> AbstractAsyncContextManager[Events]: ...
 
     def follow_all(
-        self, scope: TenantScope, wanted: FeedFilter, after: Position | None
+        self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None
     ) -> AbstractAsyncContextManager[Events]: ...
 
-    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position | None, limit: int) -> FeedPage: ...
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None, limit: int) -> FeedPage: ...
 
 
 class Workflows(Protocol):
     """What the API needs of the engine. Calls raise the errors of `domain.errors` and no others."""
 
     @property
-    def catalog(self) -> Catalog: ...
+    def catalog(self) -> ProviderCatalog: ...
 
     @property
     def draining(self) -> bool: ...
@@ -122,11 +123,11 @@ class Workflows(Protocol):
         self,
         scope: TenantScope,
         actor: str,
-        planned: PlannedWorkflow,
+        planned: ValidatedWorkflow,
         *,
         tenant: str | None,
         start: bool,
-        terms: Terms = NO_TERMS,
+        terms: Preconditions = NO_TERMS,
     ) -> WorkflowRecord: ...
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version: ...
@@ -136,27 +137,32 @@ class Workflows(Protocol):
     async def list(self, scope: TenantScope, query: ListFilter) -> WorkflowPage: ...
 
     async def update(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate, terms: Terms = NO_TERMS
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        changes: WorkflowUpdate,
+        terms: Preconditions = NO_TERMS,
     ) -> WorkflowRecord: ...
 
     async def start(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord: ...
 
     async def pause(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord: ...
 
     async def resume(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord: ...
 
     async def cancel(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord: ...
 
     async def cleanup(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Preconditions = NO_TERMS
     ) -> tuple[WorkflowRecord, CleanupReport]: ...
 
     async def events(
@@ -181,9 +187,9 @@ class ApiDescription(Struct, frozen=True):
     page: bytes
 
 
-Call: TypeAlias = Request[Principal, Any, Any]
+ApiRequest: TypeAlias = Request[Principal, Any, Any]
 Service: TypeAlias = NamedDependency[SkipValidation[Workflows]]
-Store: TypeAlias = NamedDependency[SkipValidation[Artifacts]]
+ArtifactsDep: TypeAlias = NamedDependency[SkipValidation[Artifacts]]
 Tickets: TypeAlias = NamedDependency[SkipValidation[StreamTickets]]
-Numbers: TypeAlias = NamedDependency[SkipValidation[Metrics]]
+MetricsDep: TypeAlias = NamedDependency[SkipValidation[Metrics]]
 Description: TypeAlias = NamedDependency[SkipValidation[ApiDescription]]

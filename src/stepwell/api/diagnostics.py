@@ -3,7 +3,7 @@
 from litestar import Response
 from msgspec import json, structs
 
-from stepwell.api.dependencies import Call, Service
+from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import parse_id, parse_query
@@ -42,7 +42,7 @@ PLAN = Operation(
 
 
 @endpoint(EXPLAIN)
-async def explain_workflow(request: Call, service: Service) -> Response[bytes]:
+async def explain_workflow(request: ApiRequest, service: Service) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
     told = await service.insight.explain(request.user.scope, workflow_id)
@@ -50,7 +50,7 @@ async def explain_workflow(request: Call, service: Service) -> Response[bytes]:
 
 
 @endpoint(PLAN)
-async def plan_definition(request: Call, service: Service) -> Response[bytes]:
+async def plan_definition(request: ApiRequest, service: Service) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
     planned = await read_json(request, lambda body: plan_workflow(body, service.catalog))
     request.user.tenant_for(planned.request.origin_tenant_id)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from litestar import Response
 from msgspec import json
 
-from stepwell.api.dependencies import Call, Service
+from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.idempotency import ETAG, foretold, idempotency_key, terms_of
 from stepwell.api.queries import CleanupQuery, VerbQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
@@ -24,7 +24,7 @@ def rehearsable(verb: Rehearsed) -> Callable[[_Handler], _Handler]:
     """Let the decorated handler of *verb* be asked for what it would do."""
 
     def decorate(real: _Handler) -> _Handler:
-        async def handler(request: Call, service: Service) -> Response[bytes]:
+        async def handler(request: ApiRequest, service: Service) -> Response[bytes]:
             raw = request.scope["query_string"]
             asked = parse_query(raw, CleanupQuery) if verb == "cleanup" else parse_query(raw, VerbQuery)
             if not asked.dry_run:

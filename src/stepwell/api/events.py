@@ -7,7 +7,7 @@ from litestar.types import ASGIApp
 from msgspec import UNSET, Meta, Struct, json
 
 from stepwell.api.content_negotiation import prefers
-from stepwell.api.dependencies import Call, Service, Tickets
+from stepwell.api.dependencies import ApiRequest, Service, Tickets
 from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
@@ -15,7 +15,7 @@ from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.api.schemas import EventListResponse, EventPublic, Time
 from stepwell.api.sse import MEDIA_TYPE, event_stream, frame
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.event_feed import FeedEvent, FeedFilter, Position
+from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter
 from stepwell.domain.model import EventType, HistoryEvent
 
 TAG = "events"
@@ -115,7 +115,7 @@ TICKET = Operation(
 
 
 @endpoint(HISTORY)
-async def list_events(request: Call, service: Service) -> ASGIApp:
+async def list_events(request: ApiRequest, service: Service) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], EventsQuery, others=TICKET_PARAMETER)
     scope, following = request.user.scope, service.following
@@ -129,7 +129,7 @@ async def list_events(request: Call, service: Service) -> ASGIApp:
 
 
 @endpoint(FEED)
-async def list_all_events(request: Call, service: Service) -> ASGIApp:
+async def list_all_events(request: ApiRequest, service: Service) -> ASGIApp:
     query = parse_query(request.scope["query_string"], FeedQuery, others=TICKET_PARAMETER)
     following = service.following
     scope, wanted = request.user.scope, _filter(query)
@@ -144,7 +144,7 @@ async def list_all_events(request: Call, service: Service) -> ASGIApp:
 
 
 @endpoint(TICKET)
-async def create_stream_ticket(request: Call, tickets: Tickets) -> StreamTicket:
+async def create_stream_ticket(request: ApiRequest, tickets: Tickets) -> StreamTicket:
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     return StreamTicket(*tickets.issue(request.user.subject, request.user.scope))
@@ -160,11 +160,11 @@ def feed_frame(found: FeedEvent) -> bytes:
     return frame(found.event.type, found.position.cursor, json.encode(FeedEventPublic.from_found(found)))
 
 
-async def _json(request: Call, content: Struct) -> ASGIApp:
+async def _json(request: ApiRequest, content: Struct) -> ASGIApp:
     return (await content_tagged(request, content)).to_asgi_response(None, request)
 
 
-def _last_number(request: Call) -> int | None:
+def _last_number(request: ApiRequest) -> int | None:
     text = request.headers.get(LAST_EVENT_ID)
     if not text:
         return None
@@ -173,9 +173,9 @@ def _last_number(request: Call) -> int | None:
     return int(text)
 
 
-def _position(text: str, *loc: str) -> Position:
+def _position(text: str, *loc: str) -> FeedCursor:
     try:
-        return Position.read(text)
+        return FeedCursor.read(text)
     except ValueError:
         raise InvalidRequest([Fault(loc, "Expected a cursor that an answer or an event had", "cursor")]) from None
 

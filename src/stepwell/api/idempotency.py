@@ -20,11 +20,11 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from stepwell import __version__
-from stepwell.api.dependencies import Call, Service, Workflows
+from stepwell.api.dependencies import ApiRequest, Service, Workflows
 from stepwell.api.request_bodies import INLINE_BYTES, read_body
 from stepwell.api.schemas import WorkflowPublic
 from stepwell.domain.errors import Fault, InvalidRequest, StepwellError, Unavailable
-from stepwell.domain.idempotency import Answer, Reservation, Terms, Version
+from stepwell.domain.idempotency import Preconditions, Reservation, StoredAnswer, Version
 from stepwell.domain.records import WorkflowRecord
 
 IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PREFER = "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"
@@ -44,8 +44,8 @@ _LONGEST_PREFER = 1000
 
 Headers = Mapping[str, str]
 _NONE: Headers = {}
-Work = Callable[[Call, Workflows, Terms], Awaitable[Answer]]
-Shown = Callable[[Call, Workflows, WorkflowRecord], Awaitable[Answer]]
+Work = Callable[[ApiRequest, Workflows, Preconditions], Awaitable[StoredAnswer]]
+Shown = Callable[[ApiRequest, Workflows, WorkflowRecord], Awaitable[StoredAnswer]]
 
 
 def repeatable(again: Shown) -> Callable[[Work], Callable[..., Awaitable[Response[bytes]]]]:
@@ -54,15 +54,15 @@ def repeatable(again: Shown) -> Callable[[Work], Callable[..., Awaitable[Respons
     """
 
     def decorate(work: Work) -> Callable[..., Awaitable[Response[bytes]]]:
-        async def handler(request: Call, service: Service) -> Response[bytes]:
+        async def handler(request: ApiRequest, service: Service) -> Response[bytes]:
             key, terms = idempotency_key(request), terms_of(request)
             if key is None:
                 return response(await work(request, service, terms))
 
-            async def first(reservation: Reservation) -> Answer:
+            async def first(reservation: Reservation) -> StoredAnswer:
                 return await work(request, service, replace(terms, reservation=reservation))
 
-            async def lost(workflow_id: UUID) -> Answer:
+            async def lost(workflow_id: UUID) -> StoredAnswer:
                 record = await service.get(request.user.scope, workflow_id)
                 return await again(request, service, record)
 
@@ -76,7 +76,7 @@ def repeatable(again: Shown) -> Callable[[Work], Callable[..., Awaitable[Respons
     return decorate
 
 
-def response(answer: Answer, more: Headers = _NONE) -> Response[bytes]:
+def response(answer: StoredAnswer, more: Headers = _NONE) -> Response[bytes]:
     headers = {**answer.headers, **more}
     return Response(answer.body, status_code=answer.status, headers=headers, media_type="application/json")
 
@@ -85,27 +85,27 @@ def _unchanged(headers: Headers) -> Response[bytes]:
     return Response(b"", status_code=304, headers=headers)
 
 
-async def shown(record: WorkflowRecord, headers: Headers = _NONE, status: int = 200) -> Answer:
+async def shown(record: WorkflowRecord, headers: Headers = _NONE, status: int = 200) -> StoredAnswer:
     return tagged(record, await WorkflowPublic.from_record(record), headers, status)
 
 
-def tagged(record: WorkflowRecord, content: Struct, headers: Headers = _NONE, status: int = 200) -> Answer:
+def tagged(record: WorkflowRecord, content: Struct, headers: Headers = _NONE, status: int = 200) -> StoredAnswer:
     """*content* with the ETag of the workflow that is in it."""
     version = Version.of(record.state.last_event, record.state.updated_at)
     tag = _etag(version, steps=record.steps is not None)
-    return Answer(status, {**headers, ETAG: tag}, json.encode(content))
+    return StoredAnswer(status, {**headers, ETAG: tag}, json.encode(content))
 
 
-async def content_tagged(request: Call, content: Struct, headers: Headers = _NONE) -> Response[bytes]:
+async def content_tagged(request: ApiRequest, content: Struct, headers: Headers = _NONE) -> Response[bytes]:
     """*content*, or 304 if the caller has it."""
     body = json.encode(content)
     digest = await _hashed(body)
-    answer = Answer(200, {**headers, ETAG: f'"{digest.hex()[:32]}"'}, body)
+    answer = StoredAnswer(200, {**headers, ETAG: f'"{digest.hex()[:32]}"'}, body)
     return _unchanged(answer.headers) if _is_known(request, answer.headers[ETAG]) else response(answer)
 
 
 async def still_known(
-    request: Call, service: Workflows, workflow_id: UUID, headers: Headers, *, steps: bool
+    request: ApiRequest, service: Workflows, workflow_id: UUID, headers: Headers, *, steps: bool
 ) -> Response[bytes] | None:
     """304 if the caller has the workflow as it is."""
     if _given(request, IF_NONE_MATCH) is None:
@@ -114,7 +114,7 @@ async def still_known(
     return _unchanged({**headers, ETAG: tag}) if _is_known(request, tag) else None
 
 
-async def waited(request: Call, service: Workflows, workflow_id: UUID) -> Headers:
+async def waited(request: ApiRequest, service: Workflows, workflow_id: UUID) -> Headers:
     """Wait for the workflow's end as long as the request prefers; what to say of it. Raises `Unavailable` once the
     caller has gone: then there is nobody to answer, and no answer to be kept for a repeat, which waits anew.
     """
@@ -127,8 +127,8 @@ async def waited(request: Call, service: Workflows, workflow_id: UUID) -> Header
 
 
 async def in_the_end(
-    request: Call, service: Workflows, record: WorkflowRecord, headers: Headers = _NONE, status: int = 200
-) -> Answer:
+    request: ApiRequest, service: Workflows, record: WorkflowRecord, headers: Headers = _NONE, status: int = 200
+) -> StoredAnswer:
     """The workflow, once it has ended if that is preferred."""
     if applied := await waited(request, service, record.state.id):
         record, headers = await service.get(request.user.scope, record.state.id), {**headers, **applied}
@@ -136,12 +136,12 @@ async def in_the_end(
 
 
 async def at_once(
-    _request: Call, _service: Workflows, record: WorkflowRecord, headers: Headers = _NONE, status: int = 200
-) -> Answer:
+    _request: ApiRequest, _service: Workflows, record: WorkflowRecord, headers: Headers = _NONE, status: int = 200
+) -> StoredAnswer:
     return await shown(record, headers, status)
 
 
-async def _until_terminal(request: Call, service: Workflows, workflow_id: UUID, seconds: int) -> None:
+async def _until_terminal(request: ApiRequest, service: Workflows, workflow_id: UUID, seconds: int) -> None:
     failure: StepwellError | None = None
     ended = False
     async with create_task_group() as group:
@@ -159,20 +159,20 @@ async def _until_terminal(request: Call, service: Workflows, workflow_id: UUID, 
         raise Unavailable("the caller has gone")
 
 
-async def _until_gone(request: Call, waiting: CancelScope) -> None:
+async def _until_gone(request: ApiRequest, waiting: CancelScope) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     waiting.cancel()
 
 
-def _given(request: Call, name: str) -> str | None:
+def _given(request: ApiRequest, name: str) -> str | None:
     """The values of the header *name*, as one list; null where there is none."""
     wanted = name.lower().encode()
     values = [value.decode("latin-1") for key, value in request.scope["headers"] if key == wanted]
     return ", ".join(values) if values else None
 
 
-def idempotency_key(request: Call) -> str | None:
+def idempotency_key(request: ApiRequest) -> str | None:
     """The key of the request; None if it has none. Raises `InvalidRequest` for a malformed one."""
     given = _given(request, IDEMPOTENCY_KEY)
     if given is None:
@@ -188,7 +188,7 @@ def idempotency_key(request: Call) -> str | None:
     return key
 
 
-async def _fingerprint(request: Call) -> bytes:
+async def _fingerprint(request: ApiRequest) -> bytes:
     """What makes another request of it; a slash at the path's end does not."""
     body = await read_body(request)
     head = f"{request.scope['method']} {request.scope['path'].rstrip('/')}?".encode()
@@ -201,9 +201,9 @@ async def _hashed(data: bytes) -> bytes:
     return await to_thread.run_sync(lambda: sha256(data).digest())
 
 
-def terms_of(request: Call) -> Terms:
+def terms_of(request: ApiRequest) -> Preconditions:
     """Those of a request that is no repeat."""
-    return Terms(if_match=_versions(request))
+    return Preconditions(if_match=_versions(request))
 
 
 def foretold(version: Version) -> str:
@@ -216,7 +216,7 @@ def _etag(version: Version, *, steps: bool) -> str:
     return f'"{version.last_event}-{version.updated_us:x}-{"s" if steps else "n"}-{__version__}"'
 
 
-def _is_known(request: Call, tag: str) -> bool:
+def _is_known(request: ApiRequest, tag: str) -> bool:
     """By the weak comparison, which is the one for `If-None-Match`."""
     given = _given(request, IF_NONE_MATCH)
     if given is None:
@@ -224,7 +224,7 @@ def _is_known(request: Call, tag: str) -> bool:
     return given.strip() == "*" or tag in {f'"{opaque}"' for _, opaque in _TAG.findall(given)}
 
 
-def _versions(request: Call) -> frozenset[Version] | None:
+def _versions(request: ApiRequest) -> frozenset[Version] | None:
     """What `If-Match` names, by the strong comparison. With steps or without, the workflow is the same."""
     given = _given(request, IF_MATCH)
     if given is None or given.strip() == "*":
@@ -233,7 +233,7 @@ def _versions(request: Call) -> frozenset[Version] | None:
     return frozenset(Version(int(each[1]), int(each[2], 16)) for each in found if each is not None)
 
 
-def _preferred_wait(request: Call) -> int | None:
+def _preferred_wait(request: ApiRequest) -> int | None:
     """Seconds. Of several the first counts."""
     for preference in _PREFERENCE.findall((_given(request, PREFER) or "")[:_LONGEST_PREFER]):
         if (found := _WAIT.fullmatch(preference.strip(" \t"))) is not None:

@@ -6,7 +6,7 @@ from typing import Any
 from anyio import to_thread
 from litestar import Response
 
-from stepwell.api.dependencies import Call
+from stepwell.api.dependencies import ApiRequest
 from stepwell.api.manual_pages import FIRST_PAGE, PAGES, render_page
 from stepwell.api.operations import Content, Operation, endpoint
 from stepwell.api.page_style import PAGE_HEADERS
@@ -40,7 +40,7 @@ async def manual() -> Response[bytes]:
 
 
 @endpoint(MANUAL_PAGE)
-async def manual_page(request: Call) -> Response[Any]:
+async def manual_page(request: ApiRequest) -> Response[Any]:
     page = str(request.path_params["page"])
     if page not in PAGES:
         return path_not_found(request, f"The manual has no such page. Its pages are {', '.join(PAGES)}.")

@@ -40,18 +40,18 @@ _Call = Request[Any, Any, Any]
 log = structlog.get_logger(__name__)
 
 
-class Row(NamedTuple):
+class ProblemType(NamedTuple):
     status: int
     title: str
     type: str
 
 
-def _row(status: int, title: str) -> Row:
+def _row(status: int, title: str) -> ProblemType:
     # The page at /schema explains each kind of problem under this anchor.
-    return Row(status, title, f"/schema#problem-{status}")
+    return ProblemType(status, title, f"/schema#problem-{status}")
 
 
-TABLE: dict[type[StepwellError], Row] = {
+TABLE: dict[type[StepwellError], ProblemType] = {
     InvalidRequest: _row(422, "Invalid request"),
     Unauthenticated: _row(401, "Not authenticated"),
     InvalidToken: _row(401, "Not authenticated"),
@@ -70,7 +70,7 @@ TABLE: dict[type[StepwellError], Row] = {
     NoRoomForArtifact: _row(507, "Insufficient storage"),
 }
 # What Litestar itself refuses, and what nobody foresaw.
-BY_STATUS: dict[int, Row] = {row.status: row for row in TABLE.values()} | {
+BY_STATUS: dict[int, ProblemType] = {row.status: row for row in TABLE.values()} | {
     400: _row(400, "Bad request"),
     405: _row(405, "Method not allowed"),
     413: _row(413, "Body too large"),
@@ -126,7 +126,7 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
 def _on_http_exception(request: _Call, error: HTTPException) -> Response[Any]:
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _on_unexpected(request, error)
-    row = BY_STATUS.get(error.status_code) or Row(
+    row = BY_STATUS.get(error.status_code) or ProblemType(
         error.status_code, HTTPStatus(error.status_code).phrase, "about:blank"
     )
     said = error.detail != HTTPStatus(error.status_code).phrase
@@ -160,7 +160,7 @@ def _challenge(error: Unauthenticated) -> str:
     return f'Bearer realm="stepwell", {code}error_description="{description}"'
 
 
-def _problem(request: _Call, row: Row, detail: str) -> Problem:
+def _problem(request: _Call, row: ProblemType, detail: str) -> Problem:
     # As it was sent, escapes and all; a server need not tell.
     instance = (request.scope.get("raw_path") or b"").decode("latin-1") or UNSET
     return Problem(type=row.type, title=row.title, status=row.status, detail=detail, instance=instance)

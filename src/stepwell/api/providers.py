@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from litestar import Response
 from msgspec import Struct
 
-from stepwell.api.dependencies import Call, Service
+from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import parse_query
@@ -32,7 +32,7 @@ PROVIDERS = Operation(
 
 
 @endpoint(PROVIDERS)
-async def list_providers(request: Call, service: Service) -> Response[bytes]:
+async def list_providers(request: ApiRequest, service: Service) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
     return await content_tagged(request, ProviderListResponse(service.providers(request.user.scope)))
 

@@ -29,7 +29,7 @@ from stepwell.api import (
     tasks,
     workflows,
 )
-from stepwell.api.auth import Gate, TokenVerifier
+from stepwell.api.auth import AuthMiddleware, TokenVerifier
 from stepwell.api.dependencies import ApiDescription, Workflows
 from stepwell.api.openapi import build_document, encode
 from stepwell.api.operations import OPT_KEY, Operation
@@ -83,7 +83,7 @@ def build_api(
                 "description": description,
             }.items()
         },
-        middleware=[_Timing(), Gate(verifier, signed_urls, tickets, clock, lambda: service.draining)],
+        middleware=[_Timing(), AuthMiddleware(verifier, signed_urls, tickets, clock, lambda: service.draining)],
         before_send=[_counting(metrics)],
         exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},
         request_max_body_size=MAX_BODY_BYTES,

@@ -6,7 +6,7 @@ from litestar import HttpMethod, Response, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
-from stepwell.api.dependencies import Call
+from stepwell.api.dependencies import ApiRequest
 from stepwell.api.operations import Operation
 from stepwell.api.problems import path_not_found
 
@@ -33,7 +33,7 @@ def _options_handler(path: str, allow: str) -> HTTPRouteHandler:
     return options
 
 
-def on_no_route(request: Call, _error: NotFoundException) -> Response[object]:
+def on_no_route(request: ApiRequest, _error: NotFoundException) -> Response[object]:
     """Answer 404 for a path that doesn't exist, and 204 for `OPTIONS *`, which is about the server."""
     path = (request.scope.get("raw_path") or b"").decode("latin-1")
     if request.method == "OPTIONS" and path == "*":

@@ -6,7 +6,7 @@ from litestar import Response
 
 from stepwell import __version__
 from stepwell.api.content_negotiation import prefers
-from stepwell.api.dependencies import Call, Description, Numbers, Service
+from stepwell.api.dependencies import ApiRequest, Description, MetricsDep, Service
 from stepwell.api.operations import Content, Operation, endpoint
 from stepwell.api.page_style import PAGE_HEADERS
 from stepwell.api.schemas import Health, Root
@@ -78,7 +78,7 @@ SCHEMA = Operation(
 
 
 @endpoint(ROOT)
-async def root(request: Call) -> Response[Any]:
+async def root(request: ApiRequest) -> Response[Any]:
     headers = {"Vary": "Accept"}
     if prefers(request.headers.getall("accept", []), "text/html"):
         return Response(b"", status_code=307, headers={**headers, "Location": SCHEMA_PAGE.path})
@@ -99,7 +99,7 @@ async def ready(service: Service) -> Health:
 
 
 @endpoint(METRICS)
-async def metrics(metrics: Numbers) -> Response[bytes]:
+async def metrics(metrics: MetricsDep) -> Response[bytes]:
     # Litestar adds the charset to every text type.
     return Response(await metrics.exposition(), media_type="text/plain; version=0.0.4")
 

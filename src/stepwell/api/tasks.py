@@ -2,7 +2,7 @@
 
 from litestar import Response
 
-from stepwell.api.dependencies import Call, Service
+from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import TasksQuery, parse_id, parse_query
@@ -36,14 +36,14 @@ TASKS = Operation(
 
 
 @endpoint(TASK)
-async def get_task(request: Call, service: Service) -> Response[bytes]:
+async def get_task(request: ApiRequest, service: Service) -> Response[bytes]:
     task_id = parse_id(request.path_params["task_id"], "task")
     parse_query(request.scope["query_string"], NoQuery)
     return await content_tagged(request, TaskPublic.from_record(await service.task(request.user.scope, task_id)))
 
 
 @endpoint(TASKS)
-async def list_tasks(request: Call, service: Service) -> Response[bytes]:
+async def list_tasks(request: ApiRequest, service: Service) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
     records = await service.tasks(request.user.scope, workflow_id, include_deleted=query.include_deleted)

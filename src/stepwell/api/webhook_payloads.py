@@ -13,7 +13,7 @@ from stepwell.domain.model import EventType
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import TERMINAL_EVENTS, DueDelivery
-from stepwell.ports.storage import Store
+from stepwell.ports.storage import WorkflowReader
 
 MAX_BODY = 256 * 1024
 # Shorter no step is, so a workflow of more has no room for them; its steps needn't be looked at.
@@ -49,7 +49,7 @@ class StepNotice(Struct):
 class Payloads:
     """`ports.webhooks.Payload`. *base_url* is what links begin with, without a slash at its end."""
 
-    def __init__(self, store: Store, base_url: str) -> None:
+    def __init__(self, store: WorkflowReader, base_url: str) -> None:
         self._store, self._base = store, base_url
 
     async def __call__(self, due: DueDelivery) -> str:

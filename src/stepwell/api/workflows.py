@@ -6,7 +6,7 @@ from uuid import UUID
 
 from litestar import Response
 
-from stepwell.api.dependencies import Call, Service, Workflows
+from stepwell.api.dependencies import ApiRequest, Service, Workflows
 from stepwell.api.dry_run import FORETOLD, rehearsable
 from stepwell.api.idempotency import (
     CHANGING,
@@ -37,7 +37,7 @@ from stepwell.api.queries import (
 from stepwell.api.request_bodies import ignore_empty_body, read_json
 from stepwell.api.schemas import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
 from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
-from stepwell.domain.idempotency import NO_TERMS, Answer, Terms
+from stepwell.domain.idempotency import NO_TERMS, Preconditions, StoredAnswer
 from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
@@ -163,21 +163,21 @@ CANCEL = Operation(
 )
 
 
-async def _created(request: Call, service: Workflows, record: WorkflowRecord) -> Answer:
+async def _created(request: ApiRequest, service: Workflows, record: WorkflowRecord) -> StoredAnswer:
     # One that isn't started has nothing to wait for: all that was asked for is done.
     wait = record.state.status is not WorkflowStatus.PENDING
     headers = {"Location": f"{BASE}{record.state.id}"}
     return await (in_the_end if wait else at_once)(request, service, record, headers, 201)
 
 
-async def _cleaned(request: Call, service: Workflows, _record: WorkflowRecord) -> Answer:
+async def _cleaned(request: ApiRequest, service: Workflows, _record: WorkflowRecord) -> StoredAnswer:
     """What was left over is cleaned now."""
     return await _clean(request, service, NO_TERMS)
 
 
 @endpoint(CREATE)
 @repeatable(_created)
-async def create_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+async def create_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     query = parse_query(request.scope["query_string"], StartQuery)
     planned = await read_json(request, lambda body: plan_workflow(body, service.catalog))
     caller = request.user
@@ -187,7 +187,7 @@ async def create_workflow(request: Call, service: Workflows, terms: Terms) -> An
 
 
 @endpoint(LIST)
-async def list_workflows(request: Call, service: Service) -> Response[bytes]:
+async def list_workflows(request: ApiRequest, service: Service) -> Response[bytes]:
     query = parse_query(request.scope["query_string"], ListQuery)
     page = await service.list(request.user.scope, query.as_filter())
     content = await WorkflowListResponse.from_page(page, query.skip, query.limit)
@@ -195,7 +195,7 @@ async def list_workflows(request: Call, service: Service) -> Response[bytes]:
 
 
 @endpoint(GET)
-async def get_workflow(request: Call, service: Service) -> Response[bytes]:
+async def get_workflow(request: ApiRequest, service: Service) -> Response[bytes]:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], GetQuery)
     applied = await waited(request, service, workflow_id)
@@ -207,7 +207,7 @@ async def get_workflow(request: Call, service: Service) -> Response[bytes]:
 
 @endpoint(UPDATE)
 @repeatable(at_once)
-async def update_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+async def update_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     changes = await read_json(request, lambda body: parse_update(body, service.catalog.webhook_refusal))
@@ -218,38 +218,38 @@ async def update_workflow(request: Call, service: Workflows, terms: Terms) -> An
 @endpoint(START)
 @rehearsable("start")
 @repeatable(in_the_end)
-async def start_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+async def start_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     return await in_the_end(request, service, await _do(request, service.start, terms))
 
 
 @endpoint(PAUSE)
 @repeatable(at_once)
-async def pause_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+async def pause_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     return await shown(await _do(request, service.pause, terms))
 
 
 @endpoint(RESUME)
 @rehearsable("resume")
 @repeatable(in_the_end)
-async def resume_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+async def resume_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     return await in_the_end(request, service, await _do(request, service.resume, terms))
 
 
 @endpoint(CANCEL)
 @rehearsable("cancel")
 @repeatable(at_once)
-async def cancel_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+async def cancel_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     return await shown(await _do(request, service.cancel, terms))
 
 
 @endpoint(CLEANUP)
 @rehearsable("cleanup")
 @repeatable(_cleaned)
-async def cleanup_workflow(request: Call, service: Workflows, terms: Terms) -> Answer:
+async def cleanup_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     return await _clean(request, service, terms)
 
 
-async def _clean(request: Call, service: Workflows, terms: Terms) -> Answer:
+async def _clean(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], CleanupQuery)
     await ignore_empty_body(request)
@@ -260,10 +260,10 @@ async def _clean(request: Call, service: Workflows, terms: Terms) -> Answer:
     return tagged(record, await WorkflowCleanupResponse.from_records(record, report))
 
 
-_Verb: TypeAlias = Callable[[TenantScope, str, UUID, Terms], Awaitable[WorkflowRecord]]
+_Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[WorkflowRecord]]
 
 
-async def _do(request: Call, verb: _Verb, terms: Terms) -> WorkflowRecord:
+async def _do(request: ApiRequest, verb: _Verb, terms: Preconditions) -> WorkflowRecord:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
@@ -271,7 +271,7 @@ async def _do(request: Call, verb: _Verb, terms: Terms) -> WorkflowRecord:
     return await verb(caller.scope, caller.subject, workflow_id, terms)
 
 
-def _workflow_id(request: Call) -> UUID:
+def _workflow_id(request: ApiRequest) -> UUID:
     return parse_id(request.path_params["workflow_id"], "workflow")
 
 

@@ -13,19 +13,19 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.model import ProviderType
 from stepwell.domain.model_terms import ANY_MODEL, PriceList
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import Catalog
-from stepwell.engine.admission.controller import Limits
-from stepwell.engine.artifact_cleanup import Cleaner
-from stepwell.engine.attempts.remote_jobs import Pace, Paces, Remote
-from stepwell.engine.attempts.runner import Runner
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.engine.admission.controller import SlotLimits
+from stepwell.engine.artifact_cleanup import ArtifactCleaner
+from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace, RemoteJobs
+from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
 from stepwell.outbound.http_client import plain_client
-from stepwell.outbound.input_fetcher import Inputs
-from stepwell.outbound.output_download import Downloads
+from stepwell.outbound.input_fetcher import HttpInputFetcher
+from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
 from stepwell.outbound.webhook_sender import webhook_rule
 from stepwell.ports.clock import Clock
-from stepwell.ports.storage import Journal
+from stepwell.ports.storage import WorkflowStore
 from stepwell.providers.registry import Registry
 from stepwell.settings import Settings
 
@@ -33,10 +33,12 @@ _ASK_AGAIN_S = 0.5
 _SLOWEST_LOOK_S = 10.0
 
 
-class Links:
+class SignedArtifactUrls:
     """`runner.Links`: signed addresses of artifacts, for those whose they are."""
 
-    def __init__(self, cleaner: Cleaner, storage: Storage, own: SignedUrls, clock: Clock, *, public: bool) -> None:
+    def __init__(
+        self, cleaner: ArtifactCleaner, storage: Storage, own: SignedUrls, clock: Clock, *, public: bool
+    ) -> None:
         self._cleaner, self._bucket, self._own, self._clock = cleaner, storage.address, own, clock
         self.public = public or self._bucket is not None
 
@@ -52,7 +54,7 @@ class Links:
         return self._own.url(path, self._clock.now()) if self._bucket is None else await self._bucket(path)
 
 
-class Callbacks:
+class CallbackAddresses:
     """`runner.Callbacks`: none where nobody outside could reach us."""
 
     def __init__(self, urls: CallbackUrls, *, public: bool) -> None:
@@ -66,34 +68,36 @@ def made_runner(
     settings: Settings,
     registry: Registry,
     storage: Storage,
-    links: Links,
+    links: SignedArtifactUrls,
     callbacks: CallbackUrls,
-    clients: "Clients",
-    known: Journal,
+    clients: "HttpClients",
+    known: WorkflowStore,
     clock: Clock,
-) -> Runner:
-    inputs = Inputs(
+) -> AttemptRunner:
+    inputs = HttpInputFetcher(
         storage.artifacts,
         links.owns,
         client=clients.inputs,
         max_bytes=settings.input_max_bytes,
         timeout_s=settings.input_timeout_s,
     )
-    downloads = Downloads(clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s)
-    return Runner(
+    downloads = HttpOutputDownloader(
+        clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s
+    )
+    return AttemptRunner(
         registry,
         storage.artifacts,
         inputs,
         links,
         downloads,
-        Callbacks(callbacks, public=settings.public_url is not None),
-        Remote(known, clock, _paces(settings), prices(settings), settings.provider_timeout_s),
+        CallbackAddresses(callbacks, public=settings.public_url is not None),
+        RemoteJobs(known, clock, _paces(settings), prices(settings), settings.provider_timeout_s),
     )
 
 
-def made_catalog(settings: Settings, registry: Registry) -> Catalog:
+def made_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
     rule = webhook_rule(settings.allowed_cidrs, https_only=settings.https_only, configured=settings.signing_secrets.any)
-    return Catalog(
+    return ProviderCatalog(
         registry.offers(),
         settings.default_provider,
         frozenset(settings.credentials),
@@ -104,7 +108,7 @@ def made_catalog(settings: Settings, registry: Registry) -> Catalog:
     )
 
 
-class Clients(NamedTuple):
+class HttpClients(NamedTuple):
     """For addresses that users name, that providers name for results, and that the operator has set: users who name
     what never answers hold up no result, which is paid for.
     """
@@ -114,7 +118,7 @@ class Clients(NamedTuple):
     trusted: httpx.AsyncClient
 
 
-def made_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> Clients:
+def made_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> HttpClients:
     def guarded() -> httpx.AsyncClient:
         return guarded_client(
             AddressPolicy(settings.allowed_cidrs),
@@ -123,13 +127,13 @@ def made_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> Client
             connections=settings.max_running_steps,
         )
 
-    clients = Clients(inputs=guarded(), outputs=guarded(), trusted=plain_client())
+    clients = HttpClients(inputs=guarded(), outputs=guarded(), trusted=plain_client())
     for client in clients:
         stack.push_async_callback(client.aclose)
     return clients
 
 
-def _paces(settings: Settings) -> Paces:
+def _paces(settings: Settings) -> PollIntervals:
     own = {
         ProviderType.FAL: settings.fal_poll_interval_s,
         ProviderType.REPLICATE: settings.replicate_poll_interval_s,
@@ -139,22 +143,22 @@ def _paces(settings: Settings) -> Paces:
         ProviderType.COMFYUI: settings.comfyui_poll_interval_s,
         ProviderType.CUSTOM: settings.custom_poll_interval_s,
     }
-    return Paces(
+    return PollIntervals(
         _pace(settings.poll_interval_s),
         {kind: _pace(first_s) for kind, first_s in own.items() if first_s is not None},
     )
 
 
-def _pace(first_s: float) -> Pace:
-    return Pace(first_s, max(first_s, _SLOWEST_LOOK_S))
+def _pace(first_s: float) -> PollPace:
+    return PollPace(first_s, max(first_s, _SLOWEST_LOOK_S))
 
 
 def prices(settings: Settings) -> PriceList:
     return PriceList(settings.prices, settings.currency)
 
 
-def limits(settings: Settings) -> Limits:
-    return Limits(
+def limits(settings: Settings) -> SlotLimits:
+    return SlotLimits(
         total=settings.max_running_steps,
         local=settings.max_local_steps,
         per_provider=settings.max_steps_per_provider,
@@ -163,7 +167,7 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def create_outcomes(settings: Settings, runner: Runner) -> Outcomes:
+def create_outcomes(settings: Settings, runner: AttemptRunner) -> Outcomes:
     """Create the counts of outcomes. Models that the settings name always have their own label in metrics."""
     sources = (settings.limits, settings.prices)
     labels = ModelLabels(

@@ -13,7 +13,15 @@ from stepwell.api.claims import ClaimRules
 from stepwell.api.events import feed_frame, workflow_frame
 from stepwell.api.routes import build_api
 from stepwell.api.webhook_payloads import Payloads
-from stepwell.app.attempts import Links, create_outcomes, limits, made_catalog, made_clients, made_runner, prices
+from stepwell.app.attempts import (
+    SignedArtifactUrls,
+    create_outcomes,
+    limits,
+    made_catalog,
+    made_clients,
+    made_runner,
+    prices,
+)
 from stepwell.app.database import DatabaseSource
 from stepwell.app.engine_tasks import run_engine, stop_engine
 from stepwell.app.metrics import Statements, create_metrics
@@ -21,21 +29,21 @@ from stepwell.artifacts.storage import Storage, open_storage
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.circuit_breaker import BreakerPolicy
-from stepwell.engine.admission.controller import Admission
+from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.artifact_cleanup import Cleaner
-from stepwell.engine.diagnostics.facade import Insight
-from stepwell.engine.diagnostics.provider_status import ProviderDesk
-from stepwell.engine.events.bus import Bus
-from stepwell.engine.events.completion import Awaiting
-from stepwell.engine.events.subscriptions import Streams
+from stepwell.engine.artifact_cleanup import ArtifactCleaner
+from stepwell.engine.diagnostics.facade import Diagnostics
+from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
+from stepwell.engine.events.bus import EventBus
+from stepwell.engine.events.completion import CompletionWaiter
+from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.engine.idempotency import Repeats
-from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
+from stepwell.engine.idempotency import IdempotentRequests
+from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.engine.service import WorkflowService
-from stepwell.engine.webhooks.deliverer import Dispatcher
-from stepwell.engine.webhooks.service import Webhooks
+from stepwell.engine.webhooks.deliverer import WebhookDeliverer
+from stepwell.engine.webhooks.service import WebhookService
 from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.providers import Provider
@@ -86,18 +94,18 @@ async def running_app(
         database = await source.open(settings, owner, statements.add, writes, stack)
         store, journal = database.store, database.journal
         storage = await _open_monitored_storage(settings, writes)
-        cleaner = Cleaner(store, storage.artifacts)
+        cleaner = ArtifactCleaner(store, storage.artifacts)
         signed_urls = SignedUrls(url_secret, settings.base_url, settings.signed_url_ttl_s)
-        links = Links(cleaner, storage, signed_urls, clock, public=settings.public_url is not None)
+        links = SignedArtifactUrls(cleaner, storage, signed_urls, clock, public=settings.public_url is not None)
         clients = made_clients(settings, stack)
         refusals = KeyRefusals(clock)
         registry = Registry([*configured_providers(settings, clients.trusted, refusals), *extra_providers])
         stack.callback(registry.close)
         callbacks = CallbackUrls(url_secret, settings.base_url)
         runner = made_runner(settings, registry, storage, links, callbacks, clients, journal, clock)
-        admission = Admission(limits(settings), clock.monotonic)
+        admission = AdmissionController(limits(settings), clock.monotonic)
         health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
-        bus = Bus()
+        bus = EventBus()
         scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus, create_outcomes(settings, runner))
         recovery = Recovery(
             journal,
@@ -114,8 +122,8 @@ async def running_app(
         )
         stack.push_async_callback(sender.aclose)
         payloads, secrets = Payloads(store, settings.base_url), settings.signing_secrets
-        dispatcher = Dispatcher(database.outbox, sender, payloads, secrets, clock, owner, recovery, bus)
-        streams = Streams(
+        dispatcher = WebhookDeliverer(database.outbox, sender, payloads, secrets, clock, owner, recovery, bus)
+        streams = EventSubscriptions(
             database.feed,
             bus,
             workflow_frame,
@@ -133,15 +141,17 @@ async def running_app(
             clock=clock,
             callbacks=callbacks,
             catalog=catalog,
-            providers=ProviderDesk(catalog, admission, health, refusals.since),
+            providers=ProviderStatusReader(catalog, admission, health, refusals.since),
             owner=owner,
             new_id=uuid7,
             bus=bus,
-            repeats=Repeats(database.keys, recovery.hold_lease, clock, uuid7, statement_s=settings.database_timeout_s),
-            awaiting=Awaiting(bus, store),
-            webhooks=Webhooks(store, database.deliveries, dispatcher, secrets, owner),
+            repeats=IdempotentRequests(
+                database.keys, recovery.hold_lease, clock, uuid7, statement_s=settings.database_timeout_s
+            ),
+            awaiting=CompletionWaiter(bus, store),
+            webhooks=WebhookService(store, database.deliveries, dispatcher, secrets, owner),
             following=streams,
-            insight=Insight(
+            insight=Diagnostics(
                 store,
                 journal,
                 scheduler,
@@ -188,5 +198,5 @@ async def running_app(
 
 async def _open_monitored_storage(settings: Settings, writes: WriteMonitor) -> Storage:
     storage = await open_storage(settings, writes.artifact_failed)
-    writes.add_probe(Place.ARTIFACTS, storage.try_to_write)
+    writes.add_probe(WriteTarget.ARTIFACTS, storage.try_to_write)
     return storage

@@ -10,9 +10,9 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
+from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import (
     Observer,
     assert_durable,
@@ -23,17 +23,17 @@ from stepwell.persistence.connections.database import (
 from stepwell.persistence.connections.write_probe import try_to_write
 from stepwell.persistence.stores.batched_reads import CONNECTIONS
 from stepwell.persistence.stores.deliveries import PostgresDeliveries
-from stepwell.persistence.stores.event_feed import PostgresFeed
+from stepwell.persistence.stores.event_feed import PostgresEventFeed
 from stepwell.persistence.stores.idempotency_keys import CONNECTIONS as KEY_CONNECTIONS
-from stepwell.persistence.stores.idempotency_keys import PostgresKeys
-from stepwell.persistence.stores.notifications import PostgresHints, PostgresPresence
+from stepwell.persistence.stores.idempotency_keys import PostgresIdempotencyKeys
+from stepwell.persistence.stores.notifications import PostgresNotifications, PostgresPresence
 from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
 from stepwell.persistence.stores.outbox import PostgresOutbox
-from stepwell.persistence.stores.workflow_reader import PostgresStore
-from stepwell.persistence.stores.workflow_store import PostgresJournal
+from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
+from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.clock import Clock
-from stepwell.ports.events import Feed, Hints, Presence
-from stepwell.ports.storage import Journal, Keys, Store
+from stepwell.ports.events import EventFeed, Notifications, Presence
+from stepwell.ports.storage import IdempotencyKeys, WorkflowReader, WorkflowStore
 from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
 
@@ -43,13 +43,13 @@ _LAST_WRITES_S = 2.0
 class Database(Struct):
     """An open database, as one process sees it."""
 
-    store: Store
-    journal: Journal
-    keys: Keys
+    store: WorkflowReader
+    journal: WorkflowStore
+    keys: IdempotencyKeys
     outbox: Outbox
     deliveries: Deliveries
-    feed: Feed
-    hints: Hints
+    feed: EventFeed
+    hints: Notifications
     presence: Presence
 
 
@@ -98,29 +98,29 @@ class PostgresSource:
         timeout_s = settings.database_timeout_s
         observer = Observer(on_statement, writes.database_failed, self._server_disk_full)
         connect = journal_connect(self._dsn, timeout_s=timeout_s, observer=observer)
-        writes.add_probe(Place.DATABASE, partial(try_to_write, connect))
+        writes.add_probe(WriteTarget.DATABASE, partial(try_to_write, connect))
         pool = await create_journal_pool(connect)
         stack.push_async_callback(_close_pool, pool)
         engine = create_api_engine(self._dsn, pool=settings.database_pool, timeout_s=timeout_s, observer=observer)
         stack.push_async_callback(engine.dispose)
-        journal = PostgresJournal(pool, connect, self._clock, owner)
+        journal = PostgresWorkflowStore(pool, connect, self._clock, owner)
         stack.callback(journal.end_writing)
 
-        def kept(size: int) -> Kept:
-            made = Kept(connect, size=size, timeout_s=timeout_s)
+        def kept(size: int) -> SmallPool:
+            made = SmallPool(connect, size=size, timeout_s=timeout_s)
             stack.callback(made.close)
             return made
 
         if self._durable:
             await assert_durable(pool)
         return Database(
-            PostgresStore(engine, kept(CONNECTIONS)),
+            PostgresWorkflowReader(engine, kept(CONNECTIONS)),
             journal,
-            PostgresKeys(kept(KEY_CONNECTIONS), owner),
+            PostgresIdempotencyKeys(kept(KEY_CONNECTIONS), owner),
             PostgresOutbox(kept(OUTBOX_CONNECTIONS)),
             PostgresDeliveries(engine),
-            PostgresFeed(engine, pool),
-            PostgresHints(connect, kept(1), owner),
+            PostgresEventFeed(engine, pool),
+            PostgresNotifications(connect, kept(1), owner),
             PostgresPresence(connect, owner),
         )
 

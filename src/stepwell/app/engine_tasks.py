@@ -9,13 +9,13 @@ import structlog
 from stepwell.artifacts.storage import Storage
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.engine.events.subscriptions import Streams
+from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.engine.idempotency import Repeats
+from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
-from stepwell.engine.webhooks.deliverer import Dispatcher
-from stepwell.ports.storage import Store
+from stepwell.engine.webhooks.deliverer import WebhookDeliverer
+from stepwell.ports.storage import WorkflowReader
 
 log = structlog.get_logger()
 
@@ -25,11 +25,11 @@ _LAST_WRITES_S = 2.0
 async def run_engine(
     scheduler: Scheduler,
     recovery: Recovery,
-    dispatcher: Dispatcher,
-    streams: Streams,
-    repeats: Repeats,
+    dispatcher: WebhookDeliverer,
+    streams: EventSubscriptions,
+    repeats: IdempotentRequests,
     storage: Storage,
-    store: Store,
+    store: WorkflowReader,
     writes: WriteMonitor,
 ) -> None:
     async with asyncio.TaskGroup() as group:
@@ -45,7 +45,7 @@ async def run_engine(
 
 
 async def stop_engine(
-    running: asyncio.Task[None], scheduler: Scheduler, recovery: Recovery, dispatcher: Dispatcher, grace_s: float
+    running: asyncio.Task[None], scheduler: Scheduler, recovery: Recovery, dispatcher: WebhookDeliverer, grace_s: float
 ) -> None:
     if not running.done():
         rest_s = max(grace_s - _LAST_WRITES_S - 1, grace_s / 4)

@@ -6,23 +6,23 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from stepwell.domain.circuit_breaker import BreakerState
-from stepwell.engine.admission.controller import Admission, Bound
+from stepwell.engine.admission.controller import AdmissionController, LimitKind
 from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.events.subscriptions import Streams
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer
-from stepwell.engine.execution.outcomes import Outcomes, Tally
+from stepwell.engine.execution.outcomes import OutcomeCounts, Outcomes
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
-from stepwell.engine.webhooks.deliverer import Dispatcher
+from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.telemetry import Labels, Metrics
 
 _BOUNDS = {
-    Bound.TOTAL: "slot_total",
-    Bound.PROVIDER: "slot_provider",
-    Bound.MODEL: "slot_model",
-    Bound.TENANT: "slot_tenant",
-    Bound.RATE: "rate_limited",
+    LimitKind.TOTAL: "slot_total",
+    LimitKind.PROVIDER: "slot_provider",
+    LimitKind.MODEL: "slot_model",
+    LimitKind.TENANT: "slot_tenant",
+    LimitKind.RATE: "rate_limited",
 }
 
 
@@ -38,10 +38,10 @@ class Statements:
 
 def create_metrics(
     scheduler: Scheduler,
-    admission: Admission,
+    admission: AdmissionController,
     health: ModelHealth,
-    dispatcher: Dispatcher,
-    streams: Streams,
+    dispatcher: WebhookDeliverer,
+    streams: EventSubscriptions,
     statements: Statements,
     writes: WriteMonitor,
 ) -> Metrics:
@@ -96,11 +96,11 @@ def _measure_outcomes(metrics: Metrics, outcomes: Outcomes) -> None:
     metrics.counters("stepwell_cost", text, ("provider", "currency"), lambda: outcomes.costs)
 
 
-def _counts(tallies: Mapping[Labels, Tally]) -> dict[Labels, float]:
+def _counts(tallies: Mapping[Labels, OutcomeCounts]) -> dict[Labels, float]:
     return {labels: tally.count for labels, tally in tallies.items()}
 
 
-def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: Admission, health: ModelHealth) -> None:
+def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionController, health: ModelHealth) -> None:
     metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.handles))
     metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)
     metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
@@ -144,7 +144,7 @@ def _breakers(outcomes: Outcomes, health: ModelHealth) -> Counter[Labels]:
     return counts
 
 
-def _oldest_wait_s(handles: Iterable[Handle]) -> float:
+def _oldest_wait_s(handles: Iterable[ActiveWorkflow]) -> float:
     oldest = min(
         (next(iter(handle.waiting_since.values())) for handle in handles if handle.waiting_since), default=None
     )

@@ -37,7 +37,7 @@ class Pass(Struct):
             log.warning("artifacts.none_to_copy", action="copy")
 
 
-class MovingArtifacts:
+class MigratingArtifacts:
     """Implements `ports.Artifacts`: new files go to *bucket*; what isn't there is read from *folder*, where nothing is
     written any more and nothing deleted but what is to be gone from both.
 

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from obstore.exceptions import BaseError
 
 
-class Panic(Exception):
+class ObstorePanic(Exception):
     """obstore's own code gave up; has the text of its panic."""
 
 
-FAULTS = (BaseError, OSError, Panic)
+FAULTS = (BaseError, OSError, ObstorePanic)
 _OS_ERROR = re.compile(r"(?:\(os error |\bOs \{ code: )(\d+)")
 _STATUS = re.compile(r"Server returned (?:non-2xx|error) status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
@@ -32,14 +32,14 @@ _MEANINGS = (
 
 @contextmanager
 def panics_told() -> Iterator[None]:
-    """Raises obstore's panics as `Panic`: they are no Exceptions, so they would end the service."""
+    """Raises obstore's panics as `ObstorePanic`: they are no Exceptions, so they would end the service."""
     try:
         yield
     except BaseException as error:
         kind = type(error)  # no module has it
         if (kind.__module__, kind.__name__) != ("pyo3_runtime", "PanicException"):
             raise
-        raise Panic(str(error)) from None
+        raise ObstorePanic(str(error)) from None
 
 
 def is_full(error: Exception) -> bool:

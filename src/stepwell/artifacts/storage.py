@@ -6,7 +6,7 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
-from stepwell.artifacts.bucket_migration import MovingArtifacts
+from stepwell.artifacts.bucket_migration import MigratingArtifacts
 from stepwell.artifacts.paths import ROOT
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_runtime
@@ -32,7 +32,7 @@ class Storage(Struct, frozen=True):
     try_to_write: Callable[[], Awaitable[None]]
     address: Callable[[str], Awaitable[str]] | None = None
     shared: bool = False
-    moving: MovingArtifacts | None = None
+    moving: MigratingArtifacts | None = None
 
 
 async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
@@ -53,7 +53,7 @@ async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
         await store.check()
     except ArtifactError as error:
         raise StorageRefused(f"cannot use the bucket {bucket.shown}: {error}") from None
-    moving = None if settings.s3_copy_from is None else MovingArtifacts(_old(settings.s3_copy_from), store)
+    moving = None if settings.s3_copy_from is None else MigratingArtifacts(_old(settings.s3_copy_from), store)
     if moving is None and _has_files(settings.artifacts):
         log.warning("artifacts.left_behind", action="start", folder=str(settings.artifacts))
     artifacts = moving or store

@@ -1,6 +1,6 @@
 """A load over HTTP, in a process of its own so that its work isn't counted as the service's.
 
-`python -m stepwell.bench.http_load` reads an `Order` from stdin and ends when the load has.
+`python -m stepwell.bench.http_load` reads an `HttpLoadOrder` from stdin and ends when the load has.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _FIRST_LOOK_S, _LAST_LOOK_S = 0.01, 0.25
 _ANSWER_S = 60.0
 
 
-class Order(Struct, frozen=True):
+class HttpLoadOrder(Struct, frozen=True):
     load: Load
     address: str
     token: str
@@ -31,7 +31,7 @@ async def order(load: Load, address: str, token: str) -> None:
         sys.executable, "-m", "stepwell.bench.http_load", stdin=asyncio.subprocess.PIPE
     )
     try:
-        await process.communicate(json.encode(Order(load, address, token)))
+        await process.communicate(json.encode(HttpLoadOrder(load, address, token)))
     finally:
         if process.returncode is None:
             process.kill()
@@ -52,7 +52,7 @@ def _over_http(client: httpx.AsyncClient) -> RunOne:
     return run_one
 
 
-async def _run(given: Order) -> None:
+async def _run(given: HttpLoadOrder) -> None:
     headers = {"Authorization": f"Bearer {given.token}", "Content-Type": "application/json"}
     limits = httpx.Limits(max_connections=given.load.concurrency)
     async with httpx.AsyncClient(base_url=given.address, headers=headers, limits=limits, timeout=_ANSWER_S) as client:
@@ -60,4 +60,4 @@ async def _run(given: Order) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(json.decode(sys.stdin.buffer.read(), type=Order)))
+    asyncio.run(_run(json.decode(sys.stdin.buffer.read(), type=HttpLoadOrder)))

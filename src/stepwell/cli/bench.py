@@ -23,11 +23,11 @@ from stepwell.bench.measurements import TRANSITIONS, measuring
 from stepwell.bench.report import Report, report_of
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, Refused
-from stepwell.cli.keys import Keys, keys_of_settings
+from stepwell.cli.keys import ServiceKeys, keys_of_settings
 from stepwell.cli.output import complain, tell
 from stepwell.cli.postgres import embedded_postgres, keep_running
 from stepwell.cli.serve import configured_dsn, database_faults
-from stepwell.cli.server import Server, bound_socket
+from stepwell.cli.server import HttpServer, bound_socket
 from stepwell.cli.service_host import service
 from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token
@@ -43,7 +43,7 @@ _ANSWER_S = 30.0
 _LOOK_S = 0.2
 
 
-class Order(Struct, frozen=True):
+class BenchOptions(Struct, frozen=True):
     """What a user asks for."""
 
     load: Load
@@ -51,7 +51,7 @@ class Order(Struct, frozen=True):
     as_json: bool
 
 
-def bench(settings: Settings, wanted: Order, signals: Signals) -> int:
+def bench(settings: Settings, wanted: BenchOptions, signals: Signals) -> int:
     """Run the load and print the report; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal."""
     with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as folder:
         # The service sweeps files that no row names: it must see none but its own.
@@ -72,7 +72,7 @@ def bench(settings: Settings, wanted: Order, signals: Signals) -> int:
             return run_stoppable(signals, lambda _: _on_embedded(postgres, own, wanted), stopped=FAILED)
 
 
-async def _on_embedded(postgres: EmbeddedPostgres, settings: Settings, wanted: Order) -> int:
+async def _on_embedded(postgres: EmbeddedPostgres, settings: Settings, wanted: BenchOptions) -> int:
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(keep_running(postgres), name="postgres")
         code = await _on(postgres.dsn(), settings, wanted)
@@ -80,7 +80,7 @@ async def _on_embedded(postgres: EmbeddedPostgres, settings: Settings, wanted: O
     return code
 
 
-async def _on(dsn: str, settings: Settings, wanted: Order) -> int:
+async def _on(dsn: str, settings: Settings, wanted: BenchOptions) -> int:
     with database_faults(), bound_socket(replace(settings, host="127.0.0.1", port=0)) as listener:
         await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda why: complain(f"waiting, because {why}"))
         keys = keys_of_settings(replace(settings, host="127.0.0.1", port=listener.getsockname()[1]))
@@ -96,11 +96,11 @@ async def _on(dsn: str, settings: Settings, wanted: Order) -> int:
 
 
 @asynccontextmanager
-async def _server(app: Application, keys: Keys, listener: socket.socket, wanted: bool) -> AsyncIterator[None]:  # noqa: FBT001
+async def _server(app: Application, keys: ServiceKeys, listener: socket.socket, wanted: bool) -> AsyncIterator[None]:  # noqa: FBT001
     if not wanted:
         yield
         return
-    server = Server(app.api, keys.settings)
+    server = HttpServer(app.api, keys.settings)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]), name="http")
         await server.opened.wait()
@@ -108,7 +108,9 @@ async def _server(app: Application, keys: Keys, listener: socket.socket, wanted:
         server.should_exit = True
 
 
-async def _measured(app: Application, keys: Keys, connection: asyncpg.Connection, wanted: Order) -> Report:
+async def _measured(
+    app: Application, keys: ServiceKeys, connection: asyncpg.Connection, wanted: BenchOptions
+) -> Report:
     async def run(load: Load) -> None:
         if wanted.api:
             await order(load, keys.settings.base_url, _token(keys))
@@ -132,7 +134,7 @@ async def _measured(app: Application, keys: Keys, connection: asyncpg.Connection
     return report_of(load, measured, await recorded_times(connection), commits)
 
 
-def _token(keys: Keys) -> str:
+def _token(keys: ServiceKeys) -> str:
     return make_token(keys.settings, tenant=None, every=True, scopes=(), subject="stepwell bench")
 
 

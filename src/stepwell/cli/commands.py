@@ -192,12 +192,12 @@ def bench(
 
     def command(signals: Signals) -> int:
         from stepwell.bench.loads import Load
-        from stepwell.cli.bench import Order, bench
+        from stepwell.cli.bench import BenchOptions, bench
 
         settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
         start_logging(settings, os.environ, quiet=True)
         load = Load(Shape(shape), workflows, steps, min(concurrency, workflows), payload)
-        return bench(settings, Order(load, api, as_json), signals)
+        return bench(settings, BenchOptions(load, api, as_json), signals)
 
     return _stoppable(command, stopped=FAILED)
 

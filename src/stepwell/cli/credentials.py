@@ -18,10 +18,10 @@ def credential_faults(settings: Settings) -> Iterator[str]:
     if not accounts or entry_points(group=_PROVIDERS_OF_OTHERS):
         return
     # google-auth takes a tenth of a second to import, and most services have no account.
-    from stepwell.providers.google.tokens import Account  # noqa: PLC0415
+    from stepwell.providers.google.tokens import ServiceAccount  # noqa: PLC0415
 
     for name in accounts:
         try:
-            Account(ProviderType.VERTEX, settings.credentials[name])
+            ServiceAccount(ProviderType.VERTEX, settings.credentials[name])
         except AttemptError:
             yield f"STEPWELL_CREDENTIALS__{name.upper()}: Expected the JSON of a service account, with its private key"

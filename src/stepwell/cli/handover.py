@@ -19,7 +19,7 @@ from msgspec import DecodeError, Raw, Struct, json
 
 from stepwell.cli.data_folder import read_address, read_token
 from stepwell.cli.errors import Refused
-from stepwell.cli.outcome import Outcome, invalid_definition, print_outcome
+from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome
 from stepwell.cli.output import complain
 from stepwell.cli.postgres import UP, server_on
 from stepwell.cli.progress import progress_display
@@ -99,7 +99,7 @@ class _UpClient:
         self._answer = ""  # the answer to the last try, if it asks to try again later
         self._deadline = 0.0
 
-    async def run(self, data: bytes) -> Outcome:
+    async def run(self, data: bytes) -> RunOutcome:
         created = await self._create(data)
         self._workflow_id = created.id
         with progress_display(created.total_steps) as progress:
@@ -125,14 +125,14 @@ class _UpClient:
         complain(f"handed over to the `stepwell up` at {_base(answer)}: workflow {created.id}")
         return created
 
-    async def _outcome(self, workflow_id: UUID) -> Outcome:
+    async def _outcome(self, workflow_id: UUID) -> RunOutcome:
         answer = await self._send("GET", f"{_API}{workflow_id}", params={"include_steps": "false"})
         tasks = await self._send("GET", f"{_API}{workflow_id}/tasks")
         paths = [output.path for task in json.decode(tasks.content, type=_Tasks).tasks for output in task.outputs]
         workflow = json.decode(answer.content, type=_Workflow)
         result = None if bytes(workflow.final_step_result) == b"null" else workflow.final_step_result
         files = [self._file(path, answer.url) for path in paths]
-        return Outcome(workflow_id, workflow.status, result, workflow.errors, files)
+        return RunOutcome(workflow_id, workflow.status, result, workflow.errors, files)
 
     def _file(self, path: str, base: httpx.URL) -> str:
         local = self._settings.artifacts.absolute() / path

@@ -18,7 +18,7 @@ _SHORTEST = 32
 _SYMMETRIC = "HS256"
 
 
-class Keys(Struct, frozen=True):
+class ServiceKeys(Struct, frozen=True):
     """`settings` with the secret in place, if there is one; `can_sign`: whether tokens can be made with it."""
 
     settings: Settings
@@ -26,7 +26,7 @@ class Keys(Struct, frozen=True):
     can_sign: bool
 
 
-def keys_of_folder(settings: Settings) -> Keys:
+def keys_of_folder(settings: Settings) -> ServiceKeys:
     """The configured keys, and for those that aren't the data folder's secret. Raises `Refused`."""
     check_keys(settings)
     secret = own_secret(settings.data_dir, create=True)
@@ -35,12 +35,12 @@ def keys_of_folder(settings: Settings) -> Keys:
         settings = replace(settings, jwt_secret=secret)
     if not settings.webhook_secret:
         settings = replace(settings, webhook_secret=own_webhook_secret(settings.data_dir))
-    return Keys(settings, _url_secret(settings.url_secret or secret), symmetric)
+    return ServiceKeys(settings, _url_secret(settings.url_secret or secret), symmetric)
 
 
-def keys_of_settings(settings: Settings) -> Keys:
+def keys_of_settings(settings: Settings) -> ServiceKeys:
     """The configured keys, for a service without a folder of its own; `check_keys` has passed with *required*."""
-    return Keys(
+    return ServiceKeys(
         settings,
         _url_secret(settings.url_secret or settings.jwt_secret or ""),
         settings.jwt_algorithm == _SYMMETRIC,

@@ -11,7 +11,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.model import WorkflowStatus
 
 
-class Outcome(Struct, frozen=True):
+class RunOutcome(Struct, frozen=True):
     """The outcome of a workflow. `result` is the final step's. `files` are paths, or URLs of files elsewhere."""
 
     workflow_id: UUID
@@ -21,7 +21,7 @@ class Outcome(Struct, frozen=True):
     files: list[str]
 
 
-def print_outcome(outcome: Outcome) -> int:
+def print_outcome(outcome: RunOutcome) -> int:
     """Print *outcome* as JSON, and its errors on stderr as well. Returns the exit code."""
     tell(json.format(json.encode(outcome), indent=2).decode())
     complain(*outcome.errors)

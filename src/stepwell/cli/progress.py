@@ -30,13 +30,13 @@ _STYLES = {
 }
 
 
-class Progress(Protocol):
+class RunProgress(Protocol):
     def show(self, event: HistoryEvent) -> None:
         """Take in the next event of the workflow."""
 
 
 @contextmanager
-def progress_display(total_steps: int) -> Iterator[Progress]:
+def progress_display(total_steps: int) -> Iterator[RunProgress]:
     """The display that fits stderr, for as long as the context."""
     if not sys.stderr.isatty():
         yield _Lines()

@@ -12,11 +12,11 @@ from stepwell.artifacts.storage import bucket_of
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.handover import UpEnded, hand_over
-from stepwell.cli.keys import Keys, check_keys, keys_of_folder
-from stepwell.cli.outcome import Outcome, invalid_definition, print_outcome
+from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
+from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome
 from stepwell.cli.output import complain
 from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, start_server
-from stepwell.cli.progress import Progress, progress_display
+from stepwell.cli.progress import RunProgress, progress_display
 from stepwell.cli.service_host import broken, service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.up import embedded_settings
@@ -66,7 +66,7 @@ def _run_alone(settings: Settings, body: Any, signals: Signals) -> int:
         return run_stoppable(signals, lambda stop: _main(keys, postgres, body, stop), stopped=FAILED)
 
 
-async def _main(keys: Keys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -> int:
+async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -> int:
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(keep_running(postgres), name="postgres")
         await migrated(postgres)
@@ -77,7 +77,7 @@ async def _main(keys: Keys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -
     return FAILED if outcome is None else print_outcome(outcome)
 
 
-async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> Outcome | None:
+async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> RunOutcome | None:
     """None if it was stopped before its end."""
     try:
         planned = plan_workflow(body, app.service.catalog)
@@ -94,7 +94,7 @@ async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> O
     return await _outcome(app, settings, workflow_id)
 
 
-async def _follow(app: Application, workflow_id: UUID, progress: Progress, stop: Stop) -> bool:
+async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, stop: Stop) -> bool:
     """Show the workflow's events until its end; False if *stop*, or the end of the engine, came first."""
     seen = 0
     while not (stop.requested or broken(app)):
@@ -112,13 +112,13 @@ async def _follow(app: Application, workflow_id: UUID, progress: Progress, stop:
     return False
 
 
-async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> Outcome:
+async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> RunOutcome:
     record = await app.service.get(EVERY_TENANT, workflow_id, include_steps=False)
     tasks = await app.service.tasks(EVERY_TENANT, workflow_id, include_deleted=False)
     bucket = bucket_of(settings)
     top = str(settings.artifacts.absolute()) if bucket is None else bucket.address
     files = [f"{top}/{made.path}" for each in tasks for made in each.task.outputs]
     result = record.summary.final_step_result
-    return Outcome(
+    return RunOutcome(
         workflow_id, record.state.status, None if result is None else Raw(result), record.summary.errors, files
     )

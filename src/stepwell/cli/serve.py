@@ -8,7 +8,7 @@ import structlog
 from msgspec.structs import replace
 
 from stepwell.cli.errors import MISUSED, Refused
-from stepwell.cli.keys import Keys, key_faults, keys_of_settings
+from stepwell.cli.keys import ServiceKeys, key_faults, keys_of_settings
 from stepwell.cli.server import bound_socket
 from stepwell.cli.service_host import answer_requests, service, tell_ready
 from stepwell.cli.signals import Signals, Stop, run_stoppable
@@ -57,7 +57,7 @@ async def prepared_database(settings: Settings) -> str:
     return dsn
 
 
-async def _main(keys: Keys, listener: socket.socket, stop: Stop) -> int:
+async def _main(keys: ServiceKeys, listener: socket.socket, stop: Stop) -> int:
     dsn = await prepared_database(keys.settings)
     async with service(keys, dsn, exclusive=False) as app:
         return await answer_requests(app, keys, listener, stop, lambda: tell_ready(keys.settings))

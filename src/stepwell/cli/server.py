@@ -23,7 +23,7 @@ _ENOUGH_FILES = 65_536
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
 
 
-class Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """Serves *api* until `should_exit` is set. `opened` is set when connections are accepted.
 
     Its connections take no more than half of the files that the process may open: the other half is the engine's.

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from stepwell.app import Application, PostgresSource, running_app
 from stepwell.artifacts.storage import StorageRefused
 from stepwell.cli.errors import FAILED, Refused
-from stepwell.cli.keys import Keys
+from stepwell.cli.keys import ServiceKeys
 from stepwell.cli.output import tell
-from stepwell.cli.server import Server
+from stepwell.cli.server import HttpServer
 from stepwell.cli.signals import Stop
 from stepwell.domain.errors import Unavailable
 from stepwell.persistence.connections.database import NotDurable
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def service(
-    keys: Keys, dsn: str, *, exclusive: bool, server_disk_full: Callable[[], bool] = lambda: False
+    keys: ServiceKeys, dsn: str, *, exclusive: bool, server_disk_full: Callable[[], bool] = lambda: False
 ) -> AsyncIterator[Application]:
     """`running_app`; what it can't do is raised as `Refused`, and so is an engine that broke."""
     calm_collector()
@@ -60,13 +60,13 @@ def calm_collector() -> None:
 
 
 async def answer_requests(
-    app: Application, keys: Keys, listener: socket.socket, stop: Stop, ready: Callable[[], None]
+    app: Application, keys: ServiceKeys, listener: socket.socket, stop: Stop, ready: Callable[[], None]
 ) -> int:
     """Serve the API on *listener* until *stop* or the end of the engine; the exit code.
 
     The listener is closed last: while the engine ends, reads are answered and writes refused with 503.
     """
-    server = Server(app.api, keys.settings)
+    server = HttpServer(app.api, keys.settings)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]), name="http")
         await server.opened.wait()

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from stepwell.cli.data_folder import open_folder, publish_address, write_token
 from stepwell.cli.errors import Refused
-from stepwell.cli.keys import Keys, check_keys, keys_of_folder
+from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
 from stepwell.cli.output import tell
 from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, start_server
 from stepwell.cli.server import address_of, bound_socket
@@ -47,7 +47,9 @@ def embedded_settings(settings: Settings, **changes: object) -> Settings:
     return replace(settings, default_provider=settings.default_provider or ProviderType.LOCAL, **changes)
 
 
-async def _main(keys: Keys, postgres: EmbeddedPostgres, listener: socket.socket, stop: Stop, token: Path | None) -> int:
+async def _main(
+    keys: ServiceKeys, postgres: EmbeddedPostgres, listener: socket.socket, stop: Stop, token: Path | None
+) -> int:
     def ready() -> None:
         tell_ready(keys.settings, f"token in {token}" if token else "tokens by your own key")
         if token is not None and sys.stdout.isatty():
@@ -62,7 +64,7 @@ async def _main(keys: Keys, postgres: EmbeddedPostgres, listener: socket.socket,
     return code
 
 
-def _token(keys: Keys) -> str | None:
+def _token(keys: ServiceKeys) -> str | None:
     if not keys.can_sign:
         return None
     return make_token(

@@ -115,7 +115,7 @@ class WorkflowConfig(Struct, frozen=True, kw_only=True):
     step_defaults: dict[str, JsonObject] = field(default_factory=dict)
 
 
-class StepPlan(Struct, frozen=True, kw_only=True, gc=False):
+class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
 
     `depends_on` holds positions. `provider` is null only for PASSTHROUGH, which needs none.

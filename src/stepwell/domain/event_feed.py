@@ -21,7 +21,7 @@ _BEGINNING = "0"
 _LAST_TXID, _LAST_ID = 2**63 - 1, 2**31 - 1
 
 
-class Position(Struct, frozen=True, order=True):
+class FeedCursor(Struct, frozen=True, order=True):
     """A place in the order; `workflow` is the id as a number. What is not greater lies before it, or at it."""
 
     txid: int
@@ -29,12 +29,12 @@ class Position(Struct, frozen=True, order=True):
     id: int
 
     @classmethod
-    def before(cls, txid: int) -> "Position":
+    def before(cls, txid: int) -> "FeedCursor":
         """Before all that the transaction *txid* and later ones have written."""
         return cls(txid, 0, 0)
 
     @classmethod
-    def read(cls, cursor: str) -> "Position":
+    def read(cls, cursor: str) -> "FeedCursor":
         """What `cursor` has made; `0` is the beginning. Raises ValueError for all else."""
         if cursor == _BEGINNING:
             return BEGINNING
@@ -58,7 +58,7 @@ class Position(Struct, frozen=True, order=True):
         return UUID(int=self.workflow)
 
 
-BEGINNING = Position.before(0)
+BEGINNING = FeedCursor.before(0)
 
 
 class FeedEvent(Struct, frozen=True):
@@ -69,7 +69,7 @@ class FeedEvent(Struct, frozen=True):
     tenant: str | None
     origin_instance: str
     status: WorkflowStatus
-    position: Position
+    position: FeedCursor
 
 
 class FeedFilter(Struct, frozen=True):
@@ -97,8 +97,8 @@ class FeedPage(Struct, frozen=True):
     """
 
     events: Sequence[FeedEvent]
-    position: Position
-    bound: Position
+    position: FeedCursor
+    bound: FeedCursor
     more: bool
     lagging: bool
 

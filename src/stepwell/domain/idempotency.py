@@ -35,7 +35,7 @@ class Version(Struct, frozen=True):
         return cls(last_event, 0 if updated_at is None else (updated_at - _EPOCH) // _TICK)
 
 
-class Terms(Struct, frozen=True):
+class Preconditions(Struct, frozen=True):
     """What a request says beside what it asks for. `if_match`: the versions of which the workflow must be one, null for
     any; `reservation`: what is to be marked in the transaction of the effect.
     """
@@ -51,10 +51,10 @@ class Terms(Struct, frozen=True):
             raise PreconditionFailed("the workflow isn't any more what If-Match names")
 
 
-NO_TERMS = Terms()
+NO_TERMS = Preconditions()
 
 
-class Answer(Struct, frozen=True):
+class StoredAnswer(Struct, frozen=True):
     """As it goes out, to the byte."""
 
     status: int
@@ -62,7 +62,7 @@ class Answer(Struct, frozen=True):
     body: bytes
 
 
-class Reserved(Struct, frozen=True):
+class ReservedKey(Struct, frozen=True):
     """What is known of a key once it has been asked for. `mine`: this call has made it, or taken it over from a try
     that can do nothing any more. Else an earlier try's: `applied_to` is the workflow that its effect has been committed
     for, `answer` what it was answered, `elsewhere` whether another living process may be at work on it.
@@ -72,7 +72,7 @@ class Reserved(Struct, frozen=True):
     mine: bool
     fingerprint: bytes = b""
     applied_to: UUID | None = None
-    answer: Answer | None = None
+    answer: StoredAnswer | None = None
     elsewhere: bool = False
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.definition import JsonObject, StepPlan, WorkflowStepDefinition
+from stepwell.domain.definition import JsonObject, ResolvedStep, WorkflowStepDefinition
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.model import HistoryEvent, StepState, Task, TaskType, WorkflowState, WorkflowStatus
 from stepwell.domain.model_terms import WorkflowCost
@@ -15,7 +15,7 @@ class StepRecord(Struct, gc=False):
     """A step as stored. Nothing in one refers back, so the collector is spared them: there may be a million."""
 
     id: UUID
-    plan: StepPlan
+    plan: ResolvedStep
     definition: WorkflowStepDefinition
     state: StepState
     created_at: datetime
@@ -75,7 +75,7 @@ class LoadedWorkflow(Struct):
     unreadable: str | None = None
 
 
-class Whereabouts(Struct, frozen=True):
+class Ownership(Struct, frozen=True):
     """Who runs a workflow, null for nobody: a process that is `alive` or not, whose lease ends then (null: it has none,
     or one without an end). Who has paused it and when, null where it isn't PAUSED.
     """

@@ -11,20 +11,20 @@ from stepwell.domain.model import Output
 from stepwell.domain.records import CleanupFault, CleanupReport, TaskRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.storage import Store
+from stepwell.ports.storage import WorkflowReader
 
 log = structlog.get_logger()
 
 
-class Selected(NamedTuple):
+class SelectedTasks(NamedTuple):
     """A task whose files are to be deleted; `reader`: unless another workflow still names them, and so they stay."""
 
     record: TaskRecord
     reader: UUID | None
 
 
-class Cleaner:
-    def __init__(self, store: Store, artifacts: Artifacts) -> None:
+class ArtifactCleaner:
+    def __init__(self, store: WorkflowReader, artifacts: Artifacts) -> None:
         self._store, self._artifacts = store, artifacts
 
     async def clean(self, scope: TenantScope, workflow_id: UUID) -> CleanupReport:
@@ -46,11 +46,11 @@ class Cleaner:
         report.tasks_cleaned = len(cleaned)
         return report
 
-    async def selected(self, scope: TenantScope, workflow_id: UUID) -> list[Selected]:
+    async def selected(self, scope: TenantScope, workflow_id: UUID) -> list[SelectedTasks]:
         """The tasks that `clean` would look at."""
         records = await self._store.tasks(scope, workflow_id, include_deleted=False) or ()
         readers = await self._readers(scope, workflow_id, records)
-        return [Selected(record, readers.get(record.task.id)) for record in records]
+        return [SelectedTasks(record, readers.get(record.task.id)) for record in records]
 
     async def find(self, scope: TenantScope, path: str) -> Output | None:
         """The output that a task of *scope* has recorded under exactly that path, unless it is deleted."""

@@ -23,10 +23,10 @@ import structlog
 from msgspec import Struct
 
 from stepwell.domain.errors import Fault, InvalidRequest, StepwellError, StillRunning, Unavailable
-from stepwell.domain.idempotency import Answer, Reservation, Reserved, key_scope
+from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
 from stepwell.domain.tenancy import TenantScope
 from stepwell.ports.clock import Clock, NewId
-from stepwell.ports.storage import Keys
+from stepwell.ports.storage import IdempotencyKeys
 
 log = structlog.get_logger()
 
@@ -35,8 +35,8 @@ _MOST_LEFT = 10_000
 _AT_ONCE = 500
 _RETRY_S = 0.5
 
-Work = Callable[[Reservation], Awaitable[Answer]]
-Again = Callable[[UUID], Awaitable[Answer]]
+Work = Callable[[Reservation], Awaitable[StoredAnswer]]
+Again = Callable[[UUID], Awaitable[StoredAnswer]]
 
 
 class _Running(Struct):
@@ -50,14 +50,14 @@ class _Running(Struct):
     unsure: bool = False
 
 
-class Repeats:
+class IdempotentRequests:
     """*hold_lease* makes sure that other processes take this one for alive; *statement_s* is how long a statement whose
     answer was lost may still be at work in the database.
     """
 
     def __init__(
         self,
-        keys: Keys,
+        keys: IdempotencyKeys,
         hold_lease: Callable[[], Awaitable[None]],
         clock: Clock,
         new_id: NewId,
@@ -90,7 +90,7 @@ class Repeats:
 
     async def once(
         self, scope: TenantScope, key: str, fingerprint: bytes, work: Work, again: Again
-    ) -> tuple[Answer, bool]:
+    ) -> tuple[StoredAnswer, bool]:
         """The answer to the request of that *fingerprint*, and whether it is a repeat. *work* is the request, its
         effect marked with the reservation that it is given; *again* answers a repeat by the workflow that *work* had
         its effect on. Raises what they raise, `StillRunning`, or `InvalidRequest` for a key of another request.
@@ -116,7 +116,7 @@ class Repeats:
         effect.add_done_callback(lambda done: self._decided(name, done))
         await shield(effect)
 
-    async def _first(self, reservation: Reservation, running: _Running, work: Work) -> Answer:
+    async def _first(self, reservation: Reservation, running: _Running, work: Work) -> StoredAnswer:
         try:
             answer = await work(reservation)
         except Exception:
@@ -130,7 +130,7 @@ class Repeats:
         running.left = None
         return stored
 
-    async def _repeated(self, reserved: Reserved, fingerprint: bytes, again: Again) -> Answer:
+    async def _repeated(self, reserved: ReservedKey, fingerprint: bytes, again: Again) -> StoredAnswer:
         _check_same(reserved.fingerprint, fingerprint)
         if reserved.answer is not None:
             return reserved.answer

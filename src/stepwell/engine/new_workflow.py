@@ -8,26 +8,26 @@ from msgspec import Struct, structs
 from stepwell.domain.lifecycle.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
-from stepwell.domain.validation.workflow import PlannedWorkflow
-from stepwell.engine.events.bus import Committed
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.domain.validation.workflow import ValidatedWorkflow
+from stepwell.engine.events.bus import CommittedEvents
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.clock import NewId
 
 
-class Draft(Struct, frozen=True):
+class NewWorkflowBundle(Struct, frozen=True):
     """*new* is what is stored, and answered; *handle* has a state of its own, which goes on."""
 
     new: NewWorkflow
-    handle: Handle
-    committed: Committed
+    handle: ActiveWorkflow
+    committed: CommittedEvents
 
 
 def draft(
-    planned: PlannedWorkflow, tenant: str | None, actor: str, now: datetime, owner: UUID | None, new_id: NewId
-) -> Draft:
+    planned: ValidatedWorkflow, tenant: str | None, actor: str, now: datetime, owner: UUID | None, new_id: NewId
+) -> NewWorkflowBundle:
     """A new workflow; started, where there is an *owner* to run it."""
     record, final = _record(planned, tenant, now, new_id)
-    handle = Handle(loaded_of(record))
+    handle = ActiveWorkflow(loaded_of(record))
     decision = handle.run.apply(Created(actor), now)
     if owner is not None:
         decision.absorb(handle.run.apply(Start(actor, new_id(now), owner), now))
@@ -36,7 +36,7 @@ def draft(
         state=structs.replace(record.state),
         steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
     )
-    return Draft(NewWorkflow(stored, final, tuple(decision.events)), handle, handle.committed(decision))
+    return NewWorkflowBundle(NewWorkflow(stored, final, tuple(decision.events)), handle, handle.committed(decision))
 
 
 def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:
@@ -52,7 +52,7 @@ def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:
     )
 
 
-def _record(planned: PlannedWorkflow, tenant: str | None, now: datetime, new_id: NewId) -> tuple[WorkflowRecord, int]:
+def _record(planned: ValidatedWorkflow, tenant: str | None, now: datetime, new_id: NewId) -> tuple[WorkflowRecord, int]:
     """The record, and the position of its final step: the last one that no other waits for."""
     request = planned.request
     final = max(set(range(len(planned.steps))) - {d for step in planned.steps for d in step.depends_on})

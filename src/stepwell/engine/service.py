@@ -16,29 +16,30 @@ from stepwell.domain.access.signed_urls import CallbackUrls
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.diagnostics.provider_status import ProviderStatus
 from stepwell.domain.errors import InvalidTransition, NotFound, PreconditionFailed, Unavailable
-from stepwell.domain.idempotency import NO_TERMS, Terms, Version
+from stepwell.domain.idempotency import NO_TERMS, Preconditions, Version
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
 from stepwell.domain.model import HistoryEvent, Output
 from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, WorkflowPage, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow
-from stepwell.engine.artifact_cleanup import Cleaner
-from stepwell.engine.diagnostics.facade import Insight
-from stepwell.engine.diagnostics.provider_status import ProviderDesk
-from stepwell.engine.events.bus import Bus
-from stepwell.engine.events.completion import Awaiting
-from stepwell.engine.events.subscriptions import Streams
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.domain.validation.workflow import ValidatedWorkflow
+from stepwell.engine.artifact_cleanup import ArtifactCleaner
+from stepwell.engine.diagnostics.facade import Diagnostics
+from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
+from stepwell.engine.events.bus import EventBus
+from stepwell.engine.events.completion import CompletionWaiter
+from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.recovery import RUNS_ELSEWHERE, Recovery, load_results
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.engine.idempotency import Repeats
-from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
+from stepwell.engine.idempotency import IdempotentRequests
+from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.engine.new_workflow import draft
-from stepwell.engine.webhooks.service import Webhooks
+from stepwell.engine.webhooks.service import WebhookService
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
-from stepwell.ports.storage import Journal, Store
+from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 T = TypeVar("T")
 
@@ -50,23 +51,23 @@ class WorkflowService:
     def __init__(
         self,
         *,
-        store: Store,
-        journal: Journal,
+        store: WorkflowReader,
+        journal: WorkflowStore,
         scheduler: Scheduler,
         recovery: Recovery,
-        cleaner: Cleaner,
+        cleaner: ArtifactCleaner,
         clock: Clock,
-        catalog: Catalog,
-        providers: ProviderDesk,
+        catalog: ProviderCatalog,
+        providers: ProviderStatusReader,
         callbacks: CallbackUrls,
         owner: UUID,
         new_id: NewId,
-        bus: Bus,
-        webhooks: Webhooks,
-        repeats: Repeats,
-        awaiting: Awaiting,
-        insight: Insight,
-        following: Streams,
+        bus: EventBus,
+        webhooks: WebhookService,
+        repeats: IdempotentRequests,
+        awaiting: CompletionWaiter,
+        insight: Diagnostics,
+        following: EventSubscriptions,
         writes: WriteMonitor,
     ) -> None:
         self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
@@ -93,11 +94,11 @@ class WorkflowService:
         self,
         scope: TenantScope,
         actor: str,
-        planned: PlannedWorkflow,
+        planned: ValidatedWorkflow,
         *,
         tenant: str | None,
         start: bool,
-        terms: Terms = NO_TERMS,
+        terms: Preconditions = NO_TERMS,
     ) -> WorkflowRecord:
         """Store a workflow that `validation.plan_workflow` has accepted; with *start* it is stored as started."""
         self._check_open()
@@ -131,30 +132,39 @@ class WorkflowService:
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
         return _known(await self._store.version(scope, workflow_id), "workflow")
 
-    async def start(self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS) -> WorkflowRecord:
+    async def start(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
+    ) -> WorkflowRecord:
         return await self._verb(scope, workflow_id, lambda: Start(actor, self._new_id(), self._owner), terms)
 
-    async def pause(self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS) -> WorkflowRecord:
+    async def pause(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
+    ) -> WorkflowRecord:
         return await self._verb(scope, workflow_id, lambda: Pause(actor), terms)
 
     async def resume(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord:
         return await self._verb(scope, workflow_id, lambda: Resume(actor, self._new_id(), self._owner), terms)
 
     async def cancel(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord:
         return await self._verb(scope, workflow_id, lambda: Cancel(actor), terms)
 
     async def update(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate, terms: Terms = NO_TERMS
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        changes: WorkflowUpdate,
+        terms: Preconditions = NO_TERMS,
     ) -> WorkflowRecord:
         await self.webhooks.check_update(scope, workflow_id, changes)
         return await self._verb(scope, workflow_id, lambda: Update(actor, changes), terms)
 
     async def cleanup(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Preconditions = NO_TERMS
     ) -> tuple[WorkflowRecord, CleanupReport]:
         await self._verb(scope, workflow_id, lambda: Cleanup(actor, cleanup_tasks), terms)
         report = CleanupReport(0, 0, [], [])
@@ -195,7 +205,7 @@ class WorkflowService:
         return await self._store.page(scope, query)
 
     async def _verb(
-        self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input], terms: Terms
+        self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input], terms: Preconditions
     ) -> WorkflowRecord:
         self._check_open()
         for _ in range(_TRIES):
@@ -222,7 +232,7 @@ class WorkflowService:
                 return await self.get(scope, workflow_id)
         raise Unavailable("the workflow is being changed elsewhere")
 
-    async def _load(self, scope: TenantScope, workflow_id: UUID) -> Handle:
+    async def _load(self, scope: TenantScope, workflow_id: UUID) -> ActiveWorkflow:
         """The workflow in memory, the same for all who hold it."""
         async with self._lock(workflow_id):
             handle = self._scheduler.handles.get(workflow_id)
@@ -233,13 +243,13 @@ class WorkflowService:
             handle.users += 1
             return handle
 
-    async def _bring_in(self, scope: TenantScope, workflow_id: UUID) -> Handle:
+    async def _bring_in(self, scope: TenantScope, workflow_id: UUID) -> ActiveWorkflow:
         await self._recovery.hold_lease()
         loaded = await self._journal.load(scope, workflow_id)
         if loaded is None:
             raise NotFound("workflow")
         if loaded.state.owner is None:
-            handle = await off_loop(partial(Handle, loaded), steps=len(loaded.steps))
+            handle = await off_loop(partial(ActiveWorkflow, loaded), steps=len(loaded.steps))
             await load_results(self._journal, [handle])
             if (meanwhile := self._scheduler.handles.get(workflow_id)) is not None:
                 return meanwhile  # another process has started it, and died
@@ -263,7 +273,7 @@ class WorkflowService:
             raise Unavailable("attempts of the workflow are still ending") from None
 
     @contextmanager
-    def _holding(self, handle: Handle) -> Iterator[None]:
+    def _holding(self, handle: ActiveWorkflow) -> Iterator[None]:
         try:
             yield
         finally:
@@ -280,7 +290,7 @@ class WorkflowService:
             raise self._outage()
 
     def _outage(self) -> Unavailable:
-        return self._writes.refusal(Place.DATABASE) or Unavailable("the database is away")
+        return self._writes.refusal(WriteTarget.DATABASE) or Unavailable("the database is away")
 
     def _new_id(self) -> UUID:
         return self._make_id(self._clock.now())

@@ -21,11 +21,11 @@ _MAX_QUIET = 1_024  # names
 _SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
 
 
-class Busy(OSError):
+class ResolverBusy(OSError):
     """All threads are taken: another try, later, may go better."""
 
 
-class LookUps:
+class BoundedResolver:
     """A `guard.Resolver`: all addresses of a name, as the operating system tells them.
 
     A look-up that takes *late_s* seconds is late: from then on its name fails at once, with `TimeoutError`, until it is
@@ -41,7 +41,7 @@ class LookUps:
         self._quiet: dict[str, float] = {}  # until when, on the loop's clock
 
     async def __call__(self, host: str, _port: int) -> Sequence[str]:
-        """Raises `OSError`, of which `Busy` is one, or `UnicodeError`."""
+        """Raises `OSError`, of which `ResolverBusy` is one, or `UnicodeError`."""
         name = host.lower()
         self._check_late(name)
         look_up = self._look_ups.get(name) or self._asked(name)
@@ -69,7 +69,7 @@ class LookUps:
         place = _zone_of(name)
         running = self._zones[place].running if place in self._zones else 0
         if running < ZONE_THREADS and self._running >= self._threads:
-            raise Busy("too many look-ups are under way")
+            raise ResolverBusy("too many look-ups are under way")
         zone = self._zones.setdefault(place, _Zone(place))
         look_up = self._look_ups[name] = _LookUp(name, zone)
         zone.queue[name] = look_up
@@ -87,7 +87,7 @@ class LookUps:
                 thread.start()
             except RuntimeError:  # the system has no more
                 self._forget(look_up)
-                look_up.answer.set_result(Busy("no thread for a look-up"))
+                look_up.answer.set_result(ResolverBusy("no thread for a look-up"))
             else:
                 self._running += 1
                 zone.running += 1

@@ -21,7 +21,7 @@ Owns = Callable[[str, str | None], Awaitable[bool]]
 MAX_ARTIFACT_PATH = 512  # characters
 
 
-class Inputs:
+class HttpInputFetcher:
     """Implements `ports.InputFetcher`.
 
     *owns* says whether an artifact path belongs to a tenant. *client* is a `guard.guarded_client`. *max_bytes* bounds

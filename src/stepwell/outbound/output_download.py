@@ -16,7 +16,7 @@ _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepw
 _MOST_WORDS = 64 * 1024  # bytes of an error that is read
 
 
-class Downloads:
+class HttpOutputDownloader:
     """Implements `engine.task_io.Downloads`. *client* is a `guard.guarded_client`; *timeout_s* is for a whole file."""
 
     def __init__(self, client: httpx.AsyncClient, *, max_bytes: int, timeout_s: float) -> None:

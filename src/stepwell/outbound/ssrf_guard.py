@@ -20,7 +20,7 @@ import httpx
 from stepwell.domain.errors import StepwellError
 from stepwell.domain.urls import split_url
 from stepwell.outbound.address_policy import Address, AddressPolicy, literal
-from stepwell.outbound.dns_resolver import Busy, LookUps
+from stepwell.outbound.dns_resolver import BoundedResolver, ResolverBusy
 from stepwell.outbound.http_client import MAX_PORT, MAX_URL, plain_client
 from stepwell.outbound.sanitise import sanitised
 
@@ -129,7 +129,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         connections: int = 100,
         look_ups: int = _LOOK_UPS,
     ) -> None:
-        resolver = resolver or LookUps(look_ups, late_s=resolve_timeout_s)
+        resolver = resolver or BoundedResolver(look_ups, late_s=resolve_timeout_s)
         self._policy, self._https_only = policy, https_only
         context = ssl_context or httpx.create_ssl_context(trust_env=False)
         self._pools = {
@@ -209,7 +209,7 @@ class _Vetting:
                 found = await self._resolver(host, port)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"{host} did not resolve in time") from error
-        except Busy as error:
+        except ResolverBusy as error:
             raise httpcore.ConnectError(f"{host} did not resolve: {error}") from error
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host} did not resolve") from error

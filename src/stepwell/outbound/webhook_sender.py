@@ -13,7 +13,7 @@ from stepwell.domain.webhooks.delivery import (
     MAX_RETRY_AFTER_S,
     WEBHOOKS_NOT_CONFIGURED,
     Answered,
-    Attempt,
+    DeliveryAttempt,
     UrlRule,
 )
 from stepwell.outbound.http_client import retry_after_s
@@ -98,7 +98,7 @@ class WebhookSender:
             error = None  # it has answered, though perhaps not to the end
         latency_ms = round((time.monotonic() - began) * 1000)
         told = _told(answer, hidden) if code is not None else None
-        return Answered(Attempt(at, code, latency_ms, told, error), retry_s)
+        return Answered(DeliveryAttempt(at, code, latency_ms, told, error), retry_s)
 
     async def aclose(self) -> None:
         await self._client.aclose()

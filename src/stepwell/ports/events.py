@@ -7,22 +7,22 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from uuid import UUID
 
-from stepwell.domain.event_feed import FeedFilter, FeedPage, HistoryPage, Position
+from stepwell.domain.event_feed import FeedCursor, FeedFilter, FeedPage, HistoryPage
 from stepwell.domain.tenancy import TenantScope
 
 
-class Feed(Protocol):
+class EventFeed(Protocol):
     """All methods raise `Unavailable` while the database is away."""
 
     async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
         """Events from number *after* + 1 on, and the workflow, both as of one moment; None for an unknown one."""
 
-    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position, limit: int) -> FeedPage:
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
         """Up to *limit* of the *wanted* events behind *after*. It may have none, and there may be more all the same: it
         doesn't look at more than some thousand.
         """
 
-    async def now(self) -> Position:
+    async def now(self) -> FeedCursor:
         """Behind all that can be read."""
 
     async def adopt(self) -> bool:
@@ -34,25 +34,27 @@ class Feed(Protocol):
         """How long the histories of these workflows are."""
 
 
-class Hints(Protocol):
+class Notifications(Protocol):
     """A word between processes on one database: of these workflows something has committed. It can get lost."""
 
     async def send(self, workflow_ids: Collection[UUID]) -> None:
         """Raises `Unavailable`; then nobody may have heard of it."""
 
-    def listening(self, heard: Callable[[Collection[UUID] | None], None]) -> AbstractAsyncContextManager["Ear"]:
+    def listening(
+        self, heard: Callable[[Collection[UUID] | None], None]
+    ) -> AbstractAsyncContextManager["Subscription"]:
         """*heard* is called with what others send; null says that it may be about any. Raises `Unavailable`."""
 
 
 class Presence(Protocol):
     """A word from other processes on one database, as they come and go. It can get lost with the connection."""
 
-    def watching(self, changed: Callable[[], None]) -> AbstractAsyncContextManager["Ear"]:
+    def watching(self, changed: Callable[[], None]) -> AbstractAsyncContextManager["Subscription"]:
         """*changed* is called when another process that had no lease gets one, or ends in order. Raises
         `Unavailable`.
         """
 
 
-class Ear(Protocol):
+class Subscription(Protocol):
     async def until_deaf(self) -> None:
         """Until the connection is lost, as far as that is noticed."""

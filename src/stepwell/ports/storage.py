@@ -8,22 +8,22 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from stepwell.domain.idempotency import Answer, Reservation, Reserved, Version
+from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer, Version
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.model import HistoryEvent, ProviderType
 from stepwell.domain.records import (
     ListFilter,
     LoadedWorkflow,
     NewWorkflow,
+    Ownership,
     TaskRecord,
-    Whereabouts,
     WorkflowPage,
     WorkflowRecord,
 )
 from stepwell.domain.tenancy import TenantScope
 
 
-class Journal(Protocol):
+class WorkflowStore(Protocol):
     """The engine's side of the store. Every write says whether it landed; nothing is read while idle.
 
     All methods raise `Unavailable` while the database is away.
@@ -78,7 +78,7 @@ class Journal(Protocol):
         """End the leases of all processes but *owner*: only for a caller who knows that none can be alive."""
 
 
-class Store(Protocol):
+class WorkflowReader(Protocol):
     """The API's side of the store. *scope* says whose workflows a call may see; others look like unknown ones.
 
     All methods raise `Unavailable` while the database is away.
@@ -106,7 +106,7 @@ class Store(Protocol):
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         """The task, deleted or not."""
 
-    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Whereabouts | None:
+    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         """Who runs the workflow, and who has paused it; None for an unknown one."""
 
     async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
@@ -124,19 +124,19 @@ class Store(Protocol):
         """Return if the database answers."""
 
 
-class Keys(Protocol):
+class IdempotencyKeys(Protocol):
     """The keys of requests that may be repeated, each for 48 hours from when its try began.
 
     All methods raise `Unavailable` while the database is away.
     """
 
-    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> Reserved:
+    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> ReservedKey:
         """Take the key for the try of that *token*, where it is free, or left behind by a try without effect: of a
         dead process, or an earlier one of this, which must know that none is at work here. Tokens are in the order of
         a process's tries. Else what is known of it. Raises `StillRunning` where that keeps changing.
         """
 
-    async def answer(self, reservation: Reservation, answer: Answer) -> Answer:
+    async def answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
         """Store the answer, unless there is one; what is to be sent."""
 
     async def free(self, reservations: Collection[Reservation]) -> None:

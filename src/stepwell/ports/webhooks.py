@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
-from stepwell.domain.idempotency import Terms, Version
+from stepwell.domain.idempotency import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import Answered, Attempt, DeliveryRecord, DueDelivery, Verdict
+from stepwell.domain.webhooks.delivery import Answered, DeliveryAttempt, DeliveryRecord, DeliveryVerdict, DueDelivery
 
 # Makes the body of a delivery. Raises `Unavailable` while the database is away.
 Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]
@@ -41,7 +41,9 @@ class Outbox(Protocol):
     async def refile(self, owner: UUID, due: DueDelivery, lane: str) -> None:
         """The address now leads to another lane. Nothing where `frozen` would give None."""
 
-    async def mark(self, owner: UUID, due: DueDelivery, verdict: Verdict, attempt: Attempt | None) -> datetime | None:
+    async def mark(
+        self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
+    ) -> datetime | None:
         """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile. Returns when *owner* has to
         send it again, if ever.
         """
@@ -50,7 +52,7 @@ class Outbox(Protocol):
         """The deliveries of *owner* that are still to be sent."""
 
 
-class Addressed(NamedTuple):
+class AddressedDelivery(NamedTuple):
     """Where a delivery goes now, null for nowhere; whose it is, and the version of the workflow that says so."""
 
     url: str | None
@@ -66,7 +68,7 @@ class Deliveries(Protocol):
     ) -> Sequence[DeliveryRecord] | None:
         """By the numbers of their events, from *after* + 1 on; None for an unknown workflow."""
 
-    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> Addressed:
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:
         """Raises `NotFound`."""
 
     async def renew(
@@ -76,7 +78,7 @@ class Deliveries(Protocol):
         event_id: int,
         lane: str,
         owner: UUID,
-        terms: Terms,
+        terms: Preconditions,
     ) -> DeliveryRecord:
         """PENDING and due now, all its tries before it, to be sent by *owner*; on *terms*, and with a reservation once,
         and only while that holds. Raises `NotFound`, `PreconditionFailed`, `StillRunning`.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
-from stepwell.domain.event_feed import FeedEvent, FeedFilter, FeedPage, HistoryPage, Position
+from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import Subscription, Tables
@@ -22,7 +22,7 @@ class MemoryEventFeed:
         later = [event for event in row.events if event.id > after][:limit]
         return HistoryPage(later, row.record.state.status, row.record.state.last_event)
 
-    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position, limit: int) -> FeedPage:
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
         await self._tables.round_trip()
         bound = self._bound()
         found: list[FeedEvent] = []
@@ -37,7 +37,7 @@ class MemoryEventFeed:
             found, found[-1].position if full and found else max(after, bound), bound, more=full, lagging=False
         )
 
-    async def now(self) -> Position:
+    async def now(self) -> FeedCursor:
         await self._tables.round_trip()
         return self._bound()
 
@@ -50,10 +50,10 @@ class MemoryEventFeed:
         rows = [row for each in workflow_ids if (row := self._tables.find(scope, each)) is not None]
         return {row.record.state.id: row.record.state.last_event for row in rows}
 
-    def _bound(self) -> Position:
-        return Position.before(self._tables.transactions + 1)
+    def _bound(self) -> FeedCursor:
+        return FeedCursor.before(self._tables.transactions + 1)
 
-    def _feed_event(self, position: Position, event: HistoryEvent) -> FeedEvent:
+    def _feed_event(self, position: FeedCursor, event: HistoryEvent) -> FeedEvent:
         record = self._tables.workflows[position.workflow_id].record
         return FeedEvent(
             event, position.workflow_id, record.tenant, record.origin_instance, record.state.status, position

@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from stepwell.domain.errors import StillRunning
-from stepwell.domain.idempotency import Answer, Reservation, Reserved, key_scope
+from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import KeyRow, Tables
 
@@ -19,7 +19,7 @@ class MemoryIdempotencyKeys:
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
 
-    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> Reserved:
+    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> ReservedKey:
         await self._tables.round_trip()
         now, wanted = self._tables.clock.now(), Reservation(key_scope(scope), key, token)
         for name in [name for name, row in self._tables.keys.items() if row.created_at < now - _LIFETIME]:
@@ -28,7 +28,7 @@ class MemoryIdempotencyKeys:
         if row is not None and not self._may_take_over(row, token, fingerprint):
             return self._of_another(wanted, row, fingerprint)
         self._tables.keys[wanted.scope, key] = KeyRow(token, self._owner, fingerprint, now)
-        return Reserved(wanted, mine=True)
+        return ReservedKey(wanted, mine=True)
 
     def _may_take_over(self, row: KeyRow, token: UUID, fingerprint: bytes) -> bool:
         if row.fingerprint != fingerprint or row.applied_to is not None or row.answer is not None:
@@ -39,11 +39,11 @@ class MemoryIdempotencyKeys:
         recent = row.created_at >= self._tables.clock.now() - _LONGEST_WORK
         return recent and self._tables.is_alive(row.owner)
 
-    def _of_another(self, wanted: Reservation, row: KeyRow, fingerprint: bytes) -> Reserved:
+    def _of_another(self, wanted: Reservation, row: KeyRow, fingerprint: bytes) -> ReservedKey:
         elsewhere = row.owner != self._owner and self._may_be_at_work(row)
         if row.fingerprint == fingerprint and row.applied_to is None and row.answer is None and not elsewhere:
             raise StillRunning  # a later request of this process has the key
-        return Reserved(
+        return ReservedKey(
             Reservation(wanted.scope, wanted.key, row.token),
             mine=False,
             fingerprint=row.fingerprint,
@@ -52,7 +52,7 @@ class MemoryIdempotencyKeys:
             elsewhere=elsewhere,
         )
 
-    async def answer(self, reservation: Reservation, answer: Answer) -> Answer:
+    async def answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
         await self._tables.round_trip()
         row = self._tables.own_key(reservation)
         if row is None:

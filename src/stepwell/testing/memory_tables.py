@@ -10,12 +10,12 @@ from uuid import UUID
 from msgspec import Struct, field, json, structs
 
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.event_feed import Position
-from stepwell.domain.idempotency import Answer, Reservation
+from stepwell.domain.event_feed import FeedCursor
+from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.model import HistoryEvent, Task
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import Attempt, Delivery, DeliveryStatus
+from stepwell.domain.webhooks.delivery import Delivery, DeliveryAttempt, DeliveryStatus
 from stepwell.ports.clock import Clock
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database
@@ -37,7 +37,7 @@ class DeliveryRow(Struct):
     next_at: datetime | None
     status: DeliveryStatus = DeliveryStatus.PENDING
     tries: int = 0
-    attempts: Sequence[Attempt] = ()
+    attempts: Sequence[DeliveryAttempt] = ()
     body: str | None = None
 
 
@@ -49,7 +49,7 @@ class KeyRow(Struct):
     fingerprint: bytes
     created_at: datetime
     applied_to: UUID | None = None
-    answer: Answer | None = None
+    answer: StoredAnswer | None = None
 
 
 class WorkflowRow(Struct):
@@ -110,7 +110,7 @@ class Tables:
         self.workflows: dict[UUID, WorkflowRow] = {}
         self.processes: dict[UUID, datetime] = {}  # the end of each process's lease
         self.keys: dict[tuple[str, str], KeyRow] = {}
-        self.log: list[tuple[Position, HistoryEvent]] = []  # the events of all workflows, in the order of the feed
+        self.log: list[tuple[FeedCursor, HistoryEvent]] = []  # the events of all workflows, in the order of the feed
         self.workflow_of_task: dict[UUID, UUID] = {}
         self.transactions = 0
         self.workflow_channel, self.process_channel = Channel(), Channel()
@@ -159,7 +159,7 @@ class Tables:
         for event in events:
             stored = structs.replace(event, data=json.decode(json.encode(event.data)))
             row.events.append(stored)
-            self.log.append((Position(transaction, workflow_id.int, event.id), stored))
+            self.log.append((FeedCursor(transaction, workflow_id.int, event.id), stored))
 
     def mark_applied(self, reservation: Reservation, workflow_id: UUID) -> None:
         if (key := self.own_key(reservation)) is not None:

@@ -5,18 +5,18 @@ from datetime import datetime
 from uuid import UUID
 
 from stepwell.domain.errors import NotFound, StillRunning
-from stepwell.domain.idempotency import Terms, Version
+from stepwell.domain.idempotency import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import (
     KEPT_ATTEMPTS,
-    Attempt,
+    DeliveryAttempt,
     DeliveryRecord,
     DeliveryStatus,
+    DeliveryVerdict,
     DueDelivery,
-    Verdict,
     delivery_id,
 )
-from stepwell.ports.webhooks import Addressed, Backlog
+from stepwell.ports.webhooks import AddressedDelivery, Backlog
 from stepwell.testing.memory_tables import NEVER, DeliveryRow, Tables, WorkflowRow
 
 
@@ -60,7 +60,9 @@ class MemoryOutbox:
         if (row := self._current(owner, due)) is not None:
             row.lane = lane
 
-    async def mark(self, owner: UUID, due: DueDelivery, verdict: Verdict, attempt: Attempt | None) -> datetime | None:
+    async def mark(
+        self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
+    ) -> datetime | None:
         await self._tables.round_trip()
         if (row := self._find(due)) is None:
             return None
@@ -101,16 +103,18 @@ class MemoryDeliveries:
             return None
         return [_record(workflow.deliveries[n]) for n in sorted(workflow.deliveries) if n > after][:limit]
 
-    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> Addressed:
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:
         await self._tables.round_trip()
         workflow = self._tables.find(scope, workflow_id)
         if workflow is None or event_id not in workflow.deliveries:
             raise NotFound("delivery")
         state = workflow.record.state
-        return Addressed(state.webhook_url, workflow.record.tenant, Version.of(state.last_event, state.updated_at))
+        return AddressedDelivery(
+            state.webhook_url, workflow.record.tenant, Version.of(state.last_event, state.updated_at)
+        )
 
     async def renew(
-        self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, terms: Terms
+        self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, terms: Preconditions
     ) -> DeliveryRecord:
         await self._tables.round_trip()
         workflow = self._tables.find(scope, workflow_id)

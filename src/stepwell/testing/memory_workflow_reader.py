@@ -21,10 +21,10 @@ from stepwell.domain.model import (
 from stepwell.domain.model_terms import Money, WorkflowCost
 from stepwell.domain.records import (
     ListFilter,
+    Ownership,
     StepRecord,
     Summary,
     TaskRecord,
-    Whereabouts,
     WorkflowPage,
     WorkflowRecord,
 )
@@ -74,7 +74,7 @@ class MemoryWorkflowReader:
         found = self._tables.find_task(scope, task_id)
         return None if found is None else _task_record(*found)
 
-    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Whereabouts | None:
+    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         await self._tables.round_trip()
         if (row := self._tables.find(scope, workflow_id)) is None:
             return None
@@ -82,7 +82,7 @@ class MemoryWorkflowReader:
         if state.status is WorkflowStatus.PAUSED:
             pause = next((e for e in reversed(row.events) if e.type is EventType.WORKFLOW_PAUSED), None)
         lease = None if state.owner is None else self._tables.processes.get(state.owner)
-        return Whereabouts(
+        return Ownership(
             state.owner,
             (lease or NEVER) > self._tables.clock.now(),
             None if lease == ALWAYS else lease,

@@ -10,8 +10,8 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import (
     AttemptFailed,
     CancelAttempt,
-    FollowedUp,
     FollowUp,
+    FollowUpEnded,
     GiveUp,
     Input,
     OutcomeLost,
@@ -71,7 +71,7 @@ class Remote(Sim):
 
     def settle(self, receipt: CancelReceipt) -> Decision:
         (task_id,) = self.following
-        return self.do(FollowedUp(0, task_id, receipt))
+        return self.do(FollowUpEnded(0, task_id, receipt))
 
 
 def test_each_stage_is_recorded_before_the_next() -> None:
@@ -180,7 +180,7 @@ def test_the_receipt_ends_the_following_up(receipt: CancelReceipt) -> None:
         ("step.cancel_settled", "s0", {"receipt": receipt})
     ]
     assert (sim.task.cancel_receipt, sim.task.follow_up_until, sim.workflow.owner) == (receipt, None, None)
-    assert sim.do(FollowedUp(0, sim.task.id, CancelReceipt.UNKNOWN)).has_rows is False
+    assert sim.do(FollowUpEnded(0, sim.task.id, CancelReceipt.UNKNOWN)).has_rows is False
 
 
 def test_a_job_that_is_heard_of_after_the_cancel_is_noted() -> None:
@@ -257,7 +257,7 @@ def test_whatever_cancels_an_attempt_follows_its_job_up(how: str) -> None:
         OutcomeLost(0, UUID(int=404), "no answer"),
         Submitted(0, UUID(int=404), "job", {}),
         RemoteEnded(0, UUID(int=404)),
-        FollowedUp(0, UUID(int=404), CancelReceipt.UNKNOWN),
+        FollowUpEnded(0, UUID(int=404), CancelReceipt.UNKNOWN),
     ],
 )
 def test_what_is_told_of_another_attempt_changes_nothing(late: Input) -> None:

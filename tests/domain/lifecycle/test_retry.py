@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from stepwell.domain.definition import RetryPolicy, StepPlan, WorkflowConfig
+from stepwell.domain.definition import ResolvedStep, RetryPolicy, WorkflowConfig
 from stepwell.domain.lifecycle.inputs import RetryDue, WakeAt
-from stepwell.domain.lifecycle.retry import RETRY_AFTER_CAP_S, Verdict, backoff_s, judge
+from stepwell.domain.lifecycle.retry import RETRY_AFTER_CAP_S, RetryDecision, backoff_s, judge
 from stepwell.domain.model import ProviderType, StepState, StepStatus, TaskStatus, TaskType, WorkflowStatus
 from support.workflows.runs import EPOCH, Sim
 
@@ -176,7 +176,7 @@ def test_the_verdict(
     retryable: bool,  # noqa: FBT001
     provider_fault: bool,  # noqa: FBT001
 ) -> None:
-    plan = StepPlan(
+    plan = ResolvedStep(
         position=0,
         step_id="s",
         task_type=TaskType.EDITING,
@@ -186,11 +186,11 @@ def test_the_verdict(
     step = StepState(0, provider_attempts=attempts, on_fallback=on_fallback)
     verdict = judge(plan, step, retryable=retryable, provider_fault=provider_fault)
     if retryable and attempts < max_retries + 1:
-        assert verdict is Verdict.RETRY
+        assert verdict is RetryDecision.RETRY
     elif has_fallback and not on_fallback and (retryable or provider_fault):
-        assert verdict is Verdict.FALLBACK
+        assert verdict is RetryDecision.FALLBACK
     else:
-        assert verdict is Verdict.FAIL
+        assert verdict is RetryDecision.FAIL
 
 
 # Held back: nothing is retried while nothing may start

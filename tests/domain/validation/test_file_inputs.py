@@ -9,7 +9,7 @@ from msgspec import structs
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.file_inputs import FILE_INPUTS, form_refusal
-from stepwell.domain.validation.provider_rules import Catalog, ReferenceRule
+from stepwell.domain.validation.provider_rules import ProviderCatalog, ReferenceRule
 from support.workflows.definitions import CATALOG, body, draw, join, mapped, plan, refused
 
 ARTIFACT = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/result.png"
@@ -129,7 +129,7 @@ def edit(step_id: str = "a", **members: Any) -> dict[str, Any]:
     return {"id": step_id, "task_type": "EDITING", "config": {"base_image_url": ARTIFACT}} | members
 
 
-def places(value: dict[str, Any], catalog: Catalog = CHECKED) -> list[Loc]:
+def places(value: dict[str, Any], catalog: ProviderCatalog = CHECKED) -> list[Loc]:
     """Return the places of the faults about files; there are no others."""
     found = refused(value, catalog)
     assert {fault.type for fault in found} == {"file_invalid"}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.domain.definition import StepPlan
+from stepwell.domain.definition import ResolvedStep
 from stepwell.domain.model import TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.graph import Graph, final_position
@@ -94,9 +94,9 @@ def test_a_long_cycle_is_told_shortly() -> None:
     assert len(built.faults[0].msg) < 2_000
 
 
-def plans(*dependencies: tuple[int, ...]) -> list[StepPlan]:
+def plans(*dependencies: tuple[int, ...]) -> list[ResolvedStep]:
     return [
-        StepPlan(position=n, step_id=str(n), task_type=TaskType.PASSTHROUGH, depends_on=needed)
+        ResolvedStep(position=n, step_id=str(n), task_type=TaskType.PASSTHROUGH, depends_on=needed)
         for n, needed in enumerate(dependencies)
     ]
 

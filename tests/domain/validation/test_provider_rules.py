@@ -5,7 +5,7 @@ import pytest
 from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.domain.validation.workflow import Catalog
+from stepwell.domain.validation.provider_rules import ProviderCatalog
 from support.workflows.definitions import CATALOG, body, draw, faults, join, mapped, plan, refused
 
 A = ("steps", 0)
@@ -109,7 +109,7 @@ def test_what_a_provider_would_refuse_when_the_step_runs(members: dict[str, Any]
 def test_places_in_the_config_of_either_provider() -> None:
     step = {"id": "a", "task_type": "GENERATION", "config": {"prompt": "x"}}
     kinds = (ProviderType.OPENAI, ProviderType.REPLICATE)
-    catalog = Catalog(
+    catalog = ProviderCatalog(
         {kind: {TaskType.GENERATION: frozenset()} for kind in kinds},
         None,
         frozenset(),
@@ -145,7 +145,9 @@ def test_providers_are_asked_about_what_is_known_of_the_inputs() -> None:
         asked.append(step)
         return []
 
-    catalog = Catalog(CATALOG.offers, CATALOG.default, CATALOG.credentials, refusals={ProviderType.FAL: nothing})
+    catalog = ProviderCatalog(
+        CATALOG.offers, CATALOG.default, CATALOG.credentials, refusals={ProviderType.FAL: nothing}
+    )
     config = {"prompt": "own", "seed": None, "width": 2, "timeout_s": 9, "deep": {"a": 1}, "height": 3}
     mappings = [mapped("q", to_field="width"), mapped("q", to_field="deep.a"), mapped("q", to_field="seed")]
     step = draw(depends_on=["q"], config=config, input_mappings=mappings, provider_config=FAL)
@@ -169,7 +171,7 @@ def test_providers_are_asked_about_what_is_known_of_the_inputs() -> None:
         {"fallback_provider_type": "FAL", "fallback_provider_config": 5},
         {"fallback_provider_type": "FAL", "fallback_provider_config": {"credential": 5}},
     ):
-        fal = Catalog(catalog.offers, ProviderType.FAL, catalog.credentials, refusals=catalog.refusals)
+        fal = ProviderCatalog(catalog.offers, ProviderType.FAL, catalog.credentials, refusals=catalog.refusals)
         assert len(faults(body(draw(**members)), catalog if "fallback_provider_type" in members else fal)) == 1
     assert faults(body(draw(provider_config=FAL, input_mappings=[5])), catalog)
     assert faults(body(draw(task_type="REFINE", config={"base_image_url": "x"}, provider_config=FAL)), catalog)
@@ -265,7 +267,7 @@ FALLBACK = (*A, "fallback_provider_config", "credential")
     ],
 )
 def test_a_step_names_a_credential_of_its_own_provider(members: dict[str, Any], expected: Any) -> None:
-    catalog = Catalog(CATALOG.offers, CATALOG.default, frozenset({"fal", "fal-team-b", "openai", "acme"}))
+    catalog = ProviderCatalog(CATALOG.offers, CATALOG.default, frozenset({"fal", "fal-team-b", "openai", "acme"}))
     value = body(draw(**members))
     if expected:
         found = refused(value, catalog)
@@ -297,7 +299,7 @@ def test_it_is_told_what_a_credential_must_be_called() -> None:
     ],
 )
 def test_the_refusal_of_a_provider_that_is_not_configured_names_the_setting(provider: str, setting: str) -> None:
-    catalog = Catalog({ProviderType.LOCAL: CATALOG.offers[ProviderType.LOCAL]}, None, frozenset())
+    catalog = ProviderCatalog({ProviderType.LOCAL: CATALOG.offers[ProviderType.LOCAL]}, None, frozenset())
     message = f"{provider} isn't configured here: set {setting}; configured: LOCAL"
     for members in ({"provider_config": {"provider_type": provider}}, {"fallback_provider_type": provider}):
         local = {"provider_config": {"provider_type": "LOCAL"}} | members
@@ -326,13 +328,15 @@ def test_the_refusal_of_an_unknown_credential_names_the_setting_and_no_value(nam
 
 
 def test_the_refusal_of_a_step_without_a_key_names_the_setting() -> None:
-    catalog = Catalog(CATALOG.offers, CATALOG.default, frozenset({"fal_b"}), keyed=frozenset({ProviderType.FAL}))
+    catalog = ProviderCatalog(
+        CATALOG.offers, CATALOG.default, frozenset({"fal_b"}), keyed=frozenset({ProviderType.FAL})
+    )
     [fault] = refused(body(draw(provider_config=FAL)), catalog)
     assert fault.msg == "FAL needs a key: the service holds none by the name fal (STEPWELL_CREDENTIALS__FAL)"
 
 
 def test_the_refusal_of_a_step_that_names_no_provider_names_the_setting() -> None:
-    [fault] = refused(body(draw()), Catalog(CATALOG.offers, None, CATALOG.credentials))
+    [fault] = refused(body(draw()), ProviderCatalog(CATALOG.offers, None, CATALOG.credentials))
     named = "(set STEPWELL_DEFAULT_PROVIDER)"
     assert fault.msg == f"This service has no default provider {named}; configured: LOCAL, FAL"
 
@@ -350,7 +354,7 @@ def test_passthrough_uses_no_provider_that_it_names(capabilities: Any) -> None:
 
 
 def test_without_a_default_each_step_names_its_provider() -> None:
-    catalog = Catalog(CATALOG.offers, None, CATALOG.credentials)
+    catalog = ProviderCatalog(CATALOG.offers, None, CATALOG.credentials)
     assert faults(body(draw()), catalog) == [((*PC, "provider_type"), "missing")]
     plan(body(draw(provider_config={"provider_type": "LOCAL"}), join("j")), catalog)
 

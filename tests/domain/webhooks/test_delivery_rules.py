@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.domain.webhooks.delivery import DELAYS_S, DeliveryStatus, Verdict, delivery_id, event_of, verdict
+from stepwell.domain.webhooks.delivery import DELAYS_S, DeliveryStatus, DeliveryVerdict, delivery_id, event_of, verdict
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, WebhookSecrets
 from stepwell.settings import InvalidSettings, read_settings
 
@@ -28,18 +28,18 @@ def wait(tries: int, code: int | None, retry_after_s: float | None = None, jitte
 def test_the_schedule() -> None:
     assert [wait(tries, 500) for tries in range(9)] == [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
     assert len(DELAYS_S) == 10
-    assert verdict(9, 500, None, NOW, 0.5) == Verdict(DeliveryStatus.FAILED, 10)
+    assert verdict(9, 500, None, NOW, 0.5) == DeliveryVerdict(DeliveryStatus.FAILED, 10)
     assert wait(1, None, jitter=0.5) == pytest.approx(315)
     assert wait(1, None, jitter=1.0) == pytest.approx(330)
 
 
 @pytest.mark.parametrize("code", [200, 201, 204, 299])
 def test_it_has_come(code: int) -> None:
-    assert verdict(9, code, 5, NOW, 0.5) == Verdict(DeliveryStatus.DELIVERED, 10)
+    assert verdict(9, code, 5, NOW, 0.5) == DeliveryVerdict(DeliveryStatus.DELIVERED, 10)
 
 
 def test_nobody_is_there_any_more() -> None:
-    assert verdict(0, 410, 5, NOW, 0.5) == Verdict(DeliveryStatus.STOPPED, 1)
+    assert verdict(0, 410, 5, NOW, 0.5) == DeliveryVerdict(DeliveryStatus.STOPPED, 1)
 
 
 @pytest.mark.parametrize("code", [None, 100, 199, 300, 301, 304, 400, 404, 409, 411, 429, 500, 504, 999])

@@ -12,22 +12,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stepwell.domain.model import ProviderType
 from stepwell.domain.model_terms import ModelLimit
-from stepwell.engine.admission.controller import Admission, Limits, Pool, Slot
+from stepwell.engine.admission.controller import AdmissionController, Pool, Slot, SlotLimits
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))
 FAL, LOCAL, CUSTOM = ProviderType.FAL, ProviderType.LOCAL, ProviderType.CUSTOM
 
 
-def fill(admission: Admission, tenant: str | None, workflow_id: UUID, steps: int, pool: Pool = FAL) -> None:
+def fill(admission: AdmissionController, tenant: str | None, workflow_id: UUID, steps: int, pool: Pool = FAL) -> None:
     for position in range(steps):
         admission.enqueue(tenant, workflow_id, position, pool)
 
 
-def grants(admission: Admission) -> Iterator[Slot]:
+def grants(admission: AdmissionController) -> Iterator[Slot]:
     return iter(admission.grant, None)
 
 
-def one_by_one(admission: Admission, turns: int) -> list[Slot]:
+def one_by_one(admission: AdmissionController, turns: int) -> list[Slot]:
     """The order of grants while there is room for one only."""
     order = []
     for _ in range(turns):
@@ -38,14 +38,14 @@ def one_by_one(admission: Admission, turns: int) -> list[Slot]:
 
 
 def test_the_steps_of_a_workflow_go_in_the_order_in_which_they_came() -> None:
-    admission = Admission(Limits(total=1))
+    admission = AdmissionController(SlotLimits(total=1))
     fill(admission, "t", A, 3)
     assert [slot.position for slot in one_by_one(admission, 3)] == [0, 1, 2]
     assert (admission.used, admission.waiting) == (0, 0)
 
 
 def test_workflows_of_a_tenant_take_turns() -> None:
-    admission = Admission(Limits(total=1))
+    admission = AdmissionController(SlotLimits(total=1))
     fill(admission, "t", A, 1000)
     fill(admission, "t", B, 2)
     fill(admission, "t", C, 1)
@@ -53,7 +53,7 @@ def test_workflows_of_a_tenant_take_turns() -> None:
 
 
 def test_tenants_take_turns_however_many_workflows_one_has() -> None:
-    admission = Admission(Limits(total=1))
+    admission = AdmissionController(SlotLimits(total=1))
     for workflow_id in (A, B):
         fill(admission, "big", workflow_id, 100)
     fill(admission, None, C, 2)
@@ -63,7 +63,7 @@ def test_tenants_take_turns_however_many_workflows_one_has() -> None:
 
 
 def test_a_newcomer_waits_for_one_step_of_the_others_at_most() -> None:
-    admission = Admission(Limits(total=1))
+    admission = AdmissionController(SlotLimits(total=1))
     fill(admission, "t", A, 10_000)
     one_by_one(admission, 3)
     fill(admission, "t", B, 1)
@@ -71,7 +71,7 @@ def test_a_newcomer_waits_for_one_step_of_the_others_at_most() -> None:
 
 
 def test_pools_take_turns_when_the_total_is_short() -> None:
-    admission = Admission(Limits(total=1))
+    admission = AdmissionController(SlotLimits(total=1))
     fill(admission, "big", A, 100, None)
     fill(admission, "small", B, 2, CUSTOM)
     fill(admission, "small", C, 2, FAL)
@@ -81,16 +81,16 @@ def test_pools_take_turns_when_the_total_is_short() -> None:
 @pytest.mark.parametrize(
     ("pool", "limits", "granted"),
     [
-        (LOCAL, Limits(local=2), 2),
-        (FAL, Limits(per_provider=3), 3),
-        (None, Limits(local=1, per_provider=1), 9),
-        (None, Limits(total=4), 4),
-        (FAL, Limits(per_tenant=5), 5),
-        (FAL, Limits(total=0), 0),
+        (LOCAL, SlotLimits(local=2), 2),
+        (FAL, SlotLimits(per_provider=3), 3),
+        (None, SlotLimits(local=1, per_provider=1), 9),
+        (None, SlotLimits(total=4), 4),
+        (FAL, SlotLimits(per_tenant=5), 5),
+        (FAL, SlotLimits(total=0), 0),
     ],
 )
-def test_each_limit_holds(pool: Pool, limits: Limits, granted: int) -> None:
-    admission = Admission(limits)
+def test_each_limit_holds(pool: Pool, limits: SlotLimits, granted: int) -> None:
+    admission = AdmissionController(limits)
     fill(admission, "t", A, 9, pool)
     assert len(list(grants(admission))) == granted
     assert list(grants(admission)) == []
@@ -98,14 +98,14 @@ def test_each_limit_holds(pool: Pool, limits: Limits, granted: int) -> None:
 
 
 def test_a_full_pool_holds_up_no_other() -> None:
-    admission = Admission(Limits(local=1))
+    admission = AdmissionController(SlotLimits(local=1))
     fill(admission, "t", A, 5, LOCAL)
     fill(admission, "t", A, 5, FAL)
     assert Counter(slot.pool for slot in grants(admission)) == {LOCAL: 1, FAL: 5}
 
 
 def test_a_tenant_at_its_limit_holds_up_no_other_and_comes_first_when_it_has_room() -> None:
-    admission = Admission(Limits(total=3, per_tenant=1))
+    admission = AdmissionController(SlotLimits(total=3, per_tenant=1))
     fill(admission, "a", A, 3)
     fill(admission, "b", B, 1)
     first, second = grants(admission)
@@ -116,7 +116,7 @@ def test_a_tenant_at_its_limit_holds_up_no_other_and_comes_first_when_it_has_roo
 
 
 def test_withdrawn_steps_are_never_granted_and_others_stay() -> None:
-    admission = Admission(Limits())
+    admission = AdmissionController(SlotLimits())
     fill(admission, "t", A, 3)
     fill(admission, "t", A, 3, LOCAL)
     fill(admission, "t", B, 1)
@@ -128,7 +128,7 @@ def test_withdrawn_steps_are_never_granted_and_others_stay() -> None:
 
 
 def test_steps_may_be_withdrawn_and_queued_between_two_grants() -> None:
-    admission = Admission(Limits())
+    admission = AdmissionController(SlotLimits())
     fill(admission, "t", A, 2)
     fill(admission, "t", B, 2)
     granted = []
@@ -141,7 +141,7 @@ def test_steps_may_be_withdrawn_and_queued_between_two_grants() -> None:
 
 
 def test_closed_grants_nothing_more() -> None:
-    admission = Admission(Limits())
+    admission = AdmissionController(SlotLimits())
     fill(admission, "t", A, 3)
     admission.closed = True
     assert list(grants(admission)) == []
@@ -158,8 +158,8 @@ class Machine(RuleBasedStateMachine):
         per_tenant=st.none() | st.integers(1, 3),
     )
     def begin(self, total: int, local: int, per_provider: int, per_tenant: int | None) -> None:
-        self.limits = Limits(total, local, per_provider, per_tenant)
-        self.admission = Admission(self.limits)
+        self.limits = SlotLimits(total, local, per_provider, per_tenant)
+        self.admission = AdmissionController(self.limits)
         self.held: list[Slot] = []
         self.queued: Counter[Slot] = Counter()
 
@@ -225,7 +225,7 @@ test_any_order_of_events = Machine.TestCase
 @settings(max_examples=30, deadline=None)
 @given(sizes=st.lists(st.integers(1, 40), min_size=2, max_size=6), slots=st.integers(1, 5))
 def test_no_workflow_waits_longer_than_a_round_of_the_others(sizes: list[int], slots: int) -> None:
-    admission = Admission(Limits(total=slots))
+    admission = AdmissionController(SlotLimits(total=slots))
     for number, steps in enumerate(sizes):
         fill(admission, None, UUID(int=number), steps)
     order: list[int] = []
@@ -243,8 +243,8 @@ def test_no_workflow_waits_longer_than_a_round_of_the_others(sizes: list[int], s
 # Limits of models
 
 
-def limited(limit: ModelLimit, now: Callable[[], float] = lambda: 0.0, **limits: int) -> Admission:
-    return Admission(Limits(models={FAL: {"flux": limit, "*": ModelLimit(concurrency=2)}}, **limits), now)
+def limited(limit: ModelLimit, now: Callable[[], float] = lambda: 0.0, **limits: int) -> AdmissionController:
+    return AdmissionController(SlotLimits(models={FAL: {"flux": limit, "*": ModelLimit(concurrency=2)}}, **limits), now)
 
 
 def test_a_model_has_a_limit_of_its_own_within_its_providers() -> None:
@@ -292,9 +292,9 @@ def test_nothing_is_due_by_time_where_nothing_waits_for_it() -> None:
 
 
 def test_models_that_were_asked_for_once_leave_nothing_behind() -> None:
-    limits = Limits(models={FAL: {"*": ModelLimit(concurrency=1, per_minute=1_000_000)}})
+    limits = SlotLimits(models={FAL: {"*": ModelLimit(concurrency=1, per_minute=1_000_000)}})
     now = [0.0]
-    admission = Admission(limits, lambda: now[0])
+    admission = AdmissionController(limits, lambda: now[0])
     for number in range(3_000):
         now[0] += 1
         admission.enqueue(None, UUID(int=number), 0, limits.pool(FAL, f"model {number}"))

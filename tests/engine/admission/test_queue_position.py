@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stepwell.domain.model import ProviderType
 from stepwell.domain.model_terms import ModelLimit
-from stepwell.engine.admission.controller import Admission, Bound, Limits, Pool
+from stepwell.engine.admission.controller import AdmissionController, LimitKind, Pool, SlotLimits
 
 FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL
 TENANTS = ("a", "b", None)
@@ -19,8 +19,8 @@ A, B = UUID(int=1), UUID(int=2)
 queues = st.lists(st.tuples(st.sampled_from(TENANTS), st.integers(0, 4), st.integers(1, 7)), min_size=1, max_size=14)
 
 
-def filled(entries: list[tuple[str | None, int, int]], limits: Limits, pool: Pool = FAL) -> Admission:
-    admission, position = Admission(limits, lambda: 0.0), 0
+def filled(entries: list[tuple[str | None, int, int]], limits: SlotLimits, pool: Pool = FAL) -> AdmissionController:
+    admission, position = AdmissionController(limits, lambda: 0.0), 0
     for tenant, number, steps in entries:
         for _ in range(steps):
             admission.enqueue(tenant, UUID(int=TENANTS.index(tenant) * 10 + number), position, pool)
@@ -31,7 +31,7 @@ def filled(entries: list[tuple[str | None, int, int]], limits: Limits, pool: Poo
 @settings(max_examples=200, deadline=None)
 @given(entries=queues, before=st.integers(0, 25))
 def test_places_are_those_of_granting_one_by_one(entries: list[tuple[str | None, int, int]], before: int) -> None:
-    admission = filled(entries, Limits(total=1))
+    admission = filled(entries, SlotLimits(total=1))
     for _ in range(before):
         if (slot := admission.grant()) is not None:
             admission.release(slot)
@@ -51,16 +51,16 @@ def test_places_are_those_of_granting_one_by_one(entries: list[tuple[str | None,
 @pytest.mark.parametrize(
     ("pool", "limits", "bound", "slots"),
     [
-        (FAL, Limits(total=2), Bound.TOTAL, 2),
-        (None, Limits(total=2), Bound.TOTAL, 2),
-        (FAL, Limits(per_provider=2), Bound.PROVIDER, 2),
-        (LOCAL, Limits(local=2), Bound.PROVIDER, 2),
-        (FAL, Limits(per_tenant=2), Bound.TENANT, 2),
-        (None, Limits(per_tenant=2), Bound.TENANT, 2),
+        (FAL, SlotLimits(total=2), LimitKind.TOTAL, 2),
+        (None, SlotLimits(total=2), LimitKind.TOTAL, 2),
+        (FAL, SlotLimits(per_provider=2), LimitKind.PROVIDER, 2),
+        (LOCAL, SlotLimits(local=2), LimitKind.PROVIDER, 2),
+        (FAL, SlotLimits(per_tenant=2), LimitKind.TENANT, 2),
+        (None, SlotLimits(per_tenant=2), LimitKind.TENANT, 2),
     ],
 )
 def test_what_a_step_waits_for_is_what_keeps_it_from_a_grant(
-    pool: Pool, limits: Limits, bound: Bound, slots: int
+    pool: Pool, limits: SlotLimits, bound: LimitKind, slots: int
 ) -> None:
     admission = filled([("a", 0, 5)], limits, pool)
     held = list(iter(admission.grant, None))
@@ -72,7 +72,7 @@ def test_what_a_step_waits_for_is_what_keeps_it_from_a_grant(
 def test_a_models_own_limit_and_its_pace() -> None:
     clock = [0.0]
     limit = ModelLimit(concurrency=3, per_minute=6)
-    admission = Admission(Limits(models={FAL: {"flux": limit}}), lambda: clock[0])
+    admission = AdmissionController(SlotLimits(models={FAL: {"flux": limit}}), lambda: clock[0])
     pool = admission.limits.pool(FAL, "flux")
     for position in range(5):
         admission.enqueue(None, A, position, pool)
@@ -82,18 +82,18 @@ def test_a_models_own_limit_and_its_pace() -> None:
         while admission.grant() is not None:
             starts.append(clock[0])
         (wait,) = admission.waits_of(None, A)
-        if wait.bound is not Bound.RATE:
+        if wait.bound is not LimitKind.RATE:
             break
         if not clock[0]:
             foretold = [wait.due_in_s + (place - 1) * 10 for place in wait.standing.places().values()]
         clock[0] += 2.5
-    assert (wait.bound, wait.slots, wait.used) == (Bound.MODEL, 3, 3)
+    assert (wait.bound, wait.slots, wait.used) == (LimitKind.MODEL, 3, 3)
     assert starts == [0.0, *foretold[:2]]
     assert all(later - earlier == 10 for earlier, later in pairwise(starts))
 
 
 def test_who_waits_for_nothing_stands_nowhere() -> None:
-    admission = filled([("a", 0, 1)], Limits())
+    admission = filled([("a", 0, 1)], SlotLimits())
     assert admission.waits_of("a", B) == admission.waits_of("b", UUID(int=0)) == []
     assert admission.grant() is not None
     assert admission.waits_of("a", UUID(int=0)) == []

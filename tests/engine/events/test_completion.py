@@ -14,9 +14,9 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import completion
-from stepwell.engine.events.bus import Bus, Committed
-from stepwell.engine.events.completion import Awaiting
-from stepwell.ports.storage import Store
+from stepwell.engine.events.bus import CommittedEvents, EventBus
+from stepwell.engine.events.completion import CompletionWaiter
+from stepwell.ports.storage import WorkflowReader
 from support.providers.scripted import eventually
 
 OURS = UUID(int=1)
@@ -55,11 +55,11 @@ class Slow:
 
 class World:
     def __init__(self) -> None:
-        self.bus, self.store = Bus(), Slow()
+        self.bus, self.store = EventBus(), Slow()
 
     def commit(self, status: WorkflowStatus) -> None:
         self.store.status = status
-        self.bus.tell(Committed(OURS, None, status, "o", []))
+        self.bus.tell(CommittedEvents(OURS, None, status, "o", []))
 
     async def until_looking(self, times: int) -> None:
         await eventually(lambda: self.store.looks == times, "it looks")
@@ -67,7 +67,7 @@ class World:
     @asynccontextmanager
     async def waiting(self) -> AsyncIterator[asyncio.Task[bool]]:
         """One who waits, and whose first look is on its way."""
-        waits = Awaiting(self.bus, cast("Store", self.store)).until_terminal(EVERY_TENANT, OURS, 3600)
+        waits = CompletionWaiter(self.bus, cast("WorkflowReader", self.store)).until_terminal(EVERY_TENANT, OURS, 3600)
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
             task = group.create_task(waits)
             await self.until_looking(1)
@@ -122,5 +122,5 @@ async def test_a_look_that_fails_is_made_again(world: World, monkeypatch: pytest
 async def test_the_first_look_is_the_callers(world: World) -> None:
     world.store.away = True
     with pytest.raises(Unavailable):
-        await Awaiting(world.bus, cast("Store", world.store)).until_terminal(EVERY_TENANT, OURS, 3600)
+        await CompletionWaiter(world.bus, cast("WorkflowReader", world.store)).until_terminal(EVERY_TENANT, OURS, 3600)
     assert not world.bus._watchers

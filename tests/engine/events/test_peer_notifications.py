@@ -78,7 +78,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     async def lost(*_: Any) -> None:
         raise Unavailable("nobody hears that")
 
-    monkeypatch.setattr("stepwell.persistence.stores.notifications.PostgresHints.send", lost)
+    monkeypatch.setattr("stepwell.persistence.stores.notifications.PostgresNotifications.send", lost)
 
 
 @pytest.mark.parametrize("verb", ["start", "resume", "cancel", "cleanup"])

@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 
 from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.event_feed import EVERYTHING, Position
+from stepwell.domain.event_feed import EVERYTHING, FeedCursor
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import event_stream, feed_stream
-from stepwell.engine.events.bus import Bus
-from stepwell.engine.events.subscriptions import Streams
+from stepwell.engine.events.bus import EventBus
+from stepwell.engine.events.subscriptions import EventSubscriptions
 from support.providers.scripted import passthrough
 from support.service.live_service import Service, running_service
 from support.service.sse_client import Frame, parsed
@@ -27,11 +27,11 @@ async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
         yield service
 
 
-def following(service: Service) -> Streams:
+def following(service: Service) -> EventSubscriptions:
     return service.app.service.following
 
 
-def bus(service: Service) -> Bus:
+def bus(service: Service) -> EventBus:
     return service.app.service._bus
 
 
@@ -108,7 +108,7 @@ async def some_moment(dice: Random, made: Sequence[UUID]) -> None:
         await asyncio.sleep(0)
 
 
-async def check_all_came(streams: Streams, after: Position, came: bytes) -> None:
+async def check_all_came(streams: EventSubscriptions, after: FeedCursor, came: bytes) -> None:
     found = [parsed(block) for block in came.decode().split("\n\n")[:-1]]
     whole = (await streams.page(EVERY_TENANT, EVERYTHING, after, 1_000)).events
     assert [frame.id for frame in found] == [each.position.cursor for each in whole]
@@ -123,8 +123,8 @@ async def test_those_who_follow_all_at_any_moment(
     monkeypatch.setattr(feed_stream, "_SLICE_S", slice_s)
     dice, streams = Random(11), following(service)
     ids: list[UUID] = []
-    places: list[Position] = [(await streams.page(EVERY_TENANT, EVERYTHING, None, 1)).position]
-    last: list[Position] = []
+    places: list[FeedCursor] = [(await streams.page(EVERY_TENANT, EVERYTHING, None, 1)).position]
+    last: list[FeedCursor] = []
 
     async def write() -> None:
         for _ in range(20):
@@ -140,11 +140,11 @@ async def test_those_who_follow_all_at_any_moment(
         came = b""
         async with streams.follow_all(EVERY_TENANT, EVERYTHING, after) as stream:
             if after is None:
-                after = Position.read(str(stream.position))
-            while not last or Position.read(stream.position or "0") < last[0]:
+                after = FeedCursor.read(str(stream.position))
+            while not last or FeedCursor.read(stream.position or "0") < last[0]:
                 came += await stream.next(0.1) or b""
                 if stream.position is not None and dice.random() < 0.3:
-                    places.append(Position.read(stream.position))
+                    places.append(FeedCursor.read(stream.position))
         await check_all_came(streams, after, came)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:

@@ -17,7 +17,7 @@ from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
 from stepwell.engine.execution import checkpointer as module
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
-from stepwell.ports.storage import Journal
+from stepwell.ports.storage import WorkflowStore
 from support.database.failing_store import AFTER, BEFORE, FaultyJournal
 from support.providers.scripted import eventually
 from support.workflows.runs import EPOCH, plans_of
@@ -49,7 +49,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.journal = FaultyJournal(cast("Journal", self.ledger))
+        self.journal = FaultyJournal(cast("WorkflowStore", self.ledger))
         self.committed: list[tuple[UUID, list[int]]] = []
         self.lost: list[tuple[UUID, bool]] = []
         self.when_committed: Callable[[Decision], None] = lambda _: None

@@ -12,7 +12,7 @@ import pytest
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import LoadedWorkflow
-from stepwell.persistence.stores.workflow_store import PostgresJournal
+from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.failing_store import AFTER, BEFORE, LATE, admission_of, faulty, nothing_left, scheduler_of
 from support.providers.scripted import Fail, Hang, Scripted, Stubborn, Succeed, eventually, passthrough, scripted
 from support.service.live_service import Service, running_service
@@ -170,14 +170,14 @@ async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_aske
     async with serving(dsn, tmp_path, provider) as service:
         ids = [(await service.create(scripted("a")))["id"] for _ in range(3)]
         await provider.until_called("a", 3)
-    gate, claim = asyncio.Event(), PostgresJournal.claim
+    gate, claim = asyncio.Event(), PostgresWorkflowStore.claim
 
-    async def held_up(self: PostgresJournal, *given: Any) -> list[LoadedWorkflow]:
+    async def held_up(self: PostgresWorkflowStore, *given: Any) -> list[LoadedWorkflow]:
         if given[-1] is None and not gate.is_set():
             raise Unavailable("not yet")
         return await claim(self, *given)
 
-    monkeypatch.setattr(PostgresJournal, "claim", held_up)
+    monkeypatch.setattr(PostgresWorkflowStore, "claim", held_up)
     async with serving(dsn, tmp_path, provider, wait_for_claims=False) as service:
         assert (await service.client.get("/health/ready")).status_code == 200
         assert (await service.verb(ids[1], "pause")).json()["status"] == "PAUSED"

@@ -18,7 +18,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from stepwell.domain.model import ProviderType
-from stepwell.engine.monitoring.write_monitor import Place, Probe
+from stepwell.engine.monitoring.write_monitor import Probe, WriteTarget
 from stepwell.persistence.schema.migrations import migrate
 from support.database.failing_store import nothing_left
 from support.database.postgres import TestServer, database, running_server
@@ -81,11 +81,11 @@ async def until_ready(service: Service) -> None:
             await asyncio.sleep(0.01)
 
 
-def count_probes(service: Service) -> list[Place]:
+def count_probes(service: Service) -> list[WriteTarget]:
     """Return a list that gets the place of each probe from now on."""
-    monitor, probed = service.app.service._writes, list[Place]()
+    monitor, probed = service.app.service._writes, list[WriteTarget]()
 
-    def counted(place: Place, probe: Probe) -> Probe:
+    def counted(place: WriteTarget, probe: Probe) -> Probe:
         async def call() -> None:
             probed.append(place)
             await probe()

@@ -2,18 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 
-from stepwell.engine.webhooks.delivery_schedule import Agenda
+from stepwell.engine.webhooks.delivery_schedule import DeliverySchedule
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 LATE = NOW + timedelta(hours=20)
 
 
-def take(agenda: Agenda, now: datetime = NOW, *full: str) -> list[str]:
+def take(agenda: DeliverySchedule, now: datetime = NOW, *full: str) -> list[str]:
     return agenda.take(now, 64, lambda lane: lane if lane in full else None)
 
 
 def test_moments_out_of_date_take_no_memory() -> None:
-    agenda = Agenda()
+    agenda = DeliverySchedule()
     for number in range(1_000):
         now = NOW + timedelta(seconds=number)
         agenda.put("h", now)
@@ -25,7 +25,7 @@ def test_moments_out_of_date_take_no_memory() -> None:
 
 
 def test_none_of_many_gets_lost_among_them() -> None:
-    agenda = Agenda()
+    agenda = DeliverySchedule()
     lanes = [f"h{number:03}" for number in range(200)]
     for earlier in range(10):
         for number, lane in enumerate(lanes):
@@ -36,7 +36,7 @@ def test_none_of_many_gets_lost_among_them() -> None:
 
 
 def test_lanes_wait_for_what_they_share() -> None:
-    agenda = Agenda()
+    agenda = DeliverySchedule()
     agenda.put("a", LATE)
     agenda.put("a", NOW)
     agenda.put("b", NOW)
@@ -53,7 +53,7 @@ def test_lanes_wait_for_what_they_share() -> None:
 
 
 def test_a_full_lane_waits_until_it_is_free() -> None:
-    agenda = Agenda()
+    agenda = DeliverySchedule()
     agenda.put("h", NOW)
     assert take(agenda, NOW, "h") == []
     assert agenda.next() is None
@@ -63,7 +63,7 @@ def test_a_full_lane_waits_until_it_is_free() -> None:
 
 
 def test_of_thousands_that_wait_for_one_thing_no_more_are_looked_at_than_are_taken() -> None:
-    agenda, asked, full = Agenda(), list[str](), True
+    agenda, asked, full = DeliverySchedule(), list[str](), True
     lanes = [f"h{number:04}" for number in range(1_000)]
     for lane in lanes:
         agenda.put(lane, NOW)

@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from stepwell.api.routes import openapi_document
 from stepwell.api.schemas import WorkflowStepPublic
 from stepwell.api.webhook_payloads import SHORTEST_STEP
-from stepwell.domain.definition import StepPlan, WorkflowStepDefinition
+from stepwell.domain.definition import ResolvedStep, WorkflowStepDefinition
 from stepwell.domain.model import StepState, TaskType
 from stepwell.domain.records import StepRecord
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets
@@ -143,7 +143,7 @@ class TestWhatIsTold:
 
     def test_no_step_is_so_short_that_more_would_have_room(self) -> None:
         definition = WorkflowStepDefinition(id="a", task_type=TaskType.REFINE)
-        plan = StepPlan(
+        plan = ResolvedStep(
             position=0,
             step_id="a",
             task_type=TaskType.REFINE,

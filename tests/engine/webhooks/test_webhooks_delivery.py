@@ -13,7 +13,7 @@ import pytest
 from outbound.guard_cases import GOOD, REFUSED
 from outbound.guard_network import Network, Records
 from stepwell.domain.errors import Unavailable
-from stepwell.engine.webhooks.deliverer import PER_LANE, Dispatcher
+from stepwell.engine.webhooks.deliverer import PER_LANE, WebhookDeliverer
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import AddressPolicy, GuardedTransport
 from stepwell.ports.webhooks import Outbox
@@ -46,7 +46,7 @@ async def start(dsn: str, tmp_path: Path) -> AsyncIterator[Start]:
         yield started
 
 
-def dispatcher_of(service: Service) -> Dispatcher:
+def dispatcher_of(service: Service) -> WebhookDeliverer:
     return service.app.service.webhooks._dispatcher
 
 

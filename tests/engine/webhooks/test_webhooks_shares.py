@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from stepwell.engine.webhooks.deliverer import PER_LANE, Dispatcher
+from stepwell.engine.webhooks.deliverer import PER_LANE, WebhookDeliverer
 from support.emulators.webhook_receiver import HANG, Sink, answered, running_sink
 from support.providers.scripted import Scripted, eventually, scripted
 from support.service.live_service import Service, running_service
@@ -29,9 +29,9 @@ async def sink() -> AsyncIterator[Sink]:
 
 
 @pytest.fixture
-def dispatcher(service: Service) -> Dispatcher:
+def dispatcher(service: Service) -> WebhookDeliverer:
     dispatcher = service.app.service.webhooks._dispatcher
-    assert isinstance(dispatcher, Dispatcher)
+    assert isinstance(dispatcher, WebhookDeliverer)
     return dispatcher
 
 
@@ -49,7 +49,7 @@ async def broken(service: Service, *ids: str) -> None:
     await sql.close()
 
 
-async def looked(dispatcher: Dispatcher) -> None:
+async def looked(dispatcher: WebhookDeliverer) -> None:
     """Until it has looked at all that is due."""
     await eventually(lambda: bool(dispatcher._stirred._waiters) and not dispatcher._stirred.is_set())
 
@@ -66,7 +66,7 @@ async def test_receivers_that_hang_hold_up_no_other_tenant_at_the_same_host(serv
 
 @pytest.mark.parametrize("full", ["x", None])
 async def test_a_tenant_at_its_limit_holds_up_nobody_at_a_host_that_is_free(
-    service: Service, sink: Sink, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, full: str | None
+    service: Service, sink: Sink, dispatcher: WebhookDeliverer, monkeypatch: pytest.MonkeyPatch, full: str | None
 ) -> None:
     monkeypatch.setattr("stepwell.engine.webhooks.deliverer.PER_TENANT", PER_LANE)
     async with AsyncExitStack() as stack:
@@ -89,7 +89,7 @@ async def test_a_tenant_at_its_limit_holds_up_nobody_at_a_host_that_is_free(
 
 
 async def test_a_tenant_that_gets_to_its_limit_in_one_look_hides_nobody(
-    service: Service, sink: Sink, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+    service: Service, sink: Sink, dispatcher: WebhookDeliverer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.engine.webhooks.deliverer.PER_TENANT", 1)
     sink.answer = HANG
@@ -106,7 +106,7 @@ async def test_a_tenant_that_gets_to_its_limit_in_one_look_hides_nobody(
 
 @pytest.mark.parametrize("readable", [True, False])
 async def test_what_was_read_before_the_last_try_was_marked_is_not_tried(
-    service: Service, sink: Sink, dispatcher: Dispatcher, *, readable: bool
+    service: Service, sink: Sink, dispatcher: WebhookDeliverer, *, readable: bool
 ) -> None:
     sink.answers = [answered(503, retry_after="3600")] if readable else []
     dispatcher.delays_s = [0.0, 3_600.0]
@@ -153,7 +153,7 @@ async def test_what_was_read_before_the_last_try_was_marked_is_not_tried(
 
 
 async def test_a_row_that_cannot_be_read_is_a_try_that_failed(
-    service: Service, sink: Sink, dispatcher: Dispatcher
+    service: Service, sink: Sink, dispatcher: WebhookDeliverer
 ) -> None:
     dispatcher.delays_s = [0.0, 3_600.0]
     dispatcher._closed = True

@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, journal_connect
 
 
@@ -15,7 +15,7 @@ def connect(shared_dsn: str) -> Connect:
 
 
 async def test_one_that_is_borrowed_is_closed_when_it_comes_back(connect: Connect) -> None:
-    kept = Kept(connect, size=2, timeout_s=10)
+    kept = SmallPool(connect, size=2, timeout_s=10)
     async with kept.borrowed() as lent:
         async with kept.borrowed() as idle:
             pass
@@ -33,7 +33,7 @@ async def test_one_that_is_on_its_way_is_closed_when_it_comes_back(connect: Conn
         await go_on.wait()
         return await connect()
 
-    kept = Kept(slow, size=1, timeout_s=10)
+    kept = SmallPool(slow, size=1, timeout_s=10)
 
     async def borrow() -> asyncpg.Connection:
         async with kept.borrowed() as lent:
@@ -49,7 +49,7 @@ async def test_one_that_is_on_its_way_is_closed_when_it_comes_back(connect: Conn
 
 async def test_after_it_was_closed_connections_are_kept_again(connect: Connect) -> None:
     """The journal closes those for inserts after a failed write, and goes on."""
-    kept = Kept(connect, size=1, timeout_s=10)
+    kept = SmallPool(connect, size=1, timeout_s=10)
     kept.close()
     async with kept.borrowed() as first:
         pass

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from stepwell.persistence.embedded.data_folder import DataFolder
-from stepwell.persistence.embedded.programs import Account, find_programs
+from stepwell.persistence.embedded.programs import SystemAccount, find_programs
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres, PostgresUnavailable
 from support.database.embedded_servers import (
     DEADLINE_S,
@@ -165,7 +165,7 @@ def test_a_stale_pid_is_no_server(root: Path, stale: str) -> None:
 def test_a_server_started_by_hand_is_left_alone(root: Path) -> None:
     data = root / "data"
     info = data.stat()
-    account = Account(info.st_uid, info.st_gid, "") if os.geteuid() == 0 else None
+    account = SystemAccount(info.st_uid, info.st_gid, "") if os.geteuid() == 0 else None
     programs = find_programs(None, account, root)
     options = ["-D", str(data), "--listen_addresses=", "-k", str(data)]
     with (root / "by-hand.log").open("wb") as log:

@@ -8,7 +8,7 @@ import asyncpg
 from stepwell.domain.lifecycle.inputs import Admitted, Succeeded
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import create_journal_pool, journal_connect
-from stepwell.persistence.stores.workflow_store import PostgresJournal
+from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.stored_workflows import Bench
 
 WRITTEN = "SELECT relname, n_tup_ins, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
@@ -32,7 +32,7 @@ async def test_transitions_of_steps_are_hot(dsn: str) -> None:
     clock, sql = DatabaseClock(), await asyncpg.connect(dsn)
     connect = journal_connect(dsn, timeout_s=10)
     pool = await create_journal_pool(connect)
-    journal = PostgresJournal(pool, connect, clock, uuid4())
+    journal = PostgresWorkflowStore(pool, connect, clock, uuid4())
     bench = Bench(journal, sql, clock, dsn)
     handle = await bench.make()
     for position in (0, 1):

@@ -12,7 +12,7 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import NewWorkflow
 from stepwell.persistence.connections.database import Observer, journal_connect
 from stepwell.persistence.stores import batched_inserts as module
-from stepwell.persistence.stores.batched_inserts import Inserter
+from stepwell.persistence.stores.batched_inserts import WorkflowInserter
 from support.database.stored_workflows import CHAIN, ME, Bench
 from support.providers.scripted import eventually
 
@@ -24,7 +24,9 @@ class Many:
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.statements = bench, 0
-        self.inserter = Inserter(journal_connect(bench.dsn, timeout_s=10, observer=Observer(self._count)), timeout_s=10)
+        self.inserter = WorkflowInserter(
+            journal_connect(bench.dsn, timeout_s=10, observer=Observer(self._count)), timeout_s=10
+        )
 
     def _count(self) -> None:
         self.statements += 1

@@ -10,9 +10,9 @@ import pytest
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Observer, create_api_engine, journal_connect
-from stepwell.persistence.stores.workflow_reader import PostgresStore
+from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from support.database.stored_workflows import Bench
 from support.workflows.definitions import body, join
 
@@ -30,9 +30,9 @@ class Counted:
             self.opened += 1
             return await connect()
 
-        self.readers = Kept(opening, size=1, timeout_s=0.5)
+        self.readers = SmallPool(opening, size=1, timeout_s=0.5)
         self.engine = create_api_engine(dsn, pool=1, timeout_s=10, observer=Observer(self.count))
-        self.store = PostgresStore(self.engine, self.readers)
+        self.store = PostgresWorkflowReader(self.engine, self.readers)
 
     def count(self) -> None:
         self.sent += 1

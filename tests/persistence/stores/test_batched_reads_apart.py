@@ -10,10 +10,10 @@ import pytest
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import create_api_engine, journal_connect
 from stepwell.persistence.stores import batched_reads
-from stepwell.persistence.stores.workflow_reader import PostgresStore
+from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from support.database.stored_workflows import Bench
 
 ENDLESS, BY_THE_SERVER = "SELECT pg_sleep(600)", "SET statement_timeout = 50; SELECT pg_sleep(600)"
@@ -30,9 +30,9 @@ class Faulty:
         async def opening() -> "Connection":
             return Connection(await connect(), self)
 
-        self.readers = Kept(opening, size=1, timeout_s=5)
+        self.readers = SmallPool(opening, size=1, timeout_s=5)
         self.engine = create_api_engine(dsn, pool=1, timeout_s=10)
-        self.store = PostgresStore(self.engine, self.readers)
+        self.store = PostgresWorkflowReader(self.engine, self.readers)
 
     async def told(self, *ids: UUID) -> list[str]:
         """What each is told who asks for one of *ids* while another is answered."""

@@ -7,7 +7,7 @@ import pytest
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.inputs import Pause
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.rows.journal_sql import PROCESSES
 from stepwell.persistence.stores import workflow_store
 from support.database.stored_workflows import ME, OTHER, THIRD, Bench, admitted, renamed
@@ -37,7 +37,7 @@ async def test_a_claim_takes_what_has_no_live_process(
         assert (state.owner, state.epoch, state.crashes) == (ME, handle.run.state.epoch + 1, crashes)
         assert state.last_event == handle.run.state.last_event
         assert await bench.journal.write([bench.decide(handle, renamed())]) == {handle.workflow_id}
-        assert await bench.journal.write([bench.decide(Handle(found[0]), renamed())]) == set()
+        assert await bench.journal.write([bench.decide(ActiveWorkflow(found[0]), renamed())]) == set()
     assert await bench.claim(ME, (handle,)) == []
 
 
@@ -96,7 +96,7 @@ async def test_rows_that_make_no_sense_stop_only_their_own_workflow(bench: Bench
     assert "of_tomorrow" in str(found[odd.workflow_id].unreadable)
     assert found[sound.workflow_id].unreadable is None
     with pytest.raises(Unavailable, match="of_tomorrow"):
-        Handle(found[odd.workflow_id])
+        ActiveWorkflow(found[odd.workflow_id])
 
 
 async def test_a_page_ends_where_its_steps_are_enough(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,12 @@ import asyncpg
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from stepwell.domain.event_feed import BEGINNING, EVERYTHING, FeedFilter, FeedPage, Position
+from stepwell.domain.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter, FeedPage
 from stepwell.domain.model import EventType, WorkflowStatus
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import create_api_engine, create_journal_pool, journal_connect
 from stepwell.persistence.stores import event_feed as feed_statements
-from stepwell.persistence.stores.event_feed import PostgresFeed, page_query
+from stepwell.persistence.stores.event_feed import PostgresEventFeed, page_query
 from support.service.live_service import running_service
 
 EVENT = (
@@ -38,14 +38,14 @@ async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def feed(dsn: str) -> AsyncIterator[PostgresFeed]:
+async def feed(dsn: str) -> AsyncIterator[PostgresEventFeed]:
     engine = create_api_engine(dsn, pool=2, timeout_s=10)
     async with create_journal_pool(journal_connect(dsn, timeout_s=10)) as pool:
-        yield PostgresFeed(engine, pool)
+        yield PostgresEventFeed(engine, pool)
     await engine.dispose()
 
 
-async def all_of_it(feed: PostgresFeed) -> list[int]:
+async def all_of_it(feed: PostgresEventFeed) -> list[int]:
     found: list[int] = []
     after, more = BEGINNING, True
     while more:
@@ -56,7 +56,7 @@ async def all_of_it(feed: PostgresFeed) -> list[int]:
 
 
 async def test_what_is_ahead_is_brought_to_the_beginning(
-    sql: asyncpg.Connection, feed: PostgresFeed, monkeypatch: pytest.MonkeyPatch
+    sql: asyncpg.Connection, feed: PostgresEventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sql.execute(WORKFLOW, OURS)
     for number in range(1, 6):
@@ -68,10 +68,10 @@ async def test_what_is_ahead_is_brought_to_the_beginning(
     monkeypatch.setattr(feed_statements, "_ADOPTED", 2)
     assert [await feed.adopt() for _ in range(3)] == [True, True, False]
     assert await all_of_it(feed) == [1, 2, 3, 4, 5]
-    assert not (await feed.page(EVERY_TENANT, EVERYTHING, Position.before(1), 10)).lagging
+    assert not (await feed.page(EVERY_TENANT, EVERYTHING, FeedCursor.before(1), 10)).lagging
 
 
-async def test_all_else_stays_where_it_is(dsn: str, sql: asyncpg.Connection, feed: PostgresFeed) -> None:
+async def test_all_else_stays_where_it_is(dsn: str, sql: asyncpg.Connection, feed: PostgresEventFeed) -> None:
     """Also while others write."""
     await sql.execute(WORKFLOW, OURS)
     await sql.execute(EVENT, OURS, 1)
@@ -117,9 +117,9 @@ async def test_a_page_reads_no_more_than_it_needs(dsn: str, sql: asyncpg.Connect
     engine = create_api_engine(dsn, pool=1, timeout_s=10)
     async with engine.connect() as connection:
         newest = (await connection.exec_driver_sql("SELECT max(txid) FROM events")).scalar_one()
-        old = [BEGINNING, Position(0, middle.int, 5), Position(0, last_old.int, 10)]
-        places = [*old, Position(1, 0, 0), Position(newest // 2, middle.int, 5)]
-        for scope, wanted, after in product(SCOPES, FILTERS, [*places, Position.before(newest + 1)]):
+        old = [BEGINNING, FeedCursor(0, middle.int, 5), FeedCursor(0, last_old.int, 10)]
+        places = [*old, FeedCursor(1, 0, 0), FeedCursor(newest // 2, middle.int, 5)]
+        for scope, wanted, after in product(SCOPES, FILTERS, [*places, FeedCursor.before(newest + 1)]):
             query, given = page_query(scope, wanted, after, 100, 500)
             text = str(query.params(given).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
             answer = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}")
@@ -140,7 +140,7 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(inner)
 
 
-async def test_last_events(sql: asyncpg.Connection, feed: PostgresFeed) -> None:
+async def test_last_events(sql: asyncpg.Connection, feed: PostgresEventFeed) -> None:
     await sql.execute(WORKFLOW, OURS)
     await sql.execute("UPDATE workflows SET last_event = 7")
     ids = [(await sql.fetchval("SELECT id FROM workflows")), (await sql.fetchval("SELECT gen_random_uuid()"))]

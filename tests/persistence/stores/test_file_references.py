@@ -13,11 +13,11 @@ from sqlalchemy.pool import NullPool
 
 from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import create_api_engine, create_engine, journal_connect
 from stepwell.persistence.schema import migrations
 from stepwell.persistence.schema.migrations import migrate
-from stepwell.persistence.stores.workflow_reader import PostgresStore
+from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from support.database.postgres import TestServer, database
 from support.database.stored_workflows import ME, Bench
 from support.workflows.definitions import body, join
@@ -27,10 +27,10 @@ REFERENCES = "SELECT task_id, workflow_id FROM artifact_references ORDER BY 1, 2
 
 
 @pytest.fixture
-async def store(bench: Bench) -> AsyncIterator[PostgresStore]:
+async def store(bench: Bench) -> AsyncIterator[PostgresWorkflowReader]:
     engine = create_api_engine(bench.dsn, pool=1, timeout_s=10)
-    readers = Kept(journal_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
-    yield PostgresStore(engine, readers)
+    readers = SmallPool(journal_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
+    yield PostgresWorkflowReader(engine, readers)
     readers.close()
     await engine.dispose()
 
@@ -54,7 +54,7 @@ async def test_rows_are_written_with_the_workflow_each_once(bench: Bench) -> Non
     assert await pairs(bench.sql) == [(ONE, new.record.state.id), (TWO, new.record.state.id)]
 
 
-async def test_of_those_inserted_at_once_too_though_one_is_refused(bench: Bench, store: PostgresStore) -> None:
+async def test_of_those_inserted_at_once_too_though_one_is_refused(bench: Bench, store: PostgresWorkflowReader) -> None:
     batch = [naming(bench, ONE), naming(bench, ONE, TWO), naming(bench, THREE)]
     batch[2] = NewWorkflow(batch[2].record, batch[2].final_position, (*batch[2].events, batch[2].events[0]))
     inserts = [bench.journal.insert(EVERY_TENANT, new) for new in batch]
@@ -68,7 +68,7 @@ async def test_of_those_inserted_at_once_too_though_one_is_refused(bench: Bench,
 
 @pytest.mark.parametrize("tenant", ["t", None])
 async def test_only_others_of_the_scope_count_that_are_not_deleted(
-    bench: Bench, store: PostgresStore, tenant: str | None
+    bench: Bench, store: PostgresWorkflowReader, tenant: str | None
 ) -> None:
     own, other, foreign = naming(bench, ONE, tenant=tenant), naming(bench, TWO, tenant=tenant), naming(bench, THREE)
     foreign.record.tenant = "u"
@@ -85,7 +85,7 @@ async def test_only_others_of_the_scope_count_that_are_not_deleted(
     assert await store.referenced(EVERY_TENANT, own_id, ids) == {THREE: foreign_id}
 
 
-async def test_as_many_as_a_definition_can_hold(bench: Bench, store: PostgresStore) -> None:
+async def test_as_many_as_a_definition_can_hold(bench: Bench, store: PostgresWorkflowReader) -> None:
     task_ids = [UUID(int=number) for number in range(40_000)]  # more than a statement has parameters
     new = bench.draft(body(join("a", config={"of": [path(each) for each in task_ids]})), "t", ME)[1]
     await bench.journal.insert(EVERY_TENANT, new)

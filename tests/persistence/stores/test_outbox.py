@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import journal_connect
 from stepwell.persistence.rows import journal_sql
 from stepwell.persistence.stores import outbox as sql
@@ -18,7 +18,7 @@ GONE, LAPSED, NOBODY = uuid4(), uuid4(), None
 
 @pytest.fixture
 async def outbox(bench: Bench) -> AsyncIterator[PostgresOutbox]:
-    connections = Kept(journal_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
+    connections = SmallPool(journal_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
     yield PostgresOutbox(connections)
     connections.close()
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from stepwell.domain.tenancy import TenantScope
-from stepwell.persistence.stores.workflow_reader import PostgresStore
-from stepwell.persistence.stores.workflow_store import PostgresJournal
-from stepwell.ports.storage import Journal, Store
+from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
+from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
+from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 # These are the engine's own, for all tenants alike: batches, jobs at providers, claims, leases, the clock.
 WITHOUT = {
@@ -26,7 +26,7 @@ WITHOUT = {
         "expire_others",
     },
 }
-PAIRS: list[tuple[type, type]] = [(Store, PostgresStore), (Journal, PostgresJournal)]
+PAIRS: list[tuple[type, type]] = [(WorkflowReader, PostgresWorkflowReader), (WorkflowStore, PostgresWorkflowStore)]
 
 
 def methods(kind: type) -> dict[str, Callable[..., Any]]:

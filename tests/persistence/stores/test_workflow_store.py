@@ -13,10 +13,10 @@ from stepwell.domain.lifecycle.inputs import AttemptFailed, Resume, Start, Succe
 from stepwell.domain.model import Output, ProviderType, StepState, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.connections.database import create_journal_pool, journal_connect
 from stepwell.persistence.stores import workflow_store as journal_module
-from stepwell.persistence.stores.workflow_store import PostgresJournal
+from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.stored_workflows import CHAIN, ME, OTHER, TABLES, Bench, admitted, renamed
 from support.workflows.definitions import body
 
@@ -78,7 +78,7 @@ async def test_another_process_that_made_as_many_versions_of_an_unowned_workflow
     handle = await bench.make(owner=None)
     loaded = await bench.journal.load(EVERY_TENANT, handle.workflow_id)
     assert loaded is not None
-    assert await bench.journal.write([bench.decide(Handle(loaded), renamed("theirs"))]) == set()
+    assert await bench.journal.write([bench.decide(ActiveWorkflow(loaded), renamed("theirs"))]) == set()
     assert await bench.journal.write([bench.decide(handle, renamed("mine"))]) == {handle.workflow_id}
     assert await bench.sql.fetchval("SELECT name FROM workflows") == "theirs"
 
@@ -87,12 +87,12 @@ async def test_two_writes_of_one_version_at_once_let_one_land(bench: Bench) -> N
     handle = await bench.make(owner=None)
     loaded = [await bench.journal.load(EVERY_TENANT, handle.workflow_id) for _ in range(2)]
     decisions = [
-        bench.decide(Handle(one), Start("alice", uuid4(), owner))
+        bench.decide(ActiveWorkflow(one), Start("alice", uuid4(), owner))
         for one, owner in zip(loaded, (ME, OTHER), strict=True)
         if one
     ]
     connect = journal_connect(bench.dsn, timeout_s=10)
-    other = PostgresJournal(await create_journal_pool(connect), connect, bench.clock, uuid4())
+    other = PostgresWorkflowStore(await create_journal_pool(connect), connect, bench.clock, uuid4())
     journals = bench.journal, other
     lost = await asyncio.gather(
         *(journal.write([decision]) for journal, decision in zip(journals, decisions, strict=True))
@@ -239,7 +239,7 @@ async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench)
 async def test_an_outage_has_one_name(bench: Bench) -> None:
     connect = journal_connect(bench.dsn.replace("port=", "port=1"), timeout_s=1)
     pool = await create_journal_pool(connect)
-    journal = PostgresJournal(pool, connect, bench.clock, uuid4())
+    journal = PostgresWorkflowStore(pool, connect, bench.clock, uuid4())
     handle, new = bench.draft(CHAIN, "t", ME)
     for call in (
         journal.insert(EVERY_TENANT, new),
@@ -282,7 +282,7 @@ async def test_who_finds_no_free_connection_is_told_so_in_time(bench: Bench, mon
     assert sorted(load.result() for load in loads) == [False, False, False, True, True]
 
 
-async def _loaded(bench: Bench, handle: Handle) -> bool:
+async def _loaded(bench: Bench, handle: ActiveWorkflow) -> bool:
     try:
         return await bench.journal.load(EVERY_TENANT, handle.workflow_id) is not None
     except Unavailable:

@@ -8,7 +8,7 @@ import httpx
 
 from stepwell.domain.model import Sent, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO, Blob, Job, JobState, JobStatus
-from stepwell.providers.comfyui.progress_socket import Feed
+from stepwell.providers.comfyui.progress_socket import ProgressSocket
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.comfyui import ComfyUiEmulator, graph_for, picture
@@ -55,7 +55,7 @@ def provider_at(emulator: ComfyUiEmulator, client: httpx.AsyncClient, **options:
     return ComfyUiProvider(client, Credentials(secrets), **{"url": emulator.url, "timeout_s": 5.0, **options})
 
 
-def feed_of(provider: ComfyUiProvider) -> Feed:
+def feed_of(provider: ComfyUiProvider) -> ProgressSocket:
     return provider._server(attempt()).feed
 
 

@@ -190,7 +190,7 @@ class TestTogether:
 
     async def test_so_many_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(comfyui_feed, "_REMEMBERED", 2)
-        feed = comfyui_feed.Feed("http://127.0.0.1:1", {})
+        feed = comfyui_feed.ProgressSocket("http://127.0.0.1:1", {})
         for job_id in ("1", "2", "3"):
             with feed.watched(job_id, frozenset):
                 pass

@@ -9,7 +9,7 @@ from PIL import Image
 from providers.pictures import file_of, gradient, picture_of, product
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
-from stepwell.providers.local.rendered_file import Made
+from stepwell.providers.local.rendered_file import RenderedFile
 from stepwell.providers.local.work import KINDS
 
 BASE = "base_image_url"
@@ -17,7 +17,7 @@ HALF = Image.new("RGB", (96, 64), (0, 0, 0))
 HALF.paste((255, 255, 255), (0, 0, 48, 64))
 
 
-def make(task_type: str, files: dict[str, Image.Image] | None = None, seed: int = 7, **inputs: Any) -> Made:
+def make(task_type: str, files: dict[str, Image.Image] | None = None, seed: int = 7, **inputs: Any) -> RenderedFile:
     stored = {field: file_of(image) for field, image in (files or {}).items()}
     return KINDS[TaskType(task_type)].function(inputs, stored, seed)
 

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import Output, TaskType
-from stepwell.outbound.output_download import Downloads
+from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import Attempt, Blob, Job, JobState
 from stepwell.providers.replicate.provider import ReplicateProvider
 from stepwell.providers.shared.credentials import Credentials
@@ -48,7 +48,7 @@ class FilesIO:
     async def download(self, url: str, name: str, media_types: Sequence[str] = (), **_: Any) -> Output:
         assert self._client is not None
         self.asked.append(media_types)
-        downloads = Downloads(self._client, max_bytes=1_000_000, timeout_s=self._timeout_s)
+        downloads = HttpOutputDownloader(self._client, max_bytes=1_000_000, timeout_s=self._timeout_s)
         async with downloads.stream(url, media_types) as chunks:
             return await self.store(name, b"".join([chunk async for chunk in chunks]))
 

@@ -14,8 +14,8 @@ from msgspec import Struct
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.outbound.http_client import origin_of, plain_client
 from stepwell.providers.shared.bounded_json import read_json
-from stepwell.providers.shared.provider_api import Answer, ProviderApi
-from stepwell.providers.shared.submit_outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
+from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi
+from stepwell.providers.shared.submit_outcomes import SubmitOutcome, outcome_of_answer, outcome_of_error, raise_outcome
 from support.emulators.base import Call, Emulator, Fault, Reply
 
 MEBIBYTE = 1024 * 1024
@@ -66,7 +66,7 @@ async def plain(tmp_path: Path) -> AsyncIterator[Plain]:
         yield emulator
 
 
-async def submitted(plain: Plain, *, timeout_s: float = 10.0, url: str | None = None) -> tuple[Answer, Job]:
+async def submitted(plain: Plain, *, timeout_s: float = 10.0, url: str | None = None) -> tuple[ApiAnswer, Job]:
     async with plain_client() as client:
         api = ProviderApi(client, "Somebody", words, timeout_s=timeout_s)
         return await api.submit(url or f"{plain.url}/jobs", b'{"a":1}', {"X-Key": "k"}, Job)
@@ -88,16 +88,16 @@ class TestTable:
     @pytest.mark.parametrize(
         ("statuses", "own", "gateways"),
         [
-            (NEVER_TAKEN, Outcome.NOT_ACCEPTED, Outcome.NOT_ACCEPTED),
-            ((503,), Outcome.NOT_ACCEPTED, Outcome.UNKNOWN),
-            (REFUSED, Outcome.REFUSED, Outcome.REFUSED),
-            (FAILED, Outcome.FAILED, Outcome.UNKNOWN),
-            (tuple(range(200, 300)), Outcome.ACCEPTED, Outcome.UNKNOWN),
-            (GATEWAY, Outcome.UNKNOWN, Outcome.UNKNOWN),
-            ((100, 101, 199, 600, 999), Outcome.UNKNOWN, Outcome.UNKNOWN),
+            (NEVER_TAKEN, SubmitOutcome.NOT_ACCEPTED, SubmitOutcome.NOT_ACCEPTED),
+            ((503,), SubmitOutcome.NOT_ACCEPTED, SubmitOutcome.UNKNOWN),
+            (REFUSED, SubmitOutcome.REFUSED, SubmitOutcome.REFUSED),
+            (FAILED, SubmitOutcome.FAILED, SubmitOutcome.UNKNOWN),
+            (tuple(range(200, 300)), SubmitOutcome.ACCEPTED, SubmitOutcome.UNKNOWN),
+            (GATEWAY, SubmitOutcome.UNKNOWN, SubmitOutcome.UNKNOWN),
+            ((100, 101, 199, 600, 999), SubmitOutcome.UNKNOWN, SubmitOutcome.UNKNOWN),
         ],
     )
-    def test_answers(self, statuses: tuple[int, ...], own: Outcome, gateways: Outcome) -> None:
+    def test_answers(self, statuses: tuple[int, ...], own: SubmitOutcome, gateways: SubmitOutcome) -> None:
         assert {status: outcome_of_answer(status, readable=True) for status in statuses} == dict.fromkeys(statuses, own)
         unread = {status: outcome_of_answer(status, readable=False) for status in statuses}
         assert unread == dict.fromkeys(statuses, gateways)
@@ -115,7 +115,7 @@ class TestTable:
         ],
     )
     def test_nothing_was_sent(self, error: Exception) -> None:
-        assert outcome_of_error(error) is Outcome.NOT_SENT
+        assert outcome_of_error(error) is SubmitOutcome.NOT_SENT
 
     @pytest.mark.parametrize(
         "error",
@@ -137,10 +137,10 @@ class TestTable:
         ],
     )
     def test_something_may_have_been_sent(self, error: Exception) -> None:
-        assert outcome_of_error(error) is Outcome.UNKNOWN
+        assert outcome_of_error(error) is SubmitOutcome.UNKNOWN
 
-    @pytest.mark.parametrize("outcome", [Outcome.NOT_SENT, Outcome.NOT_ACCEPTED, Outcome.FAILED])
-    def test_a_retry_may_help(self, outcome: Outcome) -> None:
+    @pytest.mark.parametrize("outcome", [SubmitOutcome.NOT_SENT, SubmitOutcome.NOT_ACCEPTED, SubmitOutcome.FAILED])
+    def test_a_retry_may_help(self, outcome: SubmitOutcome) -> None:
         with pytest.raises(AttemptError, match=r"\AA: why\Z") as caught:
             raise_outcome(outcome, "A", "why", 7.5)
         error = caught.value
@@ -148,17 +148,17 @@ class TestTable:
 
     def test_a_retry_will_not_help(self) -> None:
         with pytest.raises(AttemptError, match=r"\AA: why\Z") as caught:
-            raise_outcome(Outcome.REFUSED, "A", "why", 7.5)
+            raise_outcome(SubmitOutcome.REFUSED, "A", "why", 7.5)
         error = caught.value
         assert (error.retryable, error.provider_fault, error.retry_after_s) == (False, True, None)
 
     def test_nobody_knows(self) -> None:
         with pytest.raises(OutcomeUnknown, match=r"\AA: why\Z"):
-            raise_outcome(Outcome.UNKNOWN, "A", "why", 7.5)
+            raise_outcome(SubmitOutcome.UNKNOWN, "A", "why", 7.5)
 
     def test_words_are_made_fit_to_be_shown(self) -> None:
         with pytest.raises(OutcomeUnknown) as caught:
-            raise_outcome(Outcome.UNKNOWN, "A", "x\x00\x1b[31m\ud800" + "é" * 1_000)
+            raise_outcome(SubmitOutcome.UNKNOWN, "A", "x\x00\x1b[31m\ud800" + "é" * 1_000)
         shown = str(caught.value)
         assert shown.startswith("A: x  [31m")
         assert shown.isprintable()

@@ -11,9 +11,9 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.model import ProviderType
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow
 from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.admission.controller import Admission
+from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.ports.storage import Journal
+from stepwell.ports.storage import WorkflowStore
 from support.service.live_service import Service
 
 # What the next write does instead of an honest one: fail before anything is sent, or after it has landed.
@@ -26,7 +26,7 @@ class FaultyJournal:
     clear no write begins. `batches` are the ids of every write that was tried.
     """
 
-    def __init__(self, inner: Journal) -> None:
+    def __init__(self, inner: WorkflowStore) -> None:
         self.inner = inner
         self.faults: deque[str | Exception | None] = deque()
         self.inserts: deque[str | Exception | None] = deque()
@@ -115,7 +115,7 @@ def scheduler_of(service: Service) -> Scheduler:
     return service.app.service._scheduler
 
 
-def admission_of(service: Service) -> Admission:
+def admission_of(service: Service) -> AdmissionController:
     return scheduler_of(service)._admission
 
 

@@ -13,10 +13,10 @@ from stepwell.domain.lifecycle.inputs import Admitted, Created, Input, Start, Up
 from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.new_workflow import loaded_of
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.stores.workflow_store import PostgresJournal
+from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.workflows.definitions import body, join, mapped, plan
 
 ME, OTHER, THIRD = (UUID(int=n) for n in (1, 2, 3))
@@ -27,18 +27,20 @@ TABLES = ("workflows", "steps", "tasks", "events")
 class Bench:
     """A journal, a connection beside it, and the workflows that the test has made, each with its run."""
 
-    def __init__(self, journal: PostgresJournal, sql: asyncpg.Connection, clock: DatabaseClock, dsn: str) -> None:
+    def __init__(self, journal: PostgresWorkflowStore, sql: asyncpg.Connection, clock: DatabaseClock, dsn: str) -> None:
         self.journal, self.sql, self.clock, self.dsn = journal, sql, clock, dsn
 
     async def make(
         self, definition: dict[str, Any] = CHAIN, *, tenant: str | None = "t", owner: UUID | None = ME
-    ) -> Handle:
+    ) -> ActiveWorkflow:
         """A workflow of *owner*, started; of nobody, PENDING."""
         handle, new = self.draft(definition, tenant, owner)
         await self.journal.insert(EVERY_TENANT, new)
         return handle
 
-    def draft(self, definition: dict[str, Any], tenant: str | None, owner: UUID | None) -> tuple[Handle, NewWorkflow]:
+    def draft(
+        self, definition: dict[str, Any], tenant: str | None, owner: UUID | None
+    ) -> tuple[ActiveWorkflow, NewWorkflow]:
         planned, now = plan(definition), self.clock.now()
         record = WorkflowRecord(
             WorkflowState(uuid4(), WorkflowStatus.PENDING, "n", updated_at=now),
@@ -56,19 +58,19 @@ class Bench:
                 for step, definition in zip(planned.steps, planned.request.steps, strict=True)
             ],
         )
-        handle = Handle(loaded_of(record))
+        handle = ActiveWorkflow(loaded_of(record))
         decision = handle.run.apply(Created("alice"), now)
         if owner is not None:
             decision.absorb(handle.run.apply(Start("alice", uuid4(), owner), now))
         return handle, NewWorkflow(record, len(planned.steps) - 1, tuple(decision.events))
 
-    def decide(self, handle: Handle, *inputs: Input) -> Decision:
+    def decide(self, handle: ActiveWorkflow, *inputs: Input) -> Decision:
         first, *later = (handle.run.apply(given, self.clock.now()) for given in inputs)
         for decision in later:
             first.absorb(decision)
         return first
 
-    async def write(self, handle: Handle, *inputs: Input) -> None:
+    async def write(self, handle: ActiveWorkflow, *inputs: Input) -> None:
         assert await self.journal.write([self.decide(handle, *inputs)]) == set()
 
     async def lease(self, owner: UUID, seconds: float | None) -> None:
@@ -78,7 +80,9 @@ class Bench:
                 "UPDATE processes SET lease_until = clock_timestamp() - interval '1 s' WHERE id = $1", owner
             )
 
-    async def claim(self, owner: UUID = ME, held: tuple[Handle, ...] = (), limit: int = 100) -> list[LoadedWorkflow]:
+    async def claim(
+        self, owner: UUID = ME, held: tuple[ActiveWorkflow, ...] = (), limit: int = 100
+    ) -> list[LoadedWorkflow]:
         ids = [handle.workflow_id for handle in held]
         return await self.journal.claim(owner, ids, self.clock.now() + timedelta(seconds=1), limit)
 

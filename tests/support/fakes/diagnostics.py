@@ -5,11 +5,11 @@ from uuid import UUID
 
 from stepwell.domain.diagnostics.plan_result import DryRun, PlannedPrice, Rehearsed, WorkflowPlan
 from stepwell.domain.diagnostics.reasons import ExplainedStep, Explanation, NotStarted
-from stepwell.domain.idempotency import NO_TERMS, Terms, Version
+from stepwell.domain.idempotency import NO_TERMS, Preconditions, Version
 from stepwell.domain.model import StepStatus, WorkflowStatus
 from stepwell.domain.model_terms import Money
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import PlannedWorkflow
+from stepwell.domain.validation.workflow import ValidatedWorkflow
 
 
 class FakeInsight:
@@ -20,7 +20,7 @@ class FakeInsight:
         step = ExplainedStep("a", StepStatus.PENDING, reason)
         return Explanation(workflow_id, WorkflowStatus.PENDING, reason, [step])
 
-    async def plan(self, scope: TenantScope, planned: PlannedWorkflow) -> WorkflowPlan:
+    async def plan(self, scope: TenantScope, planned: ValidatedWorkflow) -> WorkflowPlan:
         return WorkflowPlan([["a"]], ["a"], "steps", None, [], PlannedPrice([Money(0.5, "USD")], 0, Money(1.0, "USD")))
 
     async def rehearse(
@@ -28,7 +28,7 @@ class FakeInsight:
         scope: TenantScope,
         workflow_id: UUID,
         verb: Rehearsed,
-        terms: Terms = NO_TERMS,
+        terms: Preconditions = NO_TERMS,
         *,
         cleanup_tasks: bool = False,
     ) -> tuple[Version, DryRun]:

@@ -20,8 +20,8 @@ from stepwell.domain.circuit_breaker import BreakerState
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.diagnostics.provider_status import BreakerStatus, Latency, ModelStatus, ProviderStatus
 from stepwell.domain.errors import ArtifactGone, InvalidTransition, NotFound, Unavailable
-from stepwell.domain.event_feed import FeedEvent, FeedFilter, FeedPage, Position
-from stepwell.domain.idempotency import NO_TERMS, Answer, Terms, Version
+from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage
+from stepwell.domain.idempotency import NO_TERMS, Preconditions, StoredAnswer, Version
 from stepwell.domain.model import (
     EventType,
     HistoryEvent,
@@ -45,7 +45,8 @@ from stepwell.domain.records import (
     WorkflowRecord,
 )
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.ports.artifacts import Artifacts
 from stepwell.telemetry import Metrics
 from stepwell.testing import ManualClock
@@ -57,7 +58,7 @@ ISSUER = AUDIENCE = "stepwell"
 RULES = ClaimRules(ISSUER, AUDIENCE, 34_560_000)
 ALL = (Permission.READ, Permission.WRITE)
 AT = datetime(2026, 11, 25, 12, 0, 0, 123000, tzinfo=UTC)
-CATALOG = Catalog(
+CATALOG = ProviderCatalog(
     offers={ProviderType.LOCAL: {task_type: frozenset() for task_type in TaskType}},
     default=ProviderType.LOCAL,
     credentials=frozenset(),
@@ -129,8 +130,13 @@ class FakeRepeats:
     """Every request is a first one."""
 
     async def once(
-        self, scope: TenantScope, key: str, fingerprint: bytes, work: Callable[[Any], Awaitable[Answer]], again: object
-    ) -> tuple[Answer, bool]:
+        self,
+        scope: TenantScope,
+        key: str,
+        fingerprint: bytes,
+        work: Callable[[Any], Awaitable[StoredAnswer]],
+        again: object,
+    ) -> tuple[StoredAnswer, bool]:
         return await work(None), False
 
 
@@ -150,21 +156,21 @@ class FakeFollowing:
         raise NotFound("workflow")
 
     def follow_all(
-        self, scope: TenantScope, wanted: FeedFilter, after: Position | None
+        self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None
     ) -> AbstractAsyncContextManager[Any]:
         raise Unavailable("the database is away")
 
-    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position | None, limit: int) -> FeedPage:
-        at = Position.before(7)
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None, limit: int) -> FeedPage:
+        at = FeedCursor.before(7)
         event = HistoryEvent(1, EventType.WORKFLOW_CREATED, AT, None, None, "someone", {"total_steps": 2})
-        found = FeedEvent(event, UUID(int=1), scope.tenant, "o", WorkflowStatus.PENDING, Position(6, 1, 1))
+        found = FeedEvent(event, UUID(int=1), scope.tenant, "o", WorkflowStatus.PENDING, FeedCursor(6, 1, 1))
         return FeedPage([found], at, at, more=False, lagging=False)
 
 
 class FakeWorkflows:
     """`failing`: every call raises it. `calls` lists what was called."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: ProviderCatalog) -> None:
         self.catalog = catalog
         self.draining = False
         self.failing: Exception | None = None
@@ -192,11 +198,11 @@ class FakeWorkflows:
         self,
         scope: TenantScope,
         actor: str,
-        planned: PlannedWorkflow,
+        planned: ValidatedWorkflow,
         *,
         tenant: str | None,
         start: bool,
-        terms: Terms = NO_TERMS,
+        terms: Preconditions = NO_TERMS,
     ) -> WorkflowRecord:
         self._called("create")
         self.actor = actor
@@ -252,7 +258,12 @@ class FakeWorkflows:
         return WorkflowPage(page if query.include_steps else [_without_steps(r) for r in page], len(seen))
 
     async def update(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, changes: WorkflowUpdate, terms: Terms = NO_TERMS
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        changes: WorkflowUpdate,
+        terms: Preconditions = NO_TERMS,
     ) -> WorkflowRecord:
         record = await self.get(scope, workflow_id)
         if isinstance(changes.name, str):
@@ -269,24 +280,28 @@ class FakeWorkflows:
         record.state.status = to
         return record
 
-    async def start(self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS) -> WorkflowRecord:
+    async def start(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
+    ) -> WorkflowRecord:
         return await self._move("start", scope, workflow_id)
 
-    async def pause(self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS) -> WorkflowRecord:
+    async def pause(
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
+    ) -> WorkflowRecord:
         return await self._move("pause", scope, workflow_id)
 
     async def resume(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord:
         return await self._move("resume", scope, workflow_id)
 
     async def cancel(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord:
         return await self._move("cancel", scope, workflow_id)
 
     async def cleanup(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Terms = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Preconditions = NO_TERMS
     ) -> tuple[WorkflowRecord, CleanupReport]:
         record = await self.get(scope, workflow_id)
         record.state.deleted_at = AT

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from stepwell.domain.errors import NotFound
-from stepwell.domain.idempotency import NO_TERMS, Terms
+from stepwell.domain.idempotency import NO_TERMS, Preconditions
 from stepwell.domain.model import EventType
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
+from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, DeliveryStatus, delivery_id
 
 AT = datetime(2026, 11, 25, 12, 0, 0, 123000, tzinfo=UTC)
 
@@ -29,7 +29,7 @@ class FakeWebhooks:
         return await self.redeliver(scope, workflow_id, named)
 
     async def redeliver(
-        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Terms = NO_TERMS
+        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Preconditions = NO_TERMS
     ) -> DeliveryRecord:
         if named != delivery_id(workflow_id, 1):
             raise NotFound("delivery")
@@ -37,6 +37,6 @@ class FakeWebhooks:
 
 
 def _record(workflow_id: UUID) -> DeliveryRecord:
-    attempt = Attempt(AT, 500, 12, "an answer", None)
+    attempt = DeliveryAttempt(AT, 500, 12, "an answer", None)
     name = delivery_id(workflow_id, 1)
     return DeliveryRecord(name, 1, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, AT, AT, [attempt])

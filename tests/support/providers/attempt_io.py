@@ -8,7 +8,7 @@ import httpx
 
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import Output
-from stepwell.outbound.output_download import Downloads
+from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import Blob, ErrorText
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
@@ -51,7 +51,7 @@ class MemoryIO:
     ) -> Output:
         assert self._client is not None
         self.kinds.append(tuple(media_types))
-        downloads = Downloads(self._client, max_bytes=4_000_000, timeout_s=2)
+        downloads = HttpOutputDownloader(self._client, max_bytes=4_000_000, timeout_s=2)
         async with downloads.stream(
             url, media_types, headers=headers, error_text=error_text, redirects=redirects
         ) as chunks:

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-from stepwell.engine.webhooks.deliverer import Dispatcher
+from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from support.emulators.webhook_receiver import Sink
 from support.providers.scripted import scripted
 from support.service.live_service import Service
 
 
-def dispatcher_of(service: Service) -> Dispatcher:
+def dispatcher_of(service: Service) -> WebhookDeliverer:
     return service.app.service.webhooks._dispatcher
 
 

@@ -7,11 +7,12 @@ import pytest
 
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.domain.validation.workflow import Catalog, PlannedWorkflow, plan_workflow
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.domain.validation.workflow import ValidatedWorkflow, plan_workflow
 from stepwell.providers.fal.parameters import refusals
 
 IMAGES = set(TaskType) - {TaskType.LLM_INTERACTION, TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
-CATALOG = Catalog(
+CATALOG = ProviderCatalog(
     offers={
         ProviderType.LOCAL: {task_type: frozenset({"seed"}) for task_type in {*IMAGES, TaskType.LLM_INTERACTION}},
         ProviderType.FAL: {
@@ -51,7 +52,7 @@ def mapped(from_step: str, from_field: str = "f", to_field: str = "t", **members
     return {"from_step": from_step, "from_field": from_field, "to_field": to_field} | members
 
 
-def refused(value: Any, catalog: Catalog = CATALOG) -> tuple[Fault, ...]:
+def refused(value: Any, catalog: ProviderCatalog = CATALOG) -> tuple[Fault, ...]:
     before = deepcopy(value)
     with pytest.raises(InvalidRequest) as caught:
         plan_workflow(value, catalog)
@@ -60,9 +61,9 @@ def refused(value: Any, catalog: Catalog = CATALOG) -> tuple[Fault, ...]:
     return caught.value.faults
 
 
-def faults(value: Any, catalog: Catalog = CATALOG) -> list[tuple[tuple[str | int, ...], str]]:
+def faults(value: Any, catalog: ProviderCatalog = CATALOG) -> list[tuple[tuple[str | int, ...], str]]:
     return [(fault.loc[1:], fault.type) for fault in refused(value, catalog)]
 
 
-def plan(value: Any, catalog: Catalog = CATALOG) -> PlannedWorkflow:
+def plan(value: Any, catalog: ProviderCatalog = CATALOG) -> ValidatedWorkflow:
     return plan_workflow(value, catalog)

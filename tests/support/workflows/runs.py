@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from stepwell.domain.definition import StepPlan, WorkflowConfig
+from stepwell.domain.definition import ResolvedStep, WorkflowConfig
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import (
@@ -60,10 +60,10 @@ def plans_of(
     max_retries: int = 3,
     provider: ProviderType = ProviderType.LOCAL,
     fallback: ProviderType | None = None,
-) -> list[StepPlan]:
+) -> list[ResolvedStep]:
     """Steps "s0", "s1"…; *dag* lists the positions that each depends on."""
     return [
-        StepPlan(
+        ResolvedStep(
             position=position,
             step_id=f"s{position}",
             task_type=TaskType.GENERATION,

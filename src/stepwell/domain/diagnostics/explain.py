@@ -49,7 +49,7 @@ _GOING = (StepStatus.PENDING, StepStatus.RUNNING)
 _STUCK = (StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
 
 
-class Seen(NamedTuple):
+class AttemptObservation(NamedTuple):
     """What an attempt in this process has seen of its job: see `engine.leash.Look`. `recorded`: its start is."""
 
     recorded: bool
@@ -67,7 +67,7 @@ class Process(NamedTuple):
     alive: bool
 
 
-class Picture(Struct, frozen=True, kw_only=True):
+class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
     """A workflow at one moment. `elsewhere` is null where no other process has it. `paused`: by whom and when. `away`:
     the database; `disk_full`: that of the database; `draining`: this process. `tasks`: attempts that are under
     way, or followed up. By position: what steps wait for, as far as the engine knows; by task id: what attempts in this
@@ -85,16 +85,16 @@ class Picture(Struct, frozen=True, kw_only=True):
     disk_full: bool = False
     draining: bool = False
     waits: Mapping[int, WaitsForSlot | RateLimited | BreakerOpen] = {}
-    seen: Mapping[UUID, Seen] = {}
+    seen: Mapping[UUID, AttemptObservation] = {}
     here: frozenset[ProviderType] = frozenset()
 
 
-def explain(picture: Picture) -> Explanation:
+def explain(picture: WorkflowSnapshot) -> Explanation:
     state = picture.state
     return Explanation(state.id, state.status, _of_workflow(picture), list(_Steps(picture).explained()))
 
 
-def _of_workflow(picture: Picture) -> WorkflowReason | None:
+def _of_workflow(picture: WorkflowSnapshot) -> WorkflowReason | None:
     state, process = picture.state, picture.elsewhere
     if picture.disk_full:
         return DiskIsFull(detail="The database's disk is full: nothing can be recorded, and so nothing starts.")
@@ -119,7 +119,7 @@ def _of_workflow(picture: Picture) -> WorkflowReason | None:
 
 
 class _Steps:
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: WorkflowSnapshot) -> None:
         self._picture = picture
         self._statuses = [step.state.status for step in picture.steps]
         self._names = [step.plan.step_id for step in picture.steps]
@@ -216,7 +216,9 @@ class _Steps:
         return [self._names[position] for position in islice(positions, _NAMED)]
 
 
-def _at_provider(task: Task, provider: ProviderType, seen: Seen | None, picture: Picture) -> StepReason:
+def _at_provider(
+    task: Task, provider: ProviderType, seen: AttemptObservation | None, picture: WorkflowSnapshot
+) -> StepReason:
     assert task.sent is not None
     trouble = None if seen is None else seen.trouble
     but = f" The last look had no answer: {trouble}" if trouble else ""
@@ -282,7 +284,7 @@ def _follows_up(task: Task) -> FollowsUp:
     return FollowsUp(detail=detail, provider=task.provider, remote_id=task.remote_id, until=task.follow_up_until)
 
 
-def _paused(picture: Picture) -> IsPaused:
+def _paused(picture: WorkflowSnapshot) -> IsPaused:
     by, at = picture.paused
     told = "" if by is None or at is None else f" by {by} at {_time(at)}"
     return IsPaused(detail=f"The workflow was paused{told}. Resume goes on.", by=by, at=at)
@@ -309,7 +311,7 @@ def _owner_dead(process: Process) -> OwnerDead:
     return OwnerDead(detail=detail, owner=process.id, lease_until=process.lease_until)
 
 
-def _failed(picture: Picture) -> list[str]:
+def _failed(picture: WorkflowSnapshot) -> list[str]:
     failed = (step.plan.step_id for step in picture.steps if step.state.status is StepStatus.FAILED)
     return list(islice(failed, _NAMED))
 

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
-from stepwell.domain.definition import FieldMapping, StepPlan
+from stepwell.domain.definition import FieldMapping, ResolvedStep
 from stepwell.domain.diagnostics.plan_result import PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
 from stepwell.domain.model import ProviderType
 from stepwell.domain.model_terms import Money, PriceList
-from stepwell.domain.validation.workflow import PlannedWorkflow
+from stepwell.domain.validation.workflow import ValidatedWorkflow
 
 
-class Asked(NamedTuple):
+class PlannedCall(NamedTuple):
     """Whom a step's attempt asks. `here`: it works in this process, and costs nothing; *model* is null for nobody."""
 
     provider: ProviderType | None
@@ -20,7 +20,7 @@ class Asked(NamedTuple):
     here: bool
 
 
-NOBODY = Asked(None, None, here=True)
+NOBODY = PlannedCall(None, None, here=True)
 
 
 class Chain(NamedTuple):
@@ -31,9 +31,9 @@ class Chain(NamedTuple):
 
 
 def plan_of(
-    planned: PlannedWorkflow,
-    asked: Sequence[Asked],
-    fallbacks: Mapping[int, Asked],
+    planned: ValidatedWorkflow,
+    asked: Sequence[PlannedCall],
+    fallbacks: Mapping[int, PlannedCall],
     expected: Mapping[int, float],
     prices: PriceList,
 ) -> WorkflowPlan:
@@ -63,7 +63,7 @@ def plan_of(
     )
 
 
-def _longest(steps: Sequence[StepPlan], order: Sequence[int], weights: Mapping[int, float]) -> Chain:
+def _longest(steps: Sequence[ResolvedStep], order: Sequence[int], weights: Mapping[int, float]) -> Chain:
     length, before = dict.fromkeys(order, (0.0, 0)), dict[int, int | None]()
     for position in order:
         needed = steps[position].depends_on
@@ -80,11 +80,11 @@ def _longest(steps: Sequence[StepPlan], order: Sequence[int], weights: Mapping[i
 
 
 def _step(
-    planned: PlannedWorkflow,
-    step: StepPlan,
+    planned: ValidatedWorkflow,
+    step: ResolvedStep,
     layer: int,
-    asked: Asked,
-    fallback: Asked | None,
+    asked: PlannedCall,
+    fallback: PlannedCall | None,
     expected: Mapping[int, float],
     prices: PriceList,
 ) -> PlannedStep:
@@ -115,7 +115,7 @@ def _mapped(mapping: FieldMapping) -> dict[str, Any]:
     return told if mapping.transform is None else told | {"transform": mapping.transform}
 
 
-def _price_of(asked: Asked, prices: PriceList) -> Money | None:
+def _price_of(asked: PlannedCall, prices: PriceList) -> Money | None:
     if asked.here or asked.provider is None:
         return Money(0.0, prices.currency)
     cost = None if asked.model is None else prices.of(asked.provider, asked.model)

@@ -105,7 +105,7 @@ class RemoteEnded(Struct, frozen=True):
     task_id: UUID
 
 
-class FollowedUp(Struct, frozen=True):
+class FollowUpEnded(Struct, frozen=True):
     """What has become of the job of an attempt that was given up, for good."""
 
     position: int
@@ -159,7 +159,7 @@ class GiveUp(Struct, frozen=True):
 
 
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update
-Progress: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowedUp
+Progress: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
 Input: TypeAlias = (
     Verb | Admitted | Diverted | Progress | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
 )
@@ -177,7 +177,7 @@ class CancelAttempt(Struct, frozen=True):
 
 
 class FollowUp(Struct, frozen=True):
-    """End the job of an attempt that was given up, and hand in `FollowedUp` once its end is seen."""
+    """End the job of an attempt that was given up, and hand in `FollowUpEnded` once its end is seen."""
 
     position: int
     task_id: UUID

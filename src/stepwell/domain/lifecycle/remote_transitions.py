@@ -16,7 +16,7 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import (
     SERVICE,
     AttemptFailed,
-    FollowedUp,
+    FollowUpEnded,
     OutcomeLost,
     Progress,
     Progressed,
@@ -36,7 +36,7 @@ class RemoteTransitions(Transitions):
         return self._followed_up.get(task_id)
 
     def _progress(self, decision: Decision, given: Progress, now: datetime) -> None:
-        if isinstance(given, FollowedUp):
+        if isinstance(given, FollowUpEnded):
             self._settled(decision, given, now)
         elif (task := self._frontier.running.get(given.position)) is not None and task.id == given.task_id:
             self._advance(decision, task, given, now)
@@ -78,7 +78,7 @@ class RemoteTransitions(Transitions):
         task.phase, task.outcome_unknown = TaskPhase.SUBMITTED, False
         task.remote_id, task.urls = given.remote_id, given.urls
 
-    def _settled(self, decision: Decision, given: FollowedUp, now: datetime) -> None:
+    def _settled(self, decision: Decision, given: FollowUpEnded, now: datetime) -> None:
         if (task := self._followed_up.pop(given.task_id, None)) is None:
             return
         task.cancel_receipt, task.follow_up_until = given.receipt, None

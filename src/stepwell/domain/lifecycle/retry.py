@@ -2,28 +2,28 @@
 
 from enum import Enum, auto
 
-from stepwell.domain.definition import RetryPolicy, StepPlan
+from stepwell.domain.definition import ResolvedStep, RetryPolicy
 from stepwell.domain.model import StepState
 
 RETRY_AFTER_CAP_S = 3600.0
 
 
-class Verdict(Enum):
+class RetryDecision(Enum):
     RETRY = auto()
     FALLBACK = auto()
     FAIL = auto()
 
 
-def judge(plan: StepPlan, step: StepState, *, retryable: bool, provider_fault: bool) -> Verdict:
+def judge(plan: ResolvedStep, step: StepState, *, retryable: bool, provider_fault: bool) -> RetryDecision:
     """Attempts are max_retries + 1 for the primary provider, then as many for the fallback where there is one.
 
     What can't get better isn't retried; the fallback is still tried where the fault is the provider's.
     """
     if retryable and step.provider_attempts <= plan.max_retries:
-        return Verdict.RETRY
+        return RetryDecision.RETRY
     if plan.fallback is not None and not step.on_fallback and (retryable or provider_fault):
-        return Verdict.FALLBACK
-    return Verdict.FAIL
+        return RetryDecision.FALLBACK
+    return RetryDecision.FAIL
 
 
 def backoff_s(policy: RetryPolicy, attempts: int, jitter: float, retry_after_s: float | None = None) -> float:

@@ -42,8 +42,8 @@ from stepwell.domain.lifecycle.inputs import (
     DeadlineAt,
     DeadlinePassed,
     Diverted,
-    FollowedUp,
     FollowUp,
+    FollowUpEnded,
     GiveUp,
     Input,
     OutcomeLost,
@@ -61,7 +61,7 @@ from stepwell.domain.lifecycle.inputs import (
     WakeAt,
 )
 from stepwell.domain.lifecycle.remote_transitions import RemoteTransitions
-from stepwell.domain.lifecycle.retry import Verdict, backoff_s, judge
+from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, judge
 from stepwell.domain.model import (
     EventType,
     OnFailure,
@@ -129,7 +129,7 @@ class Run(RemoteTransitions):
                 self._diverted(decision, given, now)
             case AttemptFailed():
                 self._failed(decision, given, now)
-            case Sending() | OutcomeLost() | Submitted() | Progressed() | RemoteEnded() | FollowedUp():
+            case Sending() | OutcomeLost() | Submitted() | Progressed() | RemoteEnded() | FollowUpEnded():
                 self._progress(decision, given, now)
             case RetryDue():
                 self._retry_due(decision, given, now)
@@ -210,7 +210,7 @@ class Run(RemoteTransitions):
         """Whether the step makes no more attempts at this provider once it has heard of this one."""
         step, plan = self.steps[given.position], self.plans[given.position]
         verdict = judge(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
-        return verdict is not Verdict.RETRY
+        return verdict is not RetryDecision.RETRY
 
     def _admitted(self, decision: Decision, given: Admitted, now: datetime) -> None:
         position = given.position
@@ -267,8 +267,8 @@ class Run(RemoteTransitions):
         verdict = judge(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
         left_early = task.sent is not None and (given.timed_out or given.broken)
         if left_early and not self._given_up(decision, given, task, now):
-            verdict = Verdict.FAIL
-        if verdict is Verdict.FAIL:
+            verdict = RetryDecision.FAIL
+        if verdict is RetryDecision.FAIL:
             step.status, step.completed_at = StepStatus.FAILED, now
             self._frontier.failures += 1
             decision.record(step, now, task)
@@ -280,7 +280,7 @@ class Run(RemoteTransitions):
                 self._skip_dependants(decision, step.position, now)
         else:
             delay = backoff_s(self.config.retry, step.provider_attempts, given.jitter, given.retry_after_s)
-            if verdict is Verdict.FALLBACK:
+            if verdict is RetryDecision.FALLBACK:
                 step.on_fallback, step.provider_attempts, delay = True, 0, 0.0
             self._try_again(decision, step, task, now, now + timedelta(seconds=delay))
         self._settle(decision, now)

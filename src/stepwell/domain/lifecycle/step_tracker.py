@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from graphlib import TopologicalSorter
 
-from stepwell.domain.definition import StepPlan
+from stepwell.domain.definition import ResolvedStep
 from stepwell.domain.model import StepState, StepStatus, Task
 
 
-class Frontier:
+class StepTracker:
     """`ready`: dependencies done, waits for a slot. `running`: has an attempt under way. `attached`: of those, the
     ones that run in this process; the others were begun by an earlier one and are `ready` to be taken up again.
     `backoff`: between two attempts; once its time has come, `ready` as well. *sources* lists for each step the
@@ -16,7 +16,7 @@ class Frontier:
 
     def __init__(
         self,
-        plans: Sequence[StepPlan],
+        plans: Sequence[ResolvedStep],
         steps: Sequence[StepState],
         open_tasks: Sequence[Task],
         sources: Sequence[Sequence[int]],

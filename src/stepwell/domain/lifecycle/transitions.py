@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from stepwell.domain.definition import StepPlan, WorkflowConfig
+from stepwell.domain.definition import ResolvedStep, WorkflowConfig
 from stepwell.domain.lifecycle.decision import Decision, copied
 from stepwell.domain.lifecycle.inputs import SERVICE, CancelAttempt, DeadlineAt, FollowUp
-from stepwell.domain.lifecycle.step_tracker import Frontier
+from stepwell.domain.lifecycle.step_tracker import StepTracker
 from stepwell.domain.model import (
     CancelReceipt,
     EventType,
@@ -38,7 +38,7 @@ class Transitions:
         self,
         state: WorkflowState,
         config: WorkflowConfig,
-        plans: Sequence[StepPlan],
+        plans: Sequence[ResolvedStep],
         steps: Sequence[StepState],
         open_tasks: Sequence[Task] = (),
         sources: Sequence[Sequence[int]] | None = None,
@@ -50,7 +50,7 @@ class Transitions:
         self._tells_steps, self._tenant = not suppress_subtask_events, tenant
         self._followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
         under_way = [task for task in open_tasks if task.follow_up_until is None]
-        self._frontier = Frontier(plans, steps, under_way, sources or [()] * len(steps))
+        self._frontier = StepTracker(plans, steps, under_way, sources or [()] * len(steps))
 
     @property
     def starting(self) -> bool:

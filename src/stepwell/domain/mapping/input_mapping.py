@@ -9,7 +9,7 @@ from stepwell.domain.definition import FieldMapping, WorkflowConfig, WorkflowSte
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import NothingFound, find
 from stepwell.domain.mapping.task_configs import config_faults, given, required_inputs
-from stepwell.domain.mapping.transforms import Unfit, is_deferred, transform
+from stepwell.domain.mapping.transforms import TransformError, is_deferred, transform
 from stepwell.domain.model import TaskType, TransformType
 from stepwell.domain.strict_json.schema_faults import shown
 
@@ -67,7 +67,7 @@ def _mapped(mapping: FieldMapping, result: Any) -> Any:
     except NothingFound as error:
         why = f" ({error})" if str(error) else ""
         raise _failed(f"{_label(mapping)} finds nothing{why}; {_fields_of(result)}") from error
-    except Unfit as error:
+    except TransformError as error:
         raise _failed(f"{_label(mapping)}: {mapping.transform} {error}; {_fields_of(result)}") from error
 
 

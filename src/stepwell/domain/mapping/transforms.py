@@ -17,12 +17,15 @@ _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-class Unfit(Exception):
+class TransformError(Exception):
     """The value isn't of the kind that the transform needs. The text says what was needed, not the value."""
 
 
 def transform(type_: TransformType, value: Any) -> Any:
-    """Raises `Unfit`. PATH_TO_URL and PATH_TO_DATA_URI only check: the engine finishes them, for they need I/O."""
+    """Transform *value*. PATH_TO_URL and PATH_TO_DATA_URI only check it, because the engine finishes them with I/O.
+
+    Raises `TransformError`.
+    """
     return _TRANSFORMS[type_](value)
 
 
@@ -32,14 +35,14 @@ def is_deferred(type_: TransformType) -> bool:
 
 def _items(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise Unfit(f"needs a list, got {_kind(value)}")
+        raise TransformError(f"needs a list, got {_kind(value)}")
     return value
 
 
 def _one_of(value: Any, index: int) -> Any:
     items = _items(value)
     if not items:
-        raise Unfit("needs a list that isn't empty")
+        raise TransformError("needs a list that isn't empty")
     return items[index]
 
 
@@ -56,7 +59,7 @@ def _number(value: Any) -> int | float:
         return value
     text = value.strip() if isinstance(value, str) else None
     if text is None or not _NUMBER.fullmatch(text):
-        raise Unfit(f"needs a number or a text that is one, got {_kind(value)}")
+        raise TransformError(f"needs a number or a text that is one, got {_kind(value)}")
     return int(text) if _INTEGER.fullmatch(text) else float(text)
 
 
@@ -64,14 +67,14 @@ def _to_int(value: Any) -> int:
     """Cuts towards zero."""
     number = _number(value)
     if not math.isfinite(number) or not MIN_INT <= number <= MAX_INT or not MIN_INT <= int(number) <= MAX_INT:
-        raise Unfit("needs a number within 64 bits")
+        raise TransformError("needs a number within 64 bits")
     return int(number)
 
 
 def _to_float(value: Any) -> float:
     number = float(_number(value))
     if not math.isfinite(number):
-        raise Unfit("needs a finite number")
+        raise TransformError("needs a finite number")
     return number
 
 
@@ -79,31 +82,31 @@ def _to_bool(value: Any) -> bool:
     text = value.strip().lower() if isinstance(value, str) else None
     known = value in (0, 1) if isinstance(value, (int, float)) else text in _BOOLS
     if not known:
-        raise Unfit(f"needs true or false, yes or no, 1 or 0, got {_kind(value)}")
+        raise TransformError(f"needs true or false, yes or no, 1 or 0, got {_kind(value)}")
     return bool(value) if text is None else _BOOLS[text]
 
 
 def _json_encode(value: Any) -> str:
     if is_heavier(value, MAX_RESULT_BYTES):
-        raise Unfit(f"makes a text of over {MAX_RESULT_BYTES:,} bytes")
+        raise TransformError(f"makes a text of over {MAX_RESULT_BYTES:,} bytes")
     return msgspec.json.encode(value).decode()
 
 
 def _json_decode(value: Any) -> Any:
     if not isinstance(value, str):
-        raise Unfit(f"needs a text, got {_kind(value)}")
+        raise TransformError(f"needs a text, got {_kind(value)}")
     try:
         return decode_body(value.encode())
     except InvalidRequest as error:
-        raise Unfit(f"needs JSON: {error.faults[0].msg}") from None
+        raise TransformError(f"needs JSON: {error.faults[0].msg}") from None
     except UnicodeEncodeError:
-        raise Unfit("needs JSON: lone surrogate") from None
+        raise TransformError("needs JSON: lone surrogate") from None
 
 
 def _paths(value: Any) -> Any:
     paths = value if isinstance(value, list) else [value]
     if not paths or not all(isinstance(path, str) and path for path in paths):
-        raise Unfit(f"needs the path of a file, or a list of them, got {_kind(value)}")
+        raise TransformError(f"needs the path of a file, or a list of them, got {_kind(value)}")
     return value
 
 

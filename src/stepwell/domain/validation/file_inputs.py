@@ -1,7 +1,7 @@
 """The inputs that name files, and the checks of their values before a step runs.
 
 An input named `*_url` is an artifact's path, an http(s) URL or a data URI; `*_urls` is a list of these. The provider
-decides who reads a URL, and so whether it may lead into a private network: see `Catalog.file_rules`.
+decides who reads a URL, and so whether it may lead into a private network: see `ProviderCatalog.file_rules`.
 """
 
 import re
@@ -15,8 +15,8 @@ from stepwell.domain.mapping.input_mapping import EVERY_TYPE
 from stepwell.domain.mapping.task_configs import CONFIGS
 from stepwell.domain.model import TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
-from stepwell.domain.validation.partial_step import Draft
-from stepwell.domain.validation.provider_rules import Catalog, ReferenceRule, providers_of
+from stepwell.domain.validation.partial_step import PartialStep
+from stepwell.domain.validation.provider_rules import ProviderCatalog, ReferenceRule, providers_of
 
 MESSAGES = "messages"
 FILE_INPUTS: Mapping[TaskType, tuple[str, ...]] = {
@@ -46,12 +46,12 @@ class FileInputs:
     place there.
     """
 
-    def __init__(self, defaults: Mapping[str, Mapping[str, Any]], catalog: Catalog) -> None:
+    def __init__(self, defaults: Mapping[str, Mapping[str, Any]], catalog: ProviderCatalog) -> None:
         self._defaults, self._catalog = defaults, catalog
         self._checked: set[tuple[ReferenceRule, Loc]] = set()
         self._reported: set[Fault] = set()
 
-    def faults(self, draft: Draft, loc: Loc) -> Iterator[Fault]:
+    def faults(self, draft: PartialStep, loc: Loc) -> Iterator[Fault]:
         """Yield the faults of the files that the step at *loc* names, for its provider and for its fallback."""
         if draft.task_type is None or draft.config is None:
             return
@@ -76,7 +76,7 @@ class FileInputs:
                 yield fault
 
     def _inputs(
-        self, draft: Draft, task_type: TaskType, own: Mapping[str, Any], names: Sequence[str], loc: Loc
+        self, draft: PartialStep, task_type: TaskType, own: Mapping[str, Any], names: Sequence[str], loc: Loc
     ) -> Iterator[_Input]:
         """Yield the file inputs in the definition, without those that a mapping replaces."""
         if draft.input_mappings is None or None in draft.input_mappings:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
-from stepwell.domain.definition import StepPlan
+from stepwell.domain.definition import ResolvedStep
 from stepwell.domain.errors import Fault
 from stepwell.domain.strict_json.schema_faults import Loc
 
@@ -124,7 +124,7 @@ class Graph:
         return ancestors is None or bool(ancestors >> candidate & 1)
 
 
-def final_position(steps: Sequence[StepPlan]) -> int:
+def final_position(steps: Sequence[ResolvedStep]) -> int:
     """The position of the step whose result is the workflow's: the last one that no other step depends on."""
     needed = {position for step in steps for position in step.depends_on}
     return max(step.position for step in steps if step.position not in needed)

@@ -9,7 +9,7 @@ from stepwell.domain.definition import FieldMapping, JsonObject, WorkflowStepDef
 from stepwell.domain.model import ProviderType, TaskType
 
 
-class Draft(Struct, frozen=True, kw_only=True):
+class PartialStep(Struct, frozen=True, kw_only=True):
     """Members that are broken are null, in lists item by item: `faults` tells about them, the rules skip them."""
 
     id: str | None = None
@@ -26,8 +26,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     fallback_capabilities: Sequence[str | None] = ()
 
 
-def sound_draft(step: WorkflowStepDefinition) -> Draft:
-    return Draft(
+def sound_draft(step: WorkflowStepDefinition) -> PartialStep:
+    return PartialStep(
         id=step.id,
         task_type=step.task_type,
         config=step.config,
@@ -41,17 +41,17 @@ def sound_draft(step: WorkflowStepDefinition) -> Draft:
     )
 
 
-def salvage(raw: Any) -> Draft:
+def salvage(raw: Any) -> PartialStep:
     """What is sound in *raw*, a step as the client sent it."""
     try:
         return sound_draft(convert(raw, WorkflowStepDefinition))
     except ValidationError:
         if not isinstance(raw, dict):
-            return Draft()
+            return PartialStep()
     provider_config = _member(raw.get("provider_config"), JsonObject)
     fallback = _member(raw.get("fallback_provider_type"), ProviderType)
     fallback_config = _member(raw.get("fallback_provider_config"), JsonObject)
-    return Draft(
+    return PartialStep(
         id=_member(raw.get("id"), str),
         task_type=_member(raw.get("task_type"), TaskType),
         config=_member(raw.get("config", {}), JsonObject),

@@ -13,7 +13,7 @@ from stepwell.domain.mapping.task_configs import ProviderConfig, given
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.setting_names import DEFAULT_PROVIDER, credential_hint, credential_setting, provider_setting
 from stepwell.domain.strict_json.schema_faults import Loc, iter_faults, shown
-from stepwell.domain.validation.partial_step import Draft
+from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.step_rules import KnownInputs
 from stepwell.domain.webhooks.delivery import UrlRule, url_fault
 
@@ -33,7 +33,7 @@ ReferenceRule: TypeAlias = Callable[[str], tuple[str, str] | None]
 FileRule: TypeAlias = Callable[[TaskType, str, Mapping[str, Any]], ReferenceRule | None]
 
 
-class Catalog(Struct, frozen=True):
+class ProviderCatalog(Struct, frozen=True):
     """What this service can run.
 
     `offers`: for each configured provider, its capabilities by type of task. `default` does the steps that name no
@@ -66,7 +66,7 @@ def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
 
 
 def provider_faults(
-    draft: Draft, known: Callable[[TaskType], KnownInputs | None], catalog: Catalog, loc: Loc
+    draft: PartialStep, known: Callable[[TaskType], KnownInputs | None], catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
     """All that is wrong with the providers of a step at *loc*, the fallback included; *known* tells its inputs."""
     config = _known(draft.provider_config)
@@ -94,7 +94,7 @@ def provider_faults(
         yield from _refusal_faults(draft.task_type, asked, inputs, loc)
 
 
-def providers_of(draft: Draft, catalog: Catalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
+def providers_of(draft: PartialStep, catalog: ProviderCatalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
     """Yield the step's provider and its fallback, if they are valid, each with its `provider_config`."""
     config = _known(draft.provider_config)
     primary = None if config is None or not draft.provider_known else _primary(draft, config, catalog.default)
@@ -112,14 +112,16 @@ def _known(config: Mapping[str, Any] | None) -> ProviderConfig | None:
         return None
 
 
-def _primary(draft: Draft, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
+def _primary(draft: PartialStep, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
     """The provider that `provider_config` is for, as far as it can be made out; of PASSTHROUGH the one it names."""
     if config.provider_type is not None or draft.task_type is None:
         return config.provider_type
     return chosen_provider(draft.task_type, config, default)
 
 
-def _unused_faults(draft: Draft, primary: ProviderType | None, catalog: Catalog, loc: Loc) -> Iterator[Fault]:
+def _unused_faults(
+    draft: PartialStep, primary: ProviderType | None, catalog: ProviderCatalog, loc: Loc
+) -> Iterator[Fault]:
     """PASSTHROUGH uses no provider: one that it names must be there all the same, and none offers anything for it."""
     for provider, place, capabilities, capabilities_place in (
         (primary, ("provider_config", "provider_type"), draft.capabilities, "active_provider_capabilities"),
@@ -132,11 +134,11 @@ def _unused_faults(draft: Draft, primary: ProviderType | None, catalog: Catalog,
 
 
 def _primary_faults(
-    draft: Draft,
+    draft: PartialStep,
     task_type: TaskType,
     config: ProviderConfig,
     provider: ProviderType | None,
-    catalog: Catalog,
+    catalog: ProviderCatalog,
     loc: Loc,
 ) -> Iterator[Fault]:
     place = (*loc, "provider_config")
@@ -153,7 +155,7 @@ def _primary_faults(
 
 
 def _asked(
-    draft: Draft, task_type: TaskType, primary: ProviderType | None, catalog: Catalog
+    draft: PartialStep, task_type: TaskType, primary: ProviderType | None, catalog: ProviderCatalog
 ) -> Iterator[tuple[str, Refusals, Mapping[str, Any]]]:
     """Who will be asked to do the step, and can do such a task: the member for each, and what it refuses."""
     refusals = _refusals(primary, task_type, catalog)
@@ -164,7 +166,7 @@ def _asked(
         yield "fallback_provider_config", refusals, draft.fallback_config or {}
 
 
-def _refusals(provider: ProviderType | None, task_type: TaskType, catalog: Catalog) -> Refusals | None:
+def _refusals(provider: ProviderType | None, task_type: TaskType, catalog: ProviderCatalog) -> Refusals | None:
     refusals = None if provider is None else catalog.refusals.get(provider)
     if provider is None or refusals is None or task_type not in catalog.offers[provider]:
         return None
@@ -187,7 +189,7 @@ def _refusal_faults(
 
 
 def _credential_faults(
-    provider: ProviderType, config: Mapping[str, Any] | None, catalog: Catalog, loc: Loc
+    provider: ProviderType, config: Mapping[str, Any] | None, catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
     """A key that the provider needs, and that nothing names: then its own name must be one."""
     named = (config or {}).get("credential")
@@ -200,7 +202,7 @@ def _credential_faults(
 def _offer_faults(
     provider: ProviderType,
     task_type: TaskType,
-    catalog: Catalog,
+    catalog: ProviderCatalog,
     loc: Loc,
     capabilities: Sequence[str | None],
     capabilities_loc: Loc,
@@ -216,7 +218,7 @@ def _offer_faults(
         yield from _capability_faults(provider, task_type, offer[task_type], capabilities, capabilities_loc)
 
 
-def _not_configured(provider: ProviderType, catalog: Catalog, loc: Loc) -> Fault:
+def _not_configured(provider: ProviderType, catalog: ProviderCatalog, loc: Loc) -> Fault:
     names = ", ".join(catalog.offers) or "none"
     message = f"{provider} isn't configured here: set {provider_setting(provider)}; configured: {names}"
     return Fault(loc, message, "provider_not_configured")
@@ -243,7 +245,7 @@ def _never(provider: ProviderType, task_type: TaskType) -> bool:
 
 
 def _config_faults(
-    config: Mapping[str, Any] | None, provider: ProviderType | None, catalog: Catalog, loc: Loc
+    config: Mapping[str, Any] | None, provider: ProviderType | None, catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
     if not config:
         return

@@ -11,7 +11,7 @@ from stepwell.domain.model import TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.strict_json.size import is_heavier
 from stepwell.domain.validation.graph import Graph, quoted
-from stepwell.domain.validation.partial_step import Draft
+from stepwell.domain.validation.partial_step import PartialStep
 
 MAX_FIELD_DEPTH = 16
 _SMALL = 512  # bytes
@@ -28,7 +28,7 @@ class KnownInputs(NamedTuple):
 
 
 def input_faults(
-    draft: Draft, task_type: TaskType, defaults: Mapping[str, Mapping[str, Any]], loc: Loc
+    draft: PartialStep, task_type: TaskType, defaults: Mapping[str, Mapping[str, Any]], loc: Loc
 ) -> Iterator[Fault]:
     """Known config fields of the wrong kind or range, and a required input that nothing gives."""
     if draft.config is None:
@@ -68,7 +68,7 @@ class Defaults:
         return names.difference(own) if names else names
 
 
-def known_inputs(draft: Draft, defaults: Defaults, task_type: TaskType, *, sound: bool) -> KnownInputs | None:
+def known_inputs(draft: PartialStep, defaults: Defaults, task_type: TaskType, *, sound: bool) -> KnownInputs | None:
     """*sound*: `input_faults` tells none. Null where it can't be said, for the structure is broken."""
     if draft.config is None or draft.input_mappings is None or None in draft.input_mappings:
         return None
@@ -82,7 +82,9 @@ def known_inputs(draft: Draft, defaults: Defaults, task_type: TaskType, *, sound
     return KnownInputs(inputs, frozenset(names))
 
 
-def mapping_faults(draft: Draft, position: int, graph: Graph, expressions: Expressions, loc: Loc) -> Iterator[Fault]:
+def mapping_faults(
+    draft: PartialStep, position: int, graph: Graph, expressions: Expressions, loc: Loc
+) -> Iterator[Fault]:
     targets = _Targets()
     for index, mapping in enumerate(draft.input_mappings or ()):
         if mapping is None:

@@ -10,7 +10,7 @@ from msgspec import Struct, UnsetType, ValidationError, convert
 from stepwell.domain.definition import (
     CreateWorkflow,
     JsonObject,
-    StepPlan,
+    ResolvedStep,
     WorkflowConfig,
     WorkflowStepDefinition,
     WorkflowUpdate,
@@ -23,26 +23,31 @@ from stepwell.domain.model import TaskType
 from stepwell.domain.strict_json.schema_faults import Loc, capped, iter_faults, shown
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
-from stepwell.domain.validation.partial_step import Draft, salvage, sound_draft
-from stepwell.domain.validation.provider_rules import Catalog, chosen_provider, known_provider_config, provider_faults
+from stepwell.domain.validation.partial_step import PartialStep, salvage, sound_draft
+from stepwell.domain.validation.provider_rules import (
+    ProviderCatalog,
+    chosen_provider,
+    known_provider_config,
+    provider_faults,
+)
 from stepwell.domain.validation.step_rules import Defaults, input_faults, known_inputs, mapping_faults
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, UrlRule, url_fault
 
-__all__ = ["MAX_STEPS", "Catalog", "PlannedWorkflow", "parse_update", "plan_workflow"]
+__all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "plan_workflow"]
 
 MAX_STEPS = 10_000
 MAX_FAULTS = 200
 
 
-class PlannedWorkflow(Struct, frozen=True):
+class ValidatedWorkflow(Struct, frozen=True):
     """A workflow that may be stored: as it was asked for, its known config, and its steps with all defaults applied."""
 
     request: CreateWorkflow
     config: WorkflowConfig
-    steps: tuple[StepPlan, ...]
+    steps: tuple[ResolvedStep, ...]
 
 
-def plan_workflow(body: Any, catalog: Catalog) -> PlannedWorkflow:
+def plan_workflow(body: Any, catalog: ProviderCatalog) -> ValidatedWorkflow:
     """*body* is decoded JSON. Raises `InvalidRequest` with up to 200 faults and a last one that counts the rest."""
     try:
         request = convert(body, CreateWorkflow)
@@ -59,7 +64,7 @@ def plan_workflow(body: Any, catalog: Catalog) -> PlannedWorkflow:
         _plan(position, step, tuple(graph.edges[position]), config, catalog)
         for position, step in enumerate(request.steps)
     )
-    return PlannedWorkflow(request, config, steps)
+    return ValidatedWorkflow(request, config, steps)
 
 
 def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpdate:
@@ -75,11 +80,15 @@ def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpd
 
 
 def _plan(
-    position: int, step: WorkflowStepDefinition, needed: tuple[int, ...], config: WorkflowConfig, catalog: Catalog
-) -> StepPlan:
+    position: int,
+    step: WorkflowStepDefinition,
+    needed: tuple[int, ...],
+    config: WorkflowConfig,
+    catalog: ProviderCatalog,
+) -> ResolvedStep:
     timeout = effective_config(config, step).get(TIMEOUT)
     provider = chosen_provider(step.task_type, known_provider_config(step.provider_config), catalog.default)
-    return StepPlan(
+    return ResolvedStep(
         position=position,
         step_id=step.id,
         task_type=step.task_type,
@@ -91,7 +100,7 @@ def _plan(
     )
 
 
-def _salvaged_faults(body: Any, catalog: Catalog) -> Iterator[Fault]:
+def _salvaged_faults(body: Any, catalog: ProviderCatalog) -> Iterator[Fault]:
     """The rules, over what is sound in a body whose structure is not."""
     if not isinstance(body, dict):
         return
@@ -102,7 +111,7 @@ def _salvaged_faults(body: Any, catalog: Catalog) -> Iterator[Fault]:
 
 
 def _rule_faults(
-    drafts: Sequence[Draft], graph: Graph, config: JsonObject, webhook_url: Any, catalog: Catalog
+    drafts: Sequence[PartialStep], graph: Graph, config: JsonObject, webhook_url: Any, catalog: ProviderCatalog
 ) -> Iterator[Fault]:
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
     yield from iter_faults(WorkflowConfig, given(config), ("body", "config"))

@@ -55,7 +55,7 @@ class Delivery(Struct, frozen=True):
     at: datetime
 
 
-class Attempt(Struct, frozen=True):
+class DeliveryAttempt(Struct, frozen=True):
     """One try. `code` is null where there was no answer, and `error` says why; `answer` is the beginning of it."""
 
     at: datetime
@@ -68,7 +68,7 @@ class Attempt(Struct, frozen=True):
 class Answered(Struct, frozen=True):
     """A try as its sender saw it, with the receiver's own word on when to come back."""
 
-    attempt: Attempt
+    attempt: DeliveryAttempt
     retry_after_s: float | None = None
 
 
@@ -115,10 +115,10 @@ class DeliveryRecord(Struct, frozen=True):
     status: DeliveryStatus
     next_at: datetime | None
     created_at: datetime
-    attempts: Sequence[Attempt]
+    attempts: Sequence[DeliveryAttempt]
 
 
-class Verdict(Struct, frozen=True):
+class DeliveryVerdict(Struct, frozen=True):
     status: DeliveryStatus
     tries: int
     next_at: datetime | None = None
@@ -167,17 +167,17 @@ def verdict(
     now: datetime,
     jitter: float,
     delays_s: Sequence[float] = DELAYS_S,
-) -> Verdict:
+) -> DeliveryVerdict:
     """What the answer *code* means to a delivery that has been tried *tries* times before; *jitter* is from 0 to 1."""
     tries += 1
     if code is not None and code // 100 == 2:  # noqa: PLR2004 - success
-        return Verdict(DeliveryStatus.DELIVERED, tries)
+        return DeliveryVerdict(DeliveryStatus.DELIVERED, tries)
     if code == _GONE:
-        return Verdict(DeliveryStatus.STOPPED, tries)
+        return DeliveryVerdict(DeliveryStatus.STOPPED, tries)
     if tries >= len(delays_s):
-        return Verdict(DeliveryStatus.FAILED, tries)
+        return DeliveryVerdict(DeliveryStatus.FAILED, tries)
     wait = max(delays_s[tries] * (1 + _JITTER * jitter), min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
-    return Verdict(DeliveryStatus.PENDING, tries, now + timedelta(seconds=wait))
+    return DeliveryVerdict(DeliveryStatus.PENDING, tries, now + timedelta(seconds=wait))
 
 
 def url_fault(url: str) -> tuple[str, str] | None:

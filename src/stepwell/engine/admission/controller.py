@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from stepwell.domain.model import ProviderType
 from stepwell.domain.model_terms import ANY_MODEL, ModelLimit
-from stepwell.engine.admission.queue_position import Standing, Turns
+from stepwell.engine.admission.queue_position import QueuePositions, RoundRobinRank
 
 K = TypeVar("K", bound=Hashable)
 
@@ -39,7 +39,7 @@ class ModelPool(Struct, frozen=True):
 Pool = ProviderType | ModelPool | None
 
 
-class Limits(Struct, frozen=True):
+class SlotLimits(Struct, frozen=True):
     """Slots: of all steps, of LOCAL ones, of each other provider, and of each tenant (null: no limit). `models`: limits
     of models, by provider and name; `*` is for each that isn't named.
     """
@@ -77,7 +77,7 @@ class Slot(Struct, frozen=True):
     pool: Pool
 
 
-class Bound(Enum):
+class LimitKind(Enum):
     """What a step that waits for a start waits for."""
 
     TOTAL = auto()
@@ -87,29 +87,29 @@ class Bound(Enum):
     RATE = auto()
 
 
-class Waiting(Struct, frozen=True):
+class QueuedSteps(Struct, frozen=True):
     """Steps of one workflow that wait in one pool. Of what bounds them there are `slots`, of which so many are `used`;
     `due_in_s`: seconds until the pool's next start may be, where that is what they wait for.
     """
 
     pool: Pool
-    bound: Bound
+    bound: LimitKind
     slots: int
     used: int
     due_in_s: float
-    standing: Standing
+    standing: QueuePositions
 
 
 _Line = OrderedDict[UUID, deque[int]]
 _Queue = OrderedDict[str | None, _Line]
 
 
-class Admission:
+class AdmissionController:
     """*now* tells seconds that never go back. `retry_in_s`: after the last `grant` that gave none, in how many seconds
     a start may be due; null if only a release, or a new step, can change that.
     """
 
-    def __init__(self, limits: Limits, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: SlotLimits, now: Callable[[], float] = time.monotonic) -> None:
         self.limits, self._now = limits, now
         self._due: dict[ModelPool, float] = {}  # when the next start would be, at an even pace
         self.retry_in_s: float | None = None
@@ -176,7 +176,7 @@ class Admission:
         if not self._used_by_tenant[slot.tenant]:
             del self._used_by_tenant[slot.tenant]
 
-    def waits_of(self, tenant: str | None, workflow_id: UUID) -> list[Waiting]:
+    def waits_of(self, tenant: str | None, workflow_id: UUID) -> list[QueuedSteps]:
         """What a workflow waits for, by pool. Costs O(workflows that wait in those pools)."""
         found = []
         for pool, queue in self._queues.items():
@@ -184,13 +184,13 @@ class Admission:
                 workflows = _turns({key: len(waiting) for key, waiting in line.items()}, workflow_id)
                 tenants = _turns({key: sum(map(len, waiting.values())) for key, waiting in queue.items()}, tenant)
                 bound, slots, used = self._bound(pool, tenant)
-                due_in_s = self._early_s(pool) if bound is Bound.RATE else 0.0
-                found.append(Waiting(pool, bound, slots, used, due_in_s, Standing(steps, workflows, tenants)))
+                due_in_s = self._early_s(pool) if bound is LimitKind.RATE else 0.0
+                found.append(QueuedSteps(pool, bound, slots, used, due_in_s, QueuePositions(steps, workflows, tenants)))
         return found
 
-    def waiting_by_bound(self) -> Counter[Bound]:
+    def waiting_by_bound(self) -> Counter[LimitKind]:
         """Count the waiting steps by what they wait for. O(pools), or O(waiting workflows) if tenants have a limit."""
-        counts: Counter[Bound] = Counter()
+        counts: Counter[LimitKind] = Counter()
         for pool, queue in self._queues.items():
             if self.limits.per_tenant is None:
                 counts[self._bound(pool, None)[0]] += self.waiting_by_pool[pool]
@@ -199,21 +199,21 @@ class Admission:
                 counts[self._bound(pool, tenant)[0]] += sum(map(len, line.values()))
         return counts
 
-    def _bound(self, pool: Pool, tenant: str | None) -> tuple[Bound, int, int]:
+    def _bound(self, pool: Pool, tenant: str | None) -> tuple[LimitKind, int, int]:
         """What keeps a pool's steps of that tenant from a start, in the order in which `grant` looks."""
         limits, used = self.limits, self._used_by_pool
         provider = pool.provider if isinstance(pool, ModelPool) else pool
         if self._used >= limits.total:
-            return Bound.TOTAL, limits.total, self._used
+            return LimitKind.TOTAL, limits.total, self._used
         if isinstance(pool, ModelPool) and pool.limit.concurrency is not None and used[pool] >= limits.of(pool):
-            return Bound.MODEL, limits.of(pool), used[pool]
+            return LimitKind.MODEL, limits.of(pool), used[pool]
         if provider is not None and used[provider] >= limits.of(provider):
-            return Bound.PROVIDER, limits.of(provider), used[provider]
+            return LimitKind.PROVIDER, limits.of(provider), used[provider]
         if self._early_s(pool) > 0:
-            return Bound.RATE, limits.of(pool), used[pool]
+            return LimitKind.RATE, limits.of(pool), used[pool]
         if limits.per_tenant is not None and not self._has_room(tenant):
-            return Bound.TENANT, limits.per_tenant, self._used_by_tenant.get(tenant, 0)
-        return Bound.TOTAL, limits.total, self._used
+            return LimitKind.TENANT, limits.per_tenant, self._used_by_tenant.get(tenant, 0)
+        return LimitKind.TOTAL, limits.total, self._used
 
     def _taken(self, pool: Pool, queue: _Queue, tenant: str | None, line: _Line) -> Slot:
         workflow_id, steps = next(iter(line.items()))
@@ -271,11 +271,11 @@ class Admission:
         return limit is None or self._used_by_tenant.get(tenant, 0) < limit
 
 
-def _turns(wanted: Mapping[K, int], own: K) -> Turns:
+def _turns(wanted: Mapping[K, int], own: K) -> RoundRobinRank:
     """*own*'s among those that *wanted* has, in its order."""
     names = list(wanted)
     at = names.index(own)
-    return Turns([wanted[name] for name in names[:at]], [wanted[name] for name in names[at + 1 :]])
+    return RoundRobinRank([wanted[name] for name in names[:at]], [wanted[name] for name in names[at + 1 :]])
 
 
 def _leeway_s(per_minute: float) -> float:

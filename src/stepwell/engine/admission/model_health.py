@@ -28,7 +28,7 @@ class ModelKey(NamedTuple):
     model: str
 
 
-class Flight(Struct):
+class TrackedAttempt(Struct):
     """An attempt under way. `probe`: an open breaker has let it through to see."""
 
     key: ModelKey
@@ -36,7 +36,7 @@ class Flight(Struct):
     probe: bool = False
 
 
-class HeldBack(NamedTuple):
+class BreakerHold(NamedTuple):
     """By a breaker, until that time; *probing*: until the attempt that was let through has ended."""
 
     key: ModelKey
@@ -94,13 +94,13 @@ class ModelHealth:
                 for place in [place for place in record.held_back if place[0] == workflow_id]:
                     del record.held_back[place]
 
-    def held_of(self, workflow_id: UUID) -> dict[int, HeldBack]:
+    def held_of(self, workflow_id: UUID) -> dict[int, BreakerHold]:
         """The steps of a workflow that breakers hold back, by position. Costs O(all that they hold back)."""
         found = {}
         for key, record in self._records.items():
             for held_id, position in record.held_back:
                 if held_id == workflow_id:
-                    found[position] = HeldBack(key, record.breaker.open_until, record.breaker.probing)
+                    found[position] = BreakerHold(key, record.breaker.open_until, record.breaker.probing)
         return found
 
     def typical_s(self, key: ModelKey, covers: Callable[[str | None], bool]) -> float | None:
@@ -121,7 +121,7 @@ class ModelHealth:
         record.held_back.clear()
         return freed
 
-    def started(self, key: ModelKey, tenant: str | None) -> Flight:
+    def started(self, key: ModelKey, tenant: str | None) -> TrackedAttempt:
         record = self._records.get(key)
         if record is None:
             record = self._records[key] = _Record(self._policy)
@@ -130,9 +130,11 @@ class ModelHealth:
         record.tenants.add(tenant)
         now = self._clock.now()
         self._forget_some()
-        return Flight(key, now, probe=record.breaker.started(now))
+        return TrackedAttempt(key, now, probe=record.breaker.started(now))
 
-    def ended(self, flight: Flight, outcome: Succeeded | AttemptFailed | None, *, blamed: bool, used_up: bool) -> None:
+    def ended(
+        self, flight: TrackedAttempt, outcome: Succeeded | AttemptFailed | None, *, blamed: bool, used_up: bool
+    ) -> None:
         """Null: it was cancelled. *blamed*: it failed by the provider's fault; *used_up*: the step makes no more
         attempts there.
         """

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 
 
-class Turns:
+class RoundRobinRank:
     """Somebody's turns among those of others: how many each one before them, and each one behind them, still wants.
     Made in O(n log n) for n others; an answer costs O(log n).
     """
@@ -29,12 +29,12 @@ class _Others:
         return self._sums[few] + rounds * (len(self._wanted) - few)
 
 
-class Standing:
+class QueuePositions:
     """The steps of one workflow in one queue, in their order, and who shares it: *workflows* are the turns of the
     workflow among its tenant's, *tenants* those of the tenant among all.
     """
 
-    def __init__(self, steps: Iterable[int], workflows: Turns, tenants: Turns) -> None:
+    def __init__(self, steps: Iterable[int], workflows: RoundRobinRank, tenants: RoundRobinRank) -> None:
         self._steps, self._workflows, self._tenants = tuple(steps), workflows, tenants
 
     def places(self) -> dict[int, int]:

@@ -16,7 +16,7 @@ _SPARE_S = 10.0  # before the attempt's deadline, so that it fails with the caus
 MOST_INPUT = 256 * 1024 * 1024  # bytes that an attempt may hold of what it was given
 
 
-class Links(Protocol):
+class ArtifactUrls(Protocol):
     """Signed, expiring addresses of artifacts, ours or a bucket's. `public`: whether others can reach them."""
 
     public: bool
@@ -28,7 +28,7 @@ class Links(Protocol):
         """Raises `ArtifactError` where it can't be signed now."""
 
 
-class Downloads(Protocol):
+class OutputDownloader(Protocol):
     def stream(
         self,
         url: str,
@@ -43,7 +43,7 @@ class Downloads(Protocol):
         """
 
 
-class TaskIO:
+class BoundAttemptIO:
     """`stored` are the files that the task has by now, or may have."""
 
     def __init__(
@@ -52,8 +52,8 @@ class TaskIO:
         task: Task,
         artifacts: Artifacts,
         inputs: InputFetcher,
-        links: Links,
-        downloads: Downloads,
+        links: ArtifactUrls,
+        downloads: OutputDownloader,
     ) -> None:
         self._tenant, self._task, self._artifacts, self._inputs = tenant, task, artifacts, inputs
         self._links, self._downloads = links, downloads

@@ -3,9 +3,9 @@
 import structlog
 
 from stepwell.domain.errors import StepwellError
-from stepwell.domain.lifecycle.inputs import FollowedUp, Submitted
+from stepwell.domain.lifecycle.inputs import FollowUpEnded, Submitted
 from stepwell.domain.model import CancelReceipt, Task
-from stepwell.engine.attempts.remote_jobs import Forgotten, Line, Remote, job_of
+from stepwell.engine.attempts.remote_jobs import JobNotFound, Line, RemoteJobs, job_of
 from stepwell.ports.providers import Attempt, CancelAnswer, Job, JobStatus, Provider
 
 log = structlog.get_logger()
@@ -13,22 +13,22 @@ log = structlog.get_logger()
 _PAID = (CancelReceipt.FINISHED_TOO_LATE, CancelReceipt.PROVIDER_REFUSED)  # the work was done
 
 
-class FollowUps:
+class JobCanceller:
     """Follows given-up attempts up, one by one."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: RemoteJobs) -> None:
         self._remote = remote
 
-    async def run(self, provider: Provider, attempt: Attempt, task: Task, line: Line) -> FollowedUp:
+    async def run(self, provider: Provider, attempt: Attempt, task: Task, line: Line) -> FollowUpEnded:
         """Until the job's end is seen. *task* is the given-up attempt, as its run has it now."""
         try:
             receipt = await self._receipt(provider, attempt, task, line)
-        except (StepwellError, Forgotten) as error:
+        except (StepwellError, JobNotFound) as error:
             log.warning("follow_up.failed", action="follow_up", task_id=str(task.id), error=str(error))
             receipt = CancelReceipt.UNKNOWN
         assert task.sent is not None
         cost = self._remote.cost(provider, task.sent) if receipt in _PAID else None
-        return FollowedUp(task.position, task.id, receipt, cost)
+        return FollowUpEnded(task.position, task.id, receipt, cost)
 
     async def _receipt(self, provider: Provider, attempt: Attempt, task: Task, line: Line) -> CancelReceipt:
         job = await self._job(provider, attempt, task, line)
@@ -58,7 +58,7 @@ class FollowUps:
         while True:
             try:
                 state = await self._remote.repeated(provider, lambda: provider.poll(attempt, job), line)
-            except Forgotten:
+            except JobNotFound:
                 # It is gone: taken out of a queue, or nobody has seen how.
                 ended = answer is CancelAnswer.ACCEPTED
                 return CancelReceipt.PROVIDER_CANCELLED if ended else CancelReceipt.UNKNOWN

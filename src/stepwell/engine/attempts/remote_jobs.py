@@ -21,7 +21,15 @@ from anyio import CancelScope, fail_after, to_thread
 from msgspec import Struct
 
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, Unavailable, paid_for
-from stepwell.domain.lifecycle.inputs import FollowedUp, Input, OutcomeLost, Progressed, RemoteEnded, Sending, Submitted
+from stepwell.domain.lifecycle.inputs import (
+    FollowUpEnded,
+    Input,
+    OutcomeLost,
+    Progressed,
+    RemoteEnded,
+    Sending,
+    Submitted,
+)
 from stepwell.domain.model import CancelReceipt, Cost, ProviderType, Sent, Task, TaskPhase
 from stepwell.domain.model_terms import PriceList
 from stepwell.domain.strict_json.canonical import digest
@@ -41,11 +49,11 @@ _REMEMBERED = 10_000
 _WORTH_TELLING = 0.05  # of a job: an event is a row
 
 
-class Overtaken(Exception):
+class AttemptSuperseded(Exception):
     """The run doesn't want the attempt any more."""
 
 
-class Forgotten(Exception):
+class JobNotFound(Exception):
     """The provider doesn't know the job any more."""
 
 
@@ -84,32 +92,32 @@ class Line(Protocol):
         """What the provider has called back with, if it has."""
 
 
-class Known(Protocol):
+class KnownJob(Protocol):
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         """`ports.Journal.known_jobs`."""
 
 
-class Pace(Struct, frozen=True):
+class PollPace(Struct, frozen=True):
     """Seconds between two looks at a job: the first, and the longest that it grows to."""
 
     first_s: float = 1.0
     last_s: float = 10.0
 
 
-class Paces(Struct, frozen=True):
+class PollIntervals(Struct, frozen=True):
     """The pace of each provider: its own, else *usual*."""
 
-    usual: Pace = Pace()
-    own: Mapping[ProviderType, Pace] = {}
+    usual: PollPace = PollPace()
+    own: Mapping[ProviderType, PollPace] = {}
 
-    def of(self, provider: Provider) -> Pace:
+    def of(self, provider: Provider) -> PollPace:
         return self.own.get(provider.type, self.usual)
 
 
-class Remote:
+class RemoteJobs:
     """Drives attempts at providers that work elsewhere. *answer_s*: how long a call to one takes at most."""
 
-    def __init__(self, known: Known, clock: Clock, paces: Paces, prices: PriceList, answer_s: float) -> None:
+    def __init__(self, known: KnownJob, clock: Clock, paces: PollIntervals, prices: PriceList, answer_s: float) -> None:
         self._known, self._clock, self.paces, self._prices, self._answer_s = known, clock, paces, prices, answer_s
         self._on_their_way: Counter[str] = Counter()  # digests of what is being submitted
         self._handed_in: dict[tuple[ProviderType, str], UUID] = {}  # jobs, some perhaps not yet committed, by task
@@ -117,7 +125,7 @@ class Remote:
     async def run(
         self, provider: Provider, attempt: Attempt, task: Task, io: AttemptIO, line: Line, *, on_fallback: bool
     ) -> Finished:
-        """The result. *task* tells how far an earlier process had come. Raises `AttemptError`, or `Overtaken`."""
+        """The result. *task* tells how far an earlier process came. Raises `AttemptError` or `AttemptSuperseded`."""
         sent = task.sent
         answer: Job | Finished | None = job_of(task)
         if sent is None:
@@ -150,14 +158,14 @@ class Remote:
         try:
             with fail_after(_FETCHING_S), paid_for():
                 return await self.repeated(provider, lambda: provider.fetch(attempt, job, io), line)
-        except (Forgotten, TimeoutError) as error:
+        except (JobNotFound, TimeoutError) as error:
             why = f"{error}: its result is gone" if str(error) else "its result could not be fetched for an hour"
             with paid_for():
                 message = f"the job was done, but {why}"
                 raise AttemptError(message, retryable=False, provider_fault=False) from error
 
     async def repeated(self, provider: Provider, call: Callable[[], Awaitable[T]], line: Line) -> T:
-        """What *call* answers, in the end. Raises `Forgotten` where the provider says that it knows no such job, for
+        """What *call* answers, in the end. Raises `JobNotFound` where the provider says that it knows no such job, for
         longer than one may be missing at first.
         """
         pace = self.paces.of(provider)
@@ -171,10 +179,10 @@ class Remote:
                 forgotten += error.forgotten
                 lag = timedelta(seconds=provider.listing_lag_s)
                 if forgotten >= _FORGOTTEN and self._clock.now() >= since + lag:
-                    raise Forgotten(str(error)) from error
+                    raise JobNotFound(str(error)) from error
                 line.troubled(str(error))
                 wait_s = max(error.retry_after_s or 0.0, pause)
-            except (AttemptError, Overtaken):
+            except (AttemptError, AttemptSuperseded):
                 raise
             except Exception:
                 # A fault of the provider's code: the job goes on all the same.
@@ -229,7 +237,7 @@ class Remote:
         except BaseException:
             # Nothing has left, and whoever comes next should know.
             line.feed(Sending(task.position, task.id, None))
-            line.feed(FollowedUp(task.position, task.id, CancelReceipt.NEVER_STARTED))
+            line.feed(FollowUpEnded(task.position, task.id, CancelReceipt.NEVER_STARTED))
             raise
         line.hold()
         try:
@@ -260,7 +268,7 @@ class Remote:
         except AttemptError as error:
             receipt = CancelReceipt.FINISHED_TOO_LATE if error.paid else CancelReceipt.NEVER_STARTED
             error.cost = self.cost(provider, sent) if error.paid else None
-            line.feed(FollowedUp(task.position, task.id, receipt, error.cost))
+            line.feed(FollowUpEnded(task.position, task.id, receipt, error.cost))
             raise
         except OutcomeUnknown:
             raise
@@ -284,7 +292,7 @@ class Remote:
                 line.feed(RemoteEnded(task.position, task.id))
         else:
             cost = self.cost(provider, sent, answer.cost)
-            line.feed(FollowedUp(task.position, task.id, CancelReceipt.FINISHED_TOO_LATE, cost))
+            line.feed(FollowUpEnded(task.position, task.id, CancelReceipt.FINISHED_TOO_LATE, cost))
         return answer
 
     async def _found(
@@ -338,7 +346,7 @@ class Remote:
         while True:
             try:
                 state = await self.repeated(provider, lambda: provider.poll(attempt, job), line)
-            except Forgotten as error:
+            except JobNotFound as error:
                 # It may go on, or have been paid for: whether to pay again is for the step to say.
                 again = attempt.on_unknown == "resubmit"
                 message = f"{error}: the job is gone"
@@ -363,7 +371,7 @@ def job_of(task: Task) -> Job | None:
 
 def _must(accepted: bool) -> None:  # noqa: FBT001 - it reads as it is called
     if not accepted:
-        raise Overtaken
+        raise AttemptSuperseded
 
 
 def _ended(provider: Provider, state: JobState) -> AttemptError:

@@ -14,9 +14,9 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from stepwell.domain.artifacts import media_type_of
-from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
+from stepwell.domain.definition import ResolvedStep, WorkflowConfig, WorkflowStepDefinition
 from stepwell.domain.errors import ArtifactError, AttemptError
-from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowedUp, Succeeded
+from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
 from stepwell.domain.mapping.input_mapping import (
     DeferredTransform,
     check_inputs,
@@ -27,9 +27,9 @@ from stepwell.domain.mapping.input_mapping import (
 from stepwell.domain.model import Cost, ProviderType, Task, TaskType, TransformType
 from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_heavier
 from stepwell.engine.admission.model_health import ModelKey
-from stepwell.engine.attempts.attempt_io import Downloads, Links, TaskIO
-from stepwell.engine.attempts.job_cancellation import FollowUps
-from stepwell.engine.attempts.remote_jobs import Line, Overtaken, Remote
+from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
+from stepwell.engine.attempts.job_cancellation import JobCanceller
+from stepwell.engine.attempts.remote_jobs import AttemptSuperseded, Line, RemoteJobs
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Attempt, Finished, InputFetcher, Provider
 
@@ -52,7 +52,7 @@ class AttemptContext(Protocol):
     def lost(self) -> bool:
         """Whether another process may have the workflow now, and with it the task's files."""
 
-    def plan(self, position: int) -> StepPlan: ...
+    def plan(self, position: int) -> ResolvedStep: ...
     def definition(self, position: int) -> WorkflowStepDefinition: ...
     def on_fallback(self, position: int) -> bool: ...
     def has_sent(self, position: int) -> bool:
@@ -80,45 +80,45 @@ class Leash(Line, Protocol):
         """The scope for whatever the attempt waits for: cancelled after that time, or when the attempt is."""
 
 
-class Work(Struct):
+class PreparedAttempt(Struct):
     """What an attempt has to wait for: transforms that need I/O, the provider."""
 
     inputs: dict[str, Any]
     deferred: list[DeferredTransform]
 
 
-class Ended(Struct):
+class AttemptEnd(Struct):
     """`outcome` is null for an attempt that was cancelled; `stored`: it has written files, or may have."""
 
     outcome: Succeeded | AttemptFailed | None
     stored: bool
 
 
-class Runner:
+class AttemptRunner:
     def __init__(
         self,
         providers: Providers,
         artifacts: Artifacts,
         inputs: InputFetcher,
-        links: Links,
-        downloads: Downloads,
+        links: ArtifactUrls,
+        downloads: OutputDownloader,
         callbacks: Callbacks,
-        remote: Remote,
+        remote: RemoteJobs,
     ) -> None:
         self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
         self._downloads, self._callbacks = downloads, callbacks
-        self._remote, self._follow_ups = remote, FollowUps(remote)
+        self._remote, self._follow_ups = remote, JobCanceller(remote)
 
-    def begin(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | Work:
+    def begin(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
         """Resolve the inputs. An attempt that has nothing to wait for ends here; the other goes on with `run`."""
         if task.sent is not None:
-            return Work({}, [])  # it has what it needs, at the provider
+            return PreparedAttempt({}, [])  # it has what it needs, at the provider
         plan, definition = context.plan(task.position), context.definition(task.position)
         try:
             results = {step_id: json.decode(result) for step_id, result in context.results(definition).items()}
             inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), results)
             if deferred or task.provider is not None:
-                return Work(inputs, deferred)
+                return PreparedAttempt(inputs, deferred)
             check_inputs(plan.task_type, inputs)
             return Succeeded(task.position, task.id, _encoded(inputs))
         except Exception as error:  # noqa: BLE001 - it is told
@@ -138,11 +138,11 @@ class Runner:
             log.exception("provider.no_model", action="attempt", provider=provider)
             return None
 
-    async def run(self, context: AttemptContext, task: Task, work: Work, leash: Leash) -> Ended:
+    async def run(self, context: AttemptContext, task: Task, work: PreparedAttempt, leash: Leash) -> AttemptEnd:
         """How the attempt went. Its files are the caller's business: it knows whether the end was recorded."""
-        io = TaskIO(context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads)
+        io = BoundAttemptIO(context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads)
         outcome = await self._attempt(context, task, work, io, leash)
-        return Ended(outcome, bool(io.stored))
+        return AttemptEnd(outcome, bool(io.stored))
 
     async def discard(self, task: Task) -> None:
         """Delete whatever the task has stored."""
@@ -152,7 +152,7 @@ class Runner:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
     async def _attempt(
-        self, context: AttemptContext, task: Task, work: Work, io: TaskIO, leash: Leash
+        self, context: AttemptContext, task: Task, work: PreparedAttempt, io: BoundAttemptIO, leash: Leash
     ) -> Succeeded | AttemptFailed | None:
         plan = context.plan(task.position)
         encoded: bytes | None = None
@@ -162,7 +162,7 @@ class Runner:
                 finished = await self._call(context, plan, task, work, io, leash)
                 cost = finished.cost
                 encoded = _encoded(finished.result)
-        except Overtaken:
+        except AttemptSuperseded:
             return None
         except (Exception, CancelledError) as error:
             if isinstance(error, CancelledError) and _cancelling():
@@ -189,7 +189,7 @@ class Runner:
             return True
         return _attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
 
-    async def follow_up(self, context: AttemptContext, task: Task, line: Line) -> FollowedUp:
+    async def follow_up(self, context: AttemptContext, task: Task, line: Line) -> FollowUpEnded:
         """End what a given-up attempt has at its provider; what has become of it."""
         assert task.provider is not None
         attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
@@ -203,7 +203,13 @@ class Runner:
             raise
 
     async def _call(
-        self, context: AttemptContext, plan: StepPlan, task: Task, work: Work, io: TaskIO, leash: Leash
+        self,
+        context: AttemptContext,
+        plan: ResolvedStep,
+        task: Task,
+        work: PreparedAttempt,
+        io: BoundAttemptIO,
+        leash: Leash,
     ) -> Finished:
         inputs = work.inputs
         for transform in work.deferred:
@@ -221,13 +227,13 @@ class Runner:
         assert isinstance(answer, Finished)
         return answer
 
-    async def _finish(self, transform: DeferredTransform, tenant: str | None, io: TaskIO) -> Any:
+    async def _finish(self, transform: DeferredTransform, tenant: str | None, io: BoundAttemptIO) -> Any:
         """The transforms that need more than their value, one path or a list: a signed address, or the file itself."""
         if isinstance(transform.value, list):
             return [await self._finish_one(transform, path, tenant, io) for path in transform.value]
         return await self._finish_one(transform, transform.value, tenant, io)
 
-    async def _finish_one(self, transform: DeferredTransform, path: Any, tenant: str | None, io: TaskIO) -> str:
+    async def _finish_one(self, transform: DeferredTransform, path: Any, tenant: str | None, io: BoundAttemptIO) -> str:
         if not isinstance(path, str) or not await self._links.owns(path, tenant):
             message = f"{transform.label}: {transform.transform} needs the path of an artifact, and there is none such"
             raise AttemptError(message, retryable=False, provider_fault=False)
@@ -285,7 +291,7 @@ def _cancelling() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _failed_by(error: BaseException, task: Task, plan: StepPlan, cost: Cost | None = None) -> AttemptFailed:
+def _failed_by(error: BaseException, task: Task, plan: ResolvedStep, cost: Cost | None = None) -> AttemptFailed:
     """*cost*: that of work which was done, and whose result can't be used."""
     if isinstance(error, AttemptError):
         error.cost = error.cost or cost

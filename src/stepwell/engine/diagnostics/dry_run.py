@@ -14,29 +14,29 @@ from msgspec import structs
 
 from stepwell.domain.diagnostics.plan_result import DryRun, JobToCancel, KeptFile, Rehearsed
 from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.idempotency import NO_TERMS, Terms, Version
+from stepwell.domain.idempotency import NO_TERMS, Preconditions, Version
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Resume, Start, Verb
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import StepStatus
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.artifact_cleanup import Cleaner
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.artifact_cleanup import ArtifactCleaner
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.recovery import RUNS_ELSEWHERE
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
-from stepwell.ports.storage import Journal, Store
+from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 
-class Rehearsal:
+class DryRunner:
     def __init__(
         self,
-        store: Store,
-        journal: Journal,
+        store: WorkflowReader,
+        journal: WorkflowStore,
         scheduler: Scheduler,
-        cleaner: Cleaner,
+        cleaner: ArtifactCleaner,
         clock: Clock,
         owner: UUID,
         new_id: NewId,
@@ -49,7 +49,7 @@ class Rehearsal:
         scope: TenantScope,
         workflow_id: UUID,
         verb: Rehearsed,
-        terms: Terms = NO_TERMS,
+        terms: Preconditions = NO_TERMS,
         *,
         cleanup_tasks: bool = False,
     ) -> tuple[Version, DryRun]:
@@ -106,7 +106,7 @@ class Rehearsal:
 
 
 def _rehearsed(verb: Rehearsed, loaded: LoadedWorkflow, given: Verb, now: datetime) -> DryRun:
-    run = Handle(loaded).run
+    run = ActiveWorkflow(loaded).run
     status_now = run.state.status
     decision = run.apply(given, now)
     told = DryRun(verb=verb, status_now=status_now, status_after=run.state.status)

@@ -15,31 +15,31 @@ from uuid import UUID
 from msgspec import convert
 
 from stepwell.domain.definition import WorkflowConfig
-from stepwell.domain.diagnostics.explain import Picture, Process, Seen, explain
+from stepwell.domain.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
 from stepwell.domain.diagnostics.reasons import BreakerOpen, Explanation, RateLimited, SlotLimit, WaitsForSlot
 from stepwell.domain.errors import DiskFull, NotFound, Unavailable
 from stepwell.domain.mapping.task_configs import given
 from stepwell.domain.model import ProviderType, WorkflowStatus
-from stepwell.domain.records import LoadedWorkflow, Whereabouts
+from stepwell.domain.records import LoadedWorkflow, Ownership
 from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.admission.controller import Admission, Bound, ModelPool, Waiting
-from stepwell.engine.admission.model_health import HeldBack, ModelHealth
-from stepwell.engine.execution.active_workflow import Handle
-from stepwell.engine.execution.running_attempt import Live
+from stepwell.engine.admission.controller import AdmissionController, LimitKind, ModelPool, QueuedSteps
+from stepwell.engine.admission.model_health import BreakerHold, ModelHealth
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.engine.monitoring.write_monitor import Place, WriteMonitor
+from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
-from stepwell.ports.storage import Journal, Store
+from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 _TRIES = 3  # the workflow may change hands between two statements
-_NOWHERE = Whereabouts(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
+_NOWHERE = Ownership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
 Waits = WaitsForSlot | RateLimited | BreakerOpen
-_LIMITS: Mapping[Bound, SlotLimit] = {
-    Bound.TOTAL: "total",
-    Bound.PROVIDER: "provider",
-    Bound.MODEL: "model",
-    Bound.TENANT: "tenant",
+_LIMITS: Mapping[LimitKind, SlotLimit] = {
+    LimitKind.TOTAL: "total",
+    LimitKind.PROVIDER: "provider",
+    LimitKind.MODEL: "model",
+    LimitKind.TENANT: "tenant",
 }
 
 
@@ -48,10 +48,10 @@ class Explainer:
 
     def __init__(
         self,
-        store: Store,
-        journal: Journal,
+        store: WorkflowReader,
+        journal: WorkflowStore,
         scheduler: Scheduler,
-        admission: Admission,
+        admission: AdmissionController,
         health: ModelHealth,
         clock: Clock,
         here: frozenset[ProviderType],
@@ -70,14 +70,14 @@ class Explainer:
             raise NotFound("workflow")
         return await self._in_memory(scope, handle)
 
-    async def _in_memory(self, scope: TenantScope, handle: Handle) -> Explanation:
+    async def _in_memory(self, scope: TenantScope, handle: ActiveWorkflow) -> Explanation:
         now, workflow_id = self._clock.now(), handle.workflow_id
         loaded, on_failure = handle.snapshot(), handle.config.on_failure
         waiting = self._admission.waits_of(handle.tenant, workflow_id)
         held = self._health.held_of(workflow_id)
         seen = {task_id: _seen(live) for task_id, live in self._scheduler.lives(workflow_id).items()}
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
-        full = away and isinstance(self._writes.refusal(Place.DATABASE), DiskFull)
+        full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
         where = _NOWHERE
         if loaded.state.status is WorkflowStatus.PAUSED:
             with contextlib.suppress(Unavailable):
@@ -85,7 +85,7 @@ class Explainer:
 
         def explained() -> Explanation:
             return explain(
-                Picture(
+                WorkflowSnapshot(
                     state=loaded.state,
                     on_failure=on_failure,
                     steps=loaded.steps,
@@ -110,7 +110,7 @@ class Explainer:
             partial(_of_stored, loaded, elsewhere, where, self._clock.now(), self._here), steps=len(loaded.steps)
         )
 
-    async def _found(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Whereabouts]:
+    async def _found(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Ownership]:
         for _ in range(_TRIES):
             loaded = await self._journal.load(scope, workflow_id)
             where = await self._store.whereabouts(scope, workflow_id)
@@ -126,12 +126,12 @@ class Explainer:
 def _of_stored(
     loaded: LoadedWorkflow,
     elsewhere: Process | None,
-    where: Whereabouts,
+    where: Ownership,
     now: datetime,
     here: frozenset[ProviderType],
 ) -> Explanation:
     return explain(
-        Picture(
+        WorkflowSnapshot(
             state=loaded.state,
             on_failure=convert(given(loaded.config), WorkflowConfig).on_failure,
             steps=loaded.steps,
@@ -144,14 +144,14 @@ def _of_stored(
     )
 
 
-def _seen(live: Live) -> Seen:
+def _seen(live: RunningAttempt) -> AttemptObservation:
     look, recorded = live.look, live.task is not None
     if look is None:
-        return Seen(recorded)
-    return Seen(recorded, look.word, look.since, look.progress, look.trouble)
+        return AttemptObservation(recorded)
+    return AttemptObservation(recorded, look.word, look.since, look.progress, look.trouble)
 
 
-def _waits(waiting: Sequence[Waiting], held: Mapping[int, HeldBack], now: datetime) -> dict[int, Waits]:
+def _waits(waiting: Sequence[QueuedSteps], held: Mapping[int, BreakerHold], now: datetime) -> dict[int, Waits]:
     found: dict[int, Waits] = {position: _held_back(back) for position, back in held.items()}
     for queue in waiting:
         for position, place in queue.standing.places().items():
@@ -159,7 +159,7 @@ def _waits(waiting: Sequence[Waiting], held: Mapping[int, HeldBack], now: dateti
     return found
 
 
-def _held_back(held: HeldBack) -> BreakerOpen:
+def _held_back(held: BreakerHold) -> BreakerOpen:
     model = f"{held.key.model} at {held.key.provider}"
     if held.probing:
         detail = f"{model} failed too often; an attempt was let through to see, and its end is waited for."
@@ -171,10 +171,10 @@ def _held_back(held: HeldBack) -> BreakerOpen:
     )
 
 
-def _wait(queue: Waiting, place: int, now: datetime) -> WaitsForSlot | RateLimited:
+def _wait(queue: QueuedSteps, place: int, now: datetime) -> WaitsForSlot | RateLimited:
     pool = queue.pool
     provider, model = (pool.provider, pool.model) if isinstance(pool, ModelPool) else (pool, None)
-    if queue.bound is Bound.RATE and isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
+    if queue.bound is LimitKind.RATE and isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
         pace = pool.limit.per_minute
         until = now + timedelta(seconds=queue.due_in_s + (place - 1) * 60 / pace)
         detail = f"{pool.model} at {pool.provider} may be asked {pace:g} times a minute; this step is start {place}, "
@@ -183,10 +183,10 @@ def _wait(queue: Waiting, place: int, now: datetime) -> WaitsForSlot | RateLimit
             detail=detail, provider=pool.provider, model=pool.model, per_minute=pace, until=until, position=place
         )
     whose = {
-        Bound.TOTAL: "all steps together",
-        Bound.PROVIDER: f"{provider}",
-        Bound.MODEL: f"{model} at {provider}",
-        Bound.TENANT: "the tenant",
+        LimitKind.TOTAL: "all steps together",
+        LimitKind.PROVIDER: f"{provider}",
+        LimitKind.MODEL: f"{model} at {provider}",
+        LimitKind.TENANT: "the tenant",
     }[queue.bound]
     return WaitsForSlot(
         detail=f"{queue.used} of {queue.slots} slots of {whose} are taken; this step is start {place} in its queue.",

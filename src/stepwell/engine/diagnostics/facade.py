@@ -7,40 +7,40 @@ from uuid import UUID
 
 from stepwell.domain.model import ProviderType
 from stepwell.domain.model_terms import PriceList
-from stepwell.engine.admission.controller import Admission
+from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.artifact_cleanup import Cleaner
+from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.diagnostics import planner
-from stepwell.engine.diagnostics.dry_run import Rehearsal
+from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.ports.clock import Clock, NewId
-from stepwell.ports.storage import Journal, Store
+from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 
-class Providers(planner.Providers, Protocol):
+class DiagnosedProviders(planner.PlannerProviders, Protocol):
     def in_process(self) -> frozenset[ProviderType]:
         """Those that work in this process."""
 
 
-class Insight:
+class Diagnostics:
     def __init__(
         self,
-        store: Store,
-        journal: Journal,
+        store: WorkflowReader,
+        journal: WorkflowStore,
         scheduler: Scheduler,
-        admission: Admission,
+        admission: AdmissionController,
         health: ModelHealth,
-        cleaner: Cleaner,
+        cleaner: ArtifactCleaner,
         clock: Clock,
         owner: UUID,
         new_id: NewId,
-        providers: Providers,
+        providers: DiagnosedProviders,
         prices: PriceList,
         writes: WriteMonitor,
     ) -> None:
         here = providers.in_process()
         self.explain = Explainer(store, journal, scheduler, admission, health, clock, here, writes).explain
         self.plan = planner.Planner(providers, prices, health).plan
-        self.rehearse = Rehearsal(store, journal, scheduler, cleaner, clock, owner, new_id).rehearse
+        self.rehearse = DryRunner(store, journal, scheduler, cleaner, clock, owner, new_id).rehearse

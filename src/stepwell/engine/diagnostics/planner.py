@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 import structlog
 
-from stepwell.domain.diagnostics.plan import NOBODY, Asked, plan_of
+from stepwell.domain.diagnostics.plan import NOBODY, PlannedCall, plan_of
 from stepwell.domain.diagnostics.plan_result import WorkflowPlan
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.model_terms import PriceList
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import PlannedWorkflow
+from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.offloop import off_loop
 from stepwell.ports.providers import Provider
@@ -19,15 +19,15 @@ from stepwell.ports.providers import Provider
 log = structlog.get_logger()
 
 
-class Providers(Protocol):
+class PlannerProviders(Protocol):
     def __getitem__(self, kind: ProviderType, /) -> Provider: ...
 
 
 class Planner:
-    def __init__(self, providers: Providers, prices: PriceList, health: ModelHealth) -> None:
+    def __init__(self, providers: PlannerProviders, prices: PriceList, health: ModelHealth) -> None:
         self._providers, self._prices, self._health = providers, prices, health
 
-    async def plan(self, scope: TenantScope, planned: PlannedWorkflow) -> WorkflowPlan:
+    async def plan(self, scope: TenantScope, planned: ValidatedWorkflow) -> WorkflowPlan:
         """*planned* is what `validation.plan_workflow` has accepted. How long models take is told of those that
         tenants of *scope* have asked for.
         """
@@ -43,7 +43,7 @@ class Planner:
                 expected[position] = took
         return await off_loop(partial(plan_of, planned, asked, fallbacks, expected, self._prices), steps=steps)
 
-    def _asked(self, planned: PlannedWorkflow) -> tuple[list[Asked], dict[int, Asked]]:
+    def _asked(self, planned: ValidatedWorkflow) -> tuple[list[PlannedCall], dict[int, PlannedCall]]:
         asked, fallbacks = [], {}
         for plan, definition in zip(planned.steps, planned.request.steps, strict=True):
             asked.append(self._call(plan.provider, plan.task_type, definition.provider_config))
@@ -52,12 +52,12 @@ class Planner:
                 fallbacks[plan.position] = self._call(plan.fallback, plan.task_type, config)
         return asked, fallbacks
 
-    def _call(self, kind: ProviderType | None, task_type: TaskType, config: Mapping[str, Any] | None) -> Asked:
+    def _call(self, kind: ProviderType | None, task_type: TaskType, config: Mapping[str, Any] | None) -> PlannedCall:
         if kind is None:
             return NOBODY
         provider = self._providers[kind]
         try:
-            return Asked(kind, provider.model(task_type, config or {}), provider.in_process)
+            return PlannedCall(kind, provider.model(task_type, config or {}), provider.in_process)
         except Exception:  # a fault of the provider's code: that is told where the step runs
             log.exception("provider.no_model", action="plan", provider=kind)
-            return Asked(kind, None, provider.in_process)
+            return PlannedCall(kind, None, provider.in_process)

@@ -8,18 +8,18 @@ from stepwell.domain.diagnostics.provider_status import CredentialStatus, Provid
 from stepwell.domain.model import ProviderType
 from stepwell.domain.setting_names import credential_setting
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import Catalog
-from stepwell.engine.admission.controller import Admission, ModelPool
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.engine.admission.controller import AdmissionController, ModelPool
 from stepwell.engine.admission.model_health import ModelHealth
 
 
-class ProviderDesk:
+class ProviderStatusReader:
     """Reports the state of the providers. *refused_keys* returns the refused credentials, with the times of refusal."""
 
     def __init__(
         self,
-        catalog: Catalog,
-        admission: Admission,
+        catalog: ProviderCatalog,
+        admission: AdmissionController,
         health: ModelHealth,
         refused_keys: Callable[[], Mapping[str, datetime]],
     ) -> None:

@@ -14,7 +14,7 @@ from stepwell.domain.model import HistoryEvent, WorkflowStatus
 from stepwell.domain.webhooks.delivery import Delivery
 
 
-class Committed(Struct, frozen=True):
+class CommittedEvents(Struct, frozen=True):
     """Events of one workflow, in their order and without a gap to the last ones; `status` is the one after them."""
 
     workflow_id: UUID
@@ -25,13 +25,13 @@ class Committed(Struct, frozen=True):
     deliveries: Sequence[Delivery] = ()
 
 
-Listener = Callable[[Committed], None]
+Listener = Callable[[CommittedEvents], None]
 
 
 class Watcher(Protocol):
     """Who wants to know of one workflow. Calls must return at once, and not raise."""
 
-    def told(self, committed: Committed, /) -> None:
+    def told(self, committed: CommittedEvents, /) -> None:
         """It has committed here."""
 
     def look(self) -> None:
@@ -41,7 +41,7 @@ class Watcher(Protocol):
         """The service stops: there is nothing more to wait for."""
 
 
-class Bus:
+class EventBus:
     """Listeners are called one after the other, in the engine's own time: they must return at once, and not raise."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Bus:
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    def tell(self, committed: Committed) -> None:
+    def tell(self, committed: CommittedEvents) -> None:
         for listener in self._listeners:
             listener(committed)
         if watchers := self._watchers.get(committed.workflow_id):

@@ -14,14 +14,14 @@ from uuid import UUID
 from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.model import TERMINAL_STATUSES
 from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.events.bus import Bus, Committed
-from stepwell.ports.storage import Store
+from stepwell.engine.events.bus import CommittedEvents, EventBus
+from stepwell.ports.storage import WorkflowReader
 
 _AGAIN_S = 1.0
 
 
-class Awaiting:
-    def __init__(self, bus: Bus, store: Store) -> None:
+class CompletionWaiter:
+    def __init__(self, bus: EventBus, store: WorkflowReader) -> None:
         self._bus, self._store = bus, store
 
     async def until_terminal(self, scope: TenantScope, workflow_id: UUID, seconds: float) -> bool:
@@ -78,7 +78,7 @@ class _End:
         self.times_told = 0
         self.stirred = asyncio.Event()
 
-    def told(self, committed: Committed) -> None:
+    def told(self, committed: CommittedEvents) -> None:
         self.terminal = committed.status in TERMINAL_STATUSES
         self.times_told += 1
         self.stirred.set()

@@ -28,7 +28,7 @@ FAILED = "the events can't be read"
 _AGAIN_S = 1.0
 
 
-class Item(Struct, Generic[P], frozen=True):
+class QueuedEvent(Struct, Generic[P], frozen=True):
     """An event on its way: where it stands in the order, and `status`, where it is known, the workflow's after it."""
 
     place: P
@@ -36,7 +36,7 @@ class Item(Struct, Generic[P], frozen=True):
     status: WorkflowStatus | None = None
 
 
-class Outlet(Generic[P]):
+class SendBuffer(Generic[P]):
     """`unsure`: only the table knows what comes next. `farewell`: why it has ended, in words for the client."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Outlet(Generic[P]):
         self.sending = False  # the client has yet to take what it was given last
         self.farewell: str | None = None
         self.on_end: Callable[[], object] = lambda: None
-        self._items: deque[Item[P]] = deque()
+        self._items: deque[QueuedEvent[P]] = deque()
         self._size = 0
         self._stirred = asyncio.Event()
 
@@ -53,7 +53,7 @@ class Outlet(Generic[P]):
         """All that it was offered has been taken."""
         return not self.unsure and not self._items
 
-    def offer(self, item: Item[P]) -> None:
+    def offer(self, item: QueuedEvent[P]) -> None:
         if self.farewell is not None or self.unsure:
             return  # it is in the table already, which has yet to be read
         if len(self._items) < MOST_EVENTS and self._size + len(item.frame) <= MOST_BYTES:
@@ -78,7 +78,7 @@ class Outlet(Generic[P]):
             self._stirred.set()
             self.on_end()
 
-    def take(self) -> Sequence[Item[P]]:
+    def take(self) -> Sequence[QueuedEvent[P]]:
         items = list(self._items)
         self._drop()
         return items
@@ -98,10 +98,10 @@ class Outlet(Generic[P]):
         self._size = 0
 
 
-class Stream(ABC, Generic[P]):
+class EventStream(ABC, Generic[P]):
     """What a client is sent, through *outlet*, into which the events that happen are put meanwhile."""
 
-    def __init__(self, outlet: Outlet[P]) -> None:
+    def __init__(self, outlet: SendBuffer[P]) -> None:
         self._outlet = outlet
         self._first: bytes | None = None
         self.over = False  # all there is has been sent, and nothing will follow
@@ -183,5 +183,5 @@ class Stream(ABC, Generic[P]):
         """What comes next in the table, and whether there is more there."""
 
     @abstractmethod
-    def sorted(self, items: Sequence[Item[P]]) -> bytes:
-        """Of what has happened, what is to be sent; `Outlet.look` where something is missing in between."""
+    def sorted(self, items: Sequence[QueuedEvent[P]]) -> bytes:
+        """Of what has happened, what is to be sent; `SendBuffer.look` where something is missing in between."""

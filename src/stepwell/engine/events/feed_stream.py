@@ -15,10 +15,10 @@ import structlog
 from msgspec import Struct
 
 from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
-from stepwell.domain.event_feed import EVERYTHING, FeedEvent, FeedFilter, FeedPage, Position
+from stepwell.domain.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.engine.events.event_stream import FAILED, STOPPING, Item, Outlet, Stream
-from stepwell.ports.events import Feed
+from stepwell.engine.events.event_stream import FAILED, STOPPING, EventStream, QueuedEvent, SendBuffer
+from stepwell.ports.events import EventFeed
 
 log = structlog.get_logger()
 
@@ -29,25 +29,25 @@ _SLICE_S = 0.01
 _LAST_DELAY_S = 1.0
 
 
-class Follower(Struct, eq=False):
+class FeedSubscriber(Struct, eq=False):
     """Who gets what."""
 
     scope: TenantScope
     wanted: FeedFilter
-    outlet: Outlet[Position]
+    outlet: SendBuffer[FeedCursor]
 
 
-class Tail:
+class FeedReader:
     """*again_s*: how often it looks without a hint, where other processes may write that are not heard of."""
 
-    def __init__(self, feed: Feed, frame: FeedFrame, again_s: float | None) -> None:
+    def __init__(self, feed: EventFeed, frame: FeedFrame, again_s: float | None) -> None:
         self._feed, self._frame, self._again_s = feed, frame, again_s
-        self._followers: set[Follower] = set()
+        self._followers: set[FeedSubscriber] = set()
         self._starting = asyncio.Lock()
         self._stirred = asyncio.Event()
         self._delay_s = _APART_S
         self._closed = False
-        self.position: Position | None = None  # all before it has been offered to those who follow
+        self.position: FeedCursor | None = None  # all before it has been offered to those who follow
 
     @property
     def followed(self) -> bool:
@@ -58,7 +58,7 @@ class Tail:
         if self._followers:
             self._stirred.set()
 
-    async def join(self, follower: Follower) -> Position:
+    async def join(self, follower: FeedSubscriber) -> FeedCursor:
         """From now on *follower* is offered what lies behind the position that is given back; after `leave` no more.
         Raises `Unavailable`.
         """
@@ -72,7 +72,7 @@ class Tail:
             follower.outlet.end(STOPPING)
         return position
 
-    def leave(self, follower: Follower) -> None:
+    def leave(self, follower: FeedSubscriber) -> None:
         self._followers.discard(follower)
         if not self._followers:
             self.position = None
@@ -123,7 +123,7 @@ class Tail:
             item = None
             for follower in self._followers:
                 if follower.wanted.takes(follower.scope, event):
-                    item = item or Item(event.position, self._frame(event))
+                    item = item or QueuedEvent(event.position, self._frame(event))
                     follower.outlet.offer(item)
             self.position = event.position
             if time.monotonic() > until:
@@ -138,10 +138,12 @@ class Tail:
             follower.outlet.end(farewell)
 
 
-class FeedStream(Stream[Position]):
+class FeedStream(EventStream[FeedCursor]):
     """What *follower* wants behind *after*; null: from now on."""
 
-    def __init__(self, feed: Feed, tail: Tail, follower: Follower, frame: FeedFrame, after: Position | None) -> None:
+    def __init__(
+        self, feed: EventFeed, tail: FeedReader, follower: FeedSubscriber, frame: FeedFrame, after: FeedCursor | None
+    ) -> None:
         super().__init__(follower.outlet)
         self._feed, self._tail, self._follower, self._frame = feed, tail, follower, frame
         self._after = after
@@ -173,7 +175,7 @@ class FeedStream(Stream[Position]):
         self._after = page.position
         return b"".join(map(self._frame, page.events)), page.more
 
-    def sorted(self, items: Sequence[Item[Position]]) -> bytes:
+    def sorted(self, items: Sequence[QueuedEvent[FeedCursor]]) -> bytes:
         frames = []
         for item in items:
             assert self._after is not None
@@ -183,7 +185,7 @@ class FeedStream(Stream[Position]):
         return b"".join(frames)
 
 
-def check_position(after: Position, page: FeedPage) -> None:
+def check_position(after: FeedCursor, page: FeedPage) -> None:
     """Raise `InvalidRequest` if *after* can't have been handed out here: behind it there would be nothing for ages."""
     if after > page.bound:
         raise InvalidRequest([Fault(("query", "cursor"), "Expected a cursor of this database", "cursor")])

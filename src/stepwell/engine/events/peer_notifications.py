@@ -16,9 +16,9 @@ import structlog
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.engine.events.bus import Bus, Committed
-from stepwell.engine.events.feed_stream import Tail
-from stepwell.ports.events import Feed, Hints
+from stepwell.engine.events.bus import CommittedEvents, EventBus
+from stepwell.engine.events.feed_stream import FeedReader
+from stepwell.ports.events import EventFeed, Notifications
 
 log = structlog.get_logger()
 
@@ -27,11 +27,17 @@ _RETRY_S = 0.5
 _LINGER_S = 10.0  # to listen takes a connection, which is not made anew for each request that waits for something
 
 
-class Neighbours:
+class PeerNotifications:
     """*running* are the workflows whose events are told here anyway; *again_s*: how often the table is asked."""
 
     def __init__(
-        self, hints: Hints, feed: Feed, bus: Bus, tail: Tail, running: Container[UUID], again_s: float
+        self,
+        hints: Notifications,
+        feed: EventFeed,
+        bus: EventBus,
+        tail: FeedReader,
+        running: Container[UUID],
+        again_s: float,
     ) -> None:
         self._hints, self._feed, self._bus, self._tail = hints, feed, bus, tail
         self._running, self._again_s = running, again_s
@@ -56,7 +62,7 @@ class Neighbours:
             group.create_task(self._listen(), name="hints of others")
             group.create_task(self._ask(), name="news of others")
 
-    def _note(self, committed: Committed) -> None:
+    def _note(self, committed: CommittedEvents) -> None:
         self._committed.add(committed.workflow_id)
         self._any_committed.set()
 

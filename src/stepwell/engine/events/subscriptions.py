@@ -9,14 +9,14 @@ from uuid import UUID
 import structlog
 
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.event_feed import BEGINNING, FeedEvent, FeedFilter, FeedPage, Position
+from stepwell.domain.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.events.bus import Bus, Committed
-from stepwell.engine.events.event_stream import Outlet, Stream
-from stepwell.engine.events.feed_stream import FeedFrame, FeedStream, Follower, Tail, check_position
-from stepwell.engine.events.peer_notifications import Neighbours
-from stepwell.engine.events.workflow_stream import Channels, EventFrame, WorkflowStream
-from stepwell.ports.events import Feed, Hints
+from stepwell.engine.events.bus import CommittedEvents, EventBus
+from stepwell.engine.events.event_stream import EventStream, SendBuffer
+from stepwell.engine.events.feed_stream import FeedFrame, FeedReader, FeedStream, FeedSubscriber, check_position
+from stepwell.engine.events.peer_notifications import PeerNotifications
+from stepwell.engine.events.workflow_stream import EventFrame, WorkflowStream, WorkflowSubscribers
+from stepwell.ports.events import EventFeed, Notifications
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ _ASK_AGAIN_S = 5.0
 _SEARCH_S = 1.0
 
 
-class Streams:
+class EventSubscriptions:
     """*frame* and *feed_frame* encode an event as it is sent. *hints* null means that no other process can write into
     this database; *running* are the workflows in this one's memory. `open` counts those who follow, who are told every
     `heartbeat_s` that it still works.
@@ -34,26 +34,28 @@ class Streams:
 
     def __init__(
         self,
-        feed: Feed,
-        bus: Bus,
+        feed: EventFeed,
+        bus: EventBus,
         frame: EventFrame,
         feed_frame: FeedFrame,
-        hints: Hints | None,
+        hints: Notifications | None,
         running: Container[UUID],
         *,
         heartbeat_s: float,
         ask_again_s: float = _ASK_AGAIN_S,
     ) -> None:
         self._feed, self._bus, self._frame, self._feed_frame = feed, bus, frame, feed_frame
-        self._channels = Channels(bus, frame)
-        self._tail = Tail(feed, feed_frame, None if hints is None else ask_again_s)
-        self._neighbours = None if hints is None else Neighbours(hints, feed, bus, self._tail, running, ask_again_s)
+        self._channels = WorkflowSubscribers(bus, frame)
+        self._tail = FeedReader(feed, feed_frame, None if hints is None else ask_again_s)
+        self._neighbours = (
+            None if hints is None else PeerNotifications(hints, feed, bus, self._tail, running, ask_again_s)
+        )
         self.heartbeat_s = heartbeat_s
         self.open = 0
         bus.listen(self._committed)
         bus.on_look = self._tail.stir
 
-    def _committed(self, _: Committed) -> None:
+    def _committed(self, _: CommittedEvents) -> None:
         self._tail.stir()
 
     async def run(self) -> None:
@@ -83,7 +85,7 @@ class Streams:
         self._bus.close()
         self._tail.close()
 
-    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position | None, limit: int) -> FeedPage:
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None, limit: int) -> FeedPage:
         """Up to *limit* of the *wanted* events behind *after*, or from the beginning. Raises `InvalidRequest` for a
         position that this database has never had.
         """
@@ -99,9 +101,9 @@ class Streams:
             position = page.position
 
     @asynccontextmanager
-    async def follow(self, scope: TenantScope, workflow_id: UUID, after: int) -> AsyncIterator[Stream[int]]:
+    async def follow(self, scope: TenantScope, workflow_id: UUID, after: int) -> AsyncIterator[EventStream[int]]:
         """The events of one workflow from number *after* + 1 on. Raises `NotFound`, `Unavailable`."""
-        outlet = Outlet[int]()
+        outlet = SendBuffer[int]()
         stream = WorkflowStream(self._feed, outlet, self._frame, scope, workflow_id, after)
         self._channels.join(workflow_id, outlet)
         self.open += 1
@@ -114,12 +116,12 @@ class Streams:
 
     @asynccontextmanager
     async def follow_all(
-        self, scope: TenantScope, wanted: FeedFilter, after: Position | None
-    ) -> AsyncIterator[Stream[Position]]:
+        self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None
+    ) -> AsyncIterator[EventStream[FeedCursor]]:
         """The *wanted* events of all workflows of *scope* behind *after*, or from now on. Raises `InvalidRequest` for a
         position that this database has never had, `Unavailable`.
         """
-        follower = Follower(scope, wanted, Outlet())
+        follower = FeedSubscriber(scope, wanted, SendBuffer())
         stream = FeedStream(self._feed, self._tail, follower, self._feed_frame, after)
         self.open += 1
         try:

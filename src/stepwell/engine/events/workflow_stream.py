@@ -11,25 +11,25 @@ from uuid import UUID
 from stepwell.domain.errors import NotFound
 from stepwell.domain.model import TERMINAL_STATUSES, HistoryEvent, WorkflowStatus
 from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.events.bus import Bus, Committed
-from stepwell.engine.events.event_stream import STOPPING, Item, Outlet, Stream
-from stepwell.ports.events import Feed
+from stepwell.engine.events.bus import CommittedEvents, EventBus
+from stepwell.engine.events.event_stream import STOPPING, EventStream, QueuedEvent, SendBuffer
+from stepwell.ports.events import EventFeed
 
 EventFrame = Callable[[HistoryEvent], bytes]
 _PAGE = 500
 
 
-class Channel:
+class SubscribersOfWorkflow:
     """A `bus.Watcher` for all who follow one workflow: each event is encoded once for all of them."""
 
     def __init__(self, frame: EventFrame) -> None:
-        self.outlets: set[Outlet[int]] = set()
+        self.outlets: set[SendBuffer[int]] = set()
         self._frame = frame
 
-    def told(self, committed: Committed) -> None:
+    def told(self, committed: CommittedEvents) -> None:
         last = committed.events[-1]
         for event in committed.events:
-            item = Item(event.id, self._frame(event), committed.status if event is last else None)
+            item = QueuedEvent(event.id, self._frame(event), committed.status if event is last else None)
             for outlet in self.outlets:
                 outlet.offer(item)
 
@@ -42,21 +42,21 @@ class Channel:
             outlet.end(STOPPING)
 
 
-class Channels:
-    def __init__(self, bus: Bus, frame: EventFrame) -> None:
+class WorkflowSubscribers:
+    def __init__(self, bus: EventBus, frame: EventFrame) -> None:
         self._bus, self._frame = bus, frame
-        self._channels: dict[UUID, Channel] = {}
+        self._channels: dict[UUID, SubscribersOfWorkflow] = {}
 
-    def join(self, workflow_id: UUID, outlet: Outlet[int]) -> None:
+    def join(self, workflow_id: UUID, outlet: SendBuffer[int]) -> None:
         channel = self._channels.get(workflow_id)
         if channel is None:
-            channel = self._channels[workflow_id] = Channel(self._frame)
+            channel = self._channels[workflow_id] = SubscribersOfWorkflow(self._frame)
             self._bus.watch(workflow_id, channel)
         channel.outlets.add(outlet)
         if self._bus.closed:
             outlet.end(STOPPING)
 
-    def leave(self, workflow_id: UUID, outlet: Outlet[int]) -> None:
+    def leave(self, workflow_id: UUID, outlet: SendBuffer[int]) -> None:
         channel = self._channels[workflow_id]
         channel.outlets.discard(outlet)
         if not channel.outlets:
@@ -64,11 +64,17 @@ class Channels:
             self._bus.unwatch(workflow_id, channel)
 
 
-class WorkflowStream(Stream[int]):
+class WorkflowStream(EventStream[int]):
     """From event number *after* + 1 on. `open` raises `NotFound` outside of *scope*."""
 
     def __init__(
-        self, feed: Feed, outlet: Outlet[int], frame: EventFrame, scope: TenantScope, workflow_id: UUID, after: int
+        self,
+        feed: EventFeed,
+        outlet: SendBuffer[int],
+        frame: EventFrame,
+        scope: TenantScope,
+        workflow_id: UUID,
+        after: int,
     ) -> None:
         super().__init__(outlet)
         self._feed, self._frame, self._scope, self._workflow_id = feed, frame, scope, workflow_id
@@ -84,7 +90,7 @@ class WorkflowStream(Stream[int]):
         self._note(None if more else page.status)
         return b"".join(map(self._frame, page.events)), more
 
-    def sorted(self, items: Sequence[Item[int]]) -> bytes:
+    def sorted(self, items: Sequence[QueuedEvent[int]]) -> bytes:
         frames = []
         for item in items:
             if item.place > self._last + 1:

@@ -5,18 +5,18 @@ from uuid import UUID
 
 from msgspec import convert, structs
 
-from stepwell.domain.definition import StepPlan, WorkflowConfig, WorkflowStepDefinition
+from stepwell.domain.definition import ResolvedStep, WorkflowConfig, WorkflowStepDefinition
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copied
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.mapping.task_configs import given
 from stepwell.domain.model import ProviderType
 from stepwell.domain.records import LoadedWorkflow, StepRecord
-from stepwell.engine.events.bus import Committed
+from stepwell.engine.events.bus import CommittedEvents
 from stepwell.ports.clock import Timer
 
 
-class Handle:
+class ActiveWorkflow:
     """`users` counts the verbs that hold it: it stays in memory while there are any, or while the run is active.
     `halted`: the scheduler has taken its waiting steps out of the queue. `lost`: this process must not touch it any
     more, nor its files. `timers`: by position, null the deadline. `waiting_since`: the monotonic time at which a step
@@ -46,10 +46,10 @@ class Handle:
             tenant=loaded.tenant,
         )
 
-    def committed(self, decision: Decision) -> Committed:
+    def committed(self, decision: Decision) -> CommittedEvents:
         """What is told of a decision of its run once it has committed."""
         status = decision.workflow.status
-        return Committed(
+        return CommittedEvents(
             self.workflow_id, self.tenant, status, self.origin_instance, decision.events, decision.deliveries
         )
 
@@ -66,7 +66,7 @@ class Handle:
         state, tasks = copied(self.run.state), self.run.open_tasks()
         return structs.replace(self._loaded, state=state, steps=steps, open_tasks=tasks)
 
-    def plan(self, position: int) -> StepPlan:
+    def plan(self, position: int) -> ResolvedStep:
         return self._steps[position].plan
 
     def definition(self, position: int) -> WorkflowStepDefinition:

@@ -26,7 +26,7 @@ from msgspec import Struct, field
 
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.ports.storage import Journal
+from stepwell.ports.storage import WorkflowStore
 from stepwell.telemetry import Distribution
 
 log = structlog.get_logger()
@@ -64,7 +64,7 @@ class Checkpointer:
     """
 
     def __init__(
-        self, journal: Journal, committed: Callable[[Decision], None], lost: Callable[[UUID, bool], None]
+        self, journal: WorkflowStore, committed: Callable[[Decision], None], lost: Callable[[UUID, bool], None]
     ) -> None:
         self._journal, self._committed, self._lost = journal, committed, lost
         self._filling: dict[UUID, deque[_Entry]] = {}

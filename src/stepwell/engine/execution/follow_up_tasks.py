@@ -8,11 +8,11 @@ from uuid import UUID
 
 from anyio import move_on_after
 
-from stepwell.domain.lifecycle.inputs import FollowedUp
+from stepwell.domain.lifecycle.inputs import FollowUpEnded
 from stepwell.domain.model import CancelReceipt
-from stepwell.engine.attempts.runner import Runner
-from stepwell.engine.execution.active_workflow import Handle
-from stepwell.engine.execution.running_attempt import Leash, Live, Runs
+from stepwell.engine.attempts.runner import AttemptRunner
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.running_attempt import AttemptControl, RunningAttempt, Runs
 from stepwell.ports.clock import Clock
 
 Spawn = Callable[[Coroutine[Any, Any, None], str, Callable[[asyncio.Task[None]], None]], asyncio.Task[None]]
@@ -30,18 +30,18 @@ class Scheduled(Runs, Protocol):
         """Run *work* in the group, and hand its task to *done* at its end."""
 
 
-class Trailing:
-    def __init__(self, scheduler: Scheduled, runner: Runner, clock: Clock) -> None:
+class FollowUpTasks:
+    def __init__(self, scheduler: Scheduled, runner: AttemptRunner, clock: Clock) -> None:
         self._scheduler, self._runner, self._clock = scheduler, runner, clock
-        self._lives: dict[UUID, dict[UUID, Live]] = {}  # workflow id -> task id
+        self._lives: dict[UUID, dict[UUID, RunningAttempt]] = {}  # workflow id -> task id
 
-    def find(self, workflow_id: UUID, task_id: UUID) -> Live | None:
+    def find(self, workflow_id: UUID, task_id: UUID) -> RunningAttempt | None:
         return self._lives.get(workflow_id, {}).get(task_id)
 
-    def begin(self, handle: Handle, position: int, task_id: UUID) -> None:
+    def begin(self, handle: ActiveWorkflow, position: int, task_id: UUID) -> None:
         if self._scheduler.stopping or self.find(handle.workflow_id, task_id) is not None:
             return
-        live = Live(None)
+        live = RunningAttempt(None)
         self._lives.setdefault(handle.workflow_id, {})[task_id] = live
         work, ended = self._follow(handle, position, task_id, live), partial(self._ended, handle.workflow_id, live)
         live.task = self._scheduler.spawn(work, f"follow up {task_id}", ended)
@@ -54,18 +54,18 @@ class Trailing:
                 if live.task is not None:
                     live.task.cancel()
 
-    async def _follow(self, handle: Handle, position: int, task_id: UUID, live: Live) -> None:
+    async def _follow(self, handle: ActiveWorkflow, position: int, task_id: UUID, live: RunningAttempt) -> None:
         # It may be about to hear from the provider, and then there is a job to end, or none.
         await self._scheduler.until_over(handle.workflow_id, task_id)
         if (task := handle.run.followed_up(task_id)) is None or task.follow_up_until is None:
             return
-        outcome = FollowedUp(position, task_id, CancelReceipt.UNKNOWN)
+        outcome = FollowUpEnded(position, task_id, CancelReceipt.UNKNOWN)
         with move_on_after((task.follow_up_until - self._clock.now()).total_seconds()):
-            outcome = await self._runner.follow_up(handle, task, Leash(self._scheduler, handle, live))
+            outcome = await self._runner.follow_up(handle, task, AttemptControl(self._scheduler, handle, live))
         if self._scheduler.handles.get(handle.workflow_id) is handle:
             self._scheduler.feed(handle, outcome)
 
-    def _ended(self, workflow_id: UUID, live: Live, task: asyncio.Task[None]) -> None:
+    def _ended(self, workflow_id: UUID, live: RunningAttempt, task: asyncio.Task[None]) -> None:
         lives = self._lives.get(workflow_id, {})
         for task_id in [task_id for task_id, known in lives.items() if known is live]:
             del lives[task_id]

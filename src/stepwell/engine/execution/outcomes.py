@@ -19,7 +19,7 @@ import structlog
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.model import EventType, HistoryEvent, ProviderType, StepStatus, Task, TaskStatus, WorkflowStatus
 from stepwell.engine.admission.model_health import ModelKey
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.telemetry import Distribution, Labels
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ _WORKFLOW_S = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 2
 
 
 class Models(Protocol):
-    def model_key(self, context: Handle, position: int, *, on_fallback: bool) -> ModelKey | None:
+    def model_key(self, context: ActiveWorkflow, position: int, *, on_fallback: bool) -> ModelKey | None:
         """Return the model that the step's attempt uses; None if it runs in this process."""
 
 
@@ -60,7 +60,7 @@ class ModelLabels:
         return label
 
 
-class Tally(Distribution):
+class OutcomeCounts(Distribution):
     """The durations in seconds of what ended with one outcome. `unstarted` counts what ended without a start."""
 
     __slots__ = ("unstarted",)
@@ -89,15 +89,15 @@ class Outcomes:
     def __init__(self, models: Models, labels: ModelLabels) -> None:
         self._models, self.labels = models, labels
         ends = ("completed", "failed", "cancelled")
-        self.workflows: dict[Labels, Tally] = {(end,): Tally(_WORKFLOW_S) for end in ends}
-        self.steps: dict[Labels, Tally] = {(end,): Tally(_WORKFLOW_S) for end in (*ends, "skipped")}
+        self.workflows: dict[Labels, OutcomeCounts] = {(end,): OutcomeCounts(_WORKFLOW_S) for end in ends}
+        self.steps: dict[Labels, OutcomeCounts] = {(end,): OutcomeCounts(_WORKFLOW_S) for end in (*ends, "skipped")}
         self._step_tallies = {kind: self.steps[labels] for kind, labels in _OUTCOMES.items() if labels in self.steps}
-        self.attempts: dict[Labels, Tally] = {}
+        self.attempts: dict[Labels, OutcomeCounts] = {}
         self.costs: defaultdict[Labels, float] = defaultdict(float)
         # A cache by the names of models, for models with a label of their own.
-        self._tallies: dict[tuple[ProviderType | None, str, TaskStatus], Tally] = {}
+        self._tallies: dict[tuple[ProviderType | None, str, TaskStatus], OutcomeCounts] = {}
         self._verbose = log.is_enabled_for(logging.DEBUG)
-        self._handlers: Mapping[EventType, Callable[[Handle, Decision, HistoryEvent], object]] = {
+        self._handlers: Mapping[EventType, Callable[[ActiveWorkflow, Decision, HistoryEvent], object]] = {
             EventType.STEP_COMPLETED: self._step_ended,
             EventType.STEP_FAILED: self._step_ended,
             EventType.STEP_CANCELLED: self._step_ended,
@@ -109,7 +109,7 @@ class Outcomes:
             EventType.WORKFLOW_CANCELLED: self._workflow_ended,
         }
 
-    def committed(self, handle: Handle, decision: Decision) -> None:
+    def committed(self, handle: ActiveWorkflow, decision: Decision) -> None:
         """Count and log what *decision* ends. It is committed, and may combine several decisions of one run."""
         try:
             for event in decision.events:
@@ -127,14 +127,14 @@ class Outcomes:
             sums[provider, outcome].merge(tally)
         return sums
 
-    def _step_ended(self, handle: Handle, decision: Decision, event: HistoryEvent) -> None:
+    def _step_ended(self, handle: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
         task, kind = self._attempt_ended(handle, decision, event), event.type
         started = None if task is None else decision.steps[task.position].started_at
         self._step_tallies[kind].add(started, event.at)
         if self._verbose or kind is not _COMPLETED:
             self._log_end(kind.value, handle, event, task)
 
-    def _attempt_ended(self, handle: Handle, decision: Decision, event: HistoryEvent) -> Task | None:
+    def _attempt_ended(self, handle: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> Task | None:
         """Count the attempt that ended with *event*, and return it; None if the step didn't run."""
         if event.task_id is None or (task := decision.tasks.get(event.task_id)) is None:
             return None
@@ -150,17 +150,17 @@ class Outcomes:
             self._log_end(f"attempt.{_ATTEMPT_OUTCOMES[task.status]}", handle, event, task)
         return task
 
-    def _tally(self, handle: Handle, task: Task) -> Tally:
+    def _tally(self, handle: ActiveWorkflow, task: Task) -> OutcomeCounts:
         model = self._model(handle, task)
         provider, outcome = task.provider or NO_PROVIDER, _ATTEMPT_OUTCOMES[task.status]
         label = self.labels.of(provider, model)
         if (tally := self.attempts.get((provider, label, outcome))) is None:
-            tally = self.attempts[provider, label, outcome] = Tally(_ATTEMPT_S)
+            tally = self.attempts[provider, label, outcome] = OutcomeCounts(_ATTEMPT_S)
         if label != OTHER_MODELS:
             self._tallies[task.provider, model, task.status] = tally
         return tally
 
-    def _follow_up_ended(self, _: Handle, decision: Decision, event: HistoryEvent) -> None:
+    def _follow_up_ended(self, _: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
         if event.task_id is not None and (task := decision.tasks.get(event.task_id)) is not None:
             self._add_cost(task)
 
@@ -168,14 +168,14 @@ class Outcomes:
         if task.cost is not None and task.cost.amount > 0:
             self.costs[task.provider or NO_PROVIDER, task.cost.currency] += task.cost.amount
 
-    def _workflow_ended(self, handle: Handle, decision: Decision, event: HistoryEvent) -> None:
+    def _workflow_ended(self, handle: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
         self.workflows[_OUTCOMES[event.type]].add(decision.workflow.started_at, event.at)
         if self._verbose or event.type is EventType.WORKFLOW_FAILED:
             self._log_workflow(handle, decision, event)
 
     # Lines
 
-    def _log_end(self, name: str, handle: Handle, event: HistoryEvent, task: Task | None) -> None:
+    def _log_end(self, name: str, handle: ActiveWorkflow, event: HistoryEvent, task: Task | None) -> None:
         error = None if task is None else task.error
         failed = event.type in _FAILURES
         if event.type is EventType.STEP_CANCELLED and handle.run.state.status is not WorkflowStatus.CANCELLED:
@@ -185,7 +185,7 @@ class Outcomes:
             write = log.warning if failed else log.debug
             write(name, **self._fields(handle, event.step_id, task, error))
 
-    def _log_workflow(self, handle: Handle, decision: Decision, event: HistoryEvent) -> None:
+    def _log_workflow(self, handle: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
         if event.type is not EventType.WORKFLOW_FAILED:
             log.debug(event.type.value, **self._fields(handle, None, None, None))
             return
@@ -203,7 +203,9 @@ class Outcomes:
             fields |= self._model_fields(handle, failed.position, handle.provider(failed.position))
         log.error(event.type.value, **fields)
 
-    def _fields(self, handle: Handle, step_id: str | None, task: Task | None, error: str | None) -> dict[str, Any]:
+    def _fields(
+        self, handle: ActiveWorkflow, step_id: str | None, task: Task | None, error: str | None
+    ) -> dict[str, Any]:
         fields: dict[str, Any] = {
             "workflow": str(handle.workflow_id),
             "step": _shortened(step_id, _NAME_CAP),
@@ -219,12 +221,12 @@ class Outcomes:
             fields |= {"task": str(task.id), "attempt": task.attempt, "provider": task.provider, "model": model}
         return fields
 
-    def _model_fields(self, handle: Handle, position: int, provider: ProviderType | None) -> dict[str, Any]:
+    def _model_fields(self, handle: ActiveWorkflow, position: int, provider: ProviderType | None) -> dict[str, Any]:
         key = self._models.model_key(handle, position, on_fallback=handle.on_fallback(position))
         model = handle.plan(position).task_type if key is None else key.model
         return {"provider": provider, "model": _printable(model, _MODEL_CAP)}
 
-    def _model(self, handle: Handle, task: Task) -> str:
+    def _model(self, handle: ActiveWorkflow, task: Task) -> str:
         """Return the attempt's model; for work in this process the type of the task, as in `GET /api/v1/providers`."""
         if task.sent is not None:
             return task.sent.model

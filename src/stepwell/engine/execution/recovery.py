@@ -19,13 +19,13 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.inputs import GiveUp
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
 from stepwell.ports.events import Presence
-from stepwell.ports.storage import Journal
+from stepwell.ports.storage import WorkflowStore
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class Recovery:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: WorkflowStore,
         scheduler: Scheduler,
         clock: Clock,
         owner: UUID,
@@ -222,18 +222,18 @@ class Recovery:
                 self._scheduler.recover(handle)
             await asyncio.sleep(0)
 
-    def _handle(self, loaded: LoadedWorkflow) -> Handle | None:
+    def _handle(self, loaded: LoadedWorkflow) -> ActiveWorkflow | None:
         workflow_id = loaded.state.id
         try:
             if self._scheduler.refused[workflow_id] <= 1:
-                return Handle(loaded)
+                return ActiveWorkflow(loaded)
             log.error("recovery.unwritable", action="claim", workflow_id=str(workflow_id))
         except Exception:  # one row that can't be read must not stop all others
             log.exception("recovery.unreadable", action="claim", workflow_id=str(workflow_id))
         self._hopeless.add(workflow_id)
         return None
 
-    def _why_not(self, handle: Handle) -> str | None:
+    def _why_not(self, handle: ActiveWorkflow) -> str | None:
         """Why the workflow can't be run any further."""
         if handle.run.state.crashes >= _CRASHES:
             return f"workflow: its process ended {handle.run.state.crashes} times without progress"
@@ -242,7 +242,7 @@ class Recovery:
         return None
 
 
-async def load_results(journal: Journal, handles: list[Handle]) -> None:
+async def load_results(journal: WorkflowStore, handles: list[ActiveWorkflow]) -> None:
     """Put the stored results that mappings will read into the runs, in one round trip."""
     wanted = {handle.workflow_id: positions for handle in handles if (positions := handle.run.wanted_results())}
     if wanted:

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from stepwell.domain.lifecycle.inputs import Input
 from stepwell.engine.admission.controller import Slot
-from stepwell.engine.admission.model_health import Flight
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.admission.model_health import TrackedAttempt
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer
 
 
-class Look(Struct, frozen=True):
+class JobObservation(Struct, frozen=True):
     """What an attempt in this process has seen of its job: the provider's own `word` for what it does, and since when
     it says so; `progress`, 0 to 1, where it tells; `trouble`: why the last call about it had no answer to go by.
     """
@@ -28,7 +28,7 @@ class Look(Struct, frozen=True):
     trouble: str | None = None
 
 
-class Live(Struct):
+class RunningAttempt(Struct):
     """An attempt in this process. `slot` is null once it is given back, `flight` for one that isn't counted or once its
     outcome is; `task` is for one that waits for something. It
     is cancelled by its scope: a worker process on its way up must not be torn from its parent half-way. `resting`: it
@@ -38,7 +38,7 @@ class Live(Struct):
     """
 
     slot: Slot | None
-    flight: Flight | None = None
+    flight: TrackedAttempt | None = None
     task: asyncio.Task[None] | None = None
     scope: CancelScope | None = None
     cancelled: bool = False
@@ -46,17 +46,17 @@ class Live(Struct):
     nudged: asyncio.Event | None = None
     told: bytes | None = None
     called: bool = False
-    look: Look | None = None
+    look: JobObservation | None = None
 
     def noted(self, word: str, progress: float | None, at: datetime) -> None:
         """How its job stands."""
         same = self.look is not None and self.look.word == word
         since = self.look.since if self.look is not None and same else at
-        self.look = Look(word, since, progress)
+        self.look = JobObservation(word, since, progress)
 
     def troubled(self, error: str) -> None:
         """A call about its job had no answer to go by."""
-        self.look = replace(self.look or Look(), trouble=error)
+        self.look = replace(self.look or JobObservation(), trouble=error)
 
     def nudge(self, told: bytes) -> None:
         """A provider has called back."""
@@ -79,19 +79,19 @@ class Live(Struct):
 class Runs(Protocol):
     """The scheduler, as far as an attempt may go."""
 
-    handles: dict[UUID, Handle]
+    handles: dict[UUID, ActiveWorkflow]
     checkpointer: Checkpointer
 
     @property
     def stopping(self) -> bool: ...
 
-    def feed(self, handle: Handle, given: Input) -> bool: ...
+    def feed(self, handle: ActiveWorkflow, given: Input) -> bool: ...
 
 
-class Leash:
+class AttemptControl:
     """`runner.Leash` of one attempt."""
 
-    def __init__(self, runs: Runs, handle: Handle, live: Live) -> None:
+    def __init__(self, runs: Runs, handle: ActiveWorkflow, live: RunningAttempt) -> None:
         self._runs, self._handle, self._live = runs, handle, live
         self._held: float | None = None  # the deadline, while it doesn't strike
 

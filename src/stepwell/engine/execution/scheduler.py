@@ -33,21 +33,21 @@ from stepwell.domain.lifecycle.inputs import (
     WakeAt,
 )
 from stepwell.domain.model import Task
-from stepwell.engine.admission.controller import Admission, Slot
-from stepwell.engine.admission.model_health import Flight, ModelHealth
-from stepwell.engine.attempts.runner import Runner, Work
-from stepwell.engine.events.bus import Bus
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.admission.controller import AdmissionController, Slot
+from stepwell.engine.admission.model_health import ModelHealth, TrackedAttempt
+from stepwell.engine.attempts.runner import AttemptRunner, PreparedAttempt
+from stepwell.engine.events.bus import EventBus
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
-from stepwell.engine.execution.follow_up_tasks import Trailing
+from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
 from stepwell.engine.execution.outcomes import Outcomes
-from stepwell.engine.execution.running_attempt import Leash, Live
-from stepwell.engine.execution.step_dispatcher import Gate
+from stepwell.engine.execution.running_attempt import AttemptControl, RunningAttempt
+from stepwell.engine.execution.step_dispatcher import StepDispatcher
 from stepwell.engine.execution.timers import Timers
 from stepwell.engine.execution.waiting import Waiting
 from stepwell.engine.monitoring.loop_lag import LoopLag
 from stepwell.ports.clock import Clock, NewId
-from stepwell.ports.storage import Journal
+from stepwell.ports.storage import WorkflowStore
 
 log = structlog.get_logger()
 
@@ -55,23 +55,23 @@ log = structlog.get_logger()
 class Scheduler:
     def __init__(
         self,
-        journal: Journal,
-        runner: Runner,
-        admission: Admission,
+        journal: WorkflowStore,
+        runner: AttemptRunner,
+        admission: AdmissionController,
         health: ModelHealth,
         clock: Clock,
         new_id: NewId,
-        bus: Bus,
+        bus: EventBus,
         outcomes: Outcomes,
     ) -> None:
         self.outcomes, self.loop_lag = outcomes, LoopLag()
         self._runner, self._admission, self._clock, self._bus = runner, admission, clock, bus
         self.checkpointer = Checkpointer(journal, self._committed, self._not_written)
-        self.handles: dict[UUID, Handle] = {}
-        self._live: dict[UUID, dict[UUID, Live]] = {}  # workflow id -> task id -> attempt
+        self.handles: dict[UUID, ActiveWorkflow] = {}
+        self._live: dict[UUID, dict[UUID, RunningAttempt]] = {}  # workflow id -> task id -> attempt
         self._ending = Waiting()  # for the end of an attempt, by task id
-        self._trailing = Trailing(self, runner, clock)
-        self._gate = Gate(self, runner, admission, health, clock, new_id)
+        self._trailing = FollowUpTasks(self, runner, clock)
+        self._gate = StepDispatcher(self, runner, admission, health, clock, new_id)
         self._timers = Timers(clock, self._fire, self.guarded)
         self._quiet, self._idle = Waiting(), Waiting()
         self._losing: set[UUID] = set()
@@ -101,7 +101,7 @@ class Scheduler:
         """The workflows that no claim may bring in: those in memory, and lost ones that still have something here."""
         return self.handles.keys() | self._live.keys() | self.checkpointer.held
 
-    def lives(self, workflow_id: UUID) -> Mapping[UUID, Live]:
+    def lives(self, workflow_id: UUID) -> Mapping[UUID, RunningAttempt]:
         """The workflow's attempts in this process, by task."""
         return self._live.get(workflow_id, {})
 
@@ -109,26 +109,26 @@ class Scheduler:
     def stopping(self) -> bool:
         return self._admission.closed
 
-    def adopt(self, handle: Handle) -> None:
+    def adopt(self, handle: ActiveWorkflow) -> None:
         assert handle.workflow_id not in self.handles
         self.handles[handle.workflow_id] = handle
         self.on_adopted()
 
-    def recover(self, handle: Handle) -> None:
+    def recover(self, handle: ActiveWorkflow) -> None:
         """Take up a workflow that this process has just come to own."""
         self.adopt(handle)
         self.take_up(handle)
 
-    def take_up(self, handle: Handle) -> None:
+    def take_up(self, handle: ActiveWorkflow) -> None:
         self._dispatch(handle, handle.run.recover())
 
-    def abandon(self, handle: Handle) -> None:
+    def abandon(self, handle: ActiveWorkflow) -> None:
         """Let go of a workflow of which nothing runs here."""
         if self.handles.get(handle.workflow_id) is handle:
             del self.handles[handle.workflow_id]
             self._idle.tell(handle.workflow_id)
 
-    def feed(self, handle: Handle, given: Input, reservation: Reservation | None = None) -> bool:
+    def feed(self, handle: ActiveWorkflow, given: Input, reservation: Reservation | None = None) -> bool:
         """Hand an input to a run; whether it changed anything. What it decides is not yet committed: see
         `Checkpointer.settled`. Raises `InvalidTransition` for a verb that isn't allowed.
         """
@@ -139,7 +139,7 @@ class Scheduler:
         self._dispatch(handle, decision)
         return changed
 
-    def forget_if_idle(self, handle: Handle) -> None:
+    def forget_if_idle(self, handle: ActiveWorkflow) -> None:
         if not handle.run.active and not handle.users and not self.checkpointer.holds(handle.workflow_id):
             self.abandon(handle)
             self._timers.drop(handle)
@@ -186,7 +186,7 @@ class Scheduler:
 
     # From decisions to the world
 
-    def _dispatch(self, handle: Handle, decision: Decision) -> None:
+    def _dispatch(self, handle: ActiveWorkflow, decision: Decision) -> None:
         ready = decision.ready
         if handle.run.starting:
             if handle.halted:
@@ -201,11 +201,11 @@ class Scheduler:
         self.checkpointer.submit(decision)
         self._gate.grant()
 
-    def begin(self, handle: Handle, decision: Decision, slot: Slot, flight: Flight | None) -> None:
+    def begin(self, handle: ActiveWorkflow, decision: Decision, slot: Slot, flight: TrackedAttempt | None) -> None:
         """An attempt that the gate has let through; it starts once *decision* has committed."""
         for effect in decision.effects:
             assert isinstance(effect, StartAttempt)
-            self._live.setdefault(handle.workflow_id, {})[effect.task.id] = Live(slot, flight)
+            self._live.setdefault(handle.workflow_id, {})[effect.task.id] = RunningAttempt(slot, flight)
         self.checkpointer.submit(decision)
 
     def _committed(self, decision: Decision) -> None:
@@ -221,7 +221,7 @@ class Scheduler:
             self._release(handle, effect)
         self.forget_if_idle(handle)
 
-    def _release(self, handle: Handle, effect: Effect) -> None:
+    def _release(self, handle: ActiveWorkflow, effect: Effect) -> None:
         match effect:
             case StartAttempt(task):
                 self._start(handle, task)
@@ -264,14 +264,14 @@ class Scheduler:
 
     # Attempts
 
-    def _start(self, handle: Handle, task: Task) -> None:
+    def _start(self, handle: ActiveWorkflow, task: Task) -> None:
         assert self._group is not None
         if self._admission.closed:
             self._ended(handle.workflow_id, task.id)
             return
         live = self._live[handle.workflow_id][task.id]
         begun = self._runner.begin(handle, task)
-        if isinstance(begun, Work):
+        if isinstance(begun, PreparedAttempt):
             work = self._attempt(handle, task, begun, live)
             live.task = self.spawn(work, f"attempt {task.id}", lambda _: self._ended(handle.workflow_id, task.id))
         else:
@@ -279,10 +279,10 @@ class Scheduler:
             self._accept(handle, begun)
             self._ended(handle.workflow_id, task.id)
 
-    async def _attempt(self, handle: Handle, task: Task, work: Work, live: Live) -> None:
+    async def _attempt(self, handle: ActiveWorkflow, task: Task, work: PreparedAttempt, live: RunningAttempt) -> None:
         if live.cancelled:
             return
-        ended = await self._runner.run(handle, task, work, Leash(self, handle, live))
+        ended = await self._runner.run(handle, task, work, AttemptControl(self, handle, live))
         # The slot goes back first, so that the step's dependants can have it in the very same batch.
         self._free(live)
         self._landed(handle, live, ended.outcome)
@@ -293,7 +293,7 @@ class Scheduler:
             with CancelScope(shield=True):
                 await self._discard(handle, task)
 
-    async def _discard(self, handle: Handle, task: Task) -> None:
+    async def _discard(self, handle: ActiveWorkflow, task: Task) -> None:
         """Delete the files of an attempt that didn't succeed, once that is committed: until then another process may
         have the workflow, and with it these files.
         """
@@ -302,7 +302,7 @@ class Scheduler:
             if not handle.lost:
                 await self._runner.discard(task)
 
-    def _accept(self, handle: Handle, outcome: Succeeded | AttemptFailed) -> bool:
+    def _accept(self, handle: ActiveWorkflow, outcome: Succeeded | AttemptFailed) -> bool:
         """Feed an outcome to its run; False if the run doesn't want it any more."""
         return self.handles.get(handle.workflow_id) is handle and self.feed(handle, outcome)
 
@@ -315,12 +315,14 @@ class Scheduler:
         else:
             live.cancel()
 
-    def _free(self, live: Live) -> None:
+    def _free(self, live: RunningAttempt) -> None:
         if live.slot is not None:
             self._admission.release(live.slot)
             live.slot = None
 
-    def _landed(self, handle: Handle | None, live: Live, outcome: Succeeded | AttemptFailed | None) -> None:
+    def _landed(
+        self, handle: ActiveWorkflow | None, live: RunningAttempt, outcome: Succeeded | AttemptFailed | None
+    ) -> None:
         """For the breaker, before the run hears of it; once an attempt."""
         flight, live.flight = live.flight, None
         if flight is not None:
@@ -350,7 +352,7 @@ class Scheduler:
         task.add_done_callback(self.guarded(done))
         return task
 
-    def _fire(self, handle: Handle, given: Input) -> None:
+    def _fire(self, handle: ActiveWorkflow, given: Input) -> None:
         if self.handles.get(handle.workflow_id) is handle:
             self.feed(handle, given)
 

@@ -15,9 +15,9 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, Diverted, Input, Succeeded
 from stepwell.domain.mapping.task_configs import TaskConfig
 from stepwell.domain.model import ProviderType
-from stepwell.engine.admission.controller import Admission, Pool, Slot
-from stepwell.engine.admission.model_health import Flight, ModelHealth, ModelKey
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.admission.controller import AdmissionController, Pool, Slot
+from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.seeds import drawn_seed
 from stepwell.ports.clock import Clock, NewId, Timer
 
@@ -28,27 +28,27 @@ _USUAL_TIMEOUT_S = TaskConfig().timeout_s
 class Gated(Protocol):
     """The scheduler, as far as the gate goes."""
 
-    handles: dict[UUID, Handle]
+    handles: dict[UUID, ActiveWorkflow]
 
-    def feed(self, handle: Handle, given: Input) -> bool: ...
+    def feed(self, handle: ActiveWorkflow, given: Input) -> bool: ...
 
-    def begin(self, handle: Handle, decision: Decision, slot: Slot, flight: Flight | None) -> None:
+    def begin(self, handle: ActiveWorkflow, decision: Decision, slot: Slot, flight: TrackedAttempt | None) -> None:
         """The attempt is let through."""
 
     def guarded(self, callback: Callable[..., Any]) -> Callable[..., None]: ...
 
 
 class Models(Protocol):
-    def model_key(self, context: Handle, position: int, *, on_fallback: bool) -> ModelKey | None:
+    def model_key(self, context: ActiveWorkflow, position: int, *, on_fallback: bool) -> ModelKey | None:
         """What the step's next attempt would ask; null where that needs no breaker."""
 
 
-class Gate:
+class StepDispatcher:
     def __init__(
         self,
         scheduler: Gated,
         models: Models,
-        admission: Admission,
+        admission: AdmissionController,
         health: ModelHealth,
         clock: Clock,
         new_id: NewId,
@@ -60,14 +60,14 @@ class Gate:
         self._next_grant_at = 0.0
         self._closing: dict[ModelKey, Timer] = {}  # of breakers, for those that are held back
 
-    def enqueue(self, handle: Handle, positions: Iterable[int]) -> None:
+    def enqueue(self, handle: ActiveWorkflow, positions: Iterable[int]) -> None:
         """Let steps wait for a slot. A step that waits already keeps the time at which it began to wait."""
         now = time.monotonic()
         for position in positions:
             handle.waiting_since.setdefault(position, now)
             self._admission.enqueue(handle.tenant, handle.workflow_id, position, self._pool(handle, position))
 
-    def withdraw(self, handle: Handle) -> None:
+    def withdraw(self, handle: ActiveWorkflow) -> None:
         """Forget all that a workflow waits for."""
         self._admission.withdraw(handle.tenant, handle.workflow_id)
         self._health.withdraw(handle.workflow_id)
@@ -88,7 +88,9 @@ class Gate:
         if self._admission.retry_in_s is not None:
             self._grant_in(self._admission.retry_in_s)
 
-    def landed(self, handle: Handle | None, flight: Flight, outcome: Succeeded | AttemptFailed | None) -> None:
+    def landed(
+        self, handle: ActiveWorkflow | None, flight: TrackedAttempt, outcome: Succeeded | AttemptFailed | None
+    ) -> None:
         """An attempt has ended; to be told before its run is. Null outcome: it was cancelled."""
         failed = outcome if handle is not None and isinstance(outcome, AttemptFailed) else None
         blamed = failed is not None and handle is not None and _blames(handle, failed)
@@ -108,7 +110,7 @@ class Gate:
         if self._next_grant is not None:
             self._next_grant.cancel()
 
-    def _pool(self, handle: Handle, position: int) -> Pool:
+    def _pool(self, handle: ActiveWorkflow, position: int) -> Pool:
         provider = handle.provider(position)
         # One that is under way is no new start.
         if provider in _HERE or handle.run.under_way(position):
@@ -119,7 +121,7 @@ class Gate:
             return None  # it asks nobody: it is turned away as soon as it has its turn
         return self._admission.limits.pool(provider, key.model if key else "") if limited else provider
 
-    def _key(self, handle: Handle, position: int) -> ModelKey | None:
+    def _key(self, handle: ActiveWorkflow, position: int) -> ModelKey | None:
         return self._models.model_key(handle, position, on_fallback=handle.on_fallback(position))
 
     def _grant_in(self, seconds: float) -> None:
@@ -160,7 +162,7 @@ class Gate:
         self._scheduler.begin(handle, decision, slot, flight)
         return True
 
-    def _turns_away(self, handle: Handle, position: int, key: ModelKey) -> bool:
+    def _turns_away(self, handle: ActiveWorkflow, position: int, key: ModelKey) -> bool:
         """Whether no attempt may start; then the step is looked after."""
         if self._health.lets(key):
             return False
@@ -201,7 +203,7 @@ class Gate:
         self.grant()
 
 
-def _blames(handle: Handle, failed: AttemptFailed) -> bool:
+def _blames(handle: ActiveWorkflow, failed: AttemptFailed) -> bool:
     """Whether it says that something is wrong at the provider. A time-out does so only where something had left, and
     within a time that isn't the step's own, which may be too short for anybody.
     """

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from stepwell.domain.lifecycle.inputs import Input
-from stepwell.engine.execution.active_workflow import Handle
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.clock import Clock
 
 
@@ -27,12 +27,12 @@ class Timers:
     def __init__(
         self,
         clock: Clock,
-        fire: Callable[[Handle, Input], None],
+        fire: Callable[[ActiveWorkflow, Input], None],
         guarded: Callable[[Callable[..., Any]], Callable[..., None]],
     ) -> None:
         self._clock, self._deliver, self._guarded = clock, fire, guarded
 
-    def set(self, handle: Handle, position: int | None, at: datetime | None, given: Input) -> None:
+    def set(self, handle: ActiveWorkflow, position: int | None, at: datetime | None, given: Input) -> None:
         """*position* is null for the workflow's own; a null time takes the earlier one back."""
         if (timer := handle.timers.pop(position, None)) is not None:
             timer.cancel()
@@ -41,11 +41,11 @@ class Timers:
             fire = self._guarded(partial(self._fire, handle, position, given))
             handle.timers[position] = self._clock.call_later(delay, fire)
 
-    def drop(self, handle: Handle) -> None:
+    def drop(self, handle: ActiveWorkflow) -> None:
         for timer in handle.timers.values():
             timer.cancel()
         handle.timers.clear()
 
-    def _fire(self, handle: Handle, position: int | None, given: Input) -> None:
+    def _fire(self, handle: ActiveWorkflow, position: int | None, given: Input) -> None:
         handle.timers.pop(position, None)
         self._deliver(handle, given)

@@ -29,12 +29,12 @@ _FILES_FULL = "the disk for output files is full: no output can be stored until 
 Probe = Callable[[], Awaitable[None]]
 
 
-class Place(StrEnum):
+class WriteTarget(StrEnum):
     DATABASE = "database"
     ARTIFACTS = "artifacts"
 
 
-class Refusal(NamedTuple):
+class WriteRefusal(NamedTuple):
     """The reason why a place accepts no writes, and the time of the first refusal."""
 
     fault: DiskFull | ReadOnly
@@ -46,13 +46,13 @@ class WriteMonitor:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._probes: dict[Place, Probe] = {}
-        self._refusals: dict[Place, Refusal] = {}
+        self._probes: dict[WriteTarget, Probe] = {}
+        self._refusals: dict[WriteTarget, WriteRefusal] = {}
         self._refused = asyncio.Event()
         self._pause_s, self._cleared_at = _PROBE_S, -float("inf")
         self._logged_at: dict[str, float] = {}
 
-    def add_probe(self, place: Place, probe: Probe) -> None:
+    def add_probe(self, place: WriteTarget, probe: Probe) -> None:
         """Register *probe*, which tries to write. It raises `Unavailable` or `ArtifactError` while that fails."""
         self._probes[place] = probe
 
@@ -60,7 +60,7 @@ class WriteMonitor:
     def disk_full(self) -> bool:
         return any(isinstance(refusal.fault, DiskFull) for refusal in self._refusals.values())
 
-    def refusal(self, place: Place) -> DiskFull | ReadOnly | None:
+    def refusal(self, place: WriteTarget) -> DiskFull | ReadOnly | None:
         """Return the error to raise for a write to *place*; None if no write is known to fail."""
         refusal = self._refusals.get(place)
         return None if refusal is None else type(refusal.fault)(str(refusal.fault))
@@ -77,13 +77,13 @@ class WriteMonitor:
     def database_failed(self, fault: Unavailable) -> None:
         """Report that a statement or a connection failed with *fault*, whose cause is the driver's error."""
         if isinstance(fault, DiskFull | ReadOnly):
-            self._set(Place.DATABASE, fault, str(fault.__cause__))
+            self._set(WriteTarget.DATABASE, fault, str(fault.__cause__))
         elif isinstance(fault, ResourcesExhausted):
             self._log_exhausted(fault)
 
     def artifact_failed(self, error: StepwellError) -> None:
         """Report that a file could not be stored, because there is no room for it."""
-        self._set(Place.ARTIFACTS, DiskFull(_FILES_FULL), str(error))
+        self._set(WriteTarget.ARTIFACTS, DiskFull(_FILES_FULL), str(error))
 
     async def run(self) -> None:
         """Probe the places that accept no writes, until cancelled."""
@@ -95,7 +95,7 @@ class WriteMonitor:
                 for place in [*self._refusals]:
                     await self._probe(place)
 
-    async def _probe(self, place: Place) -> None:
+    async def _probe(self, place: WriteTarget) -> None:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
                 await self._probes[place]()
@@ -105,17 +105,17 @@ class WriteMonitor:
             log.exception("write_probe.broken", action="probe", place=place)
         self._clear(place)
 
-    def _set(self, place: Place, fault: DiskFull | ReadOnly, error: str) -> None:
+    def _set(self, place: WriteTarget, fault: DiskFull | ReadOnly, error: str) -> None:
         current = self._refusals.get(place)
         if current is not None and type(current.fault) is type(fault):
             return
         relapse = asyncio.get_running_loop().time() - self._cleared_at < _RELAPSE_S
         self._pause_s = min(self._pause_s * 2, _LONGEST_PROBE_S) if relapse else _PROBE_S
-        self._refusals[place] = Refusal(fault, self._clock.now())
+        self._refusals[place] = WriteRefusal(fault, self._clock.now())
         self._refused.set()
         log.error(_START_EVENTS[type(fault)], action="write", place=place, error=error)
 
-    def _clear(self, place: Place) -> None:
+    def _clear(self, place: WriteTarget) -> None:
         refusal = self._refusals.pop(place)
         self._cleared_at = asyncio.get_running_loop().time()
         lasted_s = round((self._clock.now() - refusal.since).total_seconds(), 1)

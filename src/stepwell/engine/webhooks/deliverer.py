@@ -25,20 +25,20 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.webhooks.delivery import (
     DELAYS_S,
     Answered,
-    Attempt,
+    DeliveryAttempt,
     DeliveryStatus,
+    DeliveryVerdict,
     DueDelivery,
-    Verdict,
     lane_of,
     tenant_of,
     verdict,
 )
 from stepwell.domain.webhooks.secrets import WebhookSecrets, signatures
-from stepwell.engine.events.bus import Bus, Committed
+from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.webhooks.backlog import WebhookBacklog
-from stepwell.engine.webhooks.delivery_schedule import Agenda
+from stepwell.engine.webhooks.delivery_schedule import DeliverySchedule
 from stepwell.ports.clock import Clock
 from stepwell.ports.webhooks import Outbox, Payload, Sender
 from stepwell.telemetry import Metrics
@@ -56,7 +56,7 @@ _NO_SECRET = "no secret is configured to sign it with"  # noqa: S105
 _OUR_FAULT = "the service could not make it; its log says why"
 
 
-class Dispatcher:
+class WebhookDeliverer:
     """*payload* makes bodies; *recovery* keeps this process from being taken for dead, and tells when others are."""
 
     def __init__(
@@ -68,14 +68,14 @@ class Dispatcher:
         clock: Clock,
         owner: UUID,
         recovery: Recovery,
-        bus: Bus,
+        bus: EventBus,
     ) -> None:
         self._outbox, self._sender, self._payload, self._secrets = outbox, sender, payload, secrets
         self._clock, self._owner, self._recovery = clock, owner, recovery
         recovery.take_over, recovery.also_busy = self.take_over, lambda: self.busy
         bus.listen(self._committed)
         self.delays_s: Sequence[float] = DELAYS_S
-        self._agenda = Agenda()
+        self._agenda = DeliverySchedule()
         self._lanes: Counter[str] = Counter()
         self._tenants: Counter[str | None] = Counter()
         self._sending: dict[Key, tuple[DueDelivery, asyncio.Task[None]]] = {}
@@ -113,7 +113,7 @@ class Dispatcher:
         text = "Seconds since the event of the oldest webhook that is still to be sent."
         metrics.gauges("stepwell_webhook_backlog_age_seconds", text, (), backlog.age_s)
 
-    def _committed(self, committed: Committed) -> None:
+    def _committed(self, committed: CommittedEvents) -> None:
         for told in committed.deliveries:
             self._agenda.put(told.lane, told.at)
         if committed.deliveries:
@@ -254,7 +254,7 @@ class Dispatcher:
 
     async def _try(self, due: DueDelivery) -> None:
         if due.url is None:
-            await self._mark(due, Verdict(DeliveryStatus.STOPPED, due.tries), None)
+            await self._mark(due, DeliveryVerdict(DeliveryStatus.STOPPED, due.tries), None)
             return
         if (lane := lane_of(due.url, due.tenant)) != due.lane:
             await self._outbox.refile(self._owner, due, lane)
@@ -294,9 +294,9 @@ class Dispatcher:
         return await self._sender.send(url, headers, body, secrets)
 
     def _not_sent(self, why: str) -> Answered:
-        return Answered(Attempt(self._clock.now(), error=why))
+        return Answered(DeliveryAttempt(self._clock.now(), error=why))
 
-    async def _mark(self, due: DueDelivery, decided: Verdict, attempt: Attempt | None) -> None:
+    async def _mark(self, due: DueDelivery, decided: DeliveryVerdict, attempt: DeliveryAttempt | None) -> None:
         """However long the database is away: until it is marked nobody else may send it, and it counts as under way."""
         while True:
             try:

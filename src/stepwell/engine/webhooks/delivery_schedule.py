@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 _SLACK = 64
 
 
-class _Moments:
+class _DueTimes:
     """For each lane the earliest moment that was put; the earliest lane costs O(log n)."""
 
     def __init__(self) -> None:
@@ -35,14 +35,14 @@ class _Moments:
         return found
 
 
-class Agenda:
+class DeliverySchedule:
     """For each lane the earliest moment at which there may be something in it. One that can't be served in its time is
     held until what it waits for is freed; others don't wait with it, nor are they looked at when it is freed.
     """
 
     def __init__(self) -> None:
-        self._due = _Moments()
-        self._held: dict[Hashable, _Moments] = {}
+        self._due = _DueTimes()
+        self._held: dict[Hashable, _DueTimes] = {}
         self._freed: dict[Hashable, None] = {}  # of those that hold
 
     def put(self, lane: str, at: datetime) -> None:
@@ -68,7 +68,7 @@ class Agenda:
             if (held_by := waits_for(lane)) is None:
                 taken.append(lane)
             else:
-                self._held.setdefault(held_by, _Moments()).put(lane, at)
+                self._held.setdefault(held_by, _DueTimes()).put(lane, at)
                 self._freed.pop(held_by, None)
         return taken
 

@@ -6,18 +6,23 @@ from uuid import UUID
 
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
-from stepwell.domain.idempotency import NO_TERMS, Terms
+from stepwell.domain.idempotency import NO_TERMS, Preconditions
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, lane_of
 from stepwell.domain.webhooks.secrets import WebhookSecrets
-from stepwell.engine.webhooks.deliverer import Dispatcher
-from stepwell.ports.storage import Store
+from stepwell.engine.webhooks.deliverer import WebhookDeliverer
+from stepwell.ports.storage import WorkflowReader
 from stepwell.ports.webhooks import Deliveries
 
 
-class Webhooks:
+class WebhookService:
     def __init__(
-        self, store: Store, deliveries: Deliveries, dispatcher: Dispatcher, secrets: WebhookSecrets, owner: UUID
+        self,
+        store: WorkflowReader,
+        deliveries: Deliveries,
+        dispatcher: WebhookDeliverer,
+        secrets: WebhookSecrets,
+        owner: UUID,
     ) -> None:
         self._store, self._deliveries, self._dispatcher = store, deliveries, dispatcher
         self._secrets, self._owner = secrets, owner
@@ -38,7 +43,7 @@ class Webhooks:
         return found[0]
 
     async def redeliver(
-        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Terms = NO_TERMS
+        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Preconditions = NO_TERMS
     ) -> DeliveryRecord:
         """Send it now, under the same id and with the same body, and as often as a new one. Raises `NotFound`,
         `PreconditionFailed`, and `NoWebhook` where there is no address.

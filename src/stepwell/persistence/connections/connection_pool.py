@@ -9,7 +9,7 @@ from stepwell.persistence.connections.database import Connect
 from stepwell.persistence.rows.decode_rows import Row
 
 
-class Kept:
+class SmallPool:
     """Up to *size* connections by *connect*, each made when all others are at work, and kept.
 
     At most *timeout_s* is waited for one.
@@ -27,9 +27,9 @@ class Kept:
             found: list[Row] = await connection.fetch(statement, *values)
             return found
 
-    def borrowed(self) -> "_Borrowed":
+    def borrowed(self) -> "_BorrowedConnection":
         """A connection for an `async with`; entering raises TimeoutError, an outage, if none is free in time."""
-        return _Borrowed(self)
+        return _BorrowedConnection(self)
 
     async def take(self) -> asyncpg.Connection:
         """For `borrowed`, as is `give`."""
@@ -65,12 +65,12 @@ class Kept:
             self._idle.pop().terminate()
 
 
-class _Borrowed:
+class _BorrowedConnection:
     """By hand, for `contextlib`'s way costs as much as the rest of borrowing."""
 
     __slots__ = ("_closings", "_connection", "_kept")
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: SmallPool) -> None:
         self._kept = kept
 
     async def __aenter__(self) -> asyncpg.Connection:

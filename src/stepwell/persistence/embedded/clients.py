@@ -17,7 +17,7 @@ _READ_BYTES = 65_536
 _POLL_S = 0.05
 
 
-class Clients:
+class PostgresClients:
     """The programs that connect to a server whose sockets are in the folder *sockets*.
 
     Methods raise `PostgresUnavailable` if a program fails.

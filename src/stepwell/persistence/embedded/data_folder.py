@@ -22,9 +22,9 @@ from pathlib import Path
 from stepwell.persistence.embedded.programs import (
     BUILTIN_LOCALE_SINCE,
     UNFINISHED,
-    Account,
     PostgresUnavailable,
     Programs,
+    SystemAccount,
     tail,
 )
 
@@ -229,7 +229,7 @@ class DataFolder:
             raise PostgresUnavailable(f"the server on {self.data} is not ready; try again")
         return Path(lines[_SOCKETS_LINE])
 
-    def socket_folder(self, account: Account | None) -> Path:
+    def socket_folder(self, account: SystemAccount | None) -> Path:
         """A private folder for the sockets: ours, or where its path is too long or odd one in the temporary folder."""
         run = self.root / "run"
         if _fits_socket(run):
@@ -333,7 +333,7 @@ def _works_on(pid: str, data: Path) -> bool:
         return False
 
 
-def _give(folder: Path, account: Account | None) -> None:
+def _give(folder: Path, account: SystemAccount | None) -> None:
     if account:
         os.chown(folder, account.uid, account.gid)
 

@@ -32,7 +32,7 @@ class PostgresUnavailable(Exception):
 
 
 @dataclass(frozen=True)
-class Account:
+class SystemAccount:
     """The user that the programs run as instead of root, which PostgreSQL refuses."""
 
     uid: int
@@ -47,7 +47,7 @@ class Programs:
     folder: Path
     version: str
     major: int
-    account: Account | None
+    account: SystemAccount | None
 
     def run(self, name: str, *args: str, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
         """Run a program to its end and return what it printed; raises `PostgresUnavailable` if it fails."""
@@ -165,22 +165,22 @@ def check_user() -> None:
         ) from None
 
 
-def account_for(data: Path) -> Account | None:
+def account_for(data: Path) -> SystemAccount | None:
     """Who runs PostgreSQL: ourselves (None), or if we are root the owner of *data*, else `postgres`, else `nobody`."""
     if os.geteuid() != 0:
         return None
     if data.exists() and (owner := data.stat()).st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid, f"uid {owner.st_uid}")
+        return SystemAccount(owner.st_uid, owner.st_gid, f"uid {owner.st_uid}")
     for name in ("postgres", "nobody"):
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(entry.pw_uid, entry.pw_gid, name)
+        return SystemAccount(entry.pw_uid, entry.pw_gid, name)
     raise PostgresUnavailable("PostgreSQL refuses to run as root, and there is no user postgres or nobody")
 
 
-def find_programs(folder: Path | None, account: Account | None, copies: Path) -> Programs:
+def find_programs(folder: Path | None, account: SystemAccount | None, copies: Path) -> Programs:
     """The programs in *folder*, else those of the installed wheel, fit to run as *account*.
 
     What *account* can't reach, as in a virtual environment below root's home, is copied once to
@@ -211,7 +211,7 @@ def _in_wheel() -> Path:
     )
 
 
-def closed_folder(path: Path, account: Account) -> Path | None:
+def closed_folder(path: Path, account: SystemAccount) -> Path | None:
     """The first folder on the way into *path*, as written and as it is behind links, that *account* may not enter."""
     real = path.resolve()
     for folder in (*reversed(path.parents), *reversed(real.parents), real):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from stepwell.persistence.embedded.clients import DATABASE, Clients
+from stepwell.persistence.embedded.clients import DATABASE, PostgresClients
 from stepwell.persistence.embedded.data_folder import PORT, USER, DataFolder, DataFolderInUse, wait_until
 from stepwell.persistence.embedded.programs import (
     PostgresUnavailable,
@@ -171,16 +171,16 @@ class EmbeddedPostgres:
     def has_data(self) -> bool:
         return self._folder.has_data
 
-    def clients(self) -> Clients:
+    def clients(self) -> PostgresClients:
         """Return the client programs of the running server: this object's, or else that of the folder's owner.
 
         Raises `PostgresUnavailable`.
         """
         with self._explained():
             if self._programs is not None and self._sockets is not None:
-                return Clients(self._programs, self._sockets)
+                return PostgresClients(self._programs, self._sockets)
             programs = find_programs(self._binaries, account_for(self._folder.published), self._folder.root)
-            return Clients(programs, self._folder.running_sockets())
+            return PostgresClients(programs, self._folder.running_sockets())
 
     def _ready(self) -> bool:
         process = self._process

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from msgspec import json
 
-from stepwell.domain.definition import StepPlan, WorkflowStepDefinition
+from stepwell.domain.definition import ResolvedStep, WorkflowStepDefinition
 from stepwell.domain.model import (
     CancelReceipt,
     Cost,
@@ -83,7 +83,7 @@ def _workflow_cost(sums: str | None) -> WorkflowCost | None:
 
 def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
     """A step's row, and when its workflow was created. `result` is given apart, since it is often left out."""
-    plan = StepPlan(
+    plan = ResolvedStep(
         position=row["position"],
         step_id=row["step_id"],
         task_type=TaskType(row["task_type"]),

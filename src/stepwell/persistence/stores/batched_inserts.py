@@ -20,7 +20,7 @@ from stepwell.domain.errors import StillRunning, Unavailable
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.records import NewWorkflow
 from stepwell.offloop import off_loop
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage
 from stepwell.persistence.rows import journal_sql as sql
 from stepwell.persistence.rows.encode_rows import InsertRows, insert_rows, references
@@ -54,9 +54,9 @@ class _Batch(Struct):
         self.size += entry.rows.size
 
 
-class Inserter:
+class WorkflowInserter:
     def __init__(self, connect: Connect, *, timeout_s: float) -> None:
-        self._connections = Kept(connect, size=_CONNECTIONS, timeout_s=timeout_s)
+        self._connections = SmallPool(connect, size=_CONNECTIONS, timeout_s=timeout_s)
         self._filling: _Batch | None = None
 
     async def insert(self, new: NewWorkflow) -> None:

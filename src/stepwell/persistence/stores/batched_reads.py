@@ -20,7 +20,7 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.idempotency import Version
 from stepwell.domain.records import StepRecord, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import is_outage
 from stepwell.persistence.rows.decode_rows import Row, step_record, workflow_record
 from stepwell.persistence.schema.tables import steps, workflows
@@ -36,8 +36,8 @@ _PATIENCE = 3
 _STEP_COLUMNS = tuple(column.name for column in steps.c)
 
 
-class Finder:
-    def __init__(self, readers: Kept) -> None:
+class WorkflowLoader:
+    def __init__(self, readers: SmallPool) -> None:
         self._whole = _Batches(readers, _with_steps(), "step_workflow_id")
         self._bare = _Batches(readers, _found(), "id")
         self._versions = _Batches(readers, _versions(), "id")
@@ -91,7 +91,7 @@ class _Batch:
 class _Batches:
     """The rows that *query* finds by ids, told apart by the column *key*."""
 
-    def __init__(self, readers: Kept, query: Select[*tuple[Any, ...]], key: str) -> None:
+    def __init__(self, readers: SmallPool, query: Select[*tuple[Any, ...]], key: str) -> None:
         compiled = query.compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
         self._statement = str(compiled)
         self._values = [compiled.params[name] for name in compiled.positiontup or ()]

@@ -10,17 +10,17 @@ from sqlalchemy import BigInteger, Select, Update, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stepwell.domain.errors import NotFound, StillRunning
-from stepwell.domain.idempotency import Reservation, Terms, Version
+from stepwell.domain.idempotency import Preconditions, Reservation, Version
 from stepwell.domain.model import EventType
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import Attempt, DeliveryRecord, DeliveryStatus, delivery_id
+from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, DeliveryStatus, delivery_id
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.schema.tables import deliveries, idempotency_keys, workflows
 from stepwell.persistence.stores.workflow_queries import visible
-from stepwell.ports.webhooks import Addressed
+from stepwell.ports.webhooks import AddressedDelivery
 
-_read_attempts = json.Decoder(list[Attempt]).decode
+_read_attempts = json.Decoder(list[DeliveryAttempt]).decode
 # The body isn't among them: it may be long, and is the receiver's.
 _SHOWN = (
     deliveries.c.workflow_id,
@@ -50,7 +50,7 @@ class PostgresDeliveries:
             return [_record(row) for row in found.mappings()]
 
     @unavailable_in_outage
-    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> Addressed:
+    async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:
         own = workflows.c
         query = (
             select(own.webhook_url, own.tenant, own.last_event, own.updated_at)
@@ -61,7 +61,7 @@ class PostgresDeliveries:
             row = (await connection.execute(query)).first()
         if row is None:
             raise NotFound("delivery")
-        return Addressed(row.webhook_url, row.tenant, Version.of(row.last_event, row.updated_at))
+        return AddressedDelivery(row.webhook_url, row.tenant, Version.of(row.last_event, row.updated_at))
 
     @unavailable_in_outage
     async def renew(
@@ -71,7 +71,7 @@ class PostgresDeliveries:
         event_id: int,
         lane: str,
         owner: UUID,
-        terms: Terms,
+        terms: Preconditions,
     ) -> DeliveryRecord:
         again = (
             update(deliveries)

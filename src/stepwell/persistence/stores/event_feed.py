@@ -32,7 +32,7 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from stepwell.domain.event_feed import EVERYTHING, FeedEvent, FeedFilter, FeedPage, HistoryPage, Position
+from stepwell.domain.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
 from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.database import unavailable_in_outage
@@ -58,7 +58,7 @@ _FIRST_TXID = 1
 _NONE = literal_column("0", BigInteger())  # for a parameter the index would not do
 
 
-class PostgresFeed:
+class PostgresEventFeed:
     """*engine* is for all that is asked, *pool* for what is done once, when the service starts."""
 
     def __init__(self, engine: AsyncEngine, pool: asyncpg.Pool) -> None:
@@ -76,7 +76,7 @@ class PostgresFeed:
         return HistoryPage(found, WorkflowStatus(rows[0]["status"]), rows[0]["last_event"])
 
     @unavailable_in_outage
-    async def page(self, scope: TenantScope, wanted: FeedFilter, after: Position, limit: int) -> FeedPage:
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
         window = limit if scope.every and wanted == EVERYTHING else max(limit, _WINDOW)
         query, given = page_query(scope, wanted, after, limit, window)
         async with self._reading.connect() as connection:
@@ -84,9 +84,9 @@ class PostgresFeed:
         return _read_page(rows, after, limit, window)
 
     @unavailable_in_outage
-    async def now(self) -> Position:
+    async def now(self) -> FeedCursor:
         async with self._reading.connect() as connection:
-            return Position.before((await connection.execute(select(_bound()))).scalar_one())
+            return FeedCursor.before((await connection.execute(select(_bound()))).scalar_one())
 
     @unavailable_in_outage
     async def adopt(self) -> bool:
@@ -125,7 +125,7 @@ def _history(scope: TenantScope) -> Select[Any]:
 
 
 def page_query(
-    scope: TenantScope, wanted: FeedFilter, after: Position, limit: int, window: int
+    scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int, window: int
 ) -> tuple[Select[Any], dict[str, Any]]:
     """The statement for up to *limit* of the *wanted* ones among the *window* behind *after*, and its parameters."""
     given = {"txid": after.txid, "workflow": after.workflow_id, "number": after.id, "most": limit, "window": window}
@@ -204,16 +204,16 @@ def _filters(wanted: FeedFilter, scanned: CTE) -> list[ColumnElement[bool]]:
     return filters
 
 
-def _read_page(rows: Any, after: Position, limit: int, window: int) -> FeedPage:
+def _read_page(rows: Any, after: FeedCursor, limit: int, window: int) -> FeedPage:
     first = rows[0]
-    bound = Position.before(first["bound"])
+    bound = FeedCursor.before(first["bound"])
     found = [_event(row) for row in rows if row["id"] is not None]
     if len(found) == limit:
         position, more = found[-1].position, True
     elif first["seen"] == window:
-        position, more = Position(first["last_txid"], first["last_workflow"].int, first["last_id"]), True
+        position, more = FeedCursor(first["last_txid"], first["last_workflow"].int, first["last_id"]), True
     elif after.txid < _FIRST_TXID:
-        position, more = Position.before(_FIRST_TXID), True
+        position, more = FeedCursor.before(_FIRST_TXID), True
     else:
         position, more = max(after, bound), False
     return FeedPage(found, position, bound, more, first["lagging"])
@@ -227,5 +227,5 @@ def _event(row: Row) -> FeedEvent:
         row["tenant"],
         row["origin_instance"],
         WorkflowStatus(row["status"]),
-        Position(row["txid"], workflow_id.int, row["id"]),
+        FeedCursor(row["txid"], workflow_id.int, row["id"]),
     )

@@ -16,9 +16,9 @@ from uuid import UUID
 from msgspec import json
 
 from stepwell.domain.errors import StillRunning
-from stepwell.domain.idempotency import Answer, Reservation, Reserved, key_scope
+from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
 from stepwell.domain.tenancy import TenantScope
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row
 
@@ -72,14 +72,14 @@ FREE: Final = f"DELETE FROM idempotency_keys AS t USING {_THESE} IS NULL"  # noq
 HAND_ON: Final = f"UPDATE idempotency_keys AS t SET owner = '{UUID(int=0)}' FROM {_THESE} IS NOT NULL"  # noqa: S608
 
 
-class PostgresKeys:
+class PostgresIdempotencyKeys:
     """*owner*: this process."""
 
-    def __init__(self, connections: Kept, owner: UUID) -> None:
+    def __init__(self, connections: SmallPool, owner: UUID) -> None:
         self._connections, self._owner = connections, owner
 
     @unavailable_in_outage
-    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> Reserved:
+    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> ReservedKey:
         wanted = Reservation(key_scope(scope), key, token)
         async with self._connections.borrowed() as connection:
             for _ in range(_LOOKS):
@@ -87,13 +87,13 @@ class PostgresKeys:
                 if row["some_expired"]:
                     await connection.execute(FORGET_EXPIRED)
                 if row["mine"]:
-                    return Reserved(wanted, mine=True)
+                    return ReservedKey(wanted, mine=True)
                 if (found := _of_another(wanted, row, fingerprint)) is not None:
                     return found
         raise StillRunning
 
     @unavailable_in_outage
-    async def answer(self, reservation: Reservation, answer: Answer) -> Answer:
+    async def answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
         values = _values(reservation)
         headers = json.encode(answer.headers).decode()
         async with self._connections.borrowed() as connection:
@@ -114,7 +114,7 @@ def _values(reservation: Reservation) -> tuple[Any, ...]:
     return reservation.scope, reservation.key, reservation.token
 
 
-def _of_another(wanted: Reservation, row: Row, fingerprint: bytes) -> Reserved | None:
+def _of_another(wanted: Reservation, row: Row, fingerprint: bytes) -> ReservedKey | None:
     """What an earlier request has made of the key; None where the row has changed since the snapshot, which shows none,
     or one that would have been taken over.
     """
@@ -123,7 +123,7 @@ def _of_another(wanted: Reservation, row: Row, fingerprint: bytes) -> Reserved |
     applied, answered = row["applied_at"] is not None, row["status"] is not None
     if row["fingerprint"] == fingerprint and not (applied or answered or row["elsewhere"]):
         return None
-    return Reserved(
+    return ReservedKey(
         Reservation(wanted.scope, wanted.key, row["token"]),
         mine=False,
         fingerprint=row["fingerprint"],
@@ -133,5 +133,5 @@ def _of_another(wanted: Reservation, row: Row, fingerprint: bytes) -> Reserved |
     )
 
 
-def _answer(row: Row) -> Answer:
-    return Answer(row["status"], _read_headers(row["headers"]), row["body"])
+def _answer(row: Row) -> StoredAnswer:
+    return StoredAnswer(row["status"], _read_headers(row["headers"]), row["body"])

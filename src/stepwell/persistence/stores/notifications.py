@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.rows.journal_sql import PROCESSES
 
@@ -19,12 +19,12 @@ _ANY = "*"
 _NOTIFY = "SELECT pg_notify($1, $2)"
 
 
-class PostgresHints:
+class PostgresNotifications:
     """*connect* is that of `database`, for a connection to listen on; *sending* is for those to send on. *owner* tells
     this process's own hints from those of others.
     """
 
-    def __init__(self, connect: Connect, sending: Kept, owner: UUID) -> None:
+    def __init__(self, connect: Connect, sending: SmallPool, owner: UUID) -> None:
         self._connect, self._sending, self._name = connect, sending, owner.hex
 
     @unavailable_in_outage
@@ -33,7 +33,7 @@ class PostgresHints:
         await self._sending.fetch(_NOTIFY, _CHANNEL, f"{self._name}:{ids}")
 
     @asynccontextmanager
-    async def listening(self, heard: Callable[[Collection[UUID] | None], None]) -> AsyncIterator["_Ear"]:
+    async def listening(self, heard: Callable[[Collection[UUID] | None], None]) -> AsyncIterator["_Subscription"]:
         def hear(payload: str) -> None:
             name, _, ids = payload.partition(":")
             if name != self._name:
@@ -50,7 +50,7 @@ class PostgresPresence:
         self._connect, self._name = connect, str(owner)
 
     @asynccontextmanager
-    async def watching(self, changed: Callable[[], None]) -> AsyncIterator["_Ear"]:
+    async def watching(self, changed: Callable[[], None]) -> AsyncIterator["_Subscription"]:
         def hear(payload: str) -> None:
             if payload != self._name:
                 changed()
@@ -60,9 +60,9 @@ class PostgresPresence:
 
 
 @asynccontextmanager
-async def _listening(connect: Connect, channel: str, hear: Callable[[str], None]) -> AsyncIterator["_Ear"]:
+async def _listening(connect: Connect, channel: str, hear: Callable[[str], None]) -> AsyncIterator["_Subscription"]:
     connection = await _open(connect)
-    ear = _Ear()
+    ear = _Subscription()
     connection.add_termination_listener(ear.deafen)
     try:
         await _listen(connection, channel, lambda _connection, _pid, _channel, payload: hear(payload))
@@ -82,7 +82,7 @@ async def _listen(connection: Any, channel: str, hear: Callable[..., None]) -> N
     await connection.add_listener(channel, hear)
 
 
-class _Ear:
+class _Subscription:
     def __init__(self) -> None:
         self._deaf = asyncio.Event()
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from msgspec import json
 
-from stepwell.domain.webhooks.delivery import KEPT_ATTEMPTS, Attempt, DueDelivery, Verdict
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.domain.webhooks.delivery import KEPT_ATTEMPTS, DeliveryAttempt, DeliveryVerdict, DueDelivery
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event
 from stepwell.ports.webhooks import Backlog
@@ -95,7 +95,7 @@ RETURNING CASE WHEN d.owner = $3 THEN d.next_at END
 class PostgresOutbox:
     """*connections* are made by `database.journal_connect`, when they are first needed."""
 
-    def __init__(self, connections: Kept) -> None:
+    def __init__(self, connections: SmallPool) -> None:
         self._connections = connections
 
     @unavailable_in_outage
@@ -122,7 +122,9 @@ class PostgresOutbox:
         await self._connections.fetch(REFILE, *due.key, owner, due.next_at, lane)
 
     @unavailable_in_outage
-    async def mark(self, owner: UUID, due: DueDelivery, verdict: Verdict, attempt: Attempt | None) -> datetime | None:
+    async def mark(
+        self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
+    ) -> datetime | None:
         told = None if attempt is None else json.encode([attempt]).decode()
         values = (*due.key, owner, due.next_at, verdict.status, verdict.tries, verdict.next_at, told)
         rows = await self._connections.fetch(MARK, *values)

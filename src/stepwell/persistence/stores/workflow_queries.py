@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, false, func, 
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from stepwell.domain.model import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.domain.records import ListFilter, Whereabouts
+from stepwell.domain.records import ListFilter, Ownership
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.schema.tables import events, processes, steps, tasks, workflows
@@ -123,5 +123,5 @@ def whereabouts(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
     )
 
 
-def read_whereabouts(row: Row) -> Whereabouts:
-    return Whereabouts(row["owner"], row["alive"], row["lease_until"], row["actor"], row["at"])
+def read_whereabouts(row: Row) -> Ownership:
+    return Ownership(row["owner"], row["alive"], row["lease_until"], row["actor"], row["at"])

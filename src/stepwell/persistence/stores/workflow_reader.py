@@ -16,14 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stepwell.domain.idempotency import Version
 from stepwell.domain.model import HistoryEvent, Output, TaskType
-from stepwell.domain.records import ListFilter, StepRecord, TaskRecord, Whereabouts, WorkflowPage, WorkflowRecord
+from stepwell.domain.records import ListFilter, Ownership, StepRecord, TaskRecord, WorkflowPage, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.persistence.connections.connection_pool import Kept
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event, step_record, task, workflow_record
 from stepwell.persistence.schema.tables import artifact_references, events, steps, tasks, workflows
 from stepwell.persistence.stores import workflow_queries
-from stepwell.persistence.stores.batched_reads import Finder
+from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.workflow_queries import read_whereabouts, visible, whereabouts
 
 # So many steps are read at once, then others get their turn: a page can hold a million.
@@ -31,11 +31,11 @@ _SLICE = 250
 _read_outputs = json.Decoder(list[Output]).decode
 
 
-class PostgresStore:
+class PostgresWorkflowReader:
     """*readers* are for single workflows, *engine* for all the rest."""
 
-    def __init__(self, engine: AsyncEngine, readers: Kept) -> None:
-        self._engine, self._finder = engine, Finder(readers)
+    def __init__(self, engine: AsyncEngine, readers: SmallPool) -> None:
+        self._engine, self._finder = engine, WorkflowLoader(readers)
         # What takes several statements to read must come from one moment, else it shows half of a transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 
@@ -84,7 +84,7 @@ class PostgresStore:
         return None if row is None else _task_record(row)
 
     @unavailable_in_outage
-    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Whereabouts | None:
+    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         async with self._engine.connect() as connection:
             row = (await connection.execute(whereabouts(scope, workflow_id))).mappings().first()
         return None if row is None else read_whereabouts(row)

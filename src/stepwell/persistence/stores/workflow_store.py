@@ -21,14 +21,14 @@ from stepwell.persistence.connections.timestamp_codec import writing
 from stepwell.persistence.rows import journal_sql as sql
 from stepwell.persistence.rows.decode_rows import read_object, step_record, task, workflow_state
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
-from stepwell.persistence.stores.batched_inserts import Inserter
+from stepwell.persistence.stores.batched_inserts import WorkflowInserter
 
 _STEPS_A_PAGE = 20_000
 _SLICE = 250  # so many rows are read, then others get their turn
 _TURN_S = 5.0
 
 
-class PostgresJournal:
+class PostgresWorkflowStore:
     """*pool* and *connect* are those of `database`. Every checkpoint sets *clock* by the database's. *owner*: the
     process that is to send the webhooks of what is written here.
 
@@ -41,7 +41,7 @@ class PostgresJournal:
         self._pool, self._connect, self._clock, self._owner = pool, writing(connect), clock, owner
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
         self._writer: asyncpg.Connection | None = None
-        self._inserter = Inserter(self._connect, timeout_s=_TURN_S)
+        self._inserter = WorkflowInserter(self._connect, timeout_s=_TURN_S)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

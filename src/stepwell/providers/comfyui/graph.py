@@ -59,7 +59,7 @@ _OWN = frozenset({"timeout_s"})
 _SHOWN = 200
 
 
-class Place(NamedTuple):
+class NodeInput(NamedTuple):
     node: str
     input: str
 
@@ -68,7 +68,7 @@ class _Files(NamedTuple):
     """Files that are to be uploaded, each with what it is called in messages, and where their names go."""
 
     given: Sequence[tuple[Any, str]]
-    places: Sequence[Sequence[Place]]
+    places: Sequence[Sequence[NodeInput]]
 
 
 def graph_of(config: Mapping[str, Any]) -> Graph:
@@ -234,7 +234,7 @@ def _check_files(field: str, value: Any, places: "_Places") -> None:
         _files(field, value, found)
 
 
-def _files(field: str, value: Any, places: Sequence[Place]) -> _Files | None:
+def _files(field: str, value: Any, places: Sequence[NodeInput]) -> _Files | None:
     """What goes where; None if it is no file."""
     if field.endswith("_url"):
         return _Files([(value, field)], [places])
@@ -262,7 +262,7 @@ class _Places:
             raise refused_config("inputs", why="expected an object")
         self._named = {field: _read(graph, field, value) for field, value in (named or {}).items()}
 
-    def of(self, field: str) -> list[Place]:
+    def of(self, field: str) -> list[NodeInput]:
         found = self._named.get(field)
         return self._titled(field) if found is None else found
 
@@ -273,18 +273,18 @@ class _Places:
             message = f"nothing in the graph takes {' or '.join(needed)}: name its place, like 6.text, or null"
             raise refused_config("inputs", why=message)
 
-    def _titled(self, field: str) -> list[Place]:
+    def _titled(self, field: str) -> list[NodeInput]:
         places = []
         for node_id in sorted(self._titles.get(field, ()), key=order):
             inputs = self._graph[node_id].get("inputs", {})
             name = next((name for name in (field, *_TITLED) if name in inputs), None)
             if name is None:
                 raise refused_config("graph", node_id, why=f"which of its inputs is {field} must be said in inputs")
-            places.append(Place(node_id, name))
+            places.append(NodeInput(node_id, name))
         return places
 
 
-def _read(graph: Graph, field: str, value: Any) -> list[Place]:
+def _read(graph: Graph, field: str, value: Any) -> list[NodeInput]:
     places = []
     for path in value if isinstance(value, list) else [] if value is None else [value]:
         found = _PLACE.fullmatch(path) if isinstance(path, str) else None
@@ -293,7 +293,7 @@ def _read(graph: Graph, field: str, value: Any) -> list[Place]:
             raise refused_config("inputs", field, why=why)
         if found[1] not in graph:
             raise refused_config("inputs", field, why=f"the graph has no node {found[1]!r}")
-        places.append(Place(found[1], found[2]))
+        places.append(NodeInput(found[1], found[2]))
     return places
 
 

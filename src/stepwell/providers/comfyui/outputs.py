@@ -24,10 +24,10 @@ from stepwell.ports.providers import AttemptIO
 from stepwell.providers.comfyui.graph import order
 from stepwell.providers.comfyui.server import File
 from stepwell.providers.shared.bounded_json import read_json
-from stepwell.providers.shared.provider_api import Answer
+from stepwell.providers.shared.provider_api import ApiAnswer
 from stepwell.providers.shared.result_storage import stored_of_job
 
-View = Callable[[File], Awaitable[Answer]]
+View = Callable[[File], Awaitable[ApiAnswer]]
 
 _FILMS = ("mp4", "webm", "mov", "mkv", "m4v", "avi")
 _PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "bmp", "tiff")

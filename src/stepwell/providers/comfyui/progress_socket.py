@@ -34,7 +34,7 @@ class _Connect(connect):
         return exc
 
 
-class Feed:
+class ProgressSocket:
     """*url* is the server's base. *wait_s*: how long to wait for news; *idle_s*: how long the socket is kept when no
     job is polled; *pause_s*: the first pause before one that failed is tried again, doubled up to a minute.
 

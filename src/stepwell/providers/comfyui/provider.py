@@ -36,7 +36,7 @@ from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, r
 from stepwell.providers.comfyui.lenient_json import leaves_out, node_words
 from stepwell.providers.comfyui.outputs import stored_outputs
 from stepwell.providers.comfyui.progress import News, Watch
-from stepwell.providers.comfyui.server import MARK, Entry, Server
+from stepwell.providers.comfyui.server import MARK, ComfyUiServer, Entry
 from stepwell.providers.shared.credentials import Credentials
 
 _NOT_DONE_HERE = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
@@ -85,7 +85,7 @@ class ComfyUiProvider:
     ) -> None:
         self._client, self._credentials, self._url, self._timeout_s = client, credentials, url, timeout_s
         self.listing_lag_s = listing_lag_s
-        self._servers: dict[str | None, Server] = {}  # by the name of the credential
+        self._servers: dict[str | None, ComfyUiServer] = {}  # by the name of the credential
 
     def close(self) -> None:
         """Let go of the sockets at once; else a timer does, some seconds after the last poll."""
@@ -186,15 +186,15 @@ class ComfyUiProvider:
             return [Job(id=task_id)]
         return [Job(id=job_id) for job_id, entry in (await server.recent()).items() if entry.prompt.task_id == task_id]
 
-    def _server(self, attempt: Attempt) -> Server:
+    def _server(self, attempt: Attempt) -> ComfyUiServer:
         """Raises `AttemptError` if the step names a credential that the service doesn't hold."""
         key = self._credentials.key(attempt.provider_config, self.type)
         name = None if key is None else key.name
         if name not in self._servers:
-            self._servers[name] = Server(self._client, self._url, key, self._timeout_s)
+            self._servers[name] = ComfyUiServer(self._client, self._url, key, self._timeout_s)
         return self._servers[name]
 
-    def _calling(self, attempt: Attempt) -> Server:
+    def _calling(self, attempt: Attempt) -> ComfyUiServer:
         """For calls about a job, which goes on whether there is a credential or not."""
         try:
             return self._server(attempt)
@@ -202,7 +202,7 @@ class ComfyUiProvider:
             raise CallFailed(str(error)) from error
 
 
-async def _found(server: Server, job: Job, *, anew: bool) -> Entry | str:
+async def _found(server: ComfyUiServer, job: Job, *, anew: bool) -> Entry | str:
     """The job in the history, or the word for it in the queue. Raises `CallFailed`, forgotten if it is in neither."""
     found = await server.history(job.id) or await server.word_for(job.id, anew=anew)
     # It may have ended between the two looks.
@@ -212,7 +212,7 @@ async def _found(server: Server, job: Job, *, anew: bool) -> Entry | str:
     return found
 
 
-def _ended(server: Server, entry: Entry) -> JobState:
+def _ended(server: ComfyUiServer, entry: Entry) -> JobState:
     if entry.status is None or entry.status.status_str == "success" or entry.status.completed is True:
         return JobState(status=JobStatus.SUCCEEDED, word="success")
     messages = entry.status.messages if isinstance(entry.status.messages, list) else []
@@ -241,7 +241,7 @@ def _told(attempt: Attempt, watch: Watch, state: JobState) -> JobState:
     return structs.replace(state, word=sanitised(word, 100), progress=watch.share)
 
 
-async def _cancelled_in_steps(server: Server, job: Job) -> bool:
+async def _cancelled_in_steps(server: ComfyUiServer, job: Job) -> bool:
     """For servers that can't do it in one. Whether the job is ended."""
     queue = await server.queue()
     if queue.word_for(job.id) == "pending":

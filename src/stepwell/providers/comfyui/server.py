@@ -22,9 +22,9 @@ from stepwell.domain.strict_json.canonical import canonical
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.lenient_json import error_text, read_loosely
-from stepwell.providers.comfyui.progress_socket import Feed
+from stepwell.providers.comfyui.progress_socket import ProgressSocket
 from stepwell.providers.shared.credentials import Key
-from stepwell.providers.shared.provider_api import Answer, AnswerTooBig, ProviderApi
+from stepwell.providers.shared.provider_api import AnswerTooBig, ApiAnswer, ProviderApi
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ _ENDINGS = {
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,100}(?!\n)$")]
 
 
-class Prompt(Struct, array_like=True):
+class QueuedPrompt(Struct, array_like=True):
     """What was asked for, as the queue and the history list it."""
 
     number: Any = None
@@ -81,14 +81,14 @@ class Status(Struct):
 class Entry(Struct):
     """A job that has ended, with what its nodes gave, by node. Servers of the first hour told no status."""
 
-    prompt: Prompt
+    prompt: QueuedPrompt
     outputs: dict[str, Any] = {}
     status: Status | None = None
 
 
 class Queue(Struct):
-    queue_running: list[Prompt]
-    queue_pending: list[Prompt]
+    queue_running: list[QueuedPrompt]
+    queue_pending: list[QueuedPrompt]
 
     def word_for(self, job_id: str) -> str | None:
         """How the job stands: "running" or "pending"; None if it isn't in the queue."""
@@ -122,7 +122,7 @@ class _Cancelled(Struct):
     cancelled: bool
 
 
-class Server:
+class ComfyUiServer:
     """One server, by one credential. *key* is sent as a bearer token, if there is one.
 
     Calls about jobs raise `CallFailed`; none of them says `forgotten`, for a 404 is a proxy's, or a wrong address's.
@@ -135,7 +135,7 @@ class Server:
         self._api = api(timeout_s=timeout_s)
         self._lists = api(timeout_s=timeout_s, max_answer=_MAX_LIST)
         self._files = api(timeout_s=timeout_s * _BULKY, max_answer=MAX_FILE)
-        self.feed = Feed(self._url, self._headers)
+        self.feed = ProgressSocket(self._url, self._headers)
         self._looking = anyio.Lock()
         self._seen = -math.inf, Queue([], [])
 
@@ -188,7 +188,7 @@ class Server:
         """
         await self._post("/interrupt", {"prompt_id": job_id}, _SUCCESS)
 
-    async def view(self, file: File) -> Answer:
+    async def view(self, file: File) -> ApiAnswer:
         """Raises `CallFailed`, forgotten where the file is gone, and `AttemptError` where it is over the bound."""
         address = f"{self._url}/view?{urlencode(file._asdict())}"
         try:
@@ -232,7 +232,7 @@ class Server:
             raise CallFailed("ComfyUI: its answer can't be read")
         return found
 
-    async def _post(self, path: str, body: Any, ok: frozenset[int]) -> Answer:
+    async def _post(self, path: str, body: Any, ok: frozenset[int]) -> ApiAnswer:
         try:
             return await self._api.call("POST", f"{self._url}{path}", self._headers, canonical(body), ok=ok)
         except CallFailed as error:

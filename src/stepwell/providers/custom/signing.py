@@ -22,7 +22,7 @@ from stepwell.domain.model import ProviderType
 from stepwell.domain.setting_names import url_setting
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.shared.credentials import Key
-from stepwell.providers.shared.provider_api import Answer, ProviderApi, is_unauthorized, key_refusal
+from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized, key_refusal
 
 TOLERANCE_S = 300
 TIMESTAMP, SIGNATURE = "Stepwell-Timestamp", "Stepwell-Signature"
@@ -69,7 +69,7 @@ class SignedApi(ProviderApi):
         super().__init__(client, name, self._masked_words, timeout_s=timeout_s, setting=setting)
         self._words, self._signing_key, self._clock = error_text, key, clock
         self._secret = None if key is None else key.secret
-        self.answer: Answer | None = None
+        self.answer: ApiAnswer | None = None
         self._key_refused = False
 
     def masked(self, text: str) -> str:
@@ -88,7 +88,7 @@ class SignedApi(ProviderApi):
 
     async def _request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
-    ) -> Answer:
+    ) -> ApiAnswer:
         self.answer, self._key_refused = None, False
         if self._signing_key is None or self._secret is None:
             self.answer = await super()._request(method, url, body, headers, timeout_s)

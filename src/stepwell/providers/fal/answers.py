@@ -18,7 +18,7 @@ from stepwell.ports.providers import AttemptIO
 from stepwell.providers.fal.parameters import KINDS
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Key
-from stepwell.providers.shared.provider_api import Answer, ProviderApi, is_unauthorized
+from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized
 
 CLIENT_CANCELLED = "client_cancelled"
 
@@ -79,7 +79,7 @@ class Keyed:
         return None if words is None else self.clean(words)
 
 
-def _refuses_key(answer: Answer) -> bool:
+def _refuses_key(answer: ApiAnswer) -> bool:
     """Return whether fal doesn't know the key. A key without access to the step's app isn't a refused key."""
     words = (error_words(answer.body) or "").lower()
     return is_unauthorized(answer) and ("application" not in words or "authentication is required" in words)
@@ -101,7 +101,7 @@ def is_passing(error_type: str) -> bool:
     return error_type in _PASSING
 
 
-def failure_of(answer: Answer) -> AttemptError | None:
+def failure_of(answer: ApiAnswer) -> AttemptError | None:
     """How a request failed, by what is there instead of its result; null if *answer* doesn't surely say that it did.
 
     An error of the platform has an error type, one of the model a list of details. A mere text with a 5xx may be the

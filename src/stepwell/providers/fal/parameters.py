@@ -27,7 +27,7 @@ _GENERATION, _REFINE, _VIDEO = GenerationConfig(), RefineConfig(), VideoConfig()
 _Naming = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Kind(Struct, frozen=True, kw_only=True):
+class FalKind(Struct, frozen=True, kw_only=True):
     """`variants`: which app does it instead of `app` where an input is given, the first that applies. All are of one
     owner and name, for that is what the addresses of a job are made of, and by then its inputs aren't known.
     """
@@ -194,15 +194,15 @@ def _llm(rest: dict[str, Any]) -> dict[str, Any]:
     return named | ({"prompt": "\n\n".join(lines)} if lines else {})
 
 
-KINDS: Mapping[TaskType, Kind] = {
-    TaskType.GENERATION: Kind(
+KINDS: Mapping[TaskType, FalKind] = {
+    TaskType.GENERATION: FalKind(
         app="fal-ai/flux-lora",
         variants=(("reference_image_url", "fal-ai/flux-lora/image-to-image"),),
         named=_generation,
         seeded=True,
         capabilities=frozenset({"seed", "lora_weights", "reference_image"}),
     ),
-    TaskType.EDITING: Kind(
+    TaskType.EDITING: FalKind(
         app="fal-ai/flux-pro/kontext",
         variants=(
             ("mask_image_url", "fal-ai/flux-pro/v1/fill"),
@@ -212,38 +212,38 @@ KINDS: Mapping[TaskType, Kind] = {
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "mask", "reference_image"}),
     ),
-    TaskType.REFINE: Kind(
+    TaskType.REFINE: FalKind(
         app="fal-ai/clarity-upscaler",
         named=_refine,
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "upscale", "denoise"}),
     ),
-    TaskType.VIDEO_GENERATION: Kind(
+    TaskType.VIDEO_GENERATION: FalKind(
         app="fal-ai/wan/v2.2-a14b/image-to-video",
         named=_video,
         gives="video",
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "motion"}),
     ),
-    TaskType.BACKGROUND_FIX: Kind(
+    TaskType.BACKGROUND_FIX: FalKind(
         app="fal-ai/bria/background/replace",
         named=_background,
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "background_color", "background_image"}),
     ),
-    TaskType.FACE_ENHANCER: Kind(
+    TaskType.FACE_ENHANCER: FalKind(
         app="fal-ai/codeformer", named=_face, seeded=True, capabilities=frozenset({"seed", "strength"})
     ),
-    TaskType.IMAGE_ADJUSTER: Kind(
+    TaskType.IMAGE_ADJUSTER: FalKind(
         app="fal-ai/post-processing", named=_adjuster, capabilities=frozenset({"color", "sharpen"})
     ),
-    TaskType.DETAIL_ENHANCER: Kind(
+    TaskType.DETAIL_ENHANCER: FalKind(
         app="fal-ai/clarity-upscaler", named=_detail, seeded=True, capabilities=frozenset({"seed", "strength"})
     ),
-    TaskType.BACKGROUND_REMOVE: Kind(
+    TaskType.BACKGROUND_REMOVE: FalKind(
         app="fal-ai/birefnet/v2", named=_image_only, capabilities=frozenset({"transparency"})
     ),
-    TaskType.LLM_INTERACTION: Kind(
+    TaskType.LLM_INTERACTION: FalKind(
         app="openrouter/router",
         variants=(("image_urls", "openrouter/router/vision"),),
         named=_llm,

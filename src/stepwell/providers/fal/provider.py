@@ -42,7 +42,7 @@ from stepwell.providers.fal.parameters import KINDS, app_of, body_of, refusals, 
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.input_references import with_references
-from stepwell.providers.shared.provider_api import Answer, digest
+from stepwell.providers.shared.provider_api import ApiAnswer, digest
 
 _NAME = "FAL"
 _POLLED = frozenset({200, 202})
@@ -266,7 +266,7 @@ class FalProvider:
         told = sanitised(keyed.clean(f"{_NAME}: {words or 'the request failed'}"))
         return JobState(status=JobStatus.FAILED, word=sanitised(state.status, 40), error=told, retryable=retryable)
 
-    async def _response(self, keyed: Keyed, attempt: Attempt, job: Job) -> Answer:
+    async def _response(self, keyed: Keyed, attempt: Attempt, job: Job) -> ApiAnswer:
         url = self._address(attempt, job, "response")
         return await keyed.results.call("GET", url, keyed.headers, ok=_ANSWERED)
 

@@ -18,7 +18,7 @@ from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.media import media, stored
 from stepwell.providers.google.models import plain
 from stepwell.providers.shared.bounded_json import decode_json, read_json
-from stepwell.providers.shared.provider_api import Answer, is_unauthorized
+from stepwell.providers.shared.provider_api import ApiAnswer, is_unauthorized
 
 _UNAUTHENTICATED = 401
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
@@ -55,7 +55,7 @@ _SHOWN = 300
 _JSON = "application/json"
 
 
-class Problem(Struct, frozen=True):
+class GoogleError(Struct, frozen=True):
     """An error as Google words it. `again_s`: when to come back, by its RetryInfo. `reason`: that of the ErrorInfo."""
 
     words: str
@@ -79,7 +79,7 @@ class Predicted(Struct):
     predictions: list[Any]
 
 
-def problem_of(body: bytes) -> Problem | None:
+def problem_of(body: bytes) -> GoogleError | None:
     """*body* as {"error": {"code", "message", "status", "details"}}, or a list of one; None if it is anything else."""
     found: Any = read_json(body, Any)
     if isinstance(found, list) and found:
@@ -89,7 +89,7 @@ def problem_of(body: bytes) -> Problem | None:
         return None
     status, code = error.get("status"), error.get("code")
     known = isinstance(status, str) and status != ""
-    return Problem(
+    return GoogleError(
         f"{status}: {error['message']}" if known else error["message"],
         code == _UNAUTHENTICATED or status == "UNAUTHENTICATED",
         _again_s(error.get("details")),
@@ -97,7 +97,7 @@ def problem_of(body: bytes) -> Problem | None:
     )
 
 
-def refuses_api_key(answer: Answer) -> bool:
+def refuses_api_key(answer: ApiAnswer) -> bool:
     """Return whether Google refuses the key. It answers 400 to an invalid key, and 403 to one that may not be used.
 
     Other errors with these statuses are about the request or its model.

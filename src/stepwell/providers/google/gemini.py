@@ -17,10 +17,10 @@ from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished,
 from stepwell.providers.google.answers import refuses_api_key
 from stepwell.providers.google.interactions import Interactions
 from stepwell.providers.google.models import Family, family_of
-from stepwell.providers.google.operations import Operation
+from stepwell.providers.google.operations import VideoOperation
 from stepwell.providers.google.predictions import omni_body
 from stepwell.providers.google.provider import GoogleProvider
-from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
+from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
 from stepwell.providers.shared.credentials import Credentials
 
 _OPERATION = re.compile(r"models/[a-z0-9][a-z0-9.-]{0,99}/operations/[A-Za-z0-9_-]{1,200}")
@@ -52,7 +52,7 @@ class GeminiProvider(GoogleProvider):
         work_s: float = 300.0,
         max_answer: int = MAX_ANSWER,
     ) -> None:
-        super().__init__(client, credentials, listing_lag_s, Limits(timeout_s, work_s, max_answer))
+        super().__init__(client, credentials, listing_lag_s, ModelTerms(timeout_s, work_s, max_answer))
         self._url, self._origin = url.rstrip("/"), origin_of(url)
         self._interactions = Interactions(self.type, f"{self._url}/v1beta/interactions")
 
@@ -85,24 +85,24 @@ class GeminiProvider(GoogleProvider):
             return await self._interactions.cancel(await self._calling(attempt), job)
         return await super().cancel(attempt, job)
 
-    async def _session(self, attempt: Attempt) -> Session:
+    async def _session(self, attempt: Attempt) -> GoogleSession:
         key = self._key(attempt)
         headers = {"x-goog-api-key": key.secret}
-        return Session(
+        return GoogleSession(
             self._client, self.type, headers, [key.secret], self._limits, key=key, refuses_key=refuses_api_key
         )
 
-    def _endpoint(self, attempt: Attempt, session: Session, call: str) -> str:  # noqa: ARG002 - the base's
+    def _endpoint(self, attempt: Attempt, session: GoogleSession, call: str) -> str:  # noqa: ARG002 - the base's
         return f"{self._url}/v1beta/models/{call}"
 
     def _is_operation(self, name: str) -> bool:
         return _OPERATION.fullmatch(name) is not None
 
-    async def _operation(self, session: Session, name: str) -> Operation:
+    async def _operation(self, session: GoogleSession, name: str) -> VideoOperation:
         answer = await session.call("GET", f"{self._url}/v1beta/{name}")
-        return session.readable(answer, Operation)
+        return session.readable(answer, VideoOperation)
 
-    async def _downloaded(self, session: Session, uri: str, io: AttemptIO) -> dict[str, Any]:
+    async def _downloaded(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
         """The key goes to the API itself alone, wherever the film is."""
         own = self._origin is not None and origin_of(uri) == self._origin
         output = await io.download(

@@ -14,8 +14,8 @@ from msgspec import Struct
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
-from stepwell.providers.google.operations import Film
-from stepwell.providers.google.session import SUCCESS, Session
+from stepwell.providers.google.operations import OperationVideo
+from stepwell.providers.google.session import SUCCESS, GoogleSession
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 # What says nothing about the interaction: the key is wrong, or it is too much at once.
@@ -54,14 +54,14 @@ class Interactions:
         """Whether the job is one of them; names of operations have slashes."""
         return _ID.fullmatch(job.id) is not None
 
-    async def create(self, session: Session, body: bytes) -> Job:
+    async def create(self, session: GoogleSession, body: bytes) -> Job:
         """Raises as `Provider.submit`."""
         job = Job(id=(await session.submit(self._url, body, _Created)).id)
         if not self.has(job):
             raise OutcomeUnknown(f"{self._name}: the id of the interaction can't be read")
         return job
 
-    async def state(self, session: Session, job: Job) -> JobState:
+    async def state(self, session: GoogleSession, job: Job) -> JobState:
         found = await self._get(session, job)
         word = sanitised(found.status, 100)
         if found.status == _COMPLETED:
@@ -79,7 +79,7 @@ class Interactions:
             return JobState(status=JobStatus.FAILED, word=word, error=why, retryable=retryable)
         return JobState(status=JobStatus.RUNNING, word=word)
 
-    async def film(self, session: Session, job: Job) -> tuple[Film, dict[str, Any]]:
+    async def film(self, session: GoogleSession, job: Job) -> tuple[OperationVideo, dict[str, Any]]:
         """The film, and what else a step's result says. Raises `CallFailed` while it isn't completed."""
         found = await self._get(session, job)
         if found.status != _COMPLETED:
@@ -89,7 +89,7 @@ class Interactions:
             raise AttemptError(f"{self._name}: the interaction gave no film", retryable=False)
         return film, _usage(found.usage)
 
-    async def cancel(self, session: Session, job: Job) -> CancelAnswer:
+    async def cancel(self, session: GoogleSession, job: Job) -> CancelAnswer:
         answer = await session.call("POST", f"{self._url}/{job.id}/cancel", b"", ok=_CANCEL_ANSWERS)
         if not answer.is_success:
             if session.words(answer) is None:
@@ -98,19 +98,19 @@ class Interactions:
         status = session.readable(answer, _Interaction).status
         return CancelAnswer.ENDED if status == _COMPLETED or status in _FAILED else CancelAnswer.ACCEPTED
 
-    async def _get(self, session: Session, job: Job) -> _Interaction:
+    async def _get(self, session: GoogleSession, job: Job) -> _Interaction:
         return session.readable(await session.call("GET", f"{self._url}/{job.id}"), _Interaction)
 
 
-def _film(found: _Interaction) -> Film | None:
+def _film(found: _Interaction) -> OperationVideo | None:
     for content in _contents(found):
         if content.get("type") != "video":
             continue
         if isinstance(uri := content.get("uri"), str) and uri:
             # A file's address names the file; its bytes are asked for by a parameter.
-            return Film(uri=uri if _PARAMETER in uri else f"{uri}?alt=media")
+            return OperationVideo(uri=uri if _PARAMETER in uri else f"{uri}?alt=media")
         if isinstance(text := content.get("data"), str) and text:
-            return Film(text=text)
+            return OperationVideo(text=text)
     return None
 
 

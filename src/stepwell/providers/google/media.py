@@ -22,7 +22,7 @@ _FILMS = frozenset({"mp4", "webm"})
 _NAMES = {"jpg": "JPEG"}
 
 
-class Picture(NamedTuple):
+class InputImage(NamedTuple):
     """An input. *sides* are its width and height, null where they can't be read; *text* is the base64."""
 
     media_type: str
@@ -60,7 +60,7 @@ class Media(NamedTuple):
         return {field: output.path, **sides, **about}
 
 
-async def picture(reference: Any, field: str, io: AttemptIO) -> Picture:
+async def picture(reference: Any, field: str, io: AttemptIO) -> InputImage:
     """The picture behind an input. Raises as `AttemptIO.fetch`, also if it is of no kind that Google reads."""
     if not isinstance(reference, str):
         raise invalid_input(field, "expected a string")
@@ -81,8 +81,8 @@ async def stored(found: Media, attempt: Attempt, io: AttemptIO) -> dict[str, Any
     return found.result(await stored_of_answer(attempt, io, found.name, found.data))
 
 
-def _read(media_type: str, data: bytes) -> Picture:
-    return Picture(media_type, base64.b64encode(data).decode("ascii"), _sides(data))
+def _read(media_type: str, data: bytes) -> InputImage:
+    return InputImage(media_type, base64.b64encode(data).decode("ascii"), _sides(data))
 
 
 def _media(text: str, film: bool) -> Media | None:  # noqa: FBT001 - called by position, in a thread

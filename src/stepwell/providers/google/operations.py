@@ -25,20 +25,20 @@ class Started(Struct):
     name: str
 
 
-class Operation(Struct):
+class VideoOperation(Struct):
     done: bool = False
     error: Any = None
     response: Any = None
 
 
-class Film(NamedTuple):
+class OperationVideo(NamedTuple):
     """Where a film is: at an address, in a bucket ("gs://…"), or here, as base64."""
 
     uri: str = ""
     text: str = ""
 
 
-def state_of(name: str, operation: Operation, scrubbed: Callable[[str], str]) -> JobState:
+def state_of(name: str, operation: VideoOperation, scrubbed: Callable[[str], str]) -> JobState:
     """*scrubbed* takes what must not be shown out of an error's words."""
     if not operation.done:
         return JobState(status=JobStatus.RUNNING, word=_RUNNING)
@@ -57,7 +57,7 @@ def state_of(name: str, operation: Operation, scrubbed: Callable[[str], str]) ->
     return JobState(status=JobStatus.SUCCEEDED, word=_DONE)
 
 
-def film_of(name: str, operation: Operation) -> Film:
+def film_of(name: str, operation: VideoOperation) -> OperationVideo:
     """The first that it has made. Raises `AttemptError` if there is none."""
     response = operation.response if isinstance(operation.response, Mapping) else {}
     # The Gemini API wraps it once more.
@@ -72,7 +72,7 @@ def film_of(name: str, operation: Operation) -> Film:
     raise AttemptError(f"{name}: the operation is done, but gave no film", retryable=True)
 
 
-def _films(found: Mapping[str, Any]) -> Iterator[Film]:
+def _films(found: Mapping[str, Any]) -> Iterator[OperationVideo]:
     for each in _listed(found.get("videos")):
         yield from _film(each, "gcsUri")
     for each in _listed(found.get("generatedSamples")):
@@ -80,11 +80,11 @@ def _films(found: Mapping[str, Any]) -> Iterator[Film]:
             yield from _film(each["video"], "uri")
 
 
-def _film(about: Mapping[str, Any], uri: str) -> Iterator[Film]:
+def _film(about: Mapping[str, Any], uri: str) -> Iterator[OperationVideo]:
     if isinstance(about.get(uri), str) and about[uri]:
-        yield Film(uri=about[uri])
+        yield OperationVideo(uri=about[uri])
     elif isinstance(about.get("bytesBase64Encoded"), str) and about["bytesBase64Encoded"]:
-        yield Film(text=about["bytesBase64Encoded"])
+        yield OperationVideo(text=about["bytesBase64Encoded"])
 
 
 def _listed(value: Any) -> list[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 from stepwell.domain.mapping.task_configs import given
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.aspect_ratios import FILM_RATIOS, IMAGEN_RATIOS, ratio, seconds
-from stepwell.providers.google.media import Picture, picture
+from stepwell.providers.google.media import InputImage, picture
 from stepwell.providers.google.models import parameters
 from stepwell.providers.google.request_parts import drawing_prompt, seed_of
 from stepwell.providers.shared.refusals import refused_input
@@ -83,7 +83,7 @@ async def omni_body(attempt: Attempt, model: str, io: AttemptIO) -> dict[str, An
     }
 
 
-async def _first(inputs: Mapping[str, Any], io: AttemptIO) -> Picture | None:
+async def _first(inputs: Mapping[str, Any], io: AttemptIO) -> InputImage | None:
     reference = inputs.get("base_image_url")
     return None if reference is None else await picture(reference, "base_image_url", io)
 

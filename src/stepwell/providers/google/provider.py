@@ -27,10 +27,10 @@ from stepwell.providers.google.answers import (
 from stepwell.providers.google.instructions import EDIT_WORDS, check_edit
 from stepwell.providers.google.media import media
 from stepwell.providers.google.models import Family, asked_in, capabilities, family_of, target
-from stepwell.providers.google.operations import Film, Operation, Started, film_of, state_of
+from stepwell.providers.google.operations import OperationVideo, Started, VideoOperation, film_of, state_of
 from stepwell.providers.google.predictions import check_imagen, imagen_body, veo_body
 from stepwell.providers.google.request_parts import checked_messages, content_body
-from stepwell.providers.google.session import Limits, Session
+from stepwell.providers.google.session import GoogleSession, ModelTerms
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.refusals import told
 from stepwell.providers.shared.result_storage import stored_of_job
@@ -49,17 +49,17 @@ class GoogleProvider(ABC):
     seeded: bool
 
     def __init__(
-        self, client: httpx.AsyncClient, credentials: Credentials, listing_lag_s: float, limits: Limits
+        self, client: httpx.AsyncClient, credentials: Credentials, listing_lag_s: float, limits: ModelTerms
     ) -> None:
         self._client, self._credentials, self._limits = client, credentials, limits
         self.listing_lag_s = listing_lag_s
 
     @abstractmethod
-    async def _session(self, attempt: Attempt) -> Session:
+    async def _session(self, attempt: Attempt) -> GoogleSession:
         """Raises `AttemptError` if there is no credential that holds."""
 
     @abstractmethod
-    def _endpoint(self, attempt: Attempt, session: Session, call: str) -> str:
+    def _endpoint(self, attempt: Attempt, session: GoogleSession, call: str) -> str:
         """The address of *call*, "{model}:{verb}". Raises `AttemptError` where the step names no place for it."""
 
     @abstractmethod
@@ -67,11 +67,11 @@ class GoogleProvider(ABC):
         """Whether that may be the name of an operation: what isn't goes into no address."""
 
     @abstractmethod
-    async def _operation(self, session: Session, name: str) -> Operation:
+    async def _operation(self, session: GoogleSession, name: str) -> VideoOperation:
         """Raises `CallFailed`."""
 
     @abstractmethod
-    async def _downloaded(self, session: Session, uri: str, io: AttemptIO) -> dict[str, Any]:
+    async def _downloaded(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
         """A film that is somewhere else, stored: the result of its step. Raises as `AttemptIO.download`."""
 
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
@@ -162,12 +162,12 @@ class GoogleProvider(ABC):
         """
         return None
 
-    async def _found(self, session: Session, job: Job) -> Operation:
+    async def _found(self, session: GoogleSession, job: Job) -> VideoOperation:
         if not self._is_operation(job.id):
             raise CallFailed(f"{self.type}: no operation has such a name", forgotten=True)
         return await self._operation(session, job.id)
 
-    async def _kept(self, film: Film, io: AttemptIO) -> dict[str, Any]:
+    async def _kept(self, film: OperationVideo, io: AttemptIO) -> dict[str, Any]:
         found = await media(film.text, film=True)
         if found is None:
             raise AttemptError(f"{self.type}: what came as a film is none", retryable=False)
@@ -176,7 +176,7 @@ class GoogleProvider(ABC):
     def _key(self, attempt: Attempt) -> Key:
         return self._credentials.require_key(attempt.provider_config, self.type)
 
-    async def _calling(self, attempt: Attempt) -> Session:
+    async def _calling(self, attempt: Attempt) -> GoogleSession:
         """For calls about a job, which goes on whether there is a credential or not."""
         try:
             return await self._session(attempt)

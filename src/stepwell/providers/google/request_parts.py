@@ -15,7 +15,7 @@ from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.aspect_ratios import PICTURE_RATIOS, ratio
 from stepwell.providers.google.instructions import instruction, others
-from stepwell.providers.google.media import Picture, picture
+from stepwell.providers.google.media import InputImage, picture
 from stepwell.providers.google.models import parameters
 from stepwell.providers.shared.chat_messages import check_pictures
 from stepwell.providers.shared.refusals import refused_input
@@ -68,7 +68,7 @@ async def _drawing(inputs: Mapping[str, Any], io: AttemptIO) -> list[dict[str, A
 
 async def _work_on(
     task_type: TaskType, inputs: Mapping[str, Any], io: AttemptIO
-) -> tuple[list[dict[str, Any]], Picture | None]:
+) -> tuple[list[dict[str, Any]], InputImage | None]:
     words = instruction(task_type, inputs)
     base = await picture(inputs.get("base_image_url"), "base_image_url", io)
     parts: list[dict[str, Any]] = [{"text": words}, base.inline]
@@ -77,7 +77,7 @@ async def _work_on(
     return parts, base
 
 
-def _size(inputs: Mapping[str, Any], base: Picture | None) -> str:
+def _size(inputs: Mapping[str, Any], base: InputImage | None) -> str:
     factor = inputs.get("upscale_factor", 2.0)
     if isinstance(factor, bool) or not isinstance(factor, int | float):
         raise invalid_input("upscale_factor", "expected a number")

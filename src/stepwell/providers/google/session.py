@@ -11,7 +11,7 @@ from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.outbound.sanitise import masked
 from stepwell.providers.google.answers import problem_of
 from stepwell.providers.shared.credentials import Key
-from stepwell.providers.shared.provider_api import Answer, ProviderApi
+from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ MAX_ANSWER = 96 * 1024 * 1024  # bytes: a film of 8 seconds in 4K, or a picture,
 SUCCESS = frozenset(range(200, 300))
 
 
-class Limits(NamedTuple):
+class ModelTerms(NamedTuple):
     """*timeout_s* and *work_s* as `ProviderApi` has them; *max_answer* in bytes."""
 
     timeout_s: float
@@ -27,7 +27,7 @@ class Limits(NamedTuple):
     max_answer: int = MAX_ANSWER
 
 
-class Session:
+class GoogleSession:
     """*headers* carry the credential, *hidden* are the secrets in it, *project* is the one that it works for; *refused*
     is called when Google says that it doesn't hold (any more), if there may be another then. *key* is the
     source of the credential. *refuses_key* returns whether an answer refuses it.
@@ -39,10 +39,10 @@ class Session:
         name: str,
         headers: Mapping[str, str],
         hidden: Sequence[str],
-        limits: Limits,
+        limits: ModelTerms,
         *,
         key: Key,
-        refuses_key: Callable[[Answer], bool],
+        refuses_key: Callable[[ApiAnswer], bool],
         project: str = "",
         refused: Callable[[], None] | None = None,
     ) -> None:
@@ -87,7 +87,7 @@ class Session:
                 error.retry_after_s = self._again_s
             raise
 
-    async def call(self, method: str, url: str, body: bytes | None = None, ok: frozenset[int] = SUCCESS) -> Answer:
+    async def call(self, method: str, url: str, body: bytes | None = None, ok: frozenset[int] = SUCCESS) -> ApiAnswer:
         """As `ProviderApi.call`, with the same."""
         try:
             return await self._api.call(method, url, self.headers, body, ok=ok)
@@ -96,10 +96,10 @@ class Session:
                 error.retry_after_s = self._again_s
             raise
 
-    def readable(self, answer: Answer, kind: type[T]) -> T:
+    def readable(self, answer: ApiAnswer, kind: type[T]) -> T:
         return self._api.readable(answer, kind)
 
-    def words(self, answer: Answer) -> str | None:
+    def words(self, answer: ApiAnswer) -> str | None:
         """Those of an error; None if it isn't one as Google words it."""
         return self.error_text(answer.body)
 

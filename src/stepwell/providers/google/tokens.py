@@ -37,7 +37,7 @@ class AccountRefused(AttemptError):
     """The token endpoint refuses the account or its key. The message doesn't name the provider."""
 
 
-class Account:
+class ServiceAccount:
     """One service account. `project` is its own, "" if its JSON names none; `hidden` are the lines of its key."""
 
     def __init__(self, name: str, secret: str) -> None:
@@ -104,12 +104,12 @@ class Accounts:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._known: dict[str, Account] = {}
+        self._known: dict[str, ServiceAccount] = {}
 
-    async def of(self, secret: str) -> Account:
+    async def of(self, secret: str) -> ServiceAccount:
         """Raises `AttemptError` if that text is no service account's."""
         if secret not in self._known:
-            account = await to_thread.run_sync(Account, self._name, secret)  # reading an RSA key takes its time
+            account = await to_thread.run_sync(ServiceAccount, self._name, secret)  # reading an RSA key takes its time
             self._known.setdefault(secret, account)
         return self._known[secret]
 

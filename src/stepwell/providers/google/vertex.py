@@ -19,9 +19,9 @@ from stepwell.domain.model import ProviderType
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.models import Family, family_of, plain
-from stepwell.providers.google.operations import Operation
+from stepwell.providers.google.operations import VideoOperation
 from stepwell.providers.google.provider import GoogleProvider
-from stepwell.providers.google.session import MAX_ANSWER, Limits, Session
+from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
 from stepwell.providers.google.tokens import AccountRefused, Accounts
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import key_refusal
@@ -71,7 +71,7 @@ class VertexProvider(GoogleProvider):
         work_s: float = 300.0,
         max_answer: int = MAX_ANSWER,
     ) -> None:
-        super().__init__(client, credentials, listing_lag_s, Limits(timeout_s, work_s, max_answer))
+        super().__init__(client, credentials, listing_lag_s, ModelTerms(timeout_s, work_s, max_answer))
         self._url, self._storage_url = url and url.rstrip("/"), storage_url.rstrip("/")
         self._project, self._location, self._bucket = project, location, bucket
         self._accounts = Accounts(self.type)
@@ -82,7 +82,7 @@ class VertexProvider(GoogleProvider):
         if named := step.provider_config.get("location"):
             yield from told(partial(_checked_location, named))
 
-    async def _session(self, attempt: Attempt) -> Session:
+    async def _session(self, attempt: Attempt) -> GoogleSession:
         key = self._key(attempt)
         account = await self._accounts.of(key.secret)
         try:
@@ -91,7 +91,7 @@ class VertexProvider(GoogleProvider):
             key.report_refused()
             raise AttemptError(f"{self.type}: {key_refusal(key)}{error}", retryable=False) from error
         key.report_accepted()
-        return Session(
+        return GoogleSession(
             self._client,
             self.type,
             {"Authorization": f"Bearer {token}"},
@@ -110,7 +110,7 @@ class VertexProvider(GoogleProvider):
             body["parameters"]["storageUri"] = self._bucket
         return body
 
-    def _endpoint(self, attempt: Attempt, session: Session, call: str) -> str:
+    def _endpoint(self, attempt: Attempt, session: GoogleSession, call: str) -> str:
         project, location = session.project, self._location_of(attempt, call)
         if not _PROJECT.fullmatch(project):
             raise AttemptError(f"{self.type}: the service account names no project; set one", retryable=False)
@@ -135,13 +135,13 @@ class VertexProvider(GoogleProvider):
     def _is_operation(self, name: str) -> bool:
         return _OPERATION.fullmatch(name) is not None
 
-    async def _operation(self, session: Session, name: str) -> Operation:
+    async def _operation(self, session: GoogleSession, name: str) -> VideoOperation:
         found = _OPERATION.fullmatch(name)
         assert found is not None
         url = f"{self._base(found[2])}/v1/{found[1]}:fetchPredictOperation"
-        return session.readable(await session.call("POST", url, canonical({"operationName": name})), Operation)
+        return session.readable(await session.call("POST", url, canonical({"operationName": name})), VideoOperation)
 
-    async def _downloaded(self, session: Session, uri: str, io: AttemptIO) -> dict[str, Any]:
+    async def _downloaded(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
         """From a bucket: https://docs.cloud.google.com/storage/docs/json_api/v1/objects/get.
 
         Asked for the bytes of an object that it hasn't, Cloud Storage says so in plain text.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import ImageEnhance
 
-from stepwell.providers.local.rendered_file import Made, picture
+from stepwell.providers.local.rendered_file import RenderedFile, picture
 from stepwell.providers.local.values import Inputs, number
 from stepwell.providers.shared import images
 
@@ -13,7 +13,7 @@ _KNEE = 0.0031308  # of the sRGB curve: linear below, a power above
 _WARMEST = 0.3  # how much of red is gained and of blue lost at temperature 100
 
 
-def adjust(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+def adjust(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     """The base image adjusted; unchanged, pixel by pixel, where every value is neutral. Transparency is kept.
 
     exposure in EV (-10 to 10, 0), brightness, contrast, saturation, sharpness as factors (0 to 10, 1), temperature

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageFilter
 
-from stepwell.providers.local.rendered_file import Made, picture
+from stepwell.providers.local.rendered_file import RenderedFile, picture
 from stepwell.providers.local.values import Inputs, colour, number
 from stepwell.providers.shared import images
 
@@ -14,7 +14,7 @@ _FEATHER = 1.0  # pixels
 _FLOOD_PIXELS = 4 * 1024 * 1024
 
 
-def remove(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+def remove(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     """The base image as RGBA, its background transparent.
 
     Background is what looks like the border (its median colour, each channel within tolerance, 0 to 255, default 32)
@@ -25,7 +25,7 @@ def remove(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
     return picture(images.with_alpha(image, alpha))
 
 
-def fix(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+def fix(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     """The base image in front of another background: background_image_url (scaled to cover), else background_color
     (white). The prompt is not interpreted. What the background was is decided as in `remove`.
     """

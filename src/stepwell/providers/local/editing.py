@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageStat
 
 from stepwell.outbound.sanitise import invalid_input
-from stepwell.providers.local.rendered_file import Made, picture
+from stepwell.providers.local.rendered_file import RenderedFile, picture
 from stepwell.providers.local.values import Inputs, number, text, whole
 from stepwell.providers.shared import images
 
@@ -16,7 +16,7 @@ _TRANSFER = 0.4  # how far the colours go towards the references'
 _FAR = 1_000_000  # pixels
 
 
-def edit(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+def edit(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     """The base image, in this order: cropped, turned, resized, recoloured by the references, overlaid.
 
     crop: [left, top, right, bottom] in pixels. rotate: degrees counter-clockwise; the canvas grows, its corners are

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from PIL import Image, ImageChops, ImageFilter
 
-from stepwell.providers.local.rendered_file import Made, picture
+from stepwell.providers.local.rendered_file import RenderedFile, picture
 from stepwell.providers.local.values import Inputs, number
 from stepwell.providers.shared import images
 
 _SKIN_CB, _SKIN_CR = (77, 127), (133, 173)  # the usual box of skin tones in YCbCr; light and dark skin differ in Y
 
 
-def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     """The base image enlarged by Lanczos and sharpened; no detail is invented.
 
     upscale_factor 1 to 8 (2), sharpness 0 to 10 (0.5; 0 = none), denoise 0 to 1 (0): how much of a median filter is
@@ -32,7 +32,7 @@ def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
     return picture(image, upscale_factor=factor)
 
 
-def enhance_detail(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+def enhance_detail(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     """Fine detail and local contrast raised. strength 0 to 1 (0.5; 0 = unchanged), radius 0 to 100 pixels (2)."""
     strength = number(inputs, "strength", 0.5, 0, 1)
     radius = number(inputs, "radius", 2, 0, 100)
@@ -43,7 +43,7 @@ def enhance_detail(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Ma
     return picture(image)
 
 
-def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     """Skin smoothed, the rest sharpened. Faces are not detected: what counts is the tone of skin, wherever it occurs.
 
     Edges stay, since the smoothing is weaker the more it would change. A picture without skin tones is smoothed

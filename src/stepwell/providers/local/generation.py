@@ -12,7 +12,7 @@ from PIL import Image
 
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.providers.local.palette import Palette, palette, stream, word_colour, words
-from stepwell.providers.local.rendered_file import Made, picture
+from stepwell.providers.local.rendered_file import RenderedFile, picture
 from stepwell.providers.local.values import Inputs, number, text, whole
 from stepwell.providers.shared import images
 
@@ -23,7 +23,7 @@ _SHAPES = 12
 _WEIGHTS = ("subject_lora_weight", "product_lora_weight", "product2_lora_weight", "style_lora_weight")
 
 
-def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> Made:
+def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> RenderedFile:
     """A picture of width x height (1024 x 1024).
 
     The weights (0 to 1, 0.5) stand in for what they would do to a model: subject the size of the light, product how

@@ -8,7 +8,7 @@ from stepwell.domain.model import ProviderType, TaskType
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO, UrlReader
 from stepwell.providers.local.pool import Pool
-from stepwell.providers.local.work import KINDS, Kind, perform
+from stepwell.providers.local.work import KINDS, RenderKind, perform
 from stepwell.providers.shared.in_process import InProcess
 
 MAX_REFERENCES = 16
@@ -58,7 +58,7 @@ def _seed(attempt: Attempt) -> int:
     return seed
 
 
-async def _fetched(kind: Kind, inputs: Mapping[str, Any], io: AttemptIO) -> dict[str, bytes]:
+async def _fetched(kind: RenderKind, inputs: Mapping[str, Any], io: AttemptIO) -> dict[str, bytes]:
     """The bytes of the inputs that are files. Those of a list are named `field[0]`, `field[1]`..."""
     files: dict[str, bytes] = {}
     for field in kind.files:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from PIL import Image
 
 from stepwell.domain.errors import AttemptError
-from stepwell.providers.local.rendered_file import Made
+from stepwell.providers.local.rendered_file import RenderedFile
 from stepwell.providers.local.values import Inputs, choice, number, whole
 from stepwell.providers.local.webp import Frame, animation
 from stepwell.providers.shared import images
@@ -20,7 +20,7 @@ _TRAVEL = 0.2  # the part of the picture that the camera moves across
 _QUALITY = 80
 
 
-def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
+def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     """The base image, filmed for duration_s (up to 60, 4; at least a frame) at fps (1 to 60, 12) with motion (zoom_in).
 
     width, height: up to 2048; one alone keeps the proportions, none takes those of the picture with the longer side
@@ -43,7 +43,7 @@ def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Made:
         (Frame(_encoded(frame), times[n + 1] - times[n]) for n, frame in enumerate(filmed)),
     )
     facts = {"width": size[0], "height": size[1], "format": "WEBP", "fps": fps, "frames": frames}
-    return Made(data, {**facts, "duration_s": times[-1] / 1000, "motion": motion})
+    return RenderedFile(data, {**facts, "duration_s": times[-1] / 1000, "motion": motion})
 
 
 def _size(image: Image.Image, width: int | None, height: int | None) -> tuple[int, int]:

@@ -7,48 +7,48 @@ from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.local import adjust, background, editing, enhance, generation, video
-from stepwell.providers.local.rendered_file import Made
+from stepwell.providers.local.rendered_file import RenderedFile
 
 
-class Kind(NamedTuple):
+class RenderKind(NamedTuple):
     """`function(inputs, files, seed)`; `files` names the inputs to fetch, `many` those that are lists of them."""
 
-    function: Callable[[Mapping[str, Any], Mapping[str, bytes], int], Made]
+    function: Callable[[Mapping[str, Any], Mapping[str, bytes], int], RenderedFile]
     capabilities: frozenset[str]
     files: tuple[str, ...] = ("base_image_url",)
     many: tuple[str, ...] = ()
     name: str = "result.png"
 
 
-KINDS: dict[TaskType, Kind] = {
-    TaskType.GENERATION: Kind(
+KINDS: dict[TaskType, RenderKind] = {
+    TaskType.GENERATION: RenderKind(
         generation.generate,
         frozenset({"seed", "negative_prompt", "lora_weights", "reference_image"}),
         files=("reference_image_url",),
     ),
-    TaskType.EDITING: Kind(
+    TaskType.EDITING: RenderKind(
         editing.edit,
         frozenset({"overlay", "mask", "crop", "rotate", "resize", "reference_image"}),
         files=("base_image_url", "mask_image_url", "overlay_image_url"),
         many=("reference_image_urls",),
     ),
-    TaskType.REFINE: Kind(enhance.refine, frozenset({"upscale", "denoise", "sharpen"})),
-    TaskType.VIDEO_GENERATION: Kind(video.animate, frozenset({"motion"}), name="result.webp"),
-    TaskType.BACKGROUND_FIX: Kind(
+    TaskType.REFINE: RenderKind(enhance.refine, frozenset({"upscale", "denoise", "sharpen"})),
+    TaskType.VIDEO_GENERATION: RenderKind(video.animate, frozenset({"motion"}), name="result.webp"),
+    TaskType.BACKGROUND_FIX: RenderKind(
         background.fix,
         frozenset({"background_color", "background_image"}),
         files=("base_image_url", "background_image_url"),
     ),
-    TaskType.FACE_ENHANCER: Kind(enhance.enhance_face, frozenset({"strength"})),
-    TaskType.IMAGE_ADJUSTER: Kind(adjust.adjust, frozenset({"exposure", "color", "sharpen"})),
-    TaskType.DETAIL_ENHANCER: Kind(enhance.enhance_detail, frozenset({"strength"})),
-    TaskType.BACKGROUND_REMOVE: Kind(background.remove, frozenset({"transparency"})),
+    TaskType.FACE_ENHANCER: RenderKind(enhance.enhance_face, frozenset({"strength"})),
+    TaskType.IMAGE_ADJUSTER: RenderKind(adjust.adjust, frozenset({"exposure", "color", "sharpen"})),
+    TaskType.DETAIL_ENHANCER: RenderKind(enhance.enhance_detail, frozenset({"strength"})),
+    TaskType.BACKGROUND_REMOVE: RenderKind(background.remove, frozenset({"transparency"})),
 }
 
-Job: TypeAlias = dict[str, Any]
+RenderJob: TypeAlias = dict[str, Any]
 
 
-def perform(job: Job) -> dict[str, Any]:
+def perform(job: RenderJob) -> dict[str, Any]:
     """In the worker. *job*: task_type, inputs, files (bytes by field), seed.
 
     Returns {data, result}, or the fields of an `AttemptError`: an exception with keywords doesn't survive pickling.

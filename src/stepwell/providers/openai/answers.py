@@ -19,7 +19,7 @@ from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.images import decoded, seen
 from stepwell.providers.shared.bounded_json import decode_json, read_json
-from stepwell.providers.shared.provider_api import Answer, ProviderApi, is_unauthorized
+from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized
 from stepwell.providers.shared.result_storage import stored_of_answer
 
 NAME = "OpenAI"
@@ -111,7 +111,7 @@ class Words:
         return _KEY.sub("…", text.replace(self._secret, "…") if self._secret else text)
 
 
-class Session(NamedTuple):
+class OpenAiSession(NamedTuple):
     """The calls with one key, to the API at *url*."""
 
     api: ProviderApi
@@ -120,7 +120,7 @@ class Session(NamedTuple):
     words: Words
 
 
-def refuses_key(answer: Answer) -> bool:
+def refuses_key(answer: ApiAnswer) -> bool:
     """Return whether a 401 is about the key itself. Gateways also answer 401 if a key may not use a model, or if the
     server behind a model refuses the gateway's own key: https://docs.litellm.ai/docs/exception_mapping,
     https://openrouter.ai/docs/api-reference/errors.

@@ -45,7 +45,7 @@ from stepwell.domain.model import TaskType
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.addresses import chat_message, chat_reference
-from stepwell.providers.openai.images import Seen, mask, picture
+from stepwell.providers.openai.images import SentImage, mask, picture
 from stepwell.providers.openai.parameters import (
     DEFAULT_CHAT,
     bare,
@@ -226,7 +226,7 @@ _PICTURES: Mapping[TaskType, Callable[[_Wanted], Awaitable[dict[str, Any]]]] = {
 }
 
 
-async def _base(reference: str | None, io: AttemptIO) -> tuple[str, Seen]:
+async def _base(reference: str | None, io: AttemptIO) -> tuple[str, SentImage]:
     if reference is None:
         raise invalid_input("base_image_url", "is required")
     return await picture(reference, "base_image_url", io)

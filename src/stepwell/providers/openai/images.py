@@ -22,7 +22,7 @@ _KINDS: Mapping[str, tuple[str, str]] = {
 _TAKEN = ("PNG", "JPEG", "WEBP")  # as inputs: https://developers.openai.com/api/reference/resources/images/methods/edit
 
 
-class Seen(Struct, frozen=True):
+class SentImage(Struct, frozen=True):
     """What the header of a picture says. `format` as Pillow calls it."""
 
     format: str
@@ -38,17 +38,17 @@ class Seen(Struct, frozen=True):
         return _KINDS[self.format][1]
 
 
-def seen(data: bytes) -> Seen | None:
+def seen(data: bytes) -> SentImage | None:
     """What *data* is, by its first bytes; null if it isn't a picture of a kind that is known here."""
     try:
         with Image.open(io.BytesIO(data), formats=list(_KINDS)) as picture:
             kind = "JPEG" if picture.format == "MPO" else picture.format or ""
-            return Seen(kind, picture.width, picture.height) if kind in _KINDS else None
+            return SentImage(kind, picture.width, picture.height) if kind in _KINDS else None
     except Exception:  # noqa: BLE001 - whatever a decoder may raise about strange bytes: it documents nothing
         return None
 
 
-async def picture(reference: str, field: str, io: AttemptIO) -> tuple[str, Seen]:
+async def picture(reference: str, field: str, io: AttemptIO) -> tuple[str, SentImage]:
     """The picture behind *reference* as a data URI, and what it is. Raises as `AttemptIO.fetch`, and `AttemptError` if
     it is of no kind that OpenAI takes.
     """

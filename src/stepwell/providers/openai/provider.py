@@ -41,7 +41,7 @@ from stepwell.providers.openai.answers import (
     NAME,
     Chat,
     Drawings,
-    Session,
+    OpenAiSession,
     Words,
     chat_result,
     drawing_of,
@@ -52,7 +52,7 @@ from stepwell.providers.openai.bodies import chat_body, film_body, film_told, pi
 from stepwell.providers.openai.multipart import FILES, form
 from stepwell.providers.openai.parameters import CAPABILITIES, model_of
 from stepwell.providers.openai.refusals import refusals
-from stepwell.providers.openai.videos import Made, cancelled, film_of, made_around, state_of, url_of
+from stepwell.providers.openai.videos import CreatedVideo, cancelled, film_of, made_around, state_of, url_of
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import ProviderApi
 
@@ -132,7 +132,7 @@ class OpenAiProvider:
     async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job | Finished:
         session, body = self._session(attempt), request.body
         if attempt.task_type is TaskType.VIDEO_GENERATION:
-            return Job(id=(await _posted(session, "videos", body, Made, as_form=True)).id)
+            return Job(id=(await _posted(session, "videos", body, CreatedVideo, as_form=True)).id)
         if attempt.task_type is TaskType.LLM_INTERACTION:
             chat = await _posted(session, "chat/completions", body, Chat)
             with paid_for():
@@ -204,7 +204,7 @@ class OpenAiProvider:
         found.sort(key=lambda listed: abs(listed.moment - sent.at))
         return [Job(id=listed.id) for listed in found]
 
-    def _session(self, attempt: Attempt) -> Session:
+    def _session(self, attempt: Attempt) -> OpenAiSession:
         """Raises `AttemptError` if there is no key where one is needed, or none that can be sent."""
         find = self._credentials.require_key if self.needs_credential else self._credentials.key
         key = find(attempt.provider_config, self.type)
@@ -222,9 +222,9 @@ class OpenAiProvider:
             key=key,
             refuses_key=refuses_key,
         )
-        return Session(api, self._url, {"Authorization": f"Bearer {secret}"} if secret else {}, words)
+        return OpenAiSession(api, self._url, {"Authorization": f"Bearer {secret}"} if secret else {}, words)
 
-    def _calling(self, attempt: Attempt) -> Session:
+    def _calling(self, attempt: Attempt) -> OpenAiSession:
         """For calls about a job, which goes on whether there is a key or not."""
         try:
             return self._session(attempt)
@@ -233,7 +233,7 @@ class OpenAiProvider:
 
 
 async def _posted(
-    session: Session, path: str, body: Mapping[str, Any], accepted: type[T], *, as_form: bool = False
+    session: OpenAiSession, path: str, body: Mapping[str, Any], accepted: type[T], *, as_form: bool = False
 ) -> T:
     """Raises as `Provider.submit`."""
     kind, data = await to_thread.run_sync(form if as_form else _as_json, body)

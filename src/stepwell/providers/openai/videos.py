@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from stepwell.domain.errors import CallFailed
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
-from stepwell.providers.openai.answers import NAME, Session, is_hopeless
+from stepwell.providers.openai.answers import NAME, OpenAiSession, is_hopeless
 
 _OK = frozenset({200})
 _SUCCESS = frozenset(range(200, 300))
@@ -25,7 +25,7 @@ _MILLISECONDS = 1e11  # what is more than that isn't in seconds
 Id = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,200}(?!\n)$")]
 
 
-class Made(Struct, frozen=True):
+class CreatedVideo(Struct, frozen=True):
     id: Id
 
 
@@ -34,7 +34,7 @@ class _Error(Struct, frozen=True):
     code: Any = None
 
 
-class Film(Struct, frozen=True):
+class VideoJob(Struct, frozen=True):
     status: str
     progress: Any = None
     error: _Error | None = None
@@ -87,17 +87,17 @@ class _Deleted(Struct, frozen=True):
     deleted: bool
 
 
-def url_of(session: Session, job: Job) -> str:
+def url_of(session: OpenAiSession, job: Job) -> str:
     return f"{session.url}/videos/{quote(job.id, safe='')}"
 
 
-async def film_of(session: Session, job: Job) -> Film:
+async def film_of(session: OpenAiSession, job: Job) -> VideoJob:
     """Raises `CallFailed`."""
     answer = await session.api.call("GET", url_of(session, job), session.headers, ok=_OK)
-    return session.api.readable(answer, Film)
+    return session.api.readable(answer, VideoJob)
 
 
-async def state_of(session: Session, job: Job) -> JobState:
+async def state_of(session: OpenAiSession, job: Job) -> JobState:
     """Raises `CallFailed`. Words that aren't documented are of a film that is being made."""
     film = await film_of(session, job)
     word = sanitised(film.status, 100)
@@ -116,7 +116,7 @@ async def state_of(session: Session, job: Job) -> JobState:
             return JobState(status=JobStatus.RUNNING, word=word, progress=_share(film.progress))
 
 
-async def cancelled(session: Session, job: Job) -> CancelAnswer:
+async def cancelled(session: OpenAiSession, job: Job) -> CancelAnswer:
     """Delete it, but only while it is made: afterwards that would end nothing but its file. Raises `CallFailed`."""
     try:
         film = await film_of(session, job)
@@ -137,7 +137,7 @@ async def cancelled(session: Session, job: Job) -> CancelAnswer:
     return CancelAnswer.UNKNOWN_JOB if answer.status in _GONE else CancelAnswer.REFUSED
 
 
-async def made_around(session: Session, at: datetime) -> AsyncIterator[Listed]:
+async def made_around(session: OpenAiSession, at: datetime) -> AsyncIterator[Listed]:
     """The films that were made around that time. Raises `CallFailed`, also if the list is longer than 20 pages."""
     earliest, latest = at - _BEFORE, at + _AFTER
     query: dict[str, Any] = {"limit": _PAGE, "order": "desc"}

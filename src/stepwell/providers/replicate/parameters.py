@@ -40,7 +40,7 @@ class Parameter(Struct, frozen=True):
     kind: Literal["plain", "file", "files", "complement"] = "plain"
 
 
-class Kind(Struct, frozen=True, kw_only=True):
+class ReplicateKind(Struct, frozen=True, kw_only=True):
     """How a type of task is done. Of two fields with one parameter the later one wins."""
 
     model: str | None
@@ -56,8 +56,8 @@ def _named(**names: str) -> dict[str, Parameter]:
 
 _IMAGE = {"base_image_url": Parameter("image", "file")}
 
-KINDS: Mapping[TaskType, Kind] = {
-    TaskType.GENERATION: Kind(
+KINDS: Mapping[TaskType, ReplicateKind] = {
+    TaskType.GENERATION: ReplicateKind(
         model="stability-ai/sdxl:7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc",
         parameters={
             **_named(prompt="prompt", negative_prompt="negative_prompt", width="width", height="height"),
@@ -67,7 +67,7 @@ KINDS: Mapping[TaskType, Kind] = {
         seed=True,
         capabilities=frozenset({"seed", "negative_prompt", "lora_weights", "reference_image"}),
     ),
-    TaskType.EDITING: Kind(
+    TaskType.EDITING: ReplicateKind(
         model="qwen/qwen-image-edit",
         parameters={
             **_IMAGE,
@@ -79,7 +79,7 @@ KINDS: Mapping[TaskType, Kind] = {
         seed=True,
         capabilities=frozenset({"seed", "mask", "reference_image"}),
     ),
-    TaskType.REFINE: Kind(
+    TaskType.REFINE: ReplicateKind(
         model=_CLARITY,
         parameters={
             **_IMAGE,
@@ -89,7 +89,7 @@ KINDS: Mapping[TaskType, Kind] = {
         capabilities=frozenset({"seed", "upscale", "denoise", "sharpen"}),
         defaults={"upscale_factor": 2.0},
     ),
-    TaskType.VIDEO_GENERATION: Kind(
+    TaskType.VIDEO_GENERATION: ReplicateKind(
         model="bytedance/seedance-1-pro",
         parameters={
             **_IMAGE,
@@ -98,7 +98,7 @@ KINDS: Mapping[TaskType, Kind] = {
         seed=True,
         capabilities=frozenset({"seed"}),
     ),
-    TaskType.BACKGROUND_FIX: Kind(
+    TaskType.BACKGROUND_FIX: ReplicateKind(
         model="bria/generate-background",
         parameters={
             **_IMAGE,
@@ -108,22 +108,22 @@ KINDS: Mapping[TaskType, Kind] = {
         seed=True,
         capabilities=frozenset({"seed", "background_color", "background_image"}),
     ),
-    TaskType.FACE_ENHANCER: Kind(
+    TaskType.FACE_ENHANCER: ReplicateKind(
         model="sczhou/codeformer:cc4956dd26fa5a7185d5660cc9100fab1b8070a1d1654a8bb5eb6d443b020bb2",
         parameters={**_IMAGE, "strength": Parameter("codeformer_fidelity", "complement")},
         capabilities=frozenset({"strength"}),
     ),
-    TaskType.IMAGE_ADJUSTER: Kind(model=None, parameters=_IMAGE),
-    TaskType.DETAIL_ENHANCER: Kind(
+    TaskType.IMAGE_ADJUSTER: ReplicateKind(model=None, parameters=_IMAGE),
+    TaskType.DETAIL_ENHANCER: ReplicateKind(
         model=_CLARITY,
         parameters={**_IMAGE, **_named(strength="creativity")},
         seed=True,
         capabilities=frozenset({"seed", "strength"}),
     ),
-    TaskType.BACKGROUND_REMOVE: Kind(
+    TaskType.BACKGROUND_REMOVE: ReplicateKind(
         model="bria/remove-background", parameters=_IMAGE, capabilities=frozenset({"transparency"})
     ),
-    TaskType.LLM_INTERACTION: Kind(
+    TaskType.LLM_INTERACTION: ReplicateKind(
         model="meta/meta-llama-3-70b-instruct",
         parameters={
             **_named(prompt="prompt", messages="messages", system_prompt="system_prompt", json_schema="json_schema"),
@@ -135,7 +135,7 @@ KINDS: Mapping[TaskType, Kind] = {
 }
 
 
-def kind_of(task_type: TaskType) -> Kind:
+def kind_of(task_type: TaskType) -> ReplicateKind:
     """Raises `AttemptError` for what Replicate isn't asked to do."""
     kind = KINDS.get(task_type)
     if kind is None:

@@ -20,9 +20,9 @@ from stepwell.ports.providers import ErrorText
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.credentials import Key
-from stepwell.providers.shared.submit_outcomes import Outcome, outcome_of_answer, outcome_of_error, raise_outcome
+from stepwell.providers.shared.submit_outcomes import SubmitOutcome, outcome_of_answer, outcome_of_error, raise_outcome
 
-__all__ = ["Answer", "ProviderApi", "canonical", "digest", "is_unauthorized", "key_refusal"]
+__all__ = ["ApiAnswer", "ProviderApi", "canonical", "digest", "is_unauthorized", "key_refusal"]
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class TooBig(httpx.ReadError):
     pass
 
 
-class Answer(Struct, frozen=True):
+class ApiAnswer(Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -54,7 +54,7 @@ class Answer(Struct, frozen=True):
         return read_json(self.body, kind)
 
 
-def is_unauthorized(answer: Answer) -> bool:
+def is_unauthorized(answer: ApiAnswer) -> bool:
     """Return whether the answer is a 401, by which every API refuses an unknown key. A 403 may be about a model."""
     return answer.status == UNAUTHORIZED
 
@@ -84,7 +84,7 @@ class ProviderApi:
         work_s: float | None = None,
         max_answer: int = 8 * 1024 * 1024,
         key: Key | None = None,
-        refuses_key: Callable[[Answer], bool] = is_unauthorized,
+        refuses_key: Callable[[ApiAnswer], bool] = is_unauthorized,
         setting: str | None = None,
     ) -> None:
         self._client, self.name, self._error_text, self._timeout_s = client, name, error_text, timeout_s
@@ -93,7 +93,7 @@ class ProviderApi:
 
     async def submit(  # noqa: RET503 - it ends by raising
         self, url: str, body: bytes, headers: Mapping[str, str], accepted: type[T]
-    ) -> tuple[Answer, T]:
+    ) -> tuple[ApiAnswer, T]:
         """POST a job. Returns what `Provider.submit` may go by, a body of the kind *accepted*, or raises as it says."""
         try:
             answer = await self._request("POST", url, body, headers, self._submit_s)
@@ -105,14 +105,14 @@ class ProviderApi:
         found = answer.read(accepted) if answer.is_success else None
         words = None if answer.is_success else self._error_text(answer.body)
         outcome = outcome_of_answer(answer.status, readable=found is not None or words is not None)
-        if outcome is Outcome.ACCEPTED and found is not None:
+        if outcome is SubmitOutcome.ACCEPTED and found is not None:
             return answer, found
         why = f"the submit was answered {answer.status}" + (f": {words}" if words else " without words of its own")
         raise_outcome(outcome, self.name, refusal + why, retry_after_s(answer.headers))
 
     async def call(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, ok: frozenset[int]
-    ) -> Answer:
+    ) -> ApiAnswer:
         """Any other call. Returns an answer with a status in *ok*; else raises `CallFailed`: forgotten for a 404 or 410
         in the provider's own words.
         """
@@ -134,7 +134,7 @@ class ProviderApi:
             retry_after_s=retry_after_s(answer.headers),
         )
 
-    def readable(self, answer: Answer, kind: type[T]) -> T:
+    def readable(self, answer: ApiAnswer, kind: type[T]) -> T:
         """The body of an answer to `call`. Raises `CallFailed` if it isn't of that kind."""
         found = answer.read(kind)
         if found is None:
@@ -144,7 +144,7 @@ class ProviderApi:
     def _no_answer(self, error: Exception) -> str:
         return f"no answer ({type(error).__name__})"
 
-    def _report_key(self, answer: Answer) -> str:
+    def _report_key(self, answer: ApiAnswer) -> str:
         """Report to the key whether *answer* accepts or refuses it. Returns how a message about a refusal begins."""
         if self._key is None:
             return ""
@@ -157,7 +157,7 @@ class ProviderApi:
 
     async def _request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
-    ) -> Answer:
+    ) -> ApiAnswer:
         # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
         before = min(timeout_s / 2, 10.0)
         with anyio.fail_after(timeout_s):
@@ -175,4 +175,4 @@ class ProviderApi:
                     data += chunk
                     if len(data) > self.max_answer:
                         raise TooBig("the answer is too big")
-        return Answer(response.status_code, response.headers, bytes(data))
+        return ApiAnswer(response.status_code, response.headers, bytes(data))

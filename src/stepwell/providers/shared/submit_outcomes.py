@@ -38,7 +38,7 @@ _NOT_SENT = (
 _SHOWN = 500
 
 
-class Outcome(Enum):
+class SubmitOutcome(Enum):
     NOT_SENT = auto()
     NOT_ACCEPTED = auto()
     REFUSED = auto()
@@ -47,35 +47,35 @@ class Outcome(Enum):
     UNKNOWN = auto()
 
 
-def outcome_of_answer(status: int, *, readable: bool) -> Outcome:
+def outcome_of_answer(status: int, *, readable: bool) -> SubmitOutcome:
     """*readable*: the body is what the provider documents for this status, a job or an error."""
     match status // 100:
         case _ if status in _NEVER_TAKEN:
-            return Outcome.NOT_ACCEPTED
+            return SubmitOutcome.NOT_ACCEPTED
         case 3 | 4:
-            return Outcome.REFUSED
+            return SubmitOutcome.REFUSED
         case _ if status in _GATEWAY or not readable:
-            return Outcome.UNKNOWN
+            return SubmitOutcome.UNKNOWN
         case 2:
-            return Outcome.ACCEPTED
+            return SubmitOutcome.ACCEPTED
         case 5:
-            return Outcome.NOT_ACCEPTED if status == _BUSY else Outcome.FAILED
+            return SubmitOutcome.NOT_ACCEPTED if status == _BUSY else SubmitOutcome.FAILED
         case _:
-            return Outcome.UNKNOWN
+            return SubmitOutcome.UNKNOWN
 
 
-def outcome_of_error(error: Exception) -> Outcome:
+def outcome_of_error(error: Exception) -> SubmitOutcome:
     """*error* is httpx's, or the TimeoutError of a deadline around the whole call."""
-    return Outcome.NOT_SENT if isinstance(error, _NOT_SENT) else Outcome.UNKNOWN
+    return SubmitOutcome.NOT_SENT if isinstance(error, _NOT_SENT) else SubmitOutcome.UNKNOWN
 
 
-def raise_outcome(outcome: Outcome, provider: str, why: str, retry_after_s: float | None = None) -> NoReturn:
+def raise_outcome(outcome: SubmitOutcome, provider: str, why: str, retry_after_s: float | None = None) -> NoReturn:
     """Raise what `ports.providers.Provider.submit` says, for any outcome but ACCEPTED; *why* is shown to users."""
     message = sanitised(f"{provider}: {why}", _SHOWN)
     match outcome:
-        case Outcome.UNKNOWN:
+        case SubmitOutcome.UNKNOWN:
             raise OutcomeUnknown(message)
-        case Outcome.REFUSED:
+        case SubmitOutcome.REFUSED:
             raise AttemptError(message, retryable=False)
         case _:
             raise AttemptError(message, retryable=True, retry_after_s=retry_after_s)
