@@ -173,7 +173,9 @@ async def test_beside_a_live_one_it_asks_one_question_at_a_time_and_holds_no_lea
     looks, statements = len(pair.pauses), sent(pair.idle)
     await eventually(lambda: len(pair.pauses) >= looks + 3 and pair.rests())
     assert sent(pair.idle) - statements == len(pair.pauses) - looks
-    assert await pair._sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner) == lease
+    # The other process may delete the row of a lease that has ended.
+    now = await pair._sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
+    assert now in (lease, None)
     pair.hanging.release("a")
 
 
