@@ -1,21 +1,25 @@
-"""Which keys a service works with: what checks its tokens, what signs them, addresses of artifacts, and webhooks."""
+"""The keys of a service: those that verify and sign its tokens, its signed URLs and its webhooks; and their checks."""
 
 import hashlib
 import hmac
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.api.auth import prepared_key
 from stepwell.cli.data_folder import own_secret, own_webhook_secret
 from stepwell.cli.errors import MISUSED, Refused
+from stepwell.domain.credential_names import owner
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.model import ProviderType
 from stepwell.settings import Settings
 
 # Signatures under different labels have nothing to do with each other, though the secret behind them is the same.
 _URL_LABEL = b"stepwell: addresses of artifacts"
 _SHORTEST = 32
 _SYMMETRIC = "HS256"
+_PLUG_IN_GROUP = "stepwell.providers"
 
 
 class ServiceKeys(Struct, frozen=True):
@@ -76,6 +80,9 @@ def key_faults(settings: Settings, *, required: bool) -> Iterator[str]:
     elif symmetric and len(key.encode()) < _SHORTEST:
         yield f"{name}: Expected at least {_SHORTEST} bytes"
     else:
+        # It loads Litestar, which commands without a service or a token don't need.
+        from stepwell.api.auth import prepared_key  # noqa: PLC0415
+
         try:
             prepared_key(key, algorithm)
         except ValueError as error:
@@ -85,6 +92,22 @@ def key_faults(settings: Settings, *, required: bool) -> Iterator[str]:
             yield f"STEPWELL_URL_SECRET: Expected at least {_SHORTEST} bytes: with a public key nothing else can sign"
     elif len(settings.url_secret.encode()) < _SHORTEST:
         yield f"STEPWELL_URL_SECRET: Expected at least {_SHORTEST} bytes"
+
+
+def credential_faults(settings: Settings) -> Iterator[str]:
+    """Yield a line for each provider credential that is certain to be useless. No line contains a credential."""
+    accounts = [name for name in settings.credentials if owner(name) is ProviderType.VERTEX]
+    # A plug-in may replace our provider and expect another form of credential.
+    if not accounts or entry_points(group=_PLUG_IN_GROUP):
+        return
+    # google-auth takes a tenth of a second to import, and most services have no account.
+    from stepwell.providers.google.tokens import ServiceAccount  # noqa: PLC0415
+
+    for name in accounts:
+        try:
+            ServiceAccount(ProviderType.VERTEX, settings.credentials[name])
+        except AttemptError:
+            yield f"STEPWELL_CREDENTIALS__{name.upper()}: Expected the JSON of a service account, with its private key"
 
 
 def _url_secret(secret: str) -> bytes:

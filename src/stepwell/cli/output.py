@@ -9,8 +9,8 @@ from typing import TextIO
 
 import structlog
 
-from stepwell.cli.credentials import credential_faults
 from stepwell.cli.errors import MISUSED, Refused, os_errors
+from stepwell.cli.keys import credential_faults
 from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
 from stepwell.telemetry import configure_logging
 
