@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, built from the operations beside the handlers and the structs that they name.
 
-Litestar has a generator, but it documents a 400 that we never answer, drops the slash at the end of a path, and
-knows nothing of what our queries and gate refuse.
+Litestar's own generator isn't used. It drops the slash at the end of a path, and it sees neither the queries that the
+handlers parse nor the statuses with which the middleware refuses requests.
 """
 
 from collections.abc import Iterable

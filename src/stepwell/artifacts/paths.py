@@ -1,8 +1,8 @@
-"""The one place that decides what an artifact's path may look like.
+"""The paths that the store accepts. It checks every path by `parse` before it touches a file.
 
-A path is `media/<task id>/<name>`: a UUID in its canonical form and a name of up to 100 ASCII letters, digits, `.`,
-`_` and `-` that begins with a letter or a digit. What isn't in that alphabet can't do harm: no `..`, no backslash,
-no percent sign, no NUL, nothing absolute, nothing that only looks like something else.
+A path is `media/<task id>/<name>`. The id is a UUID in its canonical form. The name consists of up to 100 ASCII
+letters, digits, `.`, `_` and `-`, and begins with a letter or a digit. So a path can't contain `..`, a backslash, a
+percent sign or NUL, it can't be absolute, and no two paths that look alike differ.
 """
 
 import re
