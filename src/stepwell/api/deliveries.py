@@ -5,8 +5,10 @@ from typing import Annotated, Self
 from litestar import Response
 from msgspec import Meta, Struct, json
 
+from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, Service, Workflows
-from stepwell.api.idempotency import CHANGING, IF_NONE_MATCH, content_tagged, repeatable
+from stepwell.api.headers import CHANGING, IF_NONE_MATCH
+from stepwell.api.idempotency import idempotent
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import DeliveriesQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
@@ -95,7 +97,7 @@ async def list_deliveries(request: ApiRequest, service: Service) -> Response[byt
     scope = request.user.scope
     records = await service.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
     shown = [DeliveryPublic.from_record(record) for record in records[: query.limit]]
-    return await content_tagged(request, DeliveryListResponse(shown, len(records) > query.limit))
+    return await respond_unless_known(request, DeliveryListResponse(shown, len(records) > query.limit))
 
 
 async def _as_it_is(request: ApiRequest, service: Workflows, workflow: WorkflowRecord) -> StoredAnswer:
@@ -108,7 +110,7 @@ def _shown(record: DeliveryRecord) -> StoredAnswer:
 
 
 @endpoint(REDELIVER)
-@repeatable(_as_it_is)
+@idempotent(_as_it_is)
 async def redeliver(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
     parse_query(request.scope["query_string"], NoQuery)

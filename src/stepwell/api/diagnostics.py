@@ -3,8 +3,9 @@
 from litestar import Response
 from msgspec import json, structs
 
+from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, Service
-from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
+from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import parse_id, parse_query
 from stepwell.api.request_bodies import read_json
@@ -46,7 +47,7 @@ async def explain_workflow(request: ApiRequest, service: Service) -> Response[by
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
     told = await service.insight.explain(request.user.scope, workflow_id)
-    return await content_tagged(request, structs.replace(told, steps=await sliced(told.steps, lambda step: step)))
+    return await respond_unless_known(request, structs.replace(told, steps=await sliced(told.steps, lambda step: step)))
 
 
 @endpoint(PLAN)

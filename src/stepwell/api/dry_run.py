@@ -1,7 +1,8 @@
-"""`?dry_run=true` on a verb: what it would do, of its own code, and nothing is changed.
+"""`?dry_run=true` on a verb: the response reports what the verb would change, and nothing changes.
 
-The answer is of another media type than the verb's, so that clients of the contract know what they get. Its ETag is
-the workflow's version: with it as `If-Match` the verb itself does what was foretold, or nothing. No key is kept for it.
+The response has a media type of its own, so that no client takes it for the verb's. Its ETag names the version of the
+workflow that it is about. A verb with that ETag as `If-Match` does exactly what was reported, or fails with 412. A dry
+run stores no idempotency key.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,36 +10,38 @@ from collections.abc import Awaitable, Callable
 from litestar import Response
 from msgspec import json
 
+from stepwell.api.conditional_requests import dry_run_etag, read_preconditions
 from stepwell.api.dependencies import ApiRequest, Service
-from stepwell.api.idempotency import ETAG, foretold, idempotency_key, terms_of
+from stepwell.api.headers import ETAG
+from stepwell.api.idempotency import idempotency_key
 from stepwell.api.queries import CleanupQuery, VerbQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.domain.diagnostics.plan_result import DryRun, Rehearsed
 
 MEDIA_TYPE = "application/vnd.stepwell.dry-run+json"
-FORETOLD = ((MEDIA_TYPE, DryRun),)
+DRY_RUN_ANSWER = ((MEDIA_TYPE, DryRun),)
 _Handler = Callable[..., Awaitable[Response[bytes]]]
 
 
-def rehearsable(verb: Rehearsed) -> Callable[[_Handler], _Handler]:
-    """Let the decorated handler of *verb* be asked for what it would do."""
+def supports_dry_run(verb: Rehearsed) -> Callable[[_Handler], _Handler]:
+    """Add `?dry_run=true` to the decorated handler of *verb*."""
 
-    def decorate(real: _Handler) -> _Handler:
+    def decorate(perform: _Handler) -> _Handler:
         async def handler(request: ApiRequest, service: Service) -> Response[bytes]:
             raw = request.scope["query_string"]
-            asked = parse_query(raw, CleanupQuery) if verb == "cleanup" else parse_query(raw, VerbQuery)
-            if not asked.dry_run:
-                return await real(request, service)
+            query = parse_query(raw, CleanupQuery) if verb == "cleanup" else parse_query(raw, VerbQuery)
+            if not query.dry_run:
+                return await perform(request, service)
             idempotency_key(request)  # refuses a malformed one, as the verb does
             workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
             await ignore_empty_body(request)
-            cleanup_tasks = isinstance(asked, CleanupQuery) and asked.cleanup_tasks
-            version, told = await service.insight.rehearse(
-                request.user.scope, workflow_id, verb, terms_of(request), cleanup_tasks=cleanup_tasks
+            cleanup_tasks = isinstance(query, CleanupQuery) and query.cleanup_tasks
+            version, result = await service.insight.rehearse(
+                request.user.scope, workflow_id, verb, read_preconditions(request), cleanup_tasks=cleanup_tasks
             )
-            return Response(json.encode(told), media_type=MEDIA_TYPE, headers={ETAG: foretold(version)})
+            return Response(json.encode(result), media_type=MEDIA_TYPE, headers={ETAG: dry_run_etag(version)})
 
-        handler.__name__ = handler.__qualname__ = real.__name__
+        handler.__name__ = handler.__qualname__ = perform.__name__
         return handler
 
     return decorate

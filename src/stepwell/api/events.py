@@ -6,9 +6,10 @@ from uuid import UUID
 from litestar.types import ASGIApp
 from msgspec import UNSET, Meta, Struct, json
 
+from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.content_negotiation import prefers
 from stepwell.api.dependencies import ApiRequest, Service, Tickets
-from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
+from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
@@ -161,7 +162,7 @@ def feed_frame(found: FeedEvent) -> bytes:
 
 
 async def _json(request: ApiRequest, content: Struct) -> ASGIApp:
-    return (await content_tagged(request, content)).to_asgi_response(None, request)
+    return (await respond_unless_known(request, content)).to_asgi_response(None, request)
 
 
 def _last_number(request: ApiRequest) -> int | None:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from litestar import Response
 from msgspec import Struct
 
+from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, Service
-from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
+from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import parse_query
 from stepwell.domain.diagnostics.provider_status import ProviderStatus
@@ -34,7 +35,7 @@ PROVIDERS = Operation(
 @endpoint(PROVIDERS)
 async def list_providers(request: ApiRequest, service: Service) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
-    return await content_tagged(request, ProviderListResponse(service.providers(request.user.scope)))
+    return await respond_unless_known(request, ProviderListResponse(service.providers(request.user.scope)))
 
 
 HANDLERS = (list_providers,)

@@ -2,8 +2,9 @@
 
 from litestar import Response
 
+from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, Service
-from stepwell.api.idempotency import IF_NONE_MATCH, content_tagged
+from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.queries import TasksQuery, parse_id, parse_query
 from stepwell.api.schemas import TaskListResponse, TaskPublic
@@ -39,7 +40,7 @@ TASKS = Operation(
 async def get_task(request: ApiRequest, service: Service) -> Response[bytes]:
     task_id = parse_id(request.path_params["task_id"], "task")
     parse_query(request.scope["query_string"], NoQuery)
-    return await content_tagged(request, TaskPublic.from_record(await service.task(request.user.scope, task_id)))
+    return await respond_unless_known(request, TaskPublic.from_record(await service.task(request.user.scope, task_id)))
 
 
 @endpoint(TASKS)
@@ -47,7 +48,7 @@ async def list_tasks(request: ApiRequest, service: Service) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
     records = await service.tasks(request.user.scope, workflow_id, include_deleted=query.include_deleted)
-    return await content_tagged(request, TaskListResponse([TaskPublic.from_record(record) for record in records]))
+    return await respond_unless_known(request, TaskListResponse([TaskPublic.from_record(record) for record in records]))
 
 
 HANDLERS = (get_task, list_tasks)

@@ -6,24 +6,19 @@ from uuid import UUID
 
 from litestar import Response
 
-from stepwell.api.dependencies import ApiRequest, Service, Workflows
-from stepwell.api.dry_run import FORETOLD, rehearsable
-from stepwell.api.idempotency import (
-    CHANGING,
-    IDEMPOTENCY_KEY,
-    IF_NONE_MATCH,
-    PREFER,
-    at_once,
-    content_tagged,
-    in_the_end,
-    repeatable,
-    response,
-    shown,
-    still_known,
-    tagged,
-    waited,
+from stepwell.api.conditional_requests import (
+    answer_with_etag,
+    not_modified_workflow,
+    respond_unless_known,
+    to_response,
+    workflow_answer,
 )
+from stepwell.api.dependencies import ApiRequest, Service, Workflows
+from stepwell.api.dry_run import DRY_RUN_ANSWER, supports_dry_run
+from stepwell.api.headers import CHANGING, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
+from stepwell.api.idempotency import idempotent
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.prefer_wait import answer_after_wait, answer_now, wait_if_preferred
 from stepwell.api.queries import (
     CleanupQuery,
     GetQuery,
@@ -114,7 +109,7 @@ CLEANUP = Operation(
     permission=Permission.WRITE,
     query=CleanupQuery,
     answers=WorkflowCleanupResponse,
-    also=FORETOLD,
+    also=DRY_RUN_ANSWER,
     problems=(409,),
     headers=("ETag",),
     takes=CHANGING,
@@ -132,7 +127,7 @@ def _verb(verb: str, description: str, *, takes: tuple[str, ...] = CHANGING) -> 
         permission=Permission.WRITE,
         query=NoQuery if verb == "pause" else VerbQuery,
         answers=WorkflowPublic,
-        also=() if verb == "pause" else FORETOLD,
+        also=() if verb == "pause" else DRY_RUN_ANSWER,
         problems=(409,),
         headers=("ETag",),
         takes=takes,
@@ -156,7 +151,7 @@ CANCEL = Operation(
     permission=Permission.WRITE,
     query=VerbQuery,
     answers=WorkflowPublic,
-    also=FORETOLD,
+    also=DRY_RUN_ANSWER,
     problems=(409,),
     headers=("ETag",),
     takes=CHANGING,
@@ -167,7 +162,7 @@ async def _created(request: ApiRequest, service: Workflows, record: WorkflowReco
     # One that isn't started has nothing to wait for: all that was asked for is done.
     wait = record.state.status is not WorkflowStatus.PENDING
     headers = {"Location": f"{BASE}{record.state.id}"}
-    return await (in_the_end if wait else at_once)(request, service, record, headers, 201)
+    return await (answer_after_wait if wait else answer_now)(request, service, record, headers, 201)
 
 
 async def _cleaned(request: ApiRequest, service: Workflows, _record: WorkflowRecord) -> StoredAnswer:
@@ -176,7 +171,7 @@ async def _cleaned(request: ApiRequest, service: Workflows, _record: WorkflowRec
 
 
 @endpoint(CREATE)
-@repeatable(_created)
+@idempotent(_created)
 async def create_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     query = parse_query(request.scope["query_string"], StartQuery)
     planned = await read_json(request, lambda body: plan_workflow(body, service.catalog))
@@ -191,60 +186,60 @@ async def list_workflows(request: ApiRequest, service: Service) -> Response[byte
     query = parse_query(request.scope["query_string"], ListQuery)
     page = await service.list(request.user.scope, query.as_filter())
     content = await WorkflowListResponse.from_page(page, query.skip, query.limit)
-    return await content_tagged(request, content, {"Link": page_links(BASE, query, page.total)})
+    return await respond_unless_known(request, content, {"Link": page_links(BASE, query, page.total)})
 
 
 @endpoint(GET)
 async def get_workflow(request: ApiRequest, service: Service) -> Response[bytes]:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], GetQuery)
-    applied = await waited(request, service, workflow_id)
-    if known := await still_known(request, service, workflow_id, applied, steps=query.include_steps):
+    applied = await wait_if_preferred(request, service, workflow_id)
+    if known := await not_modified_workflow(request, service, workflow_id, applied, steps=query.include_steps):
         return known
     record = await service.get(request.user.scope, workflow_id, include_steps=query.include_steps)
-    return response(await shown(record, applied))
+    return to_response(await workflow_answer(record, applied))
 
 
 @endpoint(UPDATE)
-@repeatable(at_once)
+@idempotent(answer_now)
 async def update_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     changes = await read_json(request, lambda body: parse_update(body, service.catalog.webhook_refusal))
     caller = request.user
-    return await shown(await service.update(caller.scope, caller.subject, workflow_id, changes, terms))
+    return await workflow_answer(await service.update(caller.scope, caller.subject, workflow_id, changes, terms))
 
 
 @endpoint(START)
-@rehearsable("start")
-@repeatable(in_the_end)
+@supports_dry_run("start")
+@idempotent(answer_after_wait)
 async def start_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
-    return await in_the_end(request, service, await _do(request, service.start, terms))
+    return await answer_after_wait(request, service, await _do(request, service.start, terms))
 
 
 @endpoint(PAUSE)
-@repeatable(at_once)
+@idempotent(answer_now)
 async def pause_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
-    return await shown(await _do(request, service.pause, terms))
+    return await workflow_answer(await _do(request, service.pause, terms))
 
 
 @endpoint(RESUME)
-@rehearsable("resume")
-@repeatable(in_the_end)
+@supports_dry_run("resume")
+@idempotent(answer_after_wait)
 async def resume_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
-    return await in_the_end(request, service, await _do(request, service.resume, terms))
+    return await answer_after_wait(request, service, await _do(request, service.resume, terms))
 
 
 @endpoint(CANCEL)
-@rehearsable("cancel")
-@repeatable(at_once)
+@supports_dry_run("cancel")
+@idempotent(answer_now)
 async def cancel_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
-    return await shown(await _do(request, service.cancel, terms))
+    return await workflow_answer(await _do(request, service.cancel, terms))
 
 
 @endpoint(CLEANUP)
-@rehearsable("cleanup")
-@repeatable(_cleaned)
+@supports_dry_run("cleanup")
+@idempotent(_cleaned)
 async def cleanup_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
     return await _clean(request, service, terms)
 
@@ -257,7 +252,7 @@ async def _clean(request: ApiRequest, service: Workflows, terms: Preconditions) 
     record, report = await service.cleanup(
         caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, terms=terms
     )
-    return tagged(record, await WorkflowCleanupResponse.from_records(record, report))
+    return answer_with_etag(record, await WorkflowCleanupResponse.from_records(record, report))
 
 
 _Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[WorkflowRecord]]

@@ -1,0 +1,20 @@
+"""The request and response headers with a meaning of their own in this API, and how a request's are read."""
+
+from collections.abc import Mapping
+
+from stepwell.api.dependencies import ApiRequest
+
+IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PREFER = "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"
+REPLAYED, APPLIED, ETAG = "Idempotency-Replayed", "Preference-Applied", "ETag"
+# The request headers of every operation that changes a workflow or its webhooks.
+CHANGING = (IDEMPOTENCY_KEY, IF_MATCH)
+
+Headers = Mapping[str, str]
+NO_HEADERS: Headers = {}
+
+
+def header_value(request: ApiRequest, name: str) -> str | None:
+    """Return the values of the request header *name*, joined by commas; None if it wasn't sent."""
+    wanted = name.lower().encode()
+    values = [value.decode("latin-1") for key, value in request.scope["headers"] if key == wanted]
+    return ", ".join(values) if values else None

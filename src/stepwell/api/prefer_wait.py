@@ -1,0 +1,83 @@
+"""`Prefer: wait=N` (RFC 7240): the response is held until the workflow has ended, for at most N seconds.
+
+A header that can't be parsed is ignored.
+"""
+
+import re
+from uuid import UUID
+
+from anyio import CancelScope, create_task_group
+
+from stepwell.api.conditional_requests import workflow_answer
+from stepwell.api.dependencies import ApiRequest, Workflows
+from stepwell.api.headers import APPLIED, NO_HEADERS, PREFER, Headers, header_value
+from stepwell.domain.errors import StepwellError, Unavailable
+from stepwell.domain.idempotency import StoredAnswer
+from stepwell.domain.records import WorkflowRecord
+
+_MAX_WAIT_S = 60
+_MAX_LENGTH = 1000  # characters of the header that are parsed
+_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
+_WAIT = re.compile(r'wait[ \t]*=[ \t]*("?)0*([0-9]+)\1[ \t]*(?:;.*)?', re.IGNORECASE | re.DOTALL)
+
+
+async def wait_if_preferred(request: ApiRequest, service: Workflows, workflow_id: UUID) -> Headers:
+    """Wait for the workflow's end, for as long as the request prefers. Return the response headers that report it.
+
+    Raises `Unavailable` if the client disconnects meanwhile: nobody reads the response then, and a request with an
+    idempotency key stores none, so a repeat waits again.
+    """
+    seconds = _preferred_wait(request)
+    if seconds is None:
+        return NO_HEADERS
+    if seconds:
+        await _wait(request, service, workflow_id, seconds)
+    return {APPLIED: f"wait={seconds}"}
+
+
+async def answer_after_wait(
+    request: ApiRequest, service: Workflows, record: WorkflowRecord, headers: Headers = NO_HEADERS, status: int = 200
+) -> StoredAnswer:
+    """Return the workflow: as it is after the wait if the request prefers one, else as *record* has it."""
+    if applied := await wait_if_preferred(request, service, record.state.id):
+        record, headers = await service.get(request.user.scope, record.state.id), {**headers, **applied}
+    return await workflow_answer(record, headers, status)
+
+
+async def answer_now(
+    _request: ApiRequest, _service: Workflows, record: WorkflowRecord, headers: Headers = NO_HEADERS, status: int = 200
+) -> StoredAnswer:
+    """Return the workflow as *record* has it."""
+    return await workflow_answer(record, headers, status)
+
+
+async def _wait(request: ApiRequest, service: Workflows, workflow_id: UUID, seconds: int) -> None:
+    failure: StepwellError | None = None
+    ended = False
+    async with create_task_group() as group:
+        group.start_soon(_cancel_on_disconnect, request, group.cancel_scope, name="client of a waiting request")
+        try:
+            await service.awaiting.until_terminal(request.user.scope, workflow_id, seconds)
+        except StepwellError as error:  # kept, because the group would wrap it in an ExceptionGroup
+            failure = error
+        else:
+            ended = True
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if not ended:
+        raise Unavailable("the caller has gone")
+
+
+async def _cancel_on_disconnect(request: ApiRequest, wait: CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    wait.cancel()
+
+
+def _preferred_wait(request: ApiRequest) -> int | None:
+    """Return the seconds of the first `wait` preference, at most 60; None if there is none."""
+    for preference in _PREFERENCE.findall((header_value(request, PREFER) or "")[:_MAX_LENGTH]):
+        if (match := _WAIT.fullmatch(preference.strip(" \t"))) is not None:
+            return min(int(match[2]), _MAX_WAIT_S)
+    return None
