@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from operator import methodcaller
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -35,6 +35,11 @@ class Decision(Struct):
     reservations: list[Reservation] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, state: WorkflowState) -> Self:
+        """Return an empty decision about the workflow in *state*."""
+        return cls(state.owner, state.epoch, state.last_event, state)
 
     @property
     def has_rows(self) -> bool:

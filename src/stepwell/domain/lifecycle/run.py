@@ -1,35 +1,43 @@
-"""Every change of status there is.
+"""The state machine of a workflow: every change of status that a workflow, a step or a task can make.
 
+    workflow
                           ┌──────── resume ─────────┐
                           ▼                         │
     create ──► PENDING ──start──► RUNNING ──pause──► PAUSED
-                  │                 │  │ ▲             │ nothing runs any more:
-                  │                 │  │ └─ resume ──┐  ├─ all steps done ──► COMPLETED
-                  │          cancel │  │             │  └─ a step failed ───► FAILED
+                  │                 │  │ ▲             │ no step runs any more:
+                  │                 │  │ └─ resume ──┐  ├─ all steps COMPLETED ──► COMPLETED
+                  │          cancel │  │             │  └─ a step FAILED ───────► FAILED
                   └─ cancel ─┐      │  ├─ all steps COMPLETED ──► COMPLETED
-                             ▼      ▼  └─ a step failed for good, and nothing runs;
+                             ▼      ▼  └─ a step FAILED and no step runs;
                             CANCELLED     or timed out ────► FAILED ─ resume ─► RUNNING
 
-    step     PENDING ─admitted─► RUNNING ─succeeded─► COMPLETED (for ever)
+    step     PENDING ─admitted─► RUNNING ─succeeded─► COMPLETED (never runs again)
                 ▲  ▲                │ ▲ └─failed─┬─ retry, fallback: RUNNING, `next_attempt_at`
                 │  └─ held back ────┘ └──────────┘─ for good: FAILED ─ dependants (on_failure = continue): SKIPPED
                 └──── resume ─── FAILED, SKIPPED, CANCELLED
 
-    cleanup, from every state but RUNNING, marks the workflow deleted; PENDING and PAUSED become CANCELLED first.
+    task     INTENT ──► INTENT, sent ──┬──► SUBMITTED ──► REMOTE_DONE ──► STORED (the step is COMPLETED)
+                                       └──► outcome_unknown ──► SUBMITTED, or the task FAILED
 
-"Held back": while a workflow starts nothing (PAUSED, or draining after a failure) a step between two attempts goes
-back to PENDING, so that RUNNING always means an attempt under way or a timer that will start one.
+Cleanup marks the workflow deleted. It is allowed in every status except RUNNING; PENDING and PAUSED become CANCELLED
+first.
 
-A `Run` is one workflow in memory. `apply` decides and returns; it does nothing else. Inputs about an attempt that
-is no longer the step's own (it was cancelled meanwhile) change nothing.
+Held back: while a workflow starts nothing (PAUSED, or draining after a failure), a step between two attempts goes back
+to PENDING. So RUNNING always means that an attempt runs or that a timer will start one.
+
+Followed up: an attempt was abandoned (cancelled or timed out) after a request had been sent to a provider. The engine
+ends the job there, and the task's `cancel_receipt` says what came of that. Until the job's end is seen, the receipt is
+`unknown` and the workflow needs a process, whatever its status.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
 from msgspec import UNSET
 
+from stepwell.domain.definition import ResolvedStep, WorkflowConfig
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision, copied
 from stepwell.domain.lifecycle.inputs import (
@@ -37,6 +45,7 @@ from stepwell.domain.lifecycle.inputs import (
     Admitted,
     AttemptFailed,
     Cancel,
+    CancelAttempt,
     Cleanup,
     Created,
     DeadlineAt,
@@ -48,6 +57,7 @@ from stepwell.domain.lifecycle.inputs import (
     Input,
     OutcomeLost,
     Pause,
+    Progress,
     Progressed,
     RemoteEnded,
     Resume,
@@ -60,18 +70,22 @@ from stepwell.domain.lifecycle.inputs import (
     Update,
     WakeAt,
 )
-from stepwell.domain.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, judge
+from stepwell.domain.lifecycle.step_tracker import StepTracker
 from stepwell.domain.model import (
+    CancelReceipt,
     EventType,
     OnFailure,
+    ProviderType,
     StepState,
     StepStatus,
     Task,
     TaskPhase,
     TaskStatus,
+    WorkflowState,
     WorkflowStatus,
 )
+from stepwell.domain.webhooks.delivery import deliveries
 
 ALLOWED_FROM = {
     "start": (WorkflowStatus.PENDING,),
@@ -82,28 +96,102 @@ ALLOWED_FROM = {
     "update": tuple(WorkflowStatus),
 }
 _RESET_BY_RESUME = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.PENDING)
+_HERE = (None, ProviderType.LOCAL)  # what these do needs nobody else to be ended
+# How long Stepwell waits for the end of a job whose result nobody needs any more.
+_FOLLOW_UP_FOR = timedelta(hours=1)
 
 
-class Run(RemoteTransitions):
-    """One workflow in memory, and every input that it knows. For its arguments see `Transitions`."""
+class Run:
+    """One workflow in memory.
+
+    `apply` takes one input, changes the state and returns a `Decision`; it does no I/O. An input about an attempt
+    that is no longer the step's current one (a cancel came first) changes nothing.
+
+    *steps* and *plans* are in the order of the definition. *open_tasks* are the attempts of RUNNING steps, and those
+    that are followed up. *sources* lists for each step the positions that its mappings read from.
+    """
+
+    def __init__(
+        self,
+        state: WorkflowState,
+        config: WorkflowConfig,
+        plans: Sequence[ResolvedStep],
+        steps: Sequence[StepState],
+        open_tasks: Sequence[Task] = (),
+        sources: Sequence[Sequence[int]] | None = None,
+        *,
+        suppress_subtask_events: bool = True,
+        tenant: str | None = None,
+    ) -> None:
+        self.state, self.config, self.plans, self.steps = state, config, plans, steps
+        self._tells_steps, self._tenant = not suppress_subtask_events, tenant
+        self._followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
+        under_way = [task for task in open_tasks if task.follow_up_until is None]
+        self._frontier = StepTracker(plans, steps, under_way, sources or [()] * len(steps))
+
+    @property
+    def starting(self) -> bool:
+        """Whether new steps may start."""
+        draining = self._frontier.failures and self.config.on_failure is not OnFailure.CONTINUE
+        return self.state.status is WorkflowStatus.RUNNING and not draining
+
+    @property
+    def active(self) -> bool:
+        """Whether it needs a process at all."""
+        return self.state.status is WorkflowStatus.RUNNING or bool(self._frontier.running or self._followed_up)
+
+    def under_way(self, position: int) -> bool:
+        """Whether the step has an attempt, in this process or begun by an earlier one."""
+        return position in self._frontier.running
+
+    def open_task(self, position: int) -> Task | None:
+        """The step's attempt that is under way."""
+        return self._frontier.running.get(position)
+
+    def waits(self, position: int) -> bool:
+        """Whether the step wants a slot for an attempt that has not begun."""
+        return self.starting and position in self._frontier.ready and not self.under_way(position)
+
+    def gives_up(self, given: AttemptFailed) -> bool:
+        """Whether the step makes no more attempts at this provider once it has heard of this one."""
+        step, plan = self.steps[given.position], self.plans[given.position]
+        verdict = judge(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
+        return verdict is not RetryDecision.RETRY
+
+    def orphans(self) -> list[int]:
+        """Positions whose attempt, begun by an earlier process, waits to be taken up again."""
+        return self._frontier.orphans()
+
+    def followed_up(self, task_id: UUID) -> Task | None:
+        """The task, while what has become of its job is not known for good."""
+        return self._followed_up.get(task_id)
+
+    def open_tasks(self) -> list[Task]:
+        """Copies of the attempts that are under way, and of those that are followed up."""
+        return [copied(task) for task in (*self._frontier.running.values(), *self._followed_up.values())]
+
+    def wanted_results(self) -> list[int]:
+        """Positions of COMPLETED steps whose stored result must be put into `steps` before it runs."""
+        return self._frontier.wanted_results()
 
     def recover(self) -> Decision:
         """What a process that takes the workflow over takes up: timers, the deadline, steps that want a slot."""
-        decision = self._open_decision()
+        decision = Decision.of(self.state)
         for position in sorted(self._frontier.backoff):
             if (at := self.steps[position].next_attempt_at) is not None:
                 decision.effects.append(WakeAt(position, at))
         if self.state.deadline_at is not None:
             decision.effects.append(DeadlineAt(self.state.deadline_at))
         decision.effects += [FollowUp(task.position, task.id) for task in self._followed_up.values()]
-        decision.ready += self._startable()
+        decision.ready += self._frontier.startable(starting=self.starting)
         return decision
 
     def apply(self, given: Input, now: datetime) -> Decision:  # noqa: C901, PLR0912 - one case an input, that is all
-        """Take one input. Costs O(edges it newly decides). Raises `InvalidTransition`, and changes nothing, where a
-        verb is not allowed.
+        """Take one input and return what it changes. Costs O(edges that it newly decides).
+
+        A verb that is not allowed in the present status raises `InvalidTransition` and changes nothing.
         """
-        decision = self._open_decision()
+        decision = Decision.of(self.state)
         # Cases are tried in this order. Every step has these two inputs, so they come first.
         match given:
             case Admitted():
@@ -149,7 +237,7 @@ class Run(RemoteTransitions):
         self.state.started_at = now
         decision.tell(self.state, now, EventType.WORKFLOW_STARTED, given.actor)
         self._set_deadline(decision, now, self.config.workflow_timeout_s)
-        decision.ready += self._startable()
+        decision.ready += self._frontier.startable(starting=self.starting)
 
     def _pause(self, decision: Decision, given: Pause, now: datetime) -> None:
         self._check("pause")
@@ -183,7 +271,7 @@ class Run(RemoteTransitions):
         self._frontier.rebuild()
         decision.tell(state, now, EventType.WORKFLOW_RESUMED, given.actor)
         self._set_deadline(decision, now, timeout)
-        decision.ready += self._startable()
+        decision.ready += self._frontier.startable(starting=self.starting)
 
     def _cleanup(self, decision: Decision, given: Cleanup, now: datetime) -> None:
         if self.state.deleted_at is not None:
@@ -204,13 +292,20 @@ class Run(RemoteTransitions):
                 changed.append(name)
         decision.tell(self.state, now, EventType.WORKFLOW_UPDATED, given.actor, data={"changed": changed})
 
-    # Attempts
+    def _check(self, verb: str, hint: str = "") -> None:
+        status, allowed = self.state.status, ALLOWED_FROM[verb]
+        if self.state.deleted_at is not None:
+            raise InvalidTransition(verb, status, allowed, deleted=True)
+        if status not in allowed:
+            raise InvalidTransition(verb, status, allowed, hint if status is WorkflowStatus.PAUSED else "")
 
-    def gives_up(self, given: AttemptFailed) -> bool:
-        """Whether the step makes no more attempts at this provider once it has heard of this one."""
-        step, plan = self.steps[given.position], self.plans[given.position]
-        verdict = judge(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
-        return verdict is not RetryDecision.RETRY
+    def _take(self, owner: UUID, execution_id: UUID) -> None:
+        if self.state.owner != owner:
+            self.state.epoch += 1
+        self.state.owner, self.state.execution_id = owner, execution_id
+        self.state.status = WorkflowStatus.RUNNING
+
+    # Attempts
 
     def _admitted(self, decision: Decision, given: Admitted, now: datetime) -> None:
         position = given.position
@@ -308,6 +403,101 @@ class Run(RemoteTransitions):
             self._frontier.ready.add(position)
             decision.ready.append(position)
 
+    def _close_task(self, position: int, task_id: UUID, status: TaskStatus, now: datetime) -> Task | None:
+        """The step's own attempt, ended; None if the input tells of another, which a cancel has overtaken."""
+        task = self._frontier.running.get(position)
+        if task is None or task.id != task_id:
+            return None
+        self._frontier.close(position)
+        task.status, task.completed_at = status, now
+        return task
+
+    # Attempts whose work is done at a provider
+
+    def _progress(self, decision: Decision, given: Progress, now: datetime) -> None:
+        if isinstance(given, FollowUpEnded):
+            self._settled(decision, given, now)
+        elif (task := self._frontier.running.get(given.position)) is not None and task.id == given.task_id:
+            self._advance(decision, task, given, now)
+        elif isinstance(given, Submitted) and (late := self._followed_up.get(given.task_id)) is not None:
+            self._note_job(late, given)
+            decision.record_task(late)
+
+    def _advance(self, decision: Decision, task: Task, given: Progress, now: datetime) -> None:
+        step = self.steps[given.position]
+        match given:
+            case Sending():
+                task.sent = given.sent
+            case OutcomeLost():
+                task.outcome_unknown = True
+                self._tell_step(decision, now, EventType.STEP_OUTCOME_UNKNOWN, step, error=given.error)
+            case Submitted():
+                self._note_job(task, given)
+                told = EventType.STEP_SUBMITTED
+                self._tell_step(decision, now, told, step, provider=task.provider, remote_id=given.remote_id)
+            case Progressed():
+                told, share = EventType.STEP_PROGRESS, round(given.share, 3)
+                self._tell_step(decision, now, told, step, progress=share, word=given.word)
+                return  # the task's row doesn't change
+            case RemoteEnded():
+                task.phase = TaskPhase.REMOTE_DONE
+        decision.record_task(task)
+
+    def _note_job(self, task: Task, given: Submitted) -> None:
+        task.phase, task.outcome_unknown = TaskPhase.SUBMITTED, False
+        task.remote_id, task.urls = given.remote_id, given.urls
+
+    def _given_up(self, decision: Decision, given: AttemptFailed, task: Task, now: datetime) -> bool:
+        """What of a failed attempt goes on elsewhere is ended there. Whether another may start all the same: not where
+        nobody knows what goes on, or it can't be ended, nor where the work is done and only its result isn't here.
+        """
+        if task.phase is TaskPhase.REMOTE_DONE:
+            return False
+        task.outcome_unknown = task.remote_id is None
+        self._follow_up(decision, task, now)
+        return given.timed_out and given.endable and not task.outcome_unknown
+
+    def _follow_up(self, decision: Decision, task: Task, now: datetime) -> None:
+        """The attempt is given up, with a job at a provider, or perhaps with one."""
+        task.cancel_receipt, task.follow_up_until = CancelReceipt.UNKNOWN, now + _FOLLOW_UP_FOR
+        self._followed_up[task.id] = task
+        decision.effects.append(FollowUp(task.position, task.id))
+
+    def _settled(self, decision: Decision, given: FollowUpEnded, now: datetime) -> None:
+        if (task := self._followed_up.pop(given.task_id, None)) is None:
+            return
+        task.cancel_receipt, task.follow_up_until = given.receipt, None
+        task.cost = given.cost or task.cost
+        decision.record_task(task)
+        decision.tell(
+            self.state,
+            now,
+            EventType.STEP_CANCEL_SETTLED,
+            SERVICE,
+            step_id=self.plans[task.position].step_id,
+            task_id=task.id,
+            data={"receipt": given.receipt},
+        )
+
+    # How a workflow ends
+
+    def _settle(self, decision: Decision, now: datetime) -> None:
+        """Turn the status where nothing is left to wait for."""
+        left = len(self.steps) - self.state.completed_steps
+        if not left:
+            self._finish(decision, WorkflowStatus.COMPLETED, EventType.WORKFLOW_COMPLETED, SERVICE, now)
+        elif self._frontier.failures and not self._frontier.running:
+            all_decided = left == self._frontier.failures + self._frontier.skipped
+            if all_decided or not self.starting:
+                self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
+
+    def _finish(self, decision: Decision, status: WorkflowStatus, kind: EventType, actor: str, now: datetime) -> None:
+        state = self.state
+        state.status, state.completed_at, state.timeout_left_s = status, now, None
+        self._set_deadline(decision, now, None)
+        reason = {"reason": state.failure} if state.failure else {}
+        decision.tell(state, now, kind, actor, data=reason)
+
     def _deadline_passed(self, decision: Decision, now: datetime) -> None:
         at = self.state.deadline_at
         if at is not None and now < at:
@@ -316,18 +506,93 @@ class Run(RemoteTransitions):
             limit = f"{self.config.workflow_timeout_s:.12g}"
             self._end_running(decision, f"workflow: timed out after {limit} s", now)
 
-    def _startable(self) -> list[int]:
-        return self._frontier.startable(starting=self.starting)
+    def _end_running(self, decision: Decision, reason: str, now: datetime) -> None:
+        """FAILED for a reason that is no step's; what has ended already stays as it is."""
+        if self.state.status is not WorkflowStatus.RUNNING and not self._frontier.running:
+            return
+        self.state.failure = reason
+        self._cancel_running(decision, SERVICE, now)
+        for position in sorted(self._frontier.backoff):
+            self._frontier.ready.discard(position)
+            self._cancel_step(decision, self.steps[position], SERVICE, now)
+        self._frontier.backoff.clear()
+        self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
 
-    def _check(self, verb: str, hint: str = "") -> None:
-        status, allowed = self.state.status, ALLOWED_FROM[verb]
-        if self.state.deleted_at is not None:
-            raise InvalidTransition(verb, status, allowed, deleted=True)
-        if status not in allowed:
-            raise InvalidTransition(verb, status, allowed, hint if status is WorkflowStatus.PAUSED else "")
+    def _cancel_all(self, decision: Decision, actor: str, now: datetime) -> None:
+        self._cancel_running(decision, actor, now)
+        for step in self.steps:
+            if step.status not in (StepStatus.COMPLETED, StepStatus.CANCELLED):
+                self._cancel_step(decision, step, actor, now)
+        self._frontier.rebuild()
+        self._finish(decision, WorkflowStatus.CANCELLED, EventType.WORKFLOW_CANCELLED, actor, now)
 
-    def _take(self, owner: UUID, execution_id: UUID) -> None:
-        if self.state.owner != owner:
-            self.state.epoch += 1
-        self.state.owner, self.state.execution_id = owner, execution_id
-        self.state.status = WorkflowStatus.RUNNING
+    def _cancel_running(self, decision: Decision, actor: str, now: datetime) -> None:
+        for position, task in sorted(self._frontier.running.items()):
+            if position in self._frontier.attached:
+                decision.effects.append(CancelAttempt(position, task.id))
+            task.status, task.completed_at = TaskStatus.CANCELLED, now
+            if task.sent is not None:
+                self._follow_up(decision, task, now)
+            elif task.provider not in _HERE:
+                task.cancel_receipt = CancelReceipt.NEVER_STARTED
+            decision.record_task(task)
+            self._frontier.close(position)
+            self._cancel_step(decision, self.steps[position], actor, now)
+
+    # What these are made of
+
+    def _cancel_step(self, decision: Decision, step: StepState, actor: str, now: datetime) -> None:
+        step.status, step.next_attempt_at, step.completed_at = StepStatus.CANCELLED, None, now
+        decision.record(step, now)
+        self._tell_step(decision, now, EventType.STEP_CANCELLED, step, actor=actor)
+
+    def _hold_back(self, decision: Decision, now: datetime) -> dict[str, Any]:
+        """What the event that tells of it says."""
+        held = sorted(self._frontier.backoff)
+        for position in held:
+            self.steps[position].status, self.steps[position].next_attempt_at = StepStatus.PENDING, None
+            decision.record(self.steps[position], now)
+        self._frontier.ready.update(held)
+        self._frontier.backoff.clear()
+        return {"held_back": [self.plans[position].step_id for position in held]} if held else {}
+
+    def _skip_dependants(self, decision: Decision, position: int, now: datetime) -> None:
+        stack = list(self._frontier.dependants(position))
+        while stack:
+            step = self.steps[stack.pop()]
+            if step.status is StepStatus.PENDING:
+                step.status, step.completed_at = StepStatus.SKIPPED, now
+                self._frontier.skipped += 1
+                decision.record(step, now)
+                self._tell_step(decision, now, EventType.STEP_SKIPPED, step)
+                stack += self._frontier.dependants(step.position)
+
+    def _set_deadline(self, decision: Decision, now: datetime, seconds: float | None) -> None:
+        at = None if seconds is None else now + timedelta(seconds=seconds)
+        if at != self.state.deadline_at:
+            self.state.deadline_at = at
+            decision.effects.append(DeadlineAt(at))
+
+    def _tell_step(
+        self,
+        decision: Decision,
+        now: datetime,
+        kind: EventType,
+        step: StepState,
+        actor: str = SERVICE,
+        **data: Any,
+    ) -> None:
+        step_id = self.plans[step.position].step_id
+        decision.tell(self.state, now, kind, actor, step_id=step_id, task_id=step.task_id, data=data)
+
+    def _close_decision(self, decision: Decision, now: datetime) -> Decision:
+        if decision.has_rows:
+            self.state.updated_at = now
+            if not self.active:
+                self.state.owner = None
+            decision.workflow = copied(self.state)
+            if self.state.webhook_url is not None:
+                decision.deliveries = deliveries(
+                    decision.events, self.state.webhook_url, self._tenant, steps=self._tells_steps
+                )
+        return decision
