@@ -37,7 +37,10 @@ class MemoryWorkflowStore:
             if key is None or key.applied_to is not None:
                 raise StillRunning
             key.applied_to = workflow_id
-        steps = [structs.replace(step, state=copied(step.state)) for step in record.steps or []]
+        steps = [
+            structs.replace(step, state=structs.replace(step.state, updated_at=step.created_at))
+            for step in record.steps or []
+        ]
         texts = [json.encode(record.config), *(json.encode(step.definition) for step in steps)]
         row = WorkflowRow(
             structs.replace(record, state=copied(record.state), steps=steps),

@@ -8,7 +8,6 @@ import pytest
 
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import journal_connect
-from stepwell.persistence.rows import journal_sql
 from stepwell.persistence.stores import outbox as sql
 from stepwell.persistence.stores.outbox import PostgresOutbox
 from support.database.stored_workflows import ME, OTHER, Bench
@@ -64,25 +63,6 @@ async def test_all_are_taken_where_nobody_else_can_live(bench: Bench, outbox: Po
     await put(bench, LAPSED, "later", "1 hour")
     await bench.journal.expire_others(ME)
     assert list(await outbox.take_over(ME)) == ["later"]
-
-
-async def test_a_process_is_needed_again_when_its_webhooks_are_due(bench: Bench) -> None:
-    await lease(bench, OTHER, "10 seconds")
-    await put(bench, OTHER, "later", "1 hour")
-    found = await bench.journal.next_expiry(ME)
-    assert found is not None
-    assert 5 < found <= 10, "it lives, and may get more to do"
-    await bench.sql.execute("UPDATE processes SET lease_until = now() - interval '1 second'")
-    found = await bench.journal.next_expiry(ME)
-    assert found is not None
-    assert 3_500 < found <= 3_600
-    await put(bench, OTHER, "now")
-    assert await bench.journal.next_expiry(ME) == 0
-    await bench.sql.execute(journal_sql.FORGET_DEAD)
-    assert await bench.sql.fetchval("SELECT count(*) FROM processes") == 1, "else nobody would know when"
-    await bench.sql.execute("UPDATE deliveries SET next_at = NULL")
-    await bench.sql.execute(journal_sql.FORGET_DEAD)
-    assert await bench.sql.fetchval("SELECT count(*) FROM processes") == 0
 
 
 @pytest.mark.parametrize("owner", [GONE, NOBODY])

@@ -1,7 +1,6 @@
-"""The journal against a real server: fences, lost answers, and what a load brings back."""
+"""What the workflow store on PostgreSQL adds to the contract: locks, snapshots, lost answers and outages."""
 
 import asyncio
-from copy import copy
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -9,8 +8,8 @@ import asyncpg
 import pytest
 
 from stepwell.domain.errors import Forbidden, Unavailable
-from stepwell.domain.lifecycle.inputs import AttemptFailed, Resume, Start, Succeeded
-from stepwell.domain.model import Output, ProviderType, StepState, StepStatus, TaskStatus, WorkflowStatus
+from stepwell.domain.lifecycle.inputs import AttemptFailed, Resume, Start
+from stepwell.domain.model import StepState, StepStatus, WorkflowStatus
 from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -18,7 +17,6 @@ from stepwell.persistence.connections.database import create_journal_pool, journ
 from stepwell.persistence.stores import workflow_store as journal_module
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.stored_workflows import CHAIN, ME, OTHER, TABLES, Bench, admitted, renamed
-from support.workflows.definitions import body
 
 # Fences
 
@@ -45,42 +43,6 @@ async def test_a_decision_of_another_version_writes_nothing_in_any_table(bench: 
         their_rows = [row for row in after[table] if str(theirs.workflow_id) in row]
         assert their_rows == [row for row in before[table] if str(theirs.workflow_id) in row], table
     assert len(after["events"]) == len(before["events"]) + 1
-
-
-async def test_a_workflow_that_does_not_exist_is_not_landed(bench: Bench) -> None:
-    handle, _ = bench.draft(CHAIN, "t", ME)
-    assert await bench.journal.write([bench.decide(handle, renamed())]) == {handle.workflow_id}
-    assert all(not rows for rows in (await bench.rows()).values())
-
-
-async def test_what_has_landed_already_counts_as_landed_and_is_written_once(bench: Bench) -> None:
-    one, two = await bench.make(), await bench.make()
-    batch = [bench.decide(one, admitted()), bench.decide(two, renamed())]
-    assert await bench.journal.write(batch[:1]) == set()
-    before = await bench.rows()
-    assert await bench.journal.write(batch) == set()
-    after = await bench.rows()
-    assert after["tasks"] == before["tasks"]
-    assert len(after["events"]) == len(before["events"]) + 1
-
-
-async def test_landed_then_taken_over_is_lost(bench: Bench) -> None:
-    handle = await bench.make()
-    decision = bench.decide(handle, admitted())
-    assert await bench.journal.write([decision]) == set()
-    assert len(await bench.claim(OTHER)) == 1
-    assert await bench.journal.write([decision]) == {handle.workflow_id}
-
-
-async def test_another_process_that_made_as_many_versions_of_an_unowned_workflow_is_not_taken_for_this_one(
-    bench: Bench,
-) -> None:
-    handle = await bench.make(owner=None)
-    loaded = await bench.journal.load(EVERY_TENANT, handle.workflow_id)
-    assert loaded is not None
-    assert await bench.journal.write([bench.decide(ActiveWorkflow(loaded), renamed("theirs"))]) == set()
-    assert await bench.journal.write([bench.decide(handle, renamed("mine"))]) == {handle.workflow_id}
-    assert await bench.sql.fetchval("SELECT name FROM workflows") == "theirs"
 
 
 async def test_two_writes_of_one_version_at_once_let_one_land(bench: Bench) -> None:
@@ -130,43 +92,6 @@ async def test_a_write_tells_the_databases_time(bench: Bench) -> None:
 # What a load brings back
 
 
-async def test_a_load_brings_back_what_was_written(bench: Bench) -> None:
-    handle = await bench.make()
-    task_id = uuid4()
-    output = Output(f"media/{task_id}/x", 3, "ff")
-    await bench.write(handle, admitted(0, task_id), Succeeded(0, task_id, b'{"f": 1.0}', (output,)), admitted(1))
-    loaded = await bench.journal.load(EVERY_TENANT, handle.workflow_id)
-    assert loaded is not None
-    assert loaded.state == handle.run.state
-    assert (loaded.tenant, loaded.config) == ("t", {"k": [1.0]})
-    assert [step.state for step in loaded.steps] == [_without_result(step) for step in handle.run.steps]
-    assert [step.plan for step in loaded.steps] == list(handle.run.plans)
-    assert [step.definition for step in loaded.steps] == [handle.definition(0), handle.definition(1)]
-    assert loaded.open_tasks == [handle.run._frontier.running[1]]
-    assert await bench.sql.fetchval("SELECT outputs::text FROM tasks WHERE id = $1", task_id) == (
-        f'[{{"path":"media/{task_id}/x","size":3,"sha256":"ff"}}]'
-    )
-
-
-def _without_result(step: StepState) -> StepState:
-    plain = copy(step)
-    plain.result = None
-    return plain
-
-
-async def test_a_task_that_ended_is_not_open_and_its_error_is_kept(bench: Bench) -> None:
-    handle = await bench.make()
-    task_id = uuid4()
-    failed = AttemptFailed(0, task_id, "no", retryable=True, provider_fault=True, jitter=0.5)
-    await bench.write(handle, admitted(0, task_id), failed)
-    loaded = await bench.journal.load(EVERY_TENANT, handle.workflow_id)
-    assert loaded is not None
-    assert loaded.open_tasks == []
-    assert (loaded.steps[0].state.status, loaded.steps[0].state.next_attempt_at is None) == (StepStatus.RUNNING, False)
-    row = await bench.sql.fetchrow("SELECT status, error FROM tasks")
-    assert tuple(row) == (TaskStatus.FAILED, "no")
-
-
 async def test_a_load_is_one_snapshot(bench: Bench) -> None:
     """Loaded over and over while another writes: steps, tasks and workflow always tell of one version."""
     handle = await bench.make()
@@ -197,29 +122,6 @@ def _told(status: WorkflowStatus, step: StepState) -> int:
     if status is WorkflowStatus.FAILED:
         return 3
     return 1 if step.status is StepStatus.RUNNING else 4
-
-
-async def test_results_come_by_position_and_only_where_there_are_any(bench: Bench) -> None:
-    one, two = await bench.make(), await bench.make(tenant=None)
-    for handle in (one, two):
-        task_id = uuid4()
-        await bench.write(handle, admitted(0, task_id), Succeeded(0, task_id, b'{"f": 1.0, "a": -0.0}'))
-    wanted = {one.workflow_id: [0, 1, 99], two.workflow_id: [0], uuid4(): [0]}
-    stored = {0: b'{"f": 1.0, "a": -0.0}'}
-    assert await bench.journal.results(EVERY_TENANT, wanted) == {one.workflow_id: stored, two.workflow_id: stored}
-    assert await bench.journal.results(TenantScope("t"), wanted) == {one.workflow_id: stored}
-    assert await bench.journal.results(TenantScope(), wanted) == {two.workflow_id: stored}
-    assert await bench.journal.results(EVERY_TENANT, {}) == {}
-
-
-async def test_a_load_sees_only_its_tenants(bench: Bench) -> None:
-    of_t, of_nobody = await bench.make(), await bench.make(tenant=None)
-    seen = [
-        [scope for scope in ("t", "u", None) if await bench.journal.load(TenantScope(scope), handle.workflow_id)]
-        for handle in (of_t, of_nobody)
-    ]
-    assert seen == [["t"], [None]]
-    assert await bench.journal.load(EVERY_TENANT, uuid4()) is None
 
 
 async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench) -> None:
@@ -256,14 +158,6 @@ async def test_an_outage_has_one_name(bench: Bench) -> None:
         with pytest.raises(Unavailable):
             await call
     await pool.close()
-
-
-async def test_a_provider_and_a_fallback_come_back_as_what_they_were(bench: Bench) -> None:
-    step = {"id": "a", "task_type": "GENERATION", "config": {"prompt": "x"}, "fallback_provider_type": "FAL"}
-    handle = await bench.make(body(step), owner=None)
-    loaded = await bench.journal.load(EVERY_TENANT, handle.workflow_id)
-    assert loaded is not None
-    assert (loaded.steps[0].plan.provider, loaded.steps[0].plan.fallback) == (ProviderType.LOCAL, ProviderType.FAL)
 
 
 async def test_who_finds_no_free_connection_is_told_so_in_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

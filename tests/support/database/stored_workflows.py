@@ -1,12 +1,14 @@
 """Workflows in a database without a service: made, changed and claimed through the journal alone."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 
+from stepwell.app import Database, DatabaseSource
 from stepwell.domain.definition import WorkflowUpdate
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import Admitted, Created, Input, Start, Update
@@ -17,6 +19,8 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.new_workflow import loaded_of
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
+from stepwell.ports.clock import Clock
+from stepwell.ports.storage import WorkflowStore
 from support.workflows.definitions import body, join, mapped, plan
 
 ME, OTHER, THIRD = (UUID(int=n) for n in (1, 2, 3))
@@ -24,26 +28,32 @@ CHAIN = body(join("a", config={"f": 1}), join("b", "a", input_mappings=[mapped("
 TABLES = ("workflows", "steps", "tasks", "events")
 
 
-class Bench:
-    """A journal, a connection beside it, and the workflows that the test has made, each with its run."""
+class Workflows:
+    """Workflows that a test makes and changes through the port alone, each with its run."""
 
-    def __init__(self, journal: PostgresWorkflowStore, sql: asyncpg.Connection, clock: DatabaseClock, dsn: str) -> None:
-        self.journal, self.sql, self.clock, self.dsn = journal, sql, clock, dsn
+    def __init__(self, journal: WorkflowStore, clock: Clock) -> None:
+        self.journal: WorkflowStore = journal
+        self.clock: Clock = clock
 
     async def make(
-        self, definition: dict[str, Any] = CHAIN, *, tenant: str | None = "t", owner: UUID | None = ME
+        self,
+        definition: dict[str, Any] = CHAIN,
+        *,
+        tenant: str | None = "t",
+        owner: UUID | None = ME,
+        webhook_url: str | None = None,
     ) -> ActiveWorkflow:
         """A workflow of *owner*, started; of nobody, PENDING."""
-        handle, new = self.draft(definition, tenant, owner)
+        handle, new = self.draft(definition, tenant, owner, webhook_url)
         await self.journal.insert(EVERY_TENANT, new)
         return handle
 
     def draft(
-        self, definition: dict[str, Any], tenant: str | None, owner: UUID | None
+        self, definition: dict[str, Any], tenant: str | None, owner: UUID | None, webhook_url: str | None = None
     ) -> tuple[ActiveWorkflow, NewWorkflow]:
         planned, now = plan(definition), self.clock.now()
         record = WorkflowRecord(
-            WorkflowState(uuid4(), WorkflowStatus.PENDING, "n", updated_at=now),
+            WorkflowState(uuid4(), WorkflowStatus.PENDING, "n", webhook_url=webhook_url, updated_at=now),
             tenant,
             "tests",
             "zone",
@@ -73,18 +83,41 @@ class Bench:
     async def write(self, handle: ActiveWorkflow, *inputs: Input) -> None:
         assert await self.journal.write([self.decide(handle, *inputs)]) == set()
 
+    async def claim(
+        self, owner: UUID = ME, held: tuple[ActiveWorkflow, ...] = (), limit: int = 100
+    ) -> list[LoadedWorkflow]:
+        ids = [handle.workflow_id for handle in held]
+        return await self.journal.claim(owner, ids, self.clock.now() + timedelta(seconds=1), limit)
+
+
+class Stored(Workflows):
+    """A database as its processes see it. `journal` and `here` are those of the process `ME`."""
+
+    def __init__(self, source: DatabaseSource, here: Database, connect: Callable[[UUID], Awaitable[Database]]) -> None:
+        super().__init__(here.journal, source.clock)
+        self.here, self._connect = here, connect
+
+    async def process(self, owner: UUID) -> Database:
+        """The database as another process sees it."""
+        return await self._connect(owner)
+
+
+class Bench(Workflows):
+    """The journal on PostgreSQL, and a connection beside it."""
+
+    journal: PostgresWorkflowStore
+    clock: DatabaseClock
+
+    def __init__(self, journal: PostgresWorkflowStore, sql: asyncpg.Connection, clock: DatabaseClock, dsn: str) -> None:
+        super().__init__(journal, clock)
+        self.sql, self.dsn = sql, dsn
+
     async def lease(self, owner: UUID, seconds: float | None) -> None:
         await self.journal.renew_lease(owner, seconds)
         if seconds is not None and seconds < 0:
             await self.sql.execute(
                 "UPDATE processes SET lease_until = clock_timestamp() - interval '1 s' WHERE id = $1", owner
             )
-
-    async def claim(
-        self, owner: UUID = ME, held: tuple[ActiveWorkflow, ...] = (), limit: int = 100
-    ) -> list[LoadedWorkflow]:
-        ids = [handle.workflow_id for handle in held]
-        return await self.journal.claim(owner, ids, self.clock.now() + timedelta(seconds=1), limit)
 
     async def until_blocked(self) -> None:
         """Until a statement waits for a lock."""

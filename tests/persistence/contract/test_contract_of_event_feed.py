@@ -1,0 +1,119 @@
+"""The events of all workflows in one order, read in pages by cursors."""
+
+from uuid import uuid4
+
+from stepwell.domain.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter
+from stepwell.domain.lifecycle.inputs import Cancel
+from stepwell.domain.model import EventType, WorkflowStatus
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from support.database.stored_workflows import Stored, admitted, renamed
+
+Event = tuple[int, int]  # a workflow's id as a number, and the number of the event
+
+
+async def read(
+    stored: Stored,
+    scope: TenantScope = EVERY_TENANT,
+    wanted: FeedFilter = EVERYTHING,
+    after: FeedCursor = BEGINNING,
+    limit: int = 2,
+) -> tuple[list[Event], FeedCursor]:
+    """All that is behind *after*, page by page; and the cursor behind it."""
+    found: list[Event] = []
+    while True:
+        page = await stored.here.feed.page(scope, wanted, after, limit)
+        assert len(page.events) <= limit
+        assert page.position >= after
+        found += [(each.workflow_id.int, each.event.id) for each in page.events]
+        after = FeedCursor.read(page.position.cursor)
+        if not page.more:
+            assert not page.lagging
+            return found, after
+
+
+async def test_events_come_in_the_order_of_their_transactions(stored: Stored) -> None:
+    one, two = await stored.make(), await stored.make(owner=None)
+    await stored.write(two, renamed())
+    await stored.write(one, renamed())
+    first, second = one.workflow_id.int, two.workflow_id.int
+    expected = [(first, 1), (first, 2), (second, 1), (second, 2), (first, 3)]
+    assert (await read(stored))[0] == expected
+    assert (await read(stored, limit=100))[0] == expected
+
+
+async def test_within_a_transaction_they_come_by_workflow_and_number(stored: Stored) -> None:
+    made = [await stored.make() for _ in range(4)]
+    _, after = await read(stored)
+    assert await stored.journal.write([stored.decide(handle, admitted(), renamed()) for handle in made]) == set()
+    ids = sorted(handle.workflow_id.int for handle in made)
+    assert (await read(stored, after=after))[0] == [(each, number) for each in ids for number in (3, 4)]
+
+
+async def test_a_cursor_leads_on_from_where_it_was(stored: Stored) -> None:
+    one = await stored.make()
+    seen, after = await read(stored)
+    assert (await read(stored, after=after))[0] == []
+    await stored.write(one, renamed())
+    later, _ = await read(stored, after=after)
+    assert (len(seen), later) == (2, [(one.workflow_id.int, 3)])
+
+
+async def test_now_is_behind_all_that_can_be_read(stored: Stored) -> None:
+    one = await stored.make()
+    now = await stored.here.feed.now()
+    assert (await read(stored, after=now))[0] == []
+    await stored.write(one, renamed())
+    assert (await read(stored, after=now))[0] == [(one.workflow_id.int, 3)]
+
+
+async def test_a_scope_and_a_filter_leave_out_the_rest(stored: Stored) -> None:
+    running, nobodys = await stored.make(), await stored.make(tenant=None)
+    cancelled = await stored.make()
+    await stored.write(cancelled, Cancel("alice"))
+    three = [running.workflow_id.int, nobodys.workflow_id.int, cancelled.workflow_id.int]
+    started = FeedFilter(frozenset({EventType.WORKFLOW_STARTED}))
+    assert (await read(stored, wanted=started))[0] == [(each, 2) for each in three]
+    assert (await read(stored, TenantScope("t"), started))[0] == [(three[0], 2), (three[2], 2)]
+    assert (await read(stored, TenantScope(), started))[0] == [(three[1], 2)]
+    assert (await read(stored, TenantScope("u")))[0] == []
+    of_cancelled = FeedFilter(status=WorkflowStatus.CANCELLED)
+    assert (await read(stored, wanted=of_cancelled))[0] == [
+        (three[2], number) for number in range(1, cancelled.run.state.last_event + 1)
+    ]
+    assert (await read(stored, wanted=FeedFilter(origin_instance="elsewhere")))[0] == []
+
+
+async def test_an_event_has_the_workflows_present_status(stored: Stored) -> None:
+    handle = await stored.make()
+    await stored.write(handle, Cancel("alice"))
+    page = await stored.here.feed.page(EVERY_TENANT, EVERYTHING, FeedCursor.before(1), 1)
+    (event,) = page.events
+    assert (event.event.type, event.status) == ("workflow.created", WorkflowStatus.CANCELLED)
+    assert (event.tenant, event.origin_instance) == ("t", "tests")
+
+
+async def test_a_history_is_of_one_moment(stored: Stored) -> None:
+    handle = await stored.make()
+    await stored.write(handle, admitted())
+    feed = stored.here.feed
+    page = await feed.history(TenantScope("t"), handle.workflow_id, 1, 1)
+    assert page is not None
+    assert ([event.id for event in page.events], page.status, page.last_event) == ([2], WorkflowStatus.RUNNING, 3)
+    behind = await feed.history(EVERY_TENANT, handle.workflow_id, 3, 10)
+    assert behind is not None
+    assert (list(behind.events), behind.last_event) == ([], 3)
+    assert await feed.history(TenantScope("u"), handle.workflow_id, 0, 10) is None
+    assert await feed.history(EVERY_TENANT, uuid4(), 0, 10) is None
+
+
+async def test_the_lengths_of_histories_are_known(stored: Stored) -> None:
+    one, two = await stored.make(), await stored.make(owner=None)
+    ids = [one.workflow_id, two.workflow_id, uuid4()]
+    assert await stored.here.feed.last_events(EVERY_TENANT, ids) == {one.workflow_id: 2, two.workflow_id: 1}
+    assert await stored.here.feed.last_events(TenantScope("u"), ids) == {}
+    assert await stored.here.feed.last_events(EVERY_TENANT, []) == {}
+
+
+async def test_nothing_of_its_own_comes_out_of_a_backup(stored: Stored) -> None:
+    await stored.make()
+    assert await stored.here.feed.adopt() is False

@@ -1,0 +1,166 @@
+"""Keys of requests: one request works on a key at a time, its effect is marked with it, and its answer is kept."""
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from stepwell.domain.errors import StillRunning
+from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.inputs import Start
+from stepwell.domain.records import NewWorkflow
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from support.database.stored_workflows import CHAIN, ME, OTHER, Stored, renamed
+
+T = TenantScope("t")
+ANSWER, LATER = StoredAnswer(201, {"location": "/x"}, b"made"), StoredAnswer(200, {}, b"another")
+TOKENS = [UUID(int=n) for n in range(1, 9)]
+
+
+async def reserve(
+    stored: Stored, token: UUID, key: str = "k", fingerprint: bytes = b"f", scope: TenantScope = T
+) -> ReservedKey:
+    return await stored.here.keys.reserve(scope, key, token, fingerprint)
+
+
+async def alive(stored: Stored) -> None:
+    for owner in (ME, OTHER):
+        await stored.journal.renew_lease(owner, 60)
+
+
+async def test_the_first_request_gets_the_key(stored: Stored) -> None:
+    reserved = await reserve(stored, TOKENS[0])
+    assert reserved == ReservedKey(Reservation("tenant t", "k", TOKENS[0]), mine=True)
+
+
+async def test_each_tenant_has_keys_of_its_own(stored: Stored) -> None:
+    for scope in (T, TenantScope("u"), TenantScope(), EVERY_TENANT):
+        assert (await reserve(stored, uuid4(), scope=scope)).mine
+
+
+async def test_another_request_with_the_key_learns_of_the_first(stored: Stored) -> None:
+    await alive(stored)
+    first = await reserve(stored, TOKENS[0])
+    other = await reserve(stored, TOKENS[1], fingerprint=b"g")
+    assert other == ReservedKey(first.reservation, mine=False, fingerprint=b"f")
+
+
+async def test_a_later_try_of_the_process_takes_the_key_over_from_an_earlier_one(stored: Stored) -> None:
+    await alive(stored)
+    await reserve(stored, TOKENS[1])
+    assert (await reserve(stored, TOKENS[2])).mine
+    with pytest.raises(StillRunning):
+        await reserve(stored, TOKENS[0])
+
+
+async def test_another_live_processs_key_is_not_taken_over(stored: Stored) -> None:
+    await alive(stored)
+    await reserve(stored, TOKENS[0])
+    there = await stored.process(OTHER)
+    found = await there.keys.reserve(T, "k", TOKENS[1], b"f")
+    assert (found.mine, found.elsewhere, found.applied_to, found.answer) == (False, True, None, None)
+
+
+async def test_a_dead_processs_key_is_taken_over(stored: Stored) -> None:
+    await alive(stored)
+    await reserve(stored, TOKENS[1])
+    await stored.journal.renew_lease(ME, -1)
+    there = await stored.process(OTHER)
+    assert (await there.keys.reserve(T, "k", TOKENS[0], b"f")).mine
+
+
+async def test_the_first_answer_is_kept_and_told_to_all_who_repeat(stored: Stored) -> None:
+    await alive(stored)
+    first = await reserve(stored, TOKENS[0])
+    assert await stored.here.keys.answer(first.reservation, ANSWER) == ANSWER
+    assert await stored.here.keys.answer(first.reservation, LATER) == ANSWER
+    repeated = await reserve(stored, TOKENS[1])
+    assert (repeated.mine, repeated.answer, repeated.applied_to) == (False, ANSWER, None)
+
+
+async def test_an_answer_to_a_key_that_was_taken_over_is_not_kept(stored: Stored) -> None:
+    await alive(stored)
+    first = await reserve(stored, TOKENS[0])
+    second = await reserve(stored, TOKENS[1])
+    assert await stored.here.keys.answer(first.reservation, LATER) == LATER
+    assert await stored.here.keys.answer(second.reservation, ANSWER) == ANSWER
+
+
+async def test_a_create_marks_its_key_with_the_workflow_once(stored: Stored) -> None:
+    await alive(stored)
+    reservation = (await reserve(stored, TOKENS[0])).reservation
+    handle, new = stored.draft(CHAIN, "t", ME)
+    await stored.journal.insert(T, NewWorkflow(new.record, new.final_position, new.events, reservation))
+    repeated = await reserve(stored, TOKENS[1])
+    assert (repeated.mine, repeated.applied_to) == (False, handle.workflow_id)
+    _, again = stored.draft(CHAIN, "t", ME)
+    with pytest.raises(StillRunning):
+        await stored.journal.insert(T, NewWorkflow(again.record, again.final_position, again.events, reservation))
+    assert await stored.journal.load(EVERY_TENANT, again.record.state.id) is None
+
+
+async def test_a_create_whose_key_was_taken_over_has_no_effect(stored: Stored) -> None:
+    await alive(stored)
+    reservation = (await reserve(stored, TOKENS[0])).reservation
+    await reserve(stored, TOKENS[1])
+    _, new = stored.draft(CHAIN, "t", ME)
+    with pytest.raises(StillRunning):
+        await stored.journal.insert(T, NewWorkflow(new.record, new.final_position, new.events, reservation))
+    assert await stored.journal.load(EVERY_TENANT, new.record.state.id) is None
+
+
+async def started(stored: Stored, reservation: Reservation) -> tuple[UUID, Decision]:
+    handle = await stored.make(owner=None)
+    decision = stored.decide(handle, Start("alice", uuid4(), ME))
+    decision.reservations.append(reservation)
+    return handle.workflow_id, decision
+
+
+async def test_a_verb_marks_its_key_with_its_decision(stored: Stored) -> None:
+    await alive(stored)
+    workflow_id, decision = await started(stored, (await reserve(stored, TOKENS[0])).reservation)
+    assert await stored.journal.write([decision]) == set()
+    assert (await reserve(stored, TOKENS[1])).applied_to == workflow_id
+
+
+async def test_a_verb_that_does_not_land_marks_nothing(stored: Stored) -> None:
+    await alive(stored)
+    reservation = (await reserve(stored, TOKENS[0])).reservation
+    handle = await stored.make(owner=None)
+    loaded = await stored.journal.load(EVERY_TENANT, handle.workflow_id)
+    assert loaded is not None
+    await stored.write(handle, renamed())
+    decision = stored.decide(type(handle)(loaded), Start("alice", uuid4(), ME))
+    decision.reservations.append(reservation)
+    assert await stored.journal.write([decision]) == {handle.workflow_id}
+    assert (await reserve(stored, TOKENS[1])).mine
+
+
+async def test_a_key_that_was_let_go_without_an_effect_is_free(stored: Stored) -> None:
+    await alive(stored)
+    first, other = await reserve(stored, TOKENS[0]), await reserve(stored, TOKENS[1], "other")
+    await stored.here.keys.free([first.reservation, other.reservation])
+    there = await stored.process(OTHER)
+    for key in ("k", "other"):
+        assert (await there.keys.reserve(T, key, TOKENS[2], b"f")).mine
+
+
+async def test_a_key_that_was_let_go_with_an_effect_may_be_answered_by_any_process(stored: Stored) -> None:
+    await alive(stored)
+    reservation = (await reserve(stored, TOKENS[0])).reservation
+    workflow_id, decision = await started(stored, reservation)
+    assert await stored.journal.write([decision]) == set()
+    there = await stored.process(OTHER)
+    assert (await there.keys.reserve(T, "k", TOKENS[1], b"f")).elsewhere
+    await stored.here.keys.free([reservation])
+    found = await there.keys.reserve(T, "k", TOKENS[1], b"f")
+    assert (found.mine, found.applied_to, found.elsewhere) == (False, workflow_id, False)
+    assert await there.keys.answer(found.reservation, ANSWER) == ANSWER
+
+
+async def test_a_key_that_has_an_answer_is_not_let_go(stored: Stored) -> None:
+    await alive(stored)
+    reservation = (await reserve(stored, TOKENS[0])).reservation
+    await stored.here.keys.answer(reservation, ANSWER)
+    await stored.here.keys.free([reservation])
+    assert (await reserve(stored, TOKENS[1])).answer == ANSWER

@@ -1,0 +1,103 @@
+"""What is read back is what was written."""
+
+from copy import copy
+from uuid import uuid4
+
+from stepwell.domain.lifecycle.inputs import AttemptFailed, Sending, Submitted, Succeeded
+from stepwell.domain.model import Output, ProviderType, Sent, StepState, StepStatus, TaskStatus
+from stepwell.domain.records import LoadedWorkflow
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from support.database.stored_workflows import Stored, admitted, renamed
+from support.workflows.definitions import body, draw
+
+RESULT = b'{"f": 1.0, "a": -0.0}'
+
+
+async def load(stored: Stored, handle: ActiveWorkflow) -> LoadedWorkflow:
+    loaded = await stored.journal.load(EVERY_TENANT, handle.workflow_id)
+    assert loaded is not None
+    return loaded
+
+
+def without_result(step: StepState) -> StepState:
+    plain = copy(step)
+    plain.result = None
+    return plain
+
+
+async def test_a_load_brings_back_all_but_the_results(stored: Stored) -> None:
+    handle, task_id = await stored.make(), uuid4()
+    output = Output(f"media/{task_id}/x", 3, "ff")
+    await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, RESULT, (output,)), admitted(1))
+    loaded = await load(stored, handle)
+    assert loaded.state == handle.run.state
+    assert (loaded.tenant, loaded.origin_instance, loaded.config) == ("t", "tests", {"k": [1.0]})
+    assert loaded.suppress_subtask_events is True
+    assert loaded.unreadable is None
+    assert [step.state for step in loaded.steps] == [without_result(step) for step in handle.run.steps]
+    assert [step.plan for step in loaded.steps] == list(handle.run.plans)
+    assert [step.definition for step in loaded.steps] == [handle.definition(0), handle.definition(1)]
+    assert loaded.open_tasks == [handle.run.open_task(1)]
+
+
+async def test_a_provider_and_a_fallback_come_back_as_what_they_were(stored: Stored) -> None:
+    handle = await stored.make(body(draw(fallback_provider_type="FAL")), owner=None)
+    (step,) = (await load(stored, handle)).steps
+    assert (step.plan.provider, step.plan.fallback) == (ProviderType.LOCAL, ProviderType.FAL)
+
+
+async def test_an_attempt_that_failed_is_not_open_and_its_error_is_kept(stored: Stored) -> None:
+    handle, task_id = await stored.make(), uuid4()
+    failed = AttemptFailed(0, task_id, "no", retryable=True, provider_fault=True, jitter=0.5)
+    await stored.write(handle, admitted(0, task_id), failed)
+    loaded = await load(stored, handle)
+    assert (loaded.open_tasks, loaded.steps[0].state.status) == ([], StepStatus.RUNNING)
+    assert loaded.steps[0].state.next_attempt_at == handle.run.steps[0].next_attempt_at
+    record = await stored.here.store.task(EVERY_TENANT, task_id)
+    assert record is not None
+    assert (record.task.status, record.task.error) == (TaskStatus.FAILED, "no")
+
+
+async def test_what_was_sent_and_the_job_come_back_and_are_found_by_its_id(stored: Stored) -> None:
+    handle, task_id = await stored.make(body(draw())), uuid4()
+    sent = Sent("flux", "aa", stored.clock.now())
+    await stored.write(handle, admitted(0, task_id), Sending(0, task_id, sent))
+    await stored.write(handle, Submitted(0, task_id, "job-1", {"status": "http://x"}))
+    (task,) = (await load(stored, handle)).open_tasks
+    assert (task.sent, task.remote_id, task.urls) == (sent, "job-1", {"status": "http://x"})
+    assert await stored.journal.known_jobs(ProviderType.LOCAL, ["job-1", "job-2"]) == {"job-1"}
+    assert await stored.journal.known_jobs(ProviderType.FAL, ["job-1"]) == set()
+
+
+async def test_what_was_loaded_does_not_change_with_the_rows(stored: Stored) -> None:
+    handle = await stored.make()
+    before = await load(stored, handle)
+    await stored.write(handle, renamed("later"), admitted())
+    assert (before.state.name, before.steps[0].state.status, before.open_tasks) == ("n", StepStatus.PENDING, [])
+    assert (await load(stored, handle)).state.name == "later"
+
+
+async def test_results_come_by_position_and_only_where_there_are_any(stored: Stored) -> None:
+    one, two = await stored.make(), await stored.make(tenant=None)
+    for handle in (one, two):
+        task_id = uuid4()
+        await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, RESULT))
+    wanted = {one.workflow_id: [0, 1, 99], two.workflow_id: [0], uuid4(): [0]}
+    assert await stored.journal.results(EVERY_TENANT, wanted) == {
+        one.workflow_id: {0: RESULT},
+        two.workflow_id: {0: RESULT},
+    }
+    assert await stored.journal.results(TenantScope("t"), wanted) == {one.workflow_id: {0: RESULT}}
+    assert await stored.journal.results(TenantScope(), wanted) == {two.workflow_id: {0: RESULT}}
+    assert await stored.journal.results(EVERY_TENANT, {}) == {}
+
+
+async def test_a_load_sees_only_its_tenants(stored: Stored) -> None:
+    of_t, of_nobody = await stored.make(), await stored.make(tenant=None)
+    seen = [
+        [scope for scope in ("t", "u", None) if await stored.journal.load(TenantScope(scope), handle.workflow_id)]
+        for handle in (of_t, of_nobody)
+    ]
+    assert seen == [["t"], [None]]
+    assert await stored.journal.load(EVERY_TENANT, uuid4()) is None

@@ -1,0 +1,65 @@
+"""What processes on one database tell each other."""
+
+from collections.abc import Collection
+from uuid import UUID, uuid4
+
+from support.database.stored_workflows import ME, OTHER, THIRD, Stored
+from support.providers.scripted import eventually
+
+Heard = list[Collection[UUID] | None]
+
+
+async def test_others_hear_of_the_workflows_that_have_changed_and_the_sender_does_not(stored: Stored) -> None:
+    there, ids = await stored.process(OTHER), [uuid4(), uuid4()]
+    mine: Heard = []
+    theirs: Heard = []
+    async with stored.here.hints.listening(mine.append), there.hints.listening(theirs.append):
+        await stored.here.hints.send(ids)
+        await there.hints.send(ids[:1])
+        await eventually(lambda: bool(mine and theirs), "both have heard")
+    assert ([list(each or ()) for each in mine], [list(each or ()) for each in theirs]) == ([ids[:1]], [ids])
+
+
+async def test_who_does_not_listen_any_more_hears_nothing(stored: Stored) -> None:
+    there = await stored.process(OTHER)
+    before: Heard = []
+    after: Heard = []
+    async with stored.here.hints.listening(before.append):
+        pass
+    async with stored.here.hints.listening(after.append):
+        await there.hints.send([uuid4()])
+        await eventually(lambda: bool(after), "the one that listens has heard")
+    assert before == []
+
+
+async def test_a_process_that_comes_to_life_or_ends_in_order_is_noticed(stored: Stored) -> None:
+    there, heard = await stored.process(OTHER), 0
+
+    def changed() -> None:
+        nonlocal heard
+        heard += 1
+
+    async with stored.here.presence.watching(changed):
+
+        async def noticed(expected: int) -> None:
+            # Notifications come in order: behind this one nothing is on its way.
+            await stored.journal.release(THIRD)
+            await there.journal.renew_lease(THIRD, 60)
+            await eventually(lambda: heard >= expected + 1, f"{expected} were noticed")
+            assert heard == expected + 1
+
+        await there.journal.renew_lease(OTHER, 60)
+        await noticed(1)
+        await there.journal.renew_lease(OTHER, 60)
+        await noticed(3)
+        await there.journal.release(OTHER)
+        await noticed(6)
+
+
+async def test_a_process_does_not_notice_itself(stored: Stored) -> None:
+    there, heard = await stored.process(OTHER), []
+    async with stored.here.presence.watching(lambda: heard.append("changed")):
+        await stored.journal.renew_lease(ME, 60)
+        await there.journal.renew_lease(OTHER, 60)
+        await eventually(lambda: bool(heard), "the other was noticed")
+    assert heard == ["changed"]

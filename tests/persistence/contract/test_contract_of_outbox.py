@@ -1,0 +1,217 @@
+"""Webhooks: written with the decision that they tell of, sent by one process at a time, in the order of their times."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from stepwell.domain.errors import NotFound, PreconditionFailed, StillRunning
+from stepwell.domain.idempotency import NO_TERMS, Preconditions, Version
+from stepwell.domain.lifecycle.inputs import Cancel
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryStatus, DeliveryVerdict, DueDelivery
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from support.database.stored_workflows import ME, OTHER, THIRD, Stored
+from support.workflows.definitions import body, join
+
+URL, LANE = "https://example.com/hook", "t@example.com"
+T = TenantScope("t")
+
+
+async def told(stored: Stored, url: str = URL) -> ActiveWorkflow:
+    """A workflow that has ended, and whose end a webhook tells."""
+    handle = await stored.make(body(join("a")), webhook_url=url)
+    await stored.write(handle, Cancel("alice"))
+    return handle
+
+
+async def due(stored: Stored, lane: str = LANE, limit: int = 10) -> list[DueDelivery]:
+    return await stored.here.outbox.due(ME, [lane], limit)
+
+
+async def test_a_delivery_is_due_at_the_time_of_its_event(stored: Stored) -> None:
+    handle = await told(stored)
+    (found,) = await due(stored)
+    assert (found.workflow_id, found.lane, found.url, found.tenant) == (handle.workflow_id, LANE, URL, "t")
+    assert (found.tries, found.frozen, found.total_steps, found.origin_instance) == (0, False, 1, "tests")
+    assert found.event is not None
+    assert (found.event.id, found.event.type, found.next_at) == (found.event_id, "workflow.cancelled", found.event.at)
+
+
+async def test_deliveries_come_by_lane_and_time_and_no_more_than_asked_for(stored: Stored) -> None:
+    first, second, third = [await told(stored) for _ in range(3)]
+    other = await told(stored, "https://example.org/")
+    assert [each.workflow_id for each in await due(stored)] == [h.workflow_id for h in (first, second, third)]
+    both = await stored.here.outbox.due(ME, ["t@example.org", LANE], 2)
+    assert [each.workflow_id for each in both] == [h.workflow_id for h in (first, second, other)]
+    assert await due(stored, "nowhere") == []
+    assert await stored.here.outbox.due(OTHER, [LANE], 10) == []
+
+
+async def test_a_body_is_stored_once_for_good(stored: Stored) -> None:
+    await told(stored)
+    (found,) = await due(stored)
+    outbox = stored.here.outbox
+    assert await outbox.frozen(ME, found, None) is None
+    assert await outbox.frozen(ME, found, "first") == "first"
+    assert await outbox.frozen(ME, found, "second") == "first"
+    assert await outbox.frozen(ME, found, None) == "first"
+    assert (await due(stored))[0].frozen
+    assert await outbox.frozen(OTHER, found, "third") is None, "it isn't another's"
+
+
+async def test_an_attempt_that_failed_is_made_again_at_its_time(stored: Stored) -> None:
+    handle = await told(stored)
+    (found,) = await due(stored)
+    attempt = DeliveryAttempt(stored.clock.now(), 500, 12, "busy")
+    later = found.next_at + timedelta(seconds=5)
+    verdict = DeliveryVerdict(DeliveryStatus.PENDING, 1, later)
+    assert await stored.here.outbox.mark(ME, found, verdict, attempt) == later
+    (again,) = await due(stored)
+    assert (again.tries, again.next_at) == (1, later)
+    assert await stored.here.outbox.frozen(ME, found, "x") is None, "what was read before is out of date"
+    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
+    assert (record.status, record.next_at, record.attempts) == (DeliveryStatus.PENDING, later, [attempt])
+
+
+async def test_a_delivery_that_was_answered_is_not_due_any_more(stored: Stored) -> None:
+    handle = await told(stored)
+    (found,) = await due(stored)
+    attempt = DeliveryAttempt(stored.clock.now(), 200, 12, "ok")
+    assert await stored.here.outbox.mark(ME, found, DeliveryVerdict(DeliveryStatus.DELIVERED, 1), attempt) is None
+    assert await due(stored) == []
+    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
+    assert (record.status, record.next_at, len(record.attempts)) == (DeliveryStatus.DELIVERED, None, 1)
+
+
+async def test_an_attempt_whose_mark_was_lost_is_recorded_once(stored: Stored) -> None:
+    handle = await told(stored)
+    (found,) = await due(stored)
+    attempt = DeliveryAttempt(stored.clock.now(), 200, 12, "ok")
+    for _ in range(2):
+        await stored.here.outbox.mark(ME, found, DeliveryVerdict(DeliveryStatus.DELIVERED, 1), attempt)
+    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
+    assert record.attempts == [attempt]
+
+
+async def test_the_newest_fifty_attempts_are_kept(stored: Stored) -> None:
+    handle = await told(stored)
+    attempts = [DeliveryAttempt(stored.clock.now(), 500) for _ in range(53)]
+    for number, attempt in enumerate(attempts, 1):
+        (found,) = await due(stored)
+        verdict = DeliveryVerdict(DeliveryStatus.PENDING, number, found.next_at + timedelta(seconds=1))
+        await stored.here.outbox.mark(ME, found, verdict, attempt)
+    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
+    assert list(record.attempts) == attempts[3:]
+
+
+async def test_a_delivery_can_move_to_another_lane(stored: Stored) -> None:
+    await told(stored)
+    (found,) = await due(stored)
+    await stored.here.outbox.refile(OTHER, found, "t@elsewhere")
+    assert len(await due(stored)) == 1, "it isn't another's"
+    await stored.here.outbox.refile(ME, found, "t@elsewhere")
+    assert (await due(stored), len(await due(stored, "t@elsewhere"))) == ([], 1)
+
+
+async def test_the_backlog_is_what_is_still_to_be_sent(stored: Stored) -> None:
+    assert tuple(await stored.here.outbox.backlog(ME)) == (0, None)
+    await told(stored)
+    await told(stored)
+    first, second = await due(stored)
+    assert tuple(await stored.here.outbox.backlog(ME)) == (2, first.next_at)
+    await stored.here.outbox.mark(ME, first, DeliveryVerdict(DeliveryStatus.STOPPED, 0), None)
+    assert tuple(await stored.here.outbox.backlog(ME)) == (1, second.next_at)
+    assert tuple(await stored.here.outbox.backlog(OTHER)) == (0, None)
+
+
+@pytest.mark.parametrize(("lease", "taken"), [("60 s", 0), ("over", 1), ("never", 2), ("declared dead", 2)])
+async def test_what_the_dead_have_left_is_taken_over(stored: Stored, lease: str, taken: int) -> None:
+    """At once where a process is known to be dead; where its lease is over, once it hasn't done what is due."""
+    await told(stored)
+    await told(stored, "https://example.org/")
+    (later,) = await due(stored, "t@example.org")
+    at = stored.clock.now() + timedelta(hours=1)
+    await stored.here.outbox.mark(ME, later, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
+    if lease != "never":
+        await stored.journal.renew_lease(ME, -1 if lease == "over" else 60)
+    if lease == "declared dead":
+        await stored.journal.expire_others(OTHER)
+    there = (await stored.process(OTHER)).outbox
+    lanes = await there.take_over(OTHER)
+    assert sorted(lanes) == ["t@example.com", "t@example.org"][:taken]
+    assert len(await there.due(OTHER, [LANE, "t@example.org"], 10)) == taken
+    if taken == 2:
+        assert lanes["t@example.org"] == at
+
+
+async def test_a_process_is_needed_again_when_its_webhooks_are_due(stored: Stored) -> None:
+    await told(stored)
+    (found,) = await due(stored)
+    at = stored.clock.now() + timedelta(hours=1)
+    await stored.here.outbox.mark(ME, found, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
+    await stored.journal.renew_lease(ME, -1)
+    expiry = await stored.journal.next_expiry(OTHER)
+    assert expiry is not None
+    assert 3_500 < expiry <= 3_600
+
+
+async def test_a_redelivery_makes_it_due_now_for_the_process_that_was_asked(stored: Stored) -> None:
+    handle = await told(stored)
+    (found,) = await due(stored)
+    await stored.here.outbox.mark(
+        ME, found, DeliveryVerdict(DeliveryStatus.FAILED, 10), DeliveryAttempt(stored.clock.now(), 500)
+    )
+    deliveries = (await stored.process(OTHER)).deliveries
+    record = await deliveries.renew(T, handle.workflow_id, found.event_id, "t@new", OTHER, NO_TERMS)
+    assert (record.status, len(record.attempts)) == (DeliveryStatus.PENDING, 1)
+    (again,) = await stored.here.outbox.due(OTHER, ["t@new"], 10)
+    assert (again.tries, again.next_at) == (0, record.next_at)
+
+
+async def test_a_redelivery_keeps_to_the_scope_and_its_terms(stored: Stored) -> None:
+    handle = await told(stored)
+    (found,) = await due(stored)
+    deliveries, event_id, state = stored.here.deliveries, found.event_id, handle.run.state
+    for scope, workflow_id, number in (
+        (TenantScope("u"), handle.workflow_id, event_id),
+        (T, handle.workflow_id, 99),
+        (T, uuid4(), event_id),
+    ):
+        with pytest.raises(NotFound):
+            await deliveries.renew(scope, workflow_id, number, LANE, ME, NO_TERMS)
+        with pytest.raises(NotFound):
+            await deliveries.address(scope, workflow_id, number)
+    version = Version.of(state.last_event, state.updated_at)
+    address = await deliveries.address(T, handle.workflow_id, event_id)
+    assert (address.url, address.tenant, address.version) == (URL, "t", version)
+    with pytest.raises(PreconditionFailed):
+        await deliveries.renew(
+            T, handle.workflow_id, event_id, LANE, ME, Preconditions(if_match=frozenset({Version(1, 1)}))
+        )
+    await deliveries.renew(T, handle.workflow_id, event_id, LANE, ME, Preconditions(if_match=frozenset({version})))
+
+
+async def test_a_redelivery_marks_its_key_once(stored: Stored) -> None:
+    handle = await told(stored)
+    (found,) = await due(stored)
+    await stored.journal.renew_lease(ME, 60)
+    reservation = (await stored.here.keys.reserve(T, "k", THIRD, b"f")).reservation
+    renewal = (T, handle.workflow_id, found.event_id, LANE, ME, Preconditions(reservation))
+    await stored.here.deliveries.renew(*renewal)
+    with pytest.raises(StillRunning):
+        await stored.here.deliveries.renew(*renewal)
+    repeated = await stored.here.keys.reserve(T, "k", uuid4(), b"f")
+    assert repeated.applied_to == handle.workflow_id
+
+
+async def test_deliveries_are_listed_by_the_numbers_of_their_events(stored: Stored) -> None:
+    handle = await told(stored)
+    last = handle.run.state.last_event
+    deliveries = stored.here.deliveries
+    (record,) = await deliveries.page(T, handle.workflow_id, last - 1, 10) or ()
+    assert (record.event_id, record.type) == (last, "workflow.cancelled")
+    assert await deliveries.page(T, handle.workflow_id, last, 10) == []
+    assert await deliveries.page(T, handle.workflow_id, 0, 0) == []
+    assert await deliveries.page(TenantScope("u"), handle.workflow_id, 0, 10) is None
+    assert await deliveries.page(EVERY_TENANT, uuid4(), 0, 10) is None

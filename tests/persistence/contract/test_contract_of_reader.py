@@ -1,0 +1,190 @@
+"""What the API reads: one workflow, pages of them, their events and tasks, each within its tenant's scope."""
+
+from uuid import UUID, uuid4
+
+from stepwell.domain.idempotency import Version
+from stepwell.domain.lifecycle.inputs import AttemptFailed, Cleanup, Sending, Submitted, Succeeded
+from stepwell.domain.model import Cost, EventType, Output, Sent, StepStatus, WorkflowStatus
+from stepwell.domain.model_terms import Money, WorkflowCost
+from stepwell.domain.records import ListFilter
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from support.database.stored_workflows import CHAIN, Stored, admitted, renamed
+from support.workflows.definitions import body, draw, join
+
+
+async def page(stored: Stored, scope: TenantScope = EVERY_TENANT, **wanted: object) -> tuple[list[UUID], int]:
+    found = await stored.here.store.page(scope, ListFilter(**wanted))  # type: ignore[arg-type]
+    return [record.state.id for record in found.workflows], found.total
+
+
+async def finish(stored: Stored, handle: ActiveWorkflow, position: int, result: bytes = b"{}") -> UUID:
+    """Let the step end well; the id of its task."""
+    task_id = uuid4()
+    await stored.write(handle, admitted(position, task_id), Succeeded(position, task_id, result))
+    return task_id
+
+
+async def test_a_workflow_reads_as_it_was_stored(stored: Stored) -> None:
+    handle = await stored.make()
+    await finish(stored, handle, 0, b'{"f": 1.0}')
+    record = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=True)
+    assert record is not None
+    assert record.state == handle.run.state
+    assert (record.tenant, record.origin_instance, record.origin_zone, record.origin_reference) == (
+        "t",
+        "tests",
+        "zone",
+        "reference",
+    )
+    assert (record.config, record.total_steps) == ({"k": [1.0]}, 2)
+    assert record.steps is not None
+    first, second = record.steps
+    assert first.state == handle.run.steps[0]
+    assert (second.state.status, second.state.updated_at) == (StepStatus.PENDING, record.created_at)
+    bare = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    assert bare is not None
+    assert (bare.state, bare.summary, bare.steps) == (record.state, record.summary, None)
+
+
+async def test_the_summary_names_the_step_that_has_run_longest_and_the_final_one(stored: Stored) -> None:
+    handle = await stored.make(body(join("a"), join("b"), join("c", "a", "b")))
+    await stored.write(handle, admitted(1))
+    await stored.write(handle, admitted(0))
+    record = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    assert record is not None
+    assert (record.summary.current_step, record.summary.final_step_id) == ("b", "c")
+    assert (record.summary.final_step_result, record.summary.errors, record.summary.cost) == (None, (), None)
+
+
+async def test_the_summary_has_the_final_result_and_the_errors_in_the_order_of_the_definition(stored: Stored) -> None:
+    one = await stored.make(body(join("a")))
+    await finish(stored, one, 0, b'{"x": 1}')
+    record = await stored.here.store.get(EVERY_TENANT, one.workflow_id, include_steps=False)
+    assert record is not None
+    assert (record.summary.final_step_result, record.state.status) == (b'{"x": 1}', WorkflowStatus.COMPLETED)
+    two = await stored.make(body(join("a"), join("b"), config={"on_failure": "continue"}))
+    for position, text in ((1, "second"), (0, "first")):
+        task_id = uuid4()
+        failed = AttemptFailed(position, task_id, text, retryable=False, provider_fault=False, jitter=0)
+        await stored.write(two, admitted(position, task_id), failed)
+    record = await stored.here.store.get(EVERY_TENANT, two.workflow_id, include_steps=False)
+    assert record is not None
+    assert record.summary.errors == ("a: first", "b: second")
+
+
+async def test_costs_are_summed_by_currency_and_what_nobody_has_priced_is_counted(stored: Stored) -> None:
+    handle = await stored.make(body(*(draw(name) for name in "abcd")))
+    costs = [Cost(0.1, "USD", "provider"), Cost(0.2, "USD", "settings"), Cost(2, "EUR", "provider"), None]
+    for position, cost in enumerate(costs):
+        task_id = uuid4()
+        sent = Sent("flux", "aa", stored.clock.now())
+        await stored.write(handle, admitted(position, task_id), Sending(position, task_id, sent))
+        await stored.write(handle, Submitted(position, task_id, f"job-{position}", {}))
+        await stored.write(handle, Succeeded(position, task_id, b"{}", (), cost))
+    record = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    assert record is not None
+    assert record.summary.cost == WorkflowCost((Money(2, "EUR"), Money(0.3, "USD")), 1)
+
+
+async def test_the_version_changes_with_each_write(stored: Stored) -> None:
+    handle = await stored.make()
+    versions = [await stored.here.store.version(TenantScope("t"), handle.workflow_id)]
+    await stored.write(handle, renamed())
+    versions.append(await stored.here.store.version(TenantScope("t"), handle.workflow_id))
+    state = handle.run.state
+    assert versions[0] != versions[1] == Version.of(state.last_event, state.updated_at)
+    assert await stored.here.store.version(TenantScope("u"), handle.workflow_id) is None
+
+
+async def test_pages_are_newest_first_and_count_all_that_match(stored: Stored) -> None:
+    ids = [(await stored.make()).workflow_id for _ in range(5)][::-1]
+    assert await page(stored) == (ids, 5)
+    assert await page(stored, limit=2) == (ids[:2], 5)
+    assert await page(stored, limit=2, skip=4) == (ids[4:], 5)
+    assert await page(stored, limit=0) == ([], 5)
+    assert await page(stored, skip=9) == ([], 5)
+
+
+async def test_pages_keep_to_the_scope_and_the_filters(stored: Stored) -> None:
+    running, pending = await stored.make(), await stored.make(owner=None)
+    nobodys, deleted = await stored.make(tenant=None), await stored.make(owner=None)
+    await stored.write(deleted, Cleanup("alice", cleanup_tasks=False))
+    t, u, nobody = TenantScope("t"), TenantScope("u"), TenantScope()
+    assert await page(stored, t) == ([pending.workflow_id, running.workflow_id], 2)
+    assert await page(stored, u) == ([], 0)
+    assert await page(stored, nobody) == ([nobodys.workflow_id], 1)
+    assert await page(stored, t, status=WorkflowStatus.RUNNING) == ([running.workflow_id], 1)
+    assert await page(stored, origin_tenant_id="t") == ([pending.workflow_id, running.workflow_id], 2)
+    assert await page(stored, origin_instance="elsewhere") == ([], 0)
+    assert (await page(stored, t, include_deleted=True))[1] == 3
+    found = await stored.here.store.page(t, ListFilter(include_steps=False))
+    assert [record.steps for record in found.workflows] == [None, None]
+    found = await stored.here.store.page(t, ListFilter())
+    assert [len(record.steps or ()) for record in found.workflows] == [2, 2]
+
+
+async def test_events_come_by_their_numbers(stored: Stored) -> None:
+    handle = await stored.make()
+    await stored.write(handle, admitted())
+
+    async def events(after: int, limit: int, scope: TenantScope = EVERY_TENANT) -> list[int] | None:
+        found = await stored.here.store.events(scope, handle.workflow_id, after, limit)
+        return None if found is None else [event.id for event in found]
+
+    assert await events(0, 10) == [1, 2, 3]
+    assert await events(1, 1) == [2]
+    assert await events(3, 10) == []
+    assert await events(10**12, 10) == []
+    assert await events(0, 10, TenantScope("u")) is None
+    assert await stored.here.store.events(EVERY_TENANT, uuid4(), 0, 10) is None
+    (first, *_) = await stored.here.store.events(EVERY_TENANT, handle.workflow_id, 0, 1) or ()
+    assert (first.type, first.actor, first.step_id) == (EventType.WORKFLOW_CREATED, "alice", None)
+
+
+async def test_tasks_come_by_step_and_attempt_and_leave_out_what_cleanup_has_deleted(stored: Stored) -> None:
+    handle = await stored.make()
+    first, second = uuid4(), uuid4()
+    failed = AttemptFailed(0, first, "no", retryable=True, provider_fault=False, jitter=0)
+    await stored.write(handle, admitted(0, first), failed)
+    await stored.here.store.delete_tasks(TenantScope("u"), handle.workflow_id, [first])
+    store = stored.here.store
+
+    async def tasks(*, include_deleted: bool) -> list[tuple[UUID, str, bool]]:
+        found = await store.tasks(EVERY_TENANT, handle.workflow_id, include_deleted=include_deleted)
+        return [(each.task.id, each.step_id, each.deleted_at is not None) for each in found or ()]
+
+    assert await tasks(include_deleted=False) == [(first, "a", False)], "another tenant deletes nothing"
+    await store.delete_tasks(TenantScope("t"), handle.workflow_id, [first, second])
+    assert await tasks(include_deleted=False) == []
+    assert await tasks(include_deleted=True) == [(first, "a", True)]
+    assert await store.tasks(TenantScope("u"), handle.workflow_id, include_deleted=True) is None
+    assert await store.task(TenantScope("u"), first) is None
+    assert await store.task(EVERY_TENANT, second) is None
+    deleted = await store.task(TenantScope("t"), first)
+    assert deleted is not None
+    assert deleted.deleted_at is not None
+
+
+async def test_outputs_are_those_of_tasks_that_are_not_deleted(stored: Stored) -> None:
+    handle, task_id = await stored.make(), uuid4()
+    output = Output(f"media/{task_id}/x", 3, "ff")
+    await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, b"{}", (output,)))
+    store = stored.here.store
+    assert await store.stored_outputs(TenantScope("t"), [task_id, uuid4()]) == {output.path}
+    assert await store.stored_outputs(TenantScope("u"), [task_id]) == set()
+    await store.delete_tasks(EVERY_TENANT, handle.workflow_id, [task_id])
+    assert await store.stored_outputs(EVERY_TENANT, [task_id]) == set()
+
+
+async def test_the_files_that_other_workflows_name_are_known(stored: Stored) -> None:
+    task_id, other = uuid4(), uuid4()
+    naming = body(join("a", config={"of": f"media/{task_id}/image.png"}))
+    own, first = await stored.make(naming), await stored.make(naming)
+    await stored.make(CHAIN)
+    store = stored.here.store
+    found = await store.referenced(EVERY_TENANT, own.workflow_id, [task_id, other])
+    assert found == {task_id: first.workflow_id}
+    lowest = min(own.workflow_id, first.workflow_id)
+    assert await store.referenced(TenantScope("t"), uuid4(), [task_id]) == {task_id: lowest}
+    assert await store.referenced(TenantScope("u"), uuid4(), [task_id]) == {}
