@@ -21,7 +21,7 @@ import uvloop
 
 from stepwell.bench.loads import Load, Shape
 from stepwell.bench.measurements import measuring, percentile
-from stepwell.cli.server import HttpServer
+from stepwell.cli.http_server import HttpServer
 from stepwell.cli.service_host import calm_collector
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.settings import Settings

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from stepwell.cli.errors import Refused
+from stepwell.cli.http_server import bound_socket
 from stepwell.cli.keys import ServiceKeys, keys_of_folder
 from stepwell.cli.postgres import keep_running
-from stepwell.cli.server import bound_socket
 from stepwell.cli.service_host import answer_requests, service
 from stepwell.cli.signals import Stop
 from stepwell.persistence.embedded.server import EmbeddedPostgres

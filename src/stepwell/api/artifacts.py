@@ -11,7 +11,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from stepwell.api.dependencies import ApiRequest, ArtifactsDep, Service
 from stepwell.api.operations import Content, Operation, Permission, endpoint
-from stepwell.api.queries import SignatureQuery, parse_query
+from stepwell.api.query_parameters import SignatureQuery, parse_query
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
 from stepwell.domain.artifacts import media_type_of
 from stepwell.domain.errors import NotFound

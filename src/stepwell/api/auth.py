@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct
 
 from stepwell.api.claims import ClaimRules, has_expired
 from stepwell.api.operations import OPT_KEY, Operation, Permission
-from stepwell.api.queries import TicketQuery, parse_query
+from stepwell.api.query_parameters import TicketQuery, parse_query
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable

@@ -10,7 +10,7 @@ from stepwell.api.dependencies import ApiRequest, Service, Workflows
 from stepwell.api.headers import CHANGING, IF_NONE_MATCH
 from stepwell.api.idempotency import idempotent
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
-from stepwell.api.queries import DeliveriesQuery, parse_id, parse_query
+from stepwell.api.query_parameters import DeliveriesQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.api.schemas import Time
 from stepwell.domain.idempotency import Preconditions, StoredAnswer

@@ -7,7 +7,7 @@ from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
-from stepwell.api.queries import parse_id, parse_query
+from stepwell.api.query_parameters import parse_id, parse_query
 from stepwell.api.request_bodies import read_json
 from stepwell.api.schemas import sliced
 from stepwell.domain.definition import CreateWorkflow

@@ -14,7 +14,7 @@ from stepwell.api.conditional_requests import dry_run_etag, read_preconditions
 from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.headers import ETAG
 from stepwell.api.idempotency import idempotency_key
-from stepwell.api.queries import CleanupQuery, VerbQuery, parse_id, parse_query
+from stepwell.api.query_parameters import CleanupQuery, VerbQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.domain.diagnostics.plan_result import DryRun, Rehearsed
 

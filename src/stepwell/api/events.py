@@ -11,7 +11,7 @@ from stepwell.api.content_negotiation import prefers
 from stepwell.api.dependencies import ApiRequest, Service, Tickets
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
-from stepwell.api.queries import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
+from stepwell.api.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.api.schemas import EventListResponse, EventPublic, Time
 from stepwell.api.sse import MEDIA_TYPE, event_stream, frame

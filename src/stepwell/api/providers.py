@@ -9,7 +9,7 @@ from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
-from stepwell.api.queries import parse_query
+from stepwell.api.query_parameters import parse_query
 from stepwell.domain.diagnostics.provider_status import ProviderStatus
 
 

@@ -6,7 +6,7 @@ from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
-from stepwell.api.queries import TasksQuery, parse_id, parse_query
+from stepwell.api.query_parameters import TasksQuery, parse_id, parse_query
 from stepwell.api.schemas import TaskListResponse, TaskPublic
 
 TASK = Operation(

@@ -19,7 +19,7 @@ from stepwell.api.headers import CHANGING, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFE
 from stepwell.api.idempotency import idempotent
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.prefer_wait import answer_after_wait, answer_now, wait_if_preferred
-from stepwell.api.queries import (
+from stepwell.api.query_parameters import (
     CleanupQuery,
     GetQuery,
     ListQuery,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 
-from stepwell.artifacts.storage import Storage
+from stepwell.artifacts.store_setup import Storage
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.model import ProviderType

@@ -25,7 +25,7 @@ from stepwell.app.attempts import (
 from stepwell.app.database import DatabaseSource
 from stepwell.app.engine_tasks import run_engine, stop_engine
 from stepwell.app.metrics import Statements, create_metrics
-from stepwell.artifacts.storage import Storage, open_storage
+from stepwell.artifacts.store_setup import Storage, open_storage
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.circuit_breaker import BreakerPolicy

@@ -6,7 +6,7 @@ from functools import partial
 
 import structlog
 
-from stepwell.artifacts.storage import Storage
+from stepwell.artifacts.store_setup import Storage
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events.subscriptions import EventSubscriptions

@@ -23,11 +23,11 @@ from stepwell.bench.measurements import TRANSITIONS, measuring
 from stepwell.bench.report import Report, report_of
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, Refused
+from stepwell.cli.http_server import HttpServer, bound_socket
 from stepwell.cli.keys import ServiceKeys, keys_of_settings
 from stepwell.cli.output import complain, tell
 from stepwell.cli.postgres import embedded_postgres, keep_running
 from stepwell.cli.serve import configured_dsn, database_faults
-from stepwell.cli.server import HttpServer, bound_socket
 from stepwell.cli.service_host import service
 from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token

@@ -22,7 +22,7 @@ from stepwell.cli.errors import Refused
 from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome
 from stepwell.cli.output import complain
 from stepwell.cli.postgres import UP, server_on
-from stepwell.cli.progress import progress_display
+from stepwell.cli.run_progress import progress_display
 from stepwell.cli.tokens import make_token
 from stepwell.domain.errors import Fault
 from stepwell.domain.model import EventType, HistoryEvent, Output, WorkflowStatus

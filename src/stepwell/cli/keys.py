@@ -101,7 +101,7 @@ def credential_faults(settings: Settings) -> Iterator[str]:
     if not accounts or entry_points(group=_PLUG_IN_GROUP):
         return
     # google-auth takes a tenth of a second to import, and most services have no account.
-    from stepwell.providers.google.tokens import ServiceAccount  # noqa: PLC0415
+    from stepwell.providers.google.access_tokens import ServiceAccount  # noqa: PLC0415
 
     for name in accounts:
         try:

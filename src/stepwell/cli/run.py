@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Raw
 
 from stepwell.app import Application
-from stepwell.artifacts.storage import bucket_of
+from stepwell.artifacts.store_setup import bucket_of
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.handover import UpEnded, hand_over
@@ -16,7 +16,7 @@ from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
 from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome
 from stepwell.cli.output import complain
 from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, start_server
-from stepwell.cli.progress import RunProgress, progress_display
+from stepwell.cli.run_progress import RunProgress, progress_display
 from stepwell.cli.service_host import broken, service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.up import embedded_settings

@@ -8,8 +8,8 @@ import structlog
 from msgspec.structs import replace
 
 from stepwell.cli.errors import MISUSED, Refused
+from stepwell.cli.http_server import bound_socket
 from stepwell.cli.keys import ServiceKeys, key_faults, keys_of_settings
-from stepwell.cli.server import bound_socket
 from stepwell.cli.service_host import answer_requests, service, tell_ready
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.schema.startup import DatabaseRefused, WrongAddress, prepare_database

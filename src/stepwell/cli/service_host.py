@@ -10,11 +10,11 @@ import structlog
 from msgspec.structs import replace
 
 from stepwell.app import Application, PostgresSource, running_app
-from stepwell.artifacts.storage import StorageRefused
+from stepwell.artifacts.store_setup import StorageRefused
 from stepwell.cli.errors import FAILED, Refused
+from stepwell.cli.http_server import HttpServer
 from stepwell.cli.keys import ServiceKeys
 from stepwell.cli.output import tell
-from stepwell.cli.server import HttpServer
 from stepwell.cli.signals import Stop
 from stepwell.domain.errors import Unavailable
 from stepwell.persistence.connections.database import NotDurable

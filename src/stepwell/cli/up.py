@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from stepwell.cli.data_folder import open_folder, publish_address, write_token
 from stepwell.cli.errors import Refused
+from stepwell.cli.http_server import address_of, bound_socket
 from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
 from stepwell.cli.output import tell
 from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, start_server
-from stepwell.cli.server import address_of, bound_socket
 from stepwell.cli.service_host import answer_requests, service, tell_ready
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.tokens import make_token

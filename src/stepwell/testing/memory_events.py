@@ -8,7 +8,7 @@ from uuid import UUID
 from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.tenancy import TenantScope
-from stepwell.testing.memory_tables import Subscription, Tables
+from stepwell.testing.memory_tables import MemorySubscription, Tables
 
 
 class MemoryEventFeed:
@@ -70,7 +70,9 @@ class MemoryNotifications:
         await self._tables.round_trip()
         self._tables.workflow_channel.notify(self._owner, list(workflow_ids))
 
-    def listening(self, heard: Callable[[Collection[UUID] | None], None]) -> AbstractAsyncContextManager[Subscription]:
+    def listening(
+        self, heard: Callable[[Collection[UUID] | None], None]
+    ) -> AbstractAsyncContextManager[MemorySubscription]:
         return self._tables.subscribed(self._tables.workflow_channel, self._owner, heard)
 
 
@@ -80,5 +82,5 @@ class MemoryPresence:
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
 
-    def watching(self, changed: Callable[[], None]) -> AbstractAsyncContextManager[Subscription]:
+    def watching(self, changed: Callable[[], None]) -> AbstractAsyncContextManager[MemorySubscription]:
         return self._tables.subscribed(self._tables.process_channel, self._owner, lambda _: changed())

@@ -69,7 +69,7 @@ class Channel:
     """Notifications between processes on one database, as PostgreSQL's LISTEN and NOTIFY."""
 
     def __init__(self) -> None:
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: list[MemorySubscription] = []
 
     def notify(self, sender: UUID, payload: Any) -> None:
         """Call every subscriber but the *sender*'s, soon."""
@@ -78,8 +78,8 @@ class Channel:
                 asyncio.get_running_loop().call_soon(subscription.callback, payload)
 
     @asynccontextmanager
-    async def subscribed(self, owner: UUID, callback: Callable[[Any], None]) -> AsyncIterator["Subscription"]:
-        subscription = Subscription(owner, callback)
+    async def subscribed(self, owner: UUID, callback: Callable[[Any], None]) -> AsyncIterator["MemorySubscription"]:
+        subscription = MemorySubscription(owner, callback)
         self._subscriptions.append(subscription)
         try:
             yield subscription
@@ -91,7 +91,7 @@ class Channel:
             subscription.disconnected.set()
 
 
-class Subscription:
+class MemorySubscription:
     """`ports.feed.Ear`."""
 
     def __init__(self, owner: UUID, callback: Callable[[Any], None]) -> None:
@@ -125,7 +125,7 @@ class Tables:
     @asynccontextmanager
     async def subscribed(
         self, channel: Channel, owner: UUID, callback: Callable[[Any], None]
-    ) -> AsyncIterator[Subscription]:
+    ) -> AsyncIterator[MemorySubscription]:
         await self.round_trip()
         async with channel.subscribed(owner, callback) as subscription:
             yield subscription

@@ -11,7 +11,7 @@ from providers.comfyui.comfyui_cases import HAT, SHOE, TOKEN, attempt, files, pr
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Blob
-from stepwell.providers.comfyui.graph import order, seed_in
+from stepwell.providers.comfyui.node_graph import order, seed_in
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Fault, Reply

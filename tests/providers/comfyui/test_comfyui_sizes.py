@@ -9,9 +9,9 @@ from providers.comfyui.comfyui_cases import attempt, feed_of, files, submitted
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import TaskType
 from stepwell.ports.providers import JobStatus
-from stepwell.providers.comfyui import graph
+from stepwell.providers.comfyui import node_graph
 from stepwell.providers.comfyui import provider as comfyui
-from stepwell.providers.comfyui.graph import MAX_NODES, model_of
+from stepwell.providers.comfyui.node_graph import MAX_NODES, model_of
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.comfyui import ComfyUiEmulator
 
@@ -30,14 +30,14 @@ class Counted:
     """Calls of `order`, and the threads that they came from."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls, self.threads, usual = 0, set[int](), graph.order
+        self.calls, self.threads, usual = 0, set[int](), node_graph.order
 
         def order(node_id: str) -> list[tuple[bool, int, str]]:
             self.calls += 1
             self.threads.add(threading.get_ident())
             return usual(node_id)
 
-        monkeypatch.setattr(graph, "order", order)
+        monkeypatch.setattr(node_graph, "order", order)
 
 
 async def test_a_large_graph_is_filled_beside_the_loop_and_gone_through_once(
@@ -53,7 +53,7 @@ async def test_a_large_graph_is_filled_beside_the_loop_and_gone_through_once(
 async def test_its_nodes_are_counted_at_the_first_poll_alone(
     provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, usual, emulator.busy = 0, graph.nodes_of, True
+    asked, usual, emulator.busy = 0, node_graph.nodes_of, True
     feed_of(provider)._wait_s = 0.01
 
     def nodes_of(config: Any) -> frozenset[str]:

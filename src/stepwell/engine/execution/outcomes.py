@@ -34,7 +34,7 @@ _ATTEMPT_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1_
 _WORKFLOW_S = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
 
 
-class Models(Protocol):
+class ModelNames(Protocol):
     def model_key(self, context: ActiveWorkflow, position: int, *, on_fallback: bool) -> ModelKey | None:
         """Return the model that the step's attempt uses; None if it runs in this process."""
 
@@ -86,7 +86,7 @@ class Outcomes:
     `costs` by provider and currency.
     """
 
-    def __init__(self, models: Models, labels: ModelLabels) -> None:
+    def __init__(self, models: ModelNames, labels: ModelLabels) -> None:
         self._models, self.labels = models, labels
         ends = ("completed", "failed", "cancelled")
         self.workflows: dict[Labels, OutcomeCounts] = {(end,): OutcomeCounts(_WORKFLOW_S) for end in ends}

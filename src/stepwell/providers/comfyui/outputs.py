@@ -21,8 +21,8 @@ from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import TaskType
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import AttemptIO
-from stepwell.providers.comfyui.graph import order
-from stepwell.providers.comfyui.server import File
+from stepwell.providers.comfyui.client import File
+from stepwell.providers.comfyui.node_graph import order
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.provider_api import ApiAnswer
 from stepwell.providers.shared.result_storage import stored_of_job

@@ -16,8 +16,8 @@ import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from stepwell.providers.comfyui.job_progress import News, Watch
 from stepwell.providers.comfyui.lenient_json import read_loosely
-from stepwell.providers.comfyui.progress import News, Watch
 
 MAX_MESSAGE = 16 * 1024 * 1024  # bytes; previews of pictures come along, and are left unread
 _OPENING_S = 2.0

@@ -32,11 +32,19 @@ from stepwell.ports.providers import (
     Request,
     UrlReader,
 )
-from stepwell.providers.comfyui.graph import filled_graph, model_of, nodes_of, refusals, seed_in, title_of, uses_input
+from stepwell.providers.comfyui.client import MARK, ComfyUiServer, Entry
+from stepwell.providers.comfyui.job_progress import News, Watch
 from stepwell.providers.comfyui.lenient_json import leaves_out, node_words
+from stepwell.providers.comfyui.node_graph import (
+    filled_graph,
+    model_of,
+    nodes_of,
+    refusals,
+    seed_in,
+    title_of,
+    uses_input,
+)
 from stepwell.providers.comfyui.outputs import stored_outputs
-from stepwell.providers.comfyui.progress import News, Watch
-from stepwell.providers.comfyui.server import MARK, ComfyUiServer, Entry
 from stepwell.providers.shared.credentials import Credentials
 
 _NOT_DONE_HERE = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})

@@ -17,10 +17,10 @@ from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished,
 from stepwell.providers.google.answers import refuses_api_key
 from stepwell.providers.google.interactions import Interactions
 from stepwell.providers.google.models import Family, family_of
-from stepwell.providers.google.operations import VideoOperation
 from stepwell.providers.google.predictions import omni_body
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
+from stepwell.providers.google.video_operations import VideoOperation
 from stepwell.providers.shared.credentials import Credentials
 
 _OPERATION = re.compile(r"models/[a-z0-9][a-z0-9.-]{0,99}/operations/[A-Za-z0-9_-]{1,200}")

@@ -14,8 +14,8 @@ from msgspec import Struct
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
-from stepwell.providers.google.operations import OperationVideo
 from stepwell.providers.google.session import SUCCESS, GoogleSession
+from stepwell.providers.google.video_operations import OperationVideo
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 # What says nothing about the interaction: the key is wrong, or it is too much at once.

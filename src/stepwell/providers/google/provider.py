@@ -27,10 +27,10 @@ from stepwell.providers.google.answers import (
 from stepwell.providers.google.instructions import EDIT_WORDS, check_edit
 from stepwell.providers.google.media import media
 from stepwell.providers.google.models import Family, asked_in, capabilities, family_of, target
-from stepwell.providers.google.operations import OperationVideo, Started, VideoOperation, film_of, state_of
 from stepwell.providers.google.predictions import check_imagen, imagen_body, veo_body
 from stepwell.providers.google.request_parts import checked_messages, content_body
 from stepwell.providers.google.session import GoogleSession, ModelTerms
+from stepwell.providers.google.video_operations import OperationVideo, Started, VideoOperation, film_of, state_of
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.refusals import told
 from stepwell.providers.shared.result_storage import stored_of_job

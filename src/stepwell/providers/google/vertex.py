@@ -18,11 +18,11 @@ from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.model import ProviderType
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO
+from stepwell.providers.google.access_tokens import AccountRefused, Accounts
 from stepwell.providers.google.models import Family, family_of, plain
-from stepwell.providers.google.operations import VideoOperation
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
-from stepwell.providers.google.tokens import AccountRefused, Accounts
+from stepwell.providers.google.video_operations import VideoOperation
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import key_refusal
 from stepwell.providers.shared.refusals import refused_config, told

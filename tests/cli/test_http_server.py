@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from litestar import Litestar, get
 
-from stepwell.cli.server import HttpServer, address_of, bound_socket
+from stepwell.cli.http_server import HttpServer, address_of, bound_socket
 from stepwell.settings import Settings
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]

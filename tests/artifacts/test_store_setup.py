@@ -10,8 +10,8 @@ from msgspec.structs import asdict
 from structlog.testing import capture_logs
 
 from stepwell.artifacts.bucket_migration import MigratingArtifacts
-from stepwell.artifacts.storage import StorageRefused, bucket_of, open_storage
 from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.artifacts.store_setup import StorageRefused, bucket_of, open_storage
 from stepwell.cli.errors import Refused
 from stepwell.cli.keys import keys_of_folder
 from stepwell.cli.service_host import service
@@ -133,7 +133,7 @@ async def test_a_folder_is_the_default(tmp_path: Path) -> None:
 _OUT_OF_FILES = """
 import anyio, asyncio, os, resource, sys
 from pathlib import Path
-from stepwell.artifacts.storage import StorageRefused, open_storage
+from stepwell.artifacts.store_setup import StorageRefused, open_storage
 from stepwell.cli import end_process
 from stepwell.domain.errors import ArtifactError
 from stepwell.settings import Settings

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from stepwell.api.queries import (
+from stepwell.api.query_parameters import (
     CleanupQuery,
     EventsQuery,
     GetQuery,
