@@ -202,12 +202,12 @@ async def test_idle_and_alone_it_asks_the_database_nothing(dsn: str, tmp_path: P
         await run(service, workflow(Shape.LAYERED, 20))
         await create(service, workflow(Shape.CHAIN, 2), start=False)
         # Of the timers one is of `eventually`. A lease is renewed while there is work, and once more is looked whether.
-        stirred = service.app.service._recovery._stirred
+        recovery = service.app.service._recovery
         looks: list[bool] = []
 
         def rests() -> bool:
             """For some looks in a row: right after a timer has gone off it rests by all appearance."""
-            looks.append(len(timers()) == 1 and bool(stirred._waiters) and not stirred.is_set())
+            looks.append(len(timers()) == 1 and recovery.resting)
             return all(looks[-5:]) and len(looks) >= 5
 
         await eventually(rests)

@@ -37,6 +37,7 @@ from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.idempotency import IdempotentRequests
@@ -106,23 +107,25 @@ async def running_app(
         admission = AdmissionController(limits(settings), clock.monotonic)
         health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
         bus = EventBus()
+        lease = Lease(journal, clock, owner, None if exclusive else settings.lease_s)
         scheduler = Scheduler(journal, runner, admission, health, clock, uuid7, bus, create_outcomes(settings, runner))
-        recovery = Recovery(
-            journal,
-            scheduler,
-            clock,
-            owner,
-            None if exclusive else settings.lease_s,
-            None if exclusive else database.presence,
-            statement_s=settings.database_timeout_s,
-        )
         catalog = made_catalog(settings, registry)
         sender = webhook_sender(
             settings.allowed_cidrs, clock, https_only=settings.https_only, timeout_s=settings.webhook_timeout_s
         )
         stack.push_async_callback(sender.aclose)
         payloads, secrets = Payloads(store, settings.base_url), settings.signing_secrets
-        dispatcher = WebhookDeliverer(database.outbox, sender, payloads, secrets, clock, owner, recovery, bus)
+        dispatcher = WebhookDeliverer(database.outbox, sender, payloads, secrets, clock, lease, bus)
+        recovery = Recovery(
+            journal,
+            scheduler,
+            lease,
+            clock,
+            None if exclusive else database.presence,
+            [dispatcher],
+            statement_s=settings.database_timeout_s,
+        )
+        _connect(scheduler, lease, recovery)
         streams = EventSubscriptions(
             database.feed,
             bus,
@@ -142,14 +145,14 @@ async def running_app(
             callbacks=callbacks,
             catalog=catalog,
             providers=ProviderStatusReader(catalog, admission, health, refusals.since),
-            owner=owner,
+            lease=lease,
             new_id=uuid7,
             bus=bus,
             repeats=IdempotentRequests(
-                database.keys, recovery.hold_lease, clock, uuid7, statement_s=settings.database_timeout_s
+                database.keys, lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
             ),
             awaiting=CompletionWaiter(bus, store),
-            webhooks=WebhookService(store, database.deliveries, dispatcher, secrets, owner),
+            webhooks=WebhookService(store, database.deliveries, dispatcher, secrets, recovery, owner),
             following=streams,
             insight=Diagnostics(
                 store,
@@ -175,7 +178,7 @@ async def running_app(
         async def stop() -> None:
             service.draining = True
             streams.close()
-            await stop_engine(running, scheduler, recovery, dispatcher, settings.grace_s)
+            await stop_engine(running, scheduler, lease, dispatcher, settings.grace_s)
 
         try:
             await scheduler.started.wait()
@@ -194,6 +197,12 @@ async def running_app(
             yield Application(api, service, metrics, running, stop)
         finally:
             await stop()
+
+
+def _connect(scheduler: Scheduler, lease: Lease, recovery: Recovery) -> None:
+    """Let *recovery* know when there is a reason to claim, or to renew the lease."""
+    scheduler.listen(recovery)
+    lease.listen(recovery.wake_if_idle)
 
 
 async def _open_monitored_storage(settings: Settings, writes: WriteMonitor) -> Storage:

@@ -10,6 +10,7 @@ from stepwell.artifacts.store_setup import Storage
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.idempotency import IdempotentRequests
@@ -45,7 +46,7 @@ async def run_engine(
 
 
 async def stop_engine(
-    running: asyncio.Task[None], scheduler: Scheduler, recovery: Recovery, dispatcher: WebhookDeliverer, grace_s: float
+    running: asyncio.Task[None], scheduler: Scheduler, lease: Lease, dispatcher: WebhookDeliverer, grace_s: float
 ) -> None:
     if not running.done():
         rest_s = max(grace_s - _LAST_WRITES_S - 1, grace_s / 4)
@@ -55,7 +56,7 @@ async def stop_engine(
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_LAST_WRITES_S):
                 await scheduler.written()
-                await recovery.release()
+                await lease.release()
     running.cancel()
     await asyncio.wait({running}, timeout=_LAST_WRITES_S)
     if not running.done():

@@ -31,6 +31,7 @@ from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import NotWritten
+from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import RUNS_ELSEWHERE, Recovery, load_results
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.idempotency import IdempotentRequests
@@ -60,7 +61,7 @@ class WorkflowService:
         catalog: ProviderCatalog,
         providers: ProviderStatusReader,
         callbacks: CallbackUrls,
-        owner: UUID,
+        lease: Lease,
         new_id: NewId,
         bus: EventBus,
         webhooks: WebhookService,
@@ -73,7 +74,7 @@ class WorkflowService:
         self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
         self._bus, self.repeats, self.awaiting, self.insight = bus, repeats, awaiting, insight
         self.webhooks, self.following, self._writes = webhooks, following, writes
-        self._cleaner, self._clock, self._owner, self._make_id = cleaner, clock, owner, new_id
+        self._cleaner, self._clock, self._lease, self._make_id = cleaner, clock, lease, new_id
         self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self.catalog, self._callbacks, self._providers = catalog, callbacks, providers
         self.draining = False
@@ -103,8 +104,8 @@ class WorkflowService:
         """Store a workflow that `validation.plan_workflow` has accepted; with *start* it is stored as started."""
         self._check_open()
         self.webhooks.check(tenant, planned.request.webhook_url)
-        await self._recovery.hold_lease()
-        owner = self._owner if start else None
+        await self._lease.ensure()
+        owner = self._lease.owner if start else None
         made = partial(draft, planned, tenant, actor, self._clock.now(), owner, self._make_id)
         drafted = await off_loop(made, steps=len(planned.steps))
         handle = drafted.handle
@@ -135,7 +136,7 @@ class WorkflowService:
     async def start(
         self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Start(actor, self._new_id(), self._owner), terms)
+        return await self._verb(scope, workflow_id, lambda: Start(actor, self._new_id(), self._lease.owner), terms)
 
     async def pause(
         self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
@@ -145,7 +146,7 @@ class WorkflowService:
     async def resume(
         self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
     ) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Resume(actor, self._new_id(), self._owner), terms)
+        return await self._verb(scope, workflow_id, lambda: Resume(actor, self._new_id(), self._lease.owner), terms)
 
     async def cancel(
         self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
@@ -244,7 +245,7 @@ class WorkflowService:
             return handle
 
     async def _bring_in(self, scope: TenantScope, workflow_id: UUID) -> ActiveWorkflow:
-        await self._recovery.hold_lease()
+        await self._lease.ensure()
         loaded = await self._journal.load(scope, workflow_id)
         if loaded is None:
             raise NotFound("workflow")

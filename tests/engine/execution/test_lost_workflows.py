@@ -151,7 +151,7 @@ async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Pat
         created = await service.create(scripted("a"), scripted("b", "a"))
         await provider.until_called("a")
         recovery, engine = service.app.service._recovery, service.app.service
-        loaded = await engine._journal.claim(recovery._owner, [], engine._clock.now(), 10)
+        loaded = await engine._journal.claim(engine._lease.owner, [], engine._clock.now(), 10)
         await recovery._take_up(loaded)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
@@ -198,7 +198,7 @@ async def test_a_workflow_whose_every_row_is_refused_is_left_alone(dsn: str, tmp
         journal = faulty(service)
         journal.refuse.add(UUID(bad["id"]))
         provider.release("bad")
-        await eventually(lambda: UUID(bad["id"]) in service.app.service._recovery._hopeless)
+        await eventually(lambda: UUID(bad["id"]) in service.app.service._recovery.unloadable)
         await eventually(lambda: nothing_left(service))
         assert journal.batches == [[UUID(bad["id"])]] * 2
         assert (await service.get(bad["id"]))["status"] == "RUNNING"

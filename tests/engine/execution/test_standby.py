@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution.recovery import Recovery, next_pause_s
 from support.database.statement_recorder import sent
 from support.emulators.webhook_receiver import answered, running_sink
 from support.providers.scripted import Hang, Scripted, eventually, scripted
@@ -25,7 +25,6 @@ class Pair:
 
     def __init__(self, dsn: str, folder: Path, sql: asyncpg.Connection, stack: AsyncExitStack) -> None:
         self._dsn, self._folder, self._sql, self._stack = dsn, folder, sql, stack
-        self.pauses: list[float | None] = []
         self.hanging = Scripted(default=Hang())
         self.idle: Service
         self.busy: Service
@@ -35,14 +34,6 @@ class Pair:
         shared: dict[str, Any] = {"exclusive": False, "lease_s": lease_s, "grace_s": 1}
         idle = running_service(self._dsn, self._folder, providers=[Scripted()], **shared)
         self.idle = await self._stack.enter_async_context(idle)
-        recovery, pause = self.recovery, self.recovery._pause
-
-        def noted(next_look: float | None) -> float | None:
-            self.pauses.append(pause(next_look))
-            return self.pauses[-1]
-
-        recovery._pause = noted  # type: ignore[method-assign]
-        recovery._stirred.set()
         await self.until(LISTENERS, 1)
         await self.until_it_waits_for_nothing()
         await self._stack.enter_async_context(self._busy_stack)
@@ -57,12 +48,8 @@ class Pair:
     def busy_recovery(self) -> Recovery:
         return self.busy.app.service._recovery
 
-    def rests(self) -> bool:
-        stirred = self.recovery._stirred
-        return bool(stirred._waiters) and not stirred.is_set()
-
     async def until_it_waits_for_nothing(self) -> None:
-        await eventually(lambda: self.rests() and self.pauses[-1:] == [None])
+        await eventually(lambda: self.recovery.resting and self.recovery.pause_s is None)
 
     async def until(self, statement: str, wanted: int) -> None:
         async with asyncio.timeout(30):
@@ -129,7 +116,7 @@ async def test_what_the_dead_leave_is_taken_over_after_the_lease(pair: Pair, *, 
 async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> None:
     await pair.start(lease_s=0.6)
     pending = await pair.busy.create(scripted("a"), start=False)
-    await eventually(lambda: pair.busy_recovery._resting)
+    await eventually(lambda: pair.busy_recovery.idle)
     await pair.until(LIVE, 0)
     steps = [scripted("a"), *(scripted(f"b{number}", "a") for number in range(1_999 if way.endswith("steps") else 0))]
     headers = {"Idempotency-Key": "k"} if way.endswith("key") else {}
@@ -154,10 +141,10 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> Non
 async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stepwell.engine.execution.recovery._LISTEN_AGAIN_S", 0.01)
     await pair.start(lease_s=3_600)
-    known = len(pair.pauses)
+    rounds = pair.recovery.rounds
     cut = LISTENERS.replace("count(*)", "pg_terminate_backend(pid)")
     await pair._sql.fetch(cut)
-    await eventually(lambda: len(pair.pauses) > known)
+    await eventually(lambda: pair.recovery.rounds > rounds)
     await pair.until(LISTENERS, 2)
     workflow_id = await pair.begun()
     await pair.leave()
@@ -167,23 +154,22 @@ async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypa
 async def test_beside_a_live_one_it_asks_one_question_at_a_time_and_holds_no_lease(pair: Pair) -> None:
     await pair.start(lease_s=0.4)
     await pair.begun()
-    owner = pair.recovery._owner
+    recovery, owner = pair.recovery, pair.idle.app.service._lease.owner
     lease = await pair._sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
-    await eventually(pair.rests)
-    looks, statements = len(pair.pauses), sent(pair.idle)
-    await eventually(lambda: len(pair.pauses) >= looks + 3 and pair.rests())
-    assert sent(pair.idle) - statements == len(pair.pauses) - looks
+    await eventually(lambda: recovery.resting)
+    rounds, statements = recovery.rounds, sent(pair.idle)
+    await eventually(lambda: recovery.rounds >= rounds + 3 and recovery.resting)
+    assert sent(pair.idle) - statements == recovery.rounds - rounds
     # The other process may delete the row of a lease that has ended.
     now = await pair._sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
     assert now in (lease, None)
     pair.hanging.release("a")
 
 
-async def test_how_long_it_waits(pair: Pair) -> None:
-    """One that is alive has renewed its lease a third of it ago at most: so it isn't asked for before its end."""
-    await pair.start(lease_s=9)
-    recovery = pair.recovery
-    waits = {look: Recovery._pause(recovery, look) for look in (None, 0.0, 5.0, 6.0, 9.0, 60.0)}
+def test_an_idle_process_waits_for_the_end_of_a_lease_and_not_for_its_next_renewal() -> None:
+    waits = {expiry: next_pause_s(9, expiry, busy=False) for expiry in (None, 0.0, 5.0, 6.0, 9.0, 60.0)}
     assert waits == {None: None, 0.0: 0.05, 5.0: 5.0, 6.0: 9.0, 9.0: 9.0, 60.0: 60.0}
-    recovery.also_busy = lambda: True
-    assert [Recovery._pause(recovery, look) for look in (None, 0.0, 5.0)] == [3.0, 0.05, 3.0]
+
+
+def test_a_busy_process_waits_for_a_third_of_its_lease_at_most() -> None:
+    assert [next_pause_s(9, expiry, busy=True) for expiry in (None, 0.0, 5.0)] == [3.0, 0.05, 3.0]

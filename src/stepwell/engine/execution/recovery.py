@@ -1,16 +1,23 @@
-"""Take over what needs a process and has none. There is no recovery but this: the same claim runs at boot, after an
-outage in which an answer was lost, when a run was lost, and when another process has ended, or its lease.
+"""Claims workflows that need a process and have none.
 
-What must hold, for a process that is idle:
-- Alone it asks the database nothing: it is told of a process that comes to life, for the first time or again.
-- Beside others that are alive it asks one question a lease period, and holds no lease.
-- Whatever makes it busy wakes it, so that its lease is renewed from then on.
-- What a process has left is taken over within about a lease, and at once if it ended in order.
+This is the only recovery: the same claim runs at boot, after an outage in which an answer was lost, after this process
+has lost a workflow, and after another process or its lease has ended.
+
+What must hold:
+- An idle process that is alone on its database sends no statement. A notification reports when another process comes
+  to life, for the first time or again.
+- An idle process beside living ones sends one statement a lease period, and holds no lease.
+- Whatever makes the process busy wakes `run`, so that the lease is renewed from then on.
+- The work of a process that died is taken over within about one lease period, and at once if that process ended in
+  order.
+- A row that can't be read, or whose writes are refused, keeps no other workflow from being claimed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -20,6 +27,7 @@ from stepwell.domain.lifecycle.inputs import GiveUp
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.offloop import off_loop
@@ -37,166 +45,167 @@ _MIN_PAUSE_S = 0.05
 _LISTEN_AGAIN_S = 1.0
 
 
+class Claimer(Protocol):
+    """Something besides workflows that a dead process leaves behind, and that needs the lease while it is worked on."""
+
+    @property
+    def busy(self) -> bool:
+        """True while it needs the lease."""
+
+    async def take_over(self) -> None:
+        """Take over what dead processes have left, and what this process may have lost. Raises `Unavailable`."""
+
+
 class Recovery:
-    """*lease_s* and *presence* null mean that no other process can live on this database: then nothing is waited for.
-    *statement_s* is how long a statement whose answer was lost may still be at work in the database.
+    """Renews the lease while this process has work, and claims what needs a process.
+
+    *presence* is None if no other process can live on this database; then nothing is waited for. *claimers* take over
+    what isn't a workflow. *statement_s* is how long a statement whose answer was lost may still run in the database.
     """
 
     def __init__(
         self,
         journal: WorkflowStore,
         scheduler: Scheduler,
+        lease: Lease,
         clock: Clock,
-        owner: UUID,
-        lease_s: float | None,
         presence: Presence | None,
+        claimers: Sequence[Claimer] = (),
         *,
         statement_s: float = 10.0,
     ) -> None:
-        self._journal, self._scheduler, self._clock = journal, scheduler, clock
-        self._owner, self._lease_s, self._statement_s = owner, lease_s, statement_s
-        self._presence = presence
-        self._renewed = -float("inf")
-        self._stirred = asyncio.Event()
+        self._journal, self._scheduler, self._lease, self._clock = journal, scheduler, lease, clock
+        self._presence, self._claimers, self._statement_s = presence, claimers, statement_s
+        self._claiming = asyncio.Lock()
         self._claim_wanted = False
-        self.caught_up = asyncio.Event()  # set once all that could be claimed at the start has been
-        self._claiming, self._leasing = asyncio.Lock(), asyncio.Lock()
-        self._hopeless: set[UUID] = set()
-        self._closed = False
-        self._resting = False  # until it is stirred, or the next claim is due: no lease is renewed
-        # What else may be left by the dead, and be a reason to hold a lease.
-        self.take_over: Callable[[], Awaitable[None]] | None = None
-        self.also_busy: Callable[[], bool] = lambda: False
-        scheduler.on_lost, scheduler.on_adopted = self.request, self._wake
+        self._unloadable: set[UUID] = set()
+        self._woken = asyncio.Event()
+        self._waiting = False
+        self.idle = False  # true while `run` waits and has no work to renew the lease for
+        self.caught_up = asyncio.Event()  # set once everything that could be claimed at the start is claimed
+        self.rounds = 0  # of `run`, begun or waited for
+        self.pause_s: float | None = None  # the longest that `run` waits before its next round; None: until it is woken
+
+    @property
+    def resting(self) -> bool:
+        """True while `run` waits and nothing has woken it."""
+        return self._waiting and not self._woken.is_set()
+
+    @property
+    def unloadable(self) -> AbstractSet[UUID]:
+        """The workflows that this process doesn't claim again, because it can't read or write their rows."""
+        return self._unloadable
 
     async def boot(self) -> None:
-        """Establish this process. What it can take over it claims page by page, once it runs."""
+        """Set the clock and get the first lease. `run` then claims page by page."""
         await self._journal.set_clock()
-        await self._journal.renew_lease(self._owner, self._lease_s)
-        self._renewed = self._clock.monotonic()
-        if self._lease_s is None:
-            await self._journal.expire_others(self._owner)
+        await self._lease.acquire()
+        if self._lease.seconds is None:
+            await self._journal.expire_others(self._lease.owner)
         self.request()
 
     def request(self, *, unsure: bool = False) -> None:
-        """Claim again soon: there may be workflows of this process that only the database knows. *unsure*: once more
-        when no statement can be at work any more that makes one.
+        """Claim again soon, because the database may have workflows of this process that this process doesn't know.
+
+        *unsure*: claim once more when every statement that may still create one must have ended.
         """
         self._claim_wanted = True
-        self._stirred.set()
+        self._woken.set()
         if unsure:
             self._clock.call_later(self._statement_s + 1, self.request)
 
+    def workflow_registered(self) -> None:
+        self.wake_if_idle()
+
+    def lost_workflow_left(self) -> None:
+        self.request()
+
+    def wake_if_idle(self) -> None:
+        """Let `run` notice that this process has work now."""
+        if self._lease.seconds is not None and self.idle:
+            self._woken.set()
+
     async def claim(self, workflow_id: UUID) -> None:
-        """Take that one over now, if that can be: somebody asks for it, before its page has come."""
+        """Claim that workflow now, if it can be claimed: a request needs it before its page has come."""
         async with self._claiming:
-            if workflow_id not in self._scheduler.held | self._hopeless:
-                await self._take_page(1, workflow_id)
-
-    async def hold_lease(self) -> None:
-        """Make sure that the lease has some time left; a workflow must not be owned by a process that seems dead."""
-        if self._lease_s is None or not self._lease_aged(self._lease_s):
-            return
-        async with self._leasing:
-            if self._lease_aged(self._lease_s) and not self._closed:
-                started = self._clock.monotonic()
-                await self._journal.renew_lease(self._owner, self._lease_s)
-                self._renewed = started
-                self._stirred.set()
-
-    async def keep_lease(self) -> None:
-        """As `hold_lease`, and it will have some as long as there is `also_busy`."""
-        await self.hold_lease()
-        self._wake()
-
-    async def release(self) -> None:
-        """End the lease in order, for good: the workflows of this process may be claimed at once."""
-        self._closed = True
-        async with self._leasing:
-            await self._journal.release(self._owner)
+            if workflow_id not in self._scheduler.held | self._unloadable:
+                await self._claim_page(1, workflow_id)
 
     async def run(self) -> None:
-        """Renew the lease while there is work, and claim when there is reason to."""
-        next_look = None
-        while not self._closed:
-            pause = self._pause(next_look)
-            self._resting = not self._busy
-            await wait_until_set(self._stirred, self._clock, pause)
-            self._stirred.clear()
-            self._resting = False
-            next_look = await self._round()
+        """Renew the lease while there is work, and claim when there is reason to. Ends when the lease is released."""
+        next_expiry_s = None
+        while not self._lease.released:
+            self.idle = not self._busy
+            self.pause_s = self._pause_s(next_expiry_s)
+            self.rounds += 1
+            self._waiting = True
+            await wait_until_set(self._woken, self._clock, self.pause_s)
+            self._waiting = self.idle = False
+            self._woken.clear()
+            next_expiry_s = await self._round()
 
     async def watch(self) -> None:
-        """Look around when others come to life, or end in order. Until it is cancelled."""
+        """Wake `run` when another process comes to life or ends in order. Runs until it is cancelled."""
         while self._presence is not None:
             try:
-                async with self._presence.watching(self._stirred.set) as ear:
-                    self._stirred.set()  # what was told before hasn't been heard
-                    await ear.until_deaf()
+                async with self._presence.watching(self._woken.set) as subscription:
+                    self._woken.set()  # notifications sent before this moment were missed
+                    await subscription.until_deaf()
             except Unavailable:
                 pass
             except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service
                 log.warning("recovery.unheard", action="claim", error=repr(error))
             await asyncio.sleep(_LISTEN_AGAIN_S)
 
-    def _wake(self) -> None:
-        """There is something to do; `run` may not have seen it when it was last awake."""
-        if self._lease_s is not None and self._resting:
-            self._stirred.set()
-
     @property
     def _busy(self) -> bool:
-        return bool(self._scheduler.handles) or self.also_busy()
+        return bool(self._scheduler.handles) or any(claimer.busy for claimer in self._claimers)
 
-    def _lease_aged(self, lease_s: float) -> bool:
-        return self._clock.monotonic() - self._renewed > lease_s / 4
-
-    def _pause(self, next_look: float | None) -> float | None:
+    def _pause_s(self, next_expiry_s: float | None) -> float | None:
         if self._claim_wanted:
             return _RETRY_S
-        if next_look is not None:
-            next_look = max(next_look, _MIN_PAUSE_S)
-        if self._lease_s is not None and self._busy:
-            return min(self._lease_s / 3, next_look or self._lease_s)
-        if self._lease_s is not None and next_look is not None and next_look >= self._lease_s * 2 / 3:
-            return max(next_look, self._lease_s)  # of one that renews in time, as who lives does
-        return next_look
+        return next_pause_s(self._lease.seconds, next_expiry_s, busy=self._busy)
 
     async def _round(self) -> float | None:
-        """Seconds until the next look around; null: when a claim is requested, or others are heard of."""
+        """Do what is due. Return the seconds until another process's lease may have ended.
+
+        None: no other process is alive, or a claim is wanted.
+        """
         try:
             if self._busy:
-                await self.hold_lease()
-            if not self._claim_wanted and (next_look := await self._next_look()) != 0:
-                return next_look
+                await self._lease.ensure()
+            if not self._claim_wanted and (next_expiry_s := await self._next_expiry_s()) != 0:
+                return next_expiry_s
             self._claim_wanted = False
             await self._claim_all()
-            next_look = await self._next_look()
+            next_expiry_s = await self._next_expiry_s()
         except Unavailable:
             self._claim_wanted = True
             return None
-        # What is left all the same can't be claimed now, and not the sooner for asking all the time.
-        return self._lease_s / 3 if self._lease_s is not None and next_look == 0 else next_look
+        # Whatever is left can't be claimed now, and asking all the time doesn't change that.
+        lease_s = self._lease.seconds
+        return lease_s / 3 if lease_s is not None and next_expiry_s == 0 else next_expiry_s
 
-    async def _next_look(self) -> float | None:
-        return None if self._lease_s is None else await self._journal.next_expiry(self._owner)
+    async def _next_expiry_s(self) -> float | None:
+        return None if self._lease.seconds is None else await self._journal.next_expiry(self._lease.owner)
 
     async def _claim_all(self) -> None:
         total, found = 0, _PAGE
         while found and not self._scheduler.stopping:
-            await self.hold_lease()
+            await self._lease.ensure()
             async with self._claiming:  # for one page: a request may want one out of turn
-                found = await self._take_page(_PAGE)
+                found = await self._claim_page(_PAGE)
             total += found
-        if self.take_over is not None and not self._scheduler.stopping:
-            await self.take_over()
+        for claimer in self._claimers:
+            if not self._scheduler.stopping:
+                await claimer.take_over()
         if total:
             log.info("recovery.claimed", action="claim", workflows=total)
         self.caught_up.set()
 
-    async def _take_page(self, limit: int, only: UUID | None = None) -> int:
-        held = self._scheduler.held | self._hopeless
-        loaded = await self._journal.claim(self._owner, held, self._clock.now(), limit, only)
+    async def _claim_page(self, limit: int, only: UUID | None = None) -> int:
+        held = self._scheduler.held | self._unloadable
+        loaded = await self._journal.claim(self._lease.owner, held, self._clock.now(), limit, only)
         if loaded:
             await self._take_up(loaded)
         return len(loaded)
@@ -206,7 +215,7 @@ class Recovery:
         for loaded in page:
             if (handle := await off_loop(partial(self._handle, loaded), steps=len(loaded.steps))) is not None:
                 handles.append(handle)
-            await self.hold_lease()  # a page may be long
+            await self._lease.ensure()  # a page may be long
             await asyncio.sleep(0)
         await load_results(self._journal, handles)
         for handle in handles:
@@ -230,7 +239,7 @@ class Recovery:
             log.error("recovery.unwritable", action="claim", workflow_id=str(workflow_id))
         except Exception:  # one row that can't be read must not stop all others
             log.exception("recovery.unreadable", action="claim", workflow_id=str(workflow_id))
-        self._hopeless.add(workflow_id)
+        self._unloadable.add(workflow_id)
         return None
 
     def _why_not(self, handle: ActiveWorkflow) -> str | None:
@@ -240,6 +249,22 @@ class Recovery:
         if self._scheduler.refused[handle.workflow_id]:
             return "workflow: the database refused to store its progress"
         return None
+
+
+def next_pause_s(lease_s: float | None, next_expiry_s: float | None, *, busy: bool) -> float | None:
+    """Return how many seconds to wait before the lease is renewed, or the leases of others are read again.
+
+    *next_expiry_s* is the seconds until the first of the others' leases ends. None: nobody else is alive, so only a
+    notification ends the pause.
+    """
+    if next_expiry_s is not None:
+        next_expiry_s = max(next_expiry_s, _MIN_PAUSE_S)
+    if lease_s is not None and busy:
+        return min(lease_s / 3, next_expiry_s or lease_s)
+    if lease_s is not None and next_expiry_s is not None and next_expiry_s >= lease_s * 2 / 3:
+        # A living process renews its lease when a third of it has passed, so this lease was renewed just now.
+        return max(next_expiry_s, lease_s)
+    return next_expiry_s
 
 
 async def load_results(journal: WorkflowStore, handles: list[ActiveWorkflow]) -> None:

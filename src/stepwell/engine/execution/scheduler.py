@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 from uuid import UUID
 
 import structlog
@@ -52,6 +52,16 @@ from stepwell.ports.storage import WorkflowStore
 log = structlog.get_logger()
 
 
+class WorkflowListener(Protocol):
+    """Is called when workflows come and go. The calls must return at once, and not raise."""
+
+    def workflow_registered(self) -> None:
+        """A workflow has come into memory."""
+
+    def lost_workflow_left(self) -> None:
+        """A workflow that this process had lost has nothing left here: it may be claimed."""
+
+
 class Scheduler:
     def __init__(
         self,
@@ -77,8 +87,7 @@ class Scheduler:
         self._losing: set[UUID] = set()
         self.lease_losses = 0  # workflows that another process has taken over from this one
         self.refused: Counter[UUID] = Counter()  # how often the database would not have a workflow's rows
-        self.on_adopted: Callable[[], None] = lambda: None  # called when a workflow has come into memory
-        self.on_lost: Callable[[], None] = lambda: None  # called when nothing of a lost workflow is left here
+        self._listeners: list[WorkflowListener] = []
         self.started = asyncio.Event()
         self._broken: asyncio.Future[None] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -93,6 +102,9 @@ class Scheduler:
             self._checkpoints = self._group.create_task(self.checkpointer.run(), name="checkpointer")
             self._checkpoints.add_done_callback(self.guarded(lambda task: task.cancelled() or task.result()))
             await self._broken
+
+    def listen(self, listener: WorkflowListener) -> None:
+        self._listeners.append(listener)
 
     # Runs in memory
 
@@ -112,7 +124,8 @@ class Scheduler:
     def adopt(self, handle: ActiveWorkflow) -> None:
         assert handle.workflow_id not in self.handles
         self.handles[handle.workflow_id] = handle
-        self.on_adopted()
+        for listener in self._listeners:
+            listener.workflow_registered()
 
     def recover(self, handle: ActiveWorkflow) -> None:
         """Take up a workflow that this process has just come to own."""
@@ -260,7 +273,8 @@ class Scheduler:
     def _gone_if_quiet(self, workflow_id: UUID) -> None:
         if workflow_id in self._losing and workflow_id not in self._live:
             self._losing.discard(workflow_id)
-            self.on_lost()
+            for listener in self._listeners:
+                listener.lost_workflow_left()
 
     # Attempts
 

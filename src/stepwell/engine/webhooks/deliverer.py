@@ -35,7 +35,7 @@ from stepwell.domain.webhooks.delivery import (
 )
 from stepwell.domain.webhooks.secrets import WebhookSecrets, signatures
 from stepwell.engine.events.bus import CommittedEvents, EventBus
-from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.webhooks.backlog import WebhookBacklog
 from stepwell.engine.webhooks.delivery_schedule import DeliverySchedule
@@ -57,7 +57,7 @@ _OUR_FAULT = "the service could not make it; its log says why"
 
 
 class WebhookDeliverer:
-    """*payload* makes bodies; *recovery* keeps this process from being taken for dead, and tells when others are."""
+    """*payload* makes bodies; *lease* keeps this process from being taken for dead."""
 
     def __init__(
         self,
@@ -66,13 +66,11 @@ class WebhookDeliverer:
         payload: Payload,
         secrets: WebhookSecrets,
         clock: Clock,
-        owner: UUID,
-        recovery: Recovery,
+        lease: Lease,
         bus: EventBus,
     ) -> None:
         self._outbox, self._sender, self._payload, self._secrets = outbox, sender, payload, secrets
-        self._clock, self._owner, self._recovery = clock, owner, recovery
-        recovery.take_over, recovery.also_busy = self.take_over, lambda: self.busy
+        self._clock, self._owner, self._lease = clock, lease.owner, lease
         bus.listen(self._committed)
         self.delays_s: Sequence[float] = DELAYS_S
         self._agenda = DeliverySchedule()
@@ -85,7 +83,7 @@ class WebhookDeliverer:
         self._closed = self._looking = False
         self._group: asyncio.TaskGroup | None = None
         self._changes = 0
-        self._backlog = WebhookBacklog(outbox, owner, clock, lambda: self._changes)
+        self._backlog = WebhookBacklog(outbox, lease.owner, clock, lambda: self._changes)
         self.outcomes: Counter[DeliveryStatus] = Counter()  # of tries; PENDING: one that failed, with more to come
 
     @property
@@ -123,10 +121,6 @@ class WebhookDeliverer:
         """A delivery in *lane* is due now that may not have been."""
         self._agenda.put(lane, self._clock.now())
         self._changed()
-
-    def unsure(self) -> None:
-        """A delivery may be due that nobody tells of: the answer of a statement was lost."""
-        self._recovery.request(unsure=True)
 
     async def take_over(self) -> None:
         """What dead processes have left, and what this one may have forgotten. Raises `Unavailable`."""
@@ -174,7 +168,7 @@ class WebhookDeliverer:
 
     async def _look_at(self, lanes: list[str]) -> None:
         try:
-            await self._recovery.keep_lease()
+            await self._lease.ensure(busy=True)
             self._tried.clear()
             found = await self._outbox.due(self._owner, lanes, _ROWS_A_LANE)
         except Unavailable:

@@ -10,6 +10,7 @@ from stepwell.domain.idempotency import NO_TERMS, Preconditions
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, lane_of
 from stepwell.domain.webhooks.secrets import WebhookSecrets
+from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.ports.storage import WorkflowReader
 from stepwell.ports.webhooks import Deliveries
@@ -22,10 +23,11 @@ class WebhookService:
         deliveries: Deliveries,
         dispatcher: WebhookDeliverer,
         secrets: WebhookSecrets,
+        recovery: Recovery,
         owner: UUID,
     ) -> None:
         self._store, self._deliveries, self._dispatcher = store, deliveries, dispatcher
-        self._secrets, self._owner = secrets, owner
+        self._secrets, self._recovery, self._owner = secrets, recovery, owner
 
     async def deliveries(
         self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int
@@ -57,7 +59,7 @@ class WebhookService:
         try:
             renewed = await self._deliveries.renew(scope, *event, lane, self._owner, terms)
         except (Unavailable, CancelledError):
-            self._dispatcher.unsure()
+            self._recovery.request(unsure=True)  # a delivery may be due that no answer reports
             raise
         self._dispatcher.renewed(lane)
         return renewed
