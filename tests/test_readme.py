@@ -17,7 +17,7 @@ from stepwell.domain.model import EventType
 from stepwell.domain.setting_names import PREFIX
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder
-from support.pasting import USERS, make_tools, paste, reserved_port
+from support.processes.pasting import USERS, make_tools, paste, reserved_port
 from support.processes.source_tree import TOP, copy_tree, shell_blocks
 from support.processes.stepwell_process import surroundings
 

@@ -12,11 +12,11 @@ import pytest
 
 from stepwell.domain.model import ProviderType
 from support.database.postgres import fresh_folder
-from support.emulated import Kinds, Worlds, emulated
 from support.emulators.base import Fault
-from support.pasting import reserved_port
+from support.processes.pasting import reserved_port
 from support.processes.stepwell_process import running_up, start_up, until
 from support.providers.emulated import ANSWERING, REMOTE, remote_step
+from support.providers.emulated_in_thread import Kinds, Worlds, emulated
 
 STEPS = 100  # at each provider
 CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)

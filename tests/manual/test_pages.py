@@ -5,7 +5,7 @@ import re
 import pytest
 
 from stepwell.api.manual_pages import anchor_of, read_heading, read_page
-from support.manual import FOLDER, pages
+from support.documents.manual import FOLDER, pages
 from support.processes.source_tree import TOP
 
 PAGES = pages()

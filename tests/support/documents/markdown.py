@@ -7,7 +7,9 @@ checked, `<!-- settings -->` for exports that the service is started with.
 import re
 from typing import NamedTuple
 
-_BLOCK = re.compile(r"^(?:<!-- (?P<note>.*) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(?:<!-- (?P<note>[^\n]*) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 class Block(NamedTuple):
