@@ -89,7 +89,7 @@ def test_a_definition_in_a_page_is_valid(page: str, block: Block, site: Site) ->
 
 def test_only_these_blocks_are_not_run() -> None:
     found = [
-        (name, block.text.splitlines()[0][:70], block.note.removeprefix("not run: "))
+        (name, block.text.splitlines()[0][:60].rstrip(), block.note.removeprefix("not run: "))
         for name, blocks in BLOCKS.items()
         for block in blocks
         if block.note.startswith("not run: ")

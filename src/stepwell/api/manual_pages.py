@@ -17,7 +17,10 @@ from markdown_it.token import Token
 from stepwell.api.page_style import STYLE
 
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
-    "Use it": ("start", "concepts"),
+    "Use it": ("start", "concepts", "api", "events", "webhooks", "explain", "tasks"),
+    "Providers": ("providers", "local", "fal", "replicate", "openai", "gemini", "vertex", "comfyui", "custom"),
+    "Run it": ("settings", "operations", "metrics", "storage", "container", "security", "performance"),
+    "Understand it": ("architecture", "decisions", "changelog"),
 }
 PAGES: Final = tuple(name for names in GROUPS.values() for name in names)
 FIRST_PAGE: Final = PAGES[0]
@@ -27,11 +30,12 @@ _LINK = re.compile(r"([a-z0-9-]+)\.md(#[\w-]+)?")
 _STYLE = """
 main { overflow-wrap: anywhere } main > pre, table { background: var(--card) } h2 { padding-bottom: .2rem }
 h3 { margin: 1.8rem 0 .4rem } td, th, td:first-child { width: auto; padding: .35rem .8rem .35rem 0; text-align: left;
-  vertical-align: top; overflow-wrap: break-word } table { background: none } nav a.here { font-weight: 700 }
+  vertical-align: top; overflow-wrap: break-word } table { background: none }
+  td.number, th.number { text-align: right } nav a.here { font-weight: 700 }
 nav a.part { padding-left: .9rem; color: var(--dim) } blockquote { margin: .6rem 0; padding-left: 1rem;
   border-left: 3px solid var(--line) } li { margin: .25rem 0 } td code { overflow-wrap: anywhere }
 @media (max-width: 40rem) { thead { display: none } td, td:first-child { padding: .1rem 0 }
-  td:first-child { font-weight: 600 } ul, ol { padding-left: 1.3rem } }
+  td:first-child { font-weight: 600 } td.number { text-align: left } ul, ol { padding-left: 1.3rem } }
 """
 
 
@@ -44,7 +48,7 @@ def read_page(name: str) -> str:
 def read_heading(name: str) -> tuple[str, str]:
     """Return the title of the page *name*, and the first sentence of its text."""
     title, text = read_page(name).split("\n\n", 2)[:2]
-    sentence = re.match(r".+?[.:](?= |$)", text.replace("\n", " "))
+    sentence = re.match(r".+?\.(?= |$)", text.replace("\n", " "))
     return title.removeprefix("# "), text if sentence is None else sentence[0]
 
 
@@ -73,6 +77,8 @@ def _with_anchors(tokens: Sequence[Token]) -> Iterable[tuple[str, str]]:
             token.attrSet("id", anchor_of(text))
             if token.tag == "h2":
                 yield anchor_of(text), text
+        if token.attrs.pop("style", None) == "text-align:right":
+            token.attrSet("class", "number")
         for child in token.children or ():
             if child.type == "link_open" and (link := _LINK.fullmatch(str(child.attrGet("href")))):
                 child.attrSet("href", f"/manual/{link[1]}{link[2] or ''}")
