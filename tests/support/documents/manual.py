@@ -8,7 +8,7 @@ FOLDER = TOP / "src/stepwell/manual"
 NOT_RUN = [
     (
         "api",
-        "npx openapi-typescript openapi.json -o stepwell.ts --default-non-nulla",
+        "npx openapi-typescript openapi.json -o stepwell.ts --default",
         "it downloads a package from npm",
     ),
     ("api", "openapi-python-client generate --path openapi.json", "it needs the package openapi-python-client"),
