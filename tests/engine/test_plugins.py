@@ -17,7 +17,7 @@ MODULE = "providers_of_somebody_else"
 CODE = """
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.providers.shared.in_process import InProcess
+from stepwell.providers.in_process import InProcess
 
 CALLS = []
 

@@ -11,8 +11,8 @@ from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.validation.provider_rules import FileRule
 from stepwell.outbound.ssrf_guard import AddressPolicy
 from stepwell.ports.providers import Provider, ReadsFiles
+from stepwell.providers.in_process import InProcess
 from stepwell.providers.shared.file_rules import file_rule
-from stepwell.providers.shared.in_process import InProcess
 
 log = structlog.get_logger()
 

@@ -13,9 +13,9 @@ from stepwell.domain.model import ProviderType as P
 from stepwell.domain.model import TaskType as T
 from stepwell.ports.providers import Attempt, AttemptIO, Blob, Provider
 from stepwell.providers.factory import configured_providers
+from stepwell.providers.in_process import InProcess
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.registry import Registry
-from stepwell.providers.shared.in_process import InProcess
 from stepwell.settings import read_settings
 from support.emulators.google import picture, service_account
 from support.providers.attempt_io import TASK, MemoryIO

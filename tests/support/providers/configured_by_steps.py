@@ -11,7 +11,7 @@ from anyio import CancelScope
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.shared.in_process import InProcess
+from stepwell.providers.in_process import InProcess
 
 WORKFLOWS = "/api/v1/workflows/"
 JSON = {"Content-Type": "application/json"}

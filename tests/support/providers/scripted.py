@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.shared.in_process import InProcess
+from stepwell.providers.in_process import InProcess
 
 
 class Succeed(Struct, frozen=True):

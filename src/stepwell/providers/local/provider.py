@@ -7,9 +7,9 @@ from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO, UrlReader
+from stepwell.providers.in_process import InProcess
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.work import KINDS, RenderKind, perform
-from stepwell.providers.shared.in_process import InProcess
 
 MAX_REFERENCES = 16
 MAX_SEED = 2**63 - 1
