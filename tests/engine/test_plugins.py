@@ -14,9 +14,10 @@ from support.providers.scripted import passthrough, scripted
 from support.service.live_service import Service, running_service
 
 MODULE = "providers_of_somebody_else"
-CODE = """
-from stepwell.domain.errors import AttemptError
+CODE = '''
+from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.model import ProviderType, TaskType
+from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.in_process import InProcess
 
 CALLS = []
@@ -46,13 +47,64 @@ def two(settings, client):
     yield Somebodys(ProviderType.CUSTOM)
 
 
+class OfTheUndividedPort:
+    """Has the members that the port had before it was divided, and no base class."""
+
+    needs_credential = False
+    listing_lag_s = 0.0
+
+    def __init__(self, kind, *, in_process):
+        self.type, self.in_process = kind, in_process
+
+    def capabilities(self, task_type):
+        return frozenset() if task_type is TaskType.GENERATION else None
+
+    def model(self, task_type, provider_config):
+        return "a-model"
+
+    def refusals(self, step):
+        if step.inputs.get("prompt") == "refuse":
+            yield Fault(("config", "prompt"), "somebody's refusal", "provider_refuses")
+
+    def ends_jobs(self, model):
+        return True
+
+    async def prepare(self, attempt, io):
+        return Request(model="a-model", body={"prompt": attempt.inputs["prompt"]})
+
+    async def submit(self, attempt, request, io):
+        if not self.in_process:
+            return Job(id=str(attempt.task_id))
+        return Finished({"by": str(self.type), "prompt": request.body["prompt"]})
+
+    async def poll(self, attempt, job):
+        return JobState(status=JobStatus.SUCCEEDED)
+
+    async def fetch(self, attempt, job, io):
+        return Finished({"by": str(self.type), "job": job.id})
+
+    async def cancel(self, attempt, job):
+        return CancelAnswer.REFUSED
+
+    def called_back(self, body):
+        return None
+
+    async def reconcile(self, attempt, sent):
+        return None
+
+
+def undivided(settings, client):
+    yield OfTheUndividedPort(ProviderType.VERTEX, in_process=True)
+    yield OfTheUndividedPort(ProviderType.FAL, in_process=False)
+
+
 def none(settings, client):
     return ()
 
 
 def broken(settings, client):
     raise RuntimeError("this plugin can't start")
-"""
+'''
 Install = Callable[..., None]
 
 
@@ -113,6 +165,23 @@ async def test_it_is_given_the_settings_and_the_client_of_the_service(
         assert (settings.credentials, settings.data_dir) == ({"vertex": "a key"}, tmp_path / "data")
         assert not client.is_closed
     assert client.is_closed
+
+
+async def test_plug_ins_of_the_undivided_port_work_as_before(dsn: str, tmp_path: Path, install: Install) -> None:
+    install(undivided="undivided")
+    async with serving(dsn, tmp_path, poll_interval_s=0.02) as service:
+        found = await ended(service, by("VERTEX", "here"), by("FAL", "elsewhere"))
+        assert found["status"] == "COMPLETED", found["errors"]
+        answer = await service.client.get(f"/api/v1/workflows/{found['id']}/tasks")
+        tasks = {task["step_id"]: task for task in answer.json()["tasks"]}
+        here, elsewhere = (step["result"] for step in found["steps"])
+        assert here == {"by": "VERTEX", "prompt": "words"}
+        assert elsewhere == {"by": "FAL", "job": tasks["elsewhere"]["id"]}
+        assert (tasks["here"]["remote_id"], tasks["here"]["sent_at"]) == (None, None)
+        assert tasks["elsewhere"]["remote_id"] == tasks["elsewhere"]["id"]
+        body = {"name": "w", "origin_instance": "tests", "steps": [by("VERTEX", prompt="refuse")]}
+        refused = await service.client.post("/api/v1/workflows/", json=body)
+        assert (refused.status_code, refused.json()["detail"][0]["msg"]) == (422, "somebody's refusal")
 
 
 async def test_its_failures_are_those_of_any_provider(dsn: str, tmp_path: Path, install: Install) -> None:

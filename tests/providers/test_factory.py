@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from stepwell.domain.model import ProviderType
-from stepwell.providers.factory import configured_providers
+from stepwell.providers.factory import build_providers
+from stepwell.providers.registry import Registry
 from stepwell.settings import Settings, read_settings
 from support.emulators.google import service_account
 
@@ -21,7 +22,8 @@ async def lags(**settings: Any) -> dict[ProviderType, float]:
     environment = ENVIRONMENT | {f"STEPWELL_{name.upper()}": value for name, value in settings.items()}
     read: Settings = read_settings(environment)
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(500))) as client:
-        return {provider.type: provider.listing_lag_s for provider in configured_providers(read, client)}
+        providers = Registry(build_providers(read, client))
+        return {kind: providers.remote(kind).listing_lag_s for kind in P if kind is not P.LOCAL}
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ from stepwell.engine.webhooks.service import WebhookService
 from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.providers import Provider
-from stepwell.providers.factory import configured_providers
+from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import KeyRefusals
 from stepwell.settings import Settings
@@ -100,7 +100,7 @@ async def running_app(
         links = SignedArtifactUrls(cleaner, storage, signed_urls, clock, public=settings.public_url is not None)
         clients = made_clients(settings, stack)
         refusals = KeyRefusals(clock)
-        registry = Registry([*configured_providers(settings, clients.trusted, refusals), *extra_providers])
+        registry = Registry([*build_providers(settings, clients.trusted, refusals), *extra_providers])
         stack.callback(registry.close)
         callbacks = CallbackUrls(url_secret, settings.base_url)
         runner = made_runner(settings, registry, storage, links, callbacks, clients, journal, clock)

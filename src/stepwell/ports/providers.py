@@ -1,24 +1,29 @@
-"""The port of providers: what one must keep, whether it works in this process or on somebody else's GPU.
+"""The ports of providers: `InProcessProvider` works in this process, `RemoteProvider` on somebody else's machine.
 
-An attempt goes through these calls. All but `submit` may be made again at any time, by this process or a later one:
+An attempt at a remote provider makes these calls. All of them except `submit` may be repeated at any time, by this
+process or by a later one:
 
     prepare ──► submit ──┬──► poll … ──► fetch
                          │ answer lost
                          └──► reconcile ──┬──► poll …                        (a job was found)
-                                          └──► the step's `on_unknown`       (none was)
+                                          └──► the step's `on_unknown`       (no job was found)
 
-What the engine commits in between: before `submit` what is about to be sent, after it the job, before `fetch` that the
-job has ended. So after a crash it knows whether anything was sent (else it begins anew), whether it has a job (then it
-goes on with `poll`), or neither, and then it asks `reconcile`: nothing is submitted twice.
+Between these calls, the engine commits: before `submit`, what it is about to send; after `submit`, the job; before
+`fetch`, that the job has ended. So the engine knows after a crash how far the attempt had come:
+- Nothing was sent: it starts from the beginning.
+- There is a job: it continues with `poll`.
+- Something was sent, and no job is known: it calls `reconcile`. Nothing is submitted twice.
 
-How a call says that it went wrong:
-- `AttemptError`: the attempt has failed, and surely there is no job of it that goes on.
-- `CallFailed`: this call got no answer to go by. The engine makes it again, as long as the attempt has time. Not from
-  `submit`.
-- `OutcomeUnknown`, from `submit` alone: there may be a job, or not.
+A failed call raises one of:
+- `AttemptError`: the attempt has failed, and certainly no job of it is still running.
+- `CallFailed`: this call got no usable answer. The engine repeats it while the attempt has time. `submit` never raises
+  it.
+- `OutcomeUnknown`: there may be a job or not. Only `submit` raises it.
+
+The parameters of the methods are positional, so that an implementation can name one that it doesn't need `_model`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 from uuid import UUID
@@ -29,15 +34,14 @@ from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
 from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
 
-ErrorText = Callable[[bytes], str | None]  # a body's words if it is an error as the provider documents it
+ErrorText = Callable[[bytes], str | None]
+"""Reads a response body: returns the error message if the body is an error as the provider documents it, else None."""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One attempt at a step. `inputs` is config with defaults and mapped values applied; it is empty where a job of an
-    earlier process is followed up. `callback_url`: where the provider may tell of the job's end; null if nowhere.
-    `on_unknown`: what is to be done where nobody knows whether there is a job; the engine's business.
+    """One attempt at a step, as a provider sees it.
 
-    The same `task_id` may come again after a crash: the same inputs with the same seed must give the same request.
+    The same `task_id` may come again after a crash. The same inputs with the same seed must then give the same request.
     """
 
     task_id: UUID
@@ -46,17 +50,20 @@ class Attempt(Struct, frozen=True, kw_only=True):
     step_id: str
     task_type: TaskType
     number: int
-    inputs: Mapping[str, Any]
+    inputs: Mapping[
+        str, Any
+    ]  # config after defaults and mappings; empty when a job of an earlier process is followed up
     provider_config: Mapping[str, Any]
     seed: int
-    callback_url: str | None = None
-    on_unknown: Literal["fail", "resubmit"] = "fail"
+    callback_url: str | None = None  # where the provider may report the job's end; None if it can't reach this service
+    on_unknown: Literal["fail", "resubmit"] = "fail"  # what the engine does if it can't find out whether there is a job
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What `submit` sends: a JSON object to a `model`, which is whatever limits and prices go by (an app, an endpoint).
+    """What `submit` sends: a JSON object for a `model`.
 
-    The digest of `body` is stored before it is sent, for `reconcile` to know the job by.
+    `model` is what limits and prices apply to (an app, an endpoint). The engine stores the digest of `body` before it
+    is sent, so that `reconcile` can recognise the job.
     """
 
     model: str
@@ -64,8 +71,10 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """Work that goes on at the provider without us; or, *done*, has ended well, and only its result is to be fetched.
-    `urls`: the addresses that it named for it, by purpose.
+    """Work at a provider that continues without this service.
+
+    `urls` are the addresses that the provider named for the job, by purpose. If `done` is true, the job has succeeded
+    already and only its result is left to fetch.
     """
 
     id: str
@@ -74,13 +83,15 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Finished(Struct, frozen=True):
-    """The result of a step (JSON values only), and what it cost where the provider says so."""
+    """The result of a step (JSON values only), and its cost if the provider reports one."""
 
     result: dict[str, Any]
     cost: Cost | None = None
 
 
 class JobStatus(StrEnum):
+    """Whether a job is still running, or how it ended."""
+
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -88,23 +99,25 @@ class JobStatus(StrEnum):
 
 
 class JobState(Struct, frozen=True, kw_only=True):
-    """How a job stands. `word` is the provider's own for it; `error` and `retryable` say why it FAILED, in words that
-    may be shown to users; `request_fault`: by what was asked for, which says nothing of how the provider does.
-    `progress` is the share that is done, 0 to 1, where the provider tells. `again_s`: how soon to look again, for a
-    provider whose `poll` waits for news itself; null: at the service's pace.
-    """
+    """The state of a job at one moment. `error`, `retryable` and `request_fault` say why a job FAILED."""
 
     status: JobStatus
-    word: str = ""
-    error: str = ""
+    word: str = ""  # the provider's own word for the state
+    error: str = ""  # may be shown to users
     retryable: bool = True
-    request_fault: bool = False
-    progress: float | None = None
-    again_s: float | None = None
+    request_fault: bool = False  # the request was at fault, so the failure says nothing about the provider's health
+    progress: float | None = None  # the share that is done, 0 to 1; None if the provider doesn't report it
+    again_s: float | None = (
+        None  # seconds until the next poll, if `poll` itself waits for news; None: the service's pace
+    )
 
 
 class CancelAnswer(StrEnum):
-    """What a provider says to a cancel: it will, or has; it won't; the job had ended; it knows no such job."""
+    """A provider's answer to a cancel.
+
+    ACCEPTED: it has cancelled the job, or will. REFUSED: it won't. ENDED: the job had ended before. UNKNOWN_JOB: it
+    knows no such job.
+    """
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -130,24 +143,25 @@ class Blob(Struct, frozen=True):
 
 
 class AttemptIO(Protocol):
-    """What a provider may do with files in an attempt. Whatever it stored is deleted if the attempt doesn't succeed."""
+    """File access for one attempt. The files that it stores are deleted if the attempt doesn't succeed."""
 
     async def fetch(self, reference: str, field: str) -> Blob:
-        """The bytes behind an artifact path of the workflow's tenant, an http(s) URL or a data URI.
+        """Return the bytes behind an artifact path of the workflow's tenant, an http(s) URL or a data URI.
 
-        Raises `AttemptError`, its message naming *field*: not retryable for what can't get better (unknown path,
-        broken data URI, a 4xx, too big, wrong type), retryable for the rest.
+        Raises `AttemptError` with a message that names *field*. The error is not retryable if a retry can't help
+        (unknown path, broken data URI, a 4xx, too big, wrong type), otherwise it is.
         """
 
     async def link(self, path: str, field: str) -> str | None:
-        """A signed, expiring address of an artifact of the workflow's tenant, for a provider to read from; None where
-        the service has no address that others can reach. Raises as `fetch` for a path that isn't the tenant's.
+        """Return a signed, expiring URL by which a provider can read an artifact of the workflow's tenant.
+
+        Returns None if others can't reach this service. Raises as `fetch` for a path that isn't the tenant's.
         """
 
     async def store(self, name: str, data: bytes) -> Output:
-        """Write *data* durably as `media/{task_id}/{name}`; *name* is the provider's own, never from input.
+        """Write *data* durably as `media/{task_id}/{name}`, replacing a file of that name.
 
-        Writing the same name again replaces the file.
+        *name* is the provider's own choice, never taken from input.
         """
 
     async def download(
@@ -160,78 +174,136 @@ class AttemptIO(Protocol):
         error_text: ErrorText | None = None,
         redirects: int = 0,
     ) -> Output:
-        """Stream what is at *url*, which a provider has named, into `media/{task_id}/{name}`, durably.
+        """Stream the file at *url*, which a provider has named, durably into `media/{task_id}/{name}`.
 
-        *headers* (a key, say) go to the origin of *url* alone. So many *redirects* are followed, each vetted as *url*.
-        *error_text* reads the errors of that origin, for an address of the API itself.
+        *headers*, for example a key, go to the origin of *url* only. Up to *redirects* redirects are followed; each is
+        vetted like *url*. *error_text* reads error responses of that origin, if *url* belongs to the provider's API.
+        *media_types* are prefixes like "image/". The response's type must have one of them, unless the response states
+        no meaningful type.
 
-        *media_types*: prefixes like "image/", one of which the answer's type must have if it has one that says
-        anything. Raises `CallFailed` for what a repeat may mend, `AttemptError` for the rest: the address isn't
-        allowed, the file is too big, or of another type. `CallFailed.forgotten`: a signed address says that it is of no
-        use (any more), or the API, in its own words, that there is no such file.
+        Raises `CallFailed` if a repeat may help. Raises `AttemptError` otherwise: the address isn't allowed, or the
+        file is too big or of another type. `CallFailed.forgotten` means that the file is gone: a signed URL is not
+        valid (any more), or the API says that there is no such file.
         """
 
 
 class Provider(Protocol):
-    """Does the work of one provider type.
+    """What all providers have in common.
 
-    `in_process`: `submit` does the work itself, in this process, and costs nothing. After a crash it is then done again
-    without a question, nothing is committed before it, and no other call is ever made.
-    `needs_credential`: it does nothing without one, by `provider_config.credential` or by its own name.
-    `listing_lag_s`: how long after it was sent a job may be missing from what `reconcile` finds, in seconds.
+    `needs_credential`: it can do nothing without a credential, which `provider_config.credential` or its own name
+    selects.
     """
 
     type: ProviderType
-    in_process: bool
     needs_credential: bool
+
+    def capabilities(self, task_type: TaskType, /) -> frozenset[str] | None:
+        """Return what the provider offers for *task_type*; None if it can't do such tasks at all."""
+
+    def model(self, task_type: TaskType, provider_config: Mapping[str, Any], /) -> str:
+        """Return the model that limits apply to, as far as it is known before the inputs are."""
+
+
+class InProcessProvider(Provider, Protocol):
+    """A provider that works in this process and costs nothing.
+
+    After a crash, its work is done again: nothing is committed before `run`.
+    """
+
+    async def run(self, attempt: Attempt, io: AttemptIO, /) -> dict[str, Any]:
+        """Do the work and return the step's result (JSON values only).
+
+        Raises `AttemptError` for a failure. A cancellation must end the work, or detach from it, promptly.
+        """
+
+
+class RemoteProvider(Provider, Protocol):
+    """A provider that works elsewhere, and charges for it.
+
+    `listing_lag_s`: for how many seconds after `submit` a job may be missing from what `reconcile` finds.
+    """
+
     listing_lag_s: float
 
-    def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
-        """What it offers for *task_type*; None if it can't do it at all."""
+    def ends_jobs(self, model: str, /) -> bool:
+        """Return whether a running job of *model* can be ended.
 
-    def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
-        """What would do it, as far as that is known before the inputs are: what limits go by."""
-
-    def refusals(self, step: KnownStep) -> Iterable[Fault]:
-        """What it would refuse whatever else happens, in the words of `prepare` and `submit`: it is told where the step
-        is created, before anything is paid for. The places are in the step's definition, below "config" or, for the
-        fallback too, "provider_config". Asks nobody, and is only asked about tasks that it can do.
+        If it can't, a time-out doesn't lead to another attempt unless `on_unknown` says so, because the first job
+        would continue and be paid for.
         """
 
-    def ends_jobs(self, model: str) -> bool:
-        """Whether a job of *model* can be ended once it has been taken. If not, a time-out is no reason for another
-        attempt, as the first would go on and be paid for, unless `on_unknown` says so.
+    async def prepare(self, attempt: Attempt, io: AttemptIO, /) -> Request:
+        """Convert the inputs, files included, into the provider's format. This costs nothing and starts nothing."""
+
+    async def submit(self, attempt: Attempt, request: Request, io: AttemptIO, /) -> Job | Finished:
+        """Send the request, once. Returns `Finished` if the provider answers with the result itself.
+
+        Raises `AttemptError` only if the provider has certainly not accepted the work, and `OutcomeUnknown` if it may
+        have: `providers.shared.submit_outcomes` tells the two apart for HTTP. The engine may set a deadline. If the
+        attempt is cancelled meanwhile, the engine still waits for the answer, because a job can only be cancelled by
+        someone who knows its id.
         """
 
-    async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
-        """Bring the inputs into the form that the provider wants, files included. Costs nothing, starts nothing."""
+    async def poll(self, attempt: Attempt, job: Job, /) -> JobState:
+        """Return the present state of the job."""
 
-    async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job | Finished:
-        """Send it, once. A provider that answers with the result itself returns that.
+    async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO, /) -> Finished:
+        """Store the files of a job that has SUCCEEDED, and return its result. May be called again for the same job."""
 
-        Raises `AttemptError` only where the provider surely has not taken it, and `OutcomeUnknown` where it may have:
-        see `providers.outcomes` for which is which over HTTP. It may be given a deadline by the engine; an attempt that
-        is cancelled meanwhile lets it end, for an answer that nobody hears is a job that nobody can cancel.
+    async def cancel(self, attempt: Attempt, job: Job, /) -> CancelAnswer:
+        """Ask the provider to end the job. Whether and how it has ended, `poll` reports. May be called again."""
+
+    def called_back(self, body: bytes, /) -> Job | None:
+        """Return the job that a callback is about; None if the body can't be read.
+
+        The callback's URL is secret, so only the provider can have sent it. The state of the job comes from `poll`.
         """
 
-    async def poll(self, attempt: Attempt, job: Job) -> JobState:
-        """How the job stands now."""
+    async def reconcile(self, attempt: Attempt, sent: Sent, /) -> Sequence[Job] | None:
+        """Return the jobs that may have come from what was *sent*, the likeliest first.
 
-    async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
-        """The result of a job that has SUCCEEDED, its files stored. May be called again for the same job."""
-
-    async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
-        """Ask for the job's end. Whether it has ended, and how, `poll` tells. May be called again."""
-
-    def called_back(self, body: bytes) -> Job | None:
-        """The job that a callback is about; null if it can't be read. Only the provider could send it, for the address
-        is secret; how the job stands `poll` says.
+        They match its digest, its model and (within the clocks' difference) its time. Other attempts may have sent the
+        same; the engine leaves out jobs that it knows. Returns None if no job can ever be found, because the provider
+        keeps no list or lists nothing that identifies a job.
         """
 
-    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job] | None:
-        """The jobs that may have come of what was *sent*, the likeliest first: with its digest, its model and, give or
-        take the clocks, its time. Others may have sent the same: the engine leaves out those that it knows. Null where
-        nothing can ever be found: the provider keeps no list, or shows nothing to know a job by.
+
+RunInProcess = Callable[[Attempt, AttemptIO], Awaitable[Finished]]
+"""Does the work of an in-process provider."""
+
+
+class Providers(Protocol):
+    """The configured providers, by type."""
+
+    def __getitem__(self, kind: ProviderType, /) -> Provider:
+        """Raises KeyError if *kind* isn't configured."""
+
+    def works_here(self, kind: ProviderType | None) -> bool:
+        """Return whether a step works in this process: it has no provider (None), or an in-process one.
+
+        This is the one place that decides it. False for a provider that isn't configured.
+        """
+
+    def in_process(self, kind: ProviderType) -> RunInProcess | None:
+        """Return what does the work of *kind* in this process; None if it works elsewhere or isn't configured."""
+
+    def in_process_types(self) -> frozenset[ProviderType]:
+        """Return the types of the providers that work in this process."""
+
+    def remote(self, kind: ProviderType) -> RemoteProvider:
+        """Return the remote provider. Raises KeyError if *kind* isn't configured or works in this process."""
+
+
+@runtime_checkable
+class RefusesSteps(Protocol):
+    """A provider that can tell at create that it will refuse a step."""
+
+    def refusals(self, step: KnownStep, /) -> Iterable[Fault]:
+        """Return the faults for which the provider would refuse the step whatever else happens.
+
+        They are reported when the step is created, before anything is paid for, in the words that `prepare` and
+        `submit` would use. A fault's place is in the step's definition, below "config" or "provider_config"; the latter
+        stands for the fallback's too. Only called for task types that the provider can do. Does no I/O.
         """
 
 
@@ -241,10 +313,12 @@ class ReadsFiles(Protocol):
     else is refused at create. Of a provider without this protocol, files aren't checked at create.
     """
 
-    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:
+    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any], /) -> UrlReader | None:
         """Return who reads the URL in the input *name* (of "messages": in an image); None if no file is read."""
 
 
 class InputFetcher(Protocol):
+    """Reads the files that inputs refer to."""
+
     async def fetch(self, reference: str, field: str, tenant: str | None) -> Blob:
         """As `AttemptIO.fetch`, for a tenant."""

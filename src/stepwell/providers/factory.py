@@ -25,7 +25,7 @@ _FAL_URL, _FAL_API_URL = "https://queue.fal.run", "https://api.fal.ai"
 _REPLICATE_URL = "https://api.replicate.com"
 
 
-def configured_providers(
+def build_providers(
     settings: Settings, client: httpx.AsyncClient, refusals: KeyRefusals | None = None
 ) -> list[Provider]:
     """LOCAL, and each provider that has an address or a credential; *client* is for calls to their APIs.

@@ -1,7 +1,8 @@
-"""Which providers there are, and what each can do."""
+"""The configured providers: which of them work in this process, and what each can do."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import cast
 
 import structlog
 
@@ -10,51 +11,71 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.validation.provider_rules import FileRule
 from stepwell.outbound.ssrf_guard import AddressPolicy
-from stepwell.ports.providers import Provider, ReadsFiles
-from stepwell.providers.in_process import InProcess
+from stepwell.ports.providers import (
+    Attempt,
+    AttemptIO,
+    Finished,
+    InProcessProvider,
+    Provider,
+    ReadsFiles,
+    RefusesSteps,
+    RemoteProvider,
+    RunInProcess,
+)
 from stepwell.providers.shared.file_rules import file_rule
 
 log = structlog.get_logger()
 
 
 class Registry:
-    """The configured providers by type. Raises ValueError when two are of one type."""
+    """Implements `ports.providers.Providers`. Raises ValueError for two providers of one type."""
 
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._providers: dict[ProviderType, Provider] = {}
+        self._in_process: dict[ProviderType, RunInProcess] = {}
         for provider in providers:
             if provider.type in self._providers:
                 raise ValueError(f"two providers for {provider.type}")
             self._providers[provider.type] = provider
+            if (run := _run_in_process(provider)) is not None:
+                self._in_process[provider.type] = run
 
     def __getitem__(self, kind: ProviderType) -> Provider:
-        """Raises KeyError if *kind* isn't configured."""
         return self._providers[kind]
 
     def __contains__(self, kind: ProviderType) -> bool:
         return kind in self._providers
 
+    def works_here(self, kind: ProviderType | None) -> bool:
+        return kind is None or kind in self._in_process
+
+    def in_process(self, kind: ProviderType) -> RunInProcess | None:
+        return self._in_process.get(kind)
+
+    def in_process_types(self) -> frozenset[ProviderType]:
+        return frozenset(self._in_process)
+
+    def remote(self, kind: ProviderType) -> RemoteProvider:
+        if kind in self._in_process:
+            raise KeyError(kind)
+        return cast(RemoteProvider, self._providers[kind])
+
     def close(self) -> None:
-        """Let go of what providers hold: those that hold anything have a `close` of their own."""
+        """Close the providers that have a `close`."""
         for provider in self._providers.values():
             if (close := getattr(provider, "close", None)) is not None:
                 close()
 
     def keyed(self) -> frozenset[ProviderType]:
-        """Those that need a credential."""
+        """Return the types of the providers that need a credential."""
         return frozenset(kind for kind, provider in self._providers.items() if provider.needs_credential)
 
-    def in_process(self) -> frozenset[ProviderType]:
-        """Those that work in this process."""
-        return frozenset(kind for kind, provider in self._providers.items() if provider.in_process)
-
     def refusals(self) -> dict[ProviderType, Callable[[KnownStep], Iterable[Fault]]]:
-        """What each configured provider refuses of a step, as the port says."""
-        usual = InProcess.refusals  # none, so there is no need to ask
+        """Return the check of each provider that can refuse a step at create."""
         return {
-            kind: partial(_told, provider)
+            kind: partial(_refusals_of, kind, provider)
             for kind, provider in self._providers.items()
-            if getattr(type(provider), "refusals", usual) is not usual
+            if isinstance(provider, RefusesSteps)
         }
 
     def file_rules(self, policy: AddressPolicy, *, https_only: bool) -> dict[ProviderType, FileRule]:
@@ -66,7 +87,7 @@ class Registry:
         }
 
     def offers(self) -> dict[ProviderType, dict[TaskType, frozenset[str]]]:
-        """What each configured provider can do, with the capabilities it offers for it."""
+        """Return the task types that each provider can do, with the capabilities that it offers for them."""
         return {
             kind: {
                 task_type: capabilities
@@ -77,9 +98,32 @@ class Registry:
         }
 
 
-def _told(provider: Provider, step: KnownStep) -> Iterable[Fault]:
+def _run_in_process(provider: Provider) -> RunInProcess | None:
+    """Return what does the work of an in-process provider; None for a remote one, which has a `submit`.
+
+    This is also the adapter for plug-ins of the port before it was divided: those had a `submit` in any case, and a
+    flag `in_process`.
+    """
+    if not hasattr(provider, "submit"):
+        return partial(_run, cast(InProcessProvider, provider))
+    if getattr(provider, "in_process", False):
+        return partial(_submit_in_process, cast(RemoteProvider, provider))
+    return None
+
+
+async def _run(provider: InProcessProvider, attempt: Attempt, io: AttemptIO) -> Finished:
+    return Finished(await provider.run(attempt, io))
+
+
+async def _submit_in_process(provider: RemoteProvider, attempt: Attempt, io: AttemptIO) -> Finished:
+    answer = await provider.submit(attempt, await provider.prepare(attempt, io), io)
+    assert isinstance(answer, Finished)
+    return answer
+
+
+def _refusals_of(kind: ProviderType, provider: RefusesSteps, step: KnownStep) -> Iterable[Fault]:
     try:
         return list(provider.refusals(step))
-    except Exception:  # a fault of the provider's code: that is told where the step runs
-        log.exception("provider.no_refusals", action="check", provider=provider.type)
+    except Exception:  # a bug of the provider; it shows when the step runs
+        log.exception("provider.no_refusals", action="check", provider=kind)
         return ()

@@ -199,7 +199,7 @@ async def test_a_provider_that_is_gone_after_a_restart_stops_nobody_else(
 async def test_a_fault_in_a_providers_code_costs_no_second_job(
     world: World, remote: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = remote.app.service._scheduler._runner._providers[world.kind]
+    provider = remote.app.service._scheduler._runner._providers.remote(world.kind)
     polled, poll = [], provider.poll
 
     async def breaks_once(*args: Any) -> Any:

@@ -1,5 +1,6 @@
 """Each reason that a provider elsewhere may give a step not to move, over real sockets."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,15 +10,19 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import httpx
 import pytest
 
+from stepwell.domain.errors import AttemptError
 from stepwell.domain.model import ProviderType
 from stepwell.domain.model_terms import ModelLimit
 from stepwell.ports.providers import Attempt, AttemptIO, Request
+from stepwell.providers.custom.provider import CustomProvider
+from stepwell.providers.shared.credentials import Credentials
 from stepwell.settings import ModelLimits
 from support.emulators.base import Fault
 from support.providers.emulated import World, world_of
-from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted
+from support.providers.scripted import eventually, scripted
 from support.service.explain_requests import explained, reason, until_code, until_told
 from support.service.live_service import Service, running_service
 
@@ -120,23 +125,26 @@ async def test_what_is_being_sent_and_what_nobody_has_heard_of_since(world: Worl
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
-class SlowToPrepare(Scripted):
-    """Works elsewhere, if it ever gets there."""
+class SlowToPrepare(CustomProvider):
+    """A remote provider whose `prepare` waits for `released`, and then fails."""
 
-    in_process = False
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        super().__init__(client, Credentials({}), url="http://127.0.0.1:1")
+        self.released = asyncio.Event()
 
-    async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
-        await self._do(Hang(Fail("enough", retryable=False)), attempt, io)
-        raise AssertionError
+    async def prepare(self, _attempt: Attempt, _io: AttemptIO) -> Request:
+        await self.released.wait()
+        raise AttemptError("enough", retryable=False)
 
 
 async def test_inputs_on_their_way(dsn: str, tmp_path: Path) -> None:
-    provider = SlowToPrepare()
-    async with running_service(dsn, tmp_path / "data", providers=[provider]) as service:
+    async with AsyncExitStack() as stack:
+        provider = SlowToPrepare(await stack.enter_async_context(httpx.AsyncClient()))
+        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", providers=[provider]))
         created = await service.create(scripted("a"))
         told = await until_told(service, created["id"], "a", lambda found: found.get("doing") == "preparing")
         assert (told["code"], told["provider"], told["attempt"]) == ("running_locally", "CUSTOM", 1)
-        provider.release("a")
+        provider.released.set()
         assert (await service.until_ended(created["id"]))["errors"] == ["a: enough"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from providers.comfyui.comfyui_cases import SENT, TOKEN, attempt, ended, files, provider_at, submitted
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports.providers import Job, JobStatus, Provider
+from stepwell.ports.providers import Job, JobStatus, RemoteProvider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.comfyui import ComfyUiEmulator, graph_for
@@ -36,8 +36,8 @@ def calls(emulator: ComfyUiEmulator, kind: str) -> list[Call]:
 
 
 def test_it_is_a_provider(provider: ComfyUiProvider) -> None:
-    port: Provider = provider
-    assert (port.type, port.in_process, port.needs_credential) == (ProviderType.COMFYUI, False, False)
+    port: RemoteProvider = provider
+    assert (port.type, port.needs_credential) == (ProviderType.COMFYUI, False)
     assert (port.listing_lag_s, port.called_back(b"{}")) == (0.0, None)
     undone = {kind for kind in TaskType if port.capabilities(kind) is None}
     assert undone == {TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL}

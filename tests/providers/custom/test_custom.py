@@ -14,7 +14,7 @@ from providers.custom.custom_cases import CALLS, PATH, SECRET, SENT, WebIO, Worl
 from providers.pictures import TASK
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.model import Cost, ProviderType, TaskType
-from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Provider, Request
+from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, RemoteProvider, Request
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.custom import PICTURE, SHA256
 
@@ -94,11 +94,11 @@ class TestPrepare:
         assert not refusal.value.retryable
 
     async def test_what_it_offers(self, world: World) -> None:
-        provider: Provider = world.provider
+        provider: RemoteProvider = world.provider
         cant = {task_type for task_type in TaskType if provider.capabilities(task_type) is None}
         assert cant == {TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL}
         assert provider.capabilities(TaskType.LLM_INTERACTION) == frozenset({"seed"})
-        assert (provider.type, provider.in_process, provider.listing_lag_s) == (ProviderType.CUSTOM, False, 0.0)
+        assert (provider.type, provider.listing_lag_s) == (ProviderType.CUSTOM, 0.0)
 
 
 class TestSubmit:

@@ -11,7 +11,7 @@ from providers.fal.fal_cases import PICTURE, Bench, attempt, fal_bench, prepared
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.mapping.task_configs import known_config
 from stepwell.domain.model import ProviderType, TaskType
-from stepwell.ports.providers import Attempt, Provider, Request
+from stepwell.ports.providers import Attempt, RemoteProvider, Request
 from stepwell.providers.fal.parameters import KINDS, root_of
 from stepwell.providers.fal.provider import FalProvider
 from stepwell.providers.shared.credentials import Credentials
@@ -294,9 +294,9 @@ class TestPrepare:
             await keyless.poll(bench.work, await bench.submitted())
 
     def test_what_is_on_offer(self, bench: Bench) -> None:
-        provider: Provider = bench.provider()
+        provider: RemoteProvider = bench.provider()
         offers = {task_type: provider.capabilities(task_type) for task_type in TaskType}
         assert [task_type for task_type, offer in offers.items() if offer is None] == [TaskType.PASSTHROUGH]
         assert offers[TaskType.GENERATION] == frozenset({"seed", "lora_weights", "reference_image"})
         assert offers[TaskType.EXPERIMENTAL_FAL] == frozenset()
-        assert (provider.type, provider.in_process, provider.listing_lag_s) == (ProviderType.FAL, False, 60.0)
+        assert (provider.type, provider.listing_lag_s) == (ProviderType.FAL, 60.0)

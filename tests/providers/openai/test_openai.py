@@ -22,7 +22,7 @@ from providers.openai.openai_cases import (
 )
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.domain.model import ProviderType, Sent, TaskType
-from stepwell.ports.providers import Attempt, Job, Provider
+from stepwell.ports.providers import Attempt, Job, RemoteProvider
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Fault
@@ -45,8 +45,8 @@ PATHS = {"chat": "chat/completions", "drawing": "images/generations", "edit": "i
 
 
 def test_it_is_a_provider(provider: OpenAiProvider, client: httpx.AsyncClient) -> None:
-    port: Provider = provider
-    assert (port.type, port.in_process, port.listing_lag_s) == (ProviderType.OPENAI, False, 0)
+    port: RemoteProvider = provider
+    assert (port.type, port.listing_lag_s) == (ProviderType.OPENAI, 0)
     assert not port.needs_credential
     for url in (PUBLIC, "https://eu.api.openai.com/v1/"):
         assert OpenAiProvider(client, Credentials({}), url=url).needs_credential

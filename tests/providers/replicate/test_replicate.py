@@ -20,7 +20,7 @@ from providers.replicate.replicate_cases import (
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.domain.model import ProviderType
 from stepwell.domain.strict_json.canonical import canonical
-from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, Provider
+from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, RemoteProvider
 from stepwell.providers.replicate.provider import ReplicateProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Call, Fault
@@ -46,8 +46,8 @@ def only(emulator: ReplicateEmulator, kind: str) -> Call:
 
 
 def test_it_is_a_provider(provider: ReplicateProvider) -> None:
-    port: Provider = provider
-    assert (port.type, port.in_process, port.listing_lag_s) == (ProviderType.REPLICATE, False, 30)
+    port: RemoteProvider = provider
+    assert (port.type, port.listing_lag_s) == (ProviderType.REPLICATE, 30)
 
 
 class TestSubmit:

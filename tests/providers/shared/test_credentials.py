@@ -10,7 +10,8 @@ from stepwell.domain.credential_names import belongs, of_another, owner
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, Job
-from stepwell.providers.factory import configured_providers
+from stepwell.providers.factory import build_providers
+from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.settings import read_settings
 
@@ -83,7 +84,7 @@ async def test_every_provider_asks_for_its_own(kind: ProviderType) -> None:
     environ = {f"STEPWELL_CREDENTIALS__{each}": "a key" for each in REMOTE}
     environ |= {f"STEPWELL_{each}_URL": "http://127.0.0.1:1" for each in REMOTE}
     async with httpx.AsyncClient(transport=httpx.MockTransport(_nothing_is_sent)) as client:
-        providers = {provider.type: provider for provider in configured_providers(read_settings(environ), client)}
+        providers = Registry(build_providers(read_settings(environ), client))
         work = Attempt(
             task_id=UUID(int=1),
             workflow_id=UUID(int=2),
@@ -96,7 +97,7 @@ async def test_every_provider_asks_for_its_own(kind: ProviderType) -> None:
             seed=1,
         )
         with pytest.raises(CallFailed, match=f"a credential for {kind} is called {kind.lower()}, or begins with"):
-            await providers[kind].poll(work, Job(id="x"))
+            await providers.remote(kind).poll(work, Job(id="x"))
 
 
 def _nothing_is_sent(request: httpx.Request) -> httpx.Response:

@@ -10,7 +10,7 @@ from stepwell.domain.model import ProviderType as P
 from stepwell.domain.model import TaskType as T
 from stepwell.domain.validation.provider_rules import FileRule
 from stepwell.outbound.ssrf_guard import AddressPolicy
-from stepwell.providers.factory import configured_providers
+from stepwell.providers.factory import build_providers
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.registry import Registry
 from stepwell.settings import read_settings
@@ -78,7 +78,7 @@ READ_BY_PROVIDER = [P.FAL, P.REPLICATE]
 
 
 def rule_of(kind: P, *allowed: str, https_only: bool = False, **more: str) -> FileRule:
-    providers = configured_providers(read_settings(ENVIRONMENT | more), httpx.AsyncClient())
+    providers = build_providers(read_settings(ENVIRONMENT | more), httpx.AsyncClient())
     policy = AddressPolicy([ip_network(each) for each in allowed])
     return Registry(providers).file_rules(policy, https_only=https_only)[kind]
 

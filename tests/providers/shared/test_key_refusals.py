@@ -18,10 +18,11 @@ from providers.pictures import FakeIO
 from stepwell.domain.errors import AttemptError, CallFailed, StepwellError
 from stepwell.domain.model import ProviderType, TaskType
 from stepwell.outbound.http_client import plain_client
-from stepwell.ports.providers import Attempt, Job, Provider, Request
+from stepwell.ports.providers import Attempt, Job, RemoteProvider, Request
 from stepwell.providers.custom.provider import CustomProvider
-from stepwell.providers.factory import configured_providers
+from stepwell.providers.factory import build_providers
 from stepwell.providers.google.vertex import VertexProvider
+from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import Credentials, KeyRefusals
 from stepwell.settings import read_settings
 from stepwell.testing import ManualClock
@@ -121,9 +122,8 @@ async def test_only_an_answer_about_the_key_counts_as_its_refusal(
         assert KEY not in str(failure.value)
 
 
-def provider_of(kind: ProviderType, client: httpx.AsyncClient, refusals: KeyRefusals) -> Provider:
-    settings = read_settings(ENVIRONMENT)
-    return next(each for each in configured_providers(settings, client, refusals) if each.type is kind)
+def provider_of(kind: ProviderType, client: httpx.AsyncClient, refusals: KeyRefusals) -> RemoteProvider:
+    return Registry(build_providers(read_settings(ENVIRONMENT), client, refusals)).remote(kind)
 
 
 def an_attempt(kind: ProviderType, **config: Any) -> Attempt:
@@ -194,13 +194,8 @@ async def test_an_app_of_a_tenant_cannot_make_a_key_look_refused() -> None:
 async def test_without_a_key_none_is_refused() -> None:
     refusals = KeyRefusals(Ticking())
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: response(401, b""))) as client:
-        [provider] = (
-            each
-            for each in configured_providers(
-                read_settings({"STEPWELL_COMFYUI_URL": "http://comfyui.example"}), client, refusals
-            )
-            if each.type is ProviderType.COMFYUI
-        )
+        settings = read_settings({"STEPWELL_COMFYUI_URL": "http://comfyui.example"})
+        provider = Registry(build_providers(settings, client, refusals)).remote(ProviderType.COMFYUI)
         with pytest.raises(AttemptError, match=r"^ComfyUI: the submit was answered 401"):
             await provider.submit(custom_attempt(), Request(model="m", body={}), FakeIO())
     assert refusals.since() == {}

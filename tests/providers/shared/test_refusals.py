@@ -1,7 +1,7 @@
 """What a provider refuses whatever happens: told of a step before it runs, in the words with which it then fails."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import httpx
@@ -11,8 +11,8 @@ from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.model import ProviderType as P
 from stepwell.domain.model import TaskType as T
-from stepwell.ports.providers import Attempt, AttemptIO, Blob, Provider
-from stepwell.providers.factory import configured_providers
+from stepwell.ports.providers import Attempt, AttemptIO, Blob, RefusesSteps, RemoteProvider
+from stepwell.providers.factory import build_providers
 from stepwell.providers.in_process import InProcess
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.registry import Registry
@@ -41,17 +41,25 @@ A_PLACE = "expected node.input, like 6.text, a list of such places, or null"
 CONTENT = "expected text, or a list of text and image_url items"
 
 
-def provider_of(kind: P, **more: str) -> Provider:
+class CheckedProvider(RemoteProvider, RefusesSteps, Protocol):
+    """A remote provider that refuses steps at create."""
+
+
+def provider_of(kind: P, **more: str) -> CheckedProvider:
     """As the service has it; it may call nobody."""
 
     def nobody(request: httpx.Request) -> httpx.Response:
         raise AssertionError(f"{request.method} {request.url}")
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(nobody))
-    return Registry(configured_providers(read_settings(ENVIRONMENT | more), client))[kind]
+    found = Registry(build_providers(read_settings(ENVIRONMENT | more), client)).remote(kind)
+    assert isinstance(found, RefusesSteps)
+    return cast(CheckedProvider, found)
 
 
-async def prepared(provider: Provider, task_type: T, config: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+async def prepared(
+    provider: RemoteProvider, task_type: T, config: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> None:
     work = Attempt(
         task_id=TASK,
         workflow_id=UUID(int=1),

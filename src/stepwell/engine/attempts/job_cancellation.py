@@ -6,7 +6,7 @@ from stepwell.domain.errors import StepwellError
 from stepwell.domain.lifecycle.inputs import FollowUpEnded, Submitted
 from stepwell.domain.model import CancelReceipt, Task
 from stepwell.engine.attempts.remote_jobs import JobNotFound, Line, RemoteJobs, job_of
-from stepwell.ports.providers import Attempt, CancelAnswer, Job, JobStatus, Provider
+from stepwell.ports.providers import Attempt, CancelAnswer, Job, JobStatus, RemoteProvider
 
 log = structlog.get_logger()
 
@@ -19,7 +19,7 @@ class JobCanceller:
     def __init__(self, remote: RemoteJobs) -> None:
         self._remote = remote
 
-    async def run(self, provider: Provider, attempt: Attempt, task: Task, line: Line) -> FollowUpEnded:
+    async def run(self, provider: RemoteProvider, attempt: Attempt, task: Task, line: Line) -> FollowUpEnded:
         """Until the job's end is seen. *task* is the given-up attempt, as its run has it now."""
         try:
             receipt = await self._receipt(provider, attempt, task, line)
@@ -30,7 +30,7 @@ class JobCanceller:
         cost = self._remote.cost(provider, task.sent) if receipt in _PAID else None
         return FollowUpEnded(task.position, task.id, receipt, cost)
 
-    async def _receipt(self, provider: Provider, attempt: Attempt, task: Task, line: Line) -> CancelReceipt:
+    async def _receipt(self, provider: RemoteProvider, attempt: Attempt, task: Task, line: Line) -> CancelReceipt:
         job = await self._job(provider, attempt, task, line)
         if job is None:
             return CancelReceipt.UNKNOWN
@@ -42,7 +42,7 @@ class JobCanceller:
             await line.nap(self._remote.paces.of(provider).last_s)
         return await self._end_of(provider, attempt, job, line, answer)
 
-    async def _job(self, provider: Provider, attempt: Attempt, task: Task, line: Line) -> Job | None:
+    async def _job(self, provider: RemoteProvider, attempt: Attempt, task: Task, line: Line) -> Job | None:
         if (known := job_of(task)) is not None:
             return known
         assert task.sent is not None
@@ -52,7 +52,7 @@ class JobCanceller:
         return job
 
     async def _end_of(
-        self, provider: Provider, attempt: Attempt, job: Job, line: Line, answer: CancelAnswer
+        self, provider: RemoteProvider, attempt: Attempt, job: Job, line: Line, answer: CancelAnswer
     ) -> CancelReceipt:
         refused = answer is CancelAnswer.REFUSED
         while True:

@@ -34,7 +34,7 @@ from stepwell.domain.model import CancelReceipt, Cost, ProviderType, Sent, Task,
 from stepwell.domain.model_terms import PriceList
 from stepwell.domain.strict_json.canonical import digest
 from stepwell.ports.clock import Clock
-from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, Provider, Request
+from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider, Request
 
 log = structlog.get_logger()
 
@@ -110,7 +110,7 @@ class PollIntervals(Struct, frozen=True):
     usual: PollPace = PollPace()
     own: Mapping[ProviderType, PollPace] = {}
 
-    def of(self, provider: Provider) -> PollPace:
+    def of(self, provider: RemoteProvider) -> PollPace:
         return self.own.get(provider.type, self.usual)
 
 
@@ -123,7 +123,7 @@ class RemoteJobs:
         self._handed_in: dict[tuple[ProviderType, str], UUID] = {}  # jobs, some perhaps not yet committed, by task
 
     async def run(
-        self, provider: Provider, attempt: Attempt, task: Task, io: AttemptIO, line: Line, *, on_fallback: bool
+        self, provider: RemoteProvider, attempt: Attempt, task: Task, io: AttemptIO, line: Line, *, on_fallback: bool
     ) -> Finished:
         """The result. *task* tells how far an earlier process came. Raises `AttemptError` or `AttemptSuperseded`."""
         sent = task.sent
@@ -144,12 +144,12 @@ class RemoteJobs:
         assert answer is not None
         return Finished(answer.result, self.cost(provider, sent, answer.cost))
 
-    def cost(self, provider: Provider, sent: Sent, told: Cost | None = None) -> Cost | None:
+    def cost(self, provider: RemoteProvider, sent: Sent, told: Cost | None = None) -> Cost | None:
         """What work that was done has cost: as the provider has *told*, else by the prices."""
         return told or self._prices.of(provider.type, sent.model)
 
     async def _done(
-        self, provider: Provider, attempt: Attempt, job: Job, task: Task, io: AttemptIO, line: Line
+        self, provider: RemoteProvider, attempt: Attempt, job: Job, task: Task, io: AttemptIO, line: Line
     ) -> Finished:
         if not job.done:
             await self._until_done(provider, attempt, job, task, line)
@@ -164,7 +164,7 @@ class RemoteJobs:
                 message = f"the job was done, but {why}"
                 raise AttemptError(message, retryable=False, provider_fault=False) from error
 
-    async def repeated(self, provider: Provider, call: Callable[[], Awaitable[T]], line: Line) -> T:
+    async def repeated(self, provider: RemoteProvider, call: Callable[[], Awaitable[T]], line: Line) -> T:
         """What *call* answers, in the end. Raises `JobNotFound` where the provider says that it knows no such job, for
         longer than one may be missing at first.
         """
@@ -193,7 +193,7 @@ class RemoteJobs:
             pause = min(pause * _SLOWER, pace.last_s)
 
     async def found_job(
-        self, provider: Provider, attempt: Attempt, sent: Sent, line: Line, lost_at: datetime
+        self, provider: RemoteProvider, attempt: Attempt, sent: Sent, line: Line, lost_at: datetime
     ) -> Job | None:
         """A job of what was sent that no attempt has: the provider has called back about it, or lists it. None once
         there is no more hope for that, since *lost_at*. Whoever gets it must hand it in without a pause.
@@ -225,7 +225,7 @@ class RemoteJobs:
             pause = min(pause * _SLOWER, pace.last_s)
 
     async def _submitted(
-        self, provider: Provider, attempt: Attempt, task: Task, io: AttemptIO, line: Line, *, on_fallback: bool
+        self, provider: RemoteProvider, attempt: Attempt, task: Task, io: AttemptIO, line: Line, *, on_fallback: bool
     ) -> tuple[Sent, Job | Finished]:
         request = await provider.prepare(attempt, io)
         # Pictures stand in some bodies, and take a tenth of a second.
@@ -252,7 +252,7 @@ class RemoteJobs:
 
     async def _sent(
         self,
-        provider: Provider,
+        provider: RemoteProvider,
         attempt: Attempt,
         request: Request,
         sent: Sent,
@@ -283,7 +283,9 @@ class RemoteJobs:
         assert answer is not None
         return answer
 
-    def _heard(self, provider: Provider, answer: Job | Finished, task: Task, sent: Sent, line: Line) -> Job | Finished:
+    def _heard(
+        self, provider: RemoteProvider, answer: Job | Finished, task: Task, sent: Sent, line: Line
+    ) -> Job | Finished:
         """Tell the run, which may have given the attempt up meanwhile."""
         if isinstance(answer, Job):
             self._note(provider.type, answer, task.id)
@@ -297,7 +299,7 @@ class RemoteJobs:
 
     async def _found(
         self,
-        provider: Provider,
+        provider: RemoteProvider,
         attempt: Attempt,
         task: Task,
         sent: Sent,
@@ -340,7 +342,7 @@ class RemoteJobs:
         if len(self._handed_in) > _REMEMBERED:
             del self._handed_in[next(iter(self._handed_in))]
 
-    async def _until_done(self, provider: Provider, attempt: Attempt, job: Job, task: Task, line: Line) -> None:
+    async def _until_done(self, provider: RemoteProvider, attempt: Attempt, job: Job, task: Task, line: Line) -> None:
         pace = self.paces.of(provider)
         pause, told = pace.first_s, 0.0
         while True:
@@ -374,7 +376,7 @@ def _must(accepted: bool) -> None:  # noqa: FBT001 - it reads as it is called
         raise AttemptSuperseded
 
 
-def _ended(provider: Provider, state: JobState) -> AttemptError:
+def _ended(provider: RemoteProvider, state: JobState) -> AttemptError:
     if state.status is JobStatus.CANCELLED:
         return AttemptError(f"{provider.type}: the job was cancelled there", retryable=False, provider_fault=False)
     why = state.error or f"{provider.type}: the job failed"

@@ -24,14 +24,14 @@ from stepwell.domain.mapping.input_mapping import (
     put_input,
     resolve_inputs,
 )
-from stepwell.domain.model import Cost, ProviderType, Task, TaskType, TransformType
+from stepwell.domain.model import Cost, Task, TaskType, TransformType
 from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_heavier
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
 from stepwell.engine.attempts.job_cancellation import JobCanceller
 from stepwell.engine.attempts.remote_jobs import AttemptSuperseded, Line, RemoteJobs
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.providers import Attempt, Finished, InputFetcher, Provider
+from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
 
 log = structlog.get_logger()
 
@@ -59,10 +59,6 @@ class AttemptContext(Protocol):
         """Whether something of the step's attempt has left for a provider."""
 
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]: ...
-
-
-class Providers(Protocol):
-    def __getitem__(self, kind: ProviderType, /) -> Provider: ...
 
 
 class Callbacks(Protocol):
@@ -128,12 +124,11 @@ class AttemptRunner:
         """What the step's next attempt would ask; null where that is nothing outside this process."""
         plan = context.plan(position)
         provider = plan.fallback if on_fallback else plan.provider
-        if provider in (None, ProviderType.LOCAL):
+        if provider is None or self._providers.works_here(provider):
             return None
         try:
-            found = self._providers[provider]
             config = _provider_config(context, position, on_fallback)
-            return None if found.in_process else ModelKey(provider, found.model(plan.task_type, config))
+            return ModelKey(provider, self._providers[provider].model(plan.task_type, config))
         except Exception:  # it isn't configured any more, or has a fault: that is told where the step runs
             log.exception("provider.no_model", action="attempt", provider=provider)
             return None
@@ -185,7 +180,7 @@ class AttemptRunner:
             return True
         on_fallback = context.on_fallback(task.position)
         key = self.model_key(context, task.position, on_fallback=on_fallback)
-        if key is None or self._providers[key.provider].ends_jobs(key.model):
+        if key is None or self._providers.remote(key.provider).ends_jobs(key.model):
             return True
         return _attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
 
@@ -194,7 +189,7 @@ class AttemptRunner:
         assert task.provider is not None
         attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
         try:
-            return await self._follow_ups.run(self._providers[task.provider], attempt, task, line)
+            return await self._follow_ups.run(self._providers.remote(task.provider), attempt, task, line)
         except Exception:
             # Its provider isn't configured any more, or has a fault: another process may do better, for as long as
             # the attempt is followed up.
@@ -219,13 +214,12 @@ class AttemptRunner:
         if task.provider is None:
             return Finished(inputs)
         on_fallback = context.on_fallback(task.position)
-        provider, attempt = self._providers[task.provider], _attempt_of(context, task, inputs, on_fallback=on_fallback)
-        if not provider.in_process:
-            attempt = replace(attempt, callback_url=self._callbacks.url(context.workflow_id, task.id))
-            return await self._remote.run(provider, attempt, task, io, leash, on_fallback=on_fallback)
-        answer = await provider.submit(attempt, await provider.prepare(attempt, io), io)
-        assert isinstance(answer, Finished)
-        return answer
+        attempt = _attempt_of(context, task, inputs, on_fallback=on_fallback)
+        if (run_here := self._providers.in_process(task.provider)) is not None:
+            return await run_here(attempt, io)
+        attempt = replace(attempt, callback_url=self._callbacks.url(context.workflow_id, task.id))
+        provider = self._providers.remote(task.provider)
+        return await self._remote.run(provider, attempt, task, io, leash, on_fallback=on_fallback)
 
     async def _finish(self, transform: DeferredTransform, tenant: str | None, io: BoundAttemptIO) -> Any:
         """The transforms that need more than their value, one path or a list: a signed address, or the file itself."""

@@ -2,10 +2,8 @@
 would do.
 """
 
-from typing import Protocol
 from uuid import UUID
 
-from stepwell.domain.model import ProviderType
 from stepwell.domain.model_terms import PriceList
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
@@ -16,12 +14,8 @@ from stepwell.engine.diagnostics.explainer import Explainer
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.providers import Providers
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
-
-
-class DiagnosedProviders(planner.PlannerProviders, Protocol):
-    def in_process(self) -> frozenset[ProviderType]:
-        """Those that work in this process."""
 
 
 class Diagnostics:
@@ -36,11 +30,11 @@ class Diagnostics:
         clock: Clock,
         owner: UUID,
         new_id: NewId,
-        providers: DiagnosedProviders,
+        providers: Providers,
         prices: PriceList,
         writes: WriteMonitor,
     ) -> None:
-        here = providers.in_process()
+        here = providers.in_process_types()
         self.explain = Explainer(store, journal, scheduler, admission, health, clock, here, writes).explain
         self.plan = planner.Planner(providers, prices, health).plan
         self.rehearse = DryRunner(store, journal, scheduler, cleaner, clock, owner, new_id).rehearse

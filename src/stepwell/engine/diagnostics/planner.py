@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -14,17 +14,13 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.offloop import off_loop
-from stepwell.ports.providers import Provider
+from stepwell.ports.providers import Providers
 
 log = structlog.get_logger()
 
 
-class PlannerProviders(Protocol):
-    def __getitem__(self, kind: ProviderType, /) -> Provider: ...
-
-
 class Planner:
-    def __init__(self, providers: PlannerProviders, prices: PriceList, health: ModelHealth) -> None:
+    def __init__(self, providers: Providers, prices: PriceList, health: ModelHealth) -> None:
         self._providers, self._prices, self._health = providers, prices, health
 
     async def plan(self, scope: TenantScope, planned: ValidatedWorkflow) -> WorkflowPlan:
@@ -55,9 +51,9 @@ class Planner:
     def _call(self, kind: ProviderType | None, task_type: TaskType, config: Mapping[str, Any] | None) -> PlannedCall:
         if kind is None:
             return NOBODY
-        provider = self._providers[kind]
+        here = self._providers.works_here(kind)
         try:
-            return PlannedCall(kind, provider.model(task_type, config or {}), provider.in_process)
+            return PlannedCall(kind, self._providers[kind].model(task_type, config or {}), here)
         except Exception:  # a fault of the provider's code: that is told where the step runs
             log.exception("provider.no_model", action="plan", provider=kind)
-            return PlannedCall(kind, None, provider.in_process)
+            return PlannedCall(kind, None, here)

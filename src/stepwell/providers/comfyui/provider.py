@@ -79,7 +79,6 @@ class ComfyUiProvider:
     """
 
     type = ProviderType.COMFYUI
-    in_process = False
     needs_credential = False
 
     def __init__(
@@ -103,16 +102,16 @@ class ComfyUiProvider:
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
         return None if task_type in _NOT_DONE_HERE else _CAPABILITIES
 
-    def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:  # noqa: ARG002 - the port's
+    def model(self, _task_type: TaskType, provider_config: Mapping[str, Any], /) -> str:
         return model_of(provider_config)
 
-    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+    def url_reader(self, _task_type: TaskType, name: str, provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL if uses_input(provider_config, name) else None
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)
 
-    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+    def ends_jobs(self, _model: str, /) -> bool:
         return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
@@ -126,7 +125,7 @@ class ComfyUiProvider:
         body = {"prompt": graph, "prompt_id": task_id, "extra_data": extra}
         return Request(model=model_of(attempt.provider_config), body=body)
 
-    async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job:  # noqa: ARG002 - the port's
+    async def submit(self, attempt: Attempt, request: Request, _io: AttemptIO, /) -> Job:
         server, output = self._server(attempt), attempt.provider_config.get("output")
         accepted = await server.submit(request.body)
         job = Job(id=accepted.prompt_id)
@@ -178,11 +177,11 @@ class ComfyUiProvider:
             return CancelAnswer.ACCEPTED
         return CancelAnswer.UNKNOWN_JOB if await server.history(job.id) is None else CancelAnswer.ENDED
 
-    def called_back(self, body: bytes) -> Job | None:  # noqa: ARG002 - the port's
+    def called_back(self, _body: bytes, /) -> Job | None:
         """ComfyUI calls nobody back."""
         return None
 
-    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:  # noqa: ARG002 - the port's
+    async def reconcile(self, attempt: Attempt, _sent: Sent, /) -> Sequence[Job]:
         """As the port says, by the task alone: nobody else sends the same."""
         server, task_id = self._calling(attempt), str(attempt.task_id)
         queue = await server.queue()

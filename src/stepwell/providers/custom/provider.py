@@ -89,7 +89,6 @@ class CustomProvider:
     """
 
     type = ProviderType.CUSTOM
-    in_process = False
     needs_credential = False
 
     def __init__(
@@ -112,13 +111,13 @@ class CustomProvider:
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         return str(provider_config.get("model") or task_type)
 
-    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+    def url_reader(self, _task_type: TaskType, name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return None if name == MESSAGES else UrlReader.OPERATOR
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return told(partial(_model, step.task_type, step.provider_config), partial(_seed, step.inputs, 0))
 
-    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+    def ends_jobs(self, _model: str, /) -> bool:
         return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
@@ -196,7 +195,7 @@ class CustomProvider:
         told = read_json(body, JobView)
         return None if told is None else Job(id=told.id)
 
-    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:  # noqa: ARG002 - the attempt says it all
+    async def reconcile(self, attempt: Attempt, _sent: Sent, /) -> Sequence[Job]:
         api, attempt_id = self._follow_up_api(attempt), str(attempt.task_id)
         try:
             answer = await api.call("GET", f"{self._base}/jobs?{urlencode({'attempt_id': attempt_id})}", {}, ok=_OK)

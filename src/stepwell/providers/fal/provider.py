@@ -100,7 +100,6 @@ class FalProvider:
     """
 
     type = ProviderType.FAL
-    in_process = False
     needs_credential = True
 
     def __init__(
@@ -128,13 +127,13 @@ class FalProvider:
         kind = KINDS.get(task_type)
         return str(provider_config.get("fal_app_id") or (kind.app if kind else task_type))
 
-    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+    def url_reader(self, _task_type: TaskType, name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return None if name == MESSAGES else UrlReader.PROVIDER
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)
 
-    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+    def ends_jobs(self, _model: str, /) -> bool:
         return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
@@ -148,7 +147,7 @@ class FalProvider:
         resolved = await with_references(inputs, io)
         return Request(model=app, body=body_of(attempt.task_type, resolved, attempt.seed, attempt.provider_config))
 
-    async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job | Finished:  # noqa: ARG002 - the port's
+    async def submit(self, attempt: Attempt, request: Request, _io: AttemptIO, /) -> Job | Finished:
         """Unless it is told not to, fal repeats what fails on its side up to ten times: but an attempt is one run, and
         how many there are is the engine's to say.
         """

@@ -92,7 +92,7 @@ class GeminiProvider(GoogleProvider):
             self._client, self.type, headers, [key.secret], self._limits, key=key, refuses_key=refuses_api_key
         )
 
-    def _endpoint(self, attempt: Attempt, session: GoogleSession, call: str) -> str:  # noqa: ARG002 - the base's
+    def _endpoint(self, _attempt: Attempt, _session: GoogleSession, call: str, /) -> str:
         return f"{self._url}/v1beta/models/{call}"
 
     def _is_operation(self, name: str) -> bool:

@@ -44,7 +44,6 @@ class GoogleProvider(ABC):
     """
 
     type: ProviderType
-    in_process = False
     needs_credential = True
     seeded: bool
 
@@ -59,7 +58,7 @@ class GoogleProvider(ABC):
         """Raises `AttemptError` if there is no credential that holds."""
 
     @abstractmethod
-    def _endpoint(self, attempt: Attempt, session: GoogleSession, call: str) -> str:
+    def _endpoint(self, attempt: Attempt, session: GoogleSession, call: str, /) -> str:
         """The address of *call*, "{model}:{verb}". Raises `AttemptError` where the step names no place for it."""
 
     @abstractmethod
@@ -83,7 +82,7 @@ class GoogleProvider(ABC):
         except AttemptError:  # it is told where the step runs
             return task_type
 
-    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+    def url_reader(self, _task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL
 
     def refusals(self, step: KnownStep) -> Iterator[Fault]:
@@ -148,14 +147,14 @@ class GoogleProvider(ABC):
         result = await self._kept(film, io) if film.text else await self._downloaded(session, film.uri, io)
         return Finished(result | {"model": self.model(attempt.task_type, attempt.provider_config)})
 
-    async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:  # noqa: ARG002 - the port's
+    async def cancel(self, _attempt: Attempt, _job: Job, /) -> CancelAnswer:
         """Neither API documents a way to cancel an operation of predictLongRunning: it goes on, and is paid for."""
         return CancelAnswer.REFUSED
 
-    def called_back(self, body: bytes) -> Job | None:  # noqa: ARG002 - the port's
+    def called_back(self, _body: bytes, /) -> Job | None:
         return None
 
-    async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job] | None:  # noqa: ARG002 - the port's
+    async def reconcile(self, _attempt: Attempt, _sent: Sent, /) -> Sequence[Job] | None:
         """Null, always: no documented list shows what an operation was asked with, that of interactions tells ids and
         times alone, and calls that are answered with their result leave nothing to be found. A lost answer is so for
         `on_unknown` to decide.

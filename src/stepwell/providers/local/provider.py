@@ -30,7 +30,7 @@ class LocalProvider(InProcess):
         kind = KINDS.get(task_type)
         return kind.capabilities if kind else None
 
-    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+    def url_reader(self, _task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL
 
     async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:

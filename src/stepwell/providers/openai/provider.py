@@ -76,7 +76,6 @@ class OpenAiProvider:
     """
 
     type = ProviderType.OPENAI
-    in_process = False
 
     def __init__(
         self,
@@ -107,14 +106,14 @@ class OpenAiProvider:
         except AttemptError:  # it is told where the step runs
             return task_type
 
-    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+    def url_reader(self, task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         passed_on = self._public and task_type is TaskType.LLM_INTERACTION
         return UrlReader.PROVIDER if passed_on else UrlReader.STEPWELL
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step, public=self._public)
 
-    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+    def ends_jobs(self, _model: str, /) -> bool:
         return not self._public
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
@@ -187,7 +186,7 @@ class OpenAiProvider:
             return CancelAnswer.ENDED
         return CancelAnswer.REFUSED if self._public else await cancelled(self._calling(attempt), job)
 
-    def called_back(self, body: bytes) -> Job | None:  # noqa: ARG002 - the port's
+    def called_back(self, _body: bytes, /) -> Job | None:
         """Null: OpenAI calls nobody back about a single request."""
         return None
 

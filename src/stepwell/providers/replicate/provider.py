@@ -109,7 +109,6 @@ class ReplicateProvider:
     """
 
     type = ProviderType.REPLICATE
-    in_process = False
     needs_credential = True
 
     def __init__(
@@ -136,13 +135,13 @@ class ReplicateProvider:
         except AttemptError:  # it is told where the step runs
             return task_type
 
-    def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any]) -> UrlReader | None:  # noqa: ARG002 - the port's
+    def url_reader(self, _task_type: TaskType, name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return None if name == MESSAGES else UrlReader.PROVIDER
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         return refusals(step)
 
-    def ends_jobs(self, model: str) -> bool:  # noqa: ARG002 - the port's
+    def ends_jobs(self, _model: str, /) -> bool:
         return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
@@ -151,7 +150,7 @@ class ReplicateProvider:
         body: dict[str, Any] = {"input": await model_input(attempt, io)}
         return Request(model=model, body={**body, "version": version} if version else body)
 
-    async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job:  # noqa: ARG002 - the port's
+    async def submit(self, attempt: Attempt, request: Request, _io: AttemptIO, /) -> Job:
         session = self._session(attempt)
         body = dict(request.body)
         # Replicate takes no others than https; what stands in for it on plain http does.
