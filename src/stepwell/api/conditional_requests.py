@@ -18,7 +18,7 @@ from stepwell import __version__
 from stepwell.api.dependencies import ApiRequest, Workflows
 from stepwell.api.headers import ETAG, IF_MATCH, IF_NONE_MATCH, NO_HEADERS, Headers, header_value
 from stepwell.api.request_bodies import INLINE_BYTES
-from stepwell.api.schemas import WorkflowPublic
+from stepwell.api.schemas import workflow_to_public
 from stepwell.domain.idempotency import Preconditions, StoredAnswer, Version
 from stepwell.domain.records import WorkflowRecord
 
@@ -34,7 +34,7 @@ def to_response(answer: StoredAnswer, more: Headers = NO_HEADERS) -> Response[by
 
 async def workflow_answer(record: WorkflowRecord, headers: Headers = NO_HEADERS, status: int = 200) -> StoredAnswer:
     """Return the answer that contains the workflow."""
-    return answer_with_etag(record, await WorkflowPublic.from_record(record), headers, status)
+    return answer_with_etag(record, await workflow_to_public(record), headers, status)
 
 
 def answer_with_etag(

@@ -1,6 +1,6 @@
 """Webhooks that were sent or will be, to look at and to send again."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from litestar import Response
 from msgspec import Meta, Struct, json
@@ -46,18 +46,20 @@ class DeliveryPublic(Struct):
     created_at: Time
     attempts: Annotated[list[DeliveryAttemptPublic], Meta(description="In their order; the newest 50")]
 
-    @classmethod
-    def from_record(cls, record: DeliveryRecord) -> Self:
-        attempts = [
-            DeliveryAttemptPublic(tried.at, tried.code, tried.latency_ms, tried.answer, tried.error)
-            for tried in record.attempts
-        ]
-        return cls(record.id, record.event_id, record.type, record.status, record.next_at, record.created_at, attempts)
-
 
 class DeliveryListResponse(Struct):
     deliveries: list[DeliveryPublic]
     has_more: Annotated[bool, Meta(description="Whether there are later ones: after the last one's event_id")]
+
+
+def delivery_to_public(record: DeliveryRecord) -> DeliveryPublic:
+    attempts = [
+        DeliveryAttemptPublic(tried.at, tried.code, tried.latency_ms, tried.answer, tried.error)
+        for tried in record.attempts
+    ]
+    return DeliveryPublic(
+        record.id, record.event_id, record.type, record.status, record.next_at, record.created_at, attempts
+    )
 
 
 LIST = Operation(
@@ -96,7 +98,7 @@ async def list_deliveries(request: ApiRequest, service: Service) -> Response[byt
     query = parse_query(request.scope["query_string"], DeliveriesQuery)
     scope = request.user.scope
     records = await service.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
-    shown = [DeliveryPublic.from_record(record) for record in records[: query.limit]]
+    shown = [delivery_to_public(record) for record in records[: query.limit]]
     return await respond_unless_known(request, DeliveryListResponse(shown, len(records) > query.limit))
 
 
@@ -106,7 +108,7 @@ async def _as_it_is(request: ApiRequest, service: Workflows, workflow: WorkflowR
 
 
 def _shown(record: DeliveryRecord) -> StoredAnswer:
-    return StoredAnswer(200, {}, json.encode(DeliveryPublic.from_record(record)))
+    return StoredAnswer(200, {}, json.encode(delivery_to_public(record)))
 
 
 @endpoint(REDELIVER)

@@ -1,6 +1,6 @@
 """What happened: the history of a workflow, and that of all that a token may see; as JSON, or live."""
 
-from typing import Annotated, Self
+from typing import Annotated
 from uuid import UUID
 
 from litestar.types import ASGIApp
@@ -13,7 +13,7 @@ from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
-from stepwell.api.schemas import EventListResponse, EventPublic, Time
+from stepwell.api.schemas import EventListResponse, EventPublic, Time, event_to_public
 from stepwell.api.sse import MEDIA_TYPE, event_stream, frame
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter
@@ -33,22 +33,6 @@ class FeedEventPublic(EventPublic):
     origin_instance: str
     origin_tenant_id: str | None
 
-    @classmethod
-    def from_found(cls, found: FeedEvent) -> Self:
-        event = found.event
-        return cls(
-            event.id,
-            event.type,
-            event.at,
-            event.step_id,
-            event.task_id,
-            event.actor,
-            event.data,
-            found.workflow_id,
-            found.origin_instance,
-            found.tenant,
-        )
-
 
 class EventFeedResponse(Struct):
     events: list[FeedEventPublic]
@@ -59,6 +43,22 @@ class EventFeedResponse(Struct):
 class StreamTicket(Struct):
     ticket: str
     expires_at: Annotated[Time, Meta(description="Until then a stream may be opened with it")]
+
+
+def feed_event_to_public(found: FeedEvent) -> FeedEventPublic:
+    event = found.event
+    return FeedEventPublic(
+        event.id,
+        event.type,
+        event.at,
+        event.step_id,
+        event.task_id,
+        event.actor,
+        event.data,
+        found.workflow_id,
+        found.origin_instance,
+        found.tenant,
+    )
 
 
 HISTORY = Operation(
@@ -125,7 +125,7 @@ async def list_events(request: ApiRequest, service: Service) -> ASGIApp:
         opening = following.follow(scope, workflow_id, query.after if after is None else after)
         return event_stream(opening, following.heartbeat_s)
     events = await service.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
-    shown = [EventPublic.from_event(event) for event in events[: query.limit]]
+    shown = [event_to_public(event) for event in events[: query.limit]]
     return await _json(request, EventListResponse(shown, len(events) > query.limit))
 
 
@@ -140,7 +140,7 @@ async def list_all_events(request: ApiRequest, service: Service) -> ASGIApp:
             after = _position(last, "header", LAST_EVENT_ID)
         return event_stream(following.follow_all(scope, wanted, after), following.heartbeat_s)
     page = await following.page(scope, wanted, after, query.limit)
-    found = [FeedEventPublic.from_found(each) for each in page.events]
+    found = [feed_event_to_public(each) for each in page.events]
     return await _json(request, EventFeedResponse(found, page.position.cursor, page.more))
 
 
@@ -153,12 +153,12 @@ async def create_stream_ticket(request: ApiRequest, tickets: Tickets) -> StreamT
 
 def workflow_frame(event: HistoryEvent) -> bytes:
     """An event in the stream of its workflow."""
-    return frame(event.type, str(event.id), json.encode(EventPublic.from_event(event)))
+    return frame(event.type, str(event.id), json.encode(event_to_public(event)))
 
 
 def feed_frame(found: FeedEvent) -> bytes:
     """An event in a stream of all."""
-    return frame(found.event.type, found.position.cursor, json.encode(FeedEventPublic.from_found(found)))
+    return frame(found.event.type, found.position.cursor, json.encode(feed_event_to_public(found)))
 
 
 async def _json(request: ApiRequest, content: Struct) -> ASGIApp:

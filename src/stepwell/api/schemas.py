@@ -7,7 +7,7 @@ as they are.
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
@@ -60,34 +60,6 @@ class WorkflowStepPublic(Struct, kw_only=True):
     created_at: Time
     updated_at: Time
 
-    @classmethod
-    def from_record(cls, record: StepRecord) -> Self:
-        asked, state = record.definition, record.state
-        return cls(
-            id=record.id,
-            step_id=asked.id,
-            task_type=asked.task_type,
-            config=asked.config,
-            provider_config=asked.provider_config,
-            active_provider_capabilities=asked.active_provider_capabilities,
-            fallback_provider_type=asked.fallback_provider_type,
-            fallback_provider_config=asked.fallback_provider_config,
-            fallback_provider_capabilities=asked.fallback_provider_capabilities,
-            dependencies=asked.depends_on,
-            input_mappings=asked.input_mappings,
-            status=state.status,
-            task_id=None if state.task_id is None else str(state.task_id),
-            result=_raw(state.result),
-            error_message=state.error_message,
-            next_attempt_at=state.next_attempt_at,
-            started_at=state.started_at,
-            completed_at=state.completed_at,
-            retry_count=state.retry_count,
-            max_retries=record.plan.max_retries,
-            created_at=record.created_at,
-            updated_at=state.updated_at or record.created_at,
-        )
-
 
 class WorkflowPublic(Struct, kw_only=True):
     id: UUID
@@ -119,54 +91,12 @@ class WorkflowPublic(Struct, kw_only=True):
     deleted_at: Time | None = None
     steps: Annotated[list[WorkflowStepPublic], Meta(description="In the order of the definition")] | UnsetType = UNSET
 
-    @classmethod
-    async def from_record(cls, record: WorkflowRecord) -> Self:
-        state, summary = record.state, record.summary
-        steps = UNSET if record.steps is None else await sliced(record.steps, WorkflowStepPublic.from_record)
-        return cls(
-            id=state.id,
-            name=state.name,
-            description=state.description,
-            status=state.status,
-            total_steps=record.total_steps,
-            completed_steps=state.completed_steps,
-            progress=progress(state.completed_steps, record.total_steps),
-            current_step=summary.current_step,
-            final_step_id=summary.final_step_id,
-            final_step_result=_raw(summary.final_step_result),
-            canvas_task_id=None if state.execution_id is None else str(state.execution_id),
-            config=record.config,
-            suppress_subtask_events=record.suppress_subtask_events,
-            origin_instance=record.origin_instance,
-            origin_zone=record.origin_zone,
-            origin_tenant_id=record.tenant,
-            origin_reference=record.origin_reference,
-            webhook_url=state.webhook_url,
-            error_message=summary.errors[0] if summary.errors else None,
-            errors=list(summary.errors),
-            cost=summary.cost,
-            started_at=state.started_at,
-            completed_at=state.completed_at,
-            created_at=record.created_at,
-            updated_at=state.updated_at or record.created_at,
-            is_deleted=state.deleted_at is not None,
-            deleted_at=state.deleted_at,
-            steps=steps,
-        )
-
 
 class WorkflowListResponse(Struct):
     workflows: list[WorkflowPublic]
     total: int
     skip: int
     limit: int
-
-    @classmethod
-    async def from_page(cls, page: WorkflowPage, skip: int, limit: int) -> Self:
-        shown = []
-        while page.workflows:  # let go of one by one, for to free a million steps at once stops everybody too
-            shown.append(await WorkflowPublic.from_record(page.workflows.pop(0)))
-        return cls(shown, page.total, skip, limit)
 
 
 class WorkflowCleanupError(Struct):
@@ -186,12 +116,6 @@ class WorkflowCleanupDetail(Struct):
 class WorkflowCleanupResponse(Struct):
     workflow: WorkflowPublic
     cleanup: WorkflowCleanupDetail
-
-    @classmethod
-    async def from_records(cls, record: WorkflowRecord, report: CleanupReport) -> Self:
-        errors = [WorkflowCleanupError(f.task_id, f.step_id, f.task_type, f.error) for f in report.errors]
-        detail = WorkflowCleanupDetail(report.tasks_processed, report.tasks_cleaned, report.deleted_paths, errors)
-        return cls(await WorkflowPublic.from_record(record), detail)
 
 
 class TaskPublic(Struct, kw_only=True):
@@ -220,34 +144,6 @@ class TaskPublic(Struct, kw_only=True):
     is_deleted: bool
     deleted_at: Time | None
 
-    @classmethod
-    def from_record(cls, record: TaskRecord) -> Self:
-        task = record.task
-        return cls(
-            id=task.id,
-            workflow_id=record.workflow_id,
-            step_id=record.step_id,
-            task_type=record.task_type,
-            attempt=task.attempt,
-            provider=task.provider,
-            status=task.status,
-            phase=task.phase,
-            seed=task.seed,
-            remote_id=task.remote_id,
-            outcome_unknown=task.outcome_unknown,
-            cancel_receipt=task.cancel_receipt,
-            model=None if task.sent is None else task.sent.model,
-            sent_at=None if task.sent is None else task.sent.at,
-            cost=task.cost,
-            outputs=list(task.outputs),
-            error=task.error,
-            started_at=task.started_at,
-            completed_at=task.completed_at,
-            created_at=record.created_at,
-            is_deleted=record.deleted_at is not None,
-            deleted_at=record.deleted_at,
-        )
-
 
 class TaskListResponse(Struct):
     tasks: list[TaskPublic]
@@ -263,10 +159,6 @@ class EventPublic(Struct):
     task_id: UUID | None
     actor: str
     data: dict[str, Any]
-
-    @classmethod
-    def from_event(cls, event: HistoryEvent) -> Self:
-        return cls(event.id, event.type, event.at, event.step_id, event.task_id, event.actor, event.data)
 
 
 class EventListResponse(Struct):
@@ -308,6 +200,114 @@ class Problem(Struct, kw_only=True):
     instance: str | UnsetType = UNSET
     current_status: WorkflowStatus | UnsetType = UNSET
     allowed_from: list[WorkflowStatus] | UnsetType = UNSET
+
+
+def step_to_public(record: StepRecord) -> WorkflowStepPublic:
+    asked, state = record.definition, record.state
+    return WorkflowStepPublic(
+        id=record.id,
+        step_id=asked.id,
+        task_type=asked.task_type,
+        config=asked.config,
+        provider_config=asked.provider_config,
+        active_provider_capabilities=asked.active_provider_capabilities,
+        fallback_provider_type=asked.fallback_provider_type,
+        fallback_provider_config=asked.fallback_provider_config,
+        fallback_provider_capabilities=asked.fallback_provider_capabilities,
+        dependencies=asked.depends_on,
+        input_mappings=asked.input_mappings,
+        status=state.status,
+        task_id=None if state.task_id is None else str(state.task_id),
+        result=_raw(state.result),
+        error_message=state.error_message,
+        next_attempt_at=state.next_attempt_at,
+        started_at=state.started_at,
+        completed_at=state.completed_at,
+        retry_count=state.retry_count,
+        max_retries=record.plan.max_retries,
+        created_at=record.created_at,
+        updated_at=state.updated_at or record.created_at,
+    )
+
+
+async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
+    state, summary = record.state, record.summary
+    steps = UNSET if record.steps is None else await sliced(record.steps, step_to_public)
+    return WorkflowPublic(
+        id=state.id,
+        name=state.name,
+        description=state.description,
+        status=state.status,
+        total_steps=record.total_steps,
+        completed_steps=state.completed_steps,
+        progress=progress(state.completed_steps, record.total_steps),
+        current_step=summary.current_step,
+        final_step_id=summary.final_step_id,
+        final_step_result=_raw(summary.final_step_result),
+        canvas_task_id=None if state.execution_id is None else str(state.execution_id),
+        config=record.config,
+        suppress_subtask_events=record.suppress_subtask_events,
+        origin_instance=record.origin_instance,
+        origin_zone=record.origin_zone,
+        origin_tenant_id=record.tenant,
+        origin_reference=record.origin_reference,
+        webhook_url=state.webhook_url,
+        error_message=summary.errors[0] if summary.errors else None,
+        errors=list(summary.errors),
+        cost=summary.cost,
+        started_at=state.started_at,
+        completed_at=state.completed_at,
+        created_at=record.created_at,
+        updated_at=state.updated_at or record.created_at,
+        is_deleted=state.deleted_at is not None,
+        deleted_at=state.deleted_at,
+        steps=steps,
+    )
+
+
+async def page_to_public(page: WorkflowPage, skip: int, limit: int) -> WorkflowListResponse:
+    shown = []
+    while page.workflows:  # let go of one by one, for to free a million steps at once stops everybody too
+        shown.append(await workflow_to_public(page.workflows.pop(0)))
+    return WorkflowListResponse(shown, page.total, skip, limit)
+
+
+async def cleanup_to_public(record: WorkflowRecord, report: CleanupReport) -> WorkflowCleanupResponse:
+    errors = [WorkflowCleanupError(f.task_id, f.step_id, f.task_type, f.error) for f in report.errors]
+    detail = WorkflowCleanupDetail(report.tasks_processed, report.tasks_cleaned, report.deleted_paths, errors)
+    return WorkflowCleanupResponse(await workflow_to_public(record), detail)
+
+
+def task_to_public(record: TaskRecord) -> TaskPublic:
+    task = record.task
+    return TaskPublic(
+        id=task.id,
+        workflow_id=record.workflow_id,
+        step_id=record.step_id,
+        task_type=record.task_type,
+        attempt=task.attempt,
+        provider=task.provider,
+        status=task.status,
+        phase=task.phase,
+        seed=task.seed,
+        remote_id=task.remote_id,
+        outcome_unknown=task.outcome_unknown,
+        cancel_receipt=task.cancel_receipt,
+        model=None if task.sent is None else task.sent.model,
+        sent_at=None if task.sent is None else task.sent.at,
+        cost=task.cost,
+        outputs=list(task.outputs),
+        error=task.error,
+        started_at=task.started_at,
+        completed_at=task.completed_at,
+        created_at=record.created_at,
+        is_deleted=record.deleted_at is not None,
+        deleted_at=record.deleted_at,
+    )
+
+
+def event_to_public(event: HistoryEvent) -> EventPublic:
+    return EventPublic(event.id, event.type, event.at, event.step_id, event.task_id, event.actor, event.data)
 
 
 def progress(completed: int, total: int) -> float:

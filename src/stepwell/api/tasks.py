@@ -7,7 +7,7 @@ from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TasksQuery, parse_id, parse_query
-from stepwell.api.schemas import TaskListResponse, TaskPublic
+from stepwell.api.schemas import TaskListResponse, TaskPublic, task_to_public
 
 TASK = Operation(
     method="GET",
@@ -40,7 +40,7 @@ TASKS = Operation(
 async def get_task(request: ApiRequest, service: Service) -> Response[bytes]:
     task_id = parse_id(request.path_params["task_id"], "task")
     parse_query(request.scope["query_string"], NoQuery)
-    return await respond_unless_known(request, TaskPublic.from_record(await service.task(request.user.scope, task_id)))
+    return await respond_unless_known(request, task_to_public(await service.task(request.user.scope, task_id)))
 
 
 @endpoint(TASKS)
@@ -48,7 +48,7 @@ async def list_tasks(request: ApiRequest, service: Service) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
     records = await service.tasks(request.user.scope, workflow_id, include_deleted=query.include_deleted)
-    return await respond_unless_known(request, TaskListResponse([TaskPublic.from_record(record) for record in records]))
+    return await respond_unless_known(request, TaskListResponse([task_to_public(record) for record in records]))
 
 
 HANDLERS = (get_task, list_tasks)

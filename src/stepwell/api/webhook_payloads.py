@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Raw, Struct, json
 
 from stepwell.api.operations import SCHEMA_REF
-from stepwell.api.schemas import EventPublic, Time, WorkflowPublic
+from stepwell.api.schemas import EventPublic, Time, WorkflowPublic, event_to_public, workflow_to_public
 from stepwell.domain.model import EventType
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
@@ -57,16 +57,14 @@ class Payloads:
         if event is None:
             raise ValueError(f"this version can't read the event: {due.unreadable}")
         if event.type not in TERMINAL_EVENTS:
-            data = StepNoticeData(
-                due.workflow_id, due.origin_reference, due.origin_instance, EventPublic.from_event(event)
-            )
+            data = StepNoticeData(due.workflow_id, due.origin_reference, due.origin_instance, event_to_public(event))
             return json.encode(StepNotice(event.type, event.at, data)).decode()
         if due.total_steps <= _MAX_STEPS:
-            whole = json.encode(await WorkflowPublic.from_record(await self._record(due, include_steps=True)))
+            whole = json.encode(await workflow_to_public(await self._record(due, include_steps=True)))
             made = _enveloped(event.type, event.at, whole)
             if len(made) <= MAX_BODY:
                 return made.decode()
-        bare = json.encode(await WorkflowPublic.from_record(await self._record(due, include_steps=False)))
+        bare = json.encode(await workflow_to_public(await self._record(due, include_steps=False)))
         link = f"{self._base}/api/v1/workflows/{due.workflow_id}"
         return _cut(event.type, event.at, json.decode(bare, type=dict[str, Raw]) | {"link": Raw(json.encode(link))})
 

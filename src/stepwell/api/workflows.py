@@ -30,7 +30,13 @@ from stepwell.api.query_parameters import (
     parse_query,
 )
 from stepwell.api.request_bodies import ignore_empty_body, read_json
-from stepwell.api.schemas import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
+from stepwell.api.schemas import (
+    WorkflowCleanupResponse,
+    WorkflowListResponse,
+    WorkflowPublic,
+    cleanup_to_public,
+    page_to_public,
+)
 from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.domain.idempotency import NO_TERMS, Preconditions, StoredAnswer
 from stepwell.domain.model import WorkflowStatus
@@ -185,7 +191,7 @@ async def create_workflow(request: ApiRequest, service: Workflows, terms: Precon
 async def list_workflows(request: ApiRequest, service: Service) -> Response[bytes]:
     query = parse_query(request.scope["query_string"], ListQuery)
     page = await service.list(request.user.scope, query.as_filter())
-    content = await WorkflowListResponse.from_page(page, query.skip, query.limit)
+    content = await page_to_public(page, query.skip, query.limit)
     return await respond_unless_known(request, content, {"Link": page_links(BASE, query, page.total)})
 
 
@@ -252,7 +258,7 @@ async def _clean(request: ApiRequest, service: Workflows, terms: Preconditions) 
     record, report = await service.cleanup(
         caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, terms=terms
     )
-    return answer_with_etag(record, await WorkflowCleanupResponse.from_records(record, report))
+    return answer_with_etag(record, await cleanup_to_public(record, report))
 
 
 _Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[WorkflowRecord]]

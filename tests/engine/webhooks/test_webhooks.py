@@ -12,7 +12,7 @@ from msgspec import json
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from stepwell.api.routes import openapi_document
-from stepwell.api.schemas import WorkflowStepPublic
+from stepwell.api.schemas import step_to_public
 from stepwell.api.webhook_payloads import SHORTEST_STEP
 from stepwell.domain.definition import ResolvedStep, WorkflowStepDefinition
 from stepwell.domain.model import StepState, TaskType
@@ -154,7 +154,7 @@ class TestWhatIsTold:
             fallback=None,
         )
         record = StepRecord(uuid4(), plan, definition, StepState(0), AT)
-        assert len(json.encode(WorkflowStepPublic.from_record(record))) >= SHORTEST_STEP
+        assert len(json.encode(step_to_public(record))) >= SHORTEST_STEP
 
     async def test_cleanup_cancels_and_it_is_told(self, service: Service, sink: Sink) -> None:
         created = await service.create(scripted("a"), start=False, webhook_url=sink.url())
