@@ -22,10 +22,14 @@ SHARED_SUBJECTS = {
     "events": "events",
     "idempotency": "requests with an Idempotency-Key",
     "manual": "the manual: its route, and its command",
-    "provider_status": "the status of providers",
+    "problems": "problem details: their structs, and how errors become them",
     "providers": "providers",
     "run": "a run: its state machine, and the command that makes one",
+    "system": "the operations without a token",
+    "task_configs": "the configs of the types of task: their structs, and their rules",
+    "tasks": "tasks",
     "webhooks": "webhooks",
+    "workflows": "workflows",
 }
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from stepwell.api.routes import openapi_document
 from stepwell.cli.examples import example
-from stepwell.domain.diagnostics.reasons import StepReason, WorkflowReason
-from stepwell.domain.model import EventType
+from stepwell.contract.enums import EventType
+from stepwell.contract.reasons import StepReason, WorkflowReason
 from stepwell.domain.setting_names import PREFIX
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder

@@ -11,10 +11,10 @@ from typing import Annotated, Literal, Self, TypeAlias
 from msgspec import DecodeError, Meta, Struct, convert, field, json
 from msgspec.structs import fields
 
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
 from stepwell.domain.credential_names import owner
 from stepwell.domain.errors import Fault
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import ModelLimit
 from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
 from stepwell.domain.strict_json.schema_faults import collect
 from stepwell.domain.urls import split_url

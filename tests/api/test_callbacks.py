@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.access.signed_urls import CallbackUrls
-from stepwell.domain.model import ProviderType
 from support.providers.emulated import world_of
 from support.providers.scripted import Hang, Scripted, scripted
 from support.service.live_service import SECRET, running_service

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.operations import Permission
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from support.database.failing_store import scheduler_of
 from support.database.postgres import TABLES
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told

@@ -12,8 +12,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from stepwell.contract.enums import EventType
 from stepwell.domain.event_feed import FeedCursor
-from stepwell.domain.model import EventType
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.persistence.stores import event_feed as feed_statements
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told

@@ -16,8 +16,9 @@ from jsonschema import Draft202012Validator
 
 from stepwell.api.components import EXAMPLE
 from stepwell.api.routes import openapi_document
-from stepwell.domain.mapping.task_configs import CONFIGS, config_faults
-from stepwell.domain.model import TaskType
+from stepwell.contract.enums import TaskType
+from stepwell.contract.task_configs import CONFIGS
+from stepwell.domain.mapping.task_configs import config_faults
 
 CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
 SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document()))

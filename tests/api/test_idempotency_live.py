@@ -10,9 +10,9 @@ import asyncpg
 import httpx
 import pytest
 
-from stepwell.domain.model import EventType
+from stepwell.contract.enums import DeliveryStatus, EventType
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import DeliveryRecord, DeliveryStatus
+from stepwell.domain.webhooks.delivery import DeliveryRecord
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
 from support.service.live_service import Service
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from stepwell.api import schemas
+from stepwell.api import serializers
 from stepwell.persistence.stores import batched_reads, workflow_reader
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
 from support.service.live_service import Service
@@ -208,7 +208,7 @@ async def test_others_get_their_turn_while_a_long_workflow_is_read(
     steps = [passing(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(10_000)]
     workflow = await live.create(*steps, origin_instance=instance, start=False)
     read = _counted(monkeypatch, reads, "step_record")
-    shown = _counted(monkeypatch, schemas, "step_to_public")
+    shown = _counted(monkeypatch, serializers, "step_to_public")
     between: list[tuple[int, int]] = []
 
     async def watch() -> None:

@@ -15,7 +15,7 @@ from stepwell.api.components import EXAMPLE
 from stepwell.api.openapi import problem_statuses
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.routes import openapi_document, operations
-from stepwell.domain import model
+from stepwell.contract import enums
 from support.fakes.service import FakeApi
 
 CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
@@ -107,12 +107,12 @@ def test_the_contracts_example_stands_at_create() -> None:
 def test_enums_list_their_values(name: str) -> None:
     component = SERVED["components"]["schemas"][name]
     assert component["type"] == "string"
-    assert set(component["enum"]) == {member.value for member in getattr(model, name)}
+    assert set(component["enum"]) == {member.value for member in getattr(enums, name)}
 
 
 def test_the_types_of_events_that_may_be_asked_for_are_named() -> None:
     (asked,) = [p for p in SERVED["paths"]["/api/v1/events"]["get"]["parameters"] if p["name"] == "type"]
-    assert asked["description"].endswith(f", of {', '.join(model.EventType)}")
+    assert asked["description"].endswith(f", of {', '.join(enums.EventType)}")
 
 
 def test_the_document_is_openapi_3_1() -> None:

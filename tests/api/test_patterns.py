@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepwell.api.routes import openapi_document
-from stepwell.domain.model import EventType
+from stepwell.contract.enums import EventType
 from stepwell.domain.webhooks.delivery import url_fault
 from stepwell.outbound.webhook_sender import webhook_rule
 from stepwell.settings import Networks

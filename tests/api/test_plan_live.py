@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.operations import Permission
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.settings import Prices
 from support.database.postgres import TABLES, TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, passing

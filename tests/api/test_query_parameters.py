@@ -13,8 +13,8 @@ from stepwell.api.query_parameters import (
     parse_id,
     parse_query,
 )
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import InvalidRequest, NotFound
-from stepwell.domain.model import WorkflowStatus
 from support.fakes.service import FakeApi
 
 INT64 = 2**63 - 1

@@ -17,7 +17,7 @@ import pytest
 from providers.pictures import picture_of
 from stepwell.artifacts.s3 import Bucket
 from stepwell.cli.run import _outcome
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.settings import Settings
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told

@@ -15,8 +15,8 @@ from obstore.store import LocalStore, MemoryStore
 
 from stepwell.artifacts.disk import Disk
 from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import ArtifactError, ArtifactGone, CallFailed
-from stepwell.domain.model import Output
 from support.emulators.s3 import S3Server
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")

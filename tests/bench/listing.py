@@ -20,7 +20,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import event
 
-from stepwell.domain.model import WorkflowStatus
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.records import ListFilter
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool

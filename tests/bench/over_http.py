@@ -27,7 +27,7 @@ from litestar import Litestar, MediaType, Response, get, post
 from litestar.params import FromPath
 
 from stepwell.cli.http_server import HttpServer, bound_socket
-from stepwell.domain.definition import CreateWorkflow
+from stepwell.contract.definition import CreateWorkflow
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder
 from support.processes.stepwell_process import Running, running_up, until

@@ -7,7 +7,7 @@ import pytest
 
 from stepwell.cli.errors import Refused
 from stepwell.cli.output import settings_of
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.settings import InvalidSettings, Settings, read_settings
 from support.emulators.google import service_account
 from support.processes.stepwell_process import stepwell

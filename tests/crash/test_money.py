@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from support.database.postgres import fresh_folder
 from support.emulators.base import Fault
 from support.processes.pasting import reserved_port

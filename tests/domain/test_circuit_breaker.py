@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stepwell.domain.circuit_breaker import Breaker, BreakerPolicy, BreakerState
+from stepwell.contract.enums import BreakerState
+from stepwell.domain.circuit_breaker import Breaker, BreakerPolicy
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

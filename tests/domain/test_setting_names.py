@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.setting_names import credential_setting, provider_setting, url_setting
 from stepwell.settings import read_settings, unread_settings
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from stepwell.contract.enums import EventType, ProviderType
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.model import EventType, ProviderType
 from stepwell.settings import Prices
 from support.database.failing_store import FaultyJournal, faulty, nothing_left
 from support.emulators.base import Fault

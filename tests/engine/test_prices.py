@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.settings import Prices
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.comfyui_graphs import CHECKPOINT

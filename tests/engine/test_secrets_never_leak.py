@@ -14,7 +14,7 @@ import httpx
 import pytest
 import structlog
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.settings import Networks, Secrets, Settings
 from support.emulators.base import Call, Emulator, Fault, Reply
 from support.emulators.custom import CustomEmulator, CustomJob

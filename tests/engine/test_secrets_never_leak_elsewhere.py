@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.test_secrets_never_leak import Watch, echo
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.settings import Secrets
 from support.emulators import google, openai
 from support.emulators.base import Fault, Reply

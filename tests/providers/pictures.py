@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 from PIL import Image
 
-from stepwell.domain.model import Output
+from stepwell.contract.tasks import Output
 from stepwell.ports.providers import Blob
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry
 from stepwell.settings import Settings, read_settings

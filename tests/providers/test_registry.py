@@ -5,7 +5,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from stepwell.domain.model import ProviderType, TaskType
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, Finished
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from stepwell.providers.local.provider import LocalProvider

@@ -12,10 +12,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from stepwell.api.dependencies import ApiRequest, ArtifactsDep, Service
 from stepwell.api.operations import Content, Operation, Permission, endpoint
 from stepwell.api.query_parameters import SignatureQuery, parse_query
+from stepwell.contract.tasks import Output
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
 from stepwell.domain.artifacts import media_type_of
 from stepwell.domain.errors import NotFound
-from stepwell.domain.model import Output
 from stepwell.ports.artifacts import Artifacts
 
 # Whatever isn't of this shape was never stored; it needs no question to the database, which refuses NUL.

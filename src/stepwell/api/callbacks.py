@@ -5,7 +5,7 @@ be lost, early, repeated or made up, and nothing but time depends on it.
 from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.operations import NoQuery, Operation, endpoint
 from stepwell.api.query_parameters import parse_query
-from stepwell.api.schemas import Health
+from stepwell.contract.system import Health
 from stepwell.domain.access.signed_urls import CALLBACKS_PATH
 
 CALLBACK = Operation(

@@ -12,9 +12,10 @@ from msgspec import Struct
 from msgspec.json import schema_components
 
 from stepwell.api.operations import SCHEMA_REF, Content, Operation
-from stepwell.api.schemas import HTTPValidationError, Problem
 from stepwell.api.task_schemas import discriminated_step, task_components
-from stepwell.api.webhook_payloads import StepNotice, WorkflowNotice, webhook_components
+from stepwell.api.webhook_payloads import webhook_components
+from stepwell.contract.problems import HTTPValidationError, Problem
+from stepwell.contract.webhooks import StepNotice, WorkflowNotice
 
 _CONTRACT_DEFAULTS = {("CreateWorkflow", "suppress_subtask_events"), ("WorkflowPublic", "is_deleted")}
 # Responses for which the contract has a shorter `required`, although they always contain all members.

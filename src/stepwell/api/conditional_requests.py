@@ -18,7 +18,7 @@ from stepwell import __version__
 from stepwell.api.dependencies import ApiRequest, Workflows
 from stepwell.api.headers import ETAG, IF_MATCH, IF_NONE_MATCH, NO_HEADERS, Headers, header_value
 from stepwell.api.request_bodies import INLINE_BYTES
-from stepwell.api.schemas import workflow_to_public
+from stepwell.api.serializers import workflow_to_public
 from stepwell.domain.idempotency import Preconditions, StoredAnswer, Version
 from stepwell.domain.records import WorkflowRecord
 

@@ -1,9 +1,7 @@
 """Webhooks that were sent or will be, to look at and to send again."""
 
-from typing import Annotated
-
 from litestar import Response
-from msgspec import Meta, Struct, json
+from msgspec import json
 
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, Service, Workflows
@@ -12,44 +10,13 @@ from stepwell.api.idempotency import idempotent
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import DeliveriesQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
-from stepwell.api.schemas import Time
+from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryListResponse, DeliveryPublic
 from stepwell.domain.idempotency import Preconditions, StoredAnswer
-from stepwell.domain.model import EventType
 from stepwell.domain.records import WorkflowRecord
-from stepwell.domain.webhooks.delivery import DeliveryRecord, DeliveryStatus
+from stepwell.domain.webhooks.delivery import DeliveryRecord
 
 TAG = "webhooks"
 _ALL = "/api/v1/workflows/{workflow_id}/deliveries"
-
-
-class DeliveryAttemptPublic(Struct):
-    """One try to send a webhook."""
-
-    at: Time
-    code: Annotated[int, Meta(description="The status of the answer; null without one")] | None
-    latency_ms: int | None
-    answer: Annotated[str, Meta(description="The first kB of the answer, as text")] | None
-    error: Annotated[str, Meta(description="Why there was no answer")] | None
-
-
-class DeliveryPublic(Struct):
-    """A webhook: sent, or to be sent."""
-
-    id: Annotated[str, Meta(description="What stands in the header webhook-id")]
-    event_id: Annotated[int, Meta(description="Of what it tells: the event's number in the workflow's history")]
-    type: EventType
-    status: Annotated[
-        DeliveryStatus,
-        Meta(description="FAILED: no try is left. STOPPED: answered with 410, or there was no webhook_url any more"),
-    ]
-    next_at: Annotated[Time, Meta(description="When it is tried next; null when it isn't")] | None
-    created_at: Time
-    attempts: Annotated[list[DeliveryAttemptPublic], Meta(description="In their order; the newest 50")]
-
-
-class DeliveryListResponse(Struct):
-    deliveries: list[DeliveryPublic]
-    has_more: Annotated[bool, Meta(description="Whether there are later ones: after the last one's event_id")]
 
 
 def delivery_to_public(record: DeliveryRecord) -> DeliveryPublic:

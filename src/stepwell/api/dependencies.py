@@ -12,14 +12,16 @@ from msgspec import Struct
 
 from stepwell.api.auth import Principal
 from stepwell.api.sse import Events
+from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.dry_run_result import DryRun, Rehearsed
+from stepwell.contract.plan_result import WorkflowPlan
+from stepwell.contract.providers import ProviderStatus
+from stepwell.contract.reasons import Explanation
+from stepwell.contract.tasks import Output
 from stepwell.domain.access.stream_tickets import StreamTickets
-from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.diagnostics.plan_result import DryRun, Rehearsed, WorkflowPlan
-from stepwell.domain.diagnostics.provider_status import ProviderStatus
-from stepwell.domain.diagnostics.reasons import Explanation
 from stepwell.domain.event_feed import FeedCursor, FeedFilter, FeedPage
 from stepwell.domain.idempotency import NO_TERMS, Preconditions, Reservation, StoredAnswer, Version
-from stepwell.domain.model import HistoryEvent, Output
+from stepwell.domain.model import HistoryEvent
 from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, WorkflowPage, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog

@@ -9,10 +9,10 @@ from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_id, parse_query
 from stepwell.api.request_bodies import read_json
-from stepwell.api.schemas import sliced
-from stepwell.domain.definition import CreateWorkflow
-from stepwell.domain.diagnostics.plan_result import WorkflowPlan
-from stepwell.domain.diagnostics.reasons import Explanation
+from stepwell.api.serializers import sliced
+from stepwell.contract.definition import CreateWorkflow
+from stepwell.contract.plan_result import WorkflowPlan
+from stepwell.contract.reasons import Explanation
 from stepwell.domain.validation.workflow import plan_workflow
 
 EXPLAIN = Operation(

@@ -16,7 +16,7 @@ from stepwell.api.headers import ETAG
 from stepwell.api.idempotency import idempotency_key
 from stepwell.api.query_parameters import CleanupQuery, VerbQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
-from stepwell.domain.diagnostics.plan_result import DryRun, Rehearsed
+from stepwell.contract.dry_run_result import DryRun, Rehearsed
 
 MEDIA_TYPE = "application/vnd.stepwell.dry-run+json"
 DRY_RUN_ANSWER = ((MEDIA_TYPE, DryRun),)

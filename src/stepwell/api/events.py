@@ -1,10 +1,7 @@
 """What happened: the history of a workflow, and that of all that a token may see; as JSON, or live."""
 
-from typing import Annotated
-from uuid import UUID
-
 from litestar.types import ASGIApp
-from msgspec import UNSET, Meta, Struct, json
+from msgspec import UNSET, Struct, json
 
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.content_negotiation import prefers
@@ -13,36 +10,19 @@ from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
-from stepwell.api.schemas import EventListResponse, EventPublic, Time, event_to_public
+from stepwell.api.serializers import event_to_public
 from stepwell.api.sse import MEDIA_TYPE, event_stream, frame
+from stepwell.contract.enums import EventType
+from stepwell.contract.events import EventFeedResponse, EventListResponse, FeedEventPublic, StreamTicket
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter
-from stepwell.domain.model import EventType, HistoryEvent
+from stepwell.domain.model import HistoryEvent
 
 TAG = "events"
 LAST_EVENT_ID = "Last-Event-ID"
 _MAX_NUMBER = 2**63 - 1
 _TYPES = frozenset(EventType)
 _LONGEST_TYPE = max(map(len, _TYPES))
-
-
-class FeedEventPublic(EventPublic):
-    """An event, and of which workflow."""
-
-    workflow_id: UUID
-    origin_instance: str
-    origin_tenant_id: str | None
-
-
-class EventFeedResponse(Struct):
-    events: list[FeedEventPublic]
-    cursor: Annotated[str, Meta(description="Where to go on from, also when there was nothing")]
-    has_more: Annotated[bool, Meta(description="Whether to ask again at once: a page may be short, or empty, before")]
-
-
-class StreamTicket(Struct):
-    ticket: str
-    expires_at: Annotated[Time, Meta(description="Until then a stream may be opened with it")]
 
 
 def feed_event_to_public(found: FeedEvent) -> FeedEventPublic:

@@ -14,9 +14,9 @@ from msgspec.structs import fields
 from stepwell.api.components import EXAMPLE, build_components, complete_schema
 from stepwell.api.operations import SCHEMA_REF, Content, Operation
 from stepwell.api.problems import MEANINGS, PROBLEM_JSON
-from stepwell.api.schemas import HTTPValidationError, Problem
 from stepwell.api.webhook_payloads import described_webhooks
-from stepwell.domain.definition import CreateWorkflow
+from stepwell.contract.definition import CreateWorkflow
+from stepwell.contract.problems import HTTPValidationError, Problem
 
 _INTRO = (
     "Runs workflows of AI-media tasks. Post a definition, a DAG of steps; the ready steps run concurrently, every "

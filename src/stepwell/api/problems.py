@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 from msgspec import UNSET
 
-from stepwell.api.schemas import HTTPValidationError, Problem, ValidationError
+from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError
 from stepwell.domain.errors import (
     ArtifactError,
     ArtifactGone,

@@ -1,21 +1,13 @@
 """What can be asked for, and how those do who are asked."""
 
-from collections.abc import Sequence
-
 from litestar import Response
-from msgspec import Struct
 
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_query
-from stepwell.domain.diagnostics.provider_status import ProviderStatus
-
-
-class ProviderListResponse(Struct):
-    providers: Sequence[ProviderStatus]
-
+from stepwell.contract.providers import ProviderListResponse
 
 PROVIDERS = Operation(
     method="GET",

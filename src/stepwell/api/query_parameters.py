@@ -10,8 +10,8 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
 from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, UnionType, type_info
 
+from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
-from stepwell.domain.model import EventType, WorkflowStatus
 from stepwell.domain.records import ListFilter
 from stepwell.domain.strict_json.schema_faults import collect, shown
 

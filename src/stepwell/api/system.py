@@ -9,7 +9,7 @@ from stepwell.api.content_negotiation import prefers
 from stepwell.api.dependencies import ApiRequest, Description, MetricsDep, Service
 from stepwell.api.operations import Content, Operation, endpoint
 from stepwell.api.page_style import PAGE_HEADERS
-from stepwell.api.schemas import Health, Root
+from stepwell.contract.system import Health, Root
 from stepwell.domain.errors import Unavailable
 
 TAG = "system"

@@ -12,8 +12,9 @@ from msgspec.json import schema
 from msgspec.structs import FieldInfo, fields
 
 from stepwell.api.operations import SCHEMA_REF
-from stepwell.domain.mapping.task_configs import CONFIGS, required_inputs
-from stepwell.domain.model import TaskType
+from stepwell.contract.enums import TaskType
+from stepwell.contract.task_configs import CONFIGS
+from stepwell.domain.mapping.task_configs import required_inputs
 
 _VARIANT = "StepVariant"
 

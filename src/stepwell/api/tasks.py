@@ -7,7 +7,8 @@ from stepwell.api.dependencies import ApiRequest, Service
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TasksQuery, parse_id, parse_query
-from stepwell.api.schemas import TaskListResponse, TaskPublic, task_to_public
+from stepwell.api.serializers import task_to_public
+from stepwell.contract.tasks import TaskListResponse, TaskPublic
 
 TASK = Operation(
     method="GET",

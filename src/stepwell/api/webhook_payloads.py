@@ -3,16 +3,16 @@
 from copy import deepcopy
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from msgspec import Raw, Struct, json
 
 from stepwell.api.operations import SCHEMA_REF
-from stepwell.api.schemas import EventPublic, Time, WorkflowPublic, event_to_public, workflow_to_public
-from stepwell.domain.model import EventType
+from stepwell.api.serializers import event_to_public, workflow_to_public
+from stepwell.contract.enums import TERMINAL_EVENTS, EventType
+from stepwell.contract.webhooks import StepNotice, StepNoticeData, WorkflowNotice
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import TERMINAL_EVENTS, DueDelivery
+from stepwell.domain.webhooks.delivery import DueDelivery
 from stepwell.ports.storage import WorkflowReader
 
 MAX_BODY = 256 * 1024
@@ -21,29 +21,6 @@ SHORTEST_STEP = 512
 _MAX_STEPS = MAX_BODY // SHORTEST_STEP
 # What may be long beside the steps, and is left out too where it has to be.
 _LONG = frozenset({"final_step_result", "config", "errors", "error_message", "description", "cost"})
-
-
-class StepNoticeData(Struct):
-    workflow_id: UUID
-    origin_reference: str | None
-    origin_instance: str
-    event: EventPublic
-
-
-class WorkflowNotice(Struct):
-    """A workflow has ended; `data` is the workflow as GET showed it at the first try."""
-
-    type: EventType
-    timestamp: Time
-    data: WorkflowPublic
-
-
-class StepNotice(Struct):
-    """Something has happened to a step. Sent only with suppress_subtask_events false."""
-
-    type: EventType
-    timestamp: Time
-    data: StepNoticeData
 
 
 class Payloads:

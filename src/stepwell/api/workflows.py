@@ -30,16 +30,11 @@ from stepwell.api.query_parameters import (
     parse_query,
 )
 from stepwell.api.request_bodies import ignore_empty_body, read_json
-from stepwell.api.schemas import (
-    WorkflowCleanupResponse,
-    WorkflowListResponse,
-    WorkflowPublic,
-    cleanup_to_public,
-    page_to_public,
-)
-from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
+from stepwell.api.serializers import cleanup_to_public, page_to_public
+from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
 from stepwell.domain.idempotency import NO_TERMS, Preconditions, StoredAnswer
-from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import parse_update, plan_workflow

@@ -8,9 +8,9 @@ from uuid import UUID
 import httpx
 
 from stepwell.artifacts.store_setup import Storage
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.model import ProviderType
 from stepwell.domain.model_terms import ANY_MODEL, PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from stepwell.artifacts.paths import parse
 from stepwell.artifacts.store import ObstoreArtifacts, gone
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import ArtifactError, ArtifactGone, Unavailable
-from stepwell.domain.model import Output
 
 log = structlog.get_logger()
 

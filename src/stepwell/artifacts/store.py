@@ -19,8 +19,8 @@ from stepwell.artifacts.disk import Disk
 from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_missing, panics_told, reason
 from stepwell.artifacts.paths import ROOT, ArtifactPath, parse
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
-from stepwell.domain.model import Output
 
 PAGE = 1_000  # paths
 CHUNK = 1 << 20  # bytes

@@ -24,9 +24,10 @@ from stepwell.cli.output import complain
 from stepwell.cli.postgres import UP, server_on
 from stepwell.cli.run_progress import progress_display
 from stepwell.cli.tokens import make_token
+from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import Fault
-from stepwell.domain.model import EventType, HistoryEvent, Output, WorkflowStatus
-from stepwell.domain.webhooks.delivery import TERMINAL_EVENTS
+from stepwell.domain.model import HistoryEvent
 from stepwell.settings import Settings
 
 _API = "/api/v1/workflows/"

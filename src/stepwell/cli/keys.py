@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from stepwell.cli.data_folder import own_secret, own_webhook_secret
 from stepwell.cli.errors import MISUSED, Refused
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.credential_names import owner
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import ProviderType
 from stepwell.settings import Settings
 
 # Signatures under different labels have nothing to do with each other, though the secret behind them is the same.

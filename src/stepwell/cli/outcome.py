@@ -7,8 +7,8 @@ from msgspec import Raw, Struct, json
 
 from stepwell.cli.errors import FAILED, MISUSED, Refused
 from stepwell.cli.output import complain, tell
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import Fault
-from stepwell.domain.model import WorkflowStatus
 
 
 class RunOutcome(Struct, frozen=True):

@@ -20,11 +20,11 @@ from stepwell.cli.run_progress import RunProgress, progress_display
 from stepwell.cli.service_host import broken, service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.up import embedded_settings
+from stepwell.contract.enums import TERMINAL_EVENTS
 from stepwell.domain.errors import InvalidRequest, Unavailable
 from stepwell.domain.strict_json.decode import decode_body
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import plan_workflow
-from stepwell.domain.webhooks.delivery import TERMINAL_EVENTS
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 

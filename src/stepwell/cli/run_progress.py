@@ -12,7 +12,8 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from stepwell.cli.output import complain, printable
-from stepwell.domain.model import EventType, HistoryEvent
+from stepwell.contract.enums import EventType
+from stepwell.domain.model import HistoryEvent
 
 _NAMED = 4
 _WORDS = {

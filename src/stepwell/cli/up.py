@@ -17,7 +17,7 @@ from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, star
 from stepwell.cli.service_host import answer_requests, service, tell_ready
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.tokens import make_token
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 

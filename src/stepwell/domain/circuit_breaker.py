@@ -11,17 +11,12 @@ one step alone, however often it is tried, opens nothing by itself. A failure th
 """
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from msgspec import Struct
 
+from stepwell.contract.enums import BreakerState
+
 _LONGEST_S = 300.0
-
-
-class BreakerState(StrEnum):
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
 
 
 class BreakerPolicy(Struct, frozen=True):

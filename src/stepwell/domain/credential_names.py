@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 
 
 def belongs(name: str, provider: str) -> bool:

@@ -29,7 +29,8 @@ from contextlib import contextmanager
 
 from msgspec import Struct
 
-from stepwell.domain.model import Cost, WorkflowStatus
+from stepwell.contract.costs import Cost
+from stepwell.contract.enums import WorkflowStatus
 
 
 class Fault(Struct, frozen=True):

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.model import EventType, HistoryEvent, WorkflowStatus
+from stepwell.contract.enums import EventType, WorkflowStatus
+from stepwell.domain.model import HistoryEvent
 from stepwell.domain.tenancy import TenantScope
 
 _CURSOR = struct.Struct(">Q16sI")

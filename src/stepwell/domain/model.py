@@ -1,139 +1,22 @@
-"""The words of the product: statuses, kinds of task, and the mutable state of a workflow, a step and a task."""
+"""The state of a workflow, its steps and its tasks: what changes while it runs."""
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
-
-class WorkflowStatus(StrEnum):
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    PAUSED = "PAUSED"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-
-TERMINAL_STATUSES = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
-
-
-class StepStatus(StrEnum):
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    SKIPPED = "SKIPPED"
-    CANCELLED = "CANCELLED"
-
-
-class TaskStatus(StrEnum):
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-
-class TaskPhase(StrEnum):
-    """How far an attempt got, committed before the next thing happens: what a recovery decides by."""
-
-    INTENT = "INTENT"
-    SUBMITTED = "SUBMITTED"
-    REMOTE_DONE = "REMOTE_DONE"
-    STORED = "STORED"
-
-
-class CancelReceipt(StrEnum):
-    """What became of the remote work of an attempt that was given up: never sent; ended by the provider; the provider
-    would not end it; it had finished by then, and is paid for; not known, or not yet.
-    """
-
-    NEVER_STARTED = "never_started"
-    PROVIDER_CANCELLED = "provider_cancelled"
-    PROVIDER_REFUSED = "provider_refused"
-    FINISHED_TOO_LATE = "finished_too_late"
-    UNKNOWN = "unknown"
-
-
-class TaskType(StrEnum):
-    GENERATION = "GENERATION"
-    EDITING = "EDITING"
-    REFINE = "REFINE"
-    VIDEO_GENERATION = "VIDEO_GENERATION"
-    BACKGROUND_FIX = "BACKGROUND_FIX"
-    FACE_ENHANCER = "FACE_ENHANCER"
-    IMAGE_ADJUSTER = "IMAGE_ADJUSTER"
-    DETAIL_ENHANCER = "DETAIL_ENHANCER"
-    BACKGROUND_REMOVE = "BACKGROUND_REMOVE"
-    LLM_INTERACTION = "LLM_INTERACTION"
-    EXPERIMENTAL_FAL = "EXPERIMENTAL_FAL"
-    PASSTHROUGH = "PASSTHROUGH"
-
-
-class ProviderType(StrEnum):
-    LOCAL = "LOCAL"
-    FAL = "FAL"
-    REPLICATE = "REPLICATE"
-    VERTEX = "VERTEX"
-    GEMINI = "GEMINI"
-    OPENAI = "OPENAI"
-    COMFYUI = "COMFYUI"
-    CUSTOM = "CUSTOM"
-
-
-class TransformType(StrEnum):
-    FIRST = "FIRST"
-    LAST = "LAST"
-    TO_LIST = "TO_LIST"
-    FLATTEN = "FLATTEN"
-    TO_STRING = "TO_STRING"
-    TO_INT = "TO_INT"
-    TO_FLOAT = "TO_FLOAT"
-    TO_BOOL = "TO_BOOL"
-    JSON_ENCODE = "JSON_ENCODE"
-    JSON_DECODE = "JSON_DECODE"
-    PATH_TO_URL = "PATH_TO_URL"
-    PATH_TO_DATA_URI = "PATH_TO_DATA_URI"
-
-
-class OnFailure(StrEnum):
-    DRAIN = "drain"
-    CANCEL = "cancel"
-    CONTINUE = "continue"
-
-
-class EventType(StrEnum):
-    WORKFLOW_CREATED = "workflow.created"
-    WORKFLOW_STARTED = "workflow.started"
-    WORKFLOW_PAUSED = "workflow.paused"
-    WORKFLOW_RESUMED = "workflow.resumed"
-    WORKFLOW_UPDATED = "workflow.updated"
-    WORKFLOW_COMPLETED = "workflow.completed"
-    WORKFLOW_FAILED = "workflow.failed"
-    WORKFLOW_CANCELLED = "workflow.cancelled"
-    WORKFLOW_CLEANED = "workflow.cleaned"
-    STEP_STARTED = "step.started"
-    STEP_SUBMITTED = "step.submitted"
-    STEP_PROGRESS = "step.progress"
-    STEP_OUTCOME_UNKNOWN = "step.outcome_unknown"
-    STEP_RETRYING = "step.retrying"
-    STEP_DIVERTED = "step.diverted"
-    STEP_COMPLETED = "step.completed"
-    STEP_FAILED = "step.failed"
-    STEP_SKIPPED = "step.skipped"
-    STEP_CANCELLED = "step.cancelled"
-    STEP_CANCEL_SETTLED = "step.cancel_settled"
-
-
-class Output(Struct, frozen=True):
-    """A stored file of a task. `path` is `media/{task_id}/{name}`, `size` in bytes, `sha256` in hex."""
-
-    path: str
-    size: int
-    sha256: str
+from stepwell.contract.costs import Cost
+from stepwell.contract.enums import (
+    CancelReceipt,
+    EventType,
+    ProviderType,
+    StepStatus,
+    TaskPhase,
+    TaskStatus,
+    WorkflowStatus,
+)
+from stepwell.contract.tasks import Output
 
 
 class WorkflowState(Struct):
@@ -188,14 +71,6 @@ class Sent(Struct, frozen=True):
     digest: str
     at: datetime
     on_fallback: bool = False
-
-
-class Cost(Struct, frozen=True):
-    """What an attempt cost. `source`: whether the provider said so, or the service's settings price it."""
-
-    amount: float
-    currency: str
-    source: Literal["provider", "settings"]
 
 
 class Task(Struct):

@@ -5,10 +5,12 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.definition import JsonObject, ResolvedStep, WorkflowStepDefinition
+from stepwell.contract.costs import WorkflowCost
+from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
+from stepwell.contract.enums import TaskType, WorkflowStatus
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.model import HistoryEvent, StepState, Task, TaskType, WorkflowState, WorkflowStatus
-from stepwell.domain.model_terms import WorkflowCost
+from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
+from stepwell.domain.steps import ResolvedStep
 
 
 class StepRecord(Struct, gc=False):

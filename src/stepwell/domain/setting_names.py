@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Iterator
 from difflib import SequenceMatcher, get_close_matches
 
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.credential_names import belongs, owner
-from stepwell.domain.model import ProviderType
 
 PREFIX = "STEPWELL_"
 CREDENTIAL = PREFIX + "CREDENTIALS__"

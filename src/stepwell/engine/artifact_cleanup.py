@@ -6,8 +6,8 @@ from uuid import UUID
 
 import structlog
 
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import ArtifactError, ArtifactGone
-from stepwell.domain.model import Output
 from stepwell.domain.records import CleanupFault, CleanupReport, TaskRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.ports.artifacts import Artifacts

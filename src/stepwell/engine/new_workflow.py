@@ -5,8 +5,9 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.lifecycle.inputs import Created, Start
-from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
+from stepwell.domain.model import StepState, WorkflowState
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.events.bus import CommittedEvents

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from uuid import UUID
 
-from stepwell.domain.model import Output
+from stepwell.contract.tasks import Output
 
 
 class Artifacts(Protocol):

@@ -30,9 +30,12 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.costs import Cost
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import Fault
-from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
+from stepwell.domain.model import Sent
+from stepwell.domain.steps import KnownStep
 
 ErrorText = Callable[[bytes], str | None]
 """Reads a response body: returns the error message if the body is an error as the provider documents it, else None."""

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer, Version
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.model import HistoryEvent, ProviderType
+from stepwell.domain.model import HistoryEvent
 from stepwell.domain.records import (
     ListFilter,
     LoadedWorkflow,

@@ -5,8 +5,8 @@ from importlib.metadata import entry_points
 
 import httpx
 
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.credential_names import owner
-from stepwell.domain.model import ProviderType
 from stepwell.ports.providers import Provider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from stepwell.providers.custom.provider import CustomProvider

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from stepwell.domain.model import ProviderType, TaskType
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO
 
 

@@ -6,9 +6,9 @@ from typing import cast
 
 import structlog
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import Fault
-from stepwell.domain.model import ProviderType, TaskType
+from stepwell.domain.steps import KnownStep
 from stepwell.domain.validation.provider_rules import FileRule
 from stepwell.outbound.ssrf_guard import AddressPolicy
 from stepwell.ports.providers import (

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from msgspec import Struct, field, json, structs
 
+from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.event_feed import FeedCursor
 from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.model import HistoryEvent, Task
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import Delivery, DeliveryAttempt, DeliveryStatus
+from stepwell.domain.webhooks.delivery import Delivery, DeliveryAttempt
 from stepwell.ports.clock import Clock
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import NotFound, StillRunning
 from stepwell.domain.idempotency import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
@@ -11,7 +12,6 @@ from stepwell.domain.webhooks.delivery import (
     KEPT_ATTEMPTS,
     DeliveryAttempt,
     DeliveryRecord,
-    DeliveryStatus,
     DeliveryVerdict,
     DueDelivery,
     delivery_id,

@@ -7,18 +7,11 @@ from uuid import UUID
 
 from msgspec import structs
 
+from stepwell.contract.costs import Money, WorkflowCost
+from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.idempotency import Version
 from stepwell.domain.lifecycle.decision import copied
-from stepwell.domain.model import (
-    CancelReceipt,
-    EventType,
-    HistoryEvent,
-    StepStatus,
-    Task,
-    TaskStatus,
-    WorkflowStatus,
-)
-from stepwell.domain.model_terms import Money, WorkflowCost
+from stepwell.domain.model import HistoryEvent, Task
 from stepwell.domain.records import (
     ListFilter,
     Ownership,

@@ -6,10 +6,11 @@ from uuid import UUID
 
 from msgspec import json, structs
 
+from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.errors import Forbidden, StillRunning
 from stepwell.domain.lifecycle.decision import Decision, copied
-from stepwell.domain.model import ProviderType, StepStatus, Task, TaskStatus
+from stepwell.domain.model import Task
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import ALWAYS, NEVER, DeliveryRow, Tables, TaskRow, WorkflowRow

@@ -8,7 +8,8 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from stepwell.domain.definition import WorkflowConfig, WorkflowUpdate
+from stepwell.contract.definition import WorkflowConfig, WorkflowUpdate
+from stepwell.contract.enums import OnFailure, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import (
@@ -16,7 +17,6 @@ from stepwell.domain.lifecycle.inputs import (
     StartAttempt,
     Update,
 )
-from stepwell.domain.model import OnFailure, StepStatus, TaskStatus, WorkflowStatus
 from support.workflows.runs import ACTOR, CHAIN3, DIAMOND, EPOCH, OTHER_OWNER, OWNER, Sim
 
 PENDING, RUNNING, PAUSED, COMPLETED, FAILED, CANCELLED = WorkflowStatus

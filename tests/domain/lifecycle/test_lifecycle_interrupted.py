@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from stepwell.domain.definition import WorkflowConfig
+from stepwell.contract.definition import WorkflowConfig
+from stepwell.contract.enums import OnFailure, StepStatus, WorkflowStatus
 from stepwell.domain.lifecycle.inputs import (
     SERVICE,
     Admitted,
@@ -19,7 +20,6 @@ from stepwell.domain.lifecycle.inputs import (
     Succeeded,
     WakeAt,
 )
-from stepwell.domain.model import OnFailure, StepStatus, WorkflowStatus
 from support.workflows.runs import CHAIN3, EPOCH, Sim
 
 _, _, PAUSED, COMPLETED, FAILED, _ = WorkflowStatus

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.domain.definition import RetryPolicy, WorkflowConfig, WorkflowUpdate
+from stepwell.contract.definition import RetryPolicy, WorkflowConfig, WorkflowUpdate
+from stepwell.contract.enums import EventType, OnFailure, ProviderType, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import (
@@ -32,14 +33,7 @@ from stepwell.domain.lifecycle.inputs import (
     Update,
 )
 from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.model import (
-    EventType,
-    OnFailure,
-    ProviderType,
-    StepState,
-    WorkflowState,
-    WorkflowStatus,
-)
+from stepwell.domain.model import StepState, WorkflowState
 from support.workflows.runs import ACTOR, EPOCH, OWNER, Sim, plans_of
 
 T = TypeVar("T")

@@ -5,7 +5,17 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.domain.definition import WorkflowConfig
+from stepwell.contract.costs import Cost
+from stepwell.contract.definition import WorkflowConfig
+from stepwell.contract.enums import (
+    CancelReceipt,
+    OnFailure,
+    ProviderType,
+    StepStatus,
+    TaskPhase,
+    TaskStatus,
+    WorkflowStatus,
+)
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import (
     AttemptFailed,
@@ -22,18 +32,7 @@ from stepwell.domain.lifecycle.inputs import (
     Succeeded,
     WakeAt,
 )
-from stepwell.domain.model import (
-    CancelReceipt,
-    Cost,
-    OnFailure,
-    ProviderType,
-    Sent,
-    StepStatus,
-    Task,
-    TaskPhase,
-    TaskStatus,
-    WorkflowStatus,
-)
+from stepwell.domain.model import Sent, Task
 from support.workflows.runs import EPOCH, OWNER, Sim
 
 SENT = Sent("a/model", "d" * 64, EPOCH)

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from stepwell.domain.definition import ResolvedStep, RetryPolicy, WorkflowConfig
+from stepwell.contract.definition import RetryPolicy, WorkflowConfig
+from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, TaskType, WorkflowStatus
 from stepwell.domain.lifecycle.inputs import RetryDue, WakeAt
 from stepwell.domain.lifecycle.retry import RETRY_AFTER_CAP_S, RetryDecision, backoff_s, judge
-from stepwell.domain.model import ProviderType, StepState, StepStatus, TaskStatus, TaskType, WorkflowStatus
+from stepwell.domain.model import StepState
+from stepwell.domain.steps import ResolvedStep
 from support.workflows.runs import EPOCH, Sim
 
 S = StepStatus

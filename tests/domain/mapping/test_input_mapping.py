@@ -5,7 +5,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stepwell.domain.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
+from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
+from stepwell.contract.enums import TaskType, TransformType
+from stepwell.contract.enums import TransformType as X
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import check_expression
 from stepwell.domain.mapping.input_mapping import (
@@ -15,8 +17,6 @@ from stepwell.domain.mapping.input_mapping import (
     put_input,
     resolve_inputs,
 )
-from stepwell.domain.model import TaskType, TransformType
-from stepwell.domain.model import TransformType as X
 
 
 def step(*mappings: FieldMapping, **config: Any) -> WorkflowStepDefinition:

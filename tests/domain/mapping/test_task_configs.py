@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.mapping.task_configs import CONFIGS, GenerationConfig, config_faults, known_config, required_inputs
-from stepwell.domain.model import TaskType as T
+from stepwell.contract.enums import TaskType as T
+from stepwell.contract.task_configs import CONFIGS, GenerationConfig
+from stepwell.domain.mapping.task_configs import config_faults, known_config, required_inputs
 
 
 def faults(task_type: T, config: dict[str, Any]) -> list[tuple[Any, ...]]:

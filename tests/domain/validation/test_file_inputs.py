@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from stepwell.domain.model import ProviderType, TaskType
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.file_inputs import FILE_INPUTS, form_refusal
 from stepwell.domain.validation.provider_rules import ProviderCatalog, ReferenceRule

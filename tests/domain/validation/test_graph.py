@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.domain.definition import ResolvedStep
-from stepwell.domain.model import TaskType
+from stepwell.contract.enums import TaskType
+from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.graph import Graph, final_position
 from support.workflows.definitions import body, faults, join, mapped

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import Fault
-from stepwell.domain.model import ProviderType, TaskType
+from stepwell.domain.steps import KnownStep
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from support.workflows.definitions import CATALOG, body, draw, faults, join, mapped, plan, refused
 

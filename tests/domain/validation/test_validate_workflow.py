@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.domain.definition import CreateWorkflow, WorkflowUpdate
+from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
+from stepwell.contract.enums import OnFailure
 from stepwell.domain.errors import InvalidRequest
-from stepwell.domain.model import OnFailure
 from stepwell.domain.validation.workflow import MAX_STEPS, parse_update, plan_workflow
 from support.workflows.definitions import CATALOG, body, draw, faults, join, mapped, plan, refine, refused
 

@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.domain.webhooks.delivery import DELAYS_S, DeliveryStatus, DeliveryVerdict, delivery_id, event_of, verdict
+from stepwell.contract.enums import DeliveryStatus
+from stepwell.domain.webhooks.delivery import DELAYS_S, DeliveryVerdict, delivery_id, event_of, verdict
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, WebhookSecrets
 from stepwell.settings import InvalidSettings, read_settings
 

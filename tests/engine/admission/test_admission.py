@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import ModelLimit
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
 from stepwell.engine.admission.controller import AdmissionController, Pool, Slot, SlotLimits
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))

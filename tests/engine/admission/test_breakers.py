@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import ModelLimit
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.settings import ModelLimits
 from support.emulators.base import Fault

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import ModelLimit
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
 from stepwell.engine.admission.controller import AdmissionController, LimitKind, Pool, SlotLimits
 
 FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL

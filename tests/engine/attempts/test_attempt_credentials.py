@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.settings import Secrets
 from support.providers.emulated import worlds_of
 from support.service.live_service import running_service

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from structlog.testing import capture_logs
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.settings import Secrets
 from support.emulators.fal import KEY
 from support.providers.emulated import world_of

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from support.providers.emulated import ANSWERING, REMOTE, provider_config, worlds_of
 from support.service.live_service import running_service
 

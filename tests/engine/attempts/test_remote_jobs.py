@@ -10,8 +10,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import ModelLimit
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
 from support.database.failing_store import nothing_left, scheduler_of
 from support.emulators.base import Fault
 from support.providers.emulated import REMOTE, World, world_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from support.database.failing_store import nothing_left
 from support.providers.scripted import Crash, Fail, Hang, Outcome, Scripted, Succeed, eventually, passthrough, scripted
 from support.service.live_service import Service, running_service

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import ArtifactError
-from stepwell.domain.model import Output, ProviderType
-from stepwell.domain.model_terms import ModelLimit
 from stepwell.providers.google import vertex
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.shared import result_storage

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from support.database.failing_store import BEFORE, faulty, scheduler_of
 from support.providers.scripted import Fail, Hang, Scripted, eventually, passthrough, scripted
 from support.service.explain_requests import explained, reason, until_code

@@ -13,9 +13,9 @@ import asyncpg
 import httpx
 import pytest
 
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import ModelLimit
 from stepwell.ports.providers import Attempt, AttemptIO, Request
 from stepwell.providers.custom.provider import CustomProvider
 from stepwell.providers.shared.credentials import Credentials

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from msgspec import Struct
 
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import completion
 from stepwell.engine.events.bus import CommittedEvents, EventBus

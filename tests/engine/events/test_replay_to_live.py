@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.domain.definition import WorkflowUpdate
+from stepwell.contract.definition import WorkflowUpdate
 from stepwell.domain.event_feed import EVERYTHING, FeedCursor
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import event_stream, feed_stream

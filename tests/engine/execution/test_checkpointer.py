@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.domain.definition import WorkflowConfig, WorkflowUpdate
+from stepwell.contract.definition import WorkflowConfig, WorkflowUpdate
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import DeadlineAt, Update
 from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
+from stepwell.domain.model import StepState, WorkflowState
 from stepwell.engine.execution import checkpointer as module
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.ports.storage import WorkflowStore

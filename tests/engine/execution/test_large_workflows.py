@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from stepwell.domain.model import StepStatus
+from stepwell.contract.enums import StepStatus
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import plan_workflow

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.engine.execution.outcomes import ModelLabels
 from support.database.failing_store import scheduler_of
 from support.emulators.base import Fault

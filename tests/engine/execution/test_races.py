@@ -15,10 +15,11 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from stepwell.domain.definition import WorkflowUpdate
+from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.enums import StepStatus
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.inputs import Update
-from stepwell.domain.model import HistoryEvent, StepStatus
+from stepwell.domain.model import HistoryEvent
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import plan_workflow

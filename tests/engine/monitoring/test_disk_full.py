@@ -17,7 +17,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.engine.monitoring.write_monitor import Probe, WriteTarget
 from stepwell.persistence.schema.migrations import migrate
 from support.database.failing_store import nothing_left

@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import ModelLimit
 from stepwell.engine.webhooks import backlog
 from stepwell.persistence.stores.outbox import PostgresOutbox
 from stepwell.ports.webhooks import Backlog

@@ -12,11 +12,13 @@ from msgspec import json
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from stepwell.api.routes import openapi_document
-from stepwell.api.schemas import step_to_public
+from stepwell.api.serializers import step_to_public
 from stepwell.api.webhook_payloads import SHORTEST_STEP
-from stepwell.domain.definition import ResolvedStep, WorkflowStepDefinition
-from stepwell.domain.model import StepState, TaskType
+from stepwell.contract.definition import WorkflowStepDefinition
+from stepwell.contract.enums import TaskType
+from stepwell.domain.model import StepState
 from stepwell.domain.records import StepRecord
+from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets
 from support.emulators.webhook_receiver import CLOSE, HANG, Received, Sink, answered, running_sink
 from support.fakes.service import AT

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from stepwell.app import Database, DatabaseSource, PostgresSource
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.settings import Settings
 from stepwell.testing import MemoryDatabase

@@ -2,9 +2,9 @@
 
 from uuid import uuid4
 
+from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.domain.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter
 from stepwell.domain.lifecycle.inputs import Cancel
-from stepwell.domain.model import EventType, WorkflowStatus
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from support.database.stored_workflows import Stored, admitted, renamed
 

@@ -3,8 +3,10 @@
 from copy import copy
 from uuid import uuid4
 
+from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus
+from stepwell.contract.tasks import Output
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Sending, Submitted, Succeeded
-from stepwell.domain.model import Output, ProviderType, Sent, StepState, StepStatus, TaskStatus
+from stepwell.domain.model import Sent, StepState
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

@@ -5,11 +5,12 @@ from uuid import uuid4
 
 import pytest
 
+from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import NotFound, PreconditionFailed, StillRunning
 from stepwell.domain.idempotency import NO_TERMS, Preconditions, Version
 from stepwell.domain.lifecycle.inputs import Cancel
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryStatus, DeliveryVerdict, DueDelivery
+from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryVerdict, DueDelivery
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored
 from support.workflows.definitions import body, join

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 from sqlalchemy.dialects import postgresql
 
+from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.domain.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter, FeedPage
-from stepwell.domain.model import EventType, WorkflowStatus
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import create_api_engine, create_journal_pool, journal_connect
 from stepwell.persistence.stores import event_feed as feed_statements

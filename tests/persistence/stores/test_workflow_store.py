@@ -7,9 +7,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.domain.errors import Forbidden, Unavailable
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Resume, Start
-from stepwell.domain.model import StepState, StepStatus, WorkflowStatus
+from stepwell.domain.model import StepState
 from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

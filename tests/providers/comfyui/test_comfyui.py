@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from providers.comfyui.comfyui_cases import SENT, TOKEN, attempt, ended, files, provider_at, submitted
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
-from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Job, JobStatus, RemoteProvider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.base import Call, Fault, Reply

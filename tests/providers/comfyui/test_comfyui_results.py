@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from providers.comfyui.comfyui_cases import attempt, ended, files, provider_at, submitted
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Finished, Job, JobStatus
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.base import Fault, Reply

@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from providers.pictures import TASK
+from stepwell.contract.enums import TaskType
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import Output, Sent, TaskType
+from stepwell.domain.model import Sent
 from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Blob, Finished, Job, JobStatus, Request
 from stepwell.providers.fal.provider import FalProvider

@@ -8,8 +8,8 @@ import pytest
 
 from providers.fal.fal_cases import NO_ANSWER, PICTURE, Bench, answer_with, attempt, fal_bench
 from providers.pictures import TASK, picture_of
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Finished, Job
 from support.emulators.base import Fault
 from support.emulators.fal import FILM

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import httpx
 
-from stepwell.domain.model import Sent, TaskType
+from stepwell.contract.enums import TaskType
+from stepwell.domain.model import Sent
 from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Blob, Finished, Job, Request
 from stepwell.providers.google.gemini import GeminiProvider

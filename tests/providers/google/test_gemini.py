@@ -26,8 +26,8 @@ from providers.google.google_cases import (
     gemini_bench,
     vertex_bench,
 )
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
-from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, Finished
 from support.emulators.base import Fault, Reply
 from support.providers.attempt_io import TASK, MemoryIO, UnsteadyIO

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from providers.google.google_cases import BASE, INPUTS, TALL, WIDE, attempt, bytes_of
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, Blob, Request
 from stepwell.providers.google.gemini import GeminiProvider
 from stepwell.providers.google.provider import GoogleProvider

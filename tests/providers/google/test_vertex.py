@@ -11,8 +11,8 @@ import pytest
 from msgspec import structs
 
 from providers.google.google_cases import BASE, DRAWING, FILM, TALK, Bench, attempt, vertex_bench
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
-from stepwell.domain.model import TaskType
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.shared.credentials import Credentials

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from providers.pictures import file_of, gradient, picture_of, product
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import TaskType
 from stepwell.providers.local.rendered_file import RenderedFile
 from stepwell.providers.local.work import KINDS
 

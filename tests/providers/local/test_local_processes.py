@@ -14,8 +14,8 @@ import pytest
 from anyio import create_task_group, fail_after, sleep
 
 from providers.pictures import TASK, FakeIO, alive, children, file_of, gradient, picture_of
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, Provider
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.provider import LocalProvider

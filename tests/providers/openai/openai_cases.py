@@ -8,7 +8,7 @@ import httpx
 from PIL import Image
 
 from providers.pictures import file_of
-from stepwell.domain.model import TaskType
+from stepwell.contract.enums import TaskType
 from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Blob, Finished, Job, JobState
 from stepwell.providers.openai.provider import OpenAiProvider

@@ -20,8 +20,9 @@ from providers.openai.openai_cases import (
     provider_at,
     submitted,
 )
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
-from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.domain.model import Sent
 from stepwell.ports.providers import Attempt, Job, RemoteProvider
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.credentials import Credentials

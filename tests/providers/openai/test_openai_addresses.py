@@ -7,8 +7,8 @@ from PIL import Image
 
 from providers.openai.openai_cases import BASE, OTHER, PUBLIC, attempt, files, io_of, offline
 from providers.pictures import file_of
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Blob
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.chat_messages import MAX_PICTURES

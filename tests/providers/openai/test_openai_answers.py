@@ -11,8 +11,8 @@ from msgspec import structs
 
 from providers.conftest import PAUSES_S
 from providers.openai.openai_cases import CHAT, DRAWING, EDIT, attempt, finished, io_of, submitted
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
-from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
 from stepwell.providers.openai.provider import OpenAiProvider
 from support.emulators.base import Fault

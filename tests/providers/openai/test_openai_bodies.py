@@ -15,8 +15,8 @@ from providers.openai.openai_cases import (
     offline,
     parts_of,
 )
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import TaskType
 from stepwell.providers.openai.bodies import PROMPTS
 from stepwell.providers.openai.parameters import MODELS, film_seconds, picture_size
 from stepwell.providers.openai.provider import OpenAiProvider

@@ -20,7 +20,7 @@ from providers.openai.openai_cases import (
     offline,
     parts_of,
 )
-from stepwell.domain.model import TaskType
+from stepwell.contract.enums import TaskType
 from stepwell.providers.openai.bodies import PROMPTS
 from stepwell.providers.openai.parameters import MODELS
 from stepwell.providers.openai.provider import OpenAiProvider

@@ -9,8 +9,9 @@ import pytest
 from msgspec import structs
 
 from providers.openai.openai_cases import FILM, NOW, attempt, film_job, io_of, offline, provider_at, submitted, told
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import Sent, TaskType
+from stepwell.domain.model import Sent
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.credentials import Credentials

@@ -7,8 +7,9 @@ from uuid import UUID
 import httpx
 from msgspec import structs
 
+from stepwell.contract.enums import TaskType
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import Output, TaskType
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import Attempt, Blob, Job, JobState
 from stepwell.providers.replicate.provider import ReplicateProvider

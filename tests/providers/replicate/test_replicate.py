@@ -17,8 +17,8 @@ from providers.replicate.replicate_cases import (
     submitted,
     told,
 )
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
-from stepwell.domain.model import ProviderType
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, RemoteProvider
 from stepwell.providers.replicate.provider import ReplicateProvider

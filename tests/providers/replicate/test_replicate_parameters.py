@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from providers.replicate.replicate_cases import PICTURE_URL, TASK, VERSION, FilesIO, attempt
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import TaskType
 from stepwell.ports.providers import Attempt, Request
 from stepwell.providers.replicate.provider import ReplicateProvider
 from stepwell.providers.shared.credentials import Credentials

@@ -6,9 +6,9 @@ from uuid import UUID
 import httpx
 import pytest
 
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.credential_names import belongs, of_another, owner
 from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, Job
 from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from stepwell.domain.model import ProviderType as P
-from stepwell.domain.model import TaskType as T
+from stepwell.contract.enums import ProviderType as P
+from stepwell.contract.enums import TaskType as T
 from stepwell.domain.validation.provider_rules import FileRule
 from stepwell.outbound.ssrf_guard import AddressPolicy
 from stepwell.providers.factory import build_providers

@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from stepwell.app import Database, DatabaseSource
-from stepwell.domain.definition import WorkflowUpdate
+from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import Admitted, Created, Input, Start, Update
-from stepwell.domain.model import StepState, WorkflowState, WorkflowStatus
+from stepwell.domain.model import StepState, WorkflowState
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

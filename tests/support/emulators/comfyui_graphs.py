@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stepwell.domain.model import TaskType
+from stepwell.contract.enums import TaskType
 
 CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
 

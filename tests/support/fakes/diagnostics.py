@@ -3,11 +3,12 @@
 
 from uuid import UUID
 
-from stepwell.domain.diagnostics.plan_result import DryRun, PlannedPrice, Rehearsed, WorkflowPlan
-from stepwell.domain.diagnostics.reasons import ExplainedStep, Explanation, NotStarted
+from stepwell.contract.costs import Money
+from stepwell.contract.dry_run_result import DryRun, Rehearsed
+from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.plan_result import PlannedPrice, WorkflowPlan
+from stepwell.contract.reasons import ExplainedStep, Explanation, NotStarted
 from stepwell.domain.idempotency import NO_TERMS, Preconditions, Version
-from stepwell.domain.model import StepStatus, WorkflowStatus
-from stepwell.domain.model_terms import Money
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 

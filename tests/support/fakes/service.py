@@ -14,26 +14,16 @@ from stepwell.api.auth import TokenVerifier, sign_token
 from stepwell.api.claims import ClaimRules
 from stepwell.api.operations import Permission
 from stepwell.api.routes import build_api
+from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.enums import BreakerState, EventType, ProviderType, TaskType, WorkflowStatus
+from stepwell.contract.providers import BreakerStatus, Latency, ModelLimit, ModelStatus, ProviderStatus
+from stepwell.contract.tasks import Output
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
-from stepwell.domain.circuit_breaker import BreakerState
-from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.diagnostics.provider_status import BreakerStatus, Latency, ModelStatus, ProviderStatus
 from stepwell.domain.errors import ArtifactGone, InvalidTransition, NotFound, Unavailable
 from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.domain.idempotency import NO_TERMS, Preconditions, StoredAnswer, Version
-from stepwell.domain.model import (
-    EventType,
-    HistoryEvent,
-    Output,
-    ProviderType,
-    StepState,
-    Task,
-    TaskType,
-    WorkflowState,
-    WorkflowStatus,
-)
-from stepwell.domain.model_terms import ModelLimit
+from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
 from stepwell.domain.records import (
     CleanupFault,
     CleanupReport,

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+from stepwell.contract.enums import DeliveryStatus, EventType
 from stepwell.domain.errors import NotFound
 from stepwell.domain.idempotency import NO_TERMS, Preconditions
-from stepwell.domain.model import EventType
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, DeliveryStatus, delivery_id
+from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, delivery_id
 
 AT = datetime(2026, 11, 25, 12, 0, 0, 123000, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import httpx
 
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import Output
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import Blob, ErrorText
 

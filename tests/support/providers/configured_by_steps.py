@@ -8,8 +8,8 @@ from uuid import UUID
 
 from anyio import CancelScope
 
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.in_process import InProcess
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.settings import Settings, read_settings
 from support.emulators import fal, google, openai, replicate
 from support.emulators.base import Emulator

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from support.emulators.base import Fault
 from support.providers.emulated import REMOTE, World, world_of
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from stepwell.domain.model import EventType, HistoryEvent, StepStatus, WorkflowStatus
+from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
+from stepwell.domain.model import HistoryEvent
 
 _STEP_STATUS = {
     EventType.STEP_STARTED: StepStatus.RUNNING,

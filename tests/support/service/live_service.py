@@ -12,7 +12,7 @@ import httpx
 from stepwell.api.auth import sign_token
 from stepwell.api.operations import Permission
 from stepwell.app import Application, DatabaseSource, PostgresSource, running_app
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.webhooks.secrets import SigningSecrets
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow, plan_workflow
 from stepwell.providers.fal.parameters import refusals

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from stepwell.domain.definition import ResolvedStep, WorkflowConfig
+from stepwell.contract.definition import WorkflowConfig
+from stepwell.contract.enums import EventType, ProviderType, StepStatus, TaskStatus, TaskType, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import (
@@ -30,18 +31,8 @@ from stepwell.domain.lifecycle.inputs import (
     WakeAt,
 )
 from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.model import (
-    EventType,
-    HistoryEvent,
-    ProviderType,
-    StepState,
-    StepStatus,
-    Task,
-    TaskStatus,
-    TaskType,
-    WorkflowState,
-    WorkflowStatus,
-)
+from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
+from stepwell.domain.steps import ResolvedStep
 from support.service.event_replay import OF_ATTEMPTS, fold
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.diagnostics.reasons import (
+from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, WorkflowStatus
+from stepwell.contract.reasons import (
     BeingSent,
     BreakerOpen,
     DatabaseAway,
@@ -41,7 +42,7 @@ from stepwell.domain.diagnostics.reasons import (
     WaitsForSteps,
     WorkflowReason,
 )
-from stepwell.domain.model import OnFailure, ProviderType, StepStatus, Task, TaskPhase, WorkflowState, WorkflowStatus
+from stepwell.domain.model import Task, WorkflowState
 from stepwell.domain.records import StepRecord
 
 _NAMED = 50

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
-from stepwell.domain.definition import FieldMapping, ResolvedStep
-from stepwell.domain.diagnostics.plan_result import PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.contract.costs import Money
+from stepwell.contract.definition import FieldMapping
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.plan_result import PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import Money, PriceList
+from stepwell.domain.model_terms import PriceList
+from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 
 

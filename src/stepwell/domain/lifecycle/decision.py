@@ -8,9 +8,10 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from stepwell.contract.enums import EventType
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.inputs import Effect
-from stepwell.domain.model import EventType, HistoryEvent, StepState, Task, WorkflowState
+from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
 from stepwell.domain.webhooks.delivery import Delivery
 
 T = TypeVar("T", bound=Struct)

@@ -6,8 +6,11 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.definition import WorkflowUpdate
-from stepwell.domain.model import CancelReceipt, Cost, Output, ProviderType, Sent, Task
+from stepwell.contract.costs import Cost
+from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.enums import CancelReceipt, ProviderType
+from stepwell.contract.tasks import Output
+from stepwell.domain.model import Sent, Task
 
 SERVICE = "stepwell"  # the actor of what nobody asked for
 

@@ -2,8 +2,9 @@
 
 from enum import Enum, auto
 
-from stepwell.domain.definition import ResolvedStep, RetryPolicy
+from stepwell.contract.definition import RetryPolicy
 from stepwell.domain.model import StepState
+from stepwell.domain.steps import ResolvedStep
 
 RETRY_AFTER_CAP_S = 3600.0
 

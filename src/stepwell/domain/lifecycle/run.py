@@ -37,7 +37,17 @@ from uuid import UUID
 
 from msgspec import UNSET
 
-from stepwell.domain.definition import ResolvedStep, WorkflowConfig
+from stepwell.contract.definition import WorkflowConfig
+from stepwell.contract.enums import (
+    CancelReceipt,
+    EventType,
+    OnFailure,
+    ProviderType,
+    StepStatus,
+    TaskPhase,
+    TaskStatus,
+    WorkflowStatus,
+)
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision, copied
 from stepwell.domain.lifecycle.inputs import (
@@ -72,19 +82,8 @@ from stepwell.domain.lifecycle.inputs import (
 )
 from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, judge
 from stepwell.domain.lifecycle.step_tracker import StepTracker
-from stepwell.domain.model import (
-    CancelReceipt,
-    EventType,
-    OnFailure,
-    ProviderType,
-    StepState,
-    StepStatus,
-    Task,
-    TaskPhase,
-    TaskStatus,
-    WorkflowState,
-    WorkflowStatus,
-)
+from stepwell.domain.model import StepState, Task, WorkflowState
+from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.webhooks.delivery import deliveries
 
 ALLOWED_FROM = {

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from graphlib import TopologicalSorter
 
-from stepwell.domain.definition import ResolvedStep
-from stepwell.domain.model import StepState, StepStatus, Task
+from stepwell.contract.enums import StepStatus
+from stepwell.domain.model import StepState, Task
+from stepwell.domain.steps import ResolvedStep
 
 
 class StepTracker:

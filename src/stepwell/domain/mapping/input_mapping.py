@@ -5,12 +5,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.domain.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
+from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
+from stepwell.contract.enums import TaskType, TransformType
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import NothingFound, find
 from stepwell.domain.mapping.task_configs import config_faults, given, required_inputs
 from stepwell.domain.mapping.transforms import TransformError, is_deferred, transform
-from stepwell.domain.model import TaskType, TransformType
 from stepwell.domain.strict_json.schema_faults import shown
 
 EVERY_TYPE = "*"

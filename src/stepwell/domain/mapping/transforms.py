@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from stepwell.contract.enums import TransformType
 from stepwell.domain.errors import InvalidRequest
-from stepwell.domain.model import TransformType
 from stepwell.domain.strict_json.decode import MAX_INT, MIN_INT, decode_body
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, is_heavier
 

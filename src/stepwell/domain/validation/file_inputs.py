@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import fields
 
+from stepwell.contract.enums import TaskType
+from stepwell.contract.task_configs import CONFIGS
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE
-from stepwell.domain.mapping.task_configs import CONFIGS
-from stepwell.domain.model import TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.provider_rules import ProviderCatalog, ReferenceRule, providers_of

@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
-from stepwell.domain.definition import ResolvedStep
 from stepwell.domain.errors import Fault
+from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.schema_faults import Loc
 
 _MAX_CYCLES = 20

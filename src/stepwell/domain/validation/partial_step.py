@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Struct, ValidationError, convert
 
-from stepwell.domain.definition import FieldMapping, JsonObject, WorkflowStepDefinition
-from stepwell.domain.model import ProviderType, TaskType
+from stepwell.contract.definition import FieldMapping, JsonObject, WorkflowStepDefinition
+from stepwell.contract.enums import ProviderType, TaskType
 
 
 class PartialStep(Struct, frozen=True, kw_only=True):

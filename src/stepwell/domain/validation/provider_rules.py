@@ -6,12 +6,13 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct, ValidationError, convert, structs
 
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.task_configs import ProviderConfig
 from stepwell.domain.credential_names import how_called, of_another
-from stepwell.domain.definition import KnownStep
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.task_configs import ProviderConfig, given
-from stepwell.domain.model import ProviderType, TaskType
+from stepwell.domain.mapping.task_configs import given
 from stepwell.domain.setting_names import DEFAULT_PROVIDER, credential_hint, credential_setting, provider_setting
+from stepwell.domain.steps import KnownStep
 from stepwell.domain.strict_json.schema_faults import Loc, iter_faults, shown
 from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.step_rules import KnownInputs

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, merged_config
 from stepwell.domain.mapping.task_configs import config_faults, given, required_inputs
-from stepwell.domain.model import TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.strict_json.size import is_heavier
 from stepwell.domain.validation.graph import Graph, quoted

@@ -7,19 +7,19 @@ from typing import Any
 
 from msgspec import Struct, UnsetType, ValidationError, convert
 
-from stepwell.domain.definition import (
+from stepwell.contract.definition import (
     CreateWorkflow,
     JsonObject,
-    ResolvedStep,
     WorkflowConfig,
     WorkflowStepDefinition,
     WorkflowUpdate,
 )
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, given
-from stepwell.domain.model import TaskType
+from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.schema_faults import Loc, capped, iter_faults, shown
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph

@@ -6,13 +6,13 @@ After Standard Webhooks, https://github.com/standard-webhooks/standard-webhooks/
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.model import EventType, HistoryEvent
+from stepwell.contract.enums import TERMINAL_EVENTS, DeliveryStatus, EventType
+from stepwell.domain.model import HistoryEvent
 from stepwell.domain.urls import split_url
 
 # Seconds from one try to the next; there are as many tries as there are numbers.
@@ -27,23 +27,11 @@ WEBHOOKS_NOT_CONFIGURED: Final = (
     "webhooks_not_configured",
 )
 UrlRule: TypeAlias = Callable[[str], tuple[str, str] | None]  # message and type of what is wrong with an address
-TERMINAL_EVENTS: Final = frozenset(
-    {EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED}
-)
 # Progress may change many times a second; live events report it.
 _NEVER = frozenset({EventType.STEP_PROGRESS})
 _JITTER = 0.1
 _GONE = 410
 _ID = re.compile(r"evt_([0-9a-f]{32})_([1-9][0-9]{0,8})")
-
-
-class DeliveryStatus(StrEnum):
-    """PENDING: will be tried. FAILED: no try is left. STOPPED: the receiver said 410, or there is no address now."""
-
-    PENDING = "PENDING"
-    DELIVERED = "DELIVERED"
-    FAILED = "FAILED"
-    STOPPED = "STOPPED"
 
 
 class Delivery(Struct, frozen=True):

@@ -18,8 +18,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import ANY_MODEL, ModelLimit
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
+from stepwell.domain.model_terms import ANY_MODEL
 from stepwell.engine.admission.queue_position import QueuePositions, RoundRobinRank
 
 K = TypeVar("K", bound=Hashable)

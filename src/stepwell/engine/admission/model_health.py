@@ -10,11 +10,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.circuit_breaker import Breaker, BreakerPolicy, BreakerState
-from stepwell.domain.diagnostics.provider_status import BreakerStatus, Latency, ModelStatus
+from stepwell.contract.enums import BreakerState, ProviderType
+from stepwell.contract.providers import BreakerStatus, Latency, ModelLimit, ModelStatus
+from stepwell.domain.circuit_breaker import Breaker, BreakerPolicy
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Succeeded
-from stepwell.domain.model import ProviderType
-from stepwell.domain.model_terms import ModelLimit
 from stepwell.ports.clock import Clock
 
 WINDOW = timedelta(minutes=5)

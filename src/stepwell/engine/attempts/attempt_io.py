@@ -6,8 +6,9 @@ from typing import Protocol
 
 from anyio import CancelScope, current_effective_deadline, current_time, sleep
 
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
-from stepwell.domain.model import Output, Task
+from stepwell.domain.model import Task
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, ErrorText, InputFetcher
 

@@ -2,9 +2,10 @@
 
 import structlog
 
+from stepwell.contract.enums import CancelReceipt
 from stepwell.domain.errors import StepwellError
 from stepwell.domain.lifecycle.inputs import FollowUpEnded, Submitted
-from stepwell.domain.model import CancelReceipt, Task
+from stepwell.domain.model import Task
 from stepwell.engine.attempts.remote_jobs import JobNotFound, Line, RemoteJobs, job_of
 from stepwell.ports.providers import Attempt, CancelAnswer, Job, JobStatus, RemoteProvider
 

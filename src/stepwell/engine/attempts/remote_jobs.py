@@ -20,6 +20,8 @@ import structlog
 from anyio import CancelScope, fail_after, to_thread
 from msgspec import Struct
 
+from stepwell.contract.costs import Cost
+from stepwell.contract.enums import CancelReceipt, ProviderType, TaskPhase
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, Unavailable, paid_for
 from stepwell.domain.lifecycle.inputs import (
     FollowUpEnded,
@@ -30,7 +32,7 @@ from stepwell.domain.lifecycle.inputs import (
     Sending,
     Submitted,
 )
-from stepwell.domain.model import CancelReceipt, Cost, ProviderType, Sent, Task, TaskPhase
+from stepwell.domain.model import Sent, Task
 from stepwell.domain.model_terms import PriceList
 from stepwell.domain.strict_json.canonical import digest
 from stepwell.ports.clock import Clock

@@ -13,8 +13,10 @@ from anyio import CancelScope, sleep_forever
 from msgspec import Struct, json
 from msgspec.structs import replace
 
+from stepwell.contract.costs import Cost
+from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
+from stepwell.contract.enums import TaskType, TransformType
 from stepwell.domain.artifacts import media_type_of
-from stepwell.domain.definition import ResolvedStep, WorkflowConfig, WorkflowStepDefinition
 from stepwell.domain.errors import ArtifactError, AttemptError
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
 from stepwell.domain.mapping.input_mapping import (
@@ -24,7 +26,8 @@ from stepwell.domain.mapping.input_mapping import (
     put_input,
     resolve_inputs,
 )
-from stepwell.domain.model import Cost, Task, TaskType, TransformType
+from stepwell.domain.model import Task
+from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_heavier
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader

@@ -14,12 +14,12 @@ from uuid import UUID
 
 from msgspec import convert
 
-from stepwell.domain.definition import WorkflowConfig
+from stepwell.contract.definition import WorkflowConfig
+from stepwell.contract.enums import ProviderType, WorkflowStatus
+from stepwell.contract.reasons import BreakerOpen, Explanation, RateLimited, SlotLimit, WaitsForSlot
 from stepwell.domain.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
-from stepwell.domain.diagnostics.reasons import BreakerOpen, Explanation, RateLimited, SlotLimit, WaitsForSlot
 from stepwell.domain.errors import DiskFull, NotFound, Unavailable
 from stepwell.domain.mapping.task_configs import given
-from stepwell.domain.model import ProviderType, WorkflowStatus
 from stepwell.domain.records import LoadedWorkflow, Ownership
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.controller import AdmissionController, LimitKind, ModelPool, QueuedSteps

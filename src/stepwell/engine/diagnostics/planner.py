@@ -6,9 +6,9 @@ from typing import Any
 
 import structlog
 
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.domain.diagnostics.plan import NOBODY, PlannedCall, plan_of
-from stepwell.domain.diagnostics.plan_result import WorkflowPlan
-from stepwell.domain.model import ProviderType, TaskType
 from stepwell.domain.model_terms import PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import CredentialStatus, ProviderStatus
 from stepwell.domain.credential_names import owner
-from stepwell.domain.diagnostics.provider_status import CredentialStatus, ProviderStatus
-from stepwell.domain.model import ProviderType
 from stepwell.domain.setting_names import credential_setting
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog

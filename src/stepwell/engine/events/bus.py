@@ -10,7 +10,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.model import HistoryEvent, WorkflowStatus
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.model import HistoryEvent
 from stepwell.domain.webhooks.delivery import Delivery
 
 

@@ -11,8 +11,8 @@ import asyncio
 from contextlib import suppress
 from uuid import UUID
 
+from stepwell.contract.enums import TERMINAL_STATUSES
 from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.model import TERMINAL_STATUSES
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.ports.storage import WorkflowReader

@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.model import WorkflowStatus
 
 P = TypeVar("P")
 

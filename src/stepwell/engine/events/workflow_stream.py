@@ -8,8 +8,9 @@ ended; one that is resumed meanwhile has more events, and so goes on.
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
 from stepwell.domain.errors import NotFound
-from stepwell.domain.model import TERMINAL_STATUSES, HistoryEvent, WorkflowStatus
+from stepwell.domain.model import HistoryEvent
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.events.event_stream import STOPPING, EventStream, QueuedEvent, SendBuffer

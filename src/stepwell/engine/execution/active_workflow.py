@@ -5,13 +5,14 @@ from uuid import UUID
 
 from msgspec import convert, structs
 
-from stepwell.domain.definition import ResolvedStep, WorkflowConfig, WorkflowStepDefinition
+from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copied
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.mapping.task_configs import given
-from stepwell.domain.model import ProviderType
 from stepwell.domain.records import LoadedWorkflow, StepRecord
+from stepwell.domain.steps import ResolvedStep
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.ports.clock import Timer
 

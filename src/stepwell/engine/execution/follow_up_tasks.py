@@ -8,8 +8,8 @@ from uuid import UUID
 
 from anyio import move_on_after
 
+from stepwell.contract.enums import CancelReceipt
 from stepwell.domain.lifecycle.inputs import FollowUpEnded
-from stepwell.domain.model import CancelReceipt
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.running_attempt import AttemptControl, RunningAttempt, Runs

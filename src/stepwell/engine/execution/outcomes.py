@@ -16,8 +16,9 @@ from typing import Any, Protocol
 
 import structlog
 
+from stepwell.contract.enums import EventType, ProviderType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.model import EventType, HistoryEvent, ProviderType, StepStatus, Task, TaskStatus, WorkflowStatus
+from stepwell.domain.model import HistoryEvent, Task
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.telemetry import Distribution, Labels

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.task_configs import TaskConfig
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, Diverted, Input, Succeeded
-from stepwell.domain.mapping.task_configs import TaskConfig
-from stepwell.domain.model import ProviderType
 from stepwell.engine.admission.controller import AdmissionController, Pool, Slot
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

@@ -21,12 +21,12 @@ from uuid import UUID
 
 import structlog
 
+from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.webhooks.delivery import (
     DELAYS_S,
     Answered,
     DeliveryAttempt,
-    DeliveryStatus,
     DeliveryVerdict,
     DueDelivery,
     lane_of,

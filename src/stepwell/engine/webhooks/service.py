@@ -4,7 +4,7 @@ from asyncio import CancelledError
 from collections.abc import Sequence
 from uuid import UUID
 
-from stepwell.domain.definition import WorkflowUpdate
+from stepwell.contract.definition import WorkflowUpdate
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
 from stepwell.domain.idempotency import NO_TERMS, Preconditions
 from stepwell.domain.tenancy import TenantScope

@@ -5,26 +5,22 @@ from typing import Any, TypeAlias
 
 from msgspec import json
 
-from stepwell.domain.definition import ResolvedStep, WorkflowStepDefinition
-from stepwell.domain.model import (
+from stepwell.contract.costs import Cost, Money, WorkflowCost
+from stepwell.contract.definition import WorkflowStepDefinition
+from stepwell.contract.enums import (
     CancelReceipt,
-    Cost,
     EventType,
-    HistoryEvent,
-    Output,
     ProviderType,
-    Sent,
-    StepState,
     StepStatus,
-    Task,
     TaskPhase,
     TaskStatus,
     TaskType,
-    WorkflowState,
     WorkflowStatus,
 )
-from stepwell.domain.model_terms import Money, WorkflowCost
+from stepwell.contract.tasks import Output
+from stepwell.domain.model import HistoryEvent, Sent, StepState, Task, WorkflowState
 from stepwell.domain.records import StepRecord, Summary, WorkflowRecord
+from stepwell.domain.steps import ResolvedStep
 from stepwell.persistence.rows.journal_sql import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 
 Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name

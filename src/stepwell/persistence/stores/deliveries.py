@@ -9,11 +9,11 @@ from msgspec import json
 from sqlalchemy import BigInteger, Select, Update, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from stepwell.contract.enums import DeliveryStatus, EventType
 from stepwell.domain.errors import NotFound, StillRunning
 from stepwell.domain.idempotency import Preconditions, Reservation, Version
-from stepwell.domain.model import EventType
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, DeliveryStatus, delivery_id
+from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, delivery_id
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.schema.tables import deliveries, idempotency_keys, workflows

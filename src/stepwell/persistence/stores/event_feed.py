@@ -32,8 +32,8 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
-from stepwell.domain.model import WorkflowStatus
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event

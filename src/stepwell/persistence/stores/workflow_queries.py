@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, false, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from stepwell.domain.model import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
+from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.records import ListFilter, Ownership
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row

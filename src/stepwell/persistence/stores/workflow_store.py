@@ -10,9 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.model import ProviderType
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.clock import DatabaseClock

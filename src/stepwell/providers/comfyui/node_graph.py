@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 from anyio import to_thread
 from msgspec import json
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.mapping.task_configs import given, required_inputs
-from stepwell.domain.model import TaskType
+from stepwell.domain.steps import KnownStep
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO, Blob
 from stepwell.providers.shared.refusals import Refusal, refused_config, told

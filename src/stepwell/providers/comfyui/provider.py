@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 from msgspec import structs
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
-from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.domain.model import Sent
+from stepwell.domain.steps import KnownStep
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,

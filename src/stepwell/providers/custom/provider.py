@@ -13,10 +13,13 @@ import httpx
 from anyio import to_thread
 from msgspec import json
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.costs import Cost
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
 from stepwell.domain.mapping.task_configs import given
-from stepwell.domain.model import Cost, Output, ProviderType, Sent, TaskType
+from stepwell.domain.model import Sent
+from stepwell.domain.steps import KnownStep
 from stepwell.domain.validation.file_inputs import MESSAGES
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.setting_names import url_setting
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.shared.credentials import Key

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
+from stepwell.contract.enums import TaskType
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import Output, TaskType
 from stepwell.domain.setting_names import PREFIX
 from stepwell.domain.urls import split_url
 from stepwell.outbound.sanitise import masked, sanitised

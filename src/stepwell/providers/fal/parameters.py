@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from msgspec import Struct, json
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import TaskType
+from stepwell.contract.task_configs import GenerationConfig, RefineConfig, VideoConfig
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.task_configs import GenerationConfig, RefineConfig, VideoConfig
-from stepwell.domain.model import TaskType
+from stepwell.domain.steps import KnownStep
 from stepwell.providers.shared.refusals import refused_config, refused_input, told
 
 DEFAULT_LLM = "google/gemini-2.5-flash"  # fal's router has no default of its own, and this is what its page shows

@@ -12,10 +12,11 @@ from urllib.parse import quote, urlencode
 import httpx
 from msgspec import Meta, Struct, json
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
 from stepwell.domain.mapping.task_configs import given
-from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.domain.model import Sent
+from stepwell.domain.steps import KnownStep
 from stepwell.domain.validation.file_inputs import MESSAGES
 from stepwell.outbound.http_client import origin_of
 from stepwell.outbound.sanitise import sanitised

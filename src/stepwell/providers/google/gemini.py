@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from stepwell.domain.model import ProviderType
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.outbound.http_client import origin_of
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request

@@ -7,7 +7,7 @@ sharpness or denoising, and these inputs are left out. https://ai.google.dev/gem
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stepwell.domain.model import TaskType
+from stepwell.contract.enums import TaskType
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.providers.shared.refusals import refused_input
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from anyio import to_thread
 from PIL import Image
 
-from stepwell.domain.model import Output
+from stepwell.contract.tasks import Output
 from stepwell.outbound.http_client import UNTYPED
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO

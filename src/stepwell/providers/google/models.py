@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any
 
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import ProviderType, TaskType
 from stepwell.providers.shared.refusals import refused_config
 
 _NAME = re.compile(r"(?:gemini|imagen|veo)(?:[.-][a-z0-9]+){1,15}")

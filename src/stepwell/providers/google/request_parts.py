@@ -9,8 +9,8 @@ step's seed, as far as models heed it; text without one, unless the input has it
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stepwell.contract.enums import TaskType
 from stepwell.domain.mapping.task_configs import given
-from stepwell.domain.model import TaskType
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.aspect_ratios import PICTURE_RATIOS, ratio

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import httpx
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.model import ProviderType
+from stepwell.domain.steps import KnownStep
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.access_tokens import AccountRefused, Accounts

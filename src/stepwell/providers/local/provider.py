@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import ProviderType, TaskType
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO, UrlReader
 from stepwell.providers.in_process import InProcess

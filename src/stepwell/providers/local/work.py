@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import TaskType
 from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.local import adjust, background, editing, enhance, generation, video
 from stepwell.providers.local.rendered_file import RenderedFile

@@ -29,7 +29,8 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, ValidationError, convert
 
-from stepwell.domain.mapping.task_configs import (
+from stepwell.contract.enums import TaskType
+from stepwell.contract.task_configs import (
     BackgroundFixConfig,
     BackgroundRemoveConfig,
     EditingConfig,
@@ -39,9 +40,8 @@ from stepwell.domain.mapping.task_configs import (
     RefineConfig,
     TaskConfig,
     VideoConfig,
-    given,
 )
-from stepwell.domain.model import TaskType
+from stepwell.domain.mapping.task_configs import given
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.addresses import chat_message, chat_reference

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import TaskType
 from stepwell.providers.shared.refusals import refused_config
 
 # Flare is the quicker one, Sunburst keeps to what it is given. The film model is gone at OpenAI itself: it is what

@@ -20,9 +20,10 @@ import httpx
 from anyio import to_thread
 from msgspec import json
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
-from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.domain.model import Sent
+from stepwell.domain.steps import KnownStep
 from stepwell.domain.urls import split_url
 from stepwell.outbound.http_client import origin_of
 from stepwell.outbound.sanitise import sanitised

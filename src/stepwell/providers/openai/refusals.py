@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import TaskType
+from stepwell.contract.task_configs import CONFIGS, EditingConfig
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.task_configs import CONFIGS, EditingConfig, given
-from stepwell.domain.model import TaskType
+from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.steps import KnownStep
 from stepwell.providers.openai.addresses import check_addresses
 from stepwell.providers.openai.parameters import OWN, model_of, parameters_of
 from stepwell.providers.shared.chat_messages import check_pictures

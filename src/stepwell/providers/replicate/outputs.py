@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec import json
 
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.model import TaskType
 from stepwell.domain.urls import split_url
 from stepwell.ports.providers import AttemptIO
 

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.mapping.task_configs import given
-from stepwell.domain.model import TaskType
+from stepwell.domain.steps import KnownStep
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.shared.input_references import provider_reference
 from stepwell.providers.shared.refusals import refused_config, refused_input, told

@@ -20,9 +20,10 @@ from urllib.parse import quote, urlencode
 import httpx
 from msgspec import Meta, Struct, json
 
-from stepwell.domain.definition import KnownStep
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
-from stepwell.domain.model import ProviderType, Sent, TaskType
+from stepwell.domain.model import Sent
+from stepwell.domain.steps import KnownStep
 from stepwell.domain.strict_json.canonical import canonical, digest
 from stepwell.domain.urls import split_url
 from stepwell.domain.validation.file_inputs import MESSAGES

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
-from stepwell.domain.model import TaskType
+from stepwell.contract.enums import TaskType
 from stepwell.domain.validation.file_inputs import form_refusal, is_web
 from stepwell.domain.validation.provider_rules import FileRule, ReferenceRule
 from stepwell.outbound.ssrf_guard import AddressPolicy, host_refusal

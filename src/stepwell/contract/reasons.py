@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from stepwell.domain.model import ProviderType, StepStatus, WorkflowStatus
+from stepwell.contract.enums import ProviderType, StepStatus, WorkflowStatus
 
 Doing = Literal["recording", "preparing", "working", "fetching"]
 SlotLimit = Literal["total", "provider", "model", "tenant"]

@@ -1,11 +1,10 @@
 """What a client posts: the definition of a workflow, field by field as the API contract names it."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from stepwell.domain.model import OnFailure, ProviderType, TaskType, TransformType
+from stepwell.contract.enums import OnFailure, ProviderType, TaskType, TransformType
 
 StepId: TypeAlias = Annotated[
     str,
@@ -16,11 +15,16 @@ StepId: TypeAlias = Annotated[
         description="Unique identifier for this step within the workflow",
     ),
 ]
+
 WorkflowName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, description="Human-readable workflow name")]
+
 Description: TypeAlias = Annotated[str, Meta(max_length=1000)]
+
 # Only documents the form. `Catalog.webhook_refusal` decides which URLs are accepted, and gives better reasons.
 _WEBHOOK_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f-\xa0/?#@\\]+([/?#][^\x00-\x1f\x7f-\x9f]*)?$"
+
 WebhookUrl: TypeAlias = Annotated[str, Meta(max_length=512, extra_json_schema={"pattern": _WEBHOOK_PATTERN})]
+
 JsonObject: TypeAlias = dict[str, Any]
 
 
@@ -113,35 +117,3 @@ class WorkflowConfig(Struct, frozen=True, kw_only=True):
     workflow_timeout_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
     on_unknown: Literal["fail", "resubmit"] | None = None
     step_defaults: dict[str, JsonObject] = field(default_factory=dict)
-
-
-class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
-    """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
-
-    `depends_on` holds positions. `provider` is null only for PASSTHROUGH, which needs none.
-    """
-
-    position: int
-    step_id: str
-    task_type: TaskType
-    depends_on: tuple[int, ...] = ()
-    max_retries: int = 3
-    timeout_s: float = 600.0
-    provider: ProviderType | None = None
-    fallback: ProviderType | None = None
-
-
-class KnownStep(Struct, frozen=True):
-    """A step as its definition tells it. `provider_config` is that of the provider which is asked, be it the fallback.
-    `inputs` are without nulls, and of known kinds; `open` names those of which nothing can be said here: they are
-    mapped from results of other steps, are refused already, or stand in defaults too big to look through.
-    """
-
-    task_type: TaskType
-    provider_config: Mapping[str, Any]
-    inputs: Mapping[str, Any]
-    open: frozenset[str] = frozenset()
-
-    def has(self, name: str) -> bool:
-        """Whether it will have that input."""
-        return name in self.inputs or name in self.open

@@ -6,9 +6,14 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from stepwell.domain.circuit_breaker import BreakerState
-from stepwell.domain.model import ProviderType, TaskType
-from stepwell.domain.model_terms import ModelLimit
+from stepwell.contract.enums import BreakerState, ProviderType, TaskType
+
+
+class ModelLimit(Struct, frozen=True, forbid_unknown_fields=True):
+    """Attempts at once, and starts a minute, of one model of a provider; null is no limit."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    per_minute: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
 
 
 class Latency(Struct, frozen=True):
@@ -65,3 +70,7 @@ class ProviderStatus(Struct, frozen=True):
     models: Sequence[ModelStatus]
     credentials: Sequence[CredentialStatus] = ()
     detail: str | None = None
+
+
+class ProviderListResponse(Struct):
+    providers: Sequence[ProviderStatus]

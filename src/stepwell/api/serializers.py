@@ -1,0 +1,158 @@
+"""Builds the structs of the API's answers from stored records.
+
+Each field is named here, so that nothing stored gets into an answer by accident. Results are stored as JSON and are
+sent unchanged.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+from msgspec import UNSET, Raw, json
+
+from stepwell.contract.events import EventPublic
+from stepwell.contract.tasks import TaskPublic
+from stepwell.contract.workflows import (
+    WorkflowCleanupDetail,
+    WorkflowCleanupError,
+    WorkflowCleanupResponse,
+    WorkflowListResponse,
+    WorkflowPublic,
+    WorkflowStepPublic,
+)
+from stepwell.domain.model import HistoryEvent
+from stepwell.domain.records import CleanupReport, StepRecord, TaskRecord, WorkflowPage, WorkflowRecord
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+_SLICE = 250
+
+
+def step_to_public(record: StepRecord) -> WorkflowStepPublic:
+    asked, state = record.definition, record.state
+    return WorkflowStepPublic(
+        id=record.id,
+        step_id=asked.id,
+        task_type=asked.task_type,
+        config=asked.config,
+        provider_config=asked.provider_config,
+        active_provider_capabilities=asked.active_provider_capabilities,
+        fallback_provider_type=asked.fallback_provider_type,
+        fallback_provider_config=asked.fallback_provider_config,
+        fallback_provider_capabilities=asked.fallback_provider_capabilities,
+        dependencies=asked.depends_on,
+        input_mappings=asked.input_mappings,
+        status=state.status,
+        task_id=None if state.task_id is None else str(state.task_id),
+        result=_raw(state.result),
+        error_message=state.error_message,
+        next_attempt_at=state.next_attempt_at,
+        started_at=state.started_at,
+        completed_at=state.completed_at,
+        retry_count=state.retry_count,
+        max_retries=record.plan.max_retries,
+        created_at=record.created_at,
+        updated_at=state.updated_at or record.created_at,
+    )
+
+
+async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
+    state, summary = record.state, record.summary
+    steps = UNSET if record.steps is None else await sliced(record.steps, step_to_public)
+    return WorkflowPublic(
+        id=state.id,
+        name=state.name,
+        description=state.description,
+        status=state.status,
+        total_steps=record.total_steps,
+        completed_steps=state.completed_steps,
+        progress=progress(state.completed_steps, record.total_steps),
+        current_step=summary.current_step,
+        final_step_id=summary.final_step_id,
+        final_step_result=_raw(summary.final_step_result),
+        canvas_task_id=None if state.execution_id is None else str(state.execution_id),
+        config=record.config,
+        suppress_subtask_events=record.suppress_subtask_events,
+        origin_instance=record.origin_instance,
+        origin_zone=record.origin_zone,
+        origin_tenant_id=record.tenant,
+        origin_reference=record.origin_reference,
+        webhook_url=state.webhook_url,
+        error_message=summary.errors[0] if summary.errors else None,
+        errors=list(summary.errors),
+        cost=summary.cost,
+        started_at=state.started_at,
+        completed_at=state.completed_at,
+        created_at=record.created_at,
+        updated_at=state.updated_at or record.created_at,
+        is_deleted=state.deleted_at is not None,
+        deleted_at=state.deleted_at,
+        steps=steps,
+    )
+
+
+async def page_to_public(page: WorkflowPage, skip: int, limit: int) -> WorkflowListResponse:
+    shown = []
+    while page.workflows:  # let go of one by one, for to free a million steps at once stops everybody too
+        shown.append(await workflow_to_public(page.workflows.pop(0)))
+    return WorkflowListResponse(shown, page.total, skip, limit)
+
+
+async def cleanup_to_public(record: WorkflowRecord, report: CleanupReport) -> WorkflowCleanupResponse:
+    errors = [WorkflowCleanupError(f.task_id, f.step_id, f.task_type, f.error) for f in report.errors]
+    detail = WorkflowCleanupDetail(report.tasks_processed, report.tasks_cleaned, report.deleted_paths, errors)
+    return WorkflowCleanupResponse(await workflow_to_public(record), detail)
+
+
+def task_to_public(record: TaskRecord) -> TaskPublic:
+    task = record.task
+    return TaskPublic(
+        id=task.id,
+        workflow_id=record.workflow_id,
+        step_id=record.step_id,
+        task_type=record.task_type,
+        attempt=task.attempt,
+        provider=task.provider,
+        status=task.status,
+        phase=task.phase,
+        seed=task.seed,
+        remote_id=task.remote_id,
+        outcome_unknown=task.outcome_unknown,
+        cancel_receipt=task.cancel_receipt,
+        model=None if task.sent is None else task.sent.model,
+        sent_at=None if task.sent is None else task.sent.at,
+        cost=task.cost,
+        outputs=list(task.outputs),
+        error=task.error,
+        started_at=task.started_at,
+        completed_at=task.completed_at,
+        created_at=record.created_at,
+        is_deleted=record.deleted_at is not None,
+        deleted_at=record.deleted_at,
+    )
+
+
+def event_to_public(event: HistoryEvent) -> EventPublic:
+    return EventPublic(event.id, event.type, event.at, event.step_id, event.task_id, event.actor, event.data)
+
+
+def progress(completed: int, total: int) -> float:
+    """Percent, two decimals; 100.0 only when all are completed."""
+    return round(100 * completed / total, 2)
+
+
+async def sliced(steps: Sequence[A], show: Callable[[A], B]) -> list[B]:
+    """The steps, as they are to be shown, as the JSON that a list of them is in the end, made in slices between which
+    others get their turn: there may be a million in an answer.
+    """
+    slices: list[bytes] = []
+    for begin in range(0, len(steps), _SLICE):
+        if begin:
+            await asyncio.sleep(0)
+        slices.append(json.encode([show(step) for step in steps[begin : begin + _SLICE]])[1:-1])
+    return cast("list[B]", Raw(b"[" + b",".join(slices) + b"]"))
+
+
+def _raw(stored: bytes | None) -> Raw | None:
+    return None if stored is None else Raw(stored)

@@ -1,0 +1,144 @@
+"""The enums of the API: statuses, types of task, providers, transforms and events."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class WorkflowStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+TERMINAL_STATUSES = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
+
+
+class StepStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    CANCELLED = "CANCELLED"
+
+
+class TaskStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class TaskPhase(StrEnum):
+    """How far an attempt got, committed before the next thing happens: what a recovery decides by."""
+
+    INTENT = "INTENT"
+    SUBMITTED = "SUBMITTED"
+    REMOTE_DONE = "REMOTE_DONE"
+    STORED = "STORED"
+
+
+class CancelReceipt(StrEnum):
+    """What became of the remote work of an attempt that was given up: never sent; ended by the provider; the provider
+    would not end it; it had finished by then, and is paid for; not known, or not yet.
+    """
+
+    NEVER_STARTED = "never_started"
+    PROVIDER_CANCELLED = "provider_cancelled"
+    PROVIDER_REFUSED = "provider_refused"
+    FINISHED_TOO_LATE = "finished_too_late"
+    UNKNOWN = "unknown"
+
+
+class TaskType(StrEnum):
+    GENERATION = "GENERATION"
+    EDITING = "EDITING"
+    REFINE = "REFINE"
+    VIDEO_GENERATION = "VIDEO_GENERATION"
+    BACKGROUND_FIX = "BACKGROUND_FIX"
+    FACE_ENHANCER = "FACE_ENHANCER"
+    IMAGE_ADJUSTER = "IMAGE_ADJUSTER"
+    DETAIL_ENHANCER = "DETAIL_ENHANCER"
+    BACKGROUND_REMOVE = "BACKGROUND_REMOVE"
+    LLM_INTERACTION = "LLM_INTERACTION"
+    EXPERIMENTAL_FAL = "EXPERIMENTAL_FAL"
+    PASSTHROUGH = "PASSTHROUGH"
+
+
+class ProviderType(StrEnum):
+    LOCAL = "LOCAL"
+    FAL = "FAL"
+    REPLICATE = "REPLICATE"
+    VERTEX = "VERTEX"
+    GEMINI = "GEMINI"
+    OPENAI = "OPENAI"
+    COMFYUI = "COMFYUI"
+    CUSTOM = "CUSTOM"
+
+
+class TransformType(StrEnum):
+    FIRST = "FIRST"
+    LAST = "LAST"
+    TO_LIST = "TO_LIST"
+    FLATTEN = "FLATTEN"
+    TO_STRING = "TO_STRING"
+    TO_INT = "TO_INT"
+    TO_FLOAT = "TO_FLOAT"
+    TO_BOOL = "TO_BOOL"
+    JSON_ENCODE = "JSON_ENCODE"
+    JSON_DECODE = "JSON_DECODE"
+    PATH_TO_URL = "PATH_TO_URL"
+    PATH_TO_DATA_URI = "PATH_TO_DATA_URI"
+
+
+class OnFailure(StrEnum):
+    DRAIN = "drain"
+    CANCEL = "cancel"
+    CONTINUE = "continue"
+
+
+class EventType(StrEnum):
+    WORKFLOW_CREATED = "workflow.created"
+    WORKFLOW_STARTED = "workflow.started"
+    WORKFLOW_PAUSED = "workflow.paused"
+    WORKFLOW_RESUMED = "workflow.resumed"
+    WORKFLOW_UPDATED = "workflow.updated"
+    WORKFLOW_COMPLETED = "workflow.completed"
+    WORKFLOW_FAILED = "workflow.failed"
+    WORKFLOW_CANCELLED = "workflow.cancelled"
+    WORKFLOW_CLEANED = "workflow.cleaned"
+    STEP_STARTED = "step.started"
+    STEP_SUBMITTED = "step.submitted"
+    STEP_PROGRESS = "step.progress"
+    STEP_OUTCOME_UNKNOWN = "step.outcome_unknown"
+    STEP_RETRYING = "step.retrying"
+    STEP_DIVERTED = "step.diverted"
+    STEP_COMPLETED = "step.completed"
+    STEP_FAILED = "step.failed"
+    STEP_SKIPPED = "step.skipped"
+    STEP_CANCELLED = "step.cancelled"
+    STEP_CANCEL_SETTLED = "step.cancel_settled"
+
+
+class BreakerState(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+TERMINAL_EVENTS: Final = frozenset(
+    {EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED}
+)
+
+
+class DeliveryStatus(StrEnum):
+    """PENDING: will be tried. FAILED: no try is left. STOPPED: the receiver said 410, or there is no address now."""
+
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"

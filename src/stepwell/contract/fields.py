@@ -1,0 +1,10 @@
+"""Kinds of field that several answers have."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Raw
+
+Time = Annotated[datetime, Meta(tz=True)]
+
+RawObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]

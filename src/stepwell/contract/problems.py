@@ -1,0 +1,29 @@
+"""The answers that report errors: problem details (RFC 9457), and the faults of a request."""
+
+from msgspec import UNSET, Struct, UnsetType
+
+from stepwell.contract.enums import WorkflowStatus
+
+
+class ValidationError(Struct):
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class HTTPValidationError(Struct, kw_only=True):
+    detail: list[ValidationError] | UnsetType = UNSET
+    title: str | UnsetType = UNSET
+    status: int | UnsetType = UNSET
+
+
+class Problem(Struct, kw_only=True):
+    """RFC 9457. The last two members are there where a state doesn't allow what was asked."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | UnsetType = UNSET
+    current_status: WorkflowStatus | UnsetType = UNSET
+    allowed_from: list[WorkflowStatus] | UnsetType = UNSET

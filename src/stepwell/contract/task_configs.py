@@ -1,0 +1,175 @@
+"""The config fields that Stepwell knows, by type of task: their kinds, ranges and defaults.
+
+Fields that are not named here pass through to the provider. A null counts as a field that isn't given.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+from stepwell.contract.enums import ProviderType, TaskType
+
+Prompt: TypeAlias = Annotated[str, Meta(min_length=1, max_length=20_000)]
+
+_REFERENCE = "An artifact path, an http(s) URL or a data URI"
+
+Reference: TypeAlias = Annotated[str, Meta(min_length=1, description=_REFERENCE)]
+
+References: TypeAlias = Annotated[list[Reference], Meta(max_length=64)]
+
+Side: TypeAlias = Annotated[int, Meta(ge=1, le=8192, description="In pixels")]
+
+Offset: TypeAlias = Annotated[int, Meta(ge=-1_000_000, le=1_000_000, description="In pixels")]
+
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+
+Level: TypeAlias = Annotated[float, Meta(ge=0, le=10, description="1 leaves the image as it is")]
+
+Sharpness: TypeAlias = Annotated[float, Meta(ge=0, le=10)]
+
+Tolerance: TypeAlias = Annotated[
+    float, Meta(ge=0, le=255, description="The distance of two colours, in steps of 8-bit channels")
+]
+
+Colour: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=32,
+        pattern=r"^(#([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})|[A-Za-z]+)(?!\n)$",
+        description="#rgb, #rrggbb, #rrggbbaa or a CSS name",
+    ),
+]
+
+Crop: TypeAlias = Annotated[
+    list[Annotated[int, Meta(ge=0)]],
+    Meta(min_length=4, max_length=4, description="[left, top, right, bottom] in pixels of the base image"),
+]
+
+Motion: TypeAlias = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down"]
+
+
+class TaskConfig(Struct, frozen=True, kw_only=True):
+    """The members that steps of every type have."""
+
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=86_400, description="Time limit of one attempt, in seconds; not sent to providers")
+    ] = 600.0
+
+
+class GenerationConfig(TaskConfig, frozen=True, kw_only=True):
+    prompt: Prompt | None = None
+    negative_prompt: Annotated[str, Meta(max_length=20_000)] | None = None
+    width: Side = 1024
+    height: Side = 1024
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    subject_lora_weight: Share | None = None
+    product_lora_weight: Share | None = None
+    product2_lora_weight: Share | None = None
+    style_lora_weight: Share | None = None
+    reference_image_url: Reference | None = None
+    reference_image_strength: Share | None = None
+
+
+class EditingConfig(TaskConfig, frozen=True, kw_only=True):
+    base_image_url: Reference | None = None
+    prompt: Prompt | None = None
+    reference_image_urls: References | None = None
+    mask_image_url: Reference | None = None
+    overlay_image_url: Reference | None = None
+    x: Offset = 0
+    y: Offset = 0
+    scale: Annotated[float, Meta(gt=0, le=16)] = 1.0
+    opacity: Share = 1.0
+    crop: Crop | None = None
+    rotate: Annotated[float, Meta(ge=-360, le=360, description="In degrees counter-clockwise")] = 0.0
+    width: Side | None = None
+    height: Side | None = None
+
+
+class RefineConfig(TaskConfig, frozen=True, kw_only=True):
+    base_image_url: Reference | None = None
+    upscale_factor: Annotated[float, Meta(ge=1, le=8)] = 2.0
+    sharpness: Sharpness | None = None
+    denoise: Share | None = None
+    prompt: Prompt | None = None
+
+
+class VideoConfig(TaskConfig, frozen=True, kw_only=True):
+    base_image_url: Reference | None = None
+    prompt: Prompt | None = None
+    duration_s: Annotated[float, Meta(gt=0, le=60, description="In seconds")] = 4.0
+    fps: Annotated[int, Meta(ge=1, le=60, description="Frames per second")] = 12
+    width: Side | None = None
+    height: Side | None = None
+    motion: Motion | None = None
+
+
+class BackgroundFixConfig(TaskConfig, frozen=True, kw_only=True):
+    base_image_url: Reference | None = None
+    background_color: Colour | None = None
+    background_image_url: Reference | None = None
+    prompt: Prompt | None = None
+    tolerance: Tolerance | None = None
+
+
+class EnhancerConfig(TaskConfig, frozen=True, kw_only=True):
+    base_image_url: Reference | None = None
+    strength: Share | None = None
+    radius: Annotated[float, Meta(ge=0, le=100, description="In pixels")] | None = None
+
+
+class AdjusterConfig(TaskConfig, frozen=True, kw_only=True):
+    base_image_url: Reference | None = None
+    exposure: Annotated[float, Meta(ge=-10, le=10, description="In EV")] = 0.0
+    brightness: Level = 1.0
+    contrast: Level = 1.0
+    saturation: Level = 1.0
+    temperature: Annotated[float, Meta(ge=-100, le=100, description="-100 is colder, 100 is warmer")] = 0.0
+    gamma: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    sharpness: Sharpness = 1.0
+
+
+class BackgroundRemoveConfig(TaskConfig, frozen=True, kw_only=True):
+    base_image_url: Reference | None = None
+    tolerance: Tolerance | None = None
+    feather: Annotated[float, Meta(ge=0, le=100, description="In pixels")] | None = None
+
+
+class LlmConfig(TaskConfig, frozen=True, kw_only=True):
+    prompt: Prompt | None = None
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=1000)] | None = None
+    system_prompt: Annotated[str, Meta(max_length=100_000)] | None = None
+    json_schema: dict[str, Any] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    image_urls: References | None = None
+
+
+class FalConfig(TaskConfig, frozen=True, kw_only=True):
+    arguments: dict[str, Any] | None = None
+
+
+class ProviderConfig(Struct, frozen=True, kw_only=True):
+    """The members of `provider_config` that Stepwell knows. `credential` names one that the settings hold."""
+
+    provider_type: ProviderType | None = None
+    credential: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    on_unknown: Literal["fail", "resubmit"] | None = None
+    fal_app_id: Annotated[str, Meta(max_length=200, pattern=r"^\w[\w.-]*(/\w[\w.-]*)+(?!\n)$")] | None = None
+
+
+CONFIGS: Mapping[TaskType, type[TaskConfig]] = {
+    TaskType.GENERATION: GenerationConfig,
+    TaskType.EDITING: EditingConfig,
+    TaskType.REFINE: RefineConfig,
+    TaskType.VIDEO_GENERATION: VideoConfig,
+    TaskType.BACKGROUND_FIX: BackgroundFixConfig,
+    TaskType.FACE_ENHANCER: EnhancerConfig,
+    TaskType.IMAGE_ADJUSTER: AdjusterConfig,
+    TaskType.DETAIL_ENHANCER: EnhancerConfig,
+    TaskType.BACKGROUND_REMOVE: BackgroundRemoveConfig,
+    TaskType.LLM_INTERACTION: LlmConfig,
+    TaskType.EXPERIMENTAL_FAL: FalConfig,
+    TaskType.PASSTHROUGH: TaskConfig,
+}

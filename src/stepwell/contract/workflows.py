@@ -1,0 +1,95 @@
+"""The answers about workflows and their steps."""
+
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from stepwell.contract.costs import WorkflowCost
+from stepwell.contract.definition import FieldMapping, JsonObject
+from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.fields import RawObject, Time
+
+Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
+
+
+class WorkflowStepPublic(Struct, kw_only=True):
+    id: UUID
+    step_id: str
+    task_type: str
+    config: JsonObject
+    provider_config: JsonObject | None = None
+    active_provider_capabilities: list[str] | None = None
+    fallback_provider_type: str | None = None
+    fallback_provider_config: JsonObject | None = None
+    fallback_provider_capabilities: list[str] | None = None
+    dependencies: list[str]
+    input_mappings: list[Mapping]
+    status: StepStatus
+    task_id: Annotated[str, Meta(description="The latest task (attempt) of the step")] | None = None
+    result: RawObject | None = None
+    error_message: str | None = None
+    next_attempt_at: Annotated[Time, Meta(description="When the next attempt starts, between two")] | None = None
+    started_at: Time | None = None
+    completed_at: Time | None = None
+    retry_count: int
+    max_retries: int
+    created_at: Time
+    updated_at: Time
+
+
+class WorkflowPublic(Struct, kw_only=True):
+    id: UUID
+    name: str
+    description: str | None = None
+    status: WorkflowStatus
+    total_steps: int
+    completed_steps: int
+    progress: Annotated[float, Meta(description="Percent of the steps that are COMPLETED, two decimals")]
+    current_step: Annotated[str, Meta(description="The step RUNNING longest")] | None = None
+    final_step_id: Annotated[str, Meta(description="The sink of the DAG")] | None = None
+    final_step_result: RawObject | None = None
+    canvas_task_id: Annotated[str, Meta(description="This execution; new at every start and resume")] | None = None
+    config: JsonObject
+    suppress_subtask_events: bool
+    origin_instance: str
+    origin_zone: str | None = None
+    origin_tenant_id: str | None = None
+    origin_reference: str | None = None
+    webhook_url: str | None = None
+    error_message: Annotated[str, Meta(description="The first of errors")] | None = None
+    errors: Annotated[list[str], Meta(description='"<step_id>: <message>" per failed step')]
+    cost: Annotated[WorkflowCost, Meta(description="Of its attempts at providers; null without any")] | None = None
+    started_at: Time | None = None
+    completed_at: Time | None = None
+    created_at: Time
+    updated_at: Time
+    is_deleted: bool = False
+    deleted_at: Time | None = None
+    steps: Annotated[list[WorkflowStepPublic], Meta(description="In the order of the definition")] | UnsetType = UNSET
+
+
+class WorkflowListResponse(Struct):
+    workflows: list[WorkflowPublic]
+    total: int
+    skip: int
+    limit: int
+
+
+class WorkflowCleanupError(Struct):
+    task_id: UUID
+    step_id: str
+    task_type: str
+    error: str
+
+
+class WorkflowCleanupDetail(Struct):
+    tasks_processed: int
+    tasks_cleaned: int
+    deleted_paths: list[str]
+    errors: list[WorkflowCleanupError]
+
+
+class WorkflowCleanupResponse(Struct):
+    workflow: WorkflowPublic
+    cleanup: WorkflowCleanupDetail
