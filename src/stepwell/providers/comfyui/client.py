@@ -24,6 +24,7 @@ from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.lenient_json import error_text, read_loosely
 from stepwell.providers.comfyui.progress_socket import ProgressSocket
 from stepwell.providers.shared.credentials import Key
+from stepwell.providers.shared.form_data import Part, encode_form
 from stepwell.providers.shared.provider_api import AnswerTooBig, ApiAnswer, ProviderApi
 
 T = TypeVar("T")
@@ -207,9 +208,8 @@ class ComfyUiServer:
         Raises `AttemptError`.
         """
         name = await to_thread.run_sync(_name_of, blob)
-        boundary = f"stepwell-{name.partition('.')[0]}"
-        headers = {**self._headers, "Content-Type": f"multipart/form-data; boundary={boundary}"}
-        form = _form(name, blob, boundary)
+        content_type, form = encode_form(_parts(name, blob), f"stepwell-{name.partition('.')[0]}")
+        headers = {**self._headers, "Content-Type": content_type}
         try:
             answer = await self._files.call("POST", f"{self._url}/upload/image", headers, form, ok=_SUCCESS | _REFUSALS)
             if answer.status in _REFUSALS:
@@ -251,14 +251,8 @@ def _name_of(blob: Blob) -> str:
     return f"{hashlib.sha256(blob.data).hexdigest()}.{_ENDINGS.get(blob.media_type, 'bin')}"
 
 
-def _form(name: str, blob: Blob, boundary: str) -> bytes:
-    """multipart/form-data by RFC 7578."""
+def _parts(name: str, blob: Blob) -> list[Part]:
     fields = {"overwrite": "true", "subfolder": SUBFOLDER, "type": "input"}
-    head = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
-        for field, value in fields.items()
-    )
-    head += f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'
     media_type = blob.media_type if blob.media_type in _ENDINGS else "application/octet-stream"
-    head += f"Content-Type: {media_type}\r\n\r\n"
-    return head.encode() + blob.data + f"\r\n--{boundary}--\r\n".encode()
+    texts: list[Part] = [(field, (None, value.encode(), None)) for field, value in fields.items()]
+    return [*texts, ("image", (name, blob.data, media_type))]

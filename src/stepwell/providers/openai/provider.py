@@ -50,7 +50,7 @@ from stepwell.providers.openai.answers import (
     refuses_key,
 )
 from stepwell.providers.openai.bodies import chat_body, film_body, film_told, picture_body
-from stepwell.providers.openai.multipart import FILES, form
+from stepwell.providers.openai.multipart import FILES, form_body
 from stepwell.providers.openai.parameters import CAPABILITIES, model_of
 from stepwell.providers.openai.refusals import refusals
 from stepwell.providers.openai.videos import CreatedVideo, cancelled, film_of, made_around, state_of, url_of
@@ -236,7 +236,7 @@ async def _posted(
     session: OpenAiSession, path: str, body: Mapping[str, Any], accepted: type[T], *, as_form: bool = False
 ) -> T:
     """Raises as `Provider.submit`."""
-    kind, data = await to_thread.run_sync(form if as_form else _as_json, body)
+    kind, data = await to_thread.run_sync(form_body if as_form else _as_json, body)
     headers = {**session.headers, "Content-Type": kind}
     try:
         return (await session.api.submit(f"{session.url}/{path}", data, headers, accepted))[1]
