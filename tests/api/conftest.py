@@ -5,28 +5,40 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.postgres import TestServer, database
-from support.fakes.service import FakeApi, token
 from support.providers.configured_by_steps import Scripted
-from support.service.conformance import conforming_client
 from support.service.live_service import Service, running_service
-
-
-@pytest.fixture
-def api() -> FakeApi:
-    return FakeApi()
-
-
-@pytest.fixture
-async def client(api: FakeApi) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with every permission, for every tenant."""
-    async with conforming_client(api.app, token(every=True)) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
 def scripted() -> Scripted:
     return Scripted()
+
+
+@pytest.fixture(scope="module")
+def clock() -> ManualClock:
+    """The clock of `api`."""
+    return ManualClock()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(
+    clock: ManualClock, scripted: Scripted, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """The whole service over a database in memory, one for all tests of a module.
+
+    They must set `pytest.mark.asyncio(loop_scope="module")`.
+    """
+    async with AsyncExitStack() as stack:
+        folder = tmp_path_factory.mktemp("api")
+        yield await stack.enter_async_context(running_service(MemoryDatabase(clock), folder, providers=[scripted]))
+
+
+@pytest.fixture(scope="module")
+def client(api: Service) -> httpx.AsyncClient:
+    """A client of `api` with every permission, for every tenant."""
+    return api.client
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

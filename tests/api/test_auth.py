@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,9 +16,11 @@ from stepwell.api.components import EXAMPLE
 from stepwell.api.operations import Permission
 from stepwell.domain.errors import Forbidden, InvalidToken
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from support.fakes.service import AUDIENCE, ISSUER, RULES, SECRET, FakeApi, token
+from stepwell.testing import MemoryDatabase
 from support.service.conformance import conforming_client
+from support.service.live_service import SECRET, Service, running_service, token
 from support.service.raw_tokens import (
+    AUDIENCE,
     CLAIMS,
     DAY,
     EC,
@@ -25,10 +28,12 @@ from support.service.raw_tokens import (
     ED,
     ED_PUBLIC,
     GOOD,
+    ISSUER,
     NOW,
     OTHER_RSA,
     RSA,
     RSA_PUBLIC,
+    RULES,
     encoded,
     header,
     pems,
@@ -36,6 +41,7 @@ from support.service.raw_tokens import (
 )
 
 LIST = "/api/v1/workflows/"
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture
@@ -43,7 +49,7 @@ def verifier() -> TokenVerifier:
     return TokenVerifier(SECRET, "HS256", RULES)
 
 
-def test_a_good_token(verifier: TokenVerifier) -> None:
+def test_a_good_token_names_its_subject_tenant_and_permissions(verifier: TokenVerifier) -> None:
     assert verifier.verify(GOOD) == Principal(
         "tester", TenantScope(tenant="acme"), frozenset({"workflows:read", "workflows:write"})
     )
@@ -60,11 +66,13 @@ def test_a_good_token(verifier: TokenVerifier) -> None:
         {"scope": None},
     ],
 )
-def test_tokens_that_hold(verifier: TokenVerifier, changes: dict[str, Any]) -> None:
+def test_a_token_is_accepted_with_optional_claims_or_at_its_limits(
+    verifier: TokenVerifier, changes: dict[str, Any]
+) -> None:
     assert verifier.verify(encoded(**changes)).subject == "tester"
 
 
-def test_clocks_may_differ_a_little(verifier: TokenVerifier) -> None:
+def test_the_clocks_of_issuer_and_service_may_differ_by_ten_seconds(verifier: TokenVerifier) -> None:
     now = int(time.time())
     assert verifier.verify(encoded(iat=now - 60, exp=now - 5)).subject == "tester"
     assert verifier.verify(encoded(iat=now + 5, nbf=now + 5)).subject == "tester"
@@ -86,7 +94,9 @@ def test_key_hints_in_the_header_count_for_nothing(verifier: TokenVerifier) -> N
 @pytest.mark.parametrize(
     ("algorithm", "private", "public"), [("RS256", RSA, RSA_PUBLIC), ("ES256", EC, EC_PUBLIC), ("EdDSA", ED, ED_PUBLIC)]
 )
-def test_public_keys(algorithm: str, private: str, public: str) -> None:
+def test_only_tokens_signed_with_the_private_key_are_accepted_by_a_public_key(
+    algorithm: str, private: str, public: str
+) -> None:
     verifier = TokenVerifier(public, algorithm, RULES)
     assert verifier.verify(jwt.encode(CLAIMS, private, algorithm)).scope == TenantScope(tenant="acme")
     # The public key is public: whoever signs with it as an HMAC secret must get nowhere.
@@ -125,7 +135,7 @@ def test_public_keys(algorithm: str, private: str, public: str) -> None:
         (SECRET, ""),
     ],
 )
-def test_keys_that_dont_fit_are_refused_at_once(key: str, algorithm: str) -> None:
+def test_a_key_that_does_not_fit_the_algorithm_is_refused_at_once(key: str, algorithm: str) -> None:
     with pytest.raises(ValueError, match=r"JWT|key") as caught:
         TokenVerifier(key, algorithm, RULES)
     assert not key or key not in str(caught.value)
@@ -135,7 +145,7 @@ def test_keys_that_dont_fit_are_refused_at_once(key: str, algorithm: str) -> Non
     ("algorithm", "key", "public"),
     [("HS256", SECRET, SECRET), ("RS256", RSA, RSA_PUBLIC), ("ES256", EC, EC_PUBLIC), ("EdDSA", ED, ED_PUBLIC)],
 )
-def test_signed_tokens_hold(algorithm: str, key: str, public: str) -> None:
+def test_a_token_that_sign_token_made_is_accepted(algorithm: str, key: str, public: str) -> None:
     made = sign_token(
         key,
         algorithm,
@@ -152,9 +162,9 @@ def test_signed_tokens_hold(algorithm: str, key: str, public: str) -> None:
     assert principal == Principal("cli", EVERY_TENANT, frozenset({"workflows:read", "tenants:all"}))
 
 
-def test_whose_workflows_a_token_sees(verifier: TokenVerifier) -> None:
-    assert verifier.verify(token("acme")).scope == TenantScope(tenant="acme")
-    assert verifier.verify(token()).scope == TenantScope()
+def test_a_token_sees_the_workflows_of_its_tenant_of_none_or_of_all(verifier: TokenVerifier) -> None:
+    assert verifier.verify(token("acme", every=False)).scope == TenantScope(tenant="acme")
+    assert verifier.verify(token(every=False)).scope == TenantScope()
     assert verifier.verify(token(every=True)).scope == EVERY_TENANT
     assert verifier.verify(token("acme", every=True)).scope == EVERY_TENANT
 
@@ -169,7 +179,9 @@ def test_whose_workflows_a_token_sees(verifier: TokenVerifier) -> None:
         (EVERY_TENANT, "other", "other"),
     ],
 )
-def test_the_tenant_of_a_new_workflow(scope: TenantScope, named: str | None, tenant: str | None) -> None:
+def test_a_new_workflow_gets_the_tenant_of_the_token_or_the_named_one(
+    scope: TenantScope, named: str | None, tenant: str | None
+) -> None:
     assert Principal("x", scope).tenant_for(named) == tenant
 
 
@@ -177,26 +189,29 @@ def test_the_tenant_of_a_new_workflow(scope: TenantScope, named: str | None, ten
     ("scope", "named"),
     [(TenantScope(tenant="acme"), "other"), (TenantScope(tenant="acme"), ""), (TenantScope(), "acme")],
 )
-def test_the_tenant_of_another_cant_be_named(scope: TenantScope, named: str) -> None:
+def test_a_token_cannot_name_another_tenant(scope: TenantScope, named: str) -> None:
     with pytest.raises(Forbidden):
         Principal("x", scope).tenant_for(named)
 
 
-async def test_tenants_at_create_over_http(api: FakeApi) -> None:
-    async with conforming_client(api.app, token("acme")) as client:
-        assert (await client.post(LIST, json=EXAMPLE)).json()["origin_tenant_id"] == "acme"
-        answer = await client.post(LIST, json=EXAMPLE | {"origin_tenant_id": "other"})
+@in_module_loop
+async def test_a_new_workflow_gets_the_tenant_and_the_subject_of_the_token(api: Service) -> None:
+    async with api.as_tenant("acme") as client:
+        created = (await client.post(LIST, params={"start": False}, json=EXAMPLE)).json()
+        assert created["origin_tenant_id"] == "acme"
+        assert [event["actor"] for event in await api.events(created["id"])] == ["tester"]
+        answer = await client.post(LIST, params={"start": False}, json=EXAMPLE | {"origin_tenant_id": "other"})
         assert answer.status_code == 403
-    assert len(api.service.workflows) == 1
-    assert api.service.actor == "tester"
+        assert (await client.get(LIST)).json()["total"] == 1
 
 
 @pytest.mark.parametrize(
     "value",
     [None, "", "Bearer", "Bearer ", "Basic dTpw", "Token " + GOOD, GOOD, "Bearer\t" + GOOD, "Bearer, Bearer " + GOOD],
 )
-async def test_a_request_without_a_bearer_token_gets_no_error_code(api: FakeApi, value: str | None) -> None:
-    async with conforming_client(api.app) as client:
+@in_module_loop
+async def test_a_request_without_a_bearer_token_gets_no_error_code(api: Service, value: str | None) -> None:
+    async with conforming_client(api.app.api) as client:
         answer = await client.get(LIST, headers={} if value is None else {"Authorization": value})
     assert answer.status_code == 401
     if value is None:
@@ -207,37 +222,41 @@ async def test_a_request_without_a_bearer_token_gets_no_error_code(api: FakeApi,
     assert answer.headers["www-authenticate"] == f'Bearer realm="stepwell", error_description="{reason}"'
 
 
-async def test_the_scheme_in_any_case_and_only_once(api: FakeApi) -> None:
-    good = token(every=True)
-    async with conforming_client(api.app) as client:
+@in_module_loop
+async def test_the_scheme_is_accepted_in_any_case_and_only_once(api: Service) -> None:
+    good = token()
+    async with conforming_client(api.app.api) as client:
         assert (await client.get(LIST, headers={"Authorization": f"bEARER  {good}"})).status_code == 200
         twice = [("Authorization", f"Bearer {good}"), ("Authorization", f"Bearer {good}")]
         answer = await client.get(LIST, headers=twice)
     assert (answer.status_code, answer.json()["detail"]) == (401, "The header Authorization must be sent once.")
 
 
-async def test_scopes_are_needed(api: FakeApi, client: httpx.AsyncClient) -> None:
-    location = (await client.post(LIST, json=EXAMPLE)).headers["location"]
+@in_module_loop
+async def test_reads_and_writes_need_their_scopes(api: Service, client: httpx.AsyncClient) -> None:
+    created = await client.post(LIST, params={"start": False}, json=EXAMPLE)
+    location = created.headers["location"]
     reads = [("GET", LIST), ("GET", location), ("GET", location + "/tasks"), ("GET", location + "/events")]
     writes = [("POST", LIST), ("PATCH", location), ("DELETE", location)]
     writes += [("POST", f"{location}/{verb}") for verb in ("start", "pause", "resume", "cleanup")]
     none: tuple[Permission, ...] = ()
     for permissions, refused in [((Permission.READ,), writes), ((Permission.WRITE,), reads), (none, reads + writes)]:
-        async with conforming_client(api.app, token(every=True, permissions=permissions)) as caller:
+        async with api.as_tenant(every=True, permissions=permissions) as caller:
             for method, path in refused:
                 assert (await caller.request(method, path)).status_code == 403, (method, path)
-    assert api.service.calls == ["create"]
+    assert [event["type"] for event in await api.events(created.json()["id"])] == ["workflow.created"]
 
 
-async def test_the_token_is_looked_at_before_anything_else(api: FakeApi) -> None:
-    api.service.draining = True
-    async with conforming_client(api.app) as client:
+async def test_the_token_is_checked_before_anything_else(tmp_path: Path) -> None:
+    async with running_service(MemoryDatabase(), tmp_path) as own, conforming_client(own.app.api) as client:
+        await own.app.stop()
         for method, path in [("GET", LIST + "no-id"), ("POST", LIST + "?start=x"), ("GET", LIST + "?limit=x")]:
             answer = await client.request(method, path, content=b"{" if method == "POST" else b"")
             assert answer.status_code == 401
 
 
-async def test_open_routes_ignore_tokens(api: FakeApi) -> None:
-    async with conforming_client(api.app, "garbage") as client:
+@in_module_loop
+async def test_open_routes_ignore_tokens(api: Service) -> None:
+    async with conforming_client(api.app.api, "garbage") as client:
         for path in ("/health/live", "/health/ready", "/metrics", "/schema", "/schema/openapi.json"):
             assert (await client.get(path)).status_code == 200

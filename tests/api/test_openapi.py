@@ -16,8 +16,10 @@ from stepwell.api.openapi import problem_statuses
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.routes import openapi_document, operations
 from stepwell.contract import enums
-from support.fakes.service import FakeApi
+from support.service.conformance import conforming_client
+from support.service.live_service import Service
 
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
 CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
 SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document()))
 COMPONENTS: dict[str, Any] = CONTRACT["components"]["schemas"]
@@ -135,9 +137,10 @@ def test_operation_ids_are_unique() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_every_route_has_an_operation_and_every_operation_its_route(api: FakeApi) -> None:
+@in_module_loop
+async def test_every_route_has_an_operation_and_every_operation_its_route(api: Service) -> None:
     routed = set()
-    for route in api.app.routes:
+    for route in api.app.api.routes:
         assert isinstance(route, HTTPRoute)
         for handler in route.route_handlers:
             if handler.http_methods != {"OPTIONS"}:
@@ -173,9 +176,10 @@ def test_all_that_change_something_need_write() -> None:
             assert {401, 403, 413, 415, 422, 503} <= set(problem_statuses(operation))
 
 
-async def test_it_is_served_without_a_token(client: httpx.AsyncClient) -> None:
-    del client.headers["Authorization"]
-    assert (await client.get("/schema/openapi.json")).json() == SERVED
+@in_module_loop
+async def test_the_document_is_served_without_a_token(api: Service) -> None:
+    async with conforming_client(api.app.api) as client:
+        assert (await client.get("/schema/openapi.json")).json() == SERVED
 
 
 class _Page(HTMLParser):
@@ -194,6 +198,7 @@ class _Page(HTMLParser):
                 self.links.append(value or "")
 
 
+@in_module_loop
 async def test_the_page_asks_no_other_host_and_runs_nothing(client: httpx.AsyncClient) -> None:
     answer = await client.get("/schema")
     page = _Page()
@@ -207,6 +212,7 @@ async def test_the_page_asks_no_other_host_and_runs_nothing(client: httpx.AsyncC
     assert {operation.id for operation in operations()} <= set(page.ids)
 
 
+@in_module_loop
 async def test_the_page_fits_a_screen_of_360_pixels(client: httpx.AsyncClient) -> None:
     """The rules that a browser showed to suffice: nothing is wider than the screen, and what can't wrap scrolls."""
     text = (await client.get("/schema")).text

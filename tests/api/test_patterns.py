@@ -14,6 +14,7 @@ from stepwell.domain.webhooks.delivery import url_fault
 from stepwell.outbound.webhook_sender import webhook_rule
 from stepwell.settings import Networks
 
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
 DOCUMENT: dict[str, Any] = openapi_document()
 
 
@@ -80,6 +81,7 @@ def test_malformed_webhook_urls_do_not_match(url: str) -> None:
     assert all(rule(url) for rule in RULES)
 
 
+@in_module_loop
 @pytest.mark.parametrize(
     ("text", "accepted"),
     [

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,21 +23,35 @@ from stepwell.domain.errors import (
     StepwellError,
     Unavailable,
 )
-from support.fakes.service import FakeApi, token
+from stepwell.testing import MemoryDatabase
+from support.providers.configured_by_steps import Scripted, told
 from support.service.conformance import conforming_client
+from support.service.live_service import Service, running_service, token
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 CREATE = "/api/v1/workflows/"
 BODY = json.dumps(EXAMPLE).encode()
 JSON = {"Content-Type": "application/json"}
 
 
 async def created(client: httpx.AsyncClient, *, start: bool = False) -> str:
-    answer = await client.post(CREATE, params={"start": start}, json=EXAMPLE)
+    """The path of a new workflow of one step."""
+    body = EXAMPLE | {"steps": [{"id": "a", "task_type": "PASSTHROUGH"}]}
+    answer = await client.post(CREATE, params={"start": start}, json=body)
     assert answer.status_code == 201, answer.text
     return str(answer.headers["location"])
 
 
-def test_every_error_of_the_product_has_a_row() -> None:
+def fail(monkeypatch: pytest.MonkeyPatch, api: Service, method: str, error: Exception) -> None:
+    """Let *method* of the service raise *error*."""
+
+    async def raise_error(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(api.app.service, method, raise_error)
+
+
+async def test_every_error_of_the_product_has_a_row() -> None:
     defined = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, StepwellError)}
     assert defined - set(TABLE) == {
         StepwellError,
@@ -44,7 +59,7 @@ def test_every_error_of_the_product_has_a_row() -> None:
     }
 
 
-async def test_problem_members(client: httpx.AsyncClient) -> None:
+async def test_a_problem_has_the_members_of_rfc_9457(client: httpx.AsyncClient) -> None:
     path = f"/api/v1/workflows/{uuid4()}"
     answer = await client.get(path)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -58,15 +73,18 @@ async def test_problem_members(client: httpx.AsyncClient) -> None:
     assert "problem-404" in (await client.get("/schema")).text
 
 
-async def test_a_verb_in_a_wrong_state(client: httpx.AsyncClient) -> None:
-    location = await created(client, start=True)
-    answer = await client.post(f"{location}/start")
+async def test_a_verb_in_a_wrong_state_reports_the_states_that_allow_it(
+    api: Service, client: httpx.AsyncClient, scripted: Scripted
+) -> None:
+    workflow_id = (await api.create(told("a", wait=True)))["id"]
+    answer = await client.post(f"{CREATE}{workflow_id}/start")
+    scripted.release(workflow_id, "a")
     assert answer.status_code == 409
     assert answer.json()["current_status"] == "RUNNING"
     assert answer.json()["allowed_from"] == ["PENDING"]
 
 
-async def test_routing(client: httpx.AsyncClient) -> None:
+async def test_unknown_paths_are_404_and_unknown_methods_405(client: httpx.AsyncClient) -> None:
     assert (await client.get("/nothing")).status_code == 404
     answer = await client.put(CREATE)
     assert answer.status_code == 405
@@ -77,7 +95,7 @@ async def test_trailing_slashes_are_optional(client: httpx.AsyncClient) -> None:
     location = await created(client)
     for path in ("/api/v1/workflows", CREATE, location, location + "/", location + "/events/", "/health/live/"):
         assert (await client.get(path)).status_code == 200
-    assert (await client.post("/api/v1/workflows", json=EXAMPLE)).status_code == 201
+    assert (await client.post("/api/v1/workflows", params={"start": False}, json=EXAMPLE)).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -90,7 +108,9 @@ async def test_trailing_slashes_are_optional(client: httpx.AsyncClient) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-async def test_foreign_content_types(client: httpx.AsyncClient, content_type: str | None, method: str) -> None:
+async def test_a_body_of_another_content_type_is_a_415(
+    client: httpx.AsyncClient, content_type: str | None, method: str
+) -> None:
     path = CREATE if method == "POST" else f"{CREATE}{uuid4()}"
     headers = {} if content_type is None else {"Content-Type": content_type}
     answer = await client.request(method, path, content=BODY, headers=headers)
@@ -102,8 +122,8 @@ async def test_foreign_content_types(client: httpx.AsyncClient, content_type: st
     "content_type",
     ["application/json", "APPLICATION/JSON", "application/json;charset=utf-8", 'application/json; charset="UTF-8"'],
 )
-async def test_content_types_that_are_json(client: httpx.AsyncClient, content_type: str) -> None:
-    answer = await client.post(CREATE, content=BODY, headers={"Content-Type": content_type})
+async def test_json_in_utf_8_is_accepted_in_any_notation(client: httpx.AsyncClient, content_type: str) -> None:
+    answer = await client.post(CREATE, params={"start": False}, content=BODY, headers={"Content-Type": content_type})
     assert answer.status_code == 201
 
 
@@ -122,7 +142,7 @@ async def test_two_content_types_and_encodings_are_refused(client: httpx.AsyncCl
         *("{}".encode("utf-16"), b"[" * 5000, b'{"a":' * 5000, b"1" * 5000, b"1e999", b'{"name": 1%s}' % (b"0" * 400)),
     ],
 )
-async def test_bodies_that_are_no_definition(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_a_body_that_is_no_definition_is_a_422(client: httpx.AsyncClient, body: bytes) -> None:
     for method, path in (("POST", CREATE), ("PATCH", f"{CREATE}{uuid4()}")):
         if (method, body) == ("PATCH", b"{}"):
             continue
@@ -133,15 +153,15 @@ async def test_bodies_that_are_no_definition(client: httpx.AsyncClient, body: by
         assert all(fault["loc"][0] == "body" for fault in answer.json()["detail"])
 
 
-async def test_a_big_body_is_validated_off_the_loop(client: httpx.AsyncClient) -> None:
+async def test_a_big_body_is_validated_too(client: httpx.AsyncClient) -> None:
     steps = [{"id": f"step {n}", "task_type": "PASSTHROUGH", "config": {"x": "y" * 500}} for n in range(200)]
     big = json.dumps(EXAMPLE | {"steps": steps}).encode()
     assert len(big) > INLINE_BYTES
-    assert (await client.post(CREATE, content=big, headers=JSON)).status_code == 201
+    assert (await client.post(CREATE, params={"start": False}, content=big, headers=JSON)).status_code == 201
     assert (await client.post(CREATE, content=big[:-1], headers=JSON)).status_code == 422
 
 
-async def test_too_big_with_and_without_a_length(client: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_too_big_is_a_413_with_and_without_a_length(client: httpx.AsyncClient) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(17):
             yield b" " * 1024 * 1024
@@ -154,8 +174,8 @@ async def test_too_big_with_and_without_a_length(client: httpx.AsyncClient) -> N
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])
-async def test_verbs_need_no_body_and_ignore_an_empty_one(client: httpx.AsyncClient, body: bytes) -> None:
-    location = await created(client)
+async def test_verbs_need_no_body_and_ignore_an_empty_one(api: Service, client: httpx.AsyncClient, body: bytes) -> None:
+    location = CREATE + (await api.create(told("a", wait=True), start=False))["id"]
     headers = JSON if body else {}
     for method, path in (("POST", "/start"), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", "")):
         answer = await client.request(method, location + path, content=body, headers=headers)
@@ -171,34 +191,52 @@ async def test_verbs_refuse_a_body_that_says_something(client: httpx.AsyncClient
     assert (await client.get(location)).json()["status"] == "PENDING"
 
 
-async def test_the_database_is_away(api: FakeApi, client: httpx.AsyncClient) -> None:
-    location = await created(client)
-    api.service.failing = Unavailable("The database doesn't answer.", retry_after_s=7)
-    for method, path in (("GET", location), ("GET", CREATE), ("DELETE", location), ("GET", "/health/ready")):
-        answer = await client.request(method, path)
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
-    assert (await client.get("/health/live")).status_code == 200
+async def test_an_outage_of_the_database_is_a_503(tmp_path: Path) -> None:
+    database = MemoryDatabase()
+    async with running_service(database, tmp_path) as own:
+        location = await created(own.client)
+        database.available = False
+        for method, path in (("GET", location), ("GET", CREATE), ("DELETE", location), ("GET", "/health/ready")):
+            answer = await own.client.request(method, path)
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) >= 1
+        assert (await own.client.get("/health/live")).status_code == 200
+        database.available = True
 
 
-async def test_a_draining_service_takes_no_writes(api: FakeApi, client: httpx.AsyncClient) -> None:
-    location = await created(client)
-    api.service.draining = True
-    calls = len(api.service.calls)
-    for method, path in (("POST", CREATE), ("POST", location + "/start"), ("PATCH", location), ("DELETE", location)):
-        answer = await client.request(method, path)
-        assert answer.status_code == 503
-        assert answer.headers["retry-after"]
-    assert len(api.service.calls) == calls
-    assert (await client.get("/health/ready")).status_code == 503
-    assert (await client.get(location)).status_code == 200
+async def test_a_503_says_when_to_come_back(
+    api: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(monkeypatch, api, "list", Unavailable("The database doesn't answer.", retry_after_s=7))
+    answer = await client.get(CREATE)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
+
+
+async def test_a_service_that_stops_answers_reads_and_refuses_writes(tmp_path: Path) -> None:
+    async with running_service(MemoryDatabase(), tmp_path) as own:
+        location = await created(own.client)
+        await own.app.stop()
+        for method, path in (
+            ("POST", CREATE),
+            ("POST", f"{location}/start"),
+            ("PATCH", location),
+            ("DELETE", location),
+        ):
+            answer = await own.client.request(method, path)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+        assert (await own.client.get("/health/ready")).status_code == 503
+        assert (await own.client.get(location)).json()["status"] == "PENDING"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret: hunter2"), AttemptError("hunter2", retryable=False)])
-async def test_the_unexpected_is_logged_and_not_told(api: FakeApi, error: Exception) -> None:
-    api.service.failing = error
-    app: Any = api.app
+async def test_an_unexpected_error_is_logged_and_not_returned(
+    api: Service, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    fail(monkeypatch, api, "list", error)
+    app: Any = api.app.api
     transport = httpx.ASGITransport(app=app)
-    headers = {"Authorization": f"Bearer {token(every=True)}"}
+    headers = {"Authorization": f"Bearer {token()}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://t.local", headers=headers) as client:
         with structlog.testing.capture_logs() as logs:
             answer = await client.get(CREATE)
@@ -209,8 +247,10 @@ async def test_the_unexpected_is_logged_and_not_told(api: FakeApi, error: Except
     assert (entry["event"], entry["exc_info"]) == ("request failed", error)
 
 
-async def test_a_store_that_fails_is_a_503_without_its_words(api: FakeApi, client: httpx.AsyncClient) -> None:
-    api.service.failing = ArtifactError("/var/lib/stepwell/artifacts: Permission denied")
+async def test_a_store_that_fails_is_a_503_without_its_words(
+    api: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(monkeypatch, api, "artifact", ArtifactError("/var/lib/stepwell/artifacts: Permission denied"))
     with structlog.testing.capture_logs() as logs:
         answer = await client.get(f"/api/v1/artifacts/media/{uuid4()}/x.png")
     assert answer.status_code == 503
@@ -218,12 +258,12 @@ async def test_a_store_that_fails_is_a_503_without_its_words(api: FakeApi, clien
     assert "Permission denied" in logs[0]["error"]
 
 
-async def test_an_invalid_host_is_a_400(api: FakeApi) -> None:
-    async with conforming_client(api.app, token(every=True), Host="a b") as client:
+async def test_an_invalid_host_is_a_400(api: Service) -> None:
+    async with conforming_client(api.app.api, token(), Host="a b") as client:
         assert (await client.get(CREATE)).status_code == 400
 
 
-async def test_a_client_that_goes_away_while_sending(api: FakeApi) -> None:
+async def test_a_client_that_disconnects_within_its_body_gets_a_400(api: Service) -> None:
     sent: list[Any] = []
     messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
 
@@ -233,7 +273,7 @@ async def test_a_client_that_goes_away_while_sending(api: FakeApi) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    auth = f"Bearer {token(every=True)}".encode()
+    auth = f"Bearer {token()}".encode()
     scope: Any = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -248,19 +288,21 @@ async def test_a_client_that_goes_away_while_sending(api: FakeApi) -> None:
         "client": None,
         "server": ("t.local", 80),
     }
-    await api.app(scope, receive, send)
+    await api.app.api(scope, receive, send)
     assert sent[0]["status"] == 400
 
 
-async def test_requests_are_counted_by_template(api: FakeApi, client: httpx.AsyncClient) -> None:
-    location = await created(client)
-    await client.get(location)
-    await client.get("/made/up/" + "x" * 100)
-    await client.request("BREW", location)
-    text = (await client.get("/metrics")).text
-    assert 'stepwell_http_requests_total{method="POST",route="/api/v1/workflows",status="201"} 1.0' in text
-    assert 'route="/api/v1/workflows/{workflow_id}",status="200"} 1.0' in text
-    assert 'stepwell_http_requests_total{method="GET",route="unmatched",status="404"} 1.0' in text
-    assert 'method="other",route="unmatched",status="405"' in text
-    assert "made" not in text
-    assert "BREW" not in text
+async def test_requests_are_counted_by_template(tmp_path: Path) -> None:
+    async with running_service(MemoryDatabase(), tmp_path) as own:
+        client = own.client
+        location = await created(client)
+        await client.get(location)
+        await client.get("/made/up/" + "x" * 100)
+        await client.request("BREW", location)
+        text = (await client.get("/metrics")).text
+        assert 'stepwell_http_requests_total{method="POST",route="/api/v1/workflows",status="201"} 1.0' in text
+        assert 'route="/api/v1/workflows/{workflow_id}",status="200"} 1.0' in text
+        assert 'stepwell_http_requests_total{method="GET",route="unmatched",status="404"} 1.0' in text
+        assert 'method="other",route="unmatched",status="405"' in text
+        assert "made" not in text
+        assert "BREW" not in text

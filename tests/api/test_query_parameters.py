@@ -15,8 +15,9 @@ from stepwell.api.query_parameters import (
 )
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import InvalidRequest, NotFound
-from support.fakes.service import FakeApi
+from support.service.live_service import Service
 
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
 INT64 = 2**63 - 1
 
 
@@ -26,14 +27,14 @@ def refused(raw: bytes, kind: type = ListQuery) -> list[tuple[tuple[str | int, .
     return [(fault.loc, fault.type) for fault in caught.value.faults]
 
 
-def test_defaults() -> None:
+def test_an_empty_query_has_the_defaults() -> None:
     assert parse_query(b"", ListQuery) == ListQuery()
     assert ListQuery().as_filter().limit == 50
     assert parse_query(b"", StartQuery).start
     assert parse_query(b"", CleanupQuery).cleanup_tasks
 
 
-def test_all_parameters_arrive() -> None:
+def test_every_parameter_is_decoded() -> None:
     query = parse_query(
         b"skip=7&limit=200&status=PAUSED&origin_instance=a%20b+c&origin_tenant_id=%C3%A9&include_deleted=1"
         b"&include_steps=false",
@@ -48,12 +49,12 @@ def test_all_parameters_arrive() -> None:
     ("raw", "value"),
     [(b"true", True), (b"1", True), (b"false", False), (b"0", False), (b"True", True), (b"FALSE", False)],
 )
-def test_bools(raw: bytes, value: bool) -> None:  # noqa: FBT001
+def test_a_boolean_is_a_word_or_a_digit_in_any_case(raw: bytes, value: bool) -> None:  # noqa: FBT001
     assert parse_query(b"start=" + raw, StartQuery).start is value
 
 
 @pytest.mark.parametrize("raw", [b"", b"yes", b"on", b"2", b"01", b"tru", b"null", b"true%20", b"%EF%BC%91"])
-def test_what_is_no_bool(raw: bytes) -> None:
+def test_any_other_text_is_refused_as_a_boolean(raw: bytes) -> None:
     assert refused(b"start=" + raw, StartQuery) == [(("query", "start"), "bool_parsing")]
 
 
@@ -64,35 +65,35 @@ def test_what_is_no_bool(raw: bytes) -> None:
         *(b"9223372036854775808", b"-9223372036854775809", b"1" + b"0" * 5000, "٣".encode(), b"%D9%A3", b"none"),
     ],
 )
-def test_what_is_no_integer(raw: bytes) -> None:
+def test_anything_but_digits_within_64_bits_is_refused_as_an_integer(raw: bytes) -> None:
     assert refused(b"limit=" + raw) == [(("query", "limit"), "int_parsing")]
 
 
 @pytest.mark.parametrize("raw", [b"limit=0", b"limit=-1", b"limit=201", b"limit=9223372036854775807", b"skip=-1"])
-def test_integers_out_of_range(raw: bytes) -> None:
+def test_an_integer_out_of_range_is_refused(raw: bytes) -> None:
     (loc, kind), *others = refused(raw)
     assert not others
     assert loc == ("query", raw.partition(b"=")[0].decode())
     assert kind in ("greater_than_equal", "less_than_equal")
 
 
-def test_the_ends_of_the_ranges() -> None:
+def test_the_ends_of_a_range_are_accepted() -> None:
     assert parse_query(b"skip=%d&limit=1" % INT64, ListQuery).skip == INT64
     assert parse_query(b"after=0&limit=1000", EventsQuery).limit == 1000
     assert refused(b"limit=1001", EventsQuery) == [(("query", "limit"), "less_than_equal")]
 
 
-def test_statuses() -> None:
+def test_a_status_is_accepted_in_upper_case_only() -> None:
     assert refused(b"status=running") == [(("query", "status"), "enum")]
     assert refused(b"status=") == [(("query", "status"), "enum")]
 
 
-def test_all_faults_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     places = {loc for loc, _ in refused(b"limit=x&skip=-1&status=NO&include_steps=maybe&origin_instance=%00")}
     assert places == {("query", n) for n in ("limit", "skip", "status", "include_steps", "origin_instance")}
 
 
-def test_a_parameter_given_twice() -> None:
+def test_a_parameter_that_is_sent_twice_is_refused() -> None:
     assert refused(b"limit=1&limit=2") == [(("query", "limit"), "repeated")]
     assert refused(b"limit=1&limit=1") == [(("query", "limit"), "repeated")]
 
@@ -110,7 +111,7 @@ def test_broken_utf8_and_nul_are_refused_anywhere(raw: bytes) -> None:
     assert refused(raw + b"=1")[0][0][0] == "query"
 
 
-def test_ids() -> None:
+def test_an_id_is_a_uuid_in_the_usual_notation() -> None:
     text = "0198c0de-0000-7000-8000-00000000000A"
     assert str(parse_id(text, "workflow")) == text.lower()
     for other in ("", "1", "x" * 36, "{" + text + "}", "urn:uuid:" + text, text.replace("-", ""), text + "\n"):
@@ -118,7 +119,7 @@ def test_ids() -> None:
             parse_id(other, "workflow")
 
 
-def test_links_keep_the_filters() -> None:
+def test_page_links_keep_the_filters() -> None:
     query = parse_query(b"skip=20&limit=10&status=FAILED&origin_instance=a%26b&include_steps=0", ListQuery)
     kept = "/w/?origin_instance=a%26b&status=FAILED&include_steps=false"
     assert page_links("/w/", query, 47).split(", ") == [
@@ -140,33 +141,40 @@ def test_links_keep_the_filters() -> None:
         (INT64, 20, ["first", "prev", "last"]),
     ],
 )
-def test_which_links_there_are(skip: int, total: int, relations: list[str]) -> None:
+def test_page_links_name_only_pages_that_exist(skip: int, total: int, relations: list[str]) -> None:
     links = page_links("/w/", ListQuery(skip=skip, limit=10), total).split(", ")
     assert [link.partition('rel="')[2].rstrip('"') for link in links] == relations
     assert all("skip=-" not in link for link in links)
 
 
-async def test_the_list_over_http(api: FakeApi, client: httpx.AsyncClient) -> None:
+@in_module_loop
+async def test_the_list_is_filtered_by_the_query(api: Service, client: httpx.AsyncClient) -> None:
+    for _ in range(2):
+        await api.create({"id": "a", "task_type": "PASSTHROUGH"}, start=False)
     answer = await client.get("/api/v1/workflows?skip=1&limit=1&include_steps=false&status=RUNNING")
     assert answer.status_code == 200
     assert answer.json() == {"workflows": [], "total": 0, "skip": 1, "limit": 1}
-    assert api.service.asked is not None
-    assert api.service.asked.status is WorkflowStatus.RUNNING
+    found = (await client.get("/api/v1/workflows?skip=1&limit=5&include_steps=false&status=PENDING")).json()
+    assert (len(found["workflows"]), found["total"], found["skip"], found["limit"]) == (1, 2, 1, 5)
+    assert "steps" not in found["workflows"][0]
     bad = await client.get("/api/v1/workflows/?limit=0&status=x")
     assert bad.status_code == 422
     assert {tuple(fault["loc"]) for fault in bad.json()["detail"]} == {("query", "limit"), ("query", "status")}
 
 
 @pytest.mark.parametrize("route", ["", "/tasks", "/events"])
+@in_module_loop
 async def test_an_id_that_is_none_is_a_404_before_the_query_is_read(client: httpx.AsyncClient, route: str) -> None:
     assert (await client.get(f"/api/v1/workflows/nope{route}?limit=x")).status_code == 404
 
 
+@in_module_loop
 async def test_broken_queries_are_refused_by_operations_without_parameters(
-    api: FakeApi, client: httpx.AsyncClient
+    api: Service, client: httpx.AsyncClient
 ) -> None:
-    one = "/api/v1/workflows/0198c0de-0000-7000-8000-000000000001"
+    created = await api.create({"id": "a", "task_type": "PASSTHROUGH"}, start=False)
+    one = f"/api/v1/workflows/{created['id']}"
     for method, path in [("POST", "/start"), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", ""), ("PATCH", "")]:
         answer = await client.request(method, f"{one}{path}?a=%00")
         assert answer.status_code == 422, path
-    assert not api.service.calls
+    assert [event["type"] for event in await api.events(created["id"])] == ["workflow.created"]

@@ -1,24 +1,28 @@
 """Refused tokens: the reason that the caller reads, and none that a forger could use."""
 
 import json
+from pathlib import Path
 
 import jwt
 import pytest
 import structlog
 
 from stepwell.api.auth import TokenVerifier
-from stepwell.api.claims import ClaimRules
 from stepwell.domain.errors import InvalidToken
-from support.fakes.service import AUDIENCE, ISSUER, RULES, SECRET, FakeApi
+from stepwell.testing import MemoryDatabase
 from support.service.conformance import conforming_client
+from support.service.live_service import SECRET, Service, running_service
 from support.service.raw_tokens import (
+    AUDIENCE,
     CLAIMS,
     DAY,
     EC,
     ED,
     GOOD,
+    ISSUER,
     NOW,
     RSA,
+    RULES,
     at,
     encoded,
     header,
@@ -30,6 +34,7 @@ from support.service.raw_tokens import (
 )
 
 LIST = "/api/v1/workflows/"
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture
@@ -230,9 +235,10 @@ def test_no_reason_is_reported_if_the_signature_is_wrong(verifier: TokenVerifier
 
 
 @pytest.mark.parametrize("name", [name for name in (*MALFORMED, *REFUSED) if name not in ("not ASCII", "NUL")])
-async def test_a_401_has_the_reason_in_its_detail_and_its_challenge(api: FakeApi, name: str) -> None:
+@in_module_loop
+async def test_a_401_has_the_reason_in_its_detail_and_its_challenge(api: Service, name: str) -> None:
     bad, reason = (MALFORMED[name], MALFORMED_SAYS) if name in MALFORMED else REFUSED[name]
-    async with conforming_client(api.app) as client:
+    async with conforming_client(api.app.api) as client:
         with structlog.testing.capture_logs() as logs:
             answer = await client.get(LIST, headers={"Authorization": f"Bearer {bad}"})
     assert answer.status_code == 401
@@ -241,12 +247,11 @@ async def test_a_401_has_the_reason_in_its_detail_and_its_challenge(api: FakeApi
     assert answer.headers["www-authenticate"] == challenge
     assert answer.json()["detail"] == reason
     assert not logs
-    assert not api.service.calls
 
 
-async def test_an_issuer_in_any_characters_fits_into_the_challenge() -> None:
-    api = FakeApi(ClaimRules('https://"ä"\\\n', AUDIENCE, 34_560_000))
-    async with conforming_client(api.app, GOOD) as client:
+async def test_an_issuer_in_any_characters_fits_into_the_challenge(tmp_path: Path) -> None:
+    service = running_service(MemoryDatabase(), tmp_path, jwt_issuer='https://"ä"\\\n')
+    async with service as own, conforming_client(own.app.api, GOOD) as client:
         answer = await client.get(LIST)
     assert answer.json()["detail"] == "The claim iss must be 'https://\"ä\"\\\n'."
     assert answer.headers["www-authenticate"].endswith("error_description=\"The claim iss must be 'https://'?'??'.\"")

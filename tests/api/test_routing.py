@@ -8,11 +8,14 @@ import httpx
 import pytest
 
 from stepwell import __version__
-from stepwell.api.components import EXAMPLE
 from stepwell.api.routes import operations
-from support.fakes.service import FakeApi, token
+from stepwell.domain.access.signed_urls import SignedUrls
+from stepwell.testing import ManualClock
+from support.providers.configured_by_steps import told
 from support.service.conformance import conforming_client
+from support.service.live_service import SECRET, Service, token
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 BROWSERS = [
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
     "text/html, application/xhtml+xml, image/jxr, */*",
@@ -31,8 +34,8 @@ def methods_by_path() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("path", "methods"), methods_by_path().items())
-async def test_options_lists_what_a_path_allows_without_a_token(api: FakeApi, path: str, methods: set[str]) -> None:
-    async with conforming_client(api.app) as client:
+async def test_options_lists_what_a_path_allows_without_a_token(api: Service, path: str, methods: set[str]) -> None:
+    async with conforming_client(api.app.api) as client:
         for each in {path, path.rstrip("/") or "/", path.rstrip("/") + "/"}:
             answer = await client.options(each)
             assert (answer.status_code, answer.content) == (204, b"")
@@ -40,7 +43,6 @@ async def test_options_lists_what_a_path_allows_without_a_token(api: FakeApi, pa
             refused = await client.put(each)
             assert refused.status_code == 405
             assert set(refused.headers["allow"].split(", ")) == methods
-    assert not api.service.calls
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
@@ -51,9 +53,9 @@ async def test_options_lists_what_a_path_allows_without_a_token(api: FakeApi, pa
         *("/health", "/metrics/x", "/schema/openapi.yaml", "/api/v1/tasks", "/API/v1/workflows", "/%00", "/é?token=x"),
     ],
 )
-async def test_a_path_that_does_not_exist_is_a_404_that_says_so(api: FakeApi, method: str, path: str) -> None:
-    for bearer in (None, token("acme"), "no token"):
-        async with conforming_client(api.app, bearer) as client:
+async def test_a_path_that_does_not_exist_is_a_404_that_says_so(api: Service, method: str, path: str) -> None:
+    for bearer in (None, token("acme", every=False), "no token"):
+        async with conforming_client(api.app.api, bearer) as client:
             answer = await client.request(method, path)
         assert answer.status_code == 404
         if method != "HEAD":
@@ -72,7 +74,7 @@ async def test_an_unknown_id_is_not_a_path_that_does_not_exist(client: httpx.Asy
         assert (answer.status_code, answer.json()["detail"]) == (404, f"{what} not found")
 
 
-async def test_options_of_the_server_itself_is_empty(api: FakeApi) -> None:
+async def test_options_of_the_server_itself_is_empty(api: Service) -> None:
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -95,18 +97,18 @@ async def test_options_of_the_server_itself_is_empty(api: FakeApi) -> None:
         "client": None,
         "server": ("t.local", 80),
     }
-    await api.app(scope, receive, send)
+    await api.app.api(scope, receive, send)
     assert sent[0]["status"] == 204
     assert b"".join(message.get("body", b"") for message in sent[1:]) == b""
     sent.clear()
     scope["method"] = "GET"
-    await api.app(scope, receive, send)
+    await api.app.api(scope, receive, send)
     assert sent[0]["status"] == 404
 
 
 @pytest.mark.parametrize("accept", BROWSERS)
-async def test_the_root_redirects_a_browser_to_the_schema_page(api: FakeApi, accept: str) -> None:
-    async with conforming_client(api.app) as client:
+async def test_the_root_redirects_a_browser_to_the_schema_page(api: Service, accept: str) -> None:
+    async with conforming_client(api.app.api) as client:
         for method in ("GET", "HEAD"):
             answer = await client.request(method, "/", headers={"Accept": accept})
             assert (answer.status_code, answer.headers["location"]) == (307, "/schema")
@@ -117,9 +119,9 @@ async def test_the_root_redirects_a_browser_to_the_schema_page(api: FakeApi, acc
 
 @pytest.mark.parametrize("accept", OTHERS)
 async def test_the_root_returns_the_paths_of_the_documentation_to_other_clients(
-    api: FakeApi, accept: str | None
+    api: Service, accept: str | None
 ) -> None:
-    async with conforming_client(api.app) as client:
+    async with conforming_client(api.app.api) as client:
         answer = await client.get("/", headers={} if accept is None else {"Accept": accept})
         assert (answer.status_code, answer.headers["vary"]) == (200, "Accept")
         found = answer.json()
@@ -129,22 +131,24 @@ async def test_the_root_returns_the_paths_of_the_documentation_to_other_clients(
             assert (await client.get(path)).status_code == 200
 
 
-async def test_head_answers_as_get_does_without_the_body(api: FakeApi, client: httpx.AsyncClient) -> None:
-    location = (await client.post("/api/v1/workflows/", json=EXAMPLE)).headers["location"]
-    record = next(iter(api.service.workflows.values()))
-    task_id = uuid4()
-    output = await api.files.put(f"media/{task_id}/a.png", bytes(3_000))
-    api.service.add_task(record, output, task_id=task_id)
+async def test_head_answers_as_get_does_without_the_body(
+    api: Service, client: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    created = await api.create(told("a", files=1))
+    location = f"/api/v1/workflows/{created['id']}"
+    await api.until_ended(created["id"])
+    (task,) = (await client.get(f"{location}/tasks")).json()["tasks"]
+    (output,) = task["outputs"]
     paths = ["/", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/api/v1/workflows", location]
     paths += ["/manual", "/manual/concepts", "/manual/nothing"]
-    paths += [f"{location}/events", f"{location}/tasks", f"/api/v1/artifacts/{output.path}", "/api/v1/events"]
+    paths += [f"{location}/events", f"{location}/tasks", f"/api/v1/artifacts/{output['path']}", "/api/v1/events"]
     paths += [f"/api/v1/workflows/{uuid4()}", f"{location}?include_steps=x", "/api/v1/providers"]
     for path in paths:
         got = await client.get(path)
         answer = await client.head(path)
         assert (answer.status_code, answer.content) == (got.status_code, b""), path
         assert answer.headers == got.headers, path
-    async with conforming_client(api.app) as stranger:
+    async with conforming_client(api.app.api) as stranger:
         assert (await stranger.head(location)).status_code == 401
-        signed = api.signed_urls.url(output.path, api.clock.at)
-        assert (await stranger.head(signed)).headers["content-length"] == "3000"
+        signed = SignedUrls(SECRET, "http://t.local", 60).url(output["path"], clock.now())
+        assert (await stranger.head(signed)).headers["content-length"] == str(output["size"])

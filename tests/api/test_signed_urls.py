@@ -1,18 +1,24 @@
 """Signed addresses of artifacts: good for one path, until one moment, for whoever holds them."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, unquote
-from uuid import uuid4
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from stepwell.domain.access.signed_urls import SignedUrls
-from support.fakes.service import AT, SECRET, FakeApi, token
+from stepwell.testing import ManualClock, MemoryDatabase
+from support.providers.scripted import Scripted, Succeed, scripted
 from support.service.conformance import conforming_client
+from support.service.live_service import SECRET, Service, running_service
 
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
+AT = datetime(2026, 11, 25, 12, 0, 0, 123000, tzinfo=UTC)
+DATA = bytes(range(256)) * 10
 PATH = "media/0198c0de-0000-7000-8000-000000000001/result.png"
 
 
@@ -21,9 +27,31 @@ def urls() -> SignedUrls:
     return SignedUrls(SECRET, "https://stepwell.example/", 60)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    """A service whose workflows store two files each, and whose addresses are good for a minute."""
+    provider = Scripted(default=Succeed(files={"result.png": DATA, "report.bin": DATA}))
+    async with AsyncExitStack() as stack:
+        service = running_service(
+            MemoryDatabase(clock),
+            tmp_path_factory.mktemp("api"),
+            providers=[provider],
+            public_url="http://t.local",
+            signed_url_ttl_s=60,
+        )
+        yield await stack.enter_async_context(service)
+
+
 @pytest.fixture
-async def stranger(api: FakeApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with conforming_client(api.app) as client:
+def signed() -> SignedUrls:
+    """The addresses of `api`, whose secret is the tests'."""
+    return SignedUrls(SECRET, "http://t.local", 60)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stranger(api: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token."""
+    async with conforming_client(api.app.api) as client:
         yield client
 
 
@@ -38,11 +66,11 @@ def test_an_address_stands_under_the_base_and_verifies(urls: SignedUrls) -> None
 
 
 @pytest.mark.parametrize(("seconds", "holds"), [(0, True), (58, True), (60, False), (3600, False)])
-def test_it_expires(urls: SignedUrls, seconds: int, holds: bool) -> None:  # noqa: FBT001
+def test_an_address_expires(urls: SignedUrls, seconds: int, holds: bool) -> None:  # noqa: FBT001
     assert urls.verify(target(urls.url(PATH, AT)), AT + timedelta(seconds=seconds)) is holds
 
 
-def test_path_moment_and_secret_are_signed(urls: SignedUrls) -> None:
+def test_an_address_with_another_path_moment_or_secret_is_refused(urls: SignedUrls) -> None:
     made = target(urls.url(PATH, AT))
     expires = int(AT.timestamp()) + 60
     assert not urls.verify(made.replace("result", "resulu"), AT)
@@ -53,7 +81,7 @@ def test_path_moment_and_secret_are_signed(urls: SignedUrls) -> None:
 
 
 @pytest.mark.parametrize("signature", ["", "0", "0" * 64, "é" * 64, "\udcff", "A" * 100_000, "\u0661" * 64])
-def test_a_made_up_signature_fails(urls: SignedUrls, signature: str) -> None:
+def test_a_made_up_signature_is_refused(urls: SignedUrls, signature: str) -> None:
     assert not urls.verify(f"/api/v1/artifacts/{PATH}?expires={2**62}&signature={signature}", AT)
 
 
@@ -69,34 +97,27 @@ def test_a_short_secret_is_refused() -> None:
         SignedUrls("short", "https://stepwell.example", 60)
 
 
-async def stored(api: FakeApi, client: httpx.AsyncClient, *, name: str = "result.png", tenant: str = "acme") -> str:
-    created = await client.post("/api/v1/workflows/", json=WORKFLOW | {"origin_tenant_id": tenant})
-    assert created.status_code == 201, created.text
-    record = next(iter(api.service.workflows.values()))
-    task_id = uuid4()
-    output = await api.files.put(f"media/{task_id}/{name}", bytes(range(256)) * 10)
-    api.service.add_task(record, output, task_id=task_id)
-    return output.path
-
-
-WORKFLOW = {
-    "name": "one",
-    "origin_instance": "tests",
-    "steps": [{"id": "a", "task_type": "PASSTHROUGH"}],
-}
+async def stored(api: Service, name: str = "result.png") -> str:
+    """The path of a new file of the tenant acme."""
+    created = await api.create(scripted("a"), origin_tenant_id="acme")
+    await api.until_ended(created["id"])
+    (task,) = (await api.client.get(f"/api/v1/workflows/{created['id']}/tasks")).json()["tasks"]
+    (path,) = [output["path"] for output in task["outputs"] if output["path"].endswith(name)]
+    return str(path)
 
 
 def local(url: str) -> str:
     return url.removeprefix("http://t.local")
 
 
+@in_module_loop
 async def test_a_signed_address_needs_no_token(
-    api: FakeApi, client: httpx.AsyncClient, stranger: httpx.AsyncClient
+    api: Service, stranger: httpx.AsyncClient, signed: SignedUrls, clock: ManualClock
 ) -> None:
-    path = await stored(api, client)
-    answer = await stranger.get(local(api.signed_urls.url(path, AT)))
+    path = await stored(api)
+    answer = await stranger.get(local(signed.url(path, clock.now())))
     assert answer.status_code == 200
-    assert answer.content == api.files.files[path]
+    assert answer.content == DATA
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["content-length"] == "2560"
     assert answer.headers["content-disposition"] == "inline"
@@ -104,17 +125,18 @@ async def test_a_signed_address_needs_no_token(
     assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
 
 
+@in_module_loop
 async def test_expired_and_forged_addresses_are_refused(
-    api: FakeApi, client: httpx.AsyncClient, stranger: httpx.AsyncClient
+    api: Service, stranger: httpx.AsyncClient, signed: SignedUrls, clock: ManualClock
 ) -> None:
-    path = await stored(api, client)
-    url = local(api.signed_urls.url(path, AT))
+    path = await stored(api)
+    url = local(signed.url(path, clock.now()))
     assert (await stranger.get(url[:-1] + ("0" if url[-1] != "0" else "1"))).status_code == 403
     assert (await stranger.get(url.replace("result", "resulu"))).status_code == 403
     assert (await stranger.get(url.partition("&")[0])).status_code == 401
     assert (await stranger.get(url.partition("?")[0])).status_code == 401
     assert (await stranger.get(url.replace("expires=1", "expires=x"))).status_code == 403
-    api.clock.at = datetime.fromtimestamp(AT.timestamp() + 61, AT.tzinfo)
+    clock.advance(61)
     assert (await stranger.get(url)).status_code == 403
 
 
@@ -209,28 +231,31 @@ async def status_of(app: Any, sent: str) -> int:
     return started[0]
 
 
+@in_module_loop
 @pytest.mark.parametrize("name", other_notations(MADE))
 async def test_no_other_notation_of_a_signed_url_opens_the_file(
-    api: FakeApi, client: httpx.AsyncClient, name: str
+    api: Service, signed: SignedUrls, clock: ManualClock, name: str
 ) -> None:
-    path = await stored(api, client)
-    made = target(api.signed_urls.url(path, AT))
-    assert await status_of(api.app, made) == 200
-    assert await status_of(api.app, other_notations(made)[name]) in (403, 404)
+    path = await stored(api)
+    made = target(signed.url(path, clock.now()))
+    assert await status_of(api.app.api, made) == 200
+    assert await status_of(api.app.api, other_notations(made)[name]) in (403, 404)
 
 
+@in_module_loop
 async def test_a_signature_opens_nothing_but_artifacts(
-    api: FakeApi, client: httpx.AsyncClient, stranger: httpx.AsyncClient
+    api: Service, stranger: httpx.AsyncClient, signed: SignedUrls, clock: ManualClock
 ) -> None:
-    path = await stored(api, client)
-    query = api.signed_urls.url(path, AT).partition("?")[2]
+    path = await stored(api)
+    query = signed.url(path, clock.now()).partition("?")[2]
     assert (await stranger.get(f"/api/v1/workflows/?{query}")).status_code == 401
 
 
-async def test_a_token_reads_its_tenants_artifacts_alone(api: FakeApi, client: httpx.AsyncClient) -> None:
-    path = await stored(api, client, name="report.bin")
+@in_module_loop
+async def test_a_token_reads_its_tenants_artifacts_alone(api: Service, client: httpx.AsyncClient) -> None:
+    path = await stored(api, "report.bin")
     for tenant, status in [("acme", 200), ("other", 404), (None, 404)]:
-        async with conforming_client(api.app, token(tenant)) as caller:
+        async with api.as_tenant(tenant) as caller:
             answer = await caller.get(f"/api/v1/artifacts/{path}")
             assert answer.status_code == status
     assert (await client.get(f"/api/v1/artifacts/{path}")).headers["content-disposition"] == (
@@ -238,16 +263,18 @@ async def test_a_token_reads_its_tenants_artifacts_alone(api: FakeApi, client: h
     )
 
 
-async def test_a_known_etag_spares_the_bytes(api: FakeApi, client: httpx.AsyncClient) -> None:
-    path = await stored(api, client)
+@in_module_loop
+async def test_a_known_etag_spares_the_bytes(api: Service, client: httpx.AsyncClient) -> None:
+    path = await stored(api)
     first = await client.get(f"/api/v1/artifacts/{path}")
     again = await client.get(f"/api/v1/artifacts/{path}", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_a_file_that_the_store_lost_is_a_404(api: FakeApi, client: httpx.AsyncClient) -> None:
-    path = await stored(api, client)
-    api.files.files.clear()
+@in_module_loop
+async def test_a_file_that_the_store_lost_is_a_404(api: Service, client: httpx.AsyncClient) -> None:
+    path = await stored(api)
+    (api.artifacts / path).unlink()
     assert (await client.get(f"/api/v1/artifacts/{path}")).status_code == 404
 
 
@@ -255,6 +282,12 @@ async def test_a_file_that_the_store_lost_is_a_404(api: FakeApi, client: httpx.A
     "path",
     ["x", "media/../etc/passwd", "media/%00/x", "%2e%2e/%2e%2e/etc/passwd", "media/1/2/3", "/etc/passwd", "media/a%0a"],
 )
-async def test_odd_paths_are_a_404_and_reach_no_database(api: FakeApi, client: httpx.AsyncClient, path: str) -> None:
+@in_module_loop
+async def test_odd_paths_are_a_404_and_reach_no_database(
+    api: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async def refuse(*_: Any) -> None:
+        raise AssertionError("the path reached the service")
+
+    monkeypatch.setattr(api.app.service, "artifact", refuse)
     assert (await client.get(f"/api/v1/artifacts/{path}")).status_code == 404
-    assert "artifact" not in api.service.calls

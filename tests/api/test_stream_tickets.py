@@ -10,52 +10,53 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.operations import Permission
-from stepwell.domain.access import stream_tickets as tickets_module
 from stepwell.domain.access.stream_tickets import StreamTickets, Ticket
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.telemetry import REDACTED, redact
-from support.fakes.service import FixedClock
+from stepwell.testing import ManualClock
 from support.providers.configured_by_steps import WORKFLOWS, passing
 from support.service.conformance import conforming_client
 from support.service.live_service import SECRET, Service, token
 from support.service.sse_client import streaming
 
 TICKETS, FEED = "/api/v1/events/tickets", "/api/v1/events"
-live_test = pytest.mark.asyncio(loop_scope="module")
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
 NEVER_ISSUED = ["", "x", "é", "A" * 40, "A" * 5_000, "-_" * 30, "=" * 44]
 
 
 @pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock()
+def ticket_clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def tickets(clock: FixedClock) -> StreamTickets:
-    return StreamTickets(SECRET.encode(), clock.now)
+def tickets(ticket_clock: ManualClock) -> StreamTickets:
+    return StreamTickets(SECRET.encode(), ticket_clock.now)
 
 
 @pytest.mark.parametrize("scope", [EVERY_TENANT, TenantScope("acme"), TenantScope(None), TenantScope("é\U0001f600")])
-def test_it_says_what_it_was_made_with(tickets: StreamTickets, clock: FixedClock, scope: TenantScope) -> None:
+def test_a_ticket_carries_its_subject_and_scope_for_a_minute(
+    tickets: StreamTickets, ticket_clock: ManualClock, scope: TenantScope
+) -> None:
     text, expires = tickets.issue("someone", scope)
-    assert expires == (clock.at + timedelta(seconds=60)).replace(microsecond=0)
+    assert expires == (ticket_clock.now() + timedelta(seconds=60)).replace(microsecond=0)
     assert tickets.read(text) == Ticket("someone", scope.tenant, scope.every, int(expires.timestamp()))
     found = tickets.read(text)
     assert found is not None
     assert found.scope == scope
 
 
-def test_it_ends(tickets: StreamTickets, clock: FixedClock) -> None:
-    text, expires = tickets.issue("someone", EVERY_TENANT)
-    clock.at = expires - timedelta(milliseconds=1)
+def test_a_ticket_expires_after_a_minute(tickets: StreamTickets, ticket_clock: ManualClock) -> None:
+    text, _ = tickets.issue("someone", EVERY_TENANT)
+    ticket_clock.advance(59.999)
     assert tickets.read(text) is not None
-    clock.at = expires
+    ticket_clock.advance(0.001)
     assert tickets.read(text) is None
 
 
-def test_it_can_not_be_made_up(tickets: StreamTickets, clock: FixedClock) -> None:
+def test_a_changed_or_made_up_ticket_is_refused(tickets: StreamTickets, ticket_clock: ManualClock) -> None:
     text, _ = tickets.issue("someone", TenantScope("acme"))
-    others = StreamTickets(b"another secret, as long as it has to be", clock.now)
+    others = StreamTickets(b"another secret, as long as it has to be", ticket_clock.now)
     assert others.read(text) is None
     for at in range(len(text) - 1):
         assert tickets.read(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]) is None
@@ -86,44 +87,44 @@ def test_no_other_notation_of_a_ticket_is_accepted(tickets: StreamTickets) -> No
             assert tickets.read(other) is None, other
 
 
-def test_it_stands_in_no_log() -> None:
+def test_a_ticket_is_redacted_in_logs() -> None:
     assert redact(None, "info", {"ticket": "abc", "event": "e"}) == {"ticket": REDACTED, "event": "e"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def workflow_id(live: Service) -> AsyncIterator[str]:
-    created = await live.create(passing("a"), origin_tenant_id="acme")
-    await live.until_ended(created["id"])
+async def workflow_id(api: Service) -> AsyncIterator[str]:
+    created = await api.create(passing("a"), origin_tenant_id="acme")
+    await api.until_ended(created["id"])
     yield created["id"]
 
 
-async def issued(live: Service, tenant: str | None = None, *, every: bool = False) -> str:
-    async with live.as_tenant(tenant, every=every, permissions=(Permission.READ,)) as client:
+async def issued(api: Service, tenant: str | None = None, *, every: bool = False) -> str:
+    async with api.as_tenant(tenant, every=every, permissions=(Permission.READ,)) as client:
         answer = await client.post(TICKETS)
     assert answer.status_code == 201, answer.text
     ticket: str = answer.json()["ticket"]
     return ticket
 
 
-@live_test
-async def test_it_opens_what_its_token_may_see(live: Service, workflow_id: str) -> None:
+@in_module_loop
+async def test_a_ticket_opens_the_streams_that_its_token_may_see(api: Service, workflow_id: str) -> None:
     one = f"{WORKFLOWS}{workflow_id}/events"
     for tenant, every, status in (("acme", False, 200), (None, True, 200), ("other", False, 404), (None, False, 404)):
-        ticket = await issued(live, tenant, every=every)
-        async with streaming(live.app.api, f"{one}?after=1&ticket={ticket}", None) as stream:
+        ticket = await issued(api, tenant, every=every)
+        async with streaming(api.app.api, f"{one}?after=1&ticket={ticket}", None) as stream:
             assert stream.status == status
             if status == 200:
                 assert next(frame.id for frame in await stream.rest()) == "2"
-        async with conforming_client(live.app.api) as client:
+        async with conforming_client(api.app.api) as client:
             answer = await client.get(f"{FEED}?ticket={ticket}")
             assert answer.status_code == 200
             assert bool(answer.json()["events"]) == (status == 200)
 
 
-@live_test
-async def test_it_opens_nothing_else(live: Service, workflow_id: str) -> None:
-    ticket = await issued(live, every=True)
-    async with conforming_client(live.app.api) as client:
+@in_module_loop
+async def test_a_ticket_opens_nothing_but_streams(api: Service, workflow_id: str) -> None:
+    ticket = await issued(api, every=True)
+    async with conforming_client(api.app.api) as client:
         for method, path in (
             ("GET", f"{WORKFLOWS}{workflow_id}"),
             ("GET", f"{WORKFLOWS}{workflow_id}/tasks"),
@@ -135,52 +136,55 @@ async def test_it_opens_nothing_else(live: Service, workflow_id: str) -> None:
             assert answer.status_code == 401, path
 
 
-@live_test
-async def test_the_token_counts_more(live: Service, workflow_id: str) -> None:
-    path, ticket = f"{WORKFLOWS}{workflow_id}/events", await issued(live, every=True)
-    async with live.as_tenant("other") as client:
+@in_module_loop
+async def test_a_token_takes_precedence_over_a_ticket(api: Service, workflow_id: str) -> None:
+    path, ticket = f"{WORKFLOWS}{workflow_id}/events", await issued(api, every=True)
+    async with api.as_tenant("other") as client:
         assert (await client.get(path, params={"ticket": ticket})).status_code == 404
-    async with conforming_client(live.app.api, "no token") as client:
+    async with conforming_client(api.app.api, "no token") as client:
         assert (await client.get(path, params={"ticket": ticket})).status_code == 401
 
 
-@live_test
-async def test_what_is_refused(live: Service, workflow_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, ticket = f"{WORKFLOWS}{workflow_id}/events", await issued(live, "acme")
-    async with conforming_client(live.app.api) as client:
+@in_module_loop
+async def test_tickets_that_are_wrong_repeated_or_expired_are_refused(
+    api: Service, workflow_id: str, clock: ManualClock
+) -> None:
+    path, ticket = f"{WORKFLOWS}{workflow_id}/events", await issued(api, "acme")
+    async with conforming_client(api.app.api) as client:
         assert (await client.get(path)).status_code == 401
         for wrong in NEVER_ISSUED:
             assert (await client.get(path, params={"ticket": wrong})).status_code == 403
         assert (await client.get(path, params={"ticket": [ticket, ticket]})).status_code == 422
-        monkeypatch.setattr(tickets_module, "TICKET_S", 0)
-        answer = await client.get(path, params={"ticket": await issued(live, "acme")})
+        clock.advance(61)
+        answer = await client.get(path, params={"ticket": ticket})
         assert (answer.status_code, answer.json()["detail"]) == (403, "The ticket has expired, or is not valid.")
-    async with live.as_tenant("acme", permissions=(Permission.WRITE,)) as client:
+    async with api.as_tenant("acme", permissions=(Permission.WRITE,)) as client:
         assert (await client.post(TICKETS)).status_code == 403
-    async with live.as_tenant("acme") as client:
+    async with api.as_tenant("acme") as client:
         answer = await client.post(TICKETS, json={"for": "ever"})
         assert answer.status_code == 422
 
 
-@live_test
-async def test_it_is_in_no_answer_and_no_log(live: Service, workflow_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even when all goes wrong."""
-    ticket, said = await issued(live, "acme"), io.StringIO()
+@in_module_loop
+async def test_a_ticket_is_in_no_answer_and_no_log_even_after_an_unexpected_error(
+    api: Service, workflow_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket, said = await issued(api, "acme"), io.StringIO()
     handler = logging.StreamHandler(said)
     logging.getLogger().addHandler(handler)
 
-    async def broken(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise RuntimeError("nobody has foreseen this")
 
-    monkeypatch.setattr(live.app.service.following._feed, "history", broken)
+    monkeypatch.setattr(api.app.service.following, "follow", fail)
     path = f"{WORKFLOWS}{workflow_id}/events?ticket={ticket}"
     try:
-        async with conforming_client(live.app.api) as client:
+        async with conforming_client(api.app.api) as client:
             answers = [
                 await client.get(f"{path}&after=x"),
                 await client.get(f"{WORKFLOWS}nobody/events?ticket={ticket}"),
             ]
-        async with streaming(live.app.api, path, None) as stream:
+        async with streaming(api.app.api, path, None) as stream:
             assert stream.status == 500
             text = await stream.text()
     finally:

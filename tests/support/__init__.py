@@ -7,5 +7,4 @@
 - `providers`: providers for tests: scripted ones, and the real ones with their emulators.
 - `workflows`: definitions of workflows.
 - `documents`: README and manual: their blocks of code, and the tables that are generated.
-- `fakes`: stand-ins for the engine in tests of the API alone.
 """

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from stepwell.api.dependencies import ApiRequest, ArtifactsDep, Service
+from stepwell.api.dependencies import ApiRequest, ArtifactsDep, ServiceDep
 from stepwell.api.operations import Content, Operation, Permission, endpoint
 from stepwell.api.query_parameters import SignatureQuery, parse_query
 from stepwell.contract.tasks import Output
@@ -38,7 +38,7 @@ ARTIFACT = Operation(
 
 
 @endpoint(ARTIFACT)
-async def get_artifact(request: ApiRequest, service: Service, artifacts: ArtifactsDep) -> ASGIApp:
+async def get_artifact(request: ApiRequest, service: ServiceDep, artifacts: ArtifactsDep) -> ASGIApp:
     parse_query(request.scope["query_string"], SignatureQuery)
     path = str(request.path_params["path"]).lstrip("/")
     if not _PATH.fullmatch(path):

@@ -2,7 +2,7 @@
 be lost, early, repeated or made up, and nothing but time depends on it.
 """
 
-from stepwell.api.dependencies import ApiRequest, Service
+from stepwell.api.dependencies import ApiRequest, ServiceDep
 from stepwell.api.operations import NoQuery, Operation, endpoint
 from stepwell.api.query_parameters import parse_query
 from stepwell.contract.system import Health
@@ -22,7 +22,7 @@ CALLBACK = Operation(
 
 
 @endpoint(CALLBACK)
-async def provider_callback(request: ApiRequest, service: Service) -> Health:
+async def provider_callback(request: ApiRequest, service: ServiceDep) -> Health:
     parse_query(request.scope["query_string"], NoQuery)
     service.called_back(str(request.path_params["token"]), await request.body())
     return Health()

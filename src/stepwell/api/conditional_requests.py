@@ -15,12 +15,13 @@ from litestar import Response
 from msgspec import Struct, json
 
 from stepwell import __version__
-from stepwell.api.dependencies import ApiRequest, Workflows
+from stepwell.api.dependencies import ApiRequest
 from stepwell.api.headers import ETAG, IF_MATCH, IF_NONE_MATCH, NO_HEADERS, Headers, header_value
 from stepwell.api.request_bodies import INLINE_BYTES
 from stepwell.api.serializers import workflow_to_public
 from stepwell.domain.idempotency import Preconditions, StoredAnswer, Version
 from stepwell.domain.records import WorkflowRecord
+from stepwell.engine.service import WorkflowService
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _VERSION = re.compile(r"([0-9]{1,10})-([0-9a-f]{1,16})-[snd]-.*")
@@ -55,7 +56,7 @@ async def respond_unless_known(request: ApiRequest, content: Struct, headers: He
 
 
 async def not_modified_workflow(
-    request: ApiRequest, service: Workflows, workflow_id: UUID, headers: Headers, *, steps: bool
+    request: ApiRequest, service: WorkflowService, workflow_id: UUID, headers: Headers, *, steps: bool
 ) -> Response[bytes] | None:
     """Return 304 if `If-None-Match` names the workflow's present version; else None. Reads the version, not the steps.
 

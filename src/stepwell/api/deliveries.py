@@ -4,7 +4,7 @@ from litestar import Response
 from msgspec import json
 
 from stepwell.api.conditional_requests import respond_unless_known
-from stepwell.api.dependencies import ApiRequest, Service, Workflows
+from stepwell.api.dependencies import ApiRequest, ServiceDep
 from stepwell.api.headers import CHANGING, IF_NONE_MATCH
 from stepwell.api.idempotency import idempotent
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
@@ -14,6 +14,7 @@ from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryListRespon
 from stepwell.domain.idempotency import Preconditions, StoredAnswer
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.webhooks.delivery import DeliveryRecord
+from stepwell.engine.service import WorkflowService
 
 TAG = "webhooks"
 _ALL = "/api/v1/workflows/{workflow_id}/deliveries"
@@ -60,7 +61,7 @@ REDELIVER = Operation(
 
 
 @endpoint(LIST)
-async def list_deliveries(request: ApiRequest, service: Service) -> Response[bytes]:
+async def list_deliveries(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], DeliveriesQuery)
     scope = request.user.scope
@@ -69,7 +70,7 @@ async def list_deliveries(request: ApiRequest, service: Service) -> Response[byt
     return await respond_unless_known(request, DeliveryListResponse(shown, len(records) > query.limit))
 
 
-async def _as_it_is(request: ApiRequest, service: Workflows, workflow: WorkflowRecord) -> StoredAnswer:
+async def _as_it_is(request: ApiRequest, service: WorkflowService, workflow: WorkflowRecord) -> StoredAnswer:
     delivery_id = request.path_params["delivery_id"]
     return _shown(await service.webhooks.delivery(request.user.scope, workflow.state.id, delivery_id))
 
@@ -80,7 +81,7 @@ def _shown(record: DeliveryRecord) -> StoredAnswer:
 
 @endpoint(REDELIVER)
 @idempotent(_as_it_is)
-async def redeliver(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
+async def redeliver(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
     workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)

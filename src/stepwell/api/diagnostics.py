@@ -4,7 +4,7 @@ from litestar import Response
 from msgspec import json, structs
 
 from stepwell.api.conditional_requests import respond_unless_known
-from stepwell.api.dependencies import ApiRequest, Service
+from stepwell.api.dependencies import ApiRequest, ServiceDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_id, parse_query
@@ -43,7 +43,7 @@ PLAN = Operation(
 
 
 @endpoint(EXPLAIN)
-async def explain_workflow(request: ApiRequest, service: Service) -> Response[bytes]:
+async def explain_workflow(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
     told = await service.insight.explain(request.user.scope, workflow_id)
@@ -51,7 +51,7 @@ async def explain_workflow(request: ApiRequest, service: Service) -> Response[by
 
 
 @endpoint(PLAN)
-async def plan_definition(request: ApiRequest, service: Service) -> Response[bytes]:
+async def plan_definition(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
     planned = await read_json(request, lambda body: plan_workflow(body, service.catalog))
     request.user.tenant_for(planned.request.origin_tenant_id)

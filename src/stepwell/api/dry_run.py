@@ -11,7 +11,7 @@ from litestar import Response
 from msgspec import json
 
 from stepwell.api.conditional_requests import dry_run_etag, read_preconditions
-from stepwell.api.dependencies import ApiRequest, Service
+from stepwell.api.dependencies import ApiRequest, ServiceDep
 from stepwell.api.headers import ETAG
 from stepwell.api.idempotency import idempotency_key
 from stepwell.api.query_parameters import CleanupQuery, VerbQuery, parse_id, parse_query
@@ -27,7 +27,7 @@ def supports_dry_run(verb: Rehearsed) -> Callable[[_Handler], _Handler]:
     """Add `?dry_run=true` to the decorated handler of *verb*."""
 
     def decorate(perform: _Handler) -> _Handler:
-        async def handler(request: ApiRequest, service: Service) -> Response[bytes]:
+        async def handler(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
             raw = request.scope["query_string"]
             query = parse_query(raw, CleanupQuery) if verb == "cleanup" else parse_query(raw, VerbQuery)
             if not query.dry_run:

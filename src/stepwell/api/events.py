@@ -5,7 +5,7 @@ from msgspec import UNSET, Struct, json
 
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.content_negotiation import prefers
-from stepwell.api.dependencies import ApiRequest, Service, Tickets
+from stepwell.api.dependencies import ApiRequest, ServiceDep, TicketsDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
@@ -96,7 +96,7 @@ TICKET = Operation(
 
 
 @endpoint(HISTORY)
-async def list_events(request: ApiRequest, service: Service) -> ASGIApp:
+async def list_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], EventsQuery, others=TICKET_PARAMETER)
     scope, following = request.user.scope, service.following
@@ -110,7 +110,7 @@ async def list_events(request: ApiRequest, service: Service) -> ASGIApp:
 
 
 @endpoint(FEED)
-async def list_all_events(request: ApiRequest, service: Service) -> ASGIApp:
+async def list_all_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], FeedQuery, others=TICKET_PARAMETER)
     following = service.following
     scope, wanted = request.user.scope, _filter(query)
@@ -125,7 +125,7 @@ async def list_all_events(request: ApiRequest, service: Service) -> ASGIApp:
 
 
 @endpoint(TICKET)
-async def create_stream_ticket(request: ApiRequest, tickets: Tickets) -> StreamTicket:
+async def create_stream_ticket(request: ApiRequest, tickets: TicketsDep) -> StreamTicket:
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     return StreamTicket(*tickets.issue(request.user.subject, request.user.scope))

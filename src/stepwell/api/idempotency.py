@@ -9,19 +9,20 @@ from litestar import Response
 from msgspec.structs import replace
 
 from stepwell.api.conditional_requests import digest, read_preconditions, to_response
-from stepwell.api.dependencies import ApiRequest, Service, Workflows
+from stepwell.api.dependencies import ApiRequest, ServiceDep
 from stepwell.api.headers import IDEMPOTENCY_KEY, NO_HEADERS, REPLAYED, header_value
 from stepwell.api.request_bodies import read_body
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.idempotency import Preconditions, Reservation, StoredAnswer
 from stepwell.domain.records import WorkflowRecord
+from stepwell.engine.service import WorkflowService
 
 _MAX_LENGTH = 255
 _BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]+")  # no quote, and no comma, which would separate two keys
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
-Effect = Callable[[ApiRequest, Workflows, Preconditions], Awaitable[StoredAnswer]]
-Rebuild = Callable[[ApiRequest, Workflows, WorkflowRecord], Awaitable[StoredAnswer]]
+Effect = Callable[[ApiRequest, WorkflowService, Preconditions], Awaitable[StoredAnswer]]
+Rebuild = Callable[[ApiRequest, WorkflowService, WorkflowRecord], Awaitable[StoredAnswer]]
 
 
 def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[Response[bytes]]]]:
@@ -32,7 +33,7 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[R
     """
 
     def decorate(effect: Effect) -> Callable[..., Awaitable[Response[bytes]]]:
-        async def handler(request: ApiRequest, service: Service) -> Response[bytes]:
+        async def handler(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
             key, terms = idempotency_key(request), read_preconditions(request)
             if key is None:
                 return to_response(await effect(request, service, terms))

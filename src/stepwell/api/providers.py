@@ -3,7 +3,7 @@
 from litestar import Response
 
 from stepwell.api.conditional_requests import respond_unless_known
-from stepwell.api.dependencies import ApiRequest, Service
+from stepwell.api.dependencies import ApiRequest, ServiceDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_query
@@ -25,7 +25,7 @@ PROVIDERS = Operation(
 
 
 @endpoint(PROVIDERS)
-async def list_providers(request: ApiRequest, service: Service) -> Response[bytes]:
+async def list_providers(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
     return await respond_unless_known(request, ProviderListResponse(service.providers(request.user.scope)))
 

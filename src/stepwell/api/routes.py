@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from http import HTTPMethod
 from time import perf_counter
 from typing import Any
@@ -30,7 +31,7 @@ from stepwell.api import (
     workflows,
 )
 from stepwell.api.auth import AuthMiddleware, TokenVerifier
-from stepwell.api.dependencies import ApiDescription, Workflows
+from stepwell.api.dependencies import ApiDescription
 from stepwell.api.openapi import build_document, encode
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.request_bodies import MAX_BODY_BYTES
@@ -38,6 +39,7 @@ from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
+from stepwell.engine.service import WorkflowService
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
 from stepwell.telemetry import Metrics
@@ -60,7 +62,7 @@ Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsy
 
 def build_api(
     *,
-    service: Workflows,
+    service: WorkflowService,
     artifacts: Artifacts,
     verifier: TokenVerifier,
     signed_urls: SignedUrls,
@@ -102,7 +104,9 @@ def openapi_document() -> dict[str, Any]:
     return build_document(operations(), __version__)
 
 
+@cache
 def describe() -> ApiDescription:
+    """Return the document and its page. They are the same for every app of a process, and take 0.1 s to build."""
     document = openapi_document()
     return ApiDescription(encode(document), render_page(document))
 

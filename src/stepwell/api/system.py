@@ -6,7 +6,7 @@ from litestar import Response
 
 from stepwell import __version__
 from stepwell.api.content_negotiation import prefers
-from stepwell.api.dependencies import ApiRequest, Description, MetricsDep, Service
+from stepwell.api.dependencies import ApiRequest, DescriptionDep, MetricsDep, ServiceDep
 from stepwell.api.operations import Content, Operation, endpoint
 from stepwell.api.page_style import PAGE_HEADERS
 from stepwell.contract.system import Health, Root
@@ -91,7 +91,7 @@ async def live() -> Health:
 
 
 @endpoint(READY)
-async def ready(service: Service) -> Health:
+async def ready(service: ServiceDep) -> Health:
     if service.draining:
         raise Unavailable("The service is stopping.")
     await service.ready()
@@ -105,12 +105,12 @@ async def metrics(metrics: MetricsDep) -> Response[bytes]:
 
 
 @endpoint(SCHEMA_PAGE)
-async def schema_page(description: Description) -> Response[bytes]:
+async def schema_page(description: DescriptionDep) -> Response[bytes]:
     return Response(description.page, media_type="text/html", headers=PAGE_HEADERS)
 
 
 @endpoint(SCHEMA)
-async def schema(description: Description) -> Response[bytes]:
+async def schema(description: DescriptionDep) -> Response[bytes]:
     return Response(description.json, media_type="application/json")
 
 

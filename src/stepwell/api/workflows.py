@@ -13,7 +13,7 @@ from stepwell.api.conditional_requests import (
     to_response,
     workflow_answer,
 )
-from stepwell.api.dependencies import ApiRequest, Service, Workflows
+from stepwell.api.dependencies import ApiRequest, ServiceDep
 from stepwell.api.dry_run import DRY_RUN_ANSWER, supports_dry_run
 from stepwell.api.headers import CHANGING, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
 from stepwell.api.idempotency import idempotent
@@ -38,6 +38,7 @@ from stepwell.domain.idempotency import NO_TERMS, Preconditions, StoredAnswer
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import parse_update, plan_workflow
+from stepwell.engine.service import WorkflowService
 
 TAG = "workflows"
 BASE = "/api/v1/workflows/"
@@ -159,21 +160,21 @@ CANCEL = Operation(
 )
 
 
-async def _created(request: ApiRequest, service: Workflows, record: WorkflowRecord) -> StoredAnswer:
+async def _created(request: ApiRequest, service: WorkflowService, record: WorkflowRecord) -> StoredAnswer:
     # One that isn't started has nothing to wait for: all that was asked for is done.
     wait = record.state.status is not WorkflowStatus.PENDING
     headers = {"Location": f"{BASE}{record.state.id}"}
     return await (answer_after_wait if wait else answer_now)(request, service, record, headers, 201)
 
 
-async def _cleaned(request: ApiRequest, service: Workflows, _record: WorkflowRecord) -> StoredAnswer:
+async def _cleaned(request: ApiRequest, service: WorkflowService, _record: WorkflowRecord) -> StoredAnswer:
     """What was left over is cleaned now."""
     return await _clean(request, service, NO_TERMS)
 
 
 @endpoint(CREATE)
 @idempotent(_created)
-async def create_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
+async def create_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
     query = parse_query(request.scope["query_string"], StartQuery)
     planned = await read_json(request, lambda body: plan_workflow(body, service.catalog))
     caller = request.user
@@ -183,7 +184,7 @@ async def create_workflow(request: ApiRequest, service: Workflows, terms: Precon
 
 
 @endpoint(LIST)
-async def list_workflows(request: ApiRequest, service: Service) -> Response[bytes]:
+async def list_workflows(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     query = parse_query(request.scope["query_string"], ListQuery)
     page = await service.list(request.user.scope, query.as_filter())
     content = await page_to_public(page, query.skip, query.limit)
@@ -191,7 +192,7 @@ async def list_workflows(request: ApiRequest, service: Service) -> Response[byte
 
 
 @endpoint(GET)
-async def get_workflow(request: ApiRequest, service: Service) -> Response[bytes]:
+async def get_workflow(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], GetQuery)
     applied = await wait_if_preferred(request, service, workflow_id)
@@ -203,7 +204,7 @@ async def get_workflow(request: ApiRequest, service: Service) -> Response[bytes]
 
 @endpoint(UPDATE)
 @idempotent(answer_now)
-async def update_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
+async def update_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     changes = await read_json(request, lambda body: parse_update(body, service.catalog.webhook_refusal))
@@ -214,38 +215,38 @@ async def update_workflow(request: ApiRequest, service: Workflows, terms: Precon
 @endpoint(START)
 @supports_dry_run("start")
 @idempotent(answer_after_wait)
-async def start_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
+async def start_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
     return await answer_after_wait(request, service, await _do(request, service.start, terms))
 
 
 @endpoint(PAUSE)
 @idempotent(answer_now)
-async def pause_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
+async def pause_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
     return await workflow_answer(await _do(request, service.pause, terms))
 
 
 @endpoint(RESUME)
 @supports_dry_run("resume")
 @idempotent(answer_after_wait)
-async def resume_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
+async def resume_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
     return await answer_after_wait(request, service, await _do(request, service.resume, terms))
 
 
 @endpoint(CANCEL)
 @supports_dry_run("cancel")
 @idempotent(answer_now)
-async def cancel_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
+async def cancel_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
     return await workflow_answer(await _do(request, service.cancel, terms))
 
 
 @endpoint(CLEANUP)
 @supports_dry_run("cleanup")
 @idempotent(_cleaned)
-async def cleanup_workflow(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
+async def cleanup_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
     return await _clean(request, service, terms)
 
 
-async def _clean(request: ApiRequest, service: Workflows, terms: Preconditions) -> StoredAnswer:
+async def _clean(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], CleanupQuery)
     await ignore_empty_body(request)

@@ -1,6 +1,7 @@
 """Webhooks over real sockets: what is told, to whom, signed with what; and what becomes of each answer."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,6 @@ from stepwell.domain.records import StepRecord
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets
 from support.emulators.webhook_receiver import CLOSE, HANG, Received, Sink, answered, running_sink
-from support.fakes.service import AT
 from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted
 from support.service.conformance import FORMATS, Conformance
 from support.service.live_service import WEBHOOK_SECRET, Service, running_service
@@ -155,7 +155,7 @@ class TestWhatIsTold:
             provider=None,
             fallback=None,
         )
-        record = StepRecord(uuid4(), plan, definition, StepState(0), AT)
+        record = StepRecord(uuid4(), plan, definition, StepState(0), datetime(2026, 1, 1, tzinfo=UTC))
         assert len(json.encode(step_to_public(record))) >= SHORTEST_STEP
 
     async def test_cleanup_cancels_and_it_is_told(self, service: Service, sink: Sink) -> None:

@@ -1,4 +1,4 @@
-"""Tokens of exactly the given bytes, signed with the secret of the fake service, and key pairs for the others."""
+"""Tokens of exactly the given bytes, signed with the secret of the test service, and key pairs for the others."""
 
 import base64
 import hashlib
@@ -11,8 +11,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from support.fakes.service import AUDIENCE, ISSUER, SECRET
+from stepwell.api.claims import ClaimRules
+from support.service.live_service import SECRET
 
+ISSUER = AUDIENCE = "stepwell"
+RULES = ClaimRules(ISSUER, AUDIENCE, 34_560_000)
 NOW = int(time.time())
 DAY = 86_400  # tests may run long after they were collected
 CLAIMS: dict[str, Any] = {

@@ -1,1 +1,0 @@
-"""Stand-ins for the engine in tests of the API alone."""
