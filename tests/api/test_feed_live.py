@@ -282,7 +282,7 @@ async def test_nothing_is_shown_before_what_comes_before_it(live: Service) -> No
         later = await ended(live)
         async with followed(live) as now_on, followed(live, cursor=cursor) as from_there:
             assert await page(live.client, cursor=cursor) == {"events": [], "cursor": cursor, "has_more": False}
-            lag = following(live)._tail
+            lag = following(live)._reader
             await eventually(
                 lambda: lag._delay_s > feed_stream._APART_S
             )  # it knows that there is something, and asks again
@@ -328,7 +328,7 @@ async def test_nothing_is_asked_while_nothing_happens(live: Service) -> None:
         await stream.frames(5)
         async with asyncio.timeout(30):
             await _no_statement(live)  # the engine may have had one of its own left
-    assert following(live)._tail.position is None
+    assert following(live)._reader.position is None
     before = statements.value("stepwell_database_statements_total")
     assert (await live.client.patch(WORKFLOWS + workflow_id, json={"name": "x"})).status_code == 200
     quiet = statements.value("stepwell_database_statements_total") - before

@@ -289,7 +289,7 @@ async def test_none_lasts_for_ever(live: Service, scripted: Scripted, monkeypatc
 
 
 async def test_an_outage_is_sat_out(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(event_stream, "_RETRY_S", 0.01)
     workflow_id = await waiting(live, scripted)
     following = live.app.service.following
     asked = following._feed.history
@@ -300,7 +300,7 @@ async def test_an_outage_is_sat_out(live: Service, scripted: Scripted, monkeypat
     async with followed(live, workflow_id) as stream:
         seen = await stream.frames(3)
         monkeypatch.setattr(following._feed, "history", away)
-        live.app.service._bus.look(list(live.app.service._bus.watched))
+        live.app.service._bus.invalidate(list(live.app.service._bus.watched))
         while (frame := await stream.any_frame()) is not None and not frame.comments:
             pass
         scripted.release(workflow_id, "a")
@@ -322,7 +322,7 @@ async def test_what_breaks_ends_the_stream_and_nothing_else(
         await stream.frames(3)
         with monkeypatch.context() as patch:
             patch.setattr(live.app.service.following._feed, "history", broken)
-            live.app.service._bus.look(list(live.app.service._bus.watched))
+            live.app.service._bus.invalidate(list(live.app.service._bus.watched))
             assert (await stream.all_of_it())[-1].comments == ["something went wrong: come back"]
     scripted.release(workflow_id, "a")
     await live.until_ended(workflow_id)

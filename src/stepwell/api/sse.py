@@ -89,7 +89,7 @@ async def _send_all(events: Events, send: Send, heartbeat_s: float) -> None:
             close_reason = _BROKEN
             break
         if part is None:
-            close_reason = events.farewell
+            close_reason = events.close_reason
             break
     await _send(send, b"" if close_reason is None else b": %b\n\n" % close_reason.encode(), more=False)
 

@@ -120,7 +120,7 @@ class WorkflowService:
                 self._scheduler.abandon(handle)
                 self._recovery.request(unsure=True)
                 raise
-            self._bus.tell(drafted.committed)
+            self._bus.publish(drafted.committed)
             if start:
                 self._scheduler.take_up(handle)
         return drafted.new.record

@@ -59,7 +59,7 @@ class World:
 
     def commit(self, status: WorkflowStatus) -> None:
         self.store.status = status
-        self.bus.tell(CommittedEvents(OURS, None, status, "o", []))
+        self.bus.publish(CommittedEvents(OURS, None, status, "o", []))
 
     async def until_looking(self, times: int) -> None:
         await eventually(lambda: self.store.looks == times, "it looks")
@@ -84,7 +84,7 @@ async def test_an_end_that_is_told_during_a_look_is_no_less_one(world: World, lo
     async with world.waiting() as task:
         if looks == 2:
             world.store.answer()
-            world.bus.look([OURS])
+            world.bus.invalidate([OURS])
             await world.until_looking(2)
         world.commit(COMPLETED)
         world.store.answer()
@@ -107,11 +107,11 @@ async def test_an_end_that_was_before_a_resume_is_none(world: World) -> None:
 
 
 async def test_a_look_that_fails_is_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completion, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(completion, "_RETRY_S", 0.01)
     async with world.waiting() as task:
         world.store.answer()
         world.store.away, world.store.status = True, COMPLETED
-        world.bus.look([OURS])
+        world.bus.invalidate([OURS])
         await world.until_looking(3)
         world.store.away = False
         await eventually(lambda: world.store.looks > 3, "it looks again")

@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def neighbours(self) -> Any:
-        return self.other.app.service.following._neighbours
+        return self.other.app.service.following._peers
 
     async def listeners(self) -> list[int]:
         return [row["pid"] for row in await self.sql.fetch(LISTENERS)]
@@ -112,7 +112,7 @@ async def begun(pair: Pair, provider: Scripted) -> str:
 
 async def test_by_hints(pair: Pair, provider: Scripted) -> None:
     workflow_id = await begun(pair, provider)
-    pair.neighbours._again_s = 3600
+    pair.neighbours._poll_s = 3600
     async with pair.follow(workflow_id) as stream, streaming(pair.other.app.api, "/api/v1/events", token()) as feed:
         before = await pair.waits_for(stream, workflow_id)
         await pair.until_listening()
@@ -125,7 +125,7 @@ async def test_by_hints(pair: Pair, provider: Scripted) -> None:
 
 async def test_without_them(pair: Pair, provider: Scripted, deaf: None, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow_id = await begun(pair, provider)
-    pair.neighbours._again_s = pair.other.app.service.following._tail._again_s = 0.02
+    pair.neighbours._poll_s = pair.other.app.service.following._reader._poll_s = 0.02
     async with pair.follow(workflow_id) as stream, streaming(pair.other.app.api, "/api/v1/events", token()) as feed:
         before = await pair.waits_for(stream, workflow_id)
         await pair.until_listening()
@@ -137,7 +137,7 @@ async def test_without_them(pair: Pair, provider: Scripted, deaf: None, monkeypa
 
 async def test_a_listener_that_is_killed_comes_back(pair: Pair, provider: Scripted) -> None:
     workflow_id = await begun(pair, provider)
-    pair.neighbours._again_s = 3600
+    pair.neighbours._poll_s = 3600
     async with pair.follow(workflow_id) as stream:
         before = await pair.waits_for(stream, workflow_id)
         await pair.until_listening()
@@ -165,7 +165,7 @@ async def test_nobody_listens_or_asks_without_need(
         return await ask(scope, ids)
 
     monkeypatch.setattr(pair.neighbours._feed, "last_events", last_events)
-    pair.neighbours._again_s = 0.01
+    pair.neighbours._poll_s = 0.01
     async with pair.follow(workflow_id) as stream:
         await pair.waits_for(stream, workflow_id)
         await pair.until_listening()
@@ -186,7 +186,7 @@ async def test_nobody_listens_or_asks_without_need(
 async def test_what_others_say_is_not_believed(pair: Pair, provider: Scripted) -> None:
     """Anybody who may connect can notify: it is a reason to look, whatever it says."""
     workflow_id = await begun(pair, provider)
-    pair.neighbours._again_s = 3600
+    pair.neighbours._poll_s = 3600
     async with pair.follow(workflow_id) as stream:
         await pair.waits_for(stream, workflow_id)
         await pair.until_listening()
@@ -223,7 +223,7 @@ async def waiting(pair: Pair, group: asyncio.TaskGroup, service: Service, workfl
 
 async def test_an_end_is_awaited_wherever_it_comes_about(pair: Pair, provider: Scripted) -> None:
     workflow_id = await begun(pair, provider)
-    pair.neighbours._again_s = 3600
+    pair.neighbours._poll_s = 3600
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         here = await waiting(pair, group, pair.one, workflow_id)
         there = await waiting(pair, group, pair.other, workflow_id)

@@ -68,12 +68,12 @@ class Run:
         async with following(self.service).follow(EVERY_TENANT, self.workflow_id, after) as stream:
             self.opened += 1
             if self.dice.random() < 0.2:
-                bus(self.service).look([self.workflow_id])  # a hint, which may come whenever it likes
+                bus(self.service).invalidate([self.workflow_id])  # a hint, which may come whenever it likes
             while (part := await stream.next(30)) is not None:
                 assert part
                 came.append(part)
             self.live += len(came) - 1
-        assert stream.farewell is None
+        assert stream.close_reason is None
         return after, [parsed(block) for block in b"".join(came).decode().split("\n\n")[:-1]]
 
 

@@ -1,7 +1,7 @@
-"""What has committed in this process, for whoever wants to know at once: streams, those who wait, the outbox.
+"""A bus that publishes what this process has committed: to streams, to requests that wait, and to the webhooks.
 
-What commits in another process is not told here: who watches a workflow is told to look at the table, by whatever finds
-out (see `neighbours`).
+The bus doesn't publish what another process commits. Whoever notices such a commit calls `invalidate`, and the watchers
+of the workflow read the database again (see `peer_notifications`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ from stepwell.domain.webhooks.delivery import Delivery
 
 
 class CommittedEvents(Struct, frozen=True):
-    """Events of one workflow, in their order and without a gap to the last ones; `status` is the one after them."""
+    """The events of one commit of one workflow, in order and without gaps. `status` is the workflow's after them."""
 
     workflow_id: UUID
     tenant: str | None
@@ -30,41 +30,43 @@ Listener = Callable[[CommittedEvents], None]
 
 
 class Watcher(Protocol):
-    """Who wants to know of one workflow. Calls must return at once, and not raise."""
+    """A watcher of one workflow. Its methods must return at once and must not raise."""
 
-    def told(self, committed: CommittedEvents, /) -> None:
-        """It has committed here."""
+    def on_committed(self, committed: CommittedEvents, /) -> None:
+        """This process has committed *committed*."""
 
-    def look(self) -> None:
-        """Something may have committed that nobody tells of: only the table knows."""
+    def on_invalidated(self) -> None:
+        """Something may have been committed that isn't published: only the database knows."""
 
     def close(self) -> None:
-        """The service stops: there is nothing more to wait for."""
+        """The service stops, so that nothing more will be published."""
 
 
 class EventBus:
-    """Listeners are called one after the other, in the engine's own time: they must return at once, and not raise."""
+    """Publishes commits to listeners of all workflows and to watchers of one. Both are called in turn, in the engine's
+    own time, so they must return at once and must not raise.
+    """
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
         self._watchers: dict[UUID, set[Watcher]] = {}
-        self.on_watched: Callable[[], None] = lambda: None  # called when somebody begins or ends to watch
-        self.on_look: Callable[[], None] = lambda: None  # called when something may have committed unheard
+        self.on_watched: Callable[[], None] = lambda: None  # called after `watch` and `unwatch`
+        self.on_invalidated: Callable[[], None] = lambda: None  # called after `invalidate`
         self.closed = False
 
-    def listen(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    def tell(self, committed: CommittedEvents) -> None:
+    def publish(self, committed: CommittedEvents) -> None:
         for listener in self._listeners:
             listener(committed)
         if watchers := self._watchers.get(committed.workflow_id):
             for watcher in watchers:
-                watcher.told(committed)
+                watcher.on_committed(committed)
 
     @property
     def watched(self) -> Iterable[UUID]:
-        """The workflows that somebody watches."""
+        """The workflows that have a watcher."""
         return self._watchers.keys()
 
     def watch(self, workflow_id: UUID, watcher: Watcher) -> None:
@@ -80,15 +82,15 @@ class EventBus:
             del self._watchers[workflow_id]
         self.on_watched()
 
-    def look(self, workflow_ids: Iterable[UUID]) -> None:
-        """Tell those who watch these to look at the table."""
+    def invalidate(self, workflow_ids: Iterable[UUID]) -> None:
+        """Make the watchers of these workflows read the database again."""
         for workflow_id in workflow_ids:
             for watcher in self._watchers.get(workflow_id, ()):
-                watcher.look()
-        self.on_look()
+                watcher.on_invalidated()
+        self.on_invalidated()
 
     def close(self) -> None:
-        """For good: nobody has anything to wait for any more."""
+        """Close all watchers, and those that come later, because the service stops."""
         self.closed = True
         for watchers in self._watchers.values():
             for watcher in watchers:

@@ -1,10 +1,12 @@
-"""Waiting for a workflow's end, for requests that want their answer then.
+"""A waiter for the terminal status of a workflow, for requests with `Prefer: wait`.
 
 What must hold:
-- Whoever runs the workflow, its end is heard of: what commits here is told, for all else the table is looked at again.
-- Nothing is asked again and again: without news there is one look, at the start. Only one that fails, later, is made
-  again after a while.
-- What is told while a look is under way may be newer than what it sees, or older: where they differ it looks again.
+- The end is noticed whichever process runs the workflow. The bus publishes local commits. For other processes the row
+  is read again when a notification arrives.
+- There is no polling. Without news the row is read once, at the start. Only a later read that fails is repeated, every
+  `_RETRY_S` seconds.
+- An event that is published during a read may be newer or older than what the read sees. If they differ, the row is
+  read again.
 """
 
 import asyncio
@@ -17,76 +19,79 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.ports.storage import WorkflowReader
 
-_AGAIN_S = 1.0
+_RETRY_S = 1.0
 
 
 class CompletionWaiter:
-    def __init__(self, bus: EventBus, store: WorkflowReader) -> None:
-        self._bus, self._store = bus, store
+    """Waits for workflows to end, by the bus and by reads of the database."""
+
+    def __init__(self, bus: EventBus, reader: WorkflowReader) -> None:
+        self._bus, self._reader = bus, reader
 
     async def until_terminal(self, scope: TenantScope, workflow_id: UUID, seconds: float) -> bool:
-        """Whether the workflow has ended: at once if it has, else when it does, or after *seconds*, or when the service
-        stops. Raises `NotFound` outside of *scope*, and `Unavailable` if the first look at it fails.
+        """Return whether the workflow has ended: as soon as it has, after *seconds*, or when the service stops.
+
+        Raises `NotFound` outside of *scope*, and `Unavailable` if the first read fails.
         """
-        end = _End()
-        self._bus.watch(workflow_id, end)
+        watcher = _CompletionWatcher()
+        self._bus.watch(workflow_id, watcher)
         try:
-            await self._look(end, scope, workflow_id)
+            await self._read(watcher, scope, workflow_id)
             try:
                 async with asyncio.timeout(seconds):
-                    return await self._until_told(end, scope, workflow_id)
+                    return await self._until_published(watcher, scope, workflow_id)
             except TimeoutError:
-                return end.terminal
+                return watcher.terminal
         finally:
-            self._bus.unwatch(workflow_id, end)
+            self._bus.unwatch(workflow_id, watcher)
 
-    async def _until_told(self, end: "_End", scope: TenantScope, workflow_id: UUID) -> bool:
-        while not end.terminal and not end.closed:
+    async def _until_published(self, watcher: "_CompletionWatcher", scope: TenantScope, workflow_id: UUID) -> bool:
+        while not watcher.terminal and not watcher.closed:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_AGAIN_S if end.unsure else None):
-                    await end.stirred.wait()
-            end.stirred.clear()
-            if end.unsure and not end.terminal:
+                async with asyncio.timeout(_RETRY_S if watcher.needs_read else None):
+                    await watcher.changed.wait()
+            watcher.changed.clear()
+            if watcher.needs_read and not watcher.terminal:
                 with suppress(Unavailable):
-                    await self._look(end, scope, workflow_id)
-        return end.terminal
+                    await self._read(watcher, scope, workflow_id)
+        return watcher.terminal
 
-    async def _look(self, end: "_End", scope: TenantScope, workflow_id: UUID) -> None:
-        end.unsure, told = False, end.times_told
+    async def _read(self, watcher: "_CompletionWatcher", scope: TenantScope, workflow_id: UUID) -> None:
+        watcher.needs_read, published = False, watcher.times_published
         try:
             terminal = await self._is_terminal(scope, workflow_id)
         except Unavailable:
-            end.unsure = True
+            watcher.needs_read = True
             raise
-        if end.times_told == told:
-            end.terminal = terminal
-        elif terminal and not end.terminal:
-            end.unsure = True
+        if watcher.times_published == published:
+            watcher.terminal = terminal
+        elif terminal and not watcher.terminal:
+            watcher.needs_read = True
 
     async def _is_terminal(self, scope: TenantScope, workflow_id: UUID) -> bool:
-        record = await self._store.get(scope, workflow_id, include_steps=False)
+        record = await self._reader.get(scope, workflow_id, include_steps=False)
         if record is None:
             raise NotFound("workflow")
         return record.state.status in TERMINAL_STATUSES
 
 
-class _End:
-    """A `bus.Watcher`. `unsure`: the table may know better."""
+class _CompletionWatcher:
+    """A `bus.Watcher` of one request. `needs_read`: the database may have a newer status."""
 
     def __init__(self) -> None:
-        self.terminal = self.unsure = self.closed = False
-        self.times_told = 0
-        self.stirred = asyncio.Event()
+        self.terminal = self.needs_read = self.closed = False
+        self.times_published = 0
+        self.changed = asyncio.Event()
 
-    def told(self, committed: CommittedEvents) -> None:
+    def on_committed(self, committed: CommittedEvents) -> None:
         self.terminal = committed.status in TERMINAL_STATUSES
-        self.times_told += 1
-        self.stirred.set()
+        self.times_published += 1
+        self.changed.set()
 
-    def look(self) -> None:
-        self.unsure = True
-        self.stirred.set()
+    def on_invalidated(self) -> None:
+        self.needs_read = True
+        self.changed.set()
 
     def close(self) -> None:
         self.closed = True
-        self.stirred.set()
+        self.changed.set()

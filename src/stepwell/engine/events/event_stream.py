@@ -1,11 +1,12 @@
-"""What one client has yet to be sent, bounded; and the way in which it gets that: from the table, then as it happens.
+"""A bounded send buffer for one subscriber, and the stream that fills it: first stored events, then live ones.
 
 What must hold:
-- Who offers never waits, and keeps no more for a client than `MOST_EVENTS` and `MOST_BYTES`.
-- A client that reads too slowly for that is cut off. It can come back, for the table has all; and one that isn't slow,
-  only behind, has what doesn't fit read from the table.
-- Everything is sent once and in its order, whichever way it comes: the client is in the books before the table is read,
-  and what it has been sent already is dropped.
+- `push` never waits, and a buffer never holds more than `MOST_EVENTS` events and `MOST_BYTES` bytes.
+- A client whose buffer is full while it is still receiving is cut off as too slow. It can reconnect, because the
+  database has all events. If the client isn't receiving, its buffer is invalidated instead, and the stream reads the
+  database.
+- Every event is sent once and in order, from whichever source: the buffer collects live events before the database is
+  read, and the stream drops what it has already sent.
 """
 
 import asyncio
@@ -25,11 +26,13 @@ MOST_EVENTS, MOST_BYTES = 1_000, 1024 * 1024
 TOO_SLOW = "cut off: events came faster than they were read"
 STOPPING = "the service is stopping"
 FAILED = "the events can't be read"
-_AGAIN_S = 1.0
+_RETRY_S = 1.0
 
 
 class QueuedEvent(Struct, Generic[P], frozen=True):
-    """An event on its way: where it stands in the order, and `status`, where it is known, the workflow's after it."""
+    """An encoded event in a send buffer. `place` is its position in the order of the stream. `status` is the workflow's
+    status after the event, if it is known.
+    """
 
     place: P
     frame: bytes
@@ -37,151 +40,157 @@ class QueuedEvent(Struct, Generic[P], frozen=True):
 
 
 class SendBuffer(Generic[P]):
-    """`unsure`: only the table knows what comes next. `farewell`: why it has ended, in words for the client."""
+    """A bounded buffer of live events for one client.
+
+    `needs_reload`: the next events must be read from the database. `close_reason`: why the stream has ended, in words
+    for the client; None while it is open.
+    """
 
     def __init__(self) -> None:
-        self.unsure = True
-        self.sending = False  # the client has yet to take what it was given last
-        self.farewell: str | None = None
+        self.needs_reload = True
+        self.sending = False  # the client is still receiving the last part
+        self.close_reason: str | None = None
         self.on_end: Callable[[], object] = lambda: None
-        self._items: deque[QueuedEvent[P]] = deque()
+        self._queued: deque[QueuedEvent[P]] = deque()
         self._size = 0
-        self._stirred = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def idle(self) -> bool:
-        """All that it was offered has been taken."""
-        return not self.unsure and not self._items
+        """True if everything that was pushed has been taken, and nothing must be read from the database."""
+        return not self.needs_reload and not self._queued
 
-    def offer(self, item: QueuedEvent[P]) -> None:
-        if self.farewell is not None or self.unsure:
-            return  # it is in the table already, which has yet to be read
-        if len(self._items) < MOST_EVENTS and self._size + len(item.frame) <= MOST_BYTES:
-            self._items.append(item)
-            self._size += len(item.frame)
-            self._stirred.set()
+    def push(self, event: QueuedEvent[P]) -> None:
+        if self.close_reason is not None or self.needs_reload:
+            return  # the database has it, and will be read
+        if len(self._queued) < MOST_EVENTS and self._size + len(event.frame) <= MOST_BYTES:
+            self._queued.append(event)
+            self._size += len(event.frame)
+            self._changed.set()
         elif self.sending:
             self.end(TOO_SLOW)
         else:
-            self.look()
+            self.invalidate()
 
-    def look(self) -> None:
-        """What is to come must be read from the table, and so need not be kept."""
-        self.unsure = True
+    def invalidate(self) -> None:
+        """Drop all queued events: the next events are read from the database."""
+        self.needs_reload = True
         self._drop()
-        self._stirred.set()
+        self._changed.set()
 
-    def end(self, farewell: str) -> None:
-        if self.farewell is None:
-            self.farewell = farewell
+    def end(self, reason: str) -> None:
+        if self.close_reason is None:
+            self.close_reason = reason
             self._drop()
-            self._stirred.set()
+            self._changed.set()
             self.on_end()
 
     def take(self) -> Sequence[QueuedEvent[P]]:
-        items = list(self._items)
+        """Remove and return all queued events."""
+        queued = list(self._queued)
         self._drop()
-        return items
+        return queued
 
     async def wait(self, until: float) -> bool:
-        """Whether anything is new by *until*, in the loop's time."""
+        """Wait for a change until *until*, in the loop's time. Return whether there was one."""
         try:
             async with asyncio.timeout_at(until):
-                await self._stirred.wait()
+                await self._changed.wait()
         except TimeoutError:
             return False
-        self._stirred.clear()
+        self._changed.clear()
         return True
 
     def _drop(self) -> None:
-        self._items.clear()
+        self._queued.clear()
         self._size = 0
 
 
 class EventStream(ABC, Generic[P]):
-    """What a client is sent, through *outlet*, into which the events that happen are put meanwhile."""
+    """A stream of encoded events for one client. *buffer* collects live events while stored ones are read."""
 
-    def __init__(self, outlet: SendBuffer[P]) -> None:
-        self._outlet = outlet
+    def __init__(self, buffer: SendBuffer[P]) -> None:
+        self._buffer = buffer
         self._first: bytes | None = None
-        self.over = False  # all there is has been sent, and nothing will follow
+        self.over = False  # everything has been sent, and nothing will follow
 
     @property
-    def farewell(self) -> str | None:
-        return self._outlet.farewell
+    def close_reason(self) -> str | None:
+        return self._buffer.close_reason
 
     @property
     def finished(self) -> bool:
-        """After `open`: there is nothing to send."""
+        """After `open`: True if there is nothing to send."""
         return self.over and not self._first
 
     @property
     def position(self) -> str | None:
-        """Where to go on from, where the last event doesn't tell."""
+        """The cursor from which a client can go on, if the last event doesn't contain it."""
         return None
 
     def on_end(self, call: Callable[[], object], /) -> None:
-        """*call* is called once it has been ended, or at once if it has."""
-        self._outlet.on_end = call
-        if self._outlet.farewell is not None:
+        """Call *call* when the stream is ended from the outside, or at once if it has been."""
+        self._buffer.on_end = call
+        if self._buffer.close_reason is not None:
             call()
 
     async def open(self) -> None:
         """Read the first part. Raises `Unavailable`, and what `read` raises."""
-        self._first = await self._from_table()
+        self._first = await self._from_database()
 
     async def next(self, within_s: float) -> bytes | None:
-        """More of it, whole events; empty if there is nothing new in that time, null at the end. What it gave last has
-        been sent when it is called again.
+        """Return the next part: whole events, b"" if there is nothing new within *within_s*, None at the end.
+
+        The caller has sent the last part when it calls this again.
         """
-        outlet, until = self._outlet, asyncio.get_running_loop().time() + within_s
-        outlet.sending = False
+        buffer, until = self._buffer, asyncio.get_running_loop().time() + within_s
+        buffer.sending = False
         try:
-            while outlet.farewell is None:
+            while buffer.close_reason is None:
                 if part := self._first:
                     self._first = None
                     return part
-                if outlet.unsure:
-                    part = await self._retrying()
+                if buffer.needs_reload:
+                    part = await self._from_database_or_wait()
                     if part is None:
                         return b""
                 else:
-                    part = self.sorted(outlet.take())
+                    part = self.merge_live(buffer.take())
                 if part:
                     return part
-                if outlet.unsure or outlet.farewell is not None:
+                if buffer.needs_reload or buffer.close_reason is not None:
                     continue
                 if self.over:
                     return None
-                if not await outlet.wait(until):
+                if not await buffer.wait(until):
                     return b""
             return None
         finally:
-            outlet.sending = True
+            buffer.sending = True
 
-    async def _retrying(self) -> bytes | None:
-        """Null in an outage, after a while."""
+    async def _from_database_or_wait(self) -> bytes | None:
+        """Read the database. In an outage wait for `_RETRY_S` and return None."""
         try:
-            return await self._from_table()
+            return await self._from_database()
         except Unavailable:
-            await self._outlet.wait(asyncio.get_running_loop().time() + _AGAIN_S)
+            await self._buffer.wait(asyncio.get_running_loop().time() + _RETRY_S)
             return None
 
-    async def _from_table(self) -> bytes:
-        self._outlet.unsure = False  # before it is read: what happens from now on may not be in there
+    async def _from_database(self) -> bytes:
+        self._buffer.needs_reload = False  # before the read: later events may not be in its result
         try:
             part, more = await self.read()
         except BaseException:
-            self._outlet.unsure = True
+            self._buffer.needs_reload = True
             raise
         if more:
-            self._outlet.look()
+            self._buffer.invalidate()
         return part
 
     @abstractmethod
     async def read(self) -> tuple[bytes, bool]:
-        """What comes next in the table, and whether there is more there."""
+        """Read the next events from the database. Return them, and whether there are more."""
 
     @abstractmethod
-    def sorted(self, items: Sequence[QueuedEvent[P]]) -> bytes:
-        """Of what has happened, what is to be sent; `SendBuffer.look` where something is missing in between."""
+    def merge_live(self, queued: Sequence[QueuedEvent[P]]) -> bytes:
+        """Return those of the live events that haven't been sent. Invalidates the buffer if one is missing in between."""

@@ -1,9 +1,9 @@
-"""The events of all workflows as they happen: one reader a process for all who follow them.
+"""The live feed of the events of all workflows: one reader per process serves all subscribers.
 
 What must hold:
-- While somebody follows, the table is read once after each hint that something has committed, and again as long as
-  there is something that can't be shown yet; otherwise nothing is read.
-- All who follow are offered each event once, in the order of `domain.feed`, from where the reader stood when they came.
+- While there are subscribers, the database is read once after each sign that something was committed, and again as long
+  as an event can't be shown yet. Otherwise nothing is read.
+- Every subscriber gets each event once, in the order of `domain.event_feed`, from the reader's position at its start.
 """
 
 import asyncio
@@ -30,51 +30,52 @@ _LAST_DELAY_S = 1.0
 
 
 class FeedSubscriber(Struct, eq=False):
-    """Who gets what."""
+    """The send buffer of one subscriber, and the events that it wants."""
 
     scope: TenantScope
     wanted: FeedFilter
-    outlet: SendBuffer[FeedCursor]
+    buffer: SendBuffer[FeedCursor]
 
 
 class FeedReader:
-    """*again_s*: how often it looks without a hint, where other processes may write that are not heard of."""
+    """Reads the event feed for all subscribers of this process.
 
-    def __init__(self, feed: EventFeed, frame: FeedFrame, again_s: float | None) -> None:
-        self._feed, self._frame, self._again_s = feed, frame, again_s
-        self._followers: set[FeedSubscriber] = set()
+    *poll_s*: seconds between reads without a notification, where another process may write; None if there is none.
+    """
+
+    def __init__(self, feed: EventFeed, frame: FeedFrame, poll_s: float | None) -> None:
+        self._feed, self._frame, self._poll_s = feed, frame, poll_s
+        self._subscribers: set[FeedSubscriber] = set()
         self._starting = asyncio.Lock()
-        self._stirred = asyncio.Event()
+        self._changed = asyncio.Event()
         self._delay_s = _APART_S
         self._closed = False
-        self.position: FeedCursor | None = None  # all before it has been offered to those who follow
+        self.position: FeedCursor | None = None  # all events before it have been pushed to the subscribers
 
     @property
-    def followed(self) -> bool:
-        return bool(self._followers)
+    def has_subscribers(self) -> bool:
+        return bool(self._subscribers)
 
-    def stir(self) -> None:
-        """Something may have committed."""
-        if self._followers:
-            self._stirred.set()
+    def wake(self) -> None:
+        """Read again, because something may have been committed."""
+        if self._subscribers:
+            self._changed.set()
 
-    async def join(self, follower: FeedSubscriber) -> FeedCursor:
-        """From now on *follower* is offered what lies behind the position that is given back; after `leave` no more.
-        Raises `Unavailable`.
-        """
-        self._followers.add(follower)
+    async def join(self, subscriber: FeedSubscriber) -> FeedCursor:
+        """Push events to *subscriber* until `leave`. Return the position after which they begin. Raises `Unavailable`."""
+        self._subscribers.add(subscriber)
         async with self._starting:
             if self.position is None:
                 self.position = await self._feed.now()
             position = self.position
-        self.stir()
+        self.wake()
         if self._closed:
-            follower.outlet.end(STOPPING)
+            subscriber.buffer.end(STOPPING)
         return position
 
-    def leave(self, follower: FeedSubscriber) -> None:
-        self._followers.discard(follower)
-        if not self._followers:
+    def leave(self, subscriber: FeedSubscriber) -> None:
+        self._subscribers.discard(subscriber)
+        if not self._subscribers:
             self.position = None
 
     def close(self) -> None:
@@ -82,18 +83,18 @@ class FeedReader:
         self._end(STOPPING)
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Run until cancelled."""
         pause = None
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._stirred.wait()
-            self._stirred.clear()
+                    await self._changed.wait()
+            self._changed.clear()
             pause = await self._round()
             await asyncio.sleep(_APART_S)
 
     async def _round(self) -> float | None:
-        """How long to wait for a hint before the next one."""
+        """Read once. Return the seconds to wait at most before the next read; None to wait for a notification."""
         try:
             lagging = await self._read()
         except Unavailable:
@@ -102,90 +103,95 @@ class FeedReader:
             log.exception("events.unreadable", action="follow")
             self._end(FAILED)
             return None
-        if not self._followers:
+        if not self._subscribers:
             return None
         self._delay_s = min(self._delay_s * 2, _LAST_DELAY_S) if lagging else _APART_S
-        return self._delay_s if lagging else self._again_s
+        return self._delay_s if lagging else self._poll_s
 
     async def _read(self) -> bool:
-        """Whether there is something left that can't be shown yet."""
+        """Read and push all new events. Return whether there are some that can't be shown yet."""
         page = None
         while (position := self.position) is not None and (page is None or page.more):
             page = await self._feed.page(EVERY_TENANT, EVERYTHING, position, _PAGE)
-            if self.position is position:  # else all have left meanwhile, and others may have come
-                await self._publish(page)
+            if self.position is position:  # else all subscribers have left, and new ones may have come
+                await self._push(page)
         return page is not None and page.lagging
 
-    async def _publish(self, page: FeedPage) -> None:
-        """In slices, between which others have their turn: there may be a thousand who follow."""
+    async def _push(self, page: FeedPage) -> None:
+        """Push events in time slices, because a thousand subscribers would block the loop."""
         until = time.monotonic() + _SLICE_S
         for event in page.events:
-            item = None
-            for follower in self._followers:
-                if follower.wanted.takes(follower.scope, event):
-                    item = item or QueuedEvent(event.position, self._frame(event))
-                    follower.outlet.offer(item)
+            queued = None
+            for subscriber in self._subscribers:
+                if subscriber.wanted.takes(subscriber.scope, event):
+                    queued = queued or QueuedEvent(event.position, self._frame(event))
+                    subscriber.buffer.push(queued)
             self.position = event.position
             if time.monotonic() > until:
                 await asyncio.sleep(0)
                 if self.position is not event.position:
-                    return  # all have left meanwhile
+                    return  # all subscribers have left
                 until = time.monotonic() + _SLICE_S
         self.position = page.position
 
-    def _end(self, farewell: str) -> None:
-        for follower in tuple(self._followers):
-            follower.outlet.end(farewell)
+    def _end(self, reason: str) -> None:
+        for subscriber in tuple(self._subscribers):
+            subscriber.buffer.end(reason)
 
 
 class FeedStream(EventStream[FeedCursor]):
-    """What *follower* wants behind *after*; null: from now on."""
+    """The events that *subscriber* wants, after *after*; from now on if *after* is None."""
 
     def __init__(
-        self, feed: EventFeed, tail: FeedReader, follower: FeedSubscriber, frame: FeedFrame, after: FeedCursor | None
+        self,
+        feed: EventFeed,
+        reader: FeedReader,
+        subscriber: FeedSubscriber,
+        frame: FeedFrame,
+        after: FeedCursor | None,
     ) -> None:
-        super().__init__(follower.outlet)
-        self._feed, self._tail, self._follower, self._frame = feed, tail, follower, frame
+        super().__init__(subscriber.buffer)
+        self._feed, self._reader, self._subscriber, self._frame = feed, reader, subscriber, frame
         self._after = after
 
     async def open(self) -> None:
         """Raises `Unavailable`, and `InvalidRequest` for a position that this database has never had."""
-        position = await self._tail.join(self._follower)
+        position = await self._reader.join(self._subscriber)
         if self._after is None:
             self._after = position
-            self._outlet.unsure = False
+            self._buffer.needs_reload = False
         else:
             await super().open()
 
     @property
     def position(self) -> str | None:
-        """As far as it has come, also where nothing is wanted."""
+        """The position up to which all events were looked at, including those that aren't wanted."""
         if self._first:
             return None
         assert self._after is not None
-        tail = self._tail.position
-        if tail is not None and self._outlet.idle:
-            self._after = max(self._after, tail)
+        reached = self._reader.position
+        if reached is not None and self._buffer.idle:
+            self._after = max(self._after, reached)
         return self._after.cursor
 
     async def read(self) -> tuple[bytes, bool]:
         assert self._after is not None
-        page = await self._feed.page(self._follower.scope, self._follower.wanted, self._after, _PAGE)
+        page = await self._feed.page(self._subscriber.scope, self._subscriber.wanted, self._after, _PAGE)
         check_position(self._after, page)
         self._after = page.position
         return b"".join(map(self._frame, page.events)), page.more
 
-    def sorted(self, items: Sequence[QueuedEvent[FeedCursor]]) -> bytes:
+    def merge_live(self, queued: Sequence[QueuedEvent[FeedCursor]]) -> bytes:
         frames = []
-        for item in items:
+        for event in queued:
             assert self._after is not None
-            if item.place > self._after:
-                self._after = item.place
-                frames.append(item.frame)
+            if event.place > self._after:
+                self._after = event.place
+                frames.append(event.frame)
         return b"".join(frames)
 
 
 def check_position(after: FeedCursor, page: FeedPage) -> None:
-    """Raise `InvalidRequest` if *after* can't have been handed out here: behind it there would be nothing for ages."""
+    """Raise `InvalidRequest` if this database can't have issued *after*: no event would follow it for a long time."""
     if after > page.bound:
         raise InvalidRequest([Fault(("query", "cursor"), "Expected a cursor of this database", "cursor")])

@@ -1,10 +1,10 @@
-"""Other processes on the same database: they hear what has committed here, and those who watch here hear of them.
+"""Notifications between the processes on one database: what this one commits, and what the others have committed.
 
 What must hold:
-- A word between processes is a hint. The table is the truth: what is watched and doesn't run here is asked for now and
-  then, all by one statement, so that a lost hint costs some seconds and nothing else.
-- Nobody who writes waits for it: what has committed meanwhile is told by the next hint.
-- Without anybody who watches, nothing is listened to or asked for.
+- A notification is only a hint. Watched workflows that don't run here are also polled now and then, all by one
+  statement, so that a lost notification costs some seconds and nothing else.
+- No writer waits for a notification to be sent. What is committed in the meantime goes into the next one.
+- While nobody watches here, this process neither listens nor polls.
 """
 
 import asyncio
@@ -22,88 +22,97 @@ from stepwell.ports.events import EventFeed, Notifications
 
 log = structlog.get_logger()
 
-_APART_S = 0.05  # between two hints
+_APART_S = 0.05  # between two notifications
 _RETRY_S = 0.5
-_LINGER_S = 10.0  # to listen takes a connection, which is not made anew for each request that waits for something
+_LINGER_S = 10.0  # listening goes on after the last watcher, because each start takes a new connection
 
 
 class PeerNotifications:
-    """*running* are the workflows whose events are told here anyway; *again_s*: how often the table is asked."""
+    """Sends and receives notifications between processes.
+
+    *running*: the workflows of this process, whose events the bus publishes anyway. *poll_s*: seconds between polls of
+    the others that are watched.
+    """
 
     def __init__(
         self,
-        hints: Notifications,
+        notifications: Notifications,
         feed: EventFeed,
         bus: EventBus,
-        tail: FeedReader,
+        reader: FeedReader,
         running: Container[UUID],
-        again_s: float,
+        poll_s: float,
     ) -> None:
-        self._hints, self._feed, self._bus, self._tail = hints, feed, bus, tail
-        self._running, self._again_s = running, again_s
+        self._notifications, self._feed, self._bus, self._reader = notifications, feed, bus, reader
+        self._running, self._poll_s = running, poll_s
         self._committed: set[UUID] = set()
-        self._known: dict[UUID, int] = {}
+        self._last_events: dict[UUID, int] = {}
         self._any_committed, self._watched, self._unwatched = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        bus.listen(self._note)
-        bus.on_watched = self.consider
+        bus.subscribe(self._on_committed)
+        bus.on_watched = self.check_watchers
 
-    def consider(self) -> None:
-        """Whether anybody watches may have changed."""
+    def check_watchers(self) -> None:
+        """Start or stop listening, because the watchers may have changed."""
         on, off = (self._watched, self._unwatched)
-        if not self._bus.watched and not self._tail.followed:
+        if not self._bus.watched and not self._reader.has_subscribers:
             on, off = off, on
         on.set()
         off.clear()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._tell(), name="hints to others")
-            group.create_task(self._listen(), name="hints of others")
-            group.create_task(self._ask(), name="news of others")
+            group.create_task(self._send(), name="notifications to peers")
+            group.create_task(self._listen(), name="notifications of peers")
+            group.create_task(self._poll(), name="poll of peers' workflows")
 
-    def _note(self, committed: CommittedEvents) -> None:
+    def _on_committed(self, committed: CommittedEvents) -> None:
         self._committed.add(committed.workflow_id)
         self._any_committed.set()
 
-    async def _tell(self) -> None:
+    async def _send(self) -> None:
         while True:
             await self._any_committed.wait()
             self._any_committed.clear()
-            told, self._committed = self._committed, set()
-            with self._shrugged_off():
-                await self._hints.send(told)
+            committed, self._committed = self._committed, set()
+            with self._logging_failures():
+                await self._notifications.send(committed)
             await asyncio.sleep(_APART_S)
 
     async def _listen(self) -> None:
         while True:
             await self._watched.wait()
-            with self._shrugged_off():
-                async with self._hints.listening(self._heard) as ear, asyncio.TaskGroup() as group:
-                    self._heard(None)  # what has come before
-                    deaf = group.create_task(ear.until_deaf(), name="deaf")
-                    while not deaf.done() and await self._needed(deaf):
+            with self._logging_failures():
+                async with (
+                    self._notifications.listening(self._on_notification) as subscription,
+                    asyncio.TaskGroup() as group,
+                ):
+                    self._on_notification(None)  # what was committed before
+                    lost = group.create_task(subscription.until_deaf(), name="lost notifications")
+                    while not lost.done() and await self._is_needed(lost):
                         pass
-                    deaf.cancel()
+                    lost.cancel()
             if self._watched.is_set():
                 await asyncio.sleep(_RETRY_S)
 
-    async def _needed(self, deaf: asyncio.Task[None]) -> bool:
-        """False once nobody has watched for a while; true when *deaf* is done, or somebody begins to watch again."""
+    async def _is_needed(self, lost: asyncio.Task[None]) -> bool:
+        """Wait for a change. Return False after `_LINGER_S` without a watcher, True when *lost* is done or there is a
+        watcher again.
+        """
         async with asyncio.TaskGroup() as group:
             leaving = group.create_task(self._unwatched.wait(), name="unwatched")
-            await asyncio.wait({deaf, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({lost, leaving}, return_when=asyncio.FIRST_COMPLETED)
             leaving.cancel()
-            if deaf.done():
+            if lost.done():
                 return True
             coming = group.create_task(self._watched.wait(), name="watched")
-            done, _ = await asyncio.wait({deaf, coming}, timeout=_LINGER_S, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({lost, coming}, timeout=_LINGER_S, return_when=asyncio.FIRST_COMPLETED)
             coming.cancel()
         return bool(done)
 
     @contextmanager
-    def _shrugged_off(self) -> Iterator[None]:
-        """It goes wrong only here, and there is a next time."""
+    def _logging_failures(self) -> Iterator[None]:
+        """Log a failure and go on, because the next round repairs it."""
         try:
             yield
         except Unavailable:
@@ -111,16 +120,16 @@ class PeerNotifications:
         except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service
             log.warning("neighbours.unheard", action="follow", error=repr(error))
 
-    def _heard(self, workflow_ids: Collection[UUID] | None) -> None:
-        self._bus.look(tuple(self._bus.watched) if workflow_ids is None else workflow_ids)
+    def _on_notification(self, workflow_ids: Collection[UUID] | None) -> None:
+        self._bus.invalidate(tuple(self._bus.watched) if workflow_ids is None else workflow_ids)
 
-    async def _ask(self) -> None:
+    async def _poll(self) -> None:
         while True:
             await self._watched.wait()
-            await asyncio.sleep(self._again_s)
+            await asyncio.sleep(self._poll_s)
             elsewhere = [each for each in self._bus.watched if each not in self._running]
             if elsewhere:
-                with self._shrugged_off():
+                with self._logging_failures():
                     found = await self._feed.last_events(EVERY_TENANT, elsewhere)
-                    self._bus.look([each for each, last in found.items() if self._known.get(each) != last])
-                    self._known = dict(found)
+                    self._bus.invalidate([each for each, last in found.items() if self._last_events.get(each) != last])
+                    self._last_events = dict(found)

@@ -1,4 +1,4 @@
-"""Those who follow events: of one workflow, or of all that they may see."""
+"""The event subscriptions of clients: to one workflow, or to all workflows that they may see."""
 
 import asyncio
 import time
@@ -20,16 +20,18 @@ from stepwell.ports.events import EventFeed, Notifications
 
 log = structlog.get_logger()
 
-# How often the table is asked for what other processes do, in case that no hint has come.
-_ASK_AGAIN_S = 5.0
-# For one page, of which little may be wanted.
+# Seconds between polls for what other processes do, in case a notification was lost.
+_POLL_S = 5.0
+# Seconds of search for one page, because few events may match the filter.
 _SEARCH_S = 1.0
 
 
 class EventSubscriptions:
-    """*frame* and *feed_frame* encode an event as it is sent. *hints* null means that no other process can write into
-    this database; *running* are the workflows in this one's memory. `open` counts those who follow, who are told every
-    `heartbeat_s` that it still works.
+    """Opens event streams and pages of events.
+
+    *frame* and *feed_frame* encode an event as it is sent. *notifications* is None if no other process can write into
+    this database. *running*: the workflows in this process's memory. `open` counts the open streams. Clients get a sign
+    of life every `heartbeat_s`.
     """
 
     def __init__(
@@ -38,56 +40,58 @@ class EventSubscriptions:
         bus: EventBus,
         frame: EventFrame,
         feed_frame: FeedFrame,
-        hints: Notifications | None,
+        notifications: Notifications | None,
         running: Container[UUID],
         *,
         heartbeat_s: float,
-        ask_again_s: float = _ASK_AGAIN_S,
+        poll_s: float = _POLL_S,
     ) -> None:
         self._feed, self._bus, self._frame, self._feed_frame = feed, bus, frame, feed_frame
-        self._channels = WorkflowSubscribers(bus, frame)
-        self._tail = FeedReader(feed, feed_frame, None if hints is None else ask_again_s)
-        self._neighbours = (
-            None if hints is None else PeerNotifications(hints, feed, bus, self._tail, running, ask_again_s)
+        self._workflow_subscribers = WorkflowSubscribers(bus, frame)
+        self._reader = FeedReader(feed, feed_frame, None if notifications is None else poll_s)
+        self._peers = (
+            None
+            if notifications is None
+            else PeerNotifications(notifications, feed, bus, self._reader, running, poll_s)
         )
         self.heartbeat_s = heartbeat_s
         self.open = 0
-        bus.listen(self._committed)
-        bus.on_look = self._tail.stir
+        bus.subscribe(self._on_committed)
+        bus.on_invalidated = self._reader.wake
 
-    def _committed(self, _: CommittedEvents) -> None:
-        self._tail.stir()
+    def _on_committed(self, _: CommittedEvents) -> None:
+        self._reader.wake()
 
     async def run(self) -> None:
-        """Until it is cancelled; then it is closed, too."""
+        """Run until cancelled, and close."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._tail.run(), name="tail")
-                group.create_task(self._adopt(), name="events of a backup")
-                if self._neighbours is not None:
-                    group.create_task(self._neighbours.run(), name="neighbours")
+                group.create_task(self._reader.run(), name="event feed")
+                group.create_task(self._renumber_backup(), name="events of a backup")
+                if self._peers is not None:
+                    group.create_task(self._peers.run(), name="notifications")
         finally:
             self.close()
 
-    async def _adopt(self) -> None:
+    async def _renumber_backup(self) -> None:
         found = True
         while found:
             try:
                 found = await self._feed.adopt()
             except Unavailable:
-                await asyncio.sleep(_ASK_AGAIN_S)
-            except Exception:  # without them the service does all the rest
+                await asyncio.sleep(_POLL_S)
+            except Exception:  # the service works without the events of a backup
                 log.exception("events.not_adopted", action="follow")
                 return
 
     def close(self) -> None:
-        """End all streams, and all waiting on the bus; those that come from now on end at once."""
+        """End all streams and all waiting requests. Those that come later end at once."""
         self._bus.close()
-        self._tail.close()
+        self._reader.close()
 
     async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None, limit: int) -> FeedPage:
-        """Up to *limit* of the *wanted* events behind *after*, or from the beginning. Raises `InvalidRequest` for a
-        position that this database has never had.
+        """Return up to *limit* of the *wanted* events after *after*, or from the beginning. Raises `InvalidRequest` for
+        a cursor that this database can't have issued.
         """
         until = time.monotonic() + _SEARCH_S
         position = after or BEGINNING
@@ -102,35 +106,35 @@ class EventSubscriptions:
 
     @asynccontextmanager
     async def follow(self, scope: TenantScope, workflow_id: UUID, after: int) -> AsyncIterator[EventStream[int]]:
-        """The events of one workflow from number *after* + 1 on. Raises `NotFound`, `Unavailable`."""
-        outlet = SendBuffer[int]()
-        stream = WorkflowStream(self._feed, outlet, self._frame, scope, workflow_id, after)
-        self._channels.join(workflow_id, outlet)
+        """Stream the events of one workflow from number *after* + 1 on. Raises `NotFound`, `Unavailable`."""
+        buffer = SendBuffer[int]()
+        stream = WorkflowStream(self._feed, buffer, self._frame, scope, workflow_id, after)
+        self._workflow_subscribers.join(workflow_id, buffer)
         self.open += 1
         try:
             await stream.open()
             yield stream
         finally:
             self.open -= 1
-            self._channels.leave(workflow_id, outlet)
+            self._workflow_subscribers.leave(workflow_id, buffer)
 
     @asynccontextmanager
     async def follow_all(
         self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None
     ) -> AsyncIterator[EventStream[FeedCursor]]:
-        """The *wanted* events of all workflows of *scope* behind *after*, or from now on. Raises `InvalidRequest` for a
-        position that this database has never had, `Unavailable`.
+        """Stream the *wanted* events of all workflows of *scope* after *after*, or from now on. Raises `Unavailable`,
+        and `InvalidRequest` for a cursor that this database can't have issued.
         """
-        follower = FeedSubscriber(scope, wanted, SendBuffer())
-        stream = FeedStream(self._feed, self._tail, follower, self._feed_frame, after)
+        subscriber = FeedSubscriber(scope, wanted, SendBuffer())
+        stream = FeedStream(self._feed, self._reader, subscriber, self._feed_frame, after)
         self.open += 1
         try:
             await stream.open()
-            if self._neighbours is not None:
-                self._neighbours.consider()
+            if self._peers is not None:
+                self._peers.check_watchers()
             yield stream
         finally:
             self.open -= 1
-            self._tail.leave(follower)
-            if self._neighbours is not None:
-                self._neighbours.consider()
+            self._reader.leave(subscriber)
+            if self._peers is not None:
+                self._peers.check_watchers()

@@ -1,8 +1,8 @@
-"""The events of one workflow, from the table and as they happen.
+"""The event stream of one workflow: first the stored events, then the live ones.
 
-Their numbers have no gaps, and that is what the seam rests on: what has been sent already is dropped, and where one is
-missing the table is read. A stream ends when the last event that it has sent was the last one of a workflow that has
-ended; one that is resumed meanwhile has more events, and so goes on.
+The numbers of a workflow's events have no gaps. The stream drops events that it has already sent, and reads the
+database where a number is missing. It ends after the last event of a workflow that has ended. A workflow that is
+resumed in the meantime has more events, and then the stream goes on.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,63 +21,65 @@ _PAGE = 500
 
 
 class SubscribersOfWorkflow:
-    """A `bus.Watcher` for all who follow one workflow: each event is encoded once for all of them."""
+    """A `bus.Watcher` for all subscribers of one workflow. It encodes each event once for all of them."""
 
     def __init__(self, frame: EventFrame) -> None:
-        self.outlets: set[SendBuffer[int]] = set()
+        self.buffers: set[SendBuffer[int]] = set()
         self._frame = frame
 
-    def told(self, committed: CommittedEvents) -> None:
+    def on_committed(self, committed: CommittedEvents) -> None:
         last = committed.events[-1]
         for event in committed.events:
-            item = QueuedEvent(event.id, self._frame(event), committed.status if event is last else None)
-            for outlet in self.outlets:
-                outlet.offer(item)
+            queued = QueuedEvent(event.id, self._frame(event), committed.status if event is last else None)
+            for buffer in self.buffers:
+                buffer.push(queued)
 
-    def look(self) -> None:
-        for outlet in self.outlets:
-            outlet.look()
+    def on_invalidated(self) -> None:
+        for buffer in self.buffers:
+            buffer.invalidate()
 
     def close(self) -> None:
-        for outlet in self.outlets:
-            outlet.end(STOPPING)
+        for buffer in self.buffers:
+            buffer.end(STOPPING)
 
 
 class WorkflowSubscribers:
+    """The send buffers of all streams of single workflows, by workflow."""
+
     def __init__(self, bus: EventBus, frame: EventFrame) -> None:
         self._bus, self._frame = bus, frame
-        self._channels: dict[UUID, SubscribersOfWorkflow] = {}
+        self._by_workflow: dict[UUID, SubscribersOfWorkflow] = {}
 
-    def join(self, workflow_id: UUID, outlet: SendBuffer[int]) -> None:
-        channel = self._channels.get(workflow_id)
-        if channel is None:
-            channel = self._channels[workflow_id] = SubscribersOfWorkflow(self._frame)
-            self._bus.watch(workflow_id, channel)
-        channel.outlets.add(outlet)
+    def join(self, workflow_id: UUID, buffer: SendBuffer[int]) -> None:
+        subscribers = self._by_workflow.get(workflow_id)
+        if subscribers is None:
+            subscribers = self._by_workflow[workflow_id] = SubscribersOfWorkflow(self._frame)
+            self._bus.watch(workflow_id, subscribers)
+        subscribers.buffers.add(buffer)
         if self._bus.closed:
-            outlet.end(STOPPING)
+            buffer.end(STOPPING)
 
-    def leave(self, workflow_id: UUID, outlet: SendBuffer[int]) -> None:
-        channel = self._channels[workflow_id]
-        channel.outlets.discard(outlet)
-        if not channel.outlets:
-            del self._channels[workflow_id]
-            self._bus.unwatch(workflow_id, channel)
+    def leave(self, workflow_id: UUID, buffer: SendBuffer[int]) -> None:
+        subscribers = self._by_workflow[workflow_id]
+        subscribers.buffers.discard(buffer)
+        if not subscribers.buffers:
+            del self._by_workflow[workflow_id]
+            self._bus.unwatch(workflow_id, subscribers)
 
 
 class WorkflowStream(EventStream[int]):
-    """From event number *after* + 1 on. `open` raises `NotFound` outside of *scope*."""
+    """The events of a workflow from number *after* + 1 on. `open` raises `NotFound` outside of *scope*."""
 
     def __init__(
         self,
         feed: EventFeed,
-        outlet: SendBuffer[int],
+        buffer: SendBuffer[int],
         frame: EventFrame,
         scope: TenantScope,
         workflow_id: UUID,
         after: int,
     ) -> None:
-        super().__init__(outlet)
+        super().__init__(buffer)
         self._feed, self._frame, self._scope, self._workflow_id = feed, frame, scope, workflow_id
         self._last = after
 
@@ -88,20 +90,20 @@ class WorkflowStream(EventStream[int]):
         if page.events:
             self._last = page.events[-1].id
         more = len(page.events) == _PAGE
-        self._note(None if more else page.status)
+        self._check_end(None if more else page.status)
         return b"".join(map(self._frame, page.events)), more
 
-    def sorted(self, items: Sequence[QueuedEvent[int]]) -> bytes:
+    def merge_live(self, queued: Sequence[QueuedEvent[int]]) -> bytes:
         frames = []
-        for item in items:
-            if item.place > self._last + 1:
-                self._outlet.look()
+        for event in queued:
+            if event.place > self._last + 1:
+                self._buffer.invalidate()
                 break
-            if item.place > self._last:
-                self._last = item.place
-                frames.append(item.frame)
-                self._note(item.status)
+            if event.place > self._last:
+                self._last = event.place
+                frames.append(event.frame)
+                self._check_end(event.status)
         return b"".join(frames)
 
-    def _note(self, status: WorkflowStatus | None) -> None:
+    def _check_end(self, status: WorkflowStatus | None) -> None:
         self.over = status in TERMINAL_STATUSES

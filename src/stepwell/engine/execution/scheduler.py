@@ -225,10 +225,10 @@ class Scheduler:
         self.refused.pop(decision.workflow.id, None)
         handle = self.handles.get(decision.workflow.id)
         if handle is None:
-            self._bus.look((decision.workflow.id,))
+            self._bus.invalidate((decision.workflow.id,))
             return
         if decision.events:
-            self._bus.tell(handle.committed(decision))
+            self._bus.publish(handle.committed(decision))
             self.outcomes.committed(handle, decision)
         for effect in decision.effects:
             self._release(handle, effect)

@@ -71,7 +71,7 @@ class WebhookDeliverer:
     ) -> None:
         self._outbox, self._sender, self._payload, self._secrets = outbox, sender, payload, secrets
         self._clock, self._owner, self._lease = clock, lease.owner, lease
-        bus.listen(self._committed)
+        bus.subscribe(self._committed)
         self.delays_s: Sequence[float] = DELAYS_S
         self._agenda = DeliverySchedule()
         self._lanes: Counter[str] = Counter()
