@@ -204,7 +204,7 @@ async def test_many_at_once_are_told_by_few_words(pair: Pair) -> None:
         created = [await pair.one.create(passthrough("a")) for _ in range(10)]
         for each in created:
             await pair.one.until_ended(each["id"])
-    hints = pair.neighbours._hints
+    hints = pair.neighbours._notifications
     ids = [UUID(int=number) for number in range(1_000)]
     await hints.send(ids[:200])
     await hints.send(ids)

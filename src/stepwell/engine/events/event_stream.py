@@ -193,4 +193,4 @@ class EventStream(ABC, Generic[P]):
 
     @abstractmethod
     def merge_live(self, queued: Sequence[QueuedEvent[P]]) -> bytes:
-        """Return those of the live events that haven't been sent. Invalidates the buffer if one is missing in between."""
+        """Return the live events that haven't been sent. Invalidate the buffer if one in between is missing."""

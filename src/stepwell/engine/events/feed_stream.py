@@ -62,7 +62,7 @@ class FeedReader:
             self._changed.set()
 
     async def join(self, subscriber: FeedSubscriber) -> FeedCursor:
-        """Push events to *subscriber* until `leave`. Return the position after which they begin. Raises `Unavailable`."""
+        """Push events to *subscriber* until `leave`. Return the position before the first. Raises `Unavailable`."""
         self._subscribers.add(subscriber)
         async with self._starting:
             if self.position is None:
