@@ -253,7 +253,7 @@ async def test_what_nobody_has_told_of_is_read(
     async with followed(live, workflow_id) as stream:
         seen = await stream.frames(3)
         with monkeypatch.context() as patch:
-            patch.setattr(SubscribersOfWorkflow, "told", lambda *_: None)
+            patch.setattr(SubscribersOfWorkflow, "on_committed", lambda *_: None)
             await renamed(live, workflow_id, 2)
         await renamed(live, workflow_id, 1)
         seen += await stream.frames(3)

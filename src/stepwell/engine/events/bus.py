@@ -33,7 +33,7 @@ class Watcher(Protocol):
     """A watcher of one workflow. Its methods must return at once and must not raise."""
 
     def on_committed(self, committed: CommittedEvents, /) -> None:
-        """This process has committed *committed*."""
+        """Handle a commit of this process."""
 
     def on_invalidated(self) -> None:
         """Something may have been committed that isn't published: only the database knows."""
