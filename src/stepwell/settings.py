@@ -109,88 +109,269 @@ def _default_data_dir() -> Path:
     return Path("/var/lib/stepwell") if os.geteuid() == 0 else Path.home() / ".local/share/stepwell"
 
 
+def _about(description: str, *, default: str | None = None) -> Meta:
+    """Describe a setting for the manual. *default* is what the manual says instead of the value in the code."""
+    return Meta(description=description, extra=None if default is None else {"default": default})
+
+
 class Settings(Struct, frozen=True, kw_only=True):
-    """Field `x_y` is read from STEPWELL_X_Y. Times are in seconds, sizes in bytes."""
+    """All settings. Field `x_y` is read from STEPWELL_X_Y. Times are in seconds, sizes in bytes.
 
-    database_url: str | None = None
-    data_dir: Path = field(default_factory=_default_data_dir)
-    artifact_dir: Path | None = None  # default: <data_dir>/artifacts
-    s3_bucket: str | None = None  # artifacts go there instead
-    s3_prefix: str = ""
-    s3_endpoint: str | None = None  # default: AWS, in the region
-    s3_region: str | None = None
-    s3_access_key_id: str | None = None  # without a key: that of the machine or container
-    s3_secret_access_key: str | None = None
-    s3_links: bool = True  # others can reach the bucket: they get its signed addresses instead of ours
-    s3_copy_from: Path | None = None  # the folder where files were before: read, and copied to the bucket
-    postgres_bin: Path | None = None
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 9000
-    public_url: str | None = None  # default: http://host:port
-    default_provider: ProviderType | None = None
+    The manual's table of settings is generated from these fields.
+    """
 
-    jwt_secret: str | None = None
-    jwt_public_key: str | None = None  # PEM
-    jwt_algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"] = "HS256"
-    jwt_issuer: str = "stepwell"
-    jwt_audience: str = "stepwell"
-    jwt_max_lifetime_s: Annotated[int, Meta(ge=60, le=315_360_000)] = 34_560_000  # exp minus iat: 400 days
-    url_secret: str | None = None  # signs addresses of artifacts; default: derived from the secret behind the tokens
+    database_url: Annotated[
+        str | None,
+        _about(
+            "The database of `serve`, `migrate` and `bench`: `postgresql://user:password@host/name`, "
+            "PostgreSQL 14 or newer"
+        ),
+    ] = None
+    data_dir: Annotated[
+        Path,
+        _about(
+            "The data folder: PostgreSQL, artifacts, secrets and the token",
+            default="`/var/lib/stepwell` for root, else `~/.local/share/stepwell`",
+        ),
+    ] = field(default_factory=_default_data_dir)
+    artifact_dir: Annotated[
+        Path | None,
+        _about("The folder for the files of tasks; not beside STEPWELL_S3_BUCKET", default="`<data dir>/artifacts`"),
+    ] = None
+    s3_bucket: Annotated[str | None, _about("The bucket for the files of tasks, instead of a folder")] = None
+    s3_prefix: Annotated[str, _about("Files are below this prefix in the bucket")] = ""
+    s3_endpoint: Annotated[
+        str | None, _about("Another service that speaks S3; `http://` is allowed", default="Amazon, in the region")
+    ] = None
+    s3_region: Annotated[str | None, _about("The region of the bucket", default="`AWS_REGION`, else us-east-1")] = None
+    s3_access_key_id: Annotated[
+        str | None,
+        _about(
+            "The id of the key; with STEPWELL_S3_SECRET_ACCESS_KEY or not at all",
+            default="the machine's: `AWS_*` variables, web identity, container or instance",
+        ),
+    ] = None
+    s3_secret_access_key: Annotated[str | None, _about("The secret of the key")] = None
+    s3_links: Annotated[
+        bool, _about("Signed URLs lead to the bucket. false: providers and users can't reach the bucket")
+    ] = True
+    s3_copy_from: Annotated[
+        Path | None, _about("The folder where files were before: it is read, and copied to the bucket")
+    ] = None
+    postgres_bin: Annotated[
+        Path | None,
+        _about("Other PostgreSQL programs for `up`, `run`, `bench`, `dump` and `restore`", default="the wheel's"),
+    ] = None
+    host: Annotated[str, _about("The address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535), _about("The port to listen on; 0 takes a free one")] = 9000
+    public_url: Annotated[
+        str | None,
+        _about(
+            "The beginning of signed URLs, of `link` in webhooks, and of callback addresses",
+            default="`http://host:port`, without callbacks",
+        ),
+    ] = None
+    default_provider: Annotated[
+        ProviderType | None,
+        _about(
+            "The provider of a step that names none", default="LOCAL under `up`, `run` and `bench`; none under `serve`"
+        ),
+    ] = None
 
-    webhook_secret: SigningSecrets = SigningSecrets()
-    webhook_secrets: TenantSecrets = field(default_factory=TenantSecrets)  # from STEPWELL_WEBHOOK_SECRETS__<TENANT>
-    webhook_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 20.0  # of one try, all in all
+    jwt_secret: Annotated[
+        str | None,
+        _about(
+            "The secret that signs tokens with HS256, at least 32 bytes", default="made by `up`, in the data folder"
+        ),
+    ] = None
+    jwt_public_key: Annotated[
+        str | None, _about("The public key in PEM that checks tokens, with RS256, ES256 or EdDSA")
+    ] = None
+    jwt_algorithm: Annotated[Literal["HS256", "RS256", "ES256", "EdDSA"], _about("The algorithm of tokens")] = "HS256"
+    jwt_issuer: Annotated[str, _about("What `iss` of a token must be")] = "stepwell"
+    jwt_audience: Annotated[str, _about("What `aud` of a token must be")] = "stepwell"
+    jwt_max_lifetime_s: Annotated[
+        int,
+        Meta(ge=60, le=315_360_000),
+        _about(
+            "The longest lifetime of a token (`exp` minus `iat`). Longer ones are refused, and "
+            "`stepwell token` makes none",
+            default="34560000 (400 days)",
+        ),
+    ] = 34_560_000
+    url_secret: Annotated[
+        str | None,
+        _about(
+            "The secret that signs URLs of artifacts; `serve` with a public key needs it",
+            default="derived from STEPWELL_JWT_SECRET",
+        ),
+    ] = None
 
-    max_running_steps: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
-    max_steps_per_provider: Annotated[int, Meta(ge=1, le=100_000)] = 100
-    max_local_steps: Annotated[int, Meta(ge=1, le=1_024)] = field(default_factory=lambda: os.cpu_count() or 1)
-    max_steps_per_tenant: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    webhook_secret: Annotated[
+        SigningSecrets,
+        _about(
+            "The secret that signs webhooks: `whsec_` and base64 of 24 to 64 bytes. Several with "
+            "spaces between them all sign. Without one, `serve` refuses `webhook_url`",
+            default="made by `up` and `run`, in the data folder",
+        ),
+    ] = SigningSecrets()
+    webhook_secrets: Annotated[
+        TenantSecrets,
+        _about(
+            "A tenant's own webhook secret. A name in capitals, digits and `_` fits every tenant that "
+            "becomes it (`acme-inc` is `ACME_INC`); any other name is exactly that tenant",
+            default="STEPWELL_WEBHOOK_SECRET",
+        ),
+    ] = field(default_factory=TenantSecrets)
+    webhook_timeout_s: Annotated[float, Meta(ge=0.1, le=60), _about("The deadline of one try of a webhook")] = 20.0
 
-    lease_s: Annotated[float, Meta(ge=1, le=3600)] = 15.0
-    grace_s: Annotated[float, Meta(ge=1, le=3600)] = 8.0
-    database_pool: Annotated[int, Meta(ge=1, le=200)] = 8
-    database_timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 10.0
+    max_running_steps: Annotated[int, Meta(ge=1, le=100_000), _about("Steps that run at the same time")] = 1_000
+    max_steps_per_provider: Annotated[int, Meta(ge=1, le=100_000), _about("Of those, per remote provider")] = 100
+    max_local_steps: Annotated[
+        int, Meta(ge=1, le=1_024), _about("Of those, steps of LOCAL", default="the number of CPUs")
+    ] = field(default_factory=lambda: os.cpu_count() or 1)
+    max_steps_per_tenant: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)] | None, _about("Of those, per tenant", default="no limit")
+    ] = None
 
-    input_max_bytes: Annotated[int, Meta(ge=1_024)] = 64 * 1024 * 1024
-    input_timeout_s: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
-    heartbeat_s: Annotated[float, Meta(ge=0.05, le=300)] = 15.0  # of event streams in which nothing happens
-    signed_url_ttl_s: Annotated[int, Meta(ge=1, le=604_800)] = 3_600
+    lease_s: Annotated[
+        float,
+        Meta(ge=1, le=3600),
+        _about("`serve`: the lease of a process. After a crash, its workflows wait until the lease has ended"),
+    ] = 15.0
+    grace_s: Annotated[float, Meta(ge=1, le=3600), _about("The time from SIGTERM to the end of the process")] = 8.0
+    database_pool: Annotated[
+        int, Meta(ge=1, le=200), _about("Connections for lists, histories and tasks, beside those of the engine")
+    ] = 8
+    database_timeout_s: Annotated[float, Meta(ge=0.1, le=600), _about("The deadline of a statement")] = 10.0
 
-    credentials: Secrets = field(default_factory=Secrets)  # from STEPWELL_CREDENTIALS__<NAME>
-    fal_url: str | None = None  # default: the public queue, where there is a credential
-    fal_api_url: str | None = None  # default: the public one beside the public queue, else fal_url
-    replicate_url: str | None = None
-    openai_url: str | None = None  # or of any service that speaks its API; default: the public one
-    gemini_url: str | None = None
-    vertex_url: str | None = None  # default: the public one of the location
-    vertex_project: str | None = None  # default: the service account's own
-    vertex_location: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}(?!\n)$")] | None = None  # default: by model
-    vertex_bucket: Annotated[str, Meta(pattern=r"^gs://[a-z0-9][a-z0-9._-]{1,221}/([^\s]*)(?!\n)$")] | None = None
-    comfyui_url: str | None = None
-    custom_url: str | None = None
-    provider_timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 30.0  # of one call
-    provider_work_s: Annotated[float, Meta(ge=0.1, le=800)] = 300.0  # of a call that is answered with the result
-    poll_interval_s: PollInterval = 1.0
-    fal_poll_interval_s: PollInterval | None = None
-    replicate_poll_interval_s: PollInterval | None = None
-    gemini_poll_interval_s: PollInterval | None = None
-    vertex_poll_interval_s: PollInterval | None = None
-    openai_poll_interval_s: PollInterval | None = None
-    comfyui_poll_interval_s: PollInterval | None = None
-    custom_poll_interval_s: PollInterval | None = None
-    limits: ModelLimits = field(default_factory=ModelLimits)
-    breaker_failures: Annotated[int, Meta(ge=0, le=10_000)] = 3  # steps given up in a row; 0: no breaker
-    breaker_reset_s: Annotated[float, Meta(ge=0.05, le=3600)] = 30.0
-    reconcile_s: Annotated[float, Meta(ge=0, le=3600)] | None = None  # default: what each provider needs
-    output_max_bytes: Annotated[int, Meta(ge=1_024)] = 1024 * 1024 * 1024
-    output_timeout_s: Annotated[float, Meta(ge=0.1, le=3600)] = 300.0
-    prices: Prices = field(default_factory=Prices)
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}(?!\n)$")] = "USD"  # of those prices
-    allowed_cidrs: Networks = Networks()
-    https_only: bool = False
+    input_max_bytes: Annotated[int, Meta(ge=1_024), _about("The largest input that is fetched")] = 64 * 1024 * 1024
+    input_timeout_s: Annotated[float, Meta(ge=0.1, le=3600), _about("The deadline of fetching one input")] = 30.0
+    heartbeat_s: Annotated[
+        float, Meta(ge=0.05, le=300), _about("The time between two heartbeats of an event stream")
+    ] = 15.0
+    signed_url_ttl_s: Annotated[int, Meta(ge=1, le=604_800), _about("How long a signed URL is valid")] = 3_600
 
-    log_format: Literal["console", "json"] = "json"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    credentials: Annotated[
+        Secrets,
+        _about(
+            "A provider's key, by the name that `provider_config.credential` uses, in any case. NAME "
+            "is the provider's (`FAL`), which is the default, or begins with it and `_` or `-` "
+            "(`FAL_TEAM_B`). A key goes to no other provider"
+        ),
+    ] = field(default_factory=Secrets)
+    fal_url: Annotated[str | None, _about("FAL's queue", default="the public one, if there is a key")] = None
+    fal_api_url: Annotated[
+        str | None, _about("FAL's list of requests", default="the public one; beside another queue, that")
+    ] = None
+    replicate_url: Annotated[str | None, _about("Replicate's API", default="the public one, if there is a key")] = None
+    openai_url: Annotated[
+        str | None,
+        _about(
+            "OpenAI's API, or that of a server that speaks it, with its path",
+            default="the public one, if there is a key",
+        ),
+    ] = None
+    gemini_url: Annotated[str | None, _about("The Gemini API", default="the public one, if there is a key")] = None
+    vertex_url: Annotated[
+        str | None, _about("Vertex AI", default="the public one of the location, if there is a key")
+    ] = None
+    vertex_project: Annotated[str | None, _about("The project of VERTEX", default="the service account's")] = None
+    vertex_location: Annotated[
+        Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}(?!\n)$")] | None,
+        _about("The location of VERTEX", default="by model: `global` or us-central1"),
+    ] = None
+    vertex_bucket: Annotated[
+        Annotated[str, Meta(pattern=r"^gs://[a-z0-9][a-z0-9._-]{1,221}/([^\s]*)(?!\n)$")] | None,
+        _about(
+            "`gs://bucket/folder/`: videos are written there and read from there",
+            default="none: they come in the answer",
+        ),
+    ] = None
+    comfyui_url: Annotated[str | None, _about("The ComfyUI server; without it there is no COMFYUI")] = None
+    custom_url: Annotated[str | None, _about("The worker; without it there is no CUSTOM")] = None
+    provider_timeout_s: Annotated[float, Meta(ge=0.1, le=600), _about("The deadline of one call to a provider")] = 30.0
+    provider_work_s: Annotated[
+        float, Meta(ge=0.1, le=800), _about("The deadline of a call that is answered with the result itself")
+    ] = 300.0
+    poll_interval_s: Annotated[
+        PollInterval, _about("The time between the first two polls of a job; it grows to 10 s")
+    ] = 1.0
+    fal_poll_interval_s: Annotated[
+        PollInterval | None, _about("The same, for FAL", default="STEPWELL_POLL_INTERVAL_S")
+    ] = None
+    replicate_poll_interval_s: Annotated[
+        PollInterval | None, _about("The same, for REPLICATE", default="STEPWELL_POLL_INTERVAL_S")
+    ] = None
+    gemini_poll_interval_s: Annotated[
+        PollInterval | None, _about("The same, for GEMINI", default="STEPWELL_POLL_INTERVAL_S")
+    ] = None
+    vertex_poll_interval_s: Annotated[
+        PollInterval | None, _about("The same, for VERTEX", default="STEPWELL_POLL_INTERVAL_S")
+    ] = None
+    openai_poll_interval_s: Annotated[
+        PollInterval | None, _about("The same, for OPENAI", default="STEPWELL_POLL_INTERVAL_S")
+    ] = None
+    comfyui_poll_interval_s: Annotated[
+        PollInterval | None, _about("The same, for COMFYUI", default="STEPWELL_POLL_INTERVAL_S")
+    ] = None
+    custom_poll_interval_s: Annotated[
+        PollInterval | None, _about("The same, for CUSTOM", default="STEPWELL_POLL_INTERVAL_S")
+    ] = None
+    limits: Annotated[
+        ModelLimits,
+        _about(
+            'Limits of models, by provider and model; `*` is each model that isn\'t named: `{"FAL": '
+            '{"fal-ai/veo3": {"concurrency": 2}, "*": {"per_minute": 600}}}`'
+        ),
+    ] = field(default_factory=ModelLimits)
+    breaker_failures: Annotated[
+        int,
+        Meta(ge=0, le=10_000),
+        _about(
+            "The circuit breaker of a model opens when so many steps in a row have used up their "
+            "attempts at it. 0: never"
+        ),
+    ] = 3
+    breaker_reset_s: Annotated[
+        float, Meta(ge=0.05, le=3600), _about("How long a circuit breaker stays open at first")
+    ] = 30.0
+    reconcile_s: Annotated[
+        Annotated[float, Meta(ge=0, le=3600)] | None,
+        _about(
+            "How long a job may be missing from its provider's list, and how long its provider must say that "
+            "there is no such job, before the service gives it up",
+            default="FAL 60, CUSTOM 0, others 30",
+        ),
+    ] = None
+    output_max_bytes: Annotated[int, Meta(ge=1_024), _about("The largest file that is fetched from a provider")] = (
+        1024 * 1024 * 1024
+    )
+    output_timeout_s: Annotated[
+        float, Meta(ge=0.1, le=3600), _about("The deadline of fetching one file from a provider")
+    ] = 300.0
+    prices: Annotated[
+        Prices,
+        _about(
+            'The price of a job, where the provider names none, by provider and model: `{"FAL": '
+            '{"fal-ai/flux/dev": 0.025}}`. `*` is each model that isn\'t named'
+        ),
+    ] = field(default_factory=Prices)
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}(?!\n)$"), _about("The currency of those prices")] = "USD"
+    allowed_cidrs: Annotated[
+        Networks,
+        _about("Private networks that inputs, outputs and webhooks may lead to, like `10.0.0.0/8 127.0.0.0/8`"),
+    ] = Networks()
+    https_only: Annotated[
+        bool, _about("Inputs and outputs are fetched by https only, except from allowed networks")
+    ] = False
+
+    log_format: Annotated[
+        Literal["console", "json"], _about("The format of the log", default="json; `console` on a terminal")
+    ] = "json"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _about("The least severe level that is logged")
+    ] = "info"
 
     def __repr__(self) -> str:
         """Without secrets, and without the database's address, which may hold one."""

@@ -77,6 +77,7 @@ GET = Operation(
     path=ONE,
     id="get_workflow",
     summary="Get Workflow",
+    description="The workflow, deleted or not, with its steps.",
     tag=TAG,
     permission=Permission.READ,
     query=GetQuery,

@@ -1,5 +1,6 @@
 """The enums of the API: statuses, types of task, providers, transforms and events."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -122,6 +123,31 @@ class EventType(StrEnum):
     STEP_SKIPPED = "step.skipped"
     STEP_CANCELLED = "step.cancelled"
     STEP_CANCEL_SETTLED = "step.cancel_settled"
+
+
+# What the manual says about each type.
+EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
+    EventType.WORKFLOW_CREATED: "The workflow was created",
+    EventType.WORKFLOW_STARTED: "The workflow was started",
+    EventType.WORKFLOW_PAUSED: "The workflow was paused: nothing new starts",
+    EventType.WORKFLOW_RESUMED: "The workflow was resumed",
+    EventType.WORKFLOW_UPDATED: "The name, the description or the webhook_url was changed",
+    EventType.WORKFLOW_COMPLETED: "The workflow has ended: every step is COMPLETED",
+    EventType.WORKFLOW_FAILED: "The workflow has ended: a step has failed for good, or its time was up",
+    EventType.WORKFLOW_CANCELLED: "The workflow was cancelled",
+    EventType.WORKFLOW_CLEANED: "The workflow was deleted by a cleanup",
+    EventType.STEP_STARTED: "An attempt at the step has started",
+    EventType.STEP_SUBMITTED: "The provider has accepted the job of the attempt; its id is recorded",
+    EventType.STEP_PROGRESS: "The provider reports progress of the job",
+    EventType.STEP_OUTCOME_UNKNOWN: "The answer to a request was lost: whether there is a job isn't known",
+    EventType.STEP_RETRYING: "An attempt has failed, and another one follows",
+    EventType.STEP_DIVERTED: "The circuit breaker of the model is open, and the fallback provider runs the step",
+    EventType.STEP_COMPLETED: "The step has a result",
+    EventType.STEP_FAILED: "The step has failed for good",
+    EventType.STEP_SKIPPED: "The step doesn't run, because a step that it depends on has failed",
+    EventType.STEP_CANCELLED: "The step was cancelled",
+    EventType.STEP_CANCEL_SETTLED: "It is known what has become of the remote job of an abandoned attempt",
+}
 
 
 class BreakerState(StrEnum):

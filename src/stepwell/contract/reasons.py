@@ -28,36 +28,38 @@ class NotStarted(Reason, tag="not_started", frozen=True, kw_only=True):
 
 
 class IsPaused(Reason, tag="paused", frozen=True, kw_only=True):
-    """`by` and `at` are null while the database, which knows, is away."""
+    """The workflow is PAUSED. `by` and `at` say who paused it and when; they are null while the database is away."""
 
     by: str | None
     at: datetime | None
 
 
 class OtherProcess(Reason, tag="other_process", frozen=True, kw_only=True):
-    """Another process runs the workflow, and it alone knows what for. `lease_until` is null for one without an end."""
+    """Another process runs the workflow, and only that process knows what the step waits for. `lease_until` is null if
+    the lease of that process has no end.
+    """
 
     owner: UUID
     lease_until: datetime | None
 
 
 class IsDraining(Reason, tag="draining", frozen=True, kw_only=True):
-    """The process is stopping; the next one goes on."""
+    """The process is stopping. The next one continues."""
 
 
 # Of a workflow alone
 
 
 class HasFailed(Reason, tag="failed", frozen=True, kw_only=True):
-    """`steps` have failed for good, 50 of them at most; `failure` is no step's fault. Resume runs what is left."""
+    """`steps` (at most 50) have failed for good, or the workflow has, as `failure` says. Resume runs what is left."""
 
     steps: list[str]
     failure: str | None
 
 
 class OwnerDead(Reason, tag="owner_dead", frozen=True, kw_only=True):
-    """The process that ran it has ended, its lease at `lease_until`, null for one that ended in order; another takes
-    the workflow over.
+    """The process that ran the workflow has ended, and another one takes it over. `lease_until` is the end of its
+    lease; null if the process ended in order.
     """
 
     owner: UUID
@@ -65,19 +67,19 @@ class OwnerDead(Reason, tag="owner_dead", frozen=True, kw_only=True):
 
 
 class DatabaseAway(Reason, tag="database_away", frozen=True, kw_only=True):
-    """Nothing can be recorded, and nothing starts before it is."""
+    """Nothing can be recorded, so nothing starts."""
 
 
 class DiskIsFull(Reason, tag="disk_full", frozen=True, kw_only=True):
-    """The database answers, but nothing can be recorded until there is room on its disk."""
+    """The database's disk is full: nothing can be recorded, so nothing starts."""
 
 
 # Of a step alone
 
 
 class WaitsForSteps(Reason, tag="waits_for_steps", frozen=True, kw_only=True):
-    """For so many `unfinished` ones, of which `steps` are the first 50. Those that are `stuck`, 50 at most, only resume
-    moves: they have ended without success, or nothing new starts in the workflow.
+    """The step waits for `unfinished` other steps; `steps` are the first 50. Only resume moves those in `stuck` (at
+    most 50): they have ended without success, or nothing new starts in the workflow.
     """
 
     unfinished: int
@@ -86,8 +88,8 @@ class WaitsForSteps(Reason, tag="waits_for_steps", frozen=True, kw_only=True):
 
 
 class WaitsForSlot(Reason, tag="waits_for_slot", frozen=True, kw_only=True):
-    """All `slots` of a `limit` are `used`. `position`: how many starts it is until this step's own, that included, in
-    the fair order of its queue.
+    """All `slots` of a `limit` are `used`. `position` is the number of starts until this step's own, which is
+    included, in the fair order of the queue.
     """
 
     limit: SlotLimit
@@ -99,7 +101,7 @@ class WaitsForSlot(Reason, tag="waits_for_slot", frozen=True, kw_only=True):
 
 
 class RateLimited(Reason, tag="rate_limited", frozen=True, kw_only=True):
-    """So many starts `per_minute` are allowed; `until`: when this step's turn comes at that pace, at the earliest."""
+    """So many starts are allowed `per_minute`. `until` is the earliest time of this step's turn at that pace."""
 
     provider: ProviderType
     model: str
@@ -109,7 +111,7 @@ class RateLimited(Reason, tag="rate_limited", frozen=True, kw_only=True):
 
 
 class BreakerOpen(Reason, tag="breaker_open", frozen=True, kw_only=True):
-    """The model has failed too often. `probing`: an attempt was let through to see, and its end is waited for."""
+    """The circuit breaker of the model is open until `until`. `probing` is true while one attempt tests the model."""
 
     provider: ProviderType
     model: str
@@ -118,7 +120,7 @@ class BreakerOpen(Reason, tag="breaker_open", frozen=True, kw_only=True):
 
 
 class WaitsForRetry(Reason, tag="retry", frozen=True, kw_only=True):
-    """Number `attempt` of `attempts` at that provider starts `at` that time; `error` is the last one's."""
+    """Attempt number `attempt` of `attempts` starts at the time `at`. `error` is that of the last attempt."""
 
     provider: ProviderType | None
     attempt: int
@@ -128,16 +130,18 @@ class WaitsForRetry(Reason, tag="retry", frozen=True, kw_only=True):
 
 
 class FailedElsewhere(Reason, tag="failed_elsewhere", frozen=True, kw_only=True):
-    """The step could run, but `steps` have failed, 50 at most, or the workflow has, by `failure`. Resume runs it."""
+    """The step could run, but `steps` (at most 50) have failed, or the workflow has, as `failure` says. Resume runs
+    it.
+    """
 
     steps: list[str]
     failure: str | None
 
 
 class RemoteJob(Reason, tag="remote_job", frozen=True, kw_only=True):
-    """A job at a provider goes on. `state` is the provider's own word, `since` when it says so as far as this process
-    has seen, for `seconds`; null before the first look, and where another process looks, and then `since` is when it
-    was sent. `trouble`: why the last look had no answer.
+    """A job at a provider is running. `state` is the provider's own word, `since` the time when this process first
+    read it, for `seconds` now. Before the first poll, and if another process polls, `state` is null, and `since` is
+    when the job was sent. `trouble` says why the last poll had no answer.
     """
 
     attempt: int
@@ -151,7 +155,7 @@ class RemoteJob(Reason, tag="remote_job", frozen=True, kw_only=True):
 
 
 class BeingSent(Reason, tag="sending", frozen=True, kw_only=True):
-    """A provider was sent the work, and its answer is waited for."""
+    """A request was sent to a provider at the time `since`, and its answer is awaited."""
 
     attempt: int
     provider: ProviderType
@@ -159,8 +163,8 @@ class BeingSent(Reason, tag="sending", frozen=True, kw_only=True):
 
 
 class OutcomeNotKnown(Reason, tag="outcome_unknown", frozen=True, kw_only=True):
-    """A provider was sent the work, and its answer was lost: its job is looked for, and nothing is sent again before
-    that has ended. `since`: when it was sent.
+    """A request was sent to a provider at the time `since`, and its answer was lost. The service looks for the job,
+    and sends nothing again before it knows how that ended.
     """
 
     attempt: int
@@ -170,8 +174,8 @@ class OutcomeNotKnown(Reason, tag="outcome_unknown", frozen=True, kw_only=True):
 
 
 class RunsHere(Reason, tag="running_locally", frozen=True, kw_only=True):
-    """The process is at work on it: its start is being recorded, inputs are prepared, the work itself is done here,
-    or the result of a job that has ended is fetched.
+    """The process works on the step: it is recording the start, preparing inputs, working, or fetching the result of a
+    job.
     """
 
     attempt: int
@@ -182,8 +186,8 @@ class RunsHere(Reason, tag="running_locally", frozen=True, kw_only=True):
 
 
 class FollowsUp(Reason, tag="following_up", frozen=True, kw_only=True):
-    """The step has ended, but the job of an attempt that was given up has not: it is ended at the provider, and its end
-    is waited for `until` that time.
+    """The step has ended, but the job of an abandoned attempt has not. It is being ended at the provider; the service
+    waits for that `until` the given time.
     """
 
     provider: ProviderType | None

@@ -1,0 +1,176 @@
+"""The tables of the manual that are generated from the code.
+
+`PYTHONPATH=tests python -m support.documents.manual_tables` writes them between the notes `<!-- table: NAME -->` and
+`<!-- end of table -->` of the pages. A test compares them with the code.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import EnumType
+from inspect import getdoc
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from msgspec import NODEFAULT, Meta
+from msgspec.structs import FieldInfo, fields
+
+from stepwell.api.operations import Operation
+from stepwell.api.routes import operations
+from stepwell.contract.enums import EVENT_MEANINGS, ProviderType, TaskType
+from stepwell.contract.reasons import StepReason, WorkflowReason
+from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
+from stepwell.providers.fal.parameters import KINDS as FAL
+from stepwell.providers.google import models as google_models
+from stepwell.providers.openai.parameters import MODELS as OPENAI
+from stepwell.providers.replicate.parameters import KINDS as REPLICATE
+from stepwell.settings import Settings
+from support.documents.manual import FOLDER, pages
+
+_TABLE = re.compile(r"^(<!-- table: ([^\n]+) -->\n).*?^(<!-- end of table -->)$", re.MULTILINE | re.DOTALL)
+_FAMILIES = {"credentials": CREDENTIAL + "NAME", "webhook_secrets": TENANTS_SECRET + "TENANT"}
+_SIZES = {1 << 20: "1 MiB", 64 << 20: "64 MiB", 1 << 30: "1 GiB"}
+Rows = Sequence[Sequence[str]]
+
+
+def with_tables(text: str) -> str:
+    """Return the Markdown of a page with all its tables as the code has them now."""
+    return _TABLE.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", text)
+
+
+def _table(head: Sequence[str], rows: Rows) -> str:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _settings() -> str:
+    rows = [[f"`{_variable(each)}`", _default(each), _meaning(each)] for each in fields(Settings)]
+    return _table(["variable", "default", "meaning"], rows)
+
+
+def _variable(setting: FieldInfo) -> str:
+    return _FAMILIES.get(setting.name, PREFIX + setting.name.upper())
+
+
+def _about(setting: FieldInfo) -> Meta:
+    return next(meta for meta in _metas(setting.type) if meta.description is not None)
+
+
+def _metas(kind: Any) -> Iterator[Meta]:
+    """Yield all that is said about a type, the outermost first."""
+    if get_origin(kind) is Annotated:
+        yield from (meta for meta in reversed(kind.__metadata__) if isinstance(meta, Meta))
+        yield from _metas(kind.__origin__)
+    elif get_origin(kind) is not Literal:
+        for part in get_args(kind):
+            yield from _metas(part)
+
+
+def _default(setting: FieldInfo) -> str:
+    extra = _about(setting).extra or {}
+    if "default" in extra:
+        return str(extra["default"])
+    if setting.default in (None, NODEFAULT, "", ()):
+        return "-"
+    if isinstance(setting.default, bool):
+        return str(setting.default).lower()
+    size = f" ({_SIZES[setting.default]})" if setting.name.endswith("_bytes") else ""
+    return f"{setting.default:g}{size}" if isinstance(setting.default, float) else f"{setting.default}{size}"
+
+
+def _meaning(setting: FieldInfo) -> str:
+    text = f"{_about(setting).description}."
+    choices = [choice for part in _parts(setting.type) for choice in _choices(part)]
+    if choices:
+        text += f" One of {', '.join(choices)}."
+    for meta in _metas(setting.type):
+        if meta.ge is not None:
+            text += f" Range: {meta.ge:,} to {meta.le:,}." if meta.le is not None else f" At least {meta.ge:,}."
+    return text
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    if get_origin(kind) is Annotated:
+        yield from _parts(kind.__origin__)
+    elif get_origin(kind) is Literal or not get_args(kind):
+        yield kind
+    else:
+        for part in get_args(kind):
+            yield from _parts(part)
+
+
+def _choices(kind: Any) -> Sequence[str]:
+    if get_origin(kind) is Literal:
+        return [str(choice) for choice in get_args(kind)]
+    return list(kind.__members__) if isinstance(kind, EnumType) else []
+
+
+def _routes() -> str:
+    rows = [
+        [f"`{_request(each)}`", each.permission or "-", each.description or f"{each.summary}."] for each in operations()
+    ]
+    return _table(["request", "scope", "what it does"], rows)
+
+
+def _request(operation: Operation) -> str:
+    queries = "&".join(f"{each.encode_name}=" for each in fields(operation.query))
+    return f"{operation.method} {operation.path}{'?' if queries else ''}{queries}"
+
+
+def _events() -> str:
+    return _table(["type", "meaning"], [[f"`{kind}`", f"{meaning}."] for kind, meaning in EVENT_MEANINGS.items()])
+
+
+def _reasons(union: Any) -> str:
+    rows = []
+    for kind in get_args(union):
+        members = [f"`{each.encode_name}`" for each in fields(kind) if each.name != "detail"]
+        text = " ".join((getdoc(kind) or "").split())
+        rows.append([f"`{kind.__struct_config__.tag}`", text, ", ".join(members) or "-"])
+    return _table(["code", "meaning", "members"], rows)
+
+
+def _models() -> str:
+    providers = [
+        ProviderType.FAL,
+        ProviderType.REPLICATE,
+        ProviderType.OPENAI,
+        ProviderType.GEMINI,
+        ProviderType.VERTEX,
+    ]
+    kinds = [kind for kind in TaskType if kind not in (TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL)]
+    rows = [[str(kind), *(_model(provider, kind) for provider in providers)] for kind in kinds]
+    return _table(["task type", *map(str, providers)], rows)
+
+
+def _model(provider: ProviderType, kind: TaskType) -> str:
+    match provider:
+        case ProviderType.FAL:
+            found = FAL[kind].app
+        case ProviderType.REPLICATE:
+            found = (REPLICATE[kind].model or "-").partition(":")[0]
+        case ProviderType.OPENAI:
+            found = OPENAI.get(kind, "-")
+        case _:
+            found = (
+                "-" if google_models.capabilities(provider, kind) is None else google_models.target(provider, kind, {})
+            )
+    return found
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "settings": _settings,
+    "routes": _routes,
+    "events": _events,
+    "workflow reasons": lambda: _reasons(WorkflowReason),
+    "step reasons": lambda: _reasons(StepReason),
+    "models": _models,
+}
+
+
+def main() -> None:
+    """Write the tables into the pages."""
+    for name, text in pages().items():
+        (FOLDER / f"{name}.md").write_text(with_tables(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
