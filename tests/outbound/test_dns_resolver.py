@@ -1,4 +1,4 @@
-"""Look-ups of names that strangers have chosen: those that are never answered hold up nobody else."""
+"""The resolver for names that strangers have chosen. A zone that never answers delays nobody else."""
 
 import asyncio
 import socket
@@ -14,8 +14,7 @@ import httpx
 import pytest
 
 from outbound.guard_network import running
-from stepwell.outbound import dns_resolver
-from stepwell.outbound.dns_resolver import ZONE_THREADS, BoundedResolver, ResolverBusy
+from stepwell.outbound.dns_resolver import ZONE_THREADS, BoundedResolver, ResolverBusy, zone_of
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
 from stepwell.outbound.webhook_sender import WebhookSender
@@ -85,7 +84,7 @@ async def one(resolver: BoundedResolver, host: str) -> list[str] | Exception:
         return error
 
 
-async def test_a_zone_that_never_answers_holds_up_no_other_name_nor_the_providers(names: Names) -> None:
+async def test_a_zone_that_never_answers_delays_neither_other_names_nor_providers(names: Names) -> None:
     async with (
         running() as site,
         guarded_client(LOOPBACK) as client,
@@ -108,16 +107,16 @@ async def test_a_zone_that_never_answers_holds_up_no_other_name_nor_the_provider
             task.cancel()
 
 
-async def test_a_webhook_whose_name_is_late_is_told_so(names: Names) -> None:
+async def test_a_webhook_to_a_late_name_fails_with_that_reason(names: Names) -> None:
     resolver = BoundedResolver(8, late_s=0.01)
     async with guarded_client(LOOPBACK, resolver=resolver) as client, asking(resolver, "tarpit.example"):
-        await until(lambda: _failure(resolver))
+        await until(lambda: resolver.is_late("tarpit.example"))
         told = await WebhookSender(client, DatabaseClock(), timeout_s=5.0).send("http://tarpit.example/", {}, "{}", ())
     assert told.attempt.error == "tarpit.example did not resolve in time"
     assert names.asked == ["tarpit.example"]
 
 
-async def test_more_of_a_zone_wait_for_their_turn(names: Names) -> None:
+async def test_further_look_ups_of_a_busy_zone_are_queued(names: Names) -> None:
     resolver, names.known = BoundedResolver(8, late_s=60.0), True
     async with asking(resolver, *(f"h{number}.tarpit.example" for number in range(10))) as tasks:
         await until(lambda: names.hanging["tarpit.example"] == ZONE_THREADS)
@@ -126,19 +125,19 @@ async def test_more_of_a_zone_wait_for_their_turn(names: Names) -> None:
         assert await asyncio.gather(*tasks) == [["127.0.0.1"]] * 10
     assert names.most["tarpit.example"] <= ZONE_THREADS
     assert names.asked == [f"h{number}.tarpit.example" for number in range(10)]
-    assert (resolver._running, resolver._zones, resolver._look_ups) == (0, {}, {})
+    assert resolver.is_idle
 
 
-async def test_what_nobody_waits_for_any_more_is_not_looked_up(names: Names) -> None:
+async def test_a_queued_look_up_is_dropped_when_nobody_waits_for_it(names: Names) -> None:
     resolver = BoundedResolver(8, late_s=60.0)
     async with asking(resolver, *(f"h{number}.tarpit.example" for number in range(50))):
         await until(lambda: names.hanging["tarpit.example"] == ZONE_THREADS)
     names.let_go.set()
-    await until(lambda: not resolver._zones)
-    assert (len(names.asked), resolver._look_ups) == (ZONE_THREADS, {})
+    await until(lambda: resolver.is_idle)
+    assert len(names.asked) == ZONE_THREADS
 
 
-async def test_one_look_up_is_for_all_who_ask(names: Names) -> None:
+async def test_all_callers_share_one_look_up_of_a_name(names: Names) -> None:
     resolver, names.known = BoundedResolver(8, late_s=60.0), True
     async with asking(resolver, *["tarpit.example"] * 20, "TARPIT.example") as tasks:
         await until(lambda: names.hanging["tarpit.example"])
@@ -150,18 +149,18 @@ async def test_one_look_up_is_for_all_who_ask(names: Names) -> None:
     assert names.asked == ["tarpit.example"] * 2, "an answer is not kept"
 
 
-async def test_where_all_threads_are_taken_it_fails_at_once(names: Names) -> None:
+async def test_a_look_up_fails_at_once_when_all_threads_are_busy(names: Names) -> None:
     resolver = BoundedResolver(ZONE_THREADS * 2, late_s=60.0)
     async with asking(resolver, *(f"h.tarpit{number}.example" for number in range(ZONE_THREADS * 2))):
         await until(lambda: names.hanging.total() == ZONE_THREADS * 2)
         with pytest.raises(ResolverBusy, match=r"^too many look-ups are under way$"):
             await resolver("good.example.net", 443)
     names.let_go.set()
-    await until(lambda: not resolver._running)
+    await until(lambda: resolver.is_idle)
     assert await resolver("good.example.net", 443) == ["127.0.0.1"]
 
 
-async def test_a_full_pool_is_told_as_trouble_with_the_connection(names: Names) -> None:
+async def test_busy_threads_are_reported_as_a_connection_error(names: Names) -> None:
     async with guarded_client(LOOPBACK, look_ups=1) as client, asyncio.TaskGroup() as group:
         stuck = group.create_task(client.get("http://tarpit.example/"))
         await until(lambda: names.hanging.total() == 1)
@@ -173,10 +172,13 @@ async def test_a_full_pool_is_told_as_trouble_with_the_connection(names: Names) 
         stuck.cancel()
 
 
-async def test_a_name_that_was_late_fails_at_once_for_a_while(names: Names) -> None:
-    resolver = BoundedResolver(8, late_s=0.05, quiet_s=60.0)
+async def test_a_late_name_fails_at_once_until_its_block_is_over(names: Names) -> None:
+    now = 0.0
+    resolver = BoundedResolver(8, late_s=5.0, block_s=60.0, clock=lambda: now)
     async with asking(resolver, "tarpit.example") as tasks:
-        await until(lambda: isinstance(_failure(resolver), TimeoutError))
+        await until(lambda: names.hanging["tarpit.example"])
+        assert not resolver.is_late("tarpit.example")
+        now = 5.0
         with pytest.raises(TimeoutError):
             await resolver("tarpit.example", 443)
         assert names.asked == ["tarpit.example"]
@@ -185,39 +187,29 @@ async def test_a_name_that_was_late_fails_at_once_for_a_while(names: Names) -> N
     with pytest.raises(TimeoutError):
         await resolver("tarpit.example", 443)
     assert await resolver("good.tarpi.example", 443) == ["127.0.0.1"], "others of the zone are as good as ever"
-    names.known = True
-    resolver._quiet["tarpit.example"] -= 60.0
+    names.known, now = True, 65.0
     assert await resolver("tarpit.example", 443) == ["127.0.0.1"]
 
 
-def _failure(resolver: BoundedResolver) -> Exception | None:
-    try:
-        resolver._check_late("tarpit.example")
-    except TimeoutError as error:
-        return error
-    return None
-
-
-async def test_a_late_answer_is_an_answer(names: Names) -> None:
-    resolver, names.known = BoundedResolver(8, late_s=0.02, quiet_s=60.0), True
+async def test_a_late_answer_is_used(names: Names) -> None:
+    resolver, names.known = BoundedResolver(8, late_s=0.02, block_s=60.0), True
     async with asking(resolver, "tarpit.example") as tasks:
-        await until(lambda: _failure(resolver))
+        await until(lambda: resolver.is_late("tarpit.example"))
         names.let_go.set()
         assert await tasks[0] == ["127.0.0.1"]
     assert await resolver("tarpit.example", 443) == ["127.0.0.1"]
 
 
-async def test_what_is_remembered_of_late_names_is_bounded(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dns_resolver, "_MAX_QUIET", 2)
-    resolver = BoundedResolver(8, late_s=0.0)
+async def test_only_the_last_late_names_are_remembered(names: Names) -> None:
+    resolver = BoundedResolver(8, late_s=0.0, max_blocked=2)
     names.let_go.set()
     async with asking(resolver, *(f"tarpit.{zone}.example" for zone in "abc")) as tasks:
         for answer in await asyncio.gather(*tasks):
             assert isinstance(answer, socket.gaierror)
-    assert len(resolver._quiet) == 2
+    assert [resolver.is_late(f"tarpit.{zone}.example") for zone in "abc"].count(True) == 2
 
 
-async def test_without_a_thread_it_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_resolver_is_busy_when_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -226,12 +218,12 @@ async def test_without_a_thread_it_is_busy(monkeypatch: pytest.MonkeyPatch) -> N
         patched.setattr(threading.Thread, "start", none_left)
         with pytest.raises(ResolverBusy, match="no thread"):
             await resolver("127.0.0.1", 80)
-    assert (resolver._running, resolver._zones, resolver._look_ups) == (0, {}, {})
+    assert resolver.is_idle
     assert await resolver("127.0.0.1", 80) == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("error", [OSError("no such name"), UnicodeError("label too long"), ValueError("odd")])
-async def test_what_the_system_raises_is_raised(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+async def test_errors_of_the_system_are_raised_to_the_caller(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def failing(*_args: Any, **_options: Any) -> Any:
         raise error
 
@@ -240,7 +232,7 @@ async def test_what_the_system_raises_is_raised(monkeypatch: pytest.MonkeyPatch,
         await BoundedResolver(1, late_s=5.0)("x.example", 80)
 
 
-def test_a_loop_that_is_closed_meanwhile_is_left_alone(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_up_that_outlives_its_loop_ends_silently(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     odd: list[Any] = []
     before = set(threading.enumerate())
     monkeypatch.setattr(threading, "excepthook", odd.append)
@@ -272,5 +264,5 @@ def test_a_loop_that_is_closed_meanwhile_is_left_alone(names: Names, monkeypatch
         ("com.au.example.com.au", "example.com.au"),
     ],
 )
-def test_zones(name: str, zone: str) -> None:
-    assert dns_resolver._zone_of(name) == zone
+def test_the_zone_of_a_name_is_its_registered_domain(name: str, zone: str) -> None:
+    assert zone_of(name) == zone

@@ -150,21 +150,21 @@ async def refusal(call: Awaitable[Blob], *, retryable: bool) -> AttemptError:
 
 
 class TestArtifacts:
-    async def test_ones_own_is_read(self, fetch: Fetch) -> None:
+    async def test_an_artifact_of_the_tenant_is_read(self, fetch: Fetch) -> None:
         assert await fetch(PATH) == Blob(PNG, "image/png")
 
     @pytest.mark.parametrize("tenant", ["theirs", None])
-    async def test_another_tenants_looks_like_none(self, fetch: Fetch, tenant: str | None) -> None:
+    async def test_an_artifact_of_another_tenant_is_not_found(self, fetch: Fetch, tenant: str | None) -> None:
         theirs = await refusal(fetch(PATH, tenant=tenant), retryable=False)
         assert str(theirs) == f"{FIELD}: artifact '{PATH}' not found"
 
     @pytest.mark.parametrize(
         "path", ["media/", "media/gone.png", "media/\0", "media/é", "media/\ud800", "media/" + "x" * 9_999]
     )
-    async def test_what_isnt_there_isnt_found(self, fetch: Fetch, path: str) -> None:
+    async def test_a_path_without_an_artifact_is_not_found(self, fetch: Fetch, path: str) -> None:
         assert "not found" in str(await refusal(fetch(path), retryable=False))
 
-    async def test_a_broken_disk_is_worth_a_retry(self, fetch: Fetch) -> None:
+    async def test_an_error_of_the_artifact_store_is_retryable(self, fetch: Fetch) -> None:
         await refusal(fetch(BROKEN_PATH), retryable=True)
 
 
@@ -173,10 +173,12 @@ class TestWeb:
         ("path", "media_type"),
         [("/ok", "image/png"), ("/untyped", ""), ("/octets", "application/octet-stream"), ("/unsized", "image/png")],
     )
-    async def test_a_picture_is_read(self, fetch: Fetch, server: Server, path: str, media_type: str) -> None:
+    async def test_an_image_is_downloaded_with_its_media_type(
+        self, fetch: Fetch, server: Server, path: str, media_type: str
+    ) -> None:
         assert await fetch(server.url + path) == Blob(PNG, media_type)
 
-    async def test_what_is_sent_says_little(self, fetch: Fetch, server: Server) -> None:
+    async def test_the_request_contains_only_the_plain_headers(self, fetch: Fetch, server: Server) -> None:
         await fetch(server.url + "/ok?token=secret")
         (request,) = (text.lower() for text in server.seen)
         assert "accept-encoding: identity" in request
@@ -196,7 +198,9 @@ class TestWeb:
             ("/gzip", "compressed"),
         ],
     )
-    async def test_what_cant_get_better(self, fetch: Fetch, server: Server, path: str, why: str) -> None:
+    async def test_errors_that_a_retry_cannot_change_are_not_retryable(
+        self, fetch: Fetch, server: Server, path: str, why: str
+    ) -> None:
         assert why in str(await refusal(fetch(server.url + path), retryable=False))
         assert len(server.seen) == 1
 
@@ -207,30 +211,30 @@ class TestWeb:
             *("/truncated", "/garbage", "/headers", "/nothing"),
         ],
     )
-    async def test_what_may_get_better(self, fetch: Fetch, server: Server, path: str) -> None:
+    async def test_errors_that_a_retry_may_change_are_retryable(self, fetch: Fetch, server: Server, path: str) -> None:
         error = await refusal(fetch(server.url + path), retryable=True)
         assert error.retry_after_s == {"/429": 7, "/503": 120}.get(path)
 
     @pytest.mark.parametrize("fetch", [0.3], indirect=True)
-    async def test_what_takes_too_long_may_be_quicker_the_next_time(self, fetch: Fetch, server: Server) -> None:
+    async def test_a_time_out_is_retryable(self, fetch: Fetch, server: Server) -> None:
         assert "took longer than 0.3 s" in str(await refusal(fetch(server.url + "/drip"), retryable=True))
 
-    async def test_a_closed_port_is_worth_a_retry(self, fetch: Fetch, server: Server) -> None:
+    async def test_a_closed_port_is_retryable(self, fetch: Fetch, server: Server) -> None:
         listener = await asyncio.start_server(server.answer, "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
         listener.close()
         await listener.wait_closed()
         await refusal(fetch(f"http://127.0.0.1:{port}/ok"), retryable=True)
 
-    async def test_other_fields_may_be_of_any_type(self, fetch: Fetch, server: Server) -> None:
+    async def test_only_image_fields_require_an_image_type(self, fetch: Fetch, server: Server) -> None:
         assert (await fetch(server.url + "/html", "document_url")).media_type == "text/html"
 
-    async def test_the_query_isnt_told(self, fetch: Fetch, server: Server) -> None:
+    async def test_messages_do_not_contain_the_query(self, fetch: Fetch, server: Server) -> None:
         error = await refusal(fetch(server.url + "/404?signature=secret#fragment"), retryable=False)
         assert "secret" not in str(error)
 
     @pytest.mark.parametrize("userinfo", ["user:secret@", "secret@", ":secret@", "user%3Asecret@"])
-    async def test_a_password_in_the_url_is_refused_and_not_told(
+    async def test_a_password_in_the_url_is_refused_and_not_shown(
         self, fetch: Fetch, server: Server, userinfo: str
     ) -> None:
         error = await refusal(fetch(server.url.replace("//", "//" + userinfo) + "/ok"), retryable=False)
@@ -264,7 +268,7 @@ class TestWeb:
         ],
         ids=ascii,
     )
-    async def test_a_broken_url_never_crashes(self, fetch: Fetch, url: str) -> None:
+    async def test_a_broken_url_is_refused(self, fetch: Fetch, url: str) -> None:
         with pytest.raises(AttemptError, match=r"^base_image_url: "):
             await fetch(url)
 
@@ -281,7 +285,7 @@ class TestDataUris:
         ],
         ids=["base64", "unpadded", "lines", "escaped", "percent"],
     )
-    async def test_every_spelling_is_read(self, fetch: Fetch, uri: str) -> None:
+    async def test_every_form_of_a_data_uri_is_read(self, fetch: Fetch, uri: str) -> None:
         assert await fetch(uri) == Blob(PNG, "image/png")
 
     @pytest.mark.parametrize(
@@ -299,7 +303,7 @@ class TestDataUris:
             ("data:image/png;base64," + "AAAA" * MAX_BYTES, "larger than"),
         ],
     )
-    async def test_a_broken_one_is_refused(self, fetch: Fetch, uri: str, why: str) -> None:
+    async def test_a_broken_data_uri_is_refused(self, fetch: Fetch, uri: str, why: str) -> None:
         assert why in str(await refusal(fetch(uri), retryable=False))
 
 
@@ -312,7 +316,7 @@ class TestDataUris:
     ],
     ids=lambda text: ascii(text[:20]),
 )
-async def test_nothing_else_is_an_input(fetch: Fetch, reference: str) -> None:
+async def test_other_references_are_refused(fetch: Fetch, reference: str) -> None:
     assert "secret" not in str(await refusal(fetch(reference), retryable=False))
 
 
@@ -325,15 +329,15 @@ async def test_nothing_else_is_an_input(fetch: Fetch, reference: str) -> None:
         *(("Wed, 25 Nov 2026 09:00:00 GMT", 3_600), ("Wed, 99 Nov 2026 00:01:00 GMT", None)),
     ],
 )
-def test_retry_after(value: str, seconds: float | None) -> None:
+def test_retry_after_is_read_in_seconds_and_as_a_date(value: str, seconds: float | None) -> None:
     assert retry_after_s({"retry-after": value, "date": "Wed, 25 Nov 2026 00:00:00 GMT"}) == seconds
 
 
-def test_a_date_without_the_servers_own_says_nothing() -> None:
+def test_a_retry_after_date_without_a_date_header_is_ignored() -> None:
     assert retry_after_s({"retry-after": "Wed, 25 Nov 2026 00:01:00 GMT"}) is None
 
 
-def test_texts_are_sanitised() -> None:
+def test_control_characters_and_surrogates_are_replaced_and_the_length_is_bounded() -> None:
     assert sanitised("a\0b\ud800c\x1b[2J\u202e") == "a b c [2J "
     assert len(sanitised("é" * 10_000).encode()) <= 1_000
     assert sanitised("日本" * 2, 7) == "日本"

@@ -22,8 +22,8 @@ from outbound.guard_cases import (
     TRANSITION,
     url_of,
 )
-from stepwell.outbound.address_policy import inner, isatap, literal
-from stepwell.outbound.ssrf_guard import AddressPolicy, Blocked, form_refusal, parsed
+from stepwell.outbound.address_policy import embedded_ipv4, isatap_ipv4, parse_address
+from stepwell.outbound.ssrf_guard import AddressPolicy, UrlBlocked, parse_url, url_refusal
 
 CLOSED = AddressPolicy()
 PORT = "8080"
@@ -41,7 +41,7 @@ def shown(url: str) -> str:
 
 
 @pytest.mark.parametrize("address", DENIED)
-def test_an_address_of_the_table_is_refused(address: str) -> None:
+def test_an_address_in_a_denied_network_is_refused(address: str) -> None:
     refusal = CLOSED.refusal(ip_address(address))
     assert refusal is not None
     assert refusal.startswith(("a ", "an "))
@@ -51,24 +51,24 @@ def test_an_address_of_the_table_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", [*PUBLIC, "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"])
-def test_what_is_next_to_the_table_passes(address: str) -> None:
+def test_addresses_next_to_the_denied_networks_pass(address: str) -> None:
     assert CLOSED.refusal(ip_address(address)) is None
-    assert form_refusal(url_of(address).format(port=PORT), CLOSED) is None
+    assert url_refusal(url_of(address).format(port=PORT), CLOSED) is None
     if ":" not in address:
         assert CLOSED.refusal(ip_address(f"::ffff:{address}")) is None
         assert CLOSED.refusal(ip_address(f"64:ff9b::{address}")) is None
 
 
 @given(st.ip_addresses())
-def test_what_the_standard_library_knows_as_private_is_refused(address: IPv4Address | IPv6Address) -> None:
-    if address.is_private and inner(address) is None:
+def test_addresses_that_the_standard_library_calls_private_are_refused(address: IPv4Address | IPv6Address) -> None:
+    if address.is_private and embedded_ipv4(address) is None:
         assert CLOSED.refusal(address) is not None
 
 
 @pytest.mark.parametrize(("address", "inside"), TRANSITION.items())
-def test_an_inner_address_is_judged_too(address: str, inside: str) -> None:
+def test_the_ipv4_address_inside_a_tunnel_address_is_judged_too(address: str, inside: str) -> None:
     outer = ip_address(address)
-    assert inner(outer) == ip_address(inside)
+    assert embedded_ipv4(outer) == ip_address(inside)
     assert CLOSED.refusal(outer) is not None
     assert allowing(inside).refusal(outer) is None
     assert allowing(address).refusal(outer) is None
@@ -78,7 +78,7 @@ def test_an_inner_address_is_judged_too(address: str, inside: str) -> None:
 @pytest.mark.parametrize(("address", "inside"), ISATAP.items())
 def test_an_isatap_address_is_refused_for_either_half(address: str, inside: str) -> None:
     outer = ip_address(address)
-    assert isatap(outer) == ip_address(inside)
+    assert isatap_ipv4(outer) == ip_address(inside)
     assert CLOSED.refusal(outer) is not None
     assert allowing(address).refusal(outer) is None
     assert (allowing(inside).refusal(outer) is None) == (not outer.is_private), "the upper half says where it goes"
@@ -87,7 +87,7 @@ def test_an_isatap_address_is_refused_for_either_half(address: str, inside: str)
 @pytest.mark.parametrize(
     "address", ["::ffff:8.8.8.8", "64:ff9b::808:808", "2a00:1450::5efe:8.8.8.8", "2a00::5eff:a00:1"]
 )
-def test_a_public_address_inside_is_no_reason_to_refuse(address: str) -> None:
+def test_a_public_ipv4_address_inside_passes(address: str) -> None:
     assert CLOSED.refusal(ip_address(address)) is None
 
 
@@ -98,7 +98,7 @@ def test_loopback_and_unspecified_are_no_tunnels(address: str) -> None:
 
 @pytest.mark.parametrize("url", REFUSED, ids=shown)
 def test_a_bad_url_is_refused_by_its_form(url: str) -> None:
-    refusal = form_refusal(url.replace("{port}", PORT), CLOSED)
+    refusal = url_refusal(url.replace("{port}", PORT), CLOSED)
     assert refusal is not None
     assert refusal.isprintable()
     assert 0 < len(refusal) <= 300
@@ -106,29 +106,29 @@ def test_a_bad_url_is_refused_by_its_form(url: str) -> None:
 
 def test_a_port_without_its_colon_is_refused_after_a_public_address_too() -> None:
     # httpx would connect, so this isn't among the URLs that are requested.
-    assert form_refusal("http://[2606:4700:4700::1111]8080/", AddressPolicy()) == "the URL is not valid"
+    assert url_refusal("http://[2606:4700:4700::1111]8080/", AddressPolicy()) == "the URL is not valid"
 
 
-def test_there_are_enough_of_them() -> None:
+def test_there_are_at_least_the_expected_number_of_bad_urls() -> None:
     assert len(REFUSED) >= 280
 
 
 @pytest.mark.parametrize("url", [f"http://{host}/" for host in NO_HOSTS] + list(FORMS), ids=shown)
-def test_what_is_no_url_is_refused_whatever_is_allowed(url: str) -> None:
-    with pytest.raises(Blocked):
-        parsed(url.replace("{port}", PORT))
-    assert form_refusal(url.replace("{port}", PORT), allowing("0.0.0.0/0", "::/0")) is not None
+def test_an_invalid_url_is_refused_whatever_networks_are_allowed(url: str) -> None:
+    with pytest.raises(UrlBlocked):
+        parse_url(url.replace("{port}", PORT))
+    assert url_refusal(url.replace("{port}", PORT), allowing("0.0.0.0/0", "::/0")) is not None
 
 
 @pytest.mark.parametrize("url", GOOD, ids=shown)
 def test_a_good_url_passes(url: str) -> None:
-    assert form_refusal(url.replace("{port}", PORT), CLOSED) is None
+    assert url_refusal(url.replace("{port}", PORT), CLOSED) is None
 
 
-def test_the_longest_url_and_one_more() -> None:
+def test_a_url_of_8192_characters_passes_and_a_longer_one_is_refused() -> None:
     url = "https://hooks.example/"
-    assert form_refusal(url.ljust(8_192, "a"), CLOSED) is None
-    assert form_refusal(url.ljust(8_193, "a"), CLOSED) == "the URL is too long"
+    assert url_refusal(url.ljust(8_192, "a"), CLOSED) is None
+    assert url_refusal(url.ljust(8_193, "a"), CLOSED) == "the URL is too long"
 
 
 @pytest.mark.parametrize(
@@ -149,22 +149,22 @@ def test_the_longest_url_and_one_more() -> None:
     ],
 )
 def test_a_refusal_says_why(url: str, refusal: str) -> None:
-    assert form_refusal(url, CLOSED) == refusal
+    assert url_refusal(url, CLOSED) == refusal
 
 
 @pytest.mark.parametrize("host", LOOPBACK_NOTATIONS)
-def test_a_notation_becomes_four_numbers(host: str) -> None:
-    assert parsed(f"http://{host}:81/a?b#c") == httpx.URL("http://127.0.0.1:81/a?b#c")
-    assert form_refusal(f"http://{host}:81/", LOOPBACK) is None
-    assert form_refusal(f"http://{host}/", LOOPBACK, https_only=True) is None
-    assert form_refusal(f"http://{host}", allowing("10.0.0.0/8")) is not None
+def test_every_notation_of_an_ipv4_address_becomes_four_numbers(host: str) -> None:
+    assert parse_url(f"http://{host}:81/a?b#c") == httpx.URL("http://127.0.0.1:81/a?b#c")
+    assert url_refusal(f"http://{host}:81/", LOOPBACK) is None
+    assert url_refusal(f"http://{host}/", LOOPBACK, https_only=True) is None
+    assert url_refusal(f"http://{host}", allowing("10.0.0.0/8")) is not None
 
 
 @pytest.mark.parametrize("host", [host for host in LOOPBACK_NOTATIONS + OTHER_NOTATIONS if host.isascii()])
-def test_a_notation_means_what_the_c_library_says(host: str) -> None:
+def test_a_notation_denotes_the_address_that_the_c_library_reads(host: str) -> None:
     bare = host.removesuffix(".").lower()
     if bare != "0x":  # a number to browsers alone
-        assert literal(host.lower()) == IPv4Address(socket.inet_aton(bare))
+        assert parse_address(host.lower()) == IPv4Address(socket.inet_aton(bare))
 
 
 @given(st.from_regex(r"((0x[0-9a-f]{0,9}|0?[0-9]{1,11})\.){0,4}(0x[0-9a-f]{0,9}|0?[0-9]{1,11})", fullmatch=True))
@@ -173,16 +173,16 @@ def test_no_number_of_the_c_library_is_taken_for_a_name(host: str) -> None:
         expected = IPv4Address(socket.inet_aton(host))
     except OSError:
         return
-    assert literal(host) == expected
+    assert parse_address(host) == expected
 
 
 @given(st.ip_addresses(v=4), st.sampled_from(["{0}", "0x{0:x}", "0{0:o}", "{1}.{2}", "0x{1:x}.0{2:o}"]))
-def test_any_notation_is_judged_alike(address: IPv4Address, form: str) -> None:
+def test_every_notation_of_an_address_is_judged_alike(address: IPv4Address, form: str) -> None:
     number = int(address)
     host = form.format(number, number >> 24, number & 0xFFFFFF)
     url = f"http://{host}/"
-    assert parsed(url).host == str(address)
-    assert (form_refusal(url, CLOSED) is None) == (CLOSED.refusal(address) is None)
+    assert parse_url(url).host == str(address)
+    assert (url_refusal(url, CLOSED) is None) == (CLOSED.refusal(address) is None)
 
 
 @pytest.mark.parametrize(
@@ -219,25 +219,27 @@ def test_any_notation_is_judged_alike(address: IPv4Address, form: str) -> None:
 def test_an_allowed_network_wins(url: str, networks: list[str], https_only: bool, passes: bool) -> None:  # noqa: FBT001
     if https_only and passes and networks == ["10.0.0.0/8"] and "9.255" in url:
         passes = False  # it is public, and not what is allowed
-    assert (form_refusal(url, allowing(*networks), https_only=https_only) is None) == passes
+    assert (url_refusal(url, allowing(*networks), https_only=https_only) is None) == passes
 
 
 @pytest.mark.parametrize("host", INNER_NAMES)
 def test_where_a_network_is_allowed_a_name_may_lead_there(host: str) -> None:
-    assert form_refusal(f"http://{host}:81/", CLOSED) is not None
-    assert form_refusal(f"http://{host}:81/", LOOPBACK) is None
-    assert form_refusal(f"http://{host}:81/", LOOPBACK, https_only=True) is None
+    assert url_refusal(f"http://{host}:81/", CLOSED) is not None
+    assert url_refusal(f"http://{host}:81/", LOOPBACK) is None
+    assert url_refusal(f"http://{host}:81/", LOOPBACK, https_only=True) is None
 
 
 @pytest.mark.parametrize("host", ["hooks.example", "93.184.216.34", "[2a00::1]", "1572395042"])
-def test_https_only(host: str) -> None:
-    assert form_refusal(f"http://{host}/", CLOSED) is None
-    assert form_refusal(f"https://{host}/", CLOSED, https_only=True) is None
-    assert form_refusal(f"http://{host}/", CLOSED, https_only=True) == "only https URLs are taken"
-    assert form_refusal(f"HTTP://{host}:443/", CLOSED, https_only=True) == "only https URLs are taken"
+def test_https_only_refuses_http(host: str) -> None:
+    assert url_refusal(f"http://{host}/", CLOSED) is None
+    assert url_refusal(f"https://{host}/", CLOSED, https_only=True) is None
+    assert url_refusal(f"http://{host}/", CLOSED, https_only=True) == "only https URLs are taken"
+    assert url_refusal(f"HTTP://{host}:443/", CLOSED, https_only=True) == "only https URLs are taken"
 
 
-def test_what_is_parsed_is_what_was_meant() -> None:
-    assert parsed("https://Bücher.example:8443/ü?a=1#x") == httpx.URL("https://xn--bcher-kva.example:8443/%C3%BC?a=1#x")
-    assert parsed("http://hooks.example:80").port is None
-    assert parsed("http://[::ffff:8.8.8.8]:81/").netloc == b"[::ffff:8.8.8.8]:81"
+def test_a_parsed_url_keeps_its_host_path_and_query() -> None:
+    assert parse_url("https://Bücher.example:8443/ü?a=1#x") == httpx.URL(
+        "https://xn--bcher-kva.example:8443/%C3%BC?a=1#x"
+    )
+    assert parse_url("http://hooks.example:80").port is None
+    assert parse_url("http://[::ffff:8.8.8.8]:81/").netloc == b"[::ffff:8.8.8.8]:81"

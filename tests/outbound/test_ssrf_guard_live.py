@@ -19,11 +19,11 @@ from stepwell.domain.errors import StepwellError
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import (
     AddressPolicy,
-    Blocked,
     GuardedTransport,
     Resolver,
+    UrlBlocked,
     guarded_client,
-    parsed,
+    parse_url,
 )
 
 CLOSED = AddressPolicy()
@@ -82,7 +82,7 @@ async def guarded() -> AsyncIterator[Make]:
         yield make
 
 
-async def test_the_sentinel_is_there_for_those_without_a_guard(sentinel: Site) -> None:
+async def test_without_the_guard_the_sentinel_can_be_reached(sentinel: Site) -> None:
     async with plain_client() as client:
         for count, host in enumerate(["127.0.0.1", "0.0.0.0", "2130706433", "127.1", "[::ffff:127.0.0.1]"], 1):
             assert (await client.get(f"http://{host}:{sentinel.port}/")).status_code == 200
@@ -95,19 +95,21 @@ async def test_no_bad_url_reaches_a_sentinel(sentinel: Site, *, https_only: bool
     async with guarded_client(CLOSED, https_only=https_only, resolver=resolver) as client:
         for case in REFUSED:
             url = case.replace("{port}", str(sentinel.port))
-            with pytest.raises(Blocked):
-                await client.get(parsed(url))
-            with pytest.raises((Blocked, httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError)):
+            with pytest.raises(UrlBlocked):
+                await client.get(parse_url(url))
+            with pytest.raises((UrlBlocked, httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError)):
                 await client.get(url)  # by one who forgot to parse it
     assert sentinel.connections == 0
 
 
-async def test_no_notation_is_ever_resolved(sentinel: Site) -> None:
+async def test_numeric_hosts_are_refused_without_resolving_them(sentinel: Site) -> None:
     resolver = Records([PUBLIC])
     async with guarded_client(CLOSED, resolver=resolver) as client:
         for host in LOOPBACK_NOTATIONS:
-            with pytest.raises(Blocked, match=r"^127\.0\.0\.1 may not be reached from here: it is a loopback address$"):
-                await client.get(parsed(f"http://{host}:{sentinel.port}/"))
+            with pytest.raises(
+                UrlBlocked, match=r"^127\.0\.0\.1 may not be reached from here: it is a loopback address$"
+            ):
+                await client.get(parse_url(f"http://{host}:{sentinel.port}/"))
     assert (resolver.asked, sentinel.connections) == ([], 0)
 
 
@@ -133,22 +135,22 @@ async def test_no_notation_is_ever_resolved(sentinel: Site) -> None:
     ids=lambda records: ",".join(records[-2:]),
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_one_inner_record_refuses_the_host(
+async def test_one_private_record_refuses_the_whole_host(
     sentinel: Site, guarded: Make, records: list[str], scheme: str
 ) -> None:
     client, network = await guarded(Records(records))
-    with pytest.raises(Blocked) as refusal:
+    with pytest.raises(UrlBlocked) as refusal:
         await client.get(f"{scheme}://hooks.example:{sentinel.port}/")
     assert str(refusal.value) == "hooks.example may not be reached from here", "what is inside is nobody's business"
     assert isinstance(refusal.value, StepwellError)
     assert (network.dialled, sentinel.connections) == ([], 0)
 
 
-async def test_good_urls_that_lead_to_loopback(sentinel: Site) -> None:
+async def test_public_names_that_resolve_to_loopback_are_refused(sentinel: Site) -> None:
     async with guarded_client(CLOSED, resolver=Records(["127.0.0.1"])) as client:
         for case in GOOD:
-            with pytest.raises(Blocked):
-                await client.get(parsed(case.replace("{port}", str(sentinel.port))))
+            with pytest.raises(UrlBlocked):
+                await client.get(parse_url(case.replace("{port}", str(sentinel.port))))
     assert sentinel.connections == 0
 
 
@@ -160,12 +162,12 @@ async def test_the_connection_goes_to_the_address_that_was_judged(guarded: Make)
         assert (await client.get(url)).text == "ok"
         assert network.dialled == [PUBLIC]
         assert resolver.asked == [("hooks.example", site.port)], "one look-up a connection: no second to be fooled by"
-        with pytest.raises(Blocked):
+        with pytest.raises(UrlBlocked):
             await client.get(url)
         assert (len(resolver.asked), network.dialled, site.connections) == (2, [PUBLIC], 1)
 
 
-async def test_a_connection_is_kept_for_its_host_alone(guarded: Make) -> None:
+async def test_a_connection_is_reused_for_its_own_host_only(guarded: Make) -> None:
     client, network = await guarded(Records([PUBLIC]))
     async with running() as site:
         for host in ("a.example", "a.example", "b.example"):
@@ -174,7 +176,7 @@ async def test_a_connection_is_kept_for_its_host_alone(guarded: Make) -> None:
         assert site.hosts() == [f"{host}.example:{site.port}" for host in "aab"]
 
 
-async def test_addresses_are_tried_in_turn(guarded: Make) -> None:
+async def test_the_addresses_of_a_host_are_tried_in_turn(guarded: Make) -> None:
     client, network = await guarded(Records([PUBLIC_V6, PUBLIC, PUBLIC_V6, ELSEWHERE]), dead={PUBLIC_V6, PUBLIC})
     async with running() as site:
         assert (await client.get(f"http://hooks.example:{site.port}/")).text == "ok"
@@ -191,7 +193,7 @@ async def test_each_address_has_its_share_of_the_time(guarded: Make) -> None:
     assert 20 < first <= 30 < second <= 60
 
 
-async def test_where_none_answers_it_is_an_ordinary_failure(guarded: Make) -> None:
+async def test_a_host_whose_addresses_all_fail_raises_a_connect_error(guarded: Make) -> None:
     client, network = await guarded(Records([PUBLIC_V6, PUBLIC]), dead={PUBLIC_V6, PUBLIC})
     with pytest.raises(httpx.ConnectError, match="refused"):
         await client.get("http://hooks.example/")
@@ -231,7 +233,7 @@ async def test_a_redirect_is_not_followed(sentinel: Site, guarded: Make, status:
     async with running(answer) as site:
         url = f"http://hooks.example:{site.port}/"
         assert (await client.post(url, content=b"")).status_code == status
-        with pytest.raises(Blocked):
+        with pytest.raises(UrlBlocked):
             await client.post(url, content=b"", follow_redirects=True)
     assert (set(network.dialled), sentinel.connections) == ({PUBLIC}, 0)
 
@@ -256,7 +258,7 @@ async def test_an_allowed_network_is_reached_by_name(*, https_only: bool) -> Non
     async with running() as site, guarded_client(LOOPBACK, https_only=https_only, resolver=resolver) as client:
         names = ["hooks.example", "receiver", "receiver.internal", "bücher.example"]
         for name in names:
-            assert (await client.get(parsed(f"http://{name}:{site.port}/x"))).text == "ok"
+            assert (await client.get(parse_url(f"http://{name}:{site.port}/x"))).text == "ok"
         assert site.hosts() == [f"{name}:{site.port}" for name in [*names[:3], "xn--bcher-kva.example"]]
         assert len(resolver.asked) == 4
 
@@ -272,7 +274,7 @@ async def test_an_allowed_network_is_reached_in_every_notation() -> None:
     resolver = Records([PUBLIC])
     async with running() as site, guarded_client(LOOPBACK, https_only=True, resolver=resolver) as client:
         for host in (*LOOPBACK_NOTATIONS, "[::ffff:127.0.0.1]"):
-            assert (await client.get(parsed(f"http://{host}:{site.port}/"))).text == "ok"
+            assert (await client.get(parse_url(f"http://{host}:{site.port}/"))).text == "ok"
         assert set(site.hosts()) == {f"127.0.0.1:{site.port}", f"[::ffff:127.0.0.1]:{site.port}"}
     assert resolver.asked == []
 
@@ -280,15 +282,15 @@ async def test_an_allowed_network_is_reached_in_every_notation() -> None:
 @pytest.mark.parametrize("host", INNER_NAMES)
 async def test_an_allowed_network_opens_no_other(guarded: Make, host: str) -> None:
     client, network = await guarded(Records(["127.0.0.1", "10.0.0.1"]), LOOPBACK)
-    with pytest.raises(Blocked):
-        await client.get(parsed(f"http://{host}/"))
+    with pytest.raises(UrlBlocked):
+        await client.get(parse_url(f"http://{host}/"))
     assert network.dialled == []
 
 
 @pytest.mark.parametrize("records", [[PUBLIC], ["127.0.0.1", PUBLIC]], ids=len)
-async def test_https_only_lets_http_to_allowed_networks_alone(guarded: Make, records: list[str]) -> None:
+async def test_https_only_permits_http_to_allowed_networks_only(guarded: Make, records: list[str]) -> None:
     client, network = await guarded(Records(records), LOOPBACK, https_only=True)
-    with pytest.raises(Blocked, match="only https URLs are taken"):
+    with pytest.raises(UrlBlocked, match="only https URLs are taken"):
         await client.get("http://hooks.example/")
     assert network.dialled == []
 
@@ -302,7 +304,7 @@ async def test_no_cookie_is_kept(guarded: Make) -> None:
         assert b"cookie" not in b"".join(site.heads).lower()
 
 
-async def test_an_answer_that_ends_early_is_told_as_httpx_does(guarded: Make) -> None:
+async def test_a_response_that_ends_early_raises_the_error_of_httpx(guarded: Make) -> None:
     client, _ = await guarded(Records([PUBLIC]))
     async with (
         running(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nok") as site,
@@ -317,12 +319,12 @@ async def test_unix_sockets_are_refused(tmp_path: Path) -> None:
     transport = GuardedTransport(LOOPBACK, resolver=Records(["127.0.0.1"]))
     for pool in transport._pools.values():
         assert pool._network_backend is not None
-        with pytest.raises(Blocked):
+        with pytest.raises(UrlBlocked):
             await pool._network_backend.connect_unix_socket(str(tmp_path / "socket"))
     await transport.aclose()
 
 
-def test_every_error_of_httpcore_has_a_namesake() -> None:
+def test_every_error_of_httpcore_has_one_of_the_same_name_in_httpx() -> None:
     for name in httpcore.__all__:
         kind = getattr(httpcore, name)
         if isinstance(kind, type) and issubclass(kind, Exception) and name != "ConnectionNotAvailable":
@@ -334,7 +336,7 @@ def certified(tmp_path: Path) -> Certified:
     return certified_for("hooks.example", tmp_path)
 
 
-async def test_tls_goes_by_the_name(guarded: Make, certified: Certified) -> None:
+async def test_tls_checks_the_certificate_against_the_name(guarded: Make, certified: Certified) -> None:
     client, network = await guarded(Records([PUBLIC]), https_only=True, ssl_context=certified.client)
     async with running(tls=certified.server) as site:
         response = await client.get(

@@ -1,6 +1,6 @@
-"""Addresses of the internet, and which of them a URL of a stranger must not lead to. Pure: nothing is looked up.
+"""The IP addresses that a stranger's URL must not lead to. Pure: nothing is resolved here.
 
-The table is our own, not `ipaddress.is_global`: that one changes with the patch level of Python and lags behind
+The table is our own, not `ipaddress.is_global`, because that changes with the patch level of Python and lags behind
 IANA's registries (https://www.iana.org/assignments/iana-ipv4-special-registry and .../iana-ipv6-special-registry).
 """
 
@@ -16,12 +16,12 @@ DENIED_V4: tuple[tuple[IPv4Network, str], ...] = tuple(
     for network, words in (
         ("0.0.0.0/8", "an address of this host itself"),
         ("10.0.0.0/8", "a private address"),
-        ("100.64.0.0/10", "an address inside a provider's network"),  # has 100.100.100.200, Alibaba's metadata
+        ("100.64.0.0/10", "an address inside a provider's network"),  # contains 100.100.100.200, Alibaba's metadata
         ("127.0.0.0/8", "a loopback address"),
         ("168.63.129.16/32", "an address of a cloud's own services"),  # Azure's
-        ("169.254.0.0/16", "a link-local address"),  # has 169.254.169.254, most clouds' metadata
+        ("169.254.0.0/16", "a link-local address"),  # contains 169.254.169.254, most clouds' metadata
         ("172.16.0.0/12", "a private address"),
-        ("192.0.0.0/24", "a reserved address"),  # has 192.0.0.192, Oracle's metadata
+        ("192.0.0.0/24", "a reserved address"),  # contains 192.0.0.192, Oracle's metadata
         ("192.0.2.0/24", "an address for documentation"),
         ("192.88.99.0/24", "an address of a tunnel"),
         ("192.168.0.0/16", "a private address"),
@@ -33,7 +33,8 @@ DENIED_V4: tuple[tuple[IPv4Network, str], ...] = tuple(
     )
 )
 
-# The first that fits gives the words. The last three are all but 2000::/3, which alone is given out.
+# The first network that contains the address decides. The last three are everything except 2000::/3, the only part of
+# the space that IANA allocates.
 DENIED_V6: tuple[tuple[IPv6Network, str], ...] = tuple(
     (IPv6Network(network), words)
     for network, words in (
@@ -49,7 +50,7 @@ DENIED_V6: tuple[tuple[IPv6Network, str], ...] = tuple(
         ("2002::/16", "an address of a tunnel"),  # 6to4
         ("3fff::/20", "an address for documentation"),
         ("5f00::/16", "a reserved address"),
-        ("fc00::/7", "a private address"),  # has fd00:ec2::254, AWS's metadata
+        ("fc00::/7", "a private address"),  # contains fd00:ec2::254, AWS's metadata
         ("fe80::/10", "a link-local address"),
         ("fec0::/10", "a private address"),
         ("ff00::/8", "a multicast address"),
@@ -59,11 +60,13 @@ DENIED_V6: tuple[tuple[IPv6Network, str], ...] = tuple(
     )
 )
 
-# Here the inner address alone is judged: the packets go to it, and networks that have IPv6 only live by the second.
+# Only the IPv4 address inside these is judged, because the packets go to it. Networks with IPv6 alone depend on the
+# second one.
 _TRANSPARENT = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
 _WORD = 0xFFFF_FFFF
-# Where an IPv4 address is inside: the network, how far it is from the right, what its bits are flipped with.
+# Networks whose addresses contain an IPv4 address: the network, the position of the IPv4 address in bits from the
+# right, and the mask with which its bits are inverted.
 _EMBEDDED = (
     (_TRANSPARENT[0], 0, 0),  # IPv4-mapped: RFC 4291, 2.5.5.2
     (_TRANSPARENT[1], 0, 0),  # NAT64: RFC 6052
@@ -79,31 +82,31 @@ _MAX_PARTS = 4
 
 
 class AddressPolicy:
-    """Which addresses may be reached: those in *allowed*, and all that the table doesn't deny."""
+    """Decides which addresses may be reached: those in the networks *allowed*, and all that the table doesn't deny."""
 
     def __init__(self, allowed: Sequence[Network] = ()) -> None:
         self.allowed = tuple(allowed)
 
     def allows(self, address: Address) -> bool:
-        """Whether *address* is in an allowed network, as it is written or as the IPv4 address it stands for.
+        """Return whether *address*, or the IPv4 address that it stands for, is in an allowed network.
 
-        What is inside an ISATAP address doesn't count: its upper half says where the packets go.
+        The IPv4 address in an ISATAP address doesn't count, because the upper half says where the packets go.
         """
-        within = inner(address)
+        within = embedded_ipv4(address)
         return any(address in network or (within is not None and within in network) for network in self.allowed)
 
     def refusal(self, address: Address) -> str | None:
-        """What *address* is that it may not be reached ("a private address"); None if it may."""
+        """Return what makes *address* unreachable, such as "a private address"; None if it may be reached."""
         if self.allows(address):
             return None
-        if words := denied(address):
+        if words := denial(address):
             return words
-        within = inner(address) or isatap(address)
+        within = embedded_ipv4(address) or isatap_ipv4(address)
         return None if within is None else self.refusal(within)
 
 
-def denied(address: Address) -> str | None:
-    """What the table calls *address*, as it is written; None if it isn't there."""
+def denial(address: Address) -> str | None:
+    """Return what the table calls *address*; None if the table doesn't contain it. Addresses inside it don't count."""
     if isinstance(address, IPv4Address):
         return next((words for network, words in DENIED_V4 if address in network), None)
     if any(address in network for network in _TRANSPARENT):
@@ -111,9 +114,9 @@ def denied(address: Address) -> str | None:
     return next((words for network, words in DENIED_V6 if address in network), None)
 
 
-def inner(address: Address) -> IPv4Address | None:
-    """The IPv4 address that a translator or a tunnel reads out of *address*; None if there is none."""
-    if isinstance(address, IPv4Address) or int(address) <= 1:  # :: and ::1 are no tunnels
+def embedded_ipv4(address: Address) -> IPv4Address | None:
+    """Return the IPv4 address to which a translator or a tunnel sends packets for *address*; None if there is none."""
+    if isinstance(address, IPv4Address) or int(address) <= 1:  # :: and ::1 are not tunnels
         return None
     for network, shift, flipped in _EMBEDDED:
         if address in network:
@@ -121,26 +124,26 @@ def inner(address: Address) -> IPv4Address | None:
     return None
 
 
-def isatap(address: Address) -> IPv4Address | None:
-    """The IPv4 address in the lower half of an ISATAP address, whatever its upper half; None if it isn't one."""
+def isatap_ipv4(address: Address) -> IPv4Address | None:
+    """Return the IPv4 address in the lower half of an ISATAP address; None if *address* isn't one."""
     if isinstance(address, IPv6Address) and int(address) >> 32 & _WORD in _ISATAP:
         return IPv4Address(int(address) & _WORD)
     return None
 
 
-def literal(host: str) -> Address | None:
-    """The address that *host* (in lower case, without brackets) is a notation of; None if it is a name.
+def parse_address(host: str) -> Address | None:
+    """Return the address that *host* (lower case, without brackets) denotes; None if it is a name.
 
-    Numbers are read as browsers and `inet_aton` do: one to four parts, each decimal, octal (0177) or hex (0x7f), the
-    last one filling what is left (https://url.spec.whatwg.org/#concept-ipv4-parser). Raises `ValueError` if it looks
-    like an address and isn't one.
+    Numbers are read as browsers and `inet_aton` do: one to four parts, each decimal, octal (0177) or hex (0x7f), where
+    the last part fills the remaining bytes (https://url.spec.whatwg.org/#concept-ipv4-parser). Raises `ValueError` if
+    *host* looks like an address and isn't one.
     """
     if ":" in host:
         return IPv6Address(host)
     parts = host.removesuffix(".").split(".")
     if _NUMBER.fullmatch(parts[-1]) is None:
         return None
-    if len(parts) > _MAX_PARTS or len(host) > 64:  # noqa: PLR2004 - no number of ours is longer
+    if len(parts) > _MAX_PARTS or len(host) > 64:  # noqa: PLR2004 - longer than any IPv4 address
         raise ValueError("too many parts or digits")
     *first, last = (_number(part) for part in parts)
     if any(number > 255 for number in first) or last >= 256 ** (5 - len(parts)):  # noqa: PLR2004 - bytes

@@ -1,4 +1,4 @@
-"""What all who speak HTTP here share: a client without memory, the words for a refusal, what Retry-After says."""
+"""Shared HTTP code: a stateless client, the origin of a URL, the media type check, and Retry-After."""
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -11,15 +11,16 @@ from stepwell.outbound.sanitise import invalid_input, sanitised
 MAX_RETRY_AFTER_S = 3_600.0
 MAX_URL = 8_192  # characters
 MAX_PORT = 65_535
-# Statuses by which a provider says that it has no such job. A proxy in front of it may answer them as well.
+# Statuses that mean: no such job. A proxy in front of the provider may answer with them as well.
 GONE = frozenset({404, 410})
+# Media types that say nothing about the contents.
 UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
 def plain_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """A client without state between requests, or anything taken from the environment; close it when done."""
+    """Return a client that keeps no cookies and takes nothing from the environment. Close it when done."""
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    # How many go out at once is the engine's business: 100 for each of several providers, and more by setting.
+    # No limit on connections, because the engine limits how many requests run at once, per provider and by settings.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     return httpx.AsyncClient(
         transport=transport, limits=limits, cookies=no_cookies, trust_env=False, follow_redirects=False
@@ -27,13 +28,13 @@ def plain_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asy
 
 
 def check_media_type(media_type: str, field: str) -> None:
-    """Raise unless *media_type* is an image's or says nothing, where *field* names an image."""
+    """Raise if *field* names an image and *media_type* is a type other than an image's."""
     if "image" in field and media_type not in UNTYPED and not media_type.startswith("image/"):
         raise invalid_input(field, f"expected an image, got {sanitised(media_type, 80)}")
 
 
 def origin_of(url: object) -> tuple[str, str, int | None] | None:
-    """Scheme, host and port of an address; None for what isn't one, or would send a user name along."""
+    """Return the scheme, host and port of *url*; None if it isn't a URL, or contains a user name."""
     if not isinstance(url, str):
         return None
     try:
@@ -46,9 +47,9 @@ def origin_of(url: object) -> tuple[str, str, int | None] | None:
 
 
 def retry_after_s(headers: Mapping[str, str], most_s: float = MAX_RETRY_AFTER_S) -> float | None:
-    """The server's own word on when to come back, 0 to *most_s* seconds; None where it says nothing sensible.
+    """Return the delay that Retry-After asks for, 0 to *most_s* seconds; None if there is none or it can't be read.
 
-    A date is read against the server's own clock, which is the one it was written by.
+    A date is compared with the response's own Date header, because both come from the server's clock.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

@@ -1,4 +1,4 @@
-"""An input from the web: whole, bounded in bytes and in time, no redirects, every failure told as an `AttemptError`."""
+"""Downloads the URL of an input into memory: bounded in bytes and time, without redirects."""
 
 import anyio
 import httpx
@@ -6,7 +6,7 @@ import httpx
 from stepwell.domain.errors import AttemptError
 from stepwell.outbound.http_client import check_media_type, retry_after_s
 from stepwell.outbound.sanitise import invalid_input, sanitised
-from stepwell.outbound.ssrf_guard import Blocked, parsed
+from stepwell.outbound.ssrf_guard import UrlBlocked, parse_url
 from stepwell.ports.providers import Blob
 
 _WORTH_A_RETRY = frozenset({408, 425, 429})
@@ -14,22 +14,25 @@ _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepw
 
 
 class Download:
-    """Fetches a URL whole. Raises `AttemptError` as `ports.AttemptIO.fetch` says."""
+    """Fetches a whole URL into memory. Raises `AttemptError` as `AttemptIO.fetch` says.
+
+    *client* is an `ssrf_guard.guarded_client`. *timeout_s* is the deadline of the whole download.
+    """
 
     def __init__(self, client: httpx.AsyncClient, max_bytes: int, timeout_s: float) -> None:
         self._client, self._max_bytes, self._timeout_s = client, max_bytes, timeout_s
 
     async def __call__(self, url: str, field: str) -> Blob:
         try:
-            target = parsed(url)
-        except Blocked as error:
+            target = parse_url(url)
+        except UrlBlocked as error:
             raise invalid_input(field, str(error)) from error
         shown = _without_query(target)
         try:
-            # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
+            # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
             with anyio.fail_after(self._timeout_s):
                 return await self._get(target, field, shown)
-        except Blocked as error:
+        except UrlBlocked as error:
             raise invalid_input(field, str(error)) from error
         except (TimeoutError, httpx.TimeoutException) as error:
             raise _failed(field, f"{shown} took longer than {self._timeout_s:g} s") from error

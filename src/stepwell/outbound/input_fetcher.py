@@ -1,4 +1,4 @@
-"""Where the bytes behind an input come from: the artifact store, the web, or the reference itself."""
+"""Reads the file that an input refers to: from the artifact store, the web, or a data URI."""
 
 import base64
 import binascii
@@ -22,10 +22,10 @@ MAX_ARTIFACT_PATH = 512  # characters
 
 
 class HttpInputFetcher:
-    """Implements `ports.InputFetcher`.
+    """Implements `ports.providers.InputFetcher`.
 
-    *owns* says whether an artifact path belongs to a tenant. *client* is a `guard.guarded_client`. *max_bytes* bounds
-    every input, *timeout_s* is the deadline for a whole download.
+    *owns* returns whether an artifact path belongs to a tenant. *client* is an `ssrf_guard.guarded_client`. *max_bytes*
+    bounds every input; *timeout_s* is the deadline of a whole download.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class HttpInputFetcher:
     async def fetch(self, reference: str, field: str, tenant: str | None) -> Blob:
         scheme = reference[:8].lower()
         if reference.startswith("media/"):
-            return await self._artifact(reference, field, tenant)
+            return await self._read_artifact(reference, field, tenant)
         if scheme.startswith(("http://", "https://")):
             return await self._download(reference, field)
         if scheme.startswith("data:"):
-            return await to_thread.run_sync(self._inline, reference, field)
+            return await to_thread.run_sync(self._decode_data_uri, reference, field)
         raise invalid_input(
-            field, f"{_shown(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI"
+            field, f"{_printable(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI"
         )
 
-    async def _artifact(self, path: str, field: str, tenant: str | None) -> Blob:
+    async def _read_artifact(self, path: str, field: str, tenant: str | None) -> Blob:
         well_formed = path.isascii() and path.isprintable() and len(path) <= MAX_ARTIFACT_PATH
         if not well_formed or not await self._owns(path, tenant):
-            raise invalid_input(field, f"artifact {_shown(path)} not found")
+            raise invalid_input(field, f"artifact {_printable(path)} not found")
         try:
             async with self._artifacts.stream(path) as chunks:
                 data = await self._collect(chunks, field)
         except ArtifactGone as error:
-            raise invalid_input(field, f"artifact {_shown(path)} not found") from error
+            raise invalid_input(field, f"artifact {_printable(path)} not found") from error
         except ArtifactError as error:
             raise AttemptError(sanitised(f"{field}: {error}"), retryable=True, provider_fault=False) from error
         return Blob(data, media_type_of(path))
@@ -75,14 +75,14 @@ class HttpInputFetcher:
                 raise invalid_input(field, f"larger than {self._max_bytes} bytes")
         return bytes(data)
 
-    def _inline(self, uri: str, field: str) -> Blob:
-        """The contents of a data URI: base64 or percent-encoded."""
+    def _decode_data_uri(self, uri: str, field: str) -> Blob:
+        """Return the contents of a data URI, which are base64 or percent-encoded."""
         head, comma, body = uri[len("data:") :].partition(",")
         if not comma:
             raise invalid_input(field, "broken data URI: it has no comma")
         media_type, *parameters = (part.strip().lower() for part in head.split(";"))
         check_media_type(media_type, field)
-        if len(body) > 4 * self._max_bytes:  # more than base64 or percent signs can account for
+        if len(body) > 4 * self._max_bytes:  # longer than any encoding of max_bytes
             raise invalid_input(field, f"larger than {self._max_bytes} bytes")
         try:
             data = unquote_to_bytes(body)
@@ -98,11 +98,11 @@ class HttpInputFetcher:
 
 
 def _base64(data: bytes) -> bytes:
-    """*data* decoded; line breaks and absent padding are forgiven, anything else raises ValueError."""
+    """Decode *data*. Line breaks and missing padding are accepted; anything else that is wrong raises ValueError."""
     packed = b"".join(data.split()).rstrip(b"=")
     return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
 
 
-def _shown(reference: str) -> str:
-    """The head of *reference* for a message; what comes after a `?` may be a secret and is left out."""
+def _printable(reference: str) -> str:
+    """Return the beginning of *reference* for a message, without the query, which may contain a secret."""
     return repr(sanitised(reference.partition("?")[0], 120))

@@ -1,4 +1,4 @@
-"""Files that providers have made: streamed from the address that they name, bounded in size, time and kind."""
+"""Streams the output files of providers from the URLs that they name: bounded in size, time and media type."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -9,15 +9,18 @@ import httpx
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.outbound.http_client import GONE, UNTYPED, origin_of, retry_after_s
 from stepwell.outbound.sanitise import sanitised
-from stepwell.outbound.ssrf_guard import Blocked, parsed
+from stepwell.outbound.ssrf_guard import UrlBlocked, parse_url
 from stepwell.ports.providers import ErrorText
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
-_MOST_WORDS = 64 * 1024  # bytes of an error that is read
+_MAX_ERROR_BYTES = 64 * 1024  # read of an error response
 
 
 class HttpOutputDownloader:
-    """Implements `engine.task_io.Downloads`. *client* is a `guard.guarded_client`; *timeout_s* is for a whole file."""
+    """Implements `engine.attempts.attempt_io.OutputDownloader`.
+
+    *client* is an `ssrf_guard.guarded_client`. *timeout_s* is the deadline of a whole file.
+    """
 
     def __init__(self, client: httpx.AsyncClient, *, max_bytes: int, timeout_s: float) -> None:
         self._client, self._max_bytes, self._timeout_s = client, max_bytes, timeout_s
@@ -33,16 +36,16 @@ class HttpOutputDownloader:
         redirects: int = 0,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         try:
-            # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
+            # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
             with anyio.fail_after(self._timeout_s):
-                target = parsed(url)
-                async with self._found(target, headers or {}, redirects) as response:
+                target = parse_url(url)
+                async with self._open(target, headers or {}, redirects) as response:
                     if error_text is not None and origin_of(str(response.url)) == origin_of(str(target)):
-                        await _check_api(response, error_text)
-                    _check_address(response)
-                    self._check(response, media_types)
+                        await _check_api_status(response, error_text)
+                    _check_status(response)
+                    self._check_headers(response, media_types)
                     yield self._chunks(response)
-        except Blocked as error:
+        except UrlBlocked as error:
             raise AttemptError(
                 sanitised(f"the output's address: {error}"), retryable=False, provider_fault=False
             ) from error
@@ -50,10 +53,10 @@ class HttpOutputDownloader:
             raise CallFailed(f"the output could not be read ({type(error).__name__})") from error
 
     @asynccontextmanager
-    async def _found(
+    async def _open(
         self, target: httpx.URL, headers: Mapping[str, str], redirects: int
     ) -> AsyncIterator[httpx.Response]:
-        """What answers at *target*, or where it redirects to, if that many are followed."""
+        """Open the response of *target*, after following up to *redirects* redirects."""
         origin = origin_of(str(target))
         for left in range(redirects, -1, -1):
             own = headers if origin_of(str(target)) == origin else {}
@@ -63,9 +66,9 @@ class HttpOutputDownloader:
                 if left == 0 or not response.has_redirect_location:
                     yield response
                     return
-                target = parsed(str(target.join(response.headers["location"])))
+                target = parse_url(str(target.join(response.headers["location"])))
 
-    def _check(self, response: httpx.Response, media_types: Sequence[str]) -> None:
+    def _check_headers(self, response: httpx.Response, media_types: Sequence[str]) -> None:
         if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise AttemptError(
                 "the output is compressed, which was not asked for", retryable=False, provider_fault=False
@@ -76,7 +79,7 @@ class HttpOutputDownloader:
             raise AttemptError(
                 sanitised(f"the output is {kind}, expected {expected}", 300), retryable=False, provider_fault=False
             )
-        if (announced := _announced(response)) is not None and announced > self._max_bytes:
+        if (length := _content_length(response)) is not None and length > self._max_bytes:
             raise self._too_large()
 
     async def _chunks(self, response: httpx.Response) -> AsyncIterator[bytes]:
@@ -86,23 +89,26 @@ class HttpOutputDownloader:
             if size > self._max_bytes:
                 raise self._too_large()
             yield chunk
-        if not size or size != (_announced(response) or size):
+        if not size or size != (_content_length(response) or size):
             raise CallFailed("the output ended early")
 
     def _too_large(self) -> AttemptError:
         return _refused(f"the output is larger than {self._max_bytes} bytes")
 
 
-async def _check_api(response: httpx.Response, error_text: ErrorText) -> None:
-    """Of an API itself: a refusal of its key, or a proxy's page, is no word on the file, which is paid for."""
+async def _check_api_status(response: httpx.Response, error_text: ErrorText) -> None:
+    """Raise `CallFailed` for an error of the provider's API. It is `forgotten` only in the API's own words.
+
+    A refused key or a proxy's error page says nothing about the file, which is paid for.
+    """
     if response.is_success:
         return
     status, body = response.status_code, bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
-        if len(body) > _MOST_WORDS:
+        if len(body) > _MAX_ERROR_BYTES:
             break
-    words = error_text(bytes(body[:_MOST_WORDS]))
+    words = error_text(bytes(body[:_MAX_ERROR_BYTES]))
     raise CallFailed(
         sanitised(f"the output's address answered {status}" + (f": {words}" if words else ""), 300),
         forgotten=status in GONE and words is not None,
@@ -110,8 +116,8 @@ async def _check_api(response: httpx.Response, error_text: ErrorText) -> None:
     )
 
 
-def _check_address(response: httpx.Response) -> None:
-    """Of one that holds by itself, for a while, as signed ones do: what it refuses once it refuses for good."""
+def _check_status(response: httpx.Response) -> None:
+    """Raise for an error of a pre-signed URL. Once such a URL refuses, it refuses for good."""
     status = response.status_code
     if response.is_redirect:
         raise _refused(f"the output's address answered {status}; redirects are not followed")
@@ -123,10 +129,10 @@ def _check_address(response: httpx.Response) -> None:
 
 
 def _refused(why: str) -> AttemptError:
-    """The work is done and paid for: neither a retry nor the fallback would mend its file."""
+    """Return an error that leads to neither a retry nor the fallback, because the work is done and paid for."""
     return AttemptError(sanitised(why, 300), retryable=False, provider_fault=False)
 
 
-def _announced(response: httpx.Response) -> int | None:
+def _content_length(response: httpx.Response) -> int | None:
     text = response.headers.get("content-length", "")
-    return int(text) if text.isdecimal() and len(text) < 20 else None  # noqa: PLR2004 - no file is that long
+    return int(text) if text.isdecimal() and len(text) < 20 else None  # noqa: PLR2004 - longer than any file

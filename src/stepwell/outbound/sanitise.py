@@ -1,4 +1,4 @@
-"""Texts from outside, made fit to be stored and shown."""
+"""Makes text from outside fit to be stored and shown."""
 
 from collections.abc import Iterable
 
@@ -9,19 +9,19 @@ SHORTEST_SECRET = 8  # characters of a secret that is masked wherever it appears
 
 
 def sanitised(text: str, limit: int = MAX_MESSAGE) -> str:
-    """*text* without control characters and lone surrogates, as at most *limit* bytes of UTF-8."""
-    head = text[:limit]  # a character has at least one byte; a 1 GB text isn't walked through
+    """Return *text* without control characters and lone surrogates, cut to *limit* bytes of UTF-8."""
+    head = text[:limit]  # a character has at least one byte, so the rest of a huge text isn't read
     clean = "".join(char if char.isprintable() else " " for char in head)
     return clean.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
 def invalid_input(field: str, why: str) -> AttemptError:
-    """The error of an input that no retry and no other provider can use."""
+    """Return the error for an input that neither a retry nor another provider can use."""
     return AttemptError(sanitised(f"{field}: {why}"), retryable=False, provider_fault=False)
 
 
 def masked(text: str, secrets: Iterable[str], mark: str = "…") -> str:
-    """Replace each of *secrets* in *text* by *mark*. Shorter ones than `SHORTEST_SECRET` stay, as words contain them.
+    """Replace each of *secrets* in *text* by *mark*. Secrets shorter than `SHORTEST_SECRET` stay: words contain them.
 
     *text* may have been cut off inside a secret, so the beginning of a secret at the end of *text* is replaced too.
     """

@@ -1,8 +1,8 @@
-"""The guard against server-side request forgery: URLs of users and of providers never lead into our own network.
+"""The guard against server-side request forgery (SSRF): URLs of users and providers can't reach the private network.
 
-Every connection is checked anew: the name is resolved here, all its addresses are judged, and the connection goes to
-one that was judged, so that no second look-up can give another (DNS rebinding). TLS and the Host header go by the name.
-After https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html, case 2.
+Each connection is checked: the name is resolved here, all its addresses are judged, and the connection goes to one of
+these addresses. So no second look-up can return another address (DNS rebinding). TLS and the Host header use the name.
+Follows https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html, case 2.
 """
 
 import re
@@ -19,76 +19,77 @@ import httpx
 
 from stepwell.domain.errors import StepwellError
 from stepwell.domain.urls import split_url
-from stepwell.outbound.address_policy import Address, AddressPolicy, literal
+from stepwell.outbound.address_policy import Address, AddressPolicy, parse_address
 from stepwell.outbound.dns_resolver import BoundedResolver, ResolverBusy
 from stepwell.outbound.http_client import MAX_PORT, MAX_URL, plain_client
 from stepwell.outbound.sanitise import sanitised
 
 __all__ = [
     "AddressPolicy",
-    "Blocked",
     "GuardedTransport",
     "Resolver",
-    "form_refusal",
+    "UrlBlocked",
     "guarded_client",
     "host_refusal",
-    "parsed",
+    "parse_url",
+    "url_refusal",
 ]
 
-Resolver = Callable[[str, int], Awaitable[Sequence[str]]]  # all A and AAAA records of a name; raises OSError
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Returns all A and AAAA records of a name; raises OSError."""
 
 RESOLVE_TIMEOUT_S = 5.0
 _LOOK_UPS = 64
 _INNER_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa")
 _NAME = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
-_DOTS = re.compile("[\u3002\uff0e\uff61]")  # what IDNA takes for a dot: RFC 3490, 3.1
+_DOTS = re.compile("[\u3002\uff0e\uff61]")  # IDNA reads these as dots: RFC 3490, 3.1
 _NUMERIC_HOST = re.compile("([a-z][a-z0-9+.-]*://)([0-9a-fx.\u3002\uff0e\uff61]+)(?![^:/?#])(.*)", re.IGNORECASE)
-_REMOVED = re.compile("[\t\n\r]")  # removed by browsers: https://url.spec.whatwg.org/#concept-basic-url-parser
+_REMOVED = re.compile("[\t\n\r]")  # browsers remove these: https://url.spec.whatwg.org/#concept-basic-url-parser
 _USERINFO = "the URL holds a user name or a password"
 _ONLY_HTTPS = "only https URLs are taken"
 
 
-class Blocked(StepwellError):
-    """A URL that may not be requested. The message can be shown: it has no address that the URL hasn't."""
+class UrlBlocked(StepwellError):
+    """A URL may not be requested. The message can be shown: it contains no address that isn't in the URL."""
 
     def __init__(self, why: str) -> None:
         super().__init__(sanitised(why, 300))
 
 
-def parsed(url: str) -> httpx.URL:
-    """*url*, fit to be requested as far as its form goes; an IPv4 address in any notation becomes four numbers.
+def parse_url(url: str) -> httpx.URL:
+    """Parse *url* and check its form. An IPv4 address in any notation becomes four decimal numbers.
 
-    Raises `Blocked`. Whether its host may be reached is not looked at: see `form_refusal` and `GuardedTransport`.
+    Raises `UrlBlocked`. Whether the host may be reached is checked by `url_refusal` and `GuardedTransport`.
     """
     if len(url) > MAX_URL:
-        raise Blocked("the URL is too long")
+        raise UrlBlocked("the URL is too long")
     if not url.isprintable():
-        raise Blocked("the URL holds characters that can't be printed")
+        raise UrlBlocked("the URL holds characters that can't be printed")
     try:
-        target = httpx.URL(_with_plain_numbers(url))
+        target = httpx.URL(_with_decimal_host(url))
         _ = target.host  # decodes IDNA, which may fail
     except (httpx.InvalidURL, ValueError) as error:
-        raise Blocked("the URL is not valid") from error
-    if why := _fault(target):
-        raise Blocked(why)
+        raise UrlBlocked("the URL is not valid") from error
+    if why := _form_fault(target):
+        raise UrlBlocked(why)
     parts = split_url(url)
     if parts.userinfo is not None:  # httpx doesn't show an empty one
-        raise Blocked(_USERINFO)
+        raise UrlBlocked(_USERINFO)
     if parts.host is None:  # httpx reads `[::1]8080` as a host and a port
-        raise Blocked("the URL is not valid")
+        raise UrlBlocked("the URL is not valid")
     return target
 
 
-def form_refusal(url: str, policy: AddressPolicy, *, https_only: bool = False) -> str | None:
-    """Why *url* is refused, as far as that can be told without DNS; None if nothing speaks against it so far.
+def url_refusal(url: str, policy: AddressPolicy, *, https_only: bool = False) -> str | None:
+    """Return why *url* is refused, as far as it can be told without DNS; None if nothing speaks against it so far.
 
-    Addresses are judged in every notation; names of inner networks (without a dot, localhost, .local, .internal) are
-    refused. If the policy allows any networks, then a name may lead there: all names pass, and plain http too, and
-    what they resolve to decides when the connection is made. An allowed address passes in spite of *https_only*.
+    Addresses are judged in every notation. Names of private networks (without a dot, localhost, .local, .internal) are
+    refused. If the policy allows any networks, a name may lead into them: then all names pass, plain http included,
+    and their addresses decide when the connection is made. An allowed address passes in spite of *https_only*.
     """
     try:
-        return _refusal(parsed(url), policy, https_only=https_only)
-    except Blocked as error:
+        return _refusal(parse_url(url), policy, https_only=https_only)
+    except UrlBlocked as error:
         return str(error)
 
 
@@ -102,19 +103,19 @@ def host_refusal(url: str, policy: AddressPolicy) -> str | None:
         return None
     plain = _DOTS.sub(".", normalize("NFKC", unquote(host))).lower()
     try:
-        why = _host_refusal(plain, literal(plain), policy)
+        why = _host_refusal(plain, parse_address(plain), policy)
     except ValueError:
         return None
     return why and sanitised(why, 300)
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """HTTP/1.1 to addresses that *policy* lets pass, each connection checked anew; no proxies, no Unix sockets.
+    """HTTP/1.1 to addresses that *policy* allows. Each connection is checked. No proxies, no Unix sockets.
 
-    With *https_only*, http goes to allowed networks only. A refusal is raised as `Blocked`. A name that doesn't resolve
-    is no refusal but trouble: `httpx.ConnectError`, or `httpx.ConnectTimeout` after *resolve_timeout_s* seconds; there
-    is no connection then either. *network* makes the connections, to addresses only, *connections* at most a scheme.
-    Where *resolver* is null the operating system resolves, *look_ups* names at a time, in threads of this transport's.
+    With *https_only*, http reaches allowed networks only. A refusal raises `UrlBlocked`. A name that doesn't resolve
+    raises `httpx.ConnectError`, or `httpx.ConnectTimeout` after *resolve_timeout_s* seconds. *network* opens the
+    connections, and only gets addresses. *connections* is the limit per scheme. Without a *resolver*, the transport
+    has a `BoundedResolver` with *look_ups* threads.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 keepalive_expiry=5.0,
                 network_backend=_Dialer(
                     network or httpcore.AnyIOBackend(),
-                    _Vetting(policy, resolver, resolve_timeout_s, only_allowed=only_allowed),
+                    _AddressVetting(policy, resolver, resolve_timeout_s, only_allowed=only_allowed),
                 ),
             )
             for scheme, only_allowed in (("http", https_only), ("https", False))
@@ -148,15 +149,15 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
-        if why := _fault(url) or _refusal(url, self._policy, https_only=self._https_only):
-            raise Blocked(why)
+        if why := _form_fault(url) or _refusal(url, self._policy, https_only=self._https_only):
+            raise UrlBlocked(why)
         assert isinstance(request.stream, httpx.AsyncByteStream)
         sent = httpcore.Request(
             method=request.method,
             url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
             headers=request.headers.raw,
             content=request.stream,
-            # Nothing else: `sni_hostname` would have the certificate checked against another name.
+            # Only the time-outs: with `sni_hostname`, the certificate would be checked against another name.
             extensions={"timeout": request.extensions.get("timeout", {})},
         )
         with _as_httpx():
@@ -178,29 +179,29 @@ def guarded_client(
     connections: int = 100,
     look_ups: int = _LOOK_UPS,
 ) -> httpx.AsyncClient:
-    """A `web.plain_client` for what `parsed` returns, over a `GuardedTransport`; close it when done."""
+    """Return an `http_client.plain_client` over a `GuardedTransport`, for URLs from `parse_url`. Close it when done."""
     return plain_client(
         GuardedTransport(policy, https_only=https_only, resolver=resolver, connections=connections, look_ups=look_ups)
     )
 
 
-class _Vetting:
-    """From a host to the addresses that may be dialled. *only_allowed*: none but those in allowed networks."""
+class _AddressVetting:
+    """Resolves a host to addresses that may be connected to. *only_allowed* refuses those outside allowed networks."""
 
     def __init__(self, policy: AddressPolicy, resolver: Resolver, timeout_s: float, *, only_allowed: bool) -> None:
         self._policy, self._resolver, self._timeout_s, self._only_allowed = policy, resolver, timeout_s, only_allowed
 
     async def __call__(self, host: str, port: int, timeout: float | None) -> list[str]:
-        """Raises `Blocked` if any of them is refused, and httpcore's errors if the name doesn't resolve."""
+        """Raises `UrlBlocked` if any address is refused, and httpcore's errors if the name doesn't resolve."""
         try:
-            address = literal(host)
+            address = parse_address(host)
         except ValueError as error:
-            raise Blocked("the URL is not valid") from error
+            raise UrlBlocked("the URL is not valid") from error
         addresses = [address] if address is not None else await self._resolved(host, port, timeout)
         if any(self._policy.refusal(found) for found in addresses):
-            raise Blocked(f"{host} may not be reached from here")
+            raise UrlBlocked(f"{host} may not be reached from here")
         if self._only_allowed and not all(self._policy.allows(found) for found in addresses):
-            raise Blocked(_ONLY_HTTPS)
+            raise UrlBlocked(_ONLY_HTTPS)
         return [str(found) for found in addresses]
 
     async def _resolved(self, host: str, port: int, timeout: float | None) -> list[Address]:
@@ -216,14 +217,14 @@ class _Vetting:
         try:
             return [ip_address(text) for text in dict.fromkeys(found)]
         except ValueError as error:
-            raise Blocked(f"{host} may not be reached from here") from error
+            raise UrlBlocked(f"{host} may not be reached from here") from error
 
 
 class _Dialer(httpcore.AsyncNetworkBackend):
-    """What httpcore connects by: it is given a host, and hands on addresses that were vetted."""
+    """A network backend for httpcore that connects to vetted addresses instead of to the host."""
 
-    def __init__(self, network: httpcore.AsyncNetworkBackend, vetted: _Vetting) -> None:
-        self._network, self._vetted = network, vetted
+    def __init__(self, network: httpcore.AsyncNetworkBackend, vet: _AddressVetting) -> None:
+        self._network, self._vet = network, vet
 
     async def connect_tcp(
         self,
@@ -233,28 +234,30 @@ class _Dialer(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Try the addresses in turn; *timeout*, in seconds, is for the look-up and all of them together."""
+        """Try the addresses in turn. *timeout*, in seconds, bounds the look-up and all attempts together."""
         ends = None if timeout is None else anyio.current_time() + timeout
-        addresses = await self._vetted(host, port, timeout)
-        trouble: Exception = httpcore.ConnectError(f"{host} has no address")
+        addresses = await self._vet(host, port, timeout)
+        last_error: Exception = httpcore.ConnectError(f"{host} has no address")
         for tried, address in enumerate(addresses):
             share = None if ends is None else max(ends - anyio.current_time(), 0.0) / (len(addresses) - tried)
             try:
                 return await self._network.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                trouble = error
-        raise trouble
+                last_error = error
+        raise last_error
 
     async def connect_unix_socket(
         self,
-        path: str,  # noqa: ARG002 - httpcore's signature
+        path: str,  # noqa: ARG002 - httpcore's signature, which has keyword parameters
         timeout: float | None = None,  # noqa: ARG002
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.AsyncNetworkStream:
-        raise Blocked("Unix sockets may not be reached from here")
+        raise UrlBlocked("Unix sockets may not be reached from here")
 
 
 class _Body(httpx.AsyncByteStream):
+    """The body of a response of httpcore, which raises httpx's errors."""
+
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
 
@@ -269,7 +272,7 @@ class _Body(httpx.AsyncByteStream):
 
 @contextmanager
 def _as_httpx() -> Iterator[None]:
-    """The errors of httpcore have namesakes in httpx. `Blocked` passes as it is."""
+    """Replace each error of httpcore by the error of the same name in httpx. `UrlBlocked` is left as it is."""
     try:
         yield
     except (
@@ -282,13 +285,13 @@ def _as_httpx() -> Iterator[None]:
         raise getattr(httpx, type(error).__name__)(str(error)) from error
 
 
-def _with_plain_numbers(url: str) -> str:
-    """For httpx, octal numbers are invalid and other notations are names; so it gets to see neither."""
+def _with_decimal_host(url: str) -> str:
+    """Write an IPv4 host as four decimal numbers: httpx rejects octal ones and reads other notations as names."""
     found = _NUMERIC_HOST.fullmatch(url)
     if found is None:
         return url
     start, host, rest = found.groups()
-    address = literal(_DOTS.sub(".", host).lower())
+    address = parse_address(_DOTS.sub(".", host).lower())
     return url if address is None else f"{start}{address}{rest}"
 
 
@@ -296,8 +299,8 @@ def _host(url: httpx.URL) -> str:
     return url.raw_host.decode("ascii")
 
 
-def _fault(url: httpx.URL) -> str | None:
-    """What is wrong with its form, whatever host it names."""
+def _form_fault(url: httpx.URL) -> str | None:
+    """Return what is wrong with the form of *url*, whatever its host; None if nothing is."""
     host = _host(url)
     if url.scheme not in {"http", "https"}:
         return "only http and https URLs are taken"
@@ -306,7 +309,7 @@ def _fault(url: httpx.URL) -> str | None:
     if url.port is not None and not 1 <= url.port <= MAX_PORT:
         return f"the port is not in the range 1 to {MAX_PORT}"
     try:
-        is_address = literal(host) is not None
+        is_address = parse_address(host) is not None
     except ValueError:
         return "the URL is not valid"
     if "%" in host or (not is_address and _NAME.fullmatch(host) is None):
@@ -315,9 +318,9 @@ def _fault(url: httpx.URL) -> str | None:
 
 
 def _refusal(url: httpx.URL, policy: AddressPolicy, *, https_only: bool) -> str | None:
-    """As `form_refusal`, of a URL without a `_fault`."""
+    """As `url_refusal`, for a URL without a `_form_fault`."""
     host = _host(url)
-    address = literal(host)
+    address = parse_address(host)
     if https_only and url.scheme != "https" and not _is_allowed(address, policy):
         return _ONLY_HTTPS
     return _host_refusal(host, address, policy)

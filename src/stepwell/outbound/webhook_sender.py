@@ -1,4 +1,4 @@
-"""Webhooks on their way out: through the guard, once, and with as little of the answer as is of use."""
+"""Sends a webhook once, through the SSRF guard, and keeps the beginning of the answer."""
 
 import asyncio
 import time
@@ -18,21 +18,21 @@ from stepwell.domain.webhooks.delivery import (
 )
 from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.sanitise import sanitised
-from stepwell.outbound.ssrf_guard import AddressPolicy, Blocked, form_refusal, guarded_client, parsed
+from stepwell.outbound.ssrf_guard import AddressPolicy, UrlBlocked, guarded_client, parse_url, url_refusal
 from stepwell.ports.clock import Clock
 from stepwell.settings import Networks
 
 CONNECT_S = 5.0
-_CONNECTIONS = 1_000  # as many as are ever sent at once, so that nobody waits for another's
+_CONNECTIONS = 1_000  # as many as are ever sent at once, so that no webhook waits for the connection of another
 _LOOK_UPS = 128
 MAX_READ = 16 * 1024
 _HEADERS = {
     "content-type": "application/json",
     "user-agent": f"stepwell/{__version__}",
-    "accept-encoding": "identity",  # nothing is unpacked here
+    "accept-encoding": "identity",  # answers are not decompressed here
 }
-# In our words: those of the system name the addresses that a host has.
-_WORDS: tuple[tuple[type[Exception], str], ...] = (
+# Our own messages, because the system's contain the IP addresses of a host.
+_MESSAGES: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, "there was no connection in time"),
     (httpx.ConnectError, "the connection was not made"),
     (httpx.TimeoutException, "there was no answer in time"),
@@ -43,28 +43,32 @@ _TLS = ("certificate", "ssl", "tls")
 
 
 def webhook_rule(allowed: Networks, *, https_only: bool, configured: bool) -> UrlRule:
-    """What is wrong with an address where a workflow is to be told of, as far as that can be said without DNS.
-    *configured*: there is a secret to sign with.
+    """Return the check of webhook URLs at create: it returns what is wrong with a URL, as far as is known without DNS.
+
+    *configured* says whether there is a secret to sign webhooks with.
     """
     policy = AddressPolicy(allowed)
 
     def refusal(url: str) -> tuple[str, str] | None:
         if not configured:
             return WEBHOOKS_NOT_CONFIGURED
-        why = form_refusal(url, policy, https_only=https_only)
+        why = url_refusal(url, policy, https_only=https_only)
         return None if why is None else (why, "url_invalid")
 
     return refusal
 
 
 def webhook_sender(allowed: Networks, clock: Clock, *, https_only: bool, timeout_s: float) -> "WebhookSender":
-    """With a client of its own: those who don't answer must not take the connections of inputs and results."""
+    """Return a sender with a client of its own, so that slow receivers don't occupy the connections of downloads."""
     client = guarded_client(AddressPolicy(allowed), https_only=https_only, connections=_CONNECTIONS, look_ups=_LOOK_UPS)
     return WebhookSender(client, clock, timeout_s=timeout_s)
 
 
 class WebhookSender:
-    """`ports.webhooks.Sender` over *client*, a `guarded_client`. *timeout_s* is for all of a try, look-up included."""
+    """Implements `ports.webhooks.Sender`.
+
+    *client* is an `ssrf_guard.guarded_client`. *timeout_s* is the deadline of a whole attempt, DNS included.
+    """
 
     def __init__(self, client: httpx.AsyncClient, clock: Clock, *, timeout_s: float) -> None:
         self._client, self._clock, self._timeout_s = client, clock, timeout_s
@@ -79,7 +83,7 @@ class WebhookSender:
                 asyncio.timeout(self._timeout_s),
                 self._client.stream(
                     "POST",
-                    parsed(url),
+                    parse_url(url),
                     headers=_HEADERS | dict(headers),
                     content=body.encode(),
                     timeout=httpx.Timeout(self._timeout_s, connect=min(CONNECT_S, self._timeout_s)),
@@ -92,32 +96,32 @@ class WebhookSender:
                     answer += part[: MAX_READ - len(answer)]
                     if len(answer) >= MAX_READ:
                         break
-        except Exception as failure:  # noqa: BLE001 - the receiver's, whatever it is: it counts as a try
-            error = self._words(failure)
+        except Exception as failure:  # noqa: BLE001 - every failure of the receiver counts as an attempt
+            error = self._message(failure)
         if code is not None:
-            error = None  # it has answered, though perhaps not to the end
+            error = None  # it answered, if perhaps not completely
         latency_ms = round((time.monotonic() - began) * 1000)
-        told = _told(answer, hidden) if code is not None else None
-        return Answered(DeliveryAttempt(at, code, latency_ms, told, error), retry_s)
+        beginning = _beginning(answer, hidden) if code is not None else None
+        return Answered(DeliveryAttempt(at, code, latency_ms, beginning, error), retry_s)
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    def _words(self, failure: Exception) -> str:
-        if isinstance(failure, Blocked):
+    def _message(self, failure: Exception) -> str:
+        if isinstance(failure, UrlBlocked):
             return str(failure)
         if isinstance(failure, TimeoutError):
             return f"there was no answer within {self._timeout_s:g} s"
         text = str(failure)
         if isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout) and "resolve" in text:
-            return sanitised(text, 300)  # the guard's words
+            return sanitised(text, 300)  # the guard's message
         if isinstance(failure, httpx.ConnectError) and any(word in text.lower() for word in _TLS):
             return "the certificate doesn't hold, or there is no TLS"
-        return next((words for kind, words in _WORDS if isinstance(failure, kind)), "it could not be sent")
+        return next((words for kind, words in _MESSAGES if isinstance(failure, kind)), "it could not be sent")
 
 
-def _told(answer: bytes, hidden: Sequence[str]) -> str:
-    """The beginning of *answer*; what is hidden is taken out before it is cut, or half of it would be left."""
+def _beginning(answer: bytes, hidden: Sequence[str]) -> str:
+    """Return the beginning of *answer* without secrets. They are masked before it is cut, so no half of one is left."""
     text = answer.decode("utf-8", "replace")
     for secret in hidden:
         for form in (secret, secret.partition("_")[2]):

@@ -7,8 +7,7 @@ from typing import Any
 from stepwell.contract.enums import TaskType
 from stepwell.domain.validation.file_inputs import form_refusal, is_web
 from stepwell.domain.validation.provider_rules import FileRule, ReferenceRule
-from stepwell.outbound.ssrf_guard import AddressPolicy, host_refusal
-from stepwell.outbound.ssrf_guard import form_refusal as url_refusal
+from stepwell.outbound.ssrf_guard import AddressPolicy, host_refusal, url_refusal
 from stepwell.ports.providers import ReadsFiles, UrlReader
 
 _CACHE_SIZE = 4_096  # URLs; a definition may name the same ones in thousands of steps
