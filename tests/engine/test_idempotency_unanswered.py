@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from stepwell.domain.errors import StillRunning, Unavailable
-from stepwell.domain.idempotency import Preconditions, Reservation
+from stepwell.domain.idempotency import Reservation
+from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine import idempotency
 from stepwell.engine import service as service_module

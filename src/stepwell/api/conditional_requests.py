@@ -19,7 +19,8 @@ from stepwell.api.dependencies import ApiRequest
 from stepwell.api.headers import ETAG, IF_MATCH, IF_NONE_MATCH, NO_HEADERS, Headers, header_value
 from stepwell.api.request_bodies import INLINE_BYTES
 from stepwell.api.serializers import workflow_to_public
-from stepwell.domain.idempotency import Preconditions, StoredAnswer, Version
+from stepwell.domain.idempotency import StoredAnswer
+from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.records import WorkflowRecord
 from stepwell.engine.service import WorkflowService
 

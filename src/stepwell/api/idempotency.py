@@ -13,7 +13,8 @@ from stepwell.api.dependencies import ApiRequest, ServiceDep
 from stepwell.api.headers import IDEMPOTENCY_KEY, NO_HEADERS, REPLAYED, header_value
 from stepwell.api.request_bodies import read_body
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.idempotency import Preconditions, Reservation, StoredAnswer
+from stepwell.domain.idempotency import Reservation, StoredAnswer
+from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.records import WorkflowRecord
 from stepwell.engine.service import WorkflowService
 

@@ -34,7 +34,8 @@ from stepwell.api.serializers import cleanup_to_public, page_to_public
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
-from stepwell.domain.idempotency import NO_TERMS, Preconditions, StoredAnswer
+from stepwell.domain.idempotency import StoredAnswer
+from stepwell.domain.preconditions import NO_TERMS, Preconditions
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import parse_update, plan_workflow

@@ -17,9 +17,9 @@ from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.access.signed_urls import CallbackUrls
 from stepwell.domain.errors import InvalidTransition, NotFound, PreconditionFailed, Unavailable
-from stepwell.domain.idempotency import NO_TERMS, Preconditions, Version
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
 from stepwell.domain.model import HistoryEvent
+from stepwell.domain.preconditions import NO_TERMS, Preconditions, Version
 from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, WorkflowPage, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog

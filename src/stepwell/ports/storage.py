@@ -9,9 +9,10 @@ from typing import Protocol
 from uuid import UUID
 
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer, Version
+from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.model import HistoryEvent
+from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
     ListFilter,
     LoadedWorkflow,

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
-from stepwell.domain.idempotency import Preconditions, Version
+from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import Answered, DeliveryAttempt, DeliveryRecord, DeliveryVerdict, DueDelivery
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import NotFound, StillRunning
-from stepwell.domain.idempotency import Preconditions, Version
+from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import (
     KEPT_ATTEMPTS,

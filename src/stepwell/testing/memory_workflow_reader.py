@@ -9,9 +9,9 @@ from msgspec import structs
 
 from stepwell.contract.costs import Money, WorkflowCost
 from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.domain.idempotency import Version
 from stepwell.domain.lifecycle.decision import copied
 from stepwell.domain.model import HistoryEvent, Task
+from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
     ListFilter,
     Ownership,

@@ -12,11 +12,8 @@ from stepwell.contract.definition import WorkflowConfig, WorkflowUpdate
 from stepwell.contract.enums import OnFailure, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import (
-    CancelAttempt,
-    StartAttempt,
-    Update,
-)
+from stepwell.domain.lifecycle.effects import CancelAttempt, StartAttempt
+from stepwell.domain.lifecycle.inputs import Update
 from support.workflows.runs import ACTOR, CHAIN3, DIAMOND, EPOCH, OTHER_OWNER, OWNER, Sim
 
 PENDING, RUNNING, PAUSED, COMPLETED, FAILED, CANCELLED = WorkflowStatus

@@ -8,17 +8,15 @@ from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import OnFailure, StepStatus, WorkflowStatus
+from stepwell.domain.lifecycle.effects import DeadlineAt, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import (
     SERVICE,
     Admitted,
     AttemptFailed,
-    DeadlineAt,
     DeadlinePassed,
     GiveUp,
     RetryDue,
-    StartAttempt,
     Succeeded,
-    WakeAt,
 )
 from support.workflows.runs import CHAIN3, EPOCH, Sim
 

@@ -17,20 +17,17 @@ from stepwell.contract.enums import (
     WorkflowStatus,
 )
 from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.effects import CancelAttempt, FollowUp, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import (
     AttemptFailed,
-    CancelAttempt,
-    FollowUp,
     FollowUpEnded,
     GiveUp,
     Input,
     OutcomeLost,
     RemoteEnded,
     Sending,
-    StartAttempt,
     Submitted,
     Succeeded,
-    WakeAt,
 )
 from stepwell.domain.model import Sent, Task
 from support.workflows.runs import EPOCH, OWNER, Sim

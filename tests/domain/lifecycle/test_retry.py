@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from stepwell.contract.definition import RetryPolicy, WorkflowConfig
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, TaskType, WorkflowStatus
-from stepwell.domain.lifecycle.inputs import RetryDue, WakeAt
+from stepwell.domain.lifecycle.effects import WakeAt
+from stepwell.domain.lifecycle.inputs import RetryDue
 from stepwell.domain.lifecycle.retry import RETRY_AFTER_CAP_S, RetryDecision, backoff_s, judge
 from stepwell.domain.model import StepState
 from stepwell.domain.steps import ResolvedStep

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from stepwell.contract.definition import WorkflowConfig, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import DeadlineAt, Update
+from stepwell.domain.lifecycle.effects import DeadlineAt
+from stepwell.domain.lifecycle.inputs import Update
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import StepState, WorkflowState
 from stepwell.engine.execution import checkpointer as module

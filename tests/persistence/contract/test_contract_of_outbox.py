@@ -7,8 +7,8 @@ import pytest
 
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import NotFound, PreconditionFailed, StillRunning
-from stepwell.domain.idempotency import NO_TERMS, Preconditions, Version
 from stepwell.domain.lifecycle.inputs import Cancel
+from stepwell.domain.preconditions import NO_TERMS, Preconditions, Version
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryVerdict, DueDelivery
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 from stepwell.contract.costs import Cost, Money, WorkflowCost
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.idempotency import Version
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Cleanup, Sending, Submitted, Succeeded
 from stepwell.domain.model import Sent
+from stepwell.domain.preconditions import Version
 from stepwell.domain.records import ListFilter
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

@@ -11,24 +11,20 @@ from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, ProviderType, StepStatus, TaskStatus, TaskType, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import (
     Admitted,
     AttemptFailed,
     Cancel,
-    CancelAttempt,
     Cleanup,
     Created,
-    DeadlineAt,
     DeadlinePassed,
-    FollowUp,
     Input,
     Pause,
     Resume,
     RetryDue,
     Start,
-    StartAttempt,
     Succeeded,
-    WakeAt,
 )
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from stepwell.contract.enums import EventType
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.lifecycle.inputs import Effect
+from stepwell.domain.lifecycle.effects import Effect
 from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
 from stepwell.domain.webhooks.delivery import Delivery
 

@@ -1,6 +1,5 @@
-"""What can happen to a workflow: the inputs of `lifecycle.Run`, and the effects that it asks for in return."""
+"""The inputs of `Run`: everything that can happen to a workflow."""
 
-from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from stepwell.contract.costs import Cost
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import CancelReceipt, ProviderType
 from stepwell.contract.tasks import Output
-from stepwell.domain.model import Sent, Task
+from stepwell.domain.model import Sent
 
 SERVICE = "stepwell"  # the actor of what nobody asked for
 
@@ -166,37 +165,3 @@ Progress: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnd
 Input: TypeAlias = (
     Verb | Admitted | Diverted | Progress | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
 )
-
-
-class StartAttempt(Struct, frozen=True):
-    """Run the task; it may be one that an earlier process had begun."""
-
-    task: Task
-
-
-class CancelAttempt(Struct, frozen=True):
-    position: int
-    task_id: UUID
-
-
-class FollowUp(Struct, frozen=True):
-    """End the job of an attempt that was given up, and hand in `FollowUpEnded` once its end is seen."""
-
-    position: int
-    task_id: UUID
-
-
-class WakeAt(Struct, frozen=True):
-    """Hand in `RetryDue` at that time."""
-
-    position: int
-    at: datetime
-
-
-class DeadlineAt(Struct, frozen=True):
-    """Hand in `DeadlinePassed` at that time; null takes an earlier deadline back."""
-
-    at: datetime | None
-
-
-Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt

@@ -50,18 +50,16 @@ from stepwell.contract.enums import (
 )
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision, copied
+from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import (
     SERVICE,
     Admitted,
     AttemptFailed,
     Cancel,
-    CancelAttempt,
     Cleanup,
     Created,
-    DeadlineAt,
     DeadlinePassed,
     Diverted,
-    FollowUp,
     FollowUpEnded,
     GiveUp,
     Input,
@@ -74,11 +72,9 @@ from stepwell.domain.lifecycle.inputs import (
     RetryDue,
     Sending,
     Start,
-    StartAttempt,
     Submitted,
     Succeeded,
     Update,
-    WakeAt,
 )
 from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, judge
 from stepwell.domain.lifecycle.step_tracker import StepTracker

@@ -15,10 +15,10 @@ from msgspec import structs
 from stepwell.contract.dry_run_result import DryRun, JobToCancel, KeptFile, Rehearsed
 from stepwell.contract.enums import StepStatus
 from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.idempotency import NO_TERMS, Preconditions, Version
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Resume, Start, Verb
 from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.preconditions import NO_TERMS, Preconditions, Version
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.artifact_cleanup import ArtifactCleaner

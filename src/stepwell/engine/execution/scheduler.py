@@ -19,19 +19,8 @@ from anyio import CancelScope
 
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import (
-    AttemptFailed,
-    CancelAttempt,
-    DeadlineAt,
-    DeadlinePassed,
-    Effect,
-    FollowUp,
-    Input,
-    RetryDue,
-    StartAttempt,
-    Succeeded,
-    WakeAt,
-)
+from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, Effect, FollowUp, StartAttempt, WakeAt
+from stepwell.domain.lifecycle.inputs import AttemptFailed, DeadlinePassed, Input, RetryDue, Succeeded
 from stepwell.domain.model import Task
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.model_health import ModelHealth, TrackedAttempt

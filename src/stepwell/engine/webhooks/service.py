@@ -6,7 +6,7 @@ from uuid import UUID
 
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
-from stepwell.domain.idempotency import NO_TERMS, Preconditions
+from stepwell.domain.preconditions import NO_TERMS, Preconditions
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, lane_of
 from stepwell.domain.webhooks.secrets import WebhookSecrets

@@ -17,7 +17,7 @@ from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, case, literal_colum
 from sqlalchemy.dialects import postgresql
 
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.idempotency import Version
+from stepwell.domain.preconditions import Version
 from stepwell.domain.records import StepRecord, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stepwell.contract.enums import DeliveryStatus, EventType
 from stepwell.domain.errors import NotFound, StillRunning
-from stepwell.domain.idempotency import Preconditions, Reservation, Version
+from stepwell.domain.idempotency import Reservation
+from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, delivery_id
 from stepwell.persistence.connections.database import unavailable_in_outage

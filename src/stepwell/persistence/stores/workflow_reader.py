@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
-from stepwell.domain.idempotency import Version
 from stepwell.domain.model import HistoryEvent
+from stepwell.domain.preconditions import Version
 from stepwell.domain.records import ListFilter, Ownership, StepRecord, TaskRecord, WorkflowPage, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool

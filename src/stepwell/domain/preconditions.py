@@ -1,0 +1,46 @@
+"""The conditions of a request: which versions of a workflow it is for (`If-Match`), and its idempotency key."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from msgspec import Struct
+
+from stepwell.domain.errors import PreconditionFailed
+from stepwell.domain.idempotency import Reservation
+from stepwell.domain.model import WorkflowState
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_TICK = timedelta(microseconds=1)
+
+
+class Version(Struct, frozen=True):
+    """Which of its states a workflow is in: each write has one of its own. Not every write is an event, but every one
+    has its time, which within a process is nobody else's.
+    """
+
+    last_event: int
+    updated_us: int
+
+    @classmethod
+    def of(cls, last_event: int, updated_at: datetime | None) -> Self:
+        return cls(last_event, 0 if updated_at is None else (updated_at - _EPOCH) // _TICK)
+
+
+class Preconditions(Struct, frozen=True):
+    """What a request says beside what it asks for. `if_match`: the versions of which the workflow must be one, null for
+    any; `reservation`: what is to be marked in the transaction of the effect.
+    """
+
+    reservation: Reservation | None = None
+    if_match: frozenset[Version] | None = None
+
+    def check(self, state: WorkflowState) -> None:
+        self.check_version(Version.of(state.last_event, state.updated_at))
+
+    def check_version(self, version: Version) -> None:
+        if self.if_match is not None and version not in self.if_match:
+            raise PreconditionFailed("the workflow isn't any more what If-Match names")
+
+
+NO_TERMS = Preconditions()
