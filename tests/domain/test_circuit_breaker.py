@@ -28,9 +28,9 @@ def test_it_opens_after_so_many_steps_in_a_row_and_not_before() -> None:
     breaker.succeeded()
     for _ in range(2):
         breaker.failed(T0, probe=False, used_up=True)
-    assert (breaker.state(T0), breaker.lets(T0)) == (BreakerState.CLOSED, True)
+    assert (breaker.state(T0), breaker.allows(T0)) == (BreakerState.CLOSED, True)
     breaker.failed(T0, probe=False, used_up=True)
-    assert (breaker.state(at(9.9)), breaker.lets(at(9.9)), breaker.open_until) == (BreakerState.OPEN, False, at(10))
+    assert (breaker.state(at(9.9)), breaker.allows(at(9.9)), breaker.open_until) == (BreakerState.OPEN, False, at(10))
 
 
 def test_attempts_that_a_step_goes_on_after_open_nothing() -> None:
@@ -43,15 +43,15 @@ def test_attempts_that_a_step_goes_on_after_open_nothing() -> None:
 def test_no_failures_means_no_breaker() -> None:
     breaker = Breaker(BreakerPolicy(failures=0))
     breaker.failed(T0, probe=False, used_up=True)
-    assert breaker.lets(T0)
+    assert breaker.allows(T0)
 
 
 def test_once_its_time_is_over_one_attempt_is_let_through() -> None:
     breaker = opened()
     assert breaker.state(at(10)) is BreakerState.HALF_OPEN
-    assert breaker.lets(at(10))
+    assert breaker.allows(at(10))
     assert breaker.started(at(10))
-    assert not breaker.lets(at(10))
+    assert not breaker.allows(at(10))
     assert not breaker.started(at(10))
     breaker.succeeded()
     assert (breaker.state(at(10)), breaker.failures) == (BreakerState.CLOSED, 0)
@@ -77,8 +77,8 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long_up_to_a_bound() -> None:
 def test_a_probe_that_shows_nothing_lets_the_next_through() -> None:
     breaker = opened()
     assert breaker.started(at(10))
-    breaker.left()
-    assert breaker.lets(at(10))
+    breaker.abandoned()
+    assert breaker.allows(at(10))
 
 
 @pytest.mark.parametrize("used_up", [True, False])

@@ -19,7 +19,7 @@ from msgspec import Struct
 import stepwell
 from stepwell.bench.loads import Load, Shape
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import plan_workflow
+from stepwell.domain.validation.workflow import validate_workflow
 from support.database.failing_store import FaultyJournal, faulty, nothing_left, scheduler_of
 from support.providers.scripted import eventually
 from support.service.live_service import Service, running_service
@@ -51,7 +51,7 @@ def costing(service: Service) -> Iterator[Cost]:
 async def create(service: Service, body: dict[str, Any], *, start: bool = True) -> UUID:
     """Past the HTTP layer, which asks the database nothing by itself."""
     engine = service.app.service
-    planned = plan_workflow(body, engine.catalog)
+    planned = validate_workflow(body, engine.catalog)
     return (await engine.create(EVERY_TENANT, "alice", planned, tenant=None, start=start)).state.id
 
 

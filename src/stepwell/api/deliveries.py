@@ -82,12 +82,12 @@ def _shown(record: DeliveryRecord) -> StoredAnswer:
 
 @endpoint(REDELIVER)
 @idempotent(_as_it_is)
-async def redeliver(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
+async def redeliver(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     delivery_id = request.path_params["delivery_id"]
-    return _shown(await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, terms))
+    return _shown(await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, preconditions))
 
 
 HANDLERS = (list_deliveries, redeliver)

@@ -13,7 +13,7 @@ from stepwell.api.serializers import sliced
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.contract.reasons import Explanation
-from stepwell.domain.validation.workflow import plan_workflow
+from stepwell.domain.validation.workflow import validate_workflow
 
 EXPLAIN = Operation(
     method="GET",
@@ -53,7 +53,7 @@ async def explain_workflow(request: ApiRequest, service: ServiceDep) -> Response
 @endpoint(PLAN)
 async def plan_definition(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
-    planned = await read_json(request, lambda body: plan_workflow(body, service.catalog))
+    planned = await read_json(request, lambda body: validate_workflow(body, service.catalog))
     request.user.tenant_for(planned.request.origin_tenant_id)
     told = await service.insight.plan(request.user.scope, planned)
     shown = structs.replace(told, steps=await sliced(told.steps, lambda step: step))

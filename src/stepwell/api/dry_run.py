@@ -16,14 +16,14 @@ from stepwell.api.headers import ETAG
 from stepwell.api.idempotency import idempotency_key
 from stepwell.api.query_parameters import CleanupQuery, VerbQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
-from stepwell.contract.dry_run_result import DryRun, Rehearsed
+from stepwell.contract.dry_run_result import DryRun, DryRunVerb
 
 MEDIA_TYPE = "application/vnd.stepwell.dry-run+json"
 DRY_RUN_ANSWER = ((MEDIA_TYPE, DryRun),)
 _Handler = Callable[..., Awaitable[Response[bytes]]]
 
 
-def supports_dry_run(verb: Rehearsed) -> Callable[[_Handler], _Handler]:
+def supports_dry_run(verb: DryRunVerb) -> Callable[[_Handler], _Handler]:
     """Add `?dry_run=true` to the decorated handler of *verb*."""
 
     def decorate(perform: _Handler) -> _Handler:

@@ -35,12 +35,12 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[R
 
     def decorate(effect: Effect) -> Callable[..., Awaitable[Response[bytes]]]:
         async def handler(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
-            key, terms = idempotency_key(request), read_preconditions(request)
+            key, preconditions = idempotency_key(request), read_preconditions(request)
             if key is None:
-                return to_response(await effect(request, service, terms))
+                return to_response(await effect(request, service, preconditions))
 
             async def first(reservation: Reservation) -> StoredAnswer:
-                return await effect(request, service, replace(terms, reservation=reservation))
+                return await effect(request, service, replace(preconditions, reservation=reservation))
 
             async def rebuild_lost(workflow_id: UUID) -> StoredAnswer:
                 record = await service.get(request.user.scope, workflow_id)

@@ -13,7 +13,7 @@ from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, Union
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
 from stepwell.domain.records import ListFilter
-from stepwell.domain.strict_json.schema_faults import collect, shown
+from stepwell.domain.strict_json.schema_faults import collect, printable_key
 
 Q = TypeVar("Q", bound=Struct)
 _INT = re.compile(r"-?[0-9]{1,19}")
@@ -127,7 +127,9 @@ def _parse(raw: bytes, kind: type[Q], passed: frozenset[str] | None) -> Q:
         if name not in known:
             if passed is not None and name not in passed and name:
                 known_ones = ", ".join(known) or "none"
-                faults.append(Fault(("query", shown(name)), f"Unknown parameter; known: {known_ones}", "unknown"))
+                faults.append(
+                    Fault(("query", printable_key(name)), f"Unknown parameter; known: {known_ones}", "unknown")
+                )
             continue
         if name in seen:
             faults.append(Fault(("query", name), "Expected the parameter once", "repeated"))
@@ -217,7 +219,7 @@ def _pairs(raw: bytes) -> tuple[list[tuple[str, str]], list[Fault]]:
         name, name_word = _text(name_bytes)
         value, value_word = _text(value_bytes)
         if word := name_word or value_word:
-            loc = ("query",) if name_word else ("query", shown(name))
+            loc = ("query",) if name_word else ("query", printable_key(name))
             faults.append(Fault(loc, "Expected UTF-8 without NUL characters", word))
         elif part:
             pairs.append((name, value))

@@ -35,10 +35,10 @@ from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
 from stepwell.domain.idempotency import StoredAnswer
-from stepwell.domain.preconditions import NO_TERMS, Preconditions
+from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import parse_update, plan_workflow
+from stepwell.domain.validation.workflow import parse_update, validate_workflow
 from stepwell.engine.service import WorkflowService
 
 TAG = "workflows"
@@ -171,17 +171,19 @@ async def _created(request: ApiRequest, service: WorkflowService, record: Workfl
 
 async def _cleaned(request: ApiRequest, service: WorkflowService, _record: WorkflowRecord) -> StoredAnswer:
     """What was left over is cleaned now."""
-    return await _clean(request, service, NO_TERMS)
+    return await _clean(request, service, NO_PRECONDITIONS)
 
 
 @endpoint(CREATE)
 @idempotent(_created)
-async def create_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
+async def create_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
     query = parse_query(request.scope["query_string"], StartQuery)
-    planned = await read_json(request, lambda body: plan_workflow(body, service.catalog))
+    planned = await read_json(request, lambda body: validate_workflow(body, service.catalog))
     caller = request.user
     tenant = caller.tenant_for(planned.request.origin_tenant_id)
-    record = await service.create(caller.scope, caller.subject, planned, tenant=tenant, start=query.start, terms=terms)
+    record = await service.create(
+        caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
+    )
     return await _created(request, service, record)
 
 
@@ -206,55 +208,57 @@ async def get_workflow(request: ApiRequest, service: ServiceDep) -> Response[byt
 
 @endpoint(UPDATE)
 @idempotent(answer_now)
-async def update_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
+async def update_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     changes = await read_json(request, lambda body: parse_update(body, service.catalog.webhook_refusal))
     caller = request.user
-    return await workflow_answer(await service.update(caller.scope, caller.subject, workflow_id, changes, terms))
+    return await workflow_answer(
+        await service.update(caller.scope, caller.subject, workflow_id, changes, preconditions)
+    )
 
 
 @endpoint(START)
 @supports_dry_run("start")
 @idempotent(answer_after_wait)
-async def start_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
-    return await answer_after_wait(request, service, await _do(request, service.start, terms))
+async def start_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+    return await answer_after_wait(request, service, await _do(request, service.start, preconditions))
 
 
 @endpoint(PAUSE)
 @idempotent(answer_now)
-async def pause_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
-    return await workflow_answer(await _do(request, service.pause, terms))
+async def pause_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+    return await workflow_answer(await _do(request, service.pause, preconditions))
 
 
 @endpoint(RESUME)
 @supports_dry_run("resume")
 @idempotent(answer_after_wait)
-async def resume_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
-    return await answer_after_wait(request, service, await _do(request, service.resume, terms))
+async def resume_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+    return await answer_after_wait(request, service, await _do(request, service.resume, preconditions))
 
 
 @endpoint(CANCEL)
 @supports_dry_run("cancel")
 @idempotent(answer_now)
-async def cancel_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
-    return await workflow_answer(await _do(request, service.cancel, terms))
+async def cancel_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+    return await workflow_answer(await _do(request, service.cancel, preconditions))
 
 
 @endpoint(CLEANUP)
 @supports_dry_run("cleanup")
 @idempotent(_cleaned)
-async def cleanup_workflow(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
-    return await _clean(request, service, terms)
+async def cleanup_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+    return await _clean(request, service, preconditions)
 
 
-async def _clean(request: ApiRequest, service: WorkflowService, terms: Preconditions) -> StoredAnswer:
+async def _clean(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], CleanupQuery)
     await ignore_empty_body(request)
     caller = request.user
     record, report = await service.cleanup(
-        caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, terms=terms
+        caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, preconditions=preconditions
     )
     return answer_with_etag(record, await cleanup_to_public(record, report))
 
@@ -262,12 +266,12 @@ async def _clean(request: ApiRequest, service: WorkflowService, terms: Precondit
 _Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[WorkflowRecord]]
 
 
-async def _do(request: ApiRequest, verb: _Verb, terms: Preconditions) -> WorkflowRecord:
+async def _do(request: ApiRequest, verb: _Verb, preconditions: Preconditions) -> WorkflowRecord:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     caller = request.user
-    return await verb(caller.scope, caller.subject, workflow_id, terms)
+    return await verb(caller.scope, caller.subject, workflow_id, preconditions)
 
 
 def _workflow_id(request: ApiRequest) -> UUID:

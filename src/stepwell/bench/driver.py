@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import plan_workflow
+from stepwell.domain.validation.workflow import validate_workflow
 from stepwell.engine.service import WorkflowService
 from stepwell.offloop import off_loop
 
@@ -31,7 +31,7 @@ def in_process(service: WorkflowService) -> RunOne:
     """Straight to the engine: everything but HTTP."""
 
     async def run_one(body: dict[str, Any]) -> None:
-        plan = partial(plan_workflow, body, service.catalog)
+        plan = partial(validate_workflow, body, service.catalog)
         planned = await off_loop(plan, steps=len(body["steps"]))
         await asyncio.sleep(0)  # as between two requests
         record = await service.create(EVERY_TENANT, _ACTOR, planned, tenant=None, start=True)

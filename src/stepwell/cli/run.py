@@ -24,7 +24,7 @@ from stepwell.contract.enums import TERMINAL_EVENTS
 from stepwell.domain.errors import InvalidRequest, Unavailable
 from stepwell.domain.strict_json.decode import decode_body
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import plan_workflow
+from stepwell.domain.validation.workflow import validate_workflow
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 
@@ -80,7 +80,7 @@ async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: 
 async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> RunOutcome | None:
     """None if it was stopped before its end."""
     try:
-        planned = plan_workflow(body, app.service.catalog)
+        planned = validate_workflow(body, app.service.catalog)
     except InvalidRequest as error:
         raise invalid_definition(error.faults) from error
     tenant = planned.request.origin_tenant_id

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 
-Rehearsed = Literal["start", "resume", "cancel", "cleanup"]
+DryRunVerb = Literal["start", "resume", "cancel", "cleanup"]
 
 
 class JobToCancel(Struct, frozen=True):
@@ -34,7 +34,7 @@ class DryRun(Struct, frozen=True, kw_only=True):
     `tasks` tasks that would be looked at.
     """
 
-    verb: Rehearsed
+    verb: DryRunVerb
     allowed: bool = True
     status_now: WorkflowStatus
     status_after: WorkflowStatus

@@ -40,7 +40,7 @@ class Breaker:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now < self.open_until else BreakerState.HALF_OPEN
 
-    def lets(self, now: datetime) -> bool:
+    def allows(self, now: datetime) -> bool:
         """Whether an attempt may start now."""
         state = self.state(now)
         return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self.probing)
@@ -64,6 +64,6 @@ class Breaker:
         elif self.open_until is None and 0 < self._policy.failures <= self.failures:
             self.open_until = now + timedelta(seconds=self._reset_s)
 
-    def left(self) -> None:
+    def abandoned(self) -> None:
         """The attempt that was let through has ended without having shown anything."""
         self.probing = False

@@ -43,4 +43,4 @@ class Preconditions(Struct, frozen=True):
             raise PreconditionFailed("the workflow isn't any more what If-Match names")
 
 
-NO_TERMS = Preconditions()
+NO_PRECONDITIONS = Preconditions()

@@ -26,15 +26,15 @@ class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
 
 class KnownStep(Struct, frozen=True):
     """A step as its definition tells it. `provider_config` is that of the provider which is asked, be it the fallback.
-    `inputs` are without nulls, and of known kinds; `open` names those of which nothing can be said here: they are
+    `inputs` are without nulls, and of known kinds; `unresolved` names those of which nothing can be said here: they are
     mapped from results of other steps, are refused already, or stand in defaults too big to look through.
     """
 
     task_type: TaskType
     provider_config: Mapping[str, Any]
     inputs: Mapping[str, Any]
-    open: frozenset[str] = frozenset()
+    unresolved: frozenset[str] = frozenset()
 
     def has(self, name: str) -> bool:
         """Whether it will have that input."""
-        return name in self.inputs or name in self.open
+        return name in self.inputs or name in self.unresolved

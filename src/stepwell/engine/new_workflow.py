@@ -31,7 +31,7 @@ def draft(
     handle = ActiveWorkflow(loaded_of(record))
     decision = handle.run.apply(Created(actor), now)
     if owner is not None:
-        decision.absorb(handle.run.apply(Start(actor, new_id(now), owner), now))
+        decision.merge(handle.run.apply(Start(actor, new_id(now), owner), now))
     stored = structs.replace(
         record,
         state=structs.replace(record.state),

@@ -19,7 +19,7 @@ from stepwell.domain.access.signed_urls import CallbackUrls
 from stepwell.domain.errors import InvalidTransition, NotFound, PreconditionFailed, Unavailable
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
 from stepwell.domain.model import HistoryEvent
-from stepwell.domain.preconditions import NO_TERMS, Preconditions, Version
+from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.domain.records import CleanupReport, ListFilter, TaskRecord, WorkflowPage, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
@@ -100,9 +100,9 @@ class WorkflowService:
         *,
         tenant: str | None,
         start: bool,
-        terms: Preconditions = NO_TERMS,
+        preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> WorkflowRecord:
-        """Store a workflow that `validation.plan_workflow` has accepted; with *start* it is stored as started."""
+        """Store a workflow that `validation.validate_workflow` has accepted; with *start* it is stored as started."""
         self._check_open()
         self.webhooks.check(tenant, planned.request.webhook_url)
         await self._lease.ensure()
@@ -114,7 +114,7 @@ class WorkflowService:
         with self._holding(handle):
             self._scheduler.adopt(handle)  # before it is stored, else a claim might take it for a forgotten one
             try:
-                await self._journal.insert(scope, replace(drafted.new, reservation=terms.reservation))
+                await self._journal.insert(scope, replace(drafted.new, reservation=preconditions.reservation))
             except BaseException:
                 # It may have been stored all the same, or still be on its way: then it is found by a claim.
                 self._scheduler.abandon(handle)
@@ -135,24 +135,28 @@ class WorkflowService:
         return _known(await self._store.version(scope, workflow_id), "workflow")
 
     async def start(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Start(actor, self._new_id(), self._lease.owner), terms)
+        return await self._verb(
+            scope, workflow_id, lambda: Start(actor, self._new_id(), self._lease.owner), preconditions
+        )
 
     async def pause(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Pause(actor), terms)
+        return await self._verb(scope, workflow_id, lambda: Pause(actor), preconditions)
 
     async def resume(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Resume(actor, self._new_id(), self._lease.owner), terms)
+        return await self._verb(
+            scope, workflow_id, lambda: Resume(actor, self._new_id(), self._lease.owner), preconditions
+        )
 
     async def cancel(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, terms: Preconditions = NO_TERMS
+        self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
-        return await self._verb(scope, workflow_id, lambda: Cancel(actor), terms)
+        return await self._verb(scope, workflow_id, lambda: Cancel(actor), preconditions)
 
     async def update(
         self,
@@ -160,15 +164,21 @@ class WorkflowService:
         actor: str,
         workflow_id: UUID,
         changes: WorkflowUpdate,
-        terms: Preconditions = NO_TERMS,
+        preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> WorkflowRecord:
         await self.webhooks.check_update(scope, workflow_id, changes)
-        return await self._verb(scope, workflow_id, lambda: Update(actor, changes), terms)
+        return await self._verb(scope, workflow_id, lambda: Update(actor, changes), preconditions)
 
     async def cleanup(
-        self, scope: TenantScope, actor: str, workflow_id: UUID, *, cleanup_tasks: bool, terms: Preconditions = NO_TERMS
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        *,
+        cleanup_tasks: bool,
+        preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> tuple[WorkflowRecord, CleanupReport]:
-        await self._verb(scope, workflow_id, lambda: Cleanup(actor, cleanup_tasks), terms)
+        await self._verb(scope, workflow_id, lambda: Cleanup(actor, cleanup_tasks), preconditions)
         report = CleanupReport(0, 0, [], [])
         if cleanup_tasks:
             async with self._lock(workflow_id):
@@ -207,7 +217,7 @@ class WorkflowService:
         return await self._store.page(scope, query)
 
     async def _verb(
-        self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input], terms: Preconditions
+        self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input], preconditions: Preconditions
     ) -> WorkflowRecord:
         self._check_open()
         for _ in range(_TRIES):
@@ -215,15 +225,15 @@ class WorkflowService:
             with self._holding(handle):
                 refused: InvalidTransition | PreconditionFailed | None = None
                 try:
-                    terms.check(handle.run.state)
-                    self._scheduler.feed(handle, make(), terms.reservation)
+                    preconditions.check(handle.run.state)
+                    self._scheduler.feed(handle, make(), preconditions.reservation)
                 except (InvalidTransition, PreconditionFailed) as error:
                     refused = error
                 try:
                     # A refusal too: what forbids the verb may not be committed yet.
                     effect = self._scheduler.checkpointer.settled(workflow_id)
                     async with asyncio.timeout(_ANSWER_S):
-                        await self.repeats.settled(None if refused else terms.reservation, effect)
+                        await self.repeats.settled(None if refused else preconditions.reservation, effect)
                 except NotWritten:
                     continue
                 except TimeoutError:

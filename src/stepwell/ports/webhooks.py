@@ -78,10 +78,12 @@ class Deliveries(Protocol):
         event_id: int,
         lane: str,
         owner: UUID,
-        terms: Preconditions,
+        preconditions: Preconditions,
     ) -> DeliveryRecord:
-        """PENDING and due now, all its tries before it, to be sent by *owner*; on *terms*, and with a reservation once,
-        and only while that holds. Raises `NotFound`, `PreconditionFailed`, `StillRunning`.
+        """Make a delivery PENDING and due now, with all its attempts before it, to be sent by *owner*.
+
+        With a reservation this happens once, and only while the reservation holds. Raises `NotFound`,
+        `PreconditionFailed`, `StillRunning`.
         """
 
 

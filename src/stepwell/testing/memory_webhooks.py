@@ -114,13 +114,13 @@ class MemoryDeliveries:
         )
 
     async def renew(
-        self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, terms: Preconditions
+        self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, preconditions: Preconditions
     ) -> DeliveryRecord:
         await self._tables.round_trip()
         workflow = self._tables.find(scope, workflow_id)
         if workflow is not None:
-            terms.check(workflow.record.state)
-        if (reservation := terms.reservation) is not None:
+            preconditions.check(workflow.record.state)
+        if (reservation := preconditions.reservation) is not None:
             key = self._tables.own_key(reservation)
             if key is None or key.applied_to is not None:
                 raise StillRunning

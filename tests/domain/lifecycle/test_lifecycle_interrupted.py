@@ -154,8 +154,8 @@ def test_one_decision_may_take_in_the_next() -> None:
     first = sim.run.apply(sim.start_input(), sim.now)
     second = sim.run.apply(sim.admit_input(0), sim.now)
     idle = sim.run.apply(RetryDue(0), sim.now)
-    first.absorb(second)
-    first.absorb(idle)
+    first.merge(second)
+    first.merge(idle)
     written = replace(first.workflow)
     sim.run.apply(Succeeded(0, second.steps[0].task_id or NOBODY, b"{}"), sim.now)
     assert first.workflow == written  # later inputs don't reach into it

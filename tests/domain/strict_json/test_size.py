@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.domain.strict_json.size import is_deeper, is_heavier
+from stepwell.domain.strict_json.size import is_deeper, is_larger_than
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**31), 2**31) | st.text("abc"),
@@ -16,17 +16,17 @@ JSON = st.recursive(
 @given(JSON)
 def test_what_is_told_is_near_the_truth(value: Any) -> None:
     size = len(msgspec.json.encode(value))
-    assert not is_heavier(value, 2 * size + 10)
-    assert is_heavier(value, size // 4 - 2)
+    assert not is_larger_than(value, 2 * size + 10)
+    assert is_larger_than(value, size // 4 - 2)
 
 
 def test_one_text_held_many_times_counts_each_time_and_is_not_walked_to_the_end() -> None:
     text = "x" * 1000
-    assert is_heavier([text] * 1000, 999_000)
+    assert is_larger_than([text] * 1000, 999_000)
     held: Any = [text]
     for _ in range(64):
         held = [held, held]  # 2**64 times
-    assert is_heavier(held, 1_000_000)
+    assert is_larger_than(held, 1_000_000)
 
 
 @pytest.mark.parametrize("depth", [100_000])
@@ -34,7 +34,7 @@ def test_depth_is_no_matter(depth: int) -> None:
     value: Any = []
     for _ in range(depth):
         value = [value]
-    assert not is_heavier(value, 10 * depth)
+    assert not is_larger_than(value, 10 * depth)
     while value:
         value = value[0]  # or its end would recurse
 

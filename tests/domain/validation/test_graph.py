@@ -5,10 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.contract.enums import TaskType
-from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.schema_faults import Loc
-from stepwell.domain.validation.graph import Graph, final_position
+from stepwell.domain.validation.graph import Graph
 from support.workflows.definitions import body, faults, join, mapped
 
 
@@ -92,20 +90,6 @@ def test_a_long_cycle_is_told_shortly() -> None:
     built = Graph(names, [[names[n - 1]] for n in range(3000)])
     assert len(built.faults) == 1
     assert len(built.faults[0].msg) < 2_000
-
-
-def plans(*dependencies: tuple[int, ...]) -> list[ResolvedStep]:
-    return [
-        ResolvedStep(position=n, step_id=str(n), task_type=TaskType.PASSTHROUGH, depends_on=needed)
-        for n, needed in enumerate(dependencies)
-    ]
-
-
-def test_final_position() -> None:
-    assert final_position(plans((), (0,), (1,))) == 2
-    assert final_position(plans((1,), (), (1,))) == 2
-    assert final_position(plans((1, 2), (), ())) == 0
-    assert final_position(plans((), (0,), ())) == 2
 
 
 @st.composite

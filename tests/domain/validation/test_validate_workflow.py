@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import OnFailure
 from stepwell.domain.errors import InvalidRequest
-from stepwell.domain.validation.workflow import MAX_STEPS, parse_update, plan_workflow
+from stepwell.domain.validation.workflow import MAX_STEPS, parse_update, validate_workflow
 from support.workflows.definitions import CATALOG, body, draw, faults, join, mapped, plan, refine, refused
 
 
@@ -384,7 +384,7 @@ BODIES = st.fixed_dictionaries(
 @settings(deadline=None)
 def test_any_body_is_planned_or_refused_with_places_that_exist(value: Any) -> None:
     try:
-        planned = plan_workflow(value, CATALOG)
+        planned = validate_workflow(value, CATALOG)
     except InvalidRequest as error:
         found = error.faults
     else:

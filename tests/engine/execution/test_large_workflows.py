@@ -11,7 +11,7 @@ import pytest
 from stepwell.contract.enums import StepStatus
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import plan_workflow
+from stepwell.domain.validation.workflow import validate_workflow
 from support.database.failing_store import FaultyJournal, admission_of, faulty, nothing_left, scheduler_of
 from support.providers.scripted import Hang, Scripted, Succeed, eventually, passthrough, scripted
 from support.service.live_service import Service, running_service
@@ -21,7 +21,7 @@ from support.workflows.definitions import body
 async def create(service: Service, *steps: dict[str, Any]) -> UUID:
     """Past the HTTP layer, which has tests of its own."""
     engine = service.app.service
-    planned = plan_workflow(body(*steps), engine.catalog)
+    planned = validate_workflow(body(*steps), engine.catalog)
     return (await engine.create(EVERY_TENANT, "alice", planned, tenant=None, start=True)).state.id
 
 

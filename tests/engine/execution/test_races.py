@@ -22,7 +22,7 @@ from stepwell.domain.lifecycle.inputs import Update
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import plan_workflow
+from stepwell.domain.validation.workflow import validate_workflow
 from support.database.failing_store import faulty, nothing_left, scheduler_of
 from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted
 from support.service.event_replay import fold
@@ -128,7 +128,7 @@ class Race:
         before = {"FAILED": [BAD], "PAUSED, idle": [Hang()], "COMPLETED": [Hang()], "CANCELLED": [Hang()]}
         self.provider.plan(s2, *before.get(state, []), *[BAD] * failing)
         definition = body(scripted(s0), scripted(s1, s0), scripted(s2, max_retries=0), config={"retry": {"base_s": 0}})
-        planned = plan_workflow(definition, self.engine.catalog)
+        planned = validate_workflow(definition, self.engine.catalog)
         created = await self.engine.create(EVERY_TENANT, "alice", planned, tenant=None, start=state != "PENDING")
         self.workflow_id = created.state.id
         await self.settled()

@@ -8,7 +8,7 @@ import pytest
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import NotFound, PreconditionFailed, StillRunning
 from stepwell.domain.lifecycle.inputs import Cancel
-from stepwell.domain.preconditions import NO_TERMS, Preconditions, Version
+from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryVerdict, DueDelivery
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -164,7 +164,7 @@ async def test_a_redelivery_makes_it_due_now_for_the_process_that_was_asked(stor
         ME, found, DeliveryVerdict(DeliveryStatus.FAILED, 10), DeliveryAttempt(stored.clock.now(), 500)
     )
     deliveries = (await stored.process(OTHER)).deliveries
-    record = await deliveries.renew(T, handle.workflow_id, found.event_id, "t@new", OTHER, NO_TERMS)
+    record = await deliveries.renew(T, handle.workflow_id, found.event_id, "t@new", OTHER, NO_PRECONDITIONS)
     assert (record.status, len(record.attempts)) == (DeliveryStatus.PENDING, 1)
     (again,) = await stored.here.outbox.due(OTHER, ["t@new"], 10)
     assert (again.tries, again.next_at) == (0, record.next_at)
@@ -180,7 +180,7 @@ async def test_a_redelivery_keeps_to_the_scope_and_its_terms(stored: Stored) -> 
         (T, uuid4(), event_id),
     ):
         with pytest.raises(NotFound):
-            await deliveries.renew(scope, workflow_id, number, LANE, ME, NO_TERMS)
+            await deliveries.renew(scope, workflow_id, number, LANE, ME, NO_PRECONDITIONS)
         with pytest.raises(NotFound):
             await deliveries.address(scope, workflow_id, number)
     version = Version.of(state.last_event, state.updated_at)

@@ -72,13 +72,13 @@ class Workflows:
         handle = ActiveWorkflow(loaded_of(record))
         decision = handle.run.apply(Created("alice"), now)
         if owner is not None:
-            decision.absorb(handle.run.apply(Start("alice", uuid4(), owner), now))
+            decision.merge(handle.run.apply(Start("alice", uuid4(), owner), now))
         return handle, NewWorkflow(record, len(planned.steps) - 1, tuple(decision.events))
 
     def decide(self, handle: ActiveWorkflow, *inputs: Input) -> Decision:
         first, *later = (handle.run.apply(given, self.clock.now()) for given in inputs)
         for decision in later:
-            first.absorb(decision)
+            first.merge(decision)
         return first
 
     async def write(self, handle: ActiveWorkflow, *inputs: Input) -> None:

@@ -8,7 +8,7 @@ import pytest
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.domain.validation.workflow import ValidatedWorkflow, plan_workflow
+from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.providers.fal.parameters import refusals
 
 IMAGES = set(TaskType) - {TaskType.LLM_INTERACTION, TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
@@ -55,7 +55,7 @@ def mapped(from_step: str, from_field: str = "f", to_field: str = "t", **members
 def refused(value: Any, catalog: ProviderCatalog = CATALOG) -> tuple[Fault, ...]:
     before = deepcopy(value)
     with pytest.raises(InvalidRequest) as caught:
-        plan_workflow(value, catalog)
+        validate_workflow(value, catalog)
     assert value == before
     assert all(fault.loc[0] == "body" for fault in caught.value.faults)
     return caught.value.faults
@@ -66,4 +66,4 @@ def faults(value: Any, catalog: ProviderCatalog = CATALOG) -> list[tuple[tuple[s
 
 
 def plan(value: Any, catalog: ProviderCatalog = CATALOG) -> ValidatedWorkflow:
-    return plan_workflow(value, catalog)
+    return validate_workflow(value, catalog)

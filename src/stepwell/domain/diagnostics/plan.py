@@ -22,7 +22,7 @@ class PlannedCall(NamedTuple):
     here: bool
 
 
-NOBODY = PlannedCall(None, None, here=True)
+NO_PROVIDER = PlannedCall(None, None, here=True)
 
 
 class Chain(NamedTuple):

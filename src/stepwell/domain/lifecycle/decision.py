@@ -61,7 +61,7 @@ class Decision(Struct):
     def record_task(self, task: Task) -> None:
         self.tasks[task.id] = copied(task)
 
-    def tell(
+    def emit(
         self,
         state: WorkflowState,
         now: datetime,
@@ -75,7 +75,7 @@ class Decision(Struct):
         state.last_event += 1
         self.events.append(HistoryEvent(state.last_event, kind, now, step_id, task_id, actor, data or {}))
 
-    def absorb(self, later: "Decision") -> None:
+    def merge(self, later: "Decision") -> None:
         """Take in the next decision of the same run, so that both are written as one."""
         if later.has_rows:  # else its `workflow` is the run's own, and goes on changing
             self.workflow = later.workflow

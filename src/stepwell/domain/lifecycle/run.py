@@ -194,7 +194,7 @@ class Run:
             case Succeeded():
                 self._succeeded(decision, given, now)
             case Created():
-                decision.tell(self.state, now, EventType.WORKFLOW_CREATED, given.actor)
+                decision.emit(self.state, now, EventType.WORKFLOW_CREATED, given.actor)
             case Start():
                 self._start(decision, given, now)
             case Pause():
@@ -230,7 +230,7 @@ class Run:
         self._check("start")
         self._take(given.owner, given.execution_id)
         self.state.started_at = now
-        decision.tell(self.state, now, EventType.WORKFLOW_STARTED, given.actor)
+        decision.emit(self.state, now, EventType.WORKFLOW_STARTED, given.actor)
         self._set_deadline(decision, now, self.config.workflow_timeout_s)
         decision.ready += self._frontier.startable(starting=self.starting)
 
@@ -242,7 +242,7 @@ class Run:
             state.timeout_left_s = max((state.deadline_at - now).total_seconds(), 0.0)
         self._set_deadline(decision, now, None)
         held = self._hold_back(decision, now)
-        decision.tell(state, now, EventType.WORKFLOW_PAUSED, given.actor, data=held)
+        decision.emit(state, now, EventType.WORKFLOW_PAUSED, given.actor, data=held)
         self._settle(decision, now)
 
     def _resume(self, decision: Decision, given: Resume, now: datetime) -> None:
@@ -264,7 +264,7 @@ class Run:
                 step.retry_count, step.provider_attempts = 0, 1
                 decision.record(step, now)
         self._frontier.rebuild()
-        decision.tell(state, now, EventType.WORKFLOW_RESUMED, given.actor)
+        decision.emit(state, now, EventType.WORKFLOW_RESUMED, given.actor)
         self._set_deadline(decision, now, timeout)
         decision.ready += self._frontier.startable(starting=self.starting)
 
@@ -276,7 +276,7 @@ class Run:
             self._cancel_all(decision, given.actor, now)
         self.state.deleted_at = now
         data = {"cleanup_tasks": given.cleanup_tasks}
-        decision.tell(self.state, now, EventType.WORKFLOW_CLEANED, given.actor, data=data)
+        decision.emit(self.state, now, EventType.WORKFLOW_CLEANED, given.actor, data=data)
 
     def _update(self, decision: Decision, given: Update, now: datetime) -> None:
         self._check("update")
@@ -285,7 +285,7 @@ class Run:
             if (value := getattr(given.changes, name)) is not UNSET:
                 setattr(self.state, name, value)
                 changed.append(name)
-        decision.tell(self.state, now, EventType.WORKFLOW_UPDATED, given.actor, data={"changed": changed})
+        decision.emit(self.state, now, EventType.WORKFLOW_UPDATED, given.actor, data={"changed": changed})
 
     def _check(self, verb: str, hint: str = "") -> None:
         status, allowed = self.state.status, ALLOWED_FROM[verb]
@@ -464,7 +464,7 @@ class Run:
         task.cancel_receipt, task.follow_up_until = given.receipt, None
         task.cost = given.cost or task.cost
         decision.record_task(task)
-        decision.tell(
+        decision.emit(
             self.state,
             now,
             EventType.STEP_CANCEL_SETTLED,
@@ -491,7 +491,7 @@ class Run:
         state.status, state.completed_at, state.timeout_left_s = status, now, None
         self._set_deadline(decision, now, None)
         reason = {"reason": state.failure} if state.failure else {}
-        decision.tell(state, now, kind, actor, data=reason)
+        decision.emit(state, now, kind, actor, data=reason)
 
     def _deadline_passed(self, decision: Decision, now: datetime) -> None:
         at = self.state.deadline_at
@@ -578,7 +578,7 @@ class Run:
         **data: Any,
     ) -> None:
         step_id = self.plans[step.position].step_id
-        decision.tell(self.state, now, kind, actor, step_id=step_id, task_id=step.task_id, data=data)
+        decision.emit(self.state, now, kind, actor, step_id=step_id, task_id=step.task_id, data=data)
 
     def _close_decision(self, decision: Decision, now: datetime) -> Decision:
         if decision.has_rows:

@@ -9,9 +9,9 @@ from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowS
 from stepwell.contract.enums import TaskType, TransformType
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import NothingFound, find
-from stepwell.domain.mapping.task_configs import config_faults, given, required_inputs
+from stepwell.domain.mapping.task_configs import config_faults, required_inputs, without_nulls
 from stepwell.domain.mapping.transforms import TransformError, is_deferred, transform
-from stepwell.domain.strict_json.schema_faults import shown
+from stepwell.domain.strict_json.schema_faults import printable_key
 
 EVERY_TYPE = "*"
 TIMEOUT = "timeout_s"
@@ -86,7 +86,7 @@ def check_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> None:
     """Known fields once more, now that mapped values are in. Raises `AttemptError`, not retryable, naming each."""
     faults = [f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in config_faults(task_type, inputs, ())]
     alternatives = required_inputs(task_type)
-    if alternatives and given(inputs).keys().isdisjoint(alternatives):
+    if alternatives and without_nulls(inputs).keys().isdisjoint(alternatives):
         faults.append(f"{' or '.join(alternatives)}: required")
     if faults:
         raise _failed(f"Refused inputs: {'; '.join(faults[:20])}")
@@ -97,12 +97,12 @@ def _failed(message: str) -> AttemptError:
 
 
 def _label(mapping: FieldMapping) -> str:
-    return f"Mapping of '{shown(mapping.from_field)}' of step '{mapping.from_step}' to '{mapping.to_field}'"
+    return f"Mapping of '{printable_key(mapping.from_field)}' of step '{mapping.from_step}' to '{mapping.to_field}'"
 
 
 def _fields_of(result: Any) -> str:
     if not isinstance(result, dict):
         return "the result is no object"
-    names = [shown(name) for name in list(result)[:_LISTED_FIELDS]]
+    names = [printable_key(name) for name in list(result)[:_LISTED_FIELDS]]
     more = f" and {len(result) - _LISTED_FIELDS} more" if len(result) > _LISTED_FIELDS else ""
     return f"the result has {', '.join(names)}{more}" if names else "the result has no fields"

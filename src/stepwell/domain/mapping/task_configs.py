@@ -26,14 +26,14 @@ def required_inputs(task_type: TaskType) -> tuple[str, ...]:
     return _REQUIRED.get(task_type, ("base_image_url",))
 
 
-def given(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:
     """*config* without its nulls."""
     return {name: value for name, value in config.items() if value is not None}
 
 
 def known_config(task_type: TaskType, config: Mapping[str, Any]) -> TaskConfig:
     """The known fields of *config*, defaults filled in. Raises `msgspec.ValidationError`."""
-    return convert(given(config), CONFIGS[task_type])
+    return convert(without_nulls(config), CONFIGS[task_type])
 
 
 def config_faults(task_type: TaskType, config: Mapping[str, Any], loc: Loc) -> Iterator[Fault]:
@@ -41,7 +41,7 @@ def config_faults(task_type: TaskType, config: Mapping[str, Any], loc: Loc) -> I
     try:
         known = known_config(task_type, config)
     except ValidationError:
-        yield from iter_faults(CONFIGS[task_type], given(config), loc)
+        yield from iter_faults(CONFIGS[task_type], without_nulls(config), loc)
         return
     if isinstance(known, GenerationConfig) and known.width * known.height > MAX_PIXELS:
         message = f"{known.width} x {known.height} is more than {MAX_PIXELS // 1_000_000} megapixels"

@@ -10,7 +10,7 @@ import msgspec
 from stepwell.contract.enums import TransformType
 from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.strict_json.decode import MAX_INT, MIN_INT, decode_body
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, is_heavier
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, is_larger_than
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
@@ -87,7 +87,7 @@ def _to_bool(value: Any) -> bool:
 
 
 def _json_encode(value: Any) -> str:
-    if is_heavier(value, MAX_RESULT_BYTES):
+    if is_larger_than(value, MAX_RESULT_BYTES):
         raise TransformError(f"makes a text of over {MAX_RESULT_BYTES:,} bytes")
     return msgspec.json.encode(value).decode()
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.strict_json.schema_faults import Loc, capped, shown
+from stepwell.domain.strict_json.schema_faults import Loc, capped, printable_key
 
 MAX_DEPTH = 64
 MAX_FAULTS = 100
@@ -199,7 +199,7 @@ def _own_faults(value: Any, path: list[str | int]) -> Iterator[Fault]:
             yield _too_deep(_place(path))
         elif isinstance(value, _Doubled):
             for key in value.doubled:
-                yield Fault((*_place(path), shown(key)), "Key given more than once", "duplicate_key")
+                yield Fault((*_place(path), printable_key(key)), "Key given more than once", "duplicate_key")
     elif isinstance(value, _Refused):
         yield Fault(_place(path), value.msg, value.type)
     elif type(value) is int and not MIN_INT <= value <= MAX_INT:
@@ -222,7 +222,7 @@ def _has_lone_surrogate(text: str) -> bool:
 
 
 def _place(path: list[str | int]) -> Loc:
-    return tuple(shown(part) if isinstance(part, str) else part for part in path)
+    return tuple(printable_key(part) if isinstance(part, str) else part for part in path)
 
 
 def _first_deep_place(data: bytes) -> Loc:
@@ -245,7 +245,7 @@ def _first_deep_place(data: bytes) -> Loc:
         elif text == b"," and isinstance(path[-1], int):
             path[-1] += 1
         elif text == b":":
-            path[-1] = shown(json.loads(key, strict=False))
+            path[-1] = printable_key(json.loads(key, strict=False))
         else:
             key = text
     return tuple(path)

@@ -55,7 +55,7 @@ _OUT_OF_BOUNDS = re.compile(r"Expected `(\w+)` (>=|>|<=|<|of length >=|of length
 _NO_MATCH = re.compile(r"Expected `str` matching regex (.*)", re.DOTALL)
 
 
-def shown(key: str) -> str:
+def printable_key(key: str) -> str:
     """*key* as it may stand in a `loc`: itself, unless longer than 255 characters or not encodable."""
     if len(key) > _SHOWN_KEY:
         key = key[:_SHOWN_KEY] + "…"
@@ -170,7 +170,7 @@ class _Walk:
                 yield from self.faults(arguments[0] if arguments else Any, item, (*loc, index))
         elif container is dict and arguments and isinstance(value, Mapping):
             for key, item in value.items():
-                place = (*loc, shown(str(key)))
+                place = (*loc, printable_key(str(key)))
                 yield from self.faults(arguments[0], key, place)
                 yield from self.faults(arguments[1], item, place)
 
@@ -186,7 +186,7 @@ class _Walk:
         if struct.__struct_config__.forbid_unknown_fields:
             for key in value:
                 if key not in names:
-                    yield Fault((*loc, shown(str(key))), _unknown_field(struct), "extra_forbidden")
+                    yield Fault((*loc, printable_key(str(key))), _unknown_field(struct), "extra_forbidden")
 
 
 def _metas(type_: Any) -> tuple[Meta, ...]:

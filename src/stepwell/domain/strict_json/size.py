@@ -7,7 +7,7 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_LEVELS = 200
 
 
-def is_heavier(value: Any, limit: int) -> bool:
+def is_larger_than(value: Any, limit: int) -> bool:
     """Whether *value* takes more than about *limit* bytes as JSON. Looks no further than that; doesn't recurse."""
     rest, stack = limit, [value]
     while stack and rest >= 0:

@@ -9,7 +9,6 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from stepwell.domain.errors import Fault
-from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.schema_faults import Loc
 
 _MAX_CYCLES = 20
@@ -122,12 +121,6 @@ class Graph:
             return True
         ancestors = self._ancestors.get(position)
         return ancestors is None or bool(ancestors >> candidate & 1)
-
-
-def final_position(steps: Sequence[ResolvedStep]) -> int:
-    """The position of the step whose result is the workflow's: the last one that no other step depends on."""
-    needed = {position for step in steps for position in step.depends_on}
-    return max(step.position for step in steps if step.position not in needed)
 
 
 def _at(position: int, member: str) -> Loc:

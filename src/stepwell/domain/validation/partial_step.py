@@ -26,7 +26,7 @@ class PartialStep(Struct, frozen=True, kw_only=True):
     fallback_capabilities: Sequence[str | None] = ()
 
 
-def sound_draft(step: WorkflowStepDefinition) -> PartialStep:
+def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
     return PartialStep(
         id=step.id,
         task_type=step.task_type,
@@ -41,10 +41,10 @@ def sound_draft(step: WorkflowStepDefinition) -> PartialStep:
     )
 
 
-def salvage(raw: Any) -> PartialStep:
+def salvage_step(raw: Any) -> PartialStep:
     """What is sound in *raw*, a step as the client sent it."""
     try:
-        return sound_draft(convert(raw, WorkflowStepDefinition))
+        return to_partial_step(convert(raw, WorkflowStepDefinition))
     except ValidationError:
         if not isinstance(raw, dict):
             return PartialStep()

@@ -10,10 +10,10 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.task_configs import ProviderConfig
 from stepwell.domain.credential_names import how_called, of_another
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.setting_names import DEFAULT_PROVIDER, credential_hint, credential_setting, provider_setting
 from stepwell.domain.steps import KnownStep
-from stepwell.domain.strict_json.schema_faults import Loc, iter_faults, shown
+from stepwell.domain.strict_json.schema_faults import Loc, iter_faults, printable_key
 from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.step_rules import KnownInputs
 from stepwell.domain.webhooks.delivery import UrlRule, url_fault
@@ -63,7 +63,7 @@ def chosen_provider(task_type: TaskType, config: ProviderConfig, default: Provid
 
 def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
     """Raises `msgspec.ValidationError`."""
-    return convert(given(config), ProviderConfig) if config else ProviderConfig()
+    return convert(without_nulls(config), ProviderConfig) if config else ProviderConfig()
 
 
 def provider_faults(
@@ -180,10 +180,10 @@ def _refusal_faults(
     """What would be refused when the step runs."""
     told = set[Fault]()
     for member, refusals, config in asked:
-        for fault in refusals(KnownStep(task_type, config, known.inputs, known.open)):
+        for fault in refusals(KnownStep(task_type, config, known.inputs, known.unresolved)):
             first, *below = fault.loc
             place = (member if first == "provider_config" else first, *below)
-            placed = structs.replace(fault, loc=(*loc, *(shown(p) if isinstance(p, str) else p for p in place)))
+            placed = structs.replace(fault, loc=(*loc, *(printable_key(p) if isinstance(p, str) else p for p in place)))
             if placed not in told:  # an input that neither of the two takes
                 told.add(placed)
                 yield placed
@@ -250,7 +250,7 @@ def _config_faults(
 ) -> Iterator[Fault]:
     if not config:
         return
-    yield from iter_faults(ProviderConfig, given(config), loc)
+    yield from iter_faults(ProviderConfig, without_nulls(config), loc)
     credential = config.get("credential")
     if isinstance(credential, str) and credential:
         place = (*loc, "credential")
@@ -273,9 +273,9 @@ def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
                 message = (
                     "Secrets don't stand in a request: name one that the service holds as provider_config.credential"
                 )
-                yield Fault((*place, shown(key)), message, "secret_in_request")
+                yield Fault((*place, printable_key(key)), message, "secret_in_request")
             elif isinstance(item, (Mapping, list)):
-                rest.append((item, (*place, shown(key) if isinstance(key, str) else key)))
+                rest.append((item, (*place, printable_key(key) if isinstance(key, str) else key)))
 
 
 def _looks_secret(name: str) -> bool:

@@ -7,9 +7,9 @@ from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, merged_config
-from stepwell.domain.mapping.task_configs import config_faults, given, required_inputs
+from stepwell.domain.mapping.task_configs import config_faults, required_inputs, without_nulls
 from stepwell.domain.strict_json.schema_faults import Loc
-from stepwell.domain.strict_json.size import is_heavier
+from stepwell.domain.strict_json.size import is_larger_than
 from stepwell.domain.validation.graph import Graph, quoted
 from stepwell.domain.validation.partial_step import PartialStep
 
@@ -24,7 +24,7 @@ class KnownInputs(NamedTuple):
     """
 
     inputs: dict[str, Any]
-    open: frozenset[str]
+    unresolved: frozenset[str]
 
 
 def input_faults(
@@ -46,7 +46,7 @@ def input_faults(
     if not alternatives or mappings is None or None in mappings:
         return
     mapped = {mapping.to_field.partition(".")[0] for mapping in mappings if mapping}
-    if (given(config).keys() | mapped).isdisjoint(alternatives):
+    if (without_nulls(config).keys() | mapped).isdisjoint(alternatives):
         names = " or ".join(alternatives)
         message = f"{task_type} needs {names}, from config or from an input mapping"
         yield Fault((*loc, "config", alternatives[0]), message, "missing")
@@ -58,11 +58,11 @@ class Defaults:
     """
 
     def __init__(self, defaults: Mapping[str, Mapping[str, Any]]) -> None:
-        big = {key for key, members in defaults.items() if is_heavier(members, _SMALL)}
+        big = {key for key, members in defaults.items() if is_larger_than(members, _SMALL)}
         self.small = {key: members for key, members in defaults.items() if key not in big}
         self._names = {key: frozenset(defaults[key]) for key in big}
 
-    def open(self, task_type: TaskType, own: Mapping[str, Any]) -> frozenset[str]:
+    def unresolved(self, task_type: TaskType, own: Mapping[str, Any]) -> frozenset[str]:
         """Inputs that a step has by big ones: its *own* go before them."""
         names = self._names.get(EVERY_TYPE, _NO_NAMES) | self._names.get(task_type, _NO_NAMES)
         return names.difference(own) if names else names
@@ -73,10 +73,10 @@ def known_inputs(draft: PartialStep, defaults: Defaults, task_type: TaskType, *,
     if draft.config is None or draft.input_mappings is None or None in draft.input_mappings:
         return None
     names = {mapping.to_field.partition(".")[0] for mapping in draft.input_mappings if mapping}
-    inputs = given(merged_config(defaults.small, task_type, draft.config))
+    inputs = without_nulls(merged_config(defaults.small, task_type, draft.config))
     if defaults.small or not sound:
         names.update(str(fault.loc[0]) for fault in config_faults(task_type, inputs, ()))
-    names |= defaults.open(task_type, draft.config)
+    names |= defaults.unresolved(task_type, draft.config)
     for name in (TIMEOUT, *names):
         inputs.pop(name, None)
     return KnownInputs(inputs, frozenset(names))

@@ -18,12 +18,12 @@ from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
-from stepwell.domain.mapping.task_configs import config_faults, given
+from stepwell.domain.mapping.task_configs import config_faults, without_nulls
 from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.strict_json.schema_faults import Loc, capped, iter_faults, shown
+from stepwell.domain.strict_json.schema_faults import Loc, capped, iter_faults, printable_key
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
-from stepwell.domain.validation.partial_step import PartialStep, salvage, sound_draft
+from stepwell.domain.validation.partial_step import PartialStep, salvage_step, to_partial_step
 from stepwell.domain.validation.provider_rules import (
     ProviderCatalog,
     chosen_provider,
@@ -33,7 +33,7 @@ from stepwell.domain.validation.provider_rules import (
 from stepwell.domain.validation.step_rules import Defaults, input_faults, known_inputs, mapping_faults
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, UrlRule, url_fault
 
-__all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "plan_workflow"]
+__all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "validate_workflow"]
 
 MAX_STEPS = 10_000
 MAX_FAULTS = 200
@@ -47,19 +47,19 @@ class ValidatedWorkflow(Struct, frozen=True):
     steps: tuple[ResolvedStep, ...]
 
 
-def plan_workflow(body: Any, catalog: ProviderCatalog) -> ValidatedWorkflow:
+def validate_workflow(body: Any, catalog: ProviderCatalog) -> ValidatedWorkflow:
     """*body* is decoded JSON. Raises `InvalidRequest` with up to 200 faults and a last one that counts the rest."""
     try:
         request = convert(body, CreateWorkflow)
     except ValidationError:
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _salvaged_faults(body, catalog))
         raise InvalidRequest(capped(broken, MAX_FAULTS)) from None
-    drafts = [sound_draft(step) for step in request.steps]
+    drafts = [to_partial_step(step) for step in request.steps]
     graph = Graph([draft.id for draft in drafts], [draft.depends_on for draft in drafts])
     refused = _rule_faults(drafts, graph, request.config, request.webhook_url, catalog)
     if faults := capped(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
-    config = convert(given(request.config), WorkflowConfig)
+    config = convert(without_nulls(request.config), WorkflowConfig)
     steps = tuple(
         _plan(position, step, tuple(graph.edges[position]), config, catalog)
         for position, step in enumerate(request.steps)
@@ -105,7 +105,7 @@ def _salvaged_faults(body: Any, catalog: ProviderCatalog) -> Iterator[Fault]:
     if not isinstance(body, dict):
         return
     steps, config = body.get("steps"), body.get("config")
-    drafts = [salvage(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
+    drafts = [salvage_step(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
     graph = Graph([draft.id for draft in drafts], [draft.depends_on for draft in drafts])
     yield from _rule_faults(drafts, graph, config if isinstance(config, dict) else {}, body.get("webhook_url"), catalog)
 
@@ -114,7 +114,7 @@ def _rule_faults(
     drafts: Sequence[PartialStep], graph: Graph, config: JsonObject, webhook_url: Any, catalog: ProviderCatalog
 ) -> Iterator[Fault]:
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
-    yield from iter_faults(WorkflowConfig, given(config), ("body", "config"))
+    yield from iter_faults(WorkflowConfig, without_nulls(config), ("body", "config"))
     if len(drafts) > MAX_STEPS:
         yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps", "too_long")
         return
@@ -145,7 +145,7 @@ def _defaults_faults(defaults: Any, used: Sequence[TaskType]) -> Iterator[Fault]
     """*used* are the types of the steps: defaults for every type must fit each of these."""
     told: set[Fault] = set()
     for key, config in defaults.items() if isinstance(defaults, dict) else ():
-        loc: Loc = ("body", "config", "step_defaults", shown(key))
+        loc: Loc = ("body", "config", "step_defaults", printable_key(key))
         if key != EVERY_TYPE and key not in TaskType.__members__:
             message = f'Expected "*" or one of {", ".join(TaskType)}'
             yield Fault(loc, message, "enum")

@@ -70,7 +70,7 @@ class ModelHealth:
     def lets(self, key: ModelKey) -> bool:
         """Whether an attempt at it may start now."""
         record = self._records.get(key)
-        return record is None or record.breaker.lets(self._clock.now())
+        return record is None or record.breaker.allows(self._clock.now())
 
     def hold_back(self, key: ModelKey, workflow_id: UUID, position: int) -> None:
         """Keep a step until the breaker lets an attempt through."""
@@ -114,7 +114,7 @@ class ModelHealth:
     def due(self, key: ModelKey) -> Sequence[tuple[UUID, int]]:
         """Those that were held back and may ask again; they aren't any more."""
         record = self._records.get(key)
-        if record is None or not record.breaker.lets(self._clock.now()):
+        if record is None or not record.breaker.allows(self._clock.now()):
             return ()
         freed = list(record.held_back)
         record.held_back.clear()
@@ -146,7 +146,7 @@ class ModelHealth:
             record.ended.append((now, None))
             record.breaker.failed(now, probe=flight.probe, used_up=used_up)
         elif flight.probe:
-            record.breaker.left()
+            record.breaker.abandoned()
         if record.breaker.open_until is None:
             self._open.discard(flight.key)
         else:

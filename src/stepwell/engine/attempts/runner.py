@@ -28,7 +28,7 @@ from stepwell.domain.mapping.input_mapping import (
 )
 from stepwell.domain.model import Task
 from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_heavier
+from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_larger_than
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
 from stepwell.engine.attempts.job_cancellation import JobCanceller
@@ -267,7 +267,7 @@ def _attempt_of(context: AttemptContext, task: Task, inputs: dict[str, Any], *, 
 
 
 def _encoded(result: dict[str, Any]) -> bytes:
-    if is_heavier(result, MAX_RESULT_BYTES):
+    if is_larger_than(result, MAX_RESULT_BYTES):
         message = (
             f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
         )

@@ -12,13 +12,13 @@ from uuid import UUID
 
 from msgspec import structs
 
-from stepwell.contract.dry_run_result import DryRun, JobToCancel, KeptFile, Rehearsed
+from stepwell.contract.dry_run_result import DryRun, DryRunVerb, JobToCancel, KeptFile
 from stepwell.contract.enums import StepStatus
 from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Resume, Start, Verb
 from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.preconditions import NO_TERMS, Preconditions, Version
+from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
@@ -48,16 +48,16 @@ class DryRunner:
         self,
         scope: TenantScope,
         workflow_id: UUID,
-        verb: Rehearsed,
-        terms: Preconditions = NO_TERMS,
+        verb: DryRunVerb,
+        preconditions: Preconditions = NO_PRECONDITIONS,
         *,
         cleanup_tasks: bool = False,
     ) -> tuple[Version, DryRun]:
         """What *verb* would do to the workflow in the version that it has now; *cleanup_tasks* is for cleanup. Raises
-        `PreconditionFailed` where the *terms* don't allow it.
+        `PreconditionFailed` where the *preconditions* don't allow it.
         """
         loaded = await self._copy(scope, workflow_id)
-        terms.check(loaded.state)
+        preconditions.check(loaded.state)
         version = Version.of(loaded.state.last_event, loaded.state.updated_at)
         given = self._input(verb, cleanup_tasks=cleanup_tasks)
         made = partial(_rehearsed, verb, loaded, given, self._clock.now())
@@ -81,7 +81,7 @@ class DryRunner:
                 raise Unavailable(RUNS_ELSEWHERE)
         return loaded
 
-    def _input(self, verb: Rehearsed, *, cleanup_tasks: bool) -> Verb:
+    def _input(self, verb: DryRunVerb, *, cleanup_tasks: bool) -> Verb:
         match verb:
             case "start":
                 return Start(SERVICE, self._new_id(self._clock.now()), self._owner)
@@ -105,7 +105,7 @@ class DryRunner:
         return structs.replace(told, files_to_delete=going, files_kept=kept, tasks=len(selected))
 
 
-def _rehearsed(verb: Rehearsed, loaded: LoadedWorkflow, given: Verb, now: datetime) -> DryRun:
+def _rehearsed(verb: DryRunVerb, loaded: LoadedWorkflow, given: Verb, now: datetime) -> DryRun:
     run = ActiveWorkflow(loaded).run
     status_now = run.state.status
     decision = run.apply(given, now)

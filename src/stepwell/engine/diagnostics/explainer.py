@@ -19,7 +19,7 @@ from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.contract.reasons import BreakerOpen, Explanation, RateLimited, SlotLimit, WaitsForSlot
 from stepwell.domain.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
 from stepwell.domain.errors import DiskFull, NotFound, Unavailable
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.records import LoadedWorkflow, Ownership
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.controller import AdmissionController, LimitKind, ModelPool, QueuedSteps
@@ -133,7 +133,7 @@ def _of_stored(
     return explain(
         WorkflowSnapshot(
             state=loaded.state,
-            on_failure=convert(given(loaded.config), WorkflowConfig).on_failure,
+            on_failure=convert(without_nulls(loaded.config), WorkflowConfig).on_failure,
             steps=loaded.steps,
             tasks=loaded.open_tasks,
             now=now,

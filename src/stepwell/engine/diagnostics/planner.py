@@ -8,7 +8,7 @@ import structlog
 
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.plan_result import WorkflowPlan
-from stepwell.domain.diagnostics.plan import NOBODY, PlannedCall, plan_of
+from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, plan_of
 from stepwell.domain.model_terms import PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow
@@ -24,7 +24,7 @@ class Planner:
         self._providers, self._prices, self._health = providers, prices, health
 
     async def plan(self, scope: TenantScope, planned: ValidatedWorkflow) -> WorkflowPlan:
-        """*planned* is what `validation.plan_workflow` has accepted. How long models take is told of those that
+        """*planned* is what `validation.validate_workflow` has accepted. How long models take is told of those that
         tenants of *scope* have asked for.
         """
         steps = len(planned.steps)
@@ -50,7 +50,7 @@ class Planner:
 
     def _call(self, kind: ProviderType | None, task_type: TaskType, config: Mapping[str, Any] | None) -> PlannedCall:
         if kind is None:
-            return NOBODY
+            return NO_PROVIDER
         here = self._providers.works_here(kind)
         try:
             return PlannedCall(kind, self._providers[kind].model(task_type, config or {}), here)

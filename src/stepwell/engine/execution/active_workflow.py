@@ -10,7 +10,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copied
 from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.domain.steps import ResolvedStep
 from stepwell.engine.events.bus import CommittedEvents
@@ -29,7 +29,7 @@ class ActiveWorkflow:
             raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
         self.workflow_id: UUID = loaded.state.id
         self.tenant, self.origin_instance = loaded.tenant, loaded.origin_instance
-        self.config = convert(given(loaded.config), WorkflowConfig)
+        self.config = convert(without_nulls(loaded.config), WorkflowConfig)
         self.users = 0
         self.halted = self.lost = False
         self.timers: dict[int | None, Timer] = {}

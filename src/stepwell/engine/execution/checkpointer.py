@@ -80,7 +80,7 @@ class Checkpointer:
         workflow_id, size = decision.workflow.id, _size(decision)
         queue = self._filling.get(workflow_id)
         if queue is not None and (not decision.has_rows or _fits(queue[-1], decision, size)):
-            queue[-1].decision.absorb(decision)
+            queue[-1].decision.merge(decision)
             queue[-1].size += size
         elif decision.has_rows:
             self._filling.setdefault(workflow_id, deque()).append(_Entry(decision, size))

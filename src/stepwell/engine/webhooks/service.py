@@ -6,7 +6,7 @@ from uuid import UUID
 
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
-from stepwell.domain.preconditions import NO_TERMS, Preconditions
+from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, lane_of
 from stepwell.domain.webhooks.secrets import WebhookSecrets
@@ -45,19 +45,19 @@ class WebhookService:
         return found[0]
 
     async def redeliver(
-        self, scope: TenantScope, workflow_id: UUID, named: str, terms: Preconditions = NO_TERMS
+        self, scope: TenantScope, workflow_id: UUID, named: str, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> DeliveryRecord:
         """Send it now, under the same id and with the same body, and as often as a new one. Raises `NotFound`,
         `PreconditionFailed`, and `NoWebhook` where there is no address.
         """
         event = _event(workflow_id, named)
         url, tenant, version = await self._deliveries.address(scope, *event)
-        terms.check_version(version)
+        preconditions.check_version(version)
         if url is None:
             raise NoWebhook("The workflow has no webhook_url now; PATCH gives it one.")
         lane = lane_of(url, tenant)
         try:
-            renewed = await self._deliveries.renew(scope, *event, lane, self._owner, terms)
+            renewed = await self._deliveries.renew(scope, *event, lane, self._owner, preconditions)
         except (Unavailable, CancelledError):
             self._recovery.request(unsure=True)  # a delivery may be due that no answer reports
             raise

@@ -72,7 +72,7 @@ class PostgresDeliveries:
         event_id: int,
         lane: str,
         owner: UUID,
-        terms: Preconditions,
+        preconditions: Preconditions,
     ) -> DeliveryRecord:
         again = (
             update(deliveries)
@@ -80,10 +80,12 @@ class PostgresDeliveries:
             .values(status=DeliveryStatus.PENDING, tries=0, next_at=func.clock_timestamp(), lane=lane, owner=owner)
             .returning(*_SHOWN)
         )
-        reservation = terms.reservation
+        reservation = preconditions.reservation
         async with self._engine.begin() as connection:
-            if terms.if_match is not None and (row := (await connection.execute(_held(scope, workflow_id))).first()):
-                terms.check_version(Version.of(row.last_event, row.updated_at))
+            if preconditions.if_match is not None and (
+                row := (await connection.execute(_held(scope, workflow_id))).first()
+            ):
+                preconditions.check_version(Version.of(row.last_event, row.updated_at))
             if reservation is not None and not (await connection.execute(_applied(reservation, workflow_id))).rowcount:
                 raise StillRunning
             renewed = (await connection.execute(again)).mappings().first()

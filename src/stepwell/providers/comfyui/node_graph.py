@@ -27,7 +27,7 @@ from msgspec import json
 
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.mapping.task_configs import given, required_inputs
+from stepwell.domain.mapping.task_configs import required_inputs, without_nulls
 from stepwell.domain.steps import KnownStep
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO, Blob
@@ -123,7 +123,7 @@ def refusals(step: KnownStep) -> Iterator[Fault]:
 
 
 def _checks(step: KnownStep, places: "_Places") -> Iterator[Callable[[], object]]:
-    names = (step.inputs.keys() | step.open) - _OWN
+    names = (step.inputs.keys() | step.unresolved) - _OWN
     yield partial(places.check_required, step.task_type, names)
     for field in ("seed", *sorted(names)):
         yield partial(_check_files, field, step.inputs.get(field), places)
@@ -206,7 +206,7 @@ def _filled(attempt: Attempt) -> tuple[dict[str, Any], list[_Files]]:
     filled: dict[str, Any] = {
         node_id: {**node, "inputs": {**node.get("inputs", {})}} for node_id, node in graph.items()
     }
-    inputs = {field: value for field, value in given(attempt.inputs).items() if field not in _OWN}
+    inputs = {field: value for field, value in without_nulls(attempt.inputs).items() if field not in _OWN}
     places.check_required(attempt.task_type, inputs)
     awaited = []
     for field, value in {"seed": attempt.seed, **inputs}.items():

@@ -17,7 +17,7 @@ from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.model import Sent
 from stepwell.domain.steps import KnownStep
 from stepwell.domain.validation.file_inputs import MESSAGES
@@ -129,7 +129,7 @@ class CustomProvider:
             raise AttemptError(f"{NAME}: it can't do {attempt.task_type}", retryable=False)
         config = {name: value for name, value in attempt.provider_config.items() if name not in _NOT_SENT_ON}
         model = _model(attempt.task_type, config)
-        inputs = await with_references(given(attempt.inputs), io)
+        inputs = await with_references(without_nulls(attempt.inputs), io)
         body = {
             "attempt_id": str(attempt.task_id),
             "task_type": str(attempt.task_type),

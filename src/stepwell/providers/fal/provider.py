@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, json
 
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.model import Sent
 from stepwell.domain.steps import KnownStep
 from stepwell.domain.validation.file_inputs import MESSAGES
@@ -139,7 +139,7 @@ class FalProvider:
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
         self._key(attempt)
-        inputs = given(attempt.inputs)
+        inputs = without_nulls(attempt.inputs)
         app = app_of(attempt.task_type, inputs, attempt.provider_config)
         if attempt.task_type is TaskType.EXPERIMENTAL_FAL:
             return Request(model=app, body=inputs.get("arguments", {}))

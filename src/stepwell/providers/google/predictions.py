@@ -13,7 +13,7 @@ A film is as wide as `width` and `height` say, or as its first picture is: 16:9 
 from collections.abc import Container, Mapping
 from typing import Any
 
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.aspect_ratios import FILM_RATIOS, IMAGEN_RATIOS, ratio, seconds
 from stepwell.providers.google.media import InputImage, picture
@@ -28,7 +28,7 @@ _SEEDS = 2**32
 
 def imagen_body(attempt: Attempt, *, seeded: bool) -> dict[str, Any]:
     """*seeded*: the picture can be drawn by the step's seed. Raises `AttemptError` for what Imagen can't do."""
-    inputs = given(attempt.inputs)
+    inputs = without_nulls(attempt.inputs)
     check_imagen(inputs)
     own: dict[str, Any] = {"sampleCount": 1, "includeRaiReason": True}
     if wanted := ratio(inputs, IMAGEN_RATIOS):
@@ -50,7 +50,7 @@ def check_imagen(inputs: Container[str]) -> None:
 
 async def veo_body(attempt: Attempt, io: AttemptIO, *, seeded: bool) -> dict[str, Any]:
     """*seeded*: seed and number of samples are documented where it goes."""
-    inputs = given(attempt.inputs)
+    inputs = without_nulls(attempt.inputs)
     first, prompt = await _first(inputs, io), _film_prompt(inputs)
     own: dict[str, Any] = {"durationSeconds": seconds(inputs, _VEO_SECONDS, _SECONDS)}
     if wanted := ratio(inputs, FILM_RATIOS, first.sides if first else None):
@@ -65,7 +65,7 @@ async def veo_body(attempt: Attempt, io: AttemptIO, *, seeded: bool) -> dict[str
 
 async def omni_body(attempt: Attempt, model: str, io: AttemptIO) -> dict[str, Any]:
     """`provider_config.parameters` are for its `response_format`, such as {"resolution": "1080p"}."""
-    inputs = given(attempt.inputs)
+    inputs = without_nulls(attempt.inputs)
     first, prompt = await _first(inputs, io), _film_prompt(inputs)
     own: dict[str, Any] = {
         "type": "video",

@@ -93,10 +93,10 @@ class GoogleProvider(ABC):
         yield from told(partial(asked_in, config))
         if task_type is TaskType.LLM_INTERACTION:
             yield from told(partial(checked_messages, inputs))
-        elif task_type is TaskType.EDITING and EDIT_WORDS.isdisjoint(step.open):
+        elif task_type is TaskType.EDITING and EDIT_WORDS.isdisjoint(step.unresolved):
             yield from told(partial(check_edit, inputs))
         elif not model and family_of(target(self.type, task_type, config)) is Family.IMAGEN:
-            yield from told(partial(check_imagen, inputs.keys() | step.open))
+            yield from told(partial(check_imagen, inputs.keys() | step.unresolved))
 
     def ends_jobs(self, model: str) -> bool:
         return family_of(model) is not Family.VEO

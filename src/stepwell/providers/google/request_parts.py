@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepwell.contract.enums import TaskType
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.aspect_ratios import PICTURE_RATIOS, ratio
@@ -42,7 +42,7 @@ def drawing_prompt(inputs: Mapping[str, Any]) -> str:
 
 async def content_body(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
     """Raises `AttemptError` for inputs that can't be brought into this form."""
-    inputs = given(attempt.inputs)
+    inputs = without_nulls(attempt.inputs)
     if attempt.task_type is TaskType.LLM_INTERACTION:
         return await _text_body(inputs, attempt.provider_config, io)
     own: dict[str, Any] = {"responseModalities": ["IMAGE"], "seed": seed_of(inputs, attempt.seed)}

@@ -41,7 +41,7 @@ from stepwell.contract.task_configs import (
     TaskConfig,
     VideoConfig,
 )
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.addresses import chat_message, chat_reference
@@ -150,7 +150,7 @@ def film_told(attempt: Attempt) -> dict[str, Any]:
 
 async def _generation(wanted: _Wanted) -> dict[str, Any]:
     config = wanted.config(GenerationConfig)
-    for name in given(wanted.attempt.inputs):
+    for name in without_nulls(wanted.attempt.inputs):
         check_weight(name)
     body: dict[str, Any] = {"size": picture_size(wanted.model, config.width, config.height)}
     if config.negative_prompt and wanted.public:
@@ -166,7 +166,7 @@ async def _generation(wanted: _Wanted) -> dict[str, Any]:
 
 async def _editing(wanted: _Wanted) -> dict[str, Any]:
     config, io = wanted.config(EditingConfig), wanted.io
-    for name, value in given(wanted.attempt.inputs).items():
+    for name, value in without_nulls(wanted.attempt.inputs).items():
         check_exact(name, value)
     base, about = await _base(config.base_image_url, io)
     images, body = [base], dict[str, Any]()
@@ -266,11 +266,11 @@ def _merged(attempt: Attempt, body: Mapping[str, Any], *unsaid: str, public: boo
     rest = {name: value for name, value in rest_of(attempt.task_type, attempt.inputs).items() if name not in unsaid}
     asked = parameters_of(attempt.provider_config)
     check_rest(rest, asked, public=public)
-    return given({**body, **rest, **asked})
+    return without_nulls({**body, **rest, **asked})
 
 
 def _typed(kind: type[Config], attempt: Attempt) -> Config:
     try:
-        return convert(given(attempt.inputs), kind)
+        return convert(without_nulls(attempt.inputs), kind)
     except ValidationError as error:
         raise invalid_input("inputs", str(error)) from error

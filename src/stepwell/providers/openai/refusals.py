@@ -7,7 +7,7 @@ from typing import Any
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS, EditingConfig
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.steps import KnownStep
 from stepwell.providers.openai.addresses import check_addresses
 from stepwell.providers.openai.parameters import OWN, model_of, parameters_of
@@ -50,7 +50,7 @@ def check_exact(name: str, value: Any) -> None:
 def rest_of(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs that Stepwell doesn't know."""
     ours = _OURS[task_type]
-    return {name: value for name, value in given(inputs).items() if name not in ours}
+    return {name: value for name, value in without_nulls(inputs).items() if name not in ours}
 
 
 def check_rest(rest: Mapping[str, Any], parameters: Mapping[str, Any], *, public: bool) -> None:

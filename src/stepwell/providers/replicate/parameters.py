@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.mapping.task_configs import given
+from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.steps import KnownStep
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.shared.input_references import provider_reference
@@ -148,7 +148,7 @@ def target(task_type: TaskType, provider_config: Mapping[str, Any]) -> tuple[str
 
     The model is `owner/name`, a bare version, or `deployments/owner/name`. Raises `AttemptError`.
     """
-    config = given(provider_config)
+    config = without_nulls(provider_config)
     if "deployment" in config:
         if "model" in config:
             raise refused_config("deployment", why="a step names a model or a deployment, not both")
@@ -192,7 +192,7 @@ def deadline(config: Mapping[str, Any]) -> dict[str, str]:
 async def model_input(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
     """What the model gets as `input`. Raises `AttemptError` for what can't be brought into its form."""
     kind, renamed = kind_of(attempt.task_type), _renamed(attempt.provider_config)
-    inputs = {**kind.defaults, **given(attempt.inputs)}
+    inputs = {**kind.defaults, **without_nulls(attempt.inputs)}
     if kind.seed:
         inputs.setdefault("seed", attempt.seed)
     found: dict[str, Any] = {}
