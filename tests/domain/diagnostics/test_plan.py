@@ -1,0 +1,116 @@
+"""What a definition would come to: its layers, its longest chain, whom it asks, and what that costs."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepwell.contract.costs import Money
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.plan_result import WorkflowPlan
+from stepwell.domain.diagnostics.plan import NOBODY, PlannedCall, plan_of
+from stepwell.domain.model_terms import PriceList
+from support.workflows.definitions import body, draw, join, mapped, plan
+
+FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL
+PRICES = PriceList({FAL: {"flux": 0.5, "*": 0.1}}, "EUR")
+DIAMOND = body(join("a"), join("b", "a"), join("c", "a"), join("d", "b", "c"))
+DRAWING = draw("x", max_retries=1)
+
+
+def planned(
+    definition: dict[str, Any],
+    asked: dict[int, PlannedCall] | None = None,
+    fallbacks: dict[int, PlannedCall] | None = None,
+    expected: dict[int, float] | None = None,
+) -> WorkflowPlan:
+    """The plan of a definition in which steps ask nobody, unless *asked* says whom."""
+    validated = plan(definition)
+    calls = [(asked or {}).get(step.position, NOBODY) for step in validated.steps]
+    return plan_of(validated, calls, fallbacks or {}, expected or {}, PRICES)
+
+
+def test_layers_are_the_distances_from_the_beginning() -> None:
+    found = planned(DIAMOND)
+    assert found.layers == [["a"], ["b", "c"], ["d"]]
+    assert [step.layer for step in found.steps] == [0, 1, 1, 2]
+
+
+def test_the_longest_chain_counts_steps_where_not_all_times_are_known() -> None:
+    found = planned(DIAMOND, expected={0: 1.0, 2: 100.0})
+    assert (found.critical_path, found.critical_path_by, found.critical_path_s) == (["a", "b", "d"], "steps", None)
+    assert [step.expected_s for step in found.steps] == [1.0, None, 100.0, None]
+
+
+def test_the_longest_chain_goes_by_time_where_all_times_are_known() -> None:
+    found = planned(DIAMOND, expected={0: 1.0, 1: 2.0, 2: 5.5, 3: 0.25})
+    assert (found.critical_path, found.critical_path_by) == (["a", "c", "d"], "expected_s")
+    assert found.critical_path_s == 6.75
+
+
+@pytest.mark.parametrize(
+    ("call", "price"),
+    [
+        (PlannedCall(FAL, "flux", here=False), Money(0.5, "EUR")),
+        (PlannedCall(FAL, "another", here=False), Money(0.1, "EUR")),
+        (PlannedCall(FAL, None, here=False), None),
+        (PlannedCall(ProviderType.OPENAI, "gpt", here=False), None),
+        (PlannedCall(LOCAL, "GENERATION", here=True), Money(0.0, "EUR")),
+        (NOBODY, Money(0.0, "EUR")),
+    ],
+)
+def test_a_step_has_the_price_of_one_attempt(call: PlannedCall, price: Money | None) -> None:
+    (step,) = planned(body(DRAWING), {0: call}).steps
+    assert (step.provider, step.model, step.price, step.attempts) == (call.provider, call.model, price, 2)
+    assert step.fallback is None
+
+
+def test_the_price_of_all_is_once_at_the_least_and_every_attempt_and_fallback_at_the_worst() -> None:
+    flux, other = PlannedCall(FAL, "flux", here=False), PlannedCall(FAL, "other", here=False)
+    found = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: flux, 1: other}, {0: other})
+    assert found.steps[0].fallback is not None
+    assert (found.steps[0].fallback.model, found.steps[0].fallback.price) == ("other", Money(0.1, "EUR"))
+    assert list(found.price.known) == [Money(0.6, "EUR")]
+    assert (found.price.unknown_steps, found.price.worst_case) == (0, Money(1.4, "EUR"))
+
+
+def test_a_price_that_nobody_knows_leaves_the_worst_case_open() -> None:
+    unknown = PlannedCall(ProviderType.OPENAI, "gpt", here=False)
+    found = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: PlannedCall(FAL, "flux", here=False)}, {1: unknown})
+    assert (list(found.price.known), found.price.unknown_steps, found.price.worst_case) == (
+        [Money(0.5, "EUR")],
+        1,
+        None,
+    )
+
+
+def test_mapped_inputs_stand_as_references_and_the_timeout_is_no_input() -> None:
+    mapping = mapped("a", "f", "nested.t", transform="FIRST")
+    found = planned(
+        body(join("a", config={"f": [1]}), join("b", "a", input_mappings=[mapping], config={"k": 1, "timeout_s": 5}))
+    )
+    reference = {"from_step": "a", "from_field": "f", "transform": "FIRST"}
+    assert found.steps[1].config == {"k": 1, "nested": {"t": reference}}
+    assert (found.steps[1].timeout_s, found.layers) == (5, [["a"], ["b"]])
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[set[int]]:
+    """For each step those before it that it depends on."""
+    return [draw(st.sets(st.integers(0, at - 1), max_size=3)) if at else set() for at in range(draw(st.integers(1, 8)))]
+
+
+@given(graphs(), st.lists(st.integers(0, 9), min_size=8, max_size=8))
+def test_no_chain_is_longer_than_the_one_that_is_told(graph: list[set[int]], times: list[int]) -> None:
+    steps = [join(str(at), *map(str, sorted(needed))) for at, needed in enumerate(graph)]
+    expected = {at: float(times[at]) for at in range(len(graph))}
+    found = planned(body(*steps), expected=expected)
+    chain = [int(name) for name in found.critical_path]
+    assert all(before in graph[after] for before, after in pairwise(chain))
+    longest: list[float] = []
+    for at, needed in enumerate(graph):
+        longest.append(expected[at] + max((longest[before] for before in needed), default=0.0))
+    assert sum(expected[at] for at in chain) == found.critical_path_s == max(longest)
+    assert sorted(name for layer in found.layers for name in layer) == sorted(str(at) for at in range(len(graph)))
