@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stepwell.contract.costs import Money
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.plan_result import WorkflowPlan
-from stepwell.domain.diagnostics.plan import NOBODY, PlannedCall, plan_of
+from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, plan_of
 from stepwell.domain.model_terms import PriceList
 from support.workflows.definitions import body, draw, join, mapped, plan
 
@@ -28,7 +28,7 @@ def planned(
 ) -> WorkflowPlan:
     """The plan of a definition in which steps ask nobody, unless *asked* says whom."""
     validated = plan(definition)
-    calls = [(asked or {}).get(step.position, NOBODY) for step in validated.steps]
+    calls = [(asked or {}).get(step.position, NO_PROVIDER) for step in validated.steps]
     return plan_of(validated, calls, fallbacks or {}, expected or {}, PRICES)
 
 
@@ -58,7 +58,7 @@ def test_the_longest_chain_goes_by_time_where_all_times_are_known() -> None:
         (PlannedCall(FAL, None, here=False), None),
         (PlannedCall(ProviderType.OPENAI, "gpt", here=False), None),
         (PlannedCall(LOCAL, "GENERATION", here=True), Money(0.0, "EUR")),
-        (NOBODY, Money(0.0, "EUR")),
+        (NO_PROVIDER, Money(0.0, "EUR")),
     ],
 )
 def test_a_step_has_the_price_of_one_attempt(call: PlannedCall, price: Money | None) -> None:
