@@ -13,8 +13,8 @@ from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 # These are the engine's own, for all tenants alike: batches, jobs at providers, claims, leases, the clock.
 WITHOUT = {
-    "Store": {"ping"},
-    "Journal": {
+    "WorkflowReader": {"ping"},
+    "WorkflowStore": {
         "known_jobs",
         "write",
         "end_writing",
