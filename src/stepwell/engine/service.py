@@ -231,7 +231,7 @@ class WorkflowService:
                     refused = error
                 try:
                     # A refusal too: what forbids the verb may not be committed yet.
-                    effect = self._scheduler.checkpointer.settled(workflow_id)
+                    effect = self._scheduler.checkpointer.flushed(workflow_id)
                     async with asyncio.timeout(_ANSWER_S):
                         await self.repeats.settled(None if refused else preconditions.reservation, effect)
                 except NotWritten:

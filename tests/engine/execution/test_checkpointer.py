@@ -69,8 +69,8 @@ class Bench:
         for workflow_id in workflow_ids:
             self.checkpointer.submit(self.decide(workflow_id))
 
-    def settled(self, workflow_id: UUID) -> "asyncio.Future[None]":
-        return self.checkpointer.settled(workflow_id)
+    def flushed(self, workflow_id: UUID) -> "asyncio.Future[None]":
+        return self.checkpointer.flushed(workflow_id)
 
     def _committed(self, decision: Decision) -> None:
         events = [event.id for event in decision.events]
@@ -108,7 +108,7 @@ async def test_what_is_decided_during_a_write_is_one_batch_and_one_decision_a_ru
         await writing(bench)
         bench.submit(A, B, A, C, A)
         bench.journal.gate.set()
-        await bench.settled(A)
+        await bench.flushed(A)
         assert bench.journal.batches == [[A], [A, B, C]]
         assert bench.committed == [(A, [1]), (A, [2, 3, 4]), (B, [1]), (C, [1])]
         assert (bench.checkpointer.batches, bench.checkpointer.events) == (2, 6)
@@ -118,7 +118,7 @@ async def test_nothing_is_told_before_the_commit_not_even_to_those_who_wait() ->
     async with running() as bench:
         bench.journal.gate.clear()
         bench.submit(A)
-        waiting = bench.settled(A)
+        waiting = bench.flushed(A)
         await writing(bench)
         assert not bench.committed
         assert not waiting.done()
@@ -134,10 +134,10 @@ async def test_who_waits_is_told_when_all_that_is_queued_until_now_is_written() 
         bench.journal.gate.clear()
         bench.submit(A)
         await writing(bench)
-        first = bench.settled(A)
+        first = bench.flushed(A)
         bench.submit(A)
-        second = bench.settled(A)
-        other = bench.settled(B)
+        second = bench.flushed(A)
+        other = bench.flushed(B)
         await other
         bench.journal.gate.set()
         await first
@@ -149,7 +149,7 @@ async def test_who_waits_is_told_when_all_that_is_queued_until_now_is_written() 
 async def test_a_decision_without_rows_is_released_at_once() -> None:
     async with running() as bench:
         bench.submit(A)
-        await bench.settled(A)
+        await bench.flushed(A)
         bench.committed.clear()
         decision = bench.runs[A].recover()
         bench.checkpointer.submit(decision)
@@ -170,7 +170,7 @@ async def test_effects_of_a_decision_without_rows_join_those_that_wait() -> None
         bench.checkpointer.submit(rowless)
         assert not seen
         bench.journal.gate.set()
-        await bench.settled(A)
+        await bench.flushed(A)
         assert seen == [0, 0, 1]
 
 
@@ -181,7 +181,7 @@ async def test_an_outage_loses_nothing_and_repeats_nothing(fault: str) -> None:
         bench.submit(A, B)
         await eventually(lambda: bench.checkpointer.outage)
         bench.submit(A, C)
-        await asyncio.gather(*(bench.settled(workflow_id) for workflow_id in (A, B, C)))
+        await asyncio.gather(*(bench.flushed(workflow_id) for workflow_id in (A, B, C)))
         assert bench.ledger.events == {A: [1, 2], B: [1], C: [1]}
         assert bench.committed == [(A, [1]), (B, [1]), (A, [2]), (C, [1])]
         assert not bench.lost
@@ -194,15 +194,15 @@ async def test_a_run_that_moved_on_elsewhere_goes_down_alone_with_all_that_is_qu
         bench.ledger.events[B] = [1, 2, 3]
         bench.journal.gate.clear()
         bench.submit(A, B)
-        in_the_batch = bench.settled(B)
+        in_the_batch = bench.flushed(B)
         await writing(bench)
         bench.submit(A, B)
-        queued = bench.settled(B)
+        queued = bench.flushed(B)
         bench.journal.gate.set()
         for waiting in (in_the_batch, queued):
             with pytest.raises(NotWritten):
                 await waiting
-        await bench.settled(A)
+        await bench.flushed(A)
         assert bench.lost == [(B, False)]
         assert bench.ledger.events == {A: [1, 2], B: [1, 2, 3]}
         assert bench.journal.batches == [[A, B], [A]]
@@ -214,14 +214,14 @@ async def test_rows_that_the_database_refuses_take_down_only_their_own_run(other
         bench.journal.refuse.add(B)
         bench.journal.gate.clear()
         bench.submit(B, *others)
-        waiting = bench.settled(B)
+        waiting = bench.flushed(B)
         await writing(bench)
         bench.submit(B, *others)
         bench.journal.gate.set()
         with pytest.raises(NotWritten):
             await waiting
         for other in others:
-            await bench.settled(other)
+            await bench.flushed(other)
         assert bench.lost == [(B, True)]
         assert bench.ledger.events == {other: [1, 2] for other in others}
 
@@ -231,7 +231,7 @@ async def test_an_outage_in_the_midst_of_a_split_batch_is_waited_for() -> None:
         bench.journal.refuse.add(A)
         bench.journal.faults.extend([BEFORE, AFTER])
         bench.submit(A, B, C)
-        await bench.settled(C)
+        await bench.flushed(C)
         assert bench.lost == [(A, True)]
         assert bench.ledger.events == {B: [1], C: [1]}
 
@@ -240,12 +240,12 @@ async def test_a_waiter_that_gave_up_disturbs_nobody() -> None:
     async with running() as bench:
         bench.journal.gate.clear()
         bench.submit(A, B)
-        gone, lost = bench.settled(A), bench.settled(B)
+        gone, lost = bench.flushed(A), bench.flushed(B)
         gone.cancel()
         lost.cancel()
         bench.ledger.events[B] = [1, 2, 3]
         bench.journal.gate.set()
-        await bench.settled(A)
+        await bench.flushed(A)
         assert (bench.committed, bench.lost) == ([(A, [1])], [(B, False)])
 
 
@@ -253,16 +253,16 @@ async def test_a_batch_is_bounded_but_one_decision_is_never_torn(monkeypatch: py
     monkeypatch.setattr(module, "_BATCH_EVENTS", 3)
     async with running() as bench:
         bench.submit(A, A, A, A, A, B, C, C)
-        await asyncio.gather(bench.settled(B), bench.settled(C))
+        await asyncio.gather(bench.flushed(B), bench.flushed(C))
         assert bench.journal.batches == [[A], [B, C]]
         assert bench.ledger.events == {A: [1, 2, 3, 4, 5], B: [1], C: [1, 2]}
 
 
 async def test_one_workflow_takes_no_more_than_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ENTRY_EVENTS", 2)
+    monkeypatch.setattr(module, "_CHANGE_EVENTS", 2)
     async with running() as bench:
         bench.submit(A, A, B, A, A, A)
-        await bench.settled(A)
+        await bench.flushed(A)
         assert bench.committed == [(A, [1, 2]), (B, [1]), (A, [3, 4]), (A, [5])]
         assert bench.journal.batches == [[A, B], [A], [A]]
 
@@ -275,7 +275,7 @@ async def test_the_next_batch_is_sent_before_the_last_one_is_worked_off_and_told
         bench.submit(A)
         await writing(bench)
         bench.submit(A, B)
-        waiting = bench.settled(A)
+        waiting = bench.flushed(A)
         bench.journal.gate.set()
         await waiting
         assert bench.committed == [(A, [1]), (A, [2]), (B, [1])]
@@ -289,7 +289,7 @@ async def test_nothing_is_sent_behind_a_loss() -> None:
         await writing(bench)
         bench.submit(A, B)
         bench.ledger.events[A] = [1, 2, 3]  # somebody else's
-        waiting = bench.settled(B)
+        waiting = bench.flushed(B)
         bench.journal.gate.set()
         await waiting
         assert (bench.committed, bench.lost) == ([(B, [1])], [(A, False)])
@@ -308,7 +308,7 @@ async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.M
 
         bench.when_committed = when_committed
         bench.submit(A, B, C)
-        await bench.settled(C)
+        await bench.flushed(C)
         assert seen == [[], [A], [A, B]]
         assert bench.journal.batches == [[A, B, C]]
 
@@ -324,7 +324,7 @@ async def test_big_results_are_written_in_several_batches_in_order(monkeypatch: 
             decision.steps[0] = StepState(0, result=b"x" * 40)
             bench.checkpointer.submit(decision)
         bench.submit(B)
-        waiting = bench.settled(A)
+        waiting = bench.flushed(A)
         bench.journal.gate.set()
         await waiting
         assert bench.committed == [(A, [1]), (A, [2, 3]), (B, [1]), (A, [4, 5]), (A, [6])]
@@ -362,7 +362,7 @@ def test_whatever_fails_each_decision_lands_once_and_in_order(
             for submitted in submissions:
                 bench.submit(*submitted)
                 await asyncio.sleep(0)
-            await asyncio.gather(*(bench.settled(workflow_id) for workflow_id in (A, B, C)))
+            await asyncio.gather(*(bench.flushed(workflow_id) for workflow_id in (A, B, C)))
             for workflow_id in (A, B, C):
                 events = list(range(1, sum(s.count(workflow_id) for s in submissions) + 1))
                 assert bench.ledger.events.get(workflow_id, []) == events

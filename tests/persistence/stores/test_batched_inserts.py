@@ -1,4 +1,4 @@
-"""Inserts that come at once are one statement, and each is told of its own workflow alone."""
+"""Concurrent inserts share one statement, and each caller gets the outcome of its own workflow alone."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,22 +11,20 @@ import pytest
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import NewWorkflow
 from stepwell.persistence.connections.database import Observer, journal_connect
-from stepwell.persistence.stores import batched_inserts as module
-from stepwell.persistence.stores.batched_inserts import WorkflowInserter
+from stepwell.persistence.stores.batched_inserts import MAX_CONNECTIONS, MAX_SIZE, MAX_STEPS, WorkflowInserter
 from support.database.stored_workflows import CHAIN, ME, Bench
 from support.providers.scripted import eventually
 
-BUSY = module._CONNECTIONS
+BUSY = MAX_CONNECTIONS
 
 
 class Many:
-    """Inserts on a bench, and how many statements they took."""
+    """Inserts on a bench, and how many statements they took. *fits* are the limits of a statement."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, fits: tuple[int, int] = (MAX_STEPS, MAX_SIZE)) -> None:
         self.bench, self.statements = bench, 0
-        self.inserter = WorkflowInserter(
-            journal_connect(bench.dsn, timeout_s=10, observer=Observer(self._count)), timeout_s=10
-        )
+        connect = journal_connect(bench.dsn, timeout_s=10, observer=Observer(self._count))
+        self.inserter = WorkflowInserter(connect, timeout_s=10, fits=fits)
 
     def _count(self) -> None:
         self.statements += 1
@@ -76,24 +74,24 @@ async def test_those_that_come_while_others_are_inserted_are_one_statement(many:
     assert [len(rows[table]) for table in ("workflows", "steps", "events")] == [n * (BUSY + 20) for n in (1, 2, 2)]
 
 
-async def test_no_statement_has_more_steps_than_others_may_wait_for(
-    many: Many, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_STEPS_TOGETHER", 6)
+async def test_no_statement_has_more_steps_than_others_may_wait_for(bench: Bench) -> None:
+    many = Many(bench, (6, MAX_SIZE))
     async with many.busy():
         inserts = many.insert(*[many.draft() for _ in range(7)])
     await asyncio.gather(*inserts)
     assert many.statements == BUSY + 3
+    many.inserter.close()
 
 
-async def test_long_ones_are_not_waited_for_by_others(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SIZE_TOGETHER", 5_000)
+async def test_no_insert_waits_for_a_long_one_in_its_statement(bench: Bench) -> None:
+    many = Many(bench, (MAX_STEPS, 5_000))
     long = many.draft()
     long.record.config = {"text": "x" * 10_000}
     async with many.busy():
         inserts = many.insert(many.draft(), long, many.draft(), many.draft())
     await asyncio.gather(*inserts)
     assert many.statements == BUSY + 3
+    many.inserter.close()
 
 
 async def test_what_the_database_refuses_fails_alone(many: Many) -> None:
@@ -105,26 +103,29 @@ async def test_what_the_database_refuses_fails_alone(many: Many) -> None:
     assert await many.stored(*batch) == [True, False, True]
 
 
-async def test_who_stops_waiting_takes_nothing_from_the_others(many: Many) -> None:
+@pytest.mark.parametrize("leaving", [0, 1])
+async def test_a_cancelled_insert_takes_nothing_from_the_others(many: Many, leaving: int) -> None:
+    """Not even the first of them, which was to write for all."""
     batch = [many.draft() for _ in range(3)]
     async with many.busy():
         inserts = many.insert(*batch)
-        await eventually(lambda: many.inserter._filling is not None and len(many.inserter._filling.entries) == 3)
-        inserts[1].cancel()
-    told = await asyncio.gather(*inserts, return_exceptions=True)
-    assert [type(each) for each in told] == [type(None), asyncio.CancelledError, type(None)]
-    assert await many.stored(*batch) == [True, False, True]
+        await asyncio.sleep(0)  # until they wait for a connection
+        inserts[leaving].cancel()
+    outcomes = await asyncio.gather(*inserts, return_exceptions=True)
+    expected: list[type] = [type(None)] * 3
+    expected[leaving] = asyncio.CancelledError
+    assert [type(each) for each in outcomes] == expected
+    assert await many.stored(*batch) == [number != leaving for number in range(3)]
 
 
-async def test_who_stops_while_he_would_write_for_others_leaves_them_an_answer(many: Many) -> None:
+async def test_if_the_writing_insert_is_cancelled_the_others_learn_that_nobody_knows(many: Many) -> None:
     batch = [many.draft() for _ in range(3)]
-    async with many.busy():
-        inserts = many.insert(*batch)
-        await eventually(lambda: many.inserter._filling is not None and len(many.inserter._filling.entries) == 3)
-        inserts[0].cancel()
-        told = await asyncio.gather(*inserts, return_exceptions=True)
-        assert [type(each) for each in told] == [asyncio.CancelledError, Unavailable, Unavailable]
-    assert await many.stored(*batch) == [False, False, False]
-    again = many.insert(batch[1])
-    await asyncio.gather(*again)
-    assert await many.stored(*batch) == [False, True, False]
+    await many.bench.sql.execute("BEGIN; LOCK TABLE workflows IN ACCESS EXCLUSIVE MODE")
+    inserts = many.insert(*batch)  # the first opens a connection, so all three are in its batch
+    await many.bench.until_blocked()
+    inserts[0].cancel()
+    outcomes = await asyncio.gather(*inserts, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [asyncio.CancelledError, Unavailable, Unavailable]
+    await many.bench.sql.execute("ROLLBACK")
+    again = many.insert(many.draft())
+    assert await asyncio.gather(*again) == [None]

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from stepwell.batching import MAX_TIMEOUTS_IN_A_ROW
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import create_api_engine, journal_connect
-from stepwell.persistence.stores import batched_reads
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from support.database.stored_workflows import Bench
 
@@ -105,7 +105,7 @@ async def test_when_all_are_slow_nobody_waits_for_each(bench: Bench, faulty: Fau
     ids = [(await bench.make()).workflow_id for _ in range(10)]
     faulty.ids = set(ids)
     assert await faulty.told(*ids) == ["Unavailable"] * 10
-    assert len(faulty.asked[2:]) == batched_reads._PATIENCE
+    assert len(faulty.asked[2:]) == MAX_TIMEOUTS_IN_A_ROW
 
 
 async def test_who_leaves_while_he_asks_for_each_leaves_them_an_answer(bench: Bench, faulty: Faulty) -> None:

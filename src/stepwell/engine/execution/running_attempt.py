@@ -124,7 +124,7 @@ class AttemptControl:
         return present and self._runs.feed(self._handle, given)
 
     async def committed(self) -> None:
-        await self._runs.checkpointer.settled(self._handle.workflow_id)
+        await self._runs.checkpointer.flushed(self._handle.workflow_id)
 
     def noted(self, word: str, progress: float | None, at: datetime) -> None:
         self._live.noted(word, progress, at)

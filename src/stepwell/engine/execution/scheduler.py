@@ -301,7 +301,7 @@ class Scheduler:
         have the workflow, and with it these files.
         """
         with contextlib.suppress(NotWritten):
-            await self.checkpointer.settled(handle.workflow_id)
+            await self.checkpointer.flushed(handle.workflow_id)
             if not handle.lost:
                 await self._runner.discard(task)
 
