@@ -2,13 +2,14 @@
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stepwell.contract.enums import ProviderType
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left
 from support.providers.scripted import Crash, Fail, Hang, Outcome, Scripted, Succeed, eventually, passthrough, scripted
 from support.service.live_service import Service, running_service
@@ -18,8 +19,10 @@ LATER = {"retry": {"base_s": 3600, "max_s": 3600}}
 FOR_GOOD = Fail("broken", retryable=False)
 
 
-def serving(dsn: str, folder: Path, *providers: Scripted, **settings: Any) -> AbstractAsyncContextManager[Service]:
-    return running_service(dsn, folder, providers=providers, grace_s=1, **settings)
+def serving(
+    memory: MemoryDatabase, folder: Path, *providers: Scripted, **settings: Any
+) -> AbstractAsyncContextManager[Service]:
+    return running_service(memory, folder, providers=providers, grace_s=1, **settings)
 
 
 def statuses(workflow: dict[str, Any]) -> dict[str, str]:
@@ -51,9 +54,9 @@ async def end(service: Service, *steps: dict[str, Any], **fields: Any) -> dict[s
 
 
 @pytest.mark.parametrize("outcome", [Fail(), Crash(), Crash(TimeoutError), Crash(KeyError)])
-async def test_what_may_get_better_is_tried_again(dsn: str, tmp_path: Path, outcome: Outcome) -> None:
+async def test_what_may_get_better_is_tried_again(memory: MemoryDatabase, tmp_path: Path, outcome: Outcome) -> None:
     provider = Scripted(script={"a": [outcome, outcome, Succeed({"f": 1})]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ended = await end(service, scripted("a"), config=AT_ONCE)
         assert (ended["status"], ended["final_step_result"]) == ("COMPLETED", {"f": 1})
         step = step_of(ended, "a")
@@ -74,23 +77,25 @@ async def test_what_may_get_better_is_tried_again(dsn: str, tmp_path: Path, outc
         ]
 
 
-async def test_an_inner_cancellation_of_a_provider_is_a_failure_like_any_other(dsn: str, tmp_path: Path) -> None:
+async def test_an_inner_cancellation_of_a_provider_is_a_failure_like_any_other(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = Scripted(script={"a": [Crash(asyncio.CancelledError)]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ended = await end(service, scripted("a"), config=AT_ONCE)
         assert ended["status"] == "COMPLETED"
         retrying = next(e for e in await service.events(ended["id"]) if e["type"] == "step.retrying")
         assert retrying["data"]["error"] == "internal error: CancelledError"
 
 
-async def test_the_text_of_a_crash_is_kept_inside(dsn: str, tmp_path: Path) -> None:
+async def test_the_text_of_a_crash_is_kept_inside(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = Scripted(script={"a": [Crash()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ended = await end(service, scripted("a", max_retries=0))
         assert (ended["status"], ended["errors"]) == ("FAILED", ["a: internal error: RuntimeError"])
 
 
-async def test_a_result_of_too_many_levels_fails_its_step_for_good(dsn: str, tmp_path: Path) -> None:
+async def test_a_result_of_too_many_levels_fails_its_step_for_good(memory: MemoryDatabase, tmp_path: Path) -> None:
     text = "[" * 60 + "]" * 60
     decoded = {"from_step": "0", "from_field": "text", "to_field": "x", "transform": "JSON_DECODE"}
     deeper = [
@@ -102,7 +107,7 @@ async def test_a_result_of_too_many_levels_fails_its_step_for_good(dsn: str, tmp
         for number in range(2, 40)
     ]
     steps = [passthrough("0", config={"text": text}), passthrough("1", "0", input_mappings=[decoded]), *deeper]
-    async with serving(dsn, tmp_path, Scripted()) as service:
+    async with serving(memory, tmp_path, Scripted()) as service:
         ended = await end(service, *steps, config=AT_ONCE)
         assert (ended["status"], ended["errors"]) == (
             "FAILED",
@@ -111,27 +116,29 @@ async def test_a_result_of_too_many_levels_fails_its_step_for_good(dsn: str, tmp
         assert (ended["completed_steps"], step_of(ended, "29")["retry_count"]) == (29, 0)
 
 
-async def test_a_result_that_is_no_json_is_told_as_such_and_not_tried_again(dsn: str, tmp_path: Path) -> None:
+async def test_a_result_that_is_no_json_is_told_as_such_and_not_tried_again(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     surrogate = r'`"\ud800"`'  # as a literal it passes as text and is one only once it is read
     mapping = {"from_step": "a", "from_field": surrogate, "to_field": "t"}
-    async with serving(dsn, tmp_path, Scripted()) as service:
+    async with serving(memory, tmp_path, Scripted()) as service:
         ended = await end(service, scripted("a"), passthrough("b", "a", input_mappings=[mapping]), config=AT_ONCE)
         assert (ended["status"], step_of(ended, "b")["retry_count"]) == ("FAILED", 0)
         assert step_of(ended, "b")["error_message"].startswith("the result is no JSON")
 
 
-async def test_attempts_are_max_retries_and_one(dsn: str, tmp_path: Path) -> None:
+async def test_attempts_are_max_retries_and_one(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = Scripted(default=Fail("busy"))
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ended = await end(service, scripted("a", max_retries=2), scripted("b"), config=AT_ONCE)
         assert (ended["status"], ended["error_message"]) == ("FAILED", "a: busy")
         assert provider.count("a") == 3
         assert step_of(ended, "a")["retry_count"] == 2
 
 
-async def test_what_can_not_get_better_is_tried_once(dsn: str, tmp_path: Path) -> None:
+async def test_what_can_not_get_better_is_tried_once(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = Scripted(default=FOR_GOOD)
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ended = await end(service, scripted("a"), scripted("b", "a"))
         assert (ended["status"], ended["errors"]) == ("FAILED", ["a: broken"])
         assert statuses(ended) == {"a": "FAILED", "b": "PENDING"}
@@ -147,7 +154,7 @@ async def test_what_can_not_get_better_is_tried_once(dsn: str, tmp_path: Path) -
     ],
 )
 async def test_the_fallback_has_as_many_attempts_where_the_fault_is_the_providers(
-    dsn: str, tmp_path: Path, failure: Fail, primary: int, fallback: int
+    memory: MemoryDatabase, tmp_path: Path, failure: Fail, primary: int, fallback: int
 ) -> None:
     custom, fal = Scripted(default=failure), Scripted(ProviderType.FAL, default=failure)
     step = scripted(
@@ -157,7 +164,7 @@ async def test_the_fallback_has_as_many_attempts_where_the_fault_is_the_provider
         fallback_provider_type="FAL",
         fallback_provider_config={"model": "other"},
     )
-    async with serving(dsn, tmp_path, custom, fal) as service:
+    async with serving(memory, tmp_path, custom, fal) as service:
         ended = await end(service, step, config=AT_ONCE)
         assert ended["status"] == "FAILED"
         assert (len(custom.calls), len(fal.calls)) == (primary, fallback)
@@ -167,7 +174,9 @@ async def test_the_fallback_has_as_many_attempts_where_the_fault_is_the_provider
         assert step_of(ended, "a")["retry_count"] == primary - 1 + max(fallback - 1, 0)
 
 
-async def test_a_fallback_of_the_same_provider_has_its_own_configuration(dsn: str, tmp_path: Path) -> None:
+async def test_a_fallback_of_the_same_provider_has_its_own_configuration(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = Scripted(script={"a": [FOR_GOOD]})
     step = scripted(
         "a",
@@ -175,14 +184,16 @@ async def test_a_fallback_of_the_same_provider_has_its_own_configuration(dsn: st
         fallback_provider_type="CUSTOM",
         fallback_provider_config={"model": "small"},
     )
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         assert (await end(service, step))["status"] == "COMPLETED"
         assert [call.provider_config["model"] for call in provider.calls] == ["big", "small"]
 
 
-async def test_the_time_of_the_next_attempt_shows_and_the_providers_own_word_counts(dsn: str, tmp_path: Path) -> None:
+async def test_the_time_of_the_next_attempt_shows_and_the_providers_own_word_counts(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = Scripted(script={"a": [Fail(retry_after_s=1800)], "b": [Fail(retry_after_s=0)]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted("a"), scripted("b"), config=LATER)
         found = await service.until(
             created["id"], lambda w: step_of(w, "a")["next_attempt_at"] and step_of(w, "b")["status"] == "COMPLETED"
@@ -201,9 +212,9 @@ async def test_the_time_of_the_next_attempt_shows_and_the_providers_own_word_cou
         await eventually(lambda: nothing_left(service))
 
 
-async def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(dsn: str, tmp_path: Path) -> None:
+async def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = Scripted(script={"a": [Hang(files={"x": b"1"}), Succeed()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ended = await end(service, scripted("a", config={"timeout_s": 0.05}), config=AT_ONCE)
         assert ended["status"] == "COMPLETED"
         assert provider.ends("a") == ["cancelled", "succeeded"]
@@ -213,33 +224,53 @@ async def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(dsn: str,
         assert not [path for path in service.artifacts.rglob("*") if path.is_file()]
 
 
-async def test_a_workflow_that_takes_too_long_fails_and_resume_restarts_its_clock(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Hang()], "b": [Fail(retry_after_s=1800)]})
-    async with serving(dsn, tmp_path, provider) as service:
-        ended = await end(service, scripted("a"), scripted("b"), scripted("c", "a"), config={"workflow_timeout_s": 1})
-        assert (ended["status"], ended["errors"]) == ("FAILED", ["workflow: timed out after 1 s"])
+async def test_a_workflow_that_takes_too_long_fails_and_resume_restarts_its_clock(
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
+    provider = Scripted(script={"a": [Hang()], "b": [Fail(retry_after_s=1800)], "c": [Hang()]})
+    async with serving(memory, tmp_path, provider) as service:
+        created = await service.create(
+            scripted("a"), scripted("b"), scripted("c", "a"), config={"workflow_timeout_s": 60}
+        )
+        await service.until(created["id"], lambda found: step_of(found, "b")["next_attempt_at"])
+        clock.advance(59)
+        assert (await service.get(created["id"]))["status"] == "RUNNING"
+        clock.advance(1)
+        ended = await service.until_ended(created["id"])
+        assert (ended["status"], ended["errors"]) == ("FAILED", ["workflow: timed out after 60 s"])
         assert statuses(ended) == {"a": "CANCELLED", "b": "CANCELLED", "c": "PENDING"}
+        await eventually(lambda: nothing_left(service), "the engine is empty")
         assert provider.ends("a") == ["cancelled"]
         assert (await service.verb(ended["id"], "resume")).status_code == 200
+        await provider.until_called("c")
+        clock.advance(59)
+        provider.release("c")
         again = await service.until_ended(ended["id"])
         assert (again["status"], again["errors"]) == ("COMPLETED", [])
 
 
-async def test_the_clock_of_a_workflow_stands_still_while_it_is_paused(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("b", "a"), config={"workflow_timeout_s": 1})
+async def test_the_clock_of_a_workflow_stands_still_while_it_is_paused(
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
+    provider = Scripted(script={"a": [Hang()], "b": [Hang()]})
+    async with serving(memory, tmp_path, provider) as service:
+        created = await service.create(scripted("a"), scripted("b", "a"), config={"workflow_timeout_s": 60})
         await provider.until_called("a")
+        clock.advance(30)
         assert (await service.verb(created["id"], "pause")).status_code == 200
-        paused_at = datetime.now(UTC)  # noqa: TID251 - real time passes here
-        await eventually(lambda: datetime.now(UTC) - paused_at > timedelta(seconds=1.1))  # noqa: TID251
+        clock.advance(3600)
         assert (await service.get(created["id"]))["status"] == "PAUSED"
         provider.release("a")
         found = await service.until(created["id"], lambda w: statuses(w)["a"] == "COMPLETED")
         assert found["status"] == "PAUSED"
         await eventually(lambda: nothing_left(service))
         assert (await service.verb(created["id"], "resume")).status_code == 200
-        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        await provider.until_called("b")
+        clock.advance(29)
+        assert (await service.get(created["id"]))["status"] == "RUNNING"
+        clock.advance(1)
+        ended = await service.until_ended(created["id"])
+        assert ended["errors"] == ["workflow: timed out after 60 s"]
 
 
 FAN = (
@@ -264,10 +295,10 @@ FAN = (
     ],
 )
 async def test_what_a_failure_leaves_running(
-    dsn: str, tmp_path: Path, on_failure: str, left: dict[str, str], slow: str
+    memory: MemoryDatabase, tmp_path: Path, on_failure: str, left: dict[str, str], slow: str
 ) -> None:
     provider = Scripted(script={"bad": [Hang(then=FOR_GOOD)], "slow": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(*FAN, config={"on_failure": on_failure})
         await provider.until_called("slow")
         await provider.until_called("bad")
@@ -290,13 +321,13 @@ async def test_what_a_failure_leaves_running(
 
 @pytest.mark.parametrize("paused", [True, False])
 async def test_a_step_between_two_attempts_is_held_back_while_nothing_may_start(
-    dsn: str,
+    memory: MemoryDatabase,
     tmp_path: Path,
     paused: bool,  # noqa: FBT001
 ) -> None:
     """By a pause, or by a failure that drains."""
     provider = Scripted(script={"a": [Fail(retry_after_s=1800)], "slow": [Hang()], "bad": [Hang(then=FOR_GOOD)]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted("a"), scripted("slow"), scripted("bad"))
         await service.until(created["id"], lambda w: step_of(w, "a")["next_attempt_at"])
         await provider.until_called("bad")
@@ -314,9 +345,11 @@ async def test_a_step_between_two_attempts_is_held_back_while_nothing_may_start(
         assert [call.number for call in provider.calls if call.step_id == "a"] == [1, 2]
 
 
-async def test_a_step_that_fails_while_paused_is_retried_only_after_resume(dsn: str, tmp_path: Path) -> None:
+async def test_a_step_that_fails_while_paused_is_retried_only_after_resume(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = Scripted(script={"a": [Hang(then=Fail())]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted("a"), config=AT_ONCE)
         await provider.until_called("a")
         assert (await service.verb(created["id"], "pause")).status_code == 200
@@ -329,10 +362,10 @@ async def test_a_step_that_fails_while_paused_is_retried_only_after_resume(dsn: 
         assert provider.count("a") == 2
 
 
-async def test_limits_hold_for_attempts_and_their_fallbacks(dsn: str, tmp_path: Path) -> None:
+async def test_limits_hold_for_attempts_and_their_fallbacks(memory: MemoryDatabase, tmp_path: Path) -> None:
     custom, fal = Scripted(default=FOR_GOOD), Scripted(ProviderType.FAL)
     steps = [scripted(f"s{n}", fallback_provider_type="FAL") for n in range(20)]
-    async with serving(dsn, tmp_path, custom, fal, max_steps_per_provider=3, max_running_steps=5) as service:
+    async with serving(memory, tmp_path, custom, fal, max_steps_per_provider=3, max_running_steps=5) as service:
         assert (await end(service, *steps))["status"] == "COMPLETED"
         assert (len(custom.calls), len(fal.calls)) == (20, 20)
         assert 1 <= custom.peak <= 3

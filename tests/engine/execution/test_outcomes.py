@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.execution.outcomes import ModelLabels
+from stepwell.testing import MemoryDatabase
 from support.database.failing_store import scheduler_of
 from support.emulators.base import Fault
 from support.providers.emulated import world_of
@@ -29,9 +30,9 @@ def provider() -> Scripted:
 
 
 @pytest.fixture
-async def service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+async def service(memory: MemoryDatabase, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(running_service(dsn, tmp_path, providers=[provider], grace_s=1))
+        yield await stack.enter_async_context(running_service(memory, tmp_path, providers=[provider], grace_s=1))
 
 
 @pytest.fixture
@@ -87,11 +88,13 @@ async def test_each_attempt_step_and_workflow_that_fails_is_one_line(
 
 
 @pytest.mark.usefixtures("_verbose")
-async def test_at_debug_level_each_end_is_one_line(dsn: str, tmp_path: Path, provider: Scripted, lines: Lines) -> None:
+async def test_at_debug_level_each_end_is_one_line(
+    memory: MemoryDatabase, tmp_path: Path, provider: Scripted, lines: Lines
+) -> None:
     provider.plan("a", Fail("first"))
     provider.plan("c", Fail("third", retryable=False))
     provider.plan("long", Hang())
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         await ended(service, scripted("a"))
         assert summaries(lines) == [
             "warning attempt.failed a 1 first",
@@ -193,10 +196,12 @@ async def test_a_line_shows_the_error_that_users_see(service: Service, provider:
     assert step["error"] == done["steps"][0]["error_message"] == "internal error: Leaky"
 
 
-async def test_the_line_of_a_remote_attempt_names_its_model(dsn: str, tmp_path: Path, lines: Lines) -> None:
+async def test_the_line_of_a_remote_attempt_names_its_model(
+    memory: MemoryDatabase, tmp_path: Path, lines: Lines
+) -> None:
     async with (
         world_of(ProviderType.CUSTOM, tmp_path / "emulator") as world,
-        running_service(dsn, tmp_path / "data", **world.settings) as service,
+        running_service(memory, tmp_path / "data", **world.settings) as service,
     ):
         world.emulator.always("submit", Fault.REFUSED)
         await ended(service, world.step("asked", max_retries=0, provider_config={"model": "sharp"}))

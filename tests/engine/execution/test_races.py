@@ -23,6 +23,7 @@ from stepwell.domain.model import HistoryEvent
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.testing import MemoryDatabase
 from support.database.failing_store import faulty, nothing_left, scheduler_of
 from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted
 from support.service.event_replay import fold
@@ -219,12 +220,12 @@ def races() -> Iterator[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("seed", "delay_s"), [(1, 0.0), (2, 0.004)])
 async def test_every_pair_from_every_state_ends_in_one_of_its_two_orders(
-    dsn: str, tmp_path: Path, seed: int, delay_s: float
+    memory: MemoryDatabase, tmp_path: Path, seed: int, delay_s: float
 ) -> None:
     rng = random.Random(seed)
     provider = Scripted(default=Hang())
     serving = partial(running_service, max_steps_per_provider=100_000, max_running_steps=100_000)
-    async with serving(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+    async with serving(memory, tmp_path, providers=[provider], grace_s=1) as service:
         journal = faulty(service)
         if delay_s:
             journal.delays.extend(rng.uniform(0, delay_s) for _ in range(100_000))
