@@ -56,5 +56,5 @@ class Presence(Protocol):
 
 
 class Subscription(Protocol):
-    async def until_deaf(self) -> None:
+    async def until_disconnected(self) -> None:
         """Until the connection is lost, as far as that is noticed."""

@@ -99,7 +99,7 @@ class MemorySubscription:
         self.owner, self.callback = owner, callback
         self.disconnected = asyncio.Event()
 
-    async def until_deaf(self) -> None:
+    async def until_disconnected(self) -> None:
         await self.disconnected.wait()
 
 

@@ -16,8 +16,8 @@ def connect(shared_dsn: str) -> Connect:
 
 async def test_one_that_is_borrowed_is_closed_when_it_comes_back(connect: Connect) -> None:
     kept = SmallPool(connect, size=2, timeout_s=10)
-    async with kept.borrowed() as lent:
-        async with kept.borrowed() as idle:
+    async with kept.borrow() as lent:
+        async with kept.borrow() as idle:
             pass
         kept.close()
         assert idle.is_closed()
@@ -36,7 +36,7 @@ async def test_one_that_is_on_its_way_is_closed_when_it_comes_back(connect: Conn
     kept = SmallPool(slow, size=1, timeout_s=10)
 
     async def borrow() -> asyncpg.Connection:
-        async with kept.borrowed() as lent:
+        async with kept.borrow() as lent:
             return lent
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
@@ -51,9 +51,9 @@ async def test_after_it_was_closed_connections_are_kept_again(connect: Connect) 
     """The journal closes those for inserts after a failed write, and goes on."""
     kept = SmallPool(connect, size=1, timeout_s=10)
     kept.close()
-    async with kept.borrowed() as first:
+    async with kept.borrow() as first:
         pass
-    async with kept.borrowed() as second:
+    async with kept.borrow() as second:
         assert second is first
     kept.close()
     assert first.is_closed()

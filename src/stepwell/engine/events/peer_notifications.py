@@ -88,7 +88,7 @@ class PeerNotifications:
                     asyncio.TaskGroup() as group,
                 ):
                     self._on_notification(None)  # what was committed before
-                    lost = group.create_task(subscription.until_deaf(), name="lost notifications")
+                    lost = group.create_task(subscription.until_disconnected(), name="lost notifications")
                     while not lost.done() and await self._is_needed(lost):
                         pass
                     lost.cancel()

@@ -150,7 +150,7 @@ class Recovery:
             try:
                 async with self._presence.watching(self._woken.set) as subscription:
                     self._woken.set()  # notifications sent before this moment were missed
-                    await subscription.until_deaf()
+                    await subscription.until_disconnected()
             except Unavailable:
                 pass
             except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service

@@ -1,4 +1,8 @@
-"""Connections for what is asked most often. To borrow one from a pool costs half as much as a small statement."""
+"""A small connection pool for the most frequent statements.
+
+Hot path (see `stepwell.persistence`): to borrow a connection from asyncpg's pool costs half as much as a small
+statement.
+"""
 
 import asyncio
 from typing import Any
@@ -10,46 +14,49 @@ from stepwell.persistence.rows.decode_rows import Row
 
 
 class SmallPool:
-    """Up to *size* connections by *connect*, each made when all others are at work, and kept.
+    """A pool of up to *size* connections. Each is opened by *connect* when all others are in use, and stays open.
 
-    At most *timeout_s* is waited for one.
+    *timeout_s* is how long a caller waits for a connection.
     """
 
     def __init__(self, connect: Connect, *, size: int, timeout_s: float) -> None:
         self._connect, self._timeout_s = connect, timeout_s
-        self._turns = asyncio.Semaphore(size)
+        self._slots = asyncio.Semaphore(size)
         self._idle: list[asyncpg.Connection] = []
-        # A number and no flag: whoever closes it may go on, as the journal does after a failed write.
-        self.closings = 0
+        self.generation = 0  # a number and no flag, because after `close` the pool may be used again
 
     async def fetch(self, statement: str, *values: Any) -> list[Row]:
-        async with self.borrowed() as connection:
-            found: list[Row] = await connection.fetch(statement, *values)
-            return found
+        async with self.borrow() as connection:
+            rows: list[Row] = await connection.fetch(statement, *values)
+            return rows
 
-    def borrowed(self) -> "_BorrowedConnection":
-        """A connection for an `async with`; entering raises TimeoutError, an outage, if none is free in time."""
+    def borrow(self) -> "_BorrowedConnection":
+        """Return an async context manager with a connection.
+
+        Entering raises what *connect* raises, and TimeoutError, which is an outage, if no connection is free in time.
+        """
         return _BorrowedConnection(self)
 
-    async def take(self) -> asyncpg.Connection:
-        """For `borrowed`, as is `give`."""
-        if self._turns.locked():
+    async def acquire(self) -> asyncpg.Connection:
+        """Take a connection. Called by `borrow`, which also calls `release`."""
+        if self._slots.locked():
             async with asyncio.timeout(self._timeout_s):
-                await self._turns.acquire()
+                await self._slots.acquire()
         else:
-            await self._turns.acquire()
+            await self._slots.acquire()
         try:
             return await self._connection()
         except BaseException:
-            self._turns.release()
+            self._slots.release()
             raise
 
-    def give(self, connection: asyncpg.Connection, *, well: bool) -> None:
-        if well:
+    def release(self, connection: asyncpg.Connection, *, reusable: bool) -> None:
+        """Put a connection back, or close it if it isn't *reusable*."""
+        if reusable:
             self._idle.append(connection)
         else:
             connection.terminate()  # whatever state it is in
-        self._turns.release()
+        self._slots.release()
 
     async def _connection(self) -> asyncpg.Connection:
         while self._idle:
@@ -59,24 +66,27 @@ class SmallPool:
         return await self._connect()
 
     def close(self) -> None:
-        """Let go of all connections, at once; of those that are borrowed, when they come back."""
-        self.closings += 1
+        """Close all idle connections now, and each borrowed one when it is released.
+
+        The pool may still be used: it opens new connections.
+        """
+        self.generation += 1
         while self._idle:
             self._idle.pop().terminate()
 
 
 class _BorrowedConnection:
-    """By hand, for `contextlib`'s way costs as much as the rest of borrowing."""
+    """The context manager of `SmallPool.borrow`. One by `contextlib` costs as much as the rest of borrowing."""
 
-    __slots__ = ("_closings", "_connection", "_kept")
+    __slots__ = ("_connection", "_generation", "_pool")
 
-    def __init__(self, kept: SmallPool) -> None:
-        self._kept = kept
+    def __init__(self, pool: SmallPool) -> None:
+        self._pool = pool
 
     async def __aenter__(self) -> asyncpg.Connection:
-        self._closings = self._kept.closings  # before it waits: a connection may be on its way while all are closed
-        self._connection = await self._kept.take()
+        self._generation = self._pool.generation  # before the wait: `close` also applies to a connection being opened
+        self._connection = await self._pool.acquire()
         return self._connection
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._kept.give(self._connection, well=kind is None and self._closings == self._kept.closings)
+        self._pool.release(self._connection, reusable=kind is None and self._generation == self._pool.generation)

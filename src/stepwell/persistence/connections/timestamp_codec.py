@@ -1,7 +1,8 @@
-"""How times reach the database on connections that write many rows: half of what encoding them costs.
+"""A codec for timestamptz on connections that write many rows.
 
-asyncpg works a time out anew for each column, in Python's own arithmetic; but a transition has one time for all of its
-rows. So it is worked out once, and found again by the next column.
+Hot path (see `stepwell.persistence`): asyncpg computes the wire form of a time anew for each column, in Python. But all
+rows of a transition have the same time. So the codec computes it once and finds it in a cache afterwards, which halves
+the cost of encoding the rows.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,33 +12,33 @@ import asyncpg
 
 from stepwell.persistence.connections.database import Connect
 
-_KEPT = 4_096
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which PostgreSQL counts
+_CACHE_SIZE = 4_096
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class _Encoded(dict[datetime, tuple[int]]):
-    """Times as asyncpg's "tuple" format has them: microseconds since the epoch."""
+class _EncodedTimes(dict[datetime, tuple[int]]):
+    """Times in asyncpg's "tuple" format: microseconds since the epoch."""
 
     def __missing__(self, at: datetime) -> tuple[int]:
-        if len(self) >= _KEPT:
+        if len(self) >= _CACHE_SIZE:
             self.clear()
         self[at] = encoded = ((at - _EPOCH) // _MICROSECOND,)
         return encoded
 
 
-def _decoded(encoded: tuple[int]) -> datetime:
+def _decode(encoded: tuple[int]) -> datetime:
     return _EPOCH + encoded[0] * _MICROSECOND
 
 
-def writing(connect: Connect) -> Connect:
-    """*connect*, for connections that write."""
+def with_timestamp_codec(connect: Connect) -> Connect:
+    """Return a *connect* whose connections have this codec."""
 
-    async def connected(*args: Any, **options: Any) -> asyncpg.Connection:
+    async def connect_with_codec(*args: Any, **options: Any) -> asyncpg.Connection:
         connection = await connect(*args, **options)
         await connection.set_type_codec(
-            "timestamptz", schema="pg_catalog", encoder=_Encoded().__getitem__, decoder=_decoded, format="tuple"
+            "timestamptz", schema="pg_catalog", encoder=_EncodedTimes().__getitem__, decoder=_decode, format="tuple"
         )
         return connection
 
-    return connected
+    return connect_with_codec

@@ -56,7 +56,7 @@ class WorkflowInserter:
     async def _insert_once(self, rows: InsertRows, reservation: Reservation) -> None:
         """Insert alone, because a reservation that no longer holds must not concern other inserts."""
         key = (rows.workflows[0][0], reservation.scope, reservation.key, reservation.token)
-        async with self._connections.borrowed() as connection:
+        async with self._connections.borrow() as connection:
             if rows.named:
                 await connection.fetch(sql.REFER, *references([rows]))
             stored = await connection.fetch(sql.INSERT_ONCE, *rows.parameters(), [key])
@@ -65,7 +65,7 @@ class WorkflowInserter:
 
     async def _insert(self, take: Callable[[], Mapping[UUID, InsertRows]]) -> dict[UUID, None]:
         refusal: Exception | None = None
-        async with self._connections.borrowed() as connection:
+        async with self._connections.borrow() as connection:
             batch = take()
             try:
                 await _write(connection, list(batch.values()))

@@ -70,7 +70,7 @@ class _RowReader:
         return await self._batcher.call(workflow_id, None)
 
     async def _read(self, take: Callable[[], Iterable[UUID]]) -> Mapping[UUID, list[Row]]:
-        async with self._readers.borrowed() as connection:
+        async with self._readers.borrow() as connection:
             ids = list(take())
             values = [ids if at == self._ids_at else value for at, value in enumerate(self._values)]
             try:

@@ -81,7 +81,7 @@ class PostgresIdempotencyKeys:
     @unavailable_in_outage
     async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> ReservedKey:
         wanted = Reservation(key_scope(scope), key, token)
-        async with self._connections.borrowed() as connection:
+        async with self._connections.borrow() as connection:
             for _ in range(_LOOKS):
                 row = await connection.fetchrow(RESERVE, *_values(wanted), self._owner, fingerprint)
                 if row["some_expired"]:
@@ -96,7 +96,7 @@ class PostgresIdempotencyKeys:
     async def answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
         values = _values(reservation)
         headers = json.encode(answer.headers).decode()
-        async with self._connections.borrowed() as connection:
+        async with self._connections.borrow() as connection:
             if await connection.fetchval(ANSWER, *values, answer.status, headers, answer.body):
                 return answer
             row = await connection.fetchrow(ANSWERED, *values)
@@ -105,7 +105,7 @@ class PostgresIdempotencyKeys:
     @unavailable_in_outage
     async def free(self, reservations: Collection[Reservation]) -> None:
         columns = tuple(map(list, zip(*map(_values, reservations), strict=True)))
-        async with self._connections.borrowed() as connection:
+        async with self._connections.borrow() as connection:
             if await connection.execute(FREE, *columns) != f"DELETE {len(reservations)}":
                 await connection.execute(HAND_ON, *columns)
 

@@ -89,7 +89,7 @@ class _Subscription:
     def deafen(self, _connection: Any) -> None:
         self._deaf.set()
 
-    async def until_deaf(self) -> None:
+    async def until_disconnected(self) -> None:
         await self._deaf.wait()
 
 

@@ -100,7 +100,7 @@ class PostgresOutbox:
 
     @unavailable_in_outage
     async def take_over(self, owner: UUID) -> dict[str, datetime]:
-        async with self._connections.borrowed() as connection:
+        async with self._connections.borrow() as connection:
             while len(await connection.fetch(TAKE_OVER, owner, _PAGE)) == _PAGE:
                 pass
             return {row["lane"]: row["at"] for row in await connection.fetch(LANES, owner)}

@@ -17,7 +17,7 @@ from stepwell.domain.records import LoadedWorkflow, NewWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
-from stepwell.persistence.connections.timestamp_codec import writing
+from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
 from stepwell.persistence.rows import journal_sql as sql
 from stepwell.persistence.rows.decode_rows import read_object, step_record, task, workflow_state
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
@@ -38,7 +38,7 @@ class PostgresWorkflowStore:
     """
 
     def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock, owner: UUID) -> None:
-        self._pool, self._connect, self._clock, self._owner = pool, writing(connect), clock, owner
+        self._pool, self._connect, self._clock, self._owner = pool, with_timestamp_codec(connect), clock, owner
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
         self._writer: asyncpg.Connection | None = None
         self._inserter = WorkflowInserter(self._connect, timeout_s=_TURN_S)
