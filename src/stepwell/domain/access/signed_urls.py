@@ -4,25 +4,25 @@ What must hold: a URL or token is accepted only in the exact notation in which i
 (percent-escapes, another order or case, more parameters, padding) is refused, even if it names the same file.
 """
 
-import hashlib
-import hmac
 import re
 from datetime import datetime
+from hmac import compare_digest
 from urllib.parse import quote, unquote
 from uuid import UUID
 
+from stepwell.domain.access.mac import mac
+
 ARTIFACTS_PATH = "/api/v1/artifacts/"
 CALLBACKS_PATH = "/api/v1/callbacks/"
-# The secret may sign other things too; what is signed here must not be mistakable for any of them.
-_PURPOSE = "stepwell artifact address 1"
-_CALLBACK = b"stepwell provider callback 1"
 MIN_SECRET_BYTES = 32
+_ARTIFACT = b"stepwell artifact address 1"
+_CALLBACK = b"stepwell provider callback 1"
 _MAC_BYTES, _ID_BYTES = 16, 16
 _TARGET = re.compile(re.escape(ARTIFACTS_PATH) + r"([^?]+)\?expires=([0-9]{1,19})&signature=[0-9a-f]{64}")
 
 
 class SignedUrls:
-    """Makes and checks signed addresses of artifacts under *base_url*; each holds for *ttl_s* seconds."""
+    """Makes and checks signed URLs of artifacts under *base_url*. Each is valid for *ttl_s* seconds."""
 
     def __init__(self, secret: str | bytes, base_url: str, ttl_s: int) -> None:
         key = secret.encode() if isinstance(secret, str) else secret
@@ -33,7 +33,7 @@ class SignedUrls:
         self._ttl_s = ttl_s
 
     def url(self, path: str, now: datetime) -> str:
-        """The address of the artifact at *path*, good for anyone who holds it until `now` plus the time to live."""
+        """Return a URL by which anyone can read the artifact at *path* until *now* plus the time to live."""
         expires = int(now.timestamp()) + self._ttl_s
         return self._base + self._target(path, expires)
 
@@ -43,18 +43,18 @@ class SignedUrls:
         if match is None or not target.isascii():
             return False
         expires = int(match[2])
-        genuine = hmac.compare_digest(self._target(unquote(match[1]), expires), target)
+        genuine = compare_digest(self._target(unquote(match[1]), expires), target)
         return genuine and now.timestamp() < expires
 
     def _target(self, path: str, expires: int) -> str:
-        message = f"{_PURPOSE}\n{expires}\n{path}".encode()
-        signature = hmac.new(self._key, message, hashlib.sha256).hexdigest()
+        signature = mac(self._key, _ARTIFACT, f"\n{expires}\n{path}".encode()).hex()
         return f"{ARTIFACTS_PATH}{quote(path)}?expires={expires}&signature={signature}"
 
 
 class CallbackUrls:
-    """Makes addresses under *base_url* where a provider may tell of one attempt, and reads the tokens in them. Nobody
-    can make one up, and each is worth nothing but a look at that attempt's job.
+    """Makes the URLs under *base_url* by which a provider reports on one attempt, and reads the tokens in them.
+
+    Only the service can make such a token. All that its holder can do is to have the attempt's job polled.
     """
 
     def __init__(self, secret: bytes, base_url: str) -> None:
@@ -70,10 +70,10 @@ class CallbackUrls:
             data = bytes.fromhex(token)
         except ValueError:
             return None
-        ids, mac = data[: 2 * _ID_BYTES], data[2 * _ID_BYTES :]
-        if not hmac.compare_digest(self._mac(ids), mac) or data.hex() != token:
+        ids, found = data[: 2 * _ID_BYTES], data[2 * _ID_BYTES :]
+        if not compare_digest(self._mac(ids), found) or data.hex() != token:
             return None
         return UUID(bytes=ids[:_ID_BYTES]), UUID(bytes=ids[_ID_BYTES:])
 
     def _mac(self, ids: bytes) -> bytes:
-        return hmac.new(self._key, _CALLBACK + ids, hashlib.sha256).digest()[:_MAC_BYTES]
+        return mac(self._key, _CALLBACK, ids)[:_MAC_BYTES]

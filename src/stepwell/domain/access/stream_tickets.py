@@ -1,15 +1,17 @@
-"""Tickets that open a stream of events, for browsers: their EventSource sends no headers, and an address with a token
-in it would be in every log on its way. A ticket is soon worthless, and reads events only.
+"""Tickets that open a stream of events.
+
+They are for browsers, whose EventSource sends no headers. A token in the URL would be in every log on the way. A ticket
+expires soon, and allows to read events only.
 """
 
-import hashlib
-import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from hmac import compare_digest
 
 from msgspec import DecodeError, Struct, ValidationError, json
 
+from stepwell.domain.access.mac import mac
 from stepwell.domain.tenancy import TenantScope
 
 TICKET_S = 60
@@ -19,7 +21,7 @@ _MAC_BYTES = 16
 
 
 class Ticket(Struct, frozen=True, array_like=True):
-    """Who may read, whose events, and until when (seconds since 1970) they may begin to."""
+    """Who may open a stream, whose events it reads, and until when it may be opened (seconds since 1970)."""
 
     subject: str
     tenant: str | None
@@ -32,13 +34,13 @@ class Ticket(Struct, frozen=True, array_like=True):
 
 
 class StreamTickets:
-    """Makes and reads tickets. The secret signs other things too, which no ticket can be mistaken for."""
+    """Makes and reads tickets: the MAC and the encoded `Ticket`, as URL-safe base64 without padding."""
 
     def __init__(self, secret: bytes, now: Callable[[], datetime]) -> None:
         self._key, self._now = secret, now
 
     def issue(self, subject: str, scope: TenantScope) -> tuple[str, datetime]:
-        """A ticket, and the moment at which it ends."""
+        """Return a ticket, and the time when it expires."""
         expires = (self._now() + timedelta(seconds=TICKET_S)).replace(microsecond=0)
         body = json.encode(Ticket(subject, scope.tenant, scope.every, int(expires.timestamp())))
         return _text(self._mac(body) + body), expires
@@ -51,17 +53,17 @@ class StreamTickets:
             raw = urlsafe_b64decode(ticket.encode("ascii") + b"=" * (-len(ticket) % 4))
         except ValueError:
             return None
-        mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        if _text(raw) != ticket or not hmac.compare_digest(self._mac(body), mac):
+        found, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+        if _text(raw) != ticket or not compare_digest(self._mac(body), found):
             return None
         try:
-            found = json.decode(body, type=Ticket)
+            content = json.decode(body, type=Ticket)
         except (DecodeError, ValidationError):
-            return None  # of another version
-        return found if self._now().timestamp() < found.expires else None
+            return None  # made by another version
+        return content if self._now().timestamp() < content.expires else None
 
     def _mac(self, body: bytes) -> bytes:
-        return hmac.new(self._key, _PURPOSE + body, hashlib.sha256).digest()[:_MAC_BYTES]
+        return mac(self._key, _PURPOSE, body)[:_MAC_BYTES]
 
 
 def _text(raw: bytes) -> str:
