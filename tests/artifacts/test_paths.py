@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.artifacts.paths import parse
+from stepwell.artifacts.staged_paths import parse_stored_path
 from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.domain.artifacts import parse_artifact_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone
 
 
@@ -76,8 +77,8 @@ async def test_an_ordinary_name_is_taken(store: ObstoreArtifacts, name: str) -> 
 
 def test_staged_names_are_only_taken_where_they_are_asked_for() -> None:
     for name in ("x.png#1", ".part-" + "0" * 32, ".part-" + "0" * 32 + "#1"):
-        assert parse(f"media/{ID}/{name}") is None
-        assert parse(f"media/{ID}/{name}", staged=True) is not None
+        assert parse_artifact_path(f"media/{ID}/{name}") is None
+        assert parse_stored_path(f"media/{ID}/{name}") == (ID, name)
 
 
 class TestLinks:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from stepwell.artifacts.disk import Disk
-from stepwell.artifacts.paths import ArtifactPath
+from stepwell.domain.artifacts import ArtifactPath
 from support.providers.scripted import Scripted, scripted
 from support.service.live_service import running_service
 

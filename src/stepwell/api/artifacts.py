@@ -4,7 +4,6 @@ A file is what a provider made of a user's input, so a browser gets it as harmle
 alone, no sniffing, no scripts.
 """
 
-import re
 from pathlib import PurePosixPath
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -14,12 +13,9 @@ from stepwell.api.operations import Content, Operation, Permission, endpoint
 from stepwell.api.query_parameters import SignatureQuery, parse_query
 from stepwell.contract.tasks import Output
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
-from stepwell.domain.artifacts import media_type_of
+from stepwell.domain.artifacts import media_type_of, parse_artifact_path
 from stepwell.domain.errors import NotFound
 from stepwell.ports.artifacts import Artifacts
-
-# Whatever isn't of this shape was never stored; it needs no question to the database, which refuses NUL.
-_PATH = re.compile(r"media/[0-9a-f-]{36}/[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 ARTIFACT = Operation(
     method="GET",
@@ -41,7 +37,7 @@ ARTIFACT = Operation(
 async def get_artifact(request: ApiRequest, service: ServiceDep, artifacts: ArtifactsDep) -> ASGIApp:
     parse_query(request.scope["query_string"], SignatureQuery)
     path = str(request.path_params["path"]).lstrip("/")
-    if not _PATH.fullmatch(path):
+    if parse_artifact_path(path) is None:  # never stored; and the database refuses to be asked for NUL
         raise NotFound("artifact")
     output = await service.artifact(request.user.scope, path)
     known = request.headers.get("if-none-match", "")

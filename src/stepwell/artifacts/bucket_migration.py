@@ -9,9 +9,9 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
-from stepwell.artifacts.paths import parse
 from stepwell.artifacts.store import ObstoreArtifacts, gone
 from stepwell.contract.tasks import Output
+from stepwell.domain.artifacts import parse_artifact_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone, Unavailable
 
 log = structlog.get_logger()
@@ -113,7 +113,7 @@ class MigratingArtifacts:
         async for page in self._folder.paths():
             if walked.copied + walked.present:
                 log.info("artifacts.copying", action="copy", copied=walked.copied, present=walked.present)
-            tasks = {UUID(target.folder) for path in page if (target := parse(path)) is not None}
+            tasks = {target.task_id for path in page if (target := parse_artifact_path(path)) is not None}
             wanted = sorted(await recorded(list(tasks)) & set(page))
             for start in range(0, len(wanted), _AT_ONCE):
                 async with asyncio.TaskGroup() as group:

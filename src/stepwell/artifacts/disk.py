@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from stepwell.artifacts.paths import ROOT, ArtifactPath, parse
+from stepwell.artifacts.staged_paths import parse_stored_path
+from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath
 
 
 class Disk:
@@ -25,7 +26,7 @@ class Disk:
         A link in the place of the file doesn't matter to who replaces or removes it: the link itself goes.
         """
         target = self.root / (str(path) if whole else path.prefix)
-        return target.resolve().is_relative_to(self.root / ROOT)
+        return target.resolve().is_relative_to(self.root / ARTIFACTS_ROOT)
 
     def publish(self, staged: ArtifactPath, path: ArtifactPath) -> None:
         """Give a staged file its name, on the disk before this returns. A failure leaves neither.
@@ -39,7 +40,7 @@ class Disk:
         except OSError:
             source.unlink(missing_ok=True)
             raise
-        for folder in (path.prefix, ROOT, "."):
+        for folder in (path.prefix, ARTIFACTS_ROOT, "."):
             _sync(self.root / folder, os.O_RDONLY | os.O_DIRECTORY)
 
     def drop_staged(self, staged: ArtifactPath) -> None:
@@ -59,7 +60,7 @@ class Disk:
 
     def remove_folder(self, name: str) -> None:
         """Remove `media/<name>` and all that is in it; none is no error. Links are removed, not followed."""
-        folder = self.root / ROOT / name
+        folder = self.root / ARTIFACTS_ROOT / name
         if folder.is_symlink():
             folder.unlink()
         elif folder.exists() and not folder.parent.is_symlink():
@@ -69,12 +70,12 @@ class Disk:
     def walk(self, page: int) -> Iterator[list[str]]:
         """The paths of all files, and of what crashes left behind, in lists of up to *page*."""
         found: list[str] = []
-        for folder in self._entries(ROOT):
+        for folder in self._entries(ARTIFACTS_ROOT):
             if not folder.is_dir(follow_symlinks=False):
                 continue
-            for entry in self._entries(f"{ROOT}/{folder.name}"):
-                path = f"{ROOT}/{folder.name}/{entry.name}"
-                if entry.is_dir(follow_symlinks=False) or parse(path, staged=True) is None:
+            for entry in self._entries(f"{ARTIFACTS_ROOT}/{folder.name}"):
+                path = f"{ARTIFACTS_ROOT}/{folder.name}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False) or parse_stored_path(path) is None:
                     continue  # not ours: it is neither served nor swept
                 found.append(path)
                 if len(found) == page:

@@ -17,9 +17,10 @@ from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from stepwell.artifacts.disk import Disk
 from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_missing, panics_told, reason
-from stepwell.artifacts.paths import ROOT, ArtifactPath, parse
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
+from stepwell.artifacts.staged_paths import parse_stored_path
 from stepwell.contract.tasks import Output
+from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifact_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
 
 PAGE = 1_000  # paths
@@ -62,7 +63,7 @@ class ObstoreArtifacts:
 
         Raises `ArtifactError`, which says what of it can't be done, and why.
         """
-        folder = f"{ROOT}/.probe-{uuid4()}"
+        folder = f"{ARTIFACTS_ROOT}/.probe-{uuid4()}"
         path = f"{folder}/probe"
         with _tried("written"):
             await self._store.put_async(path, b"Stepwell tries whether it can use this bucket.")
@@ -81,7 +82,7 @@ class ObstoreArtifacts:
         whether the file is there. With a temporary key of the machine it ends with the key. Raises `ArtifactError`.
         """
         assert isinstance(self._store, S3Store)
-        target = parse(path)
+        target = parse_artifact_path(path)
         if target is None:
             raise gone(path)
         with _errors("signed", path):  # where the key is the machine's own, it is asked for
@@ -123,7 +124,7 @@ class ObstoreArtifacts:
         return Output(path=path, size=size, sha256=digest.hexdigest())
 
     async def _write(self, path: str, data: bytes | IO[bytes]) -> None:
-        target = parse(path)
+        target = parse_artifact_path(path)
         if target is None:
             raise ArtifactError(f"{_shown(path)} can't be an artifact's path")
         # Shielded: a write that is let go half-way goes on in its thread, and could land after a clean-up.
@@ -182,7 +183,7 @@ class ObstoreArtifacts:
         yield chunks()
 
     async def delete(self, path: str) -> None:
-        target = parse(path, staged=True)
+        target = parse_stored_path(path)
         if target is None:
             raise gone(path)
         with _errors("deleted", path):
@@ -199,7 +200,7 @@ class ObstoreArtifacts:
                 raise gone(path)
 
     async def discard(self, task_id: UUID) -> None:
-        prefix = f"{ROOT}/{task_id}"
+        prefix = f"{ARTIFACTS_ROOT}/{task_id}"
         with _errors("deleted", prefix):
             if self._disk is None:
                 async for page in self._listed(prefix):
@@ -209,10 +210,10 @@ class ObstoreArtifacts:
 
     async def paths(self) -> AsyncIterator[Sequence[str]]:
         """Left-overs of a crash (staged files) are listed too: `delete` takes their paths, no other call does."""
-        with _errors("listed", ROOT):
+        with _errors("listed", ARTIFACTS_ROOT):
             if self._disk is None:
-                async for page in self._listed(ROOT):
-                    yield [path for path in page if parse(path) is not None]  # others are not ours
+                async for page in self._listed(ARTIFACTS_ROOT):
+                    yield [path for path in page if parse_artifact_path(path) is not None]  # others are not ours
                 return
             pages = self._disk.walk(PAGE)
             while (found := await to_thread.run_sync(next, pages, None)) is not None:
@@ -224,7 +225,7 @@ class ObstoreArtifacts:
 
     async def _existing(self, path: str) -> str:
         """*path* checked for reading. Raises `ArtifactGone`."""
-        target = parse(path)
+        target = parse_artifact_path(path)
         if target is None:
             raise gone(path)
         disk = self._disk

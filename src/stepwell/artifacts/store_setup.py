@@ -7,9 +7,9 @@ import structlog
 from msgspec import Struct
 
 from stepwell.artifacts.bucket_migration import MigratingArtifacts
-from stepwell.artifacts.paths import ROOT
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_runtime
+from stepwell.domain.artifacts import ARTIFACTS_ROOT
 from stepwell.domain.errors import ArtifactError
 from stepwell.ports.artifacts import Artifacts
 from stepwell.settings import Settings
@@ -84,4 +84,4 @@ def _old(folder: Path) -> ObstoreArtifacts:
 
 
 def _has_files(folder: Path) -> bool:
-    return next((folder / ROOT).glob("*/*"), None) is not None
+    return next((folder / ARTIFACTS_ROOT).glob("*/*"), None) is not None

@@ -7,6 +7,7 @@ from uuid import UUID
 import structlog
 
 from stepwell.contract.tasks import Output
+from stepwell.domain.artifacts import parse_artifact_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone
 from stepwell.domain.records import CleanupFault, CleanupReport, TaskRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
@@ -54,8 +55,8 @@ class ArtifactCleaner:
 
     async def find(self, scope: TenantScope, path: str) -> Output | None:
         """The output that a task of *scope* has recorded under exactly that path, unless it is deleted."""
-        task_id = _task_of(path)
-        record = None if task_id is None else await self._store.task(scope, task_id)
+        target = parse_artifact_path(path)
+        record = None if target is None else await self._store.task(scope, target.task_id)
         if record is None or record.deleted_at is not None:
             return None
         return next((output for output in record.task.outputs if output.path == path), None)
@@ -67,7 +68,7 @@ class ArtifactCleaner:
         """
         swept = 0
         async for page in self._artifacts.paths():
-            owners = {task_id for path in page if (task_id := _task_of(path)) is not None}
+            owners = {target.task_id for path in page if (target := parse_artifact_path(path)) is not None}
             kept = await self._store.stored_outputs(EVERY_TENANT, list(owners))
             for path in page:
                 if path not in kept:
@@ -109,14 +110,3 @@ class ArtifactCleaner:
 
 def _fault(record: TaskRecord, error: str) -> CleanupFault:
     return CleanupFault(record.task.id, record.step_id, record.task_type, error)
-
-
-def _task_of(path: str) -> UUID | None:
-    match path.split("/"):
-        case ["media", task_id, _]:
-            try:
-                return UUID(task_id)
-            except ValueError:
-                return None
-        case _:
-            return None

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 import httpx
 from anyio import to_thread
 
-from stepwell.domain.artifacts import media_type_of
+from stepwell.domain.artifacts import is_meant_as_artifact, media_type_of, parse_artifact_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.outbound.http_client import check_media_type
 from stepwell.outbound.input_download import Download
@@ -17,8 +17,6 @@ from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob
 
 Owns = Callable[[str, str | None], Awaitable[bool]]
-
-MAX_ARTIFACT_PATH = 512  # characters
 
 
 class HttpInputFetcher:
@@ -44,7 +42,7 @@ class HttpInputFetcher:
 
     async def fetch(self, reference: str, field: str, tenant: str | None) -> Blob:
         scheme = reference[:8].lower()
-        if reference.startswith("media/"):
+        if is_meant_as_artifact(reference):
             return await self._read_artifact(reference, field, tenant)
         if scheme.startswith(("http://", "https://")):
             return await self._download(reference, field)
@@ -55,8 +53,7 @@ class HttpInputFetcher:
         )
 
     async def _read_artifact(self, path: str, field: str, tenant: str | None) -> Blob:
-        well_formed = path.isascii() and path.isprintable() and len(path) <= MAX_ARTIFACT_PATH
-        if not well_formed or not await self._owns(path, tenant):
+        if parse_artifact_path(path) is None or not await self._owns(path, tenant):
             raise invalid_input(field, f"artifact {_printable(path)} not found")
         try:
             async with self._artifacts.stream(path) as chunks:

@@ -12,6 +12,7 @@ from msgspec.structs import fields
 
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS
+from stepwell.domain.artifacts import is_meant_as_artifact, parse_artifact_path
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE
 from stepwell.domain.strict_json.schema_faults import Loc
@@ -25,7 +26,6 @@ FILE_INPUTS: Mapping[TaskType, tuple[str, ...]] = {
 }
 
 _WEB = ("http://", "https://")
-_ARTIFACT = re.compile(r"media/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,20}):", re.IGNORECASE)  # two letters or more, because one letter is a drive
 _LOCAL = re.compile(r"file:|[a-z]:|[./~\\]|[^:?#]*\.[a-z0-9]{1,5}$", re.IGNORECASE)
 _ACCEPTED = "an http(s) URL, a data URI, or the path of an artifact, media/{task_id}/{name}"
@@ -97,9 +97,9 @@ def form_refusal(reference: str) -> tuple[str, str] | None:
 
     It doesn't check whether the file exists, or whether a URL may be read.
     """
-    if is_web(reference) or reference[:5].lower() == "data:" or _ARTIFACT.fullmatch(reference):
+    if is_web(reference) or reference[:5].lower() == "data:" or parse_artifact_path(reference):
         return None
-    if reference.startswith("media/"):
+    if is_meant_as_artifact(reference):
         return "No artifact has such a path: expected media/{task_id}/{name}, as in results", "file_invalid"
     text = reference.strip()
     if _LOCAL.match(text):

@@ -7,6 +7,7 @@ from typing import Protocol
 from anyio import CancelScope, current_effective_deadline, current_time, sleep
 
 from stepwell.contract.tasks import Output
+from stepwell.domain.artifacts import artifact_path
 from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.domain.model import Task
 from stepwell.ports.artifacts import Artifacts
@@ -124,6 +125,6 @@ class BoundAttemptIO:
 
     def _noted(self, name: str) -> str:
         """The file's path, noted before it is written: a cancel that strikes meanwhile must find it."""
-        path = f"media/{self._task.id}/{name}"
+        path = artifact_path(self._task.id, name)
         self.stored[path] = Output(path, 0, "")
         return path

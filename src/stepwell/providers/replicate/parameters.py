@@ -14,6 +14,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from stepwell.contract.enums import TaskType
+from stepwell.domain.artifacts import is_meant_as_artifact
 from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.steps import KnownStep
@@ -230,9 +231,9 @@ async def _file(value: Any, field: str, io: AttemptIO) -> str:
 
 def _guessed(field: str, value: Any) -> Literal["plain", "file", "files"]:
     """Fields that Stepwell doesn't know are files if they are named like one and look like one of ours."""
-    if field.endswith("_url") and isinstance(value, str) and value.startswith("media/"):
+    if field.endswith("_url") and isinstance(value, str) and is_meant_as_artifact(value):
         return "file"
-    if field.endswith("_urls") and isinstance(value, list) and any(str(item).startswith("media/") for item in value):
+    if field.endswith("_urls") and isinstance(value, list) and any(is_meant_as_artifact(str(item)) for item in value):
         return "files"
     return "plain"
 
@@ -265,7 +266,7 @@ def _checked_loras(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> tupl
 
 async def _weights(reference: str, field: str, io: AttemptIO) -> str:
     """Weights may also be named as models are, `owner/name`; only artifacts of ours need an address."""
-    return await provider_reference(reference, field, io) if reference.startswith("media/") else reference
+    return await provider_reference(reference, field, io) if is_meant_as_artifact(reference) else reference
 
 
 def _ordered(loras: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from anyio import to_thread
 
+from stepwell.domain.artifacts import is_meant_as_artifact
 from stepwell.ports.providers import AttemptIO, Blob
 
 _PASSED = ("http://", "https://", "data:")
@@ -18,7 +19,7 @@ async def provider_reference(reference: str, field: str, io: AttemptIO) -> str:
     """
     if reference[:8].lower().startswith(_PASSED):
         return reference
-    if reference.startswith("media/"):
+    if is_meant_as_artifact(reference):
         address = await io.link(reference, field)
         if address is not None:
             return address
