@@ -183,7 +183,7 @@ async def test_seconds_are_told_where_they_are_known_and_whose_they_are(priced: 
     health = priced.app.service._scheduler._gate._health  # made as slow as it wasn't
     for key, record in health._records.items():
         taken = {"quick": 1.5, "slow": 40.0}[key.model]
-        record.ended.extend([(record.ended[0][0], taken)] * 9)
+        record.results.extend([record.results[0]._replace(took_s=taken)] * 9)
     told = await planned(priced, definition)
     assert [step["expected_s"] for step in told["steps"]] == [1.5, 1.5, 0.0, 40.0]
     assert (told["critical_path_by"], told["critical_path_s"]) == ("expected_s", 40.0)

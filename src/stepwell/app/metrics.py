@@ -106,9 +106,9 @@ def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionC
     metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
 
     def lengths() -> dict[Labels, float]:
-        bounds = admission.waiting_by_bound()
+        bounds = admission.waiting_by_limit()
         counts: dict[Labels, float] = {(reason,): bounds[bound] for bound, reason in _BOUNDS.items()}
-        counts["breaker_open",] = health.held_back()
+        counts["breaker_open",] = health.count_held()
         counts["retry",] = sum(handle.retries_waiting for handle in scheduler.handles.values())
         return counts
 

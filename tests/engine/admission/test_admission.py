@@ -1,4 +1,4 @@
-"""Admission alone: limits, a fair order, and that every step that waits is granted once."""
+"""The admission controller alone: limits, the fair order, and that every queued step is granted once."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def grants(admission: AdmissionController) -> Iterator[Slot]:
 
 
 def one_by_one(admission: AdmissionController, turns: int) -> list[Slot]:
-    """The order of grants while there is room for one only."""
+    """Return the first grants, in order, if each slot is released before the next grant."""
     order = []
     for _ in range(turns):
         (slot,) = grants(admission)
@@ -37,7 +37,7 @@ def one_by_one(admission: AdmissionController, turns: int) -> list[Slot]:
     return order
 
 
-def test_the_steps_of_a_workflow_go_in_the_order_in_which_they_came() -> None:
+def test_steps_of_a_workflow_are_granted_in_the_order_in_which_they_were_queued() -> None:
     admission = AdmissionController(SlotLimits(total=1))
     fill(admission, "t", A, 3)
     assert [slot.position for slot in one_by_one(admission, 3)] == [0, 1, 2]
@@ -62,7 +62,7 @@ def test_tenants_take_turns_however_many_workflows_one_has() -> None:
     assert [slot.workflow_id for slot in order] == [A, C, B, C, A]
 
 
-def test_a_newcomer_waits_for_one_step_of_the_others_at_most() -> None:
+def test_a_new_workflow_waits_for_at_most_one_step_of_another() -> None:
     admission = AdmissionController(SlotLimits(total=1))
     fill(admission, "t", A, 10_000)
     one_by_one(admission, 3)
@@ -89,7 +89,7 @@ def test_pools_take_turns_when_the_total_is_short() -> None:
         (FAL, SlotLimits(total=0), 0),
     ],
 )
-def test_each_limit_holds(pool: Pool, limits: SlotLimits, granted: int) -> None:
+def test_each_limit_bounds_the_grants(pool: Pool, limits: SlotLimits, granted: int) -> None:
     admission = AdmissionController(limits)
     fill(admission, "t", A, 9, pool)
     assert len(list(grants(admission))) == granted
@@ -97,14 +97,14 @@ def test_each_limit_holds(pool: Pool, limits: SlotLimits, granted: int) -> None:
     assert (admission.used, admission.waiting) == (granted, 9 - granted)
 
 
-def test_a_full_pool_holds_up_no_other() -> None:
+def test_a_full_pool_does_not_delay_another() -> None:
     admission = AdmissionController(SlotLimits(local=1))
     fill(admission, "t", A, 5, LOCAL)
     fill(admission, "t", A, 5, FAL)
     assert Counter(slot.pool for slot in grants(admission)) == {LOCAL: 1, FAL: 5}
 
 
-def test_a_tenant_at_its_limit_holds_up_no_other_and_comes_first_when_it_has_room() -> None:
+def test_a_tenant_at_its_limit_delays_no_other_and_is_first_once_it_has_room() -> None:
     admission = AdmissionController(SlotLimits(total=3, per_tenant=1))
     fill(admission, "a", A, 3)
     fill(admission, "b", B, 1)
@@ -115,7 +115,7 @@ def test_a_tenant_at_its_limit_holds_up_no_other_and_comes_first_when_it_has_roo
     assert [slot.tenant for slot in grants(admission)] == ["a"]
 
 
-def test_withdrawn_steps_are_never_granted_and_others_stay() -> None:
+def test_withdrawn_steps_are_never_granted_and_others_are() -> None:
     admission = AdmissionController(SlotLimits())
     fill(admission, "t", A, 3)
     fill(admission, "t", A, 3, LOCAL)
@@ -140,7 +140,7 @@ def test_steps_may_be_withdrawn_and_queued_between_two_grants() -> None:
     assert [slot.workflow_id for slot in granted] == [A, A, C]
 
 
-def test_closed_grants_nothing_more() -> None:
+def test_a_closed_controller_grants_nothing() -> None:
     admission = AdmissionController(SlotLimits())
     fill(admission, "t", A, 3)
     admission.closed = True
@@ -148,8 +148,8 @@ def test_closed_grants_nothing_more() -> None:
     assert admission.waiting == 3
 
 
-class Machine(RuleBasedStateMachine):
-    """Whatever happens in whatever order: no limit is passed, and what was queued comes out once or is withdrawn."""
+class AdmissionMachine(RuleBasedStateMachine):
+    """Under any sequence of calls no limit is exceeded, and each queued step is granted once or withdrawn."""
 
     @initialize(
         total=st.integers(1, 6),
@@ -218,13 +218,13 @@ class Machine(RuleBasedStateMachine):
         )
 
 
-Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-test_any_order_of_events = Machine.TestCase
+AdmissionMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+test_limits_and_counts_hold_under_any_sequence_of_calls = AdmissionMachine.TestCase
 
 
 @settings(max_examples=30, deadline=None)
 @given(sizes=st.lists(st.integers(1, 40), min_size=2, max_size=6), slots=st.integers(1, 5))
-def test_no_workflow_waits_longer_than_a_round_of_the_others(sizes: list[int], slots: int) -> None:
+def test_each_other_workflow_has_at_most_one_grant_between_two_of_a_workflow(sizes: list[int], slots: int) -> None:
     admission = AdmissionController(SlotLimits(total=slots))
     for number, steps in enumerate(sizes):
         fill(admission, None, UUID(int=number), steps)
@@ -243,12 +243,12 @@ def test_no_workflow_waits_longer_than_a_round_of_the_others(sizes: list[int], s
 # Limits of models
 
 
-def limited(limit: ModelLimit, now: Callable[[], float] = lambda: 0.0, **limits: int) -> AdmissionController:
+def with_model_limit(limit: ModelLimit, now: Callable[[], float] = lambda: 0.0, **limits: int) -> AdmissionController:
     return AdmissionController(SlotLimits(models={FAL: {"flux": limit, "*": ModelLimit(concurrency=2)}}, **limits), now)
 
 
-def test_a_model_has_a_limit_of_its_own_within_its_providers() -> None:
-    admission = limited(ModelLimit(concurrency=3), per_provider=4)
+def test_a_models_own_limit_holds_within_its_providers_limit() -> None:
+    admission = with_model_limit(ModelLimit(concurrency=3), per_provider=4)
     flux, other, local = (admission.limits.pool(*of) for of in ((FAL, "flux"), (FAL, "veo"), (LOCAL, "flux")))
     assert local is LOCAL
     fill(admission, None, A, 9, flux)
@@ -261,17 +261,17 @@ def test_a_model_has_a_limit_of_its_own_within_its_providers() -> None:
     assert Counter(slot.workflow_id for slot in grants(admission))[A] == 1
 
 
-def test_models_that_are_not_named_have_each_the_limit_of_all() -> None:
-    admission = limited(ModelLimit())
+def test_each_model_that_is_not_named_gets_the_limit_of_the_asterisk() -> None:
+    admission = with_model_limit(ModelLimit())
     for workflow_id, model in ((A, "one"), (B, "two")):
         fill(admission, None, workflow_id, 5, admission.limits.pool(FAL, model))
     assert Counter(slot.workflow_id for slot in grants(admission)) == {A: 2, B: 2}
 
 
 @pytest.mark.parametrize(("per_minute", "at_once", "gap_s"), [(6, 1, 10.0), (60, 1, 1.0), (240, 4, 0.25)])
-def test_starts_are_spread_over_the_minute(per_minute: float, at_once: int, gap_s: float) -> None:
+def test_a_rate_limit_spreads_starts_evenly_after_a_short_burst(per_minute: float, at_once: int, gap_s: float) -> None:
     clock = [0.0]
-    admission = limited(ModelLimit(per_minute=per_minute), lambda: clock[0], per_provider=1_000)
+    admission = with_model_limit(ModelLimit(per_minute=per_minute), lambda: clock[0], per_provider=1_000)
     fill(admission, None, A, 1000, admission.limits.pool(FAL, "flux"))
     started = 0
     while clock[0] < 60:
@@ -283,15 +283,15 @@ def test_starts_are_spread_over_the_minute(per_minute: float, at_once: int, gap_
     assert started == per_minute + at_once - 1
 
 
-def test_nothing_is_due_by_time_where_nothing_waits_for_it() -> None:
-    admission = limited(ModelLimit(per_minute=6))
+def test_without_a_queued_step_no_retry_time_is_given() -> None:
+    admission = with_model_limit(ModelLimit(per_minute=6))
     assert (admission.grant(), admission.retry_in_s) == (None, None)
     fill(admission, None, A, 1, admission.limits.pool(FAL, "flux"))
     assert [slot.position for slot in grants(admission)] == [0]
     assert admission.retry_in_s is None
 
 
-def test_models_that_were_asked_for_once_leave_nothing_behind() -> None:
+def test_the_state_of_unused_models_is_bounded() -> None:
     limits = SlotLimits(models={FAL: {"*": ModelLimit(concurrency=1, per_minute=1_000_000)}})
     now = [0.0]
     admission = AdmissionController(limits, lambda: now[0])
@@ -301,6 +301,5 @@ def test_models_that_were_asked_for_once_leave_nothing_behind() -> None:
         slot = admission.grant()
         assert slot is not None
         admission.release(slot)
-    kept = (admission._queues, admission.waiting_by_pool, admission._used_by_pool, admission._due)
-    assert [len(one) for one in kept[:2]] == [0, 0]
-    assert max(len(one) for one in kept) <= 1_001
+    assert (admission.waiting, admission.used, len(admission.waiting_by_pool)) == (0, 0, 0)
+    assert admission.model_pools <= 1_001

@@ -1,4 +1,4 @@
-"""Where a step stands in the fair order, told by a formula: the same as granting all that wait, one by one."""
+"""Queue positions in the fair order. The formula gives the same as granting all queued steps one by one."""
 
 from itertools import pairwise
 from uuid import UUID
@@ -15,7 +15,7 @@ FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL
 TENANTS = ("a", "b", None)
 A, B = UUID(int=1), UUID(int=2)
 
-# By tenant, how many steps each of its workflows has in the queue, and how many grants there were before.
+# Entries of a queue, each with a tenant, the number of its workflow, and how many steps that enqueues.
 queues = st.lists(st.tuples(st.sampled_from(TENANTS), st.integers(0, 4), st.integers(1, 7)), min_size=1, max_size=14)
 
 
@@ -30,7 +30,7 @@ def filled(entries: list[tuple[str | None, int, int]], limits: SlotLimits, pool:
 
 @settings(max_examples=200, deadline=None)
 @given(entries=queues, before=st.integers(0, 25))
-def test_places_are_those_of_granting_one_by_one(entries: list[tuple[str | None, int, int]], before: int) -> None:
+def test_queue_positions_are_the_order_of_grants(entries: list[tuple[str | None, int, int]], before: int) -> None:
     admission = filled(entries, SlotLimits(total=1))
     for _ in range(before):
         if (slot := admission.grant()) is not None:
@@ -38,8 +38,8 @@ def test_places_are_those_of_granting_one_by_one(entries: list[tuple[str | None,
     waiting = {
         (workflow_id, position): place
         for tenant, workflow_id in {(t, UUID(int=TENANTS.index(t) * 10 + n)) for t, n, _ in entries}
-        for wait in admission.waits_of(tenant, workflow_id)
-        for position, place in wait.standing.places().items()
+        for wait in admission.queued_steps(tenant, workflow_id)
+        for position, place in wait.positions.by_step().items()
     }
     order = []
     while (slot := admission.grant()) is not None:
@@ -49,7 +49,7 @@ def test_places_are_those_of_granting_one_by_one(entries: list[tuple[str | None,
 
 
 @pytest.mark.parametrize(
-    ("pool", "limits", "bound", "slots"),
+    ("pool", "limits", "limit_kind", "slots"),
     [
         (FAL, SlotLimits(total=2), LimitKind.TOTAL, 2),
         (None, SlotLimits(total=2), LimitKind.TOTAL, 2),
@@ -59,17 +59,17 @@ def test_places_are_those_of_granting_one_by_one(entries: list[tuple[str | None,
         (None, SlotLimits(per_tenant=2), LimitKind.TENANT, 2),
     ],
 )
-def test_what_a_step_waits_for_is_what_keeps_it_from_a_grant(
-    pool: Pool, limits: SlotLimits, bound: LimitKind, slots: int
+def test_a_queued_step_names_the_limit_that_keeps_it_from_a_grant(
+    pool: Pool, limits: SlotLimits, limit_kind: LimitKind, slots: int
 ) -> None:
     admission = filled([("a", 0, 5)], limits, pool)
     held = list(iter(admission.grant, None))
-    (wait,) = admission.waits_of("a", UUID(int=0))
-    assert (wait.pool, wait.bound, wait.slots, wait.used, len(held)) == (pool, bound, slots, slots, slots)
-    assert wait.standing.places() == {2: 1, 3: 2, 4: 3}
+    (wait,) = admission.queued_steps("a", UUID(int=0))
+    assert (wait.pool, wait.limit_kind, wait.slots, wait.used, len(held)) == (pool, limit_kind, slots, slots, slots)
+    assert wait.positions.by_step() == {2: 1, 3: 2, 4: 3}
 
 
-def test_a_models_own_limit_and_its_pace() -> None:
+def test_a_model_names_its_rate_limit_until_its_slots_are_taken() -> None:
     clock = [0.0]
     limit = ModelLimit(concurrency=3, per_minute=6)
     admission = AdmissionController(SlotLimits(models={FAL: {"flux": limit}}), lambda: clock[0])
@@ -77,23 +77,23 @@ def test_a_models_own_limit_and_its_pace() -> None:
     for position in range(5):
         admission.enqueue(None, A, position, pool)
     starts: list[float] = []
-    foretold: list[float] = []
+    expected: list[float] = []
     while True:
         while admission.grant() is not None:
             starts.append(clock[0])
-        (wait,) = admission.waits_of(None, A)
-        if wait.bound is not LimitKind.RATE:
+        (wait,) = admission.queued_steps(None, A)
+        if wait.limit_kind is not LimitKind.RATE:
             break
         if not clock[0]:
-            foretold = [wait.due_in_s + (place - 1) * 10 for place in wait.standing.places().values()]
+            expected = [wait.due_in_s + (place - 1) * 10 for place in wait.positions.by_step().values()]
         clock[0] += 2.5
-    assert (wait.bound, wait.slots, wait.used) == (LimitKind.MODEL, 3, 3)
-    assert starts == [0.0, *foretold[:2]]
+    assert (wait.limit_kind, wait.slots, wait.used) == (LimitKind.MODEL, 3, 3)
+    assert starts == [0.0, *expected[:2]]
     assert all(later - earlier == 10 for earlier, later in pairwise(starts))
 
 
-def test_who_waits_for_nothing_stands_nowhere() -> None:
+def test_a_workflow_without_queued_steps_has_no_queue_positions() -> None:
     admission = filled([("a", 0, 1)], SlotLimits())
-    assert admission.waits_of("a", B) == admission.waits_of("b", UUID(int=0)) == []
+    assert admission.queued_steps("a", B) == admission.queued_steps("b", UUID(int=0)) == []
     assert admission.grant() is not None
-    assert admission.waits_of("a", UUID(int=0)) == []
+    assert admission.queued_steps("a", UUID(int=0)) == []

@@ -1,12 +1,14 @@
-"""Who may run next: bounded slots, and a fair order between tenants and between the workflows of a tenant.
+"""Admission control: bounded slots for steps, granted in a fair order of tenants and of each tenant's workflows.
 
-Each pool (a provider, or none) has a queue of its own, and the pools take turns. A grant goes to the tenant that has
-waited longest for a turn, within it to the workflow that has, and there to the first step; each then goes to the end
-of its line. So a workflow of 10,000 steps holds up another one by one step at most. A grant or a release costs O(1),
-but for pools that are full and tenants at their own limit, which are passed over.
+Each pool has a queue. A pool is a provider, a model with a limit of its own, or None (steps without a provider). The
+order is round-robin on three levels: pools take turns, in a pool its tenants, and in a tenant its workflows. The steps
+of one workflow start in the order in which they were queued. So a workflow of 10,000 steps delays another workflow by
+at most one step.
 
-A model with a limit of its own is a pool of its own, within its provider's. How often it may start is kept by the
-generic cell rate algorithm (ITU-T I.371): starts are spread evenly, up to a second's worth of them at once.
+A grant or a release costs O(1), plus one check for each full pool and each tenant at its limit that a grant skips.
+
+A step of a model with a limit also takes one of its provider's slots. The generic cell rate algorithm (ITU-T I.371)
+limits how often a model starts: starts are spaced evenly, and a burst has at most one second's worth of them.
 """
 
 import time
@@ -26,7 +28,7 @@ from stepwell.engine.admission.queue_position import QueuePositions, RoundRobinR
 K = TypeVar("K", bound=Hashable)
 
 _BURST_S = 1.0
-_RATES = 1_000  # of models whose next start is long due, so many are remembered
+_MOST_RATES = 1_000  # client-chosen names: older models are forgotten if their next start is due
 
 
 class ModelPool(Struct, frozen=True):
@@ -41,8 +43,9 @@ Pool = ProviderType | ModelPool | None
 
 
 class SlotLimits(Struct, frozen=True):
-    """Slots: of all steps, of LOCAL ones, of each other provider, and of each tenant (null: no limit). `models`: limits
-    of models, by provider and name; `*` is for each that isn't named.
+    """Numbers of slots: in total, for LOCAL, for each other provider, and for each tenant (None: no limit).
+
+    `models`: limits by provider and model. The model `*` stands for each one that isn't named.
     """
 
     total: int = 1_000
@@ -72,6 +75,8 @@ class SlotLimits(Struct, frozen=True):
 
 
 class Slot(Struct, frozen=True):
+    """A granted slot, and the step that it was granted to."""
+
     workflow_id: UUID
     position: int
     tenant: str | None
@@ -79,7 +84,7 @@ class Slot(Struct, frozen=True):
 
 
 class LimitKind(Enum):
-    """What a step that waits for a start waits for."""
+    """The limit that keeps a queued step from starting."""
 
     TOTAL = auto()
     PROVIDER = auto()
@@ -89,32 +94,36 @@ class LimitKind(Enum):
 
 
 class QueuedSteps(Struct, frozen=True):
-    """Steps of one workflow that wait in one pool. Of what bounds them there are `slots`, of which so many are `used`;
-    `due_in_s`: seconds until the pool's next start may be, where that is what they wait for.
+    """The steps of one workflow in the queue of one pool, and the limit that they wait for.
+
+    `slots`: how many slots that limit has; `used`: how many of them are taken. `due_in_s`: seconds until the pool's
+    next start, if they wait for `LimitKind.RATE`; else 0.
     """
 
     pool: Pool
-    bound: LimitKind
+    limit_kind: LimitKind
     slots: int
     used: int
     due_in_s: float
-    standing: QueuePositions
+    positions: QueuePositions
 
 
-_Line = OrderedDict[UUID, deque[int]]
-_Queue = OrderedDict[str | None, _Line]
+_TenantQueue = OrderedDict[UUID, deque[int]]
+_PoolQueue = OrderedDict[str | None, _TenantQueue]
 
 
 class AdmissionController:
-    """*now* tells seconds that never go back. `retry_in_s`: after the last `grant` that gave none, in how many seconds
-    a start may be due; null if only a release, or a new step, can change that.
+    """The queues of ready steps, and the slots that they wait for. *now* returns monotonic seconds.
+
+    `retry_in_s`: if the last `grant` returned None, the seconds until a rate limit allows a start; None if only a
+    release or a new step can change anything.
     """
 
     def __init__(self, limits: SlotLimits, now: Callable[[], float] = time.monotonic) -> None:
         self.limits, self._now = limits, now
-        self._due: dict[ModelPool, float] = {}  # when the next start would be, at an even pace
+        self._next_start_at: dict[ModelPool, float] = {}  # at an even pace
         self.retry_in_s: float | None = None
-        self._queues: OrderedDict[Pool, _Queue] = OrderedDict()
+        self._queues: OrderedDict[Pool, _PoolQueue] = OrderedDict()
         self._used = 0
         self.waiting = 0
         self.waiting_by_pool: Counter[Pool] = Counter()
@@ -129,41 +138,49 @@ class AdmissionController:
     def used_by(self, pool: Pool) -> int:
         return self._used_by_pool[pool]
 
+    @property
+    def model_pools(self) -> int:
+        """The number of models that this object holds state for."""
+        pools = {*self._queues, *self._used_by_pool, *self._next_start_at}
+        return sum(isinstance(pool, ModelPool) for pool in pools)
+
     def enqueue(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
-        line = self._queues.setdefault(pool, OrderedDict()).setdefault(tenant, OrderedDict())
-        line.setdefault(workflow_id, deque()).append(position)
+        by_workflow = self._queues.setdefault(pool, OrderedDict()).setdefault(tenant, OrderedDict())
+        by_workflow.setdefault(workflow_id, deque()).append(position)
         self.waiting += 1
         self.waiting_by_pool[pool] += 1
 
     def withdraw(self, tenant: str | None, workflow_id: UUID) -> None:
-        """Forget all that a workflow waits for."""
+        """Remove all steps of a workflow."""
         for pool, queue in list(self._queues.items()):
-            if (line := queue.get(tenant)) is not None and (steps := line.pop(workflow_id, None)) is not None:
+            if (by_workflow := queue.get(tenant)) is not None and (
+                steps := by_workflow.pop(workflow_id, None)
+            ) is not None:
                 self.waiting -= len(steps)
                 self.waiting_by_pool[pool] -= len(steps)
-                if not line:
+                if not by_workflow:
                     del queue[tenant]
                     self._forget_if_empty(pool)
 
     def take_all(self, pool: Pool) -> list[tuple[UUID, int]]:
-        """Forget all that waits in a pool: workflows and positions, for whoever finds them another."""
-        queue: _Queue = self._queues.pop(pool, OrderedDict())
-        taken = [(key, step) for line in queue.values() for key, steps in line.items() for step in steps]
+        """Remove all steps of a pool, and return the workflow and the position of each."""
+        queue: _PoolQueue = self._queues.pop(pool, OrderedDict())
+        taken = [(key, step) for by_workflow in queue.values() for key, steps in by_workflow.items() for step in steps]
         self.waiting -= len(taken)
         del self.waiting_by_pool[pool]
         return taken
 
     def grant(self) -> Slot | None:
-        """A slot for the step whose turn it is, to come back by `release`; None if none can be had or nobody waits."""
+        """Return a slot for the step whose turn it is; None if no queued step can have one. `release` takes it back."""
         self.retry_in_s = None
         if self.closed or not self.waiting or self._used >= self.limits.total:
             return None
         for pool, queue in self._queues.items():
-            if queue and self._has_slot(pool) and self._is_due(pool):
-                for tenant, line in queue.items():
+            if queue and self._has_slot(pool) and self._is_allowed(pool):
+                for tenant, by_workflow in queue.items():
                     if self._has_room(tenant):
                         self._queues.move_to_end(pool)
-                        return self._taken(pool, queue, tenant, line)
+                        return self._take_next(pool, queue, tenant, by_workflow)
         return None
 
     def release(self, slot: Slot) -> None:
@@ -177,31 +194,37 @@ class AdmissionController:
         if not self._used_by_tenant[slot.tenant]:
             del self._used_by_tenant[slot.tenant]
 
-    def waits_of(self, tenant: str | None, workflow_id: UUID) -> list[QueuedSteps]:
-        """What a workflow waits for, by pool. Costs O(workflows that wait in those pools)."""
+    def queued_steps(self, tenant: str | None, workflow_id: UUID) -> list[QueuedSteps]:
+        """Return what a workflow waits for, by pool. Costs O(queued workflows of those pools)."""
         found = []
         for pool, queue in self._queues.items():
-            if (line := queue.get(tenant)) is not None and (steps := line.get(workflow_id)) is not None:
-                workflows = _turns({key: len(waiting) for key, waiting in line.items()}, workflow_id)
-                tenants = _turns({key: sum(map(len, waiting.values())) for key, waiting in queue.items()}, tenant)
-                bound, slots, used = self._bound(pool, tenant)
-                due_in_s = self._early_s(pool) if bound is LimitKind.RATE else 0.0
-                found.append(QueuedSteps(pool, bound, slots, used, due_in_s, QueuePositions(steps, workflows, tenants)))
+            if (by_workflow := queue.get(tenant)) is not None and (steps := by_workflow.get(workflow_id)) is not None:
+                in_tenant = _rank({key: len(queued) for key, queued in by_workflow.items()}, workflow_id)
+                in_pool = _rank({key: sum(map(len, queued.values())) for key, queued in queue.items()}, tenant)
+                kind, slots, used = self._binding_limit(pool, tenant)
+                due_in_s = self._seconds_until_allowed(pool) if kind is LimitKind.RATE else 0.0
+                found.append(QueuedSteps(pool, kind, slots, used, due_in_s, QueuePositions(steps, in_tenant, in_pool)))
         return found
 
-    def waiting_by_bound(self) -> Counter[LimitKind]:
-        """Count the waiting steps by what they wait for. O(pools), or O(waiting workflows) if tenants have a limit."""
+    def waiting_by_limit(self) -> Counter[LimitKind]:
+        """Count the queued steps by the limit that they wait for.
+
+        Costs O(pools), or O(queued workflows) if tenants have a limit.
+        """
         counts: Counter[LimitKind] = Counter()
         for pool, queue in self._queues.items():
             if self.limits.per_tenant is None:
-                counts[self._bound(pool, None)[0]] += self.waiting_by_pool[pool]
+                counts[self._binding_limit(pool, None)[0]] += self.waiting_by_pool[pool]
                 continue
-            for tenant, line in queue.items():
-                counts[self._bound(pool, tenant)[0]] += sum(map(len, line.values()))
+            for tenant, by_workflow in queue.items():
+                counts[self._binding_limit(pool, tenant)[0]] += sum(map(len, by_workflow.values()))
         return counts
 
-    def _bound(self, pool: Pool, tenant: str | None) -> tuple[LimitKind, int, int]:
-        """What keeps a pool's steps of that tenant from a start, in the order in which `grant` looks."""
+    def _binding_limit(self, pool: Pool, tenant: str | None) -> tuple[LimitKind, int, int]:
+        """Return the limit that keeps this pool's steps of *tenant* from starting, with its slots and those taken.
+
+        The limits are checked in the same order as by `grant`.
+        """
         limits, used = self.limits, self._used_by_pool
         provider = pool.provider if isinstance(pool, ModelPool) else pool
         if self._used >= limits.total:
@@ -210,20 +233,20 @@ class AdmissionController:
             return LimitKind.MODEL, limits.of(pool), used[pool]
         if provider is not None and used[provider] >= limits.of(provider):
             return LimitKind.PROVIDER, limits.of(provider), used[provider]
-        if self._early_s(pool) > 0:
+        if self._seconds_until_allowed(pool) > 0:
             return LimitKind.RATE, limits.of(pool), used[pool]
         if limits.per_tenant is not None and not self._has_room(tenant):
             return LimitKind.TENANT, limits.per_tenant, self._used_by_tenant.get(tenant, 0)
         return LimitKind.TOTAL, limits.total, self._used
 
-    def _taken(self, pool: Pool, queue: _Queue, tenant: str | None, line: _Line) -> Slot:
-        workflow_id, steps = next(iter(line.items()))
+    def _take_next(self, pool: Pool, queue: _PoolQueue, tenant: str | None, by_workflow: _TenantQueue) -> Slot:
+        workflow_id, steps = next(iter(by_workflow.items()))
         position = steps.popleft()
         if steps:
-            line.move_to_end(workflow_id)
+            by_workflow.move_to_end(workflow_id)
         else:
-            del line[workflow_id]
-        if line:
+            del by_workflow[workflow_id]
+        if by_workflow:
             queue.move_to_end(tenant)
         else:
             del queue[tenant]
@@ -239,7 +262,7 @@ class AdmissionController:
         return Slot(workflow_id, position, tenant, pool)
 
     def _forget_if_empty(self, pool: Pool) -> None:
-        """Models are named by those who ask for them: there may be any number in time."""
+        """Drop an empty queue, because clients choose model names: the number of pools isn't bounded."""
         if not self._queues[pool]:
             del self._queues[pool], self.waiting_by_pool[pool]
 
@@ -248,37 +271,40 @@ class AdmissionController:
             return False
         return not isinstance(pool, ModelPool) or self._has_slot(pool.provider)
 
-    def _is_due(self, pool: Pool) -> bool:
-        if not isinstance(pool, ModelPool) or (early := self._early_s(pool)) <= 0:
+    def _is_allowed(self, pool: Pool) -> bool:
+        if not isinstance(pool, ModelPool) or (wait_s := self._seconds_until_allowed(pool)) <= 0:
             return True
-        self.retry_in_s = early if self.retry_in_s is None else min(self.retry_in_s, early)
+        self.retry_in_s = wait_s if self.retry_in_s is None else min(self.retry_in_s, wait_s)
         return False
 
-    def _early_s(self, pool: Pool) -> float:
-        """How many seconds too early a start would be now; none if it isn't."""
+    def _seconds_until_allowed(self, pool: Pool) -> float:
+        """Return the seconds until the rate limit allows a start; 0 or less if it allows one now."""
         if not isinstance(pool, ModelPool) or pool.limit.per_minute is None:
             return 0.0
-        return self._due.get(pool, 0.0) - self._now() - _leeway_s(pool.limit.per_minute)
+        return self._next_start_at.get(pool, 0.0) - self._now() - _leeway_s(pool.limit.per_minute)
 
     def _count_start(self, pool: ModelPool) -> None:
         if pool.limit.per_minute is not None:
             now = self._now()
-            self._due[pool] = max(self._due.pop(pool, 0.0), now) + 60 / pool.limit.per_minute
-            if len(self._due) > _RATES and self._due[oldest := next(iter(self._due))] <= now:
-                del self._due[oldest]
+            self._next_start_at[pool] = max(self._next_start_at.pop(pool, 0.0), now) + 60 / pool.limit.per_minute
+            if (
+                len(self._next_start_at) > _MOST_RATES
+                and self._next_start_at[oldest := next(iter(self._next_start_at))] <= now
+            ):
+                del self._next_start_at[oldest]
 
     def _has_room(self, tenant: str | None) -> bool:
         limit = self.limits.per_tenant
         return limit is None or self._used_by_tenant.get(tenant, 0) < limit
 
 
-def _turns(wanted: Mapping[K, int], own: K) -> RoundRobinRank:
-    """*own*'s among those that *wanted* has, in its order."""
-    names = list(wanted)
+def _rank(turns: Mapping[K, int], own: K) -> RoundRobinRank:
+    """Return the rank of *own* in a queue. *turns* is how many turns each participant still needs, in queue order."""
+    names = list(turns)
     at = names.index(own)
-    return RoundRobinRank([wanted[name] for name in names[:at]], [wanted[name] for name in names[at + 1 :]])
+    return RoundRobinRank([turns[name] for name in names[:at]], [turns[name] for name in names[at + 1 :]])
 
 
 def _leeway_s(per_minute: float) -> float:
-    """How much too early a start may be, so that a second's worth of them can come at once, or one."""
+    """Return how early a start may be: so early that a burst has one second's worth of starts, and at least one."""
     return max(_BURST_S - 60 / per_minute, 0.0)

@@ -1,5 +1,6 @@
-"""How the models of the providers do: their circuit breakers, who waits for one to close, and figures of the last
-minutes. It all stands in memory: a new process begins with every breaker closed.
+"""The health of each model: its circuit breaker, the steps that the breaker holds back, and statistics of attempts.
+
+All of this is in memory only, so a new process begins with every breaker closed.
 """
 
 from collections import OrderedDict, deque
@@ -17,18 +18,20 @@ from stepwell.domain.lifecycle.inputs import AttemptFailed, Succeeded
 from stepwell.ports.clock import Clock
 
 WINDOW = timedelta(minutes=5)
-_SAMPLES = 1_000  # of a model, at most
-_MODELS = 1_000  # those asked for last are remembered
-_SOON_S = 0.005
+_MOST_SAMPLES = 1_000  # of one model
+_MOST_MODELS = 1_000
+_SHORTEST_WAIT_S = 0.005
 
 
 class ModelKey(NamedTuple):
+    """A model of a provider. For LOCAL, `model` is the type of task."""
+
     provider: ProviderType
     model: str
 
 
 class TrackedAttempt(Struct):
-    """An attempt under way. `probe`: an open breaker has let it through to see."""
+    """An attempt in flight. `probe`: a half-open breaker allowed it as its one test."""
 
     key: ModelKey
     began_at: datetime
@@ -36,17 +39,27 @@ class TrackedAttempt(Struct):
 
 
 class BreakerHold(NamedTuple):
-    """By a breaker, until that time; *probing*: until the attempt that was let through has ended."""
+    """Why a step is held back: the breaker of `key` is open until `until`.
+
+    `probing`: the breaker has allowed one test, and the step waits for the end of that one.
+    """
 
     key: ModelKey
     until: datetime | None
     probing: bool
 
 
+class _Result(NamedTuple):
+    at: datetime
+    took_s: float | None  # None: the attempt failed
+
+
 class _Record:
+    """What is known of one model. `held_back`: workflow and position of steps, in the order in which they came."""
+
     def __init__(self, policy: BreakerPolicy) -> None:
         self.breaker = Breaker(policy)
-        self.ended: deque[tuple[datetime, float | None]] = deque(maxlen=_SAMPLES)  # null seconds: it failed
+        self.results: deque[_Result] = deque(maxlen=_MOST_SAMPLES)
         self.in_flight = 0
         self.tenants: set[str | None] = set()
         self.held_back: dict[tuple[UUID, int], None] = {}
@@ -57,44 +70,56 @@ class _Record:
 
 
 class ModelHealth:
+    """The records of all models that were used lately, at most a thousand besides those in use."""
+
     def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
         self._policy, self._clock = policy, clock
         self._records: OrderedDict[ModelKey, _Record] = OrderedDict()
         self._open: set[ModelKey] = set()
 
     @property
-    def troubled(self) -> bool:
-        """Whether any breaker is open: else nobody need ask."""
+    def any_open(self) -> bool:
+        """True if any breaker is open. If none is, `allows` returns True for every model."""
         return bool(self._open)
 
-    def lets(self, key: ModelKey) -> bool:
-        """Whether an attempt at it may start now."""
+    def allows(self, key: ModelKey) -> bool:
+        """Return whether the breaker allows an attempt to start now."""
         record = self._records.get(key)
         return record is None or record.breaker.allows(self._clock.now())
 
     def hold_back(self, key: ModelKey, workflow_id: UUID, position: int) -> None:
-        """Keep a step until the breaker lets an attempt through."""
+        """Hold a step back until the breaker allows an attempt. `release_held` returns it then."""
         self._records[key].held_back[workflow_id, position] = None
 
-    def closes_in(self, key: ModelKey) -> float | None:
-        """In how many seconds `due` may have those that are held back; null if nobody is, or if that is only known
-        once the attempt that was let through has ended.
+    def seconds_until_release(self, key: ModelKey) -> float | None:
+        """Return the seconds until `release_held` may return the steps that are held back.
+
+        None if there are no such steps, or if they wait for the end of the breaker's test.
         """
         record = self._records.get(key)
         if record is None or not record.held_back or record.breaker.open_until is None:
             return None
         left = (record.breaker.open_until - self._clock.now()).total_seconds()
-        return None if left <= 0 and record.breaker.probing else max(left, _SOON_S)
+        return None if left <= 0 and record.breaker.probing else max(left, _SHORTEST_WAIT_S)
+
+    def release_held(self, key: ModelKey) -> Sequence[tuple[UUID, int]]:
+        """Return workflow and position of the steps that are held back, and release them, if the breaker allows it."""
+        record = self._records.get(key)
+        if record is None or not record.breaker.allows(self._clock.now()):
+            return ()
+        released = list(record.held_back)
+        record.held_back.clear()
+        return released
 
     def withdraw(self, workflow_id: UUID) -> None:
-        """Forget all that is held back of a workflow."""
+        """Forget the steps of a workflow that are held back."""
         for record in self._records.values():
             if record.held_back:
                 for place in [place for place in record.held_back if place[0] == workflow_id]:
                     del record.held_back[place]
 
-    def held_of(self, workflow_id: UUID) -> dict[int, BreakerHold]:
-        """The steps of a workflow that breakers hold back, by position. Costs O(all that they hold back)."""
+    def holds_on(self, workflow_id: UUID) -> dict[int, BreakerHold]:
+        """Return why the steps of a workflow are held back, by position. Costs O(all steps that are held back)."""
         found = {}
         for key, record in self._records.items():
             for held_id, position in record.held_back:
@@ -102,25 +127,13 @@ class ModelHealth:
                     found[position] = BreakerHold(key, record.breaker.open_until, record.breaker.probing)
         return found
 
-    def typical_s(self, key: ModelKey, covers: Callable[[str | None], bool]) -> float | None:
-        """The median of what its attempts took that ended well, of the last thousand; null where nothing is known, or
-        none of the tenants that *covers* has asked for it.
-        """
-        record = self._records.get(key)
-        if record is None or not any(map(covers, record.tenants)):
-            return None
-        return _percentile(sorted(seconds for _, seconds in record.ended if seconds is not None), 50)
+    def count_held(self, provider: ProviderType | None = None) -> int:
+        """Return how many steps the breakers of *provider* hold back; None counts those of all providers."""
+        held = ((key, len(record.held_back)) for key, record in self._records.items())
+        return sum(count for key, count in held if provider in (None, key.provider))
 
-    def due(self, key: ModelKey) -> Sequence[tuple[UUID, int]]:
-        """Those that were held back and may ask again; they aren't any more."""
-        record = self._records.get(key)
-        if record is None or not record.breaker.allows(self._clock.now()):
-            return ()
-        freed = list(record.held_back)
-        record.held_back.clear()
-        return freed
-
-    def started(self, key: ModelKey, tenant: str | None) -> TrackedAttempt:
+    def record_start(self, key: ModelKey, tenant: str | None) -> TrackedAttempt:
+        """Count the start of an attempt. Each one ends with `record_end`."""
         record = self._records.get(key)
         if record is None:
             record = self._records[key] = _Record(self._policy)
@@ -128,32 +141,49 @@ class ModelHealth:
         record.in_flight += 1
         record.tenants.add(tenant)
         now = self._clock.now()
-        self._forget_some()
+        self._evict()
         return TrackedAttempt(key, now, probe=record.breaker.started(now))
 
-    def ended(
-        self, flight: TrackedAttempt, outcome: Succeeded | AttemptFailed | None, *, blamed: bool, used_up: bool
+    def record_end(
+        self,
+        attempt: TrackedAttempt,
+        outcome: Succeeded | AttemptFailed | None,
+        *,
+        provider_failed: bool,
+        retries_exhausted: bool,
     ) -> None:
-        """Null: it was cancelled. *blamed*: it failed by the provider's fault; *used_up*: the step makes no more
-        attempts there.
+        """Count the end of an attempt. *outcome* is None if the attempt was cancelled.
+
+        *provider_failed*: the failure is the provider's fault. *retries_exhausted*: the step makes no further attempt
+        at this model.
         """
-        record, now = self._records[flight.key], self._clock.now()
+        record, now = self._records[attempt.key], self._clock.now()
         record.in_flight -= 1
         if isinstance(outcome, Succeeded):
-            record.ended.append((now, (now - flight.began_at).total_seconds()))
+            record.results.append(_Result(now, (now - attempt.began_at).total_seconds()))
             record.breaker.succeeded()
-        elif blamed:
-            record.ended.append((now, None))
-            record.breaker.failed(now, probe=flight.probe, used_up=used_up)
-        elif flight.probe:
+        elif provider_failed:
+            record.results.append(_Result(now, None))
+            record.breaker.failed(now, probe=attempt.probe, used_up=retries_exhausted)
+        elif attempt.probe:
             record.breaker.abandoned()
         if record.breaker.open_until is None:
-            self._open.discard(flight.key)
+            self._open.discard(attempt.key)
         else:
-            self._open.add(flight.key)
+            self._open.add(attempt.key)
 
-    def known(self, provider: ProviderType, covers: Callable[[str | None], bool]) -> list[ModelKey]:
-        """The models that steps of these tenants have asked for."""
+    def median_s(self, key: ModelKey, covers: Callable[[str | None], bool]) -> float | None:
+        """Return the median duration of the successful attempts among the last thousand.
+
+        None if there are none, or if no tenant that *covers* accepts has used the model.
+        """
+        record = self._records.get(key)
+        if record is None or not any(map(covers, record.tenants)):
+            return None
+        return _percentile(sorted(took_s for _, took_s in record.results if took_s is not None), 50)
+
+    def models_of(self, provider: ProviderType, covers: Callable[[str | None], bool]) -> list[ModelKey]:
+        """Return the models of *provider* that a tenant which *covers* accepts has used, sorted by name."""
         return sorted(
             key
             for key, record in self._records.items()
@@ -161,11 +191,14 @@ class ModelHealth:
         )
 
     def status(self, key: ModelKey, limit: ModelLimit | None, waiting: int) -> ModelStatus:
-        """*waiting*: for a slot of the model's own."""
+        """Return the state of a model, with statistics of the last five minutes.
+
+        *waiting*: how many steps wait for a slot of the model's own. Raises `KeyError` if the model isn't known.
+        """
         record, now = self._records[key], self._clock.now()
         breaker = record.breaker
-        recent = [seconds for at, seconds in record.ended if at >= now - WINDOW]
-        took = sorted(seconds for seconds in recent if seconds is not None)
+        recent = [result.took_s for result in record.results if result.at >= now - WINDOW]
+        took = sorted(took_s for took_s in recent if took_s is not None)
         return ModelStatus(
             model=key.model,
             limit=limit,
@@ -177,21 +210,18 @@ class ModelHealth:
             latency_s=Latency(*(_percentile(took, share) for share in (50, 95, 99))),
         )
 
-    def held_back(self, provider: ProviderType | None = None) -> int:
-        """Return how many steps the breakers of *provider* hold back; None counts those of all providers."""
-        held = ((key, len(record.held_back)) for key, record in self._records.items())
-        return sum(count for key, count in held if provider in (None, key.provider))
-
     def breakers(self) -> Iterator[tuple[ModelKey, BreakerState]]:
-        """Yield each model outside of this process that was used, with the state of its breaker."""
+        """Yield the models of all providers but LOCAL, each with the state of its breaker."""
         now = self._clock.now()
         for key, record in self._records.items():
             if key.provider is not ProviderType.LOCAL:
                 yield key, record.breaker.state(now)
 
-    def _forget_some(self) -> None:
-        """Model names are the callers': the one that was asked for longest ago goes, unless it has something here."""
-        while len(self._records) > _MODELS:
+    def _evict(self) -> None:
+        """Evict the least recently used models that aren't in use, because clients choose model names: the number of
+        records must be bounded.
+        """
+        while len(self._records) > _MOST_MODELS:
             key = next((key for key, record in self._records.items() if not record.in_use), None)
             if key is None:
                 return
@@ -200,5 +230,5 @@ class ModelHealth:
 
 
 def _percentile(values: Sequence[float], share: int) -> float | None:
-    """By the nearest rank; *values* are sorted."""
+    """Return a percentile by the nearest rank, to the millisecond; None if there are no values. *values* are sorted."""
     return round(values[-(-len(values) * share // 100) - 1], 3) if values else None

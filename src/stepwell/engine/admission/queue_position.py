@@ -1,4 +1,4 @@
-"""When it is whose turn, in a line where whoever had one goes to its end until they have had all of theirs."""
+"""Queue positions under round-robin: after each turn a participant goes to the back, until it has had all its turns."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -6,41 +6,46 @@ from itertools import accumulate
 
 
 class RoundRobinRank:
-    """Somebody's turns among those of others: how many each one before them, and each one behind them, still wants.
-    Made in O(n log n) for n others; an answer costs O(log n).
+    """A participant's rank in a round-robin queue.
+
+    *before* and *behind* are how many turns each participant before it and behind it still needs. Construction costs
+    O(n log n) for n participants, and an answer O(log n).
     """
 
     def __init__(self, before: Iterable[int], behind: Iterable[int]) -> None:
-        self._before, self._behind = _Others(before), _Others(behind)
+        self._before, self._behind = _Participants(before), _Participants(behind)
 
-    def others_first(self, own: int) -> int:
-        """How many turns of others come before one's own number *own*, counted from 0."""
-        # One before me has had own + 1 turns by then, one behind me as many as I: or fewer, where that was all.
-        return self._before.taken(own + 1) + self._behind.taken(own)
+    def turns_ahead(self, own: int) -> int:
+        """Return how many turns of others come before this participant's turn number *own*, counted from 0."""
+        # By then each one before it has had own + 1 turns, and each one behind it own turns, or all if it needs fewer.
+        return self._before.turns_in(own + 1) + self._behind.turns_in(own)
 
 
-class _Others:
-    def __init__(self, wanted: Iterable[int]) -> None:
-        self._wanted = sorted(wanted)
-        self._sums = [0, *accumulate(self._wanted)]
+class _Participants:
+    def __init__(self, turns: Iterable[int]) -> None:
+        self._turns = sorted(turns)
+        self._sums = [0, *accumulate(self._turns)]
 
-    def taken(self, rounds: int) -> int:
-        few = bisect_right(self._wanted, rounds)
-        return self._sums[few] + rounds * (len(self._wanted) - few)
+    def turns_in(self, rounds: int) -> int:
+        """Return how many turns they have, together, in that many rounds."""
+        finished = bisect_right(self._turns, rounds)
+        return self._sums[finished] + rounds * (len(self._turns) - finished)
 
 
 class QueuePositions:
-    """The steps of one workflow in one queue, in their order, and who shares it: *workflows* are the turns of the
-    workflow among its tenant's, *tenants* those of the tenant among all.
+    """The queue positions of one workflow's steps in one pool.
+
+    *steps* are the positions of the steps in the workflow, in queue order. *in_tenant* is the workflow's rank among
+    the workflows of its tenant, *in_pool* the tenant's rank among the tenants of the pool.
     """
 
-    def __init__(self, steps: Iterable[int], workflows: RoundRobinRank, tenants: RoundRobinRank) -> None:
-        self._steps, self._workflows, self._tenants = tuple(steps), workflows, tenants
+    def __init__(self, steps: Iterable[int], in_tenant: RoundRobinRank, in_pool: RoundRobinRank) -> None:
+        self._steps, self._in_tenant, self._in_pool = tuple(steps), in_tenant, in_pool
 
-    def places(self) -> dict[int, int]:
-        """For each step, by position: how many starts it is until its own, that included."""
+    def by_step(self) -> dict[int, int]:
+        """Return the queue position of each step, from 1: the number of starts in the pool up to and with its own."""
         found: dict[int, int] = {}
-        for index, position in enumerate(self._steps):
-            of_tenant = self._workflows.others_first(index) + index
-            found.setdefault(position, self._tenants.others_first(of_tenant) + of_tenant + 1)
+        for index, step in enumerate(self._steps):
+            turn_of_tenant = self._in_tenant.turns_ahead(index) + index
+            found.setdefault(step, self._in_pool.turns_ahead(turn_of_tenant) + turn_of_tenant + 1)
         return found

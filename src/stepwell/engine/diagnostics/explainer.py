@@ -73,8 +73,8 @@ class Explainer:
     async def _in_memory(self, scope: TenantScope, handle: ActiveWorkflow) -> Explanation:
         now, workflow_id = self._clock.now(), handle.workflow_id
         loaded, on_failure = handle.snapshot(), handle.config.on_failure
-        waiting = self._admission.waits_of(handle.tenant, workflow_id)
-        held = self._health.held_of(workflow_id)
+        waiting = self._admission.queued_steps(handle.tenant, workflow_id)
+        held = self._health.holds_on(workflow_id)
         seen = {task_id: _seen(live) for task_id, live in self._scheduler.lives(workflow_id).items()}
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
         full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
@@ -154,7 +154,7 @@ def _seen(live: RunningAttempt) -> AttemptObservation:
 def _waits(waiting: Sequence[QueuedSteps], held: Mapping[int, BreakerHold], now: datetime) -> dict[int, Waits]:
     found: dict[int, Waits] = {position: _held_back(back) for position, back in held.items()}
     for queue in waiting:
-        for position, place in queue.standing.places().items():
+        for position, place in queue.positions.by_step().items():
             found[position] = _wait(queue, place, now)
     return found
 
@@ -174,7 +174,7 @@ def _held_back(held: BreakerHold) -> BreakerOpen:
 def _wait(queue: QueuedSteps, place: int, now: datetime) -> WaitsForSlot | RateLimited:
     pool = queue.pool
     provider, model = (pool.provider, pool.model) if isinstance(pool, ModelPool) else (pool, None)
-    if queue.bound is LimitKind.RATE and isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
+    if queue.limit_kind is LimitKind.RATE and isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
         pace = pool.limit.per_minute
         until = now + timedelta(seconds=queue.due_in_s + (place - 1) * 60 / pace)
         detail = f"{pool.model} at {pool.provider} may be asked {pace:g} times a minute; this step is start {place}, "
@@ -187,10 +187,10 @@ def _wait(queue: QueuedSteps, place: int, now: datetime) -> WaitsForSlot | RateL
         LimitKind.PROVIDER: f"{provider}",
         LimitKind.MODEL: f"{model} at {provider}",
         LimitKind.TENANT: "the tenant",
-    }[queue.bound]
+    }[queue.limit_kind]
     return WaitsForSlot(
         detail=f"{queue.used} of {queue.slots} slots of {whose} are taken; this step is start {place} in its queue.",
-        limit=_LIMITS[queue.bound],
+        limit=_LIMITS[queue.limit_kind],
         provider=provider,
         model=model,
         slots=queue.slots,

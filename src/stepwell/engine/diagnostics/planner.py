@@ -30,7 +30,7 @@ class Planner:
         steps = len(planned.steps)
         asked, fallbacks = await off_loop(partial(self._asked, planned), steps=steps)
         keys = {ModelKey(one.provider, one.model) for one in asked if one.provider and one.model}
-        known = {key: self._health.typical_s(key, scope.covers) for key in keys}
+        known = {key: self._health.median_s(key, scope.covers) for key in keys}
         expected: dict[int, float] = {}
         for position, one in enumerate(asked):
             if one.provider is None:

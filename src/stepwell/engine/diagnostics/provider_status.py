@@ -33,7 +33,7 @@ class ProviderStatusReader:
     def _status(self, kind: ProviderType, scope: TenantScope) -> ProviderStatus:
         limits, waiting = self._admission.limits, self._admission.waiting_by_pool
         models = []
-        for key in self._health.known(kind, scope.covers):
+        for key in self._health.models_of(kind, scope.covers):
             limit = None if kind is ProviderType.LOCAL else limits.of_model(kind, key.model)
             own = 0 if limit is None else waiting[ModelPool(kind, key.model, limit)]
             models.append(self._health.status(key, limit, own))
@@ -49,7 +49,7 @@ class ProviderStatusReader:
             capabilities={task_type: sorted(offered) for task_type, offered in offers},
             limit=limits.of(kind),
             in_flight=self._admission.used_by(kind),
-            waiting=in_pools + self._health.held_back(kind),
+            waiting=in_pools + self._health.count_held(kind),
             models=models,
             credentials=credentials,
             detail="; ".join(_refusal(key) for key in credentials if key.refused_since is not None) or None,

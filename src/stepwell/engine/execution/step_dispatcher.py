@@ -95,12 +95,13 @@ class StepDispatcher:
         failed = outcome if handle is not None and isinstance(outcome, AttemptFailed) else None
         blamed = failed is not None and handle is not None and _blames(handle, failed)
         if flight.key.provider in _HERE:
-            self._health.ended(flight, outcome, blamed=blamed, used_up=False)  # so that it never opens
+            # Without exhausted retries the breaker never opens.
+            self._health.record_end(flight, outcome, provider_failed=blamed, retries_exhausted=False)
             return
         used_up = failed is not None and handle is not None and handle.run.gives_up(failed)
-        open_before = not self._health.lets(flight.key)
-        self._health.ended(flight, outcome, blamed=blamed, used_up=used_up)
-        if not open_before and not self._health.lets(flight.key):
+        open_before = not self._health.allows(flight.key)
+        self._health.record_end(flight, outcome, provider_failed=blamed, retries_exhausted=used_up)
+        if not open_before and not self._health.allows(flight.key):
             self._ask_anew(flight.key)
         self._let_go(flight.key)
 
@@ -116,8 +117,8 @@ class StepDispatcher:
         if provider in _HERE or handle.run.under_way(position):
             return provider
         limited = provider in self._admission.limits.models
-        key = self._key(handle, position) if limited or self._health.troubled else None
-        if key is not None and not self._health.lets(key):
+        key = self._key(handle, position) if limited or self._health.any_open else None
+        if key is not None and not self._health.allows(key):
             return None  # it asks nobody: it is turned away as soon as it has its turn
         return self._admission.limits.pool(provider, key.model if key else "") if limited else provider
 
@@ -158,17 +159,17 @@ class StepDispatcher:
         decision = handle.run.apply(Admitted(position, self._new_id(now), seed), now)
         if not decision.effects:
             return False
-        flight = None if key is None else self._health.started(key, handle.tenant)
+        flight = None if key is None else self._health.record_start(key, handle.tenant)
         self._scheduler.begin(handle, decision, slot, flight)
         return True
 
     def _turns_away(self, handle: ActiveWorkflow, position: int, key: ModelKey) -> bool:
         """Whether no attempt may start; then the step is looked after."""
-        if self._health.lets(key):
+        if self._health.allows(key):
             return False
         if handle.plan(position).fallback is not None and not handle.on_fallback(position):
             other = self._models.model_key(handle, position, on_fallback=True)
-            if other is None or self._health.lets(other):
+            if other is None or self._health.allows(other):
                 self._scheduler.feed(handle, Diverted(position, key.provider, key.model))
                 return True
         self._health.hold_back(key, handle.workflow_id, position)
@@ -184,7 +185,7 @@ class StepDispatcher:
 
     def _look_later(self, key: ModelKey) -> None:
         """See to it that those who are held back are asked about once the breaker's time is over."""
-        seconds = self._health.closes_in(key)
+        seconds = self._health.seconds_until_release(key)
         if seconds is not None and key not in self._closing:
             fire = self._scheduler.guarded(partial(self._may_close, key))
             self._closing[key] = self._clock.call_later(seconds, fire)
@@ -195,7 +196,7 @@ class StepDispatcher:
 
     def _let_go(self, key: ModelKey) -> None:
         """Those that a breaker has held back ask again, if they still wait; later, if it isn't time yet."""
-        for workflow_id, position in self._health.due(key):
+        for workflow_id, position in self._health.release_held(key):
             handle = self._scheduler.handles.get(workflow_id)
             if handle is not None and not handle.halted and handle.run.waits(position):
                 self.enqueue(handle, [position])
