@@ -11,7 +11,7 @@ from stepwell.ports.providers import Attempt, Blob, Request
 from stepwell.providers.google.gemini import GeminiProvider
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.vertex import VertexProvider
-from stepwell.providers.shared.chat_messages import MAX_PICTURES
+from stepwell.providers.shared.chat_messages import MAX_IMAGES
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.google import picture
 from support.providers.attempt_io import MemoryIO
@@ -251,12 +251,12 @@ async def test_members_are_known_however_they_are_written(desk: Desk) -> None:
     }
 
 
-@pytest.mark.parametrize("pictures", [MAX_PICTURES, MAX_PICTURES + 1])
+@pytest.mark.parametrize("pictures", [MAX_IMAGES, MAX_IMAGES + 1])
 async def test_so_many_pictures_a_conversation_may_hold(desk: Desk, pictures: int) -> None:
     parts = [{"type": "image_url", "image_url": BASE}] * (pictures - 1)
     messages = [{"role": "user", "content": parts}, {"role": "user", "content": parts[:1]}]
     work = attempt(T.LLM_INTERACTION, messages=messages)
-    if pictures <= MAX_PICTURES:
+    if pictures <= MAX_IMAGES:
         assert len((await desk.prepared(work)).body["contents"][0]["parts"]) == pictures - 1
         return
     with pytest.raises(AttemptError, match="messages: expected 64 pictures at most"):

@@ -11,7 +11,7 @@ from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Blob
 from stepwell.providers.openai.provider import OpenAiProvider
-from stepwell.providers.shared.chat_messages import MAX_PICTURES
+from stepwell.providers.shared.chat_messages import MAX_IMAGES
 from stepwell.providers.shared.credentials import Credentials
 
 WEB, FILM = "https://a.example/b", "http://a.example/film"
@@ -93,9 +93,9 @@ async def test_openai_itself_reads_them() -> None:
 @pytest.mark.parametrize("url", [PUBLIC, OTHER])
 async def test_so_many_pictures_messages_may_hold(url: str) -> None:
     part = {"type": "image_url", "image_url": {"url": DATA}}
-    assert len((await sent(url=url, messages=user(*[part] * MAX_PICTURES)))["messages"][0]["content"]) == MAX_PICTURES
+    assert len((await sent(url=url, messages=user(*[part] * MAX_IMAGES)))["messages"][0]["content"]) == MAX_IMAGES
     with pytest.raises(AttemptError, match="messages: expected 64 pictures at most"):
-        await sent(url=url, messages=user(*[part] * MAX_PICTURES, part))
+        await sent(url=url, messages=user(*[part] * MAX_IMAGES, part))
 
 
 def test_the_cases_are_no_artifacts() -> None:

@@ -14,7 +14,7 @@ from stepwell.providers.shared import images
 
 
 def read(data: bytes) -> Image.Image:
-    return images.opened({"base_image_url": data}, "base_image_url")
+    return images.open_image({"base_image_url": data}, "base_image_url")
 
 
 def header_only_png(width: int, height: int) -> bytes:
@@ -111,7 +111,7 @@ def test_the_same_pixels_give_the_same_bytes() -> None:
 
 def test_a_missing_input_is_named() -> None:
     with pytest.raises(AttemptError, match="base_image_url: is required"):
-        images.opened({}, "base_image_url")
+        images.open_image({}, "base_image_url")
 
 
 def test_a_long_animation_is_read_as_its_first_frame() -> None:

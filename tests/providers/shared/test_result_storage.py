@@ -6,7 +6,7 @@ import pytest
 from providers.conftest import PAUSES_S
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.providers.shared import result_storage
-from stepwell.providers.shared.result_storage import kept
+from stepwell.providers.shared.result_storage import retry_store
 
 AWAY = AttemptError("the store is away", retryable=True)
 
@@ -26,13 +26,13 @@ class Store:
 
 async def test_what_a_repeat_may_mend_is_repeated() -> None:
     store = Store(AWAY, CallFailed("lost"))
-    assert (await kept(store), store.tries) == ("kept", 3)
+    assert (await retry_store(store), store.tries) == ("kept", 3)
 
 
 async def test_but_not_for_ever() -> None:
     store = Store(*[AWAY] * 9)
     with pytest.raises(AttemptError, match="the store is away"):
-        await kept(store)
+        await retry_store(store)
     assert store.tries == len(PAUSES_S) + 1
 
 
@@ -40,7 +40,7 @@ async def test_but_not_for_ever() -> None:
 async def test_what_nothing_mends_is_told_at_once(error: Exception) -> None:
     store = Store(error)
     with pytest.raises(type(error)):
-        await kept(store)
+        await retry_store(store)
     assert store.tries == 1
 
 
@@ -48,7 +48,7 @@ async def test_there_is_an_answer_before_the_deadline_of_the_submit(monkeypatch:
     monkeypatch.setattr(result_storage, "PAUSES_S", (0.0, 600.0))
     store = Store(*[AWAY] * 9)
     with anyio.fail_after(60.0), pytest.raises(AttemptError, match="the store is away"):
-        await kept(store)
+        await retry_store(store)
     assert store.tries == 3
 
 

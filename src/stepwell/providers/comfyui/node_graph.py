@@ -31,7 +31,7 @@ from stepwell.domain.mapping.task_configs import required_inputs, without_nulls
 from stepwell.domain.steps import KnownStep
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO, Blob
-from stepwell.providers.shared.refusals import Refusal, refused_config, told
+from stepwell.providers.shared.refusals import Refusal, collect_refusals, config_refusal
 
 MAX_NODES = 5_000
 MAX_NODE_ID = 100  # characters
@@ -82,25 +82,25 @@ def graph_of(config: Mapping[str, Any]) -> Graph:
 def _graph_refusals(graph: Any) -> Iterator[Refusal]:
     if graph is None:
         why = "COMFYUI needs one: a workflow in API format (in ComfyUI: Export (API))"
-        yield refused_config("graph", why=why, word="missing")
+        yield config_refusal("graph", why=why, word="missing")
     elif not isinstance(graph, Mapping) or not graph:
-        yield refused_config("graph", why="expected an object of nodes")
+        yield config_refusal("graph", why="expected an object of nodes")
     elif isinstance(graph.get("nodes"), list):
         why = "this is the format of the editor; the API format is needed (in ComfyUI: Export (API))"
-        yield refused_config("graph", why=why)
+        yield config_refusal("graph", why=why)
     elif len(graph) > MAX_NODES:
-        yield refused_config("graph", why=f"expected {MAX_NODES} nodes at most")
+        yield config_refusal("graph", why=f"expected {MAX_NODES} nodes at most")
     else:
         for node_id, node in graph.items():
             if len(node_id) > MAX_NODE_ID:
                 why = f"expected an id of {MAX_NODE_ID} characters at most"
-                yield refused_config("graph", f"{node_id[:20]}…", why=why)
+                yield config_refusal("graph", f"{node_id[:20]}…", why=why)
             elif (
                 not isinstance(node, Mapping)
                 or not isinstance(node.get("class_type"), str)
                 or not isinstance(node.get("inputs", {}), Mapping)
             ):
-                yield refused_config("graph", node_id, why="expected a node: an object with class_type and inputs")
+                yield config_refusal("graph", node_id, why="expected a node: an object with class_type and inputs")
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
@@ -111,15 +111,19 @@ def refusals(step: KnownStep) -> Iterator[Fault]:
         yield from broken
         return
     graph = config["graph"]
-    yield from told(partial(_check_output, config, graph))
+    yield from collect_refusals(partial(_check_output, config, graph))
     try:
         places = _Places(config, graph)
     except Refusal as refusal:
         named = config["inputs"]
         each = named.items() if isinstance(named, Mapping) else ()
-        yield from told(*(partial(_read, graph, field, value) for field, value in each)) if each else [refusal.fault]
+        yield from (
+            collect_refusals(*(partial(_read, graph, field, value) for field, value in each))
+            if each
+            else [refusal.fault]
+        )
         return
-    yield from told(*_checks(step, places))
+    yield from collect_refusals(*_checks(step, places))
 
 
 def _checks(step: KnownStep, places: "_Places") -> Iterator[Callable[[], object]]:
@@ -226,7 +230,7 @@ def _filled(attempt: Attempt) -> tuple[dict[str, Any], list[_Files]]:
 def _check_output(config: Mapping[str, Any], graph: Graph) -> None:
     output = config.get("output")
     if output is not None and (not isinstance(output, str) or output not in graph):
-        raise refused_config("output", why=f"the graph has no node {output!r}")
+        raise config_refusal("output", why=f"the graph has no node {output!r}")
 
 
 def _check_files(field: str, value: Any, places: "_Places") -> None:
@@ -242,7 +246,7 @@ def _files(field: str, value: Any, places: Sequence[NodeInput]) -> _Files | None
         return None
     if len(value) > len(places):
         why = f"there are more files ({len(value)}) than places ({len(places)})"
-        raise refused_config("inputs", field, why=why)
+        raise config_refusal("inputs", field, why=why)
     return _Files(
         [(item, f"{field}[{number}]") for number, item in enumerate(value)],
         [[place] for place in places],
@@ -259,7 +263,7 @@ class _Places:
                 self._titles.setdefault(title, []).append(node_id)
         named = config.get("inputs")
         if not isinstance(named, Mapping | None):
-            raise refused_config("inputs", why="expected an object")
+            raise config_refusal("inputs", why="expected an object")
         self._named = {field: _read(graph, field, value) for field, value in (named or {}).items()}
 
     def of(self, field: str) -> list[NodeInput]:
@@ -271,7 +275,7 @@ class _Places:
         needed = [field for field in required_inputs(task_type) if field in inputs]
         if needed and not any(field in self._named or self.of(field) for field in needed):
             message = f"nothing in the graph takes {' or '.join(needed)}: name its place, like 6.text, or null"
-            raise refused_config("inputs", why=message)
+            raise config_refusal("inputs", why=message)
 
     def _titled(self, field: str) -> list[NodeInput]:
         places = []
@@ -279,7 +283,7 @@ class _Places:
             inputs = self._graph[node_id].get("inputs", {})
             name = next((name for name in (field, *_TITLED) if name in inputs), None)
             if name is None:
-                raise refused_config("graph", node_id, why=f"which of its inputs is {field} must be said in inputs")
+                raise config_refusal("graph", node_id, why=f"which of its inputs is {field} must be said in inputs")
             places.append(NodeInput(node_id, name))
         return places
 
@@ -290,9 +294,9 @@ def _read(graph: Graph, field: str, value: Any) -> list[NodeInput]:
         found = _PLACE.fullmatch(path) if isinstance(path, str) else None
         if found is None:
             why = "expected node.input, like 6.text, a list of such places, or null"
-            raise refused_config("inputs", field, why=why)
+            raise config_refusal("inputs", field, why=why)
         if found[1] not in graph:
-            raise refused_config("inputs", field, why=f"the graph has no node {found[1]!r}")
+            raise config_refusal("inputs", field, why=f"the graph has no node {found[1]!r}")
         places.append(NodeInput(found[1], found[2]))
     return places
 

@@ -25,7 +25,7 @@ from stepwell.providers.comfyui.client import File
 from stepwell.providers.comfyui.node_graph import order
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.provider_api import ApiAnswer
-from stepwell.providers.shared.result_storage import stored_of_job
+from stepwell.providers.shared.result_storage import store_from_job
 
 View = Callable[[File], Awaitable[ApiAnswer]]
 
@@ -129,7 +129,7 @@ async def _stored(file: File, number: int, data: bytes, files: AttemptIO) -> str
     """Its path."""
     suffix = _suffix(file) if _suffix(file) in (*_FILMS, *_PICTURES) else "bin"  # never served as what it isn't
     name = f"result{'' if number == 1 else f'_{number}'}.{suffix}"
-    return (await stored_of_job(files, name, data)).path
+    return (await store_from_job(files, name, data)).path
 
 
 async def _about(data: bytes) -> dict[str, Any]:

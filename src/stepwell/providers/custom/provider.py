@@ -49,8 +49,8 @@ from stepwell.providers.custom.signing import SignedApi
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.input_references import with_references
-from stepwell.providers.shared.refusals import refused_config, refused_input, told
-from stepwell.providers.shared.result_storage import kept, stored_of_job
+from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
+from stepwell.providers.shared.result_storage import retry_store, store_from_job
 
 View = TypeVar("View", JobView, DoneJobView)
 
@@ -118,7 +118,7 @@ class CustomProvider:
         return None if name == MESSAGES else UrlReader.OPERATOR
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
-        return told(partial(_model, step.task_type, step.provider_config), partial(_seed, step.inputs, 0))
+        return collect_refusals(partial(_model, step.task_type, step.provider_config), partial(_seed, step.inputs, 0))
 
     def ends_jobs(self, _model: str, /) -> bool:
         return True
@@ -157,7 +157,7 @@ class CustomProvider:
             finished = partial(_finished, taken, taken.result, io)
             try:
                 with paid_for():
-                    return await (kept(finished) if taken.id is None else finished())
+                    return await (retry_store(finished) if taken.id is None else finished())
             except (CallFailed, AttemptError) as error:
                 if isinstance(error, AttemptError) and not error.retryable:
                     raise
@@ -195,8 +195,8 @@ class CustomProvider:
         return CancelAnswer.REFUSED if answer.status == _CONFLICT else CancelAnswer.UNKNOWN_JOB
 
     def called_back(self, body: bytes) -> Job | None:
-        told = read_json(body, JobView)
-        return None if told is None else Job(id=told.id)
+        collect_refusals = read_json(body, JobView)
+        return None if collect_refusals is None else Job(id=collect_refusals.id)
 
     async def reconcile(self, attempt: Attempt, _sent: Sent, /) -> Sequence[Job]:
         api, attempt_id = self._follow_up_api(attempt), str(attempt.task_id)
@@ -254,14 +254,14 @@ def _seed(inputs: Mapping[str, Any], drawn: int) -> int:
     """The caller's seed, else the one drawn for the attempt."""
     seed = inputs.get("seed", drawn)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise refused_input("seed", why="must be an integer from 0 to 2^63 - 1")
+        raise input_refusal("seed", why="must be an integer from 0 to 2^63 - 1")
     return seed
 
 
 def _model(task_type: TaskType, config: Mapping[str, Any]) -> str:
     model = config.get("model") or str(task_type)
     if not isinstance(model, str):
-        raise refused_config("model", why="must be a string")
+        raise config_refusal("model", why="must be a string")
     return model
 
 
@@ -280,7 +280,7 @@ async def _finished(done: Done, result: Mapping[str, Any], io: AttemptIO) -> Fin
 
 async def _stored(file: ResultFile, name: str, io: AttemptIO) -> Output:
     if file.data is not None:
-        return await stored_of_job(io, name, await to_thread.run_sync(_decoded, file))
+        return await store_from_job(io, name, await to_thread.run_sync(_decoded, file))
     assert file.url is not None
     kind = file.media_type.partition("/")[0]
     output = await io.download(file.url, name, (f"{kind}/",) if kind in _CHECKED_KINDS else ())

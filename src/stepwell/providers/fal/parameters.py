@@ -14,7 +14,7 @@ from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import GenerationConfig, RefineConfig, VideoConfig
 from stepwell.domain.errors import Fault
 from stepwell.domain.steps import KnownStep
-from stepwell.providers.shared.refusals import refused_config, refused_input, told
+from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 
 DEFAULT_LLM = "google/gemini-2.5-flash"  # fal's router has no default of its own, and this is what its page shows
 
@@ -47,16 +47,16 @@ def app_of(task_type: TaskType, inputs: Mapping[str, Any], provider_config: Mapp
         return str(own)
     kind = KINDS.get(task_type)
     if kind is None:
-        raise refused_config("fal_app_id", why=f"required, FAL has no app for {task_type}", word="missing")
+        raise config_refusal("fal_app_id", why=f"required, FAL has no app for {task_type}", word="missing")
     return next((app for field, app in kind.variants if inputs.get(field)), kind.app)
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
     """What `app_of` and `body_of` refuse whatever the run gives."""
     task_type, config, inputs = step.task_type, step.provider_config, step.inputs
-    yield from told(partial(app_of, task_type, inputs, config))
+    yield from collect_refusals(partial(app_of, task_type, inputs, config))
     if task_type in KINDS:
-        yield from told(partial(body_of, task_type, inputs, 0, config))
+        yield from collect_refusals(partial(body_of, task_type, inputs, 0, config))
 
 
 def root_of(app: str) -> str:
@@ -90,7 +90,7 @@ def _loras(rest: dict[str, Any], provider_config: Mapping[str, Any]) -> list[Any
         path = known.get(name)
         if not isinstance(path, str) or not path:
             why = f"provider_config.loras.{name} is missing; it names the LoRA, by path or URL"
-            raise refused_input(f"{name}_lora_weight", why=why, provider_fault=True)
+            raise input_refusal(f"{name}_lora_weight", why=why, provider_fault=True)
         found.append({"path": path, "scale": weight})
     return found
 
@@ -133,8 +133,8 @@ def _video(rest: dict[str, Any]) -> dict[str, Any]:
     named = {"num_frames": max(1, round(duration_s * fps)), "frames_per_second": fps}
     if "motion" in rest:  # fal's films know no motion but what their prompt says
         verb, _, where = rest.pop("motion").partition("_")
-        told = f"the camera {verb}s {where}"
-        named["prompt"] = f"{rest.pop('prompt')}, {told}" if "prompt" in rest else told
+        collect_refusals = f"the camera {verb}s {where}"
+        named["prompt"] = f"{rest.pop('prompt')}, {collect_refusals}" if "prompt" in rest else collect_refusals
     return named | _moved(rest, base_image_url="image_url")
 
 
@@ -178,7 +178,7 @@ def _llm(rest: dict[str, Any]) -> dict[str, Any]:
     for place, message in enumerate(rest.pop("messages", [])):
         role, content = message.get("role", "user"), message.get("content")
         if not isinstance(role, str) or not isinstance(content, str):
-            raise refused_input("messages", place, why="FAL takes messages whose role and content are text")
+            raise input_refusal("messages", place, why="FAL takes messages whose role and content are text")
         if role == "system":
             rules.append(content)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from stepwell.contract.enums import TaskType
 from stepwell.outbound.sanitise import invalid_input
-from stepwell.providers.shared.refusals import refused_input
+from stepwell.providers.shared.refusals import input_refusal
 
 EDIT_WORDS = frozenset({"prompt", "overlay_image_url", "reference_image_urls"})
 
@@ -49,7 +49,7 @@ def instruction(task_type: TaskType, inputs: Mapping[str, Any]) -> str:
 def check_edit(inputs: Mapping[str, Any]) -> None:
     """Raises `Refusal` where nothing says in words what EDITING is to do: no input of `EDIT_WORDS`."""
     if not [*_edit(inputs)]:
-        raise refused_input("prompt", why="expected one: the model edits by words, not by coordinates")
+        raise input_refusal("prompt", why="expected one: the model edits by words, not by coordinates")
 
 
 def others(task_type: TaskType, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -12,7 +12,7 @@ from stepwell.contract.tasks import Output
 from stepwell.outbound.http_client import UNTYPED
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.shared.result_storage import stored_of_answer
+from stepwell.providers.shared.result_storage import store_from_answer
 
 # https://ai.google.dev/gemini-api/docs/image-understanding
 _READ = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
@@ -78,7 +78,7 @@ async def media(text: Any, *, film: bool) -> Media | None:
 
 async def stored(found: Media, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
     """The result of a step, for what came in the answer to a submit. Raises as `keeping.stored_of_answer`."""
-    return found.result(await stored_of_answer(attempt, io, found.name, found.data))
+    return found.result(await store_from_answer(attempt, io, found.name, found.data))
 
 
 def _read(media_type: str, data: bytes) -> InputImage:

@@ -20,7 +20,7 @@ from typing import Any
 
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.providers.shared.refusals import refused_config
+from stepwell.providers.shared.refusals import config_refusal
 
 _NAME = re.compile(r"(?:gemini|imagen|veo)(?:[.-][a-z0-9]+){1,15}")
 _LONGEST = 100  # characters
@@ -74,9 +74,9 @@ def target(provider: ProviderType, task_type: TaskType, config: Mapping[str, Any
     if model is None:
         return default_model(provider, task_type)
     if not isinstance(model, str) or len(model) > _LONGEST or not _NAME.fullmatch(model):
-        raise refused_config("model", why="expected the name of a Gemini, Imagen or Veo model")
+        raise config_refusal("model", why="expected the name of a Gemini, Imagen or Veo model")
     if family_of(model) not in _families(provider, task_type):
-        raise refused_config("model", why=f"{model} is of no family that does {task_type} on {provider}")
+        raise config_refusal("model", why=f"{model} is of no family that does {task_type} on {provider}")
     return model
 
 
@@ -100,7 +100,7 @@ def asked_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """`provider_config.parameters` as they are. Raises `AttemptError` if they are no object."""
     asked = config.get("parameters")
     if asked is not None and not isinstance(asked, Mapping):
-        raise refused_config("parameters", why="expected an object")
+        raise config_refusal("parameters", why="expected an object")
     return asked or {}
 
 

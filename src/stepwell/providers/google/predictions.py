@@ -19,7 +19,7 @@ from stepwell.providers.google.aspect_ratios import FILM_RATIOS, IMAGEN_RATIOS, 
 from stepwell.providers.google.media import InputImage, picture
 from stepwell.providers.google.models import parameters
 from stepwell.providers.google.request_parts import drawing_prompt, seed_of
-from stepwell.providers.shared.refusals import refused_input
+from stepwell.providers.shared.refusals import input_refusal
 
 _VEO_SECONDS, _OMNI_SECONDS = (4, 6, 8), tuple(range(3, 11))
 _SECONDS = 4  # where the step says nothing
@@ -45,7 +45,7 @@ def check_imagen(inputs: Container[str]) -> None:
     """Raises `Refusal` for what Imagen can't do, by the names of the inputs."""
     if "reference_image_url" in inputs:
         why = "Imagen draws by words alone; a Gemini image model takes pictures too"
-        raise refused_input("reference_image_url", why=why)
+        raise input_refusal("reference_image_url", why=why)
 
 
 async def veo_body(attempt: Attempt, io: AttemptIO, *, seeded: bool) -> dict[str, Any]:

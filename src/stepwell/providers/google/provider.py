@@ -33,8 +33,8 @@ from stepwell.providers.google.request_parts import checked_messages, content_bo
 from stepwell.providers.google.session import GoogleSession, ModelTerms
 from stepwell.providers.google.video_operations import OperationVideo, Started, VideoOperation, film_of, state_of
 from stepwell.providers.shared.credentials import Credentials, Key
-from stepwell.providers.shared.refusals import told
-from stepwell.providers.shared.result_storage import stored_of_job
+from stepwell.providers.shared.refusals import collect_refusals
+from stepwell.providers.shared.result_storage import store_from_job
 
 _VERBS = {Family.GEMINI: "generateContent", Family.IMAGEN: "predict", Family.VEO: "predictLongRunning"}
 
@@ -88,15 +88,15 @@ class GoogleProvider(ABC):
 
     def refusals(self, step: KnownStep) -> Iterator[Fault]:
         task_type, config, inputs = step.task_type, step.provider_config, step.inputs
-        model = list(told(partial(target, self.type, task_type, config)))
+        model = list(collect_refusals(partial(target, self.type, task_type, config)))
         yield from model
-        yield from told(partial(asked_in, config))
+        yield from collect_refusals(partial(asked_in, config))
         if task_type is TaskType.LLM_INTERACTION:
-            yield from told(partial(checked_messages, inputs))
+            yield from collect_refusals(partial(checked_messages, inputs))
         elif task_type is TaskType.EDITING and EDIT_WORDS.isdisjoint(step.unresolved):
-            yield from told(partial(check_edit, inputs))
+            yield from collect_refusals(partial(check_edit, inputs))
         elif not model and family_of(target(self.type, task_type, config)) is Family.IMAGEN:
-            yield from told(partial(check_imagen, inputs.keys() | step.unresolved))
+            yield from collect_refusals(partial(check_imagen, inputs.keys() | step.unresolved))
 
     def ends_jobs(self, model: str) -> bool:
         return family_of(model) is not Family.VEO
@@ -171,7 +171,7 @@ class GoogleProvider(ABC):
         found = await media(film.text, film=True)
         if found is None:
             raise AttemptError(f"{self.type}: what came as a film is none", retryable=False)
-        return found.result(await stored_of_job(io, found.name, found.data))
+        return found.result(await store_from_job(io, found.name, found.data))
 
     def _key(self, attempt: Attempt) -> Key:
         return self._credentials.require_key(attempt.provider_config, self.type)

@@ -17,8 +17,8 @@ from stepwell.providers.google.aspect_ratios import PICTURE_RATIOS, ratio
 from stepwell.providers.google.instructions import instruction, others
 from stepwell.providers.google.media import InputImage, picture
 from stepwell.providers.google.models import parameters
-from stepwell.providers.shared.chat_messages import check_pictures
-from stepwell.providers.shared.refusals import refused_input
+from stepwell.providers.shared.chat_messages import check_image_count
+from stepwell.providers.shared.refusals import input_refusal
 
 _ROLES = {"user": "user", "assistant": "model", "model": "model"}
 _RULES = frozenset({"system", "developer"})
@@ -114,12 +114,12 @@ def checked_messages(inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     messages = inputs.get("messages", [])
     if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
         raise invalid_input("messages", "expected a list of objects")
-    check_pictures(messages)
+    check_image_count(messages)
     for place, message in enumerate(messages):
         _items(message, place)
         role = message.get("role")
         if not isinstance(role, str) or role not in _ROLES.keys() | _RULES:
-            raise refused_input("messages", place, "role", why="expected user, assistant or system")
+            raise input_refusal("messages", place, "role", why="expected user, assistant or system")
     return messages
 
 
@@ -153,7 +153,7 @@ def _items(message: Mapping[str, Any], place: int) -> list[tuple[str, str]]:
             case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
                 found.append(("image_url", url))
             case _:
-                raise refused_input("messages", place, "content", why=_CONTENT)
+                raise input_refusal("messages", place, "content", why=_CONTENT)
     return found
 
 

@@ -25,7 +25,7 @@ from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTe
 from stepwell.providers.google.video_operations import VideoOperation
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import key_refusal
-from stepwell.providers.shared.refusals import refused_config, told
+from stepwell.providers.shared.refusals import collect_refusals, config_refusal
 
 _LOCATION = re.compile(r"[a-z]{2,40}(?:-[a-z]{2,40}[0-9]{1,3})?")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}")
@@ -78,9 +78,9 @@ class VertexProvider(GoogleProvider):
 
     def refusals(self, step: KnownStep) -> Iterator[Fault]:
         yield from super().refusals(step)
-        yield from told(partial(_check_bucket, step.provider_config))
+        yield from collect_refusals(partial(_check_bucket, step.provider_config))
         if named := step.provider_config.get("location"):
-            yield from told(partial(_checked_location, named))
+            yield from collect_refusals(partial(_checked_location, named))
 
     async def _session(self, attempt: Attempt) -> GoogleSession:
         key = self._key(attempt)
@@ -163,10 +163,10 @@ def _check_bucket(config: Mapping[str, Any]) -> None:
     named = config.get("parameters")
     if isinstance(named, Mapping) and any(plain(name) == "storageuri" for name in named):
         why = "where films are kept is for the service's settings to say"
-        raise refused_config("parameters", "storageUri", why=why)
+        raise config_refusal("parameters", "storageUri", why=why)
 
 
 def _checked_location(named: Any) -> str:
     if not isinstance(named, str) or not _LOCATION.fullmatch(named):
-        raise refused_config("location", why="expected a location of Google Cloud, such as us-central1 or global")
+        raise config_refusal("location", why="expected a location of Google Cloud, such as us-central1 or global")
     return named

@@ -22,7 +22,7 @@ def adjust(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFi
     tables = [_table(inputs, channel) for channel in range(3)]
     saturation = number(inputs, "saturation", 1, 0, 10)
     sharpness = number(inputs, "sharpness", 1, 0, 10)
-    colours, alpha = images.split_alpha(images.opened(files, "base_image_url"))
+    colours, alpha = images.split_alpha(images.open_image(files, "base_image_url"))
     colours = colours.point([level for table in tables for level in table])
     if saturation != 1:
         colours = ImageEnhance.Color(colours).enhance(saturation)

@@ -32,7 +32,7 @@ def fix(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     paint = colour(inputs, "background_color", "white")
     image, alpha = _cut_out(inputs, files)
     if "background_image_url" in files:
-        behind = images.covered(images.opened(files, "background_image_url"), image.size).convert("RGBA")
+        behind = images.cover(images.open_image(files, "background_image_url"), image.size).convert("RGBA")
     else:
         behind = Image.new("RGBA", image.size, paint)
     result = Image.alpha_composite(behind, images.with_alpha(image, alpha))
@@ -43,7 +43,7 @@ def _cut_out(inputs: Inputs, files: Mapping[str, bytes]) -> tuple[Image.Image, I
     """The colours of the base image, and the alpha channel (L) of what isn't background."""
     tolerance = number(inputs, "tolerance", _TOLERANCE, 0, 255)
     feather = number(inputs, "feather", _FEATHER, 0, 100)
-    image, alpha = images.split_alpha(images.opened(files, "base_image_url"))
+    image, alpha = images.split_alpha(images.open_image(files, "base_image_url"))
     if alpha is not None and alpha.getextrema() != (255, 255):
         return image, alpha
     mask = Image.fromarray(np.where(_background(image, tolerance), 0, 255).astype(np.uint8), "L")

@@ -27,15 +27,15 @@ def edit(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile
     overlay act where it is white. The prompt is not interpreted, only checked and given back.
     """
     prompt = text(inputs, "prompt")
-    original = _reshaped(images.opened(files, "base_image_url"), inputs)
+    original = _reshaped(images.open_image(files, "base_image_url"), inputs)
     image = original
-    references = [images.opened(files, field) for field in files if field.startswith("reference_image_urls[")]
+    references = [images.open_image(files, field) for field in files if field.startswith("reference_image_urls[")]
     if references:
         image = _recoloured(image, references)
     if "overlay_image_url" in files:
-        image = _overlaid(image, images.opened(files, "overlay_image_url"), inputs)
+        image = _overlaid(image, images.open_image(files, "overlay_image_url"), inputs)
     if "mask_image_url" in files and image is not original:
-        mask = _mask(images.opened(files, "mask_image_url"), image.size)
+        mask = _mask(images.open_image(files, "mask_image_url"), image.size)
         image = Image.composite(image, original.convert(image.mode), mask)
     return picture(image, **({"prompt": prompt} if prompt else {}))
 

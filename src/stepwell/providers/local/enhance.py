@@ -20,7 +20,7 @@ def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFi
     factor = number(inputs, "upscale_factor", 2, 1, 8)
     sharpness = number(inputs, "sharpness", 0.5, 0, 10)
     denoise = number(inputs, "denoise", 0, 0, 1)
-    image = images.opened(files, "base_image_url")
+    image = images.open_image(files, "base_image_url")
     size = round(image.width * factor), round(image.height * factor)
     images.check_size(*size, "upscale_factor")
     if denoise:
@@ -36,7 +36,7 @@ def enhance_detail(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Re
     """Fine detail and local contrast raised. strength 0 to 1 (0.5; 0 = unchanged), radius 0 to 100 pixels (2)."""
     strength = number(inputs, "strength", 0.5, 0, 1)
     radius = number(inputs, "radius", 2, 0, 100)
-    image = images.opened(files, "base_image_url")
+    image = images.open_image(files, "base_image_url")
     if strength:
         image = _unsharp(image, radius=12 * radius, strength=0.4 * strength)  # wide and weak: local contrast
         image = _unsharp(image, radius=radius, strength=1.2 * strength)
@@ -50,7 +50,7 @@ def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Rend
     softly as a whole. strength 0 to 1 (0.5; 0 = unchanged), radius in pixels (default 1/150 of the longer side).
     """
     strength = number(inputs, "strength", 0.5, 0, 1)
-    image = images.opened(files, "base_image_url")
+    image = images.open_image(files, "base_image_url")
     radius = number(inputs, "radius", max(1.0, max(image.size) / 150), 0, 100)
     if not strength:
         return picture(image)

@@ -45,8 +45,8 @@ def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> RenderedF
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     if "reference_image_url" in files:
-        reference = images.opened(files, "reference_image_url").convert("RGB")
-        image = Image.blend(image, images.covered(reference, image.size), strength)
+        reference = images.open_image(files, "reference_image_url").convert("RGB")
+        image = Image.blend(image, images.cover(reference, image.size), strength)
     return picture(image)
 
 

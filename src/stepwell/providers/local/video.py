@@ -31,7 +31,7 @@ def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedF
     fps = number(inputs, "fps", 12, 1, 60)
     duration = number(inputs, "duration_s", 4, 0, 60)
     frames = max(1, round(duration * fps))
-    image = images.opened(files, "base_image_url")
+    image = images.open_image(files, "base_image_url")
     size = _size(image, whole(inputs, "width", 1, _MAX_SIDE), whole(inputs, "height", 1, _MAX_SIDE))
     if frames > MAX_FRAMES or frames * size[0] * size[1] > MAX_VIDEO_PIXELS:
         message = f"duration_s, fps: {frames} frames of {size[0]}x{size[1]} are more than LOCAL makes"
@@ -62,7 +62,7 @@ def _source(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     larger = round(size[0] / (1 - _TRAVEL)), round(size[1] / (1 - _TRAVEL))
-    return images.covered(image.convert("RGB"), (max(2, larger[0]), max(2, larger[1])))
+    return images.cover(image.convert("RGB"), (max(2, larger[0]), max(2, larger[1])))
 
 
 def _filmed(source: Image.Image, size: tuple[int, int], motion: str, frames: int) -> Iterator[Image.Image]:

@@ -13,7 +13,7 @@ from anyio import to_thread
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.openai.images import data_uri, seen
 from stepwell.providers.shared.input_references import provider_reference
-from stepwell.providers.shared.refusals import refused_config, refused_input
+from stepwell.providers.shared.refusals import config_refusal, input_refusal
 
 # As those read them who forgive what isn't seen.
 _WEB = re.compile(r"[\x00-\x20]*(?:" + r"[\t\r\n]*".join([*"http", "s?", ":"]) + "|ftp:|file:)", re.IGNORECASE)
@@ -57,7 +57,7 @@ def check_addresses(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) ->
     for name, value in {**inputs, **parameters}.items():
         if any(_is_web(text) for text in _references(value)):
             why = "no address goes to a server other than OpenAI's own; image_urls are read for it"
-            raise refused_config("parameters", name, why=why) if name in parameters else refused_input(name, why=why)
+            raise config_refusal("parameters", name, why=why) if name in parameters else input_refusal(name, why=why)
 
 
 def _references(value: Any) -> Iterator[str]:

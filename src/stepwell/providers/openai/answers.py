@@ -20,7 +20,7 @@ from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.images import decoded, seen
 from stepwell.providers.shared.bounded_json import decode_json, read_json
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized
-from stepwell.providers.shared.result_storage import stored_of_answer
+from stepwell.providers.shared.result_storage import store_from_answer
 
 NAME = "OpenAI"
 # Nothing mends these but somebody who pays: a wait doesn't, whatever the status 429 says.
@@ -181,7 +181,7 @@ async def picture_result(drawn: Drawn, usage: Any, model: str, attempt: Attempt,
     about = None if data is None else await to_thread.run_sync(seen, data)
     if data is None or about is None:
         raise _paid("what it has sent isn't a picture as PNG, JPEG, WebP or GIF")
-    stored = await stored_of_answer(attempt, io, f"result.{about.extension}", data)
+    stored = await store_from_answer(attempt, io, f"result.{about.extension}", data)
     result = {"result_image_path": stored.path, "width": about.width, "height": about.height, "format": about.format}
     result |= {"size": stored.size, "model": model}
     if isinstance(usage, Mapping):

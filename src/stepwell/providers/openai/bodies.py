@@ -55,7 +55,7 @@ from stepwell.providers.openai.parameters import (
     picture_size,
 )
 from stepwell.providers.openai.refusals import check_exact, check_rest, check_weight, rest_of
-from stepwell.providers.shared.chat_messages import check_pictures
+from stepwell.providers.shared.chat_messages import check_image_count
 
 Config = TypeVar("Config", bound=TaskConfig)
 
@@ -234,7 +234,7 @@ async def _base(reference: str | None, io: AttemptIO) -> tuple[str, SentImage]:
 
 async def _messages(config: LlmConfig, io: AttemptIO, *, public: bool) -> list[dict[str, Any]]:
     """The step's messages after its system prompt, and before its prompt. Pictures belong to the last of the user."""
-    check_pictures(config.messages or [])
+    check_image_count(config.messages or [])
     given_ones = enumerate(config.messages or [])
     messages = [await chat_message(message, f"messages[{n}]", io, public=public) for n, message in given_ones]
     if config.system_prompt:

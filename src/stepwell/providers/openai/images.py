@@ -83,7 +83,7 @@ def decoded(text: str) -> bytes | None:
 def _mask(data: bytes, field: str, size: tuple[int, int]) -> str:
     if seen(data) is None:
         raise invalid_input(field, "expected a picture as PNG, JPEG or WebP")
-    colours, alpha = images.split_alpha(images.opened({field: data}, field))
+    colours, alpha = images.split_alpha(images.open_image({field: data}, field))
     light = colours.convert("L")
     if alpha is not None:
         light = Image.composite(light, Image.new("L", light.size, 0), alpha)

@@ -13,7 +13,7 @@ from typing import Any
 
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.providers.shared.refusals import refused_config
+from stepwell.providers.shared.refusals import config_refusal
 
 # Flare is the quicker one, Sunburst keeps to what it is given. The film model is gone at OpenAI itself: it is what
 # servers that speak the Videos API mostly still answer to.
@@ -76,7 +76,7 @@ def model_of(task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
     if model is None:
         return MODELS[task_type]
     if not isinstance(model, str) or not model.isprintable() or not 0 < len(model) <= _MAX_NAME:
-        raise refused_config("model", why=f"expected a name of 1 to {_MAX_NAME} characters")
+        raise config_refusal("model", why=f"expected a name of 1 to {_MAX_NAME} characters")
     return model
 
 
@@ -86,20 +86,20 @@ def parameters_of(provider_config: Mapping[str, Any]) -> dict[str, Any]:
     Raises `AttemptError` for members that are the provider's own: a step gets one result, and gets it whole.
     """
     if provider_config.get("loras"):
-        raise refused_config("loras", why="OPENAI takes no LoRAs")
+        raise config_refusal("loras", why="OPENAI takes no LoRAs")
     parameters = provider_config.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, Mapping):
-        raise refused_config("parameters", why="expected an object")
+        raise config_refusal("parameters", why="expected an object")
     found = {name: value for name, value in parameters.items() if name not in _NEUTRAL or value != _NEUTRAL[name]}
     for name in found:
         if name in _NEUTRAL:
-            raise refused_config("parameters", name, why="a step gets one result, in one answer")
+            raise config_refusal("parameters", name, why="a step gets one result, in one answer")
         if name in OWN:
-            raise refused_config("parameters", name, why="it is what the step's inputs, or the provider, say")
+            raise config_refusal("parameters", name, why="it is what the step's inputs, or the provider, say")
     if found.get("output_format") not in (None, *_OUTPUT_FORMATS):
-        raise refused_config("parameters", "output_format", why=f"expected one of {', '.join(_OUTPUT_FORMATS)}")
+        raise config_refusal("parameters", "output_format", why=f"expected one of {', '.join(_OUTPUT_FORMATS)}")
     return found
 
 

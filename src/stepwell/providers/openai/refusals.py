@@ -11,8 +11,8 @@ from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.steps import KnownStep
 from stepwell.providers.openai.addresses import check_addresses
 from stepwell.providers.openai.parameters import OWN, model_of, parameters_of
-from stepwell.providers.shared.chat_messages import check_pictures
-from stepwell.providers.shared.refusals import refused_input, told
+from stepwell.providers.shared.chat_messages import check_image_count
+from stepwell.providers.shared.refusals import collect_refusals, input_refusal
 
 _EXACT = ("x", "y", "scale", "opacity", "crop", "rotate")
 _USUAL = EditingConfig()
@@ -23,28 +23,28 @@ _OURS = {task_type: frozenset({*kind.__struct_fields__, "prompt"}) for task_type
 def refusals(step: KnownStep, *, public: bool) -> Iterator[Fault]:
     """*public*: it goes to OpenAI itself. All of it is refused by the bodies too."""
     task_type, config, inputs = step.task_type, step.provider_config, step.inputs
-    yield from told(
+    yield from collect_refusals(
         partial(model_of, task_type, config),
         lambda: check_rest(rest_of(task_type, inputs), parameters_of(config), public=public),
     )
     if task_type is TaskType.GENERATION:
-        yield from told(*(partial(check_weight, name) for name in inputs if name.endswith(_WEIGHT)))
+        yield from collect_refusals(*(partial(check_weight, name) for name in inputs if name.endswith(_WEIGHT)))
     elif task_type is TaskType.EDITING:
-        yield from told(*(partial(check_exact, name, inputs[name]) for name in _EXACT if name in inputs))
+        yield from collect_refusals(*(partial(check_exact, name, inputs[name]) for name in _EXACT if name in inputs))
     elif task_type is TaskType.LLM_INTERACTION:
-        yield from told(partial(check_pictures, inputs.get("messages", ())))
+        yield from collect_refusals(partial(check_image_count, inputs.get("messages", ())))
 
 
 def check_weight(name: str) -> None:
     """Raises `Refusal` if the input of that name is the weight of a LoRA."""
     if name.endswith(_WEIGHT):
-        raise refused_input(name, why="OPENAI takes no LoRAs", provider_fault=True)
+        raise input_refusal(name, why="OPENAI takes no LoRAs", provider_fault=True)
 
 
 def check_exact(name: str, value: Any) -> None:
     """Raises `Refusal` where an input of EDITING says how exactly something is to be done."""
     if name in _EXACT and value != getattr(_USUAL, name):
-        raise refused_input(name, why="OPENAI places and cuts nothing exactly", provider_fault=True)
+        raise input_refusal(name, why="OPENAI places and cuts nothing exactly", provider_fault=True)
 
 
 def rest_of(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +56,6 @@ def rest_of(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, Any]:
 def check_rest(rest: Mapping[str, Any], parameters: Mapping[str, Any], *, public: bool) -> None:
     """Raises `Refusal` for inputs that Stepwell doesn't know, and `parameters`, which can't be sent."""
     if (name := next((name for name in rest if name in OWN), None)) is not None:
-        raise refused_input(name, why="OPENAI has a meaning of its own for it")
+        raise input_refusal(name, why="OPENAI has a meaning of its own for it")
     if not public:
         check_addresses(rest, parameters)

@@ -20,7 +20,7 @@ from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.steps import KnownStep
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.shared.input_references import provider_reference
-from stepwell.providers.shared.refusals import refused_config, refused_input, told
+from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _MODEL = re.compile(rf"({_NAME}/{_NAME})(?::([0-9A-Fa-f]{{64}}))?")
@@ -152,27 +152,27 @@ def target(task_type: TaskType, provider_config: Mapping[str, Any]) -> tuple[str
     config = without_nulls(provider_config)
     if "deployment" in config:
         if "model" in config:
-            raise refused_config("deployment", why="a step names a model or a deployment, not both")
+            raise config_refusal("deployment", why="a step names a model or a deployment, not both")
         found = _MODEL.fullmatch(_text(config, "deployment"))
         if found is None or found[2]:
-            raise refused_config("deployment", why="expected owner/name")
+            raise config_refusal("deployment", why="expected owner/name")
         return f"deployments/{found[1]}", None
     default = _LORA_MODEL if config.get("loras") else kind_of(task_type).model
     model = _text(config, "model") if "model" in config else default
     if model is None:
-        raise refused_config("model", why=f"REPLICATE has no model of its own choice for {task_type}; name one")
+        raise config_refusal("model", why=f"REPLICATE has no model of its own choice for {task_type}; name one")
     if _VERSION.fullmatch(model):
         return model.lower(), model.lower()
     found = _MODEL.fullmatch(model)
     if found is None:
-        raise refused_config("model", why="expected owner/name, owner/name:version or a version of 64 hex digits")
+        raise config_refusal("model", why="expected owner/name, owner/name:version or a version of 64 hex digits")
     return found[1], found[2].lower() if found[2] else None
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
     """What `target`, `deadline` and `model_input` refuse whatever the run gives."""
     config = step.provider_config
-    return told(
+    return collect_refusals(
         partial(target, step.task_type, config),
         partial(deadline, config),
         partial(_renamed, config),
@@ -186,7 +186,7 @@ def deadline(config: Mapping[str, Any]) -> dict[str, str]:
     if seconds is None:
         return {}
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise refused_config("cancel_after_s", why="expected a number of seconds")
+        raise config_refusal("cancel_after_s", why="expected a number of seconds")
     return {"Cancel-After": f"{int(min(max(seconds, _SHORTEST_DEADLINE_S), _LONGEST_DEADLINE_S))}s"}
 
 
@@ -254,13 +254,13 @@ def _checked_loras(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> tupl
     for name in weights:
         if name not in loras:
             why = f"provider_config.loras has no {name!r}"
-            raise refused_input(f"{name}_lora_weight", why=why, provider_fault=True)
+            raise input_refusal(f"{name}_lora_weight", why=why, provider_fault=True)
     if len(loras) > len(_LORA_PARAMETERS):
         third = _ordered(loras)[len(_LORA_PARAMETERS)]
-        raise refused_config("loras", third, why=f"Replicate takes at most {len(_LORA_PARAMETERS)} LoRAs")
+        raise config_refusal("loras", third, why=f"Replicate takes at most {len(_LORA_PARAMETERS)} LoRAs")
     for name, address in loras.items():
         if not isinstance(address, str) or not address:
-            raise refused_config("loras", name, why="expected the address of the weights")
+            raise config_refusal("loras", name, why="expected the address of the weights")
     return loras, weights
 
 
@@ -279,19 +279,19 @@ def _renamed(config: Mapping[str, Any]) -> Mapping[str, str | None]:
     names = _mapping(config, "parameters")
     for field, name in names.items():
         if name is not None and (not isinstance(name, str) or not name):
-            raise refused_config("parameters", field, why="expected the model's name for it, or null")
+            raise config_refusal("parameters", field, why="expected the model's name for it, or null")
     return names
 
 
 def _mapping(config: Mapping[str, Any], member: str) -> Mapping[str, Any]:
     value = config.get(member)
     if value is not None and not isinstance(value, Mapping):
-        raise refused_config(member, why="expected an object")
+        raise config_refusal(member, why="expected an object")
     return value or {}
 
 
 def _text(config: Mapping[str, Any], member: str) -> str:
     value = config[member]
     if not isinstance(value, str):
-        raise refused_config(member, why="expected a string")
+        raise config_refusal(member, why="expected a string")
     return value

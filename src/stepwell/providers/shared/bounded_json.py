@@ -1,4 +1,4 @@
-"""A decoder for JSON from others, with the same limit of nesting on every version of Python.
+"""A decoder for JSON from other parties, with the same limit of nesting on every version of Python.
 
 The limit of msgspec and the standard library depends on Python: 950 levels on 3.11, 9,980 on 3.13. A value with more
 levels than `MAX_LEVELS` could overflow the stack of recursive code, or be unreadable for another version.

@@ -1,21 +1,21 @@
-"""Pictures in the messages of a chat: {"role", "content"}, where content is text, or a list of parts."""
+"""Images in chat messages. A message is {"role", "content"}; content is text, or a list of parts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepwell.providers.shared.refusals import refused_input
+from stepwell.providers.shared.refusals import input_refusal
 
-MAX_PICTURES = 64
+MAX_IMAGES = 64
 
 
-def check_pictures(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Raises `Refusal` where the messages hold more of them than one step may have; before any is fetched."""
+def check_image_count(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `Refusal` if the messages contain more images than a step may have. Called before any is fetched."""
     contents = [content for message in messages if isinstance(content := message.get("content"), list)]
-    parts = sum(1 for content in contents for part in content if isinstance(part, Mapping) and _is_other(part))
-    if parts > MAX_PICTURES:
-        raise refused_input("messages", why=f"expected {MAX_PICTURES} pictures at most")
+    parts = sum(1 for content in contents for part in content if isinstance(part, Mapping) and _is_image(part))
+    if parts > MAX_IMAGES:
+        raise input_refusal("messages", why=f"expected {MAX_IMAGES} pictures at most")
 
 
-def _is_other(part: Mapping[str, Any]) -> bool:
-    """Whether it is anything but text."""
+def _is_image(part: Mapping[str, Any]) -> bool:
+    """Return whether the part is anything other than text."""
     return part.get("type") != "text" or any(name.endswith("_url") for name in part)

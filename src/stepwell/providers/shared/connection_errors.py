@@ -19,10 +19,10 @@ _MAX_HOST = 100
 
 
 def connection_message(error: BaseException, url: str, setting: str | None) -> str | None:
-    """Return the message about a failed connection to *url*: host, port, cause, and the *setting* of the address.
+    """Return a message about a failed connection to *url*: host, port, cause, and the *setting* of the address.
 
-    Returns None if *error* is about anything else. The message has only host and port of the URL, because the rest may
-    contain secrets.
+    Returns None if *error* isn't a failure to connect. The message contains only host and port of the URL, because the
+    rest may contain secrets.
     """
     if not isinstance(error, _NO_CONNECTION):
         return None

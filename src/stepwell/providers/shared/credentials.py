@@ -1,4 +1,4 @@
-"""Secrets of providers, by name. What holds them shows them to nobody: no repr, no message, no log has one."""
+"""The providers' secrets, by name. No repr, message or log entry contains one."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -47,7 +47,7 @@ class Key:
 
     @property
     def setting(self) -> str:
-        """The setting with the secret."""
+        """The name of the setting that holds the secret."""
         return credential_setting(self.name)
 
     def report_refused(self) -> None:
@@ -63,20 +63,20 @@ class Key:
 
 
 class Credentials:
-    """The credentials in the settings, by names in any case. Refusals by their providers go to *refusals*."""
+    """The credentials in the settings, by name, in any case. Refusals by their providers are reported to *refusals*."""
 
     def __init__(self, secrets: Mapping[str, str], refusals: KeyRefusals | None = None) -> None:
         self._keys = {name.lower(): Key(name.lower(), secret, refusals) for name, secret in secrets.items()}
 
     @property
     def names(self) -> frozenset[str]:
-        """In lower case."""
+        """The names of all credentials, in lower case."""
         return frozenset(self._keys)
 
     def key(self, provider_config: Mapping[str, Any], provider: str) -> Key | None:
-        """Return the key that `provider_config.credential` names, else the one named *provider*; None without any.
+        """Return the key that `provider_config.credential` names, else the one named *provider*; None if there is none.
 
-        Raises `AttemptError` if it names one that the service doesn't hold (any more), or one of another provider.
+        Raises `AttemptError` if the step names a key that the service doesn't have, or the key of another provider.
         """
         named = provider_config.get("credential")
         if named is None:

@@ -15,10 +15,10 @@ _MAX_CACHED_URL = 1_024  # characters
 
 
 def file_rule(provider: ReadsFiles, policy: AddressPolicy, *, https_only: bool) -> FileRule:
-    """Return the rule of *provider* for `domain.offers.Catalog`.
+    """Return the rule of *provider* for `domain.validation.provider_rules.ProviderCatalog`.
 
     A URL that Stepwell reads is checked like that of a webhook. Of a URL that the provider reads, only the host is
-    checked: the provider has another network, but can't reach a private address either.
+    checked: the provider has another network, but can't reach this service's private addresses either.
     """
     rules = {
         UrlReader.STEPWELL: _reference_rule(partial(url_refusal, policy=policy, https_only=https_only)),

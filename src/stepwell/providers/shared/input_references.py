@@ -1,4 +1,4 @@
-"""Files that a provider is to read: an address where there is one, else the bytes themselves as a data URI."""
+"""References to input files that a provider can read: a URL if there is one, else a data URI."""
 
 import base64
 from collections.abc import Mapping
@@ -9,15 +9,17 @@ from anyio import to_thread
 from stepwell.domain.artifacts import is_meant_as_artifact
 from stepwell.ports.providers import AttemptIO, Blob
 
-_PASSED = ("http://", "https://", "data:")
+_READABLE = ("http://", "https://", "data:")
 _UNTYPED = "application/octet-stream"
 
 
 async def provider_reference(reference: str, field: str, io: AttemptIO) -> str:
-    """What a provider can read *reference* by: itself if it is an http(s) URL or a data URI, for an artifact path the
-    address that `io.link` gives, or else a data URI. Raises as `AttemptIO.fetch`, its message naming *field*.
+    """Return a reference to the same file that a provider can read.
+
+    An http(s) URL or a data URI stays as it is. An artifact path becomes the URL that `io.link` returns, or a data URI
+    if it returns none. Raises as `AttemptIO.fetch`; the message names *field*.
     """
-    if reference[:8].lower().startswith(_PASSED):
+    if reference[:8].lower().startswith(_READABLE):
         return reference
     if is_meant_as_artifact(reference):
         address = await io.link(reference, field)
@@ -27,12 +29,12 @@ async def provider_reference(reference: str, field: str, io: AttemptIO) -> str:
 
 
 async def provider_references(references: list[str], field: str, io: AttemptIO) -> list[str]:
-    """The same for each of a list; they are named `field[0]`, `field[1]`..."""
+    """Return `provider_reference` for each reference of a list. Messages name them `field[0]`, `field[1]`..."""
     return [await provider_reference(reference, f"{field}[{place}]", io) for place, reference in enumerate(references)]
 
 
 async def with_references(inputs: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
-    """*inputs* with every `*_url` and every list of strings in a `*_urls` made readable for a provider."""
+    """Return *inputs* with `provider_reference` applied to every `*_url`, and to all items of every `*_urls`."""
     resolved = dict(inputs)
     for name, value in inputs.items():
         if name.endswith("_url") and isinstance(value, str):

@@ -1,7 +1,7 @@
-"""Calls to a provider's API: bounded in time and size, without redirects, and each failure told as the port wants it.
+"""Calls to a provider's API: bounded in time and size, without redirects. Failures raise what the port says.
 
-Addresses here are the operator's own (base URLs from the settings), so they are trusted; what a provider or a user
-names goes through the guard instead.
+The URLs here are the operator's own (base URLs from the settings), so they are trusted. URLs that a provider or a user
+names go through `outbound.ssrf_guard` instead.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,19 +28,21 @@ T = TypeVar("T")
 
 UNAUTHORIZED = 401
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
-# What the socket, the limits and the address bar may raise; each tells whether something may have been sent.
-_TROUBLE = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeError)
+# What a failed call raises. The type tells whether something may have been sent.
+_CALL_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeError)
 
 
 class AnswerTooBig(CallFailed):
-    """There is an answer, but it is over the bound."""
+    """The answer is larger than the limit."""
 
 
 class TooBig(httpx.ReadError):
-    pass
+    """The body of a response is larger than the limit."""
 
 
 class ApiAnswer(Struct, frozen=True):
+    """A complete response of a provider's API."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -50,7 +52,7 @@ class ApiAnswer(Struct, frozen=True):
         return 200 <= self.status < 300  # noqa: PLR2004 - by HTTP
 
     def read(self, kind: type[T]) -> T | None:
-        """The body as JSON of that kind; None if it is anything else."""
+        """Decode the body as JSON of *kind*; None if it is anything else."""
         return read_json(self.body, kind)
 
 
@@ -65,13 +67,14 @@ def key_refusal(key: Key) -> str:
 
 
 class ProviderApi:
-    """One provider's API. *name* is how messages call it; *error_text* reads its documented errors.
+    """A client for one provider's API.
 
-    *client* is a `web.plain_client`; *timeout_s* is the deadline of one call, whatever the server does meanwhile, and
-    *work_s* that of a submit which is answered with the result itself; *max_answer* bounds an answer, in bytes.
+    *client* is an `http_client.plain_client`. *name* is the provider's name in messages. *error_text* reads the errors
+    that the provider documents. *timeout_s* is the deadline of a call. *work_s* is the deadline of a submit that is
+    answered with the result itself. *max_answer* bounds an answer, in bytes.
 
-    *key* is the credential in the callers' headers. Successes are reported to it, and answers for which *refuses_key*
-    is true. *setting* is the setting of the address, for messages (default: the provider's STEPWELL_<NAME>_URL).
+    *key* is the credential in the callers' headers. Successes and answers for which *refuses_key* is true are reported
+    to it. *setting* is the setting of the URL, for messages (default: the provider's STEPWELL_<NAME>_URL).
     """
 
     def __init__(
@@ -94,10 +97,10 @@ class ProviderApi:
     async def submit(  # noqa: RET503 - it ends by raising
         self, url: str, body: bytes, headers: Mapping[str, str], accepted: type[T]
     ) -> tuple[ApiAnswer, T]:
-        """POST a job. Returns what `Provider.submit` may go by, a body of the kind *accepted*, or raises as it says."""
+        """POST a job. Returns the answer and its body, decoded as *accepted*. Raises as `RemoteProvider.submit`."""
         try:
             answer = await self._request("POST", url, body, headers, self._submit_s)
-        except _TROUBLE as error:
+        except _CALL_ERRORS as error:
             connection = connection_message(error, url, self._setting)
             why = f"the submit was not sent: {connection}" if connection else f"the submit got {self._no_answer(error)}"
             raise_outcome(outcome_of_error(error), self.name, why)
@@ -113,12 +116,13 @@ class ProviderApi:
     async def call(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, ok: frozenset[int]
     ) -> ApiAnswer:
-        """Any other call. Returns an answer with a status in *ok*; else raises `CallFailed`: forgotten for a 404 or 410
-        in the provider's own words.
+        """Make any other call. Returns an answer with a status in *ok*, else raises `CallFailed`.
+
+        The error is `forgotten` for a 404 or 410 whose body is an error as the provider documents it.
         """
         try:
             answer = await self._request(method, url, body, headers, self._timeout_s)
-        except _TROUBLE as error:
+        except _CALL_ERRORS as error:
             kind = AnswerTooBig if isinstance(error, TooBig) else CallFailed
             why = connection_message(error, url, self._setting) or self._no_answer(error)
             raise kind(f"{self.name}: {why}") from error
@@ -135,17 +139,18 @@ class ProviderApi:
         )
 
     def readable(self, answer: ApiAnswer, kind: type[T]) -> T:
-        """The body of an answer to `call`. Raises `CallFailed` if it isn't of that kind."""
+        """Decode the body of an answer to `call`. Raises `CallFailed` if it isn't of *kind*."""
         found = answer.read(kind)
         if found is None:
             raise CallFailed(f"{self.name}: its answer can't be read")
         return found
 
     def _no_answer(self, error: Exception) -> str:
+        """Return the words for *error*, which came instead of an answer."""
         return f"no answer ({type(error).__name__})"
 
     def _report_key(self, answer: ApiAnswer) -> str:
-        """Report to the key whether *answer* accepts or refuses it. Returns how a message about a refusal begins."""
+        """Report to the key whether *answer* accepts or refuses it. Returns the beginning of the message if it refuses."""
         if self._key is None:
             return ""
         if answer.is_success:
@@ -158,7 +163,7 @@ class ProviderApi:
     async def _request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
     ) -> ApiAnswer:
-        # httpx's timeouts start anew with each byte: a server that drips is ended by the deadline alone.
+        # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
         before = min(timeout_s / 2, 10.0)
         with anyio.fail_after(timeout_s):
             async with self._client.stream(
@@ -166,7 +171,7 @@ class ProviderApi:
                 url,
                 content=body,
                 headers={**_HEADERS, **({"Content-Type": "application/json"} if body is not None else {}), **headers},
-                # Before the deadline, so that it is known that nothing was sent.
+                # Shorter than the deadline, so that a failed connection is known to have sent nothing.
                 timeout=httpx.Timeout(timeout_s, connect=before, pool=before),
                 follow_redirects=False,
             ) as response:

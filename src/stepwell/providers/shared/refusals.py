@@ -1,5 +1,7 @@
-"""What a provider refuses whatever happens at run time. It is raised where a step runs; where one is created, the same
-checks tell it with its place, before anything is paid for.
+"""Refusals: errors in a step that a provider would refuse whatever happens at run time.
+
+When the step runs, a check raises its `Refusal`. When the step is created, `collect_refusals` runs the same checks and
+returns the faults with their places, before anything is paid for.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,30 +13,33 @@ _CONFIG_MESSAGE = 300
 
 
 class Refusal(AttemptError):
-    """`fault` has the place in the step's definition, below "config" or "provider_config"."""
+    """The provider refuses the step. `fault` has the place in the definition, below "config" or "provider_config"."""
 
     def __init__(self, message: str, fault: Fault, *, provider_fault: bool) -> None:
         super().__init__(message, retryable=False, provider_fault=provider_fault)
         self.fault = fault
 
 
-def refused_config(*member: str, why: str, word: str = "provider_refuses") -> Refusal:
-    """Another provider may do better. *word* is the fault's type."""
+def config_refusal(*member: str, why: str, word: str = "provider_refuses") -> Refusal:
+    """Return a refusal of a member of `provider_config`; another provider may accept the step. *word* is the fault type."""
     message = sanitised(f"provider_config.{'.'.join(member)}: {why}", _CONFIG_MESSAGE)
     fault = Fault(("provider_config", *member), sanitised(why, _CONFIG_MESSAGE), word)
     return Refusal(message, fault, provider_fault=True)
 
 
-def refused_input(*place: str | int, why: str, provider_fault: bool = False) -> Refusal:
-    """*provider_fault*: another provider may do better. Places in a list are told as `field[0]`."""
+def input_refusal(*place: str | int, why: str, provider_fault: bool = False) -> Refusal:
+    """Return a refusal of an input. *provider_fault* says that another provider may accept it.
+
+    A place in a list is shown as `field[0]`.
+    """
     first, *below = place
     field = str(first) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in below)
     fault = Fault(("config", *place), sanitised(why), "provider_refuses")
     return Refusal(sanitised(f"{field}: {why}", MAX_MESSAGE), fault, provider_fault=provider_fault)
 
 
-def told(*checks: Callable[[], object]) -> Iterator[Fault]:
-    """What each of the *checks* refuses."""
+def collect_refusals(*checks: Callable[[], object]) -> Iterator[Fault]:
+    """Yield the fault of each of *checks* that raises a `Refusal`."""
     for check in checks:
         try:
             check()

@@ -1,4 +1,4 @@
-"""Results that are paid for and in hand, but couldn't be stored: for a moment's trouble none is thrown away."""
+"""Stores results that are paid for. A temporary failure of the store doesn't lose one."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,14 +11,16 @@ from stepwell.ports.providers import Attempt, AttemptIO
 
 T = TypeVar("T")
 
-# Seconds between two tries, four minutes in all: a submit has 900 s from the engine, its call's own time included.
+# Seconds between attempts, four minutes in total. The engine gives `submit` 900 s, which include the call itself.
 PAUSES_S: tuple[float, ...] = (1, 2, 4, 8, 15, 30, 60, 60, 60)
-_SPARE_S = 10.0  # before a deadline that comes sooner
+_SPARE_S = 10.0  # left before the caller's deadline
 
 
-async def kept(call: Callable[[], Awaitable[T]]) -> T:
-    """What *call* returns, which stores a result that can't be had again. For `submit`: while it raises what a repeat
-    may mend, it is made again for some minutes. Raises what it has raised in the end: `AttemptError` or `CallFailed`.
+async def retry_store(call: Callable[[], Awaitable[T]]) -> T:
+    """Return what *call* returns, which stores a result that exists nowhere else. For use in `submit`.
+
+    While *call* raises errors that a repeat may fix, it is repeated for some minutes. Raises its last error:
+    `AttemptError` or `CallFailed`.
     """
     for pause in PAUSES_S:
         try:
@@ -35,20 +37,22 @@ async def kept(call: Callable[[], Awaitable[T]]) -> T:
     return await call()
 
 
-async def stored_of_answer(attempt: Attempt, io: AttemptIO, name: str, data: bytes) -> Output:
-    """As `AttemptIO.store`, for `submit`, of what came in its answer alone: see `kept`. What could not be stored in the
-    end is lost, but paid for; whether to pay again is for the step to say. To be called inside `paid_for`.
+async def store_from_answer(attempt: Attempt, io: AttemptIO, name: str, data: bytes) -> Output:
+    """Store a result that came in the answer of `submit`, with `retry_store`. For use inside `paid_for`.
+
+    A result that can't be stored in the end is lost, but paid for. Then `on_unknown` of the step says whether to pay
+    for another attempt.
     """
     try:
-        return await kept(lambda: io.store(name, data))
+        return await retry_store(lambda: io.store(name, data))
     except AttemptError as error:
         again = attempt.on_unknown == "resubmit"
         message = f"the work is done and paid for, but {error}"
         raise AttemptError(message, retryable=again, provider_fault=False) from error
 
 
-async def stored_of_job(io: AttemptIO, name: str, data: bytes) -> Output:
-    """As `AttemptIO.store`, for `fetch`: the job has its result still, so what a repeat may mend is `CallFailed`."""
+async def store_from_job(io: AttemptIO, name: str, data: bytes) -> Output:
+    """Store a result in `fetch`. A retryable error becomes `CallFailed`, because the job still has its result."""
     try:
         return await io.store(name, data)
     except AttemptError as error:

@@ -1,6 +1,6 @@
-"""What a provider's answer to a submit means for the money: one table for all that speak HTTP.
+"""What the answer to a submit over HTTP says about the job, and about what is paid: one table for all providers.
 
-| what came back                                            | kind         | then                                   |
+| answer or error                                           | outcome      | consequence                            |
 |-----------------------------------------------------------|--------------|----------------------------------------|
 | no connection: refused, DNS, TLS, none free in time       | NOT_SENT     | the attempt failed; a retry may help   |
 | 408, 425, 429; 503 in the provider's own words            | NOT_ACCEPTED | the same, after its Retry-After        |
@@ -10,8 +10,8 @@
 | 2xx or 5xx that can't be read, 502 and 504 of a gateway,  | UNKNOWN      | reconcile, and then `on_unknown`       |
 | a connection lost, or a deadline passed, once it was sent |              |                                        |
 
-"In the provider's own words": a body of the form that it documents for errors. A gateway that stands before it answers
-in its own words, and knows nothing of what became of the request.
+"In the provider's own words" means that the body has the form that the provider documents for errors. A gateway in
+front of the provider answers with other bodies, and doesn't know what became of the request.
 """
 
 from enum import Enum, auto
@@ -22,7 +22,7 @@ import httpx
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.outbound.sanitise import sanitised
 
-_NEVER_TAKEN = frozenset({408, 425, 429})
+_NEVER_ACCEPTED = frozenset({408, 425, 429})
 _GATEWAY = frozenset({502, 504})
 _BUSY = 503
 _NOT_SENT = (
@@ -35,10 +35,12 @@ _NOT_SENT = (
     httpx.InvalidURL,
     UnicodeError,  # a key that can't be sent in a header, or an invalid host name
 )
-_SHOWN = 500
+_MAX_MESSAGE = 500  # bytes
 
 
 class SubmitOutcome(Enum):
+    """The outcome of a submit, as in the table above."""
+
     NOT_SENT = auto()
     NOT_ACCEPTED = auto()
     REFUSED = auto()
@@ -48,9 +50,9 @@ class SubmitOutcome(Enum):
 
 
 def outcome_of_answer(status: int, *, readable: bool) -> SubmitOutcome:
-    """*readable*: the body is what the provider documents for this status, a job or an error."""
+    """Return the outcome for an answer. *readable*: the body is a job or an error, as documented for this status."""
     match status // 100:
-        case _ if status in _NEVER_TAKEN:
+        case _ if status in _NEVER_ACCEPTED:
             return SubmitOutcome.NOT_ACCEPTED
         case 3 | 4:
             return SubmitOutcome.REFUSED
@@ -65,13 +67,13 @@ def outcome_of_answer(status: int, *, readable: bool) -> SubmitOutcome:
 
 
 def outcome_of_error(error: Exception) -> SubmitOutcome:
-    """*error* is httpx's, or the TimeoutError of a deadline around the whole call."""
+    """Return the outcome for an error of httpx, or for the TimeoutError of a deadline around the whole call."""
     return SubmitOutcome.NOT_SENT if isinstance(error, _NOT_SENT) else SubmitOutcome.UNKNOWN
 
 
 def raise_outcome(outcome: SubmitOutcome, provider: str, why: str, retry_after_s: float | None = None) -> NoReturn:
-    """Raise what `ports.providers.Provider.submit` says, for any outcome but ACCEPTED; *why* is shown to users."""
-    message = sanitised(f"{provider}: {why}", _SHOWN)
+    """Raise what `RemoteProvider.submit` raises for *outcome*, which isn't ACCEPTED. *why* is shown to users."""
+    message = sanitised(f"{provider}: {why}", _MAX_MESSAGE)
     match outcome:
         case SubmitOutcome.UNKNOWN:
             raise OutcomeUnknown(message)
