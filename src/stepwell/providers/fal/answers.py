@@ -1,5 +1,6 @@
-"""What fal's answers say: errors of its platform (https://fal.ai/docs/documentation/model-apis/request-errors) and of
-its models (https://fal.ai/docs/documentation/model-apis/errors), and the outputs of its apps.
+"""fal's answers: errors of its platform, errors of its models, and the outputs of its apps.
+
+Errors: https://fal.ai/docs/documentation/model-apis/request-errors and .../model-apis/errors.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_un
 CLIENT_CANCELLED = "client_cancelled"
 
 _NAME = "FAL"
-_PASSING = frozenset(
+# Types of errors that a retry may not meet again.
+_TRANSIENT_ERRORS = frozenset(
     {
         "request_timeout",
         "startup_timeout",
@@ -39,11 +41,11 @@ _PASSING = frozenset(
         "internal_error",
     }
 )
-# These are about the call, not about the request that it asks for; a result that isn't there yet is told by 400.
-_OF_THE_CALL = frozenset({401, 403, 404, 408, 410, 425, 429})
+# Statuses about the call, not about the request that it asks for. 400 also means that the result isn't there yet.
+_CALL_STATUSES = frozenset({401, 403, 404, 408, 410, 425, 429})
 _NOT_YET = "in progress"
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
-_SHOWN = 300
+_MAX_MESSAGE = 300  # bytes
 _FORMATS = {
     "image/png": ("png", "PNG"),
     "image/jpeg": ("jpg", "JPEG"),
@@ -58,26 +60,28 @@ _BY_SUFFIX = {extension: (extension, name) for extension, name in _FORMATS.value
 _UNKNOWN = ("bin", "")
 
 
-class Keyed:
-    """fal's APIs for one key, which appears in nothing that they say."""
+class FalApis:
+    """fal's APIs, called with one key. The key is masked in all messages."""
 
     def __init__(self, client: httpx.AsyncClient, key: Key, timeout_s: float) -> None:
         secret = key.secret
         self.headers = {"Authorization": f"Key {secret}"}
         self._hidden = (secret, secret.partition(":")[2])
         api = partial(ProviderApi, client, _NAME, timeout_s=timeout_s)
-        queue = partial(api, lambda body: self._shown(error_words(body)))
+        queue = partial(api, lambda body: self._mask_words(error_words(body)))
         self.queue = queue(key=key, refuses_key=_refuses_key)
-        # The status of a result is set by its app, which anybody may have written: it proves nothing about the key.
+        # The app of a request, which anybody may have written, sets the status of its result. So it proves nothing
+        # about the key.
         self.results = queue()
-        # A key that works for the queue may have no permission here.
-        self.platform = api(lambda body: self._shown(platform_words(body)), setting=f"{PREFIX}FAL_API_URL")
+        # A key that is valid for the queue may have no permission for the platform API.
+        self.platform = api(lambda body: self._mask_words(platform_words(body)), setting=f"{PREFIX}FAL_API_URL")
 
-    def clean(self, text: str) -> str:
+    def masked(self, text: str) -> str:
+        """Return *text* without the key."""
         return masked(text, self._hidden, "***")
 
-    def _shown(self, words: str | None) -> str | None:
-        return None if words is None else self.clean(words)
+    def _mask_words(self, words: str | None) -> str | None:
+        return None if words is None else self.masked(words)
 
 
 def _refuses_key(answer: ApiAnswer) -> bool:
@@ -87,68 +91,73 @@ def _refuses_key(answer: ApiAnswer) -> bool:
 
 
 def error_words(body: bytes) -> str | None:
-    """The words of an error of the queue or of a model: `detail`, a text or a list of {loc, msg, type}."""
+    """Return the message of an error of the queue or a model. `detail` is a text or a list of {loc, msg, type}."""
     return _words(_decoded(body).get("detail"))
 
 
 def platform_words(body: bytes) -> str | None:
-    """The same for the platform API: {"error": {"type", "message"}}."""
+    """Return the message of an error of the platform API: {"error": {"type", "message"}}."""
     error = _decoded(body).get("error")
     return _words(error.get("message")) if isinstance(error, dict) else error_words(body)
 
 
-def is_passing(error_type: str) -> bool:
-    """Whether a request that ended so may go better the next time."""
-    return error_type in _PASSING
+def is_transient(error_type: str) -> bool:
+    """Return whether a retry may succeed after an error of this type."""
+    return error_type in _TRANSIENT_ERRORS
 
 
 def failure_of(answer: ApiAnswer) -> AttemptError | None:
-    """How a request failed, by what is there instead of its result; null if *answer* doesn't surely say that it did.
+    """Return how a request failed, from the answer in place of its result; None if it may not have failed.
 
-    An error of the platform has an error type, one of the model a list of details. A mere text with a 5xx may be the
-    queue's own trouble, and a job that may have succeeded must not be taken for failed: it would be paid twice.
+    An error of the platform has an error type, an error of the model has a list of details. A plain text with a 5xx may
+    be an error of the queue. A job that may have succeeded must not count as failed, or it would be paid twice.
     """
-    if answer.status < _CLIENT_ERROR or answer.status in _OF_THE_CALL:
+    if answer.status < _CLIENT_ERROR or answer.status in _CALL_STATUSES:
         return None
     body, words = _decoded(answer.body), error_words(answer.body)
     error_type = body.get("error_type") or answer.headers.get("x-fal-error-type")
     if isinstance(error_type, str):
-        return _failed(f"{error_type}: {words}" if words else error_type, retryable=is_passing(error_type))
+        return _failed(f"{error_type}: {words}" if words else error_type, retryable=is_transient(error_type))
     if words is None:
         return None
     if isinstance(body["detail"], list):
-        told = answer.headers.get("x-fal-retryable", "").strip().lower()
-        return _failed(words, retryable=told == "true" or (told != "false" and answer.status >= _SERVER_ERROR))
+        retryable = answer.headers.get("x-fal-retryable", "").strip().lower()
+        return _failed(
+            words, retryable=retryable == "true" or (retryable != "false" and answer.status >= _SERVER_ERROR)
+        )
     if answer.status >= _SERVER_ERROR or _NOT_YET in words.lower():
         return None
     return _failed(words, retryable=False)
 
 
 async def result_of(task_type: TaskType, output: Any, io: AttemptIO) -> dict[str, Any]:
-    """The result of a step by what its app has put out, the files stored. Raises as `AttemptIO.download`, and
-    `AttemptError` if what the task is for isn't there.
+    """Store the files of an app's output, and return the step's result.
+
+    Raises as `AttemptIO.download`, and `AttemptError` if the output lacks what the task type is for.
     """
     found = output if isinstance(output, dict) else {}
     if task_type not in KINDS:
         return {"output": output, **await _video(found, io), **await _images(found, io)}
-    gives = KINDS[task_type].gives
-    if gives == "text":
+    wanted = KINDS[task_type].output
+    if wanted == "text":
         result = _text(found)
     else:
-        result = await (_video if gives == "video" else _images)(found, io)
+        result = await (_video if wanted == "video" else _images)(found, io)
     if not result:
-        raise AttemptError(f"FAL: the answer has no {gives}", retryable=False)
+        raise AttemptError(f"FAL: the answer has no {wanted}", retryable=False)
     seed = found.get("seed")
     return result | ({"seed": seed} if isinstance(seed, int) and not isinstance(seed, bool) else {})
 
 
 class _File(Struct, frozen=True):
+    """A file in an output. `metadata` is the object that contains the URL."""
+
     url: str
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     def format(self) -> tuple[str, str]:
-        """Its extension, and the name of its format ("" if unknown)."""
-        media_type = self.about.get("content_type")
+        """Return the extension, and the name of the format ("" if unknown)."""
+        media_type = self.metadata.get("content_type")
         if isinstance(media_type, str) and media_type.partition(";")[0].strip().lower() in _FORMATS:
             return _FORMATS[media_type.partition(";")[0].strip().lower()]
         if self.url.startswith("data:"):
@@ -160,8 +169,8 @@ async def _images(output: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
     files = _files(output.get("images")) or _files(output.get("image"))
     if not files:
         return {}
-    stored = [await _stored(file, place, "image", io) for place, file in enumerate(files)]
-    result = {"result_image_path": stored[0].path, **_told(files[0]), "size": stored[0].size}
+    stored = [await _store(file, place, "image", io) for place, file in enumerate(files)]
+    result = {"result_image_path": stored[0].path, **_file_facts(files[0]), "size": stored[0].size}
     return result | ({"result_image_paths": [each.path for each in stored]} if len(stored) > 1 else {})
 
 
@@ -169,8 +178,8 @@ async def _video(output: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
     files = _files(output.get("video"))
     if not files:
         return {}
-    stored = await _stored(files[0], 0, "video", io)
-    return {"result_video_path": stored.path, **_told(files[0]), "size": stored.size}
+    stored = await _store(files[0], 0, "video", io)
+    return {"result_video_path": stored.path, **_file_facts(files[0]), "size": stored.size}
 
 
 def _text(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,23 +192,27 @@ def _text(output: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _files(value: Any) -> list[_File]:
-    """What is at a place where apps put files: one, or a list; as an object with a `url`, or the mere address."""
+    """Return the files in a member of an output.
+
+    It is one file or a list; a file is an object with a `url`, or a URL.
+    """
     files = []
     for item in value if isinstance(value, list) else [value]:
-        about = item if isinstance(item, dict) else {"url": item}
-        if isinstance(about.get("url"), str) and about["url"]:
-            files.append(_File(about["url"], about))
+        metadata = item if isinstance(item, dict) else {"url": item}
+        if isinstance(metadata.get("url"), str) and metadata["url"]:
+            files.append(_File(metadata["url"], metadata))
     return files
 
 
-def _told(file: _File) -> dict[str, Any]:
+def _file_facts(file: _File) -> dict[str, Any]:
+    """Return the members of a result about the file: width, height and format, as far as they are known."""
     name = file.format()[1]
-    sides = {side: file.about.get(side) for side in ("width", "height")}
+    sides = {side: file.metadata.get(side) for side in ("width", "height")}
     known = {side: pixels for side, pixels in sides.items() if isinstance(pixels, int) and not isinstance(pixels, bool)}
     return known | ({"format": name} if name else {})
 
 
-async def _stored(file: _File, place: int, kind: str, io: AttemptIO) -> Output:
+async def _store(file: _File, place: int, kind: str, io: AttemptIO) -> Output:
     name = f"result{f'_{place}' if place else ''}.{file.format()[0]}"
     if not file.url.startswith("data:"):
         return await io.download(file.url, name, (f"{kind}/",))
@@ -217,8 +230,8 @@ def _decoded(body: bytes) -> dict[str, Any]:
 def _words(detail: Any) -> str | None:
     if isinstance(detail, list):
         lines = [_line(item) for item in detail if isinstance(item, dict) and isinstance(item.get("msg"), str)]
-        return sanitised("; ".join(lines), _SHOWN) if lines else None
-    return sanitised(detail, _SHOWN) or None if isinstance(detail, str) else None
+        return sanitised("; ".join(lines), _MAX_MESSAGE) if lines else None
+    return sanitised(detail, _MAX_MESSAGE) or None if isinstance(detail, str) else None
 
 
 def _line(item: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""fal's names for our input fields, and its default apps, by type of task.
+"""The default fal app of each task type, and fal's names for the input fields.
 
-What is not named here goes out under its own name, and wins over what is named: so a step can say anything that its app
-takes. Each app's own words are at https://fal.ai/models/{app}/api.
+A field without an entry here is sent under its own name, and overrides a translated field of that name. So a step can
+set every parameter of its app. The parameters of an app are at https://fal.ai/models/{app}/api.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,32 +16,34 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.steps import KnownStep
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 
-DEFAULT_LLM = "google/gemini-2.5-flash"  # fal's router has no default of its own, and this is what its page shows
+DEFAULT_LLM = "google/gemini-2.5-flash"  # fal's router has no default; its page shows this one
 
 _LORAS = ("subject", "product", "product2", "style")
 _LEAST_STRENGTH = 0.01  # fal refuses 0
 _NAMESPACES = frozenset({"workflows", "comfy"})
 _GENERATION, _REFINE, _VIDEO = GenerationConfig(), RefineConfig(), VideoConfig()
 
-# Takes what it names out of the inputs, which are without nulls, and returns it in fal's words.
-_Naming = Callable[[dict[str, Any]], dict[str, Any]]
+# Removes the fields that it translates from the inputs (which contain no None), and returns them by fal's names.
+_Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class FalKind(Struct, frozen=True, kw_only=True):
-    """`variants`: which app does it instead of `app` where an input is given, the first that applies. All are of one
-    owner and name, for that is what the addresses of a job are made of, and by then its inputs aren't known.
+    """How fal does a task type.
+
+    `variants` are pairs of an input and the app to use instead of `app` if that input is given; the first match counts.
+    All share owner and name, because the URLs of a job consist of these, and the inputs aren't known any more then.
     """
 
     app: str
-    named: _Naming
-    gives: Literal["image", "video", "text"] = "image"
+    translate: _Translate
+    output: Literal["image", "video", "text"] = "image"
     variants: tuple[tuple[str, str], ...] = ()
     seeded: bool = False
     capabilities: frozenset[str] = frozenset()
 
 
 def app_of(task_type: TaskType, inputs: Mapping[str, Any], provider_config: Mapping[str, Any]) -> str:
-    """The app that does it: the step's own, else the default. Raises `AttemptError` if there is none."""
+    """Return the app for a step: its own, else the default. Raises `AttemptError` if there is none."""
     own = provider_config.get("fal_app_id")
     if own is not None:
         return str(own)
@@ -52,7 +54,7 @@ def app_of(task_type: TaskType, inputs: Mapping[str, Any], provider_config: Mapp
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
-    """What `app_of` and `body_of` refuse whatever the run gives."""
+    """Yield what `app_of` and `body_of` would refuse whatever the inputs still unknown are."""
     task_type, config, inputs = step.task_type, step.provider_config, step.inputs
     yield from collect_refusals(partial(app_of, task_type, inputs, config))
     if task_type in KINDS:
@@ -60,7 +62,7 @@ def refusals(step: KnownStep) -> Iterator[Fault]:
 
 
 def root_of(app: str) -> str:
-    """What the addresses of an app's jobs start with: its owner and name, after a namespace if it has one; no path."""
+    """Return the part of *app* in the URLs of its jobs: namespace (if any), owner and name, without a path."""
     parts = app.split("/")
     return "/".join(parts[: 3 if parts[0] in _NAMESPACES else 2])
 
@@ -68,13 +70,13 @@ def root_of(app: str) -> str:
 def body_of(
     task_type: TaskType, inputs: Mapping[str, Any], seed: int, provider_config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What fal is sent: *inputs* without nulls, its references readable for fal. *seed* is taken where they name none.
+    """Return the request body. *inputs* contain no None, and fal can read their references. *seed* is the default seed.
 
-    Raises `AttemptError` for a LoRA weight without a LoRA, and for messages that fal can't be told.
+    Raises `AttemptError` for a LoRA weight without a LoRA, and for messages that fal doesn't support.
     """
     kind, rest = KINDS[task_type], dict(inputs)
     loras = _loras(rest, provider_config)
-    named = kind.named(rest) | ({"seed": seed} if kind.seeded else {}) | rest
+    named = kind.translate(rest) | ({"seed": seed} if kind.seeded else {}) | rest
     return named | ({"loras": loras} if loras else {})
 
 
@@ -95,7 +97,8 @@ def _loras(rest: dict[str, Any], provider_config: Mapping[str, Any]) -> list[Any
     return found
 
 
-def _moved(rest: dict[str, Any], **names: str) -> dict[str, Any]:
+def _rename(rest: dict[str, Any], **names: str) -> dict[str, Any]:
+    """Take the inputs with these names out of *rest*, and return them by fal's names."""
     return {theirs: rest.pop(ours) for ours, theirs in names.items() if ours in rest}
 
 
@@ -105,8 +108,8 @@ def _inverse(share: float) -> float:
 
 def _generation(rest: dict[str, Any]) -> dict[str, Any]:
     width, height = rest.pop("width", _GENERATION.width), rest.pop("height", _GENERATION.height)
-    named = {"image_size": {"width": width, "height": height}} | _moved(rest, reference_image_url="image_url")
-    # Ours says how much of the reference stays, fal's how much of it goes.
+    named = {"image_size": {"width": width, "height": height}} | _rename(rest, reference_image_url="image_url")
+    # Our strength is the share of the reference that stays, fal's is the share that changes.
     if "reference_image_strength" in rest:
         named["strength"] = max(_inverse(rest.pop("reference_image_strength")), _LEAST_STRENGTH)
     return named
@@ -114,9 +117,9 @@ def _generation(rest: dict[str, Any]) -> dict[str, Any]:
 
 def _editing(rest: dict[str, Any]) -> dict[str, Any]:
     references = rest.pop("reference_image_urls", [])
-    named = _moved(rest, base_image_url="image_url", mask_image_url="mask_url")
+    named = _rename(rest, base_image_url="image_url", mask_image_url="mask_url")
     if "width" in rest and "height" in rest:
-        named["image_size"] = _moved(rest, width="width", height="height")
+        named["image_size"] = _rename(rest, width="width", height="height")
     if not references:
         return named
     base = named.pop("image_url", None) if "mask_url" not in named else None
@@ -125,53 +128,53 @@ def _editing(rest: dict[str, Any]) -> dict[str, Any]:
 
 def _refine(rest: dict[str, Any]) -> dict[str, Any]:
     named = {"upscale_factor": rest.pop("upscale_factor", _REFINE.upscale_factor)}
-    return named | _moved(rest, base_image_url="image_url", denoise="creativity")
+    return named | _rename(rest, base_image_url="image_url", denoise="creativity")
 
 
 def _video(rest: dict[str, Any]) -> dict[str, Any]:
     duration_s, fps = rest.pop("duration_s", _VIDEO.duration_s), rest.pop("fps", _VIDEO.fps)
     named = {"num_frames": max(1, round(duration_s * fps)), "frames_per_second": fps}
-    if "motion" in rest:  # fal's films know no motion but what their prompt says
+    if "motion" in rest:  # fal's video apps have no motion parameter, so the prompt describes it
         verb, _, where = rest.pop("motion").partition("_")
-        collect_refusals = f"the camera {verb}s {where}"
-        named["prompt"] = f"{rest.pop('prompt')}, {collect_refusals}" if "prompt" in rest else collect_refusals
-    return named | _moved(rest, base_image_url="image_url")
+        motion = f"the camera {verb}s {where}"
+        named["prompt"] = f"{rest.pop('prompt')}, {motion}" if "prompt" in rest else motion
+    return named | _rename(rest, base_image_url="image_url")
 
 
 def _background(rest: dict[str, Any]) -> dict[str, Any]:
-    named = _moved(rest, base_image_url="image_url", background_image_url="ref_image_url")
+    named = _rename(rest, base_image_url="image_url", background_image_url="ref_image_url")
     if "background_color" in rest and "prompt" not in rest and "ref_image_url" not in named:
         named["prompt"] = f"a plain, even background of the colour {rest.pop('background_color')}"
     return named
 
 
 def _face(rest: dict[str, Any]) -> dict[str, Any]:
-    named = _moved(rest, base_image_url="image_url")
-    # The more of the face may change, the less it has to be true to the picture.
+    named = _rename(rest, base_image_url="image_url")
+    # strength is how much of the face may change, fidelity how much must stay.
     return named | ({"fidelity": _inverse(rest.pop("strength"))} if "strength" in rest else {})
 
 
 def _detail(rest: dict[str, Any]) -> dict[str, Any]:
-    return {"upscale_factor": 1} | _moved(rest, base_image_url="image_url", strength="creativity")
+    return {"upscale_factor": 1} | _rename(rest, base_image_url="image_url", strength="creativity")
 
 
 def _adjuster(rest: dict[str, Any]) -> dict[str, Any]:
-    colors = _moved(rest, temperature="temperature", gamma="gamma")
+    colors = _rename(rest, temperature="temperature", gamma="gamma")
     for name in ("brightness", "contrast", "saturation"):
-        if name in rest:  # ours are factors, fal's are percent to add
+        if name in rest:  # ours are factors, fal's are percentages to add
             colors[name] = round(100 * (rest.pop(name) - 1), 6)
-    named = _moved(rest, base_image_url="image_url") | ({"enable_color_correction": True, **colors} if colors else {})
+    named = _rename(rest, base_image_url="image_url") | ({"enable_color_correction": True, **colors} if colors else {})
     if rest.get("sharpness", 0) > 1:
         named |= {"enable_sharpen": True, "sharpen_mode": "basic", "sharpen_alpha": rest.pop("sharpness") - 1}
     return named
 
 
 def _image_only(rest: dict[str, Any]) -> dict[str, Any]:
-    return _moved(rest, base_image_url="image_url")
+    return _rename(rest, base_image_url="image_url")
 
 
 def _llm(rest: dict[str, Any]) -> dict[str, Any]:
-    """The router takes one prompt and no schema: a talk becomes a prompt, a schema a rule for the answer."""
+    """The router takes one prompt and no schema. So messages become a prompt, and a schema becomes a system rule."""
     named = {"model": rest.pop("model", DEFAULT_LLM)}
     rules = [rest.pop("system_prompt")] if rest.get("system_prompt") else []
     talk: list[tuple[str, str]] = []
@@ -198,7 +201,7 @@ KINDS: Mapping[TaskType, FalKind] = {
     TaskType.GENERATION: FalKind(
         app="fal-ai/flux-lora",
         variants=(("reference_image_url", "fal-ai/flux-lora/image-to-image"),),
-        named=_generation,
+        translate=_generation,
         seeded=True,
         capabilities=frozenset({"seed", "lora_weights", "reference_image"}),
     ),
@@ -208,46 +211,46 @@ KINDS: Mapping[TaskType, FalKind] = {
             ("mask_image_url", "fal-ai/flux-pro/v1/fill"),
             ("reference_image_urls", "fal-ai/flux-pro/kontext/multi"),
         ),
-        named=_editing,
+        translate=_editing,
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "mask", "reference_image"}),
     ),
     TaskType.REFINE: FalKind(
         app="fal-ai/clarity-upscaler",
-        named=_refine,
+        translate=_refine,
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "upscale", "denoise"}),
     ),
     TaskType.VIDEO_GENERATION: FalKind(
         app="fal-ai/wan/v2.2-a14b/image-to-video",
-        named=_video,
-        gives="video",
+        translate=_video,
+        output="video",
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "motion"}),
     ),
     TaskType.BACKGROUND_FIX: FalKind(
         app="fal-ai/bria/background/replace",
-        named=_background,
+        translate=_background,
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "background_color", "background_image"}),
     ),
     TaskType.FACE_ENHANCER: FalKind(
-        app="fal-ai/codeformer", named=_face, seeded=True, capabilities=frozenset({"seed", "strength"})
+        app="fal-ai/codeformer", translate=_face, seeded=True, capabilities=frozenset({"seed", "strength"})
     ),
     TaskType.IMAGE_ADJUSTER: FalKind(
-        app="fal-ai/post-processing", named=_adjuster, capabilities=frozenset({"color", "sharpen"})
+        app="fal-ai/post-processing", translate=_adjuster, capabilities=frozenset({"color", "sharpen"})
     ),
     TaskType.DETAIL_ENHANCER: FalKind(
-        app="fal-ai/clarity-upscaler", named=_detail, seeded=True, capabilities=frozenset({"seed", "strength"})
+        app="fal-ai/clarity-upscaler", translate=_detail, seeded=True, capabilities=frozenset({"seed", "strength"})
     ),
     TaskType.BACKGROUND_REMOVE: FalKind(
-        app="fal-ai/birefnet/v2", named=_image_only, capabilities=frozenset({"transparency"})
+        app="fal-ai/birefnet/v2", translate=_image_only, capabilities=frozenset({"transparency"})
     ),
     TaskType.LLM_INTERACTION: FalKind(
         app="openrouter/router",
         variants=(("image_urls", "openrouter/router/vision"),),
-        named=_llm,
-        gives="text",
+        translate=_llm,
+        output="text",
         capabilities=frozenset({"system_prompt", "json_schema", "image_input"}),
     ),
 }

@@ -1,7 +1,8 @@
-"""fal's queue: https://fal.ai/docs/documentation/model-apis/inference/queue; each operation by itself:
-https://fal.ai/docs/api-reference/inference-api.
+"""The provider for fal's queue.
 
-fal has no idempotency key. It keeps a result for an hour at most, a big one for minutes: it should be fetched at once.
+The protocol: https://fal.ai/docs/documentation/model-apis/inference/queue and
+https://fal.ai/docs/api-reference/inference-api. fal has no idempotency key. It deletes a result after an hour, a large
+one after minutes, so results are fetched at once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,29 +34,30 @@ from stepwell.ports.providers import (
 )
 from stepwell.providers.fal.answers import (
     CLIENT_CANCELLED,
-    Keyed,
+    FalApis,
     error_words,
     failure_of,
-    is_passing,
+    is_transient,
     result_of,
 )
 from stepwell.providers.fal.parameters import KINDS, app_of, body_of, refusals, root_of
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.input_references import with_references
-from stepwell.providers.shared.provider_api import ApiAnswer, digest
+from stepwell.providers.shared.provider_api import ApiAnswer, as_call_failed, digest
 
 _NAME = "FAL"
-_POLLED = frozenset({200, 202})
+_POLL_STATUSES = frozenset({200, 202})
 _CANCELLED_WORDS = frozenset({"CANCELLED", "CANCELED"})
-# Statuses of a result, a failed request's included; others are about the call.
-_ANSWERED = frozenset({200, *range(400, 600)}) - {401, 403, 404, 408, 410, 425, 429}
-# With a body in fal's words these say no; any other status says nothing of the job.
-_CANCEL_ANSWERED = frozenset({200, 202, 400, 404, 422})
+# Statuses of a result or of a failed request. Other statuses are about the call.
+_RESULT_STATUSES = frozenset({200, *range(400, 600)}) - {401, 403, 404, 408, 410, 425, 429}
+# With an error of fal's in the body these refuse a cancel. Other statuses say nothing about the job.
+_CANCEL_STATUSES = frozenset({200, 202, 400, 404, 422})
 _NOT_FOUND = 404
 _OK = 200
+# How much earlier or later than `Sent.at` fal's clock may date a request.
 _BEFORE, _AFTER = timedelta(seconds=60), timedelta(minutes=15)
-# fal may go by the end of a request where it filters by time, and a request may wait for hours.
+# fal may filter by the time of a request's end, and a request may wait for hours.
 _LISTED_FOR = timedelta(days=1)
 _PAGE, _MAX_PAGES = 100, 50
 _SUFFIXES = {"status": "/status", "response": "", "cancel": "/cancel"}
@@ -65,6 +67,8 @@ RequestId = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,200}(?!\n)$")]
 
 
 class _Accepted(Struct, frozen=True):
+    """The answer to a submit, and the body of a callback."""
+
     request_id: RequestId
     status_url: Any = None
     response_url: Any = None
@@ -72,16 +76,22 @@ class _Accepted(Struct, frozen=True):
 
 
 class _Status(Struct, frozen=True):
+    """The status of a request."""
+
     status: str
     error: Any = None
     error_type: Any = None
 
 
 class _CancelStatus(Struct, frozen=True):
+    """The answer to a cancel."""
+
     status: str
 
 
 class _Listed(Struct, frozen=True):
+    """A request in the list of the platform API."""
+
     request_id: RequestId
     sent_at: datetime
     endpoint_id: str | None = None
@@ -89,15 +99,17 @@ class _Listed(Struct, frozen=True):
 
 
 class _Page(Struct, frozen=True):
+    """A page of that list."""
+
     items: list[_Listed]
     next_cursor: str | None = None
 
 
 class FalProvider:
-    """Implements `ports.Provider` with fal's queue at *url* and its platform API at *api_url*.
+    """Implements `RemoteProvider` with fal's queue at *url* and its platform API at *api_url*.
 
-    *client* is a `web.plain_client`; *timeout_s* bounds each call. fal documents no time within which a request is
-    listed, and shows an end for all that it lists: *listing_lag_s*, in seconds, should be longer than a job takes.
+    *client* is an `http_client.plain_client`. *timeout_s* is the deadline of each call. fal documents no time after
+    which a request is listed, and lists ended requests only. So *listing_lag_s* should be longer than a job takes.
     """
 
     type = ProviderType.FAL
@@ -149,56 +161,56 @@ class FalProvider:
         return Request(model=app, body=body_of(attempt.task_type, resolved, attempt.seed, attempt.provider_config))
 
     async def submit(self, attempt: Attempt, request: Request, _io: AttemptIO, /) -> Job | Finished:
-        """Unless it is told not to, fal repeats what fails on its side up to ten times: but an attempt is one run, and
-        how many there are is the engine's to say.
-        """
-        keyed = self._keyed(attempt)
+        """Submit without fal's own retries, up to ten: the engine decides how often an attempt is repeated."""
+        apis = self._apis(attempt)
         query = f"?{urlencode({'fal_webhook': attempt.callback_url})}" if attempt.callback_url else ""
-        _, accepted = await keyed.queue.submit(
+        _, accepted = await apis.queue.submit(
             f"{self._url}/{request.model}{query}",
             json.encode(request.body),
-            {**keyed.headers, "x-fal-no-retry": "1"},
+            {**apis.headers, "x-fal-no-retry": "1"},
             _Accepted,
         )
         named = {"status": accepted.status_url, "response": accepted.response_url, "cancel": accepted.cancel_url}
         return self._job(accepted.request_id, request.model, named)
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
-        """A request that was cancelled is COMPLETED with the error type `client_cancelled`. fal documents no other word
-        for it; one that it has removed from its queue for good may be unknown instead: `CallFailed.forgotten`.
+        """Return the state of the request.
+
+        A cancelled request is COMPLETED with the error type `client_cancelled`; fal documents no other word for it. If
+        fal has removed it from the queue, it may be unknown instead: `CallFailed.forgotten`.
         """
-        keyed = self._follow(attempt)
-        answer = await keyed.queue.call("GET", self._address(attempt, job, "status"), keyed.headers, ok=_POLLED)
-        state = keyed.queue.readable(answer, _Status)
+        apis = self._job_apis(attempt)
+        answer = await apis.queue.call("GET", self._address(attempt, job, "status"), apis.headers, ok=_POLL_STATUSES)
+        state = apis.queue.readable(answer, _Status)
         word = sanitised(state.status, 40)
         if word in _CANCELLED_WORDS or state.error_type == CLIENT_CANCELLED:
             return JobState(status=JobStatus.CANCELLED, word=word)
         if word != "COMPLETED":
             return JobState(status=JobStatus.RUNNING, word=word)
         if state.error or state.error_type:
-            return await self._failed(keyed, attempt, job, state)
+            return await self._failed(apis, attempt, job, state)
         return JobState(status=JobStatus.SUCCEEDED, word=word)
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
-        """The cost is null: fal counts units, and prices them elsewhere."""
-        keyed = self._follow(attempt)
-        answer = await self._response(keyed, attempt, job)
+        """Fetch the result. The cost is None, because fal reports units and not their price."""
+        apis = self._job_apis(attempt)
+        answer = await self._response(apis, attempt, job)
         if answer.status != _OK:
             failure = failure_of(answer)
             if failure is None:
-                words = keyed.clean(error_words(answer.body) or "without words of its own")
+                words = apis.masked(error_words(answer.body) or "without words of its own")
                 raise CallFailed(f"{_NAME}: the result was answered {answer.status}: {words}")
-            raise AttemptError(keyed.clean(str(failure)), retryable=failure.retryable)
-        output = None if answer.body.strip() == b"null" else keyed.queue.readable(answer, object)
+            raise AttemptError(apis.masked(str(failure)), retryable=failure.retryable)
+        output = None if answer.body.strip() == b"null" else apis.queue.readable(answer, object)
         return Finished(await result_of(attempt.task_type, output, io))
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
-        """https://fal.ai/docs/inference-api/queue/cancel; a request that runs may go on in spite of it."""
-        keyed = self._follow(attempt)
+        """Cancel the request; a running one may continue nevertheless. https://fal.ai/docs/inference-api/queue/cancel"""
+        apis = self._job_apis(attempt)
         url = self._address(attempt, job, "cancel")
-        answer = await keyed.queue.call("PUT", url, keyed.headers, ok=_CANCEL_ANSWERED)
-        told = answer.read(_CancelStatus)
-        word = told.status if told else ""
+        answer = await apis.queue.call("PUT", url, apis.headers, ok=_CANCEL_STATUSES)
+        status = answer.read(_CancelStatus)
+        word = status.status if status else ""
         words = error_words(answer.body)
         if word == "ALREADY_COMPLETED":
             return CancelAnswer.ENDED
@@ -211,27 +223,27 @@ class FalProvider:
         raise CallFailed(f"{_NAME}: its answer to the cancel can't be read")
 
     def called_back(self, body: bytes) -> Job | None:
-        told = read_json(body, _Accepted)
-        return None if told is None else Job(id=told.request_id)
+        accepted = read_json(body, _Accepted)
+        return None if accepted is None else Job(id=accepted.request_id)
 
     async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:
-        """https://fal.ai/docs/platform-apis/v1/models/requests/by-endpoint; the key needs access to that API.
+        """Find the request by its input. The key needs access to the platform API.
 
-        Raises `CallFailed` too where the list doesn't surely say that there is none: it is too long to be read whole,
-        or a request of that time is shown without what was sent.
+        https://fal.ai/docs/platform-apis/v1/models/requests/by-endpoint. Raises `CallFailed` also if the list can't
+        prove that there is no such request: it is too long, or it shows a request of that time without its input.
         """
-        keyed = self._follow(attempt)
+        apis = self._job_apis(attempt)
         found: dict[str, timedelta] = {}
-        unread = False
+        hides_inputs = False
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
-            page = await self._listed(keyed, sent, cursor)
+            page = await self._listed(apis, sent, cursor)
             for item in page.items:
-                distance = _moment(item.sent_at) - sent.at
+                distance = _aware(item.sent_at) - sent.at
                 if item.endpoint_id not in {None, sent.model} or not -_BEFORE <= distance <= _AFTER:
                     continue
                 if item.json_input is None:
-                    unread = True
+                    hides_inputs = True
                 elif digest(item.json_input) == sent.digest:
                     found[item.request_id] = abs(distance)
             cursor = page.next_cursor
@@ -239,11 +251,11 @@ class FalProvider:
                 break
         else:
             raise CallFailed(f"{_NAME}: its list of requests is longer than {_PAGE * _MAX_PAGES}")
-        if unread and not found:
+        if hides_inputs and not found:
             raise CallFailed(f"{_NAME}: its list of requests doesn't show what was sent")
         return [self._job(request_id, sent.model) for request_id in sorted(found, key=lambda each: found[each])]
 
-    async def _listed(self, keyed: Keyed, sent: Sent, cursor: str | None) -> _Page:
+    async def _listed(self, apis: FalApis, sent: Sent, cursor: str | None) -> _Page:
         query = {
             "endpoint_id": sent.model,
             "start": _iso(sent.at - _BEFORE),
@@ -252,39 +264,36 @@ class FalProvider:
             "expand": "payloads",
         } | ({"cursor": cursor} if cursor else {})
         url = f"{self._api_url}/v1/models/requests/by-endpoint?{urlencode(query)}"
-        answer = await keyed.platform.call("GET", url, keyed.headers, ok=frozenset({_OK}))
-        return keyed.platform.readable(answer, _Page)
+        answer = await apis.platform.call("GET", url, apis.headers, ok=frozenset({_OK}))
+        return apis.platform.readable(answer, _Page)
 
-    async def _failed(self, keyed: Keyed, attempt: Attempt, job: Job, state: _Status) -> JobState:
-        """Without an error type it is the model that failed, and its answer tells whether a retry may help."""
+    async def _failed(self, apis: FalApis, attempt: Attempt, job: Job, state: _Status) -> JobState:
+        """Return the state of a failed request.
+
+        Without an error type, the model failed, and its answer says if a retry helps.
+        """
         words = state.error if isinstance(state.error, str) else ""
         retryable = True
         if isinstance(state.error_type, str):
-            words, retryable = f"{state.error_type}: {words}".removesuffix(": "), is_passing(state.error_type)
-        elif failure := failure_of(await self._response(keyed, attempt, job)):
+            words, retryable = f"{state.error_type}: {words}".removesuffix(": "), is_transient(state.error_type)
+        elif failure := failure_of(await self._response(apis, attempt, job)):
             words, retryable = str(failure).removeprefix(f"{_NAME}: "), failure.retryable
-        told = sanitised(keyed.clean(f"{_NAME}: {words or 'the request failed'}"))
-        return JobState(status=JobStatus.FAILED, word=sanitised(state.status, 40), error=told, retryable=retryable)
+        message = sanitised(apis.masked(f"{_NAME}: {words or 'the request failed'}"))
+        return JobState(status=JobStatus.FAILED, word=sanitised(state.status, 40), error=message, retryable=retryable)
 
-    async def _response(self, keyed: Keyed, attempt: Attempt, job: Job) -> ApiAnswer:
+    async def _response(self, apis: FalApis, attempt: Attempt, job: Job) -> ApiAnswer:
         url = self._address(attempt, job, "response")
-        return await keyed.results.call("GET", url, keyed.headers, ok=_ANSWERED)
+        return await apis.results.call("GET", url, apis.headers, ok=_RESULT_STATUSES)
 
-    def _keyed(self, attempt: Attempt) -> Keyed:
-        return Keyed(self._client, self._key(attempt), self._timeout_s)
+    def _apis(self, attempt: Attempt) -> FalApis:
+        return FalApis(self._client, self._key(attempt), self._timeout_s)
 
-    def _follow(self, attempt: Attempt) -> Keyed:
-        """For calls about a job, which goes on whether or not there is a key for it now."""
-        try:
-            return self._keyed(attempt)
-        except AttemptError as error:
-            raise CallFailed(str(error)) from error
+    def _job_apis(self, attempt: Attempt) -> FalApis:
+        with as_call_failed():
+            return self._apis(attempt)
 
     def _key(self, attempt: Attempt) -> Key:
-        key = self._credentials.require_key(attempt.provider_config, _NAME)
-        if not (key.secret.isascii() and key.secret.isprintable()):  # the client's own error would show it
-            raise AttemptError(f"{_NAME}: the credential can't be sent in a header: {key.setting}", retryable=False)
-        return key
+        return self._credentials.require_header_key(attempt.provider_config, _NAME)
 
     def _job(self, request_id: str, app: str, named: Mapping[str, Any] | None = None) -> Job:
         built = self._built(request_id, app)
@@ -296,18 +305,18 @@ class FalProvider:
         return {name: base + suffix for name, suffix in _SUFFIXES.items()}
 
     def _address(self, attempt: Attempt, job: Job, purpose: str) -> str:
-        """As fal has named it; built where it hasn't, or where the settings have moved elsewhere since."""
+        """Return the URL that fal named; if it named none, or the settings have changed since, build it."""
         url = job.urls.get(purpose)
         if url is not None and self._is_own(url):
             return url
         return self._built(job.id, app_of(attempt.task_type, {}, attempt.provider_config))[purpose]
 
     def _is_own(self, url: object) -> bool:
-        """Whether the key may go there."""
+        """Return whether the key may be sent to *url*."""
         return self._origin is not None and origin_of(url) == self._origin
 
 
-def _moment(at: datetime) -> datetime:
+def _aware(at: datetime) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

@@ -1,6 +1,6 @@
-"""What a prediction gave, made into a step's result: every model has an output of its own form.
+"""Turns the output of a prediction into a step's result. Every model has its own form of output.
 
-Files are addresses at Replicate, anywhere in the output: alone, in a list, or in an object, at any depth
+Files are URLs at Replicate, anywhere in the output: alone, in a list or in an object, at any depth
 (https://replicate.com/docs/topics/predictions/output-files). Text is a string, or a list of its pieces.
 """
 
@@ -14,40 +14,42 @@ from stepwell.domain.errors import AttemptError
 from stepwell.domain.urls import split_url
 from stepwell.ports.providers import AttemptIO
 
-_DEEPEST = 16
-_FILMS = ("mp4", "webm", "mov")
-_PICTURES = ("png", "jpg", "jpeg", "webp", "gif")
+_MAX_DEPTH = 16
+_VIDEOS = ("mp4", "webm", "mov")
+_IMAGES = ("png", "jpg", "jpeg", "webp", "gif")
 
 
-async def stored_output(task_type: TaskType, output: Any, given: Any, io: AttemptIO) -> dict[str, Any]:
-    """The result of a step, its files stored. *given* is the prediction's input, which tells the seed.
+async def store_output(task_type: TaskType, output: Any, prediction_input: Any, io: AttemptIO) -> dict[str, Any]:
+    """Store the files, and return the step's result.
 
-    Films and pictures give `result_video_path` or `result_image_path`, and where there are several all of them under
-    the same name with an s; text gives `result_text`, any other value `result_json`. Raises `AttemptError` if there is
-    nothing at all, and what `AttemptIO.download` raises.
+    *prediction_input* is the prediction's input, which contains the seed.
+
+    A file becomes `result_video_path` or `result_image_path`; several files are also listed under that name with an
+    "s". Text becomes `result_text`, any other value `result_json`. Raises `AttemptError` if the output is empty, and
+    what `AttemptIO.download` raises.
     """
     if output is None or output in ("", [], {}):
         raise AttemptError("Replicate: the prediction has succeeded, but gave no output", retryable=True)
-    urls = [] if task_type is TaskType.LLM_INTERACTION else list(dict.fromkeys(_addresses(output, _DEEPEST)))
-    result = await _stored(task_type, urls, io) if urls else _told(output)
-    seed = _seed(given)
+    urls = [] if task_type is TaskType.LLM_INTERACTION else list(dict.fromkeys(_urls(output, _MAX_DEPTH)))
+    result = await _store_files(task_type, urls, io) if urls else _text_result(output)
+    seed = _seed(prediction_input)
     return result if seed is None else {**result, "seed": seed}
 
 
-async def _stored(task_type: TaskType, urls: list[str], io: AttemptIO) -> dict[str, Any]:
-    film = task_type is TaskType.VIDEO_GENERATION
-    media_types = ("video/", "image/") if film else ("image/",)  # an animated picture is a film too
-    if film:
-        urls = sorted(urls, key=lambda url: _suffix(url, "") not in _FILMS)  # before its thumbnail
+async def _store_files(task_type: TaskType, urls: list[str], io: AttemptIO) -> dict[str, Any]:
+    is_video = task_type is TaskType.VIDEO_GENERATION
+    media_types = ("video/", "image/") if is_video else ("image/",)  # an animated image is a video too
+    if is_video:
+        urls = sorted(urls, key=lambda url: _suffix(url, "") not in _VIDEOS)  # videos before their thumbnails
     paths = []
     for number, url in enumerate(urls, 1):
-        name = f"result{'' if number == 1 else f'_{number}'}.{_suffix(url, 'mp4' if film else 'png')}"
+        name = f"result{'' if number == 1 else f'_{number}'}.{_suffix(url, 'mp4' if is_video else 'png')}"
         paths.append((await io.download(url, name, media_types)).path)
-    field = "result_video_path" if film else "result_image_path"
+    field = "result_video_path" if is_video else "result_image_path"
     return {field: paths[0], **({f"{field}s": paths} if len(paths) > 1 else {})}
 
 
-def _told(output: Any) -> dict[str, Any]:
+def _text_result(output: Any) -> dict[str, Any]:
     if isinstance(output, str):
         return {"result_text": output}
     if isinstance(output, list) and all(isinstance(piece, str) for piece in output):
@@ -55,22 +57,22 @@ def _told(output: Any) -> dict[str, Any]:
     return {"result_text": json.encode(output).decode(), "result_json": output}
 
 
-def _addresses(value: Any, depth: int) -> Iterator[str]:
+def _urls(value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, str):
         if value[:8].lower().startswith(("https://", "http://")) and not any(char.isspace() for char in value):
             yield value
     elif depth and isinstance(value, Mapping | list):
         for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _addresses(item, depth - 1)
+            yield from _urls(item, depth - 1)
 
 
-def _suffix(url: str, otherwise: str) -> str:
-    """How the file's name ends; "bin" for what nobody here knows, so that it is never served as what it isn't."""
+def _suffix(url: str, default: str) -> str:
+    """Return the extension for the file; "bin" if it is unknown, so that it is never served with a wrong type."""
     name = split_url(url).path.rpartition("/")[2]
-    suffix = name.rpartition(".")[2].lower() if "." in name else otherwise
-    return suffix if suffix in (*_FILMS, *_PICTURES, otherwise) else "bin"
+    suffix = name.rpartition(".")[2].lower() if "." in name else default
+    return suffix if suffix in (*_VIDEOS, *_IMAGES, default) else "bin"
 
 
-def _seed(given: Any) -> int | None:
-    seed = given.get("seed") if isinstance(given, Mapping) else None
+def _seed(prediction_input: Any) -> int | None:
+    seed = prediction_input.get("seed") if isinstance(prediction_input, Mapping) else None
     return seed if isinstance(seed, int) and not isinstance(seed, bool) else None

@@ -1,9 +1,9 @@
-"""What Replicate's models call the inputs of each type of task, and which model does it where the step names none.
+"""The default Replicate model of each task type, and the models' names for the input fields.
 
-Every model has a schema of its own (the "API" tab of https://replicate.com/{owner}/{name}); the names here are those of
-the defaults, and of most models of the same sort. Where another model differs, `provider_config.parameters` renames:
-{"base_image_url": "input_image", "seed": null} gives one field another name, and leaves one out. Only what was given is
-sent: for the rest the model's own defaults hold, but for `upscale_factor`, of which models think too differently.
+Every model has its own schema (the "API" tab of https://replicate.com/{owner}/{name}). The names here are those of the
+default models, and of most similar models. For other models, `provider_config.parameters` renames fields:
+{"base_image_url": "input_image", "seed": null} renames one field and leaves one out. Only inputs that are given are
+sent, and the model's defaults apply to the rest. The exception is `upscale_factor`, whose defaults differ too much.
 """
 
 import re
@@ -25,24 +25,24 @@ from stepwell.providers.shared.refusals import collect_refusals, config_refusal,
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _MODEL = re.compile(rf"({_NAME}/{_NAME})(?::([0-9A-Fa-f]{{64}}))?")
 _VERSION = re.compile(r"[0-9A-Fa-f]{64}")
-_OWN = re.compile(r"(\w+)_lora_weight")
+_LORA_WEIGHT = re.compile(r"(\w+)_lora_weight")
 _LORA_ORDER = ("subject", "product", "product2", "style")
 _LORA_PARAMETERS = (("lora_weights", "lora_scale"), ("extra_lora", "extra_lora_scale"))
 _LORA_MODEL = "black-forest-labs/flux-dev-lora"
 _CLARITY = "philz1337x/clarity-upscaler:dfad41707589d68ecdccd1dfa600d55a208f9310748e44bfe35b4a6291453d5e"
 _SHORTEST_DEADLINE_S, _LONGEST_DEADLINE_S = 5, 86_400
-_STEPWELLS = frozenset({"timeout_s"})
+_NOT_SENT = frozenset({"timeout_s"})
 
 
 class Parameter(Struct, frozen=True):
-    """`complement`: the model counts the other way round, so 1 - value is sent."""
+    """A parameter of a model. For the kind `complement`, 1 - value is sent, because the model counts the other way."""
 
     name: str
     kind: Literal["plain", "file", "files", "complement"] = "plain"
 
 
 class ReplicateKind(Struct, frozen=True, kw_only=True):
-    """How a type of task is done. Of two fields with one parameter the later one wins."""
+    """How Replicate does a task type. If two fields have the same parameter, the later one wins."""
 
     model: str | None
     parameters: Mapping[str, Parameter]
@@ -51,7 +51,7 @@ class ReplicateKind(Struct, frozen=True, kw_only=True):
     defaults: Mapping[str, Any] = {}
 
 
-def _named(**names: str) -> dict[str, Parameter]:
+def _plain_parameters(**names: str) -> dict[str, Parameter]:
     return {field: Parameter(name) for field, name in names.items()}
 
 
@@ -61,7 +61,7 @@ KINDS: Mapping[TaskType, ReplicateKind] = {
     TaskType.GENERATION: ReplicateKind(
         model="stability-ai/sdxl:7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc",
         parameters={
-            **_named(prompt="prompt", negative_prompt="negative_prompt", width="width", height="height"),
+            **_plain_parameters(prompt="prompt", negative_prompt="negative_prompt", width="width", height="height"),
             "reference_image_url": Parameter("image", "file"),
             "reference_image_strength": Parameter("prompt_strength", "complement"),
         },
@@ -72,7 +72,7 @@ KINDS: Mapping[TaskType, ReplicateKind] = {
         model="qwen/qwen-image-edit",
         parameters={
             **_IMAGE,
-            **_named(prompt="prompt", width="width", height="height"),
+            **_plain_parameters(prompt="prompt", width="width", height="height"),
             "reference_image_urls": Parameter("reference_images", "files"),
             "mask_image_url": Parameter("mask", "file"),
             "overlay_image_url": Parameter("overlay_image", "file"),
@@ -84,7 +84,9 @@ KINDS: Mapping[TaskType, ReplicateKind] = {
         model=_CLARITY,
         parameters={
             **_IMAGE,
-            **_named(upscale_factor="scale_factor", sharpness="sharpen", denoise="creativity", prompt="prompt"),
+            **_plain_parameters(
+                upscale_factor="scale_factor", sharpness="sharpen", denoise="creativity", prompt="prompt"
+            ),
         },
         seed=True,
         capabilities=frozenset({"seed", "upscale", "denoise", "sharpen"}),
@@ -94,7 +96,7 @@ KINDS: Mapping[TaskType, ReplicateKind] = {
         model="bytedance/seedance-1-pro",
         parameters={
             **_IMAGE,
-            **_named(prompt="prompt", duration_s="duration", fps="fps", width="width", height="height"),
+            **_plain_parameters(prompt="prompt", duration_s="duration", fps="fps", width="width", height="height"),
         },
         seed=True,
         capabilities=frozenset({"seed"}),
@@ -103,7 +105,7 @@ KINDS: Mapping[TaskType, ReplicateKind] = {
         model="bria/generate-background",
         parameters={
             **_IMAGE,
-            **_named(background_color="bg_prompt", prompt="bg_prompt"),
+            **_plain_parameters(background_color="bg_prompt", prompt="bg_prompt"),
             "background_image_url": Parameter("ref_image_url", "file"),
         },
         seed=True,
@@ -117,7 +119,7 @@ KINDS: Mapping[TaskType, ReplicateKind] = {
     TaskType.IMAGE_ADJUSTER: ReplicateKind(model=None, parameters=_IMAGE),
     TaskType.DETAIL_ENHANCER: ReplicateKind(
         model=_CLARITY,
-        parameters={**_IMAGE, **_named(strength="creativity")},
+        parameters={**_IMAGE, **_plain_parameters(strength="creativity")},
         seed=True,
         capabilities=frozenset({"seed", "strength"}),
     ),
@@ -127,8 +129,10 @@ KINDS: Mapping[TaskType, ReplicateKind] = {
     TaskType.LLM_INTERACTION: ReplicateKind(
         model="meta/meta-llama-3-70b-instruct",
         parameters={
-            **_named(prompt="prompt", messages="messages", system_prompt="system_prompt", json_schema="json_schema"),
-            **_named(max_tokens="max_tokens", temperature="temperature"),
+            **_plain_parameters(
+                prompt="prompt", messages="messages", system_prompt="system_prompt", json_schema="json_schema"
+            ),
+            **_plain_parameters(max_tokens="max_tokens", temperature="temperature"),
             "image_urls": Parameter("image_input", "files"),
         },
         capabilities=frozenset({"system_prompt"}),
@@ -137,7 +141,7 @@ KINDS: Mapping[TaskType, ReplicateKind] = {
 
 
 def kind_of(task_type: TaskType) -> ReplicateKind:
-    """Raises `AttemptError` for what Replicate isn't asked to do."""
+    """Raises `AttemptError` for a task type that Replicate can't do."""
     kind = KINDS.get(task_type)
     if kind is None:
         raise AttemptError(f"REPLICATE can't do {task_type}", retryable=False)
@@ -145,7 +149,7 @@ def kind_of(task_type: TaskType) -> ReplicateKind:
 
 
 def target(task_type: TaskType, provider_config: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The model, as `Request.model` names it, and its version where the step asks for one.
+    """Return the model, as in `Request.model`, and the version if the step asks for one.
 
     The model is `owner/name`, a bare version, or `deployments/owner/name`. Raises `AttemptError`.
     """
@@ -170,18 +174,18 @@ def target(task_type: TaskType, provider_config: Mapping[str, Any]) -> tuple[str
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
-    """What `target`, `deadline` and `model_input` refuse whatever the run gives."""
+    """Return what `target`, `deadline` and `model_input` would refuse whatever the inputs still unknown are."""
     config = step.provider_config
     return collect_refusals(
         partial(target, step.task_type, config),
         partial(deadline, config),
-        partial(_renamed, config),
-        partial(_checked_loras, config, step.inputs),
+        partial(_renames, config),
+        partial(_check_loras, config, step.inputs),
     )
 
 
 def deadline(config: Mapping[str, Any]) -> dict[str, str]:
-    """The header that sets one, for `provider_config.cancel_after_s`. Raises `AttemptError`."""
+    """Return the header for `provider_config.cancel_after_s`, after which Replicate cancels. Raises `AttemptError`."""
     seconds = config.get("cancel_after_s")
     if seconds is None:
         return {}
@@ -191,17 +195,17 @@ def deadline(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def model_input(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
-    """What the model gets as `input`. Raises `AttemptError` for what can't be brought into its form."""
-    kind, renamed = kind_of(attempt.task_type), _renamed(attempt.provider_config)
+    """Return the model's `input`. Raises `AttemptError` for inputs that can't be converted."""
+    kind, renames = kind_of(attempt.task_type), _renames(attempt.provider_config)
     inputs = {**kind.defaults, **without_nulls(attempt.inputs)}
     if kind.seed:
         inputs.setdefault("seed", attempt.seed)
     found: dict[str, Any] = {}
     for field in (*kind.parameters, *(field for field in inputs if field not in kind.parameters)):
-        if field not in inputs or field in _STEPWELLS or _OWN.fullmatch(field):
+        if field not in inputs or field in _NOT_SENT or _LORA_WEIGHT.fullmatch(field):
             continue
-        parameter = kind.parameters.get(field) or Parameter(field, _guessed(field, inputs[field]))
-        name = renamed.get(field, parameter.name)
+        parameter = kind.parameters.get(field) or Parameter(field, _guess_kind(field, inputs[field]))
+        name = renames.get(field, parameter.name)
         if name is not None:
             found[name] = await _value(parameter.kind, inputs[field], field, io)
     return {**found, **{name: value async for name, value in _loras(attempt, inputs, io)}}
@@ -229,8 +233,8 @@ async def _file(value: Any, field: str, io: AttemptIO) -> str:
     return await provider_reference(value, field, io)
 
 
-def _guessed(field: str, value: Any) -> Literal["plain", "file", "files"]:
-    """Fields that Stepwell doesn't know are files if they are named like one and look like one of ours."""
+def _guess_kind(field: str, value: Any) -> Literal["plain", "file", "files"]:
+    """Return the kind of a field without an entry: a file if its name ends like one, and its value is an artifact."""
     if field.endswith("_url") and isinstance(value, str) and is_meant_as_artifact(value):
         return "file"
     if field.endswith("_urls") and isinstance(value, list) and any(is_meant_as_artifact(str(item)) for item in value):
@@ -239,24 +243,24 @@ def _guessed(field: str, value: Any) -> Literal["plain", "file", "files"]:
 
 
 async def _loras(attempt: Attempt, inputs: Mapping[str, Any], io: AttemptIO) -> AsyncIterator[tuple[str, Any]]:
-    """The parameters for `provider_config.loras`, a mapping of names to weights' addresses."""
-    loras, weights = _checked_loras(attempt.provider_config, inputs)
-    for (place, scale), name in zip(_LORA_PARAMETERS, _ordered(loras), strict=False):
+    """Yield the parameters for `provider_config.loras`, which maps names to the references of weights."""
+    loras, weights = _check_loras(attempt.provider_config, inputs)
+    for (place, scale), name in zip(_LORA_PARAMETERS, _in_order(loras), strict=False):
         yield place, await _weights(loras[name], f"provider_config.loras.{name}", io)
         if name in weights:
             yield scale, weights[name]
 
 
-def _checked_loras(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, str], dict[str, Any]]:
-    """Those that the step names, and their weights, by name."""
+def _check_loras(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, str], dict[str, Any]]:
+    """Return the references and the scales of the LoRAs that the step names, by name. Raises `AttemptError`."""
     loras = _mapping(config, "loras")
-    weights = {found[1]: inputs[field] for field in inputs if (found := _OWN.fullmatch(field))}
+    weights = {found[1]: inputs[field] for field in inputs if (found := _LORA_WEIGHT.fullmatch(field))}
     for name in weights:
         if name not in loras:
             why = f"provider_config.loras has no {name!r}"
             raise input_refusal(f"{name}_lora_weight", why=why, provider_fault=True)
     if len(loras) > len(_LORA_PARAMETERS):
-        third = _ordered(loras)[len(_LORA_PARAMETERS)]
+        third = _in_order(loras)[len(_LORA_PARAMETERS)]
         raise config_refusal("loras", third, why=f"Replicate takes at most {len(_LORA_PARAMETERS)} LoRAs")
     for name, address in loras.items():
         if not isinstance(address, str) or not address:
@@ -265,17 +269,17 @@ def _checked_loras(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> tupl
 
 
 async def _weights(reference: str, field: str, io: AttemptIO) -> str:
-    """Weights may also be named as models are, `owner/name`; only artifacts of ours need an address."""
+    """Return a reference that Replicate can read. Only artifacts need one: weights may also be named `owner/name`."""
     return await provider_reference(reference, field, io) if is_meant_as_artifact(reference) else reference
 
 
-def _ordered(loras: Mapping[str, Any]) -> list[str]:
-    """A stored object has no order of its own: the same step must give the same request."""
+def _in_order(loras: Mapping[str, Any]) -> list[str]:
+    """Return the names in a fixed order, because the same step must give the same request."""
     rest = sorted(name for name in loras if name not in _LORA_ORDER)
     return [*(name for name in _LORA_ORDER if name in loras), *rest]
 
 
-def _renamed(config: Mapping[str, Any]) -> Mapping[str, str | None]:
+def _renames(config: Mapping[str, Any]) -> Mapping[str, str | None]:
     names = _mapping(config, "parameters")
     for field, name in names.items():
         if name is not None and (not isinstance(name, str) or not name):

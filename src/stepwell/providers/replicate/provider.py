@@ -1,14 +1,14 @@
-"""Replicate's predictions API: one prediction an attempt, found again by its input where the answer was lost.
+"""The provider for Replicate's predictions API. An attempt is one prediction.
 
 The protocol: https://replicate.com/docs/reference/http, https://replicate.com/docs/topics/predictions/lifecycle (the
 statuses), .../create-a-prediction, .../rate-limits, https://replicate.com/docs/reference/error-codes, and
-https://replicate.com/changelog/2025-10-16-prediction-deadlines. It has no idempotency key, and names no price.
+https://replicate.com/changelog/2025-10-16-prediction-deadlines. Replicate has no idempotency key, so a prediction whose
+answer was lost is found by its input. It reports no price.
 
-Inputs and outputs of predictions made through the API are removed after an hour
-(https://replicate.com/docs/topics/predictions/data-retention). A result that was removed before it was fetched is lost:
-the attempt fails and isn't retried, for the work was done and is paid for, and whether to pay again is for somebody to
-say. One that has succeeded with no output at all delivered nothing (an upload of Replicate's own failed), so a retry is
-worth it.
+Replicate removes inputs and outputs after an hour (https://replicate.com/docs/topics/predictions/data-retention). A
+result that was removed before it was fetched is lost. The attempt fails without a retry, because the work is paid for,
+and somebody must decide whether to pay again. A prediction that succeeded without any output delivered nothing, because
+an upload of Replicate's failed; so it is retried.
 """
 
 import re
@@ -27,7 +27,7 @@ from stepwell.domain.steps import KnownStep
 from stepwell.domain.strict_json.canonical import canonical, digest
 from stepwell.domain.urls import split_url
 from stepwell.domain.validation.file_inputs import MESSAGES
-from stepwell.outbound.http_client import origin_of
+from stepwell.outbound.http_client import GONE, origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,
@@ -40,22 +40,22 @@ from stepwell.ports.providers import (
     Request,
     UrlReader,
 )
-from stepwell.providers.replicate.outputs import stored_output
+from stepwell.providers.replicate.outputs import store_output
 from stepwell.providers.replicate.parameters import KINDS, deadline, model_input, refusals, target
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.providers.shared.provider_api import ProviderApi
+from stepwell.providers.shared.provider_api import ProviderApi, as_call_failed
 
 _SUCCESS = frozenset(range(200, 300))
-# What says nothing about the job: the key is wrong, or it is too much at once.
-_NO_REFUSAL = frozenset({401, 403, 408, 425, 429})
-_CANCEL_ANSWERS = _SUCCESS | (frozenset(range(400, 500)) - _NO_REFUSAL)
-_GONE = frozenset({404, 410})
+# Statuses that say nothing about the job: the key is wrong, or there are too many calls.
+_CALL_STATUSES = frozenset({401, 403, 408, 425, 429})
+_CANCEL_ANSWERS = _SUCCESS | (frozenset(range(400, 500)) - _CALL_STATUSES)
 _ENDED = frozenset({"succeeded", "failed", "aborted"})
 _MAX_PAGES = 50
+# How much earlier or later than `Sent.at` Replicate's clock may date a prediction.
 _BEFORE, _AFTER = timedelta(seconds=60), timedelta(minutes=15)
-# What another attempt would run into again; E1001 is out of memory, which Replicate puts down to the input.
-_HOPELESS = re.compile(
+# Errors that another attempt would meet again. E1001 is out of memory, which Replicate attributes to the input.
+_PERMANENT_ERROR = re.compile(
     r"\b(E1001|E4875|E005)\b|nsfw|sensitive|moderation|safety|validation|invalid|unsupported|out of memory",
     re.IGNORECASE,
 )
@@ -64,11 +64,15 @@ Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,100}(?!\n)$")]
 
 
 class _Created(Struct):
+    """The answer to a submit, and the body of a callback."""
+
     id: Id
     urls: Any = None
 
 
 class _Prediction(Struct):
+    """A prediction by its id."""
+
     status: str
     input: Any = None
     output: Any = None
@@ -77,10 +81,14 @@ class _Prediction(Struct):
 
 
 class _Cancelled(Struct):
+    """The answer to a cancel."""
+
     status: str
 
 
 class _Listed(Struct):
+    """A prediction in the list."""
+
     id: Id
     created_at: Annotated[datetime, Meta(tz=True)]
     model: str | None = None
@@ -92,6 +100,8 @@ class _Listed(Struct):
 
 
 class _Page(Struct):
+    """A page of the list."""
+
     results: list[_Listed]
     next: str | None = None
 
@@ -102,11 +112,11 @@ class _Session(NamedTuple):
 
 
 class ReplicateProvider:
-    """Implements `ports.Provider`. The key is the credential "REPLICATE", or the one that a step names.
+    """Implements `RemoteProvider`. The key is the credential "REPLICATE", or the one that a step names.
 
-    *client* is a `web.plain_client`, *url* the API's base, *timeout_s* the deadline of each call. In `provider_config`:
-    `model` or `deployment`, `loras`, `parameters` (see `replicate_parameters`), and `cancel_after_s`, after which
-    Replicate ends the prediction itself (5 to 86,400; what lies outside is moved to the nearer end).
+    *client* is an `http_client.plain_client`, *url* the API's base, *timeout_s* the deadline of each call.
+    `provider_config` may have `model` or `deployment`, `loras`, `parameters` (see `parameters`), and `cancel_after_s`,
+    the seconds after which Replicate cancels the prediction itself (clamped to 5 to 86,400).
     """
 
     type = ProviderType.REPLICATE
@@ -127,13 +137,13 @@ class ReplicateProvider:
 
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
         kind = KINDS.get(task_type)
-        # Without a model of our own choice a step would be found out to be impossible when it runs.
+        # Without a default model, a step that names none would only fail when it runs.
         return kind.capabilities if kind and kind.model else None
 
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         try:
             return target(task_type, provider_config)[0]
-        except AttemptError:  # it is told where the step runs
+        except AttemptError:  # it is raised where the step runs
             return task_type
 
     def url_reader(self, _task_type: TaskType, name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
@@ -154,75 +164,83 @@ class ReplicateProvider:
     async def submit(self, attempt: Attempt, request: Request, _io: AttemptIO, /) -> Job:
         session = self._session(attempt)
         body = dict(request.body)
-        # Replicate takes no others than https; what stands in for it on plain http does.
+        # Replicate accepts https callbacks only; a server that replaces it over plain http accepts any.
         secure = self._url.startswith("http:") or (attempt.callback_url or "").startswith("https:")
         if attempt.callback_url is not None and secure:
             body |= {"webhook": attempt.callback_url, "webhook_events_filter": ["completed"]}
         headers = {**session.headers, **deadline(attempt.provider_config)}
         _, created = await session.api.submit(self._endpoint(request), canonical(body), headers, _Created)
-        return Job(id=created.id, urls=_named(created.urls))
+        return Job(id=created.id, urls=_urls(created.urls))
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
-        session = self._calling(attempt)
+        session = self._job_session(attempt)
         found = await self._prediction(session, job)
         word = sanitised(found.status, 100)
         match found.status:
             case "succeeded":
                 return JobState(status=JobStatus.SUCCEEDED, word=word)
             case "failed":
-                said = found.error if isinstance(found.error, str) else json.encode(found.error).decode()
-                why = sanitised(_scrubbed(said, session)) if found.error else "no reason given"
+                message = found.error if isinstance(found.error, str) else json.encode(found.error).decode()
+                why = sanitised(_scrubbed(message, session)) if found.error else "no reason given"
                 return JobState(
-                    status=JobStatus.FAILED, word=word, error=f"Replicate: {why}", retryable=not _HOPELESS.search(why)
+                    status=JobStatus.FAILED,
+                    word=word,
+                    error=f"Replicate: {why}",
+                    retryable=not _PERMANENT_ERROR.search(why),
                 )
             case "canceled":
                 return JobState(status=JobStatus.CANCELLED, word=word)
             case "aborted":
                 why = "Replicate: the deadline passed before the prediction could start"
-                # Where the step has set it, it may have been too short for anybody.
+                # If the step set the deadline, it may have been too short for any provider.
                 own = attempt.provider_config.get("cancel_after_s") is not None
                 return JobState(status=JobStatus.FAILED, word=word, error=why, request_fault=own)
             case _:
                 return JobState(status=JobStatus.RUNNING, word=word)
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
-        found = await self._prediction(self._calling(attempt), job)
+        found = await self._prediction(self._job_session(attempt), job)
         if found.status != "succeeded":
             raise CallFailed(sanitised(f"Replicate: the prediction is {found.status}, not succeeded", 200))
         if found.data_removed:
             raise AttemptError("Replicate: the result was removed before it was fetched", retryable=False)
-        return Finished(await stored_output(attempt.task_type, found.output, found.input, io))
+        return Finished(await store_output(attempt.task_type, found.output, found.input, io))
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
-        api, headers = self._calling(attempt)
+        api, headers = self._job_session(attempt)
         answer = await api.call("POST", self._address(job, "cancel"), headers, ok=_CANCEL_ANSWERS)
         if not answer.is_success:
             if _error_text(answer.body) is None:
                 raise CallFailed(f"Replicate answered the cancel {answer.status}, without words of its own")
-            return CancelAnswer.UNKNOWN_JOB if answer.status in _GONE else CancelAnswer.REFUSED
+            return CancelAnswer.UNKNOWN_JOB if answer.status in GONE else CancelAnswer.REFUSED
         if not answer.body.strip():
             return CancelAnswer.ACCEPTED
         return CancelAnswer.ENDED if api.readable(answer, _Cancelled).status in _ENDED else CancelAnswer.ACCEPTED
 
     def called_back(self, body: bytes) -> Job | None:
-        told = read_json(body, _Created)
-        return None if told is None else Job(id=told.id, urls=_named(told.urls))
+        created = read_json(body, _Created)
+        return None if created is None else Job(id=created.id, urls=_urls(created.urls))
 
     async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:
-        """As the port says. Predictions whose input was removed can't be told, and are left out; no result of theirs
-        could be fetched either. Raises `CallFailed` if there are more than 50 pages of predictions to look through.
+        """Find the predictions with the same input.
+
+        Predictions whose input was removed are left out: they can't be recognised, and their results are gone too.
+        Raises `CallFailed` if the list has more than 50 pages.
         """
-        session = self._calling(attempt)
+        session = self._job_session(attempt)
         found = [
             listed
-            async for listed in self._created_around(session, sent.at)
-            if _of_model(listed, sent.model) and await self._is_same(session, listed, sent.digest)
+            async for listed in self._list_around(session, sent.at)
+            if _of_model(listed, sent.model) and await self._has_same_input(session, listed, sent.digest)
         ]
         found.sort(key=lambda listed: abs(listed.created_at - sent.at))
-        return [Job(id=listed.id, urls=_named(listed.urls)) for listed in found]
+        return [Job(id=listed.id, urls=_urls(listed.urls)) for listed in found]
 
-    async def _created_around(self, session: _Session, at: datetime) -> AsyncIterator[_Listed]:
-        """The predictions of the key's account, newest first. The bounds are asked for, but not relied on."""
+    async def _list_around(self, session: _Session, at: datetime) -> AsyncIterator[_Listed]:
+        """Yield the predictions of the account around *at*, newest first.
+
+        Replicate may ignore the bounds in the query.
+        """
         earliest, latest = at - _BEFORE, at + _AFTER
         query = urlencode({"created_after": earliest.isoformat(), "created_before": latest.isoformat()})
         for _ in range(_MAX_PAGES):
@@ -235,21 +253,21 @@ class ReplicateProvider:
                     yield listed
             if not page.next:
                 return
-            query = split_url(page.next).query  # the rest of the address is ours: the key goes nowhere else
+            query = split_url(page.next).query  # only the query, so that the key is sent nowhere else
         raise CallFailed(f"Replicate: more than {_MAX_PAGES} pages of predictions to look through")
 
-    async def _is_same(self, session: _Session, listed: _Listed, wanted: str) -> bool:
+    async def _has_same_input(self, session: _Session, listed: _Listed, wanted: str) -> bool:
         given = listed.input
         if listed.data_removed:
             return False
         if given is None:
             try:
-                given = (await self._prediction(session, Job(id=listed.id, urls=_named(listed.urls)))).input
+                given = (await self._prediction(session, Job(id=listed.id, urls=_urls(listed.urls)))).input
             except CallFailed as error:
                 if error.forgotten:
                     return False
                 raise
-        # A prediction always shows a version, also where none was asked for.
+        # A listed prediction has a version even if none was asked for.
         return wanted in {digest({"input": given}), digest({"input": given, "version": listed.version})}
 
     async def _prediction(self, session: _Session, job: Job) -> _Prediction:
@@ -270,7 +288,7 @@ class ReplicateProvider:
         return f"{own}/cancel" if purpose == "cancel" else own
 
     def _session(self, attempt: Attempt) -> _Session:
-        """Raises `AttemptError` if the service holds no key for it."""
+        """Raises `AttemptError` if the service has no key for the step."""
         key = self._credentials.require_key(attempt.provider_config, self.type)
         secret = key.secret
 
@@ -281,29 +299,26 @@ class ReplicateProvider:
         api = ProviderApi(self._client, "Replicate", error_text, timeout_s=self._timeout_s, key=key)
         return _Session(api, {"Authorization": f"Bearer {secret}"})
 
-    def _calling(self, attempt: Attempt) -> _Session:
-        """For calls about a job, which goes on whether there is a key or not."""
-        try:
+    def _job_session(self, attempt: Attempt) -> _Session:
+        with as_call_failed():
             return self._session(attempt)
-        except AttemptError as error:
-            raise CallFailed(str(error)) from error
 
 
 def _error_text(body: bytes) -> str | None:
-    """A problem as Replicate words it: {"title", "detail", "status"}; a throttled call gets the detail alone."""
+    """Return the message of an error: {"title", "detail", "status"}, or {"detail"} for a throttled call; else None."""
     problem = read_json(body, dict[str, Any])
     if problem is None:
         return None
-    said = (problem.get("detail"), problem.get("title"))
-    return next((words for words in said if isinstance(words, str) and words), None)
+    texts = (problem.get("detail"), problem.get("title"))
+    return next((words for words in texts if isinstance(words, str) and words), None)
 
 
 def _scrubbed(text: str, session: _Session) -> str:
     return text.replace(session.headers["Authorization"].partition(" ")[2], "…")
 
 
-def _named(urls: Any) -> dict[str, str]:
-    """The addresses that a prediction names for itself, of those that are used."""
+def _urls(urls: Any) -> dict[str, str]:
+    """Return the URLs of a prediction that are used here, by purpose."""
     if not isinstance(urls, Mapping):
         return {}
     return {purpose: url for purpose in ("get", "cancel") if isinstance(url := urls.get(purpose), str)}
@@ -314,7 +329,7 @@ def _is_deployment(model: str) -> bool:
 
 
 def _of_model(listed: _Listed, model: str) -> bool:
-    """Whether it may be of the model that was sent to; what it doesn't say speaks for it."""
+    """Return whether the prediction may belong to *model*. It may if the list doesn't show its model."""
     wanted = model.lower()
     if _is_deployment(model):
         names = wanted.removeprefix("deployments/"), wanted.rpartition("/")[2]

@@ -98,5 +98,17 @@ class Credentials:
             raise AttemptError(f"{provider.upper()}: {why}", retryable=False)
         return key
 
+    def require_header_key(self, provider_config: Mapping[str, Any], provider: str) -> Key:
+        """Return the key as `require_key` does. Raises `AttemptError` if it can't be sent in a header."""
+        return check_header(self.require_key(provider_config, provider), provider)
+
     def __repr__(self) -> str:
         return f"Credentials({', '.join(sorted(self._keys))})"
+
+
+def check_header(key: Key, provider: str) -> Key:
+    """Return *key*. Raises `AttemptError` if it can't be sent in a header; the HTTP client's error would show it."""
+    if not (key.secret.isascii() and key.secret.isprintable()):
+        why = f"the credential can't be sent in a header: {key.setting}"
+        raise AttemptError(f"{provider}: {why}", retryable=False)
+    return key

@@ -4,14 +4,15 @@ The URLs here are the operator's own (base URLs from the settings), so they are 
 names go through `outbound.ssrf_guard` instead.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 import anyio
 import httpx
 from msgspec import Struct
 
-from stepwell.domain.errors import CallFailed
+from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.setting_names import url_setting
 from stepwell.domain.strict_json.canonical import canonical, digest
 from stepwell.outbound.http_client import GONE, retry_after_s
@@ -64,6 +65,15 @@ def is_unauthorized(answer: ApiAnswer) -> bool:
 def key_refusal(key: Key) -> str:
     """Return the beginning of a message about an answer that refuses *key*."""
     return f"the key was refused (set {key.setting}): "
+
+
+@contextmanager
+def as_call_failed() -> Iterator[None]:
+    """Raise `CallFailed` in place of `AttemptError`. For calls about a job, which continues without a key, too."""
+    try:
+        yield
+    except AttemptError as error:
+        raise CallFailed(str(error), retry_after_s=error.retry_after_s) from error
 
 
 class ProviderApi:
@@ -150,7 +160,7 @@ class ProviderApi:
         return f"no answer ({type(error).__name__})"
 
     def _report_key(self, answer: ApiAnswer) -> str:
-        """Report to the key whether *answer* accepts or refuses it. Returns the beginning of the message if it refuses."""
+        """Report to the key whether *answer* accepts it. Returns the beginning of a message if it doesn't, else ""."""
         if self._key is None:
             return ""
         if answer.is_success:

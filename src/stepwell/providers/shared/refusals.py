@@ -21,7 +21,7 @@ class Refusal(AttemptError):
 
 
 def config_refusal(*member: str, why: str, word: str = "provider_refuses") -> Refusal:
-    """Return a refusal of a member of `provider_config`; another provider may accept the step. *word* is the fault type."""
+    """Return a refusal of a member of `provider_config`. Another provider may accept the step. *word* is the type."""
     message = sanitised(f"provider_config.{'.'.join(member)}: {why}", _CONFIG_MESSAGE)
     fault = Fault(("provider_config", *member), sanitised(why, _CONFIG_MESSAGE), word)
     return Refusal(message, fault, provider_fault=True)
