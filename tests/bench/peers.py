@@ -4,7 +4,7 @@
 
 DBOS and Stepwell write to one durable PostgreSQL, Celery to a Redis that keeps nothing. Each turn has processes, and a
 database or a Redis, of its own, and is the time from the first workflow handed in to the last one known to have ended.
-Progress goes to stderr, the tables of the README to stdout.
+Progress goes to stderr, the tables of the manual to stdout.
 """
 
 import argparse

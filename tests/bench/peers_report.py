@@ -96,7 +96,7 @@ def ratios(engines: Mapping[str, Spread]) -> dict[str, float]:
 
 
 def markdown(turns: Sequence[Turn], versions: Mapping[str, str], machine: Machine) -> str:
-    """The tables for the README: rates and ratios, then what each engine keeps."""
+    """The tables for the manual: rates and ratios, then what each engine keeps."""
     peers = [engine for engine in versions if engine != OURS and OURS in versions]
     head = ["steps/s", *(f"{engine} {version}" for engine, version in versions.items())]
     rows = [head + [f"times {peer}" for peer in peers]]

@@ -1,4 +1,4 @@
-"""A service with files in its folder is moved to a bucket, as README says: one restart, and nothing is missed."""
+"""A service with files in its folder is moved to a bucket, as the manual says: one restart, and nothing is missed."""
 
 import shutil
 from collections.abc import Iterator

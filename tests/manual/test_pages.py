@@ -5,7 +5,9 @@ import re
 import pytest
 
 from stepwell.api.manual_pages import anchor_of, read_heading, read_page
-from support.documents.manual import FOLDER, pages
+from support.documents.diagrams import loose_ends
+from support.documents.manual import FOLDER, pages, unknown_settings
+from support.documents.markdown import blocks_of
 from support.processes.source_tree import TOP
 
 PAGES = pages()
@@ -50,6 +52,23 @@ def test_the_links_of_a_page_lead_to_pages_and_headings_that_exist(page: str) ->
         target = PAGES[name.removesuffix(".md") if name else page]
         assert name == "" or name.endswith(".md"), link
         assert anchor == "" or anchor in anchors_of(target), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_setting_that_a_page_names_exists(page: str) -> None:
+    assert unknown_settings(PAGES[page]) == set()
+
+
+def test_a_line_of_a_diagram_that_meets_nothing_is_found() -> None:
+    assert loose_ends("┌─┐\n│ │\n└─┘") == []
+    assert loose_ends("┌──┐\n│  │►\n└─ ┘") == [(2, 5), (3, 2), (3, 4)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_lines_of_the_diagrams_of_a_page_meet(page: str) -> None:
+    for block in blocks_of(PAGES[page]):
+        if not block.language:
+            assert loose_ends(block.text) == []
 
 
 @pytest.mark.parametrize("page", [*PAGES, "README"])

@@ -1,4 +1,4 @@
-"""The metrics of the service: names, help texts, labels, and the sources of their values. The README lists them."""
+"""The metrics of the service: names, help texts, labels, and the sources of their values. The manual lists them."""
 
 import time
 from collections import Counter

@@ -275,11 +275,10 @@ async def test_a_workflow_that_another_process_has_taken_over_is_a_lost_lease(ds
 # All of them
 
 
-async def test_the_readme_lists_every_metric_and_no_other(service: Service) -> None:
+async def test_the_manual_lists_every_metric_and_no_other(service: Service) -> None:
     assert await ended(service, passthrough("a")) == "COMPLETED"
-    rows = re.findall(
-        r"^ *\| (`stepwell_\w+`[^|]*) \| (\w+) \| ([^|]*) \| ", (TOP / "README.md").read_text(), re.MULTILINE
-    )
+    page = (TOP / "src/stepwell/manual/metrics.md").read_text()
+    rows = re.findall(r"^\| (`stepwell_\w+`[^|]*) \| (\w+) \| ([^|]*) \| ", page, re.MULTILINE)
     listed = {}
     for names, kind, labels in rows:
         for name in re.findall(r"`(\w+)`", names):

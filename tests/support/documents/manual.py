@@ -1,6 +1,12 @@
 """The files of the manual, and which of their blocks of code the tests don't run."""
 
+import re
+
+from msgspec.structs import fields
+
 from stepwell.api.manual_pages import PAGES
+from stepwell.domain.setting_names import PREFIX
+from stepwell.settings import Settings
 from support.processes.source_tree import TOP
 
 FOLDER = TOP / "src/stepwell/manual"
@@ -21,6 +27,13 @@ NOT_RUN = [
     ("container", "export POSTGRES_PASSWORD=a-password", "it needs a Docker engine"),
     ("container", "docker run --rm -v deploy_stepwell:/var/lib/stepwell stepwel", "it needs a Docker engine"),
 ]
+
+
+def unknown_settings(text: str) -> set[str]:
+    """Return the names in *text* that begin like a setting's and are none."""
+    names = {name.partition("__")[0] for name in re.findall(rf"{PREFIX}[A-Z0-9_]+[A-Z]", text)}
+    known = {PREFIX + setting.name.upper() for setting in fields(Settings)}
+    return {name for name in names - known if name.removesuffix("_FILE") not in known}
 
 
 def pages() -> dict[str, str]:

@@ -1,7 +1,6 @@
-"""A copy of the tree as a fresh clone would hold it, and the shell commands that it documents."""
+"""A copy of the tree as a fresh clone would hold it, and shell commands in it."""
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -25,10 +24,6 @@ def copy_tree(target: Path) -> Path:
     """All that a clone has; works without git, too."""
     shutil.copytree(TOP, target, ignore=lambda _, names: [name for name in names if name in _SKIPPED])
     return target
-
-
-def shell_blocks(markdown: str) -> list[str]:
-    return re.findall(r"^```sh\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL)
 
 
 def bash(script: str, cwd: Path, env: Mapping[str, str], within_s: float = 300) -> str:
