@@ -9,7 +9,7 @@ from msgspec import structs
 
 from stepwell.contract.costs import Money, WorkflowCost
 from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.domain.lifecycle.decision import copied
+from stepwell.domain.lifecycle.decision import copy_of
 from stepwell.domain.model import HistoryEvent, Task
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
@@ -126,9 +126,9 @@ def _record(row: WorkflowRow, *, include_steps: bool) -> WorkflowRecord:
     steps = record.steps or []
     return structs.replace(
         record,
-        state=copied(record.state),
+        state=copy_of(record.state),
         summary=_summary(row, steps),
-        steps=[structs.replace(step, state=copied(step.state)) for step in steps] if include_steps else None,
+        steps=[structs.replace(step, state=copy_of(step.state)) for step in steps] if include_steps else None,
     )
 
 
@@ -178,5 +178,5 @@ def _task_record(row: WorkflowRow, stored: TaskRow) -> TaskRecord:
     started = stored.task.started_at
     assert started is not None
     return TaskRecord(
-        copied(stored.task), row.record.state.id, plan.step_id, plan.task_type, started, stored.deleted_at
+        copy_of(stored.task), row.record.state.id, plan.step_id, plan.task_type, started, stored.deleted_at
     )

@@ -9,7 +9,7 @@ from msgspec import json, structs
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.errors import Forbidden, StillRunning
-from stepwell.domain.lifecycle.decision import Decision, copied
+from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.model import Task
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow
 from stepwell.domain.tenancy import TenantScope
@@ -44,7 +44,7 @@ class MemoryWorkflowStore:
         ]
         texts = [json.encode(record.config), *(json.encode(step.definition) for step in steps)]
         row = WorkflowRow(
-            structs.replace(record, state=copied(record.state), steps=steps),
+            structs.replace(record, state=copy_of(record.state), steps=steps),
             new.final_position,
             frozenset().union(*(named_tasks(text.decode()) for text in texts)),
         )
@@ -97,16 +97,16 @@ class MemoryWorkflowStore:
 
     def _apply(self, transaction: int, row: WorkflowRow, decision: Decision) -> None:
         record, workflow_id = row.record, decision.workflow.id
-        record.state = copied(decision.workflow)
+        record.state = copy_of(decision.workflow)
         steps = record.steps or []
         for position, state in decision.steps.items():
-            steps[position].state = copied(state)
+            steps[position].state = copy_of(state)
         for task_id, task in decision.tasks.items():
             if (stored := row.tasks.get(task_id)) is None:
-                row.tasks[task_id] = TaskRow(copied(task))
+                row.tasks[task_id] = TaskRow(copy_of(task))
                 self._tables.workflow_of_task[task_id] = workflow_id
             else:
-                stored.task = copied(task)
+                stored.task = copy_of(task)
         self._tables.append_events(transaction, row, decision.events)
         for delivery in decision.deliveries:
             row.deliveries[delivery.event_id] = DeliveryRow(
@@ -218,7 +218,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
     record = row.record
     steps = [structs.replace(step, state=structs.replace(step.state, result=None)) for step in record.steps or []]
     return LoadedWorkflow(
-        copied(record.state),
+        copy_of(record.state),
         record.tenant,
         record.origin_instance,
         record.config,
@@ -233,7 +233,7 @@ def _open_tasks(row: WorkflowRow) -> list[Task]:
     latest = {step.state.task_id for step in row.record.steps or [] if step.state.status is StepStatus.RUNNING}
     tasks = [stored.task for stored in row.tasks.values()]
     return [
-        copied(task)
+        copy_of(task)
         for task in tasks
         if (task.id in latest and task.status is TaskStatus.RUNNING) or task.follow_up_until is not None
     ]

@@ -12,7 +12,7 @@ from stepwell.contract.definition import RetryPolicy, WorkflowConfig
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, TaskType, WorkflowStatus
 from stepwell.domain.lifecycle.effects import WakeAt
 from stepwell.domain.lifecycle.inputs import RetryDue
-from stepwell.domain.lifecycle.retry import RETRY_AFTER_CAP_S, RetryDecision, backoff_s, judge
+from stepwell.domain.lifecycle.retry import RETRY_AFTER_CAP_S, RetryDecision, backoff_s, decide_retry
 from stepwell.domain.model import StepState
 from stepwell.domain.steps import ResolvedStep
 from support.workflows.runs import EPOCH, Sim
@@ -187,7 +187,7 @@ def test_the_verdict(
         fallback=FAL if has_fallback else None,
     )
     step = StepState(0, provider_attempts=attempts, on_fallback=on_fallback)
-    verdict = judge(plan, step, retryable=retryable, provider_fault=provider_fault)
+    verdict = decide_retry(plan, step, retryable=retryable, provider_fault=provider_fault)
     if retryable and attempts < max_retries + 1:
         assert verdict is RetryDecision.RETRY
     elif has_fallback and not on_fallback and (retryable or provider_fault):

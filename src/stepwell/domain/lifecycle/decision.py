@@ -1,4 +1,4 @@
-"""What a transition leaves behind: rows to write in one transaction, and what to do once they are written."""
+"""The result of a transition: the rows to write in one transaction, and the effects that follow."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,14 +15,17 @@ from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
 from stepwell.domain.webhooks.delivery import Delivery
 
 T = TypeVar("T", bound=Struct)
-# What `copy.copy` does for a struct in the end; finding that out costs it more than the copy.
-copied: Callable[[T], T] = methodcaller("__copy__")
+# `copy.copy` calls this too, but takes longer to find it than the copy itself takes.
+copy_of: Callable[[T], T] = methodcaller("__copy__")
 
 
 class Decision(Struct):
-    """What `Run.apply` decided: rows to record in one transaction, steps that now want a slot (positions), and
-    effects to release once the rows are committed. `owner`, `epoch` and `last_event` are the row's before: the
-    write lands only on exactly that version.
+    """What `Run.apply` has decided.
+
+    The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries` and `reservations`.
+    `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
+
+    `owner`, `epoch` and `last_event` are those of the row before: the write succeeds only on exactly that version.
     """
 
     owner: UUID | None
@@ -48,18 +51,18 @@ class Decision(Struct):
 
     @property
     def rows(self) -> int:
-        """The number of rows that it writes: of the workflow, its steps, tasks, events, deliveries and keys."""
+        """Return the number of rows to write: of the workflow, its steps, tasks, events, deliveries and keys."""
         of_steps = len(self.steps) + len(self.tasks) + len(self.events)
         return 1 + of_steps + len(self.deliveries) + len(self.reservations)
 
     def record(self, step: StepState, now: datetime, task: Task | None = None) -> None:
         step.updated_at = now
-        self.steps[step.position] = copied(step)
+        self.steps[step.position] = copy_of(step)
         if task is not None:
             self.record_task(task)
 
     def record_task(self, task: Task) -> None:
-        self.tasks[task.id] = copied(task)
+        self.tasks[task.id] = copy_of(task)
 
     def emit(
         self,
@@ -76,8 +79,8 @@ class Decision(Struct):
         self.events.append(HistoryEvent(state.last_event, kind, now, step_id, task_id, actor, data or {}))
 
     def merge(self, later: "Decision") -> None:
-        """Take in the next decision of the same run, so that both are written as one."""
-        if later.has_rows:  # else its `workflow` is the run's own, and goes on changing
+        """Add the next decision of the same run, so that both are written as one."""
+        if later.has_rows:  # otherwise its `workflow` is the run's own state, which will change
             self.workflow = later.workflow
         self.steps |= later.steps
         self.tasks |= later.tasks

@@ -1,4 +1,4 @@
-"""What `Run` asks the engine to do once a decision is committed."""
+"""The effects of a decision: what the engine does once the decision is committed."""
 
 from datetime import datetime
 from typing import TypeAlias
@@ -10,32 +10,34 @@ from stepwell.domain.model import Task
 
 
 class StartAttempt(Struct, frozen=True):
-    """Run the task; it may be one that an earlier process had begun."""
+    """Run the task. An earlier process may have begun it."""
 
     task: Task
 
 
 class CancelAttempt(Struct, frozen=True):
+    """Cancel the attempt, which runs in this process."""
+
     position: int
     task_id: UUID
 
 
 class FollowUp(Struct, frozen=True):
-    """End the job of an attempt that was given up, and hand in `FollowUpEnded` once its end is seen."""
+    """End the job of an abandoned attempt, and apply `FollowUpEnded` once the job's end is seen."""
 
     position: int
     task_id: UUID
 
 
 class WakeAt(Struct, frozen=True):
-    """Hand in `RetryDue` at that time."""
+    """Apply `RetryDue` at that time."""
 
     position: int
     at: datetime
 
 
 class DeadlineAt(Struct, frozen=True):
-    """Hand in `DeadlinePassed` at that time; null takes an earlier deadline back."""
+    """Apply `DeadlinePassed` at that time. None cancels an earlier `DeadlineAt`."""
 
     at: datetime | None
 

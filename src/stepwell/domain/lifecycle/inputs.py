@@ -11,7 +11,7 @@ from stepwell.contract.enums import CancelReceipt, ProviderType
 from stepwell.contract.tasks import Output
 from stepwell.domain.model import Sent
 
-SERVICE = "stepwell"  # the actor of what nobody asked for
+SERVICE = "stepwell"  # the actor of every change that no caller asked for
 
 
 class Created(Struct, frozen=True):
@@ -19,7 +19,7 @@ class Created(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """`owner` is the process that will run it, `execution_id` names this execution."""
+    """`owner` is the process that will run the workflow. `execution_id` is the id of this execution."""
 
     actor: str
     execution_id: UUID
@@ -51,7 +51,7 @@ class Update(Struct, frozen=True):
 
 
 class Admitted(Struct, frozen=True):
-    """A slot is free for a step that was ready. `task_id` and `seed` are for the attempt that may start now."""
+    """A ready step has got a slot. `task_id` and `seed` are those of the attempt that may start now."""
 
     position: int
     task_id: UUID
@@ -59,7 +59,7 @@ class Admitted(Struct, frozen=True):
 
 
 class Diverted(Struct, frozen=True):
-    """A step that was ready goes to its fallback: the breaker of what it would have asked is open."""
+    """A ready step uses its fallback provider, because the circuit breaker of `model` at `provider` is open."""
 
     position: int
     provider: ProviderType
@@ -67,7 +67,7 @@ class Diverted(Struct, frozen=True):
 
 
 class Sending(Struct, frozen=True):
-    """Something is about to leave for a provider; it leaves once this is committed. Null: it didn't leave after all."""
+    """A request is sent to a provider as soon as this is committed. `sent` is None if it was not sent after all."""
 
     position: int
     task_id: UUID
@@ -75,7 +75,7 @@ class Sending(Struct, frozen=True):
 
 
 class OutcomeLost(Struct, frozen=True):
-    """It has left, and no answer to go by has come."""
+    """A request was sent, and its answer is lost or says nothing about the outcome."""
 
     position: int
     task_id: UUID
@@ -83,7 +83,7 @@ class OutcomeLost(Struct, frozen=True):
 
 
 class Submitted(Struct, frozen=True):
-    """The provider has a job for the attempt. It may come after the attempt was given up."""
+    """The provider has accepted a job for the attempt. This may arrive after the attempt was abandoned."""
 
     position: int
     task_id: UUID
@@ -92,7 +92,7 @@ class Submitted(Struct, frozen=True):
 
 
 class Progressed(Struct, frozen=True):
-    """The provider tells how far the job is: `share` is 0 to 1, `word` its own for what it does."""
+    """The provider reports progress: `share` is from 0 to 1, `word` is its own word for what the job does."""
 
     position: int
     task_id: UUID
@@ -101,14 +101,14 @@ class Progressed(Struct, frozen=True):
 
 
 class RemoteEnded(Struct, frozen=True):
-    """The job has done its work; what is left is to fetch it."""
+    """The job has ended at the provider. Its result has yet to be fetched."""
 
     position: int
     task_id: UUID
 
 
 class FollowUpEnded(Struct, frozen=True):
-    """What has become of the job of an attempt that was given up, for good."""
+    """The follow-up of an abandoned attempt has ended: `receipt` is final."""
 
     position: int
     task_id: UUID
@@ -117,7 +117,7 @@ class FollowUpEnded(Struct, frozen=True):
 
 
 class Succeeded(Struct, frozen=True):
-    """An attempt ended well; `result` is a JSON object, encoded."""
+    """An attempt has succeeded. `result` is an encoded JSON object."""
 
     position: int
     task_id: UUID
@@ -127,9 +127,11 @@ class Succeeded(Struct, frozen=True):
 
 
 class AttemptFailed(Struct, frozen=True):
-    """An attempt ended badly. `jitter` in [0, 1) spreads the backoff. `timed_out`: its time was up, whatever a provider
-    goes on doing; `endable`: what goes on can be ended there. `broken`: by a fault of ours, or of a provider's code,
-    which says nothing of what goes on elsewhere. The other fields are `errors.AttemptError`'s.
+    """An attempt has failed. `jitter`, from 0 to below 1, spreads the backoff.
+
+    `timed_out`: the attempt's time was up; a job may still run at the provider, and `endable` says whether it can be
+    ended there. `broken`: a bug of Stepwell or of a provider's code has raised, so a job may still run too. The other
+    fields are those of `errors.AttemptError`.
     """
 
     position: int
@@ -147,21 +149,23 @@ class AttemptFailed(Struct, frozen=True):
 
 
 class RetryDue(Struct, frozen=True):
+    """The time of a step's next attempt has come."""
+
     position: int
 
 
 class DeadlinePassed(Struct, frozen=True):
-    pass
+    """The workflow's timeout has elapsed."""
 
 
 class GiveUp(Struct, frozen=True):
-    """The engine can't run this workflow any further, and says why."""
+    """The engine can't continue this workflow, for `reason`."""
 
     reason: str
 
 
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update
-Progress: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
+RemoteInput: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
 Input: TypeAlias = (
-    Verb | Admitted | Diverted | Progress | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
+    Verb | Admitted | Diverted | RemoteInput | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
 )

@@ -1,4 +1,4 @@
-"""What follows a failed attempt: another one, the fallback provider, or the end of the step."""
+"""Decides what follows a failed attempt: another one, the fallback provider, or the failure of the step."""
 
 from enum import Enum, auto
 
@@ -10,15 +10,18 @@ RETRY_AFTER_CAP_S = 3600.0
 
 
 class RetryDecision(Enum):
+    """What follows a failed attempt."""
+
     RETRY = auto()
     FALLBACK = auto()
     FAIL = auto()
 
 
-def judge(plan: ResolvedStep, step: StepState, *, retryable: bool, provider_fault: bool) -> RetryDecision:
-    """Attempts are max_retries + 1 for the primary provider, then as many for the fallback where there is one.
+def decide_retry(plan: ResolvedStep, step: StepState, *, retryable: bool, provider_fault: bool) -> RetryDecision:
+    """Return what follows a failed attempt.
 
-    What can't get better isn't retried; the fallback is still tried where the fault is the provider's.
+    The primary provider gets max_retries + 1 attempts. The fallback, if there is one, then gets the same number. An
+    error that is not *retryable* isn't retried; if it is a *provider_fault*, the fallback is still tried.
     """
     if retryable and step.provider_attempts <= plan.max_retries:
         return RetryDecision.RETRY
@@ -28,8 +31,10 @@ def judge(plan: ResolvedStep, step: StepState, *, retryable: bool, provider_faul
 
 
 def backoff_s(policy: RetryPolicy, attempts: int, jitter: float, retry_after_s: float | None = None) -> float:
-    """Seconds until the next attempt after *attempts* ≥ 1 have failed: the provider's own word, at most an hour, or
-    "full jitter" (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015); *jitter* in [0, 1).
+    """Return the seconds until the next attempt, after *attempts* (1 or more) have failed.
+
+    If the provider said when to retry, that is the result, at most an hour. Otherwise it is "full jitter" (M. Brooker,
+    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015); *jitter* is from 0 to below 1.
     """
     if retry_after_s is not None:
         return min(max(0.0, retry_after_s), RETRY_AFTER_CAP_S)  # in this order NaN is 0

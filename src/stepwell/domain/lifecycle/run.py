@@ -49,7 +49,7 @@ from stepwell.contract.enums import (
     WorkflowStatus,
 )
 from stepwell.domain.errors import InvalidTransition
-from stepwell.domain.lifecycle.decision import Decision, copied
+from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import (
     SERVICE,
@@ -65,9 +65,9 @@ from stepwell.domain.lifecycle.inputs import (
     Input,
     OutcomeLost,
     Pause,
-    Progress,
     Progressed,
     RemoteEnded,
+    RemoteInput,
     Resume,
     RetryDue,
     Sending,
@@ -76,7 +76,7 @@ from stepwell.domain.lifecycle.inputs import (
     Succeeded,
     Update,
 )
-from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, judge
+from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, decide_retry
 from stepwell.domain.lifecycle.step_tracker import StepTracker
 from stepwell.domain.model import StepState, Task, WorkflowState
 from stepwell.domain.steps import ResolvedStep
@@ -150,7 +150,7 @@ class Run:
     def gives_up(self, given: AttemptFailed) -> bool:
         """Whether the step makes no more attempts at this provider once it has heard of this one."""
         step, plan = self.steps[given.position], self.plans[given.position]
-        verdict = judge(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
+        verdict = decide_retry(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
         return verdict is not RetryDecision.RETRY
 
     def orphans(self) -> list[int]:
@@ -163,11 +163,11 @@ class Run:
 
     def open_tasks(self) -> list[Task]:
         """Copies of the attempts that are under way, and of those that are followed up."""
-        return [copied(task) for task in (*self._frontier.running.values(), *self._followed_up.values())]
+        return [copy_of(task) for task in (*self._frontier.running.values(), *self._followed_up.values())]
 
     def wanted_results(self) -> list[int]:
         """Positions of COMPLETED steps whose stored result must be put into `steps` before it runs."""
-        return self._frontier.wanted_results()
+        return self._frontier.results_to_load()
 
     def recover(self) -> Decision:
         """What a process that takes the workflow over takes up: timers, the deadline, steps that want a slot."""
@@ -319,8 +319,8 @@ class Run:
             step.started_at = step.started_at or now
             decision.record(step, now, task)
             self._tell_step(decision, now, EventType.STEP_STARTED, step, attempt=step.attempt, provider=provider)
-        self._frontier.open(position, task)
-        decision.effects.append(StartAttempt(copied(task)))
+        self._frontier.attach(position, task)
+        decision.effects.append(StartAttempt(copy_of(task)))
 
     def _diverted(self, decision: Decision, given: Diverted, now: datetime) -> None:
         step, plan = self.steps[given.position], self.plans[given.position]
@@ -354,7 +354,7 @@ class Run:
         step, plan = self.steps[given.position], self.plans[given.position]
         task.error, task.cost = given.error, given.cost
         step.error_message = given.error
-        verdict = judge(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
+        verdict = decide_retry(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
         left_early = task.sent is not None and (given.timed_out or given.broken)
         if left_early and not self._given_up(decision, given, task, now):
             verdict = RetryDecision.FAIL
@@ -403,13 +403,13 @@ class Run:
         task = self._frontier.running.get(position)
         if task is None or task.id != task_id:
             return None
-        self._frontier.close(position)
+        self._frontier.end(position)
         task.status, task.completed_at = status, now
         return task
 
     # Attempts whose work is done at a provider
 
-    def _progress(self, decision: Decision, given: Progress, now: datetime) -> None:
+    def _progress(self, decision: Decision, given: RemoteInput, now: datetime) -> None:
         if isinstance(given, FollowUpEnded):
             self._settled(decision, given, now)
         elif (task := self._frontier.running.get(given.position)) is not None and task.id == given.task_id:
@@ -418,7 +418,7 @@ class Run:
             self._note_job(late, given)
             decision.record_task(late)
 
-    def _advance(self, decision: Decision, task: Task, given: Progress, now: datetime) -> None:
+    def _advance(self, decision: Decision, task: Task, given: RemoteInput, now: datetime) -> None:
         step = self.steps[given.position]
         match given:
             case Sending():
@@ -531,7 +531,7 @@ class Run:
             elif task.provider not in _HERE:
                 task.cancel_receipt = CancelReceipt.NEVER_STARTED
             decision.record_task(task)
-            self._frontier.close(position)
+            self._frontier.end(position)
             self._cancel_step(decision, self.steps[position], actor, now)
 
     # What these are made of
@@ -585,7 +585,7 @@ class Run:
             self.state.updated_at = now
             if not self.active:
                 self.state.owner = None
-            decision.workflow = copied(self.state)
+            decision.workflow = copy_of(self.state)
             if self.state.webhook_url is not None:
                 decision.deliveries = deliveries(
                     decision.events, self.state.webhook_url, self._tenant, steps=self._tells_steps

@@ -1,4 +1,4 @@
-"""Which steps of a workflow could run, do run, or wait for their time. Bookkeeping only; it decides no status."""
+"""Tracks which steps of a workflow can run, are running, or wait for their next attempt. It decides no status."""
 
 from collections.abc import Sequence
 from graphlib import TopologicalSorter
@@ -9,10 +9,14 @@ from stepwell.domain.steps import ResolvedStep
 
 
 class StepTracker:
-    """`ready`: dependencies done, waits for a slot. `running`: has an attempt under way. `attached`: of those, the
-    ones that run in this process; the others were begun by an earlier one and are `ready` to be taken up again.
-    `backoff`: between two attempts; once its time has come, `ready` as well. *sources* lists for each step the
-    positions that its mappings read from.
+    """The sets of steps, by position, that the state machine reads.
+
+    `ready`: the dependencies are COMPLETED, and the step waits for a slot. `running`: the step has an attempt.
+    `attached`: the attempt runs in this process. An attempt of an earlier process isn't attached; its step is `ready`,
+    so that the attempt continues here. `backoff`: the step is between two attempts; it is also `ready` once the time of
+    the next attempt has come.
+
+    *sources* lists for each step the positions that its mappings read from.
     """
 
     def __init__(
@@ -36,10 +40,10 @@ class StepTracker:
                     self._readers[position] += 1
         self.rebuild()
         for step in steps:
-            self._forget_result(step)
+            self._drop_unread_result(step)
 
     def rebuild(self) -> None:
-        """Work everything out anew from the steps' statuses; costs O(steps + edges)."""
+        """Compute all sets from the statuses of the steps. Costs O(steps + edges)."""
         self.failures = sum(step.status is StepStatus.FAILED for step in self._steps)
         self.skipped = sum(step.status is StepStatus.SKIPPED for step in self._steps)
         self.ready.clear()
@@ -62,39 +66,39 @@ class StepTracker:
                 self.ready.add(step.position)
 
     def startable(self, *, starting: bool) -> list[int]:
-        """The steps that want a slot, in the order of the definition."""
+        """Return the steps that want a slot, in the order of the definition. Without *starting*, only the orphans."""
         return sorted(self.ready) if starting else self.orphans()
 
     def orphans(self) -> list[int]:
-        """The steps whose attempt is to be taken up again, in the order of the definition."""
+        """Return the steps whose attempt an earlier process began, in the order of the definition."""
         return sorted(self.ready & self.running.keys())
 
-    def open(self, position: int, task: Task) -> None:
-        """An attempt starts in this process."""
+    def attach(self, position: int, task: Task) -> None:
+        """Record that the step's attempt runs in this process from now on."""
         self.ready.discard(position)
         self.backoff.discard(position)
         self.running[position] = task
         self.attached.add(position)
 
-    def close(self, position: int) -> None:
-        """The step's attempt has ended."""
+    def end(self, position: int) -> None:
+        """Record that the step's attempt has ended."""
         self.running.pop(position, None)
         self.attached.discard(position)
         self.ready.discard(position)
 
     def complete(self, position: int) -> Sequence[int]:
-        """The step is done: the positions that it makes ready. Costs O(its edges)."""
+        """Record that the step is COMPLETED. Return the positions that this makes ready. Costs O(its edges)."""
         for source in self._sources[position]:
             self._readers[source] -= 1
-            self._forget_result(self._steps[source])
-        self._forget_result(self._steps[position])
+            self._drop_unread_result(self._steps[source])
+        self._drop_unread_result(self._steps[position])
         self._sorter.done(position)
         newly = self._sorter.get_ready()
         self.ready.update(newly)
         return newly
 
-    def wanted_results(self) -> list[int]:
-        """Positions whose recorded result a mapping may still read, and which memory doesn't hold."""
+    def results_to_load(self) -> list[int]:
+        """Return the positions whose stored result a mapping may still read, and which isn't in memory."""
         return [
             step.position
             for step in self._steps
@@ -102,6 +106,7 @@ class StepTracker:
         ]
 
     def dependants(self, position: int) -> list[int]:
+        """Return the positions that depend directly on *position*."""
         if self._dependants is None:
             self._dependants = [[] for _ in self._plans]
             for plan in self._plans:
@@ -109,7 +114,7 @@ class StepTracker:
                     self._dependants[dependency].append(plan.position)
         return self._dependants[position]
 
-    def _forget_result(self, step: StepState) -> None:
-        # A recorded result is in the database; in memory it stays only while a mapping may still read it.
+    def _drop_unread_result(self, step: StepState) -> None:
+        # The result is in the database. It stays in memory only while a mapping may still read it.
         if not self._readers[step.position]:
             step.result = None

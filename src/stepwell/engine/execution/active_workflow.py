@@ -8,7 +8,7 @@ from msgspec import convert, structs
 from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.lifecycle.decision import Decision, copied
+from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.records import LoadedWorkflow, StepRecord
@@ -62,9 +62,10 @@ class ActiveWorkflow:
     def snapshot(self) -> LoadedWorkflow:
         """The workflow as it is now, in copies, what is not committed yet included."""
         steps = [
-            StepRecord(step.id, step.plan, step.definition, copied(step.state), step.created_at) for step in self._steps
+            StepRecord(step.id, step.plan, step.definition, copy_of(step.state), step.created_at)
+            for step in self._steps
         ]
-        state, tasks = copied(self.run.state), self.run.open_tasks()
+        state, tasks = copy_of(self.run.state), self.run.open_tasks()
         return structs.replace(self._loaded, state=state, steps=steps, open_tasks=tasks)
 
     def plan(self, position: int) -> ResolvedStep:
