@@ -116,7 +116,7 @@ async def test_foreign_paths_are_refused_without_a_request(s3: S3Server, store: 
     ):
         with pytest.raises(ArtifactError):
             await store.put(path, b"x")
-        for call in (store.get, store.delete, partial(store.address, ttl_s=60)):
+        for call in (store.get, store.delete, partial(store.signed_url, ttl_s=60)):
             with pytest.raises(ArtifactGone):
                 await call(path)
     assert s3.calls == []

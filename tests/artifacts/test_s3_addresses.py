@@ -49,7 +49,7 @@ async def test_anyone_can_fetch_it(s3: S3Server, ttl_s: int) -> None:
     bucket = s3.bucket()
     store = ObstoreArtifacts.s3(bucket)
     await store.put(PATH, b"a picture")
-    url = await store.address(PATH, ttl_s)
+    url = await store.signed_url(PATH, ttl_s)
     query = query_of(url)
     assert url.startswith(f"{s3.url}/{bucket.name}/some/where/{PATH}?")
     assert query["X-Amz-Expires"] == str(ttl_s)
@@ -81,7 +81,7 @@ async def test_the_type_is_that_of_the_name(s3: S3Server, name: str, media_type:
     path = f"media/{TASK}/{name}"
     await store.put(path, b"<html>")
     async with httpx.AsyncClient() as web:
-        found = await web.get(await store.address(path, 60))
+        found = await web.get(await store.signed_url(path, 60))
     assert found.headers["content-type"].partition(";")[0] == media_type
 
 
@@ -98,7 +98,7 @@ async def test_the_type_is_that_of_the_name(s3: S3Server, name: str, media_type:
     ],
 )
 async def test_the_host_is_the_one_of_the_bucket(bucket: Bucket, begin: str) -> None:
-    url = await ObstoreArtifacts.s3(bucket).address(PATH, 60)
+    url = await ObstoreArtifacts.s3(bucket).signed_url(PATH, 60)
     assert url.startswith(begin)
     assert query_of(url)["X-Amz-Signature"] == signature(url, SECRET_KEY)
 
@@ -109,7 +109,7 @@ async def test_a_key_of_the_settings_is_not_mixed_with_that_of_the_machine(monke
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://elsewhere")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://elsewhere")
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
-    ours = await ObstoreArtifacts.s3(replace(AMAZON, endpoint="https://minio:9000")).address(PATH, 60)
+    ours = await ObstoreArtifacts.s3(replace(AMAZON, endpoint="https://minio:9000")).signed_url(PATH, 60)
     assert ours.startswith(f"https://minio:9000/pictures/{PATH}?")
     assert "X-Amz-Security-Token" not in query_of(ours)
     assert query_of(ours)["X-Amz-Signature"] == signature(ours, SECRET_KEY)
@@ -121,7 +121,7 @@ async def test_without_a_key_the_machine_s_own_is_used(monkeypatch: pytest.Monke
     monkeypatch.setenv("AWS_SESSION_TOKEN", "its token")
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://its.own:1")
-    url = await ObstoreArtifacts.s3(Bucket(name="pictures")).address(PATH, 60)
+    url = await ObstoreArtifacts.s3(Bucket(name="pictures")).signed_url(PATH, 60)
     query = query_of(url)
     assert url.startswith(f"https://its.own:1/pictures/{PATH}?")
     assert query["X-Amz-Credential"].split("/")[::2] == ["THEMACHINES", "eu-west-3", "aws4_request"]
@@ -134,6 +134,6 @@ async def test_on_the_way_to_the_bucket_it_leads_to_the_bucket(s3: S3Server, tmp
     moving = MigratingArtifacts(folder, bucket)
     async with httpx.AsyncClient() as web:
         for _ in range(2):
-            assert (await web.get(await moving.address(PATH, 60))).content == b"old"
-        assert (await web.get(await moving.address(PATH.replace("result", "none"), 60))).status_code == 404
+            assert (await web.get(await moving.signed_url(PATH, 60))).content == b"old"
+        assert (await web.get(await moving.signed_url(PATH.replace("result", "none"), 60))).status_code == 404
     assert s3.kinds().count("PUT") == 2  # the bucket itself, and one copy

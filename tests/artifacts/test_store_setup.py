@@ -107,7 +107,7 @@ def test_what_is_right_is_taken() -> None:
         "access_key_id": CANARY,
         "secret_access_key": f"{CANARY}/+=",
     }
-    assert bucket.address == "s3://my.pictures-1/team_1/step.well"
+    assert bucket.url == "s3://my.pictures-1/team_1/step.well"
     assert CANARY not in repr(settings) + repr(bucket)
 
 
@@ -124,7 +124,7 @@ def settings_of(s3: S3Server, folder: Path, **changes: Any) -> Settings:
 
 async def test_a_folder_is_the_default(tmp_path: Path) -> None:
     storage = await open_storage(Settings(data_dir=tmp_path))
-    assert (storage.address, storage.shared, storage.moving) == (None, False, None)
+    assert (storage.sign_url, storage.shared, storage.migration) == (None, False, None)
     await storage.artifacts.put(PATH, b"x")
     assert (tmp_path / "artifacts" / PATH).read_bytes() == b"x"
 
@@ -196,13 +196,13 @@ async def test_a_bucket_by_setting(s3: S3Server, tmp_path: Path) -> None:
     with capture_logs() as logs:
         storage = await open_storage(settings_of(s3, tmp_path, signed_url_ttl_s=77))
     await storage.artifacts.put(PATH, b"x")
-    assert storage.address is not None
-    assert "X-Amz-Expires=77&" in await storage.address(PATH)
-    assert (storage.shared, storage.moving, logs) == (True, None, [])
+    assert storage.sign_url is not None
+    assert "X-Amz-Expires=77&" in await storage.sign_url(PATH)
+    assert (storage.shared, storage.migration, logs) == (True, None, [])
 
 
 async def test_a_bucket_that_nobody_else_can_reach(s3: S3Server, tmp_path: Path) -> None:
-    assert (await open_storage(settings_of(s3, tmp_path, s3_links=False))).address is None
+    assert (await open_storage(settings_of(s3, tmp_path, s3_links=False))).sign_url is None
 
 
 async def test_files_that_are_left_behind_are_told(s3: S3Server, tmp_path: Path) -> None:

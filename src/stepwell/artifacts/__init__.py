@@ -1,4 +1,5 @@
-"""The store of output files. `storage` says where it is, by the settings; `store` keeps files, by the paths of `paths`.
+"""The artifact store: the output files of tasks, in a folder or in a bucket.
 
-In a folder `disk` makes them last; in a bucket, see `s3`; on the way from one to the other, `moving`.
+`store_setup` opens the store that the settings name. `store` implements it on obstore. `disk` adds what a folder needs,
+`s3` describes a bucket, and `bucket_migration` moves files from a folder to a bucket under a running service.
 """

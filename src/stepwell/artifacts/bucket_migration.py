@@ -82,12 +82,12 @@ class MigratingArtifacts:
             async for page in place.paths():
                 yield page
 
-    async def address(self, path: str, ttl_s: int) -> str:
+    async def signed_url(self, path: str, ttl_s: int) -> str:
         """As of the bucket's `address`; a file that is only in the folder is copied first. Raises `ArtifactError`."""
         with suppress(ArtifactGone):  # then the address leads nowhere, as that of any file that was deleted
             if not await self._bucket.has(path):
                 await self._copy(path)
-        return await self._bucket.address(path, ttl_s)
+        return await self._bucket.signed_url(path, ttl_s)
 
     async def copy_all(self, recorded: Recorded) -> None:
         """Copy all files of the folder that are *recorded* (of these tasks, the paths of the outputs), and return when

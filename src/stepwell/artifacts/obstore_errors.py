@@ -1,6 +1,7 @@
-"""What obstore and the system raise, told in few words.
+"""Short descriptions of the errors that obstore and the operating system raise.
 
-Their own texts hold absolute paths, addresses, and what S3 has answered, which names the key: they stay here.
+The texts of these errors contain absolute paths, addresses, and the response of S3, which names the key. So they must
+not get into other messages, and mostly not into the log.
 """
 
 import errno
@@ -13,14 +14,14 @@ from obstore.exceptions import BaseError
 
 
 class ObstorePanic(Exception):
-    """obstore's own code gave up; has the text of its panic."""
+    """A panic in the code of obstore, with its text."""
 
 
 FAULTS = (BaseError, OSError, ObstorePanic)
 _OS_ERROR = re.compile(r"(?:\(os error |\bOs \{ code: )(\d+)")
 _STATUS = re.compile(r"Server returned (?:non-2xx|error) status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
-# A word of obstore's text, and what it means.
+# Parts of obstore's texts, and what they mean.
 _MEANINGS = (
     ("redirect without LOCATION", "the bucket is in another region"),
     ("/latest/api/token", "no key is set, and this machine has none"),
@@ -31,12 +32,12 @@ _MEANINGS = (
 
 
 @contextmanager
-def panics_told() -> Iterator[None]:
-    """Raises obstore's panics as `ObstorePanic`: they are no Exceptions, so they would end the service."""
+def panics_as_exceptions() -> Iterator[None]:
+    """Raise obstore's panics as `ObstorePanic`. They aren't subclasses of Exception, so they would end the service."""
     try:
         yield
     except BaseException as error:
-        kind = type(error)  # no module has it
+        kind = type(error)  # pyo3 exports this class nowhere
         if (kind.__module__, kind.__name__) != ("pyo3_runtime", "PanicException"):
             raise
         raise ObstorePanic(str(error)) from None
@@ -48,23 +49,24 @@ def is_full(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Why it failed, without anything secret: the system's words, the status and code of S3's answer, or the kind."""
+    """Return why a call failed, without secrets: the system's words, S3's status and code, or the kind of the error."""
     text = str(error)
     if number := _error_number(error):
         return os.strerror(number)
     if status := _STATUS.search(text):
         code = _CODE.search(text)
         return f"HTTP {status[1]} {code[1]}" if code else f"HTTP {status[1]}"
-    return next((meaning for word, meaning in _MEANINGS if word in text), type(error).__name__)
+    kind = "Panic" if isinstance(error, ObstorePanic) else type(error).__name__
+    return next((meaning for part, meaning in _MEANINGS if part in text), kind)
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether there is no such file. Where there is no such bucket, nobody knows."""
+    """Return whether the file doesn't exist. False if the bucket doesn't exist, since that says nothing of the file."""
     return isinstance(error, FileNotFoundError) and "<Code>NoSuchBucket</Code>" not in str(error)
 
 
 def is_local(error: Exception) -> bool:
-    """Whether the system itself has raised it, so that its text may go into the log."""
+    """Return whether the operating system raised *error*, so that its text may go into the log."""
     return isinstance(error, OSError) and error.errno is not None
 
 

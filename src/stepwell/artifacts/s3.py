@@ -42,15 +42,15 @@ class Bucket(Struct, frozen=True, kw_only=True):
     secret_access_key: str | None = None
 
     def __repr__(self) -> str:
-        return f"Bucket({self.shown!r})"
+        return f"Bucket({self.description!r})"
 
     @property
-    def shown(self) -> str:
+    def description(self) -> str:
         """Its name, and where that is not Amazon the endpoint."""
         return self.name if self.endpoint is None else f"{self.name} at {self.endpoint}"
 
     @property
-    def address(self) -> str:
+    def url(self) -> str:
         """Without a slash at its end."""
         return f"s3://{self.name}/{self.prefix}".rstrip("/")
 

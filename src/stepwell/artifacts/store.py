@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from stepwell.artifacts.disk import Disk
-from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_missing, panics_told, reason
+from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_missing, panics_as_exceptions, reason
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
 from stepwell.artifacts.staged_paths import parse_stored_path
 from stepwell.contract.tasks import Output
@@ -77,7 +77,7 @@ class ObstoreArtifacts:
             with _tried("deleted"):
                 await self._store.delete_async(path)
 
-    async def address(self, path: str, ttl_s: int) -> str:
+    async def signed_url(self, path: str, ttl_s: int) -> str:
         """A signed address at the bucket, where anyone can GET the file for *ttl_s* seconds, up to 7 days. Nobody looks
         whether the file is there. With a temporary key of the machine it ends with the key. Raises `ArtifactError`.
         """
@@ -247,7 +247,7 @@ async def start_runtime() -> None:
 def _errors(verb: str, path: str) -> Iterator[None]:
     """Translates what obstore and the system raise. What S3 has answered names keys: it isn't kept as the cause."""
     try:
-        with panics_told():
+        with panics_as_exceptions():
             yield
     except FAULTS as error:
         if is_missing(error) and verb != "written":
@@ -261,7 +261,7 @@ def _errors(verb: str, path: str) -> Iterator[None]:
 @contextmanager
 def _tried(doing: str) -> Iterator[None]:
     try:
-        with panics_told():
+        with panics_as_exceptions():
             yield
     except FAULTS as error:
         raise ArtifactError(f"no file can be {doing} there: {reason(error)}") from None

@@ -1,4 +1,4 @@
-"""Where the files of tasks are, by the settings: a folder, a bucket, or both on the way from one to the other."""
+"""Opens the artifact store that the settings name: a folder, a bucket, or both during a migration."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,32 +18,34 @@ log = structlog.get_logger()
 
 
 class StorageRefused(Exception):
-    """The bucket or the folder of the settings can't be used; says in one line what and why, and no secret."""
+    """The bucket or the folder of the settings can't be used. The message is one line, without secrets."""
 
 
 class Storage(Struct, frozen=True):
-    """`address` gives signed addresses at the bucket, for others to read from; null where ours are to be used.
+    """An open artifact store.
 
-    `shared`: others may have files there that our database doesn't know, so nothing may be swept. `moving` is there
-    while files are still to be copied from the folder. `try_to_write` raises `ArtifactError` while a disk is full.
+    `sign_url` returns a signed URL at the bucket; it is None if clients must use the service's own URLs. `shared`: the
+    store may contain files of others, so unknown files must not be deleted. `migration` exists while files still have
+    to be copied from the folder. `try_to_write` raises `ArtifactError` while a disk is full.
     """
 
     artifacts: Artifacts
     try_to_write: Callable[[], Awaitable[None]]
-    address: Callable[[str], Awaitable[str]] | None = None
+    sign_url: Callable[[str], Awaitable[str]] | None = None
     shared: bool = False
-    moving: MigratingArtifacts | None = None
+    migration: MigratingArtifacts | None = None
 
 
 async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
-    """Open the folder or the bucket that the settings name. A bucket is tested first: write, read, list, delete.
+    """Open the folder or the bucket of the settings. A bucket is tested first: write, read, list, delete.
 
-    *on_full* is called when the disk is full. Raises OSError for the folder, and `StorageRefused`.
+    *on_full* is called for each write that fails because the disk is full. Raises OSError for the folder, and
+    `StorageRefused`.
     """
     bucket = bucket_of(settings)
     if bucket is None:
         try:
-            await start_runtime()  # a bucket's check does
+            await start_runtime()  # `check` starts it for a bucket
         except ArtifactError as error:
             raise StorageRefused(f"cannot use the artifact folder {settings.artifacts}: {error}") from None
         local = ObstoreArtifacts.local(settings.artifacts, on_full)
@@ -52,19 +54,24 @@ async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
     try:
         await store.check()
     except ArtifactError as error:
-        raise StorageRefused(f"cannot use the bucket {bucket.shown}: {error}") from None
-    moving = None if settings.s3_copy_from is None else MigratingArtifacts(_old(settings.s3_copy_from), store)
-    if moving is None and _has_files(settings.artifacts):
+        raise StorageRefused(f"cannot use the bucket {bucket.description}: {error}") from None
+    migration = (
+        None if settings.s3_copy_from is None else MigratingArtifacts(_open_old_folder(settings.s3_copy_from), store)
+    )
+    if migration is None and _has_files(settings.artifacts):
         log.warning("artifacts.left_behind", action="start", folder=str(settings.artifacts))
-    artifacts = moving or store
+    artifacts = migration or store
 
-    async def address(path: str) -> str:
-        return await artifacts.address(path, settings.signed_url_ttl_s)
+    async def sign_url(path: str) -> str:
+        return await artifacts.signed_url(path, settings.signed_url_ttl_s)
 
-    return Storage(artifacts, store.try_to_write, address if settings.s3_links else None, shared=True, moving=moving)
+    return Storage(
+        artifacts, store.try_to_write, sign_url if settings.s3_links else None, shared=True, migration=migration
+    )
 
 
 def bucket_of(settings: Settings) -> Bucket | None:
+    """Return the bucket of the settings; None if they name none."""
     if settings.s3_bucket is None:
         return None
     return Bucket(
@@ -77,7 +84,7 @@ def bucket_of(settings: Settings) -> Bucket | None:
     )
 
 
-def _old(folder: Path) -> ObstoreArtifacts:
+def _open_old_folder(folder: Path) -> ObstoreArtifacts:
     if not folder.is_dir():
         raise StorageRefused(f"STEPWELL_S3_COPY_FROM: there is no folder {folder}")
     return ObstoreArtifacts.local(folder)

@@ -116,7 +116,7 @@ async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> R
     record = await app.service.get(EVERY_TENANT, workflow_id, include_steps=False)
     tasks = await app.service.tasks(EVERY_TENANT, workflow_id, include_deleted=False)
     bucket = bucket_of(settings)
-    top = str(settings.artifacts.absolute()) if bucket is None else bucket.address
+    top = str(settings.artifacts.absolute()) if bucket is None else bucket.url
     files = [f"{top}/{made.path}" for each in tasks for made in each.task.outputs]
     result = record.summary.final_step_result
     return RunOutcome(
