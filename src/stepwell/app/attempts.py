@@ -1,4 +1,4 @@
-"""What attempts work with: providers, files, addresses, limits and prices, by the settings."""
+"""The parts that attempts need, built from the settings: HTTP clients, files, URLs, limits and prices."""
 
 import asyncio
 import contextlib
@@ -29,33 +29,35 @@ from stepwell.ports.storage import WorkflowStore
 from stepwell.providers.registry import Registry
 from stepwell.settings import Settings
 
-_ASK_AGAIN_S = 0.5
-_SLOWEST_LOOK_S = 10.0
+_OUTAGE_RETRY_S = 0.5
+_LONGEST_POLL_PAUSE_S = 10.0
 
 
 class SignedArtifactUrls:
-    """`runner.Links`: signed addresses of artifacts, for those whose they are."""
+    """Implements `attempt_io.ArtifactUrls`: URLs of the bucket if it signs them, else URLs of this service."""
 
     def __init__(
-        self, cleaner: ArtifactCleaner, storage: Storage, own: SignedUrls, clock: Clock, *, public: bool
+        self, cleaner: ArtifactCleaner, storage: Storage, own_urls: SignedUrls, clock: Clock, *, public: bool
     ) -> None:
-        self._cleaner, self._bucket, self._own, self._clock = cleaner, storage.address, own, clock
-        self.public = public or self._bucket is not None
+        self._cleaner, self._sign_at_bucket, self._own_urls, self._clock = cleaner, storage.sign_url, own_urls, clock
+        self.public = public or self._sign_at_bucket is not None
 
     async def owns(self, path: str, tenant: str | None) -> bool:
-        # Asked in an attempt, which an outage must not fail: it waits, for no longer than its own time.
+        # An attempt calls this. An outage must not fail the attempt, so this waits until the attempt's own timeout.
         while True:
             try:
                 return await self._cleaner.find(TenantScope(tenant), path) is not None
             except Unavailable:
-                await asyncio.sleep(_ASK_AGAIN_S)
+                await asyncio.sleep(_OUTAGE_RETRY_S)
 
     async def url(self, path: str) -> str:
-        return self._own.url(path, self._clock.now()) if self._bucket is None else await self._bucket(path)
+        if self._sign_at_bucket is not None:
+            return await self._sign_at_bucket(path)
+        return self._own_urls.url(path, self._clock.now())
 
 
 class CallbackAddresses:
-    """`runner.Callbacks`: none where nobody outside could reach us."""
+    """Returns the callback URL of an attempt; None if providers can't reach this service, as it isn't *public*."""
 
     def __init__(self, urls: CallbackUrls, *, public: bool) -> None:
         self._urls, self._public = urls, public
@@ -64,19 +66,19 @@ class CallbackAddresses:
         return self._urls.url(workflow_id, task_id) if self._public else None
 
 
-def made_runner(
+def build_runner(
     settings: Settings,
     registry: Registry,
     storage: Storage,
-    links: SignedArtifactUrls,
+    urls: SignedArtifactUrls,
     callbacks: CallbackUrls,
     clients: "HttpClients",
-    known: WorkflowStore,
+    store: WorkflowStore,
     clock: Clock,
 ) -> AttemptRunner:
     inputs = HttpInputFetcher(
         storage.artifacts,
-        links.owns,
+        urls.owns,
         client=clients.inputs,
         max_bytes=settings.input_max_bytes,
         timeout_s=settings.input_timeout_s,
@@ -88,14 +90,15 @@ def made_runner(
         registry,
         storage.artifacts,
         inputs,
-        links,
+        urls,
         downloads,
         CallbackAddresses(callbacks, public=settings.public_url is not None),
-        RemoteJobs(known, clock, _paces(settings), prices(settings), settings.provider_timeout_s),
+        RemoteJobs(store, clock, _poll_intervals(settings), build_prices(settings), settings.provider_timeout_s),
     )
 
 
-def made_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
+def build_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
+    """Build the rules by which new definitions are validated."""
     rule = webhook_rule(settings.allowed_cidrs, https_only=settings.https_only, configured=settings.signing_secrets.any)
     return ProviderCatalog(
         registry.offers(),
@@ -109,8 +112,10 @@ def made_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
 
 
 class HttpClients(NamedTuple):
-    """For addresses that users name, that providers name for results, and that the operator has set: users who name
-    what never answers hold up no result, which is paid for.
+    """HTTP clients by who chose the URL: users (`inputs`), providers (`outputs`), and the operator (`trusted`).
+
+    They don't share connections. So users' URLs that never answer can't delay the download of results, which have cost
+    money already.
     """
 
     inputs: httpx.AsyncClient
@@ -118,12 +123,12 @@ class HttpClients(NamedTuple):
     trusted: httpx.AsyncClient
 
 
-def made_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> HttpClients:
+def open_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> HttpClients:
     def guarded() -> httpx.AsyncClient:
         return guarded_client(
             AddressPolicy(settings.allowed_cidrs),
             https_only=settings.https_only,
-            # A step reads one file at a time, so none waits for another's, and there are no more than steps that run.
+            # A step reads one file at a time, so with a connection for each running step none waits.
             connections=settings.max_running_steps,
         )
 
@@ -133,8 +138,8 @@ def made_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> HttpCl
     return clients
 
 
-def _paces(settings: Settings) -> PollIntervals:
-    own = {
+def _poll_intervals(settings: Settings) -> PollIntervals:
+    by_provider = {
         ProviderType.FAL: settings.fal_poll_interval_s,
         ProviderType.REPLICATE: settings.replicate_poll_interval_s,
         ProviderType.OPENAI: settings.openai_poll_interval_s,
@@ -144,20 +149,20 @@ def _paces(settings: Settings) -> PollIntervals:
         ProviderType.CUSTOM: settings.custom_poll_interval_s,
     }
     return PollIntervals(
-        _pace(settings.poll_interval_s),
-        {kind: _pace(first_s) for kind, first_s in own.items() if first_s is not None},
+        _poll_pace(settings.poll_interval_s),
+        {kind: _poll_pace(first_s) for kind, first_s in by_provider.items() if first_s is not None},
     )
 
 
-def _pace(first_s: float) -> PollPace:
-    return PollPace(first_s, max(first_s, _SLOWEST_LOOK_S))
+def _poll_pace(first_s: float) -> PollPace:
+    return PollPace(first_s, max(first_s, _LONGEST_POLL_PAUSE_S))
 
 
-def prices(settings: Settings) -> PriceList:
+def build_prices(settings: Settings) -> PriceList:
     return PriceList(settings.prices, settings.currency)
 
 
-def limits(settings: Settings) -> SlotLimits:
+def build_limits(settings: Settings) -> SlotLimits:
     return SlotLimits(
         total=settings.max_running_steps,
         local=settings.max_local_steps,
@@ -167,7 +172,7 @@ def limits(settings: Settings) -> SlotLimits:
     )
 
 
-def create_outcomes(settings: Settings, runner: AttemptRunner) -> Outcomes:
+def build_outcomes(settings: Settings, runner: AttemptRunner) -> Outcomes:
     """Create the counts of outcomes. Models that the settings name always have their own label in metrics."""
     sources = (settings.limits, settings.prices)
     labels = ModelLabels(

@@ -17,7 +17,7 @@ from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.telemetry import Labels, Metrics
 
-_BOUNDS = {
+_REASONS = {
     LimitKind.TOTAL: "slot_total",
     LimitKind.PROVIDER: "slot_provider",
     LimitKind.MODEL: "slot_model",
@@ -26,7 +26,7 @@ _BOUNDS = {
 }
 
 
-class Statements:
+class StatementCounter:
     """Counts the statements that are sent to the database."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ def create_metrics(
     health: ModelHealth,
     dispatcher: WebhookDeliverer,
     streams: EventSubscriptions,
-    statements: Statements,
+    statements: StatementCounter,
     writes: WriteMonitor,
 ) -> Metrics:
     metrics = Metrics()
@@ -106,8 +106,8 @@ def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionC
     metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
 
     def lengths() -> dict[Labels, float]:
-        bounds = admission.waiting_by_limit()
-        counts: dict[Labels, float] = {(reason,): bounds[bound] for bound, reason in _BOUNDS.items()}
+        steps = admission.waiting_by_limit()
+        counts: dict[Labels, float] = {(reason,): steps[limit] for limit, reason in _REASONS.items()}
         counts["breaker_open",] = health.count_held()
         counts["retry",] = sum(handle.retries_waiting for handle in scheduler.handles.values())
         return counts
@@ -121,7 +121,7 @@ def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionC
     )
 
 
-def _measure_database(metrics: Metrics, checkpointer: Checkpointer, statements: Statements) -> None:
+def _measure_database(metrics: Metrics, checkpointer: Checkpointer, statements: StatementCounter) -> None:
     metrics.count("stepwell_checkpoint_batches", "Batches written.", lambda: checkpointer.batches)
     metrics.count("stepwell_checkpoint_events", "Transitions written.", lambda: checkpointer.events)
     metrics.count("stepwell_checkpoint_rows", "Rows written by checkpoints.", lambda: checkpointer.rows)

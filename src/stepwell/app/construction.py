@@ -1,0 +1,221 @@
+"""The steps in which the service is put together. Each step returns what the later ones need.
+
+`open_stores` -> `build_engine` -> `build_webhooks` -> `build_service`. The exit stack closes what a
+step opens, in reverse order.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.api.events import feed_frame, workflow_frame
+from stepwell.api.webhook_payloads import Payloads
+from stepwell.app.attempts import (
+    SignedArtifactUrls,
+    build_catalog,
+    build_limits,
+    build_outcomes,
+    build_prices,
+    build_runner,
+    open_clients,
+)
+from stepwell.app.database import Database, DatabaseSource
+from stepwell.app.metrics import StatementCounter
+from stepwell.artifacts.store_setup import Storage, open_storage
+from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
+from stepwell.domain.circuit_breaker import BreakerPolicy
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.engine.admission.controller import AdmissionController
+from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.artifact_cleanup import ArtifactCleaner
+from stepwell.engine.diagnostics.facade import Diagnostics
+from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
+from stepwell.engine.events.bus import EventBus
+from stepwell.engine.events.completion import CompletionWaiter
+from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.idempotency import IdempotentRequests
+from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
+from stepwell.engine.service import WorkflowService
+from stepwell.engine.webhooks.deliverer import WebhookDeliverer
+from stepwell.engine.webhooks.service import WebhookService
+from stepwell.outbound.webhook_sender import webhook_sender
+from stepwell.persistence.clock import uuid7
+from stepwell.ports.clock import Clock
+from stepwell.ports.providers import Provider
+from stepwell.providers.factory import build_providers
+from stepwell.providers.registry import Registry
+from stepwell.providers.shared.credentials import KeyRefusals
+from stepwell.settings import Settings
+
+
+class ProcessInfo(Struct, frozen=True):
+    """The process that runs the service. `owner` is its id in the database; `exclusive`: no other process uses it."""
+
+    settings: Settings
+    clock: Clock
+    owner: UUID
+    url_secret: bytes
+    exclusive: bool
+
+    @property
+    def signed_urls(self) -> SignedUrls:
+        return SignedUrls(self.url_secret, self.settings.base_url, self.settings.signed_url_ttl_s)
+
+    @property
+    def callback_urls(self) -> CallbackUrls:
+        return CallbackUrls(self.url_secret, self.settings.base_url)
+
+
+class Stores(Struct, frozen=True):
+    """Everything that is stored: rows and files. `writes` and `statements` watch the database and the files."""
+
+    database: Database
+    files: Storage
+    cleaner: ArtifactCleaner
+    writes: WriteMonitor
+    statements: StatementCounter
+
+
+class Engine(Struct, frozen=True):
+    """What runs steps."""
+
+    registry: Registry
+    key_refusals: KeyRefusals
+    catalog: ProviderCatalog
+    admission: AdmissionController
+    health: ModelHealth
+    bus: EventBus
+    lease: Lease
+    scheduler: Scheduler
+
+
+class Webhooks(Struct, frozen=True):
+    """What sends webhooks, and what claims workflows and deliveries of processes that have ended."""
+
+    deliverer: WebhookDeliverer
+    recovery: Recovery
+    service: WebhookService
+
+
+async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: contextlib.AsyncExitStack) -> Stores:
+    """Open the artifact store and the database. Raises `StorageRefused`, OSError, and what *source* raises."""
+    settings = process.settings
+    statements, writes = StatementCounter(), WriteMonitor(process.clock)
+    files = await open_storage(settings, writes.artifact_failed)
+    writes.add_probe(WriteTarget.ARTIFACTS, files.try_to_write)
+    database = await source.open(settings, process.owner, statements.add, writes, stack)
+    return Stores(database, files, ArtifactCleaner(database.store, files.artifacts), writes, statements)
+
+
+def build_engine(
+    process: ProcessInfo, stores: Stores, extra_providers: Iterable[Provider], stack: contextlib.AsyncExitStack
+) -> Engine:
+    """Build the providers and the scheduler. Nothing runs yet."""
+    settings, clock, journal = process.settings, process.clock, stores.database.journal
+    clients = open_clients(settings, stack)
+    key_refusals = KeyRefusals(clock)
+    registry = Registry([*build_providers(settings, clients.trusted, key_refusals), *extra_providers])
+    stack.callback(registry.close)
+    urls = SignedArtifactUrls(
+        stores.cleaner, stores.files, process.signed_urls, clock, public=settings.public_url is not None
+    )
+    runner = build_runner(settings, registry, stores.files, urls, process.callback_urls, clients, journal, clock)
+    admission = AdmissionController(build_limits(settings), clock.monotonic)
+    health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
+    bus = EventBus()
+    return Engine(
+        registry=registry,
+        key_refusals=key_refusals,
+        catalog=build_catalog(settings, registry),
+        admission=admission,
+        health=health,
+        bus=bus,
+        lease=Lease(journal, clock, process.owner, None if process.exclusive else settings.lease_s),
+        scheduler=Scheduler(journal, runner, admission, health, clock, uuid7, bus, build_outcomes(settings, runner)),
+    )
+
+
+def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: contextlib.AsyncExitStack) -> Webhooks:
+    """Build the sender of webhooks, and the recovery, which claims deliveries as well as workflows."""
+    settings, clock, database = process.settings, process.clock, stores.database
+    sender = webhook_sender(
+        settings.allowed_cidrs, clock, https_only=settings.https_only, timeout_s=settings.webhook_timeout_s
+    )
+    stack.push_async_callback(sender.aclose)
+    payloads, secrets = Payloads(database.store, settings.base_url), settings.signing_secrets
+    deliverer = WebhookDeliverer(database.outbox, sender, payloads, secrets, clock, engine.lease, engine.bus)
+    recovery = Recovery(
+        database.journal,
+        engine.scheduler,
+        engine.lease,
+        clock,
+        None if process.exclusive else database.presence,
+        [deliverer],
+        statement_s=settings.database_timeout_s,
+    )
+    # Recovery learns when there may be something to claim, and when the lease needs to be kept.
+    engine.scheduler.listen(recovery)
+    engine.lease.listen(recovery.wake_if_idle)
+    service = WebhookService(database.store, database.deliveries, deliverer, secrets, recovery, process.owner)
+    return Webhooks(deliverer, recovery, service)
+
+
+def build_service(process: ProcessInfo, stores: Stores, engine: Engine, webhooks: Webhooks) -> WorkflowService:
+    """Build the service that the API calls."""
+    settings, clock, database = process.settings, process.clock, stores.database
+    return WorkflowService(
+        store=database.store,
+        journal=database.journal,
+        scheduler=engine.scheduler,
+        recovery=webhooks.recovery,
+        cleaner=stores.cleaner,
+        clock=clock,
+        callbacks=process.callback_urls,
+        catalog=engine.catalog,
+        providers=ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since),
+        lease=engine.lease,
+        new_id=uuid7,
+        bus=engine.bus,
+        repeats=IdempotentRequests(
+            database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
+        ),
+        awaiting=CompletionWaiter(engine.bus, database.store),
+        webhooks=webhooks.service,
+        following=_build_subscriptions(process, stores, engine),
+        insight=_build_diagnostics(process, stores, engine),
+        writes=stores.writes,
+    )
+
+
+def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -> EventSubscriptions:
+    return EventSubscriptions(
+        stores.database.feed,
+        engine.bus,
+        workflow_frame,
+        feed_frame,
+        None if process.exclusive else stores.database.hints,
+        engine.scheduler.handles,
+        heartbeat_s=process.settings.heartbeat_s,
+    )
+
+
+def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> Diagnostics:
+    return Diagnostics(
+        stores.database.store,
+        stores.database.journal,
+        engine.scheduler,
+        engine.admission,
+        engine.health,
+        stores.cleaner,
+        process.clock,
+        process.owner,
+        uuid7,
+        engine.registry,
+        build_prices(process.settings),
+        stores.writes,
+    )
