@@ -25,7 +25,7 @@ from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
 from stepwell.providers.custom import protocol
 from stepwell.providers.custom.provider import CustomProvider
-from stepwell.providers.custom.signing import check, signature_headers
+from stepwell.providers.custom.signing import check_signature, signature_headers
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Call, Emulator, Reply
 from support.emulators.custom import CustomEmulator
@@ -168,7 +168,7 @@ class TestWorker:
             assert call.json() == {"id": job.id, "attempt_id": str(TASK), "status": "succeeded"}
             assert (call.path, call.query) == ("/callback", {"token": "1"})
             if secret is not None:
-                check(secret, time.time(), call.headers, (str(TASK),), call.body)
+                check_signature(secret, time.time(), call.headers, (str(TASK),), call.body)
 
 
 class TestSignedWorker:

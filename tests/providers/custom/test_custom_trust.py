@@ -13,7 +13,7 @@ from providers.custom.custom_cases import CALLS, SECRET, SENT, World, attempt, r
 from providers.pictures import TASK
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.ports.providers import CancelAnswer, Job, JobStatus
-from stepwell.providers.custom.signing import UntrustedAnswer, check, signature_headers
+from stepwell.providers.custom.signing import UntrustedAnswer, check_signature, signature_headers
 from support.emulators.base import Call, Emulator, Fault, Reply
 from support.emulators.custom import Signing
 
@@ -130,9 +130,9 @@ class TestSignatures:
     def test_what_doesnt_pass(self, now: float, changed: dict[str, str]) -> None:
         headers = signature_headers("k", 1_000, ("a",), b"x")
         for moment in (700, 1_000, 1_300):
-            check("k", moment, headers, ("a",), b"x")
+            check_signature("k", moment, headers, ("a",), b"x")
         with pytest.raises(UntrustedAnswer):
-            check("k", now, headers | changed, ("a",), b"x")
+            check_signature("k", now, headers | changed, ("a",), b"x")
 
 
 class TestOrigins:
@@ -240,8 +240,8 @@ class TestCallbacks:
                     await sleep(0.01)
             for call in ours.calls:
                 assert call.json() == {"id": job.id, "attempt_id": str(TASK), "status": "succeeded"}
-                check(SECRET, time.time(), call.headers, (str(TASK),), call.body)
+                check_signature(SECRET, time.time(), call.headers, (str(TASK),), call.body)
                 with pytest.raises(UntrustedAnswer):
-                    check(SECRET, time.time(), call.headers, (str(uuid4()),), call.body)
+                    check_signature(SECRET, time.time(), call.headers, (str(uuid4()),), call.body)
                 assert world.provider.called_back(call.body) == Job(id=job.id)
             assert (await world.provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED

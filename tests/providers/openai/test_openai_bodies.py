@@ -18,7 +18,7 @@ from providers.openai.openai_cases import (
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.openai.bodies import PROMPTS
-from stepwell.providers.openai.parameters import MODELS, film_seconds, picture_size
+from stepwell.providers.openai.parameters import MODELS, image_size, video_seconds
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.openai import OpenAiEmulator
@@ -204,12 +204,12 @@ class TestSizes:
         ],
     )
     def test_the_nearest(self, model: str, width: int, height: int, size: str) -> None:
-        assert picture_size(model, width, height) == size
+        assert image_size(model, width, height) == size
 
     def test_every_size_is_one_that_can_be_made(self) -> None:
         for width in SIDES:
             for height in SIDES:
-                a, b = (int(side) for side in picture_size("gpt-image-2", width, height).split("x"))
+                a, b = (int(side) for side in image_size("gpt-image-2", width, height).split("x"))
                 assert a % 16 == b % 16 == 0
                 assert max(a, b) <= min(3840, 3 * min(a, b))
                 assert 655_360 <= a * b <= 8_294_400
@@ -219,7 +219,7 @@ class TestSizes:
         ("model", "seconds", "sent"), [("sora-2", 5, "4"), ("sora-2", 60, "20"), ("x", 5.0, "5"), ("x", 2.5, "2.5")]
     )
     def test_lengths(self, model: str, seconds: float, sent: str) -> None:
-        assert film_seconds(model, seconds) == sent
+        assert video_seconds(model, seconds) == sent
 
 
 class TestRefused:

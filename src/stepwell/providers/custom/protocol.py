@@ -1,24 +1,26 @@
-"""The protocol of CUSTOM: workers of your own. `deploy/custom-worker/openapi.json` says it in full, and `worker.py`
-beside it is an example to copy. All paths are under STEPWELL_CUSTOM_URL.
+"""The HTTP protocol of custom workers, and the structs of its answers.
+
+`deploy/custom-worker/openapi.json` is the full description; `worker.py` beside it is an example. All paths are below
+STEPWELL_CUSTOM_URL.
 
 | call                     | answers                                                                               |
 |--------------------------|---------------------------------------------------------------------------------------|
-| `POST /jobs`             | 202, a job: `id`; `status_url` and `cancel_url` where they aren't those of this table |
-|                          | 200, the work done: `result`, `files`, `cost`                                         |
-| `GET /jobs/{id}`         | 200: `id`, `status`, `error`, `retryable`; once succeeded all that a 200 above has    |
-| `POST /jobs/{id}/cancel` | 200: `status`; 404: there is no such job; 409: it won't                               |
+| `POST /jobs`             | 202, a job: `id`; `status_url` and `cancel_url` if they differ from this table        |
+|                          | 200, the work is done: `result`, `files`, `cost`                                      |
+| `GET /jobs/{id}`         | 200: `id`, `status`, `error`, `retryable`; after success also the members above       |
+| `POST /jobs/{id}/cancel` | 200: `status`; 404: there is no such job; 409: the worker refuses                     |
 | `GET /jobs?attempt_id=…` | 200: `jobs`, each with `id` and `attempt_id`                                          |
 
-What keeps money safe, so a worker must keep it:
-- `Idempotency-Key` is the attempt's id: for the same key there is one job, whatever the body. Nothing is paid twice.
-- A job is listed from the moment it is taken until a day after its end, even one that is done within its POST: there a
-  lost answer is looked for.
-- A POST that is answered `{"error": …}` and 4xx or 5xx has started nothing.
-- 404 and `{"error": …}` to a question about a job: it is gone for good.
+A worker must keep these rules, so that nothing is paid twice:
+- `Idempotency-Key` is the attempt's id. There is one job per key, whatever the body.
+- A job is listed from its acceptance until a day after its end, even if it was done within its POST. The list is where
+  Stepwell looks for a job whose answer was lost.
+- A POST that is answered with `{"error": …}` and 4xx or 5xx has started nothing.
+- A 404 with `{"error": …}` to a call about a job means that the job is gone for good.
 
-A callback `{"id", "attempt_id", "status"}` to `callback_url` is a hint to look again; nothing is believed of it.
-Where the settings hold a credential for the step (by default one named "custom") both sides sign: `custom_signing`.
-An answer may have 8 MiB: bigger files have a `url`, which is fetched without a signature.
+A callback `{"id", "attempt_id", "status"}` to `callback_url` only makes Stepwell poll again; it isn't trusted. If the
+settings have a credential for the step (by default the one named "custom"), both sides sign: see `signing`. An answer
+may have up to 8 MiB. Larger files have a `url`, which is fetched without a signature.
 """
 
 from enum import StrEnum
@@ -34,6 +36,8 @@ Address = Annotated[str, Meta(min_length=1, max_length=MAX_URL)]
 
 
 class WorkerStatus(StrEnum):
+    """The status of a job, as the worker reports it."""
+
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -57,12 +61,14 @@ class ResultFile(Struct, frozen=True, kw_only=True):
 
 
 class Price(Struct, frozen=True, kw_only=True):
+    """What the work has cost."""
+
     amount: Annotated[float, Meta(ge=0)]
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3,8}(?!\n)$")]
 
 
 class Done(Struct, frozen=True, kw_only=True):
-    """What any answer about work that is done has; *result* is null where it isn't."""
+    """The members of an answer about finished work. `result` is None if the work isn't finished."""
 
     result: dict[str, Any] | None = None
     files: Annotated[list[ResultFile], Meta(max_length=100)] = []
@@ -70,7 +76,7 @@ class Done(Struct, frozen=True, kw_only=True):
 
 
 class Taken(Done, frozen=True, kw_only=True):
-    """The answer to a POST: a job, or the work done. The latter may name a job too: then its files can be had again."""
+    """The answer to a POST: a job, or finished work. Finished work with an `id` can be fetched again as a job."""
 
     id: JobId | None = None
     status_url: Address | None = None
@@ -78,7 +84,7 @@ class Taken(Done, frozen=True, kw_only=True):
 
 
 class JobView(Struct, frozen=True, kw_only=True):
-    """How a job stands. *error* and *retryable* (true if absent) say why it failed."""
+    """The state of a job. `error` and `retryable` (true if absent) say why it failed."""
 
     id: JobId
     status: WorkerStatus
@@ -87,16 +93,20 @@ class JobView(Struct, frozen=True, kw_only=True):
 
 
 class DoneJobView(Done, frozen=True, kw_only=True):
+    """The state of a job, with its result."""
+
     id: JobId
     status: WorkerStatus
 
 
 class CancelView(Struct, frozen=True, kw_only=True):
+    """The answer to a cancel."""
+
     status: WorkerStatus
 
 
 class ListedJob(Struct, frozen=True, kw_only=True):
-    """*attempt_id* is compared: a worker that doesn't filter must not give one attempt another's job."""
+    """A job in the list. `attempt_id` is compared, because a worker might not filter by it."""
 
     id: JobId
     attempt_id: str
@@ -105,17 +115,19 @@ class ListedJob(Struct, frozen=True, kw_only=True):
 
 
 class JobList(Struct, frozen=True, kw_only=True):
+    """The answer to a list call."""
+
     jobs: list[ListedJob]
 
 
 class WorkerError(Struct, frozen=True, kw_only=True):
-    """*retryable* stands over what the status says."""
+    """An error of the worker. `retryable` overrides what the HTTP status means."""
 
     error: Annotated[str, Meta(min_length=1)]
     retryable: bool | None = None
 
 
 def error_words(body: bytes) -> str | None:
-    """The words of an error in the form above; null for anything else, such as a gateway's page."""
+    """Return the message of a `WorkerError`; None for anything else, such as a gateway's page."""
     answer = read_json(body, WorkerError)
     return None if answer is None else answer.error

@@ -1,4 +1,4 @@
-"""CUSTOM: workers of your own, behind the protocol that `custom_protocol` tells."""
+"""The provider for custom workers, which speak the protocol in `protocol`."""
 
 import base64
 import binascii
@@ -21,6 +21,7 @@ from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.model import Sent
 from stepwell.domain.steps import KnownStep
 from stepwell.domain.validation.file_inputs import MESSAGES
+from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,
@@ -49,6 +50,7 @@ from stepwell.providers.custom.signing import SignedApi
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.input_references import with_references
+from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 from stepwell.providers.shared.result_storage import retry_store, store_from_job
 
@@ -58,9 +60,9 @@ NAME = "custom worker"  # in messages
 CREDENTIAL = "custom"
 MAX_SEED = 2**63 - 1
 _ACCEPTED, _CONFLICT = 202, 409
-_OK, _GONE = frozenset({200, 202}), frozenset({404, 410})
-_NOT_SENT_ON = frozenset({"provider_type", "credential", "on_unknown"})
-_CANT = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
+_OK = frozenset({200, 202})
+_NOT_SENT = frozenset({"provider_type", "credential", "on_unknown"})
+_UNSUPPORTED = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
 _EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -85,10 +87,10 @@ _STATUSES = {
 
 
 class CustomProvider:
-    """Implements `ports.providers.Provider` for the worker at *url*.
+    """Implements `RemoteProvider` for the worker at *url*.
 
-    *client* is a `web.plain_client`, *timeout_s* the deadline of one call: a worker that takes longer for a job had
-    better answer 202. *clock* gives seconds since 1970.
+    *client* is an `http_client.plain_client`. *timeout_s* is the deadline of one call, so a worker that needs longer
+    for a job should answer 202. *clock* returns seconds since 1970.
     """
 
     type = ProviderType.CUSTOM
@@ -109,7 +111,7 @@ class CustomProvider:
         self._timeout_s, self._clock = timeout_s, clock
 
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
-        return None if task_type in _CANT else frozenset({"seed"})
+        return None if task_type in _UNSUPPORTED else frozenset({"seed"})
 
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         return str(provider_config.get("model") or task_type)
@@ -124,10 +126,10 @@ class CustomProvider:
         return True
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
-        """Inputs named `*_url` and `*_urls` become what a worker can read. Raises `AttemptError` for bad ones."""
-        if attempt.task_type in _CANT:
+        """Build the job. Inputs named `*_url` and `*_urls` become references that a worker can read."""
+        if attempt.task_type in _UNSUPPORTED:
             raise AttemptError(f"{NAME}: it can't do {attempt.task_type}", retryable=False)
-        config = {name: value for name, value in attempt.provider_config.items() if name not in _NOT_SENT_ON}
+        config = {name: value for name, value in attempt.provider_config.items() if name not in _NOT_SENT}
         model = _model(attempt.task_type, config)
         inputs = await with_references(without_nulls(attempt.inputs), io)
         body = {
@@ -149,19 +151,21 @@ class CustomProvider:
         try:
             answer, taken = await api.submit(f"{self._base}/jobs", json.encode(request.body), key, Taken)
         except AttemptError as error:
-            said = None if api.answer is None else api.answer.read(WorkerError)
-            if said is None or said.retryable is None:
+            worker_error = None if api.answer is None else api.answer.read(WorkerError)
+            if worker_error is None or worker_error.retryable is None:
                 raise
-            raise AttemptError(str(error), retryable=said.retryable, retry_after_s=error.retry_after_s) from error
+            raise AttemptError(
+                str(error), retryable=worker_error.retryable, retry_after_s=error.retry_after_s
+            ) from error
         if answer.status != _ACCEPTED and taken.result is not None:
-            finished = partial(_finished, taken, taken.result, io)
+            store = partial(_store_result, taken, taken.result, io)
             try:
                 with paid_for():
-                    return await (retry_store(finished) if taken.id is None else finished())
+                    return await (retry_store(store) if taken.id is None else store())
             except (CallFailed, AttemptError) as error:
                 if isinstance(error, AttemptError) and not error.retryable:
                     raise
-                if taken.id is None:  # it is paid for: its files are had again, as those of a job, which can be found
+                if taken.id is None:  # its files are paid for, and can be fetched from the job, which `reconcile` finds
                     raise OutcomeUnknown(str(error)) from error
         if taken.id is None:
             raise OutcomeUnknown(f"{NAME}: its answer has neither a job's id nor a result")
@@ -169,7 +173,7 @@ class CustomProvider:
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         api = self._follow_up_api(attempt)
-        view = await _viewed(api, self._url(job, "status"), job, JobView)
+        view = await _view(api, self._url(job, "status"), job, JobView)
         return JobState(
             status=_STATUSES[view.status],
             word=view.status,
@@ -178,14 +182,14 @@ class CustomProvider:
         )
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
-        view = await _viewed(self._follow_up_api(attempt), self._url(job, "status"), job, DoneJobView)
+        view = await _view(self._follow_up_api(attempt), self._url(job, "status"), job, DoneJobView)
         if view.status is not WorkerStatus.SUCCEEDED or view.result is None:
             raise CallFailed(f"{NAME}: the job had succeeded, but its answer ({view.status}) has no result")
-        return await _finished(view, view.result, io)
+        return await _store_result(view, view.result, io)
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
         api = self._follow_up_api(attempt)
-        ok = _OK | _GONE | {_CONFLICT}
+        ok = _OK | GONE | {_CONFLICT}
         answer = await api.call("POST", self._url(job, "cancel"), {}, ok=ok)
         if answer.status in _OK:
             status = api.readable(answer, CancelView).status
@@ -195,41 +199,40 @@ class CustomProvider:
         return CancelAnswer.REFUSED if answer.status == _CONFLICT else CancelAnswer.UNKNOWN_JOB
 
     def called_back(self, body: bytes) -> Job | None:
-        collect_refusals = read_json(body, JobView)
-        return None if collect_refusals is None else Job(id=collect_refusals.id)
+        view = read_json(body, JobView)
+        return None if view is None else Job(id=view.id)
 
     async def reconcile(self, attempt: Attempt, _sent: Sent, /) -> Sequence[Job]:
         api, attempt_id = self._follow_up_api(attempt), str(attempt.task_id)
         try:
             answer = await api.call("GET", f"{self._base}/jobs?{urlencode({'attempt_id': attempt_id})}", {}, ok=_OK)
-        except CallFailed as error:  # a worker without a list knows nothing of any job
+        except CallFailed as error:  # a 404 means that the worker has no list, not that it has forgotten the job
             raise CallFailed(str(error), retry_after_s=error.retry_after_s) from error
         listed = api.readable(answer, JobList).jobs
         return [self._job(job.id, job.status_url, job.cancel_url) for job in listed if job.attempt_id == attempt_id]
 
     def _api(self, attempt: Attempt) -> SignedApi:
-        """Raises `AttemptError` where the settings don't hold the credential that the step names."""
+        """Raises `AttemptError` if the settings don't contain the credential that the step names."""
         key = self._credentials.key(attempt.provider_config, CREDENTIAL)
         return SignedApi(self._client, NAME, error_words, key=key, clock=self._clock, timeout_s=self._timeout_s)
 
     def _follow_up_api(self, attempt: Attempt) -> SignedApi:
-        """As `_api`, but a missing credential says nothing about the job, which may well go on: `CallFailed`."""
-        try:
+        with as_call_failed():
             return self._api(attempt)
-        except AttemptError as error:
-            raise CallFailed(str(error)) from error
 
     def _job(self, job_id: str, status_url: str | None, cancel_url: str | None) -> Job:
         named = {"status": status_url, "cancel": cancel_url}
-        return Job(id=job_id, urls={purpose: own for purpose, url in named.items() if url and (own := self._own(url))})
+        return Job(
+            id=job_id, urls={purpose: own for purpose, url in named.items() if url and (own := self._own_url(url))}
+        )
 
     def _url(self, job: Job, purpose: str) -> str:
-        """Looked at again: the base may have moved since the job was taken."""
-        usual = f"{self._base}/jobs/{quote(job.id, safe='')}" + ("/cancel" if purpose == "cancel" else "")
-        return self._own(job.urls.get(purpose, usual)) or usual
+        """Return the URL that the worker named, if it still has the worker's origin; else the one of the protocol."""
+        default = f"{self._base}/jobs/{quote(job.id, safe='')}" + ("/cancel" if purpose == "cancel" else "")
+        return self._own_url(job.urls.get(purpose, default)) or default
 
-    def _own(self, url: str) -> str | None:
-        """*url*, which may be relative, if it is of the worker's own origin: nobody else gets what we sign."""
+    def _own_url(self, url: str) -> str | None:
+        """Return *url*, made absolute. None if it has another origin: only the worker may get signed requests."""
         try:
             base, target = httpx.URL(self._base), httpx.URL(self._base + "/").join(url)
             same = (base.scheme, base.host, base.port) == (target.scheme, target.host, target.port)
@@ -238,9 +241,9 @@ class CustomProvider:
         return str(target) if same and not target.userinfo else None
 
 
-async def _viewed(api: SignedApi, url: str, job: Job, kind: type[View]) -> View:
-    answer = await api.call("GET", url, {}, ok=_OK | _GONE)
-    if answer.status in _GONE:
+async def _view(api: SignedApi, url: str, job: Job, kind: type[View]) -> View:
+    answer = await api.call("GET", url, {}, ok=_OK | GONE)
+    if answer.status in GONE:
         words = error_words(answer.body)
         message = f"{NAME} answered {answer.status}" + (f": {words}" if words else "")
         raise CallFailed(sanitised(api.masked(message)), forgotten=words is not None)
@@ -250,9 +253,9 @@ async def _viewed(api: SignedApi, url: str, job: Job, kind: type[View]) -> View:
     return view
 
 
-def _seed(inputs: Mapping[str, Any], drawn: int) -> int:
-    """The caller's seed, else the one drawn for the attempt."""
-    seed = inputs.get("seed", drawn)
+def _seed(inputs: Mapping[str, Any], default: int) -> int:
+    """Return the seed in the inputs, else the random seed of the attempt."""
+    seed = inputs.get("seed", default)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise input_refusal("seed", why="must be an integer from 0 to 2^63 - 1")
     return seed
@@ -265,43 +268,46 @@ def _model(task_type: TaskType, config: Mapping[str, Any]) -> str:
     return model
 
 
-async def _finished(done: Done, result: Mapping[str, Any], io: AttemptIO) -> Finished:
-    """The result with its files stored. Raises `CallFailed` for what a repeat may mend, else `AttemptError`."""
+async def _store_result(done: Done, result: Mapping[str, Any], io: AttemptIO) -> Finished:
+    """Store the files, and return the result.
+
+    Raises `CallFailed` for errors that a repeat may fix, else `AttemptError`.
+    """
     fields = [file.field for file in done.files]
     if len(set(fields)) < len(fields):
         raise AttemptError(f"{NAME}: it has two files for one field", retryable=False)
     complete = dict(result)
     for number, file in enumerate(done.files, 1):
         name = ("result" if number == 1 else f"result-{number}") + "." + _EXTENSIONS.get(file.media_type, "bin")
-        complete[file.field] = (await _stored(file, name, io)).path
+        complete[file.field] = (await _store_file(file, name, io)).path
     cost = None if done.cost is None else Cost(done.cost.amount, done.cost.currency, "provider")
     return Finished(complete, cost)
 
 
-async def _stored(file: ResultFile, name: str, io: AttemptIO) -> Output:
+async def _store_file(file: ResultFile, name: str, io: AttemptIO) -> Output:
     if file.data is not None:
-        return await store_from_job(io, name, await to_thread.run_sync(_decoded, file))
+        return await store_from_job(io, name, await to_thread.run_sync(_decode, file))
     assert file.url is not None
     kind = file.media_type.partition("/")[0]
     output = await io.download(file.url, name, (f"{kind}/",) if kind in _CHECKED_KINDS else ())
-    if not _is(file, output.size, output.sha256):
+    if not _matches(file, output.size, output.sha256):
         raise CallFailed(f"{NAME}: the file for {file.field} has another size or SHA-256 than it says")
     return output
 
 
-def _decoded(file: ResultFile) -> bytes:
+def _decode(file: ResultFile) -> bytes:
     try:
         data = base64.b64decode(file.data or "", validate=True)
     except (ValueError, binascii.Error) as error:
         raise AttemptError(f"{NAME}: the data of the file for {file.field} isn't base64", retryable=False) from error
     if not data:
         raise AttemptError(f"{NAME}: the file for {file.field} is empty", retryable=False)
-    if not _is(file, len(data), hashlib.sha256(data).hexdigest()):
+    if not _matches(file, len(data), hashlib.sha256(data).hexdigest()):
         raise AttemptError(
             f"{NAME}: the file for {file.field} has another size or SHA-256 than it says", retryable=False
         )
     return data
 
 
-def _is(file: ResultFile, size: int, sha256: str) -> bool:
+def _matches(file: ResultFile, size: int, sha256: str) -> bool:
     return file.size in {None, size} and (file.sha256 is None or file.sha256.lower() == sha256)

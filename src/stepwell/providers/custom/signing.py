@@ -1,15 +1,18 @@
-"""Signatures between Stepwell and a custom worker: HMAC-SHA256 with a secret that both hold, on all that either sends.
+"""Signatures between Stepwell and a custom worker: HMAC-SHA256 with a shared secret, on every message of both sides.
 
-A message carries `Stepwell-Timestamp` (seconds since 1970) and `Stepwell-Signature: v1=<hex>`. What is signed, UTF-8:
+The scheme is our own, not Standard Webhooks: these signatures bind the method, the path, the status and the request,
+which Standard Webhooks doesn't. A message has the headers `Stepwell-Timestamp` (seconds since 1970) and
+`Stepwell-Signature: v1=<hex>`. The signed text, in UTF-8:
 
-| message  | signed                                                           | so that                                |
+| message  | signed text                                                      | purpose                                |
 |----------|------------------------------------------------------------------|----------------------------------------|
-| request  | `{timestamp}.{METHOD}.{path?query}.{body}`                       | only we can start, read or end jobs    |
-| answer   | `{timestamp}.{status}.{the request's signature, hex}.{body}`     | it holds for this request alone        |
-| callback | `{timestamp}.{attempt_id}.{body}`                                | it holds for this attempt alone        |
+| request  | `{timestamp}.{METHOD}.{path?query}.{body}`                       | only Stepwell can start and end jobs   |
+| answer   | `{timestamp}.{status}.{the request's signature, hex}.{body}`     | it is valid for this request only      |
+| callback | `{timestamp}.{attempt_id}.{body}`                                | it is valid for this attempt only      |
 
-`path?query` is the request target as it was sent, the path of STEPWELL_CUSTOM_URL included. The second part has another
-form in each, so that none passes for another. A timestamp more than 5 minutes off is refused.
+`path?query` is the request target as it was sent, with the path of STEPWELL_CUSTOM_URL. The second part has a different
+form in each kind of message, so that no signature fits another kind. A timestamp that is more than 5 minutes off is
+refused.
 """
 
 import hashlib
@@ -27,32 +30,32 @@ from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_un
 TOLERANCE_S = 300
 TIMESTAMP, SIGNATURE = "Stepwell-Timestamp", "Stepwell-Signature"
 _VERSION = "v1="
-_DIGITS = 12  # of a timestamp: more are no time
+_DIGITS = 12  # a longer timestamp is not a time
 
 
 class UntrustedAnswer(httpx.HTTPError):
-    """An answer that need not be the worker's: to us it is as good as a lost one. The subclass says why."""
+    """An answer that may not be the worker's. It counts as lost. The subclass says why."""
 
 
 class UnsignedAnswer(UntrustedAnswer):
-    pass
+    """The answer has no signature."""
 
 
 class StaleSignature(UntrustedAnswer):
-    pass
+    """The timestamp is invalid, too old, or in the future."""
 
 
 class WrongSignature(UntrustedAnswer):
-    pass
+    """The signature isn't that of the message."""
 
 
 class SignedApi(ProviderApi):
-    """A `ProviderApi` that signs requests and believes signed answers alone; without a *key* neither.
+    """A `ProviderApi` that signs requests and accepts only signed answers. Without a *key* it does neither.
 
-    An answer that can't be believed counts as none: `submit` raises `OutcomeUnknown`, `call` raises `CallFailed`.
-    For one call, or one after the other: `answer` is the latest one.
+    An answer that isn't accepted counts as lost: `submit` raises `OutcomeUnknown`, `call` raises `CallFailed`. Calls
+    must not overlap, because `answer` is the latest answer.
 
-    An answer with a valid signature counts as accepting the key, and a 401 without one as refusing it.
+    An answer with a valid signature means that the worker accepts the key; a 401 without one, that it refuses it.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class SignedApi(ProviderApi):
         self._key_refused = False
 
     def masked(self, text: str) -> str:
-        """*text* without the secret, which a worker may have put into its words."""
+        """Return *text* without the secret, which a worker may have put into its messages."""
         return text.replace(self._secret, "***") if self._secret else text
 
     def _masked_words(self, body: bytes) -> str | None:
@@ -94,11 +97,11 @@ class SignedApi(ProviderApi):
             self.answer = await super()._request(method, url, body, headers, timeout_s)
             return self.answer
         target = httpx.URL(url).raw_path.decode("ascii")
-        ours = signature_headers(self._secret, self._clock(), (method, target), body or b"")
-        answer = await super()._request(method, url, body, {**headers, **ours}, timeout_s)
-        parts = (str(answer.status), ours[SIGNATURE].removeprefix(_VERSION))
+        signed_headers = signature_headers(self._secret, self._clock(), (method, target), body or b"")
+        answer = await super()._request(method, url, body, {**headers, **signed_headers}, timeout_s)
+        parts = (str(answer.status), signed_headers[SIGNATURE].removeprefix(_VERSION))
         try:
-            check(self._secret, self._clock(), answer.headers, parts, answer.body)
+            check_signature(self._secret, self._clock(), answer.headers, parts, answer.body)
         except (UnsignedAnswer, WrongSignature):
             self._key_refused = is_unauthorized(answer)
             if self._key_refused:
@@ -110,19 +113,22 @@ class SignedApi(ProviderApi):
 
 
 def signature_headers(secret: str, now: float, parts: tuple[str, ...], body: bytes) -> dict[str, str]:
-    """The two headers of a message; *parts* are what stands between timestamp and body, *now* is in seconds."""
+    """Return the two headers of a message. *parts* are signed between timestamp and body. *now* is in seconds."""
     timestamp = str(int(now))
     return {TIMESTAMP: timestamp, SIGNATURE: _signature(secret, timestamp, parts, body)}
 
 
-def check(secret: str, now: float, headers: Mapping[str, str], parts: tuple[str, ...], body: bytes) -> None:
-    """Raise `UntrustedAnswer` unless the message is signed, now and for these *parts*. *headers*: names in any case."""
+def check_signature(secret: str, now: float, headers: Mapping[str, str], parts: tuple[str, ...], body: bytes) -> None:
+    """Raise `UntrustedAnswer` unless the message has a recent signature for *parts*.
+
+    Names in *headers* have any case.
+    """
     found = {name.lower(): value for name, value in headers.items()}
     timestamp, given = found.get(TIMESTAMP.lower()), found.get(SIGNATURE.lower())
     if timestamp is None or given is None:
         raise UnsignedAnswer("there is no signature")
     expected = _signature(secret, timestamp, parts, body)
-    # As bytes: odd characters must not raise, and the time that it takes must not tell.
+    # As bytes, because compare_digest raises for non-ASCII text. It takes the same time for every wrong signature.
     if not hmac.compare_digest(expected.encode("utf-8", "replace"), given.encode("utf-8", "replace")):
         raise WrongSignature("the signature is wrong")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _DIGITS):

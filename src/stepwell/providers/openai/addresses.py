@@ -1,7 +1,7 @@
-"""Addresses on the web that a step names, on their way to OpenAI or to another server.
+"""URLs in a step, and which of them are sent on.
 
-OpenAI reads them itself. Another server may stand in a network of the operator's: no address goes to it but that of our
-own artifacts, and what is behind one is read here, through the guard.
+OpenAI reads URLs itself. Another server may be inside the operator's network, so it only gets URLs of this service's
+artifacts. Other URLs are read here, through the SSRF guard, and their contents are sent.
 """
 
 import re
@@ -11,36 +11,36 @@ from typing import Any
 from anyio import to_thread
 
 from stepwell.ports.providers import AttemptIO
-from stepwell.providers.openai.images import data_uri, seen
+from stepwell.providers.openai.images import data_uri, inspect
 from stepwell.providers.shared.input_references import provider_reference
 from stepwell.providers.shared.refusals import config_refusal, input_refusal
 
-# As those read them who forgive what isn't seen.
+# Matches URLs as lenient parsers do, which ignore control characters.
 _WEB = re.compile(r"[\x00-\x20]*(?:" + r"[\t\r\n]*".join([*"http", "s?", ":"]) + "|ftp:|file:)", re.IGNORECASE)
 _UNTYPED = "application/octet-stream"
-_WORDS = frozenset({"type", "text"})  # members of a part that are no reference, whatever they hold
+_TEXTS = frozenset({"type", "text"})  # members of a part that never are references
 _MEDIA = frozenset({"image", "images", "video", "videos", "audio", "audios"})
 
 
 async def chat_reference(reference: str, field: str, io: AttemptIO, *, public: bool) -> str:
-    """What the server can read *reference* by. Raises as `AttemptIO.fetch`."""
+    """Return a reference that the server can read. *public*: the server is OpenAI. Raises as `AttemptIO.fetch`."""
     if public or not _is_web(reference):
         return await provider_reference(reference, field, io)
     blob = await io.fetch(reference, field)
-    about = await to_thread.run_sync(seen, blob.data)
-    media_type = about.media_type if about is not None else blob.media_type or _UNTYPED
+    info = await to_thread.run_sync(inspect, blob.data)
+    media_type = info.media_type if info is not None else blob.media_type or _UNTYPED
     return await to_thread.run_sync(data_uri, blob.data, media_type)
 
 
 async def chat_message(message: Mapping[str, Any], field: str, io: AttemptIO, *, public: bool) -> dict[str, Any]:
-    """*message* with what the parts of its content refer to made readable. Raises as `AttemptIO.fetch`."""
+    """Return *message* with `chat_reference` applied to the references in its content. Raises as `AttemptIO.fetch`."""
 
     async def readable(value: Any, name: str, place: str) -> Any:
         if isinstance(value, Mapping):
             return {inner: await readable(each, inner, f"{place}.{inner}") for inner, each in value.items()}
         if isinstance(value, list):
             return [await readable(each, name, f"{place}[{number}]") for number, each in enumerate(value)]
-        if not isinstance(value, str) or name in _WORDS:
+        if not isinstance(value, str) or name in _TEXTS:
             return value
         if name == "url" or name.endswith("_url") or (_is_web(value) and not public):
             return await chat_reference(value, place.removesuffix(".url"), io, public=public)
@@ -53,7 +53,7 @@ async def chat_message(message: Mapping[str, Any], field: str, io: AttemptIO, *,
 
 
 def check_addresses(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    """Raises `Refusal` where one of them names an address that another server would read; *parameters* win."""
+    """Raise `Refusal` for a URL that a server other than OpenAI would read. *parameters* override *inputs*."""
     for name, value in {**inputs, **parameters}.items():
         if any(_is_web(text) for text in _references(value)):
             why = "no address goes to a server other than OpenAI's own; image_urls are read for it"

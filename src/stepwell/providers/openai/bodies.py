@@ -1,26 +1,25 @@
-"""What OpenAI is sent for each type of task.
+"""The request bodies for OpenAI, by task type.
 
-Chat: https://platform.openai.com/docs/api-reference/chat/create, pictures:
-https://developers.openai.com/api/docs/guides/image-generation, films:
+Chat: https://platform.openai.com/docs/api-reference/chat/create. Images:
+https://developers.openai.com/api/docs/guides/image-generation. Videos:
 https://developers.openai.com/api/docs/guides/video-generation.
 
-Everything but chat is told in words, so tasks without a prompt have one here. Inputs that Stepwell doesn't know go out
-as they are, and `provider_config.parameters` wins over both. What the API has no words for isn't sent:
-`reference_image_strength`, `sharpness`, `denoise`, `tolerance`, `feather` and `radius`; what would have to be exact to
-be of use (`x`, `y`, `scale`, `opacity`, `crop`, `rotate`) is refused before it costs anything.
+Image and video calls take a prompt, so task types without one have a prompt here. Inputs that aren't Stepwell's are
+sent as they are, and `provider_config.parameters` overrides both. Inputs that the API has no parameter for aren't sent:
+`reference_image_strength`, `sharpness`, `denoise`, `tolerance`, `feather` and `radius`. Inputs that must be exact to be
+useful (`x`, `y`, `scale`, `opacity`, `crop`, `rotate`) are refused before anything is paid for.
 
-- `max_tokens` goes out as `max_completion_tokens` to OpenAI, and for models that are called as its reasoning models are
-  (gpt-5 and later, o1 and later), which refuse the old name. It is `max_tokens` for all others, since some servers
-  (Ollama, llama-cpp-python) take the new name and pay no heed to it. Where `parameters` has one of the two, that alone
-  is sent.
-- `temperature`: GPT-6 models take one only where they don't reason, so with the default model
-  `reasoning_effort` is "none" then, unless `parameters` says otherwise.
-- `seed`: only where the step has one, and for pictures not to OpenAI itself, which has none there.
-- `negative_prompt`: to OpenAI in words, to others as a member.
+- `max_tokens` is sent as `max_completion_tokens` to OpenAI, and for models with the names of its reasoning models
+  (gpt-5 and later, o1 and later), which refuse the old name. Other models get `max_tokens`, because some servers
+  (Ollama, llama-cpp-python) accept the new name and ignore it. If `parameters` has one of the two, only that is sent.
+- `temperature`: GPT-6 models accept one only without reasoning. So with the default model, `reasoning_effort` becomes
+  "none", unless `parameters` sets it.
+- `seed` is sent if the step has one. OpenAI itself has no seed for images.
+- `negative_prompt` is put into the prompt for OpenAI, and is a member for other servers.
 
-OpenAI itself gets the addresses of pictures on the web. Other servers get the pictures: they may stand in a network of
-the operator's, which no step's address may lead into, so what is at an address is read here, where it is vetted. Inputs
-that Stepwell doesn't know, and `parameters`, may hold no address for them.
+OpenAI reads the URLs of images itself. Other servers get the images: they may be inside the operator's network, where a
+step's URL must not lead, so URLs are read here, through the SSRF guard. For such servers, inputs that aren't Stepwell's
+and `parameters` may contain no URLs.
 """
 
 import re
@@ -45,16 +44,16 @@ from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.addresses import chat_message, chat_reference
-from stepwell.providers.openai.images import SentImage, mask, picture
+from stepwell.providers.openai.images import SentImage, image_input, mask_input
 from stepwell.providers.openai.parameters import (
     DEFAULT_CHAT,
-    bare,
-    film_seconds,
+    bare_name,
+    image_size,
     model_of,
     parameters_of,
-    picture_size,
+    video_seconds,
 )
-from stepwell.providers.openai.refusals import check_exact, check_rest, check_weight, rest_of
+from stepwell.providers.openai.refusals import check_exact, check_unknown_inputs, check_weight, unknown_inputs
 from stepwell.providers.shared.chat_messages import check_image_count
 
 Config = TypeVar("Config", bound=TaskConfig)
@@ -75,13 +74,13 @@ PROMPTS: Mapping[TaskType, str] = {
 _NEW_BACKGROUND = "Leave the subject of the first picture exactly as it is, and replace its background"
 _OVERLAID = "Put the second picture over the first one."
 _LIMITS = ("max_tokens", "max_completion_tokens")
-_REASONS = re.compile(r"gpt-([5-9]|\d\d)|o\d")
+_REASONING_MODEL = re.compile(r"gpt-([5-9]|\d\d)|o\d")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
-_LONGEST_NAME = 64
+_MAX_NAME = 64
 
 
-class _Wanted(Struct, frozen=True):
-    """What a picture is asked for with."""
+class _ImageRequest(Struct, frozen=True):
+    """The parts of an image request."""
 
     attempt: Attempt
     model: str
@@ -89,11 +88,11 @@ class _Wanted(Struct, frozen=True):
     io: AttemptIO
 
     def config(self, kind: type[Config]) -> Config:
-        return _typed(kind, self.attempt)
+        return _config_of(kind, self.attempt)
 
     @property
     def prompt(self) -> str:
-        """The step's, else that of the type of task."""
+        """The prompt of the step, else that of the task type."""
         prompt = self.attempt.inputs.get("prompt") or PROMPTS.get(self.attempt.task_type)
         if not isinstance(prompt, str):
             raise invalid_input("prompt", "is required")
@@ -101,8 +100,11 @@ class _Wanted(Struct, frozen=True):
 
 
 async def chat_body(attempt: Attempt, io: AttemptIO, *, public: bool) -> dict[str, Any]:
-    """*public*: it goes to OpenAI itself. Raises `AttemptError` for what can't be said, and as `AttemptIO.fetch`."""
-    config, parameters = _typed(LlmConfig, attempt), parameters_of(attempt.provider_config)
+    """Return the body of a chat call. *public*: the server is OpenAI.
+
+    Raises `AttemptError` for inputs that can't be sent, and as `AttemptIO.fetch`.
+    """
+    config, parameters = _config_of(LlmConfig, attempt), parameters_of(attempt.provider_config)
     model = model_of(attempt.task_type, attempt.provider_config)
     body: dict[str, Any] = {"model": model, "messages": await _messages(config, io, public=public)}
     if config.temperature is not None:
@@ -110,133 +112,138 @@ async def chat_body(attempt: Attempt, io: AttemptIO, *, public: bool) -> dict[st
         if model == DEFAULT_CHAT:
             body["reasoning_effort"] = "none"
     if config.max_tokens is not None and not any(name in parameters for name in _LIMITS):
-        body[_LIMITS[public or _REASONS.match(bare(model)) is not None]] = config.max_tokens
+        body[_LIMITS[public or _REASONING_MODEL.match(bare_name(model)) is not None]] = config.max_tokens
     if config.json_schema is not None:
         schema = {"name": _name(config.json_schema), "strict": True, "schema": config.json_schema}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return _merged(attempt, body, public=public)
+    return _merge(attempt, body, public=public)
 
 
-async def picture_body(attempt: Attempt, io: AttemptIO, *, public: bool) -> dict[str, Any]:
-    """With `image`, a list of data URIs, where there is a picture to begin with; `mask` is one too. Raises as
-    `chat_body`.
+async def image_body(attempt: Attempt, io: AttemptIO, *, public: bool) -> dict[str, Any]:
+    """Return the body of an image call.
+
+    Input images are data URIs: a list in `image`, and one in `mask`. Raises as `chat_body`.
     """
-    wanted = _Wanted(attempt, model_of(attempt.task_type, attempt.provider_config), public, io)
+    request = _ImageRequest(attempt, model_of(attempt.task_type, attempt.provider_config), public, io)
     parameters_of(attempt.provider_config)  # before anything is fetched
-    body = {"model": wanted.model, "prompt": wanted.prompt} | await _PICTURES[attempt.task_type](wanted)
-    return _merged(attempt, body, *(["seed"] if public else []), public=public)
+    body = {"model": request.model, "prompt": request.prompt} | await _IMAGE_BODIES[attempt.task_type](request)
+    return _merge(attempt, body, *(["seed"] if public else []), public=public)
 
 
-async def film_body(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
-    """With `input_reference`, a data URI, where there is a picture to begin with. Raises as `chat_body`."""
-    body, config = film_told(attempt), _typed(VideoConfig, attempt)
+async def video_body(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+    """Return the body of a video call. An input image is a data URI in `input_reference`. Raises as `chat_body`."""
+    body, config = video_parameters(attempt), _config_of(VideoConfig, attempt)
     if config.base_image_url is None:
         return body
-    return body | {"input_reference": (await picture(config.base_image_url, "base_image_url", io))[0]}
+    return body | {"input_reference": (await image_input(config.base_image_url, "base_image_url", io))[0]}
 
 
-def film_told(attempt: Attempt) -> dict[str, Any]:
-    """The same without the picture. Raises `AttemptError`."""
-    config, model = _typed(VideoConfig, attempt), model_of(attempt.task_type, attempt.provider_config)
-    moved = "" if config.motion is None else f" The camera: {config.motion.replace('_', ' ')}."
+def video_parameters(attempt: Attempt) -> dict[str, Any]:
+    """Return the body of a video call without its image. Raises `AttemptError`."""
+    config, model = _config_of(VideoConfig, attempt), model_of(attempt.task_type, attempt.provider_config)
+    camera = "" if config.motion is None else f" The camera: {config.motion.replace('_', ' ')}."
     prompt = config.prompt or PROMPTS[attempt.task_type]
-    body: dict[str, Any] = {"model": model, "prompt": prompt + moved, "seconds": film_seconds(model, config.duration_s)}
+    body: dict[str, Any] = {
+        "model": model,
+        "prompt": prompt + camera,
+        "seconds": video_seconds(model, config.duration_s),
+    }
     if config.width is not None and config.height is not None:
-        body["size"] = picture_size(model, config.width, config.height)
-    if attempt.inputs.get("fps") is not None:  # ours has a default that nobody asked for
+        body["size"] = image_size(model, config.width, config.height)
+    if attempt.inputs.get("fps") is not None:  # the default of our config isn't sent
         body["fps"] = config.fps
-    return _merged(attempt, body, public=False)  # OpenAI itself makes none any more
+    return _merge(attempt, body, public=False)  # OpenAI itself makes no videos any more
 
 
-async def _generation(wanted: _Wanted) -> dict[str, Any]:
-    config = wanted.config(GenerationConfig)
-    for name in without_nulls(wanted.attempt.inputs):
+async def _generation(request: _ImageRequest) -> dict[str, Any]:
+    config = request.config(GenerationConfig)
+    for name in without_nulls(request.attempt.inputs):
         check_weight(name)
-    body: dict[str, Any] = {"size": picture_size(wanted.model, config.width, config.height)}
-    if config.negative_prompt and wanted.public:
-        body["prompt"] = f"{wanted.prompt}\n\nAvoid: {config.negative_prompt}"
+    body: dict[str, Any] = {"size": image_size(request.model, config.width, config.height)}
+    if config.negative_prompt and request.public:
+        body["prompt"] = f"{request.prompt}\n\nAvoid: {config.negative_prompt}"
     elif config.negative_prompt:
         body["negative_prompt"] = config.negative_prompt
-    if config.seed is not None and not wanted.public:
+    if config.seed is not None and not request.public:
         body["seed"] = config.seed
     if config.reference_image_url is not None:
-        body["image"] = [(await picture(config.reference_image_url, "reference_image_url", wanted.io))[0]]
+        body["image"] = [(await image_input(config.reference_image_url, "reference_image_url", request.io))[0]]
     return body
 
 
-async def _editing(wanted: _Wanted) -> dict[str, Any]:
-    config, io = wanted.config(EditingConfig), wanted.io
-    for name, value in without_nulls(wanted.attempt.inputs).items():
+async def _editing(request: _ImageRequest) -> dict[str, Any]:
+    config, io = request.config(EditingConfig), request.io
+    for name, value in without_nulls(request.attempt.inputs).items():
         check_exact(name, value)
-    base, about = await _base(config.base_image_url, io)
+    base, info = await _base(config.base_image_url, io)
     images, body = [base], dict[str, Any]()
     if config.overlay_image_url is not None:
-        images.append((await picture(config.overlay_image_url, "overlay_image_url", io))[0])
+        images.append((await image_input(config.overlay_image_url, "overlay_image_url", io))[0])
         body["prompt"] = f"{config.prompt or ''} {_OVERLAID}".strip()
     for place, reference in enumerate(config.reference_image_urls or []):
-        images.append((await picture(reference, f"reference_image_urls[{place}]", io))[0])
+        images.append((await image_input(reference, f"reference_image_urls[{place}]", io))[0])
     if config.mask_image_url is not None:
-        body["mask"] = await mask(config.mask_image_url, "mask_image_url", (about.width, about.height), io)
+        body["mask"] = await mask_input(config.mask_image_url, "mask_image_url", (info.width, info.height), io)
     if config.width is not None and config.height is not None:
-        body["size"] = picture_size(wanted.model, config.width, config.height)
+        body["size"] = image_size(request.model, config.width, config.height)
     return body | {"image": images}
 
 
-async def _refine(wanted: _Wanted) -> dict[str, Any]:
-    config = wanted.config(RefineConfig)
-    base, about = await _base(config.base_image_url, wanted.io)
-    width, height = (round(side * config.upscale_factor) for side in (about.width, about.height))
-    return {"image": [base], "size": picture_size(wanted.model, width, height)}
+async def _refine(request: _ImageRequest) -> dict[str, Any]:
+    config = request.config(RefineConfig)
+    base, info = await _base(config.base_image_url, request.io)
+    width, height = (round(side * config.upscale_factor) for side in (info.width, info.height))
+    return {"image": [base], "size": image_size(request.model, width, height)}
 
 
-async def _background_fix(wanted: _Wanted) -> dict[str, Any]:
-    config = wanted.config(BackgroundFixConfig)
-    images, told = [(await _base(config.base_image_url, wanted.io))[0]], ""
+async def _background_fix(request: _ImageRequest) -> dict[str, Any]:
+    config = request.config(BackgroundFixConfig)
+    images, instruction = [(await _base(config.base_image_url, request.io))[0]], ""
     if config.background_image_url is not None:
-        images.append((await picture(config.background_image_url, "background_image_url", wanted.io))[0])
-        told = " by the second picture"
+        images.append((await image_input(config.background_image_url, "background_image_url", request.io))[0])
+        instruction = " by the second picture"
     elif config.background_color is not None:
-        told = f" by the plain colour {config.background_color}"
-    if not told and not config.prompt:
+        instruction = f" by the plain colour {config.background_color}"
+    if not instruction and not config.prompt:
         return {"image": images}
-    return {"image": images, "prompt": _NEW_BACKGROUND + told + (f": {config.prompt}" if config.prompt else ".")}
+    return {"image": images, "prompt": _NEW_BACKGROUND + instruction + (f": {config.prompt}" if config.prompt else ".")}
 
 
-async def _background_remove(wanted: _Wanted) -> dict[str, Any]:
-    config = wanted.config(BackgroundRemoveConfig)
-    base, _ = await _base(config.base_image_url, wanted.io)
+async def _background_remove(request: _ImageRequest) -> dict[str, Any]:
+    config = request.config(BackgroundRemoveConfig)
+    base, _ = await _base(config.base_image_url, request.io)
     return {"image": [base], "background": "transparent", "output_format": "png"}
 
 
-async def _enhanced(wanted: _Wanted) -> dict[str, Any]:
-    config = wanted.config(EnhancerConfig)
-    base, _ = await _base(config.base_image_url, wanted.io)
+async def _enhance(request: _ImageRequest) -> dict[str, Any]:
+    config = request.config(EnhancerConfig)
+    base, _ = await _base(config.base_image_url, request.io)
     strength = "" if config.strength is None else f" Strength of the effect: {config.strength:.0%}."
-    return {"image": [base], "prompt": wanted.prompt + strength}
+    return {"image": [base], "prompt": request.prompt + strength}
 
 
-_PICTURES: Mapping[TaskType, Callable[[_Wanted], Awaitable[dict[str, Any]]]] = {
+_IMAGE_BODIES: Mapping[TaskType, Callable[[_ImageRequest], Awaitable[dict[str, Any]]]] = {
     TaskType.GENERATION: _generation,
     TaskType.EDITING: _editing,
     TaskType.REFINE: _refine,
     TaskType.BACKGROUND_FIX: _background_fix,
     TaskType.BACKGROUND_REMOVE: _background_remove,
-    TaskType.DETAIL_ENHANCER: _enhanced,
-    TaskType.FACE_ENHANCER: _enhanced,
+    TaskType.DETAIL_ENHANCER: _enhance,
+    TaskType.FACE_ENHANCER: _enhance,
 }
 
 
 async def _base(reference: str | None, io: AttemptIO) -> tuple[str, SentImage]:
     if reference is None:
         raise invalid_input("base_image_url", "is required")
-    return await picture(reference, "base_image_url", io)
+    return await image_input(reference, "base_image_url", io)
 
 
 async def _messages(config: LlmConfig, io: AttemptIO, *, public: bool) -> list[dict[str, Any]]:
-    """The step's messages after its system prompt, and before its prompt. Pictures belong to the last of the user."""
+    """Return the system prompt, the messages and the prompt. Images are added to the last message of the user."""
     check_image_count(config.messages or [])
-    given_ones = enumerate(config.messages or [])
-    messages = [await chat_message(message, f"messages[{n}]", io, public=public) for n, message in given_ones]
+    numbered_messages = enumerate(config.messages or [])
+    messages = [await chat_message(message, f"messages[{n}]", io, public=public) for n, message in numbered_messages]
     if config.system_prompt:
         messages.insert(0, {"role": "system", "content": config.system_prompt})
     if config.prompt is not None:
@@ -245,8 +252,8 @@ async def _messages(config: LlmConfig, io: AttemptIO, *, public: bool) -> list[d
         raise invalid_input("prompt", "is required, or messages")
     if config.image_urls:
         numbered = enumerate(config.image_urls)
-        pictures = [await chat_reference(url, f"image_urls[{n}]", io, public=public) for n, url in numbered]
-        parts = [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
+        references = [await chat_reference(url, f"image_urls[{n}]", io, public=public) for n, url in numbered]
+        parts = [{"type": "image_url", "image_url": {"url": url}} for url in references]
         last = next((message for message in reversed(messages) if message.get("role") == "user"), None)
         if last is None:
             messages.append({"role": "user", "content": parts})
@@ -258,18 +265,20 @@ async def _messages(config: LlmConfig, io: AttemptIO, *, public: bool) -> list[d
 
 def _name(schema: Mapping[str, Any]) -> str:
     title = schema.get("title")
-    return _NOT_IN_A_NAME.sub("_", title)[:_LONGEST_NAME] if isinstance(title, str) and title else "result"
+    return _NOT_IN_A_NAME.sub("_", title)[:_MAX_NAME] if isinstance(title, str) and title else "result"
 
 
-def _merged(attempt: Attempt, body: Mapping[str, Any], *unsaid: str, public: bool) -> dict[str, Any]:
-    """*body* with the inputs that Stepwell doesn't know, but for those *unsaid*, and with the step's parameters."""
-    rest = {name: value for name, value in rest_of(attempt.task_type, attempt.inputs).items() if name not in unsaid}
-    asked = parameters_of(attempt.provider_config)
-    check_rest(rest, asked, public=public)
-    return without_nulls({**body, **rest, **asked})
+def _merge(attempt: Attempt, body: Mapping[str, Any], *omitted: str, public: bool) -> dict[str, Any]:
+    """Merge *body*, the inputs that aren't Stepwell's (without those in *omitted*), and the step's parameters."""
+    rest = {
+        name: value for name, value in unknown_inputs(attempt.task_type, attempt.inputs).items() if name not in omitted
+    }
+    parameters = parameters_of(attempt.provider_config)
+    check_unknown_inputs(rest, parameters, public=public)
+    return without_nulls({**body, **rest, **parameters})
 
 
-def _typed(kind: type[Config], attempt: Attempt) -> Config:
+def _config_of(kind: type[Config], attempt: Attempt) -> Config:
     try:
         return convert(without_nulls(attempt.inputs), kind)
     except ValidationError as error:

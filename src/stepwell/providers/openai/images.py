@@ -1,4 +1,4 @@
-"""Pictures on their way to and from OpenAI: what they are, masks in its form, data URIs. Slow enough for a thread."""
+"""Images sent to and received from OpenAI: their formats, masks, data URIs. Large ones are handled in a thread."""
 
 import base64
 import binascii
@@ -19,11 +19,15 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     "WEBP": ("webp", "image/webp"),
     "GIF": ("gif", "image/gif"),
 }
-_TAKEN = ("PNG", "JPEG", "WEBP")  # as inputs: https://developers.openai.com/api/reference/resources/images/methods/edit
+_ACCEPTED = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+)  # as inputs: https://developers.openai.com/api/reference/resources/images/methods/edit
 
 
 class SentImage(Struct, frozen=True):
-    """What the header of a picture says. `format` as Pillow calls it."""
+    """The format and size in the header of an image file. `format` is Pillow's name."""
 
     format: str
     width: int
@@ -38,30 +42,32 @@ class SentImage(Struct, frozen=True):
         return _KINDS[self.format][1]
 
 
-def seen(data: bytes) -> SentImage | None:
-    """What *data* is, by its first bytes; null if it isn't a picture of a kind that is known here."""
+def inspect(data: bytes) -> SentImage | None:
+    """Read the header of an image file; None if it isn't a PNG, JPEG, WebP or GIF."""
     try:
-        with Image.open(io.BytesIO(data), formats=list(_KINDS)) as picture:
-            kind = "JPEG" if picture.format == "MPO" else picture.format or ""
-            return SentImage(kind, picture.width, picture.height) if kind in _KINDS else None
-    except Exception:  # noqa: BLE001 - whatever a decoder may raise about strange bytes: it documents nothing
+        with Image.open(io.BytesIO(data), formats=list(_KINDS)) as image:
+            kind = "JPEG" if image.format == "MPO" else image.format or ""
+            return SentImage(kind, image.width, image.height) if kind in _KINDS else None
+    except Exception:  # noqa: BLE001 - decoders don't document what they raise for broken bytes
         return None
 
 
-async def picture(reference: str, field: str, io: AttemptIO) -> tuple[str, SentImage]:
-    """The picture behind *reference* as a data URI, and what it is. Raises as `AttemptIO.fetch`, and `AttemptError` if
-    it is of no kind that OpenAI takes.
+async def image_input(reference: str, field: str, io: AttemptIO) -> tuple[str, SentImage]:
+    """Fetch an image. Returns it as a data URI, and its header.
+
+    Raises as `AttemptIO.fetch`, and `AttemptError` for a format that OpenAI doesn't accept.
     """
     data = (await io.fetch(reference, field)).data
-    about = await to_thread.run_sync(seen, data)
-    if about is None or about.format not in _TAKEN:
+    info = await to_thread.run_sync(inspect, data)
+    if info is None or info.format not in _ACCEPTED:
         raise invalid_input(field, "expected a picture as PNG, JPEG or WebP")
-    return await to_thread.run_sync(data_uri, data, about.media_type), about
+    return await to_thread.run_sync(data_uri, data, info.media_type), info
 
 
-async def mask(reference: str, field: str, size: tuple[int, int], io: AttemptIO) -> str:
-    """The mask behind *reference* as OpenAI wants it, a PNG of *size* that is transparent where the picture is to
-    change. Stepwell's masks are white there, and black, or transparent, elsewhere. Raises as `picture`.
+async def mask_input(reference: str, field: str, size: tuple[int, int], io: AttemptIO) -> str:
+    """Fetch a mask, and convert it to OpenAI's form: a PNG of *size* that is transparent where the image may change.
+
+    Stepwell's masks are white there, and black or transparent elsewhere. Raises as `image_input`.
     """
     data = (await io.fetch(reference, field)).data
     return await to_thread.run_sync(_mask, data, field, size)
@@ -71,8 +77,8 @@ def data_uri(data: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def decoded(text: str) -> bytes | None:
-    """The bytes in base64, also as a data URI; null if it is anything else."""
+def decode_base64(text: str) -> bytes | None:
+    """Decode base64, bare or in a data URI; None for anything else."""
     packed = text.partition(",")[2] if text[:5].lower() == "data:" else text
     try:
         return base64.b64decode(packed, validate=True)
@@ -81,12 +87,12 @@ def decoded(text: str) -> bytes | None:
 
 
 def _mask(data: bytes, field: str, size: tuple[int, int]) -> str:
-    if seen(data) is None:
+    if inspect(data) is None:
         raise invalid_input(field, "expected a picture as PNG, JPEG or WebP")
     colours, alpha = images.split_alpha(images.open_image({field: data}, field))
     light = colours.convert("L")
     if alpha is not None:
         light = Image.composite(light, Image.new("L", light.size, 0), alpha)
-    form = Image.new("RGBA", size, (0, 0, 0, 255))
-    form.putalpha(light.resize(size).point([255 - level for level in range(256)]))
-    return data_uri(images.png(form), "image/png")
+    openai_mask = Image.new("RGBA", size, (0, 0, 0, 255))
+    openai_mask.putalpha(light.resize(size).point([255 - level for level in range(256)]))
+    return data_uri(images.png(openai_mask), "image/png")

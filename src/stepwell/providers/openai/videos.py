@@ -1,4 +1,4 @@
-"""Films of a server that speaks OpenAI's Videos API: https://developers.openai.com/api/reference/resources/videos."""
+"""Video jobs at servers with OpenAI's Videos API: https://developers.openai.com/api/reference/resources/videos."""
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,24 +8,27 @@ from urllib.parse import quote, urlencode
 from msgspec import Meta, Struct
 
 from stepwell.domain.errors import CallFailed
+from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
-from stepwell.providers.openai.answers import NAME, OpenAiSession, is_hopeless
+from stepwell.providers.openai.answers import NAME, OpenAiSession, is_permanent
 
 _OK = frozenset({200})
 _SUCCESS = frozenset(range(200, 300))
-_GONE = frozenset({404, 410})
-# The others say nothing about the job: the key is wrong, or it is too much at once.
+# Other statuses say nothing about the job: the key is wrong, or there are too many calls.
 _DELETE_ANSWERS = _SUCCESS | (frozenset(range(400, 500)) - {401, 403, 408, 425, 429})
 _ENDED = frozenset({"completed", "failed", "cancelled", "canceled"})
+# How much earlier or later than `Sent.at` the server's clock may date a video.
 _BEFORE, _AFTER = timedelta(seconds=60), timedelta(minutes=15)
 _PAGE, _MAX_PAGES = 100, 20
-_MILLISECONDS = 1e11  # what is more than that isn't in seconds
+_MILLISECONDS = 1e11  # larger times are in milliseconds
 
 Id = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,200}(?!\n)$")]
 
 
 class CreatedVideo(Struct, frozen=True):
+    """The answer to a submit."""
+
     id: Id
 
 
@@ -35,6 +38,8 @@ class _Error(Struct, frozen=True):
 
 
 class VideoJob(Struct, frozen=True):
+    """The state of a video job."""
+
     status: str
     progress: Any = None
     error: _Error | None = None
@@ -43,7 +48,7 @@ class VideoJob(Struct, frozen=True):
 
     @property
     def sides(self) -> dict[str, int]:
-        """Width and height, if it has a size like 1280x720."""
+        """Width and height, if the size is like 1280x720; else empty."""
         sides = self.size.split("x") if isinstance(self.size, str) else []
         if len(sides) != 2 or not all(side.isdecimal() and len(side) < 6 for side in sides):  # noqa: PLR2004
             return {}
@@ -51,7 +56,7 @@ class VideoJob(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True):
-    """`created_at` in seconds since 1970; some servers give milliseconds."""
+    """A video in the list. `created_at` is in seconds since 1970; some servers send milliseconds."""
 
     id: Id
     created_at: Annotated[float, Meta(ge=0, le=1e14)]
@@ -61,12 +66,12 @@ class Listed(Struct, frozen=True):
     seconds: str | float | None = None
 
     @property
-    def moment(self) -> datetime:
+    def created(self) -> datetime:
         seconds = self.created_at if self.created_at < _MILLISECONDS else self.created_at / 1000
         return datetime.fromtimestamp(seconds, UTC)
 
-    def agrees(self, wanted: Mapping[str, Any]) -> bool:
-        """Whether it has the *wanted* prompt, and says nothing else than what is wanted; silence speaks for it."""
+    def matches(self, wanted: Mapping[str, Any]) -> bool:
+        """Return whether the prompt and all other listed members are those *wanted*. Missing members match."""
         if self.prompt != wanted["prompt"] or self.model not in (None, wanted["model"]):
             return False
         if self.size not in (None, wanted.get("size", self.size)):
@@ -78,53 +83,58 @@ class Listed(Struct, frozen=True):
 
 
 class _Page(Struct, frozen=True):
+    """A page of the list."""
+
     data: list[Listed]
     has_more: bool = False
     last_id: str | None = None
 
 
 class _Deleted(Struct, frozen=True):
+    """The answer to a delete."""
+
     deleted: bool
 
 
 def url_of(session: OpenAiSession, job: Job) -> str:
+    """Return the URL of a video job."""
     return f"{session.url}/videos/{quote(job.id, safe='')}"
 
 
-async def film_of(session: OpenAiSession, job: Job) -> VideoJob:
-    """Raises `CallFailed`."""
+async def read_video(session: OpenAiSession, job: Job) -> VideoJob:
+    """Read the state of a video job. Raises `CallFailed`."""
     answer = await session.api.call("GET", url_of(session, job), session.headers, ok=_OK)
     return session.api.readable(answer, VideoJob)
 
 
 async def state_of(session: OpenAiSession, job: Job) -> JobState:
-    """Raises `CallFailed`. Words that aren't documented are of a film that is being made."""
-    film = await film_of(session, job)
-    word = sanitised(film.status, 100)
-    match film.status:
+    """Return the state for the port. An undocumented status means running. Raises `CallFailed`."""
+    video = await read_video(session, job)
+    word = sanitised(video.status, 100)
+    match video.status:
         case "completed":
             return JobState(status=JobStatus.SUCCEEDED, word=word)
         case "failed":
-            told = film.error or _Error()
-            code = f"{told.code}: " if isinstance(told.code, str) and told.code else ""
-            why = session.words.clean(code + (told.message or "no reason given"))
+            failure = video.error or _Error()
+            code = f"{failure.code}: " if isinstance(failure.code, str) and failure.code else ""
+            why = session.words.masked(code + (failure.message or "no reason given"))
             error = sanitised(f"{NAME}: {why}")
-            return JobState(status=JobStatus.FAILED, word=word, error=error, retryable=not is_hopeless(why))
+            return JobState(status=JobStatus.FAILED, word=word, error=error, retryable=not is_permanent(why))
         case "cancelled" | "canceled":
             return JobState(status=JobStatus.CANCELLED, word=word)
         case _:
-            return JobState(status=JobStatus.RUNNING, word=word, progress=_share(film.progress))
+            return JobState(status=JobStatus.RUNNING, word=word, progress=_share(video.progress))
 
 
-async def cancelled(session: OpenAiSession, job: Job) -> CancelAnswer:
-    """Delete it, but only while it is made: afterwards that would end nothing but its file. Raises `CallFailed`."""
+async def cancel_video(session: OpenAiSession, job: Job) -> CancelAnswer:
+    """Delete the job if it is running: later, a delete would only remove its file. Raises `CallFailed`."""
     try:
-        film = await film_of(session, job)
+        video = await read_video(session, job)
     except CallFailed as error:
         if error.forgotten:
             return CancelAnswer.UNKNOWN_JOB
         raise
-    if film.status in _ENDED:
+    if video.status in _ENDED:
         return CancelAnswer.ENDED
     answer = await session.api.call("DELETE", url_of(session, job), session.headers, ok=_DELETE_ANSWERS)
     if answer.is_success and not answer.body.strip():
@@ -134,11 +144,11 @@ async def cancelled(session: OpenAiSession, job: Job) -> CancelAnswer:
         return CancelAnswer.ACCEPTED if deleted else CancelAnswer.REFUSED
     if session.words(answer.body) is None:
         raise CallFailed(f"{NAME} answered the cancel {answer.status}, without words of its own")
-    return CancelAnswer.UNKNOWN_JOB if answer.status in _GONE else CancelAnswer.REFUSED
+    return CancelAnswer.UNKNOWN_JOB if answer.status in GONE else CancelAnswer.REFUSED
 
 
-async def made_around(session: OpenAiSession, at: datetime) -> AsyncIterator[Listed]:
-    """The films that were made around that time. Raises `CallFailed`, also if the list is longer than 20 pages."""
+async def list_around(session: OpenAiSession, at: datetime) -> AsyncIterator[Listed]:
+    """Yield the videos that were created around *at*. Raises `CallFailed`, also if the list has more than 20 pages."""
     earliest, latest = at - _BEFORE, at + _AFTER
     query: dict[str, Any] = {"limit": _PAGE, "order": "desc"}
     first: datetime | None = None
@@ -146,19 +156,19 @@ async def made_around(session: OpenAiSession, at: datetime) -> AsyncIterator[Lis
         answer = await session.api.call("GET", f"{session.url}/videos?{urlencode(query)}", session.headers, ok=_OK)
         page = session.api.readable(answer, _Page)
         for listed in page.data:
-            if earliest <= listed.moment <= latest:
+            if earliest <= listed.created <= latest:
                 yield listed
         if not page.has_more or not page.data:
             return
-        first, last = first or page.data[0].moment, page.data[-1].moment
-        if last < min(first, earliest):  # the order is asked for, but not relied on
+        first, last = first or page.data[0].created, page.data[-1].created
+        if last < min(first, earliest):  # servers may ignore the order in the query
             return
         query["after"] = page.last_id or page.data[-1].id
     raise CallFailed(f"{NAME}: more than {_MAX_PAGES} pages of films to look through")
 
 
 def _share(progress: Any) -> float | None:
-    """Of its percents."""
+    """Return the share that is done; *progress* is a percentage."""
     if isinstance(progress, bool) or not isinstance(progress, int | float):
         return None
     return min(max(progress / 100, 0.0), 1.0)
