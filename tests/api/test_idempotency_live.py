@@ -228,7 +228,7 @@ async def test_a_key_is_kept_for_two_days(live: Service) -> None:
 async def test_without_a_key_there_is_no_statement_more(live: Service) -> None:
     keys = live.app.service.repeats._keys
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("reserve", "answer", "free"):
+        for name in ("reserve", "store_answer", "release"):
             patch.delattr(type(keys), name)
         made = await live.create(passing("a"), start=False)
         assert (await do(live.client, "update", made["id"], {})).status_code == 200

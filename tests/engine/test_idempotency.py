@@ -86,7 +86,7 @@ async def left_behind(service: Service, journal: FaultyJournal, sql: asyncpg.Con
     other = uuid4()
     journal.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
-        failing(patch, service, "free")
+        failing(patch, service, "release")
         assert (await create(service)).status_code == 503
     await sql.execute("UPDATE idempotency_keys SET owner = $1, token = gen_random_uuid()", other)
     if "lease" in owner:
@@ -137,7 +137,7 @@ async def test_an_insert_that_fails_leaves_the_key_free(
     journal.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
         if away:
-            failing(patch, service, "free")
+            failing(patch, service, "release")
         assert (await create(service)).status_code == 503
     assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == away
     answer = await create(service)
@@ -165,7 +165,7 @@ async def test_an_insert_that_comes_late_makes_no_second_workflow(
     journal.inserts.append(LATE)
     with pytest.MonkeyPatch.context() as patch:
         if away:
-            failing(patch, service, "free")
+            failing(patch, service, "release")
         assert (await create(service)).status_code == 503
     before_the_repeat = journal.late[0]
     if not away:
@@ -187,7 +187,7 @@ async def test_an_insert_that_comes_before_the_repeat_is_the_one(
     monkeypatch.setattr(idempotency, "_RETRY_S", 3600)
     journal.inserts.append(LATE)
     with pytest.MonkeyPatch.context() as patch:
-        failing(patch, service, "free")
+        failing(patch, service, "release")
         assert (await create(service)).status_code == 503
     await journal.inner.insert(*journal.late[0])
     answer = await create(service)
@@ -199,7 +199,7 @@ async def test_an_answer_that_cannot_be_stored_is_not_sent(
     service: Service, provider: Scripted, sql: asyncpg.Connection
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        failing(patch, service, "answer")
+        failing(patch, service, "store_answer")
         assert (await create(service)).status_code == 503
     provider.release("a")
     ((workflow_id,),) = await sql.fetch("SELECT id::text FROM workflows")
@@ -229,7 +229,7 @@ async def test_two_who_find_an_effect_without_an_answer_give_the_same(
 ) -> None:
     async with two(dsn, tmp_path) as services:
         with pytest.MonkeyPatch.context() as patch:
-            failing(patch, services[0], "answer")
+            failing(patch, services[0], "store_answer")
             assert (await create(services[0])).status_code == 503
         await until(sql, "owner = $1", UUID(int=0))  # until then others must take it for one that goes on
         answers = await asyncio.gather(*(create(service) for service in services))
@@ -293,7 +293,7 @@ async def test_a_cleanup_without_an_answer_goes_on_with_what_is_left(service: Se
     await service.until_ended(workflow_id)
     path = f"{WORKFLOWS}{workflow_id}/cleanup?cleanup_tasks=true"
     with pytest.MonkeyPatch.context() as patch:
-        failing(patch, service, "answer")
+        failing(patch, service, "store_answer")
         assert (await service.client.post(path, headers=KEY)).status_code == 503
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
@@ -307,7 +307,7 @@ async def test_one_who_leaves_takes_nothing_with_them(
 ) -> None:
     """However far a request has come when it is cancelled, a repeat is right."""
     service_keys: Any = service.app.service.repeats._keys
-    for place in ("reserve", "answer"):
+    for place in ("reserve", "store_answer"):
         await sql.execute("TRUNCATE idempotency_keys, workflows, steps, events")
         reached, inner = asyncio.Event(), getattr(service_keys, place)
 
@@ -326,5 +326,5 @@ async def test_one_who_leaves_takes_nothing_with_them(
                 await reached.wait()
                 request.cancel()
         answer = await create(service)
-        assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, place == "answer")
+        assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, place == "store_answer")
         assert await stored(sql) == 1

@@ -98,7 +98,7 @@ async def test_a_key_that_could_not_be_freed_is_free_when_the_database_is_back(
 ) -> None:
     faulty(one).inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keys_of(one), "free", away)
+        patch.setattr(keys_of(one), "release", away)
         assert (await create(one)).status_code == 503
         answer = await create(other)
         assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
@@ -120,7 +120,7 @@ async def test_a_reservation_that_comes_late_is_free(
 ) -> None:
     """After it was freed, as it were."""
     keys, asked = keys_of(one), list[tuple[Any, ...]]()
-    reserve, free, freed = keys.reserve, keys.free, list[Any]()
+    reserve, free, freed = keys.reserve, keys.release, list[Any]()
 
     async def late(*values: Any) -> Any:
         asked.append(values)
@@ -133,7 +133,7 @@ async def test_a_reservation_that_comes_late_is_free(
             assert (await reserve(*asked[0])).mine
 
     monkeypatch.setattr(keys, "reserve", late)
-    monkeypatch.setattr(keys, "free", overtaking)
+    monkeypatch.setattr(keys, "release", overtaking)
     one.app.service.repeats._statement_s = -0.9
     assert (await create(one)).status_code == 503
     await eventually(lambda: len(freed) == 2, "it is freed again")
@@ -152,7 +152,7 @@ async def test_a_reservation_that_comes_late_takes_nothing_from_the_next_try(
     assert await sql.fetchval("SELECT token FROM idempotency_keys") == now
 
 
-@pytest.mark.parametrize("place", ["reserve", "answer"])
+@pytest.mark.parametrize("place", ["reserve", "store_answer"])
 async def test_one_who_leaves_leaves_the_key(
     one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -200,7 +200,7 @@ async def test_a_verb_without_an_answer_is_answered_elsewhere_once_it_is_decided
 
 async def test_no_more_are_kept_than_that(one: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "_MOST_LEFT", 2)
-    monkeypatch.setattr(keys_of(one), "free", away)
+    monkeypatch.setattr(keys_of(one), "release", away)
     faulty(one).inserts.extend([BEFORE] * 3)
     for key in ("k", "l", "m"):
         assert (await create(one, **{"Idempotency-Key": key})).status_code == 503
@@ -210,7 +210,7 @@ async def test_no_more_are_kept_than_that(one: Service, monkeypatch: pytest.Monk
 async def test_a_key_is_kept_for_two_days_from_the_try_that_worked(
     one: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_of(one), "free", away)
+    monkeypatch.setattr(keys_of(one), "release", away)
     faulty(one).inserts.append(BEFORE)
     move = "UPDATE idempotency_keys SET created_at = created_at - interval '47 hours'"
     assert (await create(one)).status_code == 503
@@ -232,17 +232,17 @@ class TestRedeliver:
         name = sink.received[0].id
         return UUID(made["id"]), name, f"{WORKFLOWS}{made['id']}/deliveries/{name}/redeliver"
 
-    @pytest.mark.parametrize("lost", ["answer", "renew"])
+    @pytest.mark.parametrize("lost", ["store_answer", "redeliver"])
     async def test_without_an_answer_it_is_sent_once(
         self, one: Service, other: Service, sink: Sink, sql: asyncpg.Connection, lost: str
     ) -> None:
         _, name, path = await self._told_of(one, sink, sql)
         with pytest.MonkeyPatch.context() as patch:
-            if lost == "answer":
-                patch.setattr(keys_of(one), "answer", away)
+            if lost == "store_answer":
+                patch.setattr(keys_of(one), "store_answer", away)
             else:
                 stored = one.app.service.webhooks._deliveries
-                patch.setattr(stored, "renew", unheard(stored.renew))
+                patch.setattr(stored, "redeliver", unheard(stored.redeliver))
             assert (await one.client.post(path, headers=KEY)).status_code == 503
         await sink.until(2)
         await until(sql, "status = 'DELIVERED' FROM deliveries")

@@ -82,7 +82,7 @@ class ArtifactCleaner:
     ) -> Mapping[UUID, UUID]:
         """Which other workflow still needs the files of a task, by the tasks where there is one."""
         with_files = [record.task.id for record in records if record.task.outputs]
-        return await self._store.referenced(scope, workflow_id, with_files) if with_files else {}
+        return await self._store.references_to(scope, workflow_id, with_files) if with_files else {}
 
     async def _swept(self, path: str) -> bool:
         try:

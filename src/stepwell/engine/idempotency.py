@@ -81,7 +81,7 @@ class IdempotentRequests:
             if not self._left:
                 self._any_left.clear()
             try:
-                await self._keys.free(some)
+                await self._keys.release(some)
             except Unavailable:
                 for each in some:
                     self._let_go_of(each)
@@ -123,10 +123,10 @@ class IdempotentRequests:
             if running.holders == 1:
                 # What still comes of it after this has no row to mark; what has come of it keeps its row.
                 with suppress(StepwellError):
-                    await self._keys.free([reservation])
+                    await self._keys.release([reservation])
                     running.left = None
             raise
-        stored = await self._keys.answer(reservation, answer)
+        stored = await self._keys.store_answer(reservation, answer)
         running.left = None
         return stored
 
@@ -136,7 +136,7 @@ class IdempotentRequests:
             return reserved.answer
         if reserved.applied_to is None or reserved.elsewhere:
             raise StillRunning
-        return await self._keys.answer(reserved.reservation, await again(reserved.applied_to))
+        return await self._keys.store_answer(reserved.reservation, await again(reserved.applied_to))
 
     @contextmanager
     def _held(self, scope: str, key: str, fingerprint: bytes) -> Iterator[_Running]:

@@ -22,10 +22,10 @@ class EventFeed(Protocol):
         doesn't look at more than some thousand.
         """
 
-    async def now(self) -> FeedCursor:
+    async def end(self) -> FeedCursor:
         """Behind all that can be read."""
 
-    async def adopt(self) -> bool:
+    async def renumber_restored(self) -> bool:
         """Bring to the beginning some of those events that are ahead of all others since they come out of a backup of
         another server; false if there were none.
         """
@@ -40,16 +40,14 @@ class Notifications(Protocol):
     async def send(self, workflow_ids: Collection[UUID]) -> None:
         """Raises `Unavailable`; then nobody may have heard of it."""
 
-    def listening(
-        self, heard: Callable[[Collection[UUID] | None], None]
-    ) -> AbstractAsyncContextManager["Subscription"]:
+    def listen(self, heard: Callable[[Collection[UUID] | None], None]) -> AbstractAsyncContextManager["Subscription"]:
         """*heard* is called with what others send; null says that it may be about any. Raises `Unavailable`."""
 
 
 class Presence(Protocol):
     """A word from other processes on one database, as they come and go. It can get lost with the connection."""
 
-    def watching(self, changed: Callable[[], None]) -> AbstractAsyncContextManager["Subscription"]:
+    def watch(self, changed: Callable[[], None]) -> AbstractAsyncContextManager["Subscription"]:
         """*changed* is called when another process that had no lease gets one, or ends in order. Raises
         `Unavailable`.
         """

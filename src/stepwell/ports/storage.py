@@ -108,7 +108,7 @@ class WorkflowReader(Protocol):
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         """The task, deleted or not."""
 
-    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
+    async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         """Who runs the workflow, and who has paused it; None for an unknown one."""
 
     async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
@@ -117,7 +117,9 @@ class WorkflowReader(Protocol):
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         """Of those tasks, the paths of the outputs that are recorded and not deleted."""
 
-    async def referenced(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> Mapping[UUID, UUID]:
+    async def references_to(
+        self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]
+    ) -> Mapping[UUID, UUID]:
         """Those of the tasks whose files a workflow of *scope* names in its definition, other than *workflow_id* and
         not deleted; each with the lowest id of such workflows.
         """
@@ -138,10 +140,10 @@ class IdempotencyKeys(Protocol):
         a process's tries. Else what is known of it. Raises `StillRunning` where that keeps changing.
         """
 
-    async def answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
+    async def store_answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
         """Store the answer, unless there is one; what is to be sent."""
 
-    async def free(self, reservations: Collection[Reservation]) -> None:
+    async def release(self, reservations: Collection[Reservation]) -> None:
         """Forget the keys of tries without effect; a create that is to have it later won't. Those of tries that had it
         and weren't answered are nobody's then: any process may answer repeats.
         """

@@ -33,15 +33,15 @@ class Outbox(Protocol):
     async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
         """For each of *lanes* the first *limit* deliveries of *owner*, by time, whether they are due or not yet."""
 
-    async def frozen(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
+    async def freeze(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
         """Store *body* for good, unless one is stored, and return what is stored. None if *owner* isn't the owner (any
         more), or it has been tried or renewed since *due* was read.
         """
 
-    async def refile(self, owner: UUID, due: DueDelivery, lane: str) -> None:
+    async def change_lane(self, owner: UUID, due: DueDelivery, lane: str) -> None:
         """The address now leads to another lane. Nothing where `frozen` would give None."""
 
-    async def mark(
+    async def record(
         self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
     ) -> datetime | None:
         """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile. Returns when *owner* has to
@@ -71,7 +71,7 @@ class Deliveries(Protocol):
     async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:
         """Raises `NotFound`."""
 
-    async def renew(
+    async def redeliver(
         self,
         scope: TenantScope,
         workflow_id: UUID,

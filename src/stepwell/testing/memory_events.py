@@ -37,11 +37,11 @@ class MemoryEventFeed:
             found, found[-1].position if full and found else max(after, bound), bound, more=full, lagging=False
         )
 
-    async def now(self) -> FeedCursor:
+    async def end(self) -> FeedCursor:
         await self._tables.round_trip()
         return self._bound()
 
-    async def adopt(self) -> bool:
+    async def renumber_restored(self) -> bool:
         await self._tables.round_trip()
         return False
 
@@ -70,7 +70,7 @@ class MemoryNotifications:
         await self._tables.round_trip()
         self._tables.workflow_channel.notify(self._owner, list(workflow_ids))
 
-    def listening(
+    def listen(
         self, heard: Callable[[Collection[UUID] | None], None]
     ) -> AbstractAsyncContextManager[MemorySubscription]:
         return self._tables.subscribed(self._tables.workflow_channel, self._owner, heard)
@@ -82,5 +82,5 @@ class MemoryPresence:
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
 
-    def watching(self, changed: Callable[[], None]) -> AbstractAsyncContextManager[MemorySubscription]:
+    def watch(self, changed: Callable[[], None]) -> AbstractAsyncContextManager[MemorySubscription]:
         return self._tables.subscribed(self._tables.process_channel, self._owner, lambda _: changed())

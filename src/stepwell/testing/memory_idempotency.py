@@ -52,7 +52,7 @@ class MemoryIdempotencyKeys:
             elsewhere=elsewhere,
         )
 
-    async def answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
+    async def store_answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
         await self._tables.round_trip()
         row = self._tables.own_key(reservation)
         if row is None:
@@ -61,7 +61,7 @@ class MemoryIdempotencyKeys:
             row.answer = answer
         return row.answer
 
-    async def free(self, reservations: Collection[Reservation]) -> None:
+    async def release(self, reservations: Collection[Reservation]) -> None:
         await self._tables.round_trip()
         for reservation in reservations:
             row = self._tables.own_key(reservation)

@@ -47,7 +47,7 @@ class MemoryOutbox:
             found += [_due(self._tables.workflows[row.workflow_id], row) for row in rows[:limit]]
         return found
 
-    async def frozen(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
+    async def freeze(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
         await self._tables.round_trip()
         if (row := self._current(owner, due)) is None:
             return None
@@ -55,12 +55,12 @@ class MemoryOutbox:
             row.body = body
         return row.body
 
-    async def refile(self, owner: UUID, due: DueDelivery, lane: str) -> None:
+    async def change_lane(self, owner: UUID, due: DueDelivery, lane: str) -> None:
         await self._tables.round_trip()
         if (row := self._current(owner, due)) is not None:
             row.lane = lane
 
-    async def mark(
+    async def record(
         self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
     ) -> datetime | None:
         await self._tables.round_trip()
@@ -113,7 +113,7 @@ class MemoryDeliveries:
             state.webhook_url, workflow.record.tenant, Version.of(state.last_event, state.updated_at)
         )
 
-    async def renew(
+    async def redeliver(
         self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, preconditions: Preconditions
     ) -> DeliveryRecord:
         await self._tables.round_trip()

@@ -67,7 +67,7 @@ class MemoryWorkflowReader:
         found = self._tables.find_task(scope, task_id)
         return None if found is None else _task_record(*found)
 
-    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
+    async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         await self._tables.round_trip()
         if (row := self._tables.find(scope, workflow_id)) is None:
             return None
@@ -95,7 +95,9 @@ class MemoryWorkflowReader:
         found = [pair[1] for task_id in task_ids if (pair := self._tables.find_task(scope, task_id)) is not None]
         return {output.path for stored in found if stored.deleted_at is None for output in stored.task.outputs}
 
-    async def referenced(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> Mapping[UUID, UUID]:
+    async def references_to(
+        self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]
+    ) -> Mapping[UUID, UUID]:
         await self._tables.round_trip()
         others = [
             row

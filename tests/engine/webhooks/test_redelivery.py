@@ -109,14 +109,14 @@ async def test_what_if_match_names_holds_where_it_takes_effect(
     workflow = f"/api/v1/workflows/{ended['id']}"
     tag = (await service.client.get(workflow)).headers["etag"]
     store = service.app.service.webhooks._deliveries
-    renew = store.renew
+    renew = store.redeliver
 
     async def late(*args: Any) -> Any:
         changed = await service.client.patch(workflow, json={"webhook_url": sink.url("/other")})
         assert changed.status_code == 200
         return await renew(*args)
 
-    monkeypatch.setattr(store, "renew", late)
+    monkeypatch.setattr(store, "redeliver", late)
     path = f"{workflow}/deliveries/{delivery['id']}/redeliver"
     answer = await service.client.post(path, headers={"If-Match": tag, "Idempotency-Key": "k"})
     assert answer.status_code == 412
@@ -141,7 +141,7 @@ async def test_a_redelivery_that_is_asked_for_before_a_send_is_made(
 ) -> None:
     dispatcher = dispatcher_of(service)
     dispatcher.delays_s = [0.0, 0.1, 3_600.0]
-    frozen, asked, go_on = dispatcher._outbox.frozen, asyncio.Event(), asyncio.Event()
+    frozen, asked, go_on = dispatcher._outbox.freeze, asyncio.Event(), asyncio.Event()
 
     async def slow(owner: UUID, due: Any, body: str | None) -> str | None:
         if due.tries and not asked.is_set():
@@ -149,7 +149,7 @@ async def test_a_redelivery_that_is_asked_for_before_a_send_is_made(
             await go_on.wait()
         return await frozen(owner, due, body)
 
-    monkeypatch.setattr(dispatcher._outbox, "frozen", slow)
+    monkeypatch.setattr(dispatcher._outbox, "freeze", slow)
     sink.answers = [answered(500)]
     ended = await told_of(service, sink)
     await asked.wait()

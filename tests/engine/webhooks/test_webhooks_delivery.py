@@ -137,7 +137,7 @@ class TestHosts:
 class Faulty:
     """An outbox of which the named calls fail once, before they are made and after."""
 
-    def __init__(self, inner: Outbox, *, names: tuple[str, ...] = ("due", "frozen", "mark")) -> None:
+    def __init__(self, inner: Outbox, *, names: tuple[str, ...] = ("due", "freeze", "record")) -> None:
         self._inner = inner
         self.faults = {name: ["before", "after"] for name in names}
 
@@ -167,7 +167,7 @@ class TestTrouble:
         await told_of(service, sink.url())
         row = await until_row(service.dsn, "status = 'DELIVERED'")
         await eventually(lambda: dispatcher.sending == 0)
-        assert faulty.faults == {"due": [], "frozen": [], "mark": []}
+        assert faulty.faults == {"due": [], "freeze": [], "record": []}
         assert (len(sink.received), row["told"].count("latency_ms")) == (1, 1)
 
     async def test_a_body_that_cannot_be_made_is_a_try_that_failed(self, start: Start, sink: Sink) -> None:

@@ -123,7 +123,7 @@ async def test_what_was_read_before_the_last_try_was_marked_is_not_tried(
         return found
 
     outbox.due = slow_due  # type: ignore[method-assign, assignment]
-    marked, mark = asyncio.Event(), outbox.mark
+    marked, mark = asyncio.Event(), outbox.record
 
     async def slow_mark(*args: Any) -> Any:
         if not marked.is_set():
@@ -132,7 +132,7 @@ async def test_what_was_read_before_the_last_try_was_marked_is_not_tried(
         marked.set()
         return again
 
-    outbox.mark = slow_mark  # type: ignore[method-assign, assignment]
+    outbox.record = slow_mark  # type: ignore[method-assign, assignment]
     async with asyncio.timeout(30):
         dispatcher._closed = True
         first = await told_of(service, sink.url())

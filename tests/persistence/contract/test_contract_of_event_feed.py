@@ -60,7 +60,7 @@ async def test_a_cursor_leads_on_from_where_it_was(stored: Stored) -> None:
 
 async def test_now_is_behind_all_that_can_be_read(stored: Stored) -> None:
     one = await stored.make()
-    now = await stored.here.feed.now()
+    now = await stored.here.feed.end()
     assert (await read(stored, after=now))[0] == []
     await stored.write(one, renamed())
     assert (await read(stored, after=now))[0] == [(one.workflow_id.int, 3)]
@@ -116,4 +116,4 @@ async def test_the_lengths_of_histories_are_known(stored: Stored) -> None:
 
 async def test_nothing_of_its_own_comes_out_of_a_backup(stored: Stored) -> None:
     await stored.make()
-    assert await stored.here.feed.adopt() is False
+    assert await stored.here.feed.renumber_restored() is False

@@ -72,8 +72,8 @@ async def test_a_dead_processs_key_is_taken_over(stored: Stored) -> None:
 async def test_the_first_answer_is_kept_and_told_to_all_who_repeat(stored: Stored) -> None:
     await alive(stored)
     first = await reserve(stored, TOKENS[0])
-    assert await stored.here.keys.answer(first.reservation, ANSWER) == ANSWER
-    assert await stored.here.keys.answer(first.reservation, LATER) == ANSWER
+    assert await stored.here.keys.store_answer(first.reservation, ANSWER) == ANSWER
+    assert await stored.here.keys.store_answer(first.reservation, LATER) == ANSWER
     repeated = await reserve(stored, TOKENS[1])
     assert (repeated.mine, repeated.answer, repeated.applied_to) == (False, ANSWER, None)
 
@@ -82,8 +82,8 @@ async def test_an_answer_to_a_key_that_was_taken_over_is_not_kept(stored: Stored
     await alive(stored)
     first = await reserve(stored, TOKENS[0])
     second = await reserve(stored, TOKENS[1])
-    assert await stored.here.keys.answer(first.reservation, LATER) == LATER
-    assert await stored.here.keys.answer(second.reservation, ANSWER) == ANSWER
+    assert await stored.here.keys.store_answer(first.reservation, LATER) == LATER
+    assert await stored.here.keys.store_answer(second.reservation, ANSWER) == ANSWER
 
 
 async def test_a_create_marks_its_key_with_the_workflow_once(stored: Stored) -> None:
@@ -139,7 +139,7 @@ async def test_a_verb_that_does_not_land_marks_nothing(stored: Stored) -> None:
 async def test_a_key_that_was_let_go_without_an_effect_is_free(stored: Stored) -> None:
     await alive(stored)
     first, other = await reserve(stored, TOKENS[0]), await reserve(stored, TOKENS[1], "other")
-    await stored.here.keys.free([first.reservation, other.reservation])
+    await stored.here.keys.release([first.reservation, other.reservation])
     there = await stored.process(OTHER)
     for key in ("k", "other"):
         assert (await there.keys.reserve(T, key, TOKENS[2], b"f")).mine
@@ -152,15 +152,15 @@ async def test_a_key_that_was_let_go_with_an_effect_may_be_answered_by_any_proce
     assert await stored.journal.write([decision]) == set()
     there = await stored.process(OTHER)
     assert (await there.keys.reserve(T, "k", TOKENS[1], b"f")).elsewhere
-    await stored.here.keys.free([reservation])
+    await stored.here.keys.release([reservation])
     found = await there.keys.reserve(T, "k", TOKENS[1], b"f")
     assert (found.mine, found.applied_to, found.elsewhere) == (False, workflow_id, False)
-    assert await there.keys.answer(found.reservation, ANSWER) == ANSWER
+    assert await there.keys.store_answer(found.reservation, ANSWER) == ANSWER
 
 
 async def test_a_key_that_has_an_answer_is_not_let_go(stored: Stored) -> None:
     await alive(stored)
     reservation = (await reserve(stored, TOKENS[0])).reservation
-    await stored.here.keys.answer(reservation, ANSWER)
-    await stored.here.keys.free([reservation])
+    await stored.here.keys.store_answer(reservation, ANSWER)
+    await stored.here.keys.release([reservation])
     assert (await reserve(stored, TOKENS[1])).answer == ANSWER

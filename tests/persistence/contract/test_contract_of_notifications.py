@@ -13,7 +13,7 @@ async def test_others_hear_of_the_workflows_that_have_changed_and_the_sender_doe
     there, ids = await stored.process(OTHER), [uuid4(), uuid4()]
     mine: Heard = []
     theirs: Heard = []
-    async with stored.here.hints.listening(mine.append), there.hints.listening(theirs.append):
+    async with stored.here.hints.listen(mine.append), there.hints.listen(theirs.append):
         await stored.here.hints.send(ids)
         await there.hints.send(ids[:1])
         await eventually(lambda: bool(mine and theirs), "both have heard")
@@ -24,9 +24,9 @@ async def test_who_does_not_listen_any_more_hears_nothing(stored: Stored) -> Non
     there = await stored.process(OTHER)
     before: Heard = []
     after: Heard = []
-    async with stored.here.hints.listening(before.append):
+    async with stored.here.hints.listen(before.append):
         pass
-    async with stored.here.hints.listening(after.append):
+    async with stored.here.hints.listen(after.append):
         await there.hints.send([uuid4()])
         await eventually(lambda: bool(after), "the one that listens has heard")
     assert before == []
@@ -39,7 +39,7 @@ async def test_a_process_that_comes_to_life_or_ends_in_order_is_noticed(stored: 
         nonlocal heard
         heard += 1
 
-    async with stored.here.presence.watching(changed):
+    async with stored.here.presence.watch(changed):
 
         async def noticed(expected: int) -> None:
             # Notifications come in order: behind this one nothing is on its way.
@@ -58,7 +58,7 @@ async def test_a_process_that_comes_to_life_or_ends_in_order_is_noticed(stored: 
 
 async def test_a_process_does_not_notice_itself(stored: Stored) -> None:
     there, heard = await stored.process(OTHER), []
-    async with stored.here.presence.watching(lambda: heard.append("changed")):
+    async with stored.here.presence.watch(lambda: heard.append("changed")):
         await stored.journal.renew_lease(ME, 60)
         await there.journal.renew_lease(OTHER, 60)
         await eventually(lambda: bool(heard), "the other was noticed")

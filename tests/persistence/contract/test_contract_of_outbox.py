@@ -53,12 +53,12 @@ async def test_a_body_is_stored_once_for_good(stored: Stored) -> None:
     await told(stored)
     (found,) = await due(stored)
     outbox = stored.here.outbox
-    assert await outbox.frozen(ME, found, None) is None
-    assert await outbox.frozen(ME, found, "first") == "first"
-    assert await outbox.frozen(ME, found, "second") == "first"
-    assert await outbox.frozen(ME, found, None) == "first"
+    assert await outbox.freeze(ME, found, None) is None
+    assert await outbox.freeze(ME, found, "first") == "first"
+    assert await outbox.freeze(ME, found, "second") == "first"
+    assert await outbox.freeze(ME, found, None) == "first"
     assert (await due(stored))[0].frozen
-    assert await outbox.frozen(OTHER, found, "third") is None, "it isn't another's"
+    assert await outbox.freeze(OTHER, found, "third") is None, "it isn't another's"
 
 
 async def test_an_attempt_that_failed_is_made_again_at_its_time(stored: Stored) -> None:
@@ -67,10 +67,10 @@ async def test_an_attempt_that_failed_is_made_again_at_its_time(stored: Stored) 
     attempt = DeliveryAttempt(stored.clock.now(), 500, 12, "busy")
     later = found.next_at + timedelta(seconds=5)
     verdict = DeliveryVerdict(DeliveryStatus.PENDING, 1, later)
-    assert await stored.here.outbox.mark(ME, found, verdict, attempt) == later
+    assert await stored.here.outbox.record(ME, found, verdict, attempt) == later
     (again,) = await due(stored)
     assert (again.tries, again.next_at) == (1, later)
-    assert await stored.here.outbox.frozen(ME, found, "x") is None, "what was read before is out of date"
+    assert await stored.here.outbox.freeze(ME, found, "x") is None, "what was read before is out of date"
     (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
     assert (record.status, record.next_at, record.attempts) == (DeliveryStatus.PENDING, later, [attempt])
 
@@ -79,7 +79,7 @@ async def test_a_delivery_that_was_answered_is_not_due_any_more(stored: Stored) 
     handle = await told(stored)
     (found,) = await due(stored)
     attempt = DeliveryAttempt(stored.clock.now(), 200, 12, "ok")
-    assert await stored.here.outbox.mark(ME, found, DeliveryVerdict(DeliveryStatus.DELIVERED, 1), attempt) is None
+    assert await stored.here.outbox.record(ME, found, DeliveryVerdict(DeliveryStatus.DELIVERED, 1), attempt) is None
     assert await due(stored) == []
     (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
     assert (record.status, record.next_at, len(record.attempts)) == (DeliveryStatus.DELIVERED, None, 1)
@@ -90,7 +90,7 @@ async def test_an_attempt_whose_mark_was_lost_is_recorded_once(stored: Stored) -
     (found,) = await due(stored)
     attempt = DeliveryAttempt(stored.clock.now(), 200, 12, "ok")
     for _ in range(2):
-        await stored.here.outbox.mark(ME, found, DeliveryVerdict(DeliveryStatus.DELIVERED, 1), attempt)
+        await stored.here.outbox.record(ME, found, DeliveryVerdict(DeliveryStatus.DELIVERED, 1), attempt)
     (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
     assert record.attempts == [attempt]
 
@@ -101,7 +101,7 @@ async def test_the_newest_fifty_attempts_are_kept(stored: Stored) -> None:
     for number, attempt in enumerate(attempts, 1):
         (found,) = await due(stored)
         verdict = DeliveryVerdict(DeliveryStatus.PENDING, number, found.next_at + timedelta(seconds=1))
-        await stored.here.outbox.mark(ME, found, verdict, attempt)
+        await stored.here.outbox.record(ME, found, verdict, attempt)
     (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
     assert list(record.attempts) == attempts[3:]
 
@@ -109,9 +109,9 @@ async def test_the_newest_fifty_attempts_are_kept(stored: Stored) -> None:
 async def test_a_delivery_can_move_to_another_lane(stored: Stored) -> None:
     await told(stored)
     (found,) = await due(stored)
-    await stored.here.outbox.refile(OTHER, found, "t@elsewhere")
+    await stored.here.outbox.change_lane(OTHER, found, "t@elsewhere")
     assert len(await due(stored)) == 1, "it isn't another's"
-    await stored.here.outbox.refile(ME, found, "t@elsewhere")
+    await stored.here.outbox.change_lane(ME, found, "t@elsewhere")
     assert (await due(stored), len(await due(stored, "t@elsewhere"))) == ([], 1)
 
 
@@ -121,7 +121,7 @@ async def test_the_backlog_is_what_is_still_to_be_sent(stored: Stored) -> None:
     await told(stored)
     first, second = await due(stored)
     assert tuple(await stored.here.outbox.backlog(ME)) == (2, first.next_at)
-    await stored.here.outbox.mark(ME, first, DeliveryVerdict(DeliveryStatus.STOPPED, 0), None)
+    await stored.here.outbox.record(ME, first, DeliveryVerdict(DeliveryStatus.STOPPED, 0), None)
     assert tuple(await stored.here.outbox.backlog(ME)) == (1, second.next_at)
     assert tuple(await stored.here.outbox.backlog(OTHER)) == (0, None)
 
@@ -133,7 +133,7 @@ async def test_what_the_dead_have_left_is_taken_over(stored: Stored, lease: str,
     await told(stored, "https://example.org/")
     (later,) = await due(stored, "t@example.org")
     at = stored.clock.now() + timedelta(hours=1)
-    await stored.here.outbox.mark(ME, later, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
+    await stored.here.outbox.record(ME, later, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
     if lease != "never":
         await stored.journal.renew_lease(ME, -1 if lease == "over" else 60)
     if lease == "declared dead":
@@ -150,7 +150,7 @@ async def test_a_process_is_needed_again_when_its_webhooks_are_due(stored: Store
     await told(stored)
     (found,) = await due(stored)
     at = stored.clock.now() + timedelta(hours=1)
-    await stored.here.outbox.mark(ME, found, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
+    await stored.here.outbox.record(ME, found, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
     await stored.journal.renew_lease(ME, -1)
     expiry = await stored.journal.next_expiry(OTHER)
     assert expiry is not None
@@ -160,11 +160,11 @@ async def test_a_process_is_needed_again_when_its_webhooks_are_due(stored: Store
 async def test_a_redelivery_makes_it_due_now_for_the_process_that_was_asked(stored: Stored) -> None:
     handle = await told(stored)
     (found,) = await due(stored)
-    await stored.here.outbox.mark(
+    await stored.here.outbox.record(
         ME, found, DeliveryVerdict(DeliveryStatus.FAILED, 10), DeliveryAttempt(stored.clock.now(), 500)
     )
     deliveries = (await stored.process(OTHER)).deliveries
-    record = await deliveries.renew(T, handle.workflow_id, found.event_id, "t@new", OTHER, NO_PRECONDITIONS)
+    record = await deliveries.redeliver(T, handle.workflow_id, found.event_id, "t@new", OTHER, NO_PRECONDITIONS)
     assert (record.status, len(record.attempts)) == (DeliveryStatus.PENDING, 1)
     (again,) = await stored.here.outbox.due(OTHER, ["t@new"], 10)
     assert (again.tries, again.next_at) == (0, record.next_at)
@@ -180,17 +180,17 @@ async def test_a_redelivery_keeps_to_the_scope_and_its_terms(stored: Stored) -> 
         (T, uuid4(), event_id),
     ):
         with pytest.raises(NotFound):
-            await deliveries.renew(scope, workflow_id, number, LANE, ME, NO_PRECONDITIONS)
+            await deliveries.redeliver(scope, workflow_id, number, LANE, ME, NO_PRECONDITIONS)
         with pytest.raises(NotFound):
             await deliveries.address(scope, workflow_id, number)
     version = Version.of(state.last_event, state.updated_at)
     address = await deliveries.address(T, handle.workflow_id, event_id)
     assert (address.url, address.tenant, address.version) == (URL, "t", version)
     with pytest.raises(PreconditionFailed):
-        await deliveries.renew(
+        await deliveries.redeliver(
             T, handle.workflow_id, event_id, LANE, ME, Preconditions(if_match=frozenset({Version(1, 1)}))
         )
-    await deliveries.renew(T, handle.workflow_id, event_id, LANE, ME, Preconditions(if_match=frozenset({version})))
+    await deliveries.redeliver(T, handle.workflow_id, event_id, LANE, ME, Preconditions(if_match=frozenset({version})))
 
 
 async def test_a_redelivery_marks_its_key_once(stored: Stored) -> None:
@@ -199,9 +199,9 @@ async def test_a_redelivery_marks_its_key_once(stored: Stored) -> None:
     await stored.journal.renew_lease(ME, 60)
     reservation = (await stored.here.keys.reserve(T, "k", THIRD, b"f")).reservation
     renewal = (T, handle.workflow_id, found.event_id, LANE, ME, Preconditions(reservation))
-    await stored.here.deliveries.renew(*renewal)
+    await stored.here.deliveries.redeliver(*renewal)
     with pytest.raises(StillRunning):
-        await stored.here.deliveries.renew(*renewal)
+        await stored.here.deliveries.redeliver(*renewal)
     repeated = await stored.here.keys.reserve(T, "k", uuid4(), b"f")
     assert repeated.applied_to == handle.workflow_id
 

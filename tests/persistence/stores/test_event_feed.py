@@ -66,7 +66,7 @@ async def test_what_is_ahead_is_brought_to_the_beginning(
     page = await feed.page(EVERY_TENANT, EVERYTHING, BEGINNING, 10)
     assert page.lagging  # and would be for years
     monkeypatch.setattr(feed_statements, "_ADOPTED", 2)
-    assert [await feed.adopt() for _ in range(3)] == [True, True, False]
+    assert [await feed.renumber_restored() for _ in range(3)] == [True, True, False]
     assert await all_of_it(feed) == [1, 2, 3, 4, 5]
     assert not (await feed.page(EVERY_TENANT, EVERYTHING, FeedCursor.before(1), 10)).lagging
 
@@ -79,7 +79,7 @@ async def test_all_else_stays_where_it_is(dsn: str, sql: asyncpg.Connection, fee
     async with other.transaction():
         await other.execute(EVENT, OURS, 2)
         before = await sql.fetch("SELECT id, txid, xmin::text FROM events")
-        assert not await feed.adopt()
+        assert not await feed.renumber_restored()
         assert await sql.fetch("SELECT id, txid, xmin::text FROM events") == before
     await other.close()
     assert await sql.fetchval("SELECT count(*) FROM events WHERE txid > 0") == 2

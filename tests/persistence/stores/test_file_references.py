@@ -62,7 +62,7 @@ async def test_of_those_inserted_at_once_too_though_one_is_refused(bench: Bench,
     assert [type(answer) for answer in answers] == [type(None), type(None), asyncpg.UniqueViolationError]
     first, second, refused = (new.record.state.id for new in batch)
     assert (THREE, refused) in await pairs(bench.sql)  # so it is written first
-    found = await store.referenced(EVERY_TENANT, uuid4(), [ONE, TWO, THREE])
+    found = await store.references_to(EVERY_TENANT, uuid4(), [ONE, TWO, THREE])
     assert found == {ONE: min(first, second), TWO: second}
 
 
@@ -76,20 +76,20 @@ async def test_only_others_of_the_scope_count_that_are_not_deleted(
         await bench.journal.insert(EVERY_TENANT, new)
     own_id, other_id, foreign_id = (new.record.state.id for new in (own, other, foreign))
     ids = [ONE, TWO, THREE]
-    assert await store.referenced(TenantScope(tenant), own_id, ids) == {TWO: other_id}
-    assert await store.referenced(TenantScope("u"), own_id, ids) == {THREE: foreign_id}
-    assert await store.referenced(TenantScope("v"), own_id, ids) == {}
-    assert await store.referenced(EVERY_TENANT, own_id, ids) == {TWO: other_id, THREE: foreign_id}
-    assert await store.referenced(EVERY_TENANT, own_id, [ONE]) == {}
+    assert await store.references_to(TenantScope(tenant), own_id, ids) == {TWO: other_id}
+    assert await store.references_to(TenantScope("u"), own_id, ids) == {THREE: foreign_id}
+    assert await store.references_to(TenantScope("v"), own_id, ids) == {}
+    assert await store.references_to(EVERY_TENANT, own_id, ids) == {TWO: other_id, THREE: foreign_id}
+    assert await store.references_to(EVERY_TENANT, own_id, [ONE]) == {}
     await bench.sql.execute("UPDATE workflows SET deleted_at = now() WHERE id = $1", other_id)
-    assert await store.referenced(EVERY_TENANT, own_id, ids) == {THREE: foreign_id}
+    assert await store.references_to(EVERY_TENANT, own_id, ids) == {THREE: foreign_id}
 
 
 async def test_as_many_as_a_definition_can_hold(bench: Bench, store: PostgresWorkflowReader) -> None:
     task_ids = [UUID(int=number) for number in range(40_000)]  # more than a statement has parameters
     new = bench.draft(body(join("a", config={"of": [path(each) for each in task_ids]})), "t", ME)[1]
     await bench.journal.insert(EVERY_TENANT, new)
-    found = await store.referenced(EVERY_TENANT, uuid4(), task_ids)
+    found = await store.references_to(EVERY_TENANT, uuid4(), task_ids)
     assert found == dict.fromkeys(task_ids, new.record.state.id)
 
 

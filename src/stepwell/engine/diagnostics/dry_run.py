@@ -76,7 +76,7 @@ class DryRunner:
         if loaded is None:
             raise NotFound("workflow")
         if loaded.state.owner not in (None, self._owner):
-            where = await self._store.whereabouts(scope, workflow_id)
+            where = await self._store.ownership(scope, workflow_id)
             if where is not None and where.alive:
                 raise Unavailable(RUNS_ELSEWHERE)
         return loaded

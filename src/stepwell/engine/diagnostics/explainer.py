@@ -81,7 +81,7 @@ class Explainer:
         where = _NOWHERE
         if loaded.state.status is WorkflowStatus.PAUSED:
             with contextlib.suppress(Unavailable):
-                where = await self._store.whereabouts(scope, workflow_id) or _NOWHERE
+                where = await self._store.ownership(scope, workflow_id) or _NOWHERE
 
         def explained() -> Explanation:
             return explain(
@@ -113,7 +113,7 @@ class Explainer:
     async def _found(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Ownership]:
         for _ in range(_TRIES):
             loaded = await self._journal.load(scope, workflow_id)
-            where = await self._store.whereabouts(scope, workflow_id)
+            where = await self._store.ownership(scope, workflow_id)
             if loaded is None or where is None:
                 raise NotFound("workflow")
             if loaded.unreadable is not None:

@@ -66,7 +66,7 @@ class FeedReader:
         self._subscribers.add(subscriber)
         async with self._starting:
             if self.position is None:
-                self.position = await self._feed.now()
+                self.position = await self._feed.end()
             position = self.position
         self.wake()
         if self._closed:

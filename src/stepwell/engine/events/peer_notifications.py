@@ -84,7 +84,7 @@ class PeerNotifications:
             await self._watched.wait()
             with self._logging_failures():
                 async with (
-                    self._notifications.listening(self._on_notification) as subscription,
+                    self._notifications.listen(self._on_notification) as subscription,
                     asyncio.TaskGroup() as group,
                 ):
                     self._on_notification(None)  # what was committed before

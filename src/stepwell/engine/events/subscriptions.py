@@ -77,7 +77,7 @@ class EventSubscriptions:
         found = True
         while found:
             try:
-                found = await self._feed.adopt()
+                found = await self._feed.renumber_restored()
             except Unavailable:
                 await asyncio.sleep(_POLL_S)
             except Exception:  # the service works without the events of a backup

@@ -148,7 +148,7 @@ class Recovery:
         """Wake `run` when another process comes to life or ends in order. Runs until it is cancelled."""
         while self._presence is not None:
             try:
-                async with self._presence.watching(self._woken.set) as subscription:
+                async with self._presence.watch(self._woken.set) as subscription:
                     self._woken.set()  # notifications sent before this moment were missed
                     await subscription.until_disconnected()
             except Unavailable:

@@ -251,7 +251,7 @@ class WebhookDeliverer:
             await self._mark(due, DeliveryVerdict(DeliveryStatus.STOPPED, due.tries), None)
             return
         if (lane := lane_of(due.url, due.tenant)) != due.lane:
-            await self._outbox.refile(self._owner, due, lane)
+            await self._outbox.change_lane(self._owner, due, lane)
             self._agenda.put(lane, due.next_at)
             return
         if not (secrets := self._secrets.of(due.tenant)):
@@ -271,7 +271,7 @@ class WebhookDeliverer:
     async def _sent(self, due: DueDelivery, url: str, secrets: Sequence[str]) -> Answered | None:
         """None: it isn't ours to send any more."""
         try:
-            body = await self._outbox.frozen(self._owner, due, None if due.frozen else await self._payload(due))
+            body = await self._outbox.freeze(self._owner, due, None if due.frozen else await self._payload(due))
         except Unavailable:
             raise
         except Exception:  # of the workflow's rows, or of what is made of them
@@ -294,7 +294,7 @@ class WebhookDeliverer:
         """However long the database is away: until it is marked nobody else may send it, and it counts as under way."""
         while True:
             try:
-                again = await self._outbox.mark(self._owner, due, decided, attempt)
+                again = await self._outbox.record(self._owner, due, decided, attempt)
             except Unavailable:
                 await asyncio.sleep(_RETRY_S)
             else:

@@ -57,7 +57,7 @@ class WebhookService:
             raise NoWebhook("The workflow has no webhook_url now; PATCH gives it one.")
         lane = lane_of(url, tenant)
         try:
-            renewed = await self._deliveries.renew(scope, *event, lane, self._owner, preconditions)
+            renewed = await self._deliveries.redeliver(scope, *event, lane, self._owner, preconditions)
         except (Unavailable, CancelledError):
             self._recovery.request(unsure=True)  # a delivery may be due that no answer reports
             raise

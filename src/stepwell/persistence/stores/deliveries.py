@@ -65,7 +65,7 @@ class PostgresDeliveries:
         return AddressedDelivery(row.webhook_url, row.tenant, Version.of(row.last_event, row.updated_at))
 
     @unavailable_in_outage
-    async def renew(
+    async def redeliver(
         self,
         scope: TenantScope,
         workflow_id: UUID,

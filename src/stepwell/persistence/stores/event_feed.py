@@ -84,12 +84,12 @@ class PostgresEventFeed:
         return _read_page(rows, after, limit, window)
 
     @unavailable_in_outage
-    async def now(self) -> FeedCursor:
+    async def end(self) -> FeedCursor:
         async with self._reading.connect() as connection:
             return FeedCursor.before((await connection.execute(select(_bound()))).scalar_one())
 
     @unavailable_in_outage
-    async def adopt(self) -> bool:
+    async def renumber_restored(self) -> bool:
         return cast("str", await self._pool.execute(_ADOPT, _ADOPTED)) != "UPDATE 0"
 
     @unavailable_in_outage

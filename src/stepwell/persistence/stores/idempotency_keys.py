@@ -93,7 +93,7 @@ class PostgresIdempotencyKeys:
         raise StillRunning
 
     @unavailable_in_outage
-    async def answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
+    async def store_answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
         values = _values(reservation)
         headers = json.encode(answer.headers).decode()
         async with self._connections.borrow() as connection:
@@ -103,7 +103,7 @@ class PostgresIdempotencyKeys:
         return answer if row is None else _answer(row)
 
     @unavailable_in_outage
-    async def free(self, reservations: Collection[Reservation]) -> None:
+    async def release(self, reservations: Collection[Reservation]) -> None:
         columns = tuple(map(list, zip(*map(_values, reservations), strict=True)))
         async with self._connections.borrow() as connection:
             if await connection.execute(FREE, *columns) != f"DELETE {len(reservations)}":

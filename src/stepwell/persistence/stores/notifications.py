@@ -33,7 +33,7 @@ class PostgresNotifications:
         await self._sending.fetch(_NOTIFY, _CHANNEL, f"{self._name}:{ids}")
 
     @asynccontextmanager
-    async def listening(self, heard: Callable[[Collection[UUID] | None], None]) -> AsyncIterator["_Subscription"]:
+    async def listen(self, heard: Callable[[Collection[UUID] | None], None]) -> AsyncIterator["_Subscription"]:
         def hear(payload: str) -> None:
             name, _, ids = payload.partition(":")
             if name != self._name:
@@ -50,7 +50,7 @@ class PostgresPresence:
         self._connect, self._name = connect, str(owner)
 
     @asynccontextmanager
-    async def watching(self, changed: Callable[[], None]) -> AsyncIterator["_Subscription"]:
+    async def watch(self, changed: Callable[[], None]) -> AsyncIterator["_Subscription"]:
         def hear(payload: str) -> None:
             if payload != self._name:
                 changed()

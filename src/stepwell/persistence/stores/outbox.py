@@ -110,7 +110,7 @@ class PostgresOutbox:
         return [_due(row) for row in await self._connections.fetch(DUE, owner, list(lanes), limit)]
 
     @unavailable_in_outage
-    async def frozen(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
+    async def freeze(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
         if body is None:
             rows = await self._connections.fetch(FROZEN, *due.key, owner, due.next_at)
         else:
@@ -118,11 +118,11 @@ class PostgresOutbox:
         return cast("str | None", rows[0]["body"]) if rows else None
 
     @unavailable_in_outage
-    async def refile(self, owner: UUID, due: DueDelivery, lane: str) -> None:
+    async def change_lane(self, owner: UUID, due: DueDelivery, lane: str) -> None:
         await self._connections.fetch(REFILE, *due.key, owner, due.next_at, lane)
 
     @unavailable_in_outage
-    async def mark(
+    async def record(
         self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
     ) -> datetime | None:
         told = None if attempt is None else json.encode([attempt]).decode()

@@ -97,7 +97,7 @@ def _filters(query: ListFilter) -> list[ColumnElement[bool]]:
     return filters
 
 
-def whereabouts(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
+def ownership_query(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
     """The owner of a workflow and its lease, and who paused it. None of this stands in the rows of the workflow."""
     # Of a PAUSED workflow the pause is among the last events: behind it come only attempts that end.
     paused = (
@@ -123,5 +123,5 @@ def whereabouts(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
     )
 
 
-def read_whereabouts(row: Row) -> Ownership:
+def read_ownership(row: Row) -> Ownership:
     return Ownership(row["owner"], row["alive"], row["lease_until"], row["actor"], row["at"])

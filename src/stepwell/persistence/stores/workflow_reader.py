@@ -26,7 +26,7 @@ from stepwell.persistence.rows.decode_rows import Row, history_event, step_recor
 from stepwell.persistence.schema.tables import artifact_references, events, steps, tasks, workflows
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
-from stepwell.persistence.stores.workflow_queries import read_whereabouts, visible, whereabouts
+from stepwell.persistence.stores.workflow_queries import ownership_query, read_ownership, visible
 
 # So many steps are read at once, then others get their turn: a page can hold a million.
 _SLICE = 250
@@ -86,10 +86,10 @@ class PostgresWorkflowReader:
         return None if row is None else _task_record(row)
 
     @unavailable_in_outage
-    async def whereabouts(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
+    async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         async with self._engine.connect() as connection:
-            row = (await connection.execute(whereabouts(scope, workflow_id))).mappings().first()
-        return None if row is None else read_whereabouts(row)
+            row = (await connection.execute(ownership_query(scope, workflow_id))).mappings().first()
+        return None if row is None else read_ownership(row)
 
     @unavailable_in_outage
     async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
@@ -114,7 +114,9 @@ class PostgresWorkflowReader:
             return {output.path for row in found for output in _read_outputs(row)}
 
     @unavailable_in_outage
-    async def referenced(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> Mapping[UUID, UUID]:
+    async def references_to(
+        self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]
+    ) -> Mapping[UUID, UUID]:
         named = artifact_references.c
         query = (
             select(named.task_id, named.workflow_id)
