@@ -40,7 +40,7 @@ def create_metrics(
     scheduler: Scheduler,
     admission: AdmissionController,
     health: ModelHealth,
-    dispatcher: WebhookDeliverer,
+    deliverer: WebhookDeliverer,
     streams: EventSubscriptions,
     statements: StatementCounter,
     writes: WriteMonitor,
@@ -62,7 +62,7 @@ def create_metrics(
     text = "Workflows that another process took over because this process's lease had ended."
     metrics.count("stepwell_lease_losses", text, lambda: scheduler.lease_losses)
     metrics.watch("stepwell_event_streams", "Streams of events that are open.", lambda: streams.open)
-    dispatcher.measure(metrics)
+    deliverer.measure(metrics)
     return metrics
 
 

@@ -104,7 +104,7 @@ class WorkflowService:
     ) -> WorkflowRecord:
         """Store a workflow that `validation.validate_workflow` has accepted; with *start* it is stored as started."""
         self._check_open()
-        self.webhooks.check(tenant, planned.request.webhook_url)
+        self.webhooks.check_url(tenant, planned.request.webhook_url)
         await self._lease.ensure()
         owner = self._lease.owner if start else None
         made = partial(draft, planned, tenant, actor, self._clock.now(), owner, self._make_id)

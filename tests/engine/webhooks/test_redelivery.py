@@ -1,4 +1,4 @@
-"""What a PATCH means to webhooks that are due, and what sends one again."""
+"""Redelivery of webhooks, and the effect of a changed webhook URL on those that are due."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ import pytest
 from support.emulators.webhook_receiver import HANG, OK, Sink, answered, running_sink
 from support.providers.scripted import Scripted, eventually, scripted
 from support.service.live_service import Service, running_service
-from support.service.webhook_requests import deliveries, dispatcher_of, settled, told_of
+from support.service.webhook_requests import deliverer_of, deliveries, delivery_after, run_with_webhook
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
         yield service
 
 
-async def test_the_address_is_that_of_the_moment(service: Service, sink: Sink) -> None:
-    dispatcher_of(service).delays_s = [0.0, 0.2]
+async def test_each_attempt_goes_to_the_current_url(service: Service, sink: Sink) -> None:
+    deliverer_of(service).delays_s = [0.0, 0.2]
     sink.answers = [answered(500)]
     async with running_sink() as other:
         created = await service.create(scripted("a"), webhook_url=sink.url())
@@ -38,14 +38,14 @@ async def test_the_address_is_that_of_the_moment(service: Service, sink: Sink) -
         assert changed.status_code == 200
         (second,) = await other.until(1)
         assert second.id == sink.received[0].id
-        assert (await settled(service, created["id"], attempts=2))["status"] == "DELIVERED"
+        assert (await delivery_after(service, created["id"], attempts=2))["status"] == "DELIVERED"
         assert second.body == sink.received[0].body
 
 
-async def test_no_address_stops_it(service: Service, sink: Sink) -> None:
-    dispatcher_of(service).delays_s = [0.0, 0.2]
+async def test_removing_the_url_stops_the_delivery(service: Service, sink: Sink) -> None:
+    deliverer_of(service).delays_s = [0.0, 0.2]
     sink.answers = [answered(500)]
-    ended = await told_of(service, sink)
+    ended = await run_with_webhook(service, sink)
     await sink.until(1)
     path = f"/api/v1/workflows/{ended['id']}"
     assert (await service.client.patch(path, json={"webhook_url": None})).status_code == 200
@@ -59,53 +59,53 @@ async def test_no_address_stops_it(service: Service, sink: Sink) -> None:
 
 
 @pytest.mark.parametrize("before", ["DELIVERED", "STOPPED", "PENDING", "FAILED"])
-async def test_redelivery(service: Service, sink: Sink, before: str) -> None:
-    dispatcher = dispatcher_of(service)
-    dispatcher.delays_s = [0.0] if before == "FAILED" else [0.0, 600.0]
+async def test_a_redelivery_sends_the_same_body_with_new_attempts(service: Service, sink: Sink, before: str) -> None:
+    deliverer = deliverer_of(service)
+    deliverer.delays_s = [0.0] if before == "FAILED" else [0.0, 600.0]
     answer = {"DELIVERED": OK, "STOPPED": answered(410)}.get(before, answered(500))
     sink.answers = [answer, answered(500)]
-    ended = await told_of(service, sink)
-    delivery = await settled(service, ended["id"])
+    ended = await run_with_webhook(service, sink)
+    delivery = await delivery_after(service, ended["id"])
     assert delivery["status"] == before
-    dispatcher.delays_s = [0.0, 0.0]
+    deliverer.delays_s = [0.0, 0.0]
     path = f"/api/v1/workflows/{ended['id']}/deliveries"
-    answered_with = await service.client.post(f"{path}/{delivery['id']}/redeliver")
-    assert answered_with.status_code == 200
-    assert (answered_with.json()["status"], answered_with.json()["id"]) == ("PENDING", delivery["id"])
-    delivery = await settled(service, ended["id"], attempts=3)
+    response = await service.client.post(f"{path}/{delivery['id']}/redeliver")
+    assert response.status_code == 200
+    assert (response.json()["status"], response.json()["id"]) == ("PENDING", delivery["id"])
+    delivery = await delivery_after(service, ended["id"], attempts=3)
     assert [attempt["code"] for attempt in delivery["attempts"][1:]] == [500, 200]
     assert delivery["status"] == "DELIVERED"
     assert {(one.id, one.body) for one in sink.received} == {(delivery["id"], sink.received[0].body)}
 
 
-async def test_a_redelivery_for_the_workflow_as_it_was(service: Service, sink: Sink) -> None:
-    ended = await told_of(service, sink)
-    delivery = await settled(service, ended["id"])
+async def test_a_redelivery_checks_if_match(service: Service, sink: Sink) -> None:
+    ended = await run_with_webhook(service, sink)
+    delivery = await delivery_after(service, ended["id"])
     workflow = f"/api/v1/workflows/{ended['id']}"
     path = f"{workflow}/deliveries/{delivery['id']}/redeliver"
     stale = (await service.client.get(workflow)).headers["etag"]
     assert (await service.client.patch(workflow, json={"webhook_url": None})).status_code == 200
     for wrong in (stale, '"zzz"'):
         answer = await service.client.post(path, headers={"If-Match": wrong})
-        # Before it is told that there is no address.
+        # The precondition is checked before the missing URL is reported.
         assert (answer.status_code, answer.json()["type"]) == (412, "/schema#problem-412")
     unknown = path.replace("evt_", "evt_0")
     assert (await service.client.post(unknown, headers={"If-Match": stale})).status_code == 404
     changed = await service.client.patch(workflow, json={"webhook_url": sink.url("/other")})
     assert (await service.client.post(path, headers={"If-Match": stale})).status_code == 412
-    assert (await settled(service, ended["id"])) == delivery
+    assert (await delivery_after(service, ended["id"])) == delivery
     for right in (changed.headers["etag"], "*"):
         tried = len(sink.received)
         assert (await service.client.post(path, headers={"If-Match": right})).status_code == 200
         assert (await sink.until(tried + 1))[-1].path == "/other"
-        await settled(service, ended["id"], attempts=tried + 1)
+        await delivery_after(service, ended["id"], attempts=tried + 1)
 
 
-async def test_what_if_match_names_holds_where_it_takes_effect(
+async def test_if_match_is_checked_again_when_the_redelivery_takes_effect(
     service: Service, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = await told_of(service, sink)
-    delivery = await settled(service, ended["id"])
+    ended = await run_with_webhook(service, sink)
+    delivery = await delivery_after(service, ended["id"])
     workflow = f"/api/v1/workflows/{ended['id']}"
     tag = (await service.client.get(workflow)).headers["etag"]
     store = service.app.service.webhooks._deliveries
@@ -120,53 +120,53 @@ async def test_what_if_match_names_holds_where_it_takes_effect(
     path = f"{workflow}/deliveries/{delivery['id']}/redeliver"
     answer = await service.client.post(path, headers={"If-Match": tag, "Idempotency-Key": "k"})
     assert answer.status_code == 412
-    assert await settled(service, ended["id"]) == delivery
+    assert await delivery_after(service, ended["id"]) == delivery
 
 
-async def test_a_redelivery_that_is_asked_for_during_a_send_is_made(service: Service, sink: Sink) -> None:
+async def test_a_redelivery_requested_during_a_send_is_sent(service: Service, sink: Sink) -> None:
     sink.answers = [HANG]
-    ended = await told_of(service, sink)
+    ended = await run_with_webhook(service, sink)
     await sink.until(1)
     (delivery,) = await deliveries(service, ended["id"])
     path = f"/api/v1/workflows/{ended['id']}/deliveries/{delivery['id']}/redeliver"
     assert (await service.client.post(path)).status_code == 200
     assert len(sink.received) == 1
     sink.gate.set()
-    assert (await settled(service, ended["id"], attempts=2))["status"] == "DELIVERED"
+    assert (await delivery_after(service, ended["id"], attempts=2))["status"] == "DELIVERED"
     assert sink.times([delivery["id"]]) == [2]
 
 
-async def test_a_redelivery_that_is_asked_for_before_a_send_is_made(
+async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
     service: Service, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dispatcher = dispatcher_of(service)
-    dispatcher.delays_s = [0.0, 0.1, 3_600.0]
-    frozen, asked, go_on = dispatcher._outbox.freeze, asyncio.Event(), asyncio.Event()
+    deliverer = deliverer_of(service)
+    deliverer.delays_s = [0.0, 0.1, 3_600.0]
+    frozen, reached, go_on = deliverer._outbox.freeze, asyncio.Event(), asyncio.Event()
 
     async def slow(owner: UUID, due: Any, body: str | None) -> str | None:
-        if due.tries and not asked.is_set():
-            asked.set()
+        if due.tries and not reached.is_set():
+            reached.set()
             await go_on.wait()
         return await frozen(owner, due, body)
 
-    monkeypatch.setattr(dispatcher._outbox, "freeze", slow)
+    monkeypatch.setattr(deliverer._outbox, "freeze", slow)
     sink.answers = [answered(500)]
-    ended = await told_of(service, sink)
-    await asked.wait()
+    ended = await run_with_webhook(service, sink)
+    await reached.wait()
     (delivery,) = await deliveries(service, ended["id"])
     path = f"/api/v1/workflows/{ended['id']}/deliveries/{delivery['id']}/redeliver"
     assert (await service.client.post(path)).status_code == 200
-    await eventually(lambda: dispatcher._agenda.next() is None and not dispatcher._looking)
+    await eventually(lambda: deliverer.waiting and deliverer.next_due is None)
     go_on.set()
-    assert (await settled(service, ended["id"], attempts=2))["status"] == "DELIVERED"
+    assert (await delivery_after(service, ended["id"], attempts=2))["status"] == "DELIVERED"
     assert sink.times([delivery["id"]]) == [2]
-    await eventually(lambda: dispatcher.sending == 0)
-    assert not dispatcher._passed
+    await eventually(lambda: deliverer.sending == 0)
+    assert deliverer.state_size == 0
 
 
-async def test_what_isnt_there_is_not_found(service: Service, sink: Sink) -> None:
-    ended, other = await told_of(service, sink), await told_of(service, sink)
-    name = (await settled(service, ended["id"]))["id"]
+async def test_an_unknown_delivery_is_not_found(service: Service, sink: Sink) -> None:
+    ended, other = await run_with_webhook(service, sink), await run_with_webhook(service, sink)
+    name = (await delivery_after(service, ended["id"]))["id"]
     for workflow_id, delivery_id in (
         (other["id"], name),
         (ended["id"], name.rpartition("_")[0] + "_1"),

@@ -1,4 +1,4 @@
-"""Webhooks over real sockets: what is told, to whom, signed with what; and what becomes of each answer."""
+"""Webhooks over real sockets: their payloads, their signatures, and the status that each answer leads to."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from support.emulators.webhook_receiver import CLOSE, HANG, Received, Sink, answ
 from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted
 from support.service.conformance import FORMATS, Conformance
 from support.service.live_service import WEBHOOK_SECRET, Service, running_service
-from support.service.webhook_requests import deliveries, dispatcher_of, settled, told_of
+from support.service.webhook_requests import deliverer_of, deliveries, delivery_after, run_with_webhook
 
 OLD = "whsec_YW4gb2xkIHNlY3JldCBvZiB0aGUgdGVzdHMhISE="
 ACMES = "whsec_YWNtZSdzIG93biBzZWNyZXQsIGxvbmcgZW5vdWdoIQ=="
@@ -48,8 +48,8 @@ async def service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator
         yield service
 
 
-def conforms(received: Received, kind: str) -> None:
-    """It is as the OpenAPI document says, which has all that a receiver gets."""
+def assert_conforms(received: Received, kind: str) -> None:
+    """Assert that the request is as the OpenAPI document describes it."""
     document = Conformance(openapi_document()).document
     described = document["webhooks"][kind]["post"]
     schema = described["requestBody"]["content"]["application/json"]["schema"] | {"components": document["components"]}
@@ -57,57 +57,57 @@ def conforms(received: Received, kind: str) -> None:
     assert {each["name"] for each in described["parameters"]} <= received.headers.keys()
 
 
-class TestWhatIsTold:
+class TestPayloads:
     @pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
-    async def test_each_end_once_with_the_whole_workflow(self, service: Service, sink: Sink, end: str) -> None:
+    async def test_each_end_is_sent_once_with_the_whole_workflow(self, service: Service, sink: Sink, end: str) -> None:
         step = scripted({"completed": "a", "failed": "breaks", "cancelled": "waits"}[end])
         created = await service.create(step, webhook_url=sink.url(), origin_reference="r")
         if end == "cancelled":
             assert (await service.verb(created["id"], "cancel")).status_code == 200
         ended = await service.until_ended(created["id"])
         (received,) = await sink.until(1)
-        delivery = await settled(service, created["id"])
+        delivery = await delivery_after(service, created["id"])
         assert (delivery["status"], delivery["next_at"], delivery["type"]) == ("DELIVERED", None, f"workflow.{end}")
         (attempt,) = delivery["attempts"]
         assert (attempt["code"], attempt["answer"], attempt["error"]) == (200, "ok", None)
         assert 0 <= attempt["latency_ms"] < 300
         event = (await service.events(created["id"]))[-1]
         assert received.verified() == {"type": event["type"], "timestamp": event["at"], "data": ended}
-        conforms(received, "workflow")
+        assert_conforms(received, "workflow")
         assert received.id == delivery["id"] == f"evt_{created['id'].replace('-', '')}_{event['id']}"
         assert (received.path, received.headers["content-type"]) == ("/hook", "application/json")
         assert received.headers["user-agent"].startswith("stepwell/")
         assert len(sink.received) == 1
 
-    async def test_a_resumed_workflow_is_told_of_again(self, service: Service, sink: Sink) -> None:
-        ended = await told_of(service, sink, scripted("breaks"))
+    async def test_the_end_of_a_resumed_workflow_is_sent_too(self, service: Service, sink: Sink) -> None:
+        ended = await run_with_webhook(service, sink, scripted("breaks"))
         await sink.until(1)
         assert (await service.verb(ended["id"], "resume")).status_code == 200
         await service.until_ended(ended["id"])
         kinds = [one.told["type"] for one in await sink.until(2)]
         assert kinds == ["workflow.failed", "workflow.completed"]
 
-    async def test_steps_are_told_of_where_that_is_wanted(self, service: Service, sink: Sink) -> None:
+    async def test_step_events_are_sent_if_requested(self, service: Service, sink: Sink) -> None:
         steps = scripted("a"), scripted("breaks", "a")
-        ended = await told_of(service, sink, *steps, suppress_subtask_events=False, origin_reference="mine")
+        ended = await run_with_webhook(service, sink, *steps, suppress_subtask_events=False, origin_reference="mine")
         history = await service.events(ended["id"])
         wanted = [one for one in history if one["type"].startswith("step.") or one["type"] == "workflow.failed"]
         assert len(wanted) == 5
         received = await sink.until(5)
-        told = {int(one.id.rpartition("_")[2]): one.verified() for one in received}
-        assert sorted(told) == [event["id"] for event in wanted]
+        bodies = {int(one.id.rpartition("_")[2]): one.verified() for one in received}
+        assert sorted(bodies) == [event["id"] for event in wanted]
         for event in wanted[:-1]:
             data = {"workflow_id": ended["id"], "origin_reference": "mine", "origin_instance": "tests", "event": event}
-            conforms(next(one for one in received if one.id.endswith(f"_{event['id']}")), "step")
-            assert told[event["id"]] == {"type": event["type"], "timestamp": event["at"], "data": data}
-        await eventually(lambda: dispatcher_of(service).sending == 0)
+            assert_conforms(next(one for one in received if one.id.endswith(f"_{event['id']}")), "step")
+            assert bodies[event["id"]] == {"type": event["type"], "timestamp": event["at"], "data": data}
+        await eventually(lambda: deliverer_of(service).sending == 0)
         assert {each["status"] for each in await deliveries(service, ended["id"])} == {"DELIVERED"}
         assert [each["id"] for each in await deliveries(service, ended["id"], limit=2, after=wanted[0]["id"])] == [
             f"evt_{ended['id'].replace('-', '')}_{event['id']}" for event in wanted[1:3]
         ]
 
-    async def test_a_list_of_them_tells_that_it_goes_on_and_from_where(self, service: Service, sink: Sink) -> None:
-        ended = await told_of(service, sink, scripted("a"), scripted("b", "a"), suppress_subtask_events=False)
+    async def test_deliveries_are_listed_page_by_page(self, service: Service, sink: Sink) -> None:
+        ended = await run_with_webhook(service, sink, scripted("a"), scripted("b", "a"), suppress_subtask_events=False)
         path, found, after = f"/api/v1/workflows/{ended['id']}/deliveries", [], 0
         for limit, more in ((2, True), (2, True), (1, False)):
             page = (await service.client.get(path, params={"limit": limit, "after": after})).json()
@@ -119,31 +119,31 @@ class TestWhatIsTold:
         page = (await service.client.get(path, params={"after": after})).json()
         assert page == {"deliveries": [], "has_more": False}
 
-    async def test_nobody_is_told_without_an_address(self, service: Service, sink: Sink) -> None:
-        ended = await told_of(service, sink, webhook_url=None)
+    async def test_without_a_url_nothing_is_sent(self, service: Service, sink: Sink) -> None:
+        ended = await run_with_webhook(service, sink, webhook_url=None)
         assert await deliveries(service, ended["id"]) == []
 
-    async def test_what_is_too_long_goes_without_steps_and_with_a_link(self, service: Service, sink: Sink) -> None:
+    async def test_a_payload_that_is_too_long_has_a_link_instead_of_steps(self, service: Service, sink: Sink) -> None:
         def passing(step_id: str, length: int) -> dict[str, Any]:
             return {"id": step_id, "task_type": "PASSTHROUGH", "config": {"text": "x" * length}}
 
         many = [passing(f"s{number}", 0) for number in range(700)]
-        ended = await told_of(service, sink, *many)
+        ended = await run_with_webhook(service, sink, *many)
         bare = (await service.client.get(f"/api/v1/workflows/{ended['id']}?include_steps=false")).json()
-        base = "http://127.0.0.1:9000/api/v1/workflows/"  # as signed addresses have it
+        base = "http://127.0.0.1:9000/api/v1/workflows/"  # the base of signed URLs
         (received,) = await sink.until(1)
         assert received.verified()["data"] == bare | {"link": base + ended["id"]}
-        conforms(received, "workflow")
-        # The result of its last step alone has no room.
-        ended = await told_of(service, sink, passing("a", 300_000), name="long")
+        assert_conforms(received, "workflow")
+        # The result of the last step alone is too long.
+        ended = await run_with_webhook(service, sink, passing("a", 300_000), name="long")
         received = (await sink.until(2))[-1]
         data = received.verified()["data"]
         assert (data["name"], data["link"]) == ("long", base + ended["id"])
         assert not data.keys() & {"steps", "final_step_result"}
         assert "config" in data
-        conforms(received, "workflow")
+        assert_conforms(received, "workflow")
 
-    def test_no_step_is_so_short_that_more_would_have_room(self) -> None:
+    def test_no_encoded_step_is_shorter_than_the_shortest(self) -> None:
         definition = WorkflowStepDefinition(id="a", task_type=TaskType.REFINE)
         plan = ResolvedStep(
             position=0,
@@ -158,55 +158,57 @@ class TestWhatIsTold:
         record = StepRecord(uuid4(), plan, definition, StepState(0), datetime(2026, 1, 1, tzinfo=UTC))
         assert len(json.encode(step_to_public(record))) >= SHORTEST_STEP
 
-    async def test_cleanup_cancels_and_it_is_told(self, service: Service, sink: Sink) -> None:
+    async def test_cleanup_sends_the_cancellation(self, service: Service, sink: Sink) -> None:
         created = await service.create(scripted("a"), start=False, webhook_url=sink.url())
         assert (await service.verb(created["id"], "cleanup")).status_code == 200
         (received,) = await sink.until(1)
         assert received.verified()["data"]["status"] == "CANCELLED"
-        assert (await settled(service, created["id"]))["status"] == "DELIVERED"
+        assert (await delivery_after(service, created["id"]))["status"] == "DELIVERED"
 
 
-class TestSecrets:
-    async def test_two_sign_while_one_takes_over_from_the_other(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
+class TestSignatures:
+    async def test_two_secrets_both_sign_during_a_rotation(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
         both = SigningSecrets.read(f"{WEBHOOK_SECRET} {OLD}")
         async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secret=both) as service:
-            await told_of(service, sink)
+            await run_with_webhook(service, sink)
             (received,) = await sink.until(1)
         assert received.verified(OLD) == received.verified(WEBHOOK_SECRET)
         with pytest.raises(WebhookVerificationError):
             received.verified(ACMES)
 
     @pytest.mark.parametrize("name", ["ACME_INC", "acme-inc"])
-    async def test_a_tenant_may_have_its_own(self, dsn: str, tmp_path: Path, sink: Sink, name: str) -> None:
+    async def test_a_tenants_own_secret_signs(self, dsn: str, tmp_path: Path, sink: Sink, name: str) -> None:
         secrets = TenantSecrets.read({name: ACMES})
         async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secrets=secrets) as service:
-            await told_of(service, sink, origin_tenant_id="acme-inc")
-            await told_of(service, sink, origin_tenant_id="other")
+            await run_with_webhook(service, sink, origin_tenant_id="acme-inc")
+            await run_with_webhook(service, sink, origin_tenant_id="other")
             first, second = sorted(await sink.until(2), key=lambda one: str(one.told["data"]["origin_tenant_id"]))
         assert first.verified(ACMES)["data"]["origin_tenant_id"] == "acme-inc"
         with pytest.raises(WebhookVerificationError):
             first.verified(WEBHOOK_SECRET)
         assert second.verified(WEBHOOK_SECRET)["data"]["origin_tenant_id"] == "other"
 
-    async def test_without_any_an_address_is_refused(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
+    async def test_without_a_secret_a_url_is_refused(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
         async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secret=SigningSecrets()) as service:
             created = await service.create(scripted("a"), start=False)
-            await self.refused(service, created["id"], sink)
+            await self.assert_refused(service, created["id"], sink)
             body = {"webhook_url": None, "description": "d"}
             assert (await service.client.patch(f"/api/v1/workflows/{created['id']}", json=body)).status_code == 200
 
-    async def test_a_tenant_without_one_where_there_is_none_for_all(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
+    async def test_a_tenant_without_a_secret_is_refused_if_there_is_no_general_one(
+        self, dsn: str, tmp_path: Path, sink: Sink
+    ) -> None:
         secrets: dict[str, Any] = {
             "webhook_secret": SigningSecrets(),
             "webhook_secrets": TenantSecrets.read({"ACME": ACMES}),
         }
         async with running_service(dsn, tmp_path, providers=[Scripted()], **secrets) as service:
             created = await service.create(scripted("a"), start=False, origin_tenant_id="other")
-            await self.refused(service, created["id"], sink)
-            await told_of(service, sink, origin_tenant_id="acme")
+            await self.assert_refused(service, created["id"], sink)
+            await run_with_webhook(service, sink, origin_tenant_id="acme")
             assert (await sink.until(1))[0].verified(ACMES)
 
-    async def refused(self, service: Service, workflow_id: str, sink: Sink) -> None:
+    async def assert_refused(self, service: Service, workflow_id: str, sink: Sink) -> None:
         members = {"name": "n", "origin_instance": "o", "steps": [scripted("a")], "webhook_url": sink.url()}
         created = await service.client.post("/api/v1/workflows/", json=members)
         changed = await service.client.patch(f"/api/v1/workflows/{workflow_id}", json={"webhook_url": sink.url()})
@@ -230,71 +232,71 @@ class TestAnswers:
         ],
         ids=lambda value: value[:20] if isinstance(value, bytes) else str(value),
     )
-    async def test_what_becomes_of_each(
+    async def test_each_answer_leads_to_its_status(
         self, service: Service, sink: Sink, answer: bytes, status: str, code: int | None, words: str | None
     ) -> None:
         sink.answer = answer
-        ended = await told_of(service, sink)
-        delivery = await settled(service, ended["id"])
+        ended = await run_with_webhook(service, sink)
+        delivery = await delivery_after(service, ended["id"])
         (attempt,) = delivery["attempts"]
         assert (delivery["status"], attempt["code"], attempt["error"]) == (status, code, words)
         assert (delivery["next_at"] is None) == (status != "PENDING")
 
-    async def test_retry_after_counts_where_it_is_later(self, service: Service, sink: Sink) -> None:
-        for said, seconds in (("100", 100), ("1", 5), ("Wed, 01 Jan 2126 00:00:00 GMT", 86_400), ("soon", 5)):
-            sink.answer = answered(429, retry_after=said)
-            ended = await told_of(service, sink)
-            delivery = await settled(service, ended["id"])
-            waits = await service_seconds(service, delivery)
-            assert seconds - 1 <= waits <= seconds * 1.1 + 1, said
+    async def test_retry_after_counts_if_it_is_later(self, service: Service, sink: Sink) -> None:
+        for header, seconds in (("100", 100), ("1", 5), ("Wed, 01 Jan 2126 00:00:00 GMT", 86_400), ("soon", 5)):
+            sink.answer = answered(429, retry_after=header)
+            ended = await run_with_webhook(service, sink)
+            delivery = await delivery_after(service, ended["id"])
+            waits = await pause_s(service, delivery)
+            assert seconds - 1 <= waits <= seconds * 1.1 + 1, header
 
     async def test_huge_and_endless_answers_are_cut_off(self, service: Service, sink: Sink) -> None:
         sink.answer = answered(200, b"x" * 40_000_000)
-        delivery = await settled(service, (await told_of(service, sink))["id"])
+        delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
         (attempt,) = delivery["attempts"]
         assert (delivery["status"], attempt["answer"]) == ("DELIVERED", "x" * 1_024)
         sink.answer, sink.drip = b"HTTP/1.1 200 OK\r\n\r\n", b"y"
-        delivery = await settled(service, (await told_of(service, sink))["id"])
+        delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
         assert (delivery["status"], set(delivery["attempts"][0]["answer"])) == ("DELIVERED", {"y"})
         sink.answer = b"HTTP/1.1 200 OK\r\nX: "
-        delivery = await settled(service, (await told_of(service, sink))["id"])
+        delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
         assert (delivery["status"], delivery["attempts"][0]["code"]) == ("PENDING", None)
 
-    async def test_a_secret_in_an_answer_is_not_kept(self, service: Service, sink: Sink) -> None:
-        for said in (WEBHOOK_SECRET, WEBHOOK_SECRET[6:]):
-            sink.answer = answered(200, b"x" * 1_010 + said.encode())
-            delivery = await settled(service, (await told_of(service, sink))["id"])
+    async def test_a_secret_in_an_answer_is_not_stored(self, service: Service, sink: Sink) -> None:
+        for secret in (WEBHOOK_SECRET, WEBHOOK_SECRET[6:]):
+            sink.answer = answered(200, b"x" * 1_010 + secret.encode())
+            delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
             assert delivery["attempts"][0]["answer"].strip("x") == "***"
 
-    async def test_every_try_until_none_is_left(self, service: Service, sink: Sink) -> None:
-        dispatcher_of(service).delays_s = [0.0] * 10
+    async def test_a_delivery_fails_after_its_last_attempt(self, service: Service, sink: Sink) -> None:
+        deliverer_of(service).delays_s = [0.0] * 10
         sink.answer = answered(503)
-        ended = await told_of(service, sink)
-        delivery = await settled(service, ended["id"], attempts=10)
+        ended = await run_with_webhook(service, sink)
+        delivery = await delivery_after(service, ended["id"], attempts=10)
         assert (delivery["status"], delivery["next_at"]) == ("FAILED", None)
         assert sink.times([delivery["id"]]) == [10]
         assert len({one.body for one in sink.received}) == 1
         assert all(one.verified() for one in sink.received)
 
-    async def test_attempts_are_kept_to_the_newest_fifty(self, service: Service, sink: Sink) -> None:
-        dispatcher_of(service).delays_s = [0.0] * 53
+    async def test_only_the_newest_fifty_attempts_are_stored(self, service: Service, sink: Sink) -> None:
+        deliverer_of(service).delays_s = [0.0] * 53
         sink.answers = [answered(500, str(number).encode()) for number in range(53)]
-        ended = await told_of(service, sink)
+        ended = await run_with_webhook(service, sink)
         await sink.until(53)
-        delivery = await settled(service, ended["id"], attempts=50)
+        delivery = await delivery_after(service, ended["id"], attempts=50)
         while delivery["status"] == "PENDING":
             (delivery,) = await deliveries(service, ended["id"])
         assert [attempt["answer"] for attempt in delivery["attempts"]] == [str(number) for number in range(3, 53)]
 
 
-async def service_seconds(service: Service, delivery: dict[str, Any]) -> float:
-    """From the last attempt to the next one."""
+async def pause_s(service: Service, delivery: dict[str, Any]) -> float:
+    """Return the seconds from the last attempt of a delivery to the next one."""
     connection = await asyncpg.connect(service.dsn)
     try:
-        asked = "SELECT extract(epoch FROM next_at - (attempts->-1->>'at')::timestamptz)::float8 FROM deliveries"
+        query = "SELECT extract(epoch FROM next_at - (attempts->-1->>'at')::timestamptz)::float8 FROM deliveries"
         number = int(delivery["id"].rpartition("_")[2])
         found: float = await connection.fetchval(
-            f"{asked} WHERE event_id = $1 AND replace(workflow_id::text, '-', '') = $2",
+            f"{query} WHERE event_id = $1 AND replace(workflow_id::text, '-', '') = $2",
             number,
             delivery["id"].split("_")[1],
         )

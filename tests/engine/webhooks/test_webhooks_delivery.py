@@ -1,4 +1,4 @@
-"""Webhooks get through: past slow hosts, outages, crashes and the ends of processes; and not where they mustn't."""
+"""Webhooks are delivered in spite of slow hosts, outages and crashes, and never into a private network."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,7 +13,7 @@ import pytest
 from outbound.guard_cases import GOOD, REFUSED
 from outbound.guard_network import Network, Records
 from stepwell.domain.errors import Unavailable
-from stepwell.engine.webhooks.deliverer import PER_LANE, WebhookDeliverer
+from stepwell.engine.webhooks.deliverer import SendLimits
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import AddressPolicy, GuardedTransport
 from stepwell.ports.webhooks import Outbox
@@ -21,7 +21,9 @@ from stepwell.settings import Networks
 from support.emulators.webhook_receiver import HANG, Sink, answered, running_sink
 from support.providers.scripted import Scripted, eventually, scripted
 from support.service.live_service import WEBHOOK_SECRET, Service, running_service
+from support.service.webhook_requests import deliverer_of
 
+PER_LANE = SendLimits().per_lane
 PUBLIC = "93.184.216.34"
 
 
@@ -36,7 +38,7 @@ Start = Callable[..., Awaitable[Service]]
 
 @pytest.fixture
 async def start(dsn: str, tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts services on the one database; they live to the end of the test."""
+    """Start services on one database. They run until the end of the test."""
     async with AsyncExitStack() as stack:
 
         async def started(**settings: Any) -> Service:
@@ -46,12 +48,8 @@ async def start(dsn: str, tmp_path: Path) -> AsyncIterator[Start]:
         yield started
 
 
-def dispatcher_of(service: Service) -> WebhookDeliverer:
-    return service.app.service.webhooks._dispatcher
-
-
-async def told_of(service: Service, url: str) -> str:
-    """The id of a workflow that has ended, and is to be told of there."""
+async def run_with_webhook(service: Service, url: str) -> str:
+    """Run a workflow to its end, with *url* as its webhook, and return its id."""
     created = await service.create(scripted("a"), webhook_url=url)
     ended: str = (await service.until_ended(created["id"]))["id"]
     return ended
@@ -67,22 +65,22 @@ async def sql(dsn: str, statement: str, *values: Any) -> list[Any]:
 
 
 async def until_row(dsn: str, wanted: str) -> Any:
-    """The one delivery once it is as *wanted*, in SQL."""
+    """Return the only delivery once the SQL condition *wanted* holds for it."""
     async with asyncio.timeout(30):
-        while not (rows := await sql(dsn, f"SELECT *, attempts::text AS told FROM deliveries WHERE {wanted}")):
+        while not (rows := await sql(dsn, f"SELECT *, attempts::text AS attempts_text FROM deliveries WHERE {wanted}")):
             await asyncio.sleep(0.005)
     (row,) = rows
     return row
 
 
-async def die(service: Service) -> None:
-    """As a process ends that is killed: without a word to anybody."""
+async def kill(service: Service) -> None:
+    """Stop the engine as a killed process stops: it releases nothing."""
     service.app.engine.cancel()
     await asyncio.wait({service.app.engine})
 
 
-class TestHosts:
-    async def test_a_slow_host_holds_up_nobody_else(self, start: Start, sink: Sink) -> None:
+class TestSlowReceivers:
+    async def test_a_slow_host_delays_no_other(self, start: Start, sink: Sink) -> None:
         service = await start()
         async with running_sink("127.0.0.2", answer=HANG) as slow:
             behind = [service.create(scripted("a"), webhook_url=slow.url()) for _ in range(40)]
@@ -96,14 +94,14 @@ class TestHosts:
             slow.answer = answered(200)
             slow.gate.set()
             assert len({one.id for one in await slow.until(40)}) == len(slow.received) == 40
-            await eventually(lambda: dispatcher_of(service).sending == 0)
+            await eventually(lambda: deliverer_of(service).sending == 0)
         assert (await sql(service.dsn, "SELECT DISTINCT status FROM deliveries"))[0][0] == "DELIVERED"
-        dispatcher = dispatcher_of(service)
-        assert (dispatcher._lanes, dispatcher._tenants, dispatcher._agenda.next()) == ({}, {}, None)
+        deliverer = deliverer_of(service)
+        assert (deliverer.next_due, deliverer.state_size) == (None, 0)
 
-    async def test_a_tenant_has_its_share(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stepwell.engine.webhooks.deliverer.PER_TENANT", 5)
+    async def test_a_tenant_has_at_most_its_share_of_the_sends(self, start: Start) -> None:
         service = await start()
+        deliverer_of(service).limits = SendLimits(per_tenant=5)
         async with AsyncExitStack() as stack:
             hosts = [f"127.0.0.{number}" for number in range(2, 5)]
             sinks = [await stack.enter_async_context(running_sink(host, answer=HANG)) for host in hosts]
@@ -120,13 +118,13 @@ class TestHosts:
             for sink in sinks:
                 await sink.until(3)
 
-    async def test_nothing_is_asked_while_nothing_is_due(self, start: Start, sink: Sink) -> None:
+    async def test_no_statement_is_sent_while_nothing_is_due(self, start: Start, sink: Sink) -> None:
         service = await start()
         sink.answer = answered(500)
-        await told_of(service, sink.url())
+        await run_with_webhook(service, sink.url())
         await until_row(service.dsn, "tries = 1")
-        await eventually(lambda: dispatcher_of(service).sending == 0)
-        await eventually(lambda: dispatcher_of(service)._agenda.next() is not None)
+        await eventually(lambda: deliverer_of(service).sending == 0)
+        await eventually(lambda: deliverer_of(service).next_due is not None and deliverer_of(service).waiting)
         sent = service.app.metrics.value("stepwell_database_statements_total")
         for _ in range(20):
             await asyncio.sleep(0.01)
@@ -134,8 +132,8 @@ class TestHosts:
         assert service.app.metrics.value("stepwell_webhooks_retried_total") == 1
 
 
-class Faulty:
-    """An outbox of which the named calls fail once, before they are made and after."""
+class FaultyOutbox:
+    """An outbox whose named methods fail twice: once before they take effect, and once after."""
 
     def __init__(self, inner: Outbox, *, names: tuple[str, ...] = ("due", "freeze", "record")) -> None:
         self._inner = inner
@@ -144,7 +142,7 @@ class Faulty:
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._inner, name)
 
-        async def made(*args: Any) -> Any:
+        async def call_with_fault(*args: Any) -> Any:
             fault = self.faults[name].pop() if self.faults.get(name) else None
             if fault == "before":
                 raise Unavailable("the database is away")
@@ -153,60 +151,58 @@ class Faulty:
                 raise Unavailable("the answer is lost")
             return answer
 
-        return made
+        return call_with_fault
 
 
-class TestTrouble:
-    async def test_an_outage_delays_and_repeats_nothing(
-        self, start: Start, sink: Sink, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("stepwell.engine.webhooks.deliverer._RETRY_S", 0.01)
+class TestOutagesAndFailures:
+    async def test_an_outage_repeats_no_send(self, start: Start, sink: Sink) -> None:
         service = await start()
-        dispatcher = dispatcher_of(service)
-        dispatcher._outbox = faulty = Faulty(dispatcher._outbox)
-        await told_of(service, sink.url())
+        deliverer = deliverer_of(service)
+        deliverer.retry_s = 0.01
+        deliverer._outbox = faulty = FaultyOutbox(deliverer._outbox)
+        await run_with_webhook(service, sink.url())
         row = await until_row(service.dsn, "status = 'DELIVERED'")
-        await eventually(lambda: dispatcher.sending == 0)
+        await eventually(lambda: deliverer.sending == 0)
         assert faulty.faults == {"due": [], "freeze": [], "record": []}
-        assert (len(sink.received), row["told"].count("latency_ms")) == (1, 1)
+        assert (len(sink.received), row["attempts_text"].count("latency_ms")) == (1, 1)
 
-    async def test_a_body_that_cannot_be_made_is_a_try_that_failed(self, start: Start, sink: Sink) -> None:
+    async def test_a_payload_that_cannot_be_built_is_a_failed_attempt(self, start: Start, sink: Sink) -> None:
         service = await start()
-        dispatcher = dispatcher_of(service)
+        deliverer = deliverer_of(service)
 
         async def broken(_: object) -> str:
             raise ValueError("a secret detail")
 
-        dispatcher._payload, whole = broken, dispatcher._payload
-        dispatcher.delays_s = [0.0, 0.1]
-        await told_of(service, sink.url())
+        deliverer._payload, whole = broken, deliverer._payload
+        deliverer.delays_s = [0.0, 0.1]
+        await run_with_webhook(service, sink.url())
         row = await until_row(service.dsn, "tries = 1")
-        assert "the service could not make it" in row["told"]
-        assert "detail" not in row["told"]
-        dispatcher._payload = whole
+        assert "the service could not make it" in row["attempts_text"]
+        assert "detail" not in row["attempts_text"]
+        deliverer._payload = whole
         await until_row(service.dsn, "status = 'DELIVERED'")
 
-    async def test_what_is_on_its_way_at_the_end_gets_its_time(self, start: Start, sink: Sink) -> None:
+    async def test_stopping_waits_for_a_send_in_flight(self, start: Start, sink: Sink) -> None:
         service = await start(grace_s=20)
         sink.answers = [HANG]
-        await told_of(service, sink.url())
+        await run_with_webhook(service, sink.url())
         await sink.until(1)
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             stopping = group.create_task(asyncio.wait_for(service.app.stop(), 30))
-            await eventually(lambda: dispatcher_of(service)._closed)
+            await eventually(lambda: deliverer_of(service)._closed)
             await asyncio.sleep(0)
             assert not stopping.done()
             sink.gate.set()
         assert (await until_row(service.dsn, "true"))["status"] == "DELIVERED"
 
-    async def test_what_was_not_answered_in_that_time_is_sent_again_the_same(self, start: Start, sink: Sink) -> None:
+    async def test_a_send_cut_off_by_the_stop_is_repeated_byte_for_byte(self, start: Start, sink: Sink) -> None:
         service = await start()
         sink.answers = [HANG]
-        workflow_id = await told_of(service, sink.url())
+        workflow_id = await run_with_webhook(service, sink.url())
         await sink.until(1)
         await service.app.stop()
         assert (await until_row(service.dsn, "true"))["status"] == "PENDING"
-        # Another look at the workflow would give another body.
+        # A payload that is built again would differ.
         await sql(service.dsn, "UPDATE workflows SET name = 'changed'")
         await start()
         first, second = await sink.until(2, workflow_id)
@@ -214,35 +210,35 @@ class TestTrouble:
         await until_row(service.dsn, "status = 'DELIVERED'")
 
 
-class TestProcesses:
-    async def test_a_dead_process_is_stood_in_for(self, start: Start, sink: Sink) -> None:
-        """All its workflows have ended; only a webhook is left of it, which is due when its lease has run out."""
+class TestSeveralProcesses:
+    async def test_another_process_takes_over_from_a_dead_one(self, start: Start, sink: Sink) -> None:
+        """All workflows of the dead process have ended. It leaves one webhook, due after the end of its lease."""
         dead, living = await start(exclusive=False, lease_s=1.0), await start(exclusive=False, lease_s=1.0)
-        dispatcher_of(dead).delays_s = [0.0, 0.3]
+        deliverer_of(dead).delays_s = [0.0, 0.3]
         sink.answers = [answered(500)]
-        workflow_id = await told_of(dead, sink.url())
+        workflow_id = await run_with_webhook(dead, sink.url())
         first = await until_row(dead.dsn, "tries = 1")
-        await die(dead)
-        await told_of(living, "http://127.0.0.1:9/")  # it looks around while it has something to do
+        await kill(dead)
+        await run_with_webhook(living, "http://127.0.0.1:9/")  # a process with work looks for dead processes
         _, second = await sink.until(2, workflow_id)
         assert second.verified()["data"]["id"] == workflow_id
         row = await until_row(dead.dsn, f"status = 'DELIVERED' AND owner <> '{first['owner']}'")
-        assert row["told"].count("latency_ms") == 2
+        assert row["attempts_text"].count("latency_ms") == 2
 
-    async def test_nobody_stands_in_for_one_that_waits_for_an_answer(self, start: Start, sink: Sink) -> None:
+    async def test_no_process_takes_over_from_one_that_waits_for_an_answer(self, start: Start, sink: Sink) -> None:
         one, other = await start(exclusive=False, lease_s=1.0), await start(exclusive=False, lease_s=1.0)
         sink.answers = [HANG]
-        workflow_id = await told_of(one, sink.url())
+        workflow_id = await run_with_webhook(one, sink.url())
         await sink.until(1)
         row = await until_row(one.dsn, "true")
         leases: set[datetime] = set()
         async with asyncio.timeout(30):
-            while len(leases) < 5:  # far beyond the first
+            while len(leases) < 5:  # long after the first one would have ended
                 (lease,) = await sql(one.dsn, "SELECT lease_until FROM processes WHERE id = $1", row["owner"])
                 leases.add(lease[0])
                 await asyncio.sleep(0.01)
         await other.app.service._recovery._round()
-        await dispatcher_of(other).take_over()
+        await deliverer_of(other).take_over()
         assert (await until_row(one.dsn, "true"))["owner"] == row["owner"]
         sink.gate.set()
         await until_row(one.dsn, "status = 'DELIVERED'")
@@ -251,9 +247,9 @@ class TestProcesses:
     async def test_the_next_process_takes_over_at_its_start(self, start: Start, sink: Sink) -> None:
         service = await start()
         sink.answer = answered(500)
-        workflow_id = await told_of(service, sink.url())
+        workflow_id = await run_with_webhook(service, sink.url())
         await until_row(service.dsn, "tries = 1")
-        await die(service)
+        await kill(service)
         await sql(service.dsn, "UPDATE deliveries SET next_at = now()")
         sink.answer = answered(204)
         await start()
@@ -261,13 +257,13 @@ class TestProcesses:
         await until_row(service.dsn, "status = 'DELIVERED'")
 
 
-class TestAddresses:
+class TestUrls:
     @pytest.mark.parametrize("verb", ["create", "update"])
-    async def test_the_form_is_looked_at(self, start: Start, verb: str) -> None:
+    async def test_a_malformed_or_private_url_is_refused(self, start: Start, verb: str) -> None:
         service = await start(allowed_cidrs=Networks())
         created = await service.create(scripted("a"), start=False)
 
-        async def given(url: str) -> Any:
+        async def request_with(url: str) -> Any:
             if verb == "update":
                 return await service.client.patch(f"/api/v1/workflows/{created['id']}", json={"webhook_url": url})
             body = {"name": "n", "origin_instance": "o", "steps": [scripted("a")], "webhook_url": url}
@@ -277,30 +273,30 @@ class TestAddresses:
             url = case.replace("{port}", "9000")
             if len(url) > 512 or "\x00" in url or "\ud800" in url:
                 continue  # refused by another rule
-            answer = await given(url)
+            answer = await request_with(url)
             assert answer.status_code == 422, url
             assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", "webhook_url"]], url
         for case in GOOD:
             url = case.replace("{port}", "9000")
             if len(url) <= 512:
-                assert (await given(url)).status_code in (200, 201), url
+                assert (await request_with(url)).status_code in (200, 201), url
 
-    async def test_only_https_where_that_is_set(self, start: Start) -> None:
+    async def test_only_https_is_accepted_if_set_so(self, start: Start) -> None:
         service = await start(allowed_cidrs=Networks(), https_only=True)
         created = await service.create(scripted("a"), start=False)
         for url, status in (("http://hooks.example/", 422), ("https://hooks.example/", 200)):
             answer = await service.client.patch(f"/api/v1/workflows/{created['id']}", json={"webhook_url": url})
             assert answer.status_code == status
 
-    async def test_a_name_that_leads_inside_when_it_comes_to_it(self, start: Start, sink: Sink) -> None:
+    async def test_a_name_that_resolves_to_a_private_address_is_not_reached(self, start: Start, sink: Sink) -> None:
         service = await start(allowed_cidrs=Networks())
-        dispatcher_of(service).delays_s = [0.0] * 3
+        deliverer_of(service).delays_s = [0.0] * 3
         network = Network()
         records = Records(["127.0.0.1"], [PUBLIC, "10.0.0.1"], [PUBLIC])
         transport = GuardedTransport(AddressPolicy(), resolver=records, network=network)
         async with plain_client(transport) as client:
-            dispatcher_of(service)._sender._client = client  # type: ignore[attr-defined]
-            workflow_id = await told_of(service, f"http://hooks.example:{sink.port}/hook")
+            deliverer_of(service)._sender._client = client  # type: ignore[attr-defined]
+            workflow_id = await run_with_webhook(service, f"http://hooks.example:{sink.port}/hook")
             await sink.until(1)
             await until_row(service.dsn, "status = 'DELIVERED'")
         (delivery,) = (await service.client.get(f"/api/v1/workflows/{workflow_id}/deliveries")).json()["deliveries"]
@@ -314,20 +310,22 @@ class TestAddresses:
 
 
 @pytest.mark.usefixtures("debug_logging")
-async def test_no_secret_shows(start: Start, sink: Sink, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_no_secret_appears_in_answers_rows_or_logs(
+    start: Start, sink: Sink, capfd: pytest.CaptureFixture[str]
+) -> None:
     service = await start(log_level="debug")
-    said: Mapping[str, str] = {"retry_after": WEBHOOK_SECRET, "x_secret": WEBHOOK_SECRET}
+    headers: Mapping[str, str] = {"retry_after": WEBHOOK_SECRET, "x_secret": WEBHOOK_SECRET}
     sink.answers = [
-        answered(500, WEBHOOK_SECRET.encode(), **said),
+        answered(500, WEBHOOK_SECRET.encode(), **headers),
         b"HTTP/1.1 " + WEBHOOK_SECRET.encode() + b"\r\n\r\n",
     ]
-    dispatcher_of(service).delays_s = [0.0] * 3
-    workflow_id = await told_of(service, sink.url())
+    deliverer_of(service).delays_s = [0.0] * 3
+    workflow_id = await run_with_webhook(service, sink.url())
     await until_row(service.dsn, "status = 'DELIVERED'")
     path = f"/api/v1/workflows/{workflow_id}"
-    shown = [(await service.client.get(path + more)).text for more in ("", "/events", "/deliveries", "/tasks")]
-    shown += [(await service.client.get(more)).text for more in ("/metrics", "/schema/openapi.json")]
+    answers = [(await service.client.get(path + more)).text for more in ("", "/events", "/deliveries", "/tasks")]
+    answers += [(await service.client.get(more)).text for more in ("/metrics", "/schema/openapi.json")]
     rows = [str(row) for row in await sql(service.dsn, "SELECT t::text FROM deliveries AS t")]
     secret = WEBHOOK_SECRET.removeprefix("whsec_").rstrip("=")
-    for text in (*shown, *rows, capfd.readouterr().err, repr(service.app.service.webhooks._secrets)):
+    for text in (*answers, *rows, capfd.readouterr().err, repr(service.app.service.webhooks._secrets)):
         assert secret not in text

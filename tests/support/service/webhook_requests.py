@@ -1,4 +1,4 @@
-"""Webhooks of a live service, as tests ask for them over HTTP."""
+"""Webhooks of a live service: run a workflow that has one, and read its deliveries over HTTP."""
 
 import asyncio
 from typing import Any
@@ -9,12 +9,12 @@ from support.providers.scripted import scripted
 from support.service.live_service import Service
 
 
-def dispatcher_of(service: Service) -> WebhookDeliverer:
-    return service.app.service.webhooks._dispatcher
+def deliverer_of(service: Service) -> WebhookDeliverer:
+    return service.app.service.webhooks.deliverer
 
 
-async def told_of(service: Service, sink: Sink, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """A workflow that has ended, and is to be told of."""
+async def run_with_webhook(service: Service, sink: Sink, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Run a workflow to its end, with *sink* as its webhook's receiver, and return it."""
     created = await service.create(*(steps or (scripted("a"),)), **({"webhook_url": sink.url()} | fields))
     return await service.until_ended(created["id"])
 
@@ -26,16 +26,16 @@ async def deliveries(service: Service, workflow_id: str, **query: Any) -> list[d
     return found
 
 
-async def settled(service: Service, workflow_id: str, *, attempts: int = 1) -> dict[str, Any]:
-    """Its one delivery, once it has been tried so often."""
+async def delivery_after(service: Service, workflow_id: str, *, attempts: int = 1) -> dict[str, Any]:
+    """Return the workflow's only delivery once it has so many *attempts*."""
     found: dict[str, Any] = {}
 
-    async def tried() -> bool:
+    async def has_attempts() -> bool:
         nonlocal found
         (found,) = await deliveries(service, workflow_id)
         return len(found["attempts"]) >= attempts
 
     async with asyncio.timeout(30):
-        while not await tried():
+        while not await has_attempts():
             pass
     return found

@@ -1,4 +1,4 @@
-"""The number of webhooks still to be sent, for `/metrics`. The database counts them, because most wait there."""
+"""The number of webhooks still to be sent, for `/metrics`. It is counted in the database, because most wait there."""
 
 import asyncio
 import time
@@ -44,13 +44,14 @@ class WebhookBacklog:
                     self._count = await self._outbox.backlog(self._owner)
             except (Unavailable, TimeoutError):
                 self._count = None
-            except Exception:  # metrics must not fail because of one of them
+            except Exception:  # the other metrics must not fail because of this one
                 log.exception("webhook.uncounted", action="metrics")
                 self._count = None
             self._changes_at_count, now = changes, time.monotonic()
             self._fresh_until = now + max(_CACHE_S, _SHARE * (now - started))
 
     def deliveries(self) -> dict[Labels, float]:
+        """Return the number of webhooks still to be sent; nothing while the database doesn't answer."""
         return {} if self._count is None else {(): self._count.deliveries}
 
     def age_s(self) -> dict[Labels, float]:

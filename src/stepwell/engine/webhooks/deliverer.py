@@ -1,25 +1,27 @@
-"""Sends what is in the outbox.
+"""The sender of webhooks: it reads due deliveries from the outbox, sends them, and records the result.
 
 What must hold:
-- Whatever was committed to be told is sent until it is answered, or there is no try left, by one process at a time:
-  this one sends what it owns, while its lease holds. A crash between an answer and its mark sends it again, the same
-  byte by byte, under the same id: so a body is stored before anything of it is sent.
-- No lane and no tenant takes more than its share, of what is sent at once and of what is looked at, however much there
-  is for it. A lane is what a tenant sends to one host and port.
-- Nothing is asked of the database while nothing is due.
-- Nothing that an address, a receiver or a row may do ends the process, or holds up others.
+- Each committed delivery is sent until the receiver accepts it or no attempt is left, by one process at a time: its
+  owner, while the owner's lease holds.
+- After a crash between an answer and its record, the delivery is sent again with the same id and the same bytes.
+  Therefore the body is stored before it is sent.
+- No lane and no tenant gets more than its share of the concurrent sends and of the rows that a poll reads. A lane is a
+  tenant's deliveries to one host and port.
+- No statement is sent while nothing is due.
+- No URL, receiver or row can end the process or delay other lanes.
 """
 
 import asyncio
 import random
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 import structlog
+from msgspec import Struct
 
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import Unavailable
@@ -47,17 +49,35 @@ T = TypeVar("T")
 Key = tuple[UUID, int]
 log = structlog.get_logger()
 
-PER_LANE, PER_TENANT, IN_ALL = 4, 64, 1_000
-_LANES_A_LOOK = 64
-# Those of a lane that are under way come first: enough to see as many others behind them, and whether there are more.
-_ROWS_A_LANE = 2 * PER_LANE + 1
-_RETRY_S, _PUT_OFF_S = 0.5, 60.0
+_LANES_PER_POLL = 64
+_RETRY_S, _UNREADABLE_RETRY_S = 0.5, 60.0
 _NO_SECRET = "no secret is configured to sign it with"  # noqa: S105
-_OUR_FAULT = "the service could not make it; its log says why"
+_PAYLOAD_FAILED = "the service could not make it; its log says why"
+
+
+class SendLimits(Struct, frozen=True):
+    """How many deliveries are in flight at once: in a lane, of a tenant, and in total."""
+
+    per_lane: int = 4
+    per_tenant: int = 64
+    total: int = 1_000
+
+    @property
+    def rows_per_lane(self) -> int:
+        """How many rows of a lane a poll reads.
+
+        The deliveries in flight come first. Behind them there may be as many that can start, and one more shows whether
+        the lane has others.
+        """
+        return 2 * self.per_lane + 1
 
 
 class WebhookDeliverer:
-    """*payload* makes bodies; *lease* keeps this process from being taken for dead."""
+    """Sends the webhooks that this process owns. *payload* makes bodies; *lease* is the lease of this process.
+
+    `delays_s` are the seconds before each attempt. `retry_s` is the pause, in seconds, after the database failed.
+    `outcomes` counts attempts by the status after them; PENDING means that the attempt failed and another one follows.
+    """
 
     def __init__(
         self,
@@ -71,212 +91,246 @@ class WebhookDeliverer:
     ) -> None:
         self._outbox, self._sender, self._payload, self._secrets = outbox, sender, payload, secrets
         self._clock, self._owner, self._lease = clock, lease.owner, lease
-        bus.subscribe(self._committed)
+        bus.subscribe(self._on_committed)
         self.delays_s: Sequence[float] = DELAYS_S
-        self._agenda = DeliverySchedule()
-        self._lanes: Counter[str] = Counter()
-        self._tenants: Counter[str | None] = Counter()
+        self.limits, self.retry_s = SendLimits(), _RETRY_S
+        self._schedule = DeliverySchedule()
+        self._sending_by_lane: Counter[str] = Counter()
+        self._sending_by_tenant: Counter[str | None] = Counter()
         self._sending: dict[Key, tuple[DueDelivery, asyncio.Task[None]]] = {}
-        self._tried: dict[Key, DueDelivery] = {}  # since the last look began: it may have read of them what was before
-        self._passed: dict[Key, set[str]] = {}  # lanes in which something newer of what is under way was seen
-        self._stirred = asyncio.Event()
-        self._closed = self._looking = False
+        self._finished_since_poll: dict[Key, DueDelivery] = {}  # the last poll may have read their rows before that
+        self._recheck: dict[Key, set[str]] = {}  # lanes with a newer row of a delivery that is in flight
+        self._wake = asyncio.Event()
+        self._closed = self._polling = self._waiting = False
         self._group: asyncio.TaskGroup | None = None
         self._changes = 0
         self._backlog = WebhookBacklog(outbox, lease.owner, clock, lambda: self._changes)
-        self.outcomes: Counter[DeliveryStatus] = Counter()  # of tries; PENDING: one that failed, with more to come
+        self.outcomes: Counter[DeliveryStatus] = Counter()
 
     @property
     def sending(self) -> int:
+        """The number of deliveries in flight."""
         return len(self._sending)
 
     @property
     def busy(self) -> bool:
-        return self._looking or bool(self._sending)
+        """True while this process needs its lease for a delivery."""
+        return self._polling or bool(self._sending)
+
+    @property
+    def waiting(self) -> bool:
+        """True if everything that is due has been polled, and `run` waits for time to pass or for a change."""
+        return self._waiting and not self._wake.is_set()
+
+    @property
+    def next_due(self) -> datetime | None:
+        """The time of the next poll; None if nothing is scheduled."""
+        return self._schedule.next_due()
+
+    @property
+    def state_size(self) -> int:
+        """The number of lanes, tenants and due times in memory. It returns to 0 when nothing is left to send."""
+        return len(self._sending_by_lane) + len(self._sending_by_tenant) + self._schedule.size + len(self._recheck)
+
+    @property
+    def _is_full(self) -> bool:
+        """True if no send may start in any lane."""
+        return self._closed or self.sending >= self.limits.total
 
     def measure(self, metrics: Metrics) -> None:
-        tries = self.outcomes
-        metrics.watch("stepwell_webhooks_sending", "Webhooks on their way.", lambda: self.sending)
-        metrics.count("stepwell_webhooks_sent", "Tries to send a webhook.", tries.total)
+        """Register the metrics of webhooks."""
+        outcomes = self.outcomes
+        metrics.watch("stepwell_webhooks_sending", "Webhooks that are being sent.", lambda: self.sending)
+        metrics.count("stepwell_webhooks_sent", "Attempts to send a webhook.", outcomes.total)
         for name, text, status in (
-            ("delivered", "Webhooks that came.", DeliveryStatus.DELIVERED),
-            ("retried", "Tries that failed, with more to come.", DeliveryStatus.PENDING),
-            ("failed", "Webhooks that no try is left of.", DeliveryStatus.FAILED),
+            ("delivered", "Webhooks that were delivered.", DeliveryStatus.DELIVERED),
+            ("retried", "Attempts that failed, with another one to follow.", DeliveryStatus.PENDING),
+            ("failed", "Webhooks that failed, because no attempt is left.", DeliveryStatus.FAILED),
             ("stopped", "Webhooks answered with 410.", DeliveryStatus.STOPPED),
         ):
-            metrics.count(f"stepwell_webhooks_{name}", text, partial(tries.__getitem__, status))
+            metrics.count(f"stepwell_webhooks_{name}", text, partial(outcomes.__getitem__, status))
         backlog = self._backlog
         metrics.before_scrape.append(backlog.refresh)
         metrics.gauges("stepwell_webhook_backlog", "Webhooks still to be sent by this process.", (), backlog.deliveries)
         text = "Seconds since the event of the oldest webhook that is still to be sent."
         metrics.gauges("stepwell_webhook_backlog_age_seconds", text, (), backlog.age_s)
 
-    def _committed(self, committed: CommittedEvents) -> None:
-        for told in committed.deliveries:
-            self._agenda.put(told.lane, told.at)
+    def _on_committed(self, committed: CommittedEvents) -> None:
+        for delivery in committed.deliveries:
+            self._schedule.put(delivery.lane, delivery.at)
         if committed.deliveries:
-            self._changed()
+            self._on_change()
 
-    def renewed(self, lane: str) -> None:
-        """A delivery in *lane* is due now that may not have been."""
-        self._agenda.put(lane, self._clock.now())
-        self._changed()
+    def schedule_now(self, lane: str) -> None:
+        """Poll *lane* now, because one of its deliveries has become due."""
+        self._schedule.put(lane, self._clock.now())
+        self._on_change()
 
     async def take_over(self) -> None:
-        """What dead processes have left, and what this one may have forgotten. Raises `Unavailable`."""
+        """Take over the deliveries of dead processes, and schedule all lanes of this one. Raises `Unavailable`."""
         for lane, at in (await self._outbox.take_over(self._owner)).items():
-            self._agenda.put(lane, at)
-        self._changed()
+            self._schedule.put(lane, at)
+        self._on_change()
 
-    def _changed(self) -> None:
-        """Wake the sender, because there may be more to send."""
+    def _on_change(self) -> None:
+        """Wake `run`, because there may be more to send."""
         self._changes += 1
-        self._stirred.set()
+        self._wake.set()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Send webhooks until cancelled."""
         async with asyncio.TaskGroup() as self._group:
             while True:
-                await self._look()
-                await self._rest()
+                await self._poll_due()
+                await self._wait_for_work()
 
     async def stop(self, grace_s: float) -> None:
-        """Start nothing more; what is being sent may end, and what isn't answered in time is sent again by the next."""
+        """Start no more sends, and give those in flight *grace_s* seconds to end.
+
+        The others are cancelled. The next process sends them again.
+        """
         self._closed = True
         if sending := {task for _, task in self._sending.values()}:
             await asyncio.wait(sending, timeout=grace_s)
         for _, task in self._sending.values():
             task.cancel()
 
-    async def _rest(self) -> None:
-        due = None if self._closed or self.sending >= IN_ALL else self._agenda.next()
-        pause = None if due is None else max((due - self._clock.now()).total_seconds(), 0.0)
-        await wait_until_set(self._stirred, self._clock, pause)
-        self._stirred.clear()
+    async def _wait_for_work(self) -> None:
+        due = None if self._is_full else self._schedule.next_due()
+        pause_s = None if due is None else max((due - self._clock.now()).total_seconds(), 0.0)
+        self._waiting = True
+        await wait_until_set(self._wake, self._clock, pause_s)
+        self._waiting = False
+        self._wake.clear()
 
-    async def _look(self) -> None:
-        """Begin all that is due and has room."""
-        while not self._closed and self.sending < IN_ALL:
-            lanes = self._agenda.take(self._clock.now(), _LANES_A_LOOK, self._waits_for)
+    async def _poll_due(self) -> None:
+        """Start all deliveries that are due and not blocked by a limit."""
+        while not self._is_full:
+            lanes = self._schedule.take(self._clock.now(), _LANES_PER_POLL, self._blocked_by)
             if not lanes:
                 return
-            self._looking = True
+            self._polling = True
             try:
-                await self._look_at(lanes)
+                await self._poll(lanes)
             finally:
-                self._looking = False
+                self._polling = False
 
-    async def _look_at(self, lanes: list[str]) -> None:
+    async def _poll(self, lanes: list[str]) -> None:
         try:
             await self._lease.ensure(busy=True)
-            self._tried.clear()
-            found = await self._outbox.due(self._owner, lanes, _ROWS_A_LANE)
+            self._finished_since_poll.clear()
+            found = await self._outbox.due(self._owner, lanes, self.limits.rows_per_lane)
         except Unavailable:
-            self._later(*lanes)
-        except Exception:  # whatever it is in one lane, others must not wait for it
+            self._postpone(*lanes)
+        except Exception:  # an unreadable row must not delay the other lanes
             if len(lanes) == 1:
                 log.exception("webhook.unreadable", action="webhook", lane=lanes[0])
-                self._later(*lanes, after_s=_PUT_OFF_S)
+                self._postpone(*lanes, after_s=_UNREADABLE_RETRY_S)
                 return
             for lane in lanes:
-                await self._look_at([lane])
+                await self._poll([lane])
         else:
-            self._begin(found)
+            self._start_due(found)
 
-    def _waits_for(self, lane: str) -> Hashable | None:
-        """What must end before anything more is sent in it."""
-        if self._lanes[lane] >= PER_LANE:
+    def _blocked_by(self, lane: str) -> Hashable | None:
+        """Return the key that blocks *lane*: the lane or its tenant, if that is at its limit; else None."""
+        if self._sending_by_lane[lane] >= self.limits.per_lane:
             return lane
         tenant = tenant_of(lane)
-        return ("tenant", tenant) if self._tenants[tenant] >= PER_TENANT else None
+        return ("tenant", tenant) if self._sending_by_tenant[tenant] >= self.limits.per_tenant else None
 
-    def _later(self, *lanes: str, after_s: float | None = None) -> None:
-        after_s = _RETRY_S if after_s is None else after_s
+    def _postpone(self, *lanes: str, after_s: float | None = None) -> None:
+        after_s = self.retry_s if after_s is None else after_s
         at = self._clock.now() + timedelta(seconds=after_s * random.uniform(1, 2))  # noqa: S311 - jitter
         for lane in lanes:
-            self._agenda.put(lane, at)
+            self._schedule.put(lane, at)
 
-    def _begin(self, found: Sequence[DueDelivery]) -> None:
-        """*found* has each lane's in the order of their times."""
-        now, passed = self._clock.now(), set[str]()
+    def _start_due(self, found: Sequence[DueDelivery]) -> None:
+        """Start the deliveries of *found* that may start now, and reschedule the lanes of the others.
+
+        *found* has the deliveries of each lane in the order of their due times.
+        """
+        now, rescheduled = self._clock.now(), set[str]()
         for due in found:
-            if due.lane in passed or self._is_behind(due):
+            if due.lane in rescheduled or self._already_handled(due):
                 continue
-            if due.next_at > now or self._waits_for(due.lane) is not None or self.sending >= IN_ALL or self._closed:
-                passed.add(due.lane)
-                self._agenda.put(due.lane, due.next_at)
+            if due.next_at > now or self._is_full or self._blocked_by(due.lane) is not None:
+                rescheduled.add(due.lane)
+                self._schedule.put(due.lane, due.next_at)
             else:
                 self._start(due)
 
-    def _is_behind(self, due: DueDelivery) -> bool:
-        """Whether it is being tried, or has been since that was read: whoever tries it puts on the agenda what is next.
-        But what isn't the version that is tried must be looked at again, after that.
+    def _already_handled(self, due: DueDelivery) -> bool:
+        """Return whether this delivery is in flight, or finished after this row was read.
+
+        Its completion reschedules the lane. If the row is newer than the version in flight, remember its lane, so that
+        it is read again afterwards.
         """
         if due.key in self._sending:
             if self._sending[due.key][0].version != due.version:
-                self._passed.setdefault(due.key, set()).add(due.lane)
+                self._recheck.setdefault(due.key, set()).add(due.lane)
             return True
-        tried = self._tried.get(due.key)
-        return tried is not None and tried.version == due.version
+        finished = self._finished_since_poll.get(due.key)
+        return finished is not None and finished.version == due.version
 
     def _start(self, due: DueDelivery) -> None:
         assert self._group is not None
-        self._lanes[due.lane] += 1
-        self._tenants[due.tenant] += 1
+        self._sending_by_lane[due.lane] += 1
+        self._sending_by_tenant[due.tenant] += 1
         task = self._group.create_task(self._deliver(due), name=f"webhook {due.id}")
         self._sending[due.key] = due, task
-        task.add_done_callback(lambda _: self._ended(due))
+        task.add_done_callback(lambda _: self._on_finished(due))
 
-    def _ended(self, due: DueDelivery) -> None:
+    def _on_finished(self, due: DueDelivery) -> None:
         del self._sending[due.key]
-        self._tried[due.key] = due
-        for lane in self._passed.pop(due.key, ()):
-            self._agenda.put(lane, self._clock.now())
-        _count_down(self._lanes, due.lane)
-        _count_down(self._tenants, due.tenant)
-        self._agenda.free(due.lane)
-        self._agenda.free(("tenant", due.tenant))
-        self._stirred.set()
+        self._finished_since_poll[due.key] = due
+        for lane in self._recheck.pop(due.key, ()):
+            self._schedule.put(lane, self._clock.now())
+        _count_down(self._sending_by_lane, due.lane)
+        _count_down(self._sending_by_tenant, due.tenant)
+        self._schedule.unblock(due.lane)
+        self._schedule.unblock(("tenant", due.tenant))
+        self._wake.set()
 
     async def _deliver(self, due: DueDelivery) -> None:
         try:
-            await self._try(due)
+            await self._attempt(due)
         except Unavailable:
-            self._later(due.lane)
-        except Exception:  # it stays in the outbox, for the next process to try
+            self._postpone(due.lane)
+        except Exception:  # the delivery stays in the outbox, and the next process sends it
             log.exception("webhook.broke", action="webhook", delivery=due.id)
 
-    async def _try(self, due: DueDelivery) -> None:
+    async def _attempt(self, due: DueDelivery) -> None:
         if due.url is None:
-            await self._mark(due, DeliveryVerdict(DeliveryStatus.STOPPED, due.tries), None)
+            await self._record(due, DeliveryVerdict(DeliveryStatus.STOPPED, due.tries), None)
             return
         if (lane := lane_of(due.url, due.tenant)) != due.lane:
             await self._outbox.change_lane(self._owner, due, lane)
-            self._agenda.put(lane, due.next_at)
+            self._schedule.put(lane, due.next_at)
             return
         if not (secrets := self._secrets.of(due.tenant)):
-            answered: Answered | None = self._not_sent(_NO_SECRET)
+            answer: Answered | None = self._unsent(_NO_SECRET)
         else:
-            answered = await self._sent(due, due.url, secrets)
-        if answered is None:
+            answer = await self._send(due, due.url, secrets)
+        if answer is None:
             return
-        code = answered.attempt.code
+        code = answer.attempt.code
         jitter = random.random()  # noqa: S311
-        decided = verdict(due.tries, code, answered.retry_after_s, self._clock.now(), jitter, self.delays_s)
+        decided = verdict(due.tries, code, answer.retry_after_s, self._clock.now(), jitter, self.delays_s)
         self.outcomes[decided.status] += 1
         if decided.status is not DeliveryStatus.DELIVERED:
             log.info("webhook.failed", action="webhook", delivery=due.id, code=code, tries=decided.tries)
-        await self._mark(due, decided, answered.attempt)
+        await self._record(due, decided, answer.attempt)
 
-    async def _sent(self, due: DueDelivery, url: str, secrets: Sequence[str]) -> Answered | None:
-        """None: it isn't ours to send any more."""
+    async def _send(self, due: DueDelivery, url: str, secrets: Sequence[str]) -> Answered | None:
+        """Send the delivery once. Return None if this process no longer owns it, or its row has changed."""
         try:
             body = await self._outbox.freeze(self._owner, due, None if due.frozen else await self._payload(due))
         except Unavailable:
             raise
-        except Exception:  # of the workflow's rows, or of what is made of them
+        except Exception:  # the workflow's rows can't be read, or the payload can't be built
             log.exception("webhook.unmade", action="webhook", delivery=due.id)
-            return self._not_sent(_OUR_FAULT)
+            return self._unsent(_PAYLOAD_FAILED)
         if body is None:
             return None
         at = self._clock.now()
@@ -287,23 +341,26 @@ class WebhookDeliverer:
         }
         return await self._sender.send(url, headers, body, secrets)
 
-    def _not_sent(self, why: str) -> Answered:
+    def _unsent(self, why: str) -> Answered:
         return Answered(DeliveryAttempt(self._clock.now(), error=why))
 
-    async def _mark(self, due: DueDelivery, decided: DeliveryVerdict, attempt: DeliveryAttempt | None) -> None:
-        """However long the database is away: until it is marked nobody else may send it, and it counts as under way."""
+    async def _record(self, due: DueDelivery, decided: DeliveryVerdict, attempt: DeliveryAttempt | None) -> None:
+        """Record the result, and retry for as long as the database is away.
+
+        Until then the delivery counts as in flight, and this process keeps its lease, so that no other one sends it.
+        """
         while True:
             try:
-                again = await self._outbox.record(self._owner, due, decided, attempt)
+                next_at = await self._outbox.record(self._owner, due, decided, attempt)
             except Unavailable:
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(self.retry_s)
             else:
-                if again is not None:
-                    self._agenda.put(due.lane, again)
+                if next_at is not None:
+                    self._schedule.put(due.lane, next_at)
                 return
 
 
 def _count_down(counter: Counter[T], key: T) -> None:
     counter[key] -= 1
     if not counter[key]:
-        del counter[key]  # else all that ever were would be kept
+        del counter[key]  # clients choose the keys, so zeros would take memory without limit

@@ -1,4 +1,7 @@
-"""In which lanes there is something to be sent, and when."""
+"""The schedule of webhooks: the lanes that have something to send, in the order of their due times.
+
+A lane is a tenant's deliveries to one host and port (`domain.webhooks.delivery.lane_of`).
+"""
 
 from collections.abc import Callable, Hashable
 from datetime import datetime
@@ -8,17 +11,20 @@ _SLACK = 64
 
 
 class _DueTimes:
-    """For each lane the earliest moment that was put; the earliest lane costs O(log n)."""
+    """A priority queue with one due time for each lane, the earliest that was put. An operation costs O(log n)."""
 
     def __init__(self) -> None:
         self._at: dict[str, datetime] = {}
-        self._order: list[tuple[datetime, str]] = []  # may hold moments that are out of date
+        self._order: list[tuple[datetime, str]] = []  # a heap; entries that differ from `_at` are outdated
+
+    def __len__(self) -> int:
+        return len(self._order)
 
     def put(self, lane: str, at: datetime) -> None:
         if lane not in self._at or at < self._at[lane]:
             self._at[lane] = at
             if len(self._order) > 2 * len(self._at) + _SLACK:
-                self._order = [(known, each) for each, known in self._at.items()]
+                self._order = [(current, each) for each, current in self._at.items()]
                 heapify(self._order)
             else:
                 heappush(self._order, (at, lane))
@@ -36,28 +42,39 @@ class _DueTimes:
 
 
 class DeliverySchedule:
-    """For each lane the earliest moment at which there may be something in it. One that can't be served in its time is
-    held until what it waits for is freed; others don't wait with it, nor are they looked at when it is freed.
+    """The earliest due time of each lane.
+
+    A due lane may be blocked, because it or its tenant is at a limit. It is then set aside until `unblock` is called
+    for the key that blocks it. Other lanes don't wait for it. When a key is unblocked, `take` looks at its lanes one by
+    one, so the cost doesn't grow with the number of lanes that are set aside.
     """
 
     def __init__(self) -> None:
         self._due = _DueTimes()
-        self._held: dict[Hashable, _DueTimes] = {}
-        self._freed: dict[Hashable, None] = {}  # of those that hold
+        self._blocked: dict[Hashable, _DueTimes] = {}  # lanes that are set aside, by the key that blocks them
+        self._unblocked: dict[Hashable, None] = {}  # keys of `_blocked` whose lanes may be taken again
+
+    @property
+    def size(self) -> int:
+        """The number of entries in memory, outdated ones included."""
+        return len(self._due) + sum(map(len, self._blocked.values())) + len(self._unblocked)
 
     def put(self, lane: str, at: datetime) -> None:
+        """Schedule *lane* for *at*, unless it is scheduled for an earlier time."""
         self._due.put(lane, at)
 
-    def free(self, what: Hashable) -> None:
-        if what in self._held:
-            self._freed[what] = None
+    def unblock(self, key: Hashable) -> None:
+        """Let the lanes that *key* blocks be taken again."""
+        if key in self._blocked:
+            self._unblocked[key] = None
 
-    def take(self, now: datetime, most: int, waits_for: Callable[[str], Hashable | None]) -> list[str]:
-        """Up to *most* lanes that are due, the earliest first; they are off the agenda then. One that *waits_for*
-        something is held until that is freed.
+    def take(self, now: datetime, limit: int, blocked_by: Callable[[str], Hashable | None]) -> list[str]:
+        """Remove and return up to *limit* lanes that are due, the earliest first.
+
+        *blocked_by* returns the key that blocks a lane, or None. A blocked lane is set aside.
         """
         taken: list[str] = []
-        while len(taken) < most:
+        while len(taken) < limit:
             first = self._due.first()
             if first is None or first[0] > now:
                 if self._put_back():
@@ -65,25 +82,25 @@ class DeliverySchedule:
                 return taken
             at, lane = first
             self._due.pop()
-            if (held_by := waits_for(lane)) is None:
+            if (key := blocked_by(lane)) is None:
                 taken.append(lane)
             else:
-                self._held.setdefault(held_by, _DueTimes()).put(lane, at)
-                self._freed.pop(held_by, None)
+                self._blocked.setdefault(key, _DueTimes()).put(lane, at)
+                self._unblocked.pop(key, None)
         return taken
 
-    def next(self) -> datetime | None:
-        """When the first lane is due that isn't held."""
+    def next_due(self) -> datetime | None:
+        """Return the due time of the first lane that isn't set aside; None if there is none."""
         self._put_back()
         first = self._due.first()
         return None if first is None else first[0]
 
     def _put_back(self) -> bool:
-        """One lane that waits for nothing any more; there may be thousands, and room for few of them."""
-        while self._freed:
-            what = next(iter(self._freed))
-            if (first := self._held[what].pop()) is not None:
+        """Schedule one lane of an unblocked key again: there may be thousands, and room for only a few of them."""
+        while self._unblocked:
+            key = next(iter(self._unblocked))
+            if (first := self._blocked[key].pop()) is not None:
                 self._due.put(first[1], first[0])
                 return True
-            del self._held[what], self._freed[what]
+            del self._blocked[key], self._unblocked[key]
         return False

@@ -1,4 +1,4 @@
-"""Webhooks as the API sees them: what was sent, and sending it again."""
+"""The use cases of webhooks: list and show deliveries, send one again, and check a webhook URL."""
 
 from asyncio import CancelledError
 from collections.abc import Sequence
@@ -17,40 +17,45 @@ from stepwell.ports.webhooks import Deliveries
 
 
 class WebhookService:
+    """Deliveries for the API. *scope* limits each call to the tenants that the caller may see."""
+
     def __init__(
         self,
         store: WorkflowReader,
         deliveries: Deliveries,
-        dispatcher: WebhookDeliverer,
+        deliverer: WebhookDeliverer,
         secrets: WebhookSecrets,
         recovery: Recovery,
         owner: UUID,
     ) -> None:
-        self._store, self._deliveries, self._dispatcher = store, deliveries, dispatcher
+        self._store, self._deliveries, self.deliverer = store, deliveries, deliverer
         self._secrets, self._recovery, self._owner = secrets, recovery, owner
 
     async def deliveries(
         self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int
     ) -> Sequence[DeliveryRecord]:
+        """Return up to *limit* deliveries of events after number *after*, in order. Raises `NotFound`."""
         found = await self._deliveries.page(scope, workflow_id, after, limit)
         if found is None:
             raise NotFound("workflow")
         return found
 
-    async def delivery(self, scope: TenantScope, workflow_id: UUID, named: str) -> DeliveryRecord:
-        _, event_id = _event(workflow_id, named)
+    async def delivery(self, scope: TenantScope, workflow_id: UUID, name: str) -> DeliveryRecord:
+        """Return the delivery whose id is *name*. Raises `NotFound`."""
+        _, event_id = _event(workflow_id, name)
         found = await self._deliveries.page(scope, workflow_id, event_id - 1, 1)
-        if not found or found[0].id != named:
+        if not found or found[0].id != name:
             raise NotFound("delivery")
         return found[0]
 
     async def redeliver(
-        self, scope: TenantScope, workflow_id: UUID, named: str, preconditions: Preconditions = NO_PRECONDITIONS
+        self, scope: TenantScope, workflow_id: UUID, name: str, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> DeliveryRecord:
-        """Send it now, under the same id and with the same body, and as often as a new one. Raises `NotFound`,
-        `PreconditionFailed`, and `NoWebhook` where there is no address.
+        """Send a delivery again now, with the same id and body, and with as many attempts as a new one has.
+
+        Raises `NotFound`, `PreconditionFailed`, and `NoWebhook` if the workflow has no webhook URL.
         """
-        event = _event(workflow_id, named)
+        event = _event(workflow_id, name)
         url, tenant, version = await self._deliveries.address(scope, *event)
         preconditions.check_version(version)
         if url is None:
@@ -59,28 +64,28 @@ class WebhookService:
         try:
             renewed = await self._deliveries.redeliver(scope, *event, lane, self._owner, preconditions)
         except (Unavailable, CancelledError):
-            self._recovery.request(unsure=True)  # a delivery may be due that no answer reports
+            self._recovery.request(unsure=True)  # the delivery may be due, although no answer says so
             raise
-        self._dispatcher.renewed(lane)
+        self.deliverer.schedule_now(lane)
         return renewed
 
-    def check(self, tenant: str | None, url: object) -> None:
-        """Raise `InvalidRequest` where *url* is an address and nothing could sign what is sent to it for *tenant*."""
+    def check_url(self, tenant: str | None, url: object) -> None:
+        """Raise `InvalidRequest` if *url* is a string and no secret is configured to sign webhooks of *tenant*."""
         if isinstance(url, str) and not self._secrets.of(tenant):
             raise InvalidRequest([Fault(WEBHOOK_URL, *WEBHOOKS_NOT_CONFIGURED)])
 
     async def check_update(self, scope: TenantScope, workflow_id: UUID, changes: WorkflowUpdate) -> None:
-        """As `check`, for the tenant of the workflow. Raises `NotFound`, too."""
+        """Check the `webhook_url` of an update as `check_url` does. Raises `NotFound` too."""
         if not isinstance(changes.webhook_url, str) or self._secrets.general:
             return
         record = await self._store.get(scope, workflow_id, include_steps=False)
         if record is None:
             raise NotFound("workflow")
-        self.check(record.tenant, changes.webhook_url)
+        self.check_url(record.tenant, changes.webhook_url)
 
 
-def _event(workflow_id: UUID, named: str) -> tuple[UUID, int]:
-    event = event_of(named)
+def _event(workflow_id: UUID, name: str) -> tuple[UUID, int]:
+    event = event_of(name)
     if event is None or event[0] != workflow_id:
         raise NotFound("delivery")
     return event
