@@ -98,7 +98,7 @@ async def test_webhooks_that_are_released_are_taken_over_at_once(pair: Pair) -> 
         await pair.leave()
         first, second = await sink.until(2)
         assert (first.id, first.body) == (second.id, second.body)
-        assert second.told["data"]["id"] == created["id"]
+        assert second.payload["data"]["id"] == created["id"]
 
 
 @pytest.mark.parametrize("rested", [False, True])

@@ -53,7 +53,7 @@ def assert_conforms(received: Received, kind: str) -> None:
     document = Conformance(openapi_document()).document
     described = document["webhooks"][kind]["post"]
     schema = described["requestBody"]["content"]["application/json"]["schema"] | {"components": document["components"]}
-    Draft202012Validator(schema, format_checker=FORMATS).validate(received.told)
+    Draft202012Validator(schema, format_checker=FORMATS).validate(received.payload)
     assert {each["name"] for each in described["parameters"]} <= received.headers.keys()
 
 
@@ -84,7 +84,7 @@ class TestPayloads:
         await sink.until(1)
         assert (await service.verb(ended["id"], "resume")).status_code == 200
         await service.until_ended(ended["id"])
-        kinds = [one.told["type"] for one in await sink.until(2)]
+        kinds = [one.payload["type"] for one in await sink.until(2)]
         assert kinds == ["workflow.failed", "workflow.completed"]
 
     async def test_step_events_are_sent_if_requested(self, service: Service, sink: Sink) -> None:
@@ -182,7 +182,7 @@ class TestSignatures:
         async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secrets=secrets) as service:
             await run_with_webhook(service, sink, origin_tenant_id="acme-inc")
             await run_with_webhook(service, sink, origin_tenant_id="other")
-            first, second = sorted(await sink.until(2), key=lambda one: str(one.told["data"]["origin_tenant_id"]))
+            first, second = sorted(await sink.until(2), key=lambda one: str(one.payload["data"]["origin_tenant_id"]))
         assert first.verified(ACMES)["data"]["origin_tenant_id"] == "acme-inc"
         with pytest.raises(WebhookVerificationError):
             first.verified(WEBHOOK_SECRET)

@@ -86,7 +86,7 @@ async def test_a_tenant_at_its_limit_delays_no_other_at_a_free_host(
             other = await run_with_webhook(service, sink.url(), origin_tenant_id="y")
             await sink.until(1, other)
         await eventually(lambda: deliverer.waiting)
-        assert {one.told["data"]["origin_tenant_id"] for one in sink.received} == {"y"}
+        assert {one.payload["data"]["origin_tenant_id"] for one in sink.received} == {"y"}
         slow.gate.set()
         await sink.until(3 + len(waiting))
         assert sink.times(one.id for one in sink.received) == [1] * 15

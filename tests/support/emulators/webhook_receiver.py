@@ -29,7 +29,7 @@ class Received:
         return self.headers["webhook-id"]
 
     @property
-    def told(self) -> Any:
+    def payload(self) -> Any:
         return json.loads(self.body)
 
     def verified(self, secret: str = WEBHOOK_SECRET) -> Any:
