@@ -73,6 +73,12 @@ async def test_a_page_fits_a_screen_of_360_pixels(client: httpx.AsyncClient, nam
     assert text.count('<details class="menu"><summary>Contents</summary><nav>') == 1
 
 
+async def test_a_cell_of_a_table_names_its_column(client: httpx.AsyncClient) -> None:
+    text = (await client.get("/manual/settings")).text
+    assert '<td data-label="default">9000</td>' in text
+    assert "td[data-label]::before { content: attr(data-label)" in text
+
+
 @pytest.mark.parametrize("name", ["nothing", "START", "start.md", "%2e%2e", "start%2f..", "%00"])
 async def test_an_unknown_page_is_a_404_that_names_the_pages(client: httpx.AsyncClient, name: str) -> None:
     answer = await client.get(f"/manual/{name}")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
+from itertools import pairwise
 from typing import Final
 
 from markdown_it import MarkdownIt
@@ -35,7 +36,8 @@ h3 { margin: 1.8rem 0 .4rem } td, th, td:first-child { width: auto; padding: .35
 nav a.part { padding-left: .9rem; color: var(--dim) } blockquote { margin: .6rem 0; padding-left: 1rem;
   border-left: 3px solid var(--line) } li { margin: .25rem 0 } td code { overflow-wrap: anywhere }
 @media (max-width: 40rem) { thead { display: none } td, td:first-child { padding: .1rem 0 }
-  td:first-child { font-weight: 600 } td.number { text-align: left } ul, ol { padding-left: 1.3rem } }
+  td:first-child { font-weight: 600 } td.number { text-align: left }
+  td[data-label]::before { content: attr(data-label) ": "; color: var(--dim) } ul, ol { padding-left: 1.3rem } }
 """
 
 
@@ -58,6 +60,7 @@ def render_page(name: str) -> bytes:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(read_page(name))
     parts = list(_with_anchors(tokens))
+    _label_cells(tokens)
     title = escape(read_heading(name)[0])
     contents = "".join(_contents(name, parts))
     return (
@@ -71,17 +74,35 @@ def render_page(name: str) -> bytes:
 
 def _with_anchors(tokens: Sequence[Token]) -> Iterable[tuple[str, str]]:
     """Give each heading an anchor, and each link to a page its address. Yield anchor and text of the h2 headings."""
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.type == "heading_open" and following is not None:
+    for token, following in pairwise([*tokens, Token("", "", 0)]):
+        if token.type == "heading_open":
             text = "".join(child.content for child in following.children or ())
             token.attrSet("id", anchor_of(text))
             if token.tag == "h2":
                 yield anchor_of(text), text
-        if token.attrs.pop("style", None) == "text-align:right":
-            token.attrSet("class", "number")
         for child in token.children or ():
             if child.type == "link_open" and (link := _LINK.fullmatch(str(child.attrGet("href")))):
                 child.attrSet("href", f"/manual/{link[1]}{link[2] or ''}")
+
+
+def _label_cells(tokens: Sequence[Token]) -> None:
+    """Give each cell of a table its heading, which narrow screens show before it, and numbers their class."""
+    headings: list[str] = []
+    column = 0
+    for token, following in pairwise(tokens):
+        match token.type:
+            case "thead_open":
+                headings = []
+            case "tr_open":
+                column = 0
+            case "th_open":
+                headings.append(following.content)
+            case "td_open":
+                if column and headings[column]:
+                    token.attrSet("data-label", headings[column])
+                column += 1
+        if token.attrs.pop("style", None) == "text-align:right":
+            token.attrSet("class", "number")
 
 
 def anchor_of(heading: str) -> str:
