@@ -131,7 +131,7 @@ async def reached(live: Service, scripted: Scripted, seed: int, how: str) -> dic
         assert (await live.verb(created["id"], "cleanup", cleanup_tasks=False)).status_code == 200
     found = await live.get(created["id"])
     running = list(statuses(found).values()).count("RUNNING")
-    lives = scheduler_of(live).lives
+    lives = scheduler_of(live).attempts_of
     # What was cancelled may still have files to delete.
     await eventually(lambda: len(lives(UUID(created["id"]))) == running)
     return found

@@ -236,8 +236,8 @@ async def test_what_has_ended_holds_no_memory(
     journal, scheduler = faulty(service), scheduler_of(service)
     journal.gate.clear()
     workflow_id = await create(service, changed(workflow(Shape.LAYERED, 30)))
-    held = weakref.ref(scheduler.handles[workflow_id])
-    runs = weakref.ref(scheduler.handles[workflow_id].run)
+    held = weakref.ref(scheduler.workflows[workflow_id])
+    runs = weakref.ref(scheduler.workflows[workflow_id].run)
     journal.gate.set()
     async with asyncio.timeout(60):
         await service.app.service.until_idle(workflow_id)
@@ -246,5 +246,4 @@ async def test_what_has_ended_holds_no_memory(
     assert (held(), runs()) == (None, None)
     assert nothing_left(service)
     assert timers() == []
-    left = (scheduler._idle, scheduler._quiet, scheduler._losing, scheduler.refused, service.app.service._loading)
-    assert [len(each) for each in left] == [0] * 5
+    assert (scheduler.held, len(service.app.service._loading)) == (set(), 0)

@@ -199,7 +199,7 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
         workflow_frame,
         feed_frame,
         None if process.exclusive else stores.database.hints,
-        engine.scheduler.handles,
+        engine.scheduler.workflows,
         heartbeat_s=process.settings.heartbeat_s,
     )
 

@@ -44,7 +44,7 @@ async def stop_engine(running: asyncio.Task[None], engine: Engine, webhooks: Web
             group.create_task(webhooks.deliverer.stop(attempts_s), name="stop webhooks")
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_LAST_WRITES_S):
-                await engine.scheduler.written()
+                await engine.scheduler.wait_until_written()
                 await engine.lease.release()
     running.cancel()
     await asyncio.wait({running}, timeout=_LAST_WRITES_S)

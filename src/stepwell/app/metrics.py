@@ -101,7 +101,7 @@ def _counts(tallies: Mapping[Labels, OutcomeCounts]) -> dict[Labels, float]:
 
 
 def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionController, health: ModelHealth) -> None:
-    metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.handles))
+    metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.workflows))
     metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)
     metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
 
@@ -109,7 +109,7 @@ def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionC
         steps = admission.waiting_by_limit()
         counts: dict[Labels, float] = {(reason,): steps[limit] for limit, reason in _REASONS.items()}
         counts["breaker_open",] = health.count_held()
-        counts["retry",] = sum(handle.retries_waiting for handle in scheduler.handles.values())
+        counts["retry",] = sum(handle.retries_waiting for handle in scheduler.workflows.values())
         return counts
 
     text = "Steps that wait to start, by reason."
@@ -117,7 +117,7 @@ def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionC
     metrics.watch(
         "stepwell_queue_oldest_wait_seconds",
         "Seconds that the longest waiting step has waited for a slot, a rate limit or a breaker.",
-        lambda: _oldest_wait_s(scheduler.handles.values()),
+        lambda: _oldest_wait_s(scheduler.workflows.values()),
     )
 
 

@@ -16,10 +16,10 @@ from stepwell.ports.clock import NewId
 
 
 class NewWorkflowBundle(Struct, frozen=True):
-    """*new* is what is stored, and answered; *handle* has a state of its own, which goes on."""
+    """*new* is what is stored, and answered; *workflow* has a state of its own, which goes on."""
 
     new: NewWorkflow
-    handle: ActiveWorkflow
+    workflow: ActiveWorkflow
     committed: CommittedEvents
 
 
@@ -28,16 +28,18 @@ def draft(
 ) -> NewWorkflowBundle:
     """A new workflow; started, where there is an *owner* to run it."""
     record, final = _record(planned, tenant, now, new_id)
-    handle = ActiveWorkflow(loaded_of(record))
-    decision = handle.run.apply(Created(actor), now)
+    workflow = ActiveWorkflow(loaded_of(record))
+    decision = workflow.run.apply(Created(actor), now)
     if owner is not None:
-        decision.merge(handle.run.apply(Start(actor, new_id(now), owner), now))
+        decision.merge(workflow.run.apply(Start(actor, new_id(now), owner), now))
     stored = structs.replace(
         record,
         state=structs.replace(record.state),
         steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
     )
-    return NewWorkflowBundle(NewWorkflow(stored, final, tuple(decision.events)), handle, handle.committed(decision))
+    return NewWorkflowBundle(
+        NewWorkflow(stored, final, tuple(decision.events)), workflow, workflow.committed_events(decision)
+    )
 
 
 def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:

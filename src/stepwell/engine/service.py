@@ -109,20 +109,20 @@ class WorkflowService:
         owner = self._lease.owner if start else None
         made = partial(draft, planned, tenant, actor, self._clock.now(), owner, self._make_id)
         drafted = await off_loop(made, steps=len(planned.steps))
-        handle = drafted.handle
-        handle.users += 1
-        with self._holding(handle):
-            self._scheduler.adopt(handle)  # before it is stored, else a claim might take it for a forgotten one
+        workflow = drafted.workflow
+        workflow.pins += 1
+        with self._holding(workflow):
+            self._scheduler.register(workflow)  # before it is stored, else a claim might take it for a forgotten one
             try:
                 await self._journal.insert(scope, replace(drafted.new, reservation=preconditions.reservation))
             except BaseException:
                 # It may have been stored all the same, or still be on its way: then it is found by a claim.
-                self._scheduler.abandon(handle)
+                self._scheduler.unregister(workflow)
                 self._recovery.request(unsure=True)
                 raise
             self._bus.publish(drafted.committed)
             if start:
-                self._scheduler.take_up(handle)
+                self._scheduler.start_pending(workflow)
         return drafted.new.record
 
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool = True) -> WorkflowRecord:
@@ -198,7 +198,7 @@ class WorkflowService:
 
     async def until_idle(self, workflow_id: UUID) -> None:
         """Until the workflow has ended, or nothing of it runs in this process for another reason."""
-        await self._scheduler.idle(workflow_id)
+        await self._scheduler.wait_until_evicted(workflow_id)
 
     async def events(self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int) -> Sequence[HistoryEvent]:
         return _known(await self._store.events(scope, workflow_id, after, limit), "workflow")
@@ -221,12 +221,12 @@ class WorkflowService:
     ) -> WorkflowRecord:
         self._check_open()
         for _ in range(_TRIES):
-            handle = await self._load(scope, workflow_id)
-            with self._holding(handle):
+            workflow = await self._load(scope, workflow_id)
+            with self._holding(workflow):
                 refused: InvalidTransition | PreconditionFailed | None = None
                 try:
-                    preconditions.check(handle.run.state)
-                    self._scheduler.feed(handle, make(), preconditions.reservation)
+                    preconditions.check(workflow.run.state)
+                    self._scheduler.apply(workflow, make(), preconditions.reservation)
                 except (InvalidTransition, PreconditionFailed) as error:
                     refused = error
                 try:
@@ -247,13 +247,13 @@ class WorkflowService:
     async def _load(self, scope: TenantScope, workflow_id: UUID) -> ActiveWorkflow:
         """The workflow in memory, the same for all who hold it."""
         async with self._lock(workflow_id):
-            handle = self._scheduler.handles.get(workflow_id)
-            if handle is None:
-                handle = await self._bring_in(scope, workflow_id)
-            elif not scope.covers(handle.tenant):
+            workflow = self._scheduler.workflows.get(workflow_id)
+            if workflow is None:
+                workflow = await self._bring_in(scope, workflow_id)
+            elif not scope.covers(workflow.tenant):
                 raise NotFound("workflow")
-            handle.users += 1
-            return handle
+            workflow.pins += 1
+            return workflow
 
     async def _bring_in(self, scope: TenantScope, workflow_id: UUID) -> ActiveWorkflow:
         await self._lease.ensure()
@@ -261,18 +261,18 @@ class WorkflowService:
         if loaded is None:
             raise NotFound("workflow")
         if loaded.state.owner is None:
-            handle = await off_loop(partial(ActiveWorkflow, loaded), steps=len(loaded.steps))
-            await load_results(self._journal, [handle])
-            if (meanwhile := self._scheduler.handles.get(workflow_id)) is not None:
+            workflow = await off_loop(partial(ActiveWorkflow, loaded), steps=len(loaded.steps))
+            await load_results(self._journal, [workflow])
+            if (meanwhile := self._scheduler.workflows.get(workflow_id)) is not None:
                 return meanwhile  # another process has started it, and died
-            self._scheduler.adopt(handle)
-            return handle
+            self._scheduler.register(workflow)
+            return workflow
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await self._recovery.claim(workflow_id)
         except TimeoutError:
             raise Unavailable("the service is taking over what another process has left") from None
-        if (claimed := self._scheduler.handles.get(workflow_id)) is None:
+        if (claimed := self._scheduler.workflows.get(workflow_id)) is None:
             self._recovery.request()
             raise Unavailable(RUNS_ELSEWHERE)
         return claimed
@@ -280,17 +280,17 @@ class WorkflowService:
     async def _quiesce(self, workflow_id: UUID) -> None:
         try:
             async with asyncio.timeout(_ANSWER_S):
-                await self._scheduler.quiesce(workflow_id)
+                await self._scheduler.wait_until_quiet(workflow_id)
         except TimeoutError:
             raise Unavailable("attempts of the workflow are still ending") from None
 
     @contextmanager
-    def _holding(self, handle: ActiveWorkflow) -> Iterator[None]:
+    def _holding(self, workflow: ActiveWorkflow) -> Iterator[None]:
         try:
             yield
         finally:
-            handle.users -= 1
-            self._scheduler.forget_if_idle(handle)
+            workflow.pins -= 1
+            self._scheduler.evict_if_idle(workflow)
 
     def _lock(self, workflow_id: UUID) -> asyncio.Lock:
         return self._loading.setdefault(workflow_id, asyncio.Lock())

@@ -232,7 +232,7 @@ async def receipt_of(service: Service, workflow_id: str, wanted: str) -> dict[st
     async def found() -> dict[str, Any]:
         return (await tasks_of(service, workflow_id))[0]
 
-    await service.until(workflow_id, lambda _: not service.app.service._scheduler.handles)
+    await service.until(workflow_id, lambda _: not service.app.service._scheduler.workflows)
     async with asyncio.timeout(60):
         while (task := await found())["cancel_receipt"] == "unknown" != wanted:  # lost, and not claimed yet
             await asyncio.sleep(0.01)
@@ -301,7 +301,7 @@ async def test_what_is_followed_up_goes_on_after_the_run_was_lost(world: World, 
     await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
     await remote.verb(created["id"], "cancel")
     await eventually(lambda: world.emulator.count("cancel") > 0, "it is cancelled")
-    scheduler_of(remote).lose(UUID(created["id"]))  # it comes back by a claim
+    scheduler_of(remote).drop(UUID(created["id"]))  # it comes back by a claim
     world.emulator.always("cancel", None)
     await receipt_of(remote, created["id"], "provider_cancelled")
 
@@ -391,9 +391,9 @@ async def test_a_process_that_was_taken_for_dead_leaves_the_file_of_the_living(
             if ends_by == "its answer":
                 world.emulator.let_go()
             else:
-                (live,) = first.app.service._scheduler.lives(UUID(created["id"])).values()
-                assert live.scope is not None
-                live.scope.deadline = asyncio.get_running_loop().time()
+                (attempt,) = first.app.service._scheduler.attempts_of(UUID(created["id"])).values()
+                assert attempt.control is not None
+                attempt.control.set_deadline(0)
             await eventually(lambda: nothing_left(first), "the first has let go")
             picture = await second.client.get(f"/api/v1/artifacts/{done['final_step_result']['result_image_path']}")
             assert picture.status_code == 200

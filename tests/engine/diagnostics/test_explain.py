@@ -161,7 +161,7 @@ async def test_who_has_paused_it_and_when(dsn: str, tmp_path: Path) -> None:
         await service.verb(created["id"], "pause")
         provider.release("a")
         await service.until(created["id"], lambda found: found["completed_steps"] == 1)
-        await eventually(lambda: UUID(created["id"]) not in scheduler_of(service).handles)
+        await eventually(lambda: UUID(created["id"]) not in scheduler_of(service).workflows)
         told = await explained(service, created["id"])  # now from the database
         assert (told["reason"]["by"], told["steps"]["b"]["reason"]["code"]) == ("tester", "paused")
 

@@ -146,15 +146,13 @@ async def test_who_waits_is_told_when_all_that_is_queued_until_now_is_written() 
         assert bench.committed == [(A, [1]), (A, [2])]
 
 
-async def test_a_decision_without_rows_is_released_at_once() -> None:
+async def test_a_decision_without_rows_is_not_queued_while_nothing_is() -> None:
     async with running() as bench:
         bench.submit(A)
         await bench.flushed(A)
         bench.committed.clear()
-        decision = bench.runs[A].recover()
-        bench.checkpointer.submit(decision)
-        assert bench.committed == [(A, [])]
-        assert len(bench.journal.batches) == 1
+        assert not bench.checkpointer.submit(bench.runs[A].pending_work())
+        assert (bench.committed, len(bench.journal.batches)) == ([], 1)
 
 
 async def test_effects_of_a_decision_without_rows_join_those_that_wait() -> None:
@@ -165,9 +163,9 @@ async def test_effects_of_a_decision_without_rows_join_those_that_wait() -> None
         bench.submit(A)
         seen: list[int] = []
         bench.when_committed = lambda decision: seen.append(len(decision.effects))
-        rowless = bench.runs[A].recover()
+        rowless = bench.runs[A].pending_work()
         rowless.effects.append(DeadlineAt(EPOCH))
-        bench.checkpointer.submit(rowless)
+        assert bench.checkpointer.submit(rowless)
         assert not seen
         bench.journal.gate.set()
         await bench.flushed(A)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from support.database.failing_store import nothing_left, scheduler_of
+from support.database.failing_store import nothing_left
 from support.providers.scripted import Hang, Scripted, eventually, scripted
 from support.service.live_service import Service, running_service
 
@@ -56,7 +56,6 @@ async def test_until_it_has_ended_for_all_who_wait(service: Service, provider: S
         assert (await service.get(str(workflow_id)))["status"] == "COMPLETED"  # already on disk
         await second
     assert leaves.cancelled()
-    assert len(scheduler_of(service)._idle) == 0
     await eventually(lambda: nothing_left(service))
 
 

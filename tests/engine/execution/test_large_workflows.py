@@ -27,7 +27,7 @@ async def create(service: Service, *steps: dict[str, Any]) -> UUID:
 
 async def completed(service: Service, workflow_id: UUID) -> WorkflowRecord:
     scheduler = scheduler_of(service)
-    await eventually(lambda: workflow_id not in scheduler.handles, "it has ended", within_s=60)
+    await eventually(lambda: workflow_id not in scheduler.workflows, "it has ended", within_s=60)
     await eventually(lambda: nothing_left(service), "the engine is empty")
     record = await service.app.service.get(EVERY_TENANT, workflow_id)
     assert record.state.status == "COMPLETED"
@@ -119,7 +119,7 @@ async def test_a_result_is_in_memory_only_while_a_step_may_still_read_it(dsn: st
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         workflow_id = await create(service, *steps)
         await provider.until_called("b")
-        states = scheduler_of(service).handles[workflow_id].run.steps
+        states = scheduler_of(service).workflows[workflow_id].run.steps
         assert [state.result is not None for state in states] == [True, False, False, False]
         provider.release("b")
         await provider.until_called("c")

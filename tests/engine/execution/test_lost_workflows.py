@@ -107,7 +107,7 @@ async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(dsn: s
         await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", OTHER)  # and that one has gone already
         journal = faulty(service)
         provider.release("b")
-        await eventually(lambda: journal.batches != [] and not scheduler_of(service).handles, "it is lost")
+        await eventually(lambda: journal.batches != [] and not scheduler_of(service).workflows, "it is lost")
         for wanted in (1, 2):
             service.app.service._recovery.request()
             await eventually(lambda wanted=wanted: journal.claimed >= wanted)  # type: ignore[misc]
@@ -135,7 +135,7 @@ async def test_an_attempt_that_ends_well_although_it_was_cancelled_leaves_a_file
         if taken_over:
             await take_over(sql)
             provider.release("b")
-            await eventually(lambda: not scheduler_of(service).handles, "it is lost")
+            await eventually(lambda: not scheduler_of(service).workflows, "it is lost")
         else:
             assert (await service.verb(created["id"], "cancel")).status_code == 200
         provider.release("a")
@@ -152,7 +152,7 @@ async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Pat
         await provider.until_called("a")
         recovery, engine = service.app.service._recovery, service.app.service
         loaded = await engine._journal.claim(engine._lease.owner, [], engine._clock.now(), 10)
-        await recovery._take_up(loaded)
+        await recovery.register(loaded)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
         await eventually(lambda: nothing_left(service))
@@ -218,11 +218,11 @@ async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(dsn
         journal = faulty(service)
         journal.gate.clear()
         provider.release("a")
-        (handle,) = scheduler_of(service).handles.values()
-        await eventually(lambda: handle.run.state.status == "COMPLETED")
+        (workflow,) = scheduler_of(service).workflows.values()
+        await eventually(lambda: workflow.run.state.status == "COMPLETED")
         async with asyncio.TaskGroup() as group:
             pausing = group.create_task(service.verb(created["id"], "pause"))
-            await eventually(lambda: handle.users == 1)
+            await eventually(lambda: workflow.pins == 1)
             assert (await service.get(created["id"]))["status"] == "RUNNING"
             assert not pausing.done()
             journal.gate.set()
@@ -246,8 +246,8 @@ async def test_an_attempt_starts_only_when_its_intent_is_written_and_a_cancel_ov
             assert admission_of(service).used == 1
             cancelling = group.create_task(service.verb(created["id"], "cancel"))
             await eventually(lambda: scheduler_of(service).checkpointer.held == {UUID(created["id"])})
-            (handle,) = scheduler_of(service).handles.values()
-            await eventually(lambda: handle.run.state.status == "CANCELLED")
+            (workflow,) = scheduler_of(service).workflows.values()
+            await eventually(lambda: workflow.run.state.status == "CANCELLED")
             assert provider.calls == []
             journal.gate.set()
         assert cancelling.result().json()["status"] == "CANCELLED"
@@ -265,9 +265,8 @@ async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(dsn:
         assert (await service.verb(created["id"], "cancel")).json()["status"] == "CANCELLED"
         async with asyncio.TaskGroup() as group:
             cleaning = group.create_task(service.verb(created["id"], "cleanup", cleanup_tasks=True))
-            await eventually(lambda: bool(scheduler_of(service)._quiet))
+            await service.until(created["id"], lambda found: found["is_deleted"])
             assert not cleaning.done()
-            assert (await service.get(created["id"]))["is_deleted"]
             provider.release("a")
         report = cleaning.result().json()["cleanup"]
         assert (report["tasks_processed"], report["tasks_cleaned"], len(report["deleted_paths"])) == (3, 3, 1)

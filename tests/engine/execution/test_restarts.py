@@ -57,8 +57,8 @@ async def test_a_timer_goes_on_where_it_was(dsn: str, tmp_path: Path) -> None:
         before = await service.until(created["id"], lambda w: step_of(w, "a")["next_attempt_at"])
     async with serving(dsn, tmp_path, provider) as service:
         assert await service.get(created["id"]) == before
-        (handle,) = scheduler_of(service).handles.values()
-        assert list(handle.timers) == [0]
+        (workflow,) = scheduler_of(service).workflows.values()
+        assert list(workflow.timers) == [0]
     async with connected(dsn) as sql:
         await sql.execute("UPDATE steps SET next_attempt_at = clock_timestamp() WHERE next_attempt_at IS NOT NULL")
     async with serving(dsn, tmp_path, provider) as service:
@@ -181,7 +181,7 @@ async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_aske
     async with serving(dsn, tmp_path, provider, wait_for_claims=False) as service:
         assert (await service.client.get("/health/ready")).status_code == 200
         assert (await service.verb(ids[1], "pause")).json()["status"] == "PAUSED"
-        assert [str(each) for each in scheduler_of(service).handles] == [ids[1]]
+        assert [str(each) for each in scheduler_of(service).workflows] == [ids[1]]
         await provider.until_called("a", 4)
         gate.set()
         await provider.until_called("a", 6)  # each once more, and the one in the middle not again

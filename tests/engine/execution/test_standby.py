@@ -135,7 +135,7 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> Non
             epoch, lease_until = await pair._sql.fetchrow(owned, workflow_id)
             assert epoch == 1, "taken from a living process"
             leases.add(lease_until)
-    assert not pair.idle.app.service._scheduler.handles
+    assert not pair.idle.app.service._scheduler.workflows
 
 
 async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

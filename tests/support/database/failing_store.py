@@ -130,4 +130,4 @@ def faulty(service: Service) -> FaultyJournal:
 def nothing_left(service: Service) -> bool:
     """Whether the engine holds nothing: no run, no attempt, no slot, no queue, nothing to write."""
     scheduler, admission = scheduler_of(service), admission_of(service)
-    return not (scheduler.handles or scheduler._live or scheduler.held or admission.used or admission.waiting)
+    return not (scheduler.held or admission.used or admission.waiting)

@@ -190,7 +190,7 @@ class Sim:
             self.workflow.epoch += 1
         self.run = self._load()
         if needed:
-            self._release(self.run.recover())
+            self._release(self.run.pending_work())
         self.check()
 
     def take_up(self) -> None:

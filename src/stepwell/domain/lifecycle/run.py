@@ -143,6 +143,10 @@ class Run:
         """The step's attempt that is under way."""
         return self._frontier.running.get(position)
 
+    def wants_slot(self, position: int) -> bool:
+        """Return whether the step would start an attempt if it got a slot, or continue one of an earlier process."""
+        return position in self._frontier.ready and (self.starting or self.under_way(position))
+
     def waits(self, position: int) -> bool:
         """Whether the step wants a slot for an attempt that has not begun."""
         return self.starting and position in self._frontier.ready and not self.under_way(position)
@@ -169,7 +173,7 @@ class Run:
         """Positions of COMPLETED steps whose stored result must be put into `steps` before it runs."""
         return self._frontier.results_to_load()
 
-    def recover(self) -> Decision:
+    def pending_work(self) -> Decision:
         """What a process that takes the workflow over takes up: timers, the deadline, steps that want a slot."""
         decision = Decision.of(self.state)
         for position in sorted(self._frontier.backoff):

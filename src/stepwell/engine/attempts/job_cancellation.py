@@ -6,7 +6,8 @@ from stepwell.contract.enums import CancelReceipt
 from stepwell.domain.errors import StepwellError
 from stepwell.domain.lifecycle.inputs import FollowUpEnded, Submitted
 from stepwell.domain.model import Task
-from stepwell.engine.attempts.remote_jobs import JobNotFound, Line, RemoteJobs, job_of
+from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.remote_jobs import JobNotFound, RemoteJobs, job_of
 from stepwell.ports.providers import Attempt, CancelAnswer, Job, JobStatus, RemoteProvider
 
 log = structlog.get_logger()
@@ -20,10 +21,12 @@ class JobCanceller:
     def __init__(self, remote: RemoteJobs) -> None:
         self._remote = remote
 
-    async def run(self, provider: RemoteProvider, attempt: Attempt, task: Task, line: Line) -> FollowUpEnded:
+    async def run(
+        self, provider: RemoteProvider, attempt: Attempt, task: Task, control: AttemptControl
+    ) -> FollowUpEnded:
         """Until the job's end is seen. *task* is the given-up attempt, as its run has it now."""
         try:
-            receipt = await self._receipt(provider, attempt, task, line)
+            receipt = await self._receipt(provider, attempt, task, control)
         except (StepwellError, JobNotFound) as error:
             log.warning("follow_up.failed", action="follow_up", task_id=str(task.id), error=str(error))
             receipt = CancelReceipt.UNKNOWN
@@ -31,34 +34,36 @@ class JobCanceller:
         cost = self._remote.cost(provider, task.sent) if receipt in _PAID else None
         return FollowUpEnded(task.position, task.id, receipt, cost)
 
-    async def _receipt(self, provider: RemoteProvider, attempt: Attempt, task: Task, line: Line) -> CancelReceipt:
-        job = await self._job(provider, attempt, task, line)
+    async def _receipt(
+        self, provider: RemoteProvider, attempt: Attempt, task: Task, control: AttemptControl
+    ) -> CancelReceipt:
+        job = await self._job(provider, attempt, task, control)
         if job is None:
             return CancelReceipt.UNKNOWN
         answer = CancelAnswer.UNKNOWN_JOB
         for _ in range(2):  # once more where the provider didn't know it: it may have been too early
-            answer = await self._remote.repeated(provider, lambda: provider.cancel(attempt, job), line)
+            answer = await self._remote.repeated(provider, lambda: provider.cancel(attempt, job), control)
             if answer is not CancelAnswer.UNKNOWN_JOB:
                 break
-            await line.nap(self._remote.paces.of(provider).last_s)
-        return await self._end_of(provider, attempt, job, line, answer)
+            await control.sleep(self._remote.paces.of(provider).last_s)
+        return await self._end_of(provider, attempt, job, control, answer)
 
-    async def _job(self, provider: RemoteProvider, attempt: Attempt, task: Task, line: Line) -> Job | None:
+    async def _job(self, provider: RemoteProvider, attempt: Attempt, task: Task, control: AttemptControl) -> Job | None:
         if (known := job_of(task)) is not None:
             return known
         assert task.sent is not None
-        job = await self._remote.found_job(provider, attempt, task.sent, line, task.completed_at or task.sent.at)
+        job = await self._remote.found_job(provider, attempt, task.sent, control, task.completed_at or task.sent.at)
         if job is not None:
-            line.feed(Submitted(task.position, task.id, job.id, dict(job.urls)))
+            control.report(Submitted(task.position, task.id, job.id, dict(job.urls)))
         return job
 
     async def _end_of(
-        self, provider: RemoteProvider, attempt: Attempt, job: Job, line: Line, answer: CancelAnswer
+        self, provider: RemoteProvider, attempt: Attempt, job: Job, control: AttemptControl, answer: CancelAnswer
     ) -> CancelReceipt:
         refused = answer is CancelAnswer.REFUSED
         while True:
             try:
-                state = await self._remote.repeated(provider, lambda: provider.poll(attempt, job), line)
+                state = await self._remote.repeated(provider, lambda: provider.poll(attempt, job), control)
             except JobNotFound:
                 # It is gone: taken out of a queue, or nobody has seen how.
                 ended = answer is CancelAnswer.ACCEPTED
@@ -66,7 +71,7 @@ class JobCanceller:
             match state.status:
                 case JobStatus.RUNNING:
                     pace = self._remote.paces.of(provider)
-                    await line.nap(pace.last_s if refused else pace.first_s)
+                    await control.sleep(pace.last_s if refused else pace.first_s)
                 case JobStatus.SUCCEEDED:
                     return CancelReceipt.PROVIDER_REFUSED if refused else CancelReceipt.FINISHED_TOO_LATE
                 case _:

@@ -25,7 +25,6 @@ from stepwell.contract.enums import CancelReceipt, ProviderType, TaskPhase
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, Unavailable, paid_for
 from stepwell.domain.lifecycle.inputs import (
     FollowUpEnded,
-    Input,
     OutcomeLost,
     Progressed,
     RemoteEnded,
@@ -35,6 +34,7 @@ from stepwell.domain.lifecycle.inputs import (
 from stepwell.domain.model import Sent, Task
 from stepwell.domain.model_terms import PriceList
 from stepwell.domain.strict_json.canonical import digest
+from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider, Request
 
@@ -57,41 +57,6 @@ class AttemptSuperseded(Exception):
 
 class JobNotFound(Exception):
     """The provider doesn't know the job any more."""
-
-
-class Line(Protocol):
-    """An attempt's line to its run."""
-
-    def feed(self, given: Input) -> bool:
-        """Hand it in; False if the attempt isn't the step's any more."""
-
-    async def committed(self) -> None:
-        """Until all that was handed in is. Raises `checkpointer.NotWritten` if it never will be."""
-
-    async def nap(self, seconds: float) -> None:
-        """Let that time pass, or less: a provider's callback ends it."""
-
-    def noted(self, word: str, progress: float | None, at: datetime) -> None:
-        """How its job stands, for whoever asks: the provider's own word, and the share that is done."""
-
-    def troubled(self, error: str) -> None:
-        """The last call about its job had no answer to go by."""
-
-    def extend(self, seconds: float) -> None:
-        """From now on it has that much time."""
-
-    def hold(self) -> None:
-        """Its time can't be up before `resume`, or the next `nap`; if it is over by then, it is up at once."""
-
-    def resume(self) -> None: ...
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether it is to end, whatever for."""
-
-    @property
-    def told(self) -> bytes | None:
-        """What the provider has called back with, if it has."""
 
 
 class KnownJob(Protocol):
@@ -125,21 +90,28 @@ class RemoteJobs:
         self._handed_in: dict[tuple[ProviderType, str], UUID] = {}  # jobs, some perhaps not yet committed, by task
 
     async def run(
-        self, provider: RemoteProvider, attempt: Attempt, task: Task, io: AttemptIO, line: Line, *, on_fallback: bool
+        self,
+        provider: RemoteProvider,
+        attempt: Attempt,
+        task: Task,
+        io: AttemptIO,
+        control: AttemptControl,
+        *,
+        on_fallback: bool,
     ) -> Finished:
         """The result. *task* tells how far an earlier process came. Raises `AttemptError` or `AttemptSuperseded`."""
         sent = task.sent
         answer: Job | Finished | None = job_of(task)
         if sent is None:
-            sent, answer = await self._submitted(provider, attempt, task, io, line, on_fallback=on_fallback)
+            sent, answer = await self._submitted(provider, attempt, task, io, control, on_fallback=on_fallback)
         elif answer is None:
             # It may have been on its way until its deadline.
             lost_at = sent.at + timedelta(seconds=self._answer_s)
             why = "the service ended before its answer"
-            answer = await self._found(provider, attempt, task, sent, line, why, lost_at)
+            answer = await self._found(provider, attempt, task, sent, control, why, lost_at)
         if isinstance(answer, Job):
             try:
-                answer = await self._done(provider, attempt, answer, task, io, line)
+                answer = await self._done(provider, attempt, answer, task, io, control)
             except AttemptError as error:
                 error.cost = self.cost(provider, sent) if error.paid else None
                 raise
@@ -151,22 +123,22 @@ class RemoteJobs:
         return told or self._prices.of(provider.type, sent.model)
 
     async def _done(
-        self, provider: RemoteProvider, attempt: Attempt, job: Job, task: Task, io: AttemptIO, line: Line
+        self, provider: RemoteProvider, attempt: Attempt, job: Job, task: Task, io: AttemptIO, control: AttemptControl
     ) -> Finished:
         if not job.done:
-            await self._until_done(provider, attempt, job, task, line)
-            _must(line.feed(RemoteEnded(task.position, task.id)))
-        line.extend(2 * _FETCHING_S)  # beyond the deadline below, which has words of its own
+            await self._until_done(provider, attempt, job, task, control)
+            _must(control.report(RemoteEnded(task.position, task.id)))
+        control.set_deadline(2 * _FETCHING_S)  # beyond the deadline below, which has words of its own
         try:
             with fail_after(_FETCHING_S), paid_for():
-                return await self.repeated(provider, lambda: provider.fetch(attempt, job, io), line)
+                return await self.repeated(provider, lambda: provider.fetch(attempt, job, io), control)
         except (JobNotFound, TimeoutError) as error:
             why = f"{error}: its result is gone" if str(error) else "its result could not be fetched for an hour"
             with paid_for():
                 message = f"the job was done, but {why}"
                 raise AttemptError(message, retryable=False, provider_fault=False) from error
 
-    async def repeated(self, provider: RemoteProvider, call: Callable[[], Awaitable[T]], line: Line) -> T:
+    async def repeated(self, provider: RemoteProvider, call: Callable[[], Awaitable[T]], control: AttemptControl) -> T:
         """What *call* answers, in the end. Raises `JobNotFound` where the provider says that it knows no such job, for
         longer than one may be missing at first.
         """
@@ -182,20 +154,20 @@ class RemoteJobs:
                 lag = timedelta(seconds=provider.listing_lag_s)
                 if forgotten >= _FORGOTTEN and self._clock.now() >= since + lag:
                     raise JobNotFound(str(error)) from error
-                line.troubled(str(error))
+                control.record_poll_error(str(error))
                 wait_s = max(error.retry_after_s or 0.0, pause)
             except (AttemptError, AttemptSuperseded):
                 raise
             except Exception:
                 # A fault of the provider's code: the job goes on all the same.
                 log.exception("provider.broken", action="attempt", provider=provider.type)
-                line.troubled("internal error")
+                control.record_poll_error("internal error")
                 wait_s = pause
-            await line.nap(wait_s)
+            await control.sleep(wait_s)
             pause = min(pause * _SLOWER, pace.last_s)
 
     async def found_job(
-        self, provider: RemoteProvider, attempt: Attempt, sent: Sent, line: Line, lost_at: datetime
+        self, provider: RemoteProvider, attempt: Attempt, sent: Sent, control: AttemptControl, lost_at: datetime
     ) -> Job | None:
         """A job of what was sent that no attempt has: the provider has called back about it, or lists it. None once
         there is no more hope for that, since *lost_at*. Whoever gets it must hand it in without a pause.
@@ -205,7 +177,7 @@ class RemoteJobs:
         pause, forgotten = pace.first_s, 0
         while True:
             asked_at = self._clock.now()
-            told = None if line.told is None else provider.called_back(line.told)
+            told = None if control.callback_body is None else provider.called_back(control.callback_body)
             if told is not None and (free := await self._free(provider.type, [told], attempt.task_id)) is not None:
                 return free
             try:
@@ -223,33 +195,40 @@ class RemoteJobs:
                         return free
                     if asked_at >= listed_by:
                         return None
-            await line.nap(min(pause, max((listed_by - asked_at).total_seconds(), _AGAIN_S)))
+            await control.sleep(min(pause, max((listed_by - asked_at).total_seconds(), _AGAIN_S)))
             pause = min(pause * _SLOWER, pace.last_s)
 
     async def _submitted(
-        self, provider: RemoteProvider, attempt: Attempt, task: Task, io: AttemptIO, line: Line, *, on_fallback: bool
+        self,
+        provider: RemoteProvider,
+        attempt: Attempt,
+        task: Task,
+        io: AttemptIO,
+        control: AttemptControl,
+        *,
+        on_fallback: bool,
     ) -> tuple[Sent, Job | Finished]:
         request = await provider.prepare(attempt, io)
         # Pictures stand in some bodies, and take a tenth of a second.
         sent = Sent(request.model, await to_thread.run_sync(digest, request.body), self._clock.now(), on_fallback)
-        _must(line.feed(Sending(task.position, task.id, sent)))
+        _must(control.report(Sending(task.position, task.id, sent)))
         try:
-            await line.committed()
-            _must(not line.cancelled)
+            await control.flushed()
+            _must(not control.cancelled)
         except BaseException:
             # Nothing has left, and whoever comes next should know.
-            line.feed(Sending(task.position, task.id, None))
-            line.feed(FollowUpEnded(task.position, task.id, CancelReceipt.NEVER_STARTED))
+            control.report(Sending(task.position, task.id, None))
+            control.report(FollowUpEnded(task.position, task.id, CancelReceipt.NEVER_STARTED))
             raise
-        line.hold()
+        control.pause_deadline()
         try:
-            answer = await self._sent(provider, attempt, request, sent, task, io, line)
+            answer = await self._sent(provider, attempt, request, sent, task, io, control)
         except OutcomeUnknown as error:
-            return sent, await self._found(provider, attempt, task, sent, line, str(error), self._clock.now())
+            return sent, await self._found(provider, attempt, task, sent, control, str(error), self._clock.now())
         if isinstance(answer, Job):
             if not answer.done:
-                line.resume()
-            await line.committed()
+                control.resume_deadline()
+            await control.flushed()
         return sent, answer
 
     async def _sent(
@@ -260,17 +239,17 @@ class RemoteJobs:
         sent: Sent,
         task: Task,
         io: AttemptIO,
-        line: Line,
+        control: AttemptControl,
     ) -> Job | Finished:
         self._on_their_way[sent.digest] += 1
         try:
             answer: Job | Finished | None = None
             with CancelScope(shield=True), fail_after(_SUBMITTING_S):
-                answer = self._heard(provider, await provider.submit(attempt, request, io), task, sent, line)
+                answer = self._heard(provider, await provider.submit(attempt, request, io), task, sent, control)
         except AttemptError as error:
             receipt = CancelReceipt.FINISHED_TOO_LATE if error.paid else CancelReceipt.NEVER_STARTED
             error.cost = self.cost(provider, sent) if error.paid else None
-            line.feed(FollowUpEnded(task.position, task.id, receipt, error.cost))
+            control.report(FollowUpEnded(task.position, task.id, receipt, error.cost))
             raise
         except OutcomeUnknown:
             raise
@@ -286,17 +265,17 @@ class RemoteJobs:
         return answer
 
     def _heard(
-        self, provider: RemoteProvider, answer: Job | Finished, task: Task, sent: Sent, line: Line
+        self, provider: RemoteProvider, answer: Job | Finished, task: Task, sent: Sent, control: AttemptControl
     ) -> Job | Finished:
         """Tell the run, which may have given the attempt up meanwhile."""
         if isinstance(answer, Job):
             self._note(provider.type, answer, task.id)
-            line.feed(Submitted(task.position, task.id, answer.id, dict(answer.urls)))
+            control.report(Submitted(task.position, task.id, answer.id, dict(answer.urls)))
             if answer.done:
-                line.feed(RemoteEnded(task.position, task.id))
+                control.report(RemoteEnded(task.position, task.id))
         else:
             cost = self.cost(provider, sent, answer.cost)
-            line.feed(FollowUpEnded(task.position, task.id, CancelReceipt.FINISHED_TOO_LATE, cost))
+            control.report(FollowUpEnded(task.position, task.id, CancelReceipt.FINISHED_TOO_LATE, cost))
         return answer
 
     async def _found(
@@ -305,19 +284,19 @@ class RemoteJobs:
         attempt: Attempt,
         task: Task,
         sent: Sent,
-        line: Line,
+        control: AttemptControl,
         why: str,
         lost_at: datetime,
     ) -> Job:
         """The job of what was sent without an answer; `AttemptError` by the step's policy where there is none."""
         if not task.outcome_unknown:
-            _must(line.feed(OutcomeLost(task.position, task.id, why)))
-            await line.committed()
-        job = await self.found_job(provider, attempt, sent, line, lost_at)
+            _must(control.report(OutcomeLost(task.position, task.id, why)))
+            await control.flushed()
+        job = await self.found_job(provider, attempt, sent, control, lost_at)
         if job is not None:
-            _must(line.feed(Submitted(task.position, task.id, job.id, dict(job.urls))))
-            line.resume()
-            await line.committed()
+            _must(control.report(Submitted(task.position, task.id, job.id, dict(job.urls))))
+            control.resume_deadline()
+            await control.flushed()
             return job
         if attempt.on_unknown == "resubmit":
             raise AttemptError(f"{why}; no job of it was found at the provider", retryable=True)
@@ -344,12 +323,14 @@ class RemoteJobs:
         if len(self._handed_in) > _REMEMBERED:
             del self._handed_in[next(iter(self._handed_in))]
 
-    async def _until_done(self, provider: RemoteProvider, attempt: Attempt, job: Job, task: Task, line: Line) -> None:
+    async def _until_done(
+        self, provider: RemoteProvider, attempt: Attempt, job: Job, task: Task, control: AttemptControl
+    ) -> None:
         pace = self.paces.of(provider)
         pause, told = pace.first_s, 0.0
         while True:
             try:
-                state = await self.repeated(provider, lambda: provider.poll(attempt, job), line)
+                state = await self.repeated(provider, lambda: provider.poll(attempt, job), control)
             except JobNotFound as error:
                 # It may go on, or have been paid for: whether to pay again is for the step to say.
                 again = attempt.on_unknown == "resubmit"
@@ -359,11 +340,11 @@ class RemoteJobs:
                 return
             if state.status is not JobStatus.RUNNING:
                 raise _ended(provider, state)
-            line.noted(state.word, state.progress, self._clock.now())
+            control.record_status(state.word, state.progress, self._clock.now())
             if state.progress is not None and state.progress >= told + _WORTH_TELLING:
                 told = state.progress
-                _must(line.feed(Progressed(task.position, task.id, told, state.word)))
-            await line.nap(pause if state.again_s is None else state.again_s)
+                _must(control.report(Progressed(task.position, task.id, told, state.word)))
+            await control.sleep(pause if state.again_s is None else state.again_s)
             pause = min(pause * _SLOWER, pace.last_s)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import structlog
-from anyio import CancelScope, sleep_forever
+from anyio import sleep_forever
 from msgspec import Struct, json
 from msgspec.structs import replace
 
@@ -30,9 +30,10 @@ from stepwell.domain.model import Task
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_larger_than
 from stepwell.engine.admission.model_health import ModelKey
+from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
 from stepwell.engine.attempts.job_cancellation import JobCanceller
-from stepwell.engine.attempts.remote_jobs import AttemptSuperseded, Line, RemoteJobs
+from stepwell.engine.attempts.remote_jobs import AttemptSuperseded, RemoteJobs
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
 
@@ -55,7 +56,7 @@ class AttemptContext(Protocol):
     def lost(self) -> bool:
         """Whether another process may have the workflow now, and with it the task's files."""
 
-    def plan(self, position: int) -> ResolvedStep: ...
+    def resolved_step(self, position: int) -> ResolvedStep: ...
     def definition(self, position: int) -> WorkflowStepDefinition: ...
     def on_fallback(self, position: int) -> bool: ...
     def has_sent(self, position: int) -> bool:
@@ -67,16 +68,6 @@ class AttemptContext(Protocol):
 class Callbacks(Protocol):
     def url(self, workflow_id: UUID, task_id: UUID) -> str | None:
         """Where a provider may tell of the attempt; None where it could not reach us."""
-
-
-class Leash(Line, Protocol):
-    """By which an attempt can be stopped from outside, and its line to its run."""
-
-    @property
-    def cancelled(self) -> bool: ...
-
-    def within(self, timeout_s: float) -> CancelScope:
-        """The scope for whatever the attempt waits for: cancelled after that time, or when the attempt is."""
 
 
 class PreparedAttempt(Struct):
@@ -108,11 +99,11 @@ class AttemptRunner:
         self._downloads, self._callbacks = downloads, callbacks
         self._remote, self._follow_ups = remote, JobCanceller(remote)
 
-    def begin(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
+    def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
         """Resolve the inputs. An attempt that has nothing to wait for ends here; the other goes on with `run`."""
         if task.sent is not None:
             return PreparedAttempt({}, [])  # it has what it needs, at the provider
-        plan, definition = context.plan(task.position), context.definition(task.position)
+        plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
             results = {step_id: json.decode(result) for step_id, result in context.results(definition).items()}
             inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), results)
@@ -125,7 +116,7 @@ class AttemptRunner:
 
     def model_key(self, context: AttemptContext, position: int, *, on_fallback: bool) -> ModelKey | None:
         """What the step's next attempt would ask; null where that is nothing outside this process."""
-        plan = context.plan(position)
+        plan = context.resolved_step(position)
         provider = plan.fallback if on_fallback else plan.provider
         if provider is None or self._providers.works_here(provider):
             return None
@@ -136,10 +127,12 @@ class AttemptRunner:
             log.exception("provider.no_model", action="attempt", provider=provider)
             return None
 
-    async def run(self, context: AttemptContext, task: Task, work: PreparedAttempt, leash: Leash) -> AttemptEnd:
+    async def run(
+        self, context: AttemptContext, task: Task, work: PreparedAttempt, control: AttemptControl
+    ) -> AttemptEnd:
         """How the attempt went. Its files are the caller's business: it knows whether the end was recorded."""
         io = BoundAttemptIO(context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads)
-        outcome = await self._attempt(context, task, work, io, leash)
+        outcome = await self._attempt(context, task, work, io, control)
         return AttemptEnd(outcome, bool(io.stored))
 
     async def discard(self, task: Task) -> None:
@@ -150,14 +143,14 @@ class AttemptRunner:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
     async def _attempt(
-        self, context: AttemptContext, task: Task, work: PreparedAttempt, io: BoundAttemptIO, leash: Leash
+        self, context: AttemptContext, task: Task, work: PreparedAttempt, io: BoundAttemptIO, control: AttemptControl
     ) -> Succeeded | AttemptFailed | None:
-        plan = context.plan(task.position)
+        plan = context.resolved_step(task.position)
         encoded: bytes | None = None
         cost: Cost | None = None
         try:
-            with leash.within(plan.timeout_s):
-                finished = await self._call(context, plan, task, work, io, leash)
+            with control.within(plan.timeout_s):
+                finished = await self._call(context, plan, task, work, io, control)
                 cost = finished.cost
                 encoded = _encoded(finished.result)
         except AttemptSuperseded:
@@ -165,12 +158,12 @@ class AttemptRunner:
         except (Exception, CancelledError) as error:
             if isinstance(error, CancelledError) and _cancelling():
                 raise
-            if leash.cancelled:
+            if control.cancelled:
                 return None  # whatever the provider has made of it
             return _failed_by(error, task, plan, cost)
         if encoded is not None:
             return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()), cost)
-        if leash.cancelled:
+        if control.cancelled:
             return None
         endable = self._is_endable(context, task)
         why = "" if endable else "; its job can't be ended there, so that it isn't paid for again (on_unknown is fail)"
@@ -187,12 +180,12 @@ class AttemptRunner:
             return True
         return _attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
 
-    async def follow_up(self, context: AttemptContext, task: Task, line: Line) -> FollowUpEnded:
+    async def follow_up(self, context: AttemptContext, task: Task, control: AttemptControl) -> FollowUpEnded:
         """End what a given-up attempt has at its provider; what has become of it."""
         assert task.provider is not None
         attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
         try:
-            return await self._follow_ups.run(self._providers.remote(task.provider), attempt, task, line)
+            return await self._follow_ups.run(self._providers.remote(task.provider), attempt, task, control)
         except Exception:
             # Its provider isn't configured any more, or has a fault: another process may do better, for as long as
             # the attempt is followed up.
@@ -207,7 +200,7 @@ class AttemptRunner:
         task: Task,
         work: PreparedAttempt,
         io: BoundAttemptIO,
-        leash: Leash,
+        control: AttemptControl,
     ) -> Finished:
         inputs = work.inputs
         for transform in work.deferred:
@@ -222,7 +215,7 @@ class AttemptRunner:
             return await run_here(attempt, io)
         attempt = replace(attempt, callback_url=self._callbacks.url(context.workflow_id, task.id))
         provider = self._providers.remote(task.provider)
-        return await self._remote.run(provider, attempt, task, io, leash, on_fallback=on_fallback)
+        return await self._remote.run(provider, attempt, task, io, control, on_fallback=on_fallback)
 
     async def _finish(self, transform: DeferredTransform, tenant: str | None, io: BoundAttemptIO) -> Any:
         """The transforms that need more than their value, one path or a list: a signed address, or the file itself."""

@@ -67,7 +67,7 @@ class DryRunner:
         return version, told
 
     async def _copy(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow:
-        handle = self._scheduler.handles.get(workflow_id)
+        handle = self._scheduler.workflows.get(workflow_id)
         if handle is not None:
             if not scope.covers(handle.tenant):
                 raise NotFound("workflow")

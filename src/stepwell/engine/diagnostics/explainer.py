@@ -63,7 +63,7 @@ class Explainer:
 
     async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
         """Raises `NotFound`, and `Unavailable` where only the database knows, and is away."""
-        handle = self._scheduler.handles.get(workflow_id)
+        handle = self._scheduler.workflows.get(workflow_id)
         if handle is None:
             return await self._stored(scope, workflow_id)
         if not scope.covers(handle.tenant):
@@ -75,7 +75,7 @@ class Explainer:
         loaded, on_failure = handle.snapshot(), handle.config.on_failure
         waiting = self._admission.queued_steps(handle.tenant, workflow_id)
         held = self._health.holds_on(workflow_id)
-        seen = {task_id: _seen(live) for task_id, live in self._scheduler.lives(workflow_id).items()}
+        seen = {task_id: _seen(live) for task_id, live in handle.attempts.items()}
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
         full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
         where = _NOWHERE
@@ -145,10 +145,10 @@ def _of_stored(
 
 
 def _seen(live: RunningAttempt) -> AttemptObservation:
-    look, recorded = live.look, live.task is not None
+    look, recorded = None if live.control is None else live.control.observation, live.control is not None
     if look is None:
         return AttemptObservation(recorded)
-    return AttemptObservation(recorded, look.word, look.since, look.progress, look.trouble)
+    return AttemptObservation(recorded, look.word, look.since, look.progress, look.poll_error)
 
 
 def _waits(waiting: Sequence[QueuedSteps], held: Mapping[int, BreakerHold], now: datetime) -> dict[int, Waits]:

@@ -1,5 +1,12 @@
-"""A workflow in memory: its run, and what its attempts need to know."""
+"""A workflow in memory: its run, and everything of it that this process keeps.
 
+What must hold:
+- A workflow leaves the scheduler's map once, and then never gets an input again.
+- `attempts` has every attempt that holds a slot or runs, until it has really ended, whether the workflow is still in
+  the map or not.
+"""
+
+import asyncio
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -14,14 +21,20 @@ from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.domain.steps import ResolvedStep
 from stepwell.engine.events.bus import CommittedEvents
+from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.ports.clock import Timer
 
 
 class ActiveWorkflow:
-    """`users` counts the verbs that hold it: it stays in memory while there are any, or while the run is active.
-    `halted`: the scheduler has taken its waiting steps out of the queue. `lost`: this process must not touch it any
-    more, nor its files. `timers`: by position, null the deadline. `waiting_since`: the monotonic time at which a step
-    that may start began to wait, by position, the earliest first.
+    """A workflow in memory, and its definition, attempts, timers and events.
+
+    `pins` counts the verbs that use the workflow: it stays in memory while there are any, or while the run is active.
+    `dequeued`: the scheduler has taken its waiting steps out of the queue. `lost`: this process must not touch the
+    workflow any more, nor its files. `refusals` is how often in a row the database has refused its rows. `attempts` and
+    `follow_ups` are by task id, `timers` by position; None is the deadline of the workflow. `waiting_since` is the
+    monotonic time at which a step that may start began to wait, by position, the earliest first. `evicted` is set when
+    the workflow has left memory, `quiet` while it has no attempts. Raises `Unavailable` if the stored workflow can't be
+    read by this version.
     """
 
     def __init__(self, loaded: LoadedWorkflow) -> None:
@@ -30,10 +43,14 @@ class ActiveWorkflow:
         self.workflow_id: UUID = loaded.state.id
         self.tenant, self.origin_instance = loaded.tenant, loaded.origin_instance
         self.config = convert(without_nulls(loaded.config), WorkflowConfig)
-        self.users = 0
-        self.halted = self.lost = False
+        self.pins = self.refusals = 0
+        self.dequeued = self.lost = False
+        self.attempts: dict[UUID, RunningAttempt] = {}
+        self.follow_ups: dict[UUID, RunningAttempt] = {}
         self.timers: dict[int | None, Timer] = {}
         self.waiting_since: dict[int, float] = {}
+        self.evicted, self.quiet = asyncio.Event(), asyncio.Event()
+        self.quiet.set()
         self._loaded, self._steps = loaded, loaded.steps
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
         self.run = Run(
@@ -47,8 +64,8 @@ class ActiveWorkflow:
             tenant=loaded.tenant,
         )
 
-    def committed(self, decision: Decision) -> CommittedEvents:
-        """What is told of a decision of its run once it has committed."""
+    def committed_events(self, decision: Decision) -> CommittedEvents:
+        """Return what the bus reports once *decision*, one of this run, has committed."""
         status = decision.workflow.status
         return CommittedEvents(
             self.workflow_id, self.tenant, status, self.origin_instance, decision.events, decision.deliveries
@@ -56,11 +73,11 @@ class ActiveWorkflow:
 
     @property
     def retries_waiting(self) -> int:
-        """The number of its steps that wait for the time of their next attempt."""
+        """The number of steps that wait for the time of their next attempt."""
         return len(self.timers) - (None in self.timers)
 
     def snapshot(self) -> LoadedWorkflow:
-        """The workflow as it is now, in copies, what is not committed yet included."""
+        """Return copies of the workflow as it is now, including what isn't committed yet."""
         steps = [
             StepRecord(step.id, step.plan, step.definition, copy_of(step.state), step.created_at)
             for step in self._steps
@@ -68,14 +85,14 @@ class ActiveWorkflow:
         state, tasks = copy_of(self.run.state), self.run.open_tasks()
         return structs.replace(self._loaded, state=state, steps=steps, open_tasks=tasks)
 
-    def plan(self, position: int) -> ResolvedStep:
+    def resolved_step(self, position: int) -> ResolvedStep:
         return self._steps[position].plan
 
     def definition(self, position: int) -> WorkflowStepDefinition:
         return self._steps[position].definition
 
     def provider(self, position: int) -> ProviderType | None:
-        """Who would do the step's next attempt."""
+        """Return the provider of the step's next attempt; None if the step needs none."""
         step = self._steps[position]
         return step.plan.fallback if step.state.on_fallback else step.plan.provider
 
@@ -83,11 +100,12 @@ class ActiveWorkflow:
         return self._steps[position].state.on_fallback
 
     def has_sent(self, position: int) -> bool:
+        """Return whether something of the step's attempt has left for a provider."""
         task = self.run.open_task(position)
         return task is not None and task.sent is not None
 
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]:
-        """The results that the step's mappings read from, by step id."""
+        """Return the results that the step's mappings read, encoded, by step id."""
         steps = self.run.steps
         return {
             mapping.from_step: result

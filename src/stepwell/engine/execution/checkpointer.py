@@ -81,8 +81,8 @@ class Checkpointer:
         self.batches = self.events = self.rows = 0
         self.seconds = Distribution(_WRITE_S)
 
-    def submit(self, decision: Decision) -> None:
-        """Queue the decision. One without rows is released with those queued before it, or else at once."""
+    def submit(self, decision: Decision) -> bool:
+        """Queue *decision*. False if it has no rows and nothing is queued before it: then it takes effect at once."""
         workflow_id, size = decision.workflow.id, _size(decision)
         queued = self._batcher.last(workflow_id)
         if queued is not None and (not decision.has_rows or _has_room(queued, decision, size)):
@@ -92,7 +92,8 @@ class Checkpointer:
             self._batcher.add(workflow_id, _Change(decision, size))
             self._wake.set()
         else:
-            self._committed(decision)
+            return False
+        return True
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
         """Done when all that was submitted for the workflow until now is committed; or it raises `NotWritten`."""

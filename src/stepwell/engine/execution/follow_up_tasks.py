@@ -1,75 +1,78 @@
-"""Given-up attempts whose jobs are followed up by this process, each in a task of the scheduler's group."""
+"""Tasks that end the remote jobs of given-up attempts, one task for each job.
+
+What must hold:
+- A follow-up begins when its attempt has ended in this process: until then the attempt may still get a job.
+- A follow-up reports once, and only to a workflow that is in memory.
+- A follow-up that is ended without a report is begun again by the next process that claims the workflow.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from anyio import move_on_after
 
 from stepwell.contract.enums import CancelReceipt
-from stepwell.domain.lifecycle.inputs import FollowUpEnded
+from stepwell.domain.lifecycle.inputs import FollowUpEnded, Input
+from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.running_attempt import AttemptControl, RunningAttempt, Runs
+from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.ports.clock import Clock
 
-Spawn = Callable[[Coroutine[Any, Any, None], str, Callable[[asyncio.Task[None]], None]], asyncio.Task[None]]
-
-
-class Scheduled(Runs, Protocol):
-    """The scheduler, as far as following up goes."""
-
-    async def until_over(self, workflow_id: UUID, task_id: UUID) -> None:
-        """Until the attempt has ended in this process."""
-
-    def spawn(
-        self, work: Coroutine[Any, Any, None], name: str, done: Callable[[asyncio.Task[None]], None]
-    ) -> asyncio.Task[None]:
-        """Run *work* in the group, and hand its task to *done* at its end."""
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str, Callable[[asyncio.Task[None]], None]], asyncio.Task[None]]
 
 
 class FollowUpTasks:
-    def __init__(self, scheduler: Scheduled, runner: AttemptRunner, clock: Clock) -> None:
-        self._scheduler, self._runner, self._clock = scheduler, runner, clock
-        self._lives: dict[UUID, dict[UUID, RunningAttempt]] = {}  # workflow id -> task id
+    """Runs follow-ups. The workflows keep them, in `ActiveWorkflow.follow_ups`.
 
-    def find(self, workflow_id: UUID, task_id: UUID) -> RunningAttempt | None:
-        return self._lives.get(workflow_id, {}).get(task_id)
+    *spawn* runs a coroutine in a task of that name, and calls back at its end. *apply* hands an input to a workflow.
+    *make_control* makes the control of an attempt of a workflow.
+    """
 
-    def begin(self, handle: ActiveWorkflow, position: int, task_id: UUID) -> None:
-        if self._scheduler.stopping or self.find(handle.workflow_id, task_id) is not None:
+    def __init__(
+        self,
+        runner: AttemptRunner,
+        clock: Clock,
+        spawn: Spawn,
+        apply: Callable[[ActiveWorkflow, Input], bool],
+        make_control: Callable[[ActiveWorkflow], AttemptControl],
+    ) -> None:
+        self._runner, self._clock, self._spawn = runner, clock, spawn
+        self._apply, self._make_control = apply, make_control
+        self.closed = False  # for good: no follow-up begins any more
+
+    def begin(self, workflow: ActiveWorkflow, position: int, task_id: UUID) -> None:
+        """Follow the attempt up, unless that is done already."""
+        if self.closed or task_id in workflow.follow_ups:
             return
-        live = RunningAttempt(None)
-        self._lives.setdefault(handle.workflow_id, {})[task_id] = live
-        work, ended = self._follow(handle, position, task_id, live), partial(self._ended, handle.workflow_id, live)
-        live.task = self._scheduler.spawn(work, f"follow up {task_id}", ended)
+        control = self._make_control(workflow)
+        follow_up = workflow.follow_ups[task_id] = RunningAttempt(control=control)
+        work, ended = self._run(workflow, position, task_id, control), partial(self._ended, workflow, task_id)
+        follow_up.task = self._spawn(work, f"follow up {task_id}", ended)
 
-    def end(self, workflow_id: UUID | None = None) -> None:
-        """Let go of what a workflow is followed up for, or of all; the next process that has it goes on."""
-        # Out of the books at once: it may be this process that has it next.
-        for ending in [workflow_id] if workflow_id is not None else list(self._lives):
-            for live in self._lives.pop(ending, {}).values():
-                if live.task is not None:
-                    live.task.cancel()
+    def end(self, workflow: ActiveWorkflow) -> None:
+        """Stop the workflow's follow-ups. The next process that has the workflow continues them."""
+        for follow_up in workflow.follow_ups.values():
+            if follow_up.task is not None:
+                follow_up.task.cancel()
+        workflow.follow_ups.clear()
 
-    async def _follow(self, handle: ActiveWorkflow, position: int, task_id: UUID, live: RunningAttempt) -> None:
-        # It may be about to hear from the provider, and then there is a job to end, or none.
-        await self._scheduler.until_over(handle.workflow_id, task_id)
-        if (task := handle.run.followed_up(task_id)) is None or task.follow_up_until is None:
+    async def _run(self, workflow: ActiveWorkflow, position: int, task_id: UUID, control: AttemptControl) -> None:
+        # The attempt may be about to get the provider's answer, and that says whether there is a job to end.
+        if (attempt := workflow.attempts.get(task_id)) is not None and attempt.task is not None:
+            await asyncio.wait({attempt.task})
+        if (task := workflow.run.followed_up(task_id)) is None or task.follow_up_until is None:
             return
         outcome = FollowUpEnded(position, task_id, CancelReceipt.UNKNOWN)
         with move_on_after((task.follow_up_until - self._clock.now()).total_seconds()):
-            outcome = await self._runner.follow_up(handle, task, AttemptControl(self._scheduler, handle, live))
-        if self._scheduler.handles.get(handle.workflow_id) is handle:
-            self._scheduler.feed(handle, outcome)
+            outcome = await self._runner.follow_up(workflow, task, control)
+        self._apply(workflow, outcome)
 
-    def _ended(self, workflow_id: UUID, live: RunningAttempt, task: asyncio.Task[None]) -> None:
-        lives = self._lives.get(workflow_id, {})
-        for task_id in [task_id for task_id, known in lives.items() if known is live]:
-            del lives[task_id]
-        if not lives:
-            self._lives.pop(workflow_id, None)
+    def _ended(self, workflow: ActiveWorkflow, task_id: UUID, task: asyncio.Task[None]) -> None:
+        if (follow_up := workflow.follow_ups.get(task_id)) is not None and follow_up.task is task:
+            del workflow.follow_ups[task_id]
         if not task.cancelled():
             task.result()

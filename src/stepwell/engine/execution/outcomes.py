@@ -110,16 +110,16 @@ class Outcomes:
             EventType.WORKFLOW_CANCELLED: self._workflow_ended,
         }
 
-    def committed(self, handle: ActiveWorkflow, decision: Decision) -> None:
+    def committed(self, workflow: ActiveWorkflow, decision: Decision) -> None:
         """Count and log what *decision* ends. It is committed, and may combine several decisions of one run."""
         try:
             for event in decision.events:
                 kind = event.type
                 if kind is not _STARTED and (handler := self._handlers.get(kind)) is not None:
-                    handler(handle, decision, event)
+                    handler(workflow, decision, event)
         except Exception:  # metrics and logs must never stop the engine
             with contextlib.suppress(Exception):
-                log.exception("outcome.unreadable", action="outcome", workflow=str(handle.workflow_id))
+                log.exception("outcome.unreadable", action="outcome", workflow=str(workflow.workflow_id))
 
     def attempt_seconds(self) -> dict[Labels, Distribution]:
         """Return the durations of attempts by provider and outcome, those of all models together."""
@@ -128,31 +128,31 @@ class Outcomes:
             sums[provider, outcome].merge(tally)
         return sums
 
-    def _step_ended(self, handle: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
-        task, kind = self._attempt_ended(handle, decision, event), event.type
+    def _step_ended(self, workflow: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
+        task, kind = self._attempt_ended(workflow, decision, event), event.type
         started = None if task is None else decision.steps[task.position].started_at
         self._step_tallies[kind].add(started, event.at)
         if self._verbose or kind is not _COMPLETED:
-            self._log_end(kind.value, handle, event, task)
+            self._log_end(kind.value, workflow, event, task)
 
-    def _attempt_ended(self, handle: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> Task | None:
+    def _attempt_ended(self, workflow: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> Task | None:
         """Count the attempt that ended with *event*, and return it; None if the step didn't run."""
         if event.task_id is None or (task := decision.tasks.get(event.task_id)) is None:
             return None
         if task.completed_at != event.at:
             return None
-        model = handle.plan(task.position).task_type if task.sent is None else task.sent.model
-        tally = self._tallies.get((task.provider, model, task.status)) or self._tally(handle, task)
+        model = workflow.resolved_step(task.position).task_type if task.sent is None else task.sent.model
+        tally = self._tallies.get((task.provider, model, task.status)) or self._tally(workflow, task)
         tally.add(task.started_at, event.at)
         # The cost of a job that is followed up is known when the follow-up ends.
         if task.cost is not None and task.cancel_receipt is None:
             self._add_cost(task)
         if self._verbose or task.status is not TaskStatus.COMPLETED:
-            self._log_end(f"attempt.{_ATTEMPT_OUTCOMES[task.status]}", handle, event, task)
+            self._log_end(f"attempt.{_ATTEMPT_OUTCOMES[task.status]}", workflow, event, task)
         return task
 
-    def _tally(self, handle: ActiveWorkflow, task: Task) -> OutcomeCounts:
-        model = self._model(handle, task)
+    def _tally(self, workflow: ActiveWorkflow, task: Task) -> OutcomeCounts:
+        model = self._model(workflow, task)
         provider, outcome = task.provider or NO_PROVIDER, _ATTEMPT_OUTCOMES[task.status]
         label = self.labels.of(provider, model)
         if (tally := self.attempts.get((provider, label, outcome))) is None:
@@ -169,72 +169,72 @@ class Outcomes:
         if task.cost is not None and task.cost.amount > 0:
             self.costs[task.provider or NO_PROVIDER, task.cost.currency] += task.cost.amount
 
-    def _workflow_ended(self, handle: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
+    def _workflow_ended(self, workflow: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
         self.workflows[_OUTCOMES[event.type]].add(decision.workflow.started_at, event.at)
         if self._verbose or event.type is EventType.WORKFLOW_FAILED:
-            self._log_workflow(handle, decision, event)
+            self._log_workflow(workflow, decision, event)
 
     # Lines
 
-    def _log_end(self, name: str, handle: ActiveWorkflow, event: HistoryEvent, task: Task | None) -> None:
+    def _log_end(self, name: str, workflow: ActiveWorkflow, event: HistoryEvent, task: Task | None) -> None:
         error = None if task is None else task.error
         failed = event.type in _FAILURES
-        if event.type is EventType.STEP_CANCELLED and handle.run.state.status is not WorkflowStatus.CANCELLED:
+        if event.type is EventType.STEP_CANCELLED and workflow.run.state.status is not WorkflowStatus.CANCELLED:
             # No user has cancelled the workflow, so this follows from a failure.
-            failed, error = True, handle.run.state.failure or "another step of the workflow failed"
+            failed, error = True, workflow.run.state.failure or "another step of the workflow failed"
         if failed or self._verbose:  # else the fields of 10,000 cancelled steps would be made in vain
             write = log.warning if failed else log.debug
-            write(name, **self._fields(handle, event.step_id, task, error))
+            write(name, **self._fields(workflow, event.step_id, task, error))
 
-    def _log_workflow(self, handle: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
+    def _log_workflow(self, workflow: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
         if event.type is not EventType.WORKFLOW_FAILED:
-            log.debug(event.type.value, **self._fields(handle, None, None, None))
+            log.debug(event.type.value, **self._fields(workflow, None, None, None))
             return
         # The cause is the first failed step in the order of the definition, as in `error_message`, or no step.
-        steps = handle.run.steps
+        steps = workflow.run.steps
         reason = event.data.get("reason")
         failed = next((step for step in steps if step.status is StepStatus.FAILED), None) if reason is None else None
         if failed is None:
-            log.error(event.type.value, **self._fields(handle, None, None, reason))
+            log.error(event.type.value, **self._fields(workflow, None, None, reason))
             return
         task = decision.tasks.get(failed.task_id) if failed.task_id is not None else None
-        fields = self._fields(handle, handle.plan(failed.position).step_id, task, failed.error_message)
+        fields = self._fields(workflow, workflow.resolved_step(failed.position).step_id, task, failed.error_message)
         if task is None and failed.task_id is not None:  # it ended earlier
             fields |= {"task": str(failed.task_id), "attempt": failed.attempt}
-            fields |= self._model_fields(handle, failed.position, handle.provider(failed.position))
+            fields |= self._model_fields(workflow, failed.position, workflow.provider(failed.position))
         log.error(event.type.value, **fields)
 
     def _fields(
-        self, handle: ActiveWorkflow, step_id: str | None, task: Task | None, error: str | None
+        self, workflow: ActiveWorkflow, step_id: str | None, task: Task | None, error: str | None
     ) -> dict[str, Any]:
         fields: dict[str, Any] = {
-            "workflow": str(handle.workflow_id),
+            "workflow": str(workflow.workflow_id),
             "step": _shortened(step_id, _NAME_CAP),
             "task": None,
             "provider": None,
             "model": None,
             "attempt": None,
             "error": _shortened(error, _ERROR_CAP),
-            "tenant": _shortened(handle.tenant, _NAME_CAP),
+            "tenant": _shortened(workflow.tenant, _NAME_CAP),
         }
         if task is not None:
-            model = _printable(self._model(handle, task), _MODEL_CAP)
+            model = _printable(self._model(workflow, task), _MODEL_CAP)
             fields |= {"task": str(task.id), "attempt": task.attempt, "provider": task.provider, "model": model}
         return fields
 
-    def _model_fields(self, handle: ActiveWorkflow, position: int, provider: ProviderType | None) -> dict[str, Any]:
-        key = self._models.model_key(handle, position, on_fallback=handle.on_fallback(position))
-        model = handle.plan(position).task_type if key is None else key.model
+    def _model_fields(self, workflow: ActiveWorkflow, position: int, provider: ProviderType | None) -> dict[str, Any]:
+        key = self._models.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
+        model = workflow.resolved_step(position).task_type if key is None else key.model
         return {"provider": provider, "model": _printable(model, _MODEL_CAP)}
 
-    def _model(self, handle: ActiveWorkflow, task: Task) -> str:
+    def _model(self, workflow: ActiveWorkflow, task: Task) -> str:
         """Return the attempt's model; for work in this process the type of the task, as in `GET /api/v1/providers`."""
         if task.sent is not None:
             return task.sent.model
-        plan = handle.plan(task.position)
+        plan = workflow.resolved_step(task.position)
         if task.provider is None or task.provider is ProviderType.LOCAL:
             return plan.task_type
-        key = self._models.model_key(handle, task.position, on_fallback=task.provider is not plan.provider)
+        key = self._models.model_key(workflow, task.position, on_fallback=task.provider is not plan.provider)
         return plan.task_type if key is None else key.model
 
 

@@ -79,6 +79,7 @@ class Recovery:
         self._claiming = asyncio.Lock()
         self._claim_wanted = False
         self._unloadable: set[UUID] = set()
+        self._refusals: dict[UUID, int] = {}  # of lost workflows, until they are claimed again
         self._woken = asyncio.Event()
         self._waiting = False
         self.idle = False  # true while `run` waits and has no work to renew the lease for
@@ -117,7 +118,9 @@ class Recovery:
     def workflow_registered(self) -> None:
         self.wake_if_idle()
 
-    def lost_workflow_left(self) -> None:
+    def lost_workflow_left(self, workflow_id: UUID, refusals: int) -> None:
+        if refusals:
+            self._refusals[workflow_id] = refusals
         self.request()
 
     def wake_if_idle(self) -> None:
@@ -159,7 +162,7 @@ class Recovery:
 
     @property
     def _busy(self) -> bool:
-        return bool(self._scheduler.handles) or any(claimer.busy for claimer in self._claimers)
+        return bool(self._scheduler.workflows) or any(claimer.busy for claimer in self._claimers)
 
     def _pause_s(self, next_expiry_s: float | None) -> float | None:
         if self._claim_wanted:
@@ -207,34 +210,37 @@ class Recovery:
         held = self._scheduler.held | self._unloadable
         loaded = await self._journal.claim(self._lease.owner, held, self._clock.now(), limit, only)
         if loaded:
-            await self._take_up(loaded)
+            await self.register(loaded)
         return len(loaded)
 
-    async def _take_up(self, page: list[LoadedWorkflow]) -> None:
-        handles = []
+    async def register(self, page: list[LoadedWorkflow]) -> None:
+        """Take claimed workflows into memory, and go on with them."""
+        workflows = []
         for loaded in page:
-            if (handle := await off_loop(partial(self._handle, loaded), steps=len(loaded.steps))) is not None:
-                handles.append(handle)
+            if (workflow := await off_loop(partial(self._build, loaded), steps=len(loaded.steps))) is not None:
+                workflows.append(workflow)
             await self._lease.ensure()  # a page may be long
             await asyncio.sleep(0)
-        await load_results(self._journal, handles)
-        for handle in handles:
-            if handle.workflow_id in self._scheduler.held:
-                # Claimed under a run of ours, which can't write any more. It shouldn't be; then it comes again.
-                self._scheduler.lose(handle.workflow_id)
-            elif (reason := self._why_not(handle)) is not None:
-                self._scheduler.adopt(handle)
-                self._scheduler.feed(handle, GiveUp(reason))
-                if self._scheduler.handles.get(handle.workflow_id) is handle:
-                    self._scheduler.take_up(handle)  # what it has at providers is ended all the same
+        await load_results(self._journal, workflows)
+        for workflow in workflows:
+            workflow.refusals = self._refusals.pop(workflow.workflow_id, 0)
+            if workflow.workflow_id in self._scheduler.held:
+                # Claimed although this process runs it, and now can't write it any more. That should not happen. If it
+                # does, the workflow is claimed again later.
+                self._scheduler.drop(workflow.workflow_id)
+            elif (reason := _why_not(workflow)) is not None:
+                self._scheduler.register(workflow)
+                self._scheduler.apply(workflow, GiveUp(reason))
+                if not workflow.evicted.is_set():
+                    self._scheduler.start_pending(workflow)  # its jobs at providers are ended all the same
             else:
-                self._scheduler.recover(handle)
+                self._scheduler.register_and_start(workflow)
             await asyncio.sleep(0)
 
-    def _handle(self, loaded: LoadedWorkflow) -> ActiveWorkflow | None:
+    def _build(self, loaded: LoadedWorkflow) -> ActiveWorkflow | None:
         workflow_id = loaded.state.id
         try:
-            if self._scheduler.refused[workflow_id] <= 1:
+            if self._refusals.get(workflow_id, 0) <= 1:
                 return ActiveWorkflow(loaded)
             log.error("recovery.unwritable", action="claim", workflow_id=str(workflow_id))
         except Exception:  # one row that can't be read must not stop all others
@@ -242,13 +248,14 @@ class Recovery:
         self._unloadable.add(workflow_id)
         return None
 
-    def _why_not(self, handle: ActiveWorkflow) -> str | None:
-        """Why the workflow can't be run any further."""
-        if handle.run.state.crashes >= _CRASHES:
-            return f"workflow: its process ended {handle.run.state.crashes} times without progress"
-        if self._scheduler.refused[handle.workflow_id]:
-            return "workflow: the database refused to store its progress"
-        return None
+
+def _why_not(workflow: ActiveWorkflow) -> str | None:
+    """Return why the workflow can't be run any further; None if it can."""
+    if workflow.run.state.crashes >= _CRASHES:
+        return f"workflow: its process ended {workflow.run.state.crashes} times without progress"
+    if workflow.refusals:
+        return "workflow: the database refused to store its progress"
+    return None
 
 
 def next_pause_s(lease_s: float | None, next_expiry_s: float | None, *, busy: bool) -> float | None:
@@ -267,10 +274,10 @@ def next_pause_s(lease_s: float | None, next_expiry_s: float | None, *, busy: bo
     return next_expiry_s
 
 
-async def load_results(journal: WorkflowStore, handles: list[ActiveWorkflow]) -> None:
+async def load_results(journal: WorkflowStore, workflows: list[ActiveWorkflow]) -> None:
     """Put the stored results that mappings will read into the runs, in one round trip."""
-    wanted = {handle.workflow_id: positions for handle in handles if (positions := handle.run.wanted_results())}
+    wanted = {each.workflow_id: positions for each in workflows if (positions := each.run.wanted_results())}
     if wanted:
         found = await journal.results(EVERY_TENANT, wanted)
-        for handle in handles:
-            handle.put_results(found.get(handle.workflow_id, {}))
+        for workflow in workflows:
+            workflow.put_results(found.get(workflow.workflow_id, {}))

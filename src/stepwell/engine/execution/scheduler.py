@@ -1,16 +1,26 @@
-"""The heart's beat: feeds every run in memory its inputs, starts and ends attempts, keeps the timers.
+"""Runs the workflows in memory: applies inputs, commits decisions, runs their effects, starts and ends attempts.
+
+    input ──► `Run.apply` ──► decision ──► queue of ready steps ──► `_start_steps`: one decision for each start
+                                 │
+                                 └──► checkpointer: rows committed ──► events reported ──► effects run
 
 What must hold:
-- A run is in memory exactly while it is active here, or a verb holds it; all its inputs come one after the other.
-- An attempt starts only after its INTENT has committed, and has its slot until its task has really ended.
-- Nothing is fed to a run that this process has lost; its attempts are cancelled and record nothing.
-- Every task lives in the group of `run`; if anything here breaks, `run` raises, and the process ends with it.
+- An effect runs only after the rows of its decision have committed. So an attempt starts only after its INTENT has.
+- The inputs of a workflow are applied one after the other, and only while the workflow is in memory.
+- A workflow is in memory exactly while it is active here, or a verb has pinned it.
+- An attempt keeps its slot until its task has really ended. Its end is reported once to its breaker and at most once to
+  its workflow.
+- A workflow that this process has lost gets no input any more. Its attempts are cancelled, record nothing and delete no
+  file, and no claim brings it back before the last of them has ended.
+- Whatever leaves memory, and however it leaves, keeps no queued step, timer, attempt or follow-up.
+- `stop` starts nothing more and records no cancellation: the next process continues what was under way.
+- Every task lives in the task group of `run`. If anything here breaks, `run` raises, and the process ends with it.
 """
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Protocol, assert_never
 from uuid import UUID
 
@@ -20,25 +30,27 @@ from anyio import CancelScope
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, Effect, FollowUp, StartAttempt, WakeAt
-from stepwell.domain.lifecycle.inputs import AttemptFailed, DeadlinePassed, Input, RetryDue, Succeeded
+from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, DeadlinePassed, Input, RetryDue, Succeeded
 from stepwell.domain.model import Task
-from stepwell.engine.admission.controller import AdmissionController, Slot
-from stepwell.engine.admission.model_health import ModelHealth, TrackedAttempt
+from stepwell.engine.admission.controller import AdmissionController
+from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.runner import AttemptRunner, PreparedAttempt
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
 from stepwell.engine.execution.outcomes import Outcomes
-from stepwell.engine.execution.running_attempt import AttemptControl, RunningAttempt
-from stepwell.engine.execution.step_dispatcher import StepDispatcher
+from stepwell.engine.execution.running_attempt import RunningAttempt
+from stepwell.engine.execution.step_dispatcher import Start, StepDispatcher
 from stepwell.engine.execution.timers import Timers
-from stepwell.engine.execution.waiting import Waiting
 from stepwell.engine.monitoring.loop_lag import LoopLag
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowStore
 
 log = structlog.get_logger()
+
+_CANCEL_S = 2.0  # for attempts that are cancelled when the process stops
 
 
 class WorkflowListener(Protocol):
@@ -47,11 +59,16 @@ class WorkflowListener(Protocol):
     def workflow_registered(self) -> None:
         """A workflow has come into memory."""
 
-    def lost_workflow_left(self) -> None:
-        """A workflow that this process had lost has nothing left here: it may be claimed."""
+    def lost_workflow_left(self, workflow_id: UUID, refusals: int) -> None:
+        """A workflow that this process has lost has nothing left here, so it may be claimed.
+
+        The database has refused its rows so many times in a row.
+        """
 
 
 class Scheduler:
+    """The workflows in memory. `lease_losses` counts those that another process has taken over from this one."""
+
     def __init__(
         self,
         journal: WorkflowStore,
@@ -63,309 +80,378 @@ class Scheduler:
         bus: EventBus,
         outcomes: Outcomes,
     ) -> None:
-        self.outcomes, self.loop_lag = outcomes, LoopLag()
         self._runner, self._admission, self._clock, self._bus = runner, admission, clock, bus
-        self.checkpointer = Checkpointer(journal, self._committed, self._not_written)
-        self.handles: dict[UUID, ActiveWorkflow] = {}
-        self._live: dict[UUID, dict[UUID, RunningAttempt]] = {}  # workflow id -> task id -> attempt
-        self._ending = Waiting()  # for the end of an attempt, by task id
-        self._trailing = FollowUpTasks(self, runner, clock)
-        self._gate = StepDispatcher(self, runner, admission, health, clock, new_id)
-        self._timers = Timers(clock, self._fire, self.guarded)
-        self._quiet, self._idle = Waiting(), Waiting()
-        self._losing: set[UUID] = set()
-        self.lease_losses = 0  # workflows that another process has taken over from this one
-        self.refused: Counter[UUID] = Counter()  # how often the database would not have a workflow's rows
+        self._new_id = new_id
+        self.outcomes, self.loop_lag, self.lease_losses = outcomes, LoopLag(), 0
+        self.workflows: dict[UUID, ActiveWorkflow] = {}
+        self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
         self._listeners: list[WorkflowListener] = []
+        self.checkpointer = Checkpointer(journal, self._on_committed, self._on_not_written)
+        self._dispatcher = StepDispatcher(
+            self.workflows, runner, admission, health, clock, self._start_steps, self.fail_fast
+        )
+        self._timers = Timers(clock, self.apply, self.fail_fast)
+        self._follow_ups = FollowUpTasks(runner, clock, self._spawn, self.apply, self._make_control)
         self.started = asyncio.Event()
         self._broken: asyncio.Future[None] | None = None
         self._group: asyncio.TaskGroup | None = None
         self._checkpoints: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Until it is cancelled, or something here breaks: then it raises."""
+        """Run until cancelled. Raises if anything here breaks."""
         self._broken = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as self._group:
             self.started.set()
             self._group.create_task(self.loop_lag.run(), name="loop lag")
             self._checkpoints = self._group.create_task(self.checkpointer.run(), name="checkpointer")
-            self._checkpoints.add_done_callback(self.guarded(lambda task: task.cancelled() or task.result()))
+            self._checkpoints.add_done_callback(self.fail_fast(lambda task: task.cancelled() or task.result()))
             await self._broken
 
     def listen(self, listener: WorkflowListener) -> None:
         self._listeners.append(listener)
 
-    # Runs in memory
+    # Workflows come and go
 
     @property
     def held(self) -> set[UUID]:
-        """The workflows that no claim may bring in: those in memory, and lost ones that still have something here."""
-        return self.handles.keys() | self._live.keys() | self.checkpointer.held
-
-    def lives(self, workflow_id: UUID) -> Mapping[UUID, RunningAttempt]:
-        """The workflow's attempts in this process, by task."""
-        return self._live.get(workflow_id, {})
+        """The workflows that no claim may bring in: those in memory, and those of which something is left here."""
+        leaving = {workflow.workflow_id for workflow in self._leaving}
+        return self.workflows.keys() | leaving | self.checkpointer.held
 
     @property
     def stopping(self) -> bool:
         return self._admission.closed
 
-    def adopt(self, handle: ActiveWorkflow) -> None:
-        assert handle.workflow_id not in self.handles
-        self.handles[handle.workflow_id] = handle
+    def attempts_of(self, workflow_id: UUID) -> Mapping[UUID, RunningAttempt]:
+        """Return the workflow's attempts in this process, by task id, including those that end after it has left."""
+        workflows = [each for each in self._leaving if each.workflow_id == workflow_id]
+        if (workflow := self.workflows.get(workflow_id)) is not None:
+            workflows.append(workflow)
+        return {task_id: attempt for each in workflows for task_id, attempt in each.attempts.items()}
+
+    def register(self, workflow: ActiveWorkflow) -> None:
+        """Take the workflow into memory, and start nothing of it yet."""
+        assert workflow.workflow_id not in self.workflows
+        self.workflows[workflow.workflow_id] = workflow
         for listener in self._listeners:
             listener.workflow_registered()
 
-    def recover(self, handle: ActiveWorkflow) -> None:
-        """Take up a workflow that this process has just come to own."""
-        self.adopt(handle)
-        self.take_up(handle)
+    def start_pending(self, workflow: ActiveWorkflow) -> None:
+        """Start what a registered workflow has pending: timers, its deadline, follow-ups, and steps that are ready."""
+        self._dispatch(workflow, workflow.run.pending_work())
+        self._start_steps()
 
-    def take_up(self, handle: ActiveWorkflow) -> None:
-        self._dispatch(handle, handle.run.recover())
+    def register_and_start(self, workflow: ActiveWorkflow) -> None:
+        """Take a workflow into memory that this process owns now, and go on with it."""
+        self.register(workflow)
+        self.start_pending(workflow)
 
-    def abandon(self, handle: ActiveWorkflow) -> None:
-        """Let go of a workflow of which nothing runs here."""
-        if self.handles.get(handle.workflow_id) is handle:
-            del self.handles[handle.workflow_id]
-            self._idle.tell(handle.workflow_id)
+    def unregister(self, workflow: ActiveWorkflow) -> None:
+        """Remove the workflow from memory. It has no queued step and no timer."""
+        if self.workflows.get(workflow.workflow_id) is workflow:
+            del self.workflows[workflow.workflow_id]
+            if workflow.attempts:
+                self._leaving.add(workflow)
+            workflow.evicted.set()
 
-    def feed(self, handle: ActiveWorkflow, given: Input, reservation: Reservation | None = None) -> bool:
-        """Hand an input to a run; whether it changed anything. What it decides is not yet committed: see
-        `Checkpointer.settled`. Raises `InvalidTransition` for a verb that isn't allowed.
+    def evict_if_idle(self, workflow: ActiveWorkflow) -> None:
+        """Remove the workflow from memory if it isn't active, nobody uses it, and all of it is written."""
+        if not workflow.run.active and not workflow.pins and not self.checkpointer.holds(workflow.workflow_id):
+            self.unregister(workflow)
+            self._timers.cancel_all(workflow)
+
+    def drop(self, workflow_id: UUID) -> None:
+        """Drop a workflow that another process has, or whose rows the database refuses.
+
+        The listeners hear of it when its last attempt here has ended.
         """
-        decision = handle.run.apply(given, self._clock.now())
-        changed = decision.has_rows
-        if changed and reservation is not None:
-            decision.reservations.append(reservation)
-        self._dispatch(handle, decision)
-        return changed
+        workflow = self.workflows.get(workflow_id)
+        if workflow is not None:
+            workflow.lost = True
+            self.unregister(workflow)
+            self._dispatcher.withdraw(workflow)
+            self._timers.cancel_all(workflow)
+            self._follow_ups.end(workflow)
+        if leaving := [each for each in self._leaving if each.workflow_id == workflow_id]:
+            for each in leaving:
+                each.lost = True
+                for task_id in list(each.attempts):
+                    self._cancel_attempt(each, task_id)
+        else:
+            self._report_left(workflow_id, 0 if workflow is None else workflow.refusals)
+        self._start_steps()
 
-    def forget_if_idle(self, handle: ActiveWorkflow) -> None:
-        if not handle.run.active and not handle.users and not self.checkpointer.holds(handle.workflow_id):
-            self.abandon(handle)
-            self._timers.drop(handle)
+    async def wait_until_evicted(self, workflow_id: UUID) -> None:
+        """Wait until the workflow isn't in memory. Returns at once, without a turn of the loop, if it isn't now."""
+        if (workflow := self.workflows.get(workflow_id)) is not None:
+            await workflow.evicted.wait()
 
-    def called_back(self, workflow_id: UUID, task_id: UUID, told: bytes) -> None:
-        """A provider has called back about an attempt: what of it runs here looks at its job now."""
-        live = self._live.get(workflow_id, {}).get(task_id) or self._trailing.find(workflow_id, task_id)
-        if live is not None:
-            live.nudge(told)
+    async def wait_until_quiet(self, workflow_id: UUID) -> None:
+        """Wait until no attempt of the workflow runs in this process."""
+        while (busy := self._with_attempts(workflow_id)) is not None:
+            await busy.quiet.wait()
 
-    async def idle(self, workflow_id: UUID) -> None:
-        """Until the workflow isn't in memory."""
-        if workflow_id in self.handles:
-            await self._idle.until_told(workflow_id)
-
-    async def quiesce(self, workflow_id: UUID) -> None:
-        """Until no attempt of the workflow runs in this process any more."""
-        while self._live.get(workflow_id):
-            await self._quiet.until_told(workflow_id)
+    def _with_attempts(self, workflow_id: UUID) -> ActiveWorkflow | None:
+        workflow = self.workflows.get(workflow_id)
+        if workflow is not None and workflow.attempts:
+            return workflow
+        return next((each for each in self._leaving if each.workflow_id == workflow_id), None)
 
     async def stop(self, grace_s: float) -> None:
         """Start nothing more, let short work end, cancel the rest without recording it, write what is queued."""
-        self._admission.closed = True
-        self._trailing.end()
-        for live in [live for lives in self._live.values() for live in lives.values() if live.resting]:
-            live.cancel()  # what works elsewhere goes on there, and the next process finds it
-        tasks = [live.task for lives in self._live.values() for live in lives.values() if live.task is not None]
+        self._admission.closed = self._follow_ups.closed = True
+        for workflow in self.workflows.values():
+            self._follow_ups.end(workflow)
+        attempts = self._attempts()
+        for attempt in attempts:
+            if attempt.control is not None:
+                attempt.control.cancel_at_rest()  # its job goes on at the provider, and the next process finds it
+        tasks = [attempt.task for attempt in attempts if attempt.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
-        for lives in list(self._live.values()):
-            for live in list(lives.values()):
-                live.cancel()
+        for attempt in self._attempts():
+            if attempt.control is not None:
+                attempt.control.cancel()
         if rest := [task for task in tasks if not task.done()]:
-            await asyncio.wait(rest, timeout=2)
-        for handle in self.handles.values():
-            self._timers.drop(handle)
-        self._gate.close()
+            await asyncio.wait(rest, timeout=_CANCEL_S)
+        for workflow in self.workflows.values():
+            self._timers.cancel_all(workflow)
+        self._dispatcher.close()
         self.checkpointer.close()
 
-    async def written(self) -> None:
-        """After `stop`: until all that was queued is committed."""
+    def _attempts(self) -> list[RunningAttempt]:
+        return [attempt for each in (*self.workflows.values(), *self._leaving) for attempt in each.attempts.values()]
+
+    async def wait_until_written(self) -> None:
+        """After `stop`: wait until everything that was queued is committed."""
         assert self._checkpoints is not None
         await asyncio.wait({self._checkpoints})
 
-    # From decisions to the world
+    # Inputs and decisions
 
-    def _dispatch(self, handle: ActiveWorkflow, decision: Decision) -> None:
+    def apply(self, workflow: ActiveWorkflow, given: Input, reservation: Reservation | None = None) -> bool:
+        """Apply an input to the workflow, and start the steps that may start now. Return whether it changed anything.
+
+        False as well if the workflow isn't in memory any more. What is decided is not committed yet, see
+        `Checkpointer.flushed`. Raises `InvalidTransition` for a verb that isn't allowed.
+        """
+        changed = self._apply(workflow, given, reservation)
+        self._start_steps()
+        return changed
+
+    def called_back(self, workflow_id: UUID, task_id: UUID, body: bytes) -> None:
+        """Handle a provider's callback about an attempt: if it, or its follow-up, runs here, it polls its job now."""
+        workflow = self.workflows.get(workflow_id)
+        if workflow is None:
+            return
+        attempt = workflow.attempts.get(task_id) or workflow.follow_ups.get(task_id)
+        if attempt is not None and attempt.control is not None:
+            attempt.control.wake(body)
+
+    def _apply(self, workflow: ActiveWorkflow, given: Input, reservation: Reservation | None = None) -> bool:
+        if self.workflows.get(workflow.workflow_id) is not workflow:
+            return False
+        decision = workflow.run.apply(given, self._clock.now())
+        changed = decision.has_rows
+        if changed and reservation is not None:
+            decision.reservations.append(reservation)
+        self._dispatch(workflow, decision)
+        return changed
+
+    def _dispatch(self, workflow: ActiveWorkflow, decision: Decision) -> None:
+        """Queue the steps that are ready, and the rows to be written."""
         ready = decision.ready
-        if handle.run.starting:
-            if handle.halted:
-                # What was left in the queue is among the ready: once is enough.
-                handle.halted = False
-                self._gate.withdraw(handle)
-        elif not handle.halted:
-            handle.halted = True
-            self._gate.withdraw(handle)
-            ready = handle.run.orphans()
-        self._gate.enqueue(handle, ready)
-        self.checkpointer.submit(decision)
-        self._gate.grant()
+        if workflow.run.starting:
+            if workflow.dequeued:
+                # The decision's ready steps include those that still wait in the queue: once is enough.
+                workflow.dequeued = False
+                self._dispatcher.withdraw(workflow)
+        elif not workflow.dequeued:
+            workflow.dequeued = True
+            self._dispatcher.withdraw(workflow)
+            ready = workflow.run.orphans()
+        if ready:
+            self._dispatcher.enqueue(workflow, ready)
+        self._submit(workflow, decision)
 
-    def begin(self, handle: ActiveWorkflow, decision: Decision, slot: Slot, flight: TrackedAttempt | None) -> None:
-        """An attempt that the gate has let through; it starts once *decision* has committed."""
-        for effect in decision.effects:
-            assert isinstance(effect, StartAttempt)
-            self._live.setdefault(handle.workflow_id, {})[effect.task.id] = RunningAttempt(slot, flight)
-        self.checkpointer.submit(decision)
+    def _start_steps(self) -> None:
+        """Start every step that may start now. This is the only place that starts any.
 
-    def _committed(self, decision: Decision) -> None:
-        self.refused.pop(decision.workflow.id, None)
-        handle = self.handles.get(decision.workflow.id)
-        if handle is None:
+        What a start leads to at once happens within this loop, and never calls this function: an attempt that has
+        nothing to wait for ends, and makes other steps ready.
+        """
+        if not self._admission.waiting:
+            return
+        for start in self._dispatcher.next_starts():
+            if isinstance(start, Start):
+                self._begin_attempt(start)
+            else:
+                self._apply(start.workflow, start.input)
+
+    def _submit(self, workflow: ActiveWorkflow, decision: Decision) -> None:
+        if not self.checkpointer.submit(decision):
+            self._run_effects(workflow, decision)
+
+    def _on_committed(self, decision: Decision) -> None:
+        workflow = self.workflows.get(decision.workflow.id)
+        if workflow is None:
             self._bus.invalidate((decision.workflow.id,))
             return
+        workflow.refusals = 0
         if decision.events:
-            self._bus.publish(handle.committed(decision))
-            self.outcomes.committed(handle, decision)
-        for effect in decision.effects:
-            self._release(handle, effect)
-        self.forget_if_idle(handle)
+            self._bus.publish(workflow.committed_events(decision))
+            self.outcomes.committed(workflow, decision)
+        self._run_effects(workflow, decision)
+        self._start_steps()
 
-    def _release(self, handle: ActiveWorkflow, effect: Effect) -> None:
+    def _on_not_written(self, workflow_id: UUID, refused: bool) -> None:  # noqa: FBT001 - a callback
+        if not refused:
+            self.lease_losses += 1
+        elif (workflow := self.workflows.get(workflow_id)) is not None:
+            workflow.refusals += 1
+        self.drop(workflow_id)
+
+    def _run_effects(self, workflow: ActiveWorkflow, decision: Decision) -> None:
+        for effect in decision.effects:
+            self._run_effect(workflow, effect)
+        self.evict_if_idle(workflow)
+
+    def _run_effect(self, workflow: ActiveWorkflow, effect: Effect) -> None:
         match effect:
             case StartAttempt(task):
-                self._start(handle, task)
+                self._start_attempt(workflow, task)
             case CancelAttempt(_, task_id):
-                self._cancel(handle.workflow_id, task_id)
+                self._cancel_attempt(workflow, task_id)
             case FollowUp(position, task_id):
-                self._trailing.begin(handle, position, task_id)
+                self._follow_ups.begin(workflow, position, task_id)
             case WakeAt(position, at):
-                self._timers.set(handle, position, at, RetryDue(position))
+                self._timers.set(workflow, position, at, RetryDue(position))
             case DeadlineAt(at):
-                self._timers.set(handle, None, at, DeadlinePassed())
+                self._timers.set(workflow, None, at, DeadlinePassed())
             case _:
                 assert_never(effect)
 
-    def lose(self, workflow_id: UUID) -> None:
-        """Drop a workflow that another process has, or whose rows the database won't have."""
-        handle = self.handles.get(workflow_id)
-        if handle is not None:
-            self.abandon(handle)
-            handle.lost = True
-            self._gate.withdraw(handle)
-            self._timers.drop(handle)
-        self._losing.add(workflow_id)
-        for task_id in list(self._live.get(workflow_id, ())):
-            self._cancel(workflow_id, task_id)
-        self._trailing.end(workflow_id)
-        self._gone_if_quiet(workflow_id)
-
-    def _not_written(self, workflow_id: UUID, refused: bool) -> None:  # noqa: FBT001 - a callback
-        if refused:
-            self.refused[workflow_id] += 1
-        else:
-            self.lease_losses += 1
-        self.lose(workflow_id)
-
-    def _gone_if_quiet(self, workflow_id: UUID) -> None:
-        if workflow_id in self._losing and workflow_id not in self._live:
-            self._losing.discard(workflow_id)
-            for listener in self._listeners:
-                listener.lost_workflow_left()
+    def _report_left(self, workflow_id: UUID, refusals: int) -> None:
+        for listener in self._listeners:
+            listener.lost_workflow_left(workflow_id, refusals)
 
     # Attempts
 
-    def _start(self, handle: ActiveWorkflow, task: Task) -> None:
-        assert self._group is not None
+    def _begin_attempt(self, start: Start) -> None:
+        """Decide to start the attempt. It starts once that is committed."""
+        workflow, now = start.workflow, self._clock.now()
+        decision = workflow.run.apply(Admitted(start.slot.position, self._new_id(now), start.seed), now)
+        (effect,) = decision.effects
+        assert isinstance(effect, StartAttempt)
+        workflow.attempts[effect.task.id] = RunningAttempt(start.slot, self._dispatcher.track(start))
+        workflow.quiet.clear()
+        self._submit(workflow, decision)
+
+    def _start_attempt(self, workflow: ActiveWorkflow, task: Task) -> None:
         if self._admission.closed:
-            self._ended(handle.workflow_id, task.id)
+            self._attempt_ended(workflow, task.id)
             return
-        live = self._live[handle.workflow_id][task.id]
-        begun = self._runner.begin(handle, task)
-        if isinstance(begun, PreparedAttempt):
-            work = self._attempt(handle, task, begun, live)
-            live.task = self.spawn(work, f"attempt {task.id}", lambda _: self._ended(handle.workflow_id, task.id))
+        attempt = workflow.attempts[task.id]
+        prepared = self._runner.prepare(workflow, task)
+        if isinstance(prepared, PreparedAttempt):
+            attempt.control = control = self._make_control(workflow)
+            work = self._run_attempt(workflow, task, prepared, attempt, control)
+            attempt.task = self._spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
         else:
-            self._free(live)
-            self._accept(handle, begun)
-            self._ended(handle.workflow_id, task.id)
+            self._release_slot(attempt)
+            self._apply(workflow, prepared)
+            self._attempt_ended(workflow, task.id)
 
-    async def _attempt(self, handle: ActiveWorkflow, task: Task, work: PreparedAttempt, live: RunningAttempt) -> None:
-        if live.cancelled:
+    async def _run_attempt(
+        self,
+        workflow: ActiveWorkflow,
+        task: Task,
+        prepared: PreparedAttempt,
+        attempt: RunningAttempt,
+        control: AttemptControl,
+    ) -> None:
+        if control.cancelled:
             return
-        ended = await self._runner.run(handle, task, work, AttemptControl(self, handle, live))
-        # The slot goes back first, so that the step's dependants can have it in the very same batch.
-        self._free(live)
-        self._landed(handle, live, ended.outcome)
-        kept = ended.outcome is not None and self._accept(handle, ended.outcome)
-        if ended.outcome is None and self.stopping:
-            return  # the next process goes on with the attempt
-        if ended.stored and not (kept and isinstance(ended.outcome, Succeeded)):
+        end = await self._runner.run(workflow, task, prepared, control)
+        # The slot is released first, so that the start of a step that depends on this one is in the same batch.
+        self._release_slot(attempt)
+        self._report_to_breaker(workflow, attempt, end.outcome)
+        recorded = end.outcome is not None and self.apply(workflow, end.outcome)
+        if end.outcome is None and self.stopping:
+            return  # the next process continues the attempt
+        if end.stored and not (recorded and isinstance(end.outcome, Succeeded)):
             with CancelScope(shield=True):
-                await self._discard(handle, task)
+                await self._discard_files(workflow, task)
 
-    async def _discard(self, handle: ActiveWorkflow, task: Task) -> None:
-        """Delete the files of an attempt that didn't succeed, once that is committed: until then another process may
-        have the workflow, and with it these files.
+    async def _discard_files(self, workflow: ActiveWorkflow, task: Task) -> None:
+        """Delete the files of an attempt that didn't succeed, once that is committed.
+
+        Until then another process may have the workflow, and with it these files.
         """
         with contextlib.suppress(NotWritten):
-            await self.checkpointer.flushed(handle.workflow_id)
-            if not handle.lost:
+            await self.checkpointer.flushed(workflow.workflow_id)
+            if not workflow.lost:
                 await self._runner.discard(task)
 
-    def _accept(self, handle: ActiveWorkflow, outcome: Succeeded | AttemptFailed) -> bool:
-        """Feed an outcome to its run; False if the run doesn't want it any more."""
-        return self.handles.get(handle.workflow_id) is handle and self.feed(handle, outcome)
-
-    def _cancel(self, workflow_id: UUID, task_id: UUID) -> None:
-        live = self._live.get(workflow_id, {}).get(task_id)
-        if live is None:
+    def _cancel_attempt(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
+        attempt = workflow.attempts.get(task_id)
+        if attempt is None:
             return
-        if live.task is None:
-            self._ended(workflow_id, task_id)
+        if attempt.control is None:
+            self._attempt_ended(workflow, task_id)
         else:
-            live.cancel()
+            attempt.control.cancel()
 
-    def _free(self, live: RunningAttempt) -> None:
-        if live.slot is not None:
-            self._admission.release(live.slot)
-            live.slot = None
+    def _make_control(self, workflow: ActiveWorkflow) -> AttemptControl:
+        return AttemptControl(partial(self.apply, workflow), partial(self.checkpointer.flushed, workflow.workflow_id))
 
-    def _landed(
-        self, handle: ActiveWorkflow | None, live: RunningAttempt, outcome: Succeeded | AttemptFailed | None
+    def _release_slot(self, attempt: RunningAttempt) -> None:
+        if attempt.slot is not None:
+            self._admission.release(attempt.slot)
+            attempt.slot = None
+
+    def _report_to_breaker(
+        self, workflow: ActiveWorkflow, attempt: RunningAttempt, outcome: Succeeded | AttemptFailed | None
     ) -> None:
-        """For the breaker, before the run hears of it; once an attempt."""
-        flight, live.flight = live.flight, None
-        if flight is not None:
-            self._gate.landed(handle, flight, outcome)
+        """Report the attempt's end, before its run hears of it; once for each attempt."""
+        tracked, attempt.tracked = attempt.tracked, None
+        if tracked is not None:
+            self._dispatcher.attempt_finished(workflow, tracked, outcome)
 
-    def _ended(self, workflow_id: UUID, task_id: UUID) -> None:
-        lives = self._live[workflow_id]
-        live = lives.pop(task_id)
-        self._free(live)
-        self._landed(None, live, None)
-        self._ending.tell(task_id)
-        if not lives:
-            del self._live[workflow_id]
-            self._quiet.tell(workflow_id)
-            self._gone_if_quiet(workflow_id)
-        self._gate.grant()
+    def _task_ended(self, workflow: ActiveWorkflow, task_id: UUID, _: asyncio.Task[None]) -> None:
+        self._attempt_ended(workflow, task_id)
+        self._start_steps()
 
-    async def until_over(self, workflow_id: UUID, task_id: UUID) -> None:
-        while task_id in self._live.get(workflow_id, ()):
-            await self._ending.until_told(task_id)
+    def _attempt_ended(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
+        attempt = workflow.attempts.pop(task_id)
+        self._release_slot(attempt)
+        self._report_to_breaker(workflow, attempt, None)
+        if workflow.attempts:
+            return
+        workflow.quiet.set()
+        if workflow in self._leaving:
+            self._leaving.discard(workflow)
+            if workflow.lost:
+                self._report_left(workflow.workflow_id, workflow.refusals)
 
-    def spawn(
+    # Tasks
+
+    def _spawn(
         self, work: Coroutine[Any, Any, None], name: str, done: Callable[[asyncio.Task[None]], None]
     ) -> asyncio.Task[None]:
+        """Run *work* in the group, and call *done* with its task at its end."""
         assert self._group is not None
         task = self._group.create_task(work, name=name)
-        task.add_done_callback(self.guarded(done))
+        task.add_done_callback(self.fail_fast(done))
         return task
 
-    def _fire(self, handle: ActiveWorkflow, given: Input) -> None:
-        if self.handles.get(handle.workflow_id) is handle:
-            self.feed(handle, given)
-
-    def guarded(self, callback: Callable[..., Any]) -> Callable[..., None]:
-        """*callback* for the event loop: what it raises ends the scheduler instead of vanishing in a log line."""
+    def fail_fast(self, callback: Callable[..., Any]) -> Callable[..., None]:
+        """Return *callback* for the event loop: what it raises ends `run` instead of vanishing in a log line."""
 
         def call(*args: Any) -> None:
             try:
                 callback(*args)
-            except BaseException as error:  # noqa: BLE001 - it is raised by `run`
+            except BaseException as error:  # noqa: BLE001 - `run` raises it
                 if self._broken is not None and not self._broken.done():
                     self._broken.set_exception(error)
 

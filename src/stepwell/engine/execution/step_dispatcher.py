@@ -1,214 +1,242 @@
-"""From a step that is ready to an attempt: it waits for a slot, and then for its model's breaker.
+"""Decides which waiting steps start: a step waits for a slot, and then for the circuit breaker of its model.
 
-An attempt that the breaker doesn't let through goes to the step's fallback at once, or is held back until the breaker
-lets one through again. Work in this process has no breaker (LOCAL's attempts are counted, by type of task), and an
-attempt that an earlier process had begun needs none: it is paid for.
+If the breaker lets no attempt through, the step is diverted to its fallback at once, or is held back until the breaker
+lets one through again. Work in this process has no breaker (LOCAL's attempts are counted, by type of task). An attempt
+that an earlier process began needs none: it is paid for.
+
+What must hold:
+- The dispatcher changes no run. It says what may start, and the scheduler starts it.
+- Each slot that it hands out comes with a start; it takes back every other slot itself.
+- A step waits in one place: in the queue of its pool, or held back by a breaker.
 """
 
+import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
+from msgspec import Struct
+
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.task_configs import TaskConfig
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, Diverted, Input, Succeeded
+from stepwell.domain.lifecycle.inputs import AttemptFailed, Diverted, Succeeded
 from stepwell.engine.admission.controller import AdmissionController, Pool, Slot
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.seeds import drawn_seed
-from stepwell.ports.clock import Clock, NewId, Timer
+from stepwell.ports.clock import Clock, Timer
 
 _HERE = (None, ProviderType.LOCAL)
 _USUAL_TIMEOUT_S = TaskConfig().timeout_s
 
 
-class Gated(Protocol):
-    """The scheduler, as far as the gate goes."""
-
-    handles: dict[UUID, ActiveWorkflow]
-
-    def feed(self, handle: ActiveWorkflow, given: Input) -> bool: ...
-
-    def begin(self, handle: ActiveWorkflow, decision: Decision, slot: Slot, flight: TrackedAttempt | None) -> None:
-        """The attempt is let through."""
-
-    def guarded(self, callback: Callable[..., Any]) -> Callable[..., None]: ...
-
-
-class Models(Protocol):
+class ModelReader(Protocol):
     def model_key(self, context: ActiveWorkflow, position: int, *, on_fallback: bool) -> ModelKey | None:
-        """What the step's next attempt would ask; null where that needs no breaker."""
+        """Return the model that the step's next attempt would use; None if no breaker is needed for it."""
+
+
+class Start(Struct, frozen=True):
+    """A step that starts an attempt, or continues one of an earlier process.
+
+    `seed` is None if no provider does the step, `model` if the attempt isn't tracked.
+    """
+
+    workflow: ActiveWorkflow
+    slot: Slot
+    seed: int | None
+    model: ModelKey | None
+
+
+class Divert(Struct, frozen=True):
+    """A step that goes to its fallback."""
+
+    workflow: ActiveWorkflow
+    input: Diverted
 
 
 class StepDispatcher:
+    """The queue of steps that are ready. *workflows* are those in memory, by id.
+
+    *wake* is called when steps may start because time has passed. *fail_fast* makes a timer's callback end the
+    scheduler if it raises.
+    """
+
     def __init__(
         self,
-        scheduler: Gated,
-        models: Models,
+        workflows: Mapping[UUID, ActiveWorkflow],
+        models: ModelReader,
         admission: AdmissionController,
         health: ModelHealth,
         clock: Clock,
-        new_id: NewId,
+        wake: Callable[[], None],
+        fail_fast: Callable[[Callable[..., Any]], Callable[..., None]],
     ) -> None:
-        self._scheduler, self._models, self._admission, self._health = scheduler, models, admission, health
-        self._clock, self._new_id = clock, new_id
-        self._granting = False
-        self._next_grant: Timer | None = None  # for the next start that a rate allows
-        self._next_grant_at = 0.0
-        self._closing: dict[ModelKey, Timer] = {}  # of breakers, for those that are held back
+        self._workflows, self._models, self._admission, self._health = workflows, models, admission, health
+        self._clock, self._wake, self._fail_fast = clock, wake, fail_fast
+        self._next_wake: Timer | None = None  # for the next start that a rate limit allows
+        self._next_wake_at = 0.0
+        self._breaker_timers: dict[ModelKey, Timer] = {}  # of breakers that hold steps back
 
-    def enqueue(self, handle: ActiveWorkflow, positions: Iterable[int]) -> None:
+    def enqueue(self, workflow: ActiveWorkflow, positions: Iterable[int]) -> None:
         """Let steps wait for a slot. A step that waits already keeps the time at which it began to wait."""
         now = time.monotonic()
         for position in positions:
-            handle.waiting_since.setdefault(position, now)
-            self._admission.enqueue(handle.tenant, handle.workflow_id, position, self._pool(handle, position))
+            workflow.waiting_since.setdefault(position, now)
+            pool = self._pool(workflow, position)
+            self._admission.enqueue(workflow.tenant, workflow.workflow_id, position, pool)
 
-    def withdraw(self, handle: ActiveWorkflow) -> None:
-        """Forget all that a workflow waits for."""
-        self._admission.withdraw(handle.tenant, handle.workflow_id)
-        self._health.withdraw(handle.workflow_id)
-        handle.waiting_since.clear()
+    def withdraw(self, workflow: ActiveWorkflow) -> None:
+        """Take all steps of the workflow out of the queue, and those that breakers hold back."""
+        self._admission.withdraw(workflow.tenant, workflow.workflow_id)
+        self._health.withdraw(workflow.workflow_id)
+        workflow.waiting_since.clear()
 
-    def grant(self) -> None:
-        """Hand out the slots that are free."""
-        # What is granted may end at once, and ask for the next: it has it from here, not one call within the other.
-        if self._granting:
-            return
-        self._granting = True
-        try:
-            while (slot := self._admission.grant()) is not None:
-                if not self._use(slot):
-                    self._admission.release(slot)
-        finally:
-            self._granting = False
+    def next_starts(self) -> Iterator[Start | Divert]:
+        """Yield what starts now, until the slots or the steps are used up.
+
+        The caller may enqueue more steps and release slots meanwhile: they are considered in the same iteration.
+        """
+        while (slot := self._admission.grant()) is not None:
+            workflow = self._workflows.get(slot.workflow_id)
+            start = None if workflow is None else self._next_start(workflow, slot)
+            if not isinstance(start, Start):
+                self._admission.release(slot)
+            if start is not None:
+                yield start
         if self._admission.retry_in_s is not None:
-            self._grant_in(self._admission.retry_in_s)
+            self._wake_in(self._admission.retry_in_s)
 
-    def landed(
-        self, handle: ActiveWorkflow | None, flight: TrackedAttempt, outcome: Succeeded | AttemptFailed | None
+    def track(self, start: Start) -> TrackedAttempt | None:
+        """The attempt begins: count it at its model."""
+        return None if start.model is None else self._health.record_start(start.model, start.workflow.tenant)
+
+    def attempt_finished(
+        self, workflow: ActiveWorkflow, tracked: TrackedAttempt, outcome: Succeeded | AttemptFailed | None
     ) -> None:
-        """An attempt has ended; to be told before its run is. Null outcome: it was cancelled."""
-        failed = outcome if handle is not None and isinstance(outcome, AttemptFailed) else None
-        blamed = failed is not None and handle is not None and _blames(handle, failed)
-        if flight.key.provider in _HERE:
-            # Without exhausted retries the breaker never opens.
-            self._health.record_end(flight, outcome, provider_failed=blamed, retries_exhausted=False)
+        """Count the attempt's end, before its run gets the outcome. *outcome* is None if the attempt was cancelled."""
+        failed = outcome if isinstance(outcome, AttemptFailed) else None
+        blamed = failed is not None and _is_provider_failure(workflow, failed)
+        if tracked.key.provider in _HERE:
+            self._health.record_end(
+                tracked, outcome, provider_failed=blamed, retries_exhausted=False
+            )  # so that it never opens
             return
-        used_up = failed is not None and handle is not None and handle.run.gives_up(failed)
-        open_before = not self._health.allows(flight.key)
-        self._health.record_end(flight, outcome, provider_failed=blamed, retries_exhausted=used_up)
-        if not open_before and not self._health.allows(flight.key):
-            self._ask_anew(flight.key)
-        self._let_go(flight.key)
+        used_up = failed is not None and workflow.run.gives_up(failed)
+        allowed_before = self._health.allows(tracked.key)
+        self._health.record_end(tracked, outcome, provider_failed=blamed, retries_exhausted=used_up)
+        if allowed_before and not self._health.allows(tracked.key):
+            self._requeue_model(tracked.key)
+        self._release_held(tracked.key)
 
     def close(self) -> None:
-        for timer in self._closing.values():
+        for timer in self._breaker_timers.values():
             timer.cancel()
-        if self._next_grant is not None:
-            self._next_grant.cancel()
+        if self._next_wake is not None:
+            self._next_wake.cancel()
 
-    def _pool(self, handle: ActiveWorkflow, position: int) -> Pool:
-        provider = handle.provider(position)
-        # One that is under way is no new start.
-        if provider in _HERE or handle.run.under_way(position):
+    def _pool(self, workflow: ActiveWorkflow, position: int) -> Pool:
+        provider = workflow.provider(position)
+        # An attempt that is under way is no new start.
+        if provider in _HERE or workflow.run.under_way(position):
             return provider
         limited = provider in self._admission.limits.models
-        key = self._key(handle, position) if limited or self._health.any_open else None
+        key = self._key(workflow, position) if limited or self._health.any_open else None
         if key is not None and not self._health.allows(key):
-            return None  # it asks nobody: it is turned away as soon as it has its turn
+            return None  # nothing is sent for it: it is turned away as soon as it has its turn
         return self._admission.limits.pool(provider, key.model if key else "") if limited else provider
 
-    def _key(self, handle: ActiveWorkflow, position: int) -> ModelKey | None:
-        return self._models.model_key(handle, position, on_fallback=handle.on_fallback(position))
+    def _key(self, workflow: ActiveWorkflow, position: int) -> ModelKey | None:
+        return self._models.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
 
-    def _grant_in(self, seconds: float) -> None:
-        at = self._clock.monotonic() + seconds
-        if self._next_grant is not None:
-            if self._next_grant_at <= at:
-                return
-            self._next_grant.cancel()
-        self._next_grant_at = at
-        self._next_grant = self._clock.call_later(seconds, self._scheduler.guarded(self._grant_again))
-
-    def _grant_again(self) -> None:
-        self._next_grant = None
-        self.grant()
-
-    def _use(self, slot: Slot) -> bool:
-        handle, position = self._scheduler.handles.get(slot.workflow_id), slot.position
-        if handle is None:
-            return False
-        key, provider = None, handle.provider(position)
-        if provider is ProviderType.LOCAL and handle.run.waits(position):
-            key = ModelKey(provider, handle.plan(position).task_type)
-        elif provider is not None and handle.run.waits(position):
-            key = self._key(handle, position)
-            if key is not None and self._turns_away(handle, position, key):
-                return False
+    def _next_start(self, workflow: ActiveWorkflow, slot: Slot) -> Start | Divert | None:
+        """Return what the step that has got *slot* does with it. None: the step keeps waiting, or wants no slot."""
+        position = slot.position
+        key, provider = None, workflow.provider(position)
+        if provider is ProviderType.LOCAL and workflow.run.waits(position):
+            key = ModelKey(provider, workflow.resolved_step(position).task_type)
+        elif provider is not None and workflow.run.waits(position):
+            key = self._key(workflow, position)
+            if key is not None and not self._health.allows(key):
+                return self._turn_away(workflow, position, key)
             if slot.pool is None:
-                self.enqueue(handle, [position])  # the breaker has closed meanwhile: now it needs a slot there
-                return False
-        now = self._clock.now()
-        # Where nobody draws, no seed is drawn.
+                self.enqueue(workflow, [position])  # the breaker has closed meanwhile, so it needs a slot of its model
+                return None
+        if not workflow.run.wants_slot(position):
+            workflow.waiting_since.pop(position, None)
+            return None
+        # A step without a provider draws nothing, so it gets no seed.
         seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position)
-        handle.waiting_since.pop(position, None)
-        decision = handle.run.apply(Admitted(position, self._new_id(now), seed), now)
-        if not decision.effects:
-            return False
-        flight = None if key is None else self._health.record_start(key, handle.tenant)
-        self._scheduler.begin(handle, decision, slot, flight)
-        return True
+        workflow.waiting_since.pop(position, None)
+        return Start(workflow, slot, seed, key)
 
-    def _turns_away(self, handle: ActiveWorkflow, position: int, key: ModelKey) -> bool:
-        """Whether no attempt may start; then the step is looked after."""
-        if self._health.allows(key):
-            return False
-        if handle.plan(position).fallback is not None and not handle.on_fallback(position):
-            other = self._models.model_key(handle, position, on_fallback=True)
+    def _turn_away(self, workflow: ActiveWorkflow, position: int, key: ModelKey) -> Divert | None:
+        """The breaker lets no attempt through: divert the step, or hold it back."""
+        if workflow.resolved_step(position).fallback is not None and not workflow.on_fallback(position):
+            other = self._models.model_key(workflow, position, on_fallback=True)
             if other is None or self._health.allows(other):
-                self._scheduler.feed(handle, Diverted(position, key.provider, key.model))
-                return True
-        self._health.hold_back(key, handle.workflow_id, position)
-        self._look_later(key)
-        return True
+                return Divert(workflow, Diverted(position, key.provider, key.model))
+        self._health.hold_back(key, workflow.workflow_id, position)
+        self._set_breaker_timer(key)
+        return None
 
-    def _ask_anew(self, key: ModelKey) -> None:
-        """A breaker has opened: what waits for a slot of its model waits for nothing any more."""
+    def _requeue_model(self, key: ModelKey) -> None:
+        """The breaker has opened: the steps that wait for a slot of its model must not wait for that any more."""
         limits = self._admission.limits
         for workflow_id, position in self._admission.take_all(limits.pool(key.provider, key.model)):
-            if (handle := self._scheduler.handles.get(workflow_id)) is not None:
-                self.enqueue(handle, [position])
+            if (workflow := self._workflows.get(workflow_id)) is not None:
+                self.enqueue(workflow, [position])
 
-    def _look_later(self, key: ModelKey) -> None:
-        """See to it that those who are held back are asked about once the breaker's time is over."""
-        seconds = self._health.seconds_until_release(key)
-        if seconds is not None and key not in self._closing:
-            fire = self._scheduler.guarded(partial(self._may_close, key))
-            self._closing[key] = self._clock.call_later(seconds, fire)
-
-    def _may_close(self, key: ModelKey) -> None:
-        del self._closing[key]
-        self._let_go(key)
-
-    def _let_go(self, key: ModelKey) -> None:
-        """Those that a breaker has held back ask again, if they still wait; later, if it isn't time yet."""
+    def _release_held(self, key: ModelKey) -> None:
+        """Enqueue the steps that the breaker has held back, if it lets attempts through now; else try again later."""
         for workflow_id, position in self._health.release_held(key):
-            handle = self._scheduler.handles.get(workflow_id)
-            if handle is not None and not handle.halted and handle.run.waits(position):
-                self.enqueue(handle, [position])
-        self._look_later(key)
-        self.grant()
+            workflow = self._workflows.get(workflow_id)
+            if workflow is not None and not workflow.dequeued and workflow.run.waits(position):
+                self.enqueue(workflow, [position])
+        self._set_breaker_timer(key)
+
+    def _set_breaker_timer(self, key: ModelKey) -> None:
+        seconds = self._health.seconds_until_release(key)
+        if seconds is not None and key not in self._breaker_timers:
+            fire = self._fail_fast(partial(self._on_breaker_timer, key))
+            self._breaker_timers[key] = self._clock.call_later(seconds, fire)
+
+    def _on_breaker_timer(self, key: ModelKey) -> None:
+        del self._breaker_timers[key]
+        self._release_held(key)
+        self._wake()
+
+    def _wake_in(self, seconds: float) -> None:
+        at = self._clock.monotonic() + seconds
+        if self._next_wake is not None:
+            if self._next_wake_at <= at:
+                return
+            self._next_wake.cancel()
+        self._next_wake_at = at
+        self._next_wake = self._clock.call_later(seconds, self._fail_fast(self._on_rate_timer))
+
+    def _on_rate_timer(self) -> None:
+        self._next_wake = None
+        self._wake()
 
 
-def _blames(handle: ActiveWorkflow, failed: AttemptFailed) -> bool:
-    """Whether it says that something is wrong at the provider. A time-out does so only where something had left, and
-    within a time that isn't the step's own, which may be too short for anybody.
+def drawn_seed(workflow_id: UUID, position: int) -> int:
+    """Return the seed of a step that was given none, 0 to 2**31 - 1.
+
+    All attempts of a step get the same seed, so that a retry draws the same picture. Seeds of different workflows are
+    as good as random.
+    """
+    digest = hashlib.sha256(workflow_id.bytes + position.to_bytes(4, "big")).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _is_provider_failure(workflow: ActiveWorkflow, failed: AttemptFailed) -> bool:
+    """Return whether the failure shows that something is wrong at the provider.
+
+    A time-out shows that only if something was sent, and only within a time that isn't the step's own, because the step
+    may allow too little time for any provider.
     """
     if not (failed.retryable and failed.provider_fault) or failed.request_fault:
         return False
-    in_time = handle.plan(failed.position).timeout_s >= _USUAL_TIMEOUT_S
-    return not failed.timed_out or (in_time and handle.has_sent(failed.position))
+    in_time = workflow.resolved_step(failed.position).timeout_s >= _USUAL_TIMEOUT_S
+    return not failed.timed_out or (in_time and workflow.has_sent(failed.position))

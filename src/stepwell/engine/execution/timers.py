@@ -1,4 +1,4 @@
-"""The timers of workflows in memory: a step's next attempt, a workflow's deadline; and waits with a time limit."""
+"""Timers of workflows in memory (a step's next attempt, a workflow's deadline), and waits with a time limit."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,30 +22,36 @@ async def wait_until_set(event: asyncio.Event, clock: Clock, seconds: float | No
 
 
 class Timers:
-    """*fire* gets the handle and the input that is due; *guarded* makes a callback safe for the event loop."""
+    """Sets the timers of workflows. The workflows keep them, in `ActiveWorkflow.timers`.
+
+    *apply* gets the workflow and the input that is due. *fail_fast* makes a callback end the scheduler if it raises.
+    """
 
     def __init__(
         self,
         clock: Clock,
-        fire: Callable[[ActiveWorkflow, Input], None],
-        guarded: Callable[[Callable[..., Any]], Callable[..., None]],
+        apply: Callable[[ActiveWorkflow, Input], object],
+        fail_fast: Callable[[Callable[..., Any]], Callable[..., None]],
     ) -> None:
-        self._clock, self._deliver, self._guarded = clock, fire, guarded
+        self._clock, self._apply, self._fail_fast = clock, apply, fail_fast
 
-    def set(self, handle: ActiveWorkflow, position: int | None, at: datetime | None, given: Input) -> None:
-        """*position* is null for the workflow's own; a null time takes the earlier one back."""
-        if (timer := handle.timers.pop(position, None)) is not None:
+    def set(self, workflow: ActiveWorkflow, position: int | None, at: datetime | None, due: Input) -> None:
+        """Apply *due* at the time *at*, instead of what the timer of that position had; None cancels the timer.
+
+        *position* is None for the workflow's own timer.
+        """
+        if (timer := workflow.timers.pop(position, None)) is not None:
             timer.cancel()
         if at is not None:
             delay = max((at - self._clock.now()).total_seconds(), 0.0)
-            fire = self._guarded(partial(self._fire, handle, position, given))
-            handle.timers[position] = self._clock.call_later(delay, fire)
+            fire = self._fail_fast(partial(self._fire, workflow, position, due))
+            workflow.timers[position] = self._clock.call_later(delay, fire)
 
-    def drop(self, handle: ActiveWorkflow) -> None:
-        for timer in handle.timers.values():
+    def cancel_all(self, workflow: ActiveWorkflow) -> None:
+        for timer in workflow.timers.values():
             timer.cancel()
-        handle.timers.clear()
+        workflow.timers.clear()
 
-    def _fire(self, handle: ActiveWorkflow, position: int | None, given: Input) -> None:
-        handle.timers.pop(position, None)
-        self._deliver(handle, given)
+    def _fire(self, workflow: ActiveWorkflow, position: int | None, due: Input) -> None:
+        workflow.timers.pop(position, None)
+        self._apply(workflow, due)

@@ -1,0 +1,126 @@
+"""The control handle of one running attempt. Through it the attempt is stopped, timed and woken, and it reports.
+
+What must hold:
+- A report reaches only the workflow that the attempt belongs to, and only while that workflow is in memory.
+- An attempt that is cancelled stops at the next await inside its scope, even if it was cancelled before it had one.
+- An attempt that only waits for time can be stopped at any moment without losing anything: its job goes on at the
+  provider, and the next process finds it.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from anyio import CancelScope, current_time, move_on_after
+from msgspec import Struct
+from msgspec.structs import replace
+
+from stepwell.domain.lifecycle.inputs import Input
+
+
+class JobObservation(Struct, frozen=True):
+    """What this process has seen of an attempt's job at its provider.
+
+    `word` is the provider's own word for the status, unchanged since the time `since`. `progress` is 0 to 1; None if
+    the provider reports none. `poll_error` says why the latest call about the job had no usable answer.
+    """
+
+    word: str | None = None
+    since: datetime | None = None
+    progress: float | None = None
+    poll_error: str | None = None
+
+
+class AttemptControl:
+    """The control of one attempt, or of the follow-up of one.
+
+    *report* hands an input to the attempt's workflow; it returns False if the workflow ignores the input, because the
+    attempt isn't the step's any more. *flushed* waits until everything reported so far is committed, and raises
+    `checkpointer.NotWritten` if that never happens.
+
+    The attempt is stopped by cancelling its scope and not its task: a worker process that is starting up must not be
+    torn from its parent half-way.
+    """
+
+    def __init__(self, report: Callable[[Input], bool], flushed: Callable[[], Awaitable[None]]) -> None:
+        self.report, self.flushed = report, flushed
+        self.cancelled = False  # the attempt is to end, for whatever reason
+        self.resting = False  # the attempt waits for time, and for nothing that could be lost
+        self.callback_body: bytes | None = None  # of the provider's latest callback
+        self.observation: JobObservation | None = None  # None before the first poll
+        self._scope: CancelScope | None = None
+        self._paused_deadline: float | None = None
+        self._stopping = False
+        self._woken: asyncio.Event | None = None
+        self._callback_unseen = False
+
+    def within(self, timeout_s: float) -> CancelScope:
+        """Return the scope for everything that the attempt waits for.
+
+        The scope is cancelled after *timeout_s*, or when the attempt is cancelled.
+        """
+        self._scope = CancelScope(deadline=current_time() + timeout_s)
+        if self.cancelled:
+            self._scope.cancel()
+        return self._scope
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def cancel_at_rest(self) -> None:
+        """Cancel the attempt as soon as it only waits for time."""
+        self._stopping = True
+        if self.resting:
+            self.cancel()
+
+    def set_deadline(self, seconds: float) -> None:
+        """From now on the attempt has *seconds*."""
+        self._paused_deadline = None
+        if self._scope is not None:
+            self._scope.deadline = current_time() + seconds
+
+    def pause_deadline(self) -> None:
+        """Don't let the deadline strike before `resume_deadline` or the next `sleep`."""
+        if self._scope is not None and self._paused_deadline is None:
+            self._paused_deadline, self._scope.deadline = self._scope.deadline, math.inf
+
+    def resume_deadline(self) -> None:
+        """End `pause_deadline`. A deadline that has passed meanwhile strikes at once."""
+        if self._scope is not None and self._paused_deadline is not None:
+            self._scope.deadline, self._paused_deadline = self._paused_deadline, None
+
+    def record_status(self, word: str, progress: float | None, at: datetime) -> None:
+        """Record what a poll has returned about the job."""
+        before = self.observation
+        since = before.since if before is not None and before.word == word else at
+        self.observation = JobObservation(word, since, progress)
+
+    def record_poll_error(self, error: str) -> None:
+        """Record that a call about the job had no usable answer."""
+        self.observation = replace(self.observation or JobObservation(), poll_error=error)
+
+    def wake(self, callback_body: bytes) -> None:
+        """The provider has called back about the attempt: end its sleep, or skip the next one."""
+        self.callback_body, self._callback_unseen = callback_body, True
+        if self._woken is not None:
+            self._woken.set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for *seconds*, or until the provider calls back."""
+        self.resume_deadline()
+        if self._stopping:
+            self.cancel()
+        if self._callback_unseen:
+            self._callback_unseen = False
+            return
+        self.resting = True
+        try:
+            self._woken = woken = asyncio.Event()
+            with move_on_after(seconds):
+                await woken.wait()
+                self._callback_unseen = False
+        finally:
+            self.resting = False
