@@ -1,6 +1,7 @@
-"""The HTTP API: what a request must look like, who may send it, and how the answer looks.
+"""The HTTP API: requests are checked, passed to the engine, and answered.
 
-Read `routes` for how it is put together. Each operation is described once, by the `Operation` beside its handler:
-the gate acts by it and `openapi` documents by it, so that the two can't part. `problems` is the one table of
-errors, `schemas` the answers field by field, `queries` and `bodies` what is refused before a handler sees it.
+Start with `routes`, which puts the API together. The `Operation` beside each handler describes the operation once. The
+middleware in `auth` obeys that description, and `openapi` documents it, so the two can't differ. `problems` is the one
+table of errors. `query_parameters` and `request_bodies` refuse malformed requests before a handler runs.
+`serializers` builds the structs of the answers, which are defined in the layer `contract`.
 """

@@ -1,7 +1,7 @@
-"""Output files, streamed to the tenant that owns them or to whoever holds a signed address.
+"""The operation that streams an output file to its tenant, or to anyone with a signed URL.
 
-A file is what a provider made of a user's input, so a browser gets it as harmlessly as can be: the type by its name
-alone, no sniffing, no scripts.
+Providers make these files from users' input, so a browser must not trust them. The response takes the media type from
+the file's name alone, and forbids sniffing and scripts.
 """
 
 from pathlib import PurePosixPath
@@ -40,12 +40,12 @@ async def get_artifact(request: ApiRequest, service: ServiceDep, artifacts: Arti
     if parse_artifact_path(path) is None:  # never stored; and the database refuses to be asked for NUL
         raise NotFound("artifact")
     output = await service.artifact(request.user.scope, path)
-    known = request.headers.get("if-none-match", "")
-    return _not_modified(output) if _etag(output) in known else _file(output, artifacts)
+    known_tags = request.headers.get("if-none-match", "")
+    return _not_modified(output) if _etag(output) in known_tags else _file(output, artifacts)
 
 
 def _file(output: Output, artifacts: Artifacts) -> ASGIApp:
-    """The answer with the file in it. The store is asked before the answer begins, so that a loss is a 404."""
+    """Return the response that streams the file. It opens the file first, so that a lost file is a 404."""
 
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
         async with artifacts.stream(output.path) as chunks:
@@ -73,13 +73,13 @@ def _etag(output: Output) -> str:
 
 def _headers(output: Output) -> list[tuple[bytes, bytes]]:
     name = PurePosixPath(output.path)
-    shown = media_type_of(name.name)
+    displayed = media_type_of(name.name)  # empty for a file that browsers must not display
     headers = {
-        "content-type": shown or "application/octet-stream",
-        "content-disposition": "inline" if shown else f'attachment; filename="{name.name}"',
+        "content-type": displayed or "application/octet-stream",
+        "content-disposition": "inline" if displayed else f'attachment; filename="{name.name}"',
         "content-security-policy": "sandbox; default-src 'none'",
         "x-content-type-options": "nosniff",
-        # Not for shared caches, and asked again each time: cleanup deletes files.
+        # Shared caches must not store it, and others must ask again each time, because cleanup deletes files.
         "cache-control": "private, no-cache",
         "etag": _etag(output),
     }

@@ -1,4 +1,4 @@
-"""Who calls, by a bearer token, or a signed address or ticket where that is enough; and whether they may do that."""
+"""Authentication and authorisation: bearer tokens, signed URLs of artifacts, and tickets for event streams."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from stepwell.ports.clock import Clock
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 EVERY = "tenants:all"
 MAX_TOKEN_BYTES = 8 * 1024
-MAX_KNOWN = 1000
+MAX_CACHED = 1000  # tokens
 _NO_TOKEN = "A bearer token is required, in the header Authorization: Bearer <token>."  # noqa: S105
 _WRONG_FORM = "The header Authorization must have the form Bearer <token>."
 _REPEATED = "The header Authorization must be sent once."
@@ -35,22 +35,22 @@ _MALFORMED = f"The token is malformed or longer than {MAX_TOKEN_BYTES} bytes, or
 
 
 class Principal(Struct, frozen=True):
-    """Who calls, for which tenants, and what they may do."""
+    """The caller of a request: their name, the tenants whose workflows they may see, and their permissions."""
 
     subject: str
     scope: TenantScope
     permissions: frozenset[str] = frozenset()
 
-    def tenant_for(self, named: str | None) -> str | None:
-        """The tenant of a workflow that they create, where the request names *named*. Raises `Forbidden`."""
-        if self.scope.every or named == self.scope.tenant:
-            return named
-        if named is None:
+    def tenant_for(self, requested: str | None) -> str | None:
+        """Return the tenant of a workflow that they create. The request asks for *requested*. Raises `Forbidden`."""
+        if self.scope.every or requested == self.scope.tenant:
+            return requested
+        if requested is None:
             return self.scope.tenant
         raise Forbidden("origin_tenant_id is not the tenant of the token.")
 
 
-class _Known(NamedTuple):
+class _AcceptedToken(NamedTuple):
     principal: Principal
     expires: float
 
@@ -62,12 +62,12 @@ class TokenVerifier:
     too short.
     """
 
-    def __init__(self, key: str | bytes, algorithm: str, rules: ClaimRules) -> None:
-        self._key = prepared_key(key, algorithm)
+    def __init__(self, key: str | bytes, algorithm: str, rules: ClaimRules, *, max_cached: int = MAX_CACHED) -> None:
+        self._key = parse_key(key, algorithm)
         self._algorithms = [algorithm]
-        self._rules = rules
+        self._rules, self._max_cached = rules, max_cached
         self._jws = jwt.PyJWS(options={"verify_signature": True, "enforce_minimum_key_length": True})
-        self._known: dict[bytes, _Known] = {}
+        self._accepted: dict[bytes, _AcceptedToken] = {}
 
     def verify(self, token: str) -> Principal:
         """Return the holder of *token*. Raises `InvalidToken`, which names a cause only if the signature is valid."""
@@ -76,24 +76,24 @@ class TokenVerifier:
         # Every request sends a token, and checking a signature takes longer than finding a workflow. So accepted
         # tokens are cached, by their digests.
         digest = sha256(token.encode()).digest()
-        known = self._known.pop(digest, None)
-        if known is None or has_expired(known.expires, time.time()):
-            known = self._checked(token)
-            if len(self._known) >= MAX_KNOWN:
-                del self._known[next(iter(self._known))]
-        self._known[digest] = known  # at the end: the first is the one that wasn't used for longest
-        return known.principal
+        accepted = self._accepted.pop(digest, None)
+        if accepted is None or has_expired(accepted.expires, time.time()):
+            accepted = self._check(token)
+            if len(self._accepted) >= self._max_cached:
+                del self._accepted[next(iter(self._accepted))]
+        self._accepted[digest] = accepted  # at the end, so that the first is the least recently used
+        return accepted.principal
 
-    def _checked(self, token: str) -> _Known:
+    def _check(self, token: str) -> _AcceptedToken:
         claims = self._rules.read(self._payload(token), time.time())
         if claims is None:
             raise InvalidToken(_MALFORMED)
-        granted = claims.scopes
-        if EVERY in granted:
+        permissions = claims.scopes
+        if EVERY in permissions:
             scope = EVERY_TENANT
         else:
             scope = TenantScope(tenant=None if claims.tenant_id is UNSET else claims.tenant_id)
-        return _Known(Principal(claims.sub, scope, granted), claims.exp)
+        return _AcceptedToken(Principal(claims.sub, scope, permissions), claims.exp)
 
     def _payload(self, token: str) -> bytes:
         """Return the signed bytes. Raises `InvalidToken`.
@@ -108,18 +108,18 @@ class TokenVerifier:
         return bytes(payload)
 
 
-def prepared_key(key: str | bytes, algorithm: str) -> Any:
-    """*key* as pyjwt uses it, parsed once instead of at every request. Raises `ValueError`, without the key."""
+def parse_key(key: str | bytes, algorithm: str) -> Any:
+    """Return *key* in the form that pyjwt uses, parsed once. Raises `ValueError`, without the key."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"the JWT algorithm must be one of {', '.join(ALGORITHMS)}")
     method = jwt.get_algorithm_by_name(algorithm)
     try:
-        prepared = method.prepare_key(key)
+        parsed = method.prepare_key(key)
     except (jwt.PyJWTError, ValueError, TypeError):
         raise ValueError(f"the JWT key is none for {algorithm}") from None
-    if too_short := method.check_key_length(prepared):
+    if too_short := method.check_key_length(parsed):
         raise ValueError(too_short)
-    return prepared
+    return parsed
 
 
 def sign_token(
@@ -135,7 +135,7 @@ def sign_token(
     expires_s: int,
     now: datetime,
 ) -> str:
-    """A token that `TokenVerifier` with the same key (its public half) accepts for *expires_s* seconds."""
+    """Return a token that a `TokenVerifier` with the same key, or its public half, accepts for *expires_s* seconds."""
     scopes = [*permissions, *([EVERY] if every else [])]
     claims: dict[str, Any] = {
         "iss": issuer,
@@ -147,14 +147,14 @@ def sign_token(
     }
     if tenant is not None:
         claims["tenant_id"] = tenant
-    return jwt.encode(claims, prepared_key(key, algorithm), algorithm)
+    return jwt.encode(claims, parse_key(key, algorithm), algorithm)
 
 
 class AuthMiddleware(ASGIMiddleware):
-    """Puts the `Principal` into the request, or refuses it: who doesn't say who they are, who may not do what the
-    operation does, and writes while *draining*.
+    """Authenticates the caller, and puts their `Principal` into the request as its user.
 
-    A middleware and no guards: Litestar copies the route's handler for each guard, which takes longer than all of this.
+    It refuses callers without the operation's permission, and writes while *draining* returns true. It isn't a guard of
+    Litestar, because Litestar copies the route's handler for each guard, which takes longer than all of this.
     """
 
     scopes = (ScopeType.HTTP,)
@@ -181,6 +181,7 @@ class AuthMiddleware(ASGIMiddleware):
         await next_app(scope, receive, send)
 
     def authenticate(self, scope: Scope, operation: Operation) -> Principal:
+        """Return the caller. Raises `Unauthenticated`, `InvalidToken` and `Forbidden`."""
         headers = [value for name, value in scope["headers"] if name == b"authorization"]
         if not headers:
             return self.by_ticket(scope) if operation.ticketed else self.by_signature(scope, operation)

@@ -1,5 +1,7 @@
-"""Where providers tell of a job, if they like. What they say is no more than a reason to look at it now: a callback can
-be lost, early, repeated or made up, and nothing but time depends on it.
+"""The operation by which providers report that a job has changed.
+
+A callback is only a reason to poll the job now. It may be lost, early, repeated or forged, so nothing but time depends
+on it.
 """
 
 from stepwell.api.dependencies import ApiRequest, ServiceDep

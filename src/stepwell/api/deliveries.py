@@ -1,4 +1,4 @@
-"""Webhooks that were sent or will be, to look at and to send again."""
+"""The operations on the deliveries of webhooks: list them, and send one again."""
 
 from litestar import Response
 from msgspec import json
@@ -23,8 +23,8 @@ _ALL = "/api/v1/workflows/{workflow_id}/deliveries"
 
 def delivery_to_public(record: DeliveryRecord) -> DeliveryPublic:
     attempts = [
-        DeliveryAttemptPublic(tried.at, tried.code, tried.latency_ms, tried.answer, tried.error)
-        for tried in record.attempts
+        DeliveryAttemptPublic(attempt.at, attempt.code, attempt.latency_ms, attempt.answer, attempt.error)
+        for attempt in record.attempts
     ]
     return DeliveryPublic(
         record.id, record.event_id, record.type, record.status, record.next_at, record.created_at, attempts
@@ -67,27 +67,29 @@ async def list_deliveries(request: ApiRequest, service: ServiceDep) -> Response[
     query = parse_query(request.scope["query_string"], DeliveriesQuery)
     scope = request.user.scope
     records = await service.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
-    shown = [delivery_to_public(record) for record in records[: query.limit]]
-    return await respond_unless_known(request, DeliveryListResponse(shown, len(records) > query.limit))
+    deliveries = [delivery_to_public(record) for record in records[: query.limit]]
+    return await respond_unless_known(request, DeliveryListResponse(deliveries, len(records) > query.limit))
 
 
-async def _as_it_is(request: ApiRequest, service: WorkflowService, workflow: WorkflowRecord) -> StoredAnswer:
+async def _current_delivery(request: ApiRequest, service: WorkflowService, workflow: WorkflowRecord) -> StoredAnswer:
     delivery_id = request.path_params["delivery_id"]
-    return _shown(await service.webhooks.delivery(request.user.scope, workflow.state.id, delivery_id))
+    return _delivery_answer(await service.webhooks.delivery(request.user.scope, workflow.state.id, delivery_id))
 
 
-def _shown(record: DeliveryRecord) -> StoredAnswer:
+def _delivery_answer(record: DeliveryRecord) -> StoredAnswer:
     return StoredAnswer(200, {}, json.encode(delivery_to_public(record)))
 
 
 @endpoint(REDELIVER)
-@idempotent(_as_it_is)
+@idempotent(_current_delivery)
 async def redeliver(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     delivery_id = request.path_params["delivery_id"]
-    return _shown(await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, preconditions))
+    return _delivery_answer(
+        await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, preconditions)
+    )
 
 
 HANDLERS = (list_deliveries, redeliver)

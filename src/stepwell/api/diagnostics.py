@@ -1,4 +1,4 @@
-"""Questions about a workflow that change nothing: why it doesn't move, and what a definition would come to."""
+"""The operations that explain why a workflow doesn't move, and that plan what a definition would do and cost."""
 
 from litestar import Response
 from msgspec import json, structs
@@ -9,7 +9,7 @@ from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_id, parse_query
 from stepwell.api.request_bodies import read_json
-from stepwell.api.serializers import sliced
+from stepwell.api.serializers import encode_in_slices
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.contract.reasons import Explanation
@@ -46,8 +46,9 @@ PLAN = Operation(
 async def explain_workflow(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
-    told = await service.insight.explain(request.user.scope, workflow_id)
-    return await respond_unless_known(request, structs.replace(told, steps=await sliced(told.steps, lambda step: step)))
+    explanation = await service.insight.explain(request.user.scope, workflow_id)
+    steps = await encode_in_slices(explanation.steps, lambda step: step)
+    return await respond_unless_known(request, structs.replace(explanation, steps=steps))
 
 
 @endpoint(PLAN)
@@ -55,9 +56,9 @@ async def plan_definition(request: ApiRequest, service: ServiceDep) -> Response[
     parse_query(request.scope["query_string"], NoQuery)
     planned = await read_json(request, lambda body: validate_workflow(body, service.catalog))
     request.user.tenant_for(planned.request.origin_tenant_id)
-    told = await service.insight.plan(request.user.scope, planned)
-    shown = structs.replace(told, steps=await sliced(told.steps, lambda step: step))
-    return Response(json.encode(shown), media_type="application/json")
+    plan = await service.insight.plan(request.user.scope, planned)
+    steps = await encode_in_slices(plan.steps, lambda step: step)
+    return Response(json.encode(structs.replace(plan, steps=steps)), media_type="application/json")
 
 
 HANDLERS = (explain_workflow, plan_definition)

@@ -1,4 +1,4 @@
-"""What happened: the history of a workflow, and that of all that a token may see; as JSON, or live."""
+"""The operations on events: the history of one workflow, and the feed of all workflows, as JSON or as a live stream."""
 
 from litestar.types import ASGIApp
 from msgspec import UNSET, Struct, json
@@ -25,8 +25,8 @@ _TYPES = frozenset(EventType)
 _LONGEST_TYPE = max(map(len, _TYPES))
 
 
-def feed_event_to_public(found: FeedEvent) -> FeedEventPublic:
-    event = found.event
+def feed_event_to_public(entry: FeedEvent) -> FeedEventPublic:
+    event = entry.event
     return FeedEventPublic(
         event.id,
         event.type,
@@ -35,9 +35,9 @@ def feed_event_to_public(found: FeedEvent) -> FeedEventPublic:
         event.task_id,
         event.actor,
         event.data,
-        found.workflow_id,
-        found.origin_instance,
-        found.tenant,
+        entry.workflow_id,
+        entry.origin_instance,
+        entry.tenant,
     )
 
 
@@ -101,12 +101,12 @@ async def list_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], EventsQuery, others=TICKET_PARAMETER)
     scope, following = request.user.scope, service.following
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
-        after = _last_number(request)
+        after = _last_event_id(request)
         opening = following.follow(scope, workflow_id, query.after if after is None else after)
         return event_stream(opening, following.heartbeat_s)
     events = await service.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
-    shown = [event_to_public(event) for event in events[: query.limit]]
-    return await _json(request, EventListResponse(shown, len(events) > query.limit))
+    public = [event_to_public(event) for event in events[: query.limit]]
+    return await _json(request, EventListResponse(public, len(events) > query.limit))
 
 
 @endpoint(FEED)
@@ -114,14 +114,14 @@ async def list_all_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], FeedQuery, others=TICKET_PARAMETER)
     following = service.following
     scope, wanted = request.user.scope, _filter(query)
-    after = None if query.cursor is UNSET else _position(query.cursor, "query", "cursor")
+    after = None if query.cursor is UNSET else _parse_cursor(query.cursor, "query", "cursor")
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
-            after = _position(last, "header", LAST_EVENT_ID)
+            after = _parse_cursor(last, "header", LAST_EVENT_ID)
         return event_stream(following.follow_all(scope, wanted, after), following.heartbeat_s)
     page = await following.page(scope, wanted, after, query.limit)
-    found = [feed_event_to_public(each) for each in page.events]
-    return await _json(request, EventFeedResponse(found, page.position.cursor, page.more))
+    events = [feed_event_to_public(event) for event in page.events]
+    return await _json(request, EventFeedResponse(events, page.position.cursor, page.more))
 
 
 @endpoint(TICKET)
@@ -132,20 +132,20 @@ async def create_stream_ticket(request: ApiRequest, tickets: TicketsDep) -> Stre
 
 
 def workflow_frame(event: HistoryEvent) -> bytes:
-    """An event in the stream of its workflow."""
+    """Return *event* as a frame of its workflow's stream, with its number as id."""
     return frame(event.type, str(event.id), json.encode(event_to_public(event)))
 
 
-def feed_frame(found: FeedEvent) -> bytes:
-    """An event in a stream of all."""
-    return frame(found.event.type, found.position.cursor, json.encode(feed_event_to_public(found)))
+def feed_frame(entry: FeedEvent) -> bytes:
+    """Return *entry* as a frame of the feed's stream, with its cursor as id."""
+    return frame(entry.event.type, entry.position.cursor, json.encode(feed_event_to_public(entry)))
 
 
 async def _json(request: ApiRequest, content: Struct) -> ASGIApp:
     return (await respond_unless_known(request, content)).to_asgi_response(None, request)
 
 
-def _last_number(request: ApiRequest) -> int | None:
+def _last_event_id(request: ApiRequest) -> int | None:
     text = request.headers.get(LAST_EVENT_ID)
     if not text:
         return None
@@ -154,7 +154,7 @@ def _last_number(request: ApiRequest) -> int | None:
     return int(text)
 
 
-def _position(text: str, *loc: str) -> FeedCursor:
+def _parse_cursor(text: str, *loc: str) -> FeedCursor:
     try:
         return FeedCursor.read(text)
     except ValueError:
@@ -164,9 +164,9 @@ def _position(text: str, *loc: str) -> FeedCursor:
 def _filter(query: FeedQuery) -> FeedFilter:
     names = None if query.type is UNSET else query.type.split(",")
     if unknown := [name for name in names or () if name not in _TYPES]:
-        wanted = f"Expected types of events, with commas between them, of {', '.join(EventType)}"
-        said = f"{wanted}; there is no {unknown[0][:_LONGEST_TYPE]!r}"
-        raise InvalidRequest([Fault(("query", "type"), said, "enum")])
+        known = f"Expected types of events, with commas between them, of {', '.join(EventType)}"
+        msg = f"{known}; there is no {unknown[0][:_LONGEST_TYPE]!r}"
+        raise InvalidRequest([Fault(("query", "type"), msg, "enum")])
     return FeedFilter(
         types=None if names is None else frozenset(map(EventType, names)),
         status=None if query.status is UNSET else query.status,

@@ -14,7 +14,7 @@ from msgspec.structs import fields
 from stepwell.api.components import EXAMPLE, build_components, complete_schema
 from stepwell.api.operations import SCHEMA_REF, Content, Operation
 from stepwell.api.problems import MEANINGS, PROBLEM_JSON
-from stepwell.api.webhook_payloads import described_webhooks
+from stepwell.api.webhook_payloads import describe_webhooks
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.problems import HTTPValidationError, Problem
 
@@ -33,7 +33,7 @@ _HEADERS = {
     "Retry-After": "Seconds",
 }
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After", 507: "Retry-After"}
-_TAKEN = {
+_REQUEST_HEADERS = {
     "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours the same request with the "
     "same key has its effect once and is answered the same; another request with it is refused.",
     "If-Match": "ETags of the workflow, with steps or without: only while it is one of these.",
@@ -41,9 +41,9 @@ _TAKEN = {
     "Last-Event-ID": "Of a stream: only events after it. It counts more than the query.",
     "Prefer": "wait=N: answer once the workflow has ended, or after N seconds, at most 60, as it is by then.",
 }
-# What follows from them: statuses, and headers that an answer may have.
-_REFUSED_BY = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304}
-_SAID_OF = {"Idempotency-Key": "Idempotency-Replayed", "Prefer": "Preference-Applied"}
+# The consequences of a request header: the status of a failure, and the response header.
+_FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304}
+_RESPONSE_HEADER = {"Idempotency-Key": "Idempotency-Replayed", "Prefer": "Preference-Applied"}
 _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},
     "task_id": {"type": "string", "format": "uuid"},
@@ -65,7 +65,7 @@ _TAGS = {
 
 
 def build_document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
-    """The document of *operations*; plain JSON values."""
+    """Return the document that describes *operations*, of plain JSON values."""
     operations = list(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -74,7 +74,7 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
         "openapi": "3.1.0",
         "info": {"title": "Stepwell", "version": version, "description": _INTRO},
         "paths": dict(sorted(paths.items())),
-        "webhooks": described_webhooks(),
+        "webhooks": describe_webhooks(),
         "components": {
             "schemas": build_components(operations),
             "securitySchemes": {
@@ -97,21 +97,21 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
 
 
 def problem_statuses(operation: Operation) -> list[int]:
-    """The statuses beyond success that *operation* may answer. 500 isn't among them: that would be a fault of ours."""
+    """Return the statuses with which *operation* may fail. 500 isn't among them, because it would be our own fault."""
     statuses = {*operation.problems, 400}
     if operation.permission is not None:
         statuses |= {401, 403, 422, 503, 507}
     if any(name in _PARAMETERS for name in operation.path_parameters):
         statuses.add(404)
-    statuses |= {_REFUSED_BY[name] for name in operation.takes if name in _REFUSED_BY}
+    statuses |= {_FAILURE_STATUS[name] for name in operation.takes if name in _FAILURE_STATUS}
     if operation.method != "GET":
-        # Operations without a body refuse one too, if it says something.
+        # An operation without a body refuses a body that isn't empty.
         statuses |= {413, 415}
     return sorted(statuses)
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
         "description": operation.description,
@@ -121,14 +121,14 @@ def _operation(operation: Operation) -> dict[str, Any]:
         | {str(status): _failure(status) for status in problem_statuses(operation)},
     }
     if operation.permission is not None:
-        made["security"] = [{"HTTPBearer": []}, *([{}] if operation.signable else [])]
-        made["security"] += [{"StreamTicket": []}] if operation.ticketed else []
+        described["security"] = [{"HTTPBearer": []}, *([{}] if operation.signable else [])]
+        described["security"] += [{"StreamTicket": []}] if operation.ticketed else []
     if operation.body is not None:
         content: dict[str, Any] = {"schema": {"$ref": SCHEMA_REF.format(name=operation.body.__name__)}}
         if operation.body is CreateWorkflow:
             content["example"] = EXAMPLE
-        made["requestBody"] = {"required": True, "content": {"application/json": content}}
-    return made
+        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return described
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
@@ -141,21 +141,21 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     parameters = []
     for member in fields(operation.query):
-        made = schema(member.type)
-        definitions = made.pop("$defs", {})
-        name = made.pop("$ref", "").removeprefix("#/$defs/")
-        made = complete_schema({**definitions.get(name, {}), **made})
-        made.pop("title", None)
-        description = made.pop("description", "")
+        parameter_schema = schema(member.type)
+        definitions = parameter_schema.pop("$defs", {})
+        name = parameter_schema.pop("$ref", "").removeprefix("#/$defs/")
+        parameter_schema = complete_schema({**definitions.get(name, {}), **parameter_schema})
+        parameter_schema.pop("title", None)
+        description = parameter_schema.pop("description", "")
         if isinstance(member.default, int | str):
-            made["default"] = member.default
+            parameter_schema["default"] = member.default
         parameters.append(
             {
                 "name": member.encode_name,
                 "in": "query",
                 "required": False,
                 "description": description,
-                "schema": made,
+                "schema": parameter_schema,
             }
         )
     return parameters
@@ -168,7 +168,7 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "header",
             "required": False,
-            "description": _TAKEN[name],
+            "description": _REQUEST_HEADERS[name],
             "schema": kinds.get(name, {"type": "string"}),
         }
         for name in operation.takes
@@ -178,19 +178,19 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
 def _success(operation: Operation) -> dict[str, Any]:
     answers = operation.answers
     if isinstance(answers, Content):
-        made: dict[str, Any] = {"description": answers.description, "content": _content(answers)}
+        response: dict[str, Any] = {"description": answers.description, "content": _content(answers)}
     else:
         reference = {"$ref": SCHEMA_REF.format(name=answers.__name__)}
-        made = {"description": "Success", "content": {"application/json": {"schema": reference}}}
+        response = {"description": "Success", "content": {"application/json": {"schema": reference}}}
         for media_type, other in operation.also:
-            made["content"][media_type] = {"schema": {"$ref": SCHEMA_REF.format(name=other.__name__)}}
+            response["content"][media_type] = {"schema": {"$ref": SCHEMA_REF.format(name=other.__name__)}}
         if operation.streams is not None:
-            made["content"][operation.streams.media_type] = {"schema": {"type": "string"}}
-    maybe = [_SAID_OF[name] for name in operation.takes if name in _SAID_OF]
-    if operation.headers or maybe:
-        made["headers"] = {name: _header(name, required=operation.streams is None) for name in operation.headers}
-        made["headers"] |= {name: _header(name, required=False) for name in maybe}
-    return made
+            response["content"][operation.streams.media_type] = {"schema": {"type": "string"}}
+    optional = [_RESPONSE_HEADER[name] for name in operation.takes if name in _RESPONSE_HEADER]
+    if operation.headers or optional:
+        response["headers"] = {name: _header(name, required=operation.streams is None) for name in operation.headers}
+        response["headers"] |= {name: _header(name, required=False) for name in optional}
+    return response
 
 
 def _content(answer: Content) -> dict[str, Any]:
@@ -212,15 +212,15 @@ def _failure(status: int) -> dict[str, Any]:
     if status == 304:  # noqa: PLR2004
         return {"description": "It is still what If-None-Match names.", "headers": {"ETag": _header("ETag")}}
     kind, media_type = (HTTPValidationError, "application/json") if status == 422 else (Problem, PROBLEM_JSON)  # noqa: PLR2004
-    made: dict[str, Any] = {
+    response: dict[str, Any] = {
         "description": "Validation Error" if kind is HTTPValidationError else MEANINGS[status],
         "content": {media_type: {"schema": {"$ref": SCHEMA_REF.format(name=kind.__name__)}}},
     }
     if name := _PROBLEM_HEADERS.get(status):
-        made["headers"] = {name: _header(name)}
-    elif status == 409:  # noqa: PLR2004 - to be repeated, if it is a repeat
-        made["headers"] = {"Retry-After": _header("Retry-After", required=False)}
-    return made
+        response["headers"] = {name: _header(name)}
+    elif status == 409:  # noqa: PLR2004 - sent while the original request still runs
+        response["headers"] = {"Retry-After": _header("Retry-After", required=False)}
+    return response
 
 
 def _header(name: str, *, required: bool = True) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The description of an operation, from which its route, its gate and its documentation are made."""
+"""The description of an operation, from which its route, its access checks and its documentation are made."""
 
 import re
 from collections.abc import Callable
@@ -20,11 +20,11 @@ class Permission(StrEnum):
 
 
 class NoQuery(Struct, frozen=True):
-    """An operation without query parameters; a query that can't be read is refused all the same."""
+    """The query of an operation without parameters. A malformed query is refused all the same."""
 
 
 class Content(Struct, frozen=True):
-    """An answer that isn't JSON."""
+    """The media type of a response that isn't JSON, and its description in the OpenAPI document."""
 
     media_type: str
     description: str = "Success"
@@ -32,13 +32,15 @@ class Content(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """What the route, the gate and the documentation of an operation must agree on.
+    """The facts on which the route, the access checks and the documentation of an operation must agree.
 
-    `path` is the template of the OpenAPI document; a slash at its end is optional in requests. `permission` null
-    means that no token is asked for; `signable`, that a valid signature in the query does instead of one.
-    `problems` are the statuses beyond those that follow from the rest (see `openapi`); `headers` those of the answer,
-    `takes` those that it reads of a request (see `repeats`). `also`: what it may answer instead, by media type;
-    `streams`: what it sends for as long as there is something to send. `ticketed`: a ticket does instead of a token.
+    - `path` is the template in the OpenAPI document. A slash at its end is optional in requests.
+    - `permission` is what the token must allow; None if the operation needs no token.
+    - `signable`: a signature in the query may replace the token. `ticketed`: a stream ticket may replace it.
+    - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
+      `streams` is the media type of the live stream, if the operation offers one.
+    - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
+    - `headers` are those of the response. `takes` are the request headers that the operation reads (see `headers`).
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -71,8 +73,9 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     @property
     def route_path(self) -> str:
-        """The path as Litestar wants it. All parameters are strings: that an id is none is told after the
-        token was looked at, as 404.
+        """The path in Litestar's notation. All parameters are strings, so that the token is checked before an id is.
+
+        The handler answers 404 for a malformed id.
         """
         return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] == 'path' else 'str'}}}", self.path)
 
@@ -85,5 +88,5 @@ def endpoint(operation: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHa
         status_code=operation.status,
         opt={OPT_KEY: operation},
         name=operation.id,
-        include_in_schema=False,  # Litestar's own generator is off; see openapi
+        include_in_schema=False,  # Litestar's own generator is off, see openapi
     )

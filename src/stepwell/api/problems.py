@@ -1,6 +1,6 @@
-"""How errors look on the wire: one table, and the handlers that read it.
+"""Error responses: one table from errors to statuses, and the exception handlers that apply it.
 
-All are problem details (RFC 9457), save the contract's 422, which lists what is wrong and where.
+All are problem details (RFC 9457), except 422, which has the form of the API contract: a list of faults and places.
 """
 
 import re
@@ -69,7 +69,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     DiskFull: _row(507, "Insufficient storage"),
     NoRoomForArtifact: _row(507, "Insufficient storage"),
 }
-# What Litestar itself refuses, and what nobody foresaw.
+# Statuses that Litestar itself answers, and 500 for unexpected errors.
 BY_STATUS: dict[int, ProblemType] = {row.status: row for row in TABLE.values()} | {
     400: _row(400, "Bad request"),
     405: _row(405, "Method not allowed"),
@@ -117,7 +117,7 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
     elif isinstance(error, NoRoomForArtifact):
         problem.detail, headers["Retry-After"] = "There is no room to store the file.", str(_RETRY_AFTER_S)
     elif isinstance(error, ArtifactError):
-        # What the store says names folders and buckets, and is for the log.
+        # The store's message names folders and buckets, so only the log contains it.
         log.error("artifact could not be read", path=request.url.path, error=str(error))
         problem.detail, headers["Retry-After"] = "The file can't be read now.", str(_RETRY_AFTER_S)
     return _response(problem, headers)
@@ -129,8 +129,8 @@ def _on_http_exception(request: _Call, error: HTTPException) -> Response[Any]:
     row = BY_STATUS.get(error.status_code) or ProblemType(
         error.status_code, HTTPStatus(error.status_code).phrase, "about:blank"
     )
-    said = error.detail != HTTPStatus(error.status_code).phrase
-    detail = error.detail if said else MEANINGS.get(error.status_code, error.detail)
+    has_detail = error.detail != HTTPStatus(error.status_code).phrase
+    detail = error.detail if has_detail else MEANINGS.get(error.status_code, error.detail)
     return _response(_problem(request, row, detail), error.headers or {})
 
 
@@ -161,7 +161,7 @@ def _challenge(error: Unauthenticated) -> str:
 
 
 def _problem(request: _Call, row: ProblemType, detail: str) -> Problem:
-    # As it was sent, escapes and all; a server need not tell.
+    # The path as it was sent, with its escapes. An ASGI server may omit it.
     instance = (request.scope.get("raw_path") or b"").decode("latin-1") or UNSET
     return Problem(type=row.type, title=row.title, status=row.status, detail=detail, instance=instance)
 

@@ -1,4 +1,4 @@
-"""What can be asked for, and how those do who are asked."""
+"""The operation that lists the configured providers, with their capabilities, load and health."""
 
 from litestar import Response
 

@@ -1,4 +1,4 @@
-"""Query strings, read strictly: what isn't exactly an answer to the parameter is refused, all of it at once."""
+"""The query parameters of all operations, and their strict parser, which reports all faults of a query at once."""
 
 import re
 from collections.abc import Collection
@@ -19,7 +19,7 @@ Q = TypeVar("Q", bound=Struct)
 _INT = re.compile(r"-?[0-9]{1,19}")
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# Clients ask the same few things again and again.
+# Clients repeat the same few queries, so the results of queries of up to so many bytes are cached.
 _SHORT = 64
 _MAX_INT, _MIN_INT = 2**63 - 1, -(2**63)
 
@@ -105,31 +105,30 @@ class TicketQuery(Struct, frozen=True):
     ticket: Annotated[str, Meta(description="Stands for a token")] | UnsetType = UNSET
 
 
-TICKET_PARAMETER = ("ticket",)  # read where it is told who calls
+TICKET_PARAMETER = ("ticket",)  # read by the authentication
 
 
 def parse_query(raw: bytes, kind: type[Q], *, others: Collection[str] | None = ()) -> Q:
-    """The parameters of *kind* in a raw query string; *others* are for somebody else to read (null: all others).
+    """Return the parameters of *kind* in a raw query string.
 
-    Raises `InvalidRequest` with every fault: a parameter that isn't known (a mistyped `dry_run` must not do the thing
-    itself), a value that doesn't fit, one that is given twice, and anything that isn't UTF-8 or holds NUL.
+    *others* are parameters that other code reads; None stands for any. Raises `InvalidRequest` with every fault: an
+    unknown parameter (a mistyped `dry_run` must not perform the verb), a value that doesn't fit, a parameter that is
+    sent twice, and text that isn't UTF-8 or contains NUL.
     """
-    passed = None if others is None else frozenset(others)
-    return _parse_short(raw, kind, passed) if len(raw) <= _SHORT else _parse(raw, kind, passed)
+    ignored = None if others is None else frozenset(others)
+    return _parse_short(raw, kind, ignored) if len(raw) <= _SHORT else _parse(raw, kind, ignored)
 
 
-def _parse(raw: bytes, kind: type[Q], passed: frozenset[str] | None) -> Q:
+def _parse(raw: bytes, kind: type[Q], ignored: frozenset[str] | None) -> Q:
     known = _kinds(kind)
     pairs, faults = _pairs(raw)
     values: dict[str, Any] = {}
     seen: set[str] = set()
     for name, text in pairs:
         if name not in known:
-            if passed is not None and name not in passed and name:
-                known_ones = ", ".join(known) or "none"
-                faults.append(
-                    Fault(("query", printable_key(name)), f"Unknown parameter; known: {known_ones}", "unknown")
-                )
+            if ignored is not None and name not in ignored and name:
+                msg = f"Unknown parameter; known: {', '.join(known) or 'none'}"
+                faults.append(Fault(("query", printable_key(name)), msg, "unknown"))
             continue
         if name in seen:
             faults.append(Fault(("query", name), "Expected the parameter once", "repeated"))
@@ -150,19 +149,19 @@ _parse_short = lru_cache(maxsize=256)(_parse)
 
 
 def parse_id(text: str, what: str) -> UUID:
-    """The id that *text* is. Raises `NotFound` naming *what* if it isn't one: then there is nothing under it."""
+    """Return *text* as an id. Raises `NotFound`, which names *what*, if it isn't one: nothing can have it."""
     if not _UUID.fullmatch(text):
         raise NotFound(what)
     return UUID(text)
 
 
 def page_links(path: str, query: ListQuery, total: int) -> str:
-    """The `Link` header (RFC 8288) of a page of *total* workflows, with the filters of *query* kept."""
-    usual = ListQuery()
-    kept = [
+    """Return the `Link` header (RFC 8288) of a page of *total* workflows. The links keep the filters of *query*."""
+    defaults = ListQuery()
+    filters = [
         f"{name}={quote_plus(str(value).lower() if isinstance(value, bool) else str(value))}"
         for name in query.__struct_fields__
-        if name not in ("skip", "limit") and (value := getattr(query, name)) != getattr(usual, name)
+        if name not in ("skip", "limit") and (value := getattr(query, name)) != getattr(defaults, name)
     ]
     last = max(0, (total - 1) // query.limit * query.limit)
     pages = {"first": 0}
@@ -172,7 +171,7 @@ def page_links(path: str, query: ListQuery, total: int) -> str:
         pages["next"] = query.skip + query.limit
     pages["last"] = last
     return ", ".join(
-        f'<{path}?{"&".join([*kept, f"skip={skip}", f"limit={query.limit}"])}>; rel="{rel}"'
+        f'<{path}?{"&".join([*filters, f"skip={skip}", f"limit={query.limit}"])}>; rel="{rel}"'
         for rel, skip in pages.items()
     )
 
@@ -185,7 +184,7 @@ _MESSAGES = {
 
 @lru_cache(maxsize=64)
 def _kinds(kind: type[Struct]) -> dict[str, type]:
-    """For each parameter, the kind of value that its text must hold: int, bool, or str for all others."""
+    """Return the type of each parameter's value: int, bool, or str for all others."""
     info = type_info(kind)
     assert isinstance(info, StructType)
     return {member.encode_name: _kind(member.type) for member in info.fields}
@@ -200,7 +199,7 @@ def _kind(info: Type) -> type:
 
 
 def _value(kind: type, text: str) -> tuple[Any, str | None]:
-    """The value that *text* holds, or the word for what is wrong with it."""
+    """Return the value of *text* and None, or None and the type of its fault."""
     if kind is int:
         number = int(text) if _INT.fullmatch(text) else None
         fits = number is not None and _MIN_INT <= number <= _MAX_INT

@@ -1,4 +1,4 @@
-"""Request bodies: JSON and nothing else, and never so much work on the loop that others wait for it."""
+"""Request bodies: only JSON is accepted, and large bodies are parsed in a thread, so that the loop isn't blocked."""
 
 import re
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from stepwell.domain.strict_json.decode import decode_body
 
 T = TypeVar("T")
 MAX_BODY_BYTES = 16 * 1024 * 1024
-# What takes longer to decode and validate than a switch to a thread costs others on the loop.
+# A larger body takes longer to decode and validate than handing it to a thread costs.
 INLINE_BYTES = 64 * 1024
 _JSON = re.compile(r'application/json[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE)
 
 
 class UnsupportedBody(HTTPException):
-    """The body is, or says that it is, something other than JSON in UTF-8."""
+    """The Content-Type of the body isn't JSON in UTF-8, or the body is compressed."""
 
     status_code = 415
 
@@ -31,7 +31,7 @@ class UnsupportedBody(HTTPException):
 
 
 async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) -> T:
-    """What *parse* makes of the decoded body. *parse* must be safe in a thread; a big body is parsed in one."""
+    """Return *parse* of the decoded body. *parse* must be thread-safe, because a large body is parsed in a thread."""
     data = await read_body(request)
 
     def work() -> T:
@@ -41,18 +41,18 @@ async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) 
 
 
 async def ignore_empty_body(request: Request[Any, Any, Any]) -> None:
-    """For operations without a body: many clients send `{}`, which says nothing. What says something is refused."""
+    """Read the body of an operation that takes none. Only `{}` and null are accepted, since many clients send `{}`."""
     data = await read_body(request)
     if data and await read_json(request, lambda body: body) not in ({}, None):
         raise InvalidRequest([Fault(("body",), "This operation takes no body", "extra_forbidden")])
 
 
 async def read_body(request: Request[Any, Any, Any]) -> bytes:
-    """The body, however often it is asked for; refused if it says that it is something other than JSON."""
+    """Return the body. May be called repeatedly. Raises `UnsupportedBody` unless its Content-Type is JSON."""
     try:
         data = await request.body()
     except InternalServerException:
-        # The client went away while sending: nobody reads this, but it is no fault of ours.
+        # The client disconnected while sending. Nobody reads this answer, but it must not count as a fault of ours.
         raise ClientException(detail="The body ended before it was complete.") from None
     if data and not _is_json(request):
         raise UnsupportedBody

@@ -1,4 +1,4 @@
-"""The API put together: every route, what stands before it, and what it is handed."""
+"""Builds the ASGI app: every route, the middleware, and the dependencies of the handlers."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -71,7 +71,7 @@ def build_api(
     metrics: Metrics,
     lifespan: Sequence[Lifespan] = (),
 ) -> Litestar:
-    """The ASGI app. It owns none of what it is handed: *lifespan* opens and closes that, if anything does."""
+    """Return the ASGI app. It opens and closes none of its arguments; *lifespan* may do that."""
     description = describe()
     return Litestar(
         [*options_handlers(operations()), *HANDLERS],
@@ -86,7 +86,7 @@ def build_api(
             }.items()
         },
         middleware=[_Timing(), AuthMiddleware(verifier, signed_urls, tickets, clock, lambda: service.draining)],
-        before_send=[_counting(metrics)],
+        before_send=[_request_counter(metrics)],
         exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=list(lifespan),
@@ -96,7 +96,7 @@ def build_api(
 
 
 def operations() -> list[Operation]:
-    """All operations. A handler without one is a KeyError: it would have neither guard nor documentation."""
+    """Return all operations. A handler without one raises KeyError, because nothing would check access to it."""
     return [handler.opt[OPT_KEY] for handler in HANDLERS]
 
 
@@ -119,6 +119,8 @@ def _always(value: Any) -> Callable[[], Any]:
 
 
 class _Timing(ASGIMiddleware):
+    """Stores when the request began, for `_request_counter`."""
+
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
@@ -126,23 +128,23 @@ class _Timing(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
-def _counting(metrics: Metrics) -> Callable[[Message, Scope], Any]:
-    """Counts where answers begin, not in a middleware: those don't see what routing refuses."""
-    # What belongs to one route, method and status, for to look it up by labels takes longer than to count.
-    kept: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+def _request_counter(metrics: Metrics) -> Callable[[Message, Scope], Any]:
+    """Return a hook that counts responses when they start. A middleware wouldn't see requests that routing refuses."""
+    # By route, method and status. Finding a metric by its labels takes longer than counting.
+    cache: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def kept_for(key: tuple[str, str, int]) -> tuple[Counter, Histogram]:
-        if key not in kept:
-            kept[key] = metrics.requests.labels(*key), metrics.latency.labels(*key[:2])
-        return kept[key]
+    def metrics_of(key: tuple[str, str, int]) -> tuple[Counter, Histogram]:
+        if key not in cache:
+            cache[key] = metrics.requests.labels(*key), metrics.latency.labels(*key[:2])
+        return cache[key]
 
     async def count(message: Message, scope: Scope) -> None:
         if message["type"] != "http.response.start":
             return
-        # Templates and known methods only, for a caller must not be able to make up time series.
+        # Only templates and known methods, so that callers can't create time series.
         route = scope.get("path_template") or "unmatched"
         method = str(scope.get("method"))
-        requests, latency = kept_for((route, method if method in _METHODS else "other", message["status"]))
+        requests, latency = metrics_of((route, method if method in _METHODS else "other", message["status"]))
         requests.inc()
         if "began" in scope["state"]:
             latency.observe(perf_counter() - scope["state"]["began"])

@@ -1,4 +1,4 @@
-"""The page at /schema: the OpenAPI document to read, in plain HTML that asks no other host and runs no script."""
+"""The page at /schema: the OpenAPI document as plain HTML that loads nothing and runs no script."""
 
 from collections.abc import Iterator
 from html import escape
@@ -11,7 +11,7 @@ from stepwell.api.problems import BY_STATUS, MEANINGS
 
 
 def render_page(document: dict[str, Any]) -> bytes:
-    """The page that shows *document*, complete in itself."""
+    """Return the HTML page of the OpenAPI *document*."""
     info = document["info"]
     title = f"{escape(info['title'])} {escape(info['version'])}"
     body, contents = "".join(_body(document)), "".join(_contents(document))
@@ -102,7 +102,7 @@ def _component(name: str, component: dict[str, Any]) -> Iterator[str]:
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """A schema in a few words, linked to its component."""
+    """Return a schema in a few words of HTML, with a link to its component."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'

@@ -30,19 +30,19 @@ _SLICE = 250
 
 
 def step_to_public(record: StepRecord) -> WorkflowStepPublic:
-    asked, state = record.definition, record.state
+    definition, state = record.definition, record.state
     return WorkflowStepPublic(
         id=record.id,
-        step_id=asked.id,
-        task_type=asked.task_type,
-        config=asked.config,
-        provider_config=asked.provider_config,
-        active_provider_capabilities=asked.active_provider_capabilities,
-        fallback_provider_type=asked.fallback_provider_type,
-        fallback_provider_config=asked.fallback_provider_config,
-        fallback_provider_capabilities=asked.fallback_provider_capabilities,
-        dependencies=asked.depends_on,
-        input_mappings=asked.input_mappings,
+        step_id=definition.id,
+        task_type=definition.task_type,
+        config=definition.config,
+        provider_config=definition.provider_config,
+        active_provider_capabilities=definition.active_provider_capabilities,
+        fallback_provider_type=definition.fallback_provider_type,
+        fallback_provider_config=definition.fallback_provider_config,
+        fallback_provider_capabilities=definition.fallback_provider_capabilities,
+        dependencies=definition.depends_on,
+        input_mappings=definition.input_mappings,
         status=state.status,
         task_id=None if state.task_id is None else str(state.task_id),
         result=_raw(state.result),
@@ -59,7 +59,7 @@ def step_to_public(record: StepRecord) -> WorkflowStepPublic:
 
 async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
     state, summary = record.state, record.summary
-    steps = UNSET if record.steps is None else await sliced(record.steps, step_to_public)
+    steps = UNSET if record.steps is None else await encode_in_slices(record.steps, step_to_public)
     return WorkflowPublic(
         id=state.id,
         name=state.name,
@@ -93,10 +93,10 @@ async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
 
 
 async def page_to_public(page: WorkflowPage, skip: int, limit: int) -> WorkflowListResponse:
-    shown = []
-    while page.workflows:  # let go of one by one, for to free a million steps at once stops everybody too
-        shown.append(await workflow_to_public(page.workflows.pop(0)))
-    return WorkflowListResponse(shown, page.total, skip, limit)
+    workflows = []
+    while page.workflows:  # freed one by one, because freeing a million steps at once blocks the loop
+        workflows.append(await workflow_to_public(page.workflows.pop(0)))
+    return WorkflowListResponse(workflows, page.total, skip, limit)
 
 
 async def cleanup_to_public(record: WorkflowRecord, report: CleanupReport) -> WorkflowCleanupResponse:
@@ -138,19 +138,20 @@ def event_to_public(event: HistoryEvent) -> EventPublic:
 
 
 def progress(completed: int, total: int) -> float:
-    """Percent, two decimals; 100.0 only when all are completed."""
+    """Return the percentage of completed steps, with two decimals."""
     return round(100 * completed / total, 2)
 
 
-async def sliced(steps: Sequence[A], show: Callable[[A], B]) -> list[B]:
-    """The steps, as they are to be shown, as the JSON that a list of them is in the end, made in slices between which
-    others get their turn: there may be a million in an answer.
+async def encode_in_slices(steps: Sequence[A], convert: Callable[[A], B]) -> list[B]:
+    """Return the JSON of the converted *steps*, in place of the list: msgspec inserts it into the answer unchanged.
+
+    There may be a million steps, so they are converted and encoded in slices, between which other tasks run.
     """
     slices: list[bytes] = []
     for begin in range(0, len(steps), _SLICE):
         if begin:
             await asyncio.sleep(0)
-        slices.append(json.encode([show(step) for step in steps[begin : begin + _SLICE]])[1:-1])
+        slices.append(json.encode([convert(step) for step in steps[begin : begin + _SLICE]])[1:-1])
     return cast("list[B]", Raw(b"[" + b",".join(slices) + b"]"))
 
 

@@ -1,4 +1,4 @@
-"""The operations without a token: the root, health, metrics, and the API's own description."""
+"""The operations of the system: the root, health, metrics, and the description of the API. They need no token."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tasks (attempts), to look at."""
+"""The operations that read tasks. A task is one attempt at a step."""
 
 from litestar import Response
 

@@ -1,4 +1,4 @@
-"""What webhooks say: `{type, timestamp, data}`, and how the OpenAPI document describes it."""
+"""The bodies of webhooks, `{type, timestamp, data}`, and their description in the OpenAPI document."""
 
 from copy import deepcopy
 from datetime import datetime
@@ -16,15 +16,15 @@ from stepwell.domain.webhooks.delivery import DueDelivery
 from stepwell.ports.storage import WorkflowReader
 
 MAX_BODY = 256 * 1024
-# Shorter no step is, so a workflow of more has no room for them; its steps needn't be looked at.
+# No step is shorter. So a workflow with more than `_MAX_STEPS` steps doesn't fit, and its steps needn't be read.
 SHORTEST_STEP = 512
 _MAX_STEPS = MAX_BODY // SHORTEST_STEP
-# What may be long beside the steps, and is left out too where it has to be.
+# Members beside the steps that may be long. `_shorten` drops them if it must.
 _LONG = frozenset({"final_step_result", "config", "errors", "error_message", "description", "cost"})
 
 
 class Payloads:
-    """`ports.webhooks.Payload`. *base_url* is what links begin with, without a slash at its end."""
+    """Implements `ports.webhooks.Payload`. *base_url* begins the links, and has no slash at its end."""
 
     def __init__(self, store: WorkflowReader, base_url: str) -> None:
         self._store, self._base = store, base_url
@@ -38,12 +38,13 @@ class Payloads:
             return json.encode(StepNotice(event.type, event.at, data)).decode()
         if due.total_steps <= _MAX_STEPS:
             whole = json.encode(await workflow_to_public(await self._record(due, include_steps=True)))
-            made = _enveloped(event.type, event.at, whole)
-            if len(made) <= MAX_BODY:
-                return made.decode()
-        bare = json.encode(await workflow_to_public(await self._record(due, include_steps=False)))
+            body = _envelope(event.type, event.at, whole)
+            if len(body) <= MAX_BODY:
+                return body.decode()
+        without_steps = json.encode(await workflow_to_public(await self._record(due, include_steps=False)))
         link = f"{self._base}/api/v1/workflows/{due.workflow_id}"
-        return _cut(event.type, event.at, json.decode(bare, type=dict[str, Raw]) | {"link": Raw(json.encode(link))})
+        members = json.decode(without_steps, type=dict[str, Raw]) | {"link": Raw(json.encode(link))}
+        return _shorten(event.type, event.at, members)
 
     async def _record(self, due: DueDelivery, *, include_steps: bool) -> WorkflowRecord:
         record = await self._store.get(TenantScope(due.tenant), due.workflow_id, include_steps=include_steps)
@@ -53,7 +54,7 @@ class Payloads:
 
 
 def webhook_components(components: dict[str, Any]) -> dict[str, Any]:
-    """*components* with the workflow as a notice has it: what is too long isn't there, and there is a link instead."""
+    """Return *components* with the data of a workflow notice: long members are optional, and there may be a link."""
     data = deepcopy(components["WorkflowPublic"]) | {"title": "WorkflowNoticeData"}
     data["description"] = "As WorkflowPublic. Beyond 256 kB without steps, and without what else is too long."
     data["required"] = [name for name in data["properties"] if name not in _LONG | {"steps"}]
@@ -68,17 +69,17 @@ def webhook_components(components: dict[str, Any]) -> dict[str, Any]:
     return components | {"WorkflowNotice": notice, "WorkflowNoticeData": data}
 
 
-def described_webhooks() -> dict[str, Any]:
-    """The OpenAPI document's `webhooks`."""
+def describe_webhooks() -> dict[str, Any]:
+    """Return the member `webhooks` of the OpenAPI document."""
     return {
-        "workflow": _described(
+        "workflow": _describe(
             WorkflowNotice, "A workflow has ended: workflow.completed, workflow.failed or workflow.cancelled."
         ),
-        "step": _described(StepNotice, "A step has started, is retried, or has ended; in no particular order."),
+        "step": _describe(StepNotice, "A step has started, is retried, or has ended; in no particular order."),
     }
 
 
-def _described(notice: type[Struct], summary: str) -> dict[str, Any]:
+def _describe(notice: type[Struct], summary: str) -> dict[str, Any]:
     headers = {
         "webhook-id": "Of the event: the same for every try and every redelivery. What has come before can be dropped.",
         "webhook-timestamp": "Of this try, in seconds since 1970.",
@@ -107,13 +108,13 @@ def _described(notice: type[Struct], summary: str) -> dict[str, Any]:
     }
 
 
-def _enveloped(kind: EventType, at: datetime, data: bytes) -> bytes:
+def _envelope(kind: EventType, at: datetime, data: bytes) -> bytes:
     return json.encode({"type": kind, "timestamp": at, "data": Raw(data)})
 
 
-def _cut(kind: EventType, at: datetime, data: dict[str, Raw]) -> str:
-    """With as much of *data* as there is room for: what is longest goes first."""
+def _shorten(kind: EventType, at: datetime, data: dict[str, Raw]) -> str:
+    """Return the body with as much of *data* as fits. The longest members are dropped first."""
     longest_last = sorted(_LONG & data.keys(), key=lambda name: len(bytes(data[name])))
-    while len(made := _enveloped(kind, at, json.encode(data))) > MAX_BODY and longest_last:
+    while len(body := _envelope(kind, at, json.encode(data))) > MAX_BODY and longest_last:
         del data[longest_last.pop()]
-    return made.decode()
+    return body.decode()

@@ -1,4 +1,4 @@
-"""The operations on workflows: the contract's eight, and pause."""
+"""The operations on workflows: the eight of the API contract, and pause."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -162,20 +162,20 @@ CANCEL = Operation(
 )
 
 
-async def _created(request: ApiRequest, service: WorkflowService, record: WorkflowRecord) -> StoredAnswer:
-    # One that isn't started has nothing to wait for: all that was asked for is done.
+async def _creation_answer(request: ApiRequest, service: WorkflowService, record: WorkflowRecord) -> StoredAnswer:
+    # A workflow that isn't started won't end, so there is nothing to wait for.
     wait = record.state.status is not WorkflowStatus.PENDING
     headers = {"Location": f"{BASE}{record.state.id}"}
     return await (answer_after_wait if wait else answer_now)(request, service, record, headers, 201)
 
 
-async def _cleaned(request: ApiRequest, service: WorkflowService, _record: WorkflowRecord) -> StoredAnswer:
-    """What was left over is cleaned now."""
+async def _clean_again(request: ApiRequest, service: WorkflowService, _record: WorkflowRecord) -> StoredAnswer:
+    """Clean up again, because the report of the first run was lost. It deletes what that run left."""
     return await _clean(request, service, NO_PRECONDITIONS)
 
 
 @endpoint(CREATE)
-@idempotent(_created)
+@idempotent(_creation_answer)
 async def create_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
     query = parse_query(request.scope["query_string"], StartQuery)
     planned = await read_json(request, lambda body: validate_workflow(body, service.catalog))
@@ -184,7 +184,7 @@ async def create_workflow(request: ApiRequest, service: WorkflowService, precond
     record = await service.create(
         caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
     )
-    return await _created(request, service, record)
+    return await _creation_answer(request, service, record)
 
 
 @endpoint(LIST)
@@ -222,32 +222,32 @@ async def update_workflow(request: ApiRequest, service: WorkflowService, precond
 @supports_dry_run("start")
 @idempotent(answer_after_wait)
 async def start_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
-    return await answer_after_wait(request, service, await _do(request, service.start, preconditions))
+    return await answer_after_wait(request, service, await _perform(request, service.start, preconditions))
 
 
 @endpoint(PAUSE)
 @idempotent(answer_now)
 async def pause_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
-    return await workflow_answer(await _do(request, service.pause, preconditions))
+    return await workflow_answer(await _perform(request, service.pause, preconditions))
 
 
 @endpoint(RESUME)
 @supports_dry_run("resume")
 @idempotent(answer_after_wait)
 async def resume_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
-    return await answer_after_wait(request, service, await _do(request, service.resume, preconditions))
+    return await answer_after_wait(request, service, await _perform(request, service.resume, preconditions))
 
 
 @endpoint(CANCEL)
 @supports_dry_run("cancel")
 @idempotent(answer_now)
 async def cancel_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
-    return await workflow_answer(await _do(request, service.cancel, preconditions))
+    return await workflow_answer(await _perform(request, service.cancel, preconditions))
 
 
 @endpoint(CLEANUP)
 @supports_dry_run("cleanup")
-@idempotent(_cleaned)
+@idempotent(_clean_again)
 async def cleanup_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
     return await _clean(request, service, preconditions)
 
@@ -266,7 +266,7 @@ async def _clean(request: ApiRequest, service: WorkflowService, preconditions: P
 _Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[WorkflowRecord]]
 
 
-async def _do(request: ApiRequest, verb: _Verb, preconditions: Preconditions) -> WorkflowRecord:
+async def _perform(request: ApiRequest, verb: _Verb, preconditions: Preconditions) -> WorkflowRecord:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)

@@ -81,10 +81,10 @@ def key_faults(settings: Settings, *, required: bool) -> Iterator[str]:
         yield f"{name}: Expected at least {_SHORTEST} bytes"
     else:
         # It loads Litestar, which commands without a service or a token don't need.
-        from stepwell.api.auth import prepared_key  # noqa: PLC0415
+        from stepwell.api.auth import parse_key  # noqa: PLC0415
 
         try:
-            prepared_key(key, algorithm)
+            parse_key(key, algorithm)
         except ValueError as error:
             yield f"{name}: {error}"
     if settings.url_secret is None:

@@ -1,11 +1,13 @@
-"""A token is verified when it first comes, and believed until it expires; nothing else of it is kept."""
+"""The cache of accepted tokens: a signature is checked once, and a token is accepted until it expires."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
+import jwt
 import pytest
 
-from stepwell.api import auth
 from stepwell.api.auth import Principal, TokenVerifier, sign_token
 from stepwell.api.claims import LEEWAY_S, ClaimRules
 from stepwell.domain.errors import InvalidToken
@@ -29,66 +31,73 @@ def made(subject: str = "alice", expires_s: int = 60, secret: str = SECRET) -> s
     )
 
 
-class Verifier(TokenVerifier):
-    """Counts how often it looks at a signature."""
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens whose signatures were checked."""
+    tokens: list[str] = []
+    decode: Callable[..., Any] = jwt.PyJWS.decode
 
-    def __init__(self) -> None:
-        super().__init__(SECRET, "HS256", ClaimRules("stepwell", "stepwell", 600))
-        self.looked = 0
+    def record(self: jwt.PyJWS, token: str, *args: Any) -> Any:
+        tokens.append(token)
+        return decode(self, token, *args)
 
-    def _checked(self, token: str) -> auth._Known:
-        self.looked += 1
-        return super()._checked(token)
+    monkeypatch.setattr(jwt.PyJWS, "decode", record)
+    return tokens
 
 
-def test_the_same_token_is_looked_at_once() -> None:
-    verifier = Verifier()
+def new_verifier(**options: int) -> TokenVerifier:
+    return TokenVerifier(SECRET, "HS256", ClaimRules("stepwell", "stepwell", 600), **options)
+
+
+def test_the_signature_of_a_token_is_checked_once(checks: list[str]) -> None:
+    verifier = new_verifier()
     token, other = made(), made("bob")
     first = verifier.verify(token)
     assert isinstance(first, Principal)
     assert [verifier.verify(token) for _ in range(3)] == [first] * 3
-    assert verifier.looked == 1
+    assert checks == [token]
     assert verifier.verify(other).subject == "bob"
     assert verifier.verify(token) == first
-    assert verifier.looked == 2
+    assert checks == [token, other]
 
 
-def test_a_known_token_is_refused_once_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
-    verifier = Verifier()
+def test_a_cached_token_is_refused_once_it_has_expired(monkeypatch: pytest.MonkeyPatch, checks: list[str]) -> None:
+    verifier = new_verifier()
     token = made(expires_s=120)
     verifier.verify(token)
     at = time.time()
     monkeypatch.setattr(time, "time", lambda: at + 60 + LEEWAY_S - 2)
     verifier.verify(token)
-    assert verifier.looked == 1
+    assert checks == [token]
     monkeypatch.setattr(time, "time", lambda: at + 60 + LEEWAY_S + 2)
     for _ in range(2):
         with pytest.raises(InvalidToken, match=r"^The token expired at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\.$"):
             verifier.verify(token)
-    assert verifier._known == {}
+    assert checks == [token] * 3
 
 
 @pytest.mark.parametrize("token", [made(expires_s=1), made(secret=SECRET + "x"), made() + "x", "a.b.c", "", "\xff"])
-def test_what_does_not_hold_is_not_remembered(token: str) -> None:
-    verifier = Verifier()
+def test_a_refused_token_is_checked_again(checks: list[str], token: str) -> None:
+    verifier = new_verifier()
     for _ in range(2):
         with pytest.raises(InvalidToken):
             verifier.verify(token)
-    assert verifier.looked == 2
-    assert verifier._known == {}
+    assert checks == [token] * 2
 
 
-def test_only_so_many_are_remembered_and_as_digests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "MAX_KNOWN", 3)
-    verifier = Verifier()
+def test_the_least_recently_used_token_leaves_a_full_cache(checks: list[str]) -> None:
+    verifier = new_verifier(max_cached=3)
     tokens = [made(f"subject {n}") for n in range(4)]
     for token in [*tokens[:3], tokens[0], tokens[3]]:
         verifier.verify(token)
-    assert {type(digest) for digest in verifier._known} == {bytes}
-    assert {len(digest) for digest in verifier._known} == {32}
-    assert len(verifier._known) == 3
-    assert verifier.looked == 4
+    assert checks == tokens
     verifier.verify(tokens[0])  # used after the others
-    assert verifier.looked == 4
+    assert checks == tokens
     verifier.verify(tokens[1])
-    assert verifier.looked == 5
+    assert checks == [*tokens, tokens[1]]
+
+
+def test_the_cache_contains_no_token() -> None:
+    verifier, token = new_verifier(), made()
+    verifier.verify(token)
+    assert token not in repr(vars(verifier))
