@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from difflib import SequenceMatcher, get_close_matches
 
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.credential_names import belongs, owner
+from stepwell.domain.credential_names import belongs_to, owner
 
 PREFIX = "STEPWELL_"
 CREDENTIAL = PREFIX + "CREDENTIALS__"
@@ -22,7 +22,7 @@ _LONGEST = 100  # characters of a name that is compared
 
 
 def credential_setting(name: str) -> str:
-    """The setting that holds the credential *name*."""
+    """Return the setting that holds the credential *name*."""
     return CREDENTIAL + name.upper()
 
 
@@ -32,7 +32,7 @@ def credential_hint(name: str, provider: str | None) -> str:
     An impossible name isn't repeated, because it may be the key itself.
     """
     kind = owner(name) if provider is None else provider
-    if kind is not None and belongs(name, kind) and _NAME.fullmatch(name):
+    if kind is not None and belongs_to(name, kind) and _NAME.fullmatch(name):
         return f"set {credential_setting(name)}"
     own = CREDENTIAL + ("<PROVIDER>" if kind is None else kind.upper())
     return f"the names of settings are {own} and {own}_<NAME>"

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.credential_names import belongs, of_another, owner
+from stepwell.domain.credential_names import belongs_to, belongs_to_another, owner
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Attempt, Job
 from stepwell.providers.factory import build_providers
@@ -41,7 +41,7 @@ REMOTE = [kind for kind in ProviderType if kind is not ProviderType.LOCAL]
 )
 def test_whose_a_credential_is(name: str, whose: ProviderType | None) -> None:
     assert owner(name) is whose
-    assert [kind for kind in ProviderType if belongs(name, kind)] == ([] if whose is None else [whose])
+    assert [kind for kind in ProviderType if belongs_to(name, kind)] == ([] if whose is None else [whose])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_one_that_is_not_held(name: Any) -> None:
 
 
 def test_nobody_finds_out_what_others_have() -> None:
-    assert of_another("openai_b", "fal", ()) is of_another("openai_b", "fal", {"openai_b"}) is True
+    assert belongs_to_another("openai_b", "fal", ()) is belongs_to_another("openai_b", "fal", {"openai_b"}) is True
 
 
 @pytest.mark.parametrize("kind", REMOTE)

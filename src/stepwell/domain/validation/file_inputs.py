@@ -51,19 +51,19 @@ class FileInputs:
         self._checked: set[tuple[ReferenceRule, Loc]] = set()
         self._reported: set[Fault] = set()
 
-    def faults(self, draft: PartialStep, loc: Loc) -> Iterator[Fault]:
+    def faults(self, step: PartialStep, loc: Loc) -> Iterator[Fault]:
         """Yield the faults of the files that the step at *loc* names, for its provider and for its fallback."""
-        if draft.task_type is None or draft.config is None:
+        if step.task_type is None or step.config is None:
             return
-        names = FILE_INPUTS[draft.task_type]
-        if not names or not (inputs := [*self._inputs(draft, draft.task_type, draft.config, names, loc)]):
+        names = FILE_INPUTS[step.task_type]
+        if not names or not (inputs := [*self._inputs(step, step.task_type, step.config, names, loc)]):
             return
-        for provider, config in providers_of(draft, self._catalog):
+        for provider, config in providers_of(step, self._catalog):
             file_rule = self._catalog.file_rules.get(provider)
             if file_rule is None:
                 continue
             for each in inputs:
-                rule = file_rule(draft.task_type, each.name, config)
+                rule = file_rule(step.task_type, each.name, config)
                 if rule is not None and (rule, each.loc) not in self._checked:
                     self._checked.add((rule, each.loc))
                     yield from self._check(each, rule)
@@ -76,16 +76,16 @@ class FileInputs:
                 yield fault
 
     def _inputs(
-        self, draft: PartialStep, task_type: TaskType, own: Mapping[str, Any], names: Sequence[str], loc: Loc
+        self, step: PartialStep, task_type: TaskType, own: Mapping[str, Any], names: Sequence[str], loc: Loc
     ) -> Iterator[_Input]:
         """Yield the file inputs in the definition, without those that a mapping replaces."""
-        if draft.input_mappings is None or None in draft.input_mappings:
+        if step.input_mappings is None or None in step.input_mappings:
             return
         for name in names:
             for key, members in ((None, own), *((key, self._defaults.get(key)) for key in (task_type, EVERY_TYPE))):
                 if members is None or name not in members:
                     continue
-                if any(mapping and mapping.to_field.partition(".")[0] == name for mapping in draft.input_mappings):
+                if any(mapping and mapping.to_field.partition(".")[0] == name for mapping in step.input_mappings):
                     break
                 place = (*loc, "config") if key is None else ("body", "config", "step_defaults", str(key))
                 yield _Input(name, members[name], (*place, name))

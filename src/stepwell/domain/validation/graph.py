@@ -1,6 +1,6 @@
-"""The steps of a workflow as a graph: names to positions, cycles, ancestors.
+"""The dependency graph of a definition: finds unknown, repeated and cyclic dependencies, and a step's ancestors.
 
-Positions are those of the definition. An edge leads from a step to one that it depends on.
+Positions are those of the steps in the definition. An edge leads from a step to one that it depends on.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ _MAX_NAME = 60
 
 
 def quoted(step_id: str) -> str:
-    """A step id as it stands in a message."""
+    """Return *step_id* in quotes for a message, shortened to 60 characters."""
     return f"'{step_id[:_MAX_NAME]}…'" if len(step_id) > _MAX_NAME else f"'{step_id}'"
 
 
 class Graph:
-    """Built from what the client sent, faulty or not: edges that make no sense are told as faults and left out.
+    """The graph of a definition, which may be faulty. An invalid edge is reported in `faults` and left out.
 
-    `ids` and `dependencies` by position; an id or a dependency that isn't a string is null and told elsewhere.
-    `edges` holds, by position, the positions that a step depends on, in the order given. `order` lists the positions,
-    dependencies first, without the steps that lie on a cycle or behind one.
+    `ids` and `dependencies` are by position. An id or a dependency that isn't a string is None; another check reports
+    it. `edges` holds, by position, the positions that a step depends on, in the order of the definition. `order` lists
+    the positions, dependencies first, without steps that lie on a cycle or depend on one.
     """
 
     def __init__(self, ids: Sequence[str | None], dependencies: Sequence[Sequence[str | None]]) -> None:
@@ -40,7 +40,7 @@ class Graph:
         self.order = self._sort()
         self.cyclic = len(self.order) < len(self.ids)
         if self.cyclic:
-            self._tell_cycles()
+            self._report_cycles()
 
     def _name(self) -> None:
         for position, step_id in enumerate(self.ids):
@@ -73,7 +73,7 @@ class Graph:
 
     def _sort(self) -> list[int]:
         sorter = TopologicalSorter(dict(enumerate(self.edges)))
-        with suppress(CycleError):  # after it, the sorter still hands out what no cycle blocks
+        with suppress(CycleError):  # the sorter still yields the steps that no cycle blocks
             sorter.prepare()
         order: list[int] = []
         while ready := sorter.get_ready():
@@ -81,23 +81,23 @@ class Graph:
             sorter.done(*ready)
         return order
 
-    def _tell_cycles(self) -> None:
-        """As many as is of use."""
+    def _report_cycles(self) -> None:
+        """Report up to 20 cycles: each time one is found, an edge of it is removed."""
         edges = dict(enumerate(self.edges))
         for _ in range(_MAX_CYCLES):
             try:
                 TopologicalSorter(edges).prepare()
             except CycleError as error:
-                # graphlib lists a needed step before the one that needs it, and the first one again at the end.
+                # graphlib lists a dependency before its dependant, and repeats the first step at the end.
                 cycle: list[int] = error.args[1][:0:-1]
                 start = cycle.index(min(cycle))
                 cycle = cycle[start:] + cycle[:start]
-                self._tell_cycle(cycle)
+                self._report_cycle(cycle)
                 edges[cycle[0]] = {needed: None for needed in edges[cycle[0]] if needed != cycle[1]}
             else:
                 return
 
-    def _tell_cycle(self, cycle: list[int]) -> None:
+    def _report_cycle(self, cycle: list[int]) -> None:
         names = [self.ids[position] or "" for position in cycle]
         index = self.dependencies[cycle[0]].index(names[1])
         listed = [quoted(name) for name in (*names[:_MAX_NAMED], *(["…"] if len(names) > _MAX_NAMED else []), names[0])]
@@ -106,7 +106,7 @@ class Graph:
 
     @cached_property
     def _ancestors(self) -> dict[int, int]:
-        """By position, the set of its ancestors as the bits of an integer: some KB a step at 10,000 steps."""
+        """The ancestors of each position, as the bits of an integer: about a kB a step at 10,000 steps."""
         ancestors: dict[int, int] = {}
         for position in self.order:
             bits = 0
@@ -116,7 +116,7 @@ class Graph:
         return ancestors
 
     def is_ancestor(self, candidate: int, position: int) -> bool:
-        """Whether *position* depends on *candidate*, directly or not. True of steps on or behind a cycle."""
+        """Return whether *position* depends on *candidate*, directly or not. True for steps on or behind a cycle."""
         if candidate in self.edges[position]:
             return True
         ancestors = self._ancestors.get(position)

@@ -1,4 +1,4 @@
-"""A step as far as it can be made out: what the client sent may be broken in one place and sound in the rest."""
+"""The valid part of a step that may be broken in other places, so that one answer can list all faults."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,11 @@ from stepwell.contract.enums import ProviderType, TaskType
 
 
 class PartialStep(Struct, frozen=True, kw_only=True):
-    """Members that are broken are null, in lists item by item: `faults` tells about them, the rules skip them."""
+    """A step of which some members may be broken. A broken member, or item of a list, is None.
+
+    `schema_faults` reports what is broken; the rules of this package skip it. `provider_known` and `fallback_known` are
+    false if the member that names the provider, or its config, is broken.
+    """
 
     id: str | None = None
     task_type: TaskType | None = None
@@ -27,6 +31,7 @@ class PartialStep(Struct, frozen=True, kw_only=True):
 
 
 def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
+    """Return *step*, which is valid, as a partial step."""
     return PartialStep(
         id=step.id,
         task_type=step.task_type,
@@ -42,7 +47,7 @@ def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
 
 
 def salvage_step(raw: Any) -> PartialStep:
-    """What is sound in *raw*, a step as the client sent it."""
+    """Return the valid part of *raw*, a step as the client sent it."""
     try:
         return to_partial_step(convert(raw, WorkflowStepDefinition))
     except ValidationError:

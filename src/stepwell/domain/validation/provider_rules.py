@@ -1,4 +1,4 @@
-"""Which provider does a step, and whether it can."""
+"""Chooses the provider of a step, and checks that it can run the step."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from msgspec import Struct, ValidationError, convert, structs
 
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.task_configs import ProviderConfig
-from stepwell.domain.credential_names import how_called, of_another
+from stepwell.domain.credential_names import belongs_to_another, naming_rule
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.setting_names import DEFAULT_PROVIDER, credential_hint, credential_setting, provider_setting
@@ -35,12 +35,12 @@ FileRule: TypeAlias = Callable[[TaskType, str, Mapping[str, Any]], ReferenceRule
 
 
 class ProviderCatalog(Struct, frozen=True):
-    """What this service can run.
+    """The providers of this service, and the rules that they add to the validation.
 
-    `offers`: for each configured provider, its capabilities by type of task. `default` does the steps that name no
-    provider; where it is null they are refused. `credentials` are names, in lower case; the providers in `keyed` need
-    one. `webhook_refusal` checks URLs of webhooks. By provider, `refusals` check its steps, and `file_rules` the
-    files that such a step names; a provider without a rule may read any file.
+    `offers` holds, for each configured provider, its capabilities by type of task. `default` runs the steps that name
+    no provider; if it is None, such steps are refused. `credentials` are the names of credentials, in lower case; the
+    providers in `keyed` need one. `webhook_refusal` checks the URLs of webhooks. `refusals` check the steps of a
+    provider, and `file_rules` the files that such a step names. A provider without a rule may read any file.
     """
 
     offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
@@ -53,7 +53,7 @@ class ProviderCatalog(Struct, frozen=True):
 
 
 def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
-    """Null for PASSTHROUGH, which needs none, and where nothing names one."""
+    """Return the provider of a step; None for PASSTHROUGH, which needs none, and if there is no default."""
     if task_type is TaskType.PASSTHROUGH:
         return None
     if config.provider_type is None and task_type is TaskType.EXPERIMENTAL_FAL:
@@ -62,71 +62,71 @@ def chosen_provider(task_type: TaskType, config: ProviderConfig, default: Provid
 
 
 def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
-    """Raises `msgspec.ValidationError`."""
+    """Return the members of *config* that Stepwell knows. Raises `msgspec.ValidationError`."""
     return convert(without_nulls(config), ProviderConfig) if config else ProviderConfig()
 
 
 def provider_faults(
-    draft: PartialStep, known: Callable[[TaskType], KnownInputs | None], catalog: ProviderCatalog, loc: Loc
+    step: PartialStep, known: Callable[[TaskType], KnownInputs | None], catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
-    """All that is wrong with the providers of a step at *loc*, the fallback included; *known* tells its inputs."""
-    config = _known(draft.provider_config)
-    primary = None if config is None else _primary(draft, config, catalog.default)
-    yield from _config_faults(draft.provider_config, primary, catalog, (*loc, "provider_config"))
-    yield from _config_faults(draft.fallback_config, draft.fallback, catalog, (*loc, "fallback_provider_config"))
-    if draft.fallback_config and draft.fallback is None and draft.fallback_known:
+    """Yield the faults of the provider and the fallback of the step at *loc*. *known* returns the step's inputs."""
+    config = _known(step.provider_config)
+    primary = None if config is None else _primary(step, config, catalog.default)
+    yield from _config_faults(step.provider_config, primary, catalog, (*loc, "provider_config"))
+    yield from _config_faults(step.fallback_config, step.fallback, catalog, (*loc, "fallback_provider_config"))
+    if step.fallback_config and step.fallback is None and step.fallback_known:
         message = "This needs fallback_provider_type beside it"
         yield Fault((*loc, "fallback_provider_config"), message, "missing_provider_type")
-    if draft.task_type is None:
+    if step.task_type is None:
         return
-    if draft.task_type is TaskType.PASSTHROUGH:
-        yield from _unused_faults(draft, primary, catalog, loc)
+    if step.task_type is TaskType.PASSTHROUGH:
+        yield from _unused_faults(step, primary, catalog, loc)
         return
-    if config is not None and draft.provider_known:
-        yield from _primary_faults(draft, draft.task_type, config, primary, catalog, loc)
-    if draft.fallback is not None:
+    if config is not None and step.provider_known:
+        yield from _primary_faults(step, step.task_type, config, primary, catalog, loc)
+    if step.fallback is not None:
         place = (*loc, "fallback_provider_type")
-        capabilities = draft.fallback_capabilities, (*loc, "fallback_provider_capabilities")
-        yield from _offer_faults(draft.fallback, draft.task_type, catalog, place, *capabilities)
+        capabilities = step.fallback_capabilities, (*loc, "fallback_provider_capabilities")
+        yield from _offer_faults(step.fallback, step.task_type, catalog, place, *capabilities)
         fallback_place = (*loc, "fallback_provider_config")
-        yield from _credential_faults(draft.fallback, draft.fallback_config, catalog, fallback_place)
-    asked = [*_asked(draft, draft.task_type, primary, catalog)]
-    if asked and (inputs := known(draft.task_type)) is not None:
-        yield from _refusal_faults(draft.task_type, asked, inputs, loc)
+        yield from _credential_faults(step.fallback, step.fallback_config, catalog, fallback_place)
+    askable = [*_askable(step, step.task_type, primary, catalog)]
+    if askable and (inputs := known(step.task_type)) is not None:
+        yield from _refusal_faults(step.task_type, askable, inputs, loc)
 
 
-def providers_of(draft: PartialStep, catalog: ProviderCatalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
+def providers_of(step: PartialStep, catalog: ProviderCatalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
     """Yield the step's provider and its fallback, if they are valid, each with its `provider_config`."""
-    config = _known(draft.provider_config)
-    primary = None if config is None or not draft.provider_known else _primary(draft, config, catalog.default)
+    config = _known(step.provider_config)
+    primary = None if config is None or not step.provider_known else _primary(step, config, catalog.default)
     if primary is not None:
-        yield primary, draft.provider_config or {}
-    if draft.fallback is not None and draft.fallback_known:
-        yield draft.fallback, draft.fallback_config or {}
+        yield primary, step.provider_config or {}
+    if step.fallback is not None and step.fallback_known:
+        yield step.fallback, step.fallback_config or {}
 
 
 def _known(config: Mapping[str, Any] | None) -> ProviderConfig | None:
-    """Null where a member is broken."""
+    """Return the known members; None if one of them is broken."""
     try:
         return known_provider_config(config)
     except ValidationError:
         return None
 
 
-def _primary(draft: PartialStep, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
-    """The provider that `provider_config` is for, as far as it can be made out; of PASSTHROUGH the one it names."""
-    if config.provider_type is not None or draft.task_type is None:
+def _primary(step: PartialStep, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
+    """Return the provider that `provider_config` is for; for PASSTHROUGH the one it names. None if it is unknown."""
+    if config.provider_type is not None or step.task_type is None:
         return config.provider_type
-    return chosen_provider(draft.task_type, config, default)
+    return chosen_provider(step.task_type, config, default)
 
 
 def _unused_faults(
-    draft: PartialStep, primary: ProviderType | None, catalog: ProviderCatalog, loc: Loc
+    step: PartialStep, primary: ProviderType | None, catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
-    """PASSTHROUGH uses no provider: one that it names must be there all the same, and none offers anything for it."""
+    """Yield the faults of a PASSTHROUGH step. It uses no provider, but one that it names must be configured."""
     for provider, place, capabilities, capabilities_place in (
-        (primary, ("provider_config", "provider_type"), draft.capabilities, "active_provider_capabilities"),
-        (draft.fallback, ("fallback_provider_type",), draft.fallback_capabilities, "fallback_provider_capabilities"),
+        (primary, ("provider_config", "provider_type"), step.capabilities, "active_provider_capabilities"),
+        (step.fallback, ("fallback_provider_type",), step.fallback_capabilities, "fallback_provider_capabilities"),
     ):
         if provider is not None and provider not in catalog.offers:
             yield _not_configured(provider, catalog, (*loc, *place))
@@ -135,7 +135,7 @@ def _unused_faults(
 
 
 def _primary_faults(
-    draft: PartialStep,
+    step: PartialStep,
     task_type: TaskType,
     config: ProviderConfig,
     provider: ProviderType | None,
@@ -150,49 +150,49 @@ def _primary_faults(
         return
     if config.provider_type is not None:
         place = (*place, "provider_type")
-    capabilities = draft.capabilities, (*loc, "active_provider_capabilities")
+    capabilities = step.capabilities, (*loc, "active_provider_capabilities")
     yield from _offer_faults(provider, task_type, catalog, place, *capabilities)
-    yield from _credential_faults(provider, draft.provider_config, catalog, (*loc, "provider_config"))
+    yield from _credential_faults(provider, step.provider_config, catalog, (*loc, "provider_config"))
 
 
-def _asked(
-    draft: PartialStep, task_type: TaskType, primary: ProviderType | None, catalog: ProviderCatalog
+def _askable(
+    step: PartialStep, task_type: TaskType, primary: ProviderType | None, catalog: ProviderCatalog
 ) -> Iterator[tuple[str, Refusals, Mapping[str, Any]]]:
-    """Who will be asked to do the step, and can do such a task: the member for each, and what it refuses."""
+    """Yield the step's provider and its fallback, if they can do the task: the config's member, refusals and config."""
     refusals = _refusals(primary, task_type, catalog)
-    if refusals is not None and draft.provider_known:
-        yield "provider_config", refusals, draft.provider_config or {}
-    refusals = _refusals(draft.fallback, task_type, catalog)
-    if refusals is not None and draft.fallback_known and _known(draft.fallback_config) is not None:
-        yield "fallback_provider_config", refusals, draft.fallback_config or {}
+    if refusals is not None and step.provider_known:
+        yield "provider_config", refusals, step.provider_config or {}
+    refusals = _refusals(step.fallback, task_type, catalog)
+    if refusals is not None and step.fallback_known and _known(step.fallback_config) is not None:
+        yield "fallback_provider_config", refusals, step.fallback_config or {}
 
 
 def _refusals(provider: ProviderType | None, task_type: TaskType, catalog: ProviderCatalog) -> Refusals | None:
     refusals = None if provider is None else catalog.refusals.get(provider)
     if provider is None or refusals is None or task_type not in catalog.offers[provider]:
         return None
-    return None if _never(provider, task_type) else refusals
+    return None if _can_never(provider, task_type) else refusals
 
 
 def _refusal_faults(
-    task_type: TaskType, asked: Sequence[tuple[str, Refusals, Mapping[str, Any]]], known: KnownInputs, loc: Loc
+    task_type: TaskType, askable: Sequence[tuple[str, Refusals, Mapping[str, Any]]], known: KnownInputs, loc: Loc
 ) -> Iterator[Fault]:
-    """What would be refused when the step runs."""
-    told = set[Fault]()
-    for member, refusals, config in asked:
+    """Yield what the providers would refuse when the step runs."""
+    reported = set[Fault]()
+    for member, refusals, config in askable:
         for fault in refusals(KnownStep(task_type, config, known.inputs, known.unresolved)):
             first, *below = fault.loc
             place = (member if first == "provider_config" else first, *below)
             placed = structs.replace(fault, loc=(*loc, *(printable_key(p) if isinstance(p, str) else p for p in place)))
-            if placed not in told:  # an input that neither of the two takes
-                told.add(placed)
+            if placed not in reported:  # an input that neither of the two takes
+                reported.add(placed)
                 yield placed
 
 
 def _credential_faults(
     provider: ProviderType, config: Mapping[str, Any] | None, catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
-    """A key that the provider needs, and that nothing names: then its own name must be one."""
+    """Yield a fault if the provider needs a credential and there is none: named by the step, or by its own name."""
     named = (config or {}).get("credential")
     if provider in catalog.keyed and named is None and provider.lower() not in catalog.credentials:
         name = provider.lower()
@@ -211,8 +211,10 @@ def _offer_faults(
     offer = catalog.offers.get(provider)
     if offer is None:
         yield _not_configured(provider, catalog, loc)
-    elif task_type not in offer or _never(provider, task_type):
-        able = [other for other, types in catalog.offers.items() if task_type in types and not _never(other, task_type)]
+    elif task_type not in offer or _can_never(provider, task_type):
+        able = [
+            other for other, types in catalog.offers.items() if task_type in types and not _can_never(other, task_type)
+        ]
         message = f"{provider} can't do {task_type}; configured and able: {', '.join(able) or 'none'}"
         yield Fault(loc, message, "provider_unable")
     else:
@@ -239,7 +241,7 @@ def _capability_faults(
             yield Fault((*loc, index), message, "unknown_capability")
 
 
-def _never(provider: ProviderType, task_type: TaskType) -> bool:
+def _can_never(provider: ProviderType, task_type: TaskType) -> bool:
     if task_type is TaskType.EXPERIMENTAL_FAL:
         return provider is not ProviderType.FAL
     return task_type is TaskType.LLM_INTERACTION and provider is ProviderType.LOCAL
@@ -254,8 +256,8 @@ def _config_faults(
     credential = config.get("credential")
     if isinstance(credential, str) and credential:
         place = (*loc, "credential")
-        if provider is not None and of_another(credential, provider, catalog.credentials):
-            message = f"This is not one for {provider}: {how_called(provider)}"
+        if provider is not None and belongs_to_another(credential, provider, catalog.credentials):
+            message = f"This is not one for {provider}: {naming_rule(provider)}"
             yield Fault(place, message, "credential_of_another_provider")
         elif credential.lower() not in catalog.credentials:
             message = f"The service holds no credential of this name: {credential_hint(credential, provider)}"
@@ -264,7 +266,7 @@ def _config_faults(
 
 
 def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
-    """Fields that look like a key, at any depth."""
+    """Yield the fields that look like a secret, at any depth."""
     rest: list[tuple[Any, Loc]] = [(value, loc)]
     while rest:
         value, place = rest.pop()

@@ -1,4 +1,4 @@
-"""What is refused about a step's config and its input mappings."""
+"""Validates a step's config and its input mappings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -19,8 +19,10 @@ _NO_NAMES: frozenset[str] = frozenset()
 
 
 class KnownInputs(NamedTuple):
-    """Of a step: the inputs that its definition has, and the names of those that come by mappings, are broken, or stand
-    in defaults that are too big to be looked through for each step.
+    """The inputs of a step that are known from its definition, and the names of those that aren't.
+
+    An input is `unresolved` if a mapping provides it, if it is invalid, or if it is inherited from defaults that are
+    too large to scan for each step.
     """
 
     inputs: dict[str, Any]
@@ -28,21 +30,21 @@ class KnownInputs(NamedTuple):
 
 
 def input_faults(
-    draft: PartialStep, task_type: TaskType, defaults: Mapping[str, Mapping[str, Any]], loc: Loc
+    step: PartialStep, task_type: TaskType, defaults: Mapping[str, Mapping[str, Any]], loc: Loc
 ) -> Iterator[Fault]:
-    """Known config fields of the wrong kind or range, and a required input that nothing gives."""
-    if draft.config is None:
+    """Yield the faults of known config fields, and of a required input that neither config nor a mapping provides."""
+    if step.config is None:
         return
-    own = list(config_faults(task_type, draft.config, (*loc, "config")))
+    own = list(config_faults(task_type, step.config, (*loc, "config")))
     yield from own
-    config = merged_config(defaults, task_type, draft.config) if defaults else draft.config
-    if defaults and not own and draft.config:
-        # Defaults are told at their own place; here only what comes of both together, like too many pixels.
+    config = merged_config(defaults, task_type, step.config) if defaults else step.config
+    if defaults and not own and step.config:
+        # Faults of the defaults alone have their own place. Here: those of both together, like too many pixels.
         alone = merged_config(defaults, task_type, {})
         if not any(config_faults(task_type, alone, ())):
             yield from config_faults(task_type, config, (*loc, "config"))
     alternatives = required_inputs(task_type)
-    mappings = draft.input_mappings
+    mappings = step.input_mappings
     if not alternatives or mappings is None or None in mappings:
         return
     mapped = {mapping.to_field.partition(".")[0] for mapping in mappings if mapping}
@@ -53,8 +55,9 @@ def input_faults(
 
 
 class Defaults:
-    """`step_defaults`, as far as each step looks through them anew: a type's are `small`, or only the names are known.
-    Else they would be looked through as often as there are steps, whatever their size.
+    """`step_defaults`, divided by size, because each step scans the defaults for its type.
+
+    `small` holds the defaults of at most 512 bytes. Of larger ones only the names of the members are used.
     """
 
     def __init__(self, defaults: Mapping[str, Mapping[str, Any]]) -> None:
@@ -63,30 +66,31 @@ class Defaults:
         self._names = {key: frozenset(defaults[key]) for key in big}
 
     def unresolved(self, task_type: TaskType, own: Mapping[str, Any]) -> frozenset[str]:
-        """Inputs that a step has by big ones: its *own* go before them."""
+        """Return the inputs that a step has from large defaults only. Its *own* take precedence."""
         names = self._names.get(EVERY_TYPE, _NO_NAMES) | self._names.get(task_type, _NO_NAMES)
         return names.difference(own) if names else names
 
 
-def known_inputs(draft: PartialStep, defaults: Defaults, task_type: TaskType, *, sound: bool) -> KnownInputs | None:
-    """*sound*: `input_faults` tells none. Null where it can't be said, for the structure is broken."""
-    if draft.config is None or draft.input_mappings is None or None in draft.input_mappings:
+def known_inputs(step: PartialStep, defaults: Defaults, task_type: TaskType, *, sound: bool) -> KnownInputs | None:
+    """Return the known inputs; None if the config or a mapping is broken. *sound*: the config has no faults."""
+    if step.config is None or step.input_mappings is None or None in step.input_mappings:
         return None
-    names = {mapping.to_field.partition(".")[0] for mapping in draft.input_mappings if mapping}
-    inputs = without_nulls(merged_config(defaults.small, task_type, draft.config))
+    names = {mapping.to_field.partition(".")[0] for mapping in step.input_mappings if mapping}
+    inputs = without_nulls(merged_config(defaults.small, task_type, step.config))
     if defaults.small or not sound:
         names.update(str(fault.loc[0]) for fault in config_faults(task_type, inputs, ()))
-    names |= defaults.unresolved(task_type, draft.config)
+    names |= defaults.unresolved(task_type, step.config)
     for name in (TIMEOUT, *names):
         inputs.pop(name, None)
     return KnownInputs(inputs, frozenset(names))
 
 
 def mapping_faults(
-    draft: PartialStep, position: int, graph: Graph, expressions: Expressions, loc: Loc
+    step: PartialStep, position: int, graph: Graph, expressions: Expressions, loc: Loc
 ) -> Iterator[Fault]:
+    """Yield the faults of the step's input mappings."""
     targets = _Targets()
-    for index, mapping in enumerate(draft.input_mappings or ()):
+    for index, mapping in enumerate(step.input_mappings or ()):
         if mapping is None:
             continue
         place: Loc = (*loc, "input_mappings", index)
@@ -103,14 +107,14 @@ def mapping_faults(
 
 
 class _Targets:
-    """The fields that the mappings of one step write: two may not write the same one, nor one inside the other."""
+    """The fields that the mappings of one step write. No two may write the same field, or one inside the other."""
 
     def __init__(self) -> None:
         self.written: set[str] = set()
         self.parents: set[str] = set()
 
     def add(self, field: str) -> tuple[str, str] | None:
-        """Message and type of the fault, if there is one."""
+        """Add *field*. Return message and type of the fault, or None."""
         names = field.split(".")
         if not all(names) or len(names) > MAX_FIELD_DEPTH:
             return f"Expected up to {MAX_FIELD_DEPTH} names with a dot between them", "bad_field"

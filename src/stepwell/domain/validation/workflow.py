@@ -1,4 +1,4 @@
-"""What is refused when a workflow is created or changed: all faults in one answer, each with its place."""
+"""Validates a definition and an update. One answer lists all faults, each with its place."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -40,7 +40,7 @@ MAX_FAULTS = 200
 
 
 class ValidatedWorkflow(Struct, frozen=True):
-    """A workflow that may be stored: as it was asked for, its known config, and its steps with all defaults applied."""
+    """A valid workflow: the request, its known config, and its steps with all defaults applied."""
 
     request: CreateWorkflow
     config: WorkflowConfig
@@ -48,27 +48,30 @@ class ValidatedWorkflow(Struct, frozen=True):
 
 
 def validate_workflow(body: Any, catalog: ProviderCatalog) -> ValidatedWorkflow:
-    """*body* is decoded JSON. Raises `InvalidRequest` with up to 200 faults and a last one that counts the rest."""
+    """Return the workflow that *body*, decoded JSON, defines.
+
+    Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
+    """
     try:
         request = convert(body, CreateWorkflow)
     except ValidationError:
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _salvaged_faults(body, catalog))
         raise InvalidRequest(capped(broken, MAX_FAULTS)) from None
-    drafts = [to_partial_step(step) for step in request.steps]
-    graph = Graph([draft.id for draft in drafts], [draft.depends_on for draft in drafts])
-    refused = _rule_faults(drafts, graph, request.config, request.webhook_url, catalog)
+    partial_steps = [to_partial_step(step) for step in request.steps]
+    graph = Graph([step.id for step in partial_steps], [step.depends_on for step in partial_steps])
+    refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog)
     if faults := capped(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
     config = convert(without_nulls(request.config), WorkflowConfig)
     steps = tuple(
-        _plan(position, step, tuple(graph.edges[position]), config, catalog)
+        _resolve(position, step, tuple(graph.edges[position]), config, catalog)
         for position, step in enumerate(request.steps)
     )
     return ValidatedWorkflow(request, config, steps)
 
 
 def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpdate:
-    """Raises `InvalidRequest`. Null clears a member, but a workflow has a name."""
+    """Return the update that *body* asks for. Raises `InvalidRequest`. A JSON null clears a member, except the name."""
     faults = list(iter_faults(WorkflowUpdate, body, ("body",)))
     if isinstance(body, dict):
         if "name" in body and body["name"] is None:
@@ -79,7 +82,7 @@ def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpd
     return convert(body, WorkflowUpdate)
 
 
-def _plan(
+def _resolve(
     position: int,
     step: WorkflowStepDefinition,
     needed: tuple[int, ...],
@@ -101,38 +104,40 @@ def _plan(
 
 
 def _salvaged_faults(body: Any, catalog: ProviderCatalog) -> Iterator[Fault]:
-    """The rules, over what is sound in a body whose structure is not."""
+    """Yield the faults that the rules find in the valid parts of a body whose structure is broken."""
     if not isinstance(body, dict):
         return
     steps, config = body.get("steps"), body.get("config")
-    drafts = [salvage_step(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
-    graph = Graph([draft.id for draft in drafts], [draft.depends_on for draft in drafts])
-    yield from _rule_faults(drafts, graph, config if isinstance(config, dict) else {}, body.get("webhook_url"), catalog)
+    partial_steps = [salvage_step(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
+    graph = Graph([step.id for step in partial_steps], [step.depends_on for step in partial_steps])
+    yield from _rule_faults(
+        partial_steps, graph, config if isinstance(config, dict) else {}, body.get("webhook_url"), catalog
+    )
 
 
 def _rule_faults(
-    drafts: Sequence[PartialStep], graph: Graph, config: JsonObject, webhook_url: Any, catalog: ProviderCatalog
+    partial_steps: Sequence[PartialStep], graph: Graph, config: JsonObject, webhook_url: Any, catalog: ProviderCatalog
 ) -> Iterator[Fault]:
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
     yield from iter_faults(WorkflowConfig, without_nulls(config), ("body", "config"))
-    if len(drafts) > MAX_STEPS:
+    if len(partial_steps) > MAX_STEPS:
         yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps", "too_long")
         return
     defaults = _sound_defaults(config)
-    used = {draft.task_type: None for draft in drafts if draft.task_type is not None}
+    used = {step.task_type: None for step in partial_steps if step.task_type is not None}
     yield from _defaults_faults(config.get("step_defaults"), list(used))
     yield from graph.faults
-    expressions, looked_at, files = Expressions(), Defaults(defaults), FileInputs(defaults, catalog)
-    for position, draft in enumerate(drafts):
+    expressions, scannable, files = Expressions(), Defaults(defaults), FileInputs(defaults, catalog)
+    for position, step in enumerate(partial_steps):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
-        if draft.task_type is not None:
-            broken = list(input_faults(draft, draft.task_type, defaults, loc))
+        if step.task_type is not None:
+            broken = list(input_faults(step, step.task_type, defaults, loc))
             yield from broken
-        known = partial(known_inputs, draft, looked_at, sound=not broken)
-        yield from mapping_faults(draft, position, graph, expressions, loc)
-        yield from provider_faults(draft, known, catalog, loc)
-        yield from files.faults(draft, loc)
+        known = partial(known_inputs, step, scannable, sound=not broken)
+        yield from mapping_faults(step, position, graph, expressions, loc)
+        yield from provider_faults(step, known, catalog, loc)
+        yield from files.faults(step, loc)
 
 
 def _sound_defaults(config: JsonObject) -> dict[str, JsonObject]:
@@ -142,8 +147,8 @@ def _sound_defaults(config: JsonObject) -> dict[str, JsonObject]:
 
 
 def _defaults_faults(defaults: Any, used: Sequence[TaskType]) -> Iterator[Fault]:
-    """*used* are the types of the steps: defaults for every type must fit each of these."""
-    told: set[Fault] = set()
+    """Yield the faults of `step_defaults`. Defaults for "*" must fit each type in *used*, the types of the steps."""
+    reported: set[Fault] = set()
     for key, config in defaults.items() if isinstance(defaults, dict) else ():
         loc: Loc = ("body", "config", "step_defaults", printable_key(key))
         if key != EVERY_TYPE and key not in TaskType.__members__:
@@ -152,12 +157,12 @@ def _defaults_faults(defaults: Any, used: Sequence[TaskType]) -> Iterator[Fault]
         elif isinstance(config, dict):
             for task_type in used if key == EVERY_TYPE else [TaskType(key)]:
                 for fault in config_faults(task_type, config, loc):
-                    if fault not in told:
-                        told.add(fault)
+                    if fault not in reported:
+                        reported.add(fault)
                         yield fault
 
 
 def _webhook_faults(url: Any, refusal: UrlRule) -> Iterator[Fault]:
-    """What is no text is told with the structure."""
+    """Yield the fault of a webhook URL. Another check reports one that is no string."""
     if isinstance(url, str) and (fault := refusal(url)) is not None:
         yield Fault(WEBHOOK_URL, *fault)

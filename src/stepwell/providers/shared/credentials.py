@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from stepwell.domain.credential_names import how_called, of_another, owner
+from stepwell.domain.credential_names import belongs_to_another, naming_rule, owner
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.setting_names import credential_hint, credential_setting
 from stepwell.ports.clock import Clock
@@ -81,8 +81,8 @@ class Credentials:
         named = provider_config.get("credential")
         if named is None:
             return self._keys.get(provider.lower())
-        if of_another(str(named), provider, self._keys):
-            raise AttemptError(f"provider_config.credential: {how_called(provider)}", retryable=False)
+        if belongs_to_another(str(named), provider, self._keys):
+            raise AttemptError(f"provider_config.credential: {naming_rule(provider)}", retryable=False)
         key = self._keys.get(str(named).lower())
         if key is None:
             why = f"the service holds no credential of this name: {credential_hint(str(named), provider)}"
