@@ -24,7 +24,7 @@ PATCHES = [
     Refused("lone surrogate", rb'{"description":"\ud800"}', {(("description",), "lone_surrogate")}),
     Refused("NaN", b'{"webhook_url":NaN}', {(("webhook_url",), "finite_number")}),
     Refused("big", b'{"name":9223372036854775808}', {(("name",), "int_out_of_range")}),
-    Refused("deep", b'{"name":' * 100_000, {(("name",) * 64, "too_deep")}),
+    Refused("deep", b'{"name":' * 100_000, {((), "too_deep")}),
     Refused("invalid UTF-8", b'{"name":"\xff"}', {((), "json_invalid")}),
     Refused("byte order mark", b'\xef\xbb\xbf{"name":"x"}', {((), "json_invalid")}),
     Refused("UTF-16", '{"name":"x"}'.encode("utf-16"), {((), "json_invalid")}),

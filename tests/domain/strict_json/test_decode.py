@@ -94,8 +94,8 @@ def test_what_is_no_json(data: bytes, type_: str, words: str) -> None:
         (b'{"a":1,"\\u0061":2}', [(("body", "a"), "duplicate_key")]),
         (b"[" + DEEPEST + b"]", [(("body", *[0] * 64), "too_deep")]),
         (b'{"a": [1, ' + DEEPEST + b"]}", [(("body", "a", 1, *[0] * 62), "too_deep")]),
-        (b'{"a,}": "]", "k": [1, ' + b"[" * 5000 + b"]" * 5001 + b"}", [(("body", "k", 1, *[0] * 62), "too_deep")]),
-        (b'{"a":' * 100_000, [(("body", *["a"] * 64), "too_deep")]),
+        (b'{"k": [1, ' + b"[" * 5000 + b"]" * 5001 + b"}", [(("body",), "too_deep")]),
+        (b'{"a":' * 100_000, [(("body",), "too_deep")]),
     ],
 )
 def test_what_cannot_be_held(data: bytes, expected: list[Any]) -> None:

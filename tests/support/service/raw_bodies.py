@@ -84,10 +84,9 @@ DEPTH = [
     Refused(
         "65, lists", raw(config=b'{"a":' + b"[" * 63 + b"]" * 63 + b"}"), _at("too_deep", "config", "a", *[0] * 62)
     ),
-    Refused("5,000", nested(5_000), _at("too_deep", "config", *"a" * 63)),
-    Refused("100,000 open", b"[" * 100_000, _at("too_deep", *[0] * 64)),
-    Refused("100,000 open", b'{"a":' * 100_000, _at("too_deep", *"a" * 64)),
-    Refused("1,000,001 open", b"[" * 1_000_001, _at("too_deep")),
+    Refused("5,000", nested(5_000), _at("too_deep")),
+    Refused("100,000 open", b"[" * 100_000, _at("too_deep")),
+    Refused("100,000 objects open", b'{"a":' * 100_000, _at("too_deep")),
 ]
 ENCODINGS = [
     Refused("a stray byte", raw(name=b'"\xff"'), _MALFORMED),

@@ -1,4 +1,4 @@
-"""`from_field`: a name or a JMESPath expression over a step's result."""
+"""Checks and evaluates `from_field`: a name, or a JMESPath expression over a step's result."""
 
 import re
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ _MULTI_SELECTS = ("multi_select_list", "multi_select_dict")
 
 
 class NothingFound(Exception):
-    """The expression gives null, or can't be evaluated over this result."""
+    """The expression gives None, or can't be evaluated over this result."""
 
 
 def check_expression(from_field: str) -> str | None:
-    """What is wrong with *from_field*, or None. Letters, digits, `_ - .` and space always make a good one."""
+    """Return what is wrong with *from_field*, or None. Letters, digits, `_ - .` and space are always accepted."""
     if _PLAIN.fullmatch(from_field):
         return None
     compiled = _compiled(from_field)
@@ -32,14 +32,17 @@ def check_expression(from_field: str) -> str | None:
 
 
 class Expressions:
-    """Checks all expressions of a definition, each once. Compiling takes a second a megabyte, so they are bounded."""
+    """Checks the expressions of a definition, each once.
+
+    Compiling takes a second a megabyte, so their size is limited.
+    """
 
     def __init__(self) -> None:
         self._checked: dict[str, str | None] = {}
         self._left = MAX_TOTAL
 
     def check(self, from_field: str) -> str | None:
-        """As `check_expression`."""
+        """Return what is wrong with *from_field*, or None."""
         if from_field not in self._checked and not _PLAIN.fullmatch(from_field):
             self._left -= len(from_field)
             if self._left < 0:
@@ -49,7 +52,10 @@ class Expressions:
 
 
 def find(result: Any, from_field: str) -> Any:
-    """The value at *from_field* in *result*, never null. Raises `NothingFound`, its text says why or is empty."""
+    """Return the value at *from_field* in *result*, never None.
+
+    Raises `NothingFound`, whose text says why or is empty.
+    """
     plain = _PLAIN.fullmatch(from_field)
     if plain and isinstance(result, dict) and from_field in result:
         value = result[from_field]
@@ -60,8 +66,8 @@ def find(result: Any, from_field: str) -> Any:
         try:
             value = compiled.search(result)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-            # JMESPath's own errors are ValueErrors; the others leave its functions on values they don't expect.
-            # Its messages quote the value, which may be long: the first line names the function.
+            # JMESPath's own errors are ValueErrors. Its functions raise the others for values that they don't expect.
+            # The messages quote the value, which may be long. Their first line names the function.
             raise NothingFound(str(error).partition("\n")[0][:200]) from error
     if value is None:
         raise NothingFound
@@ -70,7 +76,7 @@ def find(result: Any, from_field: str) -> Any:
 
 @lru_cache(maxsize=1024)
 def _compiled(expression: str) -> ParsedResult | str:
-    """Compiled, or what is wrong with it."""
+    """Return the compiled expression, or what is wrong with it."""
     try:
         compiled = jmespath.compile(expression)
     except JMESPathError as error:
@@ -81,8 +87,9 @@ def _compiled(expression: str) -> ParsedResult | str:
 
 
 def _misuse(root: Any) -> str | None:
-    """What would only fail at run time, or could blow a result up beyond all bounds: 1,000 characters can double a
-    value a hundred times.
+    """Return why the expression would fail at run time or could make a result too large; None if it can't.
+
+    An expression of 1,000 characters can double a value a hundred times.
     """
     copies, encodes = 1, 0
     for node in _nodes(root):

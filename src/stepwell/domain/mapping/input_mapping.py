@@ -1,4 +1,4 @@
-"""From the results of earlier steps to the inputs of a step."""
+"""Resolves the inputs of a step from its config and from the results of earlier steps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,13 +29,14 @@ class DeferredTransform(Struct, frozen=True):
 
 
 def effective_config(config: WorkflowConfig, definition: WorkflowStepDefinition) -> dict[str, Any]:
-    """The step's config over the workflow's defaults for its type, over those for every type. A new dict."""
+    """Return the step's config over the workflow's defaults for its type, over those for every type, in a new dict."""
     return merged_config(config.step_defaults, definition.task_type, definition.config)
 
 
 def merged_config(
     defaults: Mapping[str, Mapping[str, Any]], task_type: TaskType, own: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """Return *own* over the *defaults* for the type, over those for every type, in a new dict."""
     if not defaults:
         return dict(own)
     return {**defaults.get(EVERY_TYPE, {}), **defaults.get(task_type, {}), **own}
@@ -44,10 +45,11 @@ def merged_config(
 def resolve_inputs(
     definition: WorkflowStepDefinition, base: Mapping[str, Any], results: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[DeferredTransform]]:
-    """What a step works on: *base* (its effective config) with the mapped values on top, and what is left to do.
+    """Return the inputs of a step and its deferred transforms.
 
-    *results* holds the decoded results of the steps that are mapped from, by step id. A deferred value isn't in the
-    inputs yet: put it there with `put_input`. Raises `AttemptError`, not retryable, for the first mapping that fails.
+    The inputs are *base*, the step's effective config, with the mapped values on top. *results* holds the decoded
+    results of the steps that the mappings read, by step id. A deferred value isn't in the inputs yet: the caller adds
+    it by `put_input`. Raises `AttemptError`, not retryable, for the first mapping that fails.
     """
     inputs = {name: value for name, value in base.items() if name != TIMEOUT}
     deferred = []
@@ -72,7 +74,7 @@ def _mapped(mapping: FieldMapping, result: Any) -> Any:
 
 
 def put_input(inputs: dict[str, Any], to_field: str, value: Any) -> None:
-    """Set *to_field*, whose dots nest. Changes *inputs* only at its top: nested objects are copied before."""
+    """Set *to_field*, whose dots nest. Nested objects are copied, so that only *inputs* itself changes."""
     *parents, last = to_field.split(".")
     target = inputs
     for name in parents:
@@ -83,7 +85,7 @@ def put_input(inputs: dict[str, Any], to_field: str, value: Any) -> None:
 
 
 def check_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> None:
-    """Known fields once more, now that mapped values are in. Raises `AttemptError`, not retryable, naming each."""
+    """Check the known fields, mapped values included. Raises `AttemptError`, not retryable, that lists all faults."""
     faults = [f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in config_faults(task_type, inputs, ())]
     alternatives = required_inputs(task_type)
     if alternatives and without_nulls(inputs).keys().isdisjoint(alternatives):

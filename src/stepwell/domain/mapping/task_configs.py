@@ -22,22 +22,22 @@ _REQUIRED: Mapping[TaskType, tuple[str, ...]] = {
 
 
 def required_inputs(task_type: TaskType) -> tuple[str, ...]:
-    """The inputs of which a step needs one; empty where it needs none."""
+    """Return the inputs of which a step needs one; empty if it needs none."""
     return _REQUIRED.get(task_type, ("base_image_url",))
 
 
 def without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:
-    """*config* without its nulls."""
+    """Return *config* without the members that are None."""
     return {name: value for name, value in config.items() if value is not None}
 
 
 def known_config(task_type: TaskType, config: Mapping[str, Any]) -> TaskConfig:
-    """The known fields of *config*, defaults filled in. Raises `msgspec.ValidationError`."""
+    """Return the known fields of *config*, with defaults filled in. Raises `msgspec.ValidationError`."""
     return convert(without_nulls(config), CONFIGS[task_type])
 
 
 def config_faults(task_type: TaskType, config: Mapping[str, Any], loc: Loc) -> Iterator[Fault]:
-    """The faults of the known fields in *config*; required ones may be absent, for a mapping may give them."""
+    """Yield the faults of the known fields in *config*. Required fields may be absent: a mapping may provide them."""
     try:
         known = known_config(task_type, config)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""What a mapping can do to the value that it carries."""
+"""The transforms that a mapping can apply to its value."""
 
 import math
 import re
@@ -18,7 +18,7 @@ _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 
 class TransformError(Exception):
-    """The value isn't of the kind that the transform needs. The text says what was needed, not the value."""
+    """The value isn't of the kind that the transform needs. The text says what was needed, without the value."""
 
 
 def transform(type_: TransformType, value: Any) -> Any:
@@ -30,6 +30,7 @@ def transform(type_: TransformType, value: Any) -> Any:
 
 
 def is_deferred(type_: TransformType) -> bool:
+    """Return whether the transform needs I/O, so that the engine finishes it."""
     return type_ in (TransformType.PATH_TO_URL, TransformType.PATH_TO_DATA_URI)
 
 
@@ -64,7 +65,7 @@ def _number(value: Any) -> int | float:
 
 
 def _to_int(value: Any) -> int:
-    """Cuts towards zero."""
+    """Return the integer, rounded towards zero."""
     number = _number(value)
     if not math.isfinite(number) or not MIN_INT <= number <= MAX_INT or not MIN_INT <= int(number) <= MAX_INT:
         raise TransformError("needs a number within 64 bits")

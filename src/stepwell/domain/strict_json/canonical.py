@@ -1,4 +1,4 @@
-"""JSON whose bytes depend on what it says alone, and its digest: how a request is known again."""
+"""Canonical JSON: equal values have equal bytes. Its digest tells whether two requests are the same."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,16 +6,16 @@ from typing import Any
 
 from msgspec import json
 
-_EXACT = 2**53  # up to here every integer is a float too
+_EXACT = 2**53  # below this, every integer is exact as a float
 
 
 def canonical(value: Any) -> bytes:
-    """*value* with its keys sorted, without spaces, and 1.0 as 1."""
+    """Return *value* as JSON with sorted keys and without spaces. 1.0 becomes 1."""
     return json.encode(_plain(value), order="deterministic")
 
 
 def digest(value: Any) -> str:
-    """The SHA-256 of its canonical JSON, in hex."""
+    """Return the SHA-256 of the canonical JSON of *value*, in hex."""
     return hashlib.sha256(canonical(value)).hexdigest()
 
 

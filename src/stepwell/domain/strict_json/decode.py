@@ -1,13 +1,10 @@
-"""Bytes of a request body to a JSON value, with everything refused that the database or a client could not
-hold.
+"""Decodes a JSON body, and refuses every value that the database or a client could not hold.
 
-A body is decoded by msgspec; a few counts over the bytes tell whether anything can be wrong with it. Only
-then is it walked value by value, or read again by a parser that keeps what msgspec drops, to say what is
-wrong and where.
+msgspec decodes the body. A few counts over its bytes then show whether anything can be wrong with it. Only then
+the value is walked, or a second parser, which keeps what msgspec drops, reads the body again to find all faults.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -20,30 +17,27 @@ MAX_DEPTH = 64
 MAX_FAULTS = 100
 MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
 
-_MAX_SEARCHED = 1_000_000
-
 _UTF8_BOM = b"\xef\xbb\xbf"
 _TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _SHORTEST_BIG_INT = b"0" * 19
 _BLANKS_BEFORE_COLON = (b'":', b" :", b"\t:", b"\n:", b"\r:")
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
 
 
 def decode_body(data: bytes) -> Any:
-    """The value that *data* holds. Raises `InvalidRequest` with at most 100 faults and a last one that counts
-    the rest.
+    """Return the value that *data* holds.
 
-    Refused beside malformed JSON: any encoding but UTF-8, a byte order mark, NaN and infinities, more than 64
-    levels, NUL characters, lone surrogates, integers beyond signed 64 bits, and an object that gives a key
-    twice.
+    Raises `InvalidRequest` with up to 100 faults, and a last one that counts the rest. Apart from malformed JSON, these
+    are refused: any encoding but UTF-8, a byte order mark, NaN and infinities, more than 64 levels, NUL characters,
+    lone surrogates, integers beyond signed 64 bits, and an object with a duplicate key. A body that is too deep for the
+    parsers gets one fault, at ("body",).
     """
     _check_encoding(data)
     try:
         value = msgspec.json.decode(data)
     except RecursionError:
-        _refuse([_too_deep(_first_deep_place(data))])
+        _refuse([_too_deep(("body",))])
     except msgspec.MsgspecError as error:
-        _explain(data, error)
+        _refuse_malformed(data, error)
     depth_kept, keys = _depth_and_keys(value)
     if keys < sum(map(data.count, _BLANKS_BEFORE_COLON)):
         value = _reread(data, value)
@@ -68,7 +62,7 @@ def _check_encoding(data: bytes) -> None:
 
 
 def _depth_and_keys(value: Any) -> tuple[bool, int]:
-    """Whether all of *value* is within the depth, and how many keys its objects have, level by level."""
+    """Return whether *value* is within the depth, and how many keys its objects have. Goes level by level."""
     level = [value] if type(value) in (dict, list) else []
     keys = 0
     for _ in range(MAX_DEPTH):
@@ -85,29 +79,29 @@ def _depth_and_keys(value: Any) -> tuple[bool, int]:
     return False, keys
 
 
-def _explain(data: bytes, error: msgspec.MsgspecError) -> NoReturn:
-    """Say what msgspec stumbled over."""
+def _refuse_malformed(data: bytes, error: msgspec.MsgspecError) -> NoReturn:
+    """Raise `InvalidRequest` for the body that msgspec refused with *error*."""
     _check_values(_read(data))
     _refuse([Fault(("body",), f"Malformed JSON: {error}", "json_invalid")])
 
 
 def _reread(data: bytes, value: Any) -> Any:
-    """*value*, unless a key was given twice after all: what looks like a key may stand inside a string."""
+    """Return *value* if no key stands twice. The count of keys may be wrong, because a string may look like a key."""
     _check_values(_read(data))
     return value
 
 
 class _Refused:
-    """Stands in a value that was read for a piece of it that is refused."""
+    """A placeholder, in a value that was read, for a part that is refused."""
 
     def __init__(self, msg: str, type_: str) -> None:
         self.msg, self.type = msg, type_
 
 
-class _Doubled(dict[str, Any]):
-    """An object that gives some keys more than once; `doubled` holds them."""
+class _WithDuplicates(dict[str, Any]):
+    """An object in which some keys stand more than once. `duplicates` holds these keys."""
 
-    doubled: list[str]
+    duplicates: list[str]
 
 
 _BIG_INT = _Refused("Expected an integer of at most 64 bits", "int_out_of_range")
@@ -120,9 +114,7 @@ def _too_deep(loc: Loc) -> Fault:
 
 
 def _read(data: bytes) -> Any:
-    """As JSON's grammar has it, all refused pieces marked. Raises `InvalidRequest` for what isn't JSON at
-    all.
-    """
+    """Return the value with a placeholder for each refused part. Raises `InvalidRequest` for malformed JSON."""
     try:
         return _READER.decode(data.decode())
     except json.JSONDecodeError as error:
@@ -130,20 +122,20 @@ def _read(data: bytes) -> Any:
         place = f"line {error.lineno}, column {error.colno} (byte {at})"
         _refuse([Fault(("body",), f"Malformed JSON at {place}: {error.msg}", "json_invalid")])
     except RecursionError:
-        _refuse([_too_deep(_first_deep_place(data))])
+        _refuse([_too_deep(("body",))])
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) == len(pairs):
         return result
-    marked, seen = _Doubled(result), set[str]()
-    marked.doubled = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+    marked, seen = _WithDuplicates(result), set[str]()
+    marked.duplicates = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
     return marked
 
 
 def _int(digits: str) -> int | _Refused:
-    # int() refuses some thousand digits with an error of its own, so length comes first.
+    # int() raises an error of its own for some thousand digits, so the length is checked first.
     if len(digits) > len(str(MIN_INT)):
         return _BIG_INT
     return int(digits)
@@ -160,17 +152,16 @@ _READER = json.JSONDecoder(
 
 
 def _check_values(value: Any) -> None:
-    """Walk *value*; raises `InvalidRequest` with all that is refused in it, in the order of the document."""
+    """Raise `InvalidRequest` with all faults of *value*, in the order of the document."""
     faults = capped(_walk(value), MAX_FAULTS)
     if faults:
         _refuse(faults)
 
 
 def _walk(root: Any) -> Iterator[Fault]:
-    """Depth first without recursion: `path` leads to the value at hand, `rest` holds what is left at each
-    level.
-    """
-    path: list[str | int] = []
+    """Yield all faults, depth first and without recursion."""
+    path: list[str | int] = []  # of the present value
+    # For each level, the values that are left.
     rest: list[Iterator[tuple[str | int, Any]]] = [iter([("body", root)])]
     while rest:
         entry = next(rest[-1], None)
@@ -189,7 +180,7 @@ def _walk(root: Any) -> Iterator[Fault]:
 
 
 def _own_faults(value: Any, path: list[str | int]) -> Iterator[Fault]:
-    """What is wrong with a value and its key, but not with what it holds."""
+    """Yield the faults of a value and its key, without those of the values inside it."""
     if type(path[-1]) is str:
         yield from _text_faults(path[-1], path, "Key")
     if type(value) is str:
@@ -197,8 +188,8 @@ def _own_faults(value: Any, path: list[str | int]) -> Iterator[Fault]:
     elif isinstance(value, (dict, list)):
         if len(path) > MAX_DEPTH:
             yield _too_deep(_place(path))
-        elif isinstance(value, _Doubled):
-            for key in value.doubled:
+        elif isinstance(value, _WithDuplicates):
+            for key in value.duplicates:
                 yield Fault((*_place(path), printable_key(key)), "Key given more than once", "duplicate_key")
     elif isinstance(value, _Refused):
         yield Fault(_place(path), value.msg, value.type)
@@ -223,29 +214,3 @@ def _has_lone_surrogate(text: str) -> bool:
 
 def _place(path: list[str | int]) -> Loc:
     return tuple(printable_key(part) if isinstance(part, str) else part for part in path)
-
-
-def _first_deep_place(data: bytes) -> Loc:
-    """Where *data* first nests too deep: for a body so deep that the parsers gave up, well formed up to there.
-
-    Only "body" for a big one: the search takes 0.4 s a megabyte, and nobody nests that deep by accident.
-    """
-    if len(data) > _MAX_SEARCHED:
-        return ("body",)
-    path: list[str | int] = ["body"]
-    key = b""
-    for token in _TOKEN.finditer(data):
-        text = token[0]
-        if text in b"[{":
-            if len(path) > MAX_DEPTH:
-                break
-            path.append(0 if text == b"[" else "")
-        elif text in b"]}":
-            path.pop()
-        elif text == b"," and isinstance(path[-1], int):
-            path[-1] += 1
-        elif text == b":":
-            path[-1] = printable_key(json.loads(key, strict=False))
-        else:
-            key = text
-    return tuple(path)

@@ -1,7 +1,7 @@
-"""Check a JSON value against a msgspec type and name every fault with its exact place, not only the first.
+"""Finds all faults of a JSON value against a msgspec type, each with its exact place.
 
-`msgspec.convert` decides what is accepted; this module only finds out where a refused value fails. A fault
-never carries the value itself, for a value may be a secret.
+`msgspec.convert` decides what is accepted. This module only finds out where a refused value fails. A fault never holds
+the value itself, because a value may be a secret.
 """
 
 import re
@@ -20,8 +20,8 @@ from stepwell.domain.errors import Fault
 Loc: TypeAlias = tuple[str | int, ...]
 DecHook: TypeAlias = Callable[[type, Any], Any] | None
 
-_SHOWN_KEY = 255
-_COUNTED = 10_000
+_MAX_KEY = 255
+_MAX_COUNTED = 10_000
 _NOUNS = {
     "int": "an integer",
     "float": "a number",
@@ -56,39 +56,39 @@ _NO_MATCH = re.compile(r"Expected `str` matching regex (.*)", re.DOTALL)
 
 
 def printable_key(key: str) -> str:
-    """*key* as it may stand in a `loc`: itself, unless longer than 255 characters or not encodable."""
-    if len(key) > _SHOWN_KEY:
-        key = key[:_SHOWN_KEY] + "…"
+    """Return *key* as it may stand in a `loc`: cut at 255 characters, with lone surrogates escaped."""
+    if len(key) > _MAX_KEY:
+        key = key[:_MAX_KEY] + "…"
     return key.encode("utf-8", "backslashreplace").decode()
 
 
 def collect(type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None) -> list[Fault]:
-    """All faults of *value* as a *type_*, places prefixed by *loc*; empty exactly if `msgspec.convert`
-    accepts it.
+    """Return all faults of *value* as a *type_*, with *loc* before each place.
 
-    *strict* and *dec_hook* are those of `msgspec.convert`.
+    The list is empty exactly if `msgspec.convert` accepts the value. *strict* and *dec_hook* are those of
+    `msgspec.convert`.
     """
     return list(iter_faults(type_, value, loc, strict=strict, dec_hook=dec_hook))
 
 
 def iter_faults(type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None) -> Iterator[Fault]:
-    """As `collect`, one fault at a time, for a caller that stops counting somewhere."""
+    """Yield the faults that `collect` returns. A caller may stop early."""
     return _Walk(strict=strict, dec_hook=dec_hook).faults(type_, value, loc)
 
 
 def capped(faults: Iterable[Fault], most: int) -> list[Fault]:
-    """The first *most* faults, and where there are more one at ("body",) with their number."""
+    """Return the first *most* faults. If there are more, a last one at ("body",) gives their number."""
     rest = iter(faults)
     kept = list(islice(rest, most))
-    more = sum(1 for _ in islice(rest, _COUNTED))
+    more = sum(1 for _ in islice(rest, _MAX_COUNTED))
     if more:
-        over = "more than " if more == _COUNTED else ""
+        over = "more than " if more == _MAX_COUNTED else ""
         kept.append(Fault(("body",), f"{over}{more} more fault{'s' if more > 1 else ''}", "too_many_faults"))
     return kept
 
 
 class _Shape(NamedTuple):
-    """A type without what wraps it: `type` may be Annotated with constraints, never with a union inside."""
+    """A type without its wrappers. `bare` has no constraints; `type` may be Annotated with them, and holds no union."""
 
     type: Any
     bare: Any
@@ -96,7 +96,7 @@ class _Shape(NamedTuple):
 
 
 def _shape(type_: Any) -> _Shape | None:
-    """None for a union of several types, which only msgspec can judge."""
+    """Return the shape of *type_*; None for a union of several types, which only msgspec can check."""
     metas: tuple[Meta, ...] = ()
     nullable = False
     while True:
@@ -132,6 +132,8 @@ def _unknown_field(struct: type[Struct]) -> str:
 
 
 class _Walk:
+    """Walks a value and its type in parallel."""
+
     def __init__(self, *, strict: bool, dec_hook: DecHook) -> None:
         self.strict, self.dec_hook = strict, dec_hook
 
@@ -154,7 +156,7 @@ class _Walk:
             yield _fault(error, type_, loc)
 
     def _below(self, type_: Any, value: Any, loc: Loc) -> Iterator[Fault]:
-        """The faults of the parts of *value*; none if the fault is the value's own."""
+        """Yield the faults of the parts of *value*; none if the fault is the value's own."""
         shape = _shape(type_)
         if shape is None or value is None:
             return
@@ -194,7 +196,7 @@ def _metas(type_: Any) -> tuple[Meta, ...]:
 
 
 def _fault(error: str, type_: Any, loc: Loc) -> Fault:
-    """A fault from the words of msgspec, without any value that they quote."""
+    """Return the fault that the message *error* of msgspec describes, without any value that the message quotes."""
     place = _PLACE.search(error)
     if place:
         error = error[: place.start()]
@@ -209,7 +211,7 @@ def _fault(error: str, type_: Any, loc: Loc) -> Fault:
         expected = " or ".join(_NOUNS.get(kind, kind) for kind in kinds[1].split(" | "))
         expected += or_null if "null" not in expected else ""
         word = _TYPE_WORDS.get(kinds[1].removesuffix(" | null"), "value_error")
-        # A decoded 1.0 for an integer is refused, and "got a number" would puzzle whoever wrote it.
+        # A decoded 1.0 is refused as an integer. "got a number" would puzzle whoever wrote it.
         got = "a number with a decimal point" if kinds[2] == "float" else _NOUNS.get(kinds[2], kinds[2])
         return Fault(loc, f"Expected {expected}, got {got}", word)
     if bound := _OUT_OF_BOUNDS.fullmatch(error):

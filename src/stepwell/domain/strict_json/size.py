@@ -1,14 +1,18 @@
-"""The size and depth of a value as JSON, measured without encoding it: mappings may repeat a long text many times."""
+"""The size and depth of a value as JSON, measured without encoding it.
+
+A mapping may repeat a long text many times, so the encoded value could be too large for memory.
+"""
 
 from typing import Any
 
 MAX_RESULT_BYTES = 1024 * 1024
-# Of results and of providers' answers. Python 3.11 has a stack of 1,000 frames; recursive code needs two a level.
+# The limit for results and for providers' answers. Python 3.11 has a stack of 1,000 frames, and recursive code needs
+# two for each level.
 MAX_LEVELS = 200
 
 
 def is_larger_than(value: Any, limit: int) -> bool:
-    """Whether *value* takes more than about *limit* bytes as JSON. Looks no further than that; doesn't recurse."""
+    """Return whether *value* takes more than about *limit* bytes as JSON. Stops at the limit, and doesn't recurse."""
     rest, stack = limit, [value]
     while stack and rest >= 0:
         match stack.pop():
