@@ -20,7 +20,7 @@ def invalid_input(field: str, why: str) -> AttemptError:
     return AttemptError(sanitised(f"{field}: {why}"), retryable=False, provider_fault=False)
 
 
-def masked(text: str, secrets: Iterable[str], mark: str = "…") -> str:
+def mask_secrets(text: str, secrets: Iterable[str], mark: str = "…") -> str:
     """Replace each of *secrets* in *text* by *mark*. Secrets shorter than `SHORTEST_SECRET` stay: words contain them.
 
     *text* may have been cut off inside a secret, so the beginning of a secret at the end of *text* is replaced too.

@@ -151,7 +151,9 @@ def _model(provider: ProviderType, kind: TaskType) -> str:
             found = OPENAI.get(kind, "-")
         case _:
             found = (
-                "-" if google_models.capabilities(provider, kind) is None else google_models.target(provider, kind, {})
+                "-"
+                if google_models.capabilities(provider, kind) is None
+                else google_models.model_for(provider, kind, {})
             )
     return found
 

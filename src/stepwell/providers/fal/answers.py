@@ -15,7 +15,7 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.setting_names import PREFIX
 from stepwell.domain.urls import split_url
-from stepwell.outbound.sanitise import masked, sanitised
+from stepwell.outbound.sanitise import mask_secrets, sanitised
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.fal.parameters import KINDS
 from stepwell.providers.shared.bounded_json import read_json
@@ -78,7 +78,7 @@ class FalApis:
 
     def masked(self, text: str) -> str:
         """Return *text* without the key."""
-        return masked(text, self._hidden, "***")
+        return mask_secrets(text, self._hidden, "***")
 
     def _mask_words(self, words: str | None) -> str | None:
         return None if words is None else self.masked(words)

@@ -1,7 +1,7 @@
-"""Access tokens of service accounts, by google-auth: asked for beside the loop, kept, and renewed early.
+"""Access tokens of service accounts, by google-auth. They are fetched in a thread, cached, and renewed early.
 
-The exchange: https://developers.google.com/identity/protocols/oauth2/service-account#httprest. Where to ask, the
-account's JSON says (`token_uri`): it is the operator's own, and so trusted.
+The protocol: https://developers.google.com/identity/protocols/oauth2/service-account#httprest. The URL is `token_uri`
+in the account's JSON, which the operator supplies, so it is trusted.
 """
 
 import time
@@ -22,14 +22,14 @@ from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.shared.connection_errors import connection_message
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_EARLY_S = 300.0
-_UNKNOWN_LIFE_S = 60.0
+_EARLY_S = 300.0  # a token is renewed so long before its end
+_UNKNOWN_LIFE_S = 60.0  # of a token without an end
 _MAX_ANSWER = 1024 * 1024
-_PASSING = frozenset({408, 425, 429})
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
-# https://www.rfc-editor.org/rfc/rfc6749#section-5.2: errors of the account; the others are errors of the request.
+# Errors about the account; the others are about the request: https://www.rfc-editor.org/rfc/rfc6749#section-5.2.
 _REFUSALS = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
-# What google-auth stumbles over where the answer isn't of the form that it expects.
+# What google-auth raises if an answer hasn't the form that it expects.
 _UNREADABLE = (TypeError, ValueError, AttributeError, KeyError)
 
 
@@ -38,7 +38,7 @@ class AccountRefused(AttemptError):
 
 
 class ServiceAccount:
-    """One service account. `project` is its own, "" if its JSON names none; `hidden` are the lines of its key."""
+    """One service account. `project` is its project, "" if its JSON names none. `hidden` are the lines of its key."""
 
     def __init__(self, name: str, secret: str) -> None:
         self._name = name
@@ -50,72 +50,73 @@ class ServiceAccount:
             self._credentials = make(info, scopes=_SCOPES)  # type: ignore[no-untyped-call]
         except (DecodeError, GoogleAuthError, RecursionError, *_UNREADABLE):
             message = f"{name}: the credential is not the JSON of a service account, with its private key"
-            raise AttemptError(message, retryable=False) from None  # what it stumbled over may be in its words
+            raise AttemptError(message, retryable=False) from None  # the error may contain parts of the key
         self._lock, self._token, self._until = anyio.Lock(), "", 0.0
 
     async def token(self, timeout_s: float) -> str:
-        """One that holds for a while yet. Raises `AttemptError`; nothing that costs has been sent."""
+        """Return a token that is valid for some time. Raises `AttemptError`; nothing that costs has been sent."""
         try:
             with anyio.fail_after(timeout_s):
                 async with self._lock:
                     if time.monotonic() >= self._until:
-                        asked = await to_thread.run_sync(self._asked, timeout_s, abandon_on_cancel=True)
-                        self._token, self._until = asked
+                        fetched = await to_thread.run_sync(self._fetch_token, timeout_s, abandon_on_cancel=True)
+                        self._token, self._until = fetched
                     return self._token
         except TimeoutError:
             raise AttemptError(f"{self._name}: no access token in {timeout_s:g} s", retryable=True) from None
 
     def forget(self, token: str) -> None:
-        """It was refused: the next call asks for another."""
+        """Drop a token that was refused. The next call fetches another one."""
         if token == self._token:
             self._until = 0.0
 
-    def _asked(self, timeout_s: float) -> tuple[str, float]:
-        """A new token, and until when to use it."""
+    def _fetch_token(self, timeout_s: float) -> tuple[str, float]:
+        """Return a new token, and the time on the monotonic clock until which to use it."""
         try:
             self._credentials.refresh(Transport(timeout_s))
         except TransportError as error:
             raise AttemptError(f"{self._name}: no access token: {error}", retryable=True) from None
         except RefreshError as error:
-            said = str(error.args[0]) if error.args else ""
+            message = str(error.args[0]) if error.args else ""
             for line in self.hidden:
-                said = said.replace(line, "…")
+                message = message.replace(line, "…")
             if _is_refusal(error):
-                raise AccountRefused(sanitised(f"no access token: {said}", 300), retryable=False) from None
-            raise AttemptError(sanitised(f"{self._name}: no access token: {said}", 300), retryable=False) from None
+                raise AccountRefused(sanitised(f"no access token: {message}", 300), retryable=False) from None
+            raise AttemptError(sanitised(f"{self._name}: no access token: {message}", 300), retryable=False) from None
         except (GoogleAuthError, *_UNREADABLE):
             raise AttemptError(f"{self._name}: no access token: the answer can't be read", retryable=True) from None
         token, expiry = self._credentials.token, self._credentials.expiry
         if not isinstance(token, str) or not token:
             raise AttemptError(f"{self._name}: no access token: the answer can't be read", retryable=True)
-        now = datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None)  # as google-auth has its times
+        now = datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None)  # google-auth uses naive UTC times
         life_s = _UNKNOWN_LIFE_S if expiry is None else (expiry - now).total_seconds()
         return token, time.monotonic() + life_s - min(_EARLY_S, life_s / 2)
 
 
 def _is_refusal(error: RefreshError) -> bool:
+    """Return whether the token endpoint refuses the account."""
     body = error.args[1] if len(error.args) > 1 else None
-    said = body.get("error") if isinstance(body, Mapping) else None
-    return isinstance(said, str) and said in _REFUSALS
+    code = body.get("error") if isinstance(body, Mapping) else None
+    return isinstance(code, str) and code in _REFUSALS
 
 
 class Accounts:
-    """The service accounts that were used so far, by the text of their JSON."""
+    """A cache of service accounts, by the text of their JSON."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._known: dict[str, ServiceAccount] = {}
+        self._by_secret: dict[str, ServiceAccount] = {}
 
     async def of(self, secret: str) -> ServiceAccount:
-        """Raises `AttemptError` if that text is no service account's."""
-        if secret not in self._known:
-            account = await to_thread.run_sync(ServiceAccount, self._name, secret)  # reading an RSA key takes its time
-            self._known.setdefault(secret, account)
-        return self._known[secret]
+        """Return the account of *secret*, its JSON. Raises `AttemptError` if it isn't the JSON of a service account."""
+        if secret not in self._by_secret:
+            account = await to_thread.run_sync(ServiceAccount, self._name, secret)  # reading an RSA key is slow
+            self._by_secret.setdefault(secret, account)
+        return self._by_secret[secret]
 
 
 class Transport(transport.Request):
-    """google-auth's way out: one call without redirects, environment or retries, within *timeout_s* in all."""
+    """A transport for google-auth: one call without redirects, environment or retries, within *timeout_s*."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -140,21 +141,23 @@ class Transport(transport.Request):
                 for chunk in response.iter_raw():
                     data += chunk
                     if len(data) > _MAX_ANSWER or time.monotonic() > until:
-                        raise _trouble("the answer is too big, or too slow")
+                        raise _transport_error("the answer is too big, or too slow")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             why = connection_message(error, url, "token_uri in the service account's JSON")
-            raise _trouble(why or f"no answer ({type(error).__name__})") from None
-        if response.status_code >= _SERVER_ERROR or response.status_code in _PASSING or response.is_redirect:
-            # Told at once, for else google-auth would ask again and again in here.
-            raise _trouble(f"the token endpoint answered {response.status_code}")
+            raise _transport_error(why or f"no answer ({type(error).__name__})") from None
+        if response.status_code >= _SERVER_ERROR or response.status_code in _TRANSIENT_STATUSES or response.is_redirect:
+            # Raised here, because google-auth would retry otherwise.
+            raise _transport_error(f"the token endpoint answered {response.status_code}")
         return _Response(response.status_code, response.headers, bytes(data))
 
 
-def _trouble(why: str) -> TransportError:
+def _transport_error(why: str) -> TransportError:
     return TransportError(why)  # type: ignore[no-untyped-call]
 
 
 class _Response(transport.Response):
+    """A complete response, as google-auth reads it."""
+
     def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
         self._status, self._headers, self._data = status, headers, data
 

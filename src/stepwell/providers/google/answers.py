@@ -1,8 +1,8 @@
-"""What Google answers: its errors, and the results of calls that are answered with them.
+"""Google's answers: its errors, and the results of generateContent and predict.
 
-Errors: https://google.aip.dev/193; those of the Gemini API:
-https://ai.google.dev/gemini-api/docs/troubleshooting. Why a model has stopped, and what was blocked:
-https://ai.google.dev/api/generate-content. What its filters keep back a repeat would run into again.
+Errors: https://google.aip.dev/193, and https://ai.google.dev/gemini-api/docs/troubleshooting for the Gemini API. Finish
+and block reasons: https://ai.google.dev/api/generate-content. A result that Google's filters withhold isn't retried,
+because they would withhold it again.
 """
 
 import re
@@ -15,15 +15,17 @@ from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.outbound.http_client import MAX_RETRY_AFTER_S
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.google.media import media, stored
-from stepwell.providers.google.models import plain
+from stepwell.providers.google.media import decode_media, store_media
+from stepwell.providers.google.models import same_spelling
 from stepwell.providers.shared.bounded_json import decode_json, read_json
 from stepwell.providers.shared.provider_api import ApiAnswer, is_unauthorized
 
 _UNAUTHENTICATED = 401
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
-_STOPPED = frozenset({None, "STOP", "FINISH_REASON_UNSPECIFIED"})
-_HOPELESS = frozenset(
+# Finish reasons of a complete answer.
+_COMPLETE = frozenset({None, "STOP", "FINISH_REASON_UNSPECIFIED"})
+# Finish reasons that another attempt would meet again.
+_PERMANENT_REASONS = frozenset(
     {
         "MAX_TOKENS",
         "SAFETY",
@@ -51,21 +53,21 @@ _KEY_REASONS = frozenset(
     }
 )
 _LEAKED = re.compile(r"^PERMISSION_DENIED: Your API key was reported as leaked")
-_SHOWN = 300
+_MAX_MESSAGE = 300  # bytes
 _JSON = "application/json"
 
 
 class GoogleError(Struct, frozen=True):
-    """An error as Google words it. `again_s`: when to come back, by its RetryInfo. `reason`: that of the ErrorInfo."""
+    """An error of Google's. `retry_after_s` is the delay in its RetryInfo, `reason` the reason in its ErrorInfo."""
 
     words: str
     unauthenticated: bool = False
-    again_s: float | None = None
+    retry_after_s: float | None = None
     reason: str = ""
 
 
 class Generated(Struct, rename="camel"):
-    """An answer to generateContent."""
+    """The answer to generateContent."""
 
     candidates: Any = None
     prompt_feedback: Any = None
@@ -74,13 +76,13 @@ class Generated(Struct, rename="camel"):
 
 
 class Predicted(Struct):
-    """An answer to predict. We ask for reasons, so it has a prediction for what was filtered out too."""
+    """The answer to predict. It also has a prediction for a filtered result, because the request asks for reasons."""
 
     predictions: list[Any]
 
 
-def problem_of(body: bytes) -> GoogleError | None:
-    """*body* as {"error": {"code", "message", "status", "details"}}, or a list of one; None if it is anything else."""
+def error_of(body: bytes) -> GoogleError | None:
+    """Decode {"error": {"code", "message", "status", "details"}}, or a list with one such object; else None."""
     found: Any = read_json(body, Any)
     if isinstance(found, list) and found:
         found = found[0]
@@ -92,7 +94,7 @@ def problem_of(body: bytes) -> GoogleError | None:
     return GoogleError(
         f"{status}: {error['message']}" if known else error["message"],
         code == _UNAUTHENTICATED or status == "UNAUTHENTICATED",
-        _again_s(error.get("details")),
+        _retry_after_s(error.get("details")),
         _reason(error.get("details")),
     )
 
@@ -102,79 +104,83 @@ def refuses_api_key(answer: ApiAnswer) -> bool:
 
     Other errors with these statuses are about the request or its model.
     """
-    problem = problem_of(answer.body)
+    problem = error_of(answer.body)
     if problem is None:
         return is_unauthorized(answer)
     return problem.unauthenticated or problem.reason in _KEY_REASONS or _LEAKED.search(problem.words) is not None
 
 
 async def text_result(name: str, body: Mapping[str, Any], model: str, answer: Generated) -> dict[str, Any]:
-    """*body* is what was asked with. Raises `AttemptError` where there is no text, or none to rely on."""
+    """Return the step's result for a text. *body* is the request. Raises `AttemptError` without a complete text."""
     candidate = _candidate(name, answer)
     reason, text = candidate.get("finishReason"), "".join(_texts(candidate))
-    if reason not in _STOPPED:
-        raise _ended(name, candidate, reason)
+    if reason not in _COMPLETE:
+        raise _incomplete(name, candidate, reason)
     if not text:
         raise AttemptError(f"{name}: the answer has no text", retryable=True)
     result: dict[str, Any] = {"result_text": text}
-    asked = body.get("generationConfig", {})
-    if any(value == _JSON for name, value in asked.items() if plain(name) == "responsemimetype"):
+    settings = body.get("generationConfig", {})
+    if any(value == _JSON for name, value in settings.items() if same_spelling(name) == "responsemimetype"):
         try:
             result["result_json"] = decode_json(text, Any)
         except ValueError as error:
             raise AttemptError(f"{name}: the answer isn't JSON, which was asked for", retryable=True) from error
-    return result | _about(model, answer)
+    return result | _model_and_usage(model, answer)
 
 
-async def picture_result(
+async def image_result(
     name: str, body: Mapping[str, Any], model: str, answer: Generated, attempt: Attempt, io: AttemptIO
 ) -> dict[str, Any]:
-    """The same for a picture, which is stored."""
+    """Store the image of generateContent, and return the step's result. Raises `AttemptError`."""
     candidate = _candidate(name, answer)
     inline = next((found for part in _parts(candidate) if (found := part.get("inlineData"))), None)
     if not isinstance(inline, Mapping):
-        raise _ended(name, candidate, candidate.get("finishReason"))
-    found = await media(inline.get("data"), film=False)
+        raise _incomplete(name, candidate, candidate.get("finishReason"))
+    found = await decode_media(inline.get("data"), is_video=False)
     if found is None:
         raise AttemptError(f"{name}: what came as a picture is none", retryable=True)
-    return {**await stored(found, attempt, io), "seed": body["generationConfig"]["seed"], **_about(model, answer)}
+    return {
+        **await store_media(found, attempt, io),
+        "seed": body["generationConfig"]["seed"],
+        **_model_and_usage(model, answer),
+    }
 
 
-async def predicted_result(
+async def imagen_result(
     name: str, body: Mapping[str, Any], model: str, answer: Predicted, attempt: Attempt, io: AttemptIO
 ) -> dict[str, Any]:
-    """The same for a picture by Imagen."""
+    """Store the image of predict (Imagen), and return the step's result. Raises `AttemptError`."""
     predictions = [each for each in answer.predictions if isinstance(each, Mapping)]
-    given = next((each["bytesBase64Encoded"] for each in predictions if each.get("bytesBase64Encoded")), None)
-    if given is None:
+    data = next((each["bytesBase64Encoded"] for each in predictions if each.get("bytesBase64Encoded")), None)
+    if data is None:
         reasons = [each["raiFilteredReason"] for each in predictions if each.get("raiFilteredReason")]
-        raise filtered(name, "picture", reasons) if reasons else _pictureless(name)
-    found = await media(given, film=False)
+        raise withheld(name, "picture", reasons) if reasons else _no_image(name)
+    found = await decode_media(data, is_video=False)
     if found is None:
         raise AttemptError(f"{name}: what came as a picture is none", retryable=True)
     seed = body["parameters"].get("seed")
-    return {**await stored(found, attempt, io), **({} if seed is None else {"seed": seed}), "model": model}
+    return {**await store_media(found, attempt, io), **({} if seed is None else {"seed": seed}), "model": model}
 
 
-def _pictureless(name: str) -> AttemptError:
+def _no_image(name: str) -> AttemptError:
     return AttemptError(f"{name}: the answer has no picture", retryable=True)
 
 
-def filtered(name: str, what: str, reasons: Any) -> AttemptError:
-    """Nothing came, for Google's filters have kept it back, with *reasons* if it says any."""
-    said = "; ".join(reason for reason in reasons if isinstance(reason, str)) if isinstance(reasons, list) else ""
-    why = f"the filters kept the {what} back" + (f": {said}" if said else "")
+def withheld(name: str, what: str, reasons: Any) -> AttemptError:
+    """Return the error for a result that Google's filters withheld, with *reasons* if there are any."""
+    text = "; ".join(reason for reason in reasons if isinstance(reason, str)) if isinstance(reasons, list) else ""
+    why = f"the filters kept the {what} back" + (f": {text}" if text else "")
     return AttemptError(sanitised(f"{name}: {why}"), retryable=False)
 
 
 def _candidate(name: str, answer: Generated) -> Mapping[str, Any]:
-    """The first of the answers. Raises `OutcomeUnknown` if this is no answer to generateContent."""
+    """Return the first candidate. Raises `OutcomeUnknown` if this isn't an answer to generateContent."""
     feedback = answer.prompt_feedback
     reason = feedback.get("blockReason") if isinstance(feedback, Mapping) else None
     if isinstance(reason, str):
-        said = feedback.get("blockReasonMessage")
-        why = f"the prompt was blocked ({reason})" + (f": {said}" if isinstance(said, str) else "")
-        raise AttemptError(sanitised(f"{name}: {why}", _SHOWN), retryable=False)
+        message = feedback.get("blockReasonMessage")
+        why = f"the prompt was blocked ({reason})" + (f": {message}" if isinstance(message, str) else "")
+        raise AttemptError(sanitised(f"{name}: {why}", _MAX_MESSAGE), retryable=False)
     if isinstance(answer.candidates, list) and answer.candidates and isinstance(answer.candidates[0], Mapping):
         return answer.candidates[0]
     if answer.candidates or not isinstance(answer.usage_metadata, Mapping):
@@ -183,7 +189,7 @@ def _candidate(name: str, answer: Generated) -> Mapping[str, Any]:
 
 
 def _parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Those that are the answer: a model may show its thoughts too, drafts of pictures among them."""
+    """Yield the parts of the answer, without the model's thoughts, which may contain drafts of images."""
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, Mapping) else None
     for part in parts if isinstance(parts, list) else []:
@@ -197,32 +203,33 @@ def _texts(candidate: Mapping[str, Any]) -> Iterator[str]:
             yield part["text"]
 
 
-def _ended(name: str, candidate: Mapping[str, Any], reason: Any) -> AttemptError:
-    """There is no result, or half of one."""
-    if reason in _STOPPED or not isinstance(reason, str):
+def _incomplete(name: str, candidate: Mapping[str, Any], reason: Any) -> AttemptError:
+    """Return the error for an answer without a complete result."""
+    if reason in _COMPLETE or not isinstance(reason, str):
         why = "the answer has no picture"
     elif reason == "MAX_TOKENS":
         why = "the answer was cut off at the limit of tokens (MAX_TOKENS)"
     else:
         why = f"the model stopped ({reason})"
     message, text = candidate.get("finishMessage"), "".join(_texts(candidate))
-    said = message if isinstance(message, str) and message else text if reason != "MAX_TOKENS" else ""
+    details = message if isinstance(message, str) and message else text if reason != "MAX_TOKENS" else ""
     return AttemptError(
-        sanitised(f"{name}: {why}" + (f": {said}" if said else ""), _SHOWN), retryable=reason not in _HOPELESS
+        sanitised(f"{name}: {why}" + (f": {details}" if details else ""), _MAX_MESSAGE),
+        retryable=reason not in _PERMANENT_REASONS,
     )
 
 
-def _about(model: str, answer: Generated) -> dict[str, Any]:
+def _model_and_usage(model: str, answer: Generated) -> dict[str, Any]:
     version, usage = answer.model_version, answer.usage_metadata
-    about: dict[str, Any] = {"model": version if isinstance(version, str) and version else model}
+    facts: dict[str, Any] = {"model": version if isinstance(version, str) and version else model}
     if isinstance(usage, Mapping):
-        made = [_count(usage, name) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
-        about["usage"] = {
+        counts = [_count(usage, name) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
+        facts["usage"] = {
             "input_tokens": _count(usage, "promptTokenCount"),
-            "output_tokens": sum(made),
+            "output_tokens": sum(counts),
             "total_tokens": _count(usage, "totalTokenCount"),
         }
-    return about
+    return facts
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int:
@@ -238,7 +245,7 @@ def _reason(details: Any) -> str:
     return ""
 
 
-def _again_s(details: Any) -> float | None:
+def _retry_after_s(details: Any) -> float | None:
     for detail in details if isinstance(details, list) else []:
         delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
         if isinstance(delay, str) and (found := _DELAY.fullmatch(delay)):

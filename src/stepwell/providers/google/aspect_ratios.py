@@ -1,4 +1,4 @@
-"""Shapes and lengths that Google's models know: what a step asks for is moved to the nearest of them."""
+"""The aspect ratios and lengths that Google's models support. A step gets the nearest one."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,16 +6,16 @@ from typing import Any
 
 from stepwell.outbound.sanitise import invalid_input
 
-# Those of https://ai.google.dev/gemini-api/docs/image-generation that every Gemini image model has.
-PICTURE_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+# The ratios in https://ai.google.dev/gemini-api/docs/image-generation that all Gemini image models support.
+IMAGE_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 # https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api
 IMAGEN_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9")
 # https://ai.google.dev/gemini-api/docs/video
-FILM_RATIOS = ("16:9", "9:16")
+VIDEO_RATIOS = ("16:9", "9:16")
 
 
-def ratio(inputs: Mapping[str, Any], known: Sequence[str], sides: tuple[int, int] | None = None) -> str | None:
-    """The nearest to `width` and `height`, or to *sides* where the inputs don't have both; None for neither."""
+def nearest_ratio(inputs: Mapping[str, Any], known: Sequence[str], sides: tuple[int, int] | None = None) -> str | None:
+    """Return the ratio nearest to `width` and `height`, or to *sides* if one is missing; None without either."""
     asked = tuple(_side(inputs, field) for field in ("width", "height") if field in inputs)
     width, height = asked if len(asked) == 2 else sides or (0, 0)  # noqa: PLR2004 - width and height
     if not (width and height):
@@ -24,8 +24,8 @@ def ratio(inputs: Mapping[str, Any], known: Sequence[str], sides: tuple[int, int
     return min(known, key=lambda name: abs(_log(name) - wanted))
 
 
-def seconds(inputs: Mapping[str, Any], known: Sequence[int], default: int) -> int:
-    """The nearest to `duration_s`; of two as near the shorter, which costs less."""
+def nearest_seconds(inputs: Mapping[str, Any], known: Sequence[int], default: int) -> int:
+    """Return the length nearest to `duration_s`; of two that are equally near, the shorter one, which costs less."""
     asked = inputs.get("duration_s", default)
     if isinstance(asked, bool) or not isinstance(asked, int | float):
         raise invalid_input("duration_s", "expected a number of seconds")

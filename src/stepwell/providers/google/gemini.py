@@ -1,8 +1,8 @@
-"""The Gemini Developer API: text and pictures by generateContent, films by Gemini Omni.
+"""The provider for the Gemini Developer API: text and images by generateContent, videos by Gemini Omni.
 
 The protocol: https://ai.google.dev/api/generate-content, https://ai.google.dev/api/models#method:-models.predict and
-https://ai.google.dev/gemini-api/docs/video; the key goes as https://ai.google.dev/gemini-api/docs/api-key says. For
-films of Omni see `interactions`.
+https://ai.google.dev/gemini-api/docs/video. The key is sent as in https://ai.google.dev/gemini-api/docs/api-key. Videos
+of Omni are made by `interactions`.
 """
 
 import re
@@ -32,10 +32,10 @@ PUBLIC_URL = "https://generativelanguage.googleapis.com"
 class GeminiProvider(GoogleProvider):
     """The key is the credential "GEMINI", or the one that a step names.
 
-    *client* is a `web.plain_client`, *url* the API's base, *timeout_s* the deadline of each call, and *work_s* that of
-    one that is answered with the result; *max_answer* bounds an answer, in bytes. In `provider_config`: `model` (see
-    `models`) and `parameters`, more members of `generationConfig`, of predict's `parameters`, or of Omni's
-    `response_format`; they don't replace what a step's own inputs say.
+    *client* is an `http_client.plain_client`, *url* the API's base. *timeout_s* is the deadline of a call, and *work_s*
+    that of a call which is answered with the result. *max_answer* bounds an answer, in bytes. `provider_config` may
+    have `model` (see `models`) and `parameters`: more members of `generationConfig`, of predict's `parameters`, or of
+    Omni's `response_format`. They don't override a step's inputs.
     """
 
     type = ProviderType.GEMINI
@@ -68,21 +68,25 @@ class GeminiProvider(GoogleProvider):
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         if self._interactions.has(job):
-            return await self._interactions.state(await self._calling(attempt), job)
+            return await self._interactions.state(await self._job_session(attempt), job)
         return await super().poll(attempt, job)
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
         if not self._interactions.has(job):
             return await super().fetch(attempt, job, io)
-        session = await self._calling(attempt)
-        film, about = await self._interactions.film(session, job)
-        result = await self._kept(film, io) if film.text else await self._downloaded(session, film.uri, io)
-        return Finished(result | {"model": self.model(attempt.task_type, attempt.provider_config)} | about)
+        session = await self._job_session(attempt)
+        video, facts = await self._interactions.video(session, job)
+        result = (
+            await self._store_inline_video(video, io)
+            if video.text
+            else await self._download_video(session, video.uri, io)
+        )
+        return Finished(result | {"model": self.model(attempt.task_type, attempt.provider_config)} | facts)
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
-        """An interaction can be cancelled while it runs; for operations see `GoogleProvider`."""
+        """Cancel an interaction, which is possible while it runs. For operations see `GoogleProvider`."""
         if self._interactions.has(job):
-            return await self._interactions.cancel(await self._calling(attempt), job)
+            return await self._interactions.cancel(await self._job_session(attempt), job)
         return await super().cancel(attempt, job)
 
     async def _session(self, attempt: Attempt) -> GoogleSession:
@@ -102,8 +106,8 @@ class GeminiProvider(GoogleProvider):
         answer = await session.call("GET", f"{self._url}/v1beta/{name}")
         return session.readable(answer, VideoOperation)
 
-    async def _downloaded(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
-        """The key goes to the API itself alone, wherever the film is."""
+    async def _download_video(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
+        """Download a video. The key is sent to the API itself only, wherever the video is."""
         own = self._origin is not None and origin_of(uri) == self._origin
         output = await io.download(
             uri,

@@ -1,7 +1,7 @@
-"""What a Gemini image model is asked in words, for the tasks on a picture.
+"""The instructions for a Gemini image model, for tasks that change an image.
 
-Such a model redraws the picture by an instruction: it has no parameters for crops, offsets, opacity, tolerance, radius,
-sharpness or denoising, and these inputs are left out. https://ai.google.dev/gemini-api/docs/image-generation
+Such a model redraws the image as an instruction says. It has no parameters for crops, offsets, opacity, tolerance,
+radius, sharpness or denoising, so these inputs aren't sent. https://ai.google.dev/gemini-api/docs/image-generation
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ from stepwell.contract.enums import TaskType
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.providers.shared.refusals import input_refusal
 
+# The inputs of EDITING that can be said in words.
 EDIT_WORDS = frozenset({"prompt", "overlay_image_url", "reference_image_urls"})
 
 _LIGHT, _STRONG = 0.34, 0.66
@@ -24,11 +25,11 @@ _REMOVE = (
     " white (#ffffff) without shadows."
 )
 _FACES = "clear eyes, natural skin and hair. Keep each person's identity and expression."
-_KEPT = "Keep everything else of the picture exactly as it is."
+_KEEP = "Keep everything else of the picture exactly as it is."
 
 
 def instruction(task_type: TaskType, inputs: Mapping[str, Any]) -> str:
-    """Raises `AttemptError` where the inputs don't say what is to be done."""
+    """Return the instruction for a task. Raises `AttemptError` if the inputs don't say what to do."""
     match task_type:
         case TaskType.EDITING:
             check_edit(inputs)
@@ -40,20 +41,20 @@ def instruction(task_type: TaskType, inputs: Mapping[str, Any]) -> str:
         case TaskType.BACKGROUND_REMOVE:
             words = [_REMOVE]
         case TaskType.FACE_ENHANCER:
-            words = [f"Enhance the faces in this picture {_how(inputs.get('strength'))}: {_FACES}", _KEPT]
+            words = [f"Enhance the faces in this picture {_how(inputs.get('strength'))}: {_FACES}", _KEEP]
         case _:
-            words = [f"Enhance the fine detail and texture of this picture {_how(inputs.get('strength'))}.", _KEPT]
+            words = [f"Enhance the fine detail and texture of this picture {_how(inputs.get('strength'))}.", _KEEP]
     return " ".join(words)
 
 
 def check_edit(inputs: Mapping[str, Any]) -> None:
-    """Raises `Refusal` where nothing says in words what EDITING is to do: no input of `EDIT_WORDS`."""
+    """Raise `Refusal` if EDITING has no input of `EDIT_WORDS`, so that there is nothing to do in words."""
     if not [*_edit(inputs)]:
         raise input_refusal("prompt", why="expected one: the model edits by words, not by coordinates")
 
 
-def others(task_type: TaskType, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """The pictures beside the one that is worked on: each with what it is called, its field and its reference."""
+def other_images(task_type: TaskType, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield the images besides the base image: for each the text before it, its field and its reference."""
     if task_type is TaskType.BACKGROUND_FIX and "background_image_url" in inputs:
         yield "The new background:", "background_image_url", inputs["background_image_url"]
     if task_type is not TaskType.EDITING:
@@ -81,12 +82,12 @@ def _edit(inputs: Mapping[str, Any]) -> Iterator[str]:
 
 def _background(inputs: Mapping[str, Any]) -> Iterator[str]:
     yield "Replace the background of this picture. Keep its subject exactly as it is, with clean edges."
-    wishes = [*_prompt(inputs)]
+    sentences = [*_prompt(inputs)]
     if "background_color" in inputs:
-        wishes.append(f"The new background is plain {inputs['background_color']}.")
+        sentences.append(f"The new background is plain {inputs['background_color']}.")
     if "background_image_url" in inputs:
-        wishes.append("Use the background picture that follows, with light that fits it.")
-    yield from wishes or ["The new background is plain white."]
+        sentences.append("Use the background picture that follows, with light that fits it.")
+    yield from sentences or ["The new background is plain white."]
 
 
 def _prompt(inputs: Mapping[str, Any]) -> list[str]:

@@ -1,16 +1,17 @@
-"""Which of Google's models does what, and by which call: the family in its name decides.
+"""Google's models: the defaults per task type, and the families. The family in a model's name decides the call.
 
-| family   | call                                      | answered with                                            |
+| family   | call                                      | answer                                                   |
 |----------|-------------------------------------------|----------------------------------------------------------|
-| gemini-… | generateContent                           | the result: text, or a picture where the task is for one |
+| gemini-… | generateContent                           | the result: text, or an image for image tasks            |
 | imagen-… | predict                                   | the result                                               |
 | veo-…    | predictLongRunning                        | an operation                                             |
 | …-omni-… | interactions in the background (GEMINI)   | an interaction                                           |
 
-The models that are used where a step names none are generally available ones:
+The default models are generally available ones:
 https://ai.google.dev/gemini-api/docs/models, https://ai.google.dev/gemini-api/docs/deprecations and
-https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/model-versions. By these Google has ended Imagen
-in 2026, and Veo on the Gemini API; a step may still name them, for whom they are served to.
+https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/model-versions. According to
+these pages, Google has retired Imagen in 2026, and Veo on the Gemini API. A step may still name them, for accounts that
+are still served.
 """
 
 import re
@@ -23,11 +24,11 @@ from stepwell.domain.errors import AttemptError
 from stepwell.providers.shared.refusals import config_refusal
 
 _NAME = re.compile(r"(?:gemini|imagen|veo)(?:[.-][a-z0-9]+){1,15}")
-_LONGEST = 100  # characters
-# Wishes for more than one result: a step has one, and each costs.
-_COUNTS = frozenset({"candidatecount", "numberofimages", "numberofvideos", "samplecount"})  # by `plain`
-_TEXT, _PICTURE = "gemini-3.8-flash", "gemini-nano-banana-2.1"
-_FILM = {ProviderType.GEMINI: "gemini-omni-1.1-flash", ProviderType.VERTEX: "veo-3.1-generate-001"}
+_MAX_NAME = 100  # characters
+# Parameters for more than one result. A step has one result, and each result costs.
+_COUNTS = frozenset({"candidatecount", "numberofimages", "numberofvideos", "samplecount"})  # by `same_spelling`
+_TEXT, _IMAGE = "gemini-3.8-flash", "gemini-nano-banana-2.1"
+_VIDEO = {ProviderType.GEMINI: "gemini-omni-1.1-flash", ProviderType.VERTEX: "veo-3.1-generate-001"}
 
 _EDIT = frozenset({"seed", "prompt"})
 _CAPABILITIES: Mapping[TaskType, frozenset[str]] = {
@@ -44,6 +45,8 @@ _CAPABILITIES: Mapping[TaskType, frozenset[str]] = {
 
 
 class Family(Enum):
+    """The family of a model, which decides the call."""
+
     GEMINI = auto()
     IMAGEN = auto()
     VEO = auto()
@@ -51,7 +54,10 @@ class Family(Enum):
 
 
 def capabilities(provider: ProviderType, task_type: TaskType) -> frozenset[str] | None:
-    """What *provider* offers for it; None if it can't do it. Omni, which makes GEMINI's films, takes no seed."""
+    """Return what *provider* offers for a task type; None if it can't do it.
+
+    Omni, which makes GEMINI's videos, takes no seed.
+    """
     found = _CAPABILITIES.get(task_type)
     if task_type is TaskType.VIDEO_GENERATION and provider is ProviderType.VERTEX:
         return (found or frozenset()) | {"seed"}
@@ -59,6 +65,7 @@ def capabilities(provider: ProviderType, task_type: TaskType) -> frozenset[str] 
 
 
 def family_of(model: str) -> Family:
+    """Return the family of a model, by its name."""
     if model.startswith("imagen"):
         return Family.IMAGEN
     if model.startswith("veo"):
@@ -66,14 +73,14 @@ def family_of(model: str) -> Family:
     return Family.OMNI if "omni" in re.split(r"[.-]", model) else Family.GEMINI
 
 
-def target(provider: ProviderType, task_type: TaskType, config: Mapping[str, Any]) -> str:
-    """The model for it: `provider_config.model`, or the default. Raises `AttemptError` if it can't do such a task."""
+def model_for(provider: ProviderType, task_type: TaskType, config: Mapping[str, Any]) -> str:
+    """Return `provider_config.model`, or the default. Raises `AttemptError` if the model can't do such a task."""
     if task_type not in _CAPABILITIES:
         raise AttemptError(f"{provider} can't do {task_type}", retryable=False)
     model = config.get("model")
     if model is None:
         return default_model(provider, task_type)
-    if not isinstance(model, str) or len(model) > _LONGEST or not _NAME.fullmatch(model):
+    if not isinstance(model, str) or len(model) > _MAX_NAME or not _NAME.fullmatch(model):
         raise config_refusal("model", why="expected the name of a Gemini, Imagen or Veo model")
     if family_of(model) not in _families(provider, task_type):
         raise config_refusal("model", why=f"{model} is of no family that does {task_type} on {provider}")
@@ -81,32 +88,35 @@ def target(provider: ProviderType, task_type: TaskType, config: Mapping[str, Any
 
 
 def default_model(provider: ProviderType, task_type: TaskType) -> str:
+    """Return the model for a step that names none."""
     if task_type is TaskType.LLM_INTERACTION:
         return _TEXT
-    return _FILM[provider] if task_type is TaskType.VIDEO_GENERATION else _PICTURE
+    return _VIDEO[provider] if task_type is TaskType.VIDEO_GENERATION else _IMAGE
 
 
 def parameters(
-    config: Mapping[str, Any], own: Mapping[str, Any], usual: Mapping[str, Any] | None = None
+    config: Mapping[str, Any], own: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`provider_config.parameters` over *usual* and under *own*, which wins, objects member by member; counts of
-    results are left out. Raises `AttemptError` if they are no object.
+    """Merge *defaults*, `provider_config.parameters` and *own*, objects member by member; the later ones win.
+
+    Counts of results in `provider_config.parameters` are ignored. Raises `AttemptError` if they aren't an object.
     """
-    wished = {name: value for name, value in asked_in(config).items() if plain(name) not in _COUNTS}
-    return _merged(_merged(usual or {}, wished), own)
+    from_step = {name: value for name, value in parameters_of(config).items() if same_spelling(name) not in _COUNTS}
+    return _merge(_merge(defaults or {}, from_step), own)
 
 
-def asked_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`provider_config.parameters` as they are. Raises `AttemptError` if they are no object."""
-    asked = config.get("parameters")
-    if asked is not None and not isinstance(asked, Mapping):
+def parameters_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `provider_config.parameters`. Raises `AttemptError` if they aren't an object."""
+    found = config.get("parameters")
+    if found is not None and not isinstance(found, Mapping):
         raise config_refusal("parameters", why="expected an object")
-    return asked or {}
+    return found or {}
 
 
-def plain(name: str) -> str:
-    """A member's name, however it is written: Google takes candidateCount and candidate_count alike
-    (https://protobuf.dev/programming-guides/json/).
+def same_spelling(name: str) -> str:
+    """Return a member's name in one spelling, because Google accepts candidateCount and candidate_count.
+
+    https://protobuf.dev/programming-guides/json/
     """
     return name.replace("_", "").lower()
 
@@ -121,11 +131,11 @@ def _families(provider: ProviderType, task_type: TaskType) -> tuple[Family, ...]
             return (Family.GEMINI,)
 
 
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Spelled as *over* does."""
-    spelled = {plain(name): name for name in over}
-    found = {spelled.get(plain(name), name): value for name, value in under.items()}
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two objects member by member. *over* wins, also in the spelling of names."""
+    spelling = {same_spelling(name): name for name in over}
+    found = {spelling.get(same_spelling(name), name): value for name, value in under.items()}
     for name, value in over.items():
         below = found.get(name)
-        found[name] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        found[name] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return found

@@ -1,8 +1,8 @@
-"""What GEMINI and VERTEX share: the same bodies and answers, at other addresses and with other credentials.
+"""The base of the providers GEMINI and VERTEX, which have the same bodies and answers, but other URLs and credentials.
 
-Calls of generateContent and predict are answered with the result itself, so there is no job to follow. If such an
-answer is lost, so is the result: Google keeps no list of them. Films are made by operations, and no documentation of
-theirs lets one be cancelled, or found by what it was asked with.
+Calls of generateContent and predict are answered with the result itself, so there is no job. If such an answer is lost,
+the result is lost too, because Google keeps no list of calls. Videos are made by operations. By Google's documentation,
+an operation can neither be cancelled nor be found by its request.
 """
 
 from abc import ABC, abstractmethod
@@ -21,18 +21,19 @@ from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished,
 from stepwell.providers.google.answers import (
     Generated,
     Predicted,
-    picture_result,
-    predicted_result,
+    image_result,
+    imagen_result,
     text_result,
 )
 from stepwell.providers.google.instructions import EDIT_WORDS, check_edit
-from stepwell.providers.google.media import media
-from stepwell.providers.google.models import Family, asked_in, capabilities, family_of, target
+from stepwell.providers.google.media import decode_media
+from stepwell.providers.google.models import Family, capabilities, family_of, model_for, parameters_of
 from stepwell.providers.google.predictions import check_imagen, imagen_body, veo_body
-from stepwell.providers.google.request_parts import checked_messages, content_body
+from stepwell.providers.google.request_parts import check_messages, content_body
 from stepwell.providers.google.session import GoogleSession, ModelTerms
-from stepwell.providers.google.video_operations import OperationVideo, Started, VideoOperation, film_of, state_of
+from stepwell.providers.google.video_operations import OperationVideo, Started, VideoOperation, state_of, video_of
 from stepwell.providers.shared.credentials import Credentials, Key
+from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals
 from stepwell.providers.shared.result_storage import store_from_job
 
@@ -40,8 +41,9 @@ _VERBS = {Family.GEMINI: "generateContent", Family.IMAGEN: "predict", Family.VEO
 
 
 class GoogleProvider(ABC):
-    """Implements `ports.Provider`. Subclasses say where a model's calls go, with what credential, and how an operation
-    is looked at. *seeded*: Imagen and Veo take a seed there.
+    """Implements `RemoteProvider`. Subclasses define the URLs, the credential, and how an operation is read.
+
+    `seeded` says whether Imagen and Veo accept a seed there.
     """
 
     type: ProviderType
@@ -56,31 +58,31 @@ class GoogleProvider(ABC):
 
     @abstractmethod
     async def _session(self, attempt: Attempt) -> GoogleSession:
-        """Raises `AttemptError` if there is no credential that holds."""
+        """Return what calls need. Raises `AttemptError` if there is no valid credential."""
 
     @abstractmethod
     def _endpoint(self, attempt: Attempt, session: GoogleSession, call: str, /) -> str:
-        """The address of *call*, "{model}:{verb}". Raises `AttemptError` where the step names no place for it."""
+        """Return the URL of *call*, "{model}:{verb}". Raises `AttemptError` if a part of the URL is unknown."""
 
     @abstractmethod
     def _is_operation(self, name: str) -> bool:
-        """Whether that may be the name of an operation: what isn't goes into no address."""
+        """Return whether *name* can be the name of an operation, and may become part of a URL."""
 
     @abstractmethod
     async def _operation(self, session: GoogleSession, name: str) -> VideoOperation:
-        """Raises `CallFailed`."""
+        """Read the operation. Raises `CallFailed`."""
 
     @abstractmethod
-    async def _downloaded(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
-        """A film that is somewhere else, stored: the result of its step. Raises as `AttemptIO.download`."""
+    async def _download_video(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
+        """Download and store a video, and return the step's result. Raises as `AttemptIO.download`."""
 
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
         return capabilities(self.type, task_type)
 
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         try:
-            return target(self.type, task_type, provider_config)
-        except AttemptError:  # it is told where the step runs
+            return model_for(self.type, task_type, provider_config)
+        except AttemptError:  # it is raised where the step runs
             return task_type
 
     def url_reader(self, _task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
@@ -88,21 +90,21 @@ class GoogleProvider(ABC):
 
     def refusals(self, step: KnownStep) -> Iterator[Fault]:
         task_type, config, inputs = step.task_type, step.provider_config, step.inputs
-        model = list(collect_refusals(partial(target, self.type, task_type, config)))
-        yield from model
-        yield from collect_refusals(partial(asked_in, config))
+        model_faults = list(collect_refusals(partial(model_for, self.type, task_type, config)))
+        yield from model_faults
+        yield from collect_refusals(partial(parameters_of, config))
         if task_type is TaskType.LLM_INTERACTION:
-            yield from collect_refusals(partial(checked_messages, inputs))
+            yield from collect_refusals(partial(check_messages, inputs))
         elif task_type is TaskType.EDITING and EDIT_WORDS.isdisjoint(step.unresolved):
             yield from collect_refusals(partial(check_edit, inputs))
-        elif not model and family_of(target(self.type, task_type, config)) is Family.IMAGEN:
+        elif not model_faults and family_of(model_for(self.type, task_type, config)) is Family.IMAGEN:
             yield from collect_refusals(partial(check_imagen, inputs.keys() | step.unresolved))
 
     def ends_jobs(self, model: str) -> bool:
         return family_of(model) is not Family.VEO
 
     async def prepare(self, attempt: Attempt, io: AttemptIO) -> Request:
-        model = target(self.type, attempt.task_type, attempt.provider_config)
+        model = model_for(self.type, attempt.task_type, attempt.provider_config)
         return Request(model=model, body=await self._body(attempt, model, io))
 
     async def _body(self, attempt: Attempt, model: str, io: AttemptIO) -> dict[str, Any]:
@@ -123,52 +125,57 @@ class GoogleProvider(ABC):
             if not self._is_operation(started.name):
                 raise OutcomeUnknown(f"{self.type}: the name of the operation can't be read")
             return Job(id=started.name)
-        about = (self.type, request.body, request.model)
+        facts = (self.type, request.body, request.model)
         if family is Family.IMAGEN:
             predicted = await session.submit(url, body, Predicted, works=True)
-            with session.scrubbing(), paid_for():
-                return Finished(await predicted_result(*about, predicted, attempt, io))
+            with session.masking(), paid_for():
+                return Finished(await imagen_result(*facts, predicted, attempt, io))
         generated = await session.submit(url, body, Generated, works=True)
-        with session.scrubbing(), paid_for():
+        with session.masking(), paid_for():
             if attempt.task_type is TaskType.LLM_INTERACTION:
-                return Finished(await text_result(*about, generated))
-            return Finished(await picture_result(*about, generated, attempt, io))
+                return Finished(await text_result(*facts, generated))
+            return Finished(await image_result(*facts, generated, attempt, io))
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
-        session = await self._calling(attempt)
-        return state_of(self.type, await self._found(session, job), session.scrubbed)
+        session = await self._job_session(attempt)
+        return state_of(self.type, await self._read_operation(session, job), session.masked)
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
-        session = await self._calling(attempt)
-        operation = await self._found(session, job)
+        session = await self._job_session(attempt)
+        operation = await self._read_operation(session, job)
         if not operation.done or operation.error is not None:
             raise CallFailed(f"{self.type}: the operation has not succeeded")
-        with session.scrubbing():
-            film = film_of(self.type, operation)
-        result = await self._kept(film, io) if film.text else await self._downloaded(session, film.uri, io)
+        with session.masking():
+            video = video_of(self.type, operation)
+        result = (
+            await self._store_inline_video(video, io)
+            if video.text
+            else await self._download_video(session, video.uri, io)
+        )
         return Finished(result | {"model": self.model(attempt.task_type, attempt.provider_config)})
 
     async def cancel(self, _attempt: Attempt, _job: Job, /) -> CancelAnswer:
-        """Neither API documents a way to cancel an operation of predictLongRunning: it goes on, and is paid for."""
+        """Refuse: neither API documents a way to cancel an operation, so it continues and is paid for."""
         return CancelAnswer.REFUSED
 
     def called_back(self, _body: bytes, /) -> Job | None:
         return None
 
     async def reconcile(self, _attempt: Attempt, _sent: Sent, /) -> Sequence[Job] | None:
-        """Null, always: no documented list shows what an operation was asked with, that of interactions tells ids and
-        times alone, and calls that are answered with their result leave nothing to be found. A lost answer is so for
-        `on_unknown` to decide.
+        """Return None, so that `on_unknown` decides.
+
+        No documented list shows the request of an operation. The list of interactions shows ids and times only. Calls
+        that are answered with their result leave nothing to find.
         """
         return None
 
-    async def _found(self, session: GoogleSession, job: Job) -> VideoOperation:
+    async def _read_operation(self, session: GoogleSession, job: Job) -> VideoOperation:
         if not self._is_operation(job.id):
             raise CallFailed(f"{self.type}: no operation has such a name", forgotten=True)
         return await self._operation(session, job.id)
 
-    async def _kept(self, film: OperationVideo, io: AttemptIO) -> dict[str, Any]:
-        found = await media(film.text, film=True)
+    async def _store_inline_video(self, video: OperationVideo, io: AttemptIO) -> dict[str, Any]:
+        found = await decode_media(video.text, is_video=True)
         if found is None:
             raise AttemptError(f"{self.type}: what came as a film is none", retryable=False)
         return found.result(await store_from_job(io, found.name, found.data))
@@ -176,9 +183,6 @@ class GoogleProvider(ABC):
     def _key(self, attempt: Attempt) -> Key:
         return self._credentials.require_key(attempt.provider_config, self.type)
 
-    async def _calling(self, attempt: Attempt) -> GoogleSession:
-        """For calls about a job, which goes on whether there is a credential or not."""
-        try:
+    async def _job_session(self, attempt: Attempt) -> GoogleSession:
+        with as_call_failed():
             return await self._session(attempt)
-        except AttemptError as error:
-            raise CallFailed(str(error), retry_after_s=error.retry_after_s) from error

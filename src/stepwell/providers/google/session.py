@@ -1,4 +1,4 @@
-"""Google's APIs for one credential, which appears in nothing that they say."""
+"""Google's APIs, called with one credential. The credential is masked in all messages."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,19 +8,19 @@ from typing import NamedTuple, TypeVar
 import httpx
 
 from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.outbound.sanitise import masked
-from stepwell.providers.google.answers import problem_of
+from stepwell.outbound.sanitise import mask_secrets
+from stepwell.providers.google.answers import error_of
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi
 
 T = TypeVar("T")
 
-MAX_ANSWER = 96 * 1024 * 1024  # bytes: a film of 8 seconds in 4K, or a picture, as base64
+MAX_ANSWER = 96 * 1024 * 1024  # bytes: a video of 8 seconds in 4K, or an image, as base64
 SUCCESS = frozenset(range(200, 300))
 
 
 class ModelTerms(NamedTuple):
-    """*timeout_s* and *work_s* as `ProviderApi` has them; *max_answer* in bytes."""
+    """The limits of calls. `timeout_s` and `work_s` are those of `ProviderApi`; `max_answer` is in bytes."""
 
     timeout_s: float
     work_s: float
@@ -28,9 +28,11 @@ class ModelTerms(NamedTuple):
 
 
 class GoogleSession:
-    """*headers* carry the credential, *hidden* are the secrets in it, *project* is the one that it works for; *refused*
-    is called when Google says that it doesn't hold (any more), if there may be another then. *key* is the
-    source of the credential. *refuses_key* returns whether an answer refuses it.
+    """Calls with one credential.
+
+    *headers* contain the credential, and *hidden* are its secret parts. *project* is its Google Cloud project. *key* is
+    the key from the settings; *refuses_key* returns whether an answer refuses it. *refused* is called when Google
+    refuses the credential; it is given if the next attempt can get another one.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class GoogleSession:
     ) -> None:
         self.headers, self.project, self._refused = headers, project, refused
         self._hidden = sorted(hidden, key=len, reverse=True)
-        self._again_s: float | None = None
+        self._retry_after_s: float | None = None
         self._renewable = False
         api = partial(
             ProviderApi,
@@ -60,56 +62,59 @@ class GoogleSession:
             key=key,
             refuses_key=refuses_key,
         )
-        self._api, self._working = api(), api(work_s=limits.work_s)
+        self._api, self._work_api = api(), api(work_s=limits.work_s)
 
-    def scrubbed(self, text: str) -> str:
-        return masked(text, self._hidden)
+    def masked(self, text: str) -> str:
+        """Return *text* without the secrets."""
+        return mask_secrets(text, self._hidden)
 
     @contextmanager
-    def scrubbing(self) -> Iterator[None]:
-        """Within, an `AttemptError` about what Google has answered says nothing of the credential."""
+    def masking(self) -> Iterator[None]:
+        """Mask the secrets in the message of an `AttemptError` that is raised inside."""
         try:
             yield
         except AttemptError as error:
-            error.args = (self.scrubbed(str(error)),)
+            error.args = (self.masked(str(error)),)
             raise
 
     async def submit(self, url: str, body: bytes, accepted: type[T], *, works: bool = False) -> T:
-        """As `ProviderApi.submit`; a RetryInfo in the answer counts as its Retry-After. *works*: it is answered with
-        the result itself. A token that doesn't hold any more is no reason to give up: the next attempt has another.
+        """Submit as `ProviderApi.submit` does. A RetryInfo in the answer counts as Retry-After.
+
+        *works*: the answer is the result itself. An expired token is retryable, because the next attempt gets another.
         """
-        api = self._working if works else self._api
+        api = self._work_api if works else self._api
         try:
             return (await api.submit(url, body, self.headers, accepted))[1]
         except AttemptError as error:
             error.retryable = error.retryable or self._renewable
             if error.retryable and error.retry_after_s is None:
-                error.retry_after_s = self._again_s
+                error.retry_after_s = self._retry_after_s
             raise
 
     async def call(self, method: str, url: str, body: bytes | None = None, ok: frozenset[int] = SUCCESS) -> ApiAnswer:
-        """As `ProviderApi.call`, with the same."""
+        """Call as `ProviderApi.call` does. A RetryInfo in the answer counts as Retry-After."""
         try:
             return await self._api.call(method, url, self.headers, body, ok=ok)
         except CallFailed as error:
             if error.retry_after_s is None:
-                error.retry_after_s = self._again_s
+                error.retry_after_s = self._retry_after_s
             raise
 
     def readable(self, answer: ApiAnswer, kind: type[T]) -> T:
+        """Decode an answer as `ProviderApi.readable` does."""
         return self._api.readable(answer, kind)
 
     def words(self, answer: ApiAnswer) -> str | None:
-        """Those of an error; None if it isn't one as Google words it."""
+        """Return the message of an error; None if the answer isn't an error in Google's form."""
         return self.error_text(answer.body)
 
     def error_text(self, body: bytes) -> str | None:
-        """`ports.providers.ErrorText`."""
-        problem = problem_of(body)
+        """Return the message of an error; None if *body* isn't one in Google's form. An `ErrorText`."""
+        problem = error_of(body)
         if problem is None:
             return None
-        self._again_s = problem.again_s
+        self._retry_after_s = problem.retry_after_s
         if problem.unauthenticated and self._refused is not None:
             self._renewable = True
             self._refused()
-        return self.scrubbed(problem.words)
+        return self.masked(problem.words)

@@ -1,7 +1,7 @@
-"""Vertex AI (now part of Google's Agent Platform): Gemini, Imagen and Veo for service accounts of Google Cloud.
+"""The provider for Vertex AI (now part of Google's Agent Platform): Gemini, Imagen and Veo for service accounts.
 
 The protocol: https://docs.cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models and
-https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/veo-video-generation; where it is answered:
+https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/veo-video-generation. Locations:
 https://docs.cloud.google.com/gemini-enterprise-agent-platform/resources/locations.
 """
 
@@ -19,7 +19,7 @@ from stepwell.domain.steps import KnownStep
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.access_tokens import AccountRefused, Accounts
-from stepwell.providers.google.models import Family, family_of, plain
+from stepwell.providers.google.models import Family, family_of, same_spelling
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
 from stepwell.providers.google.video_operations import VideoOperation
@@ -34,23 +34,24 @@ _OPERATION = re.compile(
     r"/operations/[A-Za-z0-9_-]{1,200}"
 )
 _BUCKET = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,221})/(.{1,1024})")
-_EVERYWHERE = "global"
+_GLOBAL = "global"
 _MULTI_REGIONS = frozenset({"us", "eu"})
-_REGION = "us-central1"
+_DEFAULT_REGION = "us-central1"
 
 
 class VertexProvider(GoogleProvider):
     """The credential "VERTEX", or the one that a step names, is the JSON of a service account's key.
 
-    *client* is a `web.plain_client`. *url* is the API's base, null for Google's own at a call's location; *storage_url*
-    that of Cloud Storage. *project*: null for the account's own. *location*: null for where each kind of model is to be
-    had, "global" for Gemini and us-central1 for Imagen and Veo. *timeout_s* is the deadline of each call, also that for
-    an access token, and *work_s* of one that is answered with the result; *max_answer* bounds an answer, in bytes.
+    *client* is an `http_client.plain_client`. *url* is the API's base (None: Google's, at the location of a call), and
+    *storage_url* that of Cloud Storage. *project* is the Google Cloud project (None: the account's). *location* is
+    where calls go (None: "global" for Gemini, us-central1 for Imagen and Veo). *timeout_s* is the deadline of a call,
+    also for an access token; *work_s* is that of a call which is answered with the result. *max_answer* bounds an
+    answer, in bytes.
 
-    In `provider_config`: `model` (see `models`), `location`, and `parameters`, more members of
-    `generationConfig` or of predict's `parameters`; they don't replace what a step's own inputs say. With a *bucket*
-    ("gs://bucket/folder/") films go into it, and are read from there with the account's token; without they come in the
-    answer. A step can't name one: it would read and write with the operator's rights.
+    `provider_config` may have `model` (see `models`), `location`, and `parameters`: more members of `generationConfig`,
+    or of predict's `parameters`. They don't override a step's inputs. With a *bucket* ("gs://bucket/folder/"), videos
+    are written to it, and read from it with the account's token; without one, they come in the answer. A step can't
+    name a bucket, because it would read and write with the operator's rights.
     """
 
     type = ProviderType.VERTEX
@@ -80,7 +81,7 @@ class VertexProvider(GoogleProvider):
         yield from super().refusals(step)
         yield from collect_refusals(partial(_check_bucket, step.provider_config))
         if named := step.provider_config.get("location"):
-            yield from collect_refusals(partial(_checked_location, named))
+            yield from collect_refusals(partial(_check_location, named))
 
     async def _session(self, attempt: Attempt) -> GoogleSession:
         key = self._key(attempt)
@@ -120,13 +121,13 @@ class VertexProvider(GoogleProvider):
     def _location_of(self, attempt: Attempt, call: str) -> str:
         found = attempt.provider_config.get("location") or self._location
         if found is None:
-            return _EVERYWHERE if family_of(call) is Family.GEMINI else _REGION
-        return _checked_location(found)
+            return _GLOBAL if family_of(call) is Family.GEMINI else _DEFAULT_REGION
+        return _check_location(found)
 
     def _base(self, location: str) -> str:
         if self._url is not None:
             return self._url
-        if location == _EVERYWHERE:
+        if location == _GLOBAL:
             return "https://aiplatform.googleapis.com"
         if location in _MULTI_REGIONS:
             return f"https://aiplatform.{location}.rep.googleapis.com"
@@ -141,10 +142,10 @@ class VertexProvider(GoogleProvider):
         url = f"{self._base(found[2])}/v1/{found[1]}:fetchPredictOperation"
         return session.readable(await session.call("POST", url, canonical({"operationName": name})), VideoOperation)
 
-    async def _downloaded(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
-        """From a bucket: https://docs.cloud.google.com/storage/docs/json_api/v1/objects/get.
+    async def _download_video(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
+        """Download a video from a bucket: https://docs.cloud.google.com/storage/docs/json_api/v1/objects/get.
 
-        Asked for the bytes of an object that it hasn't, Cloud Storage says so in plain text.
+        For a missing object, Cloud Storage answers with plain text.
         """
         found = _BUCKET.fullmatch(uri)
         if found is None:
@@ -161,12 +162,12 @@ class VertexProvider(GoogleProvider):
 
 def _check_bucket(config: Mapping[str, Any]) -> None:
     named = config.get("parameters")
-    if isinstance(named, Mapping) and any(plain(name) == "storageuri" for name in named):
+    if isinstance(named, Mapping) and any(same_spelling(name) == "storageuri" for name in named):
         why = "where films are kept is for the service's settings to say"
         raise config_refusal("parameters", "storageUri", why=why)
 
 
-def _checked_location(named: Any) -> str:
+def _check_location(named: Any) -> str:
     if not isinstance(named, str) or not _LOCATION.fullmatch(named):
         raise config_refusal("location", why="expected a location of Google Cloud, such as us-central1 or global")
     return named
