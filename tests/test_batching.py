@@ -1,4 +1,4 @@
-"""The Batcher alone: what is in a batch, in which order, and what each caller gets when one fails or leaves."""
+"""Batches alone: what is in one, in which order, and what each caller gets when an item fails or a caller leaves."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.batching import MAX_TIMEOUTS_IN_A_ROW, Batcher, ItemFailure
+from stepwell.batching import MAX_TIMEOUTS_IN_A_ROW, BatchedCalls, Batcher, ItemFailure
 from stepwell.domain.errors import Unavailable
 
 
@@ -31,9 +31,11 @@ class Machine:
         self.slow: set[str] = set()
         self.timed_out = False
         self.concurrent = self.most_concurrent = 0
-        self.batcher: Batcher[str, list[str], str] = Batcher(
-            self._execute, fits=(rows, size), weigh=lambda words: (len(words), sum(map(len, words))), shared=shared
+        limits = (rows, size)
+        self.calls: BatchedCalls[str, list[str], str] = BatchedCalls(
+            self._execute, fits=limits, weigh=_weight, shared=shared
         )
+        self.batcher: Batcher[str, list[str], str] = Batcher(self._execute, fits=limits, weigh=_weight)
 
     async def _execute(self, take: Callable[[], Mapping[str, list[str]]]) -> dict[str, str]:
         if not self.turn.is_set():
@@ -56,7 +58,7 @@ class Machine:
 
     def call(self, *words: str) -> "asyncio.Task[str]":
         """Start a call for the first word's first letter, with these words as its item."""
-        return _task(self.batcher.call(words[0][0], list(words)))
+        return _task(self.calls.call(words[0][0], list(words)))
 
     async def under_way(self, *words: str) -> "asyncio.Task[str]":
         """Start a call and return when it is executed, until `go_on` is set."""
@@ -66,6 +68,10 @@ class Machine:
         await _turns()
         assert len(self.executed) == executed + 1
         return task
+
+
+def _weight(words: list[str]) -> tuple[int, int]:
+    return len(words), sum(map(len, words))
 
 
 def _task(coroutine: Coroutine[Any, Any, str]) -> "asyncio.Task[str]":
@@ -86,9 +92,8 @@ async def _outcomes(*tasks: "asyncio.Task[str]") -> list[str]:
 
 async def test_a_single_call_is_executed_at_once_and_alone() -> None:
     machine = Machine()
-    assert await machine.batcher.call("a", ["a"]) == "A"
+    assert await machine.calls.call("a", ["a"]) == "A"
     assert machine.executed == [["a"]]
-    assert not machine.batcher
 
 
 async def test_calls_that_arrive_before_the_turn_are_one_batch() -> None:
@@ -230,12 +235,12 @@ async def test_without_a_turn_all_that_is_queued_fails_and_later_calls_succeed()
             raise TimeoutError
         return {key: item.upper() for key, item in take().items()}
 
-    batcher: Batcher[str, str, str] = Batcher(execute, fits=(2, 2), weigh=lambda _: (1, 0))
-    calls = [_task(batcher.call(word, word)) for word in "abcde"]
+    batched: BatchedCalls[str, str, str] = BatchedCalls(execute, fits=(2, 2), weigh=lambda _: (1, 0))
+    calls = [_task(batched.call(word, word)) for word in "abcde"]
     await _turns()
     no_turn.set()
     assert await _outcomes(*calls) == ["TimeoutError"] * 5
-    assert await batcher.call("a", "a") == "A"
+    assert await batched.call("a", "a") == "A"
 
 
 async def test_a_caller_that_leaves_takes_its_own_item_along_and_nothing_from_the_others() -> None:
@@ -296,7 +301,7 @@ async def test_after_all_callers_have_left_the_next_call_is_executed() -> None:
         call.cancel()
     assert await _outcomes(*calls) == ["CancelledError"] * 3
     machine.turn.set()
-    assert await machine.batcher.call("d", ["d"]) == "D"
+    assert await machine.calls.call("d", ["d"]) == "D"
     assert machine.executed == [["d"]]
 
 
@@ -331,30 +336,29 @@ async def test_a_caller_that_leaves_during_the_execution_disturbs_nobody() -> No
 
 
 async def test_an_owner_takes_and_executes_batches_itself() -> None:
-    machine = Machine(rows=2, shared=False)
+    machine = Machine(rows=2)
     machine.refuse = {"b"}
     for word in ("a1", "b", "c", "a2"):
         machine.batcher.add(word[0], [word])
     assert machine.batcher
     assert machine.batcher.last("a") == ["a2"]
     assert machine.batcher.last("z") is None
-    outcomes: list[dict[str, str]] = []
+    outcomes: list[tuple[str, str]] = []
     while machine.batcher:
-        batch = machine.batcher.take()
-        await machine.batcher.execute(batch)
-        outcomes.append(
-            {key: entry.outcome if isinstance(entry.outcome, str) else "Refused" for key, entry in batch.items()}
+        await machine.batcher.execute(
+            machine.batcher.take,
+            lambda key, outcome: outcomes.append((key, outcome if isinstance(outcome, str) else "Refused")),
         )
-    assert outcomes == [{"a": "A1", "b": "Refused"}, {"c": "C", "a": "A2"}]
+    assert outcomes == [("a", "A1"), ("b", "Refused"), ("c", "C"), ("a", "A2")]
     assert machine.executed == [["a1", "b"], ["a1"], ["b"], ["c", "a2"]]
 
 
 async def test_an_owner_removes_what_is_queued_for_a_key() -> None:
-    machine = Machine(shared=False)
+    machine = Machine()
     for word in ("a1", "b", "a2"):
         machine.batcher.add(word[0], [word])
-    assert machine.batcher.remove("a") == [["a1"], ["a2"]]
-    assert machine.batcher.remove("a") == []
+    assert list(machine.batcher.remove("a")) == [["a1"], ["a2"]]
+    assert list(machine.batcher.remove("a")) == []
     assert list(machine.batcher.keys) == ["b"]
 
 
@@ -362,8 +366,8 @@ async def test_a_failure_before_the_batch_is_closed_is_nobody_s_fault() -> None:
     async def execute(_take: Callable[[], Mapping[str, str]]) -> dict[str, str]:
         raise ItemFailure(Refused())
 
-    batcher: Batcher[str, str, str] = Batcher(execute, fits=(2, 2), weigh=lambda _: (1, 0))
-    calls = [_task(batcher.call(word, word)) for word in "ab"]
+    batched: BatchedCalls[str, str, str] = BatchedCalls(execute, fits=(2, 2), weigh=lambda _: (1, 0))
+    calls = [_task(batched.call(word, word)) for word in "ab"]
     assert await _outcomes(*calls) == ["Refused", "Refused"]
     with pytest.raises(Refused):
-        await batcher.call("c", "c")
+        await batched.call("c", "c")

@@ -5,7 +5,7 @@ The busier the process, the bigger the batches, and the less each item costs. Da
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, KeysView, Mapping
+from collections.abc import Awaitable, Callable, KeysView, Mapping, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from msgspec import Struct
@@ -31,21 +31,141 @@ class ItemFailure(Exception):
         self.error, self.timed_out = error, timed_out
 
 
-class Entry(Struct, Generic[Item, Result]):
-    """A queued item. `outcome` is None until the item has been executed. `waiters` are the calls that wait for that."""
+Take: TypeAlias = Callable[[], Mapping[Key, Item]]
+Execute: TypeAlias = Callable[[Take[Key, Item]], Awaitable[Mapping[Key, Result]]]
+
+
+class Batcher(Generic[Key, Item, Result]):
+    """A queue of items by key, and the execution of its head as one batch, by an owner with a loop of its own.
+
+    *execute* gets a function that closes the batch and returns its items. It calls that function once, when it can
+    begin (when it has a connection, say): until then, more items join. It returns a result for each key.
+    *fits* are the limits of a batch, in the unit of *weigh*.
+
+    What must hold:
+    - A batch costs one call of *execute*. While it runs, arriving items wait together for the next one.
+    - A batch is within *fits*, unless it has only one item.
+    - A key is at most once in a batch. Items of one key are executed in the order of their arrival. A key that has more
+      items than one goes behind the other keys after each batch.
+    - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
+      item at fault fails. After three time-outs in a row the remaining items fail too.
+    - If *execute* raises another error, the whole batch fails.
+    """
+
+    def __init__(self, execute: Execute[Key, Item, Result], *, fits: Weight, weigh: Callable[[Item], Weight]) -> None:
+        self._execute, self._fits, self._weigh = execute, fits, weigh
+        self._queue: dict[Key, deque[Item]] = {}
+
+    def __bool__(self) -> bool:
+        """True while items are queued."""
+        return bool(self._queue)
+
+    @property
+    def keys(self) -> KeysView[Key]:
+        """The keys that have queued items."""
+        return self._queue.keys()
+
+    def first(self) -> tuple[Key, Item]:
+        """The key and the item at the head of the queue, which must not be empty."""
+        key = next(iter(self._queue))
+        return key, self._queue[key][0]
+
+    def drop_first(self, key: Key) -> None:
+        """Remove the first item of *key*. The next one of that key takes its place."""
+        items = self._queue[key]
+        items.popleft()
+        if not items:
+            del self._queue[key]
+
+    def last(self, key: Key) -> Item | None:
+        """The item that was queued last for *key*."""
+        items = self._queue.get(key)
+        return items[-1] if items else None
+
+    def add(self, key: Key, item: Item) -> None:
+        items = self._queue.get(key)
+        if items is None:
+            self._queue[key] = deque((item,))
+        else:
+            items.append(item)
+
+    def remove(self, key: Key) -> Sequence[Item]:
+        """Remove what is queued for *key*, and return it."""
+        return self._queue.pop(key, ())
+
+    def take(self) -> dict[Key, Item]:
+        """Remove the next batch from the queue, and return it."""
+        batch: dict[Key, Item] = {}
+        rows = size = 0
+        max_rows, max_size = self._fits
+        for key, items in self._queue.items():
+            more_rows, more_size = self._weigh(items[0])
+            rows += more_rows
+            size += more_size
+            if batch and (rows > max_rows or size > max_size):
+                break
+            batch[key] = items[0]
+        for key in batch:
+            items = self._queue.pop(key)
+            items.popleft()
+            if items:
+                self._queue[key] = items  # behind the others
+        return batch
+
+    async def execute(self, close: Take[Key, Item], finish: Callable[[Key, Result | Exception], object]) -> None:
+        """Execute the batch that *close* returns, and call *finish* with the result or the error of each item.
+
+        Raises what *execute* raises, except `ItemFailure`. Then *finish* isn't called for the remaining items.
+        """
+        batch: Mapping[Key, Item] = {}
+
+        def take() -> Mapping[Key, Item]:
+            nonlocal batch
+            batch = close()
+            return batch
+
+        try:
+            results = await self._execute(take)
+        except ItemFailure as failure:
+            if not batch:
+                raise failure.error from None
+            if len(batch) == 1:
+                finish(next(iter(batch)), failure.error)
+            else:
+                await self._execute_each(batch, finish)
+        else:
+            for key in batch:
+                finish(key, results[key])
+
+    async def _execute_each(
+        self, batch: Mapping[Key, Item], finish: Callable[[Key, Result | Exception], object]
+    ) -> None:
+        timeouts = 0
+        for key, item in batch.items():
+            try:
+                results = await self._execute(lambda item={key: item}: item)  # type: ignore[misc]
+            except ItemFailure as failure:
+                finish(key, failure.error)
+                timeouts = timeouts + 1 if failure.timed_out else 0
+                if timeouts == MAX_TIMEOUTS_IN_A_ROW:
+                    raise failure.error from None
+            else:
+                finish(key, results[key])
+                timeouts = 0
+
+
+class _Call(Struct, Generic[Item]):
+    """A queued item, and the futures of the callers that wait for its result."""
 
     item: Item
-    outcome: Result | Exception | None = None
     waiters: list[asyncio.Future[Any]] = []
 
     @property
     def first_waiter(self) -> asyncio.Future[Any] | None:
-        """The first of the calls that still wait. None if there is none, or none any more."""
+        """The first of the callers that still wait. None if all were cancelled."""
         return next((waiter for waiter in self.waiters if not waiter.done()), None)
 
-    def finish(self, outcome: Result | Exception) -> None:
-        """Set the outcome, and answer the calls that wait for it."""
-        self.outcome = outcome
+    def finish(self, outcome: Any) -> None:
         for waiter in self.waiters:
             if waiter.done():
                 continue
@@ -56,29 +176,14 @@ class Entry(Struct, Generic[Item, Result]):
                 waiter.set_result(outcome)
 
 
-Batch: TypeAlias = dict[Key, Entry[Item, Result]]
-Execute: TypeAlias = Callable[[Callable[[], Mapping[Key, Item]]], Awaitable[Mapping[Key, Result]]]
+class BatchedCalls(Generic[Key, Item, Result]):
+    """Calls whose items share batches: the first caller executes the batch for all callers in it.
 
+    *execute*, *fits* and *weigh* are those of `Batcher`. *shared*: the items of one key are alike, so that calls with
+    one key share one item.
 
-class Batcher(Generic[Key, Item, Result]):
-    """A queue of items by key, and the execution of its head as one batch.
-
-    *execute* gets a function that closes the batch and returns its items. It calls that function once, when it can
-    begin (when it has a connection, say): until then, more items join. It returns a result for each key.
-    *fits* are the limits of a batch, in the unit of *weigh*. *shared*: items of one key are alike, so that an item
-    whose key is queued already isn't queued again.
-
-    There are two ways to use it, not to be mixed. Callers that wait for a result use `call`: the first of them executes
-    the batch for all. An owner with a loop of its own uses `add`, `take` and `execute`.
-
-    What must hold:
-    - A batch costs one call of *execute*. While it runs, arriving items wait together for the next one.
-    - A batch is within *fits*, unless it has only one item.
-    - A key is at most once in a batch. Items of one key are executed in the order of their arrival. A key that has more
-      items than one goes behind the other keys after each batch.
-    - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
-      item at fault fails. After three time-outs in a row the remaining items fail too.
-    - If *execute* raises another error, the whole batch fails. If the batch isn't closed yet, the whole queue fails.
+    What must hold, besides what `Batcher` promises:
+    - If a batch fails before it is closed, everything that is queued fails: there is no connection, say.
     - A cancelled caller takes nothing from the others. Its own item isn't executed, unless another caller waits for it
       or its batch is closed. If it was to execute the next batch, another caller does so. Only if it is cancelled while
       it executes a batch, nobody knows what has become of it: then the other callers get `Unavailable`.
@@ -92,109 +197,25 @@ class Batcher(Generic[Key, Item, Result]):
         weigh: Callable[[Item], Weight],
         shared: bool = False,
     ) -> None:
-        self._execute, self._fits, self._weigh, self._shared = execute, fits, weigh, shared
-        self._queue: dict[Key, deque[Entry[Item, Result]]] = {}
+        async def execute_calls(take: Take[Key, _Call[Item]]) -> Mapping[Key, Result]:
+            return await execute(lambda: {key: call.item for key, call in take().items()})
+
+        self._batcher: Batcher[Key, _Call[Item], Result] = Batcher(
+            execute_calls, fits=fits, weigh=lambda call: weigh(call.item)
+        )
+        self._shared = shared
         self._has_leader = False
-
-    def __bool__(self) -> bool:
-        """True while items are queued."""
-        return bool(self._queue)
-
-    @property
-    def keys(self) -> KeysView[Key]:
-        """The keys that have queued items."""
-        return self._queue.keys()
-
-    def last(self, key: Key) -> Item | None:
-        """The item that was queued last for *key*."""
-        entries = self._queue.get(key)
-        return entries[-1].item if entries else None
-
-    def add(self, key: Key, item: Item) -> Entry[Item, Result]:
-        """Queue the item, and return its entry."""
-        entries = self._queue.get(key)
-        if entries is None:
-            entries = self._queue[key] = deque()
-        elif self._shared:
-            return entries[0]
-        entry: Entry[Item, Result] = Entry(item)
-        entries.append(entry)
-        return entry
-
-    def remove(self, key: Key) -> list[Item]:
-        """Remove what is queued for *key*, and return it."""
-        return [entry.item for entry in self._queue.pop(key, ())]
-
-    def take(self) -> Batch[Key, Item, Result]:
-        """Remove the next batch from the queue, and return it."""
-        batch: Batch[Key, Item, Result] = {}
-        rows = size = 0
-        max_rows, max_size = self._fits
-        for key, entries in self._queue.items():
-            more_rows, more_size = self._weigh(entries[0].item)
-            rows += more_rows
-            size += more_size
-            if batch and (rows > max_rows or size > max_size):
-                break
-            batch[key] = entries[0]
-        for key in batch:
-            entries = self._queue.pop(key)
-            entries.popleft()
-            if entries:
-                self._queue[key] = entries  # behind the others
-        return batch
-
-    async def execute(self, batch: Batch[Key, Item, Result]) -> None:
-        """Execute *batch*, and set the outcome of each entry."""
-        await self._run(lambda: batch)
-
-    async def _run(self, close: Callable[[], Batch[Key, Item, Result]]) -> None:
-        batch: Batch[Key, Item, Result] = {}
-
-        def take() -> Mapping[Key, Item]:
-            nonlocal batch
-            batch = close()
-            return {key: entry.item for key, entry in batch.items()}
-
-        try:
-            results = await self._execute(take)
-        except ItemFailure as failure:
-            if not batch:
-                raise failure.error from None
-            if len(batch) == 1:
-                for entry in batch.values():
-                    entry.finish(failure.error)
-            else:
-                await self._run_each_alone(batch)
-        else:
-            for key, entry in batch.items():
-                if entry.waiters:
-                    entry.finish(results[key])
-                else:
-                    entry.outcome = results[key]
-
-    async def _run_each_alone(self, batch: Batch[Key, Item, Result]) -> None:
-        timeouts = 0
-        for key, entry in batch.items():
-            items = {key: entry.item}
-            try:
-                results = await self._execute(lambda items=items: items)  # type: ignore[misc]
-            except ItemFailure as failure:
-                entry.finish(failure.error)
-                timeouts = timeouts + 1 if failure.timed_out else 0
-                if timeouts == MAX_TIMEOUTS_IN_A_ROW:
-                    raise failure.error from None
-            else:
-                entry.finish(results[key])
-                timeouts = 0
 
     async def call(self, key: Key, item: Item) -> Result:
         """Queue the item, and return its result. Raises what *execute* raises."""
-        entry = self.add(key, item)
+        call = self._batcher.last(key) if self._shared else None
+        if call is None:
+            call = _Call(item)
+            self._batcher.add(key, call)
         leads, self._has_leader = not self._has_leader, True
         while True:
             waiter = asyncio.get_running_loop().create_future()
-            entry.waiters.append(waiter)
+            call.waiters.append(waiter)
             if leads:
                 await self._lead(waiter)
             try:
@@ -209,39 +230,37 @@ class Batcher(Generic[Key, Item, Result]):
 
     async def _lead(self, own: asyncio.Future[Any]) -> None:
         """Execute the next batch, which has the item of this caller, who waits for *own*."""
-        batch: Batch[Key, Item, Result] = {}
+        batch: dict[Key, _Call[Item]] = {}
 
-        def close() -> Batch[Key, Item, Result]:
-            batch.update((key, entry) for key, entry in self.take().items() if entry.first_waiter)
+        def close() -> Mapping[Key, _Call[Item]]:
+            batch.update((key, call) for key, call in self._batcher.take().items() if call.first_waiter)
             self._appoint_leader()
             return batch
 
         try:
-            await self._run(close)
+            await self._batcher.execute(close, lambda key, outcome: batch[key].finish(outcome))
         except Exception as error:  # noqa: BLE001 - each caller raises it
-            failed = list(batch.values())
             if not batch:
-                failed = [entry for entries in self._queue.values() for entry in entries]
-                self._queue.clear()
+                for key in list(self._batcher.keys):
+                    for call in self._batcher.remove(key):
+                        call.finish(error)
                 self._has_leader = False
-            for entry in failed:
-                entry.finish(error)
+            for call in batch.values():
+                call.finish(error)
         except BaseException:
             own.cancel()
             if not batch:
                 self._appoint_leader()
-            for entry in batch.values():
-                entry.finish(Unavailable("the answer is lost"))
+            for call in batch.values():
+                call.finish(Unavailable("the answer is lost"))
             raise
 
     def _appoint_leader(self) -> None:
-        """Let the first call in the queue execute the next batch."""
-        while self._queue:
-            key, entries = next(iter(self._queue.items()))
-            if waiter := entries[0].first_waiter:
+        """Let the first caller in the queue execute the next batch."""
+        while self._batcher:
+            key, call = self._batcher.first()
+            if waiter := call.first_waiter:
                 waiter.set_result(_LEAD)
                 return
-            entries.popleft()  # all its callers were cancelled
-            if not entries:
-                del self._queue[key]
+            self._batcher.drop_first(key)  # all its callers were cancelled
         self._has_leader = False

@@ -23,7 +23,7 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
-from stepwell.batching import Batch, Batcher, ItemFailure, Weight
+from stepwell.batching import Batcher, ItemFailure, Weight
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.ports.storage import WorkflowStore
@@ -73,8 +73,8 @@ class Checkpointer:
         self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
             self._write, fits=(_BATCH_EVENTS, _BATCH_BYTES), weigh=_weight
         )
-        self._writing: Batch[UUID, _Change, _WriteResult] = {}
-        self._landed: Batch[UUID, _Change, _WriteResult] = {}
+        self._writing: dict[UUID, _Change] = {}
+        self._landed: dict[UUID, tuple[_Change, _WriteResult | Exception]] = {}
         self._wake = asyncio.Event()
         self._closing = False
         self.outage = False
@@ -98,9 +98,9 @@ class Checkpointer:
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
         """Done when all that was submitted for the workflow until now is committed; or it raises `NotWritten`."""
         future = asyncio.get_running_loop().create_future()
-        change = self._batcher.last(workflow_id)
-        if change is None and (entry := self._writing.get(workflow_id) or self._landed.get(workflow_id)):
-            change = entry.item
+        change = self._batcher.last(workflow_id) or self._writing.get(workflow_id)
+        if change is None and (landed := self._landed.get(workflow_id)) is not None:
+            change, _ = landed
         if change is None:
             future.set_result(None)
         else:
@@ -125,17 +125,15 @@ class Checkpointer:
                     await self._wake.wait()
                 elif not self._landed:
                     self._writing = self._batcher.take()
-                    await self._batcher.execute(self._writing)
-                    self._land()
+                    self._land(await self._results())
                 elif not self._batcher or self._has_losses:
                     await self._release_landed()
                 else:
                     self._writing = self._batcher.take()
-                    writing = group.create_task(self._batcher.execute(self._writing), name="checkpoint")
+                    writing = group.create_task(self._results(), name="checkpoint")
                     await asyncio.sleep(0)  # until it is sent
                     await self._release_landed()
-                    await writing
-                    self._land()
+                    self._land(await writing)
 
     @property
     def _idle(self) -> bool:
@@ -144,15 +142,22 @@ class Checkpointer:
     @property
     def _has_losses(self) -> bool:
         """True if a run is about to be dropped, and with it what is queued behind it."""
-        return any(entry.outcome is not _WriteResult.COMMITTED for entry in self._landed.values())
+        return any(result is not _WriteResult.COMMITTED for _, result in self._landed.values())
 
     def close(self) -> None:
         """Let `run` end once all that is queued is written."""
         self._closing = True
         self._wake.set()
 
-    def _land(self) -> None:
-        self._landed, self._writing = self._writing, {}
+    async def _results(self) -> dict[UUID, _WriteResult | Exception]:
+        """Write the batch `_writing`. An exception is why the database refuses the change of that workflow."""
+        results: dict[UUID, _WriteResult | Exception] = {}
+        await self._batcher.execute(lambda: self._writing, results.__setitem__)
+        return results
+
+    def _land(self, results: dict[UUID, _WriteResult | Exception]) -> None:
+        self._landed = {workflow_id: (change, results[workflow_id]) for workflow_id, change in self._writing.items()}
+        self._writing = {}
 
     async def _write(self, take: Callable[[], Mapping[UUID, _Change]]) -> dict[UUID, _WriteResult]:
         changes = take()
@@ -197,11 +202,11 @@ class Checkpointer:
                 turn = loop.time() + _TURN_S
             # Remove it first: whoever is notified now must not find it still held.
             workflow_id = next(iter(self._landed))
-            entry = self._landed.pop(workflow_id)
-            if entry.outcome is _WriteResult.COMMITTED:
-                self._release(entry.item)
+            change, result = self._landed.pop(workflow_id)
+            if result is _WriteResult.COMMITTED:
+                self._release(change)
             else:
-                self._drop(workflow_id, entry.item, refused=isinstance(entry.outcome, Exception))
+                self._drop(workflow_id, change, refused=isinstance(result, Exception))
 
     def _release(self, change: _Change) -> None:
         self.events += len(change.decision.events)

@@ -1,6 +1,6 @@
 """Inserts of new workflows: those that arrive while others are inserted share one statement.
 
-What must hold, besides what `Batcher` promises:
+What must hold, besides what `BatchedCalls` promises:
 - An insert returns only after the commit.
 - A workflow that the database refuses fails only its own insert.
 """
@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from stepwell.batching import Batcher, ItemFailure, Weight
+from stepwell.batching import BatchedCalls, ItemFailure, Weight
 from stepwell.domain.errors import StillRunning
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.records import NewWorkflow
@@ -36,7 +36,7 @@ class WorkflowInserter:
 
     def __init__(self, connect: Connect, *, timeout_s: float, fits: Weight = (MAX_STEPS, MAX_SIZE)) -> None:
         self._connections = SmallPool(connect, size=MAX_CONNECTIONS, timeout_s=timeout_s)
-        self._batcher: Batcher[UUID, InsertRows, None] = Batcher(self._insert, fits=fits, weigh=_weight)
+        self._calls: BatchedCalls[UUID, InsertRows, None] = BatchedCalls(self._insert, fits=fits, weigh=_weight)
 
     async def insert(self, new: NewWorkflow) -> None:
         """Insert the workflow, and return after the commit.
@@ -46,7 +46,7 @@ class WorkflowInserter:
         """
         rows = await off_loop(partial(insert_rows, new), steps=new.record.total_steps)
         if new.reservation is None:
-            await self._batcher.call(new.record.state.id, rows)
+            await self._calls.call(new.record.state.id, rows)
         else:
             await self._insert_once(rows, new.reservation)
 

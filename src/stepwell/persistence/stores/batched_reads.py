@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, case, literal_column, select
 from sqlalchemy.dialects import postgresql
 
-from stepwell.batching import Batcher, ItemFailure
+from stepwell.batching import BatchedCalls, ItemFailure
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import StepRecord, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
@@ -62,12 +62,12 @@ class _RowReader:
         self._values = [compiled.params[name] for name in compiled.positiontup or ()]
         self._ids_at = (compiled.positiontup or ()).index("ids")
         self._readers, self._key = readers, key
-        self._batcher: Batcher[UUID, None, list[Row]] = Batcher(
+        self._calls: BatchedCalls[UUID, None, list[Row]] = BatchedCalls(
             self._read, fits=(MAX_WORKFLOWS, 0), weigh=lambda _: (1, 0), shared=True
         )
 
     async def rows_of(self, workflow_id: UUID) -> list[Row]:
-        return await self._batcher.call(workflow_id, None)
+        return await self._calls.call(workflow_id, None)
 
     async def _read(self, take: Callable[[], Iterable[UUID]]) -> Mapping[UUID, list[Row]]:
         async with self._readers.borrow() as connection:
