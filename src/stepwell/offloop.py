@@ -1,4 +1,4 @@
-"""Pure work of a size that would hold up the event loop, done beside it."""
+"""Runs pure work in a thread if it would block the event loop for too long."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,10 +6,13 @@ from typing import TypeVar
 from anyio import to_thread
 
 T = TypeVar("T")
-# What fewer steps take is less than what others would wait for a thread to let go of the interpreter.
+# Fewer steps take less time than other tasks would wait for the thread to release the interpreter.
 _STEPS = 300
 
 
 async def off_loop(call: Callable[[], T], *, steps: int) -> T:
-    """What *call* returns, run in a thread where it is about many *steps*: it must touch nothing that others do."""
+    """Return the result of *call*, which processes *steps* steps. Many steps are processed in a thread.
+
+    *call* must not use objects that other code uses at the same time.
+    """
     return call() if steps <= _STEPS else await to_thread.run_sync(call)

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 REDACTED = "[redacted]"
 _SECRET_KEY = re.compile(r"(?:^|[_-])(?:authorization|ticket|token|secret|password|api[_-]?key)$", re.IGNORECASE)
-# Both log every address that is asked for, query and all.
+# Both log every URL that they request, with its query.
 _CHATTY = ("httpx", "httpcore")
 
 
@@ -91,7 +91,7 @@ class Metrics:
         self.gauges(name, text, (), lambda: {(): read()})
 
     def count(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Add a counter that is kept elsewhere and read at each scrape; it is shown as `<name>_total`."""
+        """Add a counter whose value is read at each scrape. Prometheus sees it as `<name>_total`."""
         self.counters(name, text, (), lambda: {(): read()})
 
     def gauges(self, name: str, text: str, labels: Labels, read: Callable[[], Mapping[Labels, float]]) -> None:
@@ -99,7 +99,7 @@ class Metrics:
         self.registry.register(_Family(lambda: GaugeMetricFamily(name, text, labels=labels), read))
 
     def counters(self, name: str, text: str, labels: Labels, read: Callable[[], Mapping[Labels, float]]) -> None:
-        """Add a counter with *labels*, as `gauges` does; it is shown as `<name>_total`."""
+        """Add a counter with *labels*, as `gauges` does; Prometheus sees it as `<name>_total`."""
         self.registry.register(_Family(lambda: CounterMetricFamily(name, text, labels=labels), read))
 
     def histograms(
@@ -167,22 +167,22 @@ class _Families(Collector):
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor: what stands under a key that names a secret is not written, at any depth."""
-    return {key: _cleaned(key, value) for key, value in event.items()}
+    """Replace the values of keys that name a secret, at any depth. A structlog processor."""
+    return {key: _redacted(key, value) for key, value in event.items()}
 
 
-def _cleaned(key: str, value: Any) -> Any:
+def _redacted(key: str, value: Any) -> Any:
     if _SECRET_KEY.search(key):
         return REDACTED
     if isinstance(value, Mapping):
-        return {inner: _cleaned(str(inner), item) for inner, item in value.items()}
+        return {inner: _redacted(str(inner), item) for inner, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_cleaned("", item) for item in value]
+        return [_redacted("", item) for item in value]
     return value
 
 
 def configure_logging(format: Literal["console", "json"], level: str) -> None:  # noqa: A002
-    """Send all logs of the process, ours and the libraries', to stderr in one form."""
+    """Write all logs of the process, ours and the libraries', to stderr in one format."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -191,7 +191,7 @@ def configure_logging(format: Literal["console", "json"], level: str) -> None:  
         redact,
     ]
     if format == "json":
-        # A traceback as text: structlog's structured ones would write the local variables, secrets among them.
+        # Tracebacks as text, because structlog's structured ones contain local variables, and so secrets.
         last: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         plain = structlog.dev.plain_traceback

@@ -20,7 +20,7 @@ import httpx
 import uvloop
 
 from stepwell.bench.loads import Load, Shape
-from stepwell.bench.measurements import measuring, percentile
+from stepwell.bench.measurements import measure, percentile
 from stepwell.cli.http_server import HttpServer
 from stepwell.cli.service_host import calm_collector
 from stepwell.persistence.schema.migrations import migrate
@@ -78,7 +78,7 @@ async def main(dsn: str, folder: Path, steps: int, rounds: int) -> None:
             group.create_task(server.serve(sockets=[listener]), name="http")
             await server.opened.wait()
             for _ in range(rounds):
-                async with measuring(service.app.metrics) as measured:
+                async with measure(service.app.metrics) as measured:
                     command = (sys.executable, __file__, "--client", address, "--steps", str(steps))
                     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
                     out, _ = await process.communicate()

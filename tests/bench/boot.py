@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import asyncpg
 
-from stepwell.bench.measurements import measuring, peak_rss_mb, percentile
+from stepwell.bench.measurements import measure, peak_rss_mb, percentile
 from stepwell.cli.service_host import calm_collector
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import fresh_folder, running_server
@@ -61,7 +61,7 @@ async def main(dsn: str, folder: Path, workflows: int, steps: int) -> None:
         dsn, folder, providers=[Scripted(default=Hang())], wait_for_claims=False, grace_s=1
     ) as service:
         ready = time.perf_counter() - began
-        async with measuring(service.app.metrics) as measured:
+        async with measure(service.app.metrics) as measured:
             while service.app.metrics.value("stepwell_workflows_in_memory") < workflows:
                 await asyncio.sleep(0.01)
             done = time.perf_counter() - began

@@ -8,7 +8,7 @@ from msgspec import json
 from msgspec.structs import replace
 
 from stepwell.bench.loads import Load, Shape, dependencies
-from stepwell.bench.measurements import Counts, Measured, percentile
+from stepwell.bench.measurements import Counts, Measurements, percentile
 from stepwell.bench.report import Report, report_of
 from stepwell.domain.mapping.input_mapping import effective_config
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
@@ -149,7 +149,7 @@ def test_counts_are_what_has_come_since() -> None:
 
 def reported(counts: Counts = COUNTS, lags_s: tuple[float, ...] = (0.004, 0.002)) -> Report:
     load = Load(Shape.FAN, workflows=5, steps=1_000, concurrency=5)
-    return report_of(load, Measured(counts, list(lags_s)), TIMES, [0.0003, 0.0001, 0.0002])
+    return report_of(load, Measurements(counts, list(lags_s)), TIMES, [0.0003, 0.0001, 0.0002])
 
 
 def test_a_report_is_in_the_units_of_its_names() -> None:

@@ -1,4 +1,4 @@
-"""The composition root: everything is put together here, and taken apart again."""
+"""The composition root: the only place where adapters, the engine and the API are put together."""
 
 from stepwell.app.composition import Application, running_app
 from stepwell.app.database import Database, DatabaseSource, PostgresSource

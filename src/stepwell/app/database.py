@@ -1,4 +1,4 @@
-"""The database of the service: its adapters, by the ports that they implement, and the connections below them."""
+"""Opens the database: the adapters of its ports, and the connections that they use."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ _LAST_WRITES_S = 2.0
 
 
 class Database(Struct):
-    """An open database, as one process sees it."""
+    """The adapters of an open database for one process."""
 
     store: WorkflowReader
     journal: WorkflowStore
@@ -54,7 +54,7 @@ class Database(Struct):
 
 
 class DatabaseSource(Protocol):
-    """A database that can be opened. `clock` tells its time; before it is open, the time of this machine."""
+    """A database that can be opened. `clock` follows the database's time once it is open."""
 
     @property
     def clock(self) -> Clock: ...
@@ -67,16 +67,19 @@ class DatabaseSource(Protocol):
         writes: WriteMonitor,
         stack: contextlib.AsyncExitStack,
     ) -> Database:
-        """Open it for the process *owner*; *stack* closes it. *on_statement* is called for each statement that is sent,
-        and *writes* is told of writes that fail. Raises `Unavailable`.
+        """Open the database for the process *owner*. *stack* closes it.
+
+        *on_statement* is called for each statement that is sent. Failed writes are reported to *writes*. Raises
+        `Unavailable`.
         """
 
 
 class PostgresSource:
     """A migrated PostgreSQL database at *dsn*.
 
-    *durable* false skips the check that commits are on disk: for tests on a throw-away database only; with it, `open`
-    raises `database.NotDurable`. *server_disk_full*: whether an unreachable server has too little disk space to start.
+    `open` raises `database.NotDurable` if the server doesn't write commits to disk. *durable* false skips that check;
+    only tests on throw-away databases may do so. *server_disk_full* returns whether an unreachable server has too
+    little disk space to start.
     """
 
     def __init__(self, dsn: str, *, durable: bool = True, server_disk_full: Callable[[], bool] = lambda: False) -> None:

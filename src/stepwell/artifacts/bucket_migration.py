@@ -1,4 +1,4 @@
-"""The way from a folder to a bucket, under a running service: read from both, write to one, copy the rest."""
+"""The migration from a folder to a bucket under a running service: read both, write to the bucket, copy the rest."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -18,31 +18,32 @@ log = structlog.get_logger()
 
 Recorded = Callable[[Sequence[UUID]], Awaitable[AbstractSet[str]]]
 _AT_ONCE = 8
-_TOO_MANY = 20  # files that could not be copied; the fault will be the bucket's
+_MAX_FAILED = 20  # files of one pass; then the bucket is probably at fault, and the pass ends
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 300.0
 
 
 class Pass(Struct):
-    """What one walk through the folder has found, in files."""
+    """The numbers of files in one pass through the folder."""
 
     copied: int = 0
     present: int = 0
     failed: int = 0
 
-    def tell(self) -> None:
-        """That all are in the bucket."""
+    def log_end(self) -> None:
+        """Log that all files are in the bucket."""
         if self.copied + self.present:
             log.info("artifacts.copied", action="copy", copied=self.copied, present=self.present)
-        else:  # as if it were the wrong folder, or not mounted
+        else:  # the folder may be the wrong one, or not mounted
             log.warning("artifacts.none_to_copy", action="copy")
 
 
 class MigratingArtifacts:
-    """Implements `ports.Artifacts`: new files go to *bucket*; what isn't there is read from *folder*, where nothing is
-    written any more and nothing deleted but what is to be gone from both.
+    """Implements `ports.artifacts.Artifacts` on both stores.
 
-    Recorded files never change, so whichever of the two has one has the right one; an unrecorded one of the folder is
-    a left-over of an attempt that was cut off, and its task's next file is in the bucket, where it is looked for first.
+    New files go to *bucket*. Files that it lacks are read from *folder*. Deletions affect both.
+
+    Recorded files never change, so it doesn't matter which store a recorded file is read from. An unrecorded file in
+    the folder is a left-over of an interrupted attempt. The task's next file goes to the bucket, which is read first.
     """
 
     def __init__(self, folder: ObstoreArtifacts, bucket: ObstoreArtifacts) -> None:
@@ -62,14 +63,14 @@ class MigratingArtifacts:
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        place = self._bucket if await self._bucket.has(path) else self._folder
-        async with place.stream(path) as chunks:
+        store = self._bucket if await self._bucket.has(path) else self._folder
+        async with store.stream(path) as chunks:
             yield chunks
 
     async def delete(self, path: str) -> None:
-        # The folder first: a copy that is under way looks there when it has ended.
-        found = [await _deleted(place, path) for place in (self._folder, self._bucket)]
-        if not any(found):
+        # The folder first, because a copy in progress checks the folder when it ends.
+        deleted = [await _delete(store, path) for store in (self._folder, self._bucket)]
+        if not any(deleted):
             raise gone(path)
 
     async def discard(self, task_id: UUID) -> None:
@@ -77,77 +78,81 @@ class MigratingArtifacts:
         await self._bucket.discard(task_id)
 
     async def paths(self) -> AsyncIterator[Sequence[str]]:
-        """What is in both comes twice."""
-        for place in (self._folder, self._bucket):
-            async for page in place.paths():
+        """Yield pages of paths. A file in both stores is in two of them."""
+        for store in (self._folder, self._bucket):
+            async for page in store.paths():
                 yield page
 
     async def signed_url(self, path: str, ttl_s: int) -> str:
-        """As of the bucket's `address`; a file that is only in the folder is copied first. Raises `ArtifactError`."""
-        with suppress(ArtifactGone):  # then the address leads nowhere, as that of any file that was deleted
+        """Return the URL as the bucket's `signed_url` does. A file that only the folder has is copied first."""
+        with suppress(ArtifactGone):  # then the URL leads nowhere, as that of any deleted file
             if not await self._bucket.has(path):
                 await self._copy(path)
         return await self._bucket.signed_url(path, ttl_s)
 
     async def copy_all(self, recorded: Recorded) -> None:
-        """Copy all files of the folder that are *recorded* (of these tasks, the paths of the outputs), and return when
-        all of them are in the bucket; what fails is tried again. Ended in between, it goes on with those that are left.
+        """Copy all recorded files of the folder, and return when the bucket has all of them. Failures are tried again.
+
+        *recorded* returns the paths of the recorded outputs of tasks. If this is interrupted, the next call copies the
+        files that are left.
         """
         pause = _FIRST_PAUSE_S
         while True:
-            walked = Pass()
+            counts = Pass()
             try:
-                await self._walk(walked, recorded)
+                await self._walk(counts, recorded)
             except (ArtifactError, Unavailable) as error:
                 log.warning("artifacts.not_copied", action="copy", error=str(error))
-            except Exception:  # a fault of ours is no reason for workflows to stop
+            except Exception:  # our own bugs must not stop workflows
                 log.exception("artifacts.copy_broke", action="copy")
             else:
-                if not walked.failed:
-                    walked.tell()
+                if not counts.failed:
+                    counts.log_end()
                     return
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_S)
 
-    async def _walk(self, walked: Pass, recorded: Recorded) -> None:
+    async def _walk(self, counts: Pass, recorded: Recorded) -> None:
         async for page in self._folder.paths():
-            if walked.copied + walked.present:
-                log.info("artifacts.copying", action="copy", copied=walked.copied, present=walked.present)
+            if counts.copied + counts.present:
+                log.info("artifacts.copying", action="copy", copied=counts.copied, present=counts.present)
             tasks = {target.task_id for path in page if (target := parse_artifact_path(path)) is not None}
             wanted = sorted(await recorded(list(tasks)) & set(page))
             for start in range(0, len(wanted), _AT_ONCE):
                 async with asyncio.TaskGroup() as group:
                     for path in wanted[start : start + _AT_ONCE]:
-                        group.create_task(self._copy_if_missing(path, walked), name=f"copy {path}")
-                if walked.failed >= _TOO_MANY:
+                        group.create_task(self._copy_if_missing(path, counts), name=f"copy {path}")
+                if counts.failed >= _MAX_FAILED:
                     return
 
-    async def _copy_if_missing(self, path: str, walked: Pass) -> None:
+    async def _copy_if_missing(self, path: str, counts: Pass) -> None:
         try:
             if await self._bucket.has(path):
-                walked.present += 1
+                counts.present += 1
                 return
             await self._copy(path)
         except ArtifactGone:  # deleted since the page was read
             return
         except ArtifactError as error:
-            walked.failed += 1
+            counts.failed += 1
             log.warning("artifacts.not_copied", action="copy", path=path, error=str(error))
         else:
-            walked.copied += 1
+            counts.copied += 1
 
     async def _copy(self, path: str) -> None:
-        """Raises `ArtifactGone` where it isn't, or is no more, in the folder."""
+        """Copy one file. Raises `ArtifactGone` if the folder doesn't have it, or it was deleted meanwhile."""
         async with self._folder.stream(path) as chunks:
             await self._bucket.put_stream(path, chunks)
-        if not await self._folder.has(path):  # only a cleanup deletes there, and it may have looked here too soon
+        if not await self._folder.has(path):
+            # A cleanup deleted it, maybe before the copy was in the bucket.
             await self._bucket.delete(path)
             raise gone(path)
 
 
-async def _deleted(place: ObstoreArtifacts, path: str) -> bool:
+async def _delete(store: ObstoreArtifacts, path: str) -> bool:
+    """Delete a file. Return whether it existed."""
     try:
-        await place.delete(path)
+        await store.delete(path)
     except ArtifactGone:
         return False
     return True

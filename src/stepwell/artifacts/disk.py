@@ -1,6 +1,6 @@
-"""What obstore leaves open on a local folder: syncing, symbolic links, what a crash left behind.
+"""What obstore doesn't do in a local folder: sync files, check symbolic links, and remove left-overs of crashes.
 
-All methods block, and so run in a thread.
+All methods block, so callers run them in a thread.
 """
 
 import os
@@ -14,24 +14,25 @@ from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath
 
 
 class Disk:
-    """The folder below which everything lies; created if it is missing."""
+    """The root folder of a local store. It is created if it is missing."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root.resolve(strict=True)
 
-    def holds(self, path: ArtifactPath, *, whole: bool) -> bool:
-        """Whether *path* stays below the root when symbolic links are followed; unless *whole*, its folder.
+    def contains(self, path: ArtifactPath, *, follow_file: bool) -> bool:
+        """Return whether *path* is below the root after symbolic links are followed.
 
-        A link in the place of the file doesn't matter to who replaces or removes it: the link itself goes.
+        Without *follow_file*, only the links of its folder are followed. That suffices for replacing or deleting a
+        file, because both affect the link itself.
         """
-        target = self.root / (str(path) if whole else path.prefix)
+        target = self.root / (str(path) if follow_file else path.prefix)
         return target.resolve().is_relative_to(self.root / ARTIFACTS_ROOT)
 
     def publish(self, staged: ArtifactPath, path: ArtifactPath) -> None:
-        """Give a staged file its name, on the disk before this returns. A failure leaves neither.
+        """Rename a staged file to its final path, and sync that to the disk. A failure leaves neither file.
 
-        The contents are synced before the rename: after a power cut the name must not stand for half a file.
+        The contents are synced before the rename, so that after a power cut no path names half a file.
         """
         source = self.root / str(staged)
         try:
@@ -44,7 +45,7 @@ class Disk:
             _sync(self.root / folder, os.O_RDONLY | os.O_DIRECTORY)
 
     def drop_staged(self, staged: ArtifactPath) -> None:
-        """Remove what a failed write left of *staged*, and its folder if that is all there was."""
+        """Remove what a failed write left of *staged*, and the folder if it is empty then."""
         folder = self.root / staged.prefix
         for leftover in (folder / staged.name, *folder.glob(f"{staged.name}#*")):
             leftover.unlink(missing_ok=True)
@@ -52,14 +53,14 @@ class Disk:
             folder.rmdir()
 
     def unlink(self, path: ArtifactPath) -> None:
-        """Remove a file, and its folder once that is empty. Raises OSError."""
+        """Remove a file, and its folder if it is empty then. Raises OSError."""
         target = self.root / str(path)
         target.unlink()
-        with suppress(OSError):  # other files are in it, or another call was faster
+        with suppress(OSError):  # it contains other files, or another call was faster
             target.parent.rmdir()
 
     def remove_folder(self, name: str) -> None:
-        """Remove `media/<name>` and all that is in it; none is no error. Links are removed, not followed."""
+        """Remove `media/<name>` with its contents, if it exists. Links are removed, not followed."""
         folder = self.root / ARTIFACTS_ROOT / name
         if folder.is_symlink():
             folder.unlink()
@@ -68,7 +69,7 @@ class Disk:
                 shutil.rmtree(folder)
 
     def walk(self, page: int) -> Iterator[list[str]]:
-        """The paths of all files, and of what crashes left behind, in lists of up to *page*."""
+        """Yield the paths of all files, staged ones included, in lists of up to *page*."""
         found: list[str] = []
         for folder in self._entries(ARTIFACTS_ROOT):
             if not folder.is_dir(follow_symlinks=False):
@@ -76,7 +77,7 @@ class Disk:
             for entry in self._entries(f"{ARTIFACTS_ROOT}/{folder.name}"):
                 path = f"{ARTIFACTS_ROOT}/{folder.name}/{entry.name}"
                 if entry.is_dir(follow_symlinks=False) or parse_stored_path(path) is None:
-                    continue  # not ours: it is neither served nor swept
+                    continue  # not ours, so it is neither served nor deleted
                 found.append(path)
                 if len(found) == page:
                     yield found
@@ -88,7 +89,7 @@ class Disk:
         try:
             with os.scandir(self.root / folder) as entries:
                 yield from entries
-        except FileNotFoundError:  # gone while we looked
+        except FileNotFoundError:  # deleted meanwhile
             return
 
 

@@ -1,4 +1,4 @@
-"""A bucket that speaks S3's protocol: Amazon's own, MinIO, R2, Ceph ...
+"""A bucket of a service with the protocol of S3: Amazon's own, MinIO, R2, Ceph ...
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/ and https://developmentseed.org/obstore/latest/api/store/aws/
 """
@@ -16,22 +16,24 @@ from stepwell.domain.urls import split_url
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
 
-PART = 8 * 1024 * 1024  # bytes; a larger file goes in parts of this size
+PART = 8 * 1024 * 1024  # bytes; a larger file is uploaded in parts of this size
 PARTS_AT_ONCE = 4
-# How long one request may stand still, both ways; a file may take an hour, whatever its reader's pace.
+# A request may stall for `read_timeout`, and take an hour in all, because the reader of a file may be slow.
 _CLIENT: "ClientConfig" = {"connect_timeout": "5s", "read_timeout": "30s", "timeout": "1h"}
 _RETRIES: "RetryConfig" = {
     "max_retries": 3,
     "retry_timeout": timedelta(seconds=30),
     "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
 }
-# With one of these the machine has an endpoint of its own, whose style is its own affair too.
+# With one of these variables, the environment decides the endpoint and the style of its URLs.
 _ENDPOINTS = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 
 
 class Bucket(Struct, frozen=True, kw_only=True):
-    """Where files go: below *prefix* in the bucket. Without *endpoint* it is Amazon's, in the region; without a key the
-    machine's own is used: of the environment (AWS_ACCESS_KEY_ID ...), a web identity, the container or the instance.
+    """A bucket, and how to access it. Files are stored below *prefix*.
+
+    Without *endpoint* it is a bucket of Amazon's, in the region. Without a key the machine's own is used: that of the
+    environment (AWS_ACCESS_KEY_ID ...), of a web identity, of the container, or of the instance.
     """
 
     name: str
@@ -46,28 +48,28 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
     @property
     def description(self) -> str:
-        """Its name, and where that is not Amazon the endpoint."""
+        """The name, and the endpoint unless it is Amazon's."""
         return self.name if self.endpoint is None else f"{self.name} at {self.endpoint}"
 
     @property
     def url(self) -> str:
-        """Without a slash at its end."""
+        """The s3:// URL of the prefix, without a slash at its end."""
         return f"s3://{self.name}/{self.prefix}".rstrip("/")
 
     def store(self) -> S3Store:
-        """Raises nothing that the bucket's state could cause: nothing is asked yet."""
+        """Return the store. It sends no request, so the state of the bucket can't cause an error here."""
         config: S3Config = {
             "skip_signature": False,
-            # Not every service knows how to delete several at once; a task has few files.
+            # Not every service supports bulk deletion, and a task has few files.
             "disable_bulk_delete": True,
         }
         if self.region is not None:
             config["region"] = self.region
         if self.endpoint is not None:
-            # Twice, as the environment's AWS_ENDPOINT_URL_S3 would go over the first alone.
+            # Both, because AWS_ENDPOINT_URL_S3 in the environment would override `endpoint` alone.
             config["endpoint"] = config["aws_endpoint_url_s3"] = self.endpoint
         if self.endpoint is not None or not any(name in os.environ for name in _ENDPOINTS):
-            config["virtual_hosted_style_request"] = self._named_by_host
+            config["virtual_hosted_style_request"] = self._bucket_in_host
         plain = self.endpoint is not None and self.endpoint.lower().startswith("http://")
         return S3Store(
             self.name,
@@ -79,16 +81,17 @@ class Bucket(Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def _named_by_host(self) -> bool:
-        """Whether the address has the bucket in its host's name, as Amazon's has, or else in its path. Certificates are
-        for one level of names, so a name with a dot goes into the path.
+    def _bucket_in_host(self) -> bool:
+        """Whether URLs have the bucket in their host name, as Amazon's do; otherwise it is in their path.
+
+        Wildcard certificates cover one level of names, so a bucket whose name contains a dot is in the path.
         """
         if self.endpoint is None:
             return "." not in self.name
         return (split_url(self.endpoint).host or "").startswith(f"{self.name}.")
 
     def _credential(self) -> "S3Credential":
-        """The whole of it: the environment's AWS_SESSION_TOKEN belongs to another key."""
+        """Return the credential, with an explicit None as token: AWS_SESSION_TOKEN belongs to another key."""
         return {
             "access_key_id": self.access_key_id or "",
             "secret_access_key": self.secret_access_key or "",
@@ -98,5 +101,5 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
 
 def media_type(name: str) -> str:
-    """What a browser gets told at a signed address: by the name alone, and nothing that could have scripts in it."""
+    """Return the media type for signed URLs. It follows from the name, and is never one that may contain scripts."""
     return media_type_of(name) or "application/octet-stream"

@@ -35,11 +35,11 @@ def ignore(_: NoRoomForArtifact) -> None:
 
 
 class ObstoreArtifacts:
-    """Implements `ports.Artifacts`.
+    """Implements `ports.artifacts.Artifacts` on any store of obstore.
 
-    Any obstore store will do. *disk* is the folder of a `LocalStore`: with it, what obstore leaves open there
-    (durability, symbolic links, what crashes leave behind) is taken care of. *on_full* is called with the error
-    of each write for which there is no room.
+    *disk* is the folder of a `LocalStore`. It adds what obstore doesn't do there: durability, guarding against symbolic
+    links, and removing left-overs of crashes. *on_full* is called with the error of each write for which there is no
+    room.
     """
 
     def __init__(self, store: ObjectStore, disk: Disk | None = None, on_full: OnFull = ignore) -> None:
@@ -49,49 +49,51 @@ class ObstoreArtifacts:
 
     @classmethod
     def local(cls, folder: Path, on_full: OnFull = ignore) -> Self:
-        """A store in *folder*, which is created if it is missing. Raises OSError."""
+        """Return a store in *folder*, which is created if it is missing. Raises OSError."""
         disk = Disk(folder)
         return cls(LocalStore(disk.root), disk, on_full)
 
     @classmethod
     def s3(cls, bucket: Bucket, on_full: OnFull = ignore) -> Self:
-        """A store in *bucket*, of which nothing is asked yet: see `check`."""
+        """Return a store in *bucket*. It sends no request: `check` does."""
         return cls(bucket.store(), None, on_full)
 
     async def check(self) -> None:
-        """Do once all that is done with a bucket: write, read, list and delete a file, which is nobody's.
+        """Try everything that is done with a bucket, on a file of its own: write, read, list and delete.
 
-        Raises `ArtifactError`, which says what of it can't be done, and why.
+        Raises `ArtifactError`, which says which of these failed, and why.
         """
         folder = f"{ARTIFACTS_ROOT}/.probe-{uuid4()}"
         path = f"{folder}/probe"
-        with _tried("written"):
+        with _checking("written"):
             await self._store.put_async(path, b"Stepwell tries whether it can use this bucket.")
         try:
-            with _tried("read"):
+            with _checking("read"):
                 await (await self._store.get_async(path)).bytes_async()
-            with _tried("listed"):
-                if [page async for page in self._listed(folder)] != [[path]]:
+            with _checking("listed"):
+                if [page async for page in self._list(folder)] != [[path]]:
                     raise ArtifactError("no file can be listed there: the list lacks one that was just written")
         finally:
-            with _tried("deleted"):
+            with _checking("deleted"):
                 await self._store.delete_async(path)
 
     async def signed_url(self, path: str, ttl_s: int) -> str:
-        """A signed address at the bucket, where anyone can GET the file for *ttl_s* seconds, up to 7 days. Nobody looks
-        whether the file is there. With a temporary key of the machine it ends with the key. Raises `ArtifactError`.
+        """Return a signed URL of the bucket, where anyone can GET the file for *ttl_s* seconds, at most 7 days.
+
+        The file needn't exist. If the machine's key is temporary, the URL expires with that key. Raises
+        `ArtifactError`.
         """
         assert isinstance(self._store, S3Store)
         target = parse_artifact_path(path)
         if target is None:
             raise gone(path)
-        with _errors("signed", path):  # where the key is the machine's own, it is asked for
+        with _errors("signed", path):  # may request the machine's own key
             return await sign_async(self._store, "GET", str(target), timedelta(seconds=ttl_s))
 
     async def has(self, path: str) -> bool:
-        """Whether the file is there. Raises `ArtifactError`."""
+        """Return whether the file exists. Raises `ArtifactError`."""
         try:
-            target = await self._existing(path)
+            target = await self._readable(path)
             with _errors("read", path):
                 await self._store.head_async(target)
         except ArtifactGone:
@@ -103,7 +105,7 @@ class ObstoreArtifacts:
 
         Raises `ArtifactError` if that fails.
         """
-        with _tried("written"):
+        with _checking("written"):
             await to_thread.run_sync(_write_probe_files, [None] if self._disk is None else [None, self._disk.root])
 
     async def put(self, path: str, data: bytes) -> Output:
@@ -113,7 +115,7 @@ class ObstoreArtifacts:
 
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
         digest, size = hashlib.sha256(), 0
-        # Whole before it is in the store: a stream that breaks off leaves nothing there, on any kind of store.
+        # Spooled first, so that a stream that breaks off leaves nothing in any kind of store.
         with self._writing(path), TemporaryFile() as spool:
             async for chunk in chunks:
                 digest.update(chunk)
@@ -126,11 +128,11 @@ class ObstoreArtifacts:
     async def _write(self, path: str, data: bytes | IO[bytes]) -> None:
         target = parse_artifact_path(path)
         if target is None:
-            raise ArtifactError(f"{_shown(path)} can't be an artifact's path")
-        # Shielded: a write that is let go half-way goes on in its thread, and could land after a clean-up.
+            raise ArtifactError(f"{_printable(path)} can't be an artifact's path")
+        # Shielded, because a cancelled write continues in its thread, and could finish after a clean-up.
         with CancelScope(shield=True), self._writing(path):
             if self._disk is None:
-                await self._put_remotely(target, data)
+                await self._put_in_bucket(target, data)
             else:
                 await self._put_durably(self._disk, target, data)
 
@@ -143,7 +145,7 @@ class ObstoreArtifacts:
             self._on_full(error)
             raise
 
-    async def _put_remotely(self, target: ArtifactPath, data: bytes | IO[bytes]) -> None:
+    async def _put_in_bucket(self, target: ArtifactPath, data: bytes | IO[bytes]) -> None:
         await self._store.put_async(
             str(target),
             data,
@@ -153,8 +155,8 @@ class ObstoreArtifacts:
         )
 
     async def _put_durably(self, disk: Disk, target: ArtifactPath, data: bytes | IO[bytes]) -> None:
-        if not await to_thread.run_sync(lambda: disk.holds(target, whole=False)):
-            raise ArtifactError(f"{_shown(str(target))} leads out of the store")
+        if not await to_thread.run_sync(lambda: disk.contains(target, follow_file=False)):
+            raise ArtifactError(f"{_printable(str(target))} leads out of the store")
         staged = target._replace(name=f".part-{uuid4().hex}")
         try:
             await self._store.put_async(str(staged), data)
@@ -164,20 +166,20 @@ class ObstoreArtifacts:
             raise
 
     async def get(self, path: str) -> bytes:
-        target = await self._existing(path)
+        target = await self._readable(path)
         with _errors("read", path):
-            found = await self._store.get_async(target)
-            return bytes(await found.bytes_async())
+            result = await self._store.get_async(target)
+            return bytes(await result.bytes_async())
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        target = await self._existing(path)
+        target = await self._readable(path)
         with _errors("read", path):
-            found = await self._store.get_async(target)
+            result = await self._store.get_async(target)
 
         async def chunks() -> AsyncIterator[bytes]:
             with _errors("read", path):
-                async for chunk in found.stream(min_chunk_size=CHUNK):
+                async for chunk in result.stream(min_chunk_size=CHUNK):
                     yield bytes(chunk)
 
         yield chunks()
@@ -188,13 +190,13 @@ class ObstoreArtifacts:
             raise gone(path)
         with _errors("deleted", path):
             if self._disk is None:
-                # Other stores delete what isn't there without a word; and where a look finds nothing, there may be no
-                # bucket either, which only the deletion tells.
-                there = await self.has(path)
+                # Deleting a missing file is no error here, so existence is checked first. That check also passes if the
+                # bucket itself is missing; only the deletion reports that.
+                existed = await self.has(path)
                 await self._store.delete_async(path)
-                if not there:
+                if not existed:
                     raise gone(path)
-            elif await to_thread.run_sync(lambda disk: disk.holds(target, whole=False), self._disk):
+            elif await to_thread.run_sync(lambda disk: disk.contains(target, follow_file=False), self._disk):
                 await to_thread.run_sync(self._disk.unlink, target)
             else:
                 raise gone(path)
@@ -203,68 +205,70 @@ class ObstoreArtifacts:
         prefix = f"{ARTIFACTS_ROOT}/{task_id}"
         with _errors("deleted", prefix):
             if self._disk is None:
-                async for page in self._listed(prefix):
+                async for page in self._list(prefix):
                     await self._store.delete_async(page)
             else:
                 await to_thread.run_sync(self._disk.remove_folder, str(task_id))
 
     async def paths(self) -> AsyncIterator[Sequence[str]]:
-        """Left-overs of a crash (staged files) are listed too: `delete` takes their paths, no other call does."""
+        """Yield pages of paths. They include staged files that a crash left; only `delete` accepts those."""
         with _errors("listed", ARTIFACTS_ROOT):
             if self._disk is None:
-                async for page in self._listed(ARTIFACTS_ROOT):
-                    yield [path for path in page if parse_artifact_path(path) is not None]  # others are not ours
+                async for page in self._list(ARTIFACTS_ROOT):
+                    yield [path for path in page if parse_artifact_path(path) is not None]  # other files aren't ours
                 return
             pages = self._disk.walk(PAGE)
-            while (found := await to_thread.run_sync(next, pages, None)) is not None:
-                yield found
+            while (local_page := await to_thread.run_sync(next, pages, None)) is not None:
+                yield local_page
 
-    async def _listed(self, prefix: str) -> AsyncIterator[list[str]]:
+    async def _list(self, prefix: str) -> AsyncIterator[list[str]]:
         async for page in self._store.list(prefix, chunk_size=PAGE):
             yield [entry["path"] for entry in page]
 
-    async def _existing(self, path: str) -> str:
-        """*path* checked for reading. Raises `ArtifactGone`."""
+    async def _readable(self, path: str) -> str:
+        """Return *path* if it may be read. Raises `ArtifactGone`."""
         target = parse_artifact_path(path)
         if target is None:
             raise gone(path)
         disk = self._disk
-        if disk is not None and not await to_thread.run_sync(lambda: disk.holds(target, whole=True)):
+        if disk is not None and not await to_thread.run_sync(lambda: disk.contains(target, follow_file=True)):
             raise gone(path)
         return str(target)
 
 
 async def start_runtime() -> None:
-    """Let obstore start its threads now, once for all stores: where no file is left it can't, then or ever after.
+    """Let obstore start its threads now, for all stores of the process.
 
-    Raises `ArtifactError`.
+    It can't start them while the process has no file descriptor left, and it never tries again after a failure. Raises
+    `ArtifactError`.
     """
-    with _tried("written"):
+    with _checking("written"):
         await MemoryStore().put_async("anything", b"")
 
 
 @contextmanager
 def _errors(verb: str, path: str) -> Iterator[None]:
-    """Translates what obstore and the system raise. What S3 has answered names keys: it isn't kept as the cause."""
+    """Translate errors of obstore and the system. S3's responses name keys, so they aren't chained as the cause."""
     try:
         with panics_as_exceptions():
             yield
     except FAULTS as error:
         if is_missing(error) and verb != "written":
-            fault: StepwellError = gone(path)
+            translated: StepwellError = gone(path)
         else:
             kind = NoRoomForArtifact if verb == "written" and is_full(error) else ArtifactError
-            fault = kind(f"{_shown(path)} could not be {verb}: {reason(error)}")
-        raise fault from (error if is_local(error) else None)
+            translated = kind(f"{_printable(path)} could not be {verb}: {reason(error)}")
+        raise translated from (error if is_local(error) else None)
 
 
 @contextmanager
-def _tried(doing: str) -> Iterator[None]:
+def _checking(verb: str) -> Iterator[None]:
+    """Translate errors of a check of the whole store."""
     try:
         with panics_as_exceptions():
             yield
     except FAULTS as error:
-        raise ArtifactError(f"no file can be {doing} there: {reason(error)}") from None
+        raise ArtifactError(f"no file can be {verb} there: {reason(error)}") from None
 
 
 def _write_probe_files(folders: Sequence[Path | None]) -> None:
@@ -277,10 +281,10 @@ def _write_probe_files(folders: Sequence[Path | None]) -> None:
 
 
 def gone(path: str) -> ArtifactGone:
-    """The error for a file that isn't there; *path* may be anything."""
-    return ArtifactGone(f"there is no artifact {_shown(path)}")
+    """Return the error for a file that doesn't exist. *path* may be any text."""
+    return ArtifactGone(f"there is no artifact {_printable(path)}")
 
 
-def _shown(path: str) -> str:
-    """*path* for a message: printable, at most 200 characters."""
+def _printable(path: str) -> str:
+    """Return *path* for a message: printable, at most 200 characters."""
     return ascii(path[:180])[:200]

@@ -1,1 +1,1 @@
-"""The benchmark behind `stepwell bench`: loads, and what is measured while they run."""
+"""The benchmark of `stepwell bench`: the workloads, the measurements, and the report."""

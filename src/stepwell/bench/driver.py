@@ -1,4 +1,4 @@
-"""Hand a load to the service: so many workflows in flight, until all have ended."""
+"""Drives a load: runs its workflows, a fixed number of them at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,7 +16,7 @@ RunOne = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def drive(bodies: Iterator[dict[str, Any]], run_one: RunOne, concurrency: int) -> None:
-    """Run *bodies* by *run_one*, *concurrency* at a time."""
+    """Call *run_one* with each of *bodies*, *concurrency* at a time."""
 
     async def work() -> None:
         for body in bodies:
@@ -28,7 +28,7 @@ async def drive(bodies: Iterator[dict[str, Any]], run_one: RunOne, concurrency: 
 
 
 def in_process(service: WorkflowService) -> RunOne:
-    """Straight to the engine: everything but HTTP."""
+    """Return a function that creates a workflow by calling *service* directly, and waits for its end."""
 
     async def run_one(body: dict[str, Any]) -> None:
         plan = partial(validate_workflow, body, service.catalog)

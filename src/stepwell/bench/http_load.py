@@ -1,6 +1,6 @@
-"""A load over HTTP, in a process of its own so that its work isn't counted as the service's.
+"""A load over HTTP. It runs in a process of its own, so that its work isn't measured as the service's.
 
-`python -m stepwell.bench.http_load` reads an `HttpLoadOrder` from stdin and ends when the load has.
+`python -m stepwell.bench.http_load` reads an `HttpLoadOrder` from stdin, and ends with the load.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from stepwell.bench.loads import Load
 
 _PATH = "/api/v1/workflows/"
 _ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
-_FIRST_LOOK_S, _LAST_LOOK_S = 0.01, 0.25
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
 _ANSWER_S = 60.0
 
 
@@ -25,8 +25,8 @@ class HttpLoadOrder(Struct, frozen=True):
     token: str
 
 
-async def order(load: Load, address: str, token: str) -> None:
-    """Have a process post *load* to *address*, and look at each workflow until it has ended. Raises RuntimeError."""
+async def run_http_load(load: Load, address: str, token: str) -> None:
+    """Start a process that posts *load* to *address* and polls each workflow until its end. Raises RuntimeError."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "stepwell.bench.http_load", stdin=asyncio.subprocess.PIPE
     )
@@ -43,20 +43,20 @@ async def order(load: Load, address: str, token: str) -> None:
 def _over_http(client: httpx.AsyncClient) -> RunOne:
     async def run_one(body: dict[str, Any]) -> None:
         answer = (await client.post(_PATH, content=json.encode(body))).raise_for_status()
-        path, pause = _PATH + answer.json()["id"], _FIRST_LOOK_S
+        path, pause = _PATH + answer.json()["id"], _FIRST_PAUSE_S
         while answer.json()["status"] not in _ENDED:
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _LAST_LOOK_S)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
             answer = (await client.get(path, params={"include_steps": False})).raise_for_status()
 
     return run_one
 
 
-async def _run(given: HttpLoadOrder) -> None:
-    headers = {"Authorization": f"Bearer {given.token}", "Content-Type": "application/json"}
-    limits = httpx.Limits(max_connections=given.load.concurrency)
-    async with httpx.AsyncClient(base_url=given.address, headers=headers, limits=limits, timeout=_ANSWER_S) as client:
-        await drive(given.load.bodies(), _over_http(client), given.load.concurrency)
+async def _run(order: HttpLoadOrder) -> None:
+    headers = {"Authorization": f"Bearer {order.token}", "Content-Type": "application/json"}
+    limits = httpx.Limits(max_connections=order.load.concurrency)
+    async with httpx.AsyncClient(base_url=order.address, headers=headers, limits=limits, timeout=_ANSWER_S) as client:
+        await drive(order.load.bodies(), _over_http(client), order.load.concurrency)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The workflows that a benchmark runs: PASSTHROUGH steps in a few shapes, the same ones each time."""
+"""The workflows of a benchmark: PASSTHROUGH steps in a few shapes. A load is the same in each run."""
 
 import random
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class Shape(StrEnum):
 
 
 class Load(Struct, frozen=True):
-    """*workflows* workflows of *steps* steps, *concurrency* at once; each result has about *payload* bytes."""
+    """*workflows* workflows of *steps* steps each, *concurrency* at a time. A result has about *payload* bytes."""
 
     shape: Shape
     workflows: int
@@ -33,7 +33,7 @@ class Load(Struct, frozen=True):
         return self.workflows * self.steps
 
     def bodies(self) -> Iterator[dict[str, Any]]:
-        """The workflows as they would be posted."""
+        """Yield the definitions of the workflows, as clients post them."""
         text = "".join(random.Random(0).choices(_CHARACTERS, k=self.payload))  # noqa: S311 - not for secrets
         shapes = [each for each in Shape if each is not Shape.MIXED] if self.shape is Shape.MIXED else [self.shape]
         for number in range(self.workflows):
@@ -41,7 +41,7 @@ class Load(Struct, frozen=True):
             yield {
                 "name": f"{shape} {number}",
                 "origin_instance": INSTANCE,
-                # Once for all steps, so that what is measured is the results, not the definition.
+                # In the defaults, so that the definition is small and the results are what is measured.
                 "config": {"step_defaults": {"PASSTHROUGH": {"text": text}}} if text else {},
                 "steps": [
                     {"id": f"step-{position}", "task_type": "PASSTHROUGH", "depends_on": [f"step-{d}" for d in above]}
@@ -51,7 +51,7 @@ class Load(Struct, frozen=True):
 
 
 def dependencies(shape: Shape, steps: int, *, seed: int) -> list[list[int]]:
-    """For each step the positions that it depends on. *seed* makes the layered ones differ; MIXED has none."""
+    """Return the positions on which each step depends. *seed* varies LAYERED. Raises ValueError for MIXED."""
     match shape:
         case Shape.CHAIN:
             return [[position - 1] if position else [] for position in range(steps)]
@@ -65,11 +65,11 @@ def dependencies(shape: Shape, steps: int, *, seed: int) -> list[list[int]]:
 
 
 def _layered(steps: int, draw: random.Random) -> list[list[int]]:
-    """Layers as wide as there are layers; each step depends on one to three of the layer above."""
+    """Return as many layers as each is wide. A step depends on one to three steps of the layer before."""
     width = max(round(steps**0.5), 1)
-    found: list[list[int]] = []
+    layered: list[list[int]] = []
     for position in range(steps):
         layer = position // width
         above = range((layer - 1) * width, layer * width) if layer else range(0)
-        found.append(sorted(draw.sample(above, min(draw.randint(1, 3), len(above)))))
-    return found
+        layered.append(sorted(draw.sample(above, min(draw.randint(1, 3), len(above)))))
+    return layered

@@ -1,4 +1,4 @@
-"""What is measured while a load runs: processor time, memory, how late the loop is, what the database was sent."""
+"""Measurements while a load runs: processor time, memory, the lag of the event loop, and database statements."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ _BATCHES = "stepwell_checkpoint_batches_total"
 
 
 class Counts(Struct, frozen=True):
-    """Of this process since its start."""
+    """Totals of this process since its start."""
 
     wall_s: float
     cpu_s: float
@@ -31,17 +31,17 @@ class Counts(Struct, frozen=True):
         return Counts(*(getattr(self, name) - getattr(before, name) for name in self.__struct_fields__))
 
 
-class Measured(Struct):
-    """Filled when the measuring ends. `lags_s`: how late the loop was, asked every few milliseconds."""
+class Measurements(Struct):
+    """`counts` exist when the measurement has ended. `lags_s` are delays of a timer, one every few milliseconds."""
 
     counts: Counts | None = None
     lags_s: list[float] = field(default_factory=list)
 
 
 @asynccontextmanager
-async def measuring(metrics: Metrics) -> AsyncIterator[Measured]:
-    """Measure what happens within."""
-    measured = Measured()
+async def measure(metrics: Metrics) -> AsyncIterator[Measurements]:
+    """Measure what happens within the context."""
+    measured = Measurements()
     async with asyncio.TaskGroup() as group:
         lag = group.create_task(_watch_lag(measured.lags_s), name="loop lag")
         before = _counts(metrics)
@@ -51,13 +51,13 @@ async def measuring(metrics: Metrics) -> AsyncIterator[Measured]:
 
 
 def peak_rss_mb() -> float:
-    """The most memory that this process has had, in MB of 10**6 bytes."""
+    """Return the peak memory of this process, in MB of 10**6 bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent of *values* don't exceed (nearest rank); NaN of nothing."""
+    """Return the smallest value that *percent* of *values* don't exceed (nearest rank). NaN without values."""
     if not values:
         return math.nan
     return sorted(values)[max(math.ceil(len(values) * percent / 100) - 1, 0)]
@@ -79,5 +79,5 @@ async def _watch_lag(lags_s: list[float]) -> None:
         due = loop.time() + _LAG_PAUSE_S
         try:
             await asyncio.sleep(_LAG_PAUSE_S)
-        finally:  # also at the end, or a run that is shorter than a pause would have none
+        finally:  # also when cancelled, so that a run shorter than one pause has a value
             lags_s.append(max(loop.time() - due, 0.0))

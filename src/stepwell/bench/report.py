@@ -1,18 +1,20 @@
-"""What a benchmark says at its end."""
+"""The report of a benchmark."""
 
 from collections.abc import Sequence
 
 from msgspec import Struct
 
 from stepwell.bench.loads import Load
-from stepwell.bench.measurements import Measured, peak_rss_mb, percentile
+from stepwell.bench.measurements import Measurements, peak_rss_mb, percentile
 from stepwell.persistence.benchmark.queries import Times
 
 
 class Report(Struct, frozen=True):
-    """One run. A step's time is from its start to its recorded end, a workflow's from its start to its end, both by the
-    rows. `cpu_us_per_step` is this process's, creating the workflows included, the database's not. `commit_ms` is the
-    median of one-row commits on a connection to the same database, before and after the run.
+    """The figures of one run.
+
+    The time of a step or workflow is from its start to its end, as its row records them. `cpu_us_per_step` is the
+    processor time of this process. It includes creating the workflows, and excludes the database. `commit_ms` is the
+    median of one-row commits to the same database, before and after the run.
     """
 
     shape: str
@@ -33,7 +35,7 @@ class Report(Struct, frozen=True):
     commit_ms: float
 
 
-def report_of(load: Load, measured: Measured, times: Times, commits_s: Sequence[float]) -> Report:
+def report_of(load: Load, measured: Measurements, times: Times, commits_s: Sequence[float]) -> Report:
     counts, steps = measured.counts, load.total_steps
     assert counts is not None
     return Report(
@@ -57,5 +59,5 @@ def report_of(load: Load, measured: Measured, times: Times, commits_s: Sequence[
 
 
 def _rounded(value: float) -> float:
-    """To three digits or so: what is left would be noise."""
+    """Return *value* with about three digits. More would be noise."""
     return round(value, 1) if value >= 100 else float(f"{value:.3g}")  # noqa: PLR2004 - see above

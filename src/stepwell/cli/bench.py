@@ -17,9 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from stepwell.app import Application
 from stepwell.bench.driver import drive, in_process
-from stepwell.bench.http_load import order
+from stepwell.bench.http_load import run_http_load
 from stepwell.bench.loads import Load
-from stepwell.bench.measurements import TRANSITIONS, measuring
+from stepwell.bench.measurements import TRANSITIONS, measure
 from stepwell.bench.report import Report, report_of
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, Refused
@@ -113,7 +113,7 @@ async def _measured(
 ) -> Report:
     async def run(load: Load) -> None:
         if wanted.api:
-            await order(load, keys.settings.base_url, _token(keys))
+            await run_http_load(load, keys.settings.base_url, _token(keys))
         else:
             await drive(load.bodies(), in_process(app.service), load.concurrency)
 
@@ -122,7 +122,7 @@ async def _measured(
     await forget_all(connection)
     commits = await bare_commits(connection, _COMMITS)
     try:
-        async with measuring(app.metrics) as measured, _progress(app, load):
+        async with measure(app.metrics) as measured, _progress(app, load):
             await run(load)
     except* Unavailable:
         raise Refused("the database went away") from None
