@@ -23,7 +23,7 @@ class World:
 
     def __init__(self, root: Path, s3: S3Server) -> None:
         self.folder, self.bucket = ObstoreArtifacts.local(root), ObstoreArtifacts.s3(s3.bucket())
-        self.moving = MigratingArtifacts(self.folder, self.bucket)
+        self.migrating = MigratingArtifacts(self.folder, self.bucket)
         self.known: set[str] = set()
         self.asked: list[Sequence[UUID]] = []
 
@@ -37,7 +37,7 @@ class World:
             self.known.add(path)
 
     async def copy(self) -> None:
-        await self.moving.copy_all(self.recorded)
+        await self.migrating.copy_all(self.recorded)
 
     async def copied(self) -> set[str]:
         return {path async for page in self.bucket.paths() for path in page}
@@ -59,40 +59,40 @@ async def read(store: MigratingArtifacts, path: str) -> bytes:
         return b"".join([chunk async for chunk in chunks])
 
 
-async def test_both_are_read_and_one_is_written(world: World, root: Path) -> None:
+async def test_both_stores_are_read_and_only_the_bucket_is_written(world: World, root: Path) -> None:
     await world.add(OLD)
-    await world.moving.put(NEW, b"new")
+    await world.migrating.put(NEW, b"new")
     for path, data in ((OLD, f"old {OLD}".encode()), (NEW, b"new")):
-        assert await world.moving.get(path) == data
-        assert await read(world.moving, path) == data
+        assert await world.migrating.get(path) == data
+        assert await read(world.migrating, path) == data
     assert await world.copied() == {NEW}
     assert not (root / NEW).exists()
-    assert {path async for page in world.moving.paths() for path in page} == {OLD, NEW}
+    assert {path async for page in world.migrating.paths() for path in page} == {OLD, NEW}
     for missing in (PATHS[2], "media/../x"):
         with pytest.raises(ArtifactGone):
-            await world.moving.get(missing)
+            await world.migrating.get(missing)
         with pytest.raises(ArtifactGone):
-            await read(world.moving, missing)
+            await read(world.migrating, missing)
 
 
-async def test_a_new_file_goes_before_a_left_over(world: World) -> None:
+async def test_a_new_file_in_the_bucket_hides_a_left_over_in_the_folder(world: World) -> None:
     """An attempt that was cut off has written, and goes on under the same id."""
     await world.folder.put(OLD, b"unrecorded, and longer")
-    await world.moving.put(OLD, b"recorded")
+    await world.migrating.put(OLD, b"recorded")
     world.known.add(OLD)
     await world.copy()
-    assert await world.moving.get(OLD) == await read(world.moving, OLD) == b"recorded"
+    assert await world.migrating.get(OLD) == await read(world.migrating, OLD) == b"recorded"
 
 
-async def test_deleting_takes_it_from_wherever_it_is(world: World) -> None:
+async def test_a_deletion_removes_the_file_from_either_store(world: World) -> None:
     await world.add(*PATHS[:2])
     await world.copy()
     await world.add(PATHS[2])  # in the folder alone
-    await world.moving.put(PATHS[3], b"in the bucket alone")
+    await world.migrating.put(PATHS[3], b"in the bucket alone")
     for path in PATHS[:4]:
-        await world.moving.delete(path)
+        await world.migrating.delete(path)
         with pytest.raises(ArtifactGone):
-            await world.moving.delete(path)
+            await world.migrating.delete(path)
         with pytest.raises(ArtifactGone):
             await world.folder.get(path)
     assert await world.copied() == set()
@@ -103,22 +103,22 @@ async def test_a_deletion_that_failed_in_the_bucket_can_be_repeated(world: World
     await world.copy()
     s3.always("DELETE", 403, "AccessDenied")
     with pytest.raises(ArtifactError):
-        await world.moving.delete(OLD)
+        await world.migrating.delete(OLD)
     s3.heal()
-    await world.moving.delete(OLD)
+    await world.migrating.delete(OLD)
     assert await world.copied() == set()
 
 
-async def test_discarding_takes_both(world: World) -> None:
+async def test_discarding_a_task_removes_its_files_from_both_stores(world: World) -> None:
     task = UUID(OLD.split("/")[1])
     await world.add(OLD)
-    await world.moving.put(OLD.replace("result", "mask"), b"x")
-    await world.moving.discard(task)
-    await world.moving.discard(task)
-    assert [page async for page in world.moving.paths() if page] == []
+    await world.migrating.put(OLD.replace("result", "mask"), b"x")
+    await world.migrating.discard(task)
+    await world.migrating.discard(task)
+    assert [page async for page in world.migrating.paths() if page] == []
 
 
-async def test_what_is_recorded_is_copied_and_the_folder_is_left_as_it_is(world: World, root: Path) -> None:
+async def test_recorded_files_are_copied_and_the_folder_stays_as_it_is(world: World, root: Path) -> None:
     await world.add(*PATHS[:3])
     await world.folder.put(PATHS[3], b"nobody has recorded this")
     (root / "media" / UUID(int=1).hex).mkdir()
@@ -135,14 +135,16 @@ async def test_what_is_recorded_is_copied_and_the_folder_is_left_as_it_is(world:
         assert await world.bucket.get(path) == await world.folder.get(path) == f"old {path}".encode()
 
 
-async def test_a_folder_without_any_is_told(world: World, root: Path) -> None:
+async def test_a_folder_without_files_is_logged(world: World, root: Path) -> None:
     await world.folder.put(OLD, b"nobody has recorded this")
     with capture_logs() as logs:
         await world.copy()
     assert [(log["event"], log["log_level"]) for log in logs] == [("artifacts.none_to_copy", "warning")]
 
 
-async def test_it_goes_on_where_it_was_ended(world: World, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_interrupted_copy_continues_with_the_files_that_are_left(
+    world: World, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_AT_ONCE", 1)
     await world.add(*PATHS)
     entered, go = asyncio.Event(), asyncio.Event()
@@ -167,7 +169,7 @@ async def test_it_goes_on_where_it_was_ended(world: World, s3: S3Server, monkeyp
     assert s3.kinds().count("PUT") == 3
 
 
-async def test_what_fails_is_told_and_tried_again(world: World, s3: S3Server) -> None:
+async def test_a_failed_copy_is_logged_and_tried_again(world: World, s3: S3Server) -> None:
     await world.add(*PATHS)
     s3.always("PUT", 403, "AccessDenied")
     with capture_logs() as logs:
@@ -178,16 +180,16 @@ async def test_what_fails_is_told_and_tried_again(world: World, s3: S3Server) ->
         s3.heal()
         await asyncio.wait_for(copying, 10)
     assert await world.copied() == set(PATHS)
-    told = next(log for log in logs if log["event"] == "artifacts.not_copied")
-    assert told["path"] in PATHS
-    assert told["error"].endswith("could not be written: HTTP 403 AccessDenied")
+    failure = next(log for log in logs if log["event"] == "artifacts.not_copied")
+    assert failure["path"] in PATHS
+    assert failure["error"].endswith("could not be written: HTTP 403 AccessDenied")
     assert logs[-1]["event"] == "artifacts.copied"
 
 
 async def test_a_broken_bucket_is_not_asked_for_every_file(
     world: World, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_TOO_MANY", 2)
+    monkeypatch.setattr(module, "_MAX_FAILED", 2)
     monkeypatch.setattr(module, "_AT_ONCE", 1)
     monkeypatch.setattr(module, "_FIRST_PAUSE_S", 60)
     await world.add(*PATHS)
@@ -205,7 +207,7 @@ async def test_a_broken_bucket_is_not_asked_for_every_file(
 
 
 @pytest.mark.parametrize("fault", [Unavailable("the database is away"), RuntimeError("a bug")], ids=type)
-async def test_neither_an_outage_nor_a_bug_ends_it(
+async def test_neither_an_outage_nor_a_bug_ends_the_copy(
     world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     await world.add(OLD)
@@ -223,7 +225,7 @@ async def test_neither_an_outage_nor_a_bug_ends_it(
     assert logs[0]["event"] in ("artifacts.not_copied", "artifacts.copy_broke")
 
 
-async def test_what_a_cleanup_deletes_meanwhile_is_not_copied_after_all(
+async def test_a_file_that_a_cleanup_deletes_meanwhile_is_not_in_the_bucket_afterwards(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.add(*PATHS[:2])
@@ -231,11 +233,11 @@ async def test_what_a_cleanup_deletes_meanwhile_is_not_copied_after_all(
 
     async def late(path: str, chunks: object) -> object:
         if path == OLD:
-            await world.moving.delete(OLD)  # looked in the bucket before the copy was there
+            await world.migrating.delete(OLD)  # looked in the bucket before the copy was there
         return await put(path, chunks)  # type: ignore[arg-type]
 
     monkeypatch.setattr(world.bucket, "put_stream", late)
     await world.copy()
     assert await world.copied() == {NEW}
     with pytest.raises(ArtifactGone):
-        await world.moving.get(OLD)
+        await world.migrating.get(OLD)

@@ -50,7 +50,7 @@ WHOLE = [
 REFUSED = [*(f"media/{ID}/{name}" for name in NAMES), *WHOLE]
 
 
-def test_the_corpus_is_large() -> None:
+def test_the_corpus_has_at_least_a_hundred_names() -> None:
     assert len(set(NAMES)) >= 100
 
 
@@ -70,12 +70,12 @@ async def test_a_foreign_path_is_refused_by_every_call(store: ObstoreArtifacts, 
 
 
 @pytest.mark.parametrize("name", ["x", "x.png", "0", "a-b_c.d", "A.PNG", "x..png", "a" * 100])
-async def test_an_ordinary_name_is_taken(store: ObstoreArtifacts, name: str) -> None:
+async def test_an_ordinary_name_is_accepted(store: ObstoreArtifacts, name: str) -> None:
     await store.put(f"media/{ID}/{name}", b"x")
     assert await store.get(f"media/{ID}/{name}") == b"x"
 
 
-def test_staged_names_are_only_taken_where_they_are_asked_for() -> None:
+def test_the_names_of_staged_files_are_accepted_only_by_their_own_parser() -> None:
     for name in ("x.png#1", ".part-" + "0" * 32, ".part-" + "0" * 32 + "#1"):
         assert parse_artifact_path(f"media/{ID}/{name}") is None
         assert parse_stored_path(f"media/{ID}/{name}") == (ID, name)
@@ -91,7 +91,9 @@ class TestLinks:
         file.write_bytes(b"secret")
         return file
 
-    async def test_a_file_that_leads_outside_isnt_read(self, store: ObstoreArtifacts, root: Path, secret: Path) -> None:
+    async def test_a_link_that_leads_out_of_the_store_is_not_read(
+        self, store: ObstoreArtifacts, root: Path, secret: Path
+    ) -> None:
         (root / "media" / ID).mkdir(parents=True)
         (root / "media" / ID / "x.txt").symlink_to(secret)
         with pytest.raises(ArtifactGone):
@@ -100,7 +102,7 @@ class TestLinks:
             async with store.stream(f"media/{ID}/x.txt"):
                 pass
 
-    async def test_writing_and_deleting_touch_the_link_alone(
+    async def test_writing_and_deleting_affect_the_link_and_not_its_target(
         self, store: ObstoreArtifacts, root: Path, secret: Path
     ) -> None:
         (root / "media" / ID).mkdir(parents=True)
@@ -111,7 +113,7 @@ class TestLinks:
         assert unchanged(secret)
         assert await store.get(f"media/{ID}/x.txt") == b"mine"
 
-    async def test_a_folder_that_leads_outside_isnt_entered(
+    async def test_a_folder_that_leads_out_of_the_store_is_not_entered(
         self, store: ObstoreArtifacts, root: Path, secret: Path
     ) -> None:
         (root / "media").mkdir()

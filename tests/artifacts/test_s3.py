@@ -80,7 +80,9 @@ async def faults_of(store: ObstoreArtifacts) -> dict[str, ArtifactError]:
     return faults
 
 
-async def test_the_prefix_stays_inside(s3: S3Server, bucket: Bucket, store: ObstoreArtifacts) -> None:
+async def test_objects_outside_of_the_prefix_are_neither_listed_nor_removed(
+    s3: S3Server, bucket: Bucket, store: ObstoreArtifacts
+) -> None:
     await store.put(PATH, b"x")
     strangers = [
         f"media/{TASK}/theirs.png",
@@ -96,7 +98,7 @@ async def test_the_prefix_stays_inside(s3: S3Server, bucket: Bucket, store: Obst
     assert sorted(s3.keys(bucket)) == sorted(strangers)
 
 
-async def test_it_needs_no_prefix(s3: S3Server) -> None:
+async def test_a_bucket_needs_no_prefix(s3: S3Server) -> None:
     bucket = s3.bucket(prefix="")
     store = ObstoreArtifacts.s3(bucket)
     await store.put(PATH, b"x")
@@ -129,7 +131,7 @@ async def test_foreign_objects_are_not_listed(s3: S3Server, bucket: Bucket, stor
     assert await all_paths(store) == [PATH]
 
 
-async def test_a_large_file_goes_in_parts_and_comes_in_chunks(s3: S3Server, store: ObstoreArtifacts) -> None:
+async def test_a_large_file_is_uploaded_in_parts_and_read_in_chunks(s3: S3Server, store: ObstoreArtifacts) -> None:
     data = os.urandom(PART + 17)
     await store.put_stream(PATH, chunks_of(data[:CHUNK], data[CHUNK:]))
     assert sorted(s3.kinds()) == ["POST uploadId", "POST uploads", "PUT partNumber", "PUT partNumber"]
@@ -138,7 +140,9 @@ async def test_a_large_file_goes_in_parts_and_comes_in_chunks(s3: S3Server, stor
     assert 4 <= len(found) <= 10
 
 
-async def test_a_part_that_fails_leaves_nothing(s3: S3Server, bucket: Bucket, store: ObstoreArtifacts) -> None:
+async def test_an_upload_with_a_failed_part_leaves_nothing(
+    s3: S3Server, bucket: Bucket, store: ObstoreArtifacts
+) -> None:
     await store.put(PATH, b"old")
     s3.always("PUT partNumber", 403, "AccessDenied")
     with pytest.raises(ArtifactError, match="could not be written: HTTP 403 AccessDenied"):
@@ -149,7 +153,7 @@ async def test_a_part_that_fails_leaves_nothing(s3: S3Server, bucket: Bucket, st
 
 
 @pytest.mark.parametrize("kind", ["PUT", "GET", "HEAD", "DELETE", "GET list-type"])
-async def test_one_bad_answer_is_forgiven(s3: S3Server, store: ObstoreArtifacts, kind: str) -> None:
+async def test_a_request_is_repeated_after_a_bad_response(s3: S3Server, store: ObstoreArtifacts, kind: str) -> None:
     s3.once(kind)
     await store.put(PATH, b"x")
     assert await store.get(PATH) == b"x"
@@ -158,7 +162,7 @@ async def test_one_bad_answer_is_forgiven(s3: S3Server, store: ObstoreArtifacts,
     assert s3.kinds().count(kind) >= 2
 
 
-async def test_nobody_listens() -> None:
+async def test_a_refused_connection_is_reported_as_no_connection() -> None:
     nowhere = Bucket(
         name="pictures", endpoint="http://127.0.0.1:1", region="x", access_key_id="a", secret_access_key="b"
     )
@@ -166,7 +170,9 @@ async def test_nobody_listens() -> None:
         assert str(fault).endswith(": no connection"), name
 
 
-async def test_nobody_answers(s3: S3Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_does_not_answer_is_reported_as_a_timeout(
+    s3: S3Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(module._CLIENT, "read_timeout", "100ms")
     s3.hold("PUT")
     try:
@@ -177,7 +183,7 @@ async def test_nobody_answers(s3: S3Server, bucket: Bucket, monkeypatch: pytest.
     assert 1 <= s3.kinds().count("PUT") <= 4
 
 
-async def test_a_slow_reader_is_waited_for(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_reader_gets_the_whole_file(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     data = os.urandom(10 * CHUNK)
     await ObstoreArtifacts.s3(bucket).put(PATH, data)
     monkeypatch.setitem(module._CLIENT, "read_timeout", "300ms")
@@ -190,7 +196,7 @@ async def test_a_slow_reader_is_waited_for(bucket: Bucket, monkeypatch: pytest.M
     assert b"".join(found) == data
 
 
-async def test_an_outage_looks_like_a_broken_disk(s3: S3Server, store: ObstoreArtifacts) -> None:
+async def test_an_outage_raises_the_errors_of_a_broken_disk(s3: S3Server, store: ObstoreArtifacts) -> None:
     await store.put(PATH, b"x")
     for kind in ("PUT", "GET", "HEAD", "DELETE", "GET list-type"):
         s3.always(kind)
@@ -209,7 +215,7 @@ async def test_an_outage_looks_like_a_broken_disk(s3: S3Server, store: ObstoreAr
     assert await store.get(PATH) == b"x"
 
 
-async def test_without_its_bucket_no_file_is_gone(s3: S3Server, bucket: Bucket) -> None:
+async def test_a_missing_bucket_does_not_count_as_missing_files(s3: S3Server, bucket: Bucket) -> None:
     """Else a cleanup would take all files for deleted."""
     lost = ObstoreArtifacts.s3(replace(bucket, name="pictures-that-are-nowhere"))
     for name in ("put", "put_stream", "get", "stream", "delete", "discard", "paths"):
@@ -218,7 +224,7 @@ async def test_without_its_bucket_no_file_is_gone(s3: S3Server, bucket: Bucket) 
             await call()
 
 
-async def test_an_answer_that_breaks_off_is_gone_on_with(s3: S3Server, store: ObstoreArtifacts) -> None:
+async def test_a_download_that_breaks_off_is_resumed(s3: S3Server, store: ObstoreArtifacts) -> None:
     data = os.urandom(3 * CHUNK)
     await store.put(PATH, data)
     s3.cut("GET", CHUNK + 1)
@@ -228,7 +234,9 @@ async def test_an_answer_that_breaks_off_is_gone_on_with(s3: S3Server, store: Ob
         await read(store)
 
 
-async def test_no_key_is_ever_told(s3: S3Server, bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_error_and_no_log_contains_a_key(
+    s3: S3Server, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
     """Amazon's answer to a wrong key names it."""
     store = ObstoreArtifacts.s3(bucket)
     for kind in ("PUT", "GET", "HEAD", "DELETE", "GET list-type"):
@@ -271,7 +279,7 @@ def str_event(_: object, __: str, event: structlog.typing.EventDict) -> str:
         ("DELETE", 403, "AccessDenied", "no file can be deleted there: HTTP 403 AccessDenied"),
     ],
 )
-async def test_a_trial_says_what_can_not_be_done(
+async def test_the_check_of_a_bucket_reports_what_can_not_be_done(
     s3: S3Server, store: ObstoreArtifacts, kind: str, status: int, code: str, said: str
 ) -> None:
     s3.always(kind, status, code)
@@ -280,7 +288,7 @@ async def test_a_trial_says_what_can_not_be_done(
     assert str(caught.value) == said
 
 
-async def test_a_trial_leaves_nothing(s3: S3Server, bucket: Bucket, store: ObstoreArtifacts) -> None:
+async def test_the_check_of_a_bucket_leaves_nothing(s3: S3Server, bucket: Bucket, store: ObstoreArtifacts) -> None:
     await store.check()
     s3.always("GET", 403, "AccessDenied")
     with pytest.raises(ArtifactError):

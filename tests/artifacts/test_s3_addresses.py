@@ -45,7 +45,7 @@ def query_of(url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("ttl_s", [1, 3_600, WEEK])
-async def test_anyone_can_fetch_it(s3: S3Server, ttl_s: int) -> None:
+async def test_anyone_can_fetch_a_signed_url(s3: S3Server, ttl_s: int) -> None:
     bucket = s3.bucket()
     store = ObstoreArtifacts.s3(bucket)
     await store.put(PATH, b"a picture")
@@ -76,7 +76,7 @@ async def test_anyone_can_fetch_it(s3: S3Server, ttl_s: int) -> None:
         ("a", "application/octet-stream"),
     ],
 )
-async def test_the_type_is_that_of_the_name(s3: S3Server, name: str, media_type: str) -> None:
+async def test_the_media_type_of_a_signed_url_follows_from_the_name(s3: S3Server, name: str, media_type: str) -> None:
     store = ObstoreArtifacts.s3(s3.bucket())
     path = f"media/{TASK}/{name}"
     await store.put(path, b"<html>")
@@ -97,7 +97,7 @@ async def test_the_type_is_that_of_the_name(s3: S3Server, name: str, media_type:
         (replace(AMAZON, endpoint="http://gateway/s3"), "http://gateway/s3/pictures/media/"),
     ],
 )
-async def test_the_host_is_the_one_of_the_bucket(bucket: Bucket, begin: str) -> None:
+async def test_a_signed_url_begins_with_the_address_of_the_bucket(bucket: Bucket, begin: str) -> None:
     url = await ObstoreArtifacts.s3(bucket).signed_url(PATH, 60)
     assert url.startswith(begin)
     assert query_of(url)["X-Amz-Signature"] == signature(url, SECRET_KEY)
@@ -115,7 +115,7 @@ async def test_a_key_of_the_settings_is_not_mixed_with_that_of_the_machine(monke
     assert query_of(ours)["X-Amz-Signature"] == signature(ours, SECRET_KEY)
 
 
-async def test_without_a_key_the_machine_s_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_key_the_machine_s_own_key_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "THEMACHINES")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "its secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "its token")
@@ -128,7 +128,7 @@ async def test_without_a_key_the_machine_s_own_is_used(monkeypatch: pytest.Monke
     assert query["X-Amz-Security-Token"] == "its token"
 
 
-async def test_on_the_way_to_the_bucket_it_leads_to_the_bucket(s3: S3Server, tmp_path: Path) -> None:
+async def test_during_a_migration_a_signed_url_leads_to_the_bucket(s3: S3Server, tmp_path: Path) -> None:
     folder, bucket = ObstoreArtifacts.local(tmp_path), ObstoreArtifacts.s3(s3.bucket())
     await folder.put(PATH, b"old")
     moving = MigratingArtifacts(folder, bucket)

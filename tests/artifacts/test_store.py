@@ -41,7 +41,7 @@ async def read(store: ObstoreArtifacts, path: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("data", [b"", b"x", os.urandom(3 * CHUNK + 17)], ids=["empty", "small", "large"])
-async def test_what_was_put_is_read_again(any_store: ObstoreArtifacts, data: bytes) -> None:
+async def test_a_stored_file_is_read_unchanged(any_store: ObstoreArtifacts, data: bytes) -> None:
     output = await any_store.put(PATH, data)
     assert output == Output(PATH, len(data), hashlib.sha256(data).hexdigest())
     assert await any_store.get(PATH) == data
@@ -49,7 +49,7 @@ async def test_what_was_put_is_read_again(any_store: ObstoreArtifacts, data: byt
     assert await all_paths(any_store) == [PATH]
 
 
-async def test_a_large_file_comes_in_chunks(store: ObstoreArtifacts) -> None:
+async def test_a_large_file_is_read_in_chunks(store: ObstoreArtifacts) -> None:
     await store.put(PATH, bytes(3 * CHUNK))
     assert len(await read(store, PATH)) >= 3
 
@@ -59,13 +59,13 @@ async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def test_a_stream_is_stored_whole(any_store: ObstoreArtifacts) -> None:
+async def test_a_stream_is_stored_as_one_file(any_store: ObstoreArtifacts) -> None:
     output = await any_store.put_stream(PATH, chunks_of(b"one, ", b"", b"two"))
     assert output == Output(PATH, 8, hashlib.sha256(b"one, two").hexdigest())
     assert await any_store.get(PATH) == b"one, two"
 
 
-async def test_a_stream_that_breaks_off_leaves_what_was_there(any_store: ObstoreArtifacts) -> None:
+async def test_a_stream_that_breaks_off_leaves_the_old_file(any_store: ObstoreArtifacts) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield bytes(CHUNK)
         raise CallFailed("cut off")
@@ -79,7 +79,7 @@ async def test_a_stream_that_breaks_off_leaves_what_was_there(any_store: Obstore
     assert await any_store.get(PATH) == b"whole"
 
 
-async def test_has_says_whether_it_is_there(any_store: ObstoreArtifacts) -> None:
+async def test_has_returns_whether_a_file_exists(any_store: ObstoreArtifacts) -> None:
     assert not await any_store.has(PATH)
     assert not await any_store.has("media/../x")
     await any_store.put(PATH, b"")
@@ -93,7 +93,7 @@ async def test_an_existing_file_is_replaced(any_store: ObstoreArtifacts) -> None
     assert await all_paths(any_store) == [PATH]
 
 
-async def test_what_isnt_there_is_gone(any_store: ObstoreArtifacts) -> None:
+async def test_a_missing_file_is_reported_as_gone(any_store: ObstoreArtifacts) -> None:
     with pytest.raises(ArtifactGone):
         await any_store.get(PATH)
     with pytest.raises(ArtifactGone):
@@ -106,7 +106,7 @@ async def test_what_isnt_there_is_gone(any_store: ObstoreArtifacts) -> None:
         await any_store.delete(PATH)
 
 
-async def test_the_last_file_takes_its_folder_with_it(store: ObstoreArtifacts, root: Path) -> None:
+async def test_the_folder_of_a_task_is_removed_with_its_last_file(store: ObstoreArtifacts, root: Path) -> None:
     other = f"media/{TASK}/mask.png"
     await store.put(PATH, b"x")
     await store.put(other, b"x")
@@ -116,7 +116,7 @@ async def test_the_last_file_takes_its_folder_with_it(store: ObstoreArtifacts, r
     assert list((root / "media").iterdir()) == []
 
 
-async def test_discard_takes_all_files_of_a_task_and_no_other(any_store: ObstoreArtifacts) -> None:
+async def test_discard_removes_all_files_of_one_task_only(any_store: ObstoreArtifacts) -> None:
     neighbour = f"media/{uuid4()}/result.png"
     for path in (*(f"media/{TASK}/{n}.png" for n in range(20)), neighbour):
         await any_store.put(path, b"x")
@@ -125,7 +125,7 @@ async def test_discard_takes_all_files_of_a_task_and_no_other(any_store: Obstore
     assert await all_paths(any_store) == [neighbour]
 
 
-async def test_paths_come_in_bounded_pages(store: ObstoreArtifacts, root: Path) -> None:
+async def test_paths_are_listed_in_bounded_pages(store: ObstoreArtifacts, root: Path) -> None:
     folder = root / "media" / str(TASK)
     folder.mkdir(parents=True)
     for n in range(PAGE + 1):
@@ -224,7 +224,7 @@ end_process(0)
 """
 
 
-async def test_a_full_disk_leaves_no_trace_and_says_so(root: Path) -> None:
+async def test_a_write_to_a_full_disk_leaves_nothing_and_reports_the_full_disk(root: Path) -> None:
     done = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-c", FULL_DISK, str(root), PATH], capture_output=True, text=True, check=True, timeout=60
     )
@@ -239,7 +239,7 @@ NO_RUNTIME = 'Unable to build Tokio runtime: Os { code: 24, kind: TooManyOpenFil
 @pytest.mark.parametrize(
     ("text", "said"), [(NO_RUNTIME, "Too many open files"), ("called `Option::unwrap()` on a `None` value", "Panic")]
 )
-async def test_a_panic_of_obstore_is_an_error_like_others(root: Path, text: str, said: str) -> None:
+async def test_a_panic_of_obstore_is_raised_as_an_artifact_error(root: Path, text: str, said: str) -> None:
     class Panicking(LocalStore):
         async def put_async(self, *_: object, **__: object) -> NoReturn:
             raise PanicException(text)
@@ -251,7 +251,7 @@ async def test_a_panic_of_obstore_is_an_error_like_others(root: Path, text: str,
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit])
-async def test_what_ends_a_task_or_the_process_does_so(error: type[BaseException]) -> None:
+async def test_exceptions_that_end_a_task_or_the_process_pass_unchanged(error: type[BaseException]) -> None:
     class Ending(MemoryStore):
         async def get_async(self, *_: object, **__: object) -> NoReturn:
             raise error

@@ -35,12 +35,12 @@ def lines(**changes: str) -> list[str]:
     "name",
     ["ab", "a" * 64, "Pictures", "my_pictures", "-pictures", "pictures-", "pictures/x", "s3://pictures", "ümlaut"],
 )
-def test_names_of_buckets(name: str) -> None:
+def test_a_malformed_bucket_name_is_refused(name: str) -> None:
     assert lines(S3_BUCKET=name) == [A_BUCKET]
 
 
 @pytest.mark.parametrize("prefix", ["/", "a/", "/a", "a//b", "a/../b", "..", ".a", "a b", "a\\b", "ä", "a\n"])
-def test_prefixes(prefix: str) -> None:
+def test_a_malformed_prefix_is_refused(prefix: str) -> None:
     assert lines(S3_BUCKET="pictures", S3_PREFIX=prefix) == [A_PREFIX]
 
 
@@ -59,11 +59,11 @@ def test_prefixes(prefix: str) -> None:
         ),
     ],
 )
-def test_one_that_does_not_fit_beside_a_bucket(name: str, value: str, said: str) -> None:
+def test_a_setting_that_does_not_fit_a_bucket_is_refused(name: str, value: str, said: str) -> None:
     assert lines(S3_BUCKET="pictures", **{name: value}) == [f"STEPWELL_{name}: {said}"]
 
 
-def test_half_a_key() -> None:
+def test_a_key_id_without_its_secret_is_refused() -> None:
     assert lines(S3_BUCKET="pictures", S3_ACCESS_KEY_ID=CANARY) == [
         "STEPWELL_S3_SECRET_ACCESS_KEY: Expected one, to go with STEPWELL_S3_ACCESS_KEY_ID"
     ]
@@ -72,21 +72,21 @@ def test_half_a_key() -> None:
     ]
 
 
-def test_a_key_with_a_line_break() -> None:
+def test_a_key_with_a_line_break_is_refused() -> None:
     assert lines(S3_BUCKET="pictures", S3_ACCESS_KEY_ID=f"{CANARY}\n", S3_SECRET_ACCESS_KEY=f"{CANARY} x") == [
         "STEPWELL_S3_ACCESS_KEY_ID: Expected a key id, without spaces",
         "STEPWELL_S3_SECRET_ACCESS_KEY: Expected a key, without spaces",
     ]
 
 
-def test_settings_of_a_bucket_without_one() -> None:
+def test_settings_of_a_bucket_need_the_bucket_itself() -> None:
     given = {"PREFIX": "a", "ENDPOINT": "http://minio", "REGION": "x", "ACCESS_KEY_ID": CANARY, "COPY_FROM": "/x"}
     assert sorted(lines(**{f"S3_{name}": value for name, value in given.items()})) == sorted(
         f"STEPWELL_S3_{name}: Expected STEPWELL_S3_BUCKET beside it" for name in given
     )
 
 
-def test_what_is_right_is_taken() -> None:
+def test_well_formed_settings_of_a_bucket_are_accepted() -> None:
     settings = read_settings(
         {
             "STEPWELL_S3_BUCKET": "my.pictures-1",
@@ -122,7 +122,7 @@ def settings_of(s3: S3Server, folder: Path, **changes: Any) -> Settings:
     return Settings(data_dir=folder, **{**given, **changes})
 
 
-async def test_a_folder_is_the_default(tmp_path: Path) -> None:
+async def test_without_a_bucket_files_are_in_a_folder(tmp_path: Path) -> None:
     storage = await open_storage(Settings(data_dir=tmp_path))
     assert (storage.sign_url, storage.shared, storage.migration) == (None, False, None)
     await storage.artifacts.put(PATH, b"x")
@@ -192,7 +192,7 @@ def test_a_start_without_files_is_refused_in_one_line(tmp_path: Path) -> None:
     ]
 
 
-async def test_a_bucket_by_setting(s3: S3Server, tmp_path: Path) -> None:
+async def test_a_bucket_in_the_settings_stores_files_and_signs_urls(s3: S3Server, tmp_path: Path) -> None:
     with capture_logs() as logs:
         storage = await open_storage(settings_of(s3, tmp_path, signed_url_ttl_s=77))
     await storage.artifacts.put(PATH, b"x")
@@ -201,11 +201,11 @@ async def test_a_bucket_by_setting(s3: S3Server, tmp_path: Path) -> None:
     assert (storage.shared, storage.migration, logs) == (True, None, [])
 
 
-async def test_a_bucket_that_nobody_else_can_reach(s3: S3Server, tmp_path: Path) -> None:
+async def test_a_bucket_that_others_can_not_reach_signs_no_urls(s3: S3Server, tmp_path: Path) -> None:
     assert (await open_storage(settings_of(s3, tmp_path, s3_links=False))).sign_url is None
 
 
-async def test_files_that_are_left_behind_are_told(s3: S3Server, tmp_path: Path) -> None:
+async def test_files_that_a_switch_to_a_bucket_leaves_behind_are_logged(s3: S3Server, tmp_path: Path) -> None:
     await ObstoreArtifacts.local(tmp_path / "artifacts").put(PATH, b"x")
     with capture_logs() as logs:
         await open_storage(settings_of(s3, tmp_path))
@@ -215,7 +215,7 @@ async def test_files_that_are_left_behind_are_told(s3: S3Server, tmp_path: Path)
     assert await moving.artifacts.get(PATH) == b"x"
 
 
-async def test_an_old_folder_that_is_not_there(s3: S3Server, tmp_path: Path) -> None:
+async def test_a_missing_folder_to_copy_from_is_refused(s3: S3Server, tmp_path: Path) -> None:
     wrong = tmp_path / "artefacts"
     with pytest.raises(StorageRefused) as refused:
         await open_storage(settings_of(s3, tmp_path, s3_copy_from=wrong))
