@@ -19,7 +19,8 @@ def render_page(document: dict[str, Any]) -> bytes:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
         f'<nav class="side">{contents}</nav><main><h1>{title}</h1><p>{escape(info["description"])}</p>'
-        '<p>For machines: <a href="/schema/openapi.json">openapi.json</a>. Send a token as '
+        '<p><a href="/manual/api">The manual</a> has examples. For machines: '
+        '<a href="/schema/openapi.json">openapi.json</a>. Send a token as '
         "<code>Authorization: Bearer …</code>.</p>"
         f'<details class="menu"><summary>Contents</summary><nav>{contents}</nav></details>{body}</main></html>'
     ).encode()
