@@ -78,7 +78,7 @@ def failing(patch: pytest.MonkeyPatch, service: Service, *names: str) -> None:
         raise Unavailable("the database is away")
 
     for name in names:
-        patch.setattr(service.app.service.repeats._keys, name, fail)
+        patch.setattr(service.app.service.idempotency._keys, name, fail)
 
 
 async def left_behind(service: Service, journal: FaultyJournal, sql: asyncpg.Connection, **owner: Any) -> None:
@@ -251,7 +251,7 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
     assert (await service.client.post(path, headers=KEY)).status_code == 409
     assert (await service.client.post(f"{WORKFLOWS}{workflow_id}/start", headers=KEY)).status_code == 422
     journal.gate.set()
-    await eventually(lambda: not service.app.service.repeats._running, "it is decided")
+    await eventually(lambda: not service.app.service.idempotency.keys_held, "it is decided")
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
     assert answer.headers["idempotency-replayed"] == "true"
@@ -306,7 +306,7 @@ async def test_one_who_leaves_takes_nothing_with_them(
     service: Service, journal: FaultyJournal, sql: asyncpg.Connection
 ) -> None:
     """However far a request has come when it is cancelled, a repeat is right."""
-    service_keys: Any = service.app.service.repeats._keys
+    service_keys: Any = service.app.service.idempotency._keys
     for place in ("reserve", "store_answer"):
         await sql.execute("TRUNCATE idempotency_keys, workflows, steps, events")
         reached, inner = asyncio.Event(), getattr(service_keys, place)

@@ -78,7 +78,7 @@ async def works(service: Service, sql: asyncpg.Connection) -> None:
 
 
 def keys_of(service: Service) -> Any:
-    return service.app.service.repeats._keys
+    return service.app.service.idempotency._keys
 
 
 async def away(*_: Any) -> Any:
@@ -134,7 +134,7 @@ async def test_a_reservation_that_comes_late_is_free(
 
     monkeypatch.setattr(keys, "reserve", late)
     monkeypatch.setattr(keys, "release", overtaking)
-    one.app.service.repeats._statement_s = -0.9
+    one.app.service.idempotency.statement_s = -0.9
     assert (await create(one)).status_code == 503
     await eventually(lambda: len(freed) == 2, "it is freed again")
     assert freed[0] == freed[1]
@@ -189,7 +189,7 @@ async def test_a_verb_without_an_answer_is_answered_elsewhere_once_it_is_decided
     path = f"{WORKFLOWS}{made['id']}/pause"
     assert (await one.client.post(path, headers=KEY)).status_code == 503
     assert (await other.client.post(path, headers=KEY)).status_code == 409
-    assert not one.app.service.repeats._left
+    assert not one.app.service.idempotency.unreleased
     journal.gate.set()
     await until(sql, "owner = $1 FROM idempotency_keys", NOBODY)
     answer = await other.client.post(path, headers=KEY)
@@ -204,7 +204,7 @@ async def test_no_more_are_kept_than_that(one: Service, monkeypatch: pytest.Monk
     faulty(one).inserts.extend([BEFORE] * 3)
     for key in ("k", "l", "m"):
         assert (await create(one, **{"Idempotency-Key": key})).status_code == 503
-    assert {left.key for left in one.app.service.repeats._left} <= {"l", "m"}
+    assert {left.key for left in one.app.service.idempotency.unreleased} <= {"l", "m"}
 
 
 async def test_a_key_is_kept_for_two_days_from_the_try_that_worked(

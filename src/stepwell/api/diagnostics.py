@@ -46,7 +46,7 @@ PLAN = Operation(
 async def explain_workflow(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
-    explanation = await service.insight.explain(request.user.scope, workflow_id)
+    explanation = await service.diagnostics.explain(request.user.scope, workflow_id)
     steps = await encode_in_slices(explanation.steps, lambda step: step)
     return await respond_unless_known(request, structs.replace(explanation, steps=steps))
 
@@ -56,7 +56,7 @@ async def plan_definition(request: ApiRequest, service: ServiceDep) -> Response[
     parse_query(request.scope["query_string"], NoQuery)
     planned = await read_json(request, lambda body: validate_workflow(body, service.catalog))
     request.user.tenant_for(planned.request.origin_tenant_id)
-    plan = await service.insight.plan(request.user.scope, planned)
+    plan = await service.diagnostics.plan(request.user.scope, planned)
     steps = await encode_in_slices(plan.steps, lambda step: step)
     return Response(json.encode(structs.replace(plan, steps=steps)), media_type="application/json")
 

@@ -47,7 +47,9 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[R
                 return await rebuild(request, service, record)
 
             fingerprint = await _fingerprint(request)
-            answer, replayed = await service.repeats.once(request.user.scope, key, fingerprint, first, rebuild_lost)
+            answer, replayed = await service.idempotency.handle(
+                request.user.scope, key, fingerprint, first, rebuild_lost
+            )
             return to_response(answer, {REPLAYED: "true"} if replayed else NO_HEADERS)
 
         handler.__name__ = handler.__qualname__ = effect.__name__

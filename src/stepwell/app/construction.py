@@ -30,8 +30,11 @@ from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
-from stepwell.engine.diagnostics.facade import Diagnostics
+from stepwell.engine.diagnostics.dry_run import DryRunner
+from stepwell.engine.diagnostics.explainer import Explainer
+from stepwell.engine.diagnostics.planner import Planner
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
+from stepwell.engine.diagnostics.service import Diagnostics
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
@@ -181,13 +184,13 @@ def build_service(process: ProcessInfo, stores: Stores, engine: Engine, webhooks
         lease=engine.lease,
         new_id=uuid7,
         bus=engine.bus,
-        repeats=IdempotentRequests(
+        idempotency=IdempotentRequests(
             database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
         ),
         awaiting=CompletionWaiter(engine.bus, database.store),
         webhooks=webhooks.service,
         following=_build_subscriptions(process, stores, engine),
-        insight=_build_diagnostics(process, stores, engine),
+        diagnostics=_build_diagnostics(process, stores, engine),
         writes=stores.writes,
     )
 
@@ -205,17 +208,18 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
 
 
 def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> Diagnostics:
+    store, journal = stores.database.store, stores.database.journal
     return Diagnostics(
-        stores.database.store,
-        stores.database.journal,
-        engine.scheduler,
-        engine.admission,
-        engine.health,
-        stores.cleaner,
-        process.clock,
-        process.owner,
-        uuid7,
-        engine.registry,
-        build_prices(process.settings),
-        stores.writes,
+        Explainer(
+            store,
+            journal,
+            engine.scheduler,
+            engine.admission,
+            engine.health,
+            process.clock,
+            engine.registry.in_process_types(),
+            stores.writes,
+        ),
+        Planner(engine.registry, build_prices(process.settings), engine.health),
+        DryRunner(store, journal, engine.scheduler, stores.cleaner, process.clock, process.owner, uuid7),
     )

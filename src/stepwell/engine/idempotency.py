@@ -1,19 +1,21 @@
-"""Requests with a key, each of which has its effect once however often it is sent.
+"""Idempotency keys: a request with a key takes effect once, however often it is sent.
+
+A request reserves its key in the database, and its effect is committed together with the token of that reservation.
 
 What must hold:
-- Of all that come with one key at a time, here or in other processes, one is worked on; the others are told so.
-- An answer is stored before it is sent; a repeat is answered with it to the byte.
-- A repeat of a request that had its effect but no answer (its process died, or lost the database) is answered by what
-  has become of the workflow, and has no effect of its own.
-- A repeat of a request that had no effect, whether it was refused or its process died, is a first request.
-- A key whose try has ended without an answer is let go of, however that ended, and as soon as the database is there:
-  other processes must not take the try for one that goes on.
-- A try whose effect may still come, when the database is back, keeps its key until that is decided.
-- Without a key nothing of this costs a statement.
+- Of all requests with the same key at the same time, in any process, one is handled. The others get `StillRunning`.
+- A response is stored before it is sent. A repeated request gets the same bytes.
+- If a request took effect but has no response, because its process died or lost the database, a repeated request gets a
+  response made from the current state of the workflow. It has no effect of its own.
+- If a request had no effect, because it was refused or its process died, a repeated request counts as the first one.
+- A key is released when its request ends without a response, however it ends, as soon as the database is available.
+  Otherwise other processes would take the request for one that is still running.
+- While it isn't decided whether an effect will be committed, because the database is away, the key stays reserved.
+- A request without a key costs no statement.
 """
 
 from asyncio import Event, Future, shield, sleep
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -30,29 +32,36 @@ from stepwell.ports.storage import IdempotencyKeys
 
 log = structlog.get_logger()
 
-# Beyond so many the oldest are forgotten: others may take their keys over after some minutes.
-_MOST_LEFT = 10_000
-_AT_ONCE = 500
+# Beyond this number the oldest are dropped: other processes may take their keys over after some minutes.
+_MOST_UNRELEASED = 10_000
+_RELEASED_PER_STATEMENT = 500
 _RETRY_S = 0.5
 
-Work = Callable[[Reservation], Awaitable[StoredAnswer]]
-Again = Callable[[UUID], Awaitable[StoredAnswer]]
+Perform = Callable[[Reservation], Awaitable[StoredAnswer]]
+"""Performs a request, whose effect carries the reservation, and returns the response."""
+AnswerRepeat = Callable[[UUID], Awaitable[StoredAnswer]]
+"""Makes the response of a repeated request from the workflow that the first one had its effect on."""
 
 
 class _Running(Struct):
-    """A request that is being worked on, by `holders`: itself, and its effect while that isn't decided. `left` is what
-    is to be let go of once nobody holds it; `unsure`: it may come about only then.
+    """A request that this process handles.
+
+    `holders`: how many hold the key, which are the request and each of its effects that isn't decided. `to_release`:
+    the reservation that must be released when the last holder leaves. `may_come_late`: the statement that makes the
+    reservation got no answer, so it may still take effect after that.
     """
 
     fingerprint: bytes
     holders: int = 0
-    left: Reservation | None = None
-    unsure: bool = False
+    to_release: Reservation | None = None
+    may_come_late: bool = False
 
 
 class IdempotentRequests:
-    """*hold_lease* makes sure that other processes take this one for alive; *statement_s* is how long a statement whose
-    answer was lost may still be at work in the database.
+    """Handles requests with idempotency keys.
+
+    *hold_lease* makes sure that other processes take this one for alive. *statement_s*: for how many seconds a
+    statement whose answer was lost may still run in the database.
     """
 
     def __init__(
@@ -65,81 +74,95 @@ class IdempotentRequests:
         statement_s: float = 10.0,
     ) -> None:
         self._keys, self._hold_lease, self._clock, self._new_id = keys, hold_lease, clock, new_id
-        self._statement_s = statement_s
+        self.statement_s = statement_s
         self._running: dict[tuple[str, str], _Running] = {}
-        self._left: dict[Reservation, None] = {}
-        self._any_left = Event()
+        self._unreleased: dict[Reservation, None] = {}
+        self._any_unreleased = Event()
+
+    @property
+    def keys_held(self) -> int:
+        """The number of keys whose request or effect isn't decided in this process."""
+        return len(self._running)
+
+    @property
+    def unreleased(self) -> Collection[Reservation]:
+        """The reservations that `run` has yet to release."""
+        return self._unreleased.keys()
 
     async def run(self) -> None:
-        """Let go of what requests have left, until it is cancelled. No statement while there is nothing."""
+        """Release the keys of requests that ended without a response, until cancelled. Idle while there are none."""
         while True:
-            await self._any_left.wait()
+            await self._any_unreleased.wait()
             await sleep(_RETRY_S)  # the database has just been away
-            some = list(islice(self._left, _AT_ONCE))
-            for each in some:  # before they are freed: one may be left once more meanwhile
-                del self._left[each]
-            if not self._left:
-                self._any_left.clear()
+            batch = list(islice(self._unreleased, _RELEASED_PER_STATEMENT))
+            for reservation in batch:  # before the statement, because one may be added again during it
+                del self._unreleased[reservation]
+            if not self._unreleased:
+                self._any_unreleased.clear()
             try:
-                await self._keys.release(some)
+                await self._keys.release(batch)
             except Unavailable:
-                for each in some:
-                    self._let_go_of(each)
+                for reservation in batch:
+                    self._release_later(reservation)
             except Exception:
                 log.exception("keys.not_freed", action="free")
 
-    async def once(
-        self, scope: TenantScope, key: str, fingerprint: bytes, work: Work, again: Again
+    async def handle(
+        self, scope: TenantScope, key: str, fingerprint: bytes, perform: Perform, answer_repeat: AnswerRepeat
     ) -> tuple[StoredAnswer, bool]:
-        """The answer to the request of that *fingerprint*, and whether it is a repeat. *work* is the request, its
-        effect marked with the reservation that it is given; *again* answers a repeat by the workflow that *work* had
-        its effect on. Raises what they raise, `StillRunning`, or `InvalidRequest` for a key of another request.
-        """
-        with self._held(key_scope(scope), key, fingerprint) as running:
-            await self._hold_lease()
-            wanted = Reservation(key_scope(scope), key, self._new_id(self._clock.now()))
-            running.left, running.unsure = wanted, True
-            reserved = await self._keys.reserve(scope, key, wanted.token, fingerprint)
-            running.unsure = False
-            if reserved.mine:
-                return await self._first(wanted, running, work), False
-            running.left = None
-            return await self._repeated(reserved, fingerprint, again), True
+        """Return the response to a request, and whether it is a repeated one.
 
-    async def settled(self, reservation: Reservation | None, effect: Future[None]) -> None:
-        """Until *effect* is committed. One who stops waiting leaves the key held until that is decided."""
+        *fingerprint* identifies the request's content. Raises what *perform* and *answer_repeat* raise, `StillRunning`,
+        and `InvalidRequest` if the key belongs to another request.
+        """
+        with self._holding(key_scope(scope), key, fingerprint) as running:
+            await self._hold_lease()
+            reservation = Reservation(key_scope(scope), key, self._new_id(self._clock.now()))
+            running.to_release, running.may_come_late = reservation, True
+            reserved = await self._keys.reserve(scope, key, reservation.token, fingerprint)
+            running.may_come_late = False
+            if reserved.mine:
+                return await self._handle_first(reservation, running, perform), False
+            running.to_release = None
+            return await self._handle_repeated(reserved, fingerprint, answer_repeat), True
+
+    async def wait_committed(self, reservation: Reservation | None, effect: Future[None]) -> None:
+        """Wait until *effect* is committed. If the caller is cancelled, the key stays held until that is decided."""
         if reservation is None:
             await effect
             return
         name = (reservation.scope, reservation.key)
         self._running[name].holders += 1
-        effect.add_done_callback(lambda done: self._decided(name, done))
+        effect.add_done_callback(lambda done: self._on_decided(name, done))
         await shield(effect)
 
-    async def _first(self, reservation: Reservation, running: _Running, work: Work) -> StoredAnswer:
+    async def _handle_first(self, reservation: Reservation, running: _Running, perform: Perform) -> StoredAnswer:
         try:
-            answer = await work(reservation)
+            answer = await perform(reservation)
         except Exception:
             if running.holders == 1:
-                # What still comes of it after this has no row to mark; what has come of it keeps its row.
+                # If the effect lands later, there is no key row left for it to mark. If it has landed already,
+                # `release` leaves the row alone.
                 with suppress(StepwellError):
                     await self._keys.release([reservation])
-                    running.left = None
+                    running.to_release = None
             raise
         stored = await self._keys.store_answer(reservation, answer)
-        running.left = None
+        running.to_release = None
         return stored
 
-    async def _repeated(self, reserved: ReservedKey, fingerprint: bytes, again: Again) -> StoredAnswer:
+    async def _handle_repeated(
+        self, reserved: ReservedKey, fingerprint: bytes, answer_repeat: AnswerRepeat
+    ) -> StoredAnswer:
         _check_same(reserved.fingerprint, fingerprint)
         if reserved.answer is not None:
             return reserved.answer
         if reserved.applied_to is None or reserved.elsewhere:
             raise StillRunning
-        return await self._keys.store_answer(reserved.reservation, await again(reserved.applied_to))
+        return await self._keys.store_answer(reserved.reservation, await answer_repeat(reserved.applied_to))
 
     @contextmanager
-    def _held(self, scope: str, key: str, fingerprint: bytes) -> Iterator[_Running]:
+    def _holding(self, scope: str, key: str, fingerprint: bytes) -> Iterator[_Running]:
         name = (scope, key)
         if (other := self._running.get(name)) is not None:
             _check_same(other.fingerprint, fingerprint)
@@ -148,31 +171,33 @@ class IdempotentRequests:
         try:
             yield running
         finally:
-            self._let_go(name)
+            self._leave(name)
 
-    def _decided(self, name: tuple[str, str], effect: Future[None]) -> None:
+    def _on_decided(self, name: tuple[str, str], effect: Future[None]) -> None:
         if not effect.cancelled():
-            effect.exception()  # there may be nobody any more who asks for it
-        self._let_go(name)
+            effect.exception()  # marks it as retrieved, because the request may have stopped waiting
+        self._leave(name)
 
-    def _let_go(self, name: tuple[str, str]) -> None:
+    def _leave(self, name: tuple[str, str]) -> None:
         running = self._running[name]
         running.holders -= 1
         if not running.holders:
             del self._running[name]
-            if running.left is not None:
-                self._let_go_of(running.left)
-                if running.unsure:
-                    self._clock.call_later(self._statement_s + 1, partial(self._let_go_of, running.left))
+            if running.to_release is not None:
+                self._release_later(running.to_release)
+                if running.may_come_late:
+                    self._clock.call_later(self.statement_s + 1, partial(self._release_later, running.to_release))
 
-    def _let_go_of(self, left: Reservation) -> None:
-        self._left[left] = None
-        if len(self._left) > _MOST_LEFT:
-            del self._left[next(iter(self._left))]
-        self._any_left.set()
+    def _release_later(self, reservation: Reservation) -> None:
+        """Let `run` release the reservation."""
+        self._unreleased[reservation] = None
+        if len(self._unreleased) > _MOST_UNRELEASED:
+            del self._unreleased[next(iter(self._unreleased))]
+        self._any_unreleased.set()
 
 
-def _check_same(known: bytes, fingerprint: bytes) -> None:
-    if known != fingerprint:
-        said = "The key was given to another request within 48 hours: another method, path, query or body"
-        raise InvalidRequest([Fault(("header", "Idempotency-Key"), said, "idempotency_key_reused")])
+def _check_same(reserved: bytes, fingerprint: bytes) -> None:
+    """Raise `InvalidRequest` if a key was reserved by a request with another fingerprint."""
+    if reserved != fingerprint:
+        message = "The key was given to another request within 48 hours: another method, path, query or body"
+        raise InvalidRequest([Fault(("header", "Idempotency-Key"), message, "idempotency_key_reused")])

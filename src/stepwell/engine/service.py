@@ -25,8 +25,8 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
-from stepwell.engine.diagnostics.facade import Diagnostics
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
+from stepwell.engine.diagnostics.service import Diagnostics
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
@@ -66,14 +66,14 @@ class WorkflowService:
         new_id: NewId,
         bus: EventBus,
         webhooks: WebhookService,
-        repeats: IdempotentRequests,
+        idempotency: IdempotentRequests,
         awaiting: CompletionWaiter,
-        insight: Diagnostics,
+        diagnostics: Diagnostics,
         following: EventSubscriptions,
         writes: WriteMonitor,
     ) -> None:
         self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
-        self._bus, self.repeats, self.awaiting, self.insight = bus, repeats, awaiting, insight
+        self._bus, self.idempotency, self.awaiting, self.diagnostics = bus, idempotency, awaiting, diagnostics
         self.webhooks, self.following, self._writes = webhooks, following, writes
         self._cleaner, self._clock, self._lease, self._make_id = cleaner, clock, lease, new_id
         self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -233,7 +233,7 @@ class WorkflowService:
                     # A refusal too: what forbids the verb may not be committed yet.
                     effect = self._scheduler.checkpointer.flushed(workflow_id)
                     async with asyncio.timeout(_ANSWER_S):
-                        await self.repeats.settled(None if refused else preconditions.reservation, effect)
+                        await self.idempotency.wait_committed(None if refused else preconditions.reservation, effect)
                 except NotWritten:
                     continue
                 except TimeoutError:

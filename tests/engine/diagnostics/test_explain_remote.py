@@ -207,7 +207,7 @@ async def test_a_breaker_that_is_open_and_then_lets_one_through(world: World, ds
         assert told["probing"] or re.search(r"nothing is sent to it until 2\S+Z\.$", told["detail"])
         assert told["until"] is not None
         told = await until_told(service, created["id"], "b", lambda found: bool(found.get("probing")))
-        assert told["detail"].endswith("its end is waited for.")
+        assert told["detail"].endswith("and this step waits for its end.")
         assert (await until_code(service, created["id"], "a", "remote_job"))["attempt"] == 1
         world.hold(held=False)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"

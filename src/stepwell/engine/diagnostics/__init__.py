@@ -1,1 +1,1 @@
-"""Answers that change nothing: explain, plan, dry runs, and the status of providers."""
+"""Read-only diagnostics: explanations, plans, dry runs, and the status of providers. `service` is their entry."""

@@ -1,9 +1,9 @@
-"""What a verb would do, told by its own code on a copy of the workflow.
+"""Dry runs: what a verb would do, computed by the verb's own code on a copy of the workflow.
 
 What must hold:
-- Nothing changes: no row, no event, no lease, no file, nothing in memory. A real run is copied, never fed.
-- It answers what the verb would: `InvalidTransition` and `NotFound` are raised as by the verb itself, and `Unavailable`
-  where a living process has the workflow that isn't this one.
+- Nothing changes: no row, no event, no lease, no file, and nothing in memory. The verb is applied to a copy of the run.
+- A dry run raises what the verb would raise: `InvalidTransition`, `NotFound`, and `Unavailable` if another live process
+  runs the workflow.
 """
 
 from datetime import datetime
@@ -31,6 +31,8 @@ from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 
 class DryRunner:
+    """Runs verbs dry. *owner* is the id of this process."""
+
     def __init__(
         self,
         store: WorkflowReader,
@@ -44,7 +46,7 @@ class DryRunner:
         self._store, self._journal, self._scheduler, self._cleaner = store, journal, scheduler, cleaner
         self._clock, self._owner, self._new_id = clock, owner, new_id
 
-    async def rehearse(
+    async def run(
         self,
         scope: TenantScope,
         workflow_id: UUID,
@@ -53,31 +55,33 @@ class DryRunner:
         *,
         cleanup_tasks: bool = False,
     ) -> tuple[Version, DryRun]:
-        """What *verb* would do to the workflow in the version that it has now; *cleanup_tasks* is for cleanup. Raises
-        `PreconditionFailed` where the *preconditions* don't allow it.
+        """Return what *verb* would do to the workflow, and the version of the workflow that this is about.
+
+        *cleanup_tasks* is the parameter of cleanup. Raises `PreconditionFailed` if *preconditions* don't hold.
         """
         loaded = await self._copy(scope, workflow_id)
         preconditions.check(loaded.state)
         version = Version.of(loaded.state.last_event, loaded.state.updated_at)
-        given = self._input(verb, cleanup_tasks=cleanup_tasks)
-        made = partial(_rehearsed, verb, loaded, given, self._clock.now())
-        told = await off_loop(made, steps=len(loaded.steps))
+        verb_input = self._input(verb, cleanup_tasks=cleanup_tasks)
+        apply = partial(_apply_dry, verb, loaded, verb_input, self._clock.now())
+        result = await off_loop(apply, steps=len(loaded.steps))
         if verb == "cleanup" and cleanup_tasks:
-            told = await self._with_files(scope, workflow_id, told)
-        return version, told
+            result = await self._with_files(scope, workflow_id, result)
+        return version, result
 
     async def _copy(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow:
-        handle = self._scheduler.workflows.get(workflow_id)
-        if handle is not None:
-            if not scope.covers(handle.tenant):
+        """Return a copy of the workflow, from memory if it is there. Raises as `run` does."""
+        workflow = self._scheduler.workflows.get(workflow_id)
+        if workflow is not None:
+            if not scope.covers(workflow.tenant):
                 raise NotFound("workflow")
-            return handle.snapshot()
+            return workflow.snapshot()
         loaded = await self._journal.load(scope, workflow_id)
         if loaded is None:
             raise NotFound("workflow")
         if loaded.state.owner not in (None, self._owner):
-            where = await self._store.ownership(scope, workflow_id)
-            if where is not None and where.alive:
+            ownership = await self._store.ownership(scope, workflow_id)
+            if ownership is not None and ownership.alive:
                 raise Unavailable(RUNS_ELSEWHERE)
         return loaded
 
@@ -92,55 +96,57 @@ class DryRunner:
             case "cleanup":
                 return Cleanup(SERVICE, cleanup_tasks)
 
-    async def _with_files(self, scope: TenantScope, workflow_id: UUID, told: DryRun) -> DryRun:
-        going: list[str] = []
+    async def _with_files(self, scope: TenantScope, workflow_id: UUID, result: DryRun) -> DryRun:
+        """Add the files that cleanup would delete, and those that it would keep."""
+        to_delete: list[str] = []
         kept: list[KeptFile] = []
-        selected = await self._cleaner.selected(scope, workflow_id)
-        for record, reader in selected:
+        selected = await self._cleaner.select(scope, workflow_id)
+        for record, referenced_by in selected:
             paths = [output.path for output in record.task.outputs]
-            if reader is None:
-                going += paths
+            if referenced_by is None:
+                to_delete += paths
             else:
-                kept += [KeptFile(path, reader) for path in paths]
-        return structs.replace(told, files_to_delete=going, files_kept=kept, tasks=len(selected))
+                kept += [KeptFile(path, referenced_by) for path in paths]
+        return structs.replace(result, files_to_delete=to_delete, files_kept=kept, tasks=len(selected))
 
 
-def _rehearsed(verb: DryRunVerb, loaded: LoadedWorkflow, given: Verb, now: datetime) -> DryRun:
+def _apply_dry(verb: DryRunVerb, loaded: LoadedWorkflow, verb_input: Verb, now: datetime) -> DryRun:
     run = ActiveWorkflow(loaded).run
     status_now = run.state.status
-    decision = run.apply(given, now)
-    told = DryRun(verb=verb, status_now=status_now, status_after=run.state.status)
+    decision = run.apply(verb_input, now)
+    result = DryRun(verb=verb, status_now=status_now, status_after=run.state.status)
     if verb in ("start", "resume"):
-        return _of_running(run, decision, told)
+        return _with_starts(run, decision, result)
     jobs = [
         JobToCancel(run.plans[task.position].step_id, task.provider, task.remote_id)
         for task in decision.tasks.values()
         if task.follow_up_until is not None
     ]
-    kept = _named(run, StepStatus.COMPLETED, range(len(run.steps))) if verb == "cancel" else []
-    cancelled = _named(run, StepStatus.CANCELLED, sorted(decision.steps))
-    return structs.replace(told, cancelled=cancelled, kept=kept, remote_jobs_to_cancel=jobs)
+    kept = _step_ids(run, StepStatus.COMPLETED, range(len(run.steps))) if verb == "cancel" else []
+    cancelled = _step_ids(run, StepStatus.CANCELLED, sorted(decision.steps))
+    return structs.replace(result, cancelled=cancelled, kept=kept, remote_jobs_to_cancel=jobs)
 
 
-def _of_running(run: Run, decision: Decision, told: DryRun) -> DryRun:
+def _with_starts(run: Run, decision: Decision, result: DryRun) -> DryRun:
+    """Add what would become of each step after start or resume. *run* has been changed by *decision*."""
     at_once, later, running, kept = list[str](), list[str](), list[str](), list[str]()
-    wanted = set(decision.ready)
+    ready = set(decision.ready)
     for step, plan in zip(run.steps, run.plans, strict=True):
         if step.status is StepStatus.COMPLETED:
             kept.append(plan.step_id)
         elif run.under_way(step.position):
             running.append(plan.step_id)
         else:
-            (at_once if step.position in wanted else later).append(plan.step_id)
+            (at_once if step.position in ready else later).append(plan.step_id)
     return structs.replace(
-        told,
+        result,
         would_run=at_once,
         would_run_later=later,
         running=running,
         kept=kept,
-        reset=_named(run, StepStatus.PENDING, sorted(decision.steps)),
+        reset=_step_ids(run, StepStatus.PENDING, sorted(decision.steps)),
     )
 
 
-def _named(run: Run, status: StepStatus, positions: range | list[int]) -> list[str]:
+def _step_ids(run: Run, status: StepStatus, positions: range | list[int]) -> list[str]:
     return [run.plans[position].step_id for position in positions if run.steps[position].status is status]

@@ -1,9 +1,9 @@
-"""Why a workflow doesn't move: of one in memory all that this process knows, of another what is stored of it.
+"""Explains why a workflow isn't moving: from memory if it runs in this process, else from its rows.
 
 What must hold:
-- Whatever is seen in memory is of one moment: nothing is awaited while it is gathered, and all of it is copies.
-- It changes nothing, and asks the database at most four things, however many steps there are; nothing at all for a
-  workflow that runs here, unless it is PAUSED: so it answers while the database is away, too.
+- All state in memory is read at one moment: nothing is awaited in between, and everything is copied.
+- An explanation takes at most four statements, however many steps there are. A workflow that runs in this process takes
+  none, unless it is PAUSED. So it can be explained while the database is away.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
-_TRIES = 3  # the workflow may change hands between two statements
+_TRIES = 3  # the workflow's owner may change between two statements
 _NOWHERE = Ownership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
 Waits = WaitsForSlot | RateLimited | BreakerOpen
 _LIMITS: Mapping[LimitKind, SlotLimit] = {
@@ -44,7 +44,7 @@ _LIMITS: Mapping[LimitKind, SlotLimit] = {
 
 
 class Explainer:
-    """*here*: the providers that work in this process."""
+    """Explains workflows. *in_process*: the types of the providers that work in this process."""
 
     def __init__(
         self,
@@ -54,36 +54,39 @@ class Explainer:
         admission: AdmissionController,
         health: ModelHealth,
         clock: Clock,
-        here: frozenset[ProviderType],
+        in_process: frozenset[ProviderType],
         writes: WriteMonitor,
     ) -> None:
         self._store, self._journal, self._scheduler = store, journal, scheduler
-        self._admission, self._health, self._clock, self._here = admission, health, clock, here
+        self._admission, self._health, self._clock, self._in_process = admission, health, clock, in_process
         self._writes = writes
 
     async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
-        """Raises `NotFound`, and `Unavailable` where only the database knows, and is away."""
-        handle = self._scheduler.workflows.get(workflow_id)
-        if handle is None:
-            return await self._stored(scope, workflow_id)
-        if not scope.covers(handle.tenant):
-            raise NotFound("workflow")
-        return await self._in_memory(scope, handle)
+        """Return the reason why each step that has not ended isn't moving.
 
-    async def _in_memory(self, scope: TenantScope, handle: ActiveWorkflow) -> Explanation:
-        now, workflow_id = self._clock.now(), handle.workflow_id
-        loaded, on_failure = handle.snapshot(), handle.config.on_failure
-        waiting = self._admission.queued_steps(handle.tenant, workflow_id)
-        held = self._health.holds_on(workflow_id)
-        seen = {task_id: _seen(live) for task_id, live in handle.attempts.items()}
+        Raises `NotFound`, and `Unavailable` if the rows are needed and can't be read.
+        """
+        workflow = self._scheduler.workflows.get(workflow_id)
+        if workflow is None:
+            return await self._from_rows(scope, workflow_id)
+        if not scope.covers(workflow.tenant):
+            raise NotFound("workflow")
+        return await self._from_memory(scope, workflow)
+
+    async def _from_memory(self, scope: TenantScope, workflow: ActiveWorkflow) -> Explanation:
+        now, workflow_id = self._clock.now(), workflow.workflow_id
+        loaded, on_failure = workflow.snapshot(), workflow.config.on_failure
+        waiting = self._admission.queued_steps(workflow.tenant, workflow_id)
+        holds = self._health.holds_on(workflow_id)
+        seen = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
         full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
-        where = _NOWHERE
+        ownership = _NOWHERE
         if loaded.state.status is WorkflowStatus.PAUSED:
             with contextlib.suppress(Unavailable):
-                where = await self._store.ownership(scope, workflow_id) or _NOWHERE
+                ownership = await self._store.ownership(scope, workflow_id) or _NOWHERE
 
-        def explained() -> Explanation:
+        def explain_snapshot() -> Explanation:
             return explain(
                 WorkflowSnapshot(
                     state=loaded.state,
@@ -91,44 +94,48 @@ class Explainer:
                     steps=loaded.steps,
                     tasks=loaded.open_tasks,
                     now=now,
-                    paused=(where.paused_by, where.paused_at),
+                    paused=(ownership.paused_by, ownership.paused_at),
                     away=away,
                     disk_full=full,
                     draining=draining,
-                    waits={} if draining else _waits(waiting, held, now),
+                    waits={} if draining else _waits(waiting, holds, now),
                     seen=seen,
-                    here=self._here,
+                    here=self._in_process,
                 )
             )
 
-        return await off_loop(explained, steps=len(loaded.steps))
+        return await off_loop(explain_snapshot, steps=len(loaded.steps))
 
-    async def _stored(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
-        loaded, where = await self._found(scope, workflow_id)
-        elsewhere = None if where.owner is None else Process(where.owner, where.lease_until, where.alive)
+    async def _from_rows(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
+        loaded, ownership = await self._load(scope, workflow_id)
+        elsewhere = (
+            None if ownership.owner is None else Process(ownership.owner, ownership.lease_until, ownership.alive)
+        )
         return await off_loop(
-            partial(_of_stored, loaded, elsewhere, where, self._clock.now(), self._here), steps=len(loaded.steps)
+            partial(_explain_rows, loaded, elsewhere, ownership, self._clock.now(), self._in_process),
+            steps=len(loaded.steps),
         )
 
-    async def _found(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Ownership]:
+    async def _load(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Ownership]:
+        """Return the workflow and its owner as of one moment."""
         for _ in range(_TRIES):
             loaded = await self._journal.load(scope, workflow_id)
-            where = await self._store.ownership(scope, workflow_id)
-            if loaded is None or where is None:
+            ownership = await self._store.ownership(scope, workflow_id)
+            if loaded is None or ownership is None:
                 raise NotFound("workflow")
             if loaded.unreadable is not None:
                 raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
-            if loaded.state.owner == where.owner:
-                return loaded, where
-        raise Unavailable("the workflow is changing hands")
+            if loaded.state.owner == ownership.owner:
+                return loaded, ownership
+        raise Unavailable("the workflow's owner is changing")
 
 
-def _of_stored(
+def _explain_rows(
     loaded: LoadedWorkflow,
     elsewhere: Process | None,
-    where: Ownership,
+    ownership: Ownership,
     now: datetime,
-    here: frozenset[ProviderType],
+    in_process: frozenset[ProviderType],
 ) -> Explanation:
     return explain(
         WorkflowSnapshot(
@@ -138,62 +145,71 @@ def _of_stored(
             tasks=loaded.open_tasks,
             now=now,
             elsewhere=elsewhere,
-            paused=(where.paused_by, where.paused_at),
-            here=here,
+            paused=(ownership.paused_by, ownership.paused_at),
+            here=in_process,
         )
     )
 
 
-def _seen(live: RunningAttempt) -> AttemptObservation:
-    look, recorded = None if live.control is None else live.control.observation, live.control is not None
-    if look is None:
-        return AttemptObservation(recorded)
-    return AttemptObservation(recorded, look.word, look.since, look.progress, look.poll_error)
+def _observe(attempt: RunningAttempt) -> AttemptObservation:
+    job = None if attempt.control is None else attempt.control.observation
+    if job is None:
+        return AttemptObservation(recorded=attempt.control is not None)
+    return AttemptObservation(
+        recorded=True, word=job.word, since=job.since, progress=job.progress, trouble=job.poll_error
+    )
 
 
-def _waits(waiting: Sequence[QueuedSteps], held: Mapping[int, BreakerHold], now: datetime) -> dict[int, Waits]:
-    found: dict[int, Waits] = {position: _held_back(back) for position, back in held.items()}
+def _waits(waiting: Sequence[QueuedSteps], holds: Mapping[int, BreakerHold], now: datetime) -> dict[int, Waits]:
+    """Return what each waiting step waits for, by position."""
+    found: dict[int, Waits] = {position: _breaker_open(hold) for position, hold in holds.items()}
     for queue in waiting:
-        for position, place in queue.positions.by_step().items():
-            found[position] = _wait(queue, place, now)
+        for position, queue_position in queue.positions.by_step().items():
+            found[position] = _wait_in_queue(queue, queue_position, now)
     return found
 
 
-def _held_back(held: BreakerHold) -> BreakerOpen:
-    model = f"{held.key.model} at {held.key.provider}"
-    if held.probing:
-        detail = f"{model} failed too often; an attempt was let through to see, and its end is waited for."
+def _breaker_open(hold: BreakerHold) -> BreakerOpen:
+    model = f"{hold.key.model} at {hold.key.provider}"
+    if hold.probing:
+        detail = f"{model} failed too often; one attempt was let through as a test, and this step waits for its end."
     else:
-        until = "" if held.until is None else f" until {held.until:%Y-%m-%dT%H:%M:%SZ}"
+        until = "" if hold.until is None else f" until {hold.until:%Y-%m-%dT%H:%M:%SZ}"
         detail = f"{model} failed too often: nothing is sent to it{until}."
     return BreakerOpen(
-        detail=detail, provider=held.key.provider, model=held.key.model, until=held.until, probing=held.probing
+        detail=detail, provider=hold.key.provider, model=hold.key.model, until=hold.until, probing=hold.probing
     )
 
 
-def _wait(queue: QueuedSteps, place: int, now: datetime) -> WaitsForSlot | RateLimited:
+def _wait_in_queue(queue: QueuedSteps, queue_position: int, now: datetime) -> WaitsForSlot | RateLimited:
     pool = queue.pool
     provider, model = (pool.provider, pool.model) if isinstance(pool, ModelPool) else (pool, None)
     if queue.limit_kind is LimitKind.RATE and isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
-        pace = pool.limit.per_minute
-        until = now + timedelta(seconds=queue.due_in_s + (place - 1) * 60 / pace)
-        detail = f"{pool.model} at {pool.provider} may be asked {pace:g} times a minute; this step is start {place}, "
-        detail += f"not before {until:%Y-%m-%dT%H:%M:%SZ}."
+        per_minute = pool.limit.per_minute
+        until = now + timedelta(seconds=queue.due_in_s + (queue_position - 1) * 60 / per_minute)
+        detail = f"{pool.model} at {pool.provider} may be asked {per_minute:g} times a minute; "
+        detail += f"this step is start {queue_position}, not before {until:%Y-%m-%dT%H:%M:%SZ}."
         return RateLimited(
-            detail=detail, provider=pool.provider, model=pool.model, per_minute=pace, until=until, position=place
+            detail=detail,
+            provider=pool.provider,
+            model=pool.model,
+            per_minute=per_minute,
+            until=until,
+            position=queue_position,
         )
-    whose = {
+    owner_of_slots = {
         LimitKind.TOTAL: "all steps together",
         LimitKind.PROVIDER: f"{provider}",
         LimitKind.MODEL: f"{model} at {provider}",
         LimitKind.TENANT: "the tenant",
     }[queue.limit_kind]
+    taken = f"{queue.used} of {queue.slots} slots of {owner_of_slots} are taken"
     return WaitsForSlot(
-        detail=f"{queue.used} of {queue.slots} slots of {whose} are taken; this step is start {place} in its queue.",
+        detail=f"{taken}; this step is start {queue_position} in its queue.",
         limit=_LIMITS[queue.limit_kind],
         provider=provider,
         model=model,
         slots=queue.slots,
         used=queue.used,
-        position=place,
+        position=queue_position,
     )

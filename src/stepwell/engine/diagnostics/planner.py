@@ -1,4 +1,4 @@
-"""What a definition would come to here, were it run now: nothing is stored, and the database isn't asked."""
+"""Plans a definition: the calls, durations and prices of running it now. Stores nothing and sends no statement."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,40 +20,44 @@ log = structlog.get_logger()
 
 
 class Planner:
+    """Plans definitions with the providers, prices and statistics of this process."""
+
     def __init__(self, providers: Providers, prices: PriceList, health: ModelHealth) -> None:
         self._providers, self._prices, self._health = providers, prices, health
 
-    async def plan(self, scope: TenantScope, planned: ValidatedWorkflow) -> WorkflowPlan:
-        """*planned* is what `validation.validate_workflow` has accepted. How long models take is told of those that
-        tenants of *scope* have asked for.
-        """
-        steps = len(planned.steps)
-        asked, fallbacks = await off_loop(partial(self._asked, planned), steps=steps)
-        keys = {ModelKey(one.provider, one.model) for one in asked if one.provider and one.model}
-        known = {key: self._health.median_s(key, scope.covers) for key in keys}
-        expected: dict[int, float] = {}
-        for position, one in enumerate(asked):
-            if one.provider is None:
-                expected[position] = 0.0
-            elif (took := known.get(ModelKey(one.provider, one.model or ""))) is not None:
-                expected[position] = took
-        return await off_loop(partial(plan_of, planned, asked, fallbacks, expected, self._prices), steps=steps)
+    async def plan(self, scope: TenantScope, validated: ValidatedWorkflow) -> WorkflowPlan:
+        """Return what running a valid definition would involve.
 
-    def _asked(self, planned: ValidatedWorkflow) -> tuple[list[PlannedCall], dict[int, PlannedCall]]:
-        asked, fallbacks = [], {}
-        for plan, definition in zip(planned.steps, planned.request.steps, strict=True):
-            asked.append(self._call(plan.provider, plan.task_type, definition.provider_config))
+        Durations are only known for models that tenants of *scope* have used.
+        """
+        steps = len(validated.steps)
+        calls, fallbacks = await off_loop(partial(self._calls, validated), steps=steps)
+        keys = {ModelKey(call.provider, call.model) for call in calls if call.provider and call.model}
+        medians = {key: self._health.median_s(key, scope.covers) for key in keys}
+        expected: dict[int, float] = {}
+        for position, call in enumerate(calls):
+            if call.provider is None:
+                expected[position] = 0.0
+            elif (took_s := medians.get(ModelKey(call.provider, call.model or ""))) is not None:
+                expected[position] = took_s
+        return await off_loop(partial(plan_of, validated, calls, fallbacks, expected, self._prices), steps=steps)
+
+    def _calls(self, validated: ValidatedWorkflow) -> tuple[list[PlannedCall], dict[int, PlannedCall]]:
+        """Return the call of each step, and those of the fallbacks by position."""
+        calls, fallbacks = [], {}
+        for plan, definition in zip(validated.steps, validated.request.steps, strict=True):
+            calls.append(self._call(plan.provider, plan.task_type, definition.provider_config))
             if plan.fallback is not None:
                 config = definition.fallback_provider_config
                 fallbacks[plan.position] = self._call(plan.fallback, plan.task_type, config)
-        return asked, fallbacks
+        return calls, fallbacks
 
     def _call(self, kind: ProviderType | None, task_type: TaskType, config: Mapping[str, Any] | None) -> PlannedCall:
         if kind is None:
             return NO_PROVIDER
-        here = self._providers.works_here(kind)
+        in_process = self._providers.works_here(kind)
         try:
-            return PlannedCall(kind, self._providers[kind].model(task_type, config or {}), here)
-        except Exception:  # a fault of the provider's code: that is told where the step runs
+            return PlannedCall(kind, self._providers[kind].model(task_type, config or {}), in_process)
+        except Exception:  # a bug in the provider, which is reported when the step runs
             log.exception("provider.no_model", action="plan", provider=kind)
-            return PlannedCall(kind, None, here)
+            return PlannedCall(kind, None, in_process)

@@ -1,4 +1,4 @@
-"""How the providers do, for those who ask."""
+"""The status of the providers, for `GET /providers`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from stepwell.engine.admission.model_health import ModelHealth
 
 
 class ProviderStatusReader:
-    """Reports the state of the providers. *refused_keys* returns the refused credentials, with the times of refusal."""
+    """Reads the status of the providers. *refused_keys* returns the refused credentials, with the times of refusal."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class ProviderStatusReader:
         self._refused_keys = refused_keys
 
     def statuses(self, scope: TenantScope) -> list[ProviderStatus]:
-        """Of all that are configured, in the order of their names."""
+        """Return the status of each configured provider, sorted by name."""
         return [self._status(kind, scope) for kind in sorted(self._catalog.offers)]
 
     def _status(self, kind: ProviderType, scope: TenantScope) -> ProviderStatus:
