@@ -199,7 +199,7 @@ async def test_a_verb_without_an_answer_is_answered_elsewhere_once_it_is_decided
 
 
 async def test_no_more_are_kept_than_that(one: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idempotency, "_MOST_LEFT", 2)
+    monkeypatch.setattr(idempotency, "_MOST_UNRELEASED", 2)
     monkeypatch.setattr(keys_of(one), "release", away)
     faulty(one).inserts.extend([BEFORE] * 3)
     for key in ("k", "l", "m"):
