@@ -56,8 +56,8 @@ def provider_at(emulator: ComfyUiEmulator, client: httpx.AsyncClient, **options:
     return ComfyUiProvider(client, Credentials(secrets), **{"url": emulator.url, "timeout_s": 5.0, **options})
 
 
-def feed_of(provider: ComfyUiProvider) -> ProgressSocket:
-    return provider._server(attempt()).feed
+def socket_of(provider: ComfyUiProvider) -> ProgressSocket:
+    return provider.server(attempt()).progress_socket
 
 
 async def submitted(provider: ComfyUiProvider, work: Attempt | None = None, io: AttemptIO | None = None) -> Job:

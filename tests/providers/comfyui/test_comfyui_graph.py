@@ -11,7 +11,7 @@ from providers.comfyui.comfyui_cases import HAT, SHOE, TOKEN, attempt, files, pr
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Blob
-from stepwell.providers.comfyui.node_graph import order, seed_in
+from stepwell.providers.comfyui.node_graph import find_seed, node_order
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Fault, Reply
@@ -141,7 +141,7 @@ class TestPlaces:
 
 
 def test_the_order_of_nodes() -> None:
-    assert sorted(["b", "10", "9:10", "a", "9:9", "9", ""], key=order) == ["9", "9:9", "9:10", "10", "", "a", "b"]
+    assert sorted(["b", "10", "9:10", "a", "9:9", "9", ""], key=node_order) == ["9", "9:9", "9:10", "10", "", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_the_order_of_nodes() -> None:
     ],
 )
 async def test_the_seed_of_a_job(config: dict[str, Any], filled: Any, seed: int | None) -> None:
-    assert await seed_in(config, filled) == seed
+    assert await find_seed(config, filled) == seed
 
 
 class TestFiles:

@@ -54,24 +54,24 @@ Message = tuple[str, dict[str, Any]]
 def test_what_is_made_of_it(messages: list[Message], share: float, node: str | None, news: News | None) -> None:
     watch = Watch(NODES)
     for kind, data in messages:
-        watch.hear(kind, data)
-    assert (watch.share, watch.node, watch.take(), watch.take()) == (share, node, news, None)
+        watch.process(kind, data)
+    assert (watch.share, watch.node, watch.take_news(), watch.take_news()) == (share, node, news, None)
 
 
 def test_when_the_queue_has_changed() -> None:
     watch = Watch(NODES)
     watch.queue_changed(3)
     watch.queue_changed(None)
-    assert watch.take() is None
+    assert watch.take_news() is None
     watch.queue_changed(0)
-    assert watch.take() is News.END
-    watch.hear("execution_success", {})
-    assert (watch.take(), watch.take()) == (News.END, None)
+    assert watch.take_news() is News.END
+    watch.process("execution_success", {})
+    assert (watch.take_news(), watch.take_news()) == (News.END, None)
     watch.queue_changed(3)
-    assert watch.take() is News.END
+    assert watch.take_news() is News.END
 
 
 def test_a_graph_that_nobody_knows() -> None:
     watch = Watch(frozenset())
-    watch.hear("executing", {"node": "1"})
-    assert (watch.share, watch.node, watch.take()) == (None, None, None)
+    watch.process("executing", {"node": "1"})
+    assert (watch.share, watch.node, watch.take_news()) == (None, None, None)

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from anyio import create_task_group, fail_after, sleep
 
-from providers.comfyui.comfyui_cases import TOKEN, attempt, ended, feed_of, provider_at, submitted
+from providers.comfyui.comfyui_cases import TOKEN, attempt, ended, provider_at, socket_of, submitted
 from stepwell.domain.errors import CallFailed
 from stepwell.ports.providers import Job, JobState, JobStatus
-from stepwell.providers.comfyui import progress_socket as comfyui_feed
+from stepwell.providers.comfyui.progress_socket import MAX_MESSAGE, ProgressSocket
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.comfyui import ComfyUiEmulator
@@ -22,7 +22,7 @@ from support.emulators.comfyui import ComfyUiEmulator
 @pytest.fixture
 async def provider(emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> AsyncIterator[ComfyUiProvider]:
     provider = provider_at(emulator, client)
-    feed_of(provider)._wait_s, feed_of(provider)._pause_s = 5.0, 0.02
+    socket_of(provider).wait_s, socket_of(provider).pause_s = 5.0, 0.02
     yield provider
     provider.close()
 
@@ -77,7 +77,7 @@ class TestProgress:
                 states.append(await provider.poll(attempt(), job))
 
             group.start_soon(polls)
-            await eventually(lambda: feed_of(provider)._reading)
+            await eventually(lambda: socket_of(provider).is_reading)
             assert states == []
             tell(emulator, job, "3", 4)
         assert states == [JobState(status=JobStatus.RUNNING, word="Sampler", progress=0.4 / 7, again_s=0.0)]
@@ -85,7 +85,7 @@ class TestProgress:
 
     async def test_no_news_in_time(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         job = await held_job(provider, emulator)
-        feed_of(provider)._wait_s = 0.02
+        socket_of(provider).wait_s = 0.02
         assert await provider.poll(attempt(), job) == JobState(status=JobStatus.RUNNING, word="running", again_s=0.0)
         assert emulator.count("poll") == 2
 
@@ -113,7 +113,7 @@ class TestProgress:
     ) -> None:
         job = await submitted(provider_at(emulator, client))
         emulator.held = True
-        feed_of(provider)._wait_s = 0.02
+        socket_of(provider).wait_s = 0.02
         for _ in range(2):
             assert (await provider.poll(attempt(absent=None), job)).progress is None
         emulator.held = False
@@ -140,16 +140,16 @@ class TestTogether:
         assert emulator.count("socket") == 1
         assert any(shares.values())
         assert all(told == sorted(told) for told in shares.values())
-        assert feed_of(provider)._watches == {}
+        assert socket_of(provider).watched_jobs == []
 
     async def test_who_reads_may_leave(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         first, second = [await held_job(provider, emulator, number) for number in range(2)]
-        feed = feed_of(provider)
+        progress_socket = socket_of(provider)
         for leaves, stays in ((first, second), (second, first)):
             reading = asyncio.ensure_future(provider.poll(attempt(), leaves))
-            await eventually(lambda: feed._reading and not feed._waiting)
+            await eventually(lambda: progress_socket.is_reading and not progress_socket.waiting_polls)
             waiting = asyncio.ensure_future(provider.poll(attempt(), stays))
-            await eventually(lambda: len(feed._waiting) == 1)
+            await eventually(lambda: progress_socket.waiting_polls == 1)
             reading.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reading
@@ -159,11 +159,11 @@ class TestTogether:
 
     async def test_who_waits_may_leave(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         jobs = [await held_job(provider, emulator, number) for number in range(3)]
-        feed = feed_of(provider)
+        progress_socket = socket_of(provider)
         polls = []
         for place, job in enumerate(jobs):
             polls.append(asyncio.ensure_future(provider.poll(attempt(), job)))
-            await eventually(lambda place=place: feed._reading and len(feed._waiting) == place)  # type: ignore[misc]
+            await eventually(lambda place=place: progress_socket.is_reading and progress_socket.waiting_polls == place)  # type: ignore[misc]
         # The reader and the next in turn go in the same moment.
         polls[0].cancel()
         polls[1].cancel()
@@ -174,27 +174,26 @@ class TestTogether:
     async def test_the_last_who_leaves_closes_it(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         job = await held_job(provider, emulator)
         poll = asyncio.ensure_future(provider.poll(attempt(), job))
-        await eventually(lambda: feed_of(provider)._reading)
+        await eventually(lambda: socket_of(provider).is_reading)
         poll.cancel()
         with pytest.raises(asyncio.CancelledError):
             await poll
         await eventually(lambda: not emulator.sockets.open)
-        feed_of(provider)._wait_s = 0.02
+        socket_of(provider).wait_s = 0.02
         assert (await provider.poll(attempt(), job)).again_s == 0.0
         assert emulator.count("socket") == 2
 
     async def test_nobody_polls_any_more(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
-        feed_of(provider)._idle_s = 0.03
+        socket_of(provider).idle_s = 0.03
         await held_job(provider, emulator)
         await eventually(lambda: not emulator.sockets.open)
 
-    async def test_so_many_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(comfyui_feed, "_REMEMBERED", 2)
-        feed = comfyui_feed.ProgressSocket("http://127.0.0.1:1", {})
+    async def test_so_many_are_remembered(self) -> None:
+        progress_socket = ProgressSocket("http://127.0.0.1:1", {}, max_watches=2)
         for job_id in ("1", "2", "3"):
-            with feed.watched(job_id, frozenset):
+            with progress_socket.watch(job_id, frozenset):
                 pass
-        assert list(feed._watches) == ["2", "3"]
+        assert progress_socket.watched_jobs == ["2", "3"]
 
     async def test_each_credential_has_its_own(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
         (tmp_path / "behind").mkdir()
@@ -202,8 +201,8 @@ class TestTogether:
             provider = provider_at(emulator, client)
             job = await held_job(provider, emulator)
             other = attempt(config={"credential": "comfyui_b"})
-            assert provider._server(other).feed.client_id != feed_of(provider).client_id
-            assert await provider._server(other).feed.up() is False
+            assert provider.server(other).progress_socket.client_id != socket_of(provider).client_id
+            assert await provider.server(other).progress_socket.ensure_open() is False
             sockets = [call.headers["authorization"] for call in emulator.calls if call.kind == "socket"]
             assert sockets == [f"Bearer {TOKEN}", "Bearer another token"]
             await emulator.finish(job.id)
@@ -215,7 +214,7 @@ class TestWithout:
     async def test_no_socket_to_be_had(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
     ) -> None:
-        feed_of(provider)._pause_s = 60.0
+        socket_of(provider).pause_s = 60.0
         emulator.always("socket", fault)
         emulator.polls_until_done = 4
         job = await submitted(provider)
@@ -228,35 +227,35 @@ class TestWithout:
     async def test_it_is_tried_again_ever_more_seldom(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
-        feed = feed_of(provider)
+        progress_socket = socket_of(provider)
         emulator.plan("socket", *[Fault.REFUSED] * 3)
         emulator.held = True
         job, pauses = await submitted(provider), []
         while (await provider.poll(attempt(), job)).again_s is None:
-            pauses.append(feed._next_try)
+            pauses.append(progress_socket.next_try)
             await sleep(0.005)
         assert emulator.count("socket") == 4
         assert len(set(pauses)) == 3
         tell(emulator, job, "3", 5)
         assert (await provider.poll(attempt(), job)).progress == 0.5 / 7
-        assert feed._failures == 0
+        assert progress_socket.failures == 0
 
     async def test_it_is_lost(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         jobs = [await held_job(provider, emulator, number) for number in range(2)]
-        feed_of(provider)._pause_s = 60.0
+        socket_of(provider).pause_s = 60.0
         polls = [asyncio.ensure_future(provider.poll(attempt(), job)) for job in jobs]
-        await eventually(lambda: feed_of(provider)._reading and len(feed_of(provider)._waiting) == 1)
+        await eventually(lambda: socket_of(provider).is_reading and socket_of(provider).waiting_polls == 1)
         emulator.sockets.cut()
         for state in await asyncio.gather(*polls):
             assert (state.status, state.again_s) == (JobStatus.RUNNING, None)
-        feed_of(provider)._next_try = 0.0
+        socket_of(provider).next_try = 0.0
         assert (await provider.poll(attempt(), jobs[0])).again_s == 0.0
         assert emulator.count("socket") == 2
 
     async def test_nobody_is_there(self, emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> None:
-        feed = feed_of(provider_at(emulator, client, url="http://127.0.0.1:1"))
-        assert await feed.up() is False
-        assert feed._failures == 1
+        progress_socket = socket_of(provider_at(emulator, client, url="http://127.0.0.1:1"))
+        assert await progress_socket.ensure_open() is False
+        assert progress_socket.failures == 1
 
     async def test_a_key_goes_nowhere_else(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
         for name in ("one", "other"):
@@ -266,7 +265,7 @@ class TestWithout:
             ComfyUiEmulator(tmp_path / "other") as other,
         ):
             emulator.target = f"{other.url.replace('http', 'ws')}/ws"
-            assert await feed_of(provider_at(emulator, client)).up() is False
+            assert await socket_of(provider_at(emulator, client)).ensure_open() is False
             assert (emulator.count("socket"), other.calls) == (1, [])
 
 
@@ -309,6 +308,6 @@ class TestWhatItSays:
 
     async def test_too_much_at_once_ends_it(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         job = await held_job(provider, emulator)
-        feed_of(provider)._pause_s = 60.0
-        emulator.sockets.send(bytes(comfyui_feed.MAX_MESSAGE + 1))
+        socket_of(provider).pause_s = 60.0
+        emulator.sockets.send(bytes(MAX_MESSAGE + 1))
         assert (await provider.poll(attempt(), job)).again_s is None

@@ -266,7 +266,7 @@ class TestTrouble:
         job = await submitted(provider)
         await emulator.finish(job.id)
         emulator.plan("file", Fault.HUGE_AFTER)
-        monkeypatch.setattr(provider._server(attempt())._files, "max_answer", 10_000_000)
+        monkeypatch.setattr(provider.server(attempt())._files, "max_answer", 10_000_000)
         with pytest.raises(AttemptError, match="the output is larger than 10000000 bytes") as failure:
             await provider.fetch(attempt(), job, files())
         error = failure.value

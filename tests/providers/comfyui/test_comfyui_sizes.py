@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from providers.comfyui.comfyui_cases import attempt, feed_of, files, submitted
+from providers.comfyui.comfyui_cases import attempt, files, socket_of, submitted
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import JobStatus
@@ -30,14 +30,14 @@ class Counted:
     """Calls of `order`, and the threads that they came from."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls, self.threads, usual = 0, set[int](), node_graph.order
+        self.calls, self.threads, usual = 0, set[int](), node_graph.node_order
 
-        def order(node_id: str) -> list[tuple[bool, int, str]]:
+        def node_order(node_id: str) -> list[tuple[bool, int, str]]:
             self.calls += 1
             self.threads.add(threading.get_ident())
             return usual(node_id)
 
-        monkeypatch.setattr(node_graph, "order", order)
+        monkeypatch.setattr(node_graph, "node_order", node_order)
 
 
 async def test_a_large_graph_is_filled_beside_the_loop_and_gone_through_once(
@@ -54,7 +54,7 @@ async def test_its_nodes_are_counted_at_the_first_poll_alone(
     provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, usual, emulator.busy = 0, node_graph.nodes_of, True
-    feed_of(provider)._wait_s = 0.01
+    socket_of(provider).wait_s = 0.01
 
     def nodes_of(config: Any) -> frozenset[str]:
         nonlocal asked

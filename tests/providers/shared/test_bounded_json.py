@@ -6,7 +6,7 @@ import pytest
 from msgspec import Struct
 
 from stepwell.domain.strict_json.size import MAX_LEVELS
-from stepwell.providers.comfyui.lenient_json import read_loosely
+from stepwell.providers.comfyui.lenient_json import read_lenient_json
 from stepwell.providers.shared.bounded_json import decode_json, read_json
 
 
@@ -24,7 +24,7 @@ def test_json_of_too_many_levels_is_refused(levels: int) -> None:
     assert read_json(nested(levels).decode(), Any) is None
     assert read_json(b'{"output": %s}' % nested(levels - 1), Answer) is None
     assert read_json(b'{"a":' * levels + b"1" + b"}" * levels, dict[str, Any]) is None
-    assert read_loosely(b"[NaN, %s]" % nested(levels - 1), list[Any]) is None
+    assert read_lenient_json(b"[NaN, %s]" % nested(levels - 1), list[Any]) is None
     with pytest.raises(ValueError, match=f"^nested deeper than {MAX_LEVELS} levels$"):
         decode_json(nested(levels), Any)
 
@@ -32,7 +32,7 @@ def test_json_of_too_many_levels_is_refused(levels: int) -> None:
 def test_json_of_the_most_levels_is_read() -> None:
     assert read_json(nested(MAX_LEVELS), Any) is not None
     assert read_json(b'{"output": %s}' % nested(MAX_LEVELS - 1), Answer) is not None
-    assert read_loosely(b"[NaN, %s]" % nested(MAX_LEVELS - 1), list[Any]) is not None
+    assert read_lenient_json(b"[NaN, %s]" % nested(MAX_LEVELS - 1), list[Any]) is not None
 
 
 def test_many_brackets_beside_each_other_or_in_texts_are_no_levels() -> None:

@@ -1,8 +1,9 @@
-"""The calls to a ComfyUI server.
+"""The HTTP calls to a ComfyUI server.
 
-The protocol: https://docs.comfy.org/development/comfyui-server/comms_routes, and for what stands nowhere else server.py
-and execution.py of https://github.com/Comfy-Org/ComfyUI: the queue and the history are in the server's memory and list
-each prompt as [number, prompt_id, prompt, extra_data, ...]; one that isn't known is an empty answer, not a 404.
+The protocol: https://docs.comfy.org/development/comfyui-server/comms_routes. What isn't documented there is in
+server.py and execution.py of https://github.com/Comfy-Org/ComfyUI: the queue and the history are in the server's memory
+and list each prompt as [number, prompt_id, prompt, extra_data, ...]. For an unknown prompt, the answer is empty, not a
+404.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Blob
-from stepwell.providers.comfyui.lenient_json import error_text, read_loosely
+from stepwell.providers.comfyui.lenient_json import error_text, read_lenient_json
 from stepwell.providers.comfyui.progress_socket import ProgressSocket
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.form_data import Part, encode_form
@@ -31,16 +32,16 @@ T = TypeVar("T")
 
 MAX_FILE = 256 * 1024 * 1024  # bytes
 _MAX_LIST = 64 * 1024 * 1024
-MARK = "stepwell"  # the member of extra_data that tells our prompts
+MARK = "stepwell"  # the member of extra_data that marks our prompts
 SUBFOLDER = "stepwell"
 _SUCCESS = frozenset(range(200, 300))
 _REFUSALS = frozenset(range(400, 500)) - {408, 425, 429}
-_GONE = 404
+_NOT_FOUND = 404
 _NO_SUCH_CALL = frozenset({404, 405})
-_BULKY = 10  # times as long as others calls with files may take
-_FRESH_S = 1.0
-_RECENT = 100
-_ENDINGS = {
+_FILE_CALL_FACTOR = 10  # calls with files may take so many times longer than others
+_FRESH_S = 1.0  # for so long, polls share one read of the queue
+_RECENT = 100  # jobs of the history
+_EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
     "image/webp": "webp",
@@ -58,7 +59,7 @@ Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,100}(?!\n)$")]
 
 
 class QueuedPrompt(Struct, array_like=True):
-    """What was asked for, as the queue and the history list it."""
+    """A prompt, as the queue and the history list it."""
 
     number: Any = None
     prompt_id: Any = None
@@ -67,20 +68,22 @@ class QueuedPrompt(Struct, array_like=True):
 
     @property
     def task_id(self) -> str | None:
-        """The task that it is for, if it is one of ours."""
+        """The task of the prompt, if Stepwell sent it."""
         mark = self.extra_data.get(MARK) if isinstance(self.extra_data, Mapping) else None
         task_id = mark.get("task_id") if isinstance(mark, Mapping) else None
         return task_id if isinstance(task_id, str) else None
 
 
 class Status(Struct):
+    """How a job ended."""
+
     status_str: Any = None
     completed: Any = None
     messages: Any = None
 
 
 class Entry(Struct):
-    """A job that has ended, with what its nodes gave, by node. Servers of the first hour told no status."""
+    """An ended job in the history. `outputs` are by node. Early versions of ComfyUI report no status."""
 
     prompt: QueuedPrompt
     outputs: dict[str, Any] = {}
@@ -88,11 +91,13 @@ class Entry(Struct):
 
 
 class Queue(Struct):
+    """The jobs that haven't ended."""
+
     queue_running: list[QueuedPrompt]
     queue_pending: list[QueuedPrompt]
 
     def word_for(self, job_id: str) -> str | None:
-        """How the job stands: "running" or "pending"; None if it isn't in the queue."""
+        """Return "running" or "pending"; None if the job isn't in the queue."""
         for word, prompts in (("running", self.queue_running), ("pending", self.queue_pending)):
             if any(prompt.prompt_id == job_id for prompt in prompts):
                 return word
@@ -100,7 +105,7 @@ class Queue(Struct):
 
 
 class File(NamedTuple):
-    """A file at the server; `type` is the folder that it lies in: "output", "temp" or "input"."""
+    """A file at the server. `type` is its folder: "output", "temp" or "input"."""
 
     filename: str
     subfolder: str
@@ -108,25 +113,29 @@ class File(NamedTuple):
 
 
 class Accepted(Struct):
-    """A job. `node_errors`: what is wrong with the outputs that it leaves out, for one good output is enough to run."""
+    """The answer to a submit. `node_errors` are about outputs that won't be made: one valid output is enough to run."""
 
     prompt_id: Id
     node_errors: Any = None
 
 
 class _Uploaded(Struct):
+    """The answer to an upload."""
+
     name: str
     subfolder: str = ""
 
 
 class _Cancelled(Struct):
+    """The answer to a cancel."""
+
     cancelled: bool
 
 
 class ComfyUiServer:
-    """One server, by one credential. *key* is sent as a bearer token, if there is one.
+    """A ComfyUI server, called with one credential. *key* is sent as a bearer token, if there is one.
 
-    Calls about jobs raise `CallFailed`; none of them says `forgotten`, for a 404 is a proxy's, or a wrong address's.
+    Calls about jobs raise `CallFailed`. It is never `forgotten`, because a 404 comes from a proxy or a wrong URL.
     """
 
     def __init__(self, client: httpx.AsyncClient, url: str, key: Key | None, timeout_s: float) -> None:
@@ -135,80 +144,86 @@ class ComfyUiServer:
         api = partial(ProviderApi, client, "ComfyUI", self._error_text, key=key)
         self._api = api(timeout_s=timeout_s)
         self._lists = api(timeout_s=timeout_s, max_answer=_MAX_LIST)
-        self._files = api(timeout_s=timeout_s * _BULKY, max_answer=MAX_FILE)
-        self.feed = ProgressSocket(self._url, self._headers)
-        self._looking = anyio.Lock()
-        self._seen = -math.inf, Queue([], [])
+        self._files = api(timeout_s=timeout_s * _FILE_CALL_FACTOR, max_answer=MAX_FILE)
+        self.progress_socket = ProgressSocket(self._url, self._headers)
+        self._queue_lock = anyio.Lock()
+        self._last_queue = -math.inf, Queue([], [])
 
-    def scrubbed(self, text: str) -> str:
-        """*text* from the server, without the secret."""
+    def masked(self, text: str) -> str:
+        """Return *text* without the secret."""
         return sanitised(text.replace(self._secret, "…") if self._secret else text)
 
     async def submit(self, body: Mapping[str, Any]) -> Accepted:
-        """Raises as `Provider.submit`."""
-        sent = await to_thread.run_sync(canonical, {**body, "client_id": self.feed.client_id})
+        """Queue a prompt. Raises as `RemoteProvider.submit`."""
+        sent = await to_thread.run_sync(canonical, {**body, "client_id": self.progress_socket.client_id})
         _, accepted = await self._api.submit(f"{self._url}/prompt", sent, self._headers, Accepted)
         return accepted
 
     async def history(self, job_id: str) -> Entry | None:
-        """A job that has ended; None for others."""
-        return (await self._got(f"/history/{quote(job_id, safe='')}", dict[str, Entry])).get(job_id)
+        """Return the job if it has ended, else None."""
+        return (await self._read(f"/history/{quote(job_id, safe='')}", dict[str, Entry])).get(job_id)
 
     async def recent(self) -> Mapping[str, Entry]:
-        """The last jobs that have ended, by id."""
-        return await self._got(f"/history?max_items={_RECENT}", dict[str, Entry])
+        """Return the last ended jobs, by id."""
+        return await self._read(f"/history?max_items={_RECENT}", dict[str, Entry])
 
     async def queue(self) -> Queue:
-        return await self._got("/queue", Queue)
+        """Read the queue."""
+        return await self._read("/queue", Queue)
 
     async def word_for(self, job_id: str, *, anew: bool) -> str | None:
-        """As `Queue.word_for`. Unless it is looked *anew*, all who ask share one look as long as it is fresh: a queue
-        lists whole graphs.
+        """Return `Queue.word_for`. With *anew*, the queue is read again.
+
+        Otherwise calls share a recent read, because a queue contains whole graphs.
         """
-        async with self._looking:
-            now, (at, queue) = anyio.current_time(), self._seen
-            if anew or at + _FRESH_S < now or queue.word_for(job_id) is None:  # or perhaps it is newer
+        async with self._queue_lock:
+            now, (at, queue) = anyio.current_time(), self._last_queue
+            if anew or at + _FRESH_S < now or queue.word_for(job_id) is None:  # the job may be newer than the read
                 queue = await self.queue()
-                self._seen = now, queue
+                self._last_queue = now, queue
             return queue.word_for(job_id)
 
     async def cancel(self, job_id: str) -> bool | None:
-        """Take the job out of the queue or interrupt it. False if it is in neither; None if the server is too old to do
-        that in one step.
+        """Remove the job from the queue, or interrupt it. Returns False if it is neither queued nor running.
+
+        Returns None if the server is too old to do that in one call.
         """
         answer = await self._post(f"/api/jobs/{quote(job_id, safe='')}/cancel", {}, _SUCCESS | _NO_SUCH_CALL)
         return self._api.readable(answer, _Cancelled).cancelled if answer.is_success else None
 
     async def dequeue(self, job_id: str) -> None:
-        """Nothing happens if it has begun, or isn't there."""
+        """Remove a job from the queue. Does nothing if it has begun, or isn't queued."""
         await self._post("/queue", {"delete": [job_id]}, _SUCCESS)
 
     async def interrupt(self, job_id: str) -> None:
-        """Nothing happens if another runs by now, but for servers from before
-        https://github.com/Comfy-Org/ComfyUI/pull/9607, which interrupt whatever runs.
+        """Interrupt a job. Does nothing if another job is running.
+
+        Servers from before https://github.com/Comfy-Org/ComfyUI/pull/9607 interrupt whatever is running.
         """
         await self._post("/interrupt", {"prompt_id": job_id}, _SUCCESS)
 
     async def view(self, file: File) -> ApiAnswer:
-        """Raises `CallFailed`, forgotten where the file is gone, and `AttemptError` where it is over the bound."""
+        """Read a file. Raises `CallFailed`, `forgotten` if the file is gone, and `AttemptError` if it is too large."""
         address = f"{self._url}/view?{urlencode(file._asdict())}"
         try:
-            answer = await self._files.call("GET", address, {**self._headers, "Accept": "*/*"}, ok=_SUCCESS | {_GONE})
+            answer = await self._files.call(
+                "GET", address, {**self._headers, "Accept": "*/*"}, ok=_SUCCESS | {_NOT_FOUND}
+            )
         except AnswerTooBig as error:
             message = f"ComfyUI: the output is larger than {self._files.max_answer} bytes"
             raise AttemptError(message, retryable=False, provider_fault=False) from error
-        if answer.status == _GONE:
-            # The server says so with nothing in it (`view_image` in server.py): a page is a proxy's.
+        if answer.status == _NOT_FOUND:
+            # The server's own 404 has no body (`view_image` in server.py). One with a body is a proxy's.
             raise CallFailed(f"ComfyUI answered {answer.status}", forgotten=not answer.body)
         return answer
 
     async def upload(self, blob: Blob) -> str:
-        """Put it among the server's inputs. Returns its name there, which is the same for the same bytes.
+        """Upload an input file. Returns its name at the server, which is the same for the same bytes.
 
         Raises `AttemptError`.
         """
-        name = await to_thread.run_sync(_name_of, blob)
-        content_type, form = encode_form(_parts(name, blob), f"stepwell-{name.partition('.')[0]}")
+        name = await to_thread.run_sync(_file_name, blob)
+        content_type, form = encode_form(_form_parts(name, blob), f"stepwell-{name.partition('.')[0]}")
         headers = {**self._headers, "Content-Type": content_type}
         try:
             answer = await self._files.call("POST", f"{self._url}/upload/image", headers, form, ok=_SUCCESS | _REFUSALS)
@@ -217,17 +232,17 @@ class ComfyUiServer:
                 raise AttemptError(
                     sanitised(f"ComfyUI: an upload was answered {answer.status}: {why}"), retryable=False
                 )
-            put = self._files.readable(answer, _Uploaded)
+            uploaded = self._files.readable(answer, _Uploaded)
         except CallFailed as error:
             raise AttemptError(str(error), retryable=True, retry_after_s=error.retry_after_s) from error
-        return f"{put.subfolder}/{put.name}" if put.subfolder else put.name
+        return f"{uploaded.subfolder}/{uploaded.name}" if uploaded.subfolder else uploaded.name
 
-    async def _got(self, path: str, kind: type[T]) -> T:
+    async def _read(self, path: str, kind: type[T]) -> T:
         try:
             answer = await self._lists.call("GET", f"{self._url}{path}", self._headers, ok=_SUCCESS)
         except CallFailed as error:
             raise _not_forgotten(error) from error
-        found = read_loosely(answer.body, kind)
+        found = read_lenient_json(answer.body, kind)
         if found is None:
             raise CallFailed("ComfyUI: its answer can't be read")
         return found
@@ -240,19 +255,19 @@ class ComfyUiServer:
 
     def _error_text(self, body: bytes) -> str | None:
         words = error_text(body)
-        return words and self.scrubbed(words)
+        return words and self.masked(words)
 
 
 def _not_forgotten(error: CallFailed) -> CallFailed:
     return CallFailed(str(error), retry_after_s=error.retry_after_s)
 
 
-def _name_of(blob: Blob) -> str:
-    return f"{hashlib.sha256(blob.data).hexdigest()}.{_ENDINGS.get(blob.media_type, 'bin')}"
+def _file_name(blob: Blob) -> str:
+    return f"{hashlib.sha256(blob.data).hexdigest()}.{_EXTENSIONS.get(blob.media_type, 'bin')}"
 
 
-def _parts(name: str, blob: Blob) -> list[Part]:
+def _form_parts(name: str, blob: Blob) -> list[Part]:
     fields = {"overwrite": "true", "subfolder": SUBFOLDER, "type": "input"}
-    media_type = blob.media_type if blob.media_type in _ENDINGS else "application/octet-stream"
+    media_type = blob.media_type if blob.media_type in _EXTENSIONS else "application/octet-stream"
     texts: list[Part] = [(field, (None, value.encode(), None)) for field, value in fields.items()]
     return [*texts, ("image", (name, blob.data, media_type))]

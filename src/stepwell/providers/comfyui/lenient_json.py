@@ -1,4 +1,4 @@
-"""What ComfyUI answers, as JSON that Python writes: it may hold NaN, which JSON hasn't.
+"""ComfyUI's answers: JSON as Python writes it, which may contain NaN, and the messages of errors.
 
 The form of errors: `post_prompt` in server.py and `validate_prompt` in execution.py of
 https://github.com/Comfy-Org/ComfyUI.
@@ -15,21 +15,25 @@ from stepwell.providers.shared.bounded_json import read_json
 
 T = TypeVar("T")
 
-_MOST_NODES = 10
+_MAX_NODES = 10
 
 
 class _Error(Struct):
+    """The error of a refused prompt."""
+
     message: str
     details: Any = ""
 
 
 class _Refusal(Struct):
+    """The answer to a refused prompt."""
+
     error: _Error | str
     node_errors: Any = None
 
 
-def read_loosely(body: bytes, kind: type[T]) -> T | None:
-    """*body* as JSON of that kind, NaN and infinities allowed; None if it is anything else."""
+def read_lenient_json(body: bytes, kind: type[T]) -> T | None:
+    """Decode *body* as JSON of *kind*, with NaN and infinities allowed; None if it is anything else."""
     found = read_json(body, kind)
     if found is None:
         try:
@@ -41,25 +45,25 @@ def read_loosely(body: bytes, kind: type[T]) -> T | None:
 
 
 def error_text(body: bytes) -> str | None:
-    """The words of an error, with the nodes that it names; None if the body is none of ComfyUI's."""
-    told = read_loosely(body, _Refusal)
-    if told is None:
+    """Return the message of an error, with its nodes; None if the body isn't an error of ComfyUI's."""
+    refusal = read_lenient_json(body, _Refusal)
+    if refusal is None:
         return None
-    if isinstance(told.error, str):
-        return told.error or None
-    nodes = node_words(told.node_errors)
-    # The details are those of the nodes, without their names.
-    details = told.error.details if isinstance(told.error.details, str) and not nodes else ""
-    return "; ".join([_joined(told.error.message, details), *nodes]) or None
+    if isinstance(refusal.error, str):
+        return refusal.error or None
+    nodes = node_words(refusal.node_errors)
+    # The details repeat those of the nodes, without the nodes' names.
+    details = refusal.error.details if isinstance(refusal.error.details, str) and not nodes else ""
+    return "; ".join([_join(refusal.error.message, details), *nodes]) or None
 
 
 def node_words(errors: Any) -> list[str]:
-    """What *errors* says of each node."""
+    """Return a message for each node error."""
     return list(_nodes(errors))
 
 
-def leaves_out(errors: Any, output: str | None) -> bool:
-    """Whether a job that was taken with these *errors* may lack that output; null: any one."""
+def lacks_output(errors: Any, output: str | None) -> bool:
+    """Return whether a job that was accepted with *errors* may lack *output*; None stands for any output."""
     if not errors:
         return False
     entries = errors.values() if isinstance(errors, Mapping) else ()
@@ -68,13 +72,13 @@ def leaves_out(errors: Any, output: str | None) -> bool:
 
 
 def _nodes(errors: Any) -> Iterator[str]:
-    for node_id, entry in list(errors.items())[:_MOST_NODES] if isinstance(errors, Mapping) else ():
+    for node_id, entry in list(errors.items())[:_MAX_NODES] if isinstance(errors, Mapping) else ():
         found = entry.get("errors") if isinstance(entry, Mapping) else None
-        for error in found[:_MOST_NODES] if isinstance(found, list) else ():
+        for error in found[:_MAX_NODES] if isinstance(found, list) else ():
             if isinstance(error, Mapping):
-                words = _joined(str(error.get("message", "")), str(error.get("details", "")))
+                words = _join(str(error.get("message", "")), str(error.get("details", "")))
                 yield f"node {node_id} ({entry.get('class_type', '?')}): {words}"
 
 
-def _joined(message: str, details: str) -> str:
+def _join(message: str, details: str) -> str:
     return f"{message}: {details}" if message and details else message or details

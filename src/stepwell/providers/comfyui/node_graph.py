@@ -1,20 +1,20 @@
-"""The graph that a step brings along, with the step's inputs put into their places.
+"""The graph of a step, with the step's inputs inserted at their places.
 
 `provider_config.graph` is a workflow in ComfyUI's API format: nodes by id, each with a class_type and inputs
 (https://docs.comfy.org/development/api-development/workflow-api-format).
 
-`provider_config.inputs` says where an input goes: {"prompt": "6.text"}, where 6 is a node and text an input of it;
-"6.inputs.text" is the same. A list of places puts it into each; null leaves it out. An input that isn't named there
-goes to every node whose title (`_meta.title`) is the input's name, as its input of that name, else as its "value",
-"text", "string", "prompt", "image", "video", "file", "seed", "noise_seed", "int", "float" or "number", whichever comes
-first. An input without a place is left out, unless it is one that the type of task requires.
+`provider_config.inputs` defines the place of an input: {"prompt": "6.text"}, where 6 is a node and text one of its
+inputs; "6.inputs.text" is the same. A list of places inserts the input at each; null omits it. An input that isn't
+named there goes to every node whose title (`_meta.title`) is the input's name: into the node's input of that name, else
+into the first of "value", "text", "string", "prompt", "image", "video", "file", "seed", "noise_seed", "int", "float"
+and "number". An input without a place is omitted, unless the task type requires it.
 
-`*_url` are files: they are uploaded, and their names put in. Those of a list `*_urls` are put in one by one, the first
-at the first place; there must be places enough, and those that are left over keep what the graph has. Other lists, and
-objects, are put in as JSON text. `seed` is the attempt's own where the step has none.
+`*_url` inputs are files. They are uploaded, and their names inserted. The files of a list `*_urls` are inserted one by
+one: the first at the first place, and so on. There must be enough places; places that are left over keep the graph's
+value. Other lists and objects are inserted as JSON text. `seed` defaults to the attempt's seed.
 
-A graph may have 5,000 nodes, far more than people draw, with ids of 100 characters. What goes through all of it is done
-beside the loop, once an attempt; `model_of`, which is asked at each decision about a start, looks at each node once.
+A graph may have up to 5,000 nodes, with ids of up to 100 characters. Code that visits all of it runs in a thread, once
+an attempt. `model_of`, which is called for each decision about a start, visits each node once.
 """
 
 import re
@@ -40,6 +40,7 @@ Graph = Mapping[str, Mapping[str, Any]]
 Upload = Callable[[Blob], Awaitable[str]]
 
 _PLACE = re.compile(r"([^.]+)\.(?:inputs\.)?(.+)", re.DOTALL)
+# The inputs of a titled node that may take a value, in this order.
 _TITLED = (
     "value",
     "text",
@@ -55,24 +56,26 @@ _TITLED = (
     "number",
 )
 _MODELS = ("ckpt_name", "unet_name")
-_OWN = frozenset({"timeout_s"})
-_SHOWN = 200
+_NOT_INSERTED = frozenset({"timeout_s"})
+_MAX_MODEL_NAME = 200  # bytes
 
 
 class NodeInput(NamedTuple):
+    """A place: an input of a node."""
+
     node: str
     input: str
 
 
 class _Files(NamedTuple):
-    """Files that are to be uploaded, each with what it is called in messages, and where their names go."""
+    """Files to upload, each with its name in messages, and the places of their names."""
 
-    given: Sequence[tuple[Any, str]]
+    references: Sequence[tuple[Any, str]]
     places: Sequence[Sequence[NodeInput]]
 
 
 def graph_of(config: Mapping[str, Any]) -> Graph:
-    """`provider_config.graph`. Raises `AttemptError` if it isn't there, or isn't in API format."""
+    """Return `provider_config.graph`. Raises `AttemptError` if it is missing, or not in the API format."""
     for refusal in _graph_refusals(config.get("graph")):
         raise refusal
     graph: Graph = config["graph"]
@@ -104,7 +107,7 @@ def _graph_refusals(graph: Any) -> Iterator[Refusal]:
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
-    """What `filled_graph` refuses whatever the files are, and whatever the run gives."""
+    """Yield what `fill_graph` would refuse whatever the files and the inputs still unknown are."""
     config = step.provider_config
     broken = [refusal.fault for refusal in _graph_refusals(config.get("graph"))]
     if broken:
@@ -118,7 +121,7 @@ def refusals(step: KnownStep) -> Iterator[Fault]:
         named = config["inputs"]
         each = named.items() if isinstance(named, Mapping) else ()
         yield from (
-            collect_refusals(*(partial(_read, graph, field, value) for field, value in each))
+            collect_refusals(*(partial(_read_places, graph, field, value) for field, value in each))
             if each
             else [refusal.fault]
         )
@@ -127,53 +130,53 @@ def refusals(step: KnownStep) -> Iterator[Fault]:
 
 
 def _checks(step: KnownStep, places: "_Places") -> Iterator[Callable[[], object]]:
-    names = (step.inputs.keys() | step.unresolved) - _OWN
+    names = (step.inputs.keys() | step.unresolved) - _NOT_INSERTED
     yield partial(places.check_required, step.task_type, names)
     for field in ("seed", *sorted(names)):
         yield partial(_check_files, field, step.inputs.get(field), places)
 
 
 def nodes_of(config: Mapping[str, Any]) -> frozenset[str]:
-    """The ids of the graph's nodes; none where there is no graph."""
+    """Return the ids of the graph's nodes; an empty set without a graph."""
     graph = config.get("graph")
     return frozenset(graph) if isinstance(graph, Mapping) else frozenset()
 
 
 def model_of(config: Mapping[str, Any]) -> str:
-    """What limits go by: `provider_config.model`, else the first checkpoint in the graph, else "graph"."""
+    """Return the model for limits: `provider_config.model`, else the graph's first checkpoint, else "graph"."""
     named, graph = config.get("model"), config.get("graph")
     if isinstance(named, str) and named:
-        return sanitised(named, _SHOWN)
+        return sanitised(named, _MAX_MODEL_NAME)
     if not isinstance(graph, Mapping) or len(graph) > MAX_NODES:
         return "graph"
     loaders = (node_id for node_id, node in graph.items() if len(node_id) <= MAX_NODE_ID and _checkpoint(node))
-    first = min(loaders, key=order, default=None)
-    return "graph" if first is None else sanitised(_checkpoint(graph[first]) or "", _SHOWN)
+    first = min(loaders, key=node_order, default=None)
+    return "graph" if first is None else sanitised(_checkpoint(graph[first]) or "", _MAX_MODEL_NAME)
 
 
 def title_of(config: Mapping[str, Any], node_id: str) -> str:
-    """What a node is called, else its id."""
+    """Return the title of a node, else its id."""
     graph = config.get("graph")
     title = _title(graph.get(node_id)) if isinstance(graph, Mapping) else None
     return sanitised(title or node_id, 100)
 
 
-def order(node_id: str) -> list[tuple[bool, int, str]]:
-    """A key to sort ids of nodes by: 9 before 10, 9:2 (of a subgraph) after 9, numbers before words."""
+def node_order(node_id: str) -> list[tuple[bool, int, str]]:
+    """Return a sort key for node ids: 9 before 10, 9:2 (in a subgraph) after 9, numbers before words."""
     parts = str(node_id).split(":")
     return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts]
 
 
-async def seed_in(config: Mapping[str, Any], graph: Any) -> int | None:
-    """The seed in a filled *graph*; None if it has no place there."""
-    return await to_thread.run_sync(_seed_in, config, graph)
+async def find_seed(config: Mapping[str, Any], graph: Any) -> int | None:
+    """Return the seed in a filled *graph*; None if it has no place for one."""
+    return await to_thread.run_sync(_find_seed, config, graph)
 
 
-async def filled_graph(attempt: Attempt, io: AttemptIO, upload: Upload) -> dict[str, Any]:
-    """The graph to be sent. Raises `AttemptError` for what has no place, or no such place."""
-    filled, awaited = await to_thread.run_sync(_filled, attempt)
-    for files in awaited:
-        for (reference, named), places in zip(files.given, files.places, strict=False):
+async def fill_graph(attempt: Attempt, io: AttemptIO, upload: Upload) -> dict[str, Any]:
+    """Return the graph with all inputs, its files uploaded. Raises `AttemptError` for missing or wrong places."""
+    filled, pending_files = await to_thread.run_sync(_fill, attempt)
+    for files in pending_files:
+        for (reference, named), places in zip(files.references, files.places, strict=False):
             name = await upload(await io.fetch(_text(reference, named), named))
             for place in places:
                 filled[place.node]["inputs"][place.input] = name
@@ -188,7 +191,7 @@ def uses_input(config: Mapping[str, Any], field: str) -> bool:
         return False
 
 
-def _seed_in(config: Mapping[str, Any], graph: Any) -> int | None:
+def _find_seed(config: Mapping[str, Any], graph: Any) -> int | None:
     try:
         places = _Places(config, graph_of(config)).of("seed")
     except AttemptError:
@@ -201,8 +204,8 @@ def _seed_in(config: Mapping[str, Any], graph: Any) -> int | None:
     return None
 
 
-def _filled(attempt: Attempt) -> tuple[dict[str, Any], list[_Files]]:
-    """The graph with all that is known now, and the files whose names are still to be put in."""
+def _fill(attempt: Attempt) -> tuple[dict[str, Any], list[_Files]]:
+    """Return the graph with all inputs except files, and the files to insert."""
     config = attempt.provider_config
     graph = graph_of(config)
     places = _Places(config, graph)
@@ -210,21 +213,21 @@ def _filled(attempt: Attempt) -> tuple[dict[str, Any], list[_Files]]:
     filled: dict[str, Any] = {
         node_id: {**node, "inputs": {**node.get("inputs", {})}} for node_id, node in graph.items()
     }
-    inputs = {field: value for field, value in without_nulls(attempt.inputs).items() if field not in _OWN}
+    inputs = {field: value for field, value in without_nulls(attempt.inputs).items() if field not in _NOT_INSERTED}
     places.check_required(attempt.task_type, inputs)
-    awaited = []
+    pending_files = []
     for field, value in {"seed": attempt.seed, **inputs}.items():
         found = places.of(field)
         if not found:
             continue
-        if (files := _files(field, value, found)) is not None:
-            awaited.append(files)
+        if (files := _files_of(field, value, found)) is not None:
+            pending_files.append(files)
             continue
-        # A list would be taken for a link to another node.
-        put = json.encode(value, order="deterministic").decode() if isinstance(value, list | Mapping) else value
+        # ComfyUI would read a list as a link to another node.
+        inserted = json.encode(value, order="deterministic").decode() if isinstance(value, list | Mapping) else value
         for node, name in found:
-            filled[node]["inputs"][name] = put
-    return filled, awaited
+            filled[node]["inputs"][name] = inserted
+    return filled, pending_files
 
 
 def _check_output(config: Mapping[str, Any], graph: Graph) -> None:
@@ -235,11 +238,11 @@ def _check_output(config: Mapping[str, Any], graph: Graph) -> None:
 
 def _check_files(field: str, value: Any, places: "_Places") -> None:
     if found := places.of(field):
-        _files(field, value, found)
+        _files_of(field, value, found)
 
 
-def _files(field: str, value: Any, places: Sequence[NodeInput]) -> _Files | None:
-    """What goes where; None if it is no file."""
+def _files_of(field: str, value: Any, places: Sequence[NodeInput]) -> _Files | None:
+    """Return the files of an input and their places; None if the input isn't a file."""
     if field.endswith("_url"):
         return _Files([(value, field)], [places])
     if not field.endswith("_urls") or not isinstance(value, list):
@@ -254,7 +257,7 @@ def _files(field: str, value: Any, places: Sequence[NodeInput]) -> _Files | None
 
 
 class _Places:
-    """Raises `AttemptError` if the step names one that isn't there."""
+    """The places of a step's inputs in its graph. Raises `AttemptError` if the step names a place that isn't there."""
 
     def __init__(self, config: Mapping[str, Any], graph: Graph) -> None:
         self._graph, self._titles = graph, dict[str, list[str]]()
@@ -264,22 +267,23 @@ class _Places:
         named = config.get("inputs")
         if not isinstance(named, Mapping | None):
             raise config_refusal("inputs", why="expected an object")
-        self._named = {field: _read(graph, field, value) for field, value in (named or {}).items()}
+        self._named = {field: _read_places(graph, field, value) for field, value in (named or {}).items()}
 
     def of(self, field: str) -> list[NodeInput]:
+        """Return the places of an input."""
         found = self._named.get(field)
-        return self._titled(field) if found is None else found
+        return self._places_by_title(field) if found is None else found
 
     def check_required(self, task_type: TaskType, inputs: Container[str]) -> None:
-        """Raise if none of the inputs that the type of task requires has a place, and the step doesn't say so."""
+        """Raise unless a required input has a place, or the step omits one explicitly."""
         needed = [field for field in required_inputs(task_type) if field in inputs]
         if needed and not any(field in self._named or self.of(field) for field in needed):
             message = f"nothing in the graph takes {' or '.join(needed)}: name its place, like 6.text, or null"
             raise config_refusal("inputs", why=message)
 
-    def _titled(self, field: str) -> list[NodeInput]:
+    def _places_by_title(self, field: str) -> list[NodeInput]:
         places = []
-        for node_id in sorted(self._titles.get(field, ()), key=order):
+        for node_id in sorted(self._titles.get(field, ()), key=node_order):
             inputs = self._graph[node_id].get("inputs", {})
             name = next((name for name in (field, *_TITLED) if name in inputs), None)
             if name is None:
@@ -288,7 +292,7 @@ class _Places:
         return places
 
 
-def _read(graph: Graph, field: str, value: Any) -> list[NodeInput]:
+def _read_places(graph: Graph, field: str, value: Any) -> list[NodeInput]:
     places = []
     for path in value if isinstance(value, list) else [] if value is None else [value]:
         found = _PLACE.fullmatch(path) if isinstance(path, str) else None
@@ -302,7 +306,7 @@ def _read(graph: Graph, field: str, value: Any) -> list[NodeInput]:
 
 
 def _checkpoint(node: Any) -> str | None:
-    """The one that a node loads."""
+    """Return the name of the checkpoint that a node loads; None if it loads none."""
     inputs = node.get("inputs") if isinstance(node, Mapping) else None
     found = (inputs.get(name) for name in _MODELS) if isinstance(inputs, Mapping) else ()
     return next((name for name in found if isinstance(name, str) and name), None)

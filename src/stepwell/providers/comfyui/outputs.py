@@ -1,12 +1,12 @@
-"""What the nodes of a graph gave, made into a step's result.
+"""Turns the outputs of a graph's nodes into a step's result.
 
-The history lists outputs by node. SaveImage and PreviewImage give "images"; nodes that save films give them there too,
-and say that they are "animated", or, those of VideoHelperSuite, under "gifs", with a "format"; nodes that show text
-give "text". A file is told by its filename, subfolder and type, which is "output" if it was saved and "temp" if it is a
-preview (https://docs.comfy.org/development/comfyui-server/comms_routes, `/view`).
+The history lists outputs by node. SaveImage and PreviewImage list files under "images". Nodes that save videos list
+them there too, with "animated", or (VideoHelperSuite) under "gifs", with a "format". Nodes that show text list "text".
+A file has a filename, a subfolder and a type, which is "output" for a saved file and "temp" for a preview
+(https://docs.comfy.org/development/comfyui-server/comms_routes, `/view`).
 
-The result is what the node `provider_config.output` gave. Where the step names none, it is the last node, by its id,
-that gave something of the kind that the step makes; one that saved it goes before one that only showed it.
+The result is the output of the node `provider_config.output`. If the step names none, it is the last node, by its id,
+with an output of the wanted kind; nodes that saved a file go before nodes with previews only.
 """
 
 import io
@@ -22,94 +22,98 @@ from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.comfyui.client import File
-from stepwell.providers.comfyui.node_graph import order
+from stepwell.providers.comfyui.node_graph import node_order
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.provider_api import ApiAnswer
 from stepwell.providers.shared.result_storage import store_from_job
 
 View = Callable[[File], Awaitable[ApiAnswer]]
 
-_FILMS = ("mp4", "webm", "mov", "mkv", "m4v", "avi")
-_PICTURES = ("png", "jpg", "jpeg", "webp", "gif", "bmp", "tiff")
-_MOVING = ("webp", "gif")  # pictures that may be films
+_VIDEOS = ("mp4", "webm", "mov", "mkv", "m4v", "avi")
+_IMAGES = ("png", "jpg", "jpeg", "webp", "gif", "bmp", "tiff")
+_ANIMATED = ("webp", "gif")  # images that may be videos
 _LISTS = ("images", "gifs", "video", "videos")
-_NO_FILES = ("text/", "application/json")  # what a proxy answers in place of a file
+_NO_FILES = ("text/", "application/json")  # content types of a proxy's answer instead of a file
 
 
-async def stored_outputs(
+async def store_outputs(
     task_type: TaskType, outputs: Mapping[str, Any], wanted: str | None, view: View, files: AttemptIO
 ) -> dict[str, Any]:
-    """The result of a step, its files stored; *wanted* is the node that gave it, if the step names one.
+    """Store the files, and return the step's result. *wanted* is the node that the step names, if any.
 
-    Several files of one node are all stored: their paths stand under the same name with an s. Raises `AttemptError` if
-    there is nothing of the kind, or a file is broken, and what *view* raises.
+    If a node has several files, all are stored, and their paths are listed under the field's name with an "s". Raises
+    `AttemptError` if there is no such output, or a file is broken, and what *view* raises.
     """
     if task_type is TaskType.LLM_INTERACTION:
-        return _told(_chosen({node: list(_texts(given)) for node, given in outputs.items()}, wanted, "text"))
+        return _text_result(
+            _select({node: list(_texts_in(output)) for node, output in outputs.items()}, wanted, "text")
+        )
     if task_type is TaskType.VIDEO_GENERATION:
-        films = _chosen({node: list(_films(given)) for node, given in outputs.items()}, wanted, "film")
-        stored = [await _stored(film, number, await _read(film, view), files) for number, film in enumerate(films, 1)]
-        return _named("result_video_path", stored)
-    pictures = _chosen({node: list(_pictures(given)) for node, given in outputs.items()}, wanted, "picture")
+        videos = _select({node: list(_videos_in(output)) for node, output in outputs.items()}, wanted, "film")
+        stored = [
+            await _store_file(video, number, await _read(video, view), files) for number, video in enumerate(videos, 1)
+        ]
+        return _path_fields("result_video_path", stored)
+    images = _select({node: list(_images_in(output)) for node, output in outputs.items()}, wanted, "picture")
     paths: list[str] = []
-    about: dict[str, Any] = {}
-    for number, picture in enumerate(pictures, 1):
-        data = await _read(picture, view)
-        about = about or await _about(data)
-        paths.append(await _stored(picture, number, data, files))
-    return _named("result_image_path", paths) | about
+    facts: dict[str, Any] = {}
+    for number, image in enumerate(images, 1):
+        data = await _read(image, view)
+        facts = facts or await _image_facts(data)
+        paths.append(await _store_file(image, number, data, files))
+    return _path_fields("result_image_path", paths) | facts
 
 
-def _chosen(found: Mapping[str, list[Any]], wanted: str | None, kind: str) -> list[Any]:
+def _select(found: Mapping[str, list[Any]], wanted: str | None, kind: str) -> list[Any]:
     if wanted is None:
-        saved = [node for node, given in found.items() if any(_is_saved(item) for item in given)]
-        nodes = saved or [node for node, given in found.items() if given]
-        wanted = max(nodes, key=order, default=None)
+        saved = [node for node, output in found.items() if any(_is_saved(item) for item in output)]
+        nodes = saved or [node for node, output in found.items() if output]
+        wanted = max(nodes, key=node_order, default=None)
         place = ""
     else:
         place = f" at node {wanted}"
-    given = found.get(wanted, []) if wanted is not None else []
-    if not given:
+    output = found.get(wanted, []) if wanted is not None else []
+    if not output:
         raise AttemptError(sanitised(f"ComfyUI: the graph gave no {kind}{place}", 200), retryable=False)
-    return given
+    return output
 
 
 def _is_saved(item: Any) -> bool:
     return isinstance(item, File) and item.type == "output"
 
 
-def _films(given: Any) -> Iterator[File]:
-    for kind, entry, file in _files(given):
-        says = entry.get("format")
-        is_film = isinstance(says, str) and says.startswith("video/")
-        moves = kind != "images" or given.get("animated") not in (None, [], [False])
-        if is_film or moves or _suffix(file) in (*_FILMS, *_MOVING):
+def _videos_in(output: Any) -> Iterator[File]:
+    for kind, entry, file in _files_in(output):
+        media_type = entry.get("format")
+        is_video = isinstance(media_type, str) and media_type.startswith("video/")
+        is_animated = kind != "images" or output.get("animated") not in (None, [], [False])
+        if is_video or is_animated or _suffix(file) in (*_VIDEOS, *_ANIMATED):
             yield file
 
 
-def _pictures(given: Any) -> Iterator[File]:
-    return (file for kind, _, file in _files(given) if kind == "images" and _suffix(file) in _PICTURES)
+def _images_in(output: Any) -> Iterator[File]:
+    return (file for kind, _, file in _files_in(output) if kind == "images" and _suffix(file) in _IMAGES)
 
 
-def _files(given: Any) -> Iterator[tuple[str, Mapping[str, Any], File]]:
-    for kind in _LISTS if isinstance(given, Mapping) else ():
-        entries = given.get(kind)
+def _files_in(output: Any) -> Iterator[tuple[str, Mapping[str, Any], File]]:
+    for kind in _LISTS if isinstance(output, Mapping) else ():
+        entries = output.get(kind)
         for entry in entries if isinstance(entries, list) else ():
             if isinstance(entry, Mapping) and isinstance(entry.get("filename"), str):
                 folder, type_ = entry.get("subfolder") or "", entry.get("type") or "output"
                 yield kind, entry, File(entry["filename"], str(folder), str(type_))
 
 
-def _texts(given: Any) -> Iterator[str]:
-    said = given.get("text") if isinstance(given, Mapping) else None
-    for piece in said if isinstance(said, list) else [said]:
+def _texts_in(output: Any) -> Iterator[str]:
+    texts = output.get("text") if isinstance(output, Mapping) else None
+    for piece in texts if isinstance(texts, list) else [texts]:
         if isinstance(piece, str):
             yield piece
-        elif isinstance(piece, list):  # several, of a node that works on lists
+        elif isinstance(piece, list):  # several texts, of a node that works on lists
             yield from (part for part in piece if isinstance(part, str))
 
 
-def _told(texts: list[str]) -> dict[str, Any]:
+def _text_result(texts: list[str]) -> dict[str, Any]:
     text = "\n".join(texts)
     value: Any = read_json(text, Any) if text.lstrip()[:1] in ("{", "[") else None
     return {"result_text": text} | ({"result_json": value} if value is not None else {})
@@ -125,14 +129,14 @@ async def _read(file: File, view: View) -> bytes:
     return answer.body
 
 
-async def _stored(file: File, number: int, data: bytes, files: AttemptIO) -> str:
-    """Its path."""
-    suffix = _suffix(file) if _suffix(file) in (*_FILMS, *_PICTURES) else "bin"  # never served as what it isn't
+async def _store_file(file: File, number: int, data: bytes, files: AttemptIO) -> str:
+    """Store a file. Returns its path."""
+    suffix = _suffix(file) if _suffix(file) in (*_VIDEOS, *_IMAGES) else "bin"  # never served with a wrong type
     name = f"result{'' if number == 1 else f'_{number}'}.{suffix}"
     return (await store_from_job(files, name, data)).path
 
 
-async def _about(data: bytes) -> dict[str, Any]:
+async def _image_facts(data: bytes) -> dict[str, Any]:
     try:
         width, height, name = await to_thread.run_sync(_header, data)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -141,11 +145,11 @@ async def _about(data: bytes) -> dict[str, Any]:
 
 
 def _header(data: bytes) -> tuple[int, int, str | None]:
-    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")) as picture:
-        return picture.width, picture.height, picture.format
+    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")) as image:
+        return image.width, image.height, image.format
 
 
-def _named(field: str, paths: list[str]) -> dict[str, Any]:
+def _path_fields(field: str, paths: list[str]) -> dict[str, Any]:
     return {field: paths[0], **({f"{field}s": paths} if len(paths) > 1 else {})}
 
 
@@ -154,5 +158,5 @@ def _suffix(file: File) -> str:
 
 
 def _broken(why: str) -> AttemptError:
-    """The work was done: neither a retry nor the fallback would mend its file."""
+    """Return an error that leads to neither a retry nor the fallback, because the work is done."""
     return AttemptError(sanitised(f"ComfyUI: {why}", 200), retryable=False, provider_fault=False)
