@@ -1,6 +1,9 @@
-"""Orchestration over the ports: `service` is what the API calls, `scheduler` feeds each workflow's `lifecycle.Run`,
-`admission` hands out slots, `checkpointer` makes transitions durable, `runner` does one attempt.
+"""The engine: it runs workflows, through the ports. It knows no HTTP, no SQL and no provider.
 
-The order is always the same: an input changes the run in memory; its rows are committed; only then is anything done
-that the world can see.
+`service` has the use cases that the API calls. `execution` has the scheduler, which applies inputs to each workflow's
+state machine (`domain.lifecycle.run.Run`), and the checkpointer, which stores the result. `attempts` executes one
+attempt of a step. `admission` decides which step starts next. `events` publishes what was committed.
+
+The order is always the same: an input changes the run in memory, its rows are committed, and only then does the engine
+do anything that others can see.
 """

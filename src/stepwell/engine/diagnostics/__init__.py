@@ -1,1 +1,1 @@
-"""Read-only diagnostics: explanations, plans, dry runs, and the status of providers. `service` is their entry."""
+"""Read-only diagnostics: explanations, plans, dry runs, and the status of providers. The API calls `service`."""

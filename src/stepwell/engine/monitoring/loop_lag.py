@@ -5,17 +5,17 @@ import asyncio
 from stepwell.telemetry import Distribution
 
 _EVERY_S = 1.0
-_LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class LoopLag:
-    """Measures each second how late a timer of the event loop is. `seconds` has the measurements."""
+    """Measures once a second how late a timer of the event loop fires. `seconds` has the measurements."""
 
     def __init__(self) -> None:
-        self.seconds = Distribution(_LAG_S)
+        self.seconds = Distribution(_BUCKETS_S)
 
     async def run(self) -> None:
-        """Measure until it is cancelled."""
+        """Measure until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + _EVERY_S

@@ -21,8 +21,8 @@ from stepwell.ports.clock import Clock
 log = structlog.get_logger()
 
 _PROBE_S, _LONGEST_PROBE_S, _PROBE_TIMEOUT_S = 2.0, 30.0, 20.0
-_RELAPSE_S = 60.0  # a fault that returns within this time is the same one, which the probe doesn't detect
-_REPEAT_S = 60.0
+_RELAPSE_S = 60.0  # a fault that returns within this time is the same one, so probes get rarer
+_LOG_AGAIN_S = 60.0
 _FILES_FULL = "the disk for output files is full: no output can be stored until space is freed there"
 
 
@@ -30,6 +30,8 @@ Probe = Callable[[], Awaitable[None]]
 
 
 class WriteTarget(StrEnum):
+    """A place that the service writes to."""
+
     DATABASE = "database"
     ARTIFACTS = "artifacts"
 
@@ -42,7 +44,7 @@ class WriteRefusal(NamedTuple):
 
 
 class WriteMonitor:
-    """The state of each place, which failed writes set and successful probes clear."""
+    """Knows which places accept no writes. A failed write sets that state, and a successful probe clears it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -58,6 +60,7 @@ class WriteMonitor:
 
     @property
     def disk_full(self) -> bool:
+        """True if a place accepts no writes because its disk is full."""
         return any(isinstance(refusal.fault, DiskFull) for refusal in self._refusals.values())
 
     def refusal(self, place: WriteTarget) -> DiskFull | ReadOnly | None:
@@ -101,7 +104,7 @@ class WriteMonitor:
                 await self._probes[place]()
         except (Unavailable, ArtifactError, TimeoutError):
             return
-        except Exception:  # a broken probe proves nothing, so requests find out
+        except Exception:  # the probe itself is broken, so let the next write decide
             log.exception("write_probe.broken", action="probe", place=place)
         self._clear(place)
 
@@ -123,7 +126,7 @@ class WriteMonitor:
 
     def _log_exhausted(self, fault: ResourcesExhausted) -> None:
         now, text = asyncio.get_running_loop().time(), str(fault)
-        if now - self._logged_at.get(text, -float("inf")) >= _REPEAT_S:
+        if now - self._logged_at.get(text, -float("inf")) >= _LOG_AGAIN_S:
             self._logged_at[text] = now
             log.error("database.exhausted", action="statement", error=text)
 

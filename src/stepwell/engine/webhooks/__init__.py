@@ -1,1 +1,1 @@
-"""Webhooks: the schedule of deliveries, the deliverer, and the use cases of the API."""
+"""Webhooks: the deliverer, its schedule, the size of its backlog, and the use cases of the API (`service`)."""
