@@ -1,4 +1,4 @@
-"""Who does the work: one package or module per provider, `registry` to find it, `inputs` to fetch what it works on.
+"""The providers: one package each. `factory` builds them, `registry` finds them, `shared` is their common code.
 
-Imported by LOCAL's worker processes as well, so nothing is imported here.
+LOCAL's worker processes import this package as well, so nothing is imported here.
 """

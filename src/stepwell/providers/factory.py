@@ -1,4 +1,4 @@
-"""The providers that the settings ask for."""
+"""Builds the providers that the settings configure, and loads those of plug-ins."""
 
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
@@ -28,21 +28,23 @@ _REPLICATE_URL = "https://api.replicate.com"
 def build_providers(
     settings: Settings, client: httpx.AsyncClient, refusals: KeyRefusals | None = None
 ) -> list[Provider]:
-    """LOCAL, and each provider that has an address or a credential; *client* is for calls to their APIs.
+    """Return LOCAL, each provider with a URL or a credential in the settings, and the providers of plug-ins.
 
-    Credentials that a provider refuses are reported to *refusals*.
+    *client* is for calls to the providers' APIs. Credentials that a provider refuses are reported to *refusals*.
 
-    Then those of others, by the entry point group `stepwell.providers`: each entry point is called with *settings* and
-    *client* and returns providers, any number. One of a type that is there already takes its place.
+    Plug-ins are the entry points of the group `stepwell.providers`. Each is called with *settings* and *client*, and
+    returns any number of providers. A plug-in's provider replaces a built-in one of its type.
     """
-    found: dict[ProviderType, Provider] = {provider.type: provider for provider in _own(settings, client, refusals)}
+    found: dict[ProviderType, Provider] = {
+        provider.type: provider for provider in _built_in(settings, client, refusals)
+    }
     for entry_point in entry_points(group=ENTRY_POINTS):
         others: Iterable[Provider] = entry_point.load()(settings, client)
         found |= {provider.type: provider for provider in others}
     return list(found.values())
 
 
-def _own(settings: Settings, client: httpx.AsyncClient, refusals: KeyRefusals | None) -> Iterator[Provider]:
+def _built_in(settings: Settings, client: httpx.AsyncClient, refusals: KeyRefusals | None) -> Iterator[Provider]:
     credentials, timeout_s = Credentials(settings.credentials, refusals), settings.provider_timeout_s
     work_s = settings.provider_work_s
     keyed = {owner(name) for name in credentials.names}
@@ -50,29 +52,29 @@ def _own(settings: Settings, client: httpx.AsyncClient, refusals: KeyRefusals | 
     if settings.fal_url is not None or ProviderType.FAL in keyed:
         url = settings.fal_url or _FAL_URL
         api_url = settings.fal_api_url or (_FAL_API_URL if url.rstrip("/") == _FAL_URL else url)
-        lag_s = _lag(settings, 60.0)
+        lag_s = _listing_lag_s(settings, 60.0)
         yield FalProvider(client, credentials, url=url, api_url=api_url, listing_lag_s=lag_s, timeout_s=timeout_s)
     if settings.replicate_url is not None or ProviderType.REPLICATE in keyed:
-        url, lag_s = settings.replicate_url or _REPLICATE_URL, _lag(settings, 30.0)
+        url, lag_s = settings.replicate_url or _REPLICATE_URL, _listing_lag_s(settings, 30.0)
         yield ReplicateProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
     if settings.openai_url is not None or ProviderType.OPENAI in keyed:
-        url, lag_s = settings.openai_url or OPENAI_URL, _lag(settings, 30.0)
+        url, lag_s = settings.openai_url or OPENAI_URL, _listing_lag_s(settings, 30.0)
         yield OpenAiProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s, work_s=work_s)
     if settings.gemini_url is not None or ProviderType.GEMINI in keyed:
-        url, lag_s = settings.gemini_url or GEMINI_URL, _lag(settings, 30.0)
+        url, lag_s = settings.gemini_url or GEMINI_URL, _listing_lag_s(settings, 30.0)
         yield GeminiProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s, work_s=work_s)
     if settings.vertex_url is not None or ProviderType.VERTEX in keyed:
         yield _vertex(settings, client, credentials)
     if settings.comfyui_url is not None:
-        url, lag_s = settings.comfyui_url, _lag(settings, 30.0)
+        url, lag_s = settings.comfyui_url, _listing_lag_s(settings, 30.0)
         yield ComfyUiProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
     if settings.custom_url is not None:
-        url, lag_s = settings.custom_url, _lag(settings, 0.0)
+        url, lag_s = settings.custom_url, _listing_lag_s(settings, 0.0)
         yield CustomProvider(client, credentials, url=url, listing_lag_s=lag_s, timeout_s=timeout_s)
 
 
 def _vertex(settings: Settings, client: httpx.AsyncClient, credentials: Credentials) -> Provider:
-    # google-auth takes a tenth of a second to import, and most services have no account.
+    # Imported here, because google-auth takes a tenth of a second to import, and most services have no account.
     from stepwell.providers.google.vertex import VertexProvider  # noqa: PLC0415
 
     return VertexProvider(
@@ -82,11 +84,11 @@ def _vertex(settings: Settings, client: httpx.AsyncClient, credentials: Credenti
         project=settings.vertex_project,
         location=settings.vertex_location,
         bucket=settings.vertex_bucket,
-        listing_lag_s=_lag(settings, 30.0),
+        listing_lag_s=_listing_lag_s(settings, 30.0),
         timeout_s=settings.provider_timeout_s,
         work_s=settings.provider_work_s,
     )
 
 
-def _lag(settings: Settings, default: float) -> float:
+def _listing_lag_s(settings: Settings, default: float) -> float:
     return default if settings.reconcile_s is None else settings.reconcile_s

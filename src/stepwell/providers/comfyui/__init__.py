@@ -1,1 +1,1 @@
-"""ComfyUI: graphs of the caller on a server of the operator."""
+"""COMFYUI: graphs of a step on a ComfyUI server of the operator."""

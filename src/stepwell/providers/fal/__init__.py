@@ -1,1 +1,1 @@
-"""FAL: jobs on fal's queue."""
+"""FAL: jobs in fal's queue."""

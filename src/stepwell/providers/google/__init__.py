@@ -1,1 +1,1 @@
-"""Google: the Gemini API for a key, Vertex AI for service accounts, with the same bodies and answers."""
+"""GEMINI and VERTEX: the Gemini API by a key, and Vertex AI by a service account."""

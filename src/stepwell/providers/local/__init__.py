@@ -1,5 +1,5 @@
-"""LOCAL: honest image processing on this machine, with Pillow and numpy, in worker processes.
+"""LOCAL: classical image processing on this machine, with Pillow and numpy, in worker processes.
 
-`provider` is what the engine sees, `pool` runs a function in a worker, `work` is the table of what can be done there;
-the other modules are pure functions on pictures. Same inputs and same seed give the same bytes.
+`provider` is the provider, `pool` runs a function in a worker process, and `work` is the table of task types. The other
+modules are pure functions on images. The same inputs with the same seed give the same bytes.
 """

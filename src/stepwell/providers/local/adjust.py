@@ -1,23 +1,23 @@
-"""IMAGE_ADJUSTER: exposure, brightness, contrast, colour and sharpness, as a darkroom understands them."""
+"""IMAGE_ADJUSTER: exposure, brightness, contrast, colour and sharpness."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from PIL import ImageEnhance
 
-from stepwell.providers.local.rendered_file import RenderedFile, picture
+from stepwell.providers.local.rendered_file import RenderedFile, png_file
 from stepwell.providers.local.values import Inputs, number
 from stepwell.providers.shared import images
 
-_KNEE = 0.0031308  # of the sRGB curve: linear below, a power above
-_WARMEST = 0.3  # how much of red is gained and of blue lost at temperature 100
+_KNEE = 0.0031308  # the sRGB curve is linear below, and a power above
+_WARMEST = 0.3  # the gain of red, and the loss of blue, at temperature 100
 
 
 def adjust(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
-    """The base image adjusted; unchanged, pixel by pixel, where every value is neutral. Transparency is kept.
+    """Adjust the base image. With neutral values, no pixel changes. Transparency stays.
 
-    exposure in EV (-10 to 10, 0), brightness, contrast, saturation, sharpness as factors (0 to 10, 1), temperature
-    -100 (cold) to 100 (warm), gamma (0.001 to 10, 1; above 1 lightens the middle).
+    Ranges and defaults: exposure in EV (-10 to 10, 0); brightness, contrast, saturation and sharpness as factors (0 to
+    10, 1); temperature from cold to warm (-100 to 100, 0); gamma (0.001 to 10, 1; above 1 lightens the midtones).
     """
     tables = [_table(inputs, channel) for channel in range(3)]
     saturation = number(inputs, "saturation", 1, 0, 10)
@@ -28,11 +28,11 @@ def adjust(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFi
         colours = ImageEnhance.Color(colours).enhance(saturation)
     if sharpness != 1:
         colours = ImageEnhance.Sharpness(colours).enhance(sharpness)
-    return picture(images.with_alpha(colours, alpha))
+    return png_file(images.with_alpha(colours, alpha))
 
 
 def _table(inputs: Inputs, channel: int) -> list[int]:
-    """The 256 output levels of a channel (0 red, 1 green, 2 blue): all that depends on one channel alone."""
+    """Return the 256 output levels of a channel (0 red, 1 green, 2 blue), for the adjustments by channel."""
     exposure = number(inputs, "exposure", 0, -10, 10)
     brightness = number(inputs, "brightness", 1, 0, 10)
     contrast = number(inputs, "contrast", 1, 0, 10)
@@ -41,16 +41,16 @@ def _table(inputs: Inputs, channel: int) -> list[int]:
 
     level = np.arange(256) / 255
     gain = 2.0**exposure * (1 + _WARMEST * warmth * (1, 0, -1)[channel])
-    if gain != 1:  # light adds up in linear values only
-        level = _encoded(np.clip(_linear(level) * gain, 0, 1))
+    if gain != 1:  # exposure scales linear light
+        level = _to_srgb(np.clip(_to_linear(level) * gain, 0, 1))
     level = np.clip(level * brightness, 0, 1)
     level = np.clip((level - 0.5) * contrast + 0.5, 0, 1)
     return [round(255 * value) for value in level ** (1 / gamma)]
 
 
-def _linear(level: np.ndarray) -> np.ndarray:
+def _to_linear(level: np.ndarray) -> np.ndarray:
     return np.where(level <= 12.92 * _KNEE, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
 
 
-def _encoded(light: np.ndarray) -> np.ndarray:
+def _to_srgb(light: np.ndarray) -> np.ndarray:
     return np.where(light <= _KNEE, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)

@@ -1,11 +1,11 @@
-"""BACKGROUND_REMOVE and BACKGROUND_FIX: for pictures in front of a fairly even background, as products are shot."""
+"""BACKGROUND_REMOVE and BACKGROUND_FIX, for images with a fairly even background, such as product photos."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from stepwell.providers.local.rendered_file import RenderedFile, picture
+from stepwell.providers.local.rendered_file import RenderedFile, png_file
 from stepwell.providers.local.values import Inputs, colour, number
 from stepwell.providers.shared import images
 
@@ -15,52 +15,53 @@ _FLOOD_PIXELS = 4 * 1024 * 1024
 
 
 def remove(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
-    """The base image as RGBA, its background transparent.
+    """Return the base image as RGBA with a transparent background.
 
-    Background is what looks like the border (its median colour, each channel within tolerance, 0 to 255, default 32)
-    and is connected with the border: a white shirt in front of a white wall is lost, a white button on a red
-    shirt isn't. feather (0 to 100 pixels, 1) softens the edge inwards. A picture that has transparency keeps it.
+    A pixel is background if it has the border's median colour (each channel within tolerance, 0 to 255, default 32),
+    and is connected to the border by such pixels. So a white shirt in front of a white wall is removed, but a white
+    button on a red shirt stays. feather (0 to 100 pixels, 1) softens the edge inwards. Existing transparency stays.
     """
     image, alpha = _cut_out(inputs, files)
-    return picture(images.with_alpha(image, alpha))
+    return png_file(images.with_alpha(image, alpha))
 
 
 def fix(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
-    """The base image in front of another background: background_image_url (scaled to cover), else background_color
-    (white). The prompt is not interpreted. What the background was is decided as in `remove`.
+    """Replace the background by background_image_url (scaled to cover), else by background_color (white).
+
+    The prompt is not interpreted. The background is found as in `remove`.
     """
     paint = colour(inputs, "background_color", "white")
     image, alpha = _cut_out(inputs, files)
     if "background_image_url" in files:
-        behind = images.cover(images.open_image(files, "background_image_url"), image.size).convert("RGBA")
+        backdrop = images.cover(images.open_image(files, "background_image_url"), image.size).convert("RGBA")
     else:
-        behind = Image.new("RGBA", image.size, paint)
-    result = Image.alpha_composite(behind, images.with_alpha(image, alpha))
-    return picture(result.convert("RGB") if result.getchannel("A").getextrema() == (255, 255) else result)
+        backdrop = Image.new("RGBA", image.size, paint)
+    result = Image.alpha_composite(backdrop, images.with_alpha(image, alpha))
+    return png_file(result.convert("RGB") if result.getchannel("A").getextrema() == (255, 255) else result)
 
 
 def _cut_out(inputs: Inputs, files: Mapping[str, bytes]) -> tuple[Image.Image, Image.Image]:
-    """The colours of the base image, and the alpha channel (L) of what isn't background."""
+    """Return the colours of the base image, and an alpha channel (L) that is transparent for the background."""
     tolerance = number(inputs, "tolerance", _TOLERANCE, 0, 255)
     feather = number(inputs, "feather", _FEATHER, 0, 100)
     image, alpha = images.split_alpha(images.open_image(files, "base_image_url"))
     if alpha is not None and alpha.getextrema() != (255, 255):
         return image, alpha
     mask = Image.fromarray(np.where(_background(image, tolerance), 0, 255).astype(np.uint8), "L")
-    if feather:  # from half of the blur on, so that the ramp lies inside and no rim of background is left
+    if feather:  # only the inner half of the blur, so that no rim of background is left
         mask = mask.filter(ImageFilter.GaussianBlur(feather)).point([max(0, 2 * level - 255) for level in range(256)])
     return image, mask
 
 
 def _background(image: Image.Image, tolerance: float) -> np.ndarray:
-    """Which pixels (height x width, bool) are background. How they connect is found on at most 4 megapixels."""
+    """Return which pixels (height x width, bool) are background. Connections are found on at most 4 megapixels."""
     alike = _alike(image, _border_colour(image), tolerance)
     shrink = (image.width * image.height / _FLOOD_PIXELS) ** 0.5
     if shrink <= 1:
-        return _flooded(alike)
+        return _flood(alike)
     size = max(1, round(image.width / shrink)), max(1, round(image.height / shrink))
     coarse = np.asarray(Image.fromarray(alike).resize(size, Image.Resampling.NEAREST))
-    reached = Image.fromarray(_flooded(coarse).astype(np.uint8) * 255, "L").filter(ImageFilter.MaxFilter(3))
+    reached = Image.fromarray(_flood(coarse).astype(np.uint8) * 255, "L").filter(ImageFilter.MaxFilter(3))
     return alike & (np.asarray(reached.resize(image.size, Image.Resampling.NEAREST)) > 0)
 
 
@@ -72,39 +73,40 @@ def _border_colour(image: Image.Image) -> np.ndarray:
 
 
 def _alike(image: Image.Image, wanted: np.ndarray, tolerance: float) -> np.ndarray:
-    """Which pixels differ from *wanted* by no more than *tolerance* in any channel."""
+    """Return which pixels differ from *wanted* by at most *tolerance* in every channel."""
     result = np.ones((image.height, image.width), dtype=bool)
     for channel, level in zip(image.split(), wanted, strict=True):
         result &= np.asarray(channel.point([255 * (abs(other - level) <= tolerance) for other in range(256)])) > 0
     return result
 
 
-def _flooded(alike: np.ndarray) -> np.ndarray:
-    """The pixels of *alike* that are connected with the border through *alike*, by their sides.
+def _flood(alike: np.ndarray) -> np.ndarray:
+    """Return the pixels of *alike* that are connected to the border through *alike*, by their sides.
 
-    Each round fills whole runs along the rows, then along the columns, until nothing new is found: as many rounds
-    as the longest path has bends, a handful for a photograph.
+    Each round fills whole runs along the rows, then along the columns, until nothing changes. It takes as many rounds
+    as the longest path has bends; for a photograph, that is a handful.
     """
     reached = np.zeros_like(alike)
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         reached[edge] = alike[edge]
     rows, columns = _runs(alike), _runs(alike.T)
-    known = -1
-    while (found := int(reached.sum())) > known:
-        known = found
+    last_count = -1
+    while (count := int(reached.sum())) > last_count:
+        last_count = count
         reached = _spread(reached, alike, rows)
         reached = _spread(reached.T, alike.T, columns).T
     return reached
 
 
 def _runs(alike: np.ndarray) -> np.ndarray:
-    """A number for each pixel that is the same along a run of true pixels in a row, and different between runs."""
+    """Number the pixels so that a run of true pixels in a row has one number, and different runs differ."""
     breaks = ~alike
-    breaks[:, 0] = True  # a run doesn't go on in the next row
+    breaks[:, 0] = True  # a run ends with its row
     return np.cumsum(breaks.ravel(), dtype=np.int32).reshape(alike.shape)
 
 
 def _spread(reached: np.ndarray, alike: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Return all pixels of the runs that *reached* touches."""
     hit = np.zeros(int(runs[-1, -1]) + 1, dtype=bool)
     hit[runs[reached]] = True
     spread: np.ndarray = alike & hit[runs]

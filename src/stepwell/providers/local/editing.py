@@ -1,4 +1,4 @@
-"""EDITING: crop, turn, resize, lay another picture over it, take over the colours of a reference."""
+"""EDITING: crop, rotate, resize, overlay another image, transfer the colours of references."""
 
 import math
 from collections.abc import Mapping
@@ -8,44 +8,46 @@ import numpy as np
 from PIL import Image, ImageChops, ImageStat
 
 from stepwell.outbound.sanitise import invalid_input
-from stepwell.providers.local.rendered_file import RenderedFile, picture
-from stepwell.providers.local.values import Inputs, number, text, whole
+from stepwell.providers.local.rendered_file import RenderedFile, png_file
+from stepwell.providers.local.values import Inputs, integer, number, text
 from stepwell.providers.shared import images
 
-_TRANSFER = 0.4  # how far the colours go towards the references'
-_FAR = 1_000_000  # pixels
+_TRANSFER = 0.4  # the share by which colours move towards the references'
+_MAX_OFFSET = 1_000_000  # pixels
 
 
 def edit(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
-    """The base image, in this order: cropped, turned, resized, recoloured by the references, overlaid.
+    """Crop, rotate, resize, recolour and overlay the base image, in this order.
 
-    crop: [left, top, right, bottom] in pixels. rotate: degrees counter-clockwise; the canvas grows, its corners are
-    transparent.
-    width, height: of the result; one alone keeps the proportions. reference_image_urls: mean and spread of the
-    colours move 40% towards theirs. overlay_image_url: scaled by scale (1), its top left corner at x, y (0, 0) of
-    the resized picture, opacity 0 to 1. mask_image_url: stretched over the result; recolouring and
-    overlay act where it is white. The prompt is not interpreted, only checked and given back.
+    - crop: [left, top, right, bottom] in pixels.
+    - rotate: degrees counter-clockwise. The canvas grows; its corners are transparent.
+    - width, height: of the result. One alone keeps the proportions.
+    - reference_image_urls: mean and spread of the colours move 40% towards theirs.
+    - overlay_image_url: scaled by scale (1), with its top left corner at x, y (0, 0) of the resized image, and opacity
+    0 to 1.
+    - mask_image_url: stretched over the result. Recolouring and overlay apply where it is white.
+    - prompt: not interpreted, only checked and returned.
     """
     prompt = text(inputs, "prompt")
-    original = _reshaped(images.open_image(files, "base_image_url"), inputs)
+    original = _reshape(images.open_image(files, "base_image_url"), inputs)
     image = original
     references = [images.open_image(files, field) for field in files if field.startswith("reference_image_urls[")]
     if references:
-        image = _recoloured(image, references)
+        image = _recolour(image, references)
     if "overlay_image_url" in files:
-        image = _overlaid(image, images.open_image(files, "overlay_image_url"), inputs)
+        image = _overlay(image, images.open_image(files, "overlay_image_url"), inputs)
     if "mask_image_url" in files and image is not original:
         mask = _mask(images.open_image(files, "mask_image_url"), image.size)
         image = Image.composite(image, original.convert(image.mode), mask)
-    return picture(image, **({"prompt": prompt} if prompt else {}))
+    return png_file(image, **({"prompt": prompt} if prompt else {}))
 
 
-def _reshaped(image: Image.Image, inputs: Inputs) -> Image.Image:
+def _reshape(image: Image.Image, inputs: Inputs) -> Image.Image:
     if (crop := inputs.get("crop")) is not None:
         image = image.crop(_box(crop, image.size))
     if degrees := number(inputs, "rotate", 0, -360, 360) % 360:
-        image = _turned(image, degrees)
-    width, height = whole(inputs, "width", 1, 8192), whole(inputs, "height", 1, 8192)
+        image = _rotate(image, degrees)
+    width, height = integer(inputs, "width", 1, 8192), integer(inputs, "height", 1, 8192)
     if width or height:
         width = width or max(1, round(image.width * (height or 1) / image.height))
         height = height or max(1, round(image.height * width / image.width))
@@ -55,9 +57,9 @@ def _reshaped(image: Image.Image, inputs: Inputs) -> Image.Image:
 
 
 def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """*crop* cut to the picture. Raises where nothing would be left."""
+    """Return *crop* within the image. Raises if nothing is left."""
     numbers = isinstance(crop, list) and all(
-        isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < _FAR for edge in crop
+        isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < _MAX_OFFSET for edge in crop
     )
     if not numbers or len(crop) != 4:  # noqa: PLR2004 - the four edges
         raise invalid_input("crop", "must be [left, top, right, bottom] in pixels")
@@ -68,8 +70,8 @@ def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def _turned(image: Image.Image, degrees: float) -> Image.Image:
-    """*image* turned counter-clockwise. Quarter turns move pixels, others mix them and uncover transparent corners."""
+def _rotate(image: Image.Image, degrees: float) -> Image.Image:
+    """Rotate *image* counter-clockwise. Quarter turns move pixels; others interpolate, and add transparent corners."""
     quarters = {
         90.0: Image.Transpose.ROTATE_90,
         180.0: Image.Transpose.ROTATE_180,
@@ -85,8 +87,8 @@ def _turned(image: Image.Image, degrees: float) -> Image.Image:
     return image.convert("RGBA").rotate(degrees, Image.Resampling.BICUBIC, expand=True)
 
 
-def _recoloured(image: Image.Image, references: list[Image.Image]) -> Image.Image:
-    """Reinhard's transfer, channel by channel: one table of 256 levels each."""
+def _recolour(image: Image.Image, references: list[Image.Image]) -> Image.Image:
+    """Transfer the colours of *references* by Reinhard's method, with a table of 256 levels per channel."""
     colours, alpha = images.split_alpha(image)
     own = ImageStat.Stat(colours)
     theirs = [ImageStat.Stat(reference.convert("RGB")) for reference in references]
@@ -101,13 +103,13 @@ def _recoloured(image: Image.Image, references: list[Image.Image]) -> Image.Imag
     return images.with_alpha(colours.point(table), alpha)
 
 
-def _overlaid(image: Image.Image, overlay: Image.Image, inputs: Inputs) -> Image.Image:
+def _overlay(image: Image.Image, overlay: Image.Image, inputs: Inputs) -> Image.Image:
     scale = number(inputs, "scale", 1, 0, 16)
     opacity = number(inputs, "opacity", 1, 0, 1)
     size = max(1, round(overlay.width * scale)), max(1, round(overlay.height * scale))
     images.check_size(*size, "scale")
-    x = round(number(inputs, "x", 0, -_FAR, _FAR))
-    y = round(number(inputs, "y", 0, -_FAR, _FAR))
+    x = round(number(inputs, "x", 0, -_MAX_OFFSET, _MAX_OFFSET))
+    y = round(number(inputs, "y", 0, -_MAX_OFFSET, _MAX_OFFSET))
     if size != overlay.size:
         overlay = overlay.resize(size, Image.Resampling.LANCZOS)
     overlay = overlay.convert("RGBA")
@@ -118,7 +120,7 @@ def _overlaid(image: Image.Image, overlay: Image.Image, inputs: Inputs) -> Image
 
 
 def _mask(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The lightness of *mask*, black where it is transparent, stretched to *size*."""
+    """Return the lightness of *mask*, stretched to *size*. Transparent parts become black."""
     colours, alpha = images.split_alpha(mask)
     light = colours.convert("L")
     if alpha is not None:

@@ -1,21 +1,21 @@
-"""REFINE, DETAIL_ENHANCER and FACE_ENHANCER: filters that know nothing of what a picture shows."""
+"""REFINE, DETAIL_ENHANCER and FACE_ENHANCER, by filters that don't recognise what an image shows."""
 
 from collections.abc import Mapping
 
 from PIL import Image, ImageChops, ImageFilter
 
-from stepwell.providers.local.rendered_file import RenderedFile, picture
+from stepwell.providers.local.rendered_file import RenderedFile, png_file
 from stepwell.providers.local.values import Inputs, number
 from stepwell.providers.shared import images
 
-_SKIN_CB, _SKIN_CR = (77, 127), (133, 173)  # the usual box of skin tones in YCbCr; light and dark skin differ in Y
+_SKIN_CB, _SKIN_CR = (77, 127), (133, 173)  # the usual range of skin tones in YCbCr; light and dark skin differ in Y
 
 
 def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
-    """The base image enlarged by Lanczos and sharpened; no detail is invented.
+    """Enlarge the base image by Lanczos and sharpen it. No detail is invented.
 
-    upscale_factor 1 to 8 (2), sharpness 0 to 10 (0.5; 0 = none), denoise 0 to 1 (0): how much of a median filter is
-    mixed in before. Raises for a result of more than 64 megapixels.
+    upscale_factor 1 to 8 (2), sharpness 0 to 10 (0.5; 0 = none), denoise 0 to 1 (0): the share of a median filter that
+    is applied before. Raises for a result of more than 64 megapixels.
     """
     factor = number(inputs, "upscale_factor", 2, 1, 8)
     sharpness = number(inputs, "sharpness", 0.5, 0, 10)
@@ -29,31 +29,31 @@ def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFi
         image = image.resize(size, Image.Resampling.LANCZOS)
     if sharpness:
         image = _unsharp(image, radius=max(1.0, 0.75 * factor), strength=sharpness)
-    return picture(image, upscale_factor=factor)
+    return png_file(image, upscale_factor=factor)
 
 
 def enhance_detail(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
-    """Fine detail and local contrast raised. strength 0 to 1 (0.5; 0 = unchanged), radius 0 to 100 pixels (2)."""
+    """Raise fine detail and local contrast. strength 0 to 1 (0.5; 0 = unchanged), radius 0 to 100 pixels (2)."""
     strength = number(inputs, "strength", 0.5, 0, 1)
     radius = number(inputs, "radius", 2, 0, 100)
     image = images.open_image(files, "base_image_url")
     if strength:
         image = _unsharp(image, radius=12 * radius, strength=0.4 * strength)  # wide and weak: local contrast
         image = _unsharp(image, radius=radius, strength=1.2 * strength)
-    return picture(image)
+    return png_file(image)
 
 
 def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
-    """Skin smoothed, the rest sharpened. Faces are not detected: what counts is the tone of skin, wherever it occurs.
+    """Smooth the skin and sharpen the rest. Faces are not detected; only the tone of skin counts, wherever it occurs.
 
-    Edges stay, since the smoothing is weaker the more it would change. A picture without skin tones is smoothed
-    softly as a whole. strength 0 to 1 (0.5; 0 = unchanged), radius in pixels (default 1/150 of the longer side).
+    Edges stay, because the smoothing is weaker the more it would change. An image without skin tones is smoothed softly
+    as a whole. strength 0 to 1 (0.5; 0 = unchanged), radius in pixels (default 1/150 of the longer side).
     """
     strength = number(inputs, "strength", 0.5, 0, 1)
     image = images.open_image(files, "base_image_url")
     radius = number(inputs, "radius", max(1.0, max(image.size) / 150), 0, 100)
     if not strength:
-        return picture(image)
+        return png_file(image)
     colours, alpha = images.split_alpha(image)
     skin = _skin(colours, radius)
     if skin.getextrema() == (0, 0):
@@ -63,15 +63,15 @@ def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Rend
     where = ImageChops.multiply(skin, flat).point([round(strength * level) for level in range(256)])
     sharp = _unsharp(colours, radius=max(1.0, radius / 4), strength=0.6 * strength)
     sharp.paste(colours, mask=skin)
-    return picture(images.with_alpha(Image.composite(smooth, sharp, where), alpha))
+    return png_file(images.with_alpha(Image.composite(smooth, sharp, where), alpha))
 
 
-# Weight of the smoothing by how much it would change a pixel: all up to 8 levels, none from 40 on.
+# The weight of the smoothing, by how much it would change a pixel: full up to 8 levels, none from 40 on.
 _flatness = [round(255 * min(1.0, max(0.0, (40 - change) / 32))) for change in range(256)]
 
 
 def _skin(colours: Image.Image, radius: float) -> Image.Image:
-    """A soft mask (L) of the pixels that have the tone of skin."""
+    """Return a soft mask (L) of the pixels with the tone of skin."""
     _, blue, red = colours.convert("YCbCr").split()
     inside = [band.point(_box(box)) for band, box in ((blue, _SKIN_CB), (red, _SKIN_CR))]
     return ImageChops.multiply(*inside).filter(ImageFilter.GaussianBlur(radius))
@@ -82,7 +82,7 @@ def _box(box: tuple[int, int]) -> list[int]:
 
 
 def _unsharp(image: Image.Image, radius: float, strength: float) -> Image.Image:
-    """*image* with what a blur of *radius* pixels takes away added again, *strength* times. Transparency is kept."""
+    """Sharpen *image* by an unsharp mask of *radius* pixels and *strength*. Transparency stays."""
     colours, alpha = images.split_alpha(image)
     sharp = colours.filter(ImageFilter.UnsharpMask(radius, round(100 * strength), threshold=1))
     return images.with_alpha(sharp, alpha)

@@ -1,7 +1,9 @@
-"""GENERATION: a landscape drawn by rules. It shows nothing that the prompt says; prompt and seed decide how it looks.
+"""GENERATION: a landscape drawn by rules.
 
-The words choose the colours, and each adds a soft disc of its own to the sky; the seed places them, the light, the
-ridges and the lines of the wind.
+Prompt and seed decide how it looks, but it doesn't show what the prompt says.
+
+The words choose the colours, and each adds a soft disc to the sky. The seed places the discs, the light, the ridges and
+the lines of the wind.
 """
 
 from collections.abc import Mapping
@@ -12,33 +14,33 @@ from PIL import Image
 
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.providers.local.palette import Palette, palette, stream, word_colour, words
-from stepwell.providers.local.rendered_file import RenderedFile, picture
-from stepwell.providers.local.values import Inputs, number, text, whole
+from stepwell.providers.local.rendered_file import RenderedFile, png_file
+from stepwell.providers.local.values import Inputs, integer, number, text
 from stepwell.providers.shared import images
 
 _MAX_SIDE = 8192
-_MAX_DRAWN = 4 * 1024 * 1024  # pixels; larger pictures are drawn at this size and enlarged
+_MAX_CANVAS = 4 * 1024 * 1024  # pixels; larger images are drawn at this size and enlarged
 _RIDGES = 6
 _SHAPES = 12
 _WEIGHTS = ("subject_lora_weight", "product_lora_weight", "product2_lora_weight", "style_lora_weight")
 
 
 def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> RenderedFile:
-    """A picture of width x height (1024 x 1024).
+    """Draw an image of width x height (1024 x 1024).
 
-    The weights (0 to 1, 0.5) stand in for what they would do to a model: subject the size of the light, product how
-    strong the discs of the words are, product2 the rings around the light, style the lines and the saturation.
-    negative_prompt keeps its colours away. A reference image is blended in by reference_image_strength (0 to 1, 0.5).
+    The LoRA weights (0 to 1, 0.5) have visible effects: subject sets the size of the light, product the strength of the
+    words' discs, product2 the rings around the light, style the lines and the saturation. The colours of
+    negative_prompt are avoided. A reference image is blended in by reference_image_strength (0 to 1, 0.5).
     """
     prompt, negative = text(inputs, "prompt"), text(inputs, "negative_prompt")
     if not prompt.strip():
         raise invalid_input("prompt", "is required")
-    width, height = whole(inputs, "width", 1, _MAX_SIDE) or 1024, whole(inputs, "height", 1, _MAX_SIDE) or 1024
+    width, height = integer(inputs, "width", 1, _MAX_SIDE) or 1024, integer(inputs, "height", 1, _MAX_SIDE) or 1024
     images.check_size(width, height, "width and height")
     weights = {field: number(inputs, field, 0.5, 0, 1) for field in _WEIGHTS}
     strength = number(inputs, "reference_image_strength", 0.5, 0, 1)
 
-    shrink = max(1.0, (width * height / _MAX_DRAWN) ** 0.5)
+    shrink = max(1.0, (width * height / _MAX_CANVAS) ** 0.5)
     canvas = _Canvas(max(1, round(width / shrink)), max(1, round(height / shrink)))
     _draw(canvas, words(prompt), words(negative), weights, seed)
     image = canvas.image(stream("grain", seed))
@@ -47,7 +49,7 @@ def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> RenderedF
     if "reference_image_url" in files:
         reference = images.open_image(files, "reference_image_url").convert("RGB")
         image = Image.blend(image, images.cover(reference, image.size), strength)
-    return picture(image)
+    return png_file(image)
 
 
 def _draw(canvas: "_Canvas", prompt: list[str], negative: list[str], weights: Mapping[str, float], seed: int) -> None:
@@ -66,7 +68,7 @@ def _draw(canvas: "_Canvas", prompt: list[str], negative: list[str], weights: Ma
 
 
 def _word_disc(canvas: "_Canvas", word: str, negative: list[str], weight: float, seed: int) -> None:
-    """A soft disc in the sky, sized and placed by the word and the seed, so that a word stays what it is."""
+    """Draw a soft disc in the sky. The word and the seed alone set its size and place."""
     place = stream("disc", word, seed)
     x, y = place.random() * canvas.aspect, 0.05 + 0.5 * place.random()
     radius = 0.03 + 0.11 * place.random() ** 2
@@ -74,7 +76,7 @@ def _word_disc(canvas: "_Canvas", word: str, negative: list[str], weight: float,
 
 
 def _light(canvas: "_Canvas", draw: np.random.Generator, colours: Palette, size: float, rings: float) -> None:
-    """Sun or moon: a disc with a halo, and thin rings around it."""
+    """Draw the sun or moon: a disc with a halo, and thin rings around it."""
     centre = canvas.aspect * draw.uniform(0.25, 0.75), draw.uniform(0.2, 0.42)
     radius = draw.uniform(0.06, 0.10) * (0.6 + 0.8 * size)
     canvas.disc(colours.light, centre, 4.5 * radius, 0.5, softness=4.0)
@@ -84,21 +86,21 @@ def _light(canvas: "_Canvas", draw: np.random.Generator, colours: Palette, size:
 
 
 def _ridges(canvas: "_Canvas", draw: np.random.Generator, colours: Palette, style: float) -> None:
-    """Hills from far and pale to near and dark, each with a few contour lines."""
+    """Draw hills from far and pale to near and dark, each with a few contour lines."""
     for n in range(_RIDGES):
         depth = n / (_RIDGES - 1)
         line = 0.50 + 0.42 * depth + (0.13 - 0.06 * depth) * _skyline(draw, canvas.u[0] * (1 + 0.4 * depth))
         below = canvas.v - line[None, :]
         shade = colours.far * (1 - depth) + colours.near * depth
         canvas.mix(shade, np.clip(below * canvas.height + 0.5, 0, 1) * (0.72 + 0.28 * depth))
-        haze = colours.sky[2] if depth < 0.5 else colours.far  # noqa: PLR2004 - the nearer half
+        haze = colours.sky[2] if depth < 0.5 else colours.far  # noqa: PLR2004 - half of the hills
         canvas.mix(haze, (below > 0) * np.exp(-np.maximum(below, 0) * 9) * (0.34 - 0.2 * depth))
         ripple = below * (60 - 25 * depth) + 1.5 * canvas.field(draw, 5)
         canvas.lines(colours.light, ripple, (below > 0) * np.exp(-np.maximum(below, 0) * 7) * (0.10 + 0.16 * style))
 
 
 def _skyline(draw: np.random.Generator, along: np.ndarray) -> np.ndarray:
-    """A smooth random curve, about -1 to 1: waves, each finer and flatter than the one before."""
+    """Return a smooth random curve, about -1 to 1: a sum of waves, each finer and flatter than the one before."""
     result = np.zeros_like(along)
     for octave in range(6):
         phase, stretch = draw.uniform(0, 2 * np.pi), draw.uniform(0.8, 1.25)
@@ -107,7 +109,7 @@ def _skyline(draw: np.random.Generator, along: np.ndarray) -> np.ndarray:
 
 
 class _Canvas:
-    """A picture as float32 (height x width x 3, 0 to 1). `u`, `v`: coordinates in heights, from the top left."""
+    """An image as float32 (height x width x 3, 0 to 1). `u`, `v` are coordinates in heights, from the top left."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height, self.aspect = width, height, width / height
@@ -116,7 +118,7 @@ class _Canvas:
         self.v = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height
 
     def field(self, draw: np.random.Generator, cells: int) -> np.ndarray:
-        """Smooth noise over the canvas, about -1 to 1, with *cells* bumps a height; at most 512 across."""
+        """Return smooth noise over the canvas, about -1 to 1, with *cells* bumps per height, and at most 512 across."""
         across = max(2, min(512, round(cells * self.aspect)))
         down = max(2, min(512, cells if self.aspect > 1 / 512 else 2))
         grid = Image.fromarray(draw.uniform(-1, 1, (down, across)).astype(np.float32), "F")
@@ -138,7 +140,10 @@ class _Canvas:
     def disc(
         self, colour: np.ndarray, centre: tuple[float, float], radius: float, amount: float, softness: float
     ) -> None:
-        """A disc whose rim fades over *softness* radii, clipped to the part of the canvas that it touches."""
+        """Draw a disc whose rim fades over *softness* radii.
+
+        Only the part of the canvas that it touches is computed.
+        """
         edge = partial(self._around, centre, radius * (1 + softness))
         rows, columns, distance = edge()
         fade = np.clip((radius * (1 + softness) - distance) / max(radius * softness, 1.5 / self.height), 0, 1)
@@ -152,14 +157,14 @@ class _Canvas:
         part += (colour - part) * (np.clip(1 - np.abs(distance - radius) / width, 0, 1) * amount)[..., None]
 
     def _around(self, centre: tuple[float, float], reach: float) -> tuple[slice, slice, np.ndarray]:
-        """The rows and columns within *reach* of *centre*, and each pixel's distance from it."""
+        """Return the rows and columns within *reach* of *centre*, and each pixel's distance from it."""
         (x, y), scale = centre, self.height
         rows = slice(max(0, int((y - reach) * scale)), max(0, int((y + reach) * scale) + 2))
         columns = slice(max(0, int((x - reach) * scale)), max(0, int((x + reach) * scale) + 2))
         return rows, columns, np.hypot(self.u[:, columns] - x, self.v[rows] - y)
 
     def lines(self, colour: np.ndarray, phase: np.ndarray, amount: np.ndarray | float) -> None:
-        """Thin soft lines where *phase* is whole, so that they follow its contours."""
+        """Draw thin soft lines where *phase* is an integer, along its contours."""
         away = np.abs(phase - np.rint(phase))
         self.mix(colour, np.clip(1 - away * 9, 0, 1) ** 2 * amount)
 
@@ -168,7 +173,7 @@ class _Canvas:
         self.pixels *= (1 - amount * np.clip(distance - 0.35, 0, 1) ** 1.5 * 2)[..., None]
 
     def image(self, draw: np.random.Generator) -> Image.Image:
-        """The canvas as RGB. A little grain, the same in each channel, hides the steps of the gradients."""
+        """Return the canvas as RGB. A little grain, the same in each channel, hides the steps of the gradients."""
         grain = draw.standard_normal((self.height, self.width), dtype=np.float32) * 1.2
         levels = np.clip(self.pixels * 255 + grain[..., None] + 0.5, 0, 255)
         return Image.fromarray(levels.astype(np.uint8), "RGB")

@@ -1,4 +1,4 @@
-"""From words to colours: a small vocabulary of hues, and a hash for every other word."""
+"""Colours for words: a small vocabulary of hues, and a hash for every other word."""
 
 import colorsys
 import hashlib
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Hue on the circle, 0 to 1, of words that suggest one.
+# Hues (0 to 1 on the colour circle) of words that suggest one.
 _HUES = {
     "red": 0.99, "rose": 0.95, "pink": 0.92, "fire": 0.03, "orange": 0.08, "sunset": 0.05, "autumn": 0.07,
     "gold": 0.12, "golden": 0.12, "yellow": 0.15, "sun": 0.13, "desert": 0.10, "sand": 0.11, "brown": 0.07,
@@ -17,13 +17,13 @@ _HUES = {
     "lavender": 0.73, "magenta": 0.86, "wine": 0.95, "fashion": 0.91, "elegant": 0.74, "dress": 0.94,
 }  # fmt: skip
 _DARK = frozenset({"night", "dark", "black", "space", "storm", "moody", "midnight", "noir"})
-_APART = 0.12  # how far, on the circle of hues, the palette stays away from what the negative prompt names
+_APART = 0.12  # the minimum distance, on the colour circle, to the hues of the negative prompt
 
 Colour = np.ndarray  # red, green, blue as float32, 0 to 1
 
 
 class Palette(NamedTuple):
-    """`sky` from top to horizon, `near` and `far` ground, `light` of the disc, `dark` of the mood."""
+    """The colours of an image: `sky` from top to horizon, `near` and `far` ground, `light`. `dark` is its mood."""
 
     sky: tuple[Colour, Colour, Colour]
     near: Colour
@@ -33,22 +33,23 @@ class Palette(NamedTuple):
 
 
 def words(prompt: str) -> list[str]:
-    """The distinct words of *prompt* in lower case, in order; at most 64."""
+    """Return the distinct words of *prompt* in lower case, in order; at most 64."""
     return list(dict.fromkeys(re.findall(r"\w+", prompt.lower()[:10_000])))[:64]
 
 
 def stream(*parts: object) -> np.random.Generator:
-    """Random numbers that depend on *parts* and nothing else."""
+    """Return random numbers that depend on *parts* only."""
     digest = hashlib.blake2b(repr(parts).encode("utf-8", "replace"), digest_size=16).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest)))
 
 
 def word_hue(word: str) -> float:
+    """Return the hue of a word, 0 to 1."""
     return _HUES[word] if word in _HUES else float(stream("hue", word).random())
 
 
 def palette(prompt: list[str], negative: list[str], seed: int, saturation: float) -> Palette:
-    """Known words lead, then the seed; hues of the negative prompt are avoided. *saturation* is 0 to 1."""
+    """Choose the colours by the known words, else by the seed. Hues of *negative* are avoided. *saturation*: 0 to 1."""
     draw = stream("palette", prompt, negative, seed)
     known = [word for word in prompt if word in _HUES]
     base = word_hue(known[0]) if known else float(draw.random())
@@ -72,6 +73,7 @@ def palette(prompt: list[str], negative: list[str], seed: int, saturation: float
 
 
 def word_colour(word: str, avoided: list[str]) -> Colour:
+    """Return the colour of a word, away from the hues of the words in *avoided*."""
     return _colour(_away(word_hue(word), [word_hue(other) for other in avoided]), 0.6, 0.95)
 
 
@@ -83,7 +85,7 @@ def _away(hue: float, avoided: list[float]) -> float:
 
 
 def _distance(hue: float, other: float) -> float:
-    """How far apart two hues are on their circle, 0 to 0.5."""
+    """Return the distance of two hues on the colour circle, 0 to 0.5."""
     return abs((hue - other + 0.5) % 1 - 0.5)
 
 

@@ -1,4 +1,4 @@
-"""The provider that needs nothing: no key, no network, no GPU."""
+"""The provider LOCAL, which needs no key, no network and no GPU."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +16,9 @@ MAX_SEED = 2**63 - 1
 
 
 class LocalProvider(InProcess):
-    """Implements the port with classical image processing; nothing here understands a picture or a prompt.
+    """Implements `InProcessProvider` with classical image processing. It doesn't understand images or prompts.
 
-    How many attempts run at once is the engine's business: each has a worker process of its own.
+    The engine limits how many attempts run at once. Each attempt has its own worker process.
     """
 
     type = ProviderType.LOCAL
@@ -38,7 +38,7 @@ class LocalProvider(InProcess):
         if kind is None:
             raise AttemptError(f"LOCAL can't do {attempt.task_type}", retryable=False)
         seed = _seed(attempt)
-        files = await _fetched(kind, attempt.inputs, io)
+        files = await _fetch_files(kind, attempt.inputs, io)
         job = {"task_type": str(attempt.task_type), "inputs": dict(attempt.inputs), "files": files, "seed": seed}
         answer = await self._pool.run(perform, job)
         if "error" in answer:
@@ -49,7 +49,7 @@ class LocalProvider(InProcess):
 
 
 def _seed(attempt: Attempt) -> int:
-    """The caller's seed, else the one drawn for the attempt."""
+    """Return the seed in the inputs, else the random seed of the attempt."""
     seed = attempt.inputs.get("seed")
     if seed is None:
         return attempt.seed
@@ -58,8 +58,8 @@ def _seed(attempt: Attempt) -> int:
     return seed
 
 
-async def _fetched(kind: RenderKind, inputs: Mapping[str, Any], io: AttemptIO) -> dict[str, bytes]:
-    """The bytes of the inputs that are files. Those of a list are named `field[0]`, `field[1]`..."""
+async def _fetch_files(kind: RenderKind, inputs: Mapping[str, Any], io: AttemptIO) -> dict[str, bytes]:
+    """Fetch the inputs that are files. The files of a list are named `field[0]`, `field[1]`..."""
     files: dict[str, bytes] = {}
     for field in kind.files:
         if (reference := inputs.get(field)) is not None:

@@ -1,4 +1,4 @@
-"""What the functions of this package give back."""
+"""The file that a function of this package returns."""
 
 from typing import Any, NamedTuple
 
@@ -8,12 +8,12 @@ from stepwell.providers.shared import images
 
 
 class RenderedFile(NamedTuple):
-    """A finished file and the JSON values of the result that tell about it."""
+    """A finished file, and the members of the step's result about it."""
 
     data: bytes
     result: dict[str, Any]
 
 
-def picture(image: Image.Image, **more: object) -> RenderedFile:
-    """*image* as a PNG file, with its size in the result."""
+def png_file(image: Image.Image, **more: object) -> RenderedFile:
+    """Encode *image* as PNG, with its size in the result."""
     return RenderedFile(images.png(image), {"width": image.width, "height": image.height, "format": "PNG"} | more)

@@ -1,4 +1,7 @@
-"""Inputs read defensively: mapped values are checked by nobody else, and a bad one must not crash a worker."""
+"""Reads inputs with checks.
+
+Values that come by mappings are checked here only, and a bad one must not crash a worker.
+"""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +15,7 @@ Inputs = Mapping[str, Any]
 
 
 def number(inputs: Inputs, field: str, default: float, low: float, high: float) -> float:
-    """A finite number from *low* to *high*; *default* where it is absent or null."""
+    """Return a finite number from *low* to *high*; *default* if it is absent or None."""
     value = inputs.get(field)
     if value is None:
         return default
@@ -23,8 +26,8 @@ def number(inputs: Inputs, field: str, default: float, low: float, high: float) 
     return float(value)
 
 
-def whole(inputs: Inputs, field: str, low: int, high: int) -> int | None:
-    """An integer from *low* to *high* (a float counts if it is whole), or None where it is absent or null."""
+def integer(inputs: Inputs, field: str, low: int, high: int) -> int | None:
+    """Return an integer from *low* to *high* (3.0 is one); None if it is absent or None."""
     value = inputs.get(field)
     if value is None:
         return None
@@ -36,6 +39,7 @@ def whole(inputs: Inputs, field: str, low: int, high: int) -> int | None:
 
 
 def text(inputs: Inputs, field: str, default: str = "") -> str:
+    """Return a string; *default* if it is absent or None."""
     value = inputs.get(field)
     if value is None:
         return default
@@ -45,6 +49,7 @@ def text(inputs: Inputs, field: str, default: str = "") -> str:
 
 
 def choice(inputs: Inputs, field: str, default: str, allowed: tuple[str, ...]) -> str:
+    """Return one of the strings *allowed*; *default* if it is absent or None."""
     value = text(inputs, field, default)
     if value not in allowed:
         raise invalid_input(field, f"must be one of {', '.join(allowed)}")
@@ -52,7 +57,7 @@ def choice(inputs: Inputs, field: str, default: str, allowed: tuple[str, ...]) -
 
 
 def colour(inputs: Inputs, field: str, default: str) -> tuple[int, int, int, int]:
-    """A colour as (red, green, blue, alpha), each 0 to 255: `#rgb[a]`, `#rrggbb[aa]` or a name."""
+    """Return a colour as (red, green, blue, alpha), each 0 to 255. The input is `#rgb[a]`, `#rrggbb[aa]` or a name."""
     value = text(inputs, field, default)
     try:
         red, green, blue, alpha = ImageColor.getcolor(value[:100], "RGBA")  # type: ignore[misc]

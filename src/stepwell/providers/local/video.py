@@ -1,4 +1,4 @@
-"""VIDEO_GENERATION: the camera moves over the picture. The file is an animated WebP, which every browser plays."""
+"""VIDEO_GENERATION: a camera moves over the image. The file is an animated WebP, which every browser plays."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -7,40 +7,40 @@ from PIL import Image
 
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.local.rendered_file import RenderedFile
-from stepwell.providers.local.values import Inputs, choice, number, whole
+from stepwell.providers.local.values import Inputs, choice, integer, number
 from stepwell.providers.local.webp import Frame, animation
 from stepwell.providers.shared import images
 
 MOTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down")
 MAX_FRAMES = 600
-MAX_VIDEO_PIXELS = 256 * 1024 * 1024  # of all frames together: some 15 s of work
+MAX_VIDEO_PIXELS = 256 * 1024 * 1024  # of all frames together: about 15 s of work
 _DEFAULT_SIDE = 512
 _MAX_SIDE = 2048
-_TRAVEL = 0.2  # the part of the picture that the camera moves across
+_TRAVEL = 0.2  # the share of the image that the camera moves across
 _QUALITY = 80
 
 
 def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
-    """The base image, filmed for duration_s (up to 60, 4; at least a frame) at fps (1 to 60, 12) with motion (zoom_in).
+    """Make a video of the base image: duration_s (up to 60, 4; at least a frame), fps (1 to 60, 12), motion (zoom_in).
 
-    width, height: up to 2048; one alone keeps the proportions, none takes those of the picture with the longer side
-    at most 512. pan_left means that the camera moves to the left. The prompt is not interpreted. Transparent
-    pictures are filmed in front of white.
+    width and height are up to 2048. One alone keeps the proportions; without both, the longer side is at most 512.
+    pan_left means that the camera moves to the left. The prompt is not interpreted. Transparent images get a white
+    background.
     """
     motion = choice(inputs, "motion", "zoom_in", MOTIONS)
     fps = number(inputs, "fps", 12, 1, 60)
     duration = number(inputs, "duration_s", 4, 0, 60)
     frames = max(1, round(duration * fps))
     image = images.open_image(files, "base_image_url")
-    size = _size(image, whole(inputs, "width", 1, _MAX_SIDE), whole(inputs, "height", 1, _MAX_SIDE))
+    size = _size(image, integer(inputs, "width", 1, _MAX_SIDE), integer(inputs, "height", 1, _MAX_SIDE))
     if frames > MAX_FRAMES or frames * size[0] * size[1] > MAX_VIDEO_PIXELS:
         message = f"duration_s, fps: {frames} frames of {size[0]}x{size[1]} are more than LOCAL makes"
         raise AttemptError(message, retryable=False)
     times = [round(1000 * n / fps) for n in range(frames + 1)]
-    filmed = _filmed(_source(image, size), size, motion, frames)
+    views = _views(_source(image, size), size, motion, frames)
     data = animation(
         size,
-        (Frame(_encoded(frame), times[n + 1] - times[n]) for n, frame in enumerate(filmed)),
+        (Frame(_encode(frame), times[n + 1] - times[n]) for n, frame in enumerate(views)),
     )
     facts = {"width": size[0], "height": size[1], "format": "WEBP", "fps": fps, "frames": frames}
     return RenderedFile(data, {**facts, "duration_s": times[-1] / 1000, "motion": motion})
@@ -58,14 +58,14 @@ def _size(image: Image.Image, width: int | None, height: int | None) -> tuple[in
 
 
 def _source(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The picture in the proportions of the film, and a little larger, so that the nearest view is sharp."""
+    """Return the image in the proportions of the video, and a little larger, so that the closest view is sharp."""
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     larger = round(size[0] / (1 - _TRAVEL)), round(size[1] / (1 - _TRAVEL))
     return images.cover(image.convert("RGB"), (max(2, larger[0]), max(2, larger[1])))
 
 
-def _filmed(source: Image.Image, size: tuple[int, int], motion: str, frames: int) -> Iterator[Image.Image]:
+def _views(source: Image.Image, size: tuple[int, int], motion: str, frames: int) -> Iterator[Image.Image]:
     for n in range(frames):
         progress = n / max(1, frames - 1)
         eased = progress * progress * (3 - 2 * progress)  # starts and stops gently
@@ -73,18 +73,18 @@ def _filmed(source: Image.Image, size: tuple[int, int], motion: str, frames: int
 
 
 def _view(size: tuple[int, int], motion: str, progress: float) -> tuple[float, float, float, float]:
-    """What the camera sees of a picture of *size*, as a box, at *progress* from 0 to 1."""
+    """Return the box that the camera sees in an image of *size*, at *progress* from 0 to 1."""
     if motion in {"zoom_out", "pan_left", "pan_up"}:
         progress = 1 - progress
-    shown = 1 - _TRAVEL * (progress if motion.startswith("zoom") else 1)
-    width, height = size[0] * shown, size[1] * shown
+    visible = 1 - _TRAVEL * (progress if motion.startswith("zoom") else 1)
+    width, height = size[0] * visible, size[1] * visible
     spare_x, spare_y = size[0] - width, size[1] - height
     left = spare_x * (progress if motion in {"pan_left", "pan_right"} else 0.5)
     top = spare_y * (progress if motion in {"pan_up", "pan_down"} else 0.5)
     return left, top, min(left + width, size[0]), min(top + height, size[1])
 
 
-def _encoded(frame: Image.Image) -> bytes:
+def _encode(frame: Image.Image) -> bytes:
     target = io.BytesIO()
     frame.save(target, "WEBP", quality=_QUALITY, method=2)
     return target.getvalue()

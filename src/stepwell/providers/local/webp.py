@@ -1,7 +1,7 @@
-"""The container of an animated WebP, put together from finished frames.
+"""Writes an animated WebP from finished frames.
 
-Pillow's own writer merges frames that look alike, so that a film of a plain picture would have fewer frames than
-it should; and it keeps what it needs of all frames. The format: developers.google.com/speed/webp/docs/riff_container
+This isn't Pillow's writer, because that merges frames that look alike, so that a video of a plain image would have too
+few frames, and because it keeps all frames in memory. The format: developers.google.com/speed/webp/docs/riff_container
 """
 
 import struct
@@ -13,14 +13,14 @@ _HEADER = 12  # bytes: "RIFF", size, "WEBP"
 
 
 class Frame(NamedTuple):
-    """A picture as a simple lossy WebP file without transparency, and how long it is shown."""
+    """A simple lossy WebP file without transparency, and the duration for which it is shown."""
 
     file: bytes
     milliseconds: int
 
 
 def animation(size: tuple[int, int], frames: Iterable[Frame]) -> bytes:
-    """A film of *frames*, all of *size* (width, height in pixels), that repeats without end."""
+    """Return a video of *frames*, all of *size* (width, height in pixels), that repeats endlessly."""
     width, height = size
     chunks = [
         _chunk(b"VP8X", struct.pack("<I", _HAS_ANIMATION) + _int24(width - 1) + _int24(height - 1)),

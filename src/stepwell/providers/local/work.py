@@ -1,4 +1,4 @@
-"""What a worker process does: one table from task type to function."""
+"""The work of a worker process: a table from task types to functions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -11,7 +11,10 @@ from stepwell.providers.local.rendered_file import RenderedFile
 
 
 class RenderKind(NamedTuple):
-    """`function(inputs, files, seed)`; `files` names the inputs to fetch, `many` those that are lists of them."""
+    """How LOCAL does a task type: by `function(inputs, files, seed)`.
+
+    `files` names the inputs that are files, `many` those that are lists of files. `name` is the name of the result.
+    """
 
     function: Callable[[Mapping[str, Any], Mapping[str, bytes], int], RenderedFile]
     capabilities: frozenset[str]
@@ -49,17 +52,17 @@ RenderJob: TypeAlias = dict[str, Any]
 
 
 def perform(job: RenderJob) -> dict[str, Any]:
-    """In the worker. *job*: task_type, inputs, files (bytes by field), seed.
+    """Do a job in the worker. *job* has task_type, inputs, files (bytes by field) and seed.
 
-    Returns {data, result}, or the fields of an `AttemptError`: an exception with keywords doesn't survive pickling.
+    Returns {data, result}, or the fields of an `AttemptError`, because an exception with keywords can't be pickled.
     """
     try:
-        made = KINDS[TaskType(job["task_type"])].function(job["inputs"], job["files"], job["seed"])
+        rendered = KINDS[TaskType(job["task_type"])].function(job["inputs"], job["files"], job["seed"])
     except AttemptError as error:
         return {"error": str(error), "retryable": error.retryable, "provider_fault": error.provider_fault}
     except MemoryError:
         return {"error": "not enough memory", "retryable": True, "provider_fault": True}
-    except Exception as error:  # noqa: BLE001 - a fault of ours: the same inputs would meet it again
+    except Exception as error:  # noqa: BLE001 - a bug here, which the same inputs would meet again
         text = sanitised(f"LOCAL failed: {type(error).__name__}: {error}")
         return {"error": text, "retryable": False, "provider_fault": True}
-    return {"data": made.data, "result": made.result}
+    return {"data": rendered.data, "result": rendered.result}

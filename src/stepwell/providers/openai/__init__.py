@@ -1,1 +1,1 @@
-"""OpenAI, and whatever else speaks its API."""
+"""OPENAI: OpenAI, and other servers with its API."""
