@@ -19,6 +19,7 @@ from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import create_journal_pool, journal_connect
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import migrate
+from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.embedded_servers import ask
 from support.database.postgres import TestServer, create_database, fresh_folder, running_server
@@ -254,7 +255,7 @@ async def interrupted_workflow(dsn: str) -> None:
     clock, connect, sql = DatabaseClock(), journal_connect(dsn, timeout_s=10), await asyncpg.connect(dsn)
     pool = await create_journal_pool(connect)
     journal = PostgresWorkflowStore(pool, connect, clock, uuid4())
-    await Bench(journal, sql, clock, dsn).make()
+    await Bench(journal, PostgresLeaseStore(pool), sql, clock, dsn).make()
     journal.end_writing()
     await pool.close()
     await sql.close()

@@ -11,6 +11,7 @@ import pytest
 
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import create_journal_pool, journal_connect
+from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.embedded_servers import lent, quick
 from support.database.postgres import TABLES, TestServer, create_database, drop_database, fresh_folder
@@ -35,7 +36,7 @@ async def bench(shared_dsn: str) -> AsyncIterator[Bench]:
     sql = await asyncpg.connect(shared_dsn)
     await sql.execute(f"TRUNCATE {TABLES}")
     journal = PostgresWorkflowStore(pool, connect, clock, uuid4())
-    yield Bench(journal, sql, clock, shared_dsn)
+    yield Bench(journal, PostgresLeaseStore(pool), sql, clock, shared_dsn)
     journal.end_writing()
     await sql.close()
     await pool.close()

@@ -138,7 +138,7 @@ def build_engine(
         admission=admission,
         health=health,
         bus=bus,
-        lease=Lease(journal, clock, process.owner, None if process.exclusive else settings.lease_s),
+        lease=Lease(stores.database.leases, clock, process.owner, None if process.exclusive else settings.lease_s),
         scheduler=Scheduler(journal, runner, admission, health, clock, uuid7, bus, build_outcomes(settings, runner)),
     )
 

@@ -26,6 +26,7 @@ from stepwell.persistence.stores.deliveries import PostgresDeliveries
 from stepwell.persistence.stores.event_feed import PostgresEventFeed
 from stepwell.persistence.stores.idempotency_keys import CONNECTIONS as KEY_CONNECTIONS
 from stepwell.persistence.stores.idempotency_keys import PostgresIdempotencyKeys
+from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.notifications import PostgresNotifications, PostgresPresence
 from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
 from stepwell.persistence.stores.outbox import PostgresOutbox
@@ -33,7 +34,7 @@ from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.clock import Clock
 from stepwell.ports.events import EventFeed, Notifications, Presence
-from stepwell.ports.storage import IdempotencyKeys, WorkflowReader, WorkflowStore
+from stepwell.ports.storage import IdempotencyKeys, LeaseStore, WorkflowReader, WorkflowStore
 from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
 
@@ -45,6 +46,7 @@ class Database(Struct):
 
     store: WorkflowReader
     journal: WorkflowStore
+    leases: LeaseStore
     keys: IdempotencyKeys
     outbox: Outbox
     deliveries: Deliveries
@@ -119,6 +121,7 @@ class PostgresSource:
         return Database(
             PostgresWorkflowReader(engine, kept(CONNECTIONS)),
             journal,
+            PostgresLeaseStore(pool),
             PostgresIdempotencyKeys(kept(KEY_CONNECTIONS), owner),
             PostgresOutbox(kept(OUTBOX_CONNECTIONS)),
             PostgresDeliveries(engine),

@@ -1,4 +1,5 @@
-"""The protocols of what the engine and the API need from the outside.
+"""The ports: protocols for everything that the engine and the API need from outside.
 
-Their docstrings state what an implementation must guarantee.
+Their docstrings are the specification: they state what an implementation must guarantee. `stepwell.persistence` and
+`stepwell.testing` implement the ports of the database, and one suite of tests holds both to these docstrings.
 """

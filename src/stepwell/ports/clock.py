@@ -14,18 +14,20 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """Time as the database tells it, so that times compared between processes agree."""
+    """The time of the database, so that the times of all processes can be compared."""
 
     def now(self) -> datetime:
-        """The present moment in UTC; never goes back within a process."""
+        """Return the present time in UTC. It never goes back within a process."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment in the past; never goes back. For intervals within this process."""
+        """Return the seconds since some moment in the past, which never go back. For intervals in this process."""
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call *callback* in the running event loop once *seconds* of `monotonic` have passed."""
 
 
 class NewId(Protocol):
+    """A source of unique ids."""
+
     def __call__(self, now: datetime, /) -> UUID:
-        """An id that nobody else has; those made later sort later, by the millisecond."""
+        """Return a unique id. Ids that are made later sort later, by the millisecond."""

@@ -1,5 +1,6 @@
-"""What following events, and other processes, needs of the database. See `domain.feed` for the order of the events of
-all workflows.
+"""Event feeds, and notifications between processes on one database, as protocols.
+
+`domain.event_feed` explains the order of the events of all workflows.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -12,47 +13,67 @@ from stepwell.domain.tenancy import TenantScope
 
 
 class EventFeed(Protocol):
-    """All methods raise `Unavailable` while the database is away."""
+    """Stored events, of one workflow and of all workflows. All methods raise `Unavailable` while the database is away.
+
+    *scope* is the tenant whose workflows a call may see. For all others a call answers as for unknown ones.
+    """
 
     async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
-        """Events from number *after* + 1 on, and the workflow, both as of one moment; None for an unknown one."""
+        """Return up to *limit* events of the workflow from number *after* + 1 on, and its status, as of one moment.
+
+        None for an unknown workflow.
+        """
 
     async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
-        """Up to *limit* of the *wanted* events behind *after*. It may have none, and there may be more all the same: it
-        doesn't look at more than some thousand.
+        """Return up to *limit* of the *wanted* events behind *after*.
+
+        A call reads some thousand events at most. So the page may be empty although `more` is true.
         """
 
     async def end(self) -> FeedCursor:
-        """Behind all that can be read."""
+        """Return the cursor behind all events that can be read now."""
 
     async def renumber_restored(self) -> bool:
-        """Bring to the beginning some of those events that are ahead of all others since they come out of a backup of
-        another server; false if there were none.
+        """Move some events that a backup of another server has brought to the beginning of the feed.
+
+        They have numbers that this server hasn't reached yet. Return false if there were none.
         """
 
     async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
-        """How long the histories of these workflows are."""
+        """Return the number of the last event of each of these workflows."""
 
 
 class Notifications(Protocol):
-    """A word between processes on one database: of these workflows something has committed. It can get lost."""
+    """Notifications between processes on one database that something has committed. They can get lost."""
 
     async def send(self, workflow_ids: Collection[UUID]) -> None:
-        """Raises `Unavailable`; then nobody may have heard of it."""
+        """Notify the other processes that something of these workflows has committed.
 
-    def listen(self, heard: Callable[[Collection[UUID] | None], None]) -> AbstractAsyncContextManager["Subscription"]:
-        """*heard* is called with what others send; null says that it may be about any. Raises `Unavailable`."""
+        Raises `Unavailable`. Then it is unknown who has been notified.
+        """
+
+    def listen(
+        self, on_notification: Callable[[Collection[UUID] | None], None]
+    ) -> AbstractAsyncContextManager["Subscription"]:
+        """Return a context within which *on_notification* is called with the ids that other processes send.
+
+        None means that any workflow may have changed. Entering raises `Unavailable`.
+        """
 
 
 class Presence(Protocol):
-    """A word from other processes on one database, as they come and go. It can get lost with the connection."""
+    """Notifications that other processes on the database come to life or end. They get lost with the connection."""
 
-    def watch(self, changed: Callable[[], None]) -> AbstractAsyncContextManager["Subscription"]:
-        """*changed* is called when another process that had no lease gets one, or ends in order. Raises
-        `Unavailable`.
+    def watch(self, on_change: Callable[[], None]) -> AbstractAsyncContextManager["Subscription"]:
+        """Return a context within which *on_change* is called for each such change.
+
+        A change is that another process gets a lease that had none (or hardly any), or that it ends in order. Entering
+        raises `Unavailable`.
         """
 
 
 class Subscription(Protocol):
+    """A connection that receives notifications."""
+
     async def until_disconnected(self) -> None:
-        """Until the connection is lost, as far as that is noticed."""
+        """Return when the connection is lost, as far as that is noticed."""

@@ -1,7 +1,4 @@
-"""The storage of workflows, tasks and idempotency keys, as protocols.
-
-The docstrings state what an implementation must guarantee.
-"""
+"""The storage of workflows, leases and idempotency keys, as protocols."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -26,102 +23,123 @@ from stepwell.domain.tenancy import TenantScope
 
 
 class WorkflowStore(Protocol):
-    """The engine's side of the store. Every write says whether it landed; nothing is read while idle.
+    """The engine's side of the stored workflows. Every write reports whether it landed.
 
     All methods raise `Unavailable` while the database is away.
     """
 
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
-        """Store the workflow, its steps and events, all or nothing. Raises `Forbidden` outside of *scope*, and
-        `StillRunning` for a reservation that another try has taken over.
+        """Store the workflow, its steps and its events: all of them or none.
+
+        Raises `Forbidden` outside of *scope*, and `StillRunning` for a reservation that another attempt has taken over.
         """
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
-        """The workflow as last committed, whoever runs it; None if there is none in *scope*."""
+        """Return the workflow as last committed, whichever process runs it. None if there is none in *scope*."""
 
     async def results(
         self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
     ) -> Mapping[UUID, Mapping[int, bytes]]:
-        """The stored results of those positions of those workflows."""
+        """Return the stored results of the steps at the *wanted* positions, by workflow and position."""
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
-        """Of those jobs, the ones that some attempt has already, of whatever tenant."""
+        """Return those of *remote_ids* that an attempt of any tenant already has."""
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
-        """Write at most one decision per workflow, all in one transaction and one round trip. A decision lands only
-        on exactly the version (owner, epoch, last event) that it was made from; one that has landed already (its
-        answer was lost) counts as landed. Returns the ids of those that did not land. One call at a time.
+        """Write the decisions in one transaction and one round trip. Return the ids of the workflows that didn't land.
+
+        *batch* has at most one decision per workflow. A decision lands only if the workflow is still at the version
+        (owner, epoch, last event) that it was made from. A decision that has landed before, but whose answer was lost,
+        counts as landed. Callers make one call at a time.
         """
 
     async def claim(
         self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
     ) -> list[LoadedWorkflow]:
-        """Take over up to *limit* workflows, or that one, *only*: those that need a process and have no live one, or
-        have *owner* but are unknown to it, not among those that it held at *now*, and unchanged since. The epoch goes
-        up, and `crashes` too where the last owner went without `release`.
+        """Make *owner* the owner of up to *limit* workflows that need a process, and return them as loaded.
+
+        These are the workflows whose owner is dead, and those whose owner is already *owner* although it doesn't know
+        them: they are not in *held*, the ids that it held at *now*, and haven't changed since. *only* restricts the
+        claim to one workflow. Each claim increments the epoch. It also increments `crashes` if the last owner died
+        without `LeaseStore.release`, and an attempt was running.
         """
-
-    async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
-        """From now on *owner* is alive for that time; null: until it is released or expired."""
-
-    async def next_expiry(self, owner: UUID) -> float | None:
-        """Seconds until another process may have to be stood in for: none where there is something to `claim` or to
-        take over already, else until the first lease of those that are alive ends, or a webhook is due of one that
-        isn't. None where there is no such process; then `Presence` tells of the next.
-        """
-
-    async def release(self, owner: UUID) -> None:
-        """End the lease of *owner*, in order: its workflows may be claimed at once."""
 
     async def set_clock(self) -> None:
-        """Set the service's clock by the database's."""
-
-    async def expire_others(self, owner: UUID) -> None:
-        """End the leases of all processes but *owner*: only for a caller who knows that none can be alive."""
+        """Set the clock of this process to the database's."""
 
 
-class WorkflowReader(Protocol):
-    """The API's side of the store. *scope* says whose workflows a call may see; others look like unknown ones.
+class LeaseStore(Protocol):
+    """The leases of the processes on one database. A process is alive while it has one.
 
     All methods raise `Unavailable` while the database is away.
     """
 
+    async def renew(self, owner: UUID, seconds: float | None) -> None:
+        """Give *owner* a lease of *seconds* from now. None: until it is released or expired.
+
+        `Presence` notifies the other processes if *owner* had no lease, or less than half of this time left.
+        """
+
+    async def next_expiry(self, owner: UUID) -> float | None:
+        """Return the seconds until *owner* may have to take over work of another process.
+
+        0.0 if there is something to `claim` or to take over now. Otherwise the time until the first lease of a living
+        process ends, or until a webhook of a dead one is due. None if there is no such process: then `Presence`
+        notifies of the next one.
+        """
+
+    async def release(self, owner: UUID) -> None:
+        """End the lease of *owner* in order, so that its workflows may be claimed at once. `Presence` notifies."""
+
+    async def expire_others(self, owner: UUID) -> None:
+        """End the leases of all processes but *owner*. Only for a caller that knows that none of them is alive."""
+
+
+class WorkflowReader(Protocol):
+    """The API's side of the stored workflows.
+
+    *scope* is the tenant whose workflows a call may see. For all others a call answers as for unknown ones. All methods
+    raise `Unavailable` while the database is away.
+    """
+
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
-        """The workflow, deleted or not."""
+        """Return the workflow, deleted or not. None if it is unknown."""
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
-        """The version of the workflow that `get` would find; the steps aren't looked at."""
+        """Return the version of the workflow that `get` would return, without reading the steps."""
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
-        """Newest first; `total` is exact and counts all that match."""
+        """Return a page of the workflows that match *query*, newest first. `total` counts all of them, exactly."""
 
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
     ) -> Sequence[HistoryEvent] | None:
-        """The history from number *after* + 1 on; None for an unknown workflow."""
+        """Return up to *limit* events of the history, from number *after* + 1 on. None for an unknown workflow."""
 
     async def tasks(
         self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool
     ) -> Sequence[TaskRecord] | None:
-        """The tasks in the order of the steps and attempts; None for an unknown workflow."""
+        """Return the tasks in the order of steps and attempts. None for an unknown workflow."""
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
-        """The task, deleted or not."""
+        """Return the task, deleted or not. None if it is unknown."""
 
     async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
-        """Who runs the workflow, and who has paused it; None for an unknown one."""
+        """Return which process runs the workflow, and who has paused it. None for an unknown workflow."""
 
     async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
-        """Mark tasks deleted."""
+        """Mark these tasks of the workflow as deleted."""
 
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
-        """Of those tasks, the paths of the outputs that are recorded and not deleted."""
+        """Return the paths of the outputs of those of the tasks that aren't deleted."""
 
     async def references_to(
         self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]
     ) -> Mapping[UUID, UUID]:
-        """Those of the tasks whose files a workflow of *scope* names in its definition, other than *workflow_id* and
-        not deleted; each with the lowest id of such workflows.
+        """Return the tasks whose files another workflow needs, each with the lowest id of such a workflow.
+
+        A workflow needs the files that its definition names. Counted are workflows of *scope* that aren't deleted,
+        except *workflow_id*.
         """
 
     async def ping(self) -> None:
@@ -129,21 +147,26 @@ class WorkflowReader(Protocol):
 
 
 class IdempotencyKeys(Protocol):
-    """The keys of requests that may be repeated, each for 48 hours from when its try began.
+    """The keys of requests that may be repeated. Each is kept for 48 hours from the start of its attempt.
 
-    All methods raise `Unavailable` while the database is away.
+    An attempt is one arrival of the request, and has a token. Tokens increase with each attempt of a process. All
+    methods raise `Unavailable` while the database is away.
     """
 
     async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> ReservedKey:
-        """Take the key for the try of that *token*, where it is free, or left behind by a try without effect: of a
-        dead process, or an earlier one of this, which must know that none is at work here. Tokens are in the order of
-        a process's tries. Else what is known of it. Raises `StillRunning` where that keeps changing.
+        """Reserve the key for the attempt *token*, or return what is stored for the key.
+
+        The key is free if it isn't stored, or if the stored attempt has had no effect, has the same *fingerprint*, and
+        is over: its process is dead, or it is an earlier attempt of this process. The caller must know that no such
+        attempt is still running here. Raises `StillRunning` if the stored row keeps changing.
         """
 
     async def store_answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
-        """Store the answer, unless there is one; what is to be sent."""
+        """Store the answer, unless one is stored. Return the answer that must be sent."""
 
     async def release(self, reservations: Collection[Reservation]) -> None:
-        """Forget the keys of tries without effect; a create that is to have it later won't. Those of tries that had it
-        and weren't answered are nobody's then: any process may answer repeats.
+        """Delete the keys of attempts that have had no effect: a create that is still queued can have none any more.
+
+        The keys of attempts that have had an effect, but no answer, lose their owner. Then any process may answer a
+        repeat.
         """

@@ -1,4 +1,4 @@
-"""What sending webhooks needs from the outside."""
+"""Webhook deliveries and their sender, as protocols."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import Answered, DeliveryAttempt, DeliveryRecord, DeliveryVerdict, DueDelivery
 
-# Makes the body of a delivery. Raises `Unavailable` while the database is away.
+# Builds the body of a delivery. Raises `Unavailable` while the database is away.
 Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]
 
 
@@ -21,39 +21,45 @@ class Backlog(NamedTuple):
 
 
 class Outbox(Protocol):
-    """The engine's side of the deliveries. A delivery belongs to one process at a time, its owner; whoever isn't it
-    changes nothing. All methods raise `Unavailable` while the database is away.
+    """The engine's side of the deliveries. All methods raise `Unavailable` while the database is away.
+
+    A delivery belongs to one process at a time, its owner. A call of another process changes nothing.
     """
 
     async def take_over(self, owner: UUID) -> Mapping[str, datetime]:
-        """Make *owner* the owner of what dead processes have left to be sent: at once where they are known to be dead,
-        else when it is due. Returns for each lane of *owner* when the first delivery in it is due.
+        """Make *owner* the owner of the deliveries that dead processes have left to be sent.
+
+        A process without a lease row, or with an expired one that `expire_others` ended, is known to be dead. The
+        deliveries of one whose lease has merely run out are taken only when they are due. Returns for each lane of
+        *owner* when its first delivery is due.
         """
 
     async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
-        """For each of *lanes* the first *limit* deliveries of *owner*, by time, whether they are due or not yet."""
+        """Return the first *limit* deliveries of *owner* in each of *lanes*, by time, due or not yet due."""
 
     async def freeze(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
-        """Store *body* for good, unless one is stored, and return what is stored. None if *owner* isn't the owner (any
-        more), or it has been tried or renewed since *due* was read.
+        """Store *body* for good, unless a body is stored. Return the stored body.
+
+        None if *owner* isn't the owner any more, or if the delivery was tried or redelivered after *due* was read.
         """
 
     async def change_lane(self, owner: UUID, due: DueDelivery, lane: str) -> None:
-        """The address now leads to another lane. Nothing where `frozen` would give None."""
+        """Move the delivery to *lane*, because its URL has changed. Do nothing where `freeze` would return None."""
 
     async def record(
         self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
     ) -> datetime | None:
-        """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile. Returns when *owner* has to
-        send it again, if ever.
+        """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile.
+
+        Returns when *owner* has to send the delivery again. None if it hasn't.
         """
 
     async def backlog(self, owner: UUID) -> Backlog:
-        """The deliveries of *owner* that are still to be sent."""
+        """Return how much of *owner* is still to be sent."""
 
 
 class AddressedDelivery(NamedTuple):
-    """Where a delivery goes now, null for nowhere; whose it is, and the version of the workflow that says so."""
+    """The URL that a delivery would go to now (None: none), its tenant, and the version of its workflow."""
 
     url: str | None
     tenant: str | None
@@ -61,15 +67,21 @@ class AddressedDelivery(NamedTuple):
 
 
 class Deliveries(Protocol):
-    """The API's side. *scope* says whose a call may see; others look like unknown ones."""
+    """The API's side of the deliveries. All methods raise `Unavailable` while the database is away.
+
+    *scope* is the tenant whose deliveries a call may see. For all others a call answers as for unknown ones.
+    """
 
     async def page(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
     ) -> Sequence[DeliveryRecord] | None:
-        """By the numbers of their events, from *after* + 1 on; None for an unknown workflow."""
+        """Return up to *limit* deliveries by the numbers of their events, from *after* + 1 on.
+
+        None for an unknown workflow.
+        """
 
     async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:
-        """Raises `NotFound`."""
+        """Return where the delivery of that event would go now. Raises `NotFound`."""
 
     async def redeliver(
         self,
@@ -88,7 +100,10 @@ class Deliveries(Protocol):
 
 
 class Sender(Protocol):
+    """Sends webhooks."""
+
     async def send(self, url: str, headers: Mapping[str, str], body: str, hidden: Sequence[str]) -> Answered:
-        """Post *body*, once, within a deadline. Never raises for what an address or a receiver does; *hidden* are not
-        in what it returns.
+        """Post *body* once, within a deadline, and return the outcome.
+
+        Never raises for what the address or the receiver does. The strings of *hidden* are removed from the outcome.
         """

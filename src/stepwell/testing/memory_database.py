@@ -11,6 +11,7 @@ from stepwell.settings import Settings
 from stepwell.testing.manual_clock import ManualClock
 from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
+from stepwell.testing.memory_lease_store import MemoryLeaseStore
 from stepwell.testing.memory_tables import Tables
 from stepwell.testing.memory_webhooks import MemoryDeliveries, MemoryOutbox
 from stepwell.testing.memory_workflow_reader import MemoryWorkflowReader
@@ -50,6 +51,7 @@ class MemoryDatabase:
         return Database(
             MemoryWorkflowReader(tables),
             MemoryWorkflowStore(tables, owner),
+            MemoryLeaseStore(tables),
             MemoryIdempotencyKeys(tables, owner),
             MemoryOutbox(tables),
             MemoryDeliveries(tables),

@@ -1,7 +1,7 @@
 """`ports.Journal` in memory: what the engine writes, loads and claims."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from msgspec import json, structs
@@ -13,7 +13,7 @@ from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.model import Task
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow
 from stepwell.domain.tenancy import TenantScope
-from stepwell.testing.memory_tables import ALWAYS, NEVER, DeliveryRow, Tables, TaskRow, WorkflowRow
+from stepwell.testing.memory_tables import DeliveryRow, Tables, TaskRow, WorkflowRow
 
 _STEPS_A_PAGE = 20_000
 
@@ -153,47 +153,8 @@ class MemoryWorkflowStore:
         for process in [p for p in self._tables.processes if not self._tables.is_alive(p) and p not in needed]:
             del self._tables.processes[process]
 
-    async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
-        await self._tables.round_trip()
-        now, processes = self._tables.clock.now(), self._tables.processes
-        known = processes.get(owner, NEVER) > now + timedelta(seconds=(seconds or 0) / 2)
-        processes[owner] = ALWAYS if seconds is None else now + timedelta(seconds=seconds)
-        if not known:
-            self._tables.process_channel.notify(owner, None)
-
-    async def next_expiry(self, owner: UUID) -> float | None:
-        await self._tables.round_trip()
-        now, processes = self._tables.clock.now(), self._tables.processes
-        running = {row.record.state.owner for row in self._tables.workflows.values()} - {None}
-        sending: dict[UUID | None, datetime] = {}
-        for delivery in self._tables.pending_deliveries():
-            assert delivery.next_at is not None
-            sending[delivery.owner] = min(delivery.next_at, sending.get(delivery.owner, delivery.next_at))
-        wanted = []
-        for process, lease_until in processes.items():
-            if process == owner or lease_until in (NEVER, ALWAYS):
-                continue
-            if lease_until > now or process in running:
-                wanted.append(lease_until)
-            elif process in sending:
-                wanted.append(sending[process])
-        if any(process != owner and process not in processes for process in {*running, *sending}):
-            return 0.0
-        return max((min(wanted) - now).total_seconds(), 0.0) if wanted else None
-
-    async def release(self, owner: UUID) -> None:
-        await self._tables.round_trip()
-        if self._tables.processes.pop(owner, None) is not None:
-            self._tables.process_channel.notify(owner, None)
-
     async def set_clock(self) -> None:
         await self._tables.round_trip()
-
-    async def expire_others(self, owner: UUID) -> None:
-        await self._tables.round_trip()
-        for process in self._tables.processes:
-            if process != owner:
-                self._tables.processes[process] = NEVER
 
 
 def _check_numbers(expected: range, numbers: list[int]) -> None:

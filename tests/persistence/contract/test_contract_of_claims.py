@@ -25,9 +25,9 @@ async def test_a_claim_takes_what_has_no_live_process(
     await stored.make(owner=None)
     seconds = {"60 s": 60.0, "endless": None, "over": -1.0, "released": 60.0}
     if lease in seconds:
-        await stored.journal.renew_lease(OTHER, seconds[lease])
+        await stored.leases.renew(OTHER, seconds[lease])
     if lease == "released":
-        await stored.journal.release(OTHER)
+        await stored.leases.release(OTHER)
     found = [(one.state.id, one.state.owner, one.state.epoch, one.state.crashes) for one in await stored.claim()]
     epoch = handle.run.state.epoch + 1
     assert found == ([(handle.workflow_id, ME, epoch, crashes)] if claimed else [])
@@ -54,7 +54,7 @@ async def test_a_claim_of_one_takes_only_that_one(stored: Stored) -> None:
 
 async def test_ones_own_are_claimed_only_where_they_are_unknown_and_older_than_the_claim(stored: Stored) -> None:
     held, unknown, newer = await stored.make(), await stored.make(), await stored.make()
-    await stored.journal.renew_lease(ME, 60)
+    await stored.leases.renew(ME, 60)
     now = stored.clock.now()
     await stored.write(newer, renamed())
     found = await stored.journal.claim(ME, [held.workflow_id], now, 100)
@@ -73,7 +73,7 @@ async def test_what_needs_no_process_is_not_claimed(stored: Stored) -> None:
 async def test_a_crash_counts_only_where_an_attempt_was_under_way(stored: Stored) -> None:
     guilty, waiting = await stored.make(owner=OTHER), await stored.make(owner=OTHER)
     await stored.write(guilty, admitted())
-    await stored.journal.renew_lease(OTHER, -1)
+    await stored.leases.renew(OTHER, -1)
     crashes = {one.state.id: one.state.crashes for one in await stored.claim()}
     assert crashes == {guilty.workflow_id: 1, waiting.workflow_id: 0}
 
@@ -92,40 +92,40 @@ async def test_a_claim_comes_in_pages_by_id(stored: Stored) -> None:
 async def test_two_processes_that_claim_at_once_never_both_have_one(stored: Stored) -> None:
     made = [await stored.make(owner=OTHER) for _ in range(20)]
     for owner in (ME, THIRD):
-        await stored.journal.renew_lease(owner, 60)
+        await stored.leases.renew(owner, 60)
     both = await asyncio.gather(stored.claim(ME), stored.claim(THIRD))
     assert sorted(one.state.id for found in both for one in found) == sorted(handle.workflow_id for handle in made)
 
 
 async def expiry(stored: Stored, owner: UUID = ME) -> float | None:
-    return await stored.journal.next_expiry(owner)
+    return await stored.leases.next_expiry(owner)
 
 
 async def test_the_next_expiry_is_none_where_nobody_else_is_known(stored: Stored) -> None:
     await stored.make()
-    await stored.journal.renew_lease(ME, 60)
+    await stored.leases.renew(ME, 60)
     assert await expiry(stored) is None
 
 
 async def test_the_next_expiry_is_now_where_a_workflow_is_left(stored: Stored) -> None:
     await stored.make(owner=OTHER)
     assert await expiry(stored) == 0, "its process ended in order"
-    await stored.journal.renew_lease(OTHER, -1)
+    await stored.leases.renew(OTHER, -1)
     assert await expiry(stored) == 0, "its process's lease is over"
     assert await expiry(stored, OTHER) is None, "it is its own"
 
 
 async def test_the_next_expiry_is_that_of_the_first_live_process(stored: Stored) -> None:
     await stored.make(owner=OTHER)
-    await stored.journal.renew_lease(OTHER, 60)
+    await stored.leases.renew(OTHER, 60)
     due = await expiry(stored)
     assert due is not None
     assert 30 < due <= 60
-    await stored.journal.renew_lease(THIRD, 20)
+    await stored.leases.renew(THIRD, 20)
     due = await expiry(stored)
     assert due is not None
     assert 0 < due <= 20, "the one without workflows may get some before"
-    await stored.journal.renew_lease(THIRD, -1)
+    await stored.leases.renew(THIRD, -1)
     due = await expiry(stored)
     assert due is not None
     assert 30 < due <= 60, "the one whose lease is over has nothing"
@@ -133,7 +133,7 @@ async def test_the_next_expiry_is_that_of_the_first_live_process(stored: Stored)
 
 async def test_a_lease_without_an_end_never_expires(stored: Stored) -> None:
     await stored.make(owner=OTHER)
-    await stored.journal.renew_lease(OTHER, None)
+    await stored.leases.renew(OTHER, None)
     assert await expiry(stored) is None
     assert await stored.claim() == []
 
@@ -141,8 +141,8 @@ async def test_a_lease_without_an_end_never_expires(stored: Stored) -> None:
 async def test_all_others_can_be_declared_dead(stored: Stored) -> None:
     mine, theirs = await stored.make(), await stored.make(owner=OTHER)
     for owner in (ME, OTHER):
-        await stored.journal.renew_lease(owner, None)
-    await stored.journal.expire_others(ME)
+        await stored.leases.renew(owner, None)
+    await stored.leases.expire_others(ME)
     assert [one.state.id for one in await stored.claim(ME, (mine,))] == [theirs.workflow_id]
     assert await stored.claim(THIRD, (theirs,)) == [], "the caller lives on"
 
@@ -156,11 +156,11 @@ async def test_a_workflow_tells_who_runs_it(stored: Stored) -> None:
         return found.owner, found.alive, found.lease_until is None
 
     assert await owner() == (OTHER, False, True)
-    await stored.journal.renew_lease(OTHER, 60)
+    await stored.leases.renew(OTHER, 60)
     assert await owner() == (OTHER, True, False)
-    await stored.journal.renew_lease(OTHER, None)
+    await stored.leases.renew(OTHER, None)
     assert await owner() == (OTHER, True, True)
-    await stored.journal.renew_lease(OTHER, -1)
+    await stored.leases.renew(OTHER, -1)
     assert await owner() == (OTHER, False, False)
     assert await stored.here.store.ownership(EVERY_TENANT, uuid4()) is None
 

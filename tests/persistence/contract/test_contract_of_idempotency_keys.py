@@ -25,7 +25,7 @@ async def reserve(
 
 async def alive(stored: Stored) -> None:
     for owner in (ME, OTHER):
-        await stored.journal.renew_lease(owner, 60)
+        await stored.leases.renew(owner, 60)
 
 
 async def test_the_first_request_gets_the_key(stored: Stored) -> None:
@@ -64,7 +64,7 @@ async def test_another_live_processs_key_is_not_taken_over(stored: Stored) -> No
 async def test_a_dead_processs_key_is_taken_over(stored: Stored) -> None:
     await alive(stored)
     await reserve(stored, TOKENS[1])
-    await stored.journal.renew_lease(ME, -1)
+    await stored.leases.renew(ME, -1)
     there = await stored.process(OTHER)
     assert (await there.keys.reserve(T, "k", TOKENS[0], b"f")).mine
 

@@ -43,23 +43,23 @@ async def test_a_process_that_comes_to_life_or_ends_in_order_is_noticed(stored: 
 
         async def noticed(expected: int) -> None:
             # Notifications come in order: behind this one nothing is on its way.
-            await stored.journal.release(THIRD)
-            await there.journal.renew_lease(THIRD, 60)
+            await stored.leases.release(THIRD)
+            await there.leases.renew(THIRD, 60)
             await eventually(lambda: heard >= expected + 1, f"{expected} were noticed")
             assert heard == expected + 1
 
-        await there.journal.renew_lease(OTHER, 60)
+        await there.leases.renew(OTHER, 60)
         await noticed(1)
-        await there.journal.renew_lease(OTHER, 60)
+        await there.leases.renew(OTHER, 60)
         await noticed(3)
-        await there.journal.release(OTHER)
+        await there.leases.release(OTHER)
         await noticed(6)
 
 
 async def test_a_process_does_not_notice_itself(stored: Stored) -> None:
     there, heard = await stored.process(OTHER), []
     async with stored.here.presence.watch(lambda: heard.append("changed")):
-        await stored.journal.renew_lease(ME, 60)
-        await there.journal.renew_lease(OTHER, 60)
+        await stored.leases.renew(ME, 60)
+        await there.leases.renew(OTHER, 60)
         await eventually(lambda: bool(heard), "the other was noticed")
     assert heard == ["changed"]

@@ -135,9 +135,9 @@ async def test_what_the_dead_have_left_is_taken_over(stored: Stored, lease: str,
     at = stored.clock.now() + timedelta(hours=1)
     await stored.here.outbox.record(ME, later, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
     if lease != "never":
-        await stored.journal.renew_lease(ME, -1 if lease == "over" else 60)
+        await stored.leases.renew(ME, -1 if lease == "over" else 60)
     if lease == "declared dead":
-        await stored.journal.expire_others(OTHER)
+        await stored.leases.expire_others(OTHER)
     there = (await stored.process(OTHER)).outbox
     lanes = await there.take_over(OTHER)
     assert sorted(lanes) == ["t@example.com", "t@example.org"][:taken]
@@ -151,8 +151,8 @@ async def test_a_process_is_needed_again_when_its_webhooks_are_due(stored: Store
     (found,) = await due(stored)
     at = stored.clock.now() + timedelta(hours=1)
     await stored.here.outbox.record(ME, found, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
-    await stored.journal.renew_lease(ME, -1)
-    expiry = await stored.journal.next_expiry(OTHER)
+    await stored.leases.renew(ME, -1)
+    expiry = await stored.leases.next_expiry(OTHER)
     assert expiry is not None
     assert 3_500 < expiry <= 3_600
 
@@ -196,7 +196,7 @@ async def test_a_redelivery_keeps_to_the_scope_and_its_terms(stored: Stored) -> 
 async def test_a_redelivery_marks_its_key_once(stored: Stored) -> None:
     handle = await told(stored)
     (found,) = await due(stored)
-    await stored.journal.renew_lease(ME, 60)
+    await stored.leases.renew(ME, 60)
     reservation = (await stored.here.keys.reserve(T, "k", THIRD, b"f")).reservation
     renewal = (T, handle.workflow_id, found.event_id, LANE, ME, Preconditions(reservation))
     await stored.here.deliveries.redeliver(*renewal)

@@ -8,6 +8,7 @@ import asyncpg
 from stepwell.domain.lifecycle.inputs import Admitted, Succeeded
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import create_journal_pool, journal_connect
+from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.stored_workflows import Bench
 
@@ -33,7 +34,7 @@ async def test_transitions_of_steps_are_hot(dsn: str) -> None:
     connect = journal_connect(dsn, timeout_s=10)
     pool = await create_journal_pool(connect)
     journal = PostgresWorkflowStore(pool, connect, clock, uuid4())
-    bench = Bench(journal, sql, clock, dsn)
+    bench = Bench(journal, PostgresLeaseStore(pool), sql, clock, dsn)
     handle = await bench.make()
     for position in (0, 1):
         task_id = uuid4()

@@ -101,10 +101,10 @@ async def test_who_comes_to_life_or_ends_in_order_is_told_of(bench: Bench) -> No
         if left is not None:
             until = f"clock_timestamp() + interval '{left}'"
             await bench.sql.execute(f"UPDATE processes SET lease_until = {until}")
-        await bench.journal.renew_lease(OTHER, 60)
+        await bench.leases.renew(OTHER, 60)
         assert await told() == [str(OTHER)] * tells, left
-    await bench.journal.release(OTHER)
-    await bench.journal.release(THIRD)
+    await bench.leases.release(OTHER)
+    await bench.leases.release(THIRD)
     assert await told() == [str(OTHER)]
 
 
@@ -130,7 +130,7 @@ async def test_checkpoints_and_leases_go_on_while_claims_wait(bench: Bench) -> N
         waiting = [group.create_task(bench.claim(held=(mine,))) for _ in range(10)]
         await bench.until_blocked()
         await bench.write(mine, renamed())
-        await bench.journal.renew_lease(ME, 60)
+        await bench.leases.renew(ME, 60)
         assert not any(task.done() for task in waiting)
         await transaction.commit()
     assert {len(task.result()) for task in waiting} == {1}

@@ -61,16 +61,16 @@ async def test_what_the_dead_have_left(bench: Bench, outbox: PostgresOutbox) -> 
 async def test_all_are_taken_where_nobody_else_can_live(bench: Bench, outbox: PostgresOutbox) -> None:
     await lease(bench, LAPSED, "1 hour")
     await put(bench, LAPSED, "later", "1 hour")
-    await bench.journal.expire_others(ME)
+    await bench.leases.expire_others(ME)
     assert list(await outbox.take_over(ME)) == ["later"]
 
 
 @pytest.mark.parametrize("owner", [GONE, NOBODY])
 async def test_what_nobody_can_come_back_for_is_wanted_at_once(bench: Bench, owner: UUID | None) -> None:
     await put(bench, ME, "mine", "1 hour")
-    assert await bench.journal.next_expiry(ME) is None
+    assert await bench.leases.next_expiry(ME) is None
     await put(bench, owner, "later", "1 hour")
-    assert await bench.journal.next_expiry(ME) == 0
+    assert await bench.leases.next_expiry(ME) == 0
 
 
 @pytest.mark.parametrize("name", ["DUE", "FREEZE", "FROZEN", "REFILE", "MARK", "LANES"])

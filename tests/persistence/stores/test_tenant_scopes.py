@@ -11,20 +11,10 @@ from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
-# These are the engine's own, for all tenants alike: batches, jobs at providers, claims, leases, the clock.
+# These are the engine's own, for all tenants alike: batches, jobs at providers, claims, the clock.
 WITHOUT = {
     "WorkflowReader": {"ping"},
-    "WorkflowStore": {
-        "known_jobs",
-        "write",
-        "end_writing",
-        "claim",
-        "renew_lease",
-        "next_expiry",
-        "release",
-        "set_clock",
-        "expire_others",
-    },
+    "WorkflowStore": {"known_jobs", "write", "end_writing", "claim", "set_clock"},
 }
 PAIRS: list[tuple[type, type]] = [(WorkflowReader, PostgresWorkflowReader), (WorkflowStore, PostgresWorkflowStore)]
 

@@ -16,6 +16,7 @@ from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.connections.database import create_journal_pool, journal_connect
 from stepwell.persistence.stores import workflow_store as journal_module
+from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.stored_workflows import CHAIN, ME, OTHER, TABLES, Bench, admitted, renamed
 
@@ -142,7 +143,7 @@ async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench)
 async def test_an_outage_has_one_name(bench: Bench) -> None:
     connect = journal_connect(bench.dsn.replace("port=", "port=1"), timeout_s=1)
     pool = await create_journal_pool(connect)
-    journal = PostgresWorkflowStore(pool, connect, bench.clock, uuid4())
+    journal, leases = PostgresWorkflowStore(pool, connect, bench.clock, uuid4()), PostgresLeaseStore(pool)
     handle, new = bench.draft(CHAIN, "t", ME)
     for call in (
         journal.insert(EVERY_TENANT, new),
@@ -150,11 +151,11 @@ async def test_an_outage_has_one_name(bench: Bench) -> None:
         journal.results(EVERY_TENANT, {handle.workflow_id: [0]}),
         journal.write([bench.decide(handle, renamed())]),
         journal.claim(ME, [], bench.clock.now(), 1),
-        journal.renew_lease(ME, 1),
-        journal.next_expiry(ME),
-        journal.release(ME),
         journal.set_clock(),
-        journal.expire_others(ME),
+        leases.renew(ME, 1),
+        leases.next_expiry(ME),
+        leases.release(ME),
+        leases.expire_others(ME),
     ):
         with pytest.raises(Unavailable):
             await call

@@ -83,20 +83,8 @@ class FaultyJournal:
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         return await self.inner.known_jobs(provider, remote_ids)
 
-    async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
-        await self.inner.renew_lease(owner, seconds)
-
-    async def next_expiry(self, owner: UUID) -> float | None:
-        return await self.inner.next_expiry(owner)
-
-    async def release(self, owner: UUID) -> None:
-        await self.inner.release(owner)
-
     async def set_clock(self) -> None:
         await self.inner.set_clock()
-
-    async def expire_others(self, owner: UUID) -> None:
-        await self.inner.expire_others(owner)
 
 
 def before(fault: str | Exception | None) -> None:

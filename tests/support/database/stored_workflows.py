@@ -21,7 +21,7 @@ from stepwell.engine.new_workflow import loaded_of
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.clock import Clock
-from stepwell.ports.storage import WorkflowStore
+from stepwell.ports.storage import LeaseStore, WorkflowStore
 from support.workflows.definitions import body, join, mapped, plan
 
 ME, OTHER, THIRD = (UUID(int=n) for n in (1, 2, 3))
@@ -32,8 +32,9 @@ TABLES = ("workflows", "steps", "tasks", "events")
 class Workflows:
     """Workflows that a test makes and changes through the port alone, each with its run."""
 
-    def __init__(self, journal: WorkflowStore, clock: Clock) -> None:
+    def __init__(self, journal: WorkflowStore, leases: LeaseStore, clock: Clock) -> None:
         self.journal: WorkflowStore = journal
+        self.leases = leases
         self.clock: Clock = clock
 
     async def make(
@@ -95,7 +96,7 @@ class Stored(Workflows):
     """A database as its processes see it. `journal` and `here` are those of the process `ME`."""
 
     def __init__(self, source: DatabaseSource, here: Database, connect: Callable[[UUID], Awaitable[Database]]) -> None:
-        super().__init__(here.journal, source.clock)
+        super().__init__(here.journal, here.leases, source.clock)
         self.here, self._connect = here, connect
 
     async def process(self, owner: UUID) -> Database:
@@ -109,12 +110,19 @@ class Bench(Workflows):
     journal: PostgresWorkflowStore
     clock: DatabaseClock
 
-    def __init__(self, journal: PostgresWorkflowStore, sql: asyncpg.Connection, clock: DatabaseClock, dsn: str) -> None:
-        super().__init__(journal, clock)
+    def __init__(
+        self,
+        journal: PostgresWorkflowStore,
+        leases: LeaseStore,
+        sql: asyncpg.Connection,
+        clock: DatabaseClock,
+        dsn: str,
+    ) -> None:
+        super().__init__(journal, leases, clock)
         self.sql, self.dsn = sql, dsn
 
     async def lease(self, owner: UUID, seconds: float | None) -> None:
-        await self.journal.renew_lease(owner, seconds)
+        await self.leases.renew(owner, seconds)
         if seconds is not None and seconds < 0:
             await self.sql.execute(
                 "UPDATE processes SET lease_until = clock_timestamp() - interval '1 s' WHERE id = $1", owner

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from stepwell.ports.clock import Clock
-from stepwell.ports.storage import WorkflowStore
+from stepwell.ports.storage import LeaseStore
 
 
 class Lease:
@@ -21,7 +21,7 @@ class Lease:
     `Recovery.run` renews the lease while this process has work.
     """
 
-    def __init__(self, store: WorkflowStore, clock: Clock, owner: UUID, seconds: float | None) -> None:
+    def __init__(self, store: LeaseStore, clock: Clock, owner: UUID, seconds: float | None) -> None:
         self._store, self._clock = store, clock
         self.owner, self.seconds = owner, seconds
         self._renewed_at = -float("inf")  # monotonic; the time before the statement, so that the lease isn't overrated
@@ -58,10 +58,21 @@ class Lease:
         async with self._renewing:
             await self._store.release(self.owner)
 
+    async def next_expiry_s(self) -> float | None:
+        """Return the seconds until this process may have to take over work of another one. None: not foreseeable.
+
+        See `LeaseStore.next_expiry`. Raises `Unavailable`.
+        """
+        return None if self.seconds is None else await self._store.next_expiry(self.owner)
+
+    async def expire_others(self) -> None:
+        """End the leases of all other processes, because this process knows that none of them is alive."""
+        await self._store.expire_others(self.owner)
+
     def _is_aged(self, seconds: float) -> bool:
         return self._clock.monotonic() - self._renewed_at > seconds / 4
 
     async def _renew(self) -> None:
         started = self._clock.monotonic()
-        await self._store.renew_lease(self.owner, self.seconds)
+        await self._store.renew(self.owner, self.seconds)
         self._renewed_at = started

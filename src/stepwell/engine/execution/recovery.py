@@ -102,7 +102,7 @@ class Recovery:
         await self._journal.set_clock()
         await self._lease.acquire()
         if self._lease.seconds is None:
-            await self._journal.expire_others(self._lease.owner)
+            await self._lease.expire_others()
         self.request()
 
     def request(self, *, unsure: bool = False) -> None:
@@ -177,20 +177,17 @@ class Recovery:
         try:
             if self._busy:
                 await self._lease.ensure()
-            if not self._claim_wanted and (next_expiry_s := await self._next_expiry_s()) != 0:
+            if not self._claim_wanted and (next_expiry_s := await self._lease.next_expiry_s()) != 0:
                 return next_expiry_s
             self._claim_wanted = False
             await self._claim_all()
-            next_expiry_s = await self._next_expiry_s()
+            next_expiry_s = await self._lease.next_expiry_s()
         except Unavailable:
             self._claim_wanted = True
             return None
         # Whatever is left can't be claimed now, and asking all the time doesn't change that.
         lease_s = self._lease.seconds
         return lease_s / 3 if lease_s is not None and next_expiry_s == 0 else next_expiry_s
-
-    async def _next_expiry_s(self) -> float | None:
-        return None if self._lease.seconds is None else await self._journal.next_expiry(self._lease.owner)
 
     async def _claim_all(self) -> None:
         total, found = 0, _PAGE

@@ -131,22 +131,6 @@ class PostgresWorkflowStore:
             return await _load(connection, [row["id"] for row in rows])
 
     @unavailable_in_outage
-    async def renew_lease(self, owner: UUID, seconds: float | None) -> None:
-        await self._pool.execute(sql.RENEW_LEASE, owner, seconds)
-
-    @unavailable_in_outage
-    async def next_expiry(self, owner: UUID) -> float | None:
-        return cast("float | None", await self._pool.fetchval(sql.NEXT_EXPIRY, owner))
-
-    @unavailable_in_outage
-    async def release(self, owner: UUID) -> None:
-        await self._pool.execute(sql.RELEASE, owner)
-
-    @unavailable_in_outage
-    async def expire_others(self, owner: UUID) -> None:
-        await self._pool.execute(sql.EXPIRE_OTHERS, owner)
-
-    @unavailable_in_outage
     async def set_clock(self) -> None:
         self._clock.observe(cast("datetime", await self._pool.fetchval(sql.NOW)))
 

@@ -1,0 +1,32 @@
+"""`ports.LeaseStore` on asyncpg. Its statements also send the notifications that `PostgresPresence` receives."""
+
+from typing import cast
+from uuid import UUID
+
+import asyncpg
+
+from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.rows import journal_sql as sql
+
+
+class PostgresLeaseStore:
+    """*pool* is that of `database.create_journal_pool`. `PostgresWorkflowStore` leaves one of its connections free."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    @unavailable_in_outage
+    async def renew(self, owner: UUID, seconds: float | None) -> None:
+        await self._pool.execute(sql.RENEW_LEASE, owner, seconds)
+
+    @unavailable_in_outage
+    async def next_expiry(self, owner: UUID) -> float | None:
+        return cast("float | None", await self._pool.fetchval(sql.NEXT_EXPIRY, owner))
+
+    @unavailable_in_outage
+    async def release(self, owner: UUID) -> None:
+        await self._pool.execute(sql.RELEASE, owner)
+
+    @unavailable_in_outage
+    async def expire_others(self, owner: UUID) -> None:
+        await self._pool.execute(sql.EXPIRE_OTHERS, owner)

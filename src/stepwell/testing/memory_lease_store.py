@@ -1,0 +1,50 @@
+"""`ports.LeaseStore` in memory."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
+
+
+class MemoryLeaseStore:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def renew(self, owner: UUID, seconds: float | None) -> None:
+        await self._tables.round_trip()
+        now, processes = self._tables.clock.now(), self._tables.processes
+        known = processes.get(owner, NEVER) > now + timedelta(seconds=(seconds or 0) / 2)
+        processes[owner] = ALWAYS if seconds is None else now + timedelta(seconds=seconds)
+        if not known:
+            self._tables.process_channel.notify(owner, None)
+
+    async def next_expiry(self, owner: UUID) -> float | None:
+        await self._tables.round_trip()
+        now, processes = self._tables.clock.now(), self._tables.processes
+        running = {row.record.state.owner for row in self._tables.workflows.values()} - {None}
+        sending: dict[UUID | None, datetime] = {}
+        for delivery in self._tables.pending_deliveries():
+            assert delivery.next_at is not None
+            sending[delivery.owner] = min(delivery.next_at, sending.get(delivery.owner, delivery.next_at))
+        wanted = []
+        for process, lease_until in processes.items():
+            if process == owner or lease_until in (NEVER, ALWAYS):
+                continue
+            if lease_until > now or process in running:
+                wanted.append(lease_until)
+            elif process in sending:
+                wanted.append(sending[process])
+        if any(process != owner and process not in processes for process in {*running, *sending}):
+            return 0.0
+        return max((min(wanted) - now).total_seconds(), 0.0) if wanted else None
+
+    async def release(self, owner: UUID) -> None:
+        await self._tables.round_trip()
+        if self._tables.processes.pop(owner, None) is not None:
+            self._tables.process_channel.notify(owner, None)
+
+    async def expire_others(self, owner: UUID) -> None:
+        await self._tables.round_trip()
+        for process in self._tables.processes:
+            if process != owner:
+                self._tables.processes[process] = NEVER
