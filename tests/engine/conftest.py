@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
+from stepwell.persistence.clock import DatabaseClock
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.postgres import TABLES, TestServer, create_database, drop_database
 
@@ -19,6 +20,12 @@ def clock() -> ManualClock:
 def memory(clock: ManualClock) -> MemoryDatabase:
     """A database without PostgreSQL, whose time is *clock*'s."""
     return MemoryDatabase(clock)
+
+
+@pytest.fixture
+def memory_in_real_time() -> MemoryDatabase:
+    """A database without PostgreSQL, for tests of how long something takes."""
+    return MemoryDatabase(DatabaseClock())
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 from stepwell.contract.enums import EventType, ProviderType
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.settings import Prices
+from stepwell.testing import MemoryDatabase
 from support.database.failing_store import FaultyJournal, faulty, nothing_left
 from support.emulators.base import Fault
 from support.providers.emulated import World, world_of
@@ -66,7 +67,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def test_what_runs_here(dsn: str, tmp_path: Path) -> None:
+async def test_what_runs_here(memory: MemoryDatabase, tmp_path: Path) -> None:
     script: dict[str, list[Outcome]] = {
         "a": [Fail("once", before=2), Succeed({"x": 1})],
         "b": [Hang()],
@@ -74,9 +75,9 @@ async def test_what_runs_here(dsn: str, tmp_path: Path) -> None:
         "d": [Hang(then=Fail("later"))],
     }
     provider = Scripted(script=script)
-    async with asyncio.timeout(60), running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+    async with asyncio.timeout(60), running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         witness = witnessed(service)
-        goes_on = {"retry": {"base_s": 0.01}, "on_failure": "continue"}
+        goes_on = {"retry": {"base_s": 0}, "on_failure": "continue"}
         steps = (scripted("a"), scripted("b", "a"), scripted("c", max_retries=0), scripted("e", "c"), passthrough("f"))
         failed = (await service.create(*steps, config=goes_on))["id"]
         await provider.until_called("b")
@@ -105,11 +106,11 @@ async def test_what_runs_here(dsn: str, tmp_path: Path) -> None:
     }
 
 
-async def test_what_runs_elsewhere_and_what_it_costs(dsn: str, tmp_path: Path, world: World) -> None:
+async def test_what_runs_elsewhere_and_what_it_costs(memory: MemoryDatabase, tmp_path: Path, world: World) -> None:
     prices = Prices({ProviderType.CUSTOM: {"*": 0.5}})
     async with (
         asyncio.timeout(60),
-        running_service(dsn, tmp_path / "data", prices=prices, grace_s=1, **world.settings) as service,
+        running_service(memory, tmp_path / "data", prices=prices, grace_s=1, **world.settings) as service,
     ):
         witness = witnessed(service)
         done = (await service.create(world.step("a"), world.step("b", depends_on=["a"])))["id"]

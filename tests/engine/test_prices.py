@@ -10,6 +10,7 @@ import pytest
 
 from stepwell.contract.enums import ProviderType
 from stepwell.settings import Prices
+from stepwell.testing import MemoryDatabase
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.comfyui_graphs import CHECKPOINT
 from support.emulators.custom import CustomEmulator, CustomJob
@@ -68,20 +69,20 @@ class Worker(CustomEmulator):
 
 @asynccontextmanager
 async def working(
-    dsn: str, folder: Path, prices: dict[str, float] | None = None, **settings: Any
+    memory: MemoryDatabase, folder: Path, prices: dict[str, float] | None = None, **settings: Any
 ) -> AsyncIterator[tuple[World, Worker, Service]]:
     """A service with a worker that tells its costs; *prices* are those of its models."""
     folder.joinpath("emulator").mkdir()
     listed = Prices() if prices is None else Prices({ProviderType.CUSTOM: prices})
     async with Worker(folder / "emulator") as worker:
         world = World(ProviderType.CUSTOM, worker)
-        async with running_service(dsn, folder / "data", prices=listed, **world.settings, **settings) as service:
+        async with running_service(memory, folder / "data", prices=listed, **world.settings, **settings) as service:
             yield world, worker, service
 
 
 async def costs_of(service: Service, workflow_id: str) -> list[Any]:
     answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
-    return [task["cost"] for task in sorted(answer.json()["tasks"], key=lambda task: task["id"])]
+    return [task["cost"] for task in sorted(answer.json()["tasks"], key=lambda task: task["created_at"])]
 
 
 async def shown(service: Service, workflow_id: str) -> Any:
@@ -122,17 +123,17 @@ async def completed(service: Service, *steps: dict[str, Any]) -> str:
 @pytest.mark.parametrize("sync", [False, True])
 @pytest.mark.parametrize("prices", [None, {"GENERATION": 9.0, "*": 8.0}])
 async def test_the_providers_word_stands_above_the_prices(
-    dsn: str, tmp_path: Path, prices: dict[str, float] | None, *, sync: bool
+    memory: MemoryDatabase, tmp_path: Path, prices: dict[str, float] | None, *, sync: bool
 ) -> None:
-    async with working(dsn, tmp_path, prices) as (world, worker, service):
+    async with working(memory, tmp_path, prices) as (world, worker, service):
         worker.cost, worker.sync, worker.inline = {"amount": 0.25, "currency": "EUR"}, sync, True
         workflow_id = await completed(service, world.step())
         assert await costs_of(service, workflow_id) == [told(0.25, "EUR")]
         assert await shown(service, workflow_id) == total((0.25, "EUR"))
 
 
-async def test_nothing_is_a_price_too(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 8.0}) as (world, worker, service):
+async def test_nothing_is_a_price_too(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 8.0}) as (world, worker, service):
         worker.cost = {"amount": 0, "currency": "USD"}
         workflow_id = await completed(service, world.step())
         assert await costs_of(service, workflow_id) == [told(0.0)]
@@ -145,13 +146,18 @@ async def test_nothing_is_a_price_too(dsn: str, tmp_path: Path) -> None:
     [(0.05, 9.0, 0.05), (0.05, None, 0.05), (0.0, 9.0, 0.0), (None, 9.0, 9.0), (None, None, None)],
 )
 async def test_settings_price_models(
-    dsn: str, tmp_path: Path, kind: ProviderType, named: float | None, others: float | None, cost: float | None
+    memory: MemoryDatabase,
+    tmp_path: Path,
+    kind: ProviderType,
+    named: float | None,
+    others: float | None,
+    cost: float | None,
 ) -> None:
     own = {MODELS[kind]: named, "*": others, "another": 7.0}
     prices = Prices({kind: {model: amount for model, amount in own.items() if amount is not None}})
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(world_of(kind, tmp_path / "emulator"))
-        running = running_service(dsn, tmp_path / "data", prices=prices, currency="CHF", **world.settings)
+        running = running_service(memory, tmp_path / "data", prices=prices, currency="CHF", **world.settings)
         service = await stack.enter_async_context(running)
         workflow_id = await completed(service, world.step())
         tasks = (await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")).json()["tasks"]
@@ -161,39 +167,39 @@ async def test_settings_price_models(
         assert await shown(service, workflow_id) == expected
 
 
-async def test_another_providers_prices_price_nothing(dsn: str, tmp_path: Path) -> None:
+async def test_another_providers_prices_price_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
         prices = Prices({ProviderType.FAL: {"*": 1.0, "GENERATION": 1.0}})
-        running = running_service(dsn, tmp_path / "data", prices=prices, **world.settings)
+        running = running_service(memory, tmp_path / "data", prices=prices, **world.settings)
         service = await stack.enter_async_context(running)
         workflow_id = await completed(service, world.step())
         assert (await costs_of(service, workflow_id), await shown(service, workflow_id)) == ([None], UNKNOWN)
 
 
-async def test_a_model_that_the_step_names(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"big": 3.0, "GENERATION": 1.0}) as (world, _, service):
+async def test_a_model_that_the_step_names(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"big": 3.0, "GENERATION": 1.0}) as (world, _, service):
         workflow_id = await completed(service, world.step(provider_config={"model": "big"}))
         assert await costs_of(service, workflow_id) == [priced(3.0)]
 
 
-async def test_work_that_is_done_here_costs_nothing(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 8.0}) as (world, _, service):
+async def test_work_that_is_done_here_costs_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 8.0}) as (world, _, service):
         local = world.step("local", provider_config={"provider_type": "LOCAL"})
         workflow_id = await completed(service, passthrough("first"), local)
         assert await costs_of(service, workflow_id) == [None, None]
         assert await shown(service, workflow_id) is None
 
 
-async def test_before_anything_has_left_there_is_no_cost(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path) as (world, _, service):
+async def test_before_anything_has_left_there_is_no_cost(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path) as (world, _, service):
         created = await service.create(world.step(), start=False)
         assert created["cost"] is None
         assert await shown(service, created["id"]) is None
 
 
-async def test_what_is_under_way_may_cost_something(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 2.0}) as (world, worker, service):
+async def test_what_is_under_way_may_cost_something(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 2.0}) as (world, worker, service):
         worker.slow = True
         created = await service.create(world.step())
         await eventually(lambda: worker.count("poll") > 0, "it is asked about")
@@ -202,8 +208,8 @@ async def test_what_is_under_way_may_cost_something(dsn: str, tmp_path: Path) ->
         assert (await service.until_ended(created["id"]))["cost"] == total((2.0, "USD"))
 
 
-async def test_a_job_that_failed_may_cost_something(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 2.0}) as (world, worker, service):
+async def test_a_job_that_failed_may_cost_something(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 2.0}) as (world, worker, service):
         worker.outcome, worker.retryable = "failed", False
         created = await service.create(world.step())
         await service.until_ended(created["id"])
@@ -211,8 +217,8 @@ async def test_a_job_that_failed_may_cost_something(dsn: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("fault", [Fault.LOSE_BEFORE, Fault.LOSE_AFTER])
-async def test_what_nobody_finds_may_cost_something(dsn: str, tmp_path: Path, fault: Fault) -> None:
-    async with working(dsn, tmp_path, {"*": 2.0}) as (world, worker, service):
+async def test_what_nobody_finds_may_cost_something(memory: MemoryDatabase, tmp_path: Path, fault: Fault) -> None:
+    async with working(memory, tmp_path, {"*": 2.0}) as (world, worker, service):
         worker.hide_from_listing = True
         worker.plan("submit", fault)
         created = await service.create(world.step())
@@ -223,8 +229,8 @@ async def test_what_nobody_finds_may_cost_something(dsn: str, tmp_path: Path, fa
 # Several attempts
 
 
-async def test_a_sum_for_each_currency(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"GENERATION": 0.7}) as (world, worker, service):
+async def test_a_sum_for_each_currency(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"GENERATION": 0.7}) as (world, worker, service):
         worker.costs = {
             ("a", 1): {"amount": 0.1, "currency": "USD"},
             ("b", 1): {"amount": 0.2, "currency": "USD"},
@@ -238,8 +244,8 @@ async def test_a_sum_for_each_currency(dsn: str, tmp_path: Path) -> None:
         assert found == total((1_000_000.100001, "EUR"), (1.0, "USD"), unknown=1)
 
 
-async def test_a_tenth_and_two_tenths_are_three_tenths(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path) as (world, worker, service):
+async def test_a_tenth_and_two_tenths_are_three_tenths(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path) as (world, worker, service):
         worker.costs = {(step, 1): {"amount": amount, "currency": "USD"} for step, amount in (("a", 0.1), ("b", 0.2))}
         workflow_id = await completed(service, world.step("a"), world.step("b"))
         path = f"/api/v1/workflows/{workflow_id}"
@@ -247,8 +253,8 @@ async def test_a_tenth_and_two_tenths_are_three_tenths(dsn: str, tmp_path: Path)
             assert '"cost":{"amounts":[{"amount":0.3,"currency":"USD"}],"unknown_attempts":0}' in text
 
 
-async def test_other_workflows_count_for_nothing(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 0.5}) as (world, _, service):
+async def test_other_workflows_count_for_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 0.5}) as (world, _, service):
         ids = [await completed(service, *(world.step(f"s{n}") for n in range(count))) for count in (1, 2, 3)]
         assert [await shown(service, each) for each in ids] == [total((each, "USD")) for each in (0.5, 1.0, 1.5)]
         page = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
@@ -257,24 +263,24 @@ async def test_other_workflows_count_for_nothing(dsn: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.UNAVAILABLE, Fault.BROKEN])
-async def test_what_was_not_taken_counts_for_nothing(dsn: str, tmp_path: Path, fault: Fault) -> None:
-    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_what_was_not_taken_counts_for_nothing(memory: MemoryDatabase, tmp_path: Path, fault: Fault) -> None:
+    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.plan("submit", fault, fault)
         workflow_id = await completed(service, world.step())
         assert await costs_of(service, workflow_id) == [None, None, priced(0.5)]
         assert await shown(service, workflow_id) == total((0.5, "USD"))
 
 
-async def test_what_was_refused_counts_for_nothing(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_what_was_refused_counts_for_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.plan("submit", Fault.REFUSED)
         created = await service.create(world.step())
         assert (await service.until_ended(created["id"]))["status"] == "FAILED"
         assert (await costs_of(service, created["id"]), await shown(service, created["id"])) == ([None], None)
 
 
-async def test_a_failed_job_and_the_one_that_went_well(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_a_failed_job_and_the_one_that_went_well(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.slow = True
         step = world.step(provider_config={"on_unknown": "resubmit"})
         created = await service.create(step, config=AT_ONCE)
@@ -288,8 +294,8 @@ async def test_a_failed_job_and_the_one_that_went_well(dsn: str, tmp_path: Path)
 # Given up
 
 
-async def test_what_never_started_counts_for_nothing(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_what_never_started_counts_for_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.refusals = asyncio.Event()
         created = await service.create(world.step())
         await eventually(lambda: worker.count("submit") > 0, "it is sent")
@@ -303,9 +309,9 @@ async def test_what_never_started_counts_for_nothing(dsn: str, tmp_path: Path) -
 @pytest.mark.parametrize(("prices", "cost"), [({"*": 0.5}, priced(0.5)), (None, None)])
 @pytest.mark.parametrize("receipt", ["finished_too_late", "provider_refused"])
 async def test_what_was_done_all_the_same_is_paid_for(
-    dsn: str, tmp_path: Path, prices: dict[str, float] | None, cost: dict[str, Any] | None, receipt: str
+    memory: MemoryDatabase, tmp_path: Path, prices: dict[str, float] | None, cost: dict[str, Any] | None, receipt: str
 ) -> None:
-    async with working(dsn, tmp_path, prices) as (world, worker, service):
+    async with working(memory, tmp_path, prices) as (world, worker, service):
         worker.slow = worker.ignore_cancel = True
         worker.refuse_cancel = receipt == "provider_refused"
         created = await service.create(world.step())
@@ -318,8 +324,8 @@ async def test_what_was_done_all_the_same_is_paid_for(
         assert await shown(service, created["id"]) == (total((0.5, "USD")) if cost else UNKNOWN)
 
 
-async def test_what_was_done_within_its_submit_has_the_providers_price(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_what_was_done_within_its_submit_has_the_providers_price(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.sync, worker.inline, worker.cost = True, True, {"amount": 4, "currency": "EUR"}
         worker.plan("submit", Fault.HANG_AFTER)
         created = await service.create(world.step())
@@ -331,8 +337,8 @@ async def test_what_was_done_within_its_submit_has_the_providers_price(dsn: str,
         assert await shown(service, created["id"]) == total((4.0, "EUR"))
 
 
-async def test_what_was_cancelled_may_cost_something(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_what_was_cancelled_may_cost_something(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.slow = True
         created = await service.create(world.step())
         await eventually(lambda: worker.count("poll") > 0, "it is asked about")
@@ -341,8 +347,8 @@ async def test_what_was_cancelled_may_cost_something(dsn: str, tmp_path: Path) -
         assert await shown(service, created["id"]) == UNKNOWN
 
 
-async def test_an_attempt_whose_time_was_up_and_the_next_are_paid_for(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 0.1}) as (world, worker, service):
+async def test_an_attempt_whose_time_was_up_and_the_next_are_paid_for(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 0.1}) as (world, worker, service):
         worker.slow = worker.ignore_cancel = True
         worker.costs = {("draw", 2): {"amount": 0.2, "currency": "USD"}}
         created = await service.create(world.step(config={"timeout_s": 1.0}), config=AT_ONCE)
@@ -353,17 +359,19 @@ async def test_an_attempt_whose_time_was_up_and_the_next_are_paid_for(dsn: str, 
         assert await shown(service, created["id"]) == total((0.3, "USD"))
 
 
-async def test_costs_outlive_the_service(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_costs_outlive_the_service(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.costs = {("a", 1): {"amount": 0.1, "currency": "EUR"}}
         workflow_id = await completed(service, world.step("a"), world.step("b"))
-    async with running_service(dsn, tmp_path / "data", prices=Prices({ProviderType.CUSTOM: {"*": 7.0}})) as later:
+    async with running_service(memory, tmp_path / "data", prices=Prices({ProviderType.CUSTOM: {"*": 7.0}})) as later:
         assert sorted(map(str, await costs_of(later, workflow_id))) == sorted(map(str, [told(0.1, "EUR"), priced(0.5)]))
         assert await shown(later, workflow_id) == total((0.1, "EUR"), (0.5, "USD"))
 
 
-async def test_work_that_was_done_is_paid_for_though_its_file_is_of_no_use(dsn: str, tmp_path: Path) -> None:
-    async with working(dsn, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_work_that_was_done_is_paid_for_though_its_file_is_of_no_use(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
+    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.plan("file", Fault.GARBAGE_AFTER)
         created = await service.create(world.step(), config=AT_ONCE)
         ended = await service.until_ended(created["id"])

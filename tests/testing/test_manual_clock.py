@@ -26,6 +26,16 @@ def test_advance_moves_both_times(clock: ManualClock) -> None:
     assert clock.now() == START + timedelta(seconds=90) + TICK
 
 
+def test_a_clock_that_is_set_back_goes_on_by_microseconds_until_it_has_caught_up(clock: ManualClock) -> None:
+    last = clock.now()
+    clock.set_back(10)
+    assert clock.now() == last + TICK
+    clock.advance(4)
+    assert clock.now() == last + 2 * TICK
+    clock.advance(8)
+    assert clock.now() - START - timedelta(seconds=2) < timedelta(milliseconds=1)
+
+
 def test_calls_are_made_in_the_order_of_their_times_each_at_its_time(clock: ManualClock) -> None:
     calls: list[tuple[str, float]] = []
     for name, seconds in (("last", 30.0), ("first", 10.0), ("second", 10.0), ("later", 30.1)):

@@ -33,12 +33,14 @@ class ManualClock:
 
     def __init__(self, start: datetime = _START) -> None:
         self._start = self._now = start
+        self._last, self._behind = start, timedelta()
         self._timers: list[tuple[datetime, int, ManualTimer]] = []
         self._numbers = count()
 
     def now(self) -> datetime:
         self._now += _TICK
-        return self._now
+        self._last = max(self._last + _TICK, self._now - self._behind)
+        return self._last
 
     def monotonic(self) -> float:
         return (self._now - self._start).total_seconds()
@@ -63,6 +65,12 @@ class ManualClock:
             self._now = max(self._now, at)
             timer.call()
         self._now = max(self._now, until)
+
+    def set_back(self, seconds: float) -> None:
+        """Let `now` tell *seconds* less from then on, as after a correction by the database; until it has caught up
+        it all but stands still. Scheduled calls are made when they would have been.
+        """
+        self._behind += timedelta(seconds=seconds)
 
     @property
     def next_call_s(self) -> float | None:

@@ -1,9 +1,7 @@
 """Circuit breakers over a live service and a provider on real sockets that fails when told to."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from stepwell.contract.providers import ModelLimit
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.settings import ModelLimits
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.emulators.base import Fault
 from support.providers.emulated import World, world_of
 from support.providers.scripted import eventually
@@ -21,7 +20,7 @@ from support.service.live_service import Service, running_service
 
 ATTEMPTS = 4  # max_retries 3, the default
 FAILURES = 3  # breaker_failures, the default
-SOON = {"retry": {"base_s": 0.001, "max_s": 0.001}}
+SOON = {"retry": {"base_s": 0}}
 TO_LOCAL = {"fallback_provider_type": "LOCAL"}
 
 
@@ -32,9 +31,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def service(world: World, dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+async def service(world: World, memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(running_service(dsn, tmp_path / "data", **world.settings))
+        yield await stack.enter_async_context(running_service(memory, tmp_path / "data", **world.settings))
 
 
 async def ended(service: Service, step: dict[str, Any]) -> dict[str, Any]:
@@ -57,8 +56,7 @@ async def open_it(world: World, service: Service) -> None:
     world.emulator.always("submit", Fault.BROKEN)
     for _ in range(FAILURES):
         await ended(service, world.step())
-    # A slow machine may ask after the breaker's time to reset.
-    assert (await model_status(service, every=True))["breaker"]["state"] in ("open", "half_open")
+    assert (await model_status(service, every=True))["breaker"]["state"] == "open"
 
 
 async def test_every_step_has_its_own_retries_before_and_none_after(world: World, service: Service) -> None:
@@ -113,14 +111,14 @@ async def test_what_a_job_says_of_its_own_request_opens_nothing(
     emulated: dict[str, Any],
     config: dict[str, Any],
     opens: bool,  # noqa: FBT001 - a column
-    dsn: str,
+    memory: MemoryDatabase,
     tmp_path: Path,
 ) -> None:
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(world_of(kind, tmp_path / "emulator"))
         for name, value in emulated.items():
             setattr(world.emulator, name, value)
-        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", **world.settings))
+        service = await stack.enter_async_context(running_service(memory, tmp_path / "data", **world.settings))
         for _ in range(FAILURES):
             assert (await ended(service, world.step(max_retries=0, provider_config=config)))["status"] == "FAILED"
         providers = (await service.client.get("/api/v1/providers")).json()["providers"]
@@ -128,11 +126,15 @@ async def test_what_a_job_says_of_its_own_request_opens_nothing(
         assert status["breaker"]["state"] == ("open" if opens else "closed")
 
 
-async def test_without_a_fallback_steps_wait_and_one_goes_ahead_to_see(world: World, dsn: str, tmp_path: Path) -> None:
-    async with running_service(dsn, tmp_path / "data", breaker_reset_s=0.3, **world.settings) as service:
+async def test_without_a_fallback_steps_wait_and_one_goes_ahead_to_see(
+    world: World, memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
+    async with running_service(memory, tmp_path / "data", breaker_reset_s=30, **world.settings) as service:
         await open_it(world, service)
         tried = world.emulator.count("submit")
         created = await service.create(*(world.step(f"s{number}", max_retries=0) for number in range(5)))
+        assert (await model_status(service, every=True))["waiting"] == 5
+        clock.advance(30)
         # The first to be let through fails, the others wait on; then it does well again.
         failed = await service.until(created["id"], lambda found: "FAILED" in {s["status"] for s in found["steps"]})
         assert world.emulator.count("submit") == tried + 1
@@ -140,6 +142,7 @@ async def test_without_a_fallback_steps_wait_and_one_goes_ahead_to_see(world: Wo
         world.emulator.always("submit", None)
         again = await service.verb(created["id"], "resume")
         assert again.status_code == 200, again.text
+        clock.advance(60)
         done = await service.until_ended(created["id"])
         assert done["status"] == "COMPLETED", done["errors"]
         assert (await model_status(service, every=True))["breaker"] == {
@@ -171,51 +174,55 @@ async def test_what_is_held_back_can_be_stopped(world: World, service: Service, 
         assert (await model_status(service, every=True))["waiting"] == 1
 
 
-async def test_models_show_to_tenants_that_asked_for_them(world: World, service: Service) -> None:
+async def test_models_show_to_tenants_that_asked_for_them(world: World, service: Service, clock: ManualClock) -> None:
     world.hold()
     created = await service.create(world.step(), origin_tenant_id="acme")
     await eventually(lambda: len(world.emulator.ledger.jobs()) == 1, "it is taken")
     assert (await model_status(service, tenant="acme"))["in_flight"] == 1
     assert await model_status(service, tenant="other") == {}
+    clock.advance(1.5)
     world.hold(held=False)
     await service.until_ended(created["id"])
     status = await model_status(service, tenant="acme")
     assert (status["in_flight"], status["attempts"], status["error_rate"]) == (0, 1, 0.0)
-    assert status["latency_s"]["p50"] == status["latency_s"]["p99"] > 0
+    assert status["latency_s"]["p50"] == status["latency_s"]["p99"] == 1.5
 
 
 async def test_those_who_wait_go_on_when_the_first_to_be_let_through_fails(
-    world: World, dsn: str, tmp_path: Path
+    world: World, memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
     """Each in a workflow of its own, so that nothing but the breaker's next time moves them."""
-    async with running_service(dsn, tmp_path / "data", breaker_reset_s=0.1, **world.settings) as service:
+    async with running_service(memory, tmp_path / "data", breaker_reset_s=30, **world.settings) as service:
         await open_it(world, service)
-        tried = world.emulator.count("submit")
-        made = [await service.create(world.step(max_retries=0)) for _ in range(4)]
-        await eventually(lambda: world.emulator.count("submit") > tried, "one is let through, and fails")
+        first, *others = [await service.create(world.step(max_retries=0)) for _ in range(4)]
+        clock.advance(30)
+        assert (await service.until_ended(first["id"]))["status"] == "FAILED"
         world.emulator.always("submit", None)
-        ended = [(await service.until_ended(one["id"]))["status"] for one in made]
-        assert sorted(ended)[:3] == ["COMPLETED"] * 3
+        clock.advance(60)
+        assert [(await service.until_ended(one["id"]))["status"] for one in others] == ["COMPLETED"] * 3
 
 
-async def test_a_timer_that_is_a_little_early_loses_nobody(world: World, dsn: str, tmp_path: Path) -> None:
-    async with running_service(dsn, tmp_path / "data", breaker_reset_s=0.3, **world.settings) as service:
+async def test_a_timer_that_is_a_little_early_loses_nobody(
+    world: World, memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
+    async with running_service(memory, tmp_path / "data", breaker_reset_s=30, **world.settings) as service:
         await open_it(world, service)
         world.emulator.always("submit", None)
         made = [await service.create(world.step(max_retries=0)) for _ in range(2)]
         # A checkpoint whose answer took longer than the one before sets the clock back by as much.
-        clock: Any = service.app.service._clock
-        elapsed = timedelta(seconds=time.monotonic() - clock._ticks)
-        clock.observe(clock._at + elapsed - timedelta(milliseconds=20))
+        clock.set_back(0.02)
+        clock.advance(30)
+        assert (await model_status(service, every=True))["waiting"] == 2
+        clock.advance(0.02)
         assert [(await service.until_ended(one["id"]))["status"] for one in made] == ["COMPLETED"] * 2
 
 
 async def test_an_open_breaker_sends_to_the_fallback_whatever_the_models_own_rate(
-    world: World, dsn: str, tmp_path: Path
+    world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     limits = ModelLimits({ProviderType.CUSTOM: {"*": ModelLimit(per_minute=0.5)}})
     settings = world.settings | {"breaker_failures": 1, "limits": limits}
-    async with running_service(dsn, tmp_path / "data", **settings) as service:
+    async with running_service(memory, tmp_path / "data", **settings) as service:
         world.emulator.always("submit", Fault.BROKEN)
         first = world.step("first", max_retries=0, **TO_LOCAL)
         waiting = [world.step(f"s{number}", max_retries=0, **TO_LOCAL) for number in range(3)]
@@ -241,8 +248,13 @@ async def test_any_number_of_models_may_fail(world: World, service: Service) -> 
 
 
 async def test_local_work_has_figures_by_type_of_task_and_no_breaker(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    memory_in_real_time: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async with running_service(memory_in_real_time, tmp_path) as service:
+        await _check_figures_of_local_work(service, monkeypatch)
+
+
+async def _check_figures_of_local_work(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"prompt": "a", "width": 32, "height": 32}
     step = {"id": "draw", "task_type": "GENERATION", "config": config, "max_retries": 0}
     definition = {"name": "n", "origin_instance": "o", "steps": [step]}

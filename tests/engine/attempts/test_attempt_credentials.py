@@ -4,16 +4,17 @@ from pathlib import Path
 
 from stepwell.contract.enums import ProviderType
 from stepwell.settings import Secrets
+from stepwell.testing import MemoryDatabase
 from support.providers.emulated import worlds_of
 from support.service.live_service import running_service
 
 KEYS = {"openai": "sk-canary", "vertex": "canary of the account", "comfyui_b": "our proxy's"}
 
 
-async def test_no_step_sends_a_key_to_another_party(dsn: str, tmp_path: Path) -> None:
+async def test_no_step_sends_a_key_to_another_party(memory: MemoryDatabase, tmp_path: Path) -> None:
     async with worlds_of((ProviderType.COMFYUI, ProviderType.OPENAI), tmp_path / "emulators") as (comfy, openai):
         settings = comfy.settings | openai.settings | {"credentials": Secrets(KEYS)}
-        async with running_service(dsn, tmp_path / "data", **settings) as service:
+        async with running_service(memory, tmp_path / "data", **settings) as service:
             for name in ("openai", "OPENAI", "vertex", "openai_gone"):
                 config = comfy.step()["provider_config"] | {"credential": name}
                 for place, step in (

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from stepwell.contract.enums import ProviderType
 from stepwell.settings import Secrets
+from stepwell.testing import MemoryDatabase
 from support.emulators.fal import KEY
 from support.providers.emulated import world_of
 from support.service.live_service import Service, running_service
@@ -27,11 +28,11 @@ async def ended(service: Service, *steps: dict[str, Any]) -> dict[str, Any]:
     return await service.until_ended((await service.create(*steps))["id"])
 
 
-async def test_a_refused_key_is_shown_until_a_call_succeeds(dsn: str, tmp_path: Path) -> None:
+async def test_a_refused_key_is_shown_until_a_call_succeeds(memory: MemoryDatabase, tmp_path: Path) -> None:
     async with world_of(ProviderType.FAL, tmp_path / "emulator") as world:
         world.emulator.key = "another key"
         settings = world.settings | {"credentials": Secrets({"fal": KEY, "fal_team_b": "canary-b"})}
-        async with running_service(dsn, tmp_path / "data", **settings) as service:
+        async with running_service(memory, tmp_path / "data", **settings) as service:
             held = [{"name": "fal", "refused_since": None}, {"name": "fal_team_b", "refused_since": None}]
             shown = await fal(service.client)
             assert (shown["credentials"], shown["detail"], world.emulator.calls) == (held, None, [])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stepwell.contract.enums import ProviderType
+from stepwell.testing import MemoryDatabase
 from support.providers.emulated import ANSWERING, REMOTE, provider_config, worlds_of
 from support.service.live_service import running_service
 
@@ -52,7 +53,7 @@ def pipeline(at: dict[str, ProviderType]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("where", [*EVERYWHERE, "mixed"])
-async def test_from_words_to_a_film(where: str, dsn: str, tmp_path: Path) -> None:
+async def test_from_words_to_a_film(where: str, memory: MemoryDatabase, tmp_path: Path) -> None:
     at = MIXED if where == "mixed" else dict.fromkeys(STEPS, ProviderType(where))
     async with worlds_of(tuple(dict.fromkeys(at.values())), tmp_path / "emulators") as worlds:
         settings: dict[str, Any] = {}
@@ -61,7 +62,7 @@ async def test_from_words_to_a_film(where: str, dsn: str, tmp_path: Path) -> Non
             credentials |= world.settings["credentials"]
             settings |= world.settings
         settings["credentials"] = credentials
-        async with running_service(dsn, tmp_path / "data", **settings) as service:
+        async with running_service(memory, tmp_path / "data", **settings) as service:
             created = await service.create(*pipeline(at))
             done = await service.until_ended(created["id"])
             assert done["status"] == "COMPLETED", done["errors"]

@@ -22,6 +22,7 @@ from stepwell.providers.google import vertex
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.shared import result_storage
 from stepwell.settings import Prices
+from stepwell.testing import MemoryDatabase
 from support.emulators.base import Call, Fault, Reply
 from support.providers.emulated import ANSWERING, World, provider_config, world_of
 from support.providers.scripted import eventually
@@ -38,10 +39,12 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture
-async def remote(world: World, dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+async def remote(world: World, memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
     prices = Prices({world.kind: {"*": 0.25}})
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(running_service(dsn, tmp_path / "data", prices=prices, **world.settings))
+        yield await stack.enter_async_context(
+            running_service(memory, tmp_path / "data", prices=prices, **world.settings)
+        )
 
 
 async def tasks_of(service: Service, workflow_id: str) -> list[dict[str, Any]]:
@@ -114,11 +117,11 @@ async def test_a_question_is_asked_again_without_being_told_to(world: World, rem
 
 
 async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_again(
-    world: World, dsn: str, tmp_path: Path
+    world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.emulator.plan("submit", Fault.HANG_AFTER)
     question = asked(world, config={"prompt": "say it", "timeout_s": 0.3})
-    async with running_service(dsn, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
+    async with running_service(memory, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
         created = await service.create(question, config=RETRY_AT_ONCE)
         ended = await service.until_ended(created["id"])
         found = [(task["status"], task["outcome_unknown"]) for task in await tasks_of(service, created["id"])]
@@ -127,10 +130,10 @@ async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_aga
 
 
 async def test_a_picture_whose_time_is_up_while_its_answer_is_lost_is_not_paid_again(
-    world: World, dsn: str, tmp_path: Path
+    world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.emulator.plan("submit", Fault.HANG_AFTER)
-    async with running_service(dsn, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
+    async with running_service(memory, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
         created = await service.create(world.step(config={"timeout_s": 0.3}), config=RETRY_AT_ONCE)
         ended = await service.until_ended(created["id"])
         (task,) = await tasks_of(service, created["id"])
@@ -139,12 +142,14 @@ async def test_a_picture_whose_time_is_up_while_its_answer_is_lost_is_not_paid_a
 
 
 @pytest.mark.parametrize("answers_by", ["b64_json", "url"])
-async def test_a_picture_that_comes_after_its_time_is_kept(dsn: str, tmp_path: Path, answers_by: str) -> None:
+async def test_a_picture_that_comes_after_its_time_is_kept(
+    memory: MemoryDatabase, tmp_path: Path, answers_by: str
+) -> None:
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(world_of(ProviderType.OPENAI, tmp_path / "emulator"))
         world.emulator.answers_by = answers_by
         world.emulator.plan("submit", Fault.HANG_AFTER)
-        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", **world.settings))
+        service = await stack.enter_async_context(running_service(memory, tmp_path / "data", **world.settings))
         created = await service.create(world.step(config={"timeout_s": 0.2}), config=RETRY_AT_ONCE)
         await eventually(lambda: world.accepted() == [1], "it is taken")
         taken_at = time.monotonic()
@@ -176,25 +181,29 @@ async def test_a_cancel_during_the_call_hears_it_out_and_says_what_it_cost(world
     assert found["status"] == "CANCELLED"
 
 
-async def test_a_process_that_ended_during_the_call_leaves_it_unknown(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_a_process_that_ended_during_the_call_leaves_it_unknown(
+    world: World, memory: MemoryDatabase, tmp_path: Path
+) -> None:
     world.emulator.plan("submit", Fault.HANG_AFTER)
-    async with running_service(dsn, tmp_path / "data", grace_s=1, **world.settings) as first:
+    async with running_service(memory, tmp_path / "data", grace_s=1, **world.settings) as first:
         created = await first.create(world.step())
         await eventually(lambda: world.accepted() == [1], "it is taken")
-    async with running_service(dsn, tmp_path / "data", provider_timeout_s=0.2, **world.settings) as second:
+    async with running_service(memory, tmp_path / "data", provider_timeout_s=0.2, **world.settings) as second:
         ended = await second.until_ended(created["id"])
         (task,) = await tasks_of(second, created["id"])
     assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
 
 
-async def test_films_are_jobs_that_are_found_again_after_a_restart(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_films_are_jobs_that_are_found_again_after_a_restart(
+    world: World, memory: MemoryDatabase, tmp_path: Path
+) -> None:
     world.hold()
     film = film_of(world)
-    async with running_service(dsn, tmp_path / "data", grace_s=1, **world.settings) as first:
+    async with running_service(memory, tmp_path / "data", grace_s=1, **world.settings) as first:
         created = await first.create(film)
         await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
     world.hold(held=False)
-    async with running_service(dsn, tmp_path / "data", **world.settings) as second:
+    async with running_service(memory, tmp_path / "data", **world.settings) as second:
         ended = await second.until_ended(created["id"])
         assert ended["status"] == "COMPLETED", ended["errors"]
         (task,) = await tasks_of(second, created["id"])
@@ -213,10 +222,12 @@ async def test_a_film_whose_time_is_up_and_that_cannot_be_ended_is_not_paid_for_
     assert len(await tasks_of(remote, created["id"])) == (4 if ends else 1)
 
 
-async def test_no_more_of_a_model_run_at_once_than_its_limit(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_no_more_of_a_model_run_at_once_than_its_limit(
+    world: World, memory: MemoryDatabase, tmp_path: Path
+) -> None:
     world.hold()
     limits = {world.kind: {"*": ModelLimit(concurrency=2)}}
-    async with running_service(dsn, tmp_path / "data", limits=limits, **world.settings) as service:
+    async with running_service(memory, tmp_path / "data", limits=limits, **world.settings) as service:
         created = await service.create(*(world.step(f"s{number}") for number in range(5)))
         await eventually(lambda: world.emulator.count("submit") == 2, "two are asked for")
         assert service.app.metrics.value("stepwell_steps_waiting") == 3
@@ -227,12 +238,14 @@ async def test_no_more_of_a_model_run_at_once_than_its_limit(world: World, dsn: 
 
 
 @pytest.fixture
-async def reading(world: World, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+async def reading(
+    world: World, memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Service]:
     """Films are read from the API itself, with its key; those of VERTEX, else in the answer, from a bucket."""
     settings = world.settings | {"reconcile_s": 0.0, "vertex_bucket": "gs://a-bucket/"}
     monkeypatch.setattr(vertex, "VertexProvider", partial(VertexProvider, storage_url=world.emulator.url))
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(running_service(dsn, tmp_path / "data", **settings))
+        yield await stack.enter_async_context(running_service(memory, tmp_path / "data", **settings))
 
 
 def answering_files(world: World, monkeypatch: pytest.MonkeyPatch, *replies: Reply) -> None:
@@ -305,12 +318,14 @@ async def test_a_picture_that_cannot_be_stored_is_booked_and_the_step_says_wheth
     assert tasks[0]["error"] == "the work is done and paid for, but the output could not be stored: the disk is full"
 
 
-async def test_a_text_that_the_server_broke_off_is_paid_for_and_asked_for_again(dsn: str, tmp_path: Path) -> None:
+async def test_a_text_that_the_server_broke_off_is_paid_for_and_asked_for_again(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(world_of(ProviderType.OPENAI, tmp_path / "emulator"))
         prices = Prices({world.kind: {"*": 0.25}})
         service = await stack.enter_async_context(
-            running_service(dsn, tmp_path / "data", prices=prices, **world.settings)
+            running_service(memory, tmp_path / "data", prices=prices, **world.settings)
         )
         world.emulator.held, world.emulator.finish_reason = True, "insufficient_system_resource"
         created = await service.create(asked(world), config=RETRY_AT_ONCE)
@@ -344,7 +359,7 @@ async def slow_site() -> AsyncIterator[tuple[str, set[asyncio.StreamWriter]]]:
             writer.close()
 
 
-async def test_inputs_that_never_come_hold_up_nobody_else(dsn: str, tmp_path: Path) -> None:
+async def test_inputs_that_never_come_hold_up_nobody_else(memory: MemoryDatabase, tmp_path: Path) -> None:
     """Neither another's input nor a result that is paid for."""
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(world_of(ProviderType.OPENAI, tmp_path / "emulator"))
@@ -352,7 +367,7 @@ async def test_inputs_that_never_come_hold_up_nobody_else(dsn: str, tmp_path: Pa
         world.emulator.answers_by = "url"
         world.emulator.files["/files/base.png"] = b64decode(PIXEL)
         settings = world.settings | {"max_steps_per_provider": 200, "input_timeout_s": 600.0}
-        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", grace_s=1, **settings))
+        service = await stack.enter_async_context(running_service(memory, tmp_path / "data", grace_s=1, **settings))
         slow = [film_of(world, base_image_url=url) | {"id": f"s{number}"} for number in range(100)]
         stuck = await service.create(*slow)
         await eventually(lambda: len(held) == 100, "all wait for their inputs")

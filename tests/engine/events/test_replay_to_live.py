@@ -14,6 +14,7 @@ from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.testing import MemoryDatabase
 from support.providers.scripted import passthrough
 from support.service.live_service import Service, running_service
 from support.service.sse_client import Frame, parsed
@@ -22,8 +23,8 @@ ROUNDS, EACH = 20, 50
 
 
 @pytest.fixture
-async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
-    async with running_service(dsn, tmp_path, database_pool=8) as service:
+async def service(memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
+    async with running_service(memory, tmp_path, database_pool=8) as service:
         yield service
 
 

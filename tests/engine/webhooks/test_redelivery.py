@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from stepwell.testing import MemoryDatabase
 from support.emulators.webhook_receiver import HANG, OK, Sink, answered, running_sink
 from support.providers.scripted import Scripted, eventually, scripted
 from support.service.live_service import Service, running_service
@@ -21,8 +22,10 @@ async def sink() -> AsyncIterator[Sink]:
 
 
 @pytest.fixture
-async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
-    async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_timeout_s=0.3, grace_s=1) as service:
+async def service(memory_in_real_time: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
+    async with running_service(
+        memory_in_real_time, tmp_path, providers=[Scripted()], webhook_timeout_s=0.3, grace_s=1
+    ) as service:
         yield service
 
 
