@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from stepwell.cli.errors import Refused, os_errors
-from stepwell.domain.webhooks.secrets import SigningSecrets, made_secret
+from stepwell.domain.webhooks.secrets import SigningSecrets, new_secret
 from stepwell.persistence.embedded.programs import PostgresUnavailable, check_user
 
 _SECRET_BYTES = 32
@@ -56,7 +56,7 @@ def own_webhook_secret(folder: Path) -> SigningSecrets:
     path = folder / "webhook-secret"
     with os_errors(f"cannot read the secret {path}"):
         if not path.exists():
-            _create(path, made_secret(secrets.token_bytes(_SECRET_BYTES)))
+            _create(path, new_secret(secrets.token_bytes(_SECRET_BYTES)))
         text = path.read_text(encoding="ascii", errors="replace")
     try:
         return SigningSecrets.read(text)

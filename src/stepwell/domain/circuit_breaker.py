@@ -1,13 +1,13 @@
 """The circuit breaker of a model: closed, open, half-open (M. Nygard, "Release It!", 2007, chapter 5).
 
-              a step has used up its attempts, so often in a row
+              that many steps in a row have used up their attempts
     CLOSED ────────────────────────────────────────────────────► OPEN until a time
-       ▲                                                          │ that time has come
+       ▲                                                          │ the time has come
        │                          one attempt is let through      ▼
        └──────── it succeeds ───────────────────────────────── HALF_OPEN ── it fails ──► OPEN, for twice as long
 
-What counts is a step that is given up, not an attempt that fails: so it never opens before a step's own retries, and
-one step alone, however often it is tried, opens nothing by itself. A failure that is the request's fault says nothing.
+It counts steps that have used up their attempts, not failed attempts. So it never opens before a step's own retries,
+and one step alone doesn't open it, however often it is tried. A failure that is the request's fault doesn't count.
 """
 
 from datetime import datetime, timedelta
@@ -20,14 +20,18 @@ _LONGEST_S = 300.0
 
 
 class BreakerPolicy(Struct, frozen=True):
-    """It opens after so many `failures` in a row, none: never; and first for `reset_s` seconds."""
+    """The breaker opens after `failures` in a row (0: never), the first time for `reset_s` seconds."""
 
     failures: int = 3
     reset_s: float = 30.0
 
 
 class Breaker:
-    """`failures` in a row; `open_until` is null while it is closed. Times are the caller's, and never go back."""
+    """The breaker of one model.
+
+    `failures` counts the failures in a row. `open_until` is None while it is closed. `probing`: while it is half-open,
+    one attempt runs as a probe. The caller gives the times, which must never decrease.
+    """
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self._policy, self._reset_s = policy, policy.reset_s
@@ -41,12 +45,12 @@ class Breaker:
         return BreakerState.OPEN if now < self.open_until else BreakerState.HALF_OPEN
 
     def allows(self, now: datetime) -> bool:
-        """Whether an attempt may start now."""
+        """Return whether an attempt may start now."""
         state = self.state(now)
         return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self.probing)
 
     def started(self, now: datetime) -> bool:
-        """An attempt starts; true if it is the one that is let through to see."""
+        """Record that an attempt starts. Return whether it is the probe."""
         probe = self.state(now) is BreakerState.HALF_OPEN and not self.probing
         self.probing = self.probing or probe
         return probe
@@ -56,7 +60,7 @@ class Breaker:
         self._reset_s = self._policy.reset_s
 
     def failed(self, now: datetime, *, probe: bool, used_up: bool) -> None:
-        """By the provider's fault. *used_up*: it was the step's last attempt there."""
+        """Record a failure by the provider's fault. *used_up*: it was the step's last attempt at this provider."""
         self.failures += used_up
         if probe:
             self._reset_s, self.probing = min(self._reset_s * 2, max(_LONGEST_S, self._policy.reset_s)), False
@@ -65,5 +69,5 @@ class Breaker:
             self.open_until = now + timedelta(seconds=self._reset_s)
 
     def abandoned(self) -> None:
-        """The attempt that was let through has ended without having shown anything."""
+        """Record that the probe has ended without showing whether the model works."""
         self.probing = False

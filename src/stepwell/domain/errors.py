@@ -1,27 +1,27 @@
 """Every error that the product raises on purpose.
 
     StepwellError
-    ├── InvalidRequest            faults: what is wrong, and where; all of them at once
-    ├── NotFound                  unknown, or another tenant's: the two look alike
+    ├── InvalidRequest            a request has faults; the error lists all of them, each with its place
+    ├── NotFound                  there is no such thing, or it is another tenant's
     ├── InvalidTransition         a verb in a state that doesn't allow it
-    ├── NoWebhook                 there is no address to send a webhook to
-    ├── PreconditionFailed        the workflow isn't any more what the request is about
+    ├── NoWebhook                 the workflow has no webhook_url
+    ├── PreconditionFailed        the workflow has another version than If-Match names
     ├── StillRunning              an earlier request with the same key has no answer yet
     ├── Forbidden                 a scope is missing, or the tenant is another
     ├── Unauthenticated           no bearer token was sent
     │   └── InvalidToken          the token that was sent is refused
-    ├── Unavailable               the database is away, or the service drains
+    ├── Unavailable               the database doesn't answer, or the service is stopping
     │   ├── DiskFull              a write failed because a disk is full
     │   ├── ReadOnly              the database takes no writes
     │   └── ResourcesExhausted    the database has no memory or no connection left
-    ├── AttemptError              one attempt at a step failed; carries what a retry needs to know
-    ├── OutcomeUnknown            a provider may have taken an attempt's work, or not
-    ├── CallFailed                a call to a provider got no answer to go by; it may be made again
+    ├── AttemptError              an attempt at a step failed; it says whether a retry makes sense
+    ├── OutcomeUnknown            a provider may have accepted a job, or not
+    ├── CallFailed                a call to a provider got no usable answer; it may be repeated
     ├── ArtifactGone              a file that should be there isn't
     └── ArtifactError             a file that could not be read, written or deleted
-        └── NoRoomForArtifact     it could not be written because the disk is full
+        └── NoRoomForArtifact     a file could not be written because the disk is full
 
-How they look on the wire is one table in `api/problems.py`.
+The table in `api/problems.py` says which answer each error becomes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ from stepwell.contract.enums import WorkflowStatus
 
 
 class Fault(Struct, frozen=True):
-    """One thing wrong with a request. `loc` starts with "body", "query" or "path"; `type` is a stable word."""
+    """One fault of a request. `loc` starts with "body", "query" or "path". `type` is a stable identifier."""
 
     loc: tuple[str | int, ...]
     msg: str
@@ -123,10 +123,10 @@ class ResourcesExhausted(Unavailable):
 class AttemptError(StepwellError):
     """One attempt failed.
 
-    `retryable`: another attempt may go better. `provider_fault`: the fallback provider may do better, even where
-    a retry would not. `request_fault`: it failed by what was asked for, which says nothing of how the provider does.
-    `retry_after_s`: the provider's own word on when to come back, in seconds. `paid`: the provider has done the work
-    all the same, at that `cost` where it is known.
+    `retryable`: another attempt may succeed. `provider_fault`: the fallback provider may succeed, even if a retry would
+    not. `request_fault`: the request itself was refused, which says nothing about the provider's health.
+    `retry_after_s`: the seconds after which the provider wants the next attempt. `paid`: the provider has done the work
+    nevertheless, for `cost` if that is known.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class AttemptError(StepwellError):
 
 @contextmanager
 def paid_for() -> Iterator[None]:
-    """Around what is made of an answer with the work in it: it is paid for, whether it can be used or not."""
+    """Mark an `AttemptError` raised inside as paid: the answer holds finished work, even if it can't be used."""
     try:
         yield
     except AttemptError as error:
@@ -156,11 +156,11 @@ def paid_for() -> Iterator[None]:
 
 
 class OutcomeUnknown(StepwellError):
-    """The answer to a submit was lost or can't be read: there may be a job that costs money, or none."""
+    """The answer to a submit was lost or can't be read, so there may be a job that costs money."""
 
 
 class CallFailed(StepwellError):
-    """A call about a job got no answer to go by. `forgotten`: the provider says that there is no such job."""
+    """A call about a job got no usable answer. `forgotten`: the provider says that there is no such job."""
 
     def __init__(self, message: str, *, forgotten: bool = False, retry_after_s: float | None = None) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
-"""The events of all workflows in one order, for those who follow them.
+"""The event feed: the events of all workflows in one order.
 
-They are ordered by (transaction, workflow, number). Transactions commit in another order than they begin; so only what
-was written by those that are older than every running one is shown: nothing can appear before a position any more.
+The order is (transaction, workflow, number). Transactions don't commit in the order in which they begin. So the feed
+only holds events of transactions that are older than every running one: no event can appear before a position later on.
 """
 
 import struct
@@ -23,7 +23,7 @@ _LAST_TXID, _LAST_ID = 2**63 - 1, 2**31 - 1
 
 
 class FeedCursor(Struct, frozen=True, order=True):
-    """A place in the order; `workflow` is the id as a number. What is not greater lies before it, or at it."""
+    """A position in the feed. `workflow` is the workflow's id as a number."""
 
     txid: int
     workflow: int
@@ -31,12 +31,12 @@ class FeedCursor(Struct, frozen=True, order=True):
 
     @classmethod
     def before(cls, txid: int) -> "FeedCursor":
-        """Before all that the transaction *txid* and later ones have written."""
+        """Return the position before all events of the transaction *txid* and of later ones."""
         return cls(txid, 0, 0)
 
     @classmethod
     def read(cls, cursor: str) -> "FeedCursor":
-        """What `cursor` has made; `0` is the beginning. Raises ValueError for all else."""
+        """Return the position of a text that `cursor` has made; `0` is the beginning. Raises ValueError otherwise."""
         if cursor == _BEGINNING:
             return BEGINNING
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=")
@@ -63,7 +63,7 @@ BEGINNING = FeedCursor.before(0)
 
 
 class FeedEvent(Struct, frozen=True):
-    """`status` is the workflow's when the event was read."""
+    """An event of the feed. `status` is the workflow's status at the time when the event was read."""
 
     event: HistoryEvent
     workflow_id: UUID
@@ -74,13 +74,13 @@ class FeedEvent(Struct, frozen=True):
 
 
 class FeedFilter(Struct, frozen=True):
-    """Null takes all."""
+    """Which events a reader wants. None accepts all."""
 
     types: frozenset[EventType] | None = None
     status: WorkflowStatus | None = None
     origin_instance: str | None = None
 
-    def takes(self, scope: TenantScope, found: FeedEvent) -> bool:
+    def accepts(self, scope: TenantScope, found: FeedEvent) -> bool:
         return (
             scope.covers(found.tenant)
             and (self.types is None or found.event.type in self.types)
@@ -93,8 +93,10 @@ EVERYTHING = FeedFilter()
 
 
 class FeedPage(Struct, frozen=True):
-    """`position`: up to there all was looked at; `bound`: as far as could be. `more`: there is more before the bound;
-    `lagging`: there is more behind it, which waits for a transaction that is still running.
+    """A part of the feed.
+
+    `position`: all events up to there were read. `bound`: events up to there can be read. `more`: there are more events
+    before the bound. `lagging`: there are events after it, which wait for a transaction that still runs.
     """
 
     events: Sequence[FeedEvent]
@@ -105,7 +107,7 @@ class FeedPage(Struct, frozen=True):
 
 
 class HistoryPage(Struct, frozen=True):
-    """A part of a workflow's history, and how the workflow was at that moment."""
+    """A part of a workflow's history, with the workflow's status and last event at that time."""
 
     events: Sequence[HistoryEvent]
     status: WorkflowStatus

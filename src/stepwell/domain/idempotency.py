@@ -8,7 +8,11 @@ from stepwell.domain.tenancy import TenantScope
 
 
 class Reservation(Struct, frozen=True):
-    """A request that may be repeated, by its key among those of its `scope`; `token` is this try's own."""
+    """The idempotency key that a request has reserved.
+
+    Keys are unique in their `scope`. `token` is the id of this try. If a later try takes the key over, the effect of
+    this one is refused.
+    """
 
     scope: str
     key: str
@@ -16,7 +20,7 @@ class Reservation(Struct, frozen=True):
 
 
 class StoredAnswer(Struct, frozen=True):
-    """As it goes out, to the byte."""
+    """An answer as it is sent, byte for byte."""
 
     status: int
     headers: dict[str, str]
@@ -24,9 +28,11 @@ class StoredAnswer(Struct, frozen=True):
 
 
 class ReservedKey(Struct, frozen=True):
-    """What is known of a key once it has been asked for. `mine`: this call has made it, or taken it over from a try
-    that can do nothing any more. Else an earlier try's: `applied_to` is the workflow that its effect has been committed
-    for, `answer` what it was answered, `elsewhere` whether another living process may be at work on it.
+    """The state of a key when a request asks for it.
+
+    `mine`: this request has created the key, or has taken it over from a try that can no longer take effect. Otherwise
+    the key is an earlier try's: `applied_to` is the workflow of its committed effect, `answer` is its answer, and
+    `elsewhere` says whether another live process may still work on it.
     """
 
     reservation: Reservation
@@ -38,7 +44,7 @@ class ReservedKey(Struct, frozen=True):
 
 
 def key_scope(scope: TenantScope) -> str:
-    """Whose key it is. Tokens for all tenants, and those without one, have keys of their own."""
+    """Return the scope of the keys of a caller. Callers for all tenants, and those without one, have their own."""
     if scope.every:
         return "every"
     return "none" if scope.tenant is None else f"tenant {scope.tenant}"

@@ -20,7 +20,7 @@ from stepwell.contract.tasks import Output
 
 
 class WorkflowState(Struct):
-    """What changes in a workflow's row. `last_event` numbers its history, and so also versions the row."""
+    """The changing columns of a workflow's row. `last_event` is the number of its last event, and versions the row."""
 
     id: UUID
     status: WorkflowStatus
@@ -43,8 +43,10 @@ class WorkflowState(Struct):
 
 
 class StepState(Struct, gc=False):
-    """What changes in a step's row. `attempt` counts all attempts ever, `provider_attempts` those of the present
-    provider in this execution, `retry_count` those of this execution less one per provider used.
+    """The changing columns of a step's row.
+
+    `attempt` counts all attempts. `provider_attempts` counts those of the present provider in this execution.
+    `retry_count` counts those of this execution, minus one for each provider used.
     """
 
     position: int
@@ -63,8 +65,10 @@ class StepState(Struct, gc=False):
 
 
 class Sent(Struct, frozen=True):
-    """A request to a provider, committed before its first byte is sent. `digest` is that of its body (SHA-256 of the
-    canonical JSON), `at` the time just before. `on_fallback`: it went to the step's fallback provider.
+    """A request to a provider, committed before its first byte is sent.
+
+    `digest` is the SHA-256 of the canonical JSON of its body. `at` is the time just before it was sent. `on_fallback`:
+    it was sent to the step's fallback provider.
     """
 
     model: str
@@ -74,11 +78,12 @@ class Sent(Struct, frozen=True):
 
 
 class Task(Struct):
-    """One attempt at a step. `seed` is drawn with INTENT, so that a recovery draws the same picture.
+    """One attempt at a step.
 
-    `sent` is null until something is about to leave for a provider, `remote_id` and `urls` until it has answered. An
-    attempt that was given up with a job at a provider is followed up until `follow_up_until`, or until its
-    `cancel_receipt` is final: then that is null.
+    `seed` is stored with INTENT, so that a recovery renders the same image. `sent` is None until a request is about to
+    be sent to a provider; `remote_id` and `urls` are None until the provider has answered. If an attempt was
+    abandoned with a job at a provider, it is followed up until `follow_up_until`, or until its `cancel_receipt` is
+    final; `follow_up_until` is then None.
     """
 
     id: UUID
@@ -102,7 +107,7 @@ class Task(Struct):
 
 
 class HistoryEvent(Struct, frozen=True):
-    """One line of a workflow's history, written in the transaction of the transition that it tells."""
+    """One event of a workflow's history, written in the transaction of its transition."""
 
     id: int
     type: EventType

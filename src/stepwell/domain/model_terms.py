@@ -1,6 +1,6 @@
-"""The terms of a model: how often it may be called, and what a call costs.
+"""The price list of models.
 
-A cost is the provider's figure, else the operator's price, else unknown, which is not zero.
+A cost is the provider's figure, else the operator's price, else unknown. Unknown is not zero.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ ANY_MODEL = "*"
 
 
 class PriceList(Struct, frozen=True):
-    """Prices of one job in *currency*, by provider and model; `*` is for models that aren't named."""
+    """Prices of one job in *currency*, by provider and model. `*` stands for the models that aren't listed."""
 
     prices: Mapping[str, Mapping[str, float]]
     currency: str

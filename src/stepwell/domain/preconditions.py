@@ -15,8 +15,9 @@ _TICK = timedelta(microseconds=1)
 
 
 class Version(Struct, frozen=True):
-    """Which of its states a workflow is in: each write has one of its own. Not every write is an event, but every one
-    has its time, which within a process is nobody else's.
+    """The version of a workflow. Each write makes a new one.
+
+    Not every write adds an event, but every write has a time of its own, which is unique within a process.
     """
 
     last_event: int
@@ -28,14 +29,17 @@ class Version(Struct, frozen=True):
 
 
 class Preconditions(Struct, frozen=True):
-    """What a request says beside what it asks for. `if_match`: the versions of which the workflow must be one, null for
-    any; `reservation`: what is to be marked in the transaction of the effect.
+    """The conditions of a request.
+
+    `if_match`: the versions of which the workflow must have one; None accepts any. `reservation`: the idempotency key
+    to mark in the transaction of the effect.
     """
 
     reservation: Reservation | None = None
     if_match: frozenset[Version] | None = None
 
     def check(self, state: WorkflowState) -> None:
+        """Raise `PreconditionFailed` if `if_match` doesn't name the version of *state*."""
         self.check_version(Version.of(state.last_event, state.updated_at))
 
     def check_version(self, version: Version) -> None:

@@ -1,4 +1,4 @@
-"""Workflows, steps and tasks as they are stored and read back: what never changes, beside the state that does."""
+"""Workflows, steps and tasks as stored: their constant columns, beside the state that changes."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ from stepwell.domain.steps import ResolvedStep
 
 
 class StepRecord(Struct, gc=False):
-    """A step as stored. Nothing in one refers back, so the collector is spared them: there may be a million."""
+    """A stored step. Nothing in it refers back to it, so the collector can skip it: there may be a million."""
 
     id: UUID
     plan: ResolvedStep
@@ -24,8 +24,10 @@ class StepRecord(Struct, gc=False):
 
 
 class Summary(Struct, frozen=True):
-    """The views of a workflow that need its steps. `final_step_result` is JSON; `errors` in definition order; `cost` is
-    null where nothing has left for a provider.
+    """The views of a workflow that need its steps.
+
+    `final_step_result` is JSON. `errors` are in the order of the definition. `cost` is None if no request was sent to a
+    provider.
     """
 
     current_step: str | None
@@ -36,7 +38,7 @@ class Summary(Struct, frozen=True):
 
 
 class WorkflowRecord(Struct):
-    """A stored workflow. `steps` in the order of the definition, null where they were not asked for."""
+    """A stored workflow. `steps` are in the order of the definition; None if the caller didn't ask for them."""
 
     state: WorkflowState
     tenant: str | None
@@ -52,8 +54,9 @@ class WorkflowRecord(Struct):
 
 
 class NewWorkflow(Struct, frozen=True):
-    """A workflow to insert: the record with all its steps, and the events of the decisions that made it. With a
-    `reservation` it may be stored once, and only while that holds.
+    """A workflow to insert: the record with all its steps, and the events of the decisions that made it.
+
+    With a `reservation` it is stored at most once, and only while the reservation holds.
     """
 
     record: WorkflowRecord
@@ -63,8 +66,10 @@ class NewWorkflow(Struct, frozen=True):
 
 
 class LoadedWorkflow(Struct):
-    """What it takes to run a stored workflow, results left out. `open_tasks`: the attempts of its RUNNING steps.
-    `unreadable` says why its rows make no sense to this version, where they don't; `steps` is then incomplete.
+    """A stored workflow with all that is needed to run it, without results.
+
+    `open_tasks` are the attempts of RUNNING steps, and those that are followed up. `unreadable` says why this version
+    can't read its rows; `steps` is then incomplete.
     """
 
     state: WorkflowState
@@ -78,8 +83,10 @@ class LoadedWorkflow(Struct):
 
 
 class Ownership(Struct, frozen=True):
-    """Who runs a workflow, null for nobody: a process that is `alive` or not, whose lease ends then (null: it has none,
-    or one without an end). Who has paused it and when, null where it isn't PAUSED.
+    """Which process runs a workflow, and who paused it.
+
+    `owner` is None if no process runs it. `lease_until` is None if the owner has no lease, or one without an end.
+    `paused_by` and `paused_at` are None unless the workflow is PAUSED.
     """
 
     owner: UUID | None
@@ -105,7 +112,7 @@ class ListFilter(Struct, frozen=True, kw_only=True):
 
 
 class TaskRecord(Struct):
-    """A stored task with the names of what it belongs to. `deleted_at` is set by cleanup."""
+    """A stored task, with its workflow, step and type. Cleanup sets `deleted_at`."""
 
     task: Task
     workflow_id: UUID

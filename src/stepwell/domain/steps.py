@@ -11,7 +11,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
 
-    `depends_on` holds positions. `provider` is null only for PASSTHROUGH, which needs none.
+    `depends_on` holds positions. `provider` is None only for PASSTHROUGH, which needs none.
     """
 
     position: int
@@ -25,9 +25,11 @@ class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class KnownStep(Struct, frozen=True):
-    """A step as its definition tells it. `provider_config` is that of the provider which is asked, be it the fallback.
-    `inputs` are without nulls, and of known kinds; `unresolved` names those of which nothing can be said here: they are
-    mapped from results of other steps, are refused already, or stand in defaults too big to look through.
+    """A step as far as its definition shows before it runs, for the checks of one provider.
+
+    `provider_config` is that of this provider, which may be the fallback. `inputs` hold no None, and
+    values of the right kind. `unresolved` names the inputs that are unknown until the step runs: they are mapped from
+    results, invalid, or inherited from defaults too large to scan.
     """
 
     task_type: TaskType
@@ -36,5 +38,5 @@ class KnownStep(Struct, frozen=True):
     unresolved: frozenset[str] = frozenset()
 
     def has(self, name: str) -> bool:
-        """Whether it will have that input."""
+        """Return whether the step will have the input *name*."""
         return name in self.inputs or name in self.unresolved

@@ -12,8 +12,8 @@ from stepwell.domain.webhooks.delivery import (
     MAX_ANSWER,
     MAX_RETRY_AFTER_S,
     WEBHOOKS_NOT_CONFIGURED,
-    Answered,
     DeliveryAttempt,
+    SendResult,
     UrlRule,
 )
 from stepwell.outbound.http_client import retry_after_s
@@ -73,7 +73,7 @@ class WebhookSender:
     def __init__(self, client: httpx.AsyncClient, clock: Clock, *, timeout_s: float) -> None:
         self._client, self._clock, self._timeout_s = client, clock, timeout_s
 
-    async def send(self, url: str, headers: Mapping[str, str], body: str, hidden: Sequence[str]) -> Answered:
+    async def send(self, url: str, headers: Mapping[str, str], body: str, hidden: Sequence[str]) -> SendResult:
         at, began = self._clock.now(), time.monotonic()
         code: int | None = None
         retry_s: float | None = None
@@ -102,7 +102,7 @@ class WebhookSender:
             error = None  # it answered, if perhaps not completely
         latency_ms = round((time.monotonic() - began) * 1000)
         beginning = _beginning(answer, hidden) if code is not None else None
-        return Answered(DeliveryAttempt(at, code, latency_ms, beginning, error), retry_s)
+        return SendResult(DeliveryAttempt(at, code, latency_ms, beginning, error), retry_s)
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import Answered, DeliveryAttempt, DeliveryRecord, DeliveryVerdict, DueDelivery
+from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, DeliveryVerdict, DueDelivery, SendResult
 
 # Builds the body of a delivery. Raises `Unavailable` while the database is away.
 Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]
@@ -102,7 +102,7 @@ class Deliveries(Protocol):
 class Sender(Protocol):
     """Sends webhooks."""
 
-    async def send(self, url: str, headers: Mapping[str, str], body: str, hidden: Sequence[str]) -> Answered:
+    async def send(self, url: str, headers: Mapping[str, str], body: str, hidden: Sequence[str]) -> SendResult:
         """Post *body* once, within a deadline, and return the outcome.
 
         Never raises for what the address or the receiver does. The strings of *hidden* are removed from the outcome.

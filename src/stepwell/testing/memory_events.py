@@ -30,7 +30,7 @@ class MemoryEventFeed:
         for position, event in self._tables.log[start:]:
             if len(found) == limit:
                 break
-            if wanted.takes(scope, feed_event := self._feed_event(position, event)):
+            if wanted.accepts(scope, feed_event := self._feed_event(position, event)):
                 found.append(feed_event)
         full = len(found) == limit
         return FeedPage(

@@ -9,7 +9,7 @@ from stepwell.domain.errors import NotFound, StillRunning
 from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import (
-    KEPT_ATTEMPTS,
+    MAX_ATTEMPTS,
     DeliveryAttempt,
     DeliveryRecord,
     DeliveryVerdict,
@@ -68,7 +68,7 @@ class MemoryOutbox:
             return None
         # An attempt that is there already was marked before, and the answer was lost.
         if attempt is not None and not (row.attempts and row.attempts[-1].at == attempt.at):
-            row.attempts = [*row.attempts, attempt][-KEPT_ATTEMPTS:]
+            row.attempts = [*row.attempts, attempt][-MAX_ATTEMPTS:]
         if row.owner == owner and row.next_at == due.next_at:
             row.status, row.tries, row.next_at = verdict.status, verdict.tries, verdict.next_at
         return row.next_at if row.owner == owner else None

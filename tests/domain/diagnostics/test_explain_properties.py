@@ -101,12 +101,12 @@ def snapshots(draw: st.DrawFn) -> WorkflowSnapshot:
         now=NOW,
         elsewhere=draw(st.none() | st.builds(Process, st.just(UUID(int=9)), st.none() | times, st.booleans())),
         paused=draw(st.tuples(st.none() | st.just("alice"), st.none() | times)),
-        away=draw(st.booleans()),
+        database_down=draw(st.booleans()),
         disk_full=draw(st.booleans()),
         draining=draw(st.booleans()),
         waits=draw(st.dictionaries(st.sampled_from(positions), waits)),
-        seen={task.id: draw(observations) for task in found if draw(st.booleans())},
-        here=frozenset(draw(st.sets(providers))),
+        observations={task.id: draw(observations) for task in found if draw(st.booleans())},
+        in_process_providers=frozenset(draw(st.sets(providers))),
     )
 
 
@@ -157,7 +157,7 @@ def test_the_reason_of_the_workflow_is_what_holds_up_all_of_it(snapshot: Workflo
     reason = explain(snapshot).reason
     assert isinstance(reason, DiskIsFull) == snapshot.disk_full
     if not snapshot.disk_full:
-        assert isinstance(reason, DatabaseAway) == snapshot.away
-        if not snapshot.away:
+        assert isinstance(reason, DatabaseAway) == snapshot.database_down
+        if not snapshot.database_down:
             alive = snapshot.elsewhere is not None and snapshot.elsewhere.alive
             assert isinstance(reason, OtherProcess) == alive

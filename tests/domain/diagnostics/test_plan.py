@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stepwell.contract.costs import Money
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.plan_result import WorkflowPlan
-from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, plan_of
+from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
 from stepwell.domain.model_terms import PriceList
 from support.workflows.definitions import body, draw, join, mapped, plan
 
@@ -29,7 +29,7 @@ def planned(
     """The plan of a definition in which steps ask nobody, unless *asked* says whom."""
     validated = plan(definition)
     calls = [(asked or {}).get(step.position, NO_PROVIDER) for step in validated.steps]
-    return plan_of(validated, calls, fallbacks or {}, expected or {}, PRICES)
+    return build_plan(validated, calls, fallbacks or {}, expected or {}, PRICES)
 
 
 def test_layers_are_the_distances_from_the_beginning() -> None:
@@ -53,11 +53,11 @@ def test_the_longest_chain_goes_by_time_where_all_times_are_known() -> None:
 @pytest.mark.parametrize(
     ("call", "price"),
     [
-        (PlannedCall(FAL, "flux", here=False), Money(0.5, "EUR")),
-        (PlannedCall(FAL, "another", here=False), Money(0.1, "EUR")),
-        (PlannedCall(FAL, None, here=False), None),
-        (PlannedCall(ProviderType.OPENAI, "gpt", here=False), None),
-        (PlannedCall(LOCAL, "GENERATION", here=True), Money(0.0, "EUR")),
+        (PlannedCall(FAL, "flux", in_process=False), Money(0.5, "EUR")),
+        (PlannedCall(FAL, "another", in_process=False), Money(0.1, "EUR")),
+        (PlannedCall(FAL, None, in_process=False), None),
+        (PlannedCall(ProviderType.OPENAI, "gpt", in_process=False), None),
+        (PlannedCall(LOCAL, "GENERATION", in_process=True), Money(0.0, "EUR")),
         (NO_PROVIDER, Money(0.0, "EUR")),
     ],
 )
@@ -68,7 +68,7 @@ def test_a_step_has_the_price_of_one_attempt(call: PlannedCall, price: Money | N
 
 
 def test_the_price_of_all_is_once_at_the_least_and_every_attempt_and_fallback_at_the_worst() -> None:
-    flux, other = PlannedCall(FAL, "flux", here=False), PlannedCall(FAL, "other", here=False)
+    flux, other = PlannedCall(FAL, "flux", in_process=False), PlannedCall(FAL, "other", in_process=False)
     found = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: flux, 1: other}, {0: other})
     assert found.steps[0].fallback is not None
     assert (found.steps[0].fallback.model, found.steps[0].fallback.price) == ("other", Money(0.1, "EUR"))
@@ -77,8 +77,8 @@ def test_the_price_of_all_is_once_at_the_least_and_every_attempt_and_fallback_at
 
 
 def test_a_price_that_nobody_knows_leaves_the_worst_case_open() -> None:
-    unknown = PlannedCall(ProviderType.OPENAI, "gpt", here=False)
-    found = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: PlannedCall(FAL, "flux", here=False)}, {1: unknown})
+    unknown = PlannedCall(ProviderType.OPENAI, "gpt", in_process=False)
+    found = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: PlannedCall(FAL, "flux", in_process=False)}, {1: unknown})
     assert (list(found.price.known), found.price.unknown_steps, found.price.worst_case) == (
         [Money(0.5, "EUR")],
         1,

@@ -1,10 +1,10 @@
-"""From the picture of a workflow at one moment to the one reason why each of its steps doesn't move.
+"""Finds the one reason why each step of a workflow doesn't progress, from a snapshot of the workflow.
 
 What must hold:
-- Every step that has not ended has exactly one reason, whatever the picture: there is no "unknown".
-- What keeps a step from its next move is told, and not what would come after it: a step whose dependencies aren't done
-  waits for those, whoever has paused the workflow.
-- It costs O(steps + edges), and asks nobody.
+- Every step that has not ended has exactly one reason, whatever the snapshot. There is no reason "unknown".
+- The reason is what holds the step up now, not what would hold it up next. A step whose dependencies aren't COMPLETED
+  waits for them, even if the workflow is paused.
+- It costs O(steps + edges), and does no I/O.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,13 +45,16 @@ from stepwell.contract.reasons import (
 from stepwell.domain.model import Task, WorkflowState
 from stepwell.domain.records import StepRecord
 
-_NAMED = 50
-_GOING = (StepStatus.PENDING, StepStatus.RUNNING)
+_MAX_NAMES = 50
+_NOT_ENDED = (StepStatus.PENDING, StepStatus.RUNNING)
 _STUCK = (StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
 
 
 class AttemptObservation(NamedTuple):
-    """What an attempt in this process has seen of its job: see `engine.leash.Look`. `recorded`: its start is."""
+    """What an attempt in this process last saw of its job, as `JobObservation` in `engine.execution` has it.
+
+    `recorded`: the start of the attempt is committed.
+    """
 
     recorded: bool
     word: str | None = None
@@ -61,7 +64,7 @@ class AttemptObservation(NamedTuple):
 
 
 class Process(NamedTuple):
-    """Another one, which runs the workflow, or has."""
+    """Another process, which runs the workflow or did so."""
 
     id: UUID
     lease_until: datetime | None
@@ -69,10 +72,12 @@ class Process(NamedTuple):
 
 
 class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
-    """A workflow at one moment. `elsewhere` is null where no other process has it. `paused`: by whom and when. `away`:
-    the database; `disk_full`: that of the database; `draining`: this process. `tasks`: attempts that are under
-    way, or followed up. By position: what steps wait for, as far as the engine knows; by task id: what attempts in this
-    process have seen. `here` are the providers that work in this process.
+    """A workflow at one moment, and what this process knows about it.
+
+    `tasks` are the attempts that run, and those that are followed up. `elsewhere` is the other process that has the
+    workflow, if one has it. `paused` is who paused it, and when. `database_down`: the database doesn't answer.
+    `disk_full`: the disk of the database is full. `draining`: this process is stopping. `waits` holds by position what
+    the engine keeps a step waiting for. `observations` holds by task id what the attempts in this process have seen.
     """
 
     state: WorkflowState
@@ -82,89 +87,92 @@ class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
     now: datetime
     elsewhere: Process | None = None
     paused: tuple[str | None, datetime | None] = (None, None)
-    away: bool = False
+    database_down: bool = False
     disk_full: bool = False
     draining: bool = False
     waits: Mapping[int, WaitsForSlot | RateLimited | BreakerOpen] = {}
-    seen: Mapping[UUID, AttemptObservation] = {}
-    here: frozenset[ProviderType] = frozenset()
+    observations: Mapping[UUID, AttemptObservation] = {}
+    in_process_providers: frozenset[ProviderType] = frozenset()
 
 
-def explain(picture: WorkflowSnapshot) -> Explanation:
-    state = picture.state
-    return Explanation(state.id, state.status, _of_workflow(picture), list(_Steps(picture).explained()))
+def explain(snapshot: WorkflowSnapshot) -> Explanation:
+    """Return why the workflow as a whole, and each of its steps, doesn't progress."""
+    state = snapshot.state
+    return Explanation(state.id, state.status, _of_workflow(snapshot), list(_Steps(snapshot).explained()))
 
 
-def _of_workflow(picture: WorkflowSnapshot) -> WorkflowReason | None:
-    state, process = picture.state, picture.elsewhere
-    if picture.disk_full:
+def _of_workflow(snapshot: WorkflowSnapshot) -> WorkflowReason | None:
+    state, process = snapshot.state, snapshot.elsewhere
+    if snapshot.disk_full:
         return DiskIsFull(detail="The database's disk is full: nothing can be recorded, and so nothing starts.")
-    if picture.away:
+    if snapshot.database_down:
         return DatabaseAway(detail="The database is away: nothing can be recorded, and so nothing starts.")
     if process is not None:
         return _other_process(process) if process.alive else _owner_dead(process)
-    if picture.draining:
+    if snapshot.draining:
         return IsDraining(detail="This process is stopping and starts nothing more; the next one goes on.")
     if state.status is WorkflowStatus.PENDING:
         return _NOT_STARTED
     if state.status is WorkflowStatus.PAUSED:
-        return _paused(picture)
-    failed = _failed(picture)
+        return _paused(snapshot)
+    failed = _failed(snapshot)
     if state.status is WorkflowStatus.FAILED:
         why = state.failure or f"{_listed(failed)} failed for good"
         return HasFailed(detail=f"{why}. Resume runs what is left.", steps=failed, failure=state.failure)
-    if state.status is WorkflowStatus.RUNNING and failed and picture.on_failure is not OnFailure.CONTINUE:
+    if state.status is WorkflowStatus.RUNNING and failed and snapshot.on_failure is not OnFailure.CONTINUE:
         detail = f"{_listed(failed)} failed for good: nothing new starts, and what runs is waited for."
         return HasFailed(detail=detail, steps=failed, failure=None)
     return None
 
 
 class _Steps:
-    def __init__(self, picture: WorkflowSnapshot) -> None:
-        self._picture = picture
-        self._statuses = [step.state.status for step in picture.steps]
-        self._names = [step.plan.step_id for step in picture.steps]
-        self._under_way = {task.position: task for task in picture.tasks if task.follow_up_until is None}
-        self._followed_up = {task.position: task for task in picture.tasks if task.follow_up_until is not None}
-        self._failed = _failed(picture)
-        draining = bool(self._failed) and picture.on_failure is not OnFailure.CONTINUE
-        self._starting = picture.state.status is WorkflowStatus.RUNNING and not draining
+    """Explains the steps of one snapshot."""
+
+    def __init__(self, snapshot: WorkflowSnapshot) -> None:
+        self._snapshot = snapshot
+        self._statuses = [step.state.status for step in snapshot.steps]
+        self._names = [step.plan.step_id for step in snapshot.steps]
+        self._under_way = {task.position: task for task in snapshot.tasks if task.follow_up_until is None}
+        self._followed_up = {task.position: task for task in snapshot.tasks if task.follow_up_until is not None}
+        self._failed = _failed(snapshot)
+        draining = bool(self._failed) and snapshot.on_failure is not OnFailure.CONTINUE
+        self._starting = snapshot.state.status is WorkflowStatus.RUNNING and not draining
 
     def explained(self) -> Iterator[ExplainedStep]:
-        for step in self._picture.steps:
+        for step in self._snapshot.steps:
             if (reason := self._reason(step)) is not None:
                 yield ExplainedStep(step.plan.step_id, step.state.status, reason)
 
     def _reason(self, step: StepRecord) -> StepReason | None:
         position, status = step.plan.position, step.state.status
-        if status not in _GOING:
+        if status not in _NOT_ENDED:
             late = self._followed_up.get(position)
             return None if late is None else _follows_up(late)
         if status is StepStatus.PENDING:
             return self._of_pending(step)
-        if (waits := self._picture.waits.get(position)) is not None:
+        if (waits := self._snapshot.waits.get(position)) is not None:
             return waits
         task = self._under_way.get(position)
         return self._of_attempt(step, task) if task is not None else self._between_two(step)
 
     def _of_pending(self, step: StepRecord) -> StepReason:
-        status = self._picture.state.status
+        status = self._snapshot.state.status
         if status is WorkflowStatus.PENDING:
             return _NOT_STARTED
         if unfinished := [p for p in step.plan.depends_on if self._statuses[p] is not StepStatus.COMPLETED]:
             return self._waits_for(unfinished)
         if status is WorkflowStatus.PAUSED:
-            return _paused(self._picture)
+            return _paused(self._snapshot)
         if not self._starting:
-            failure = self._picture.state.failure
+            failure = self._snapshot.state.failure
             why = f"{_listed(self._failed)} failed" if self._failed else failure or "The workflow has ended"
             return FailedElsewhere(detail=f"{why}: resume runs this step.", steps=self._failed, failure=failure)
-        return self._picture.waits.get(step.plan.position) or self._about_to_start(step)
+        return self._snapshot.waits.get(step.plan.position) or self._about_to_start(step)
 
     def _waits_for(self, unfinished: Sequence[int]) -> WaitsForSteps:
-        ended = self._named(p for p in unfinished if self._statuses[p] in _STUCK)
-        stuck = self._named(p for p in unfinished if self._is_stuck(p))
-        steps = self._named(unfinished)
+        ended = self._names_of(p for p in unfinished if self._statuses[p] in _STUCK)
+        stuck = self._names_of(p for p in unfinished if self._is_stuck(p))
+        steps = self._names_of(unfinished)
         detail = f"Waits for {_listed(steps, len(unfinished))}."
         if ended:
             detail += f" {_listed(ended)} ended without success: only resume moves that."
@@ -173,21 +181,21 @@ class _Steps:
         return WaitsForSteps(detail=detail, unfinished=len(unfinished), steps=steps, stuck=stuck)
 
     def _is_stuck(self, position: int) -> bool:
-        """Whether only resume moves it."""
+        """Return whether only resume lets the step run."""
         status = self._statuses[position]
         return status in _STUCK or (status is StepStatus.PENDING and not self._starting)
 
     def _about_to_start(self, step: StepRecord) -> StepReason:
-        picture = self._picture
-        if picture.elsewhere is not None:
-            return _other_process(picture.elsewhere)
-        if picture.draining:
+        snapshot = self._snapshot
+        if snapshot.elsewhere is not None:
+            return _other_process(snapshot.elsewhere)
+        if snapshot.draining:
             return IsDraining(detail="This process is stopping and starts nothing more; the next one runs it.")
         return _runs_here(step.state.attempt + 1, "recording", None)
 
     def _between_two(self, step: StepRecord) -> StepReason:
         state, plan, at = step.state, step.plan, step.state.next_attempt_at
-        if at is None or (at <= self._picture.now and self._picture.elsewhere is not None):
+        if at is None or (at <= self._snapshot.now and self._snapshot.elsewhere is not None):
             return self._about_to_start(step)
         provider = plan.fallback if state.on_fallback else plan.provider
         number, attempts = state.provider_attempts + 1, plan.max_retries + 1
@@ -199,26 +207,26 @@ class _Steps:
         return WaitsForRetry(detail=detail, provider=provider, attempt=number, attempts=attempts, at=at, error=error)
 
     def _of_attempt(self, step: StepRecord, task: Task) -> StepReason:
-        picture = self._picture
-        seen = picture.seen.get(task.id)
+        snapshot = self._snapshot
+        seen = snapshot.observations.get(task.id)
         if task.sent is not None and task.provider is not None and task.phase is not TaskPhase.REMOTE_DONE:
-            return _at_provider(task, task.provider, seen, picture)
-        if picture.elsewhere is not None or (seen is None and picture.draining):
+            return _at_provider(task, task.provider, seen, snapshot)
+        if snapshot.elsewhere is not None or (seen is None and snapshot.draining):
             return self._about_to_start(step)
         trouble = None if seen is None else seen.trouble
         if task.phase is TaskPhase.REMOTE_DONE:
             return _runs_here(task.attempt, "fetching", task, trouble)
         if seen is None or not seen.recorded:
             return _runs_here(task.attempt, "recording", task)
-        works = task.provider is None or task.provider in picture.here
+        works = task.provider is None or task.provider in snapshot.in_process_providers
         return _runs_here(task.attempt, "working" if works else "preparing", task, trouble)
 
-    def _named(self, positions: Iterable[int]) -> list[str]:
-        return [self._names[position] for position in islice(positions, _NAMED)]
+    def _names_of(self, positions: Iterable[int]) -> list[str]:
+        return [self._names[position] for position in islice(positions, _MAX_NAMES)]
 
 
 def _at_provider(
-    task: Task, provider: ProviderType, seen: AttemptObservation | None, picture: WorkflowSnapshot
+    task: Task, provider: ProviderType, seen: AttemptObservation | None, snapshot: WorkflowSnapshot
 ) -> StepReason:
     assert task.sent is not None
     trouble = None if seen is None else seen.trouble
@@ -233,9 +241,9 @@ def _at_provider(
         detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and has not answered yet."
         return BeingSent(detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at)
     word, since = (None, task.sent.at) if seen is None else (seen.word, seen.since or task.sent.at)
-    seconds = round(max((picture.now - since).total_seconds(), 0.0), 3)
-    if picture.elsewhere is not None:
-        says = f"was sent {seconds:.0f} s ago; {_who_knows(picture.elsewhere)}"
+    seconds = round(max((snapshot.now - since).total_seconds(), 0.0), 3)
+    if snapshot.elsewhere is not None:
+        says = f"was sent {seconds:.0f} s ago; {_who_knows(snapshot.elsewhere)}"
     elif word:
         says = f"is '{word}' for {seconds:.0f} s."
     else:
@@ -285,10 +293,10 @@ def _follows_up(task: Task) -> FollowsUp:
     return FollowsUp(detail=detail, provider=task.provider, remote_id=task.remote_id, until=task.follow_up_until)
 
 
-def _paused(picture: WorkflowSnapshot) -> IsPaused:
-    by, at = picture.paused
-    told = "" if by is None or at is None else f" by {by} at {_time(at)}"
-    return IsPaused(detail=f"The workflow was paused{told}. Resume goes on.", by=by, at=at)
+def _paused(snapshot: WorkflowSnapshot) -> IsPaused:
+    by, at = snapshot.paused
+    who = "" if by is None or at is None else f" by {by} at {_time(at)}"
+    return IsPaused(detail=f"The workflow was paused{who}. Resume goes on.", by=by, at=at)
 
 
 def _other_process(process: Process) -> OtherProcess:
@@ -312,9 +320,9 @@ def _owner_dead(process: Process) -> OwnerDead:
     return OwnerDead(detail=detail, owner=process.id, lease_until=process.lease_until)
 
 
-def _failed(picture: WorkflowSnapshot) -> list[str]:
-    failed = (step.plan.step_id for step in picture.steps if step.state.status is StepStatus.FAILED)
-    return list(islice(failed, _NAMED))
+def _failed(snapshot: WorkflowSnapshot) -> list[str]:
+    failed = (step.plan.step_id for step in snapshot.steps if step.state.status is StepStatus.FAILED)
+    return list(islice(failed, _MAX_NAMES))
 
 
 def _listed(names: Sequence[str], total: int | None = None) -> str:

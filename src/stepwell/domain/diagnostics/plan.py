@@ -1,4 +1,4 @@
-"""From a definition that has been checked to what running it would mean: order, calls, prices. It asks nobody."""
+"""Plans a valid definition without running it: the order of its steps, the calls to providers, and their prices."""
 
 from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
@@ -15,31 +15,34 @@ from stepwell.domain.validation.workflow import ValidatedWorkflow
 
 
 class PlannedCall(NamedTuple):
-    """Whom a step's attempt asks. `here`: it works in this process, and costs nothing; *model* is null for nobody."""
+    """The call that an attempt makes. `in_process`: the work is done in this process, and costs nothing."""
 
     provider: ProviderType | None
     model: str | None
-    here: bool
+    in_process: bool
 
 
-NO_PROVIDER = PlannedCall(None, None, here=True)
+NO_PROVIDER = PlannedCall(None, None, in_process=True)
 
 
 class Chain(NamedTuple):
-    """The longest chain of dependencies: positions, and its length."""
+    """The longest chain of dependencies: its positions, and its length in seconds or steps."""
 
     positions: Sequence[int]
     length: float
 
 
-def plan_of(
+def build_plan(
     planned: ValidatedWorkflow,
-    asked: Sequence[PlannedCall],
+    calls: Sequence[PlannedCall],
     fallbacks: Mapping[int, PlannedCall],
     expected: Mapping[int, float],
     prices: PriceList,
 ) -> WorkflowPlan:
-    """*asked* by position, *fallbacks* of the steps that have one, *expected*: seconds, where they are known."""
+    """Return the plan. *calls* are by position, *fallbacks* by the positions that have one.
+
+    *expected* holds the expected seconds of an attempt, by the positions where they are known.
+    """
     steps = planned.steps
     order = list(TopologicalSorter({step.position: step.depends_on for step in steps}).static_order())
     depth = [0] * len(steps)
@@ -51,8 +54,8 @@ def plan_of(
     by_time = len(expected) == len(steps)
     weights = expected if by_time else dict.fromkeys(range(len(steps)), 1.0)
     chain = _longest(steps, order, weights)
-    shown = [
-        _step(planned, step, depth[step.position], asked[step.position], fallbacks.get(step.position), expected, prices)
+    planned_steps = [
+        _step(planned, step, depth[step.position], calls[step.position], fallbacks.get(step.position), expected, prices)
         for step in steps
     ]
     return WorkflowPlan(
@@ -60,8 +63,8 @@ def plan_of(
         critical_path=[steps[position].step_id for position in chain.positions],
         critical_path_by="expected_s" if by_time else "steps",
         critical_path_s=round(chain.length, 3) if by_time else None,
-        steps=shown,
-        price=_price(shown, prices.currency),
+        steps=planned_steps,
+        price=_price(planned_steps, prices.currency),
     )
 
 
@@ -69,7 +72,7 @@ def _longest(steps: Sequence[ResolvedStep], order: Sequence[int], weights: Mappi
     length, before = dict.fromkeys(order, (0.0, 0)), dict[int, int | None]()
     for position in order:
         needed = steps[position].depends_on
-        # Of equals the one of more steps, then the one that is listed first: what takes no time belongs to the chain.
+        # Of equally long chains, the one with more steps counts; then the one whose step is listed first.
         before[position] = max(sorted(needed), key=length.__getitem__, default=None)
         longest = before[position]
         seconds, count = (0.0, 0) if longest is None else length[longest]
@@ -85,7 +88,7 @@ def _step(
     planned: ValidatedWorkflow,
     step: ResolvedStep,
     layer: int,
-    asked: PlannedCall,
+    call: PlannedCall,
     fallback: PlannedCall | None,
     expected: Mapping[int, float],
     prices: PriceList,
@@ -93,34 +96,34 @@ def _step(
     definition = planned.request.steps[step.position]
     config = {name: value for name, value in effective_config(planned.config, definition).items() if name != TIMEOUT}
     for mapping in definition.input_mappings:
-        put_input(config, mapping.to_field, _mapped(mapping))
+        put_input(config, mapping.to_field, _mapping_placeholder(mapping))
     attempts = step.max_retries + 1
     return PlannedStep(
         step_id=step.step_id,
         layer=layer,
         task_type=step.task_type,
-        provider=asked.provider,
-        model=asked.model,
+        provider=call.provider,
+        model=call.model,
         config=config,
         attempts=attempts,
         fallback=None
         if fallback is None or fallback.provider is None
         else PlannedFallback(fallback.provider, fallback.model, attempts, _price_of(fallback, prices)),
         timeout_s=step.timeout_s,
-        price=_price_of(asked, prices),
+        price=_price_of(call, prices),
         expected_s=expected.get(step.position),
     )
 
 
-def _mapped(mapping: FieldMapping) -> dict[str, Any]:
-    told: dict[str, Any] = {"from_step": mapping.from_step, "from_field": mapping.from_field}
-    return told if mapping.transform is None else told | {"transform": mapping.transform}
+def _mapping_placeholder(mapping: FieldMapping) -> dict[str, Any]:
+    placeholder: dict[str, Any] = {"from_step": mapping.from_step, "from_field": mapping.from_field}
+    return placeholder if mapping.transform is None else placeholder | {"transform": mapping.transform}
 
 
-def _price_of(asked: PlannedCall, prices: PriceList) -> Money | None:
-    if asked.here or asked.provider is None:
+def _price_of(call: PlannedCall, prices: PriceList) -> Money | None:
+    if call.in_process or call.provider is None:
         return Money(0.0, prices.currency)
-    cost = None if asked.model is None else prices.of(asked.provider, asked.model)
+    cost = None if call.model is None else prices.of(call.provider, call.model)
     return None if cost is None else Money(cost.amount, cost.currency)
 
 

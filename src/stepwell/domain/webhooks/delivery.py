@@ -1,6 +1,6 @@
-"""Webhooks as far as they can be decided without sending any: names, states, what an answer means, the next try.
+"""The rules of webhook deliveries: which events are delivered, their ids and lanes, and when the next attempt follows.
 
-After Standard Webhooks, https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+They follow Standard Webhooks, https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
 import re
@@ -15,19 +15,19 @@ from stepwell.contract.enums import TERMINAL_EVENTS, DeliveryStatus, EventType
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.urls import split_url
 
-# Seconds from one try to the next; there are as many tries as there are numbers.
+# The seconds before each attempt. There are as many attempts as numbers.
 DELAYS_S: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MAX_RETRY_AFTER_S: Final = 86_400.0
-KEPT_ATTEMPTS: Final = 50
-MAX_ANSWER: Final = 1_024  # bytes of an answer that are kept
-WEBHOOK_URL: Final = ("body", "webhook_url")  # where its faults are
+MAX_ATTEMPTS: Final = 50
+MAX_ANSWER: Final = 1_024  # bytes of an answer that are stored
+WEBHOOK_URL: Final = ("body", "webhook_url")  # the place of its faults
 # Message and type of a fault.
 WEBHOOKS_NOT_CONFIGURED: Final = (
     "Expected none: this service has no secret to sign webhooks with (STEPWELL_WEBHOOK_SECRET)",
     "webhooks_not_configured",
 )
-UrlRule: TypeAlias = Callable[[str], tuple[str, str] | None]  # message and type of what is wrong with an address
-# Progress may change many times a second; live events report it.
+UrlRule: TypeAlias = Callable[[str], tuple[str, str] | None]  # returns message and type of the fault of a URL, or None
+# Progress may change many times a second. Only the streams of events report it.
 _NEVER = frozenset({EventType.STEP_PROGRESS})
 _JITTER = 0.1
 _GONE = 410
@@ -44,7 +44,7 @@ class Delivery(Struct, frozen=True):
 
 
 class DeliveryAttempt(Struct, frozen=True):
-    """One try. `code` is null where there was no answer, and `error` says why; `answer` is the beginning of it."""
+    """One attempt to send a webhook. `answer` is its beginning. Without one, `code` is None and `error` says why."""
 
     at: datetime
     code: int | None = None
@@ -53,17 +53,18 @@ class DeliveryAttempt(Struct, frozen=True):
     error: str | None = None
 
 
-class Answered(Struct, frozen=True):
-    """A try as its sender saw it, with the receiver's own word on when to come back."""
+class SendResult(Struct, frozen=True):
+    """The result of one attempt. `retry_after_s` is what the receiver asked for."""
 
     attempt: DeliveryAttempt
     retry_after_s: float | None = None
 
 
 class DueDelivery(Struct, frozen=True):
-    """One that may be sent now, with what is known of its workflow and of the event that it tells of. `next_at` and
-    `lane` are the row's; `url` is the workflow's as it is now. `event` is null where this version can't read it, and
-    `unreadable` says why.
+    """A delivery that is due, with its event and its workflow.
+
+    `next_at` and `lane` are those of its row. `url` is the workflow's present webhook_url. `event` is None if this
+    version can't read it; `unreadable` says why.
     """
 
     workflow_id: UUID
@@ -86,7 +87,7 @@ class DueDelivery(Struct, frozen=True):
 
     @property
     def version(self) -> tuple[datetime, str]:
-        """Another one once it has been tried, renewed or moved to another lane."""
+        """The version of the row. It changes when the delivery is attempted, renewed or moved to another lane."""
         return self.next_at, self.lane
 
     @property
@@ -95,7 +96,7 @@ class DueDelivery(Struct, frozen=True):
 
 
 class DeliveryRecord(Struct, frozen=True):
-    """A delivery as stored; the newest attempts, in their order."""
+    """A stored delivery with its newest attempts, oldest first."""
 
     id: str
     event_id: int
@@ -107,13 +108,15 @@ class DeliveryRecord(Struct, frozen=True):
 
 
 class DeliveryVerdict(Struct, frozen=True):
+    """What an attempt means for its delivery."""
+
     status: DeliveryStatus
     tries: int
     next_at: datetime | None = None
 
 
 def deliveries(events: Iterable[HistoryEvent], url: str, tenant: str | None, *, steps: bool) -> list[Delivery]:
-    """The deliveries to *url* for *events*: the end of the workflow, and with *steps* the events of its steps."""
+    """Return the deliveries to *url* for *events*: the end of the workflow, and with *steps* the events of steps."""
     lane = lane_of(url, tenant)
     return [
         Delivery(event.id, event.type, lane, event.at)
@@ -123,27 +126,29 @@ def deliveries(events: Iterable[HistoryEvent], url: str, tenant: str | None, *, 
 
 
 def delivery_id(workflow_id: UUID, event_id: int) -> str:
-    """`webhook-id`: the same for every try, and without a full stop, which separates what is signed."""
+    """Return the `webhook-id`, the same for every attempt. It has no full stop, which separates the signed parts."""
     return f"evt_{workflow_id.hex}_{event_id}"
 
 
 def event_of(text: str) -> tuple[UUID, int] | None:
-    """The workflow and event that a `delivery_id` names; null for anything else."""
+    """Return the workflow and the event that a `delivery_id` names; None for any other text."""
     found = _ID.fullmatch(text)
     return None if found is None else (UUID(found[1]), int(found[2]))
 
 
 def lane_of(url: str, tenant: str | None) -> str:
-    """What takes turns: a tenant's deliveries to one host and port. So a receiver that hangs holds up neither another
-    one nor another tenant's behind the same gateway.
+    """Return the lane of a delivery: the queue of a tenant's deliveries to one host and port.
+
+    So a receiver that hangs delays neither another receiver nor another tenant behind the same gateway.
     """
     parts = split_url(url)
-    host = parts.host or ""  # none if it is malformed, which an earlier version accepted
+    host = parts.host or ""  # an earlier version accepted a URL without a valid host
     where = f"{host}:{parts.port}" if parts.port else host
     return where if tenant is None else f"{tenant}@{where}"
 
 
 def tenant_of(lane: str) -> str | None:
+    """Return the tenant of a lane."""
     tenant, at, _ = lane.rpartition("@")
     return tenant if at else None
 
@@ -156,7 +161,7 @@ def verdict(
     jitter: float,
     delays_s: Sequence[float] = DELAYS_S,
 ) -> DeliveryVerdict:
-    """What the answer *code* means to a delivery that has been tried *tries* times before; *jitter* is from 0 to 1."""
+    """Return what the answer *code* means for a delivery with *tries* attempts before. *jitter* is from 0 to 1."""
     tries += 1
     if code is not None and code // 100 == 2:  # noqa: PLR2004 - success
         return DeliveryVerdict(DeliveryStatus.DELIVERED, tries)
@@ -169,7 +174,7 @@ def verdict(
 
 
 def url_fault(url: str) -> tuple[str, str] | None:
-    """A `UrlRule` for where nothing is known of what may be reached: its form alone."""
+    """Return the fault in the form of *url*, or None. This `UrlRule` doesn't check whether the host may be reached."""
     why = _form_fault(url)
     return None if why is None else (why, "url_invalid")
 

@@ -1,8 +1,8 @@
-"""The secrets that webhooks are signed with, and the signing. None of them is ever shown.
+"""The secrets that sign webhooks, and the signing. No text or `repr` contains a secret.
 
-A tenant's own come from `STEPWELL_WEBHOOK_SECRETS__<TENANT>`. A name in capitals, digits and underscores, which is all
-that a shell lets one write, stands for every tenant that becomes it when its letters are made capitals and everything
-else underscores; any other name stands for exactly the tenant of that name, and goes before.
+A tenant's own secrets come from `STEPWELL_WEBHOOK_SECRETS__<TENANT>`. A shell only accepts names of capitals, digits
+and underscores. Such a name stands for every tenant whose name becomes it by turning letters into capitals and all
+other characters into underscores. Any other name stands for exactly the tenant of that name, and takes precedence.
 """
 
 import base64
@@ -22,13 +22,13 @@ _NO_CAPITAL = re.compile(r"[^A-Z0-9]")
 
 
 class SigningSecrets(tuple[str, ...]):
-    """The active secrets: all of them sign, so that receivers can change from one to the other."""
+    """The active secrets. All of them sign, so that receivers can change from one to the next."""
 
     __slots__ = ()
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Raises ValueError, which doesn't quote *text*."""
+        """Return the secrets in *text*, separated by spaces. Raises ValueError, which doesn't quote *text*."""
         secrets = cls(dict.fromkeys(text.split()))
         if not secrets or not all(map(_is_secret, secrets)):
             raise ValueError(_EXPECTED)
@@ -41,14 +41,15 @@ class SigningSecrets(tuple[str, ...]):
 
 
 class TenantSecrets(dict[str, SigningSecrets]):
-    """By the names in the variables. Shows nothing but these."""
+    """The secrets of tenants, by the names in the variables. Its text contains only these names."""
 
     @classmethod
     def read(cls, texts: Mapping[str, str]) -> Self:
-        """*texts* have passed `tenant_faults`."""
+        """Return the secrets in *texts*, which have passed `tenant_faults`."""
         return cls({name: SigningSecrets.read(text) for name, text in texts.items()})
 
     def of(self, tenant: str) -> SigningSecrets | None:
+        """Return the tenant's own secrets, or None."""
         return self.get(tenant) or self.get(_NO_CAPITAL.sub("_", tenant.upper()))
 
     def __repr__(self) -> str:
@@ -58,7 +59,7 @@ class TenantSecrets(dict[str, SigningSecrets]):
 
 
 def tenant_faults(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The names whose texts are no secrets, each with what was expected."""
+    """Yield the names whose texts are no valid secrets, each with what was expected."""
     for name, text in texts.items():
         try:
             SigningSecrets.read(text)
@@ -67,13 +68,13 @@ def tenant_faults(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 class WebhookSecrets(Struct, frozen=True):
-    """*general* are for whoever has none of their own."""
+    """All secrets of the service. `general` are for tenants without secrets of their own, and for no tenant."""
 
     general: SigningSecrets
     tenants: TenantSecrets
 
     def of(self, tenant: str | None) -> SigningSecrets:
-        """Those that sign what *tenant* is told; empty where nothing can."""
+        """Return the secrets that sign the webhooks of *tenant*; empty if there are none."""
         return (None if tenant is None else self.tenants.of(tenant)) or self.general
 
     @property
@@ -85,11 +86,12 @@ class WebhookSecrets(Struct, frozen=True):
 
 
 def signatures(secrets: Sequence[str], message_id: str, at: datetime, body: str) -> str:
-    """`webhook-signature`: one for each secret."""
+    """Return the `webhook-signature`: one signature for each secret."""
     return " ".join(Webhook(secret).sign(message_id, at, body) for secret in secrets)
 
 
-def made_secret(random: bytes) -> str:
+def new_secret(random: bytes) -> str:
+    """Return a secret of *random* bytes."""
     return PREFIX + base64.b64encode(random).decode()
 
 

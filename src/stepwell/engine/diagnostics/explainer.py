@@ -95,12 +95,12 @@ class Explainer:
                     tasks=loaded.open_tasks,
                     now=now,
                     paused=(ownership.paused_by, ownership.paused_at),
-                    away=away,
+                    database_down=away,
                     disk_full=full,
                     draining=draining,
                     waits={} if draining else _waits(waiting, holds, now),
-                    seen=seen,
-                    here=self._in_process,
+                    observations=seen,
+                    in_process_providers=self._in_process,
                 )
             )
 
@@ -146,7 +146,7 @@ def _explain_rows(
             now=now,
             elsewhere=elsewhere,
             paused=(ownership.paused_by, ownership.paused_at),
-            here=in_process,
+            in_process_providers=in_process,
         )
     )
 

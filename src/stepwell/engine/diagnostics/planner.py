@@ -8,7 +8,7 @@ import structlog
 
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.plan_result import WorkflowPlan
-from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, plan_of
+from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
 from stepwell.domain.model_terms import PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow
@@ -40,7 +40,7 @@ class Planner:
                 expected[position] = 0.0
             elif (took_s := medians.get(ModelKey(call.provider, call.model or ""))) is not None:
                 expected[position] = took_s
-        return await off_loop(partial(plan_of, validated, calls, fallbacks, expected, self._prices), steps=steps)
+        return await off_loop(partial(build_plan, validated, calls, fallbacks, expected, self._prices), steps=steps)
 
     def _calls(self, validated: ValidatedWorkflow) -> tuple[list[PlannedCall], dict[int, PlannedCall]]:
         """Return the call of each step, and those of the fallbacks by position."""

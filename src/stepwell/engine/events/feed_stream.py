@@ -123,7 +123,7 @@ class FeedReader:
         for event in page.events:
             queued = None
             for subscriber in self._subscribers:
-                if subscriber.wanted.takes(subscriber.scope, event):
+                if subscriber.wanted.accepts(subscriber.scope, event):
                     queued = queued or QueuedEvent(event.position, self._frame(event))
                     subscriber.buffer.push(queued)
             self.position = event.position

@@ -27,10 +27,10 @@ from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.webhooks.delivery import (
     DELAYS_S,
-    Answered,
     DeliveryAttempt,
     DeliveryVerdict,
     DueDelivery,
+    SendResult,
     lane_of,
     tenant_of,
     verdict,
@@ -309,7 +309,7 @@ class WebhookDeliverer:
             self._schedule.put(lane, due.next_at)
             return
         if not (secrets := self._secrets.of(due.tenant)):
-            answer: Answered | None = self._unsent(_NO_SECRET)
+            answer: SendResult | None = self._unsent(_NO_SECRET)
         else:
             answer = await self._send(due, due.url, secrets)
         if answer is None:
@@ -322,7 +322,7 @@ class WebhookDeliverer:
             log.info("webhook.failed", action="webhook", delivery=due.id, code=code, tries=decided.tries)
         await self._record(due, decided, answer.attempt)
 
-    async def _send(self, due: DueDelivery, url: str, secrets: Sequence[str]) -> Answered | None:
+    async def _send(self, due: DueDelivery, url: str, secrets: Sequence[str]) -> SendResult | None:
         """Send the delivery once. Return None if this process no longer owns it, or its row has changed."""
         try:
             body = await self._outbox.freeze(self._owner, due, None if due.frozen else await self._payload(due))
@@ -341,8 +341,8 @@ class WebhookDeliverer:
         }
         return await self._sender.send(url, headers, body, secrets)
 
-    def _unsent(self, why: str) -> Answered:
-        return Answered(DeliveryAttempt(self._clock.now(), error=why))
+    def _unsent(self, why: str) -> SendResult:
+        return SendResult(DeliveryAttempt(self._clock.now(), error=why))
 
     async def _record(self, due: DueDelivery, decided: DeliveryVerdict, attempt: DeliveryAttempt | None) -> None:
         """Record the result, and retry for as long as the database is away.

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import json
 
-from stepwell.domain.webhooks.delivery import KEPT_ATTEMPTS, DeliveryAttempt, DeliveryVerdict, DueDelivery
+from stepwell.domain.webhooks.delivery import MAX_ATTEMPTS, DeliveryAttempt, DeliveryVerdict, DueDelivery
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event
@@ -82,7 +82,7 @@ WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TR
 MARK: Final = f"""
 UPDATE deliveries AS d SET
     attempts = CASE WHEN $8::text IS NULL OR d.attempts->-1->>'at' = $8::json->0->>'at' THEN d.attempts ELSE (
-        CASE WHEN json_array_length(d.attempts) < {KEPT_ATTEMPTS} THEN d.attempts::jsonb ELSE d.attempts::jsonb - 0 END
+        CASE WHEN json_array_length(d.attempts) < {MAX_ATTEMPTS} THEN d.attempts::jsonb ELSE d.attempts::jsonb - 0 END
         || $8::text::jsonb)::json END,
     status = CASE WHEN d.owner = $3 AND d.next_at = $4 THEN $5 ELSE d.status END,
     tries = CASE WHEN d.owner = $3 AND d.next_at = $4 THEN $6 ELSE d.tries END,
