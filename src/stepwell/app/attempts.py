@@ -11,7 +11,7 @@ from stepwell.artifacts.store_setup import Storage
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.model_terms import ANY_MODEL, PriceList
+from stepwell.domain.prices import ANY_MODEL, PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import SlotLimits

@@ -11,7 +11,7 @@ from stepwell.contract.costs import Money
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
-from stepwell.domain.model_terms import PriceList
+from stepwell.domain.prices import PriceList
 from support.workflows.definitions import body, draw, join, mapped, plan
 
 FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL

@@ -9,7 +9,7 @@ from stepwell.contract.definition import FieldMapping
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.plan_result import PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
-from stepwell.domain.model_terms import PriceList
+from stepwell.domain.prices import PriceList
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 

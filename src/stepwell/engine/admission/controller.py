@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.domain.model_terms import ANY_MODEL
+from stepwell.domain.prices import ANY_MODEL
 from stepwell.engine.admission.queue_position import QueuePositions, RoundRobinRank
 
 K = TypeVar("K", bound=Hashable)

@@ -32,7 +32,7 @@ from stepwell.domain.lifecycle.inputs import (
     Submitted,
 )
 from stepwell.domain.model import Sent, Task
-from stepwell.domain.model_terms import PriceList
+from stepwell.domain.prices import PriceList
 from stepwell.domain.strict_json.canonical import digest
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.ports.clock import Clock

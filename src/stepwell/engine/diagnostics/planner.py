@@ -9,7 +9,7 @@ import structlog
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
-from stepwell.domain.model_terms import PriceList
+from stepwell.domain.prices import PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
