@@ -14,7 +14,7 @@ from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.artifacts.store_setup import StorageRefused, bucket_of, open_storage
 from stepwell.cli.errors import Refused
 from stepwell.cli.keys import keys_of_folder
-from stepwell.cli.service_host import service
+from stepwell.cli.service_host import open_service
 from stepwell.settings import InvalidSettings, Settings, read_settings
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server
 
@@ -235,7 +235,7 @@ async def test_a_start_on_a_wrong_bucket_is_refused_in_one_line(
 ) -> None:
     keys = keys_of_folder(settings_of(s3, tmp_path, **changes))
     with pytest.raises(Refused) as refused:
-        async with service(keys, dsn, exclusive=True):
+        async with open_service(keys, dsn, exclusive=True):
             pass
     shown = f"{keys.settings.s3_bucket} at {keys.settings.s3_endpoint}"
     assert refused.value.lines == (f"cannot use the bucket {shown}: {said}",)

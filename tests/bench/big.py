@@ -22,7 +22,7 @@ import uvloop
 from stepwell.bench.loads import Load, Shape
 from stepwell.bench.measurements import measure, percentile
 from stepwell.cli.http_server import HttpServer
-from stepwell.cli.service_host import calm_collector
+from stepwell.cli.service_host import tune_gc
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder, running_server
@@ -108,6 +108,6 @@ if __name__ == "__main__":
     if given.client:
         asyncio.run(client(given.client, given.steps))
     else:
-        calm_collector()
+        tune_gc()
         with running_server(DURABLE) as server, fresh_folder() as files:
             uvloop.run(main(server.dsn(), files, given.steps, given.rounds))

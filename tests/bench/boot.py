@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import asyncpg
 
 from stepwell.bench.measurements import measure, peak_rss_mb, percentile
-from stepwell.cli.service_host import calm_collector
+from stepwell.cli.service_host import tune_gc
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import fresh_folder, running_server
 from support.providers.scripted import Hang, Scripted
@@ -78,5 +78,5 @@ if __name__ == "__main__":
     options.add_argument("--steps", type=int, default=10)
     given = options.parse_args()
     with running_server(DURABLE) as server, fresh_folder() as files:
-        calm_collector()
+        tune_gc()
         asyncio.run(main(server.dsn(), files, given.workflows, given.steps))

@@ -15,7 +15,7 @@ from stepwell.cli.errors import Refused
 from stepwell.cli.http_server import bound_socket
 from stepwell.cli.keys import ServiceKeys, keys_of_folder
 from stepwell.cli.postgres import keep_running
-from stepwell.cli.service_host import answer_requests, service
+from stepwell.cli.service_host import answer_requests, open_service
 from stepwell.cli.signals import Stop
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import migrate
@@ -47,7 +47,7 @@ async def test_broken_engine_takes_the_service_down(tmp_path: Path) -> None:
 async def _serve_and_break(keys: ServiceKeys, dsn: str, listener: socket.socket) -> None:
     task = asyncio.current_task()
     assert task is not None
-    async with service(keys, dsn, exclusive=True) as app:
+    async with open_service(keys, dsn, exclusive=True) as app:
 
         def break_it() -> None:
             broken = app.service._scheduler._broken

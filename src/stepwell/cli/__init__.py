@@ -1,6 +1,7 @@
-"""The command line.
+"""The command line: `stepwell up`, `serve`, `run` and the others.
 
-Each worker process imports the module that the program was started from, and so this one: it loads nothing by itself.
+Each worker process of LOCAL imports the module with which the program started, and so this one. So this module imports
+nothing else of Stepwell until `main` runs.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""`stepwell dump` and `stepwell restore`: the embedded database in a file, for backups and for another PostgreSQL."""
+"""`stepwell dump` and `stepwell restore`: copy the embedded database to a file, and back."""
 
 import os
 import sys
@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, MISUSED, Refused, os_errors
-from stepwell.cli.output import complain, tell
-from stepwell.cli.postgres import claim_folder, migrated, postgres_errors, server_on, start_server
+from stepwell.cli.output import print_message, print_result
+from stepwell.cli.postgres import claim_folder, migrate_embedded, postgres_errors, server_on, start_server
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
@@ -36,8 +36,8 @@ def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
     ):
         postgres.clients().dump(descriptor, signals.check)
     if target is not None:
-        tell(f"The database is in {target}.")
-    complain(f"Files of tasks are not in it: they stay in {_place_of_files(settings)}")
+        print_result(f"The database is in {target}.")
+    print_message(f"Files of tasks are not in it: they stay in {_artifact_location(settings)}")
     return 0
 
 
@@ -75,16 +75,16 @@ def _restore(settings: Settings, postgres: EmbeddedPostgres, source: int, signal
             raise Refused("this is a dump of PostgreSQL, but not of a database of Stepwell")
 
     async def main(_stop: Stop) -> int:
-        await migrated(postgres)
+        await migrate_embedded(postgres)
         return 0
 
     if code := run_stoppable(signals, main, stopped=FAILED):
         return code
     with postgres_errors():
         aside = postgres.publish()
-    tell(f"The database is restored in {settings.data_dir}.")
+    print_result(f"The database is restored in {settings.data_dir}.")
     if aside is not None:
-        complain(f"The old data are in {aside}: delete them when you don't need them any more")
+        print_message(f"The old data are in {aside}: delete them when you don't need them any more")
     return 0
 
 
@@ -97,13 +97,13 @@ def _refuse_other_database(settings: Settings) -> None:
         )
 
 
-def _place_of_files(settings: Settings) -> str:
+def _artifact_location(settings: Settings) -> str:
     return f"the bucket {settings.s3_bucket}" if settings.s3_bucket else str(settings.artifacts)
 
 
 @contextmanager
 def _output(target: Path | None) -> Iterator[int]:
-    """A descriptor for the dump. The file *target* appears, or is replaced, if nothing is raised within."""
+    """Yield a descriptor for the dump. The file *target* appears, or is replaced, unless the context raises."""
     if target is None:
         yield sys.stdout.fileno()
         return

@@ -1,4 +1,4 @@
-"""`stepwell bench`: what the engine does on this machine, measured on the real engine and the real database."""
+"""`stepwell bench`: measures the speed of the real engine and the real database on this machine."""
 
 import asyncio
 import secrets
@@ -6,7 +6,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import asyncpg
@@ -25,10 +25,10 @@ from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.http_server import HttpServer, bound_socket
 from stepwell.cli.keys import ServiceKeys, keys_of_settings
-from stepwell.cli.output import complain, tell
+from stepwell.cli.output import print_message, print_result
 from stepwell.cli.postgres import embedded_postgres, keep_running
 from stepwell.cli.serve import configured_dsn, database_faults
-from stepwell.cli.service_host import service
+from stepwell.cli.service_host import open_service
 from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.domain.errors import Unavailable
@@ -38,23 +38,26 @@ from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.startup import prepare_database, reach_database
 from stepwell.settings import Settings
 
-_COMMITS = 200  # each time
+_COMMITS = 200  # before the load, and again after it
 _ANSWER_S = 30.0
-_LOOK_S = 0.2
+_POLL_S = 0.2
 
 
 class BenchOptions(Struct, frozen=True):
-    """What a user asks for."""
+    """The options of the command."""
 
     load: Load
     api: bool
     as_json: bool
 
 
-def bench(settings: Settings, wanted: BenchOptions, signals: Signals) -> int:
-    """Run the load and print the report; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal."""
+def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
+    """Run the load and print the report. Returns the exit code.
+
+    Raises `Refused`, and KeyboardInterrupt for a signal.
+    """
     with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as folder:
-        # The service sweeps files that no row names: it must see none but its own.
+        # The service deletes files that no row names, so it gets an empty folder of its own.
         own = replace(
             settings,
             artifact_dir=Path(folder),
@@ -66,40 +69,40 @@ def bench(settings: Settings, wanted: BenchOptions, signals: Signals) -> int:
         )
         if settings.database_url is not None:
             dsn = configured_dsn(settings)
-            return run_stoppable(signals, lambda _: _on(dsn, own, wanted), stopped=FAILED)
+            return run_stoppable(signals, lambda _: _run_on(dsn, own, options), stopped=FAILED)
         open_folder(settings.data_dir)
         with embedded_postgres(settings, signals, "a benchmark beside it would measure both", "bench") as postgres:
-            return run_stoppable(signals, lambda _: _on_embedded(postgres, own, wanted), stopped=FAILED)
+            return run_stoppable(signals, lambda _: _run_on_embedded(postgres, own, options), stopped=FAILED)
 
 
-async def _on_embedded(postgres: EmbeddedPostgres, settings: Settings, wanted: BenchOptions) -> int:
+async def _run_on_embedded(postgres: EmbeddedPostgres, settings: Settings, options: BenchOptions) -> int:
     async with asyncio.TaskGroup() as group:
-        watching = group.create_task(keep_running(postgres), name="postgres")
-        code = await _on(postgres.dsn(), settings, wanted)
-        watching.cancel()
+        respawning = group.create_task(keep_running(postgres), name="postgres")
+        code = await _run_on(postgres.dsn(), settings, options)
+        respawning.cancel()
     return code
 
 
-async def _on(dsn: str, settings: Settings, wanted: BenchOptions) -> int:
+async def _run_on(dsn: str, settings: Settings, options: BenchOptions) -> int:
     with database_faults(), bound_socket(replace(settings, host="127.0.0.1", port=0)) as listener:
-        await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda why: complain(f"waiting, because {why}"))
+        await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda why: print_message(f"waiting, because {why}"))
         keys = keys_of_settings(replace(settings, host="127.0.0.1", port=listener.getsockname()[1]))
         async with scratch_schema(dsn) as (scratch, connection):
             await prepare_database(scratch, timeout_s=_ANSWER_S, waiting=lambda _: None)
-            async with service(keys, scratch, exclusive=True) as app, _server(app, keys, listener, wanted.api):
-                report = await _measured(app, keys, connection, wanted)
+            async with (
+                open_service(keys, scratch, exclusive=True) as app,
+                _api_server(app, keys, listener) if options.api else nullcontext(),
+            ):
+                report = await _run_and_measure(app, keys, connection, options)
     for name, value in asdict(report).items():
-        tell(f"{name:<20} {value}")
-    if wanted.as_json:
-        tell(json.encode(report).decode())
+        print_result(f"{name:<20} {value}")
+    if options.as_json:
+        print_result(json.encode(report).decode())
     return 0
 
 
 @asynccontextmanager
-async def _server(app: Application, keys: ServiceKeys, listener: socket.socket, wanted: bool) -> AsyncIterator[None]:  # noqa: FBT001
-    if not wanted:
-        yield
-        return
+async def _api_server(app: Application, keys: ServiceKeys, listener: socket.socket) -> AsyncIterator[None]:
     server = HttpServer(app.api, keys.settings)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]), name="http")
@@ -108,21 +111,21 @@ async def _server(app: Application, keys: ServiceKeys, listener: socket.socket, 
         server.should_exit = True
 
 
-async def _measured(
-    app: Application, keys: ServiceKeys, connection: asyncpg.Connection, wanted: BenchOptions
+async def _run_and_measure(
+    app: Application, keys: ServiceKeys, connection: asyncpg.Connection, options: BenchOptions
 ) -> Report:
     async def run(load: Load) -> None:
-        if wanted.api:
+        if options.api:
             await run_http_load(load, keys.settings.base_url, _token(keys))
         else:
             await drive(load.bodies(), in_process(app.service), load.concurrency)
 
-    load = wanted.load
-    await run(replace(load, workflows=1, concurrency=1))  # so that connections and statements are there
+    load = options.load
+    await run(replace(load, workflows=1, concurrency=1))  # opens the connections and prepares the statements
     await forget_all(connection)
     commits = await bare_commits(connection, _COMMITS)
     try:
-        async with measure(app.metrics) as measured, _progress(app, load):
+        async with measure(app.metrics) as measurements, _progress(app, load):
             await run(load)
     except* Unavailable:
         raise Refused("the database went away") from None
@@ -131,7 +134,7 @@ async def _measured(
         await check_rows(connection, load.workflows, load.total_steps)
     except Incomplete as error:
         raise Refused(f"something is wrong with the engine: {error}") from error
-    return report_of(load, measured, await recorded_times(connection), commits)
+    return report_of(load, measurements, await recorded_times(connection), commits)
 
 
 def _token(keys: ServiceKeys) -> str:
@@ -140,23 +143,23 @@ def _token(keys: ServiceKeys) -> str:
 
 @asynccontextmanager
 async def _progress(app: Application, load: Load) -> AsyncIterator[None]:
-    """On stderr: a bar on a terminal, else a line a tenth."""
+    """Show the progress on stderr: a bar on a terminal, else a line for each tenth."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeElapsedColumn())
     before = app.metrics.value(TRANSITIONS)
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False) as bar:
         task = bar.add_task("", total=load.total_steps)
 
-        async def look() -> None:
+        async def poll() -> None:
             tenths = 0
             while True:
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_POLL_S)
                 done = int(app.metrics.value(TRANSITIONS) - before) // 2
                 bar.update(task, completed=min(done, load.total_steps), refresh=True)
                 if bar.disable and done * 10 // load.total_steps > tenths:
                     tenths = done * 10 // load.total_steps
-                    complain(f"{done} of {load.total_steps} steps")
+                    print_message(f"{done} of {load.total_steps} steps")
 
         async with asyncio.TaskGroup() as group:
-            looking = group.create_task(look(), name="progress")
+            polling = group.create_task(poll(), name="progress")
             yield
-            looking.cancel()
+            polling.cancel()

@@ -1,4 +1,7 @@
-"""Every command with its options. What a command does is imported when it is called: `--help` loads no service."""
+"""Every command with its options.
+
+A command imports its implementation when it runs, so that `--help` is fast.
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -10,7 +13,7 @@ import click
 from stepwell import __version__
 from stepwell.bench.loads import Shape
 from stepwell.cli.errors import FAILED, Refused, os_errors
-from stepwell.cli.output import complain, no_more_output, settings_of, start_logging, tell
+from stepwell.cli.output import discard_output, print_message, print_result, settings_of, start_logging
 from stepwell.cli.signals import Signals
 
 # ruff: noqa: PLC0415 - see above
@@ -24,11 +27,11 @@ port = click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes
 
 
 def run() -> int:
-    """The command that the process was started with, to its exit code."""
+    """Run the command of this process. Returns its exit code."""
     try:
         return cli.main(standalone_mode=False) or 0
     except Refused as refused:
-        complain(*refused.lines)
+        print_message(*refused.lines)
         return refused.code
     except click.ClickException as error:
         error.show()
@@ -36,11 +39,11 @@ def run() -> int:
     except click.Abort:
         return FAILED
     finally:
-        no_more_output()
+        discard_output()
 
 
 def _stoppable(command: Callable[[Signals], int], *, stopped: int) -> int:
-    """Run *command* with signals that end it in order; its exit code, or *stopped* if it had not really begun."""
+    """Run *command*, which signals stop in order. Returns its exit code; *stopped* if a signal preceded its start."""
     with Signals() as signals:
         try:
             return command(signals)
@@ -126,7 +129,7 @@ def example(name: str | None) -> None:
     from stepwell.cli.examples import example, examples
 
     if name is not None:
-        tell(example(name).rstrip("\n"))
+        print_result(example(name).rstrip("\n"))
         return
     _print_list(examples())
 
@@ -143,14 +146,14 @@ def manual(page: str | None) -> None:
     if page is None:
         _print_list(manual_pages())
     else:
-        tell(manual_page(page).rstrip("\n"))
+        print_result(manual_page(page).rstrip("\n"))
 
 
 def _print_list(descriptions: Mapping[str, str]) -> None:
     """Print a line for each name, with its description."""
     width = max(map(len, descriptions))
     for name, description in descriptions.items():
-        tell(f"{name:<{width}}  {description}")
+        print_result(f"{name:<{width}}  {description}")
 
 
 @cli.command()
@@ -159,20 +162,30 @@ def _print_list(descriptions: Mapping[str, str]) -> None:
     type=click.Choice([shape.value for shape in Shape]),
     default="chain",
     show_default=True,
-    help="What depends on what in each workflow.",
+    help="The shape of the workflows: which steps depend on which.",
 )
 @click.option(
-    "--workflows", type=click.IntRange(min=1), default=200, show_default=True, help="How many workflows to run."
+    "--workflows", type=click.IntRange(min=1), default=200, show_default=True, help="The number of workflows."
 )
 @click.option("--steps", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Steps of each workflow.")
 @click.option(
-    "--concurrency", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Workflows in flight at once."
+    "--concurrency",
+    type=click.IntRange(1, 10_000),
+    default=200,
+    show_default=True,
+    help="Workflows that run at a time.",
 )
 @click.option(
-    "--payload", type=click.IntRange(0, 1_000_000), default=0, show_default=True, help="Bytes of each step's result."
+    "--payload",
+    type=click.IntRange(0, 1_000_000),
+    default=0,
+    show_default=True,
+    help="The size of each step's result, in bytes.",
 )
-@click.option("--api", is_flag=True, help="Post them over HTTP, from a process of its own, and poll for their ends.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report once more as one line of JSON, last.")
+@click.option(
+    "--api", is_flag=True, help="Post the workflows over HTTP from another process, which polls them until they end."
+)
+@click.option("--json", "as_json", is_flag=True, help="Also print the report as one line of JSON, at the end.")
 @data_dir
 def bench(
     shape: str,
@@ -186,8 +199,9 @@ def bench(
 ) -> int:
     """Measure the engine with steps that do nothing.
 
-    On STEPWELL_DATABASE_URL, or on the data folder's PostgreSQL where that isn't set; in a schema of its own, which
-    is dropped at the end. fan is 1 -> n-2 -> 1, layered a random graph, the same each time, mixed all of them.
+    It uses STEPWELL_DATABASE_URL, or the data folder's PostgreSQL if that isn't set. It works in a schema of its own,
+    which is dropped at the end. A fan is 1 -> n-2 -> 1 steps. A layered workflow is a random graph, the same in each
+    run. mixed runs all three shapes.
     """
 
     def command(signals: Signals) -> int:
@@ -203,11 +217,19 @@ def bench(
 
 
 @cli.command()
-@click.option("--tenant", help="The one tenant that the token is for.")
-@click.option("--all-tenants", is_flag=True, help="For every tenant; the default with the data folder's secret.")
-@click.option("--scope", multiple=True, help="workflows:read or workflows:write; repeatable [both].")
-@click.option("--expires", help="Like 12h, 15m or 3600, at most STEPWELL_JWT_MAX_LIFETIME_S  [default: 30d]")
-@click.option("--subject", default="stepwell token", show_default=True, help="Who it is for, in the audit trail.")
+@click.option("--tenant", help="The tenant that the token is for.")
+@click.option(
+    "--all-tenants",
+    is_flag=True,
+    help="Make a token for every tenant. This is the default with the data folder's secret.",
+)
+@click.option("--scope", multiple=True, help="workflows:read or workflows:write. Repeatable [both].")
+@click.option(
+    "--expires", help="A time like 12h, 15m or 3600 (seconds), at most STEPWELL_JWT_MAX_LIFETIME_S  [default: 30d]"
+)
+@click.option(
+    "--subject", default="stepwell token", show_default=True, help="The name of the token's holder, for the events."
+)
 @data_dir
 def token(
     tenant: str | None,
@@ -225,13 +247,13 @@ def token(
     from stepwell.cli.tokens import make_token
 
     settings = settings_of(os.environ, data_dir=data_dir)
-    tell(make_token(settings, tenant=tenant, every=all_tenants, scopes=scope, expires=expires, subject=subject))
+    print_result(make_token(settings, tenant=tenant, every=all_tenants, scopes=scope, expires=expires, subject=subject))
 
 
 @cli.command()
 @click.option("--host", help="Host of the service [STEPWELL_HOST, 127.0.0.1].")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="Port; 0 is that of the data folder's `up` [STEPWELL_PORT, 9000]."
+    "--port", type=click.IntRange(0, 65535), help="Port; 0 is the port of the data folder's `up` [STEPWELL_PORT, 9000]."
 )
 def health(host: str | None, port: int | None) -> None:
     """Check the service on this machine, at STEPWELL_HOST and STEPWELL_PORT: exit code 0 if it is ready, else 1."""
@@ -243,7 +265,7 @@ def health(host: str | None, port: int | None) -> None:
 @cli.command()
 @data_dir
 def migrate(data_dir: Path | None) -> int:
-    """Bring the tables of STEPWELL_DATABASE_URL up to date; of the data folder, where that isn't set."""
+    """Migrate the tables of STEPWELL_DATABASE_URL, or of the data folder if that isn't set."""
 
     def command(signals: Signals) -> int:
         from stepwell.cli.migrate import migrate
@@ -261,7 +283,7 @@ def migrate(data_dir: Path | None) -> int:
 def dump(file: Path, data_dir: Path | None) -> int:
     """Write the database of the data folder to FILE ("-" for stdout), beside a running `up` or alone.
 
-    It doesn't contain the files of tasks.
+    The dump doesn't contain the files of tasks.
     """
 
     def command(signals: Signals) -> int:
@@ -294,7 +316,7 @@ def restore(file: IO[bytes], data_dir: Path | None) -> int:
 
 
 @cli.command()
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A file to write it to.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="The file to write; default: stdout.")
 def openapi(output: Path | None) -> None:
     """Print the OpenAPI document of the service."""
     from msgspec import json
@@ -304,7 +326,7 @@ def openapi(output: Path | None) -> None:
 
     document = json.format(encode(openapi_document()), indent=2)
     if output is None:
-        tell(document.decode())
+        print_result(document.decode())
         return
     with os_errors(f"cannot write {output}"):
         output.write_bytes(document + b"\n")

@@ -36,7 +36,7 @@ def open_folder(folder: Path) -> None:
 
 
 def own_secret(folder: Path, *, create: bool) -> str:
-    """The secret of the folder, made once. Raises `Refused`; also where there is none and *create* is false."""
+    """Return the secret of the folder. If it has none, *create* makes one. Raises `Refused`, also if there is none."""
     path = folder / "secret"
     with os_errors(f"cannot read the secret {path}"):
         if not path.exists():
@@ -52,7 +52,7 @@ def own_secret(folder: Path, *, create: bool) -> str:
 
 
 def own_webhook_secret(folder: Path) -> SigningSecrets:
-    """What signs webhooks where nothing else is configured, made once, for whoever checks them. Raises `Refused`."""
+    """Return the secret that signs webhooks if none is configured. The first call makes it. Raises `Refused`."""
     path = folder / "webhook-secret"
     with os_errors(f"cannot read the secret {path}"):
         if not path.exists():
@@ -69,7 +69,7 @@ def _damaged(path: Path) -> Refused:
 
 
 def write_token(folder: Path, token: str | None) -> Path | None:
-    """Put *token* into the folder and return where it is; None takes away an old one that no longer holds."""
+    """Write *token* into the folder, and return its path. None removes an old token, which is no longer valid."""
     path = folder / "token"
     with os_errors(f"cannot write the token {path}"):
         if token is None:
@@ -124,7 +124,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _create(path: Path, text: str) -> None:
-    """Write the file, whole or not at all; where another process was first its file stays."""
+    """Write the file atomically. If another process was faster, its file stays."""
     staged = _stage(path, text + "\n")
     try:
         with suppress(FileExistsError):
@@ -135,7 +135,7 @@ def _create(path: Path, text: str) -> None:
 
 
 def _stage(path: Path, text: str) -> Path:
-    for leftover in path.parent.glob(f".{path.name}-*"):  # of a process that was killed in between
+    for leftover in path.parent.glob(f".{path.name}-*"):  # of a process that was killed meanwhile
         leftover.unlink(missing_ok=True)
     staged = path.with_name(f".{path.name}-{uuid4().hex}")
     descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

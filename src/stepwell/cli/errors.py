@@ -1,10 +1,10 @@
-"""What a command can't do, for a reason that its user can understand: told in clear lines, without a traceback."""
+"""Failures that a command reports to its user in clear lines, without a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 FAILED = 1
-MISUSED = 2  # wrong settings or input, the exit code of wrong options too
+MISUSED = 2  # wrong settings, input or options
 
 
 class Refused(Exception):
@@ -17,7 +17,7 @@ class Refused(Exception):
 
 @contextmanager
 def os_errors(what: str) -> Iterator[None]:
-    """Turn the operating system's refusals into ours: *what* says what couldn't be done."""
+    """Raise `Refused` for an OSError. *what* begins its message, like "cannot read the file"."""
     try:
         yield
     except OSError as error:

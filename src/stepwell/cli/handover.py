@@ -20,7 +20,7 @@ from msgspec import DecodeError, Raw, Struct, json
 from stepwell.cli.data_folder import read_address, read_token
 from stepwell.cli.errors import Refused
 from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome
-from stepwell.cli.output import complain
+from stepwell.cli.output import print_message
 from stepwell.cli.postgres import UP, server_on
 from stepwell.cli.run_progress import progress_display
 from stepwell.cli.tokens import make_token
@@ -83,7 +83,7 @@ async def hand_over(settings: Settings, data: bytes) -> int:
             raise Refused(f"the `stepwell up` on {settings.data_dir} has ended: {up.describe_progress()}") from None
         except asyncio.CancelledError:
             if up.posted:
-                complain(f"stopped following: {up.describe_progress()}")
+                print_message(f"stopped following: {up.describe_progress()}")
             raise
 
 
@@ -123,7 +123,7 @@ class _UpClient:
         self.posted = True
         answer = await self._send("POST", _API, headers=headers, content=data)
         created = json.decode(answer.content, type=_Created)
-        complain(f"handed over to the `stepwell up` at {_base(answer)}: workflow {created.id}")
+        print_message(f"handed over to the `stepwell up` at {_base(answer)}: workflow {created.id}")
         return created
 
     async def _outcome(self, workflow_id: UUID) -> RunOutcome:
@@ -235,7 +235,7 @@ class _UpClient:
                 raise Refused(f"the `stepwell up` {where} {state}: {self.describe_progress()}")
             if not waiting:
                 waiting = True
-                complain(
+                print_message(
                     f"waiting for the `stepwell up` on {self._folder}" + (self._answer and f", which {self._answer}")
                 )
             await asyncio.sleep(_PAUSE_S)

@@ -8,7 +8,7 @@ from msgspec import Struct, json
 
 from stepwell.cli.data_folder import read_address
 from stepwell.cli.errors import Refused
-from stepwell.cli.output import tell
+from stepwell.cli.output import print_result
 from stepwell.domain.urls import split_url
 from stepwell.settings import Settings
 
@@ -29,17 +29,17 @@ def health(settings: Settings) -> None:
         connection.request("GET", "/health/ready")
         answer = connection.getresponse()
         body = answer.read(_MAX_BODY)
-    except (OSError, HTTPException, UnicodeError) as error:  # the last for a host that is no name
+    except (OSError, HTTPException, UnicodeError) as error:  # the last if the host isn't a name
         raise Refused(f"the service on {address} doesn't answer: {str(error) or type(error).__name__}") from error
     finally:
         connection.close()
     if answer.status != HTTPStatus.OK:
         raise Refused(f"the service on {address} is not ready: it answers {answer.status}{_reason(body)}")
-    tell("ready")
+    print_result("ready")
 
 
 def _reason(body: bytes) -> str:
-    """The reason in a problem document, after a colon; "" if *body* is another."""
+    """Return the reason in a problem document, after a colon; "" for any other *body*."""
     try:
         return f": {json.decode(body, type=_Problem).detail}"
     except ValueError:  # UnicodeDecodeError too

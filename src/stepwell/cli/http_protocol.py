@@ -1,4 +1,4 @@
-"""uvicorn's protocol with bounds for connections that never become a request, which uvicorn itself lets be."""
+"""uvicorn's protocol, with limits for connections that never send a whole request. uvicorn itself has none."""
 
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
@@ -7,25 +7,24 @@ from msgspec import Struct
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 if TYPE_CHECKING:
-    # Either of uvicorn's has what is used here.
+    # Both protocols of uvicorn have the members that are used here.
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as UvicornProtocol
 else:
     UvicornProtocol = AutoHTTPProtocol
 
-# How long a client may take for the head of a request.
-HEAD_S = 15.0
-# So many connections beyond those that are served are told so, with 503.
-_TOLD = 16
+HEAD_S = 15.0  # the time that a client may take for the head of a request
+# The last so many connections get 503 for each request.
+_REFUSED = 16
 
 
-class _Limits(Struct, frozen=True):
+class _ConnectionLimits(Struct, frozen=True):
     served: int
     most: int
     head_s: float
 
 
-class _Limited(UvicornProtocol):
-    limits: ClassVar[_Limits]
+class _LimitedProtocol(UvicornProtocol):
+    limits: ClassVar[_ConnectionLimits]
     _head_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -36,7 +35,7 @@ class _Limited(UvicornProtocol):
             transport.abort()
             return
         if count > self.limits.served:
-            self.limit_concurrency = 0  # each of its requests is one too many
+            self.limit_concurrency = 0  # uvicorn answers each of its requests with 503
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
@@ -48,7 +47,10 @@ class _Limited(UvicornProtocol):
         super().connection_lost(exc)
 
     def _watch_head(self) -> None:
-        """Give a head that has begun, or is the first, its deadline. uvicorn's own is for connections between two."""
+        """Set a deadline for the head of the first request, or of one that has begun.
+
+        uvicorn's own timeout is for connections between two requests.
+        """
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
             self._unwatch_head()
         elif self._head_deadline is None:
@@ -60,14 +62,15 @@ class _Limited(UvicornProtocol):
             self._head_deadline = None
 
 
-def limited(most: int, head_s: float) -> type[asyncio.Protocol]:
-    """A protocol for uvicorn's `Config(http=...)`, with at most *most* connections at once.
+def limited_protocol(most: int, head_s: float) -> type[asyncio.Protocol]:
+    """Return a protocol for uvicorn's `Config(http=...)`, with at most *most* connections at a time.
 
-    The last few of them only get 503, and whoever comes beyond *most* is cut off at once. What a connection gets is
-    settled when it is made: one that is served goes on to be. One whose head isn't whole after *head_s* is closed.
+    The last few connections get 503, and further ones are closed at once. This is decided when a connection is made, so
+    a connection that is served once is served until its end. A connection is closed if the head of its request isn't
+    complete after *head_s*.
     """
 
-    class Limited(_Limited):
-        limits = _Limits(served=most - min(_TOLD, most // 2), most=most, head_s=head_s)
+    class Limited(_LimitedProtocol):
+        limits = _ConnectionLimits(served=most - min(_REFUSED, most // 2), most=most, head_s=head_s)
 
     return Limited

@@ -1,4 +1,4 @@
-"""HTTP: one listening socket, and uvicorn on it, without its own ideas of signals and logs."""
+"""The HTTP server: uvicorn on one listening socket, without its own handling of signals and logs."""
 
 import asyncio
 import errno
@@ -13,12 +13,12 @@ import uvicorn
 from litestar import Litestar
 
 from stepwell.cli.errors import Refused
-from stepwell.cli.http_protocol import HEAD_S, limited
+from stepwell.cli.http_protocol import HEAD_S, limited_protocol
 from stepwell.settings import Settings
 
-# What answers are given to finish once the engine has ended; by then all of them have had the grace time.
+# The time that responses get after the engine has ended. They have had the grace time before.
 _LAST_ANSWERS_S = 1
-_ENOUGH_FILES = 65_536
+_WANTED_FILES = 65_536
 # Errors that another port avoids: the port is in use, or reserved for root.
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
 
@@ -31,12 +31,12 @@ class HttpServer(uvicorn.Server):
     """
 
     def __init__(self, api: Litestar, settings: Settings, head_s: float = HEAD_S) -> None:
-        """*head_s*: how long a client may take for the head of a request."""
+        """*head_s* is the time that a client may take for the head of a request."""
         half = _open_files() // 2
         super().__init__(
             uvicorn.Config(
                 api,
-                http=limited(half, head_s),
+                http=limited_protocol(half, head_s),
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -44,35 +44,35 @@ class HttpServer(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=_LAST_ANSWERS_S,
-                # Of tasks, which may outlive their clients: there never are so many connections.
+                # uvicorn counts tasks too, which may outlive their connections. The protocol limits the connections.
                 limit_concurrency=half + 1,
             )
         )
         self.opened = asyncio.Event()
         self._settings = settings
-        # It says when it starts and stops, which we say ourselves.
+        # It logs its start and its stop, which we log ourselves.
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave them alone: uvicorn would close the listener at the first, and raise it again at the end."""
+        """Install no handlers. uvicorn's close the listener at the first signal, and raise it again at the end."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
-        except OSError as error:  # bound, but another process has begun to listen there
+        except OSError as error:  # another process has begun to listen on the bound address
             raise _cannot_listen(self._settings, error) from error
         self.opened.set()
 
 
 @contextmanager
 def bound_socket(settings: Settings) -> Iterator[socket.socket]:
-    """A socket at the settings' address that doesn't listen yet. Raises `Refused`."""
+    """Yield a socket that is bound to the settings' address and doesn't listen yet. Raises `Refused`."""
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # "localhost" is mostly looked for in IPv4.
-        family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # IPv4 first, because clients of "localhost" mostly try that.
+        family, kind, protocol, _, address = min(addresses, key=lambda each: each[0] != socket.AF_INET)
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -97,14 +97,14 @@ def address_of(listener: socket.socket) -> str:
 
 
 def _open_files() -> int:
-    """How many files and sockets this process may have open, after asking for as many as the system gives."""
+    """Raise the limit of open files as far as the system allows, and return it."""
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _ENOUGH_FILES if most == resource.RLIM_INFINITY else min(_ENOUGH_FILES, most)
+    wanted = _WANTED_FILES if most == resource.RLIM_INFINITY else min(_WANTED_FILES, most)
     if usual != resource.RLIM_INFINITY and usual < wanted:
-        with suppress(ValueError, OSError):  # macOS has a lower limit that it doesn't tell of
+        with suppress(ValueError, OSError):  # macOS has a lower limit, which it doesn't report
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
             usual = wanted
-    return _ENOUGH_FILES if usual == resource.RLIM_INFINITY else usual
+    return _WANTED_FILES if usual == resource.RLIM_INFINITY else usual
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> Refused:

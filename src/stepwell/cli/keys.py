@@ -15,7 +15,7 @@ from stepwell.domain.credential_names import owner
 from stepwell.domain.errors import AttemptError
 from stepwell.settings import Settings
 
-# Signatures under different labels have nothing to do with each other, though the secret behind them is the same.
+# A label for each use of the secret, so that a signature of one use is worthless for another.
 _URL_LABEL = b"stepwell: addresses of artifacts"
 _SHORTEST = 32
 _SYMMETRIC = "HS256"
@@ -23,7 +23,7 @@ _PLUG_IN_GROUP = "stepwell.providers"
 
 
 class ServiceKeys(Struct, frozen=True):
-    """`settings` with the secret in place, if there is one; `can_sign`: whether tokens can be made with it."""
+    """The keys of a service. `settings` contain the secret of tokens, if any. `can_sign`: it can sign tokens."""
 
     settings: Settings
     url_secret: bytes
@@ -31,7 +31,7 @@ class ServiceKeys(Struct, frozen=True):
 
 
 def keys_of_folder(settings: Settings) -> ServiceKeys:
-    """The configured keys, and for those that aren't the data folder's secret. Raises `Refused`."""
+    """Return the configured keys. The data folder's secrets replace missing ones. Raises `Refused`."""
     check_keys(settings)
     secret = own_secret(settings.data_dir, create=True)
     symmetric = settings.jwt_algorithm == _SYMMETRIC
@@ -43,7 +43,10 @@ def keys_of_folder(settings: Settings) -> ServiceKeys:
 
 
 def keys_of_settings(settings: Settings) -> ServiceKeys:
-    """The configured keys, for a service without a folder of its own; `check_keys` has passed with *required*."""
+    """Return the configured keys, for a service without a data folder.
+
+    `check_keys` must have passed with *required*.
+    """
     return ServiceKeys(
         settings,
         _url_secret(settings.url_secret or settings.jwt_secret or ""),
@@ -52,7 +55,7 @@ def keys_of_settings(settings: Settings) -> ServiceKeys:
 
 
 def signing_secret(settings: Settings) -> str:
-    """What tokens are signed with: the configured secret, else the data folder's. Raises `Refused`."""
+    """Return the secret that signs tokens: the configured one, else the data folder's. Raises `Refused`."""
     if settings.jwt_algorithm != _SYMMETRIC or settings.jwt_public_key is not None:
         raise Refused("tokens are checked with a public key here: sign them where the private key is", code=MISUSED)
     check_keys(settings)
@@ -60,7 +63,7 @@ def signing_secret(settings: Settings) -> str:
 
 
 def check_keys(settings: Settings, *, required: bool = False) -> None:
-    """Raise `Refused` with a line per fault, also for what is missing if it is *required*."""
+    """Raise `Refused` with a line for each faulty key. With *required*, missing keys are faults too."""
     if faults := list(key_faults(settings, required=required)):
         raise Refused(*faults, code=MISUSED)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Raw, Struct, json
 
 from stepwell.cli.errors import FAILED, MISUSED, Refused
-from stepwell.cli.output import complain, tell
+from stepwell.cli.output import print_message, print_result
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import Fault
 
@@ -23,8 +23,8 @@ class RunOutcome(Struct, frozen=True):
 
 def print_outcome(outcome: RunOutcome) -> int:
     """Print *outcome* as JSON, and its errors on stderr as well. Returns the exit code."""
-    tell(json.format(json.encode(outcome), indent=2).decode())
-    complain(*outcome.errors)
+    print_result(json.format(json.encode(outcome), indent=2).decode())
+    print_message(*outcome.errors)
     return 0 if outcome.status is WorkflowStatus.COMPLETED else FAILED
 
 

@@ -1,4 +1,4 @@
-"""What commands say: results on stdout, everything else on stderr."""
+"""The output of commands: results go to stdout, all else to stderr. Also reads the settings of a command."""
 
 import contextlib
 import logging
@@ -16,25 +16,25 @@ from stepwell.telemetry import configure_logging
 
 log = structlog.get_logger()
 
-# Libraries that tell at "info" what is of no use to whoever runs the service.
+# Libraries whose "info" lines are of no use to operators.
 _CHATTY = ("uvicorn", "alembic")
 
 
-def tell(line: str) -> None:
-    """Print a line of the result; that nobody reads it is no fault. Raises `Refused` if it can't be written."""
+def print_result(line: str) -> None:
+    """Print a line of the result to stdout. A closed pipe is no error. Raises `Refused` for other failures."""
     with os_errors("cannot write to stdout"), contextlib.suppress(BrokenPipeError):
         _print(line, sys.stdout)
 
 
-def complain(*lines: str) -> None:
-    """Print lines about what happens; a command goes on if they can't be written."""
+def print_message(*lines: str) -> None:
+    """Print lines to stderr, after "stepwell: ". Failures are ignored."""
     for line in lines:
         with contextlib.suppress(OSError):
             _print(f"stepwell: {printable(line)}", sys.stderr)
 
 
 def printable(text: str) -> str:
-    """*text* without what a terminal would take as a command; words of others are in it."""
+    """Return *text* without control characters, which a terminal might obey. Others may have chosen the text."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
@@ -43,7 +43,7 @@ def _print(line: str, stream: TextIO) -> None:
 
 
 def settings_of(environ: Mapping[str, str], **options: object) -> Settings:
-    """Settings of a command from the environment, with its *options* on top. Raises `Refused`."""
+    """Return the settings of a command: the environment's, overridden by its *options*. Raises `Refused`."""
     try:
         settings = read_settings(environ, **options)
     except InvalidSettings as error:
@@ -56,7 +56,7 @@ def settings_of(environ: Mapping[str, str], **options: object) -> Settings:
 
 
 def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool = False) -> None:
-    """Logs as configured; where nothing is, in a form for people on a terminal. *quiet*: warnings only."""
+    """Configure the logs. The default format suits a terminal, if stderr is one. *quiet*: warnings by default."""
     format_ = settings.log_format
     if "STEPWELL_LOG_FORMAT" not in environ and sys.stderr.isatty():
         format_ = "console"
@@ -64,14 +64,14 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
     configure_logging(format_, level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
-    # asyncio tells of a worker that ended by itself while it was being ended.
+    # asyncio warns of a worker that exits by itself while it is being stopped.
     logging.getLogger("asyncio").addFilter(lambda record: "Unknown child process" not in str(record.msg))
     for name, meant in unread_settings(environ).items():
         log.warning("setting.unknown", action="start", name=name, meant=meant)
 
 
-def no_more_output() -> None:
-    """Drop what stdout doesn't take: nobody reads the pipe, or `tell` has said why."""
+def discard_output() -> None:
+    """Discard the output that stdout doesn't accept, because its pipe is closed, or `print_result` has reported why."""
     if sys.stdout is None:  # it was closed when the process began
         return
     try:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL under a command: started before its loop, watched in it, stopped after it."""
+"""The embedded PostgreSQL of a command: started before its event loop, respawned in it, and stopped after it."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 UP = "up"  # the command whose process serves the API of the data folder that it owns
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
 _ANSWER_S = 30.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 5.0
 _STABLE_S = 30.0
@@ -69,8 +69,8 @@ def server_on(settings: Settings, *, restoring: bool = False) -> EmbeddedPostgre
     return EmbeddedPostgres(settings.data_dir / "postgres", binaries=settings.postgres_bin, restoring=restoring)
 
 
-async def migrated(postgres: EmbeddedPostgres) -> None:
-    """Return when its database has all tables. Raises `Refused`."""
+async def migrate_embedded(postgres: EmbeddedPostgres) -> None:
+    """Migrate the tables of the embedded database. Raises `Refused`."""
     try:
         await prepare_database(postgres.dsn(), timeout_s=_ANSWER_S, waiting=lambda _: None)
     except DatabaseRefused as error:
@@ -78,11 +78,11 @@ async def migrated(postgres: EmbeddedPostgres) -> None:
 
 
 async def keep_running(postgres: EmbeddedPostgres) -> None:
-    """Bring the server back whenever it dies, until cancelled. In the main thread: the server ends with its thread."""
+    """Start the server again whenever it dies, until cancelled. Main thread only: the server ends with its thread."""
     pause, started = _FIRST_PAUSE_S, time.monotonic()
     logged_at = -float("inf")  # when "postgres.not_back" was last logged
     while True:
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_POLL_S)
         if postgres.running:
             continue
         lived = time.monotonic() - started
@@ -104,7 +104,7 @@ async def keep_running(postgres: EmbeddedPostgres) -> None:
 
 async def _respawn(postgres: EmbeddedPostgres) -> None:
     while True:
-        # False until all processes of the dead server have ended; then it starts, and does nothing more.
+        # `respawn` returns False until all processes of the dead server have ended. Then it starts the server once.
         if postgres.respawn():
             try:
                 postgres.wait_ready(0)
@@ -122,10 +122,10 @@ def postgres_errors() -> Iterator[None]:
     try:
         yield
     except PostgresUnavailable as error:
-        raise Refused(*_told(str(error))) from error
+        raise Refused(*_user_lines(str(error))) from error
 
 
-def _told(message: str) -> list[str]:
-    """The lines that a user needs: what a program printed only where the first line refers to it."""
+def _user_lines(message: str) -> list[str]:
+    """Return the lines for the user. A program's output is included only if the first line refers to it."""
     first, *rest = message.splitlines()
     return [first, *rest] if first.endswith(":") else [first]

@@ -14,10 +14,10 @@ from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.handover import UpEnded, hand_over
 from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
 from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome
-from stepwell.cli.output import complain
-from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, start_server
+from stepwell.cli.output import print_message
+from stepwell.cli.postgres import UP, claim_folder, keep_running, migrate_embedded, start_server
 from stepwell.cli.run_progress import RunProgress, progress_display
-from stepwell.cli.service_host import broken, service
+from stepwell.cli.service_host import is_broken, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.up import embedded_settings
 from stepwell.contract.enums import TERMINAL_EVENTS
@@ -30,15 +30,15 @@ from stepwell.settings import Settings
 
 _ACTOR = "stepwell run"
 _PAGE = 1_000
-_LOOK_S = 0.1
-# Whoever presses Ctrl-C waits at the terminal; what is cut off is done again by the next start.
+_POLL_S = 0.1
+# Short, because the user waits at the terminal. The next start repeats interrupted attempts.
 _GRACE_S = 2.0
 
 
 def run_definition(settings: Settings, data: bytes, signals: Signals) -> int:
-    """Run the definition *data* and print its outcome; the exit code.
+    """Run the definition *data* and print its outcome. Returns the exit code.
 
-    Raises `Refused`, or KeyboardInterrupt for a signal before the start.
+    Raises `Refused`, and KeyboardInterrupt for a signal before the start.
     """
     check_keys(settings)
     try:
@@ -68,17 +68,17 @@ def _run_alone(settings: Settings, body: Any, signals: Signals) -> int:
 
 async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -> int:
     async with asyncio.TaskGroup() as group:
-        watching = group.create_task(keep_running(postgres), name="postgres")
-        await migrated(postgres)
-        async with service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
+        respawning = group.create_task(keep_running(postgres), name="postgres")
+        await migrate_embedded(postgres)
+        async with open_service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
             stop.take_over()
             outcome = await _run(app, keys.settings, body, stop)
-        watching.cancel()
+        respawning.cancel()
     return FAILED if outcome is None else print_outcome(outcome)
 
 
 async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> RunOutcome | None:
-    """None if it was stopped before its end."""
+    """Run the definition. Returns None if a signal stopped this process before the workflow's end."""
     try:
         planned = validate_workflow(body, app.service.catalog)
     except InvalidRequest as error:
@@ -89,18 +89,18 @@ async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> R
     with progress_display(record.total_steps) as progress:
         ended = await _follow(app, workflow_id, progress, stop)
     if not ended:
-        complain(f"stopped: the next start on {settings.data_dir} continues workflow {workflow_id}")
+        print_message(f"stopped: the next start on {settings.data_dir} continues workflow {workflow_id}")
         return None
     return await _outcome(app, settings, workflow_id)
 
 
 async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, stop: Stop) -> bool:
-    """Show the workflow's events until its end; False if *stop*, or the end of the engine, came first."""
+    """Show the workflow's events until its end. Returns False if *stop* or the end of the engine came first."""
     seen = 0
-    while not (stop.requested or broken(app)):
+    while not (stop.requested or is_broken(app)):
         try:
             events = await app.service.events(EVERY_TENANT, workflow_id, after=seen, limit=_PAGE)
-        except Unavailable:  # it comes back, and so do we
+        except Unavailable:  # the next poll tries again
             events = []
         for event in events:
             progress.show(event)
@@ -108,7 +108,7 @@ async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, st
             if event.type in TERMINAL_EVENTS:
                 return True
         if len(events) < _PAGE:
-            await stop.wait(_LOOK_S)
+            await stop.wait(_POLL_S)
     return False
 
 
@@ -116,8 +116,8 @@ async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> R
     record = await app.service.get(EVERY_TENANT, workflow_id, include_steps=False)
     tasks = await app.service.tasks(EVERY_TENANT, workflow_id, include_deleted=False)
     bucket = bucket_of(settings)
-    top = str(settings.artifacts.absolute()) if bucket is None else bucket.url
-    files = [f"{top}/{made.path}" for each in tasks for made in each.task.outputs]
+    base = str(settings.artifacts.absolute()) if bucket is None else bucket.url
+    files = [f"{base}/{output.path}" for each in tasks for output in each.task.outputs]
     result = record.summary.final_step_result
     return RunOutcome(
         workflow_id, record.state.status, None if result is None else Raw(result), record.summary.errors, files

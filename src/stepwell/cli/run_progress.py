@@ -1,4 +1,4 @@
-"""How `run` shows what happens: a bar on a terminal, else one line an event. On stderr, for stdout is the result's."""
+"""The progress of `run` on stderr: a bar on a terminal, else a line for each event. stdout is for the result."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from stepwell.cli.output import complain, printable
+from stepwell.cli.output import print_message, printable
 from stepwell.contract.enums import EventType
 from stepwell.domain.model import HistoryEvent
 
@@ -33,12 +33,12 @@ _STYLES = {
 
 class RunProgress(Protocol):
     def show(self, event: HistoryEvent) -> None:
-        """Take in the next event of the workflow."""
+        """Show the next event of the workflow."""
 
 
 @contextmanager
 def progress_display(total_steps: int) -> Iterator[RunProgress]:
-    """The display that fits stderr, for as long as the context."""
+    """Yield the display that suits stderr. It ends with the context."""
     if not sys.stderr.isatty():
         yield _Lines()
         return
@@ -47,37 +47,37 @@ def progress_display(total_steps: int) -> Iterator[RunProgress]:
         yield _Terminal(bar, total_steps)
 
 
-class _Steps:
-    """What each event says, in words; remembers when steps began."""
+class _EventLines:
+    """Describes events in words. It keeps the start times of running steps."""
 
     def __init__(self) -> None:
         self.running: dict[str, datetime] = {}
 
     def line(self, event: HistoryEvent) -> str | None:
-        """None for what isn't about a step."""
+        """Return the line for *event*; None if it isn't about a step."""
         if event.step_id is None or event.type not in _WORDS:
             return None
         if event.type is EventType.STEP_STARTED:
             self.running.setdefault(event.step_id, event.at)
-            took = ""
+            duration = ""
         else:
             began = self.running.pop(event.step_id, None)
-            took = f" ({(event.at - began).total_seconds():.1f} s)" if began else ""
-        return printable(f"{event.step_id}: {_WORDS[event.type]}{took}")
+            duration = f" ({(event.at - began).total_seconds():.1f} s)" if began else ""
+        return printable(f"{event.step_id}: {_WORDS[event.type]}{duration}")
 
 
 class _Lines:
     def __init__(self) -> None:
-        self._steps = _Steps()
+        self._steps = _EventLines()
 
     def show(self, event: HistoryEvent) -> None:
         if line := self._steps.line(event):
-            complain(line)
+            print_message(line)
 
 
 class _Terminal:
     def __init__(self, bar: Bar, total_steps: int) -> None:
-        self._steps, self._bar = _Steps(), bar
+        self._steps, self._bar = _EventLines(), bar
         self._task = bar.add_task("", total=total_steps)
 
     def show(self, event: HistoryEvent) -> None:

@@ -1,4 +1,4 @@
-"""`stepwell serve`: the service on a database of its operator's."""
+"""`stepwell serve`: runs the service on the operator's own database."""
 
 import socket
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.http_server import bound_socket
 from stepwell.cli.keys import ServiceKeys, key_faults, keys_of_settings
-from stepwell.cli.service_host import answer_requests, service, tell_ready
+from stepwell.cli.service_host import announce_ready, answer_requests, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.schema.startup import DatabaseRefused, WrongAddress, prepare_database
 from stepwell.settings import Settings
@@ -22,7 +22,7 @@ _DATABASE = "STEPWELL_DATABASE_URL"
 
 
 def serve(settings: Settings, signals: Signals) -> int:
-    """Until a signal ends it; the exit code. Raises `Refused`."""
+    """Serve until a signal. Returns the exit code. Raises `Refused`."""
     if faults := [*_address_faults(settings.database_url), *key_faults(settings, required=True)]:
         raise Refused(*faults, code=MISUSED)
     with bound_socket(settings) as listener:
@@ -31,7 +31,7 @@ def serve(settings: Settings, signals: Signals) -> int:
 
 
 def configured_dsn(settings: Settings) -> str:
-    """The address of the configured database. Raises `Refused`."""
+    """Return the URL of the configured database. Raises `Refused`."""
     if faults := list(_address_faults(settings.database_url)):
         raise Refused(*faults, code=MISUSED)
     assert settings.database_url is not None
@@ -40,7 +40,7 @@ def configured_dsn(settings: Settings) -> str:
 
 @contextmanager
 def database_faults() -> Iterator[None]:
-    """What is wrong with the configured database, as `Refused`."""
+    """Raise faults of the configured database as `Refused`."""
     try:
         yield
     except WrongAddress as error:
@@ -49,21 +49,21 @@ def database_faults() -> Iterator[None]:
         raise Refused(str(error)) from error
 
 
-async def prepared_database(settings: Settings) -> str:
-    """The address of the configured database, once it answers and has all tables. Raises `Refused`."""
+async def prepare_configured_database(settings: Settings) -> str:
+    """Wait for the configured database, migrate it, and return its URL. Raises `Refused`."""
     dsn = configured_dsn(settings)
     with database_faults():
-        await prepare_database(dsn, timeout_s=_WAIT_S, waiting=_tell_waiting)
+        await prepare_database(dsn, timeout_s=_WAIT_S, waiting=_log_waiting)
     return dsn
 
 
 async def _main(keys: ServiceKeys, listener: socket.socket, stop: Stop) -> int:
-    dsn = await prepared_database(keys.settings)
-    async with service(keys, dsn, exclusive=False) as app:
-        return await answer_requests(app, keys, listener, stop, lambda: tell_ready(keys.settings))
+    dsn = await prepare_configured_database(keys.settings)
+    async with open_service(keys, dsn, exclusive=False) as app:
+        return await answer_requests(app, keys, listener, stop, lambda: announce_ready(keys.settings))
 
 
-def _tell_waiting(why: str) -> None:
+def _log_waiting(why: str) -> None:
     log.warning("database.awaited", action="start", error=why, at_most_s=_WAIT_S)
 
 

@@ -1,4 +1,4 @@
-"""What `up`, `serve` and `run` share: the service in the command's main task, its faults told in clear lines."""
+"""Hosts the service in the main task of `up`, `serve`, `run` and `bench`, and reports its failures in clear lines."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from stepwell.artifacts.store_setup import StorageRefused
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.http_server import HttpServer
 from stepwell.cli.keys import ServiceKeys
-from stepwell.cli.output import tell
+from stepwell.cli.output import print_result
 from stepwell.cli.signals import Stop
 from stepwell.domain.errors import Unavailable
 from stepwell.persistence.connections.database import NotDurable
@@ -24,11 +24,11 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def service(
+async def open_service(
     keys: ServiceKeys, dsn: str, *, exclusive: bool, server_disk_full: Callable[[], bool] = lambda: False
 ) -> AsyncIterator[Application]:
-    """`running_app`; what it can't do is raised as `Refused`, and so is an engine that broke."""
-    calm_collector()
+    """Run the service as `running_app` does. Its failures, and the end of a broken engine, are raised as `Refused`."""
+    tune_gc()
     app: Application | None = None
     try:
         async with running_app(
@@ -47,14 +47,16 @@ async def service(
     except PermissionError as error:
         raise Refused(f"cannot use the artifact folder {keys.settings.artifacts}: {error.strerror}") from error
     except Exception as error:
-        if app is not None and broken(app):
+        if app is not None and is_broken(app):
             raise Refused("the engine broke; the log says why") from error
         raise
 
 
-def calm_collector() -> None:
-    """Collect rarely: a full collection stops everybody for as long as all objects take to be looked at, and a page of
-    long workflows provoked several; the small ones cost a tenth of a step. What is in cycles is mostly young.
+def tune_gc() -> None:
+    """Let the garbage collector run rarely.
+
+    A full collection blocks the loop while it visits all objects, and one page of long workflows caused several. Small
+    collections cost a tenth of a step. Cyclic garbage is mostly young, so rare collections suffice.
     """
     gc.set_threshold(10_000, 50, 1_000)
 
@@ -62,9 +64,9 @@ def calm_collector() -> None:
 async def answer_requests(
     app: Application, keys: ServiceKeys, listener: socket.socket, stop: Stop, ready: Callable[[], None]
 ) -> int:
-    """Serve the API on *listener* until *stop* or the end of the engine; the exit code.
+    """Serve the API on *listener* until *stop* or the end of the engine. Returns the exit code.
 
-    The listener is closed last: while the engine ends, reads are answered and writes refused with 503.
+    The listener closes last. While the engine ends, the API answers reads and refuses writes with 503.
     """
     server = HttpServer(app.api, keys.settings)
     async with asyncio.TaskGroup() as group:
@@ -73,22 +75,24 @@ async def answer_requests(
         stop.take_over()
         ready()
         await _stop_or_end_of_engine(app, stop)
-        if broken(app):
+        if is_broken(app):
             log.critical("engine.broke", action="stop")
         else:
             log.info("service.stopping", action="stop", grace_s=keys.settings.grace_s)
             await app.stop()
         server.should_exit = True
-    return FAILED if broken(app) else 0
+    return FAILED if is_broken(app) else 0
 
 
-def tell_ready(settings: Settings, more: str = "") -> None:
+def announce_ready(settings: Settings, more: str = "") -> None:
+    """Print and log that the service is ready, with its address."""
     address = replace(settings, public_url=None).base_url
-    tell(f"Stepwell is ready on {address}" + (f" ({more})" if more else ""))
+    print_result(f"Stepwell is ready on {address}" + (f" ({more})" if more else ""))
     log.info("service.ready", action="start", address=address)
 
 
-def broken(app: Application) -> bool:
+def is_broken(app: Application) -> bool:
+    """Return whether the engine has ended by itself."""
     return app.engine.done() and not app.engine.cancelled()
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, for as long as a command runs."""
+"""Ctrl-C and SIGTERM while a command runs."""
 
 import asyncio
 import contextlib
@@ -15,14 +15,15 @@ from typing import Any, Self
 import uvloop
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
-# Some senders (timeout, a shell and a terminal together) deliver what is meant as one signal twice in a row.
+# Some senders (timeout, or a shell together with its terminal) deliver one signal twice in a row.
 _SAME_S = 0.1
 
 
 class Signals:
-    """The first signal asks the command to stop, the second ends the process at once; both kinds mean the same.
+    """The handlers of SIGINT and SIGTERM, which mean the same. Main thread only.
 
-    The first is noted, for `check`, where neither `interrupting` nor `calling` says more. Main thread only.
+    The first signal asks the command to stop; the second ends the process at once. Outside of `interrupting` and
+    `calling`, the first signal is only stored, and `check` raises it.
     """
 
     def __init__(self) -> None:
@@ -50,9 +51,9 @@ class Signals:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Within, the first signal raises KeyboardInterrupt: only for what waits for somebody else.
+        """In this context the first signal raises KeyboardInterrupt. Use it only around code that waits for others.
 
-        Imports and forks run callbacks of the interpreter, which would swallow it and say so on stderr.
+        Imports and forks run callbacks of the interpreter, which would print the exception and ignore it.
         """
         self._interrupting = True
         try:
@@ -63,32 +64,33 @@ class Signals:
 
     @contextmanager
     def calling(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Within, the first signal calls *stop* in the running loop.
+        """In this context the first signal calls *stop* in the running loop.
 
-        Ctrl-C reaches every process of the terminal's foreground group. Processes that are started meanwhile inherit
-        that both signals are blocked: else one that isn't yet set to ignore them would die, and fail its attempt.
+        Ctrl-C reaches every process of the terminal's foreground group. Both signals are blocked here, and processes
+        that are started meanwhile inherit that. Otherwise a worker that doesn't ignore them yet would die, and its
+        attempt would fail.
         """
         self._call = partial(asyncio.get_running_loop().call_soon_threadsafe, stop)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS)
-        over = threading.Event()
-        waiting = threading.Thread(target=self._wait, args=(over,), name="signals", daemon=True)
+        ended = threading.Event()
+        waiting = threading.Thread(target=self._wait, args=(ended,), name="signals", daemon=True)
         waiting.start()
         if self.asked:
             stop()
         try:
             yield
         finally:
-            over.set()
+            ended.set()
             assert waiting.ident is not None
             signal.pthread_kill(waiting.ident, signal.SIGINT)
             waiting.join()
             self._call = None
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _wait(self, over: threading.Event) -> None:
+    def _wait(self, ended: threading.Event) -> None:
         while True:
             number = signal.sigwait(_NUMBERS)
-            if over.is_set():
+            if ended.is_set():
                 return
             self._receive(number)
 
@@ -101,12 +103,12 @@ class Signals:
             elif self._interrupting:
                 raise KeyboardInterrupt
         elif now - self._asked_at > _SAME_S:
-            # What this process has started ends with it, and what is committed is safe: that is what crashes teach.
+            # Child processes end with this one, and committed rows are safe, as after a crash.
             os._exit(128 + number)
 
 
 class Stop:
-    """A request to stop, as a task sees it: cancelled by it, until `take_over` says that it ends things in order."""
+    """A request to stop a task. It cancels the task, unless the task has called `take_over` and stops by itself."""
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self._task = task
@@ -121,7 +123,7 @@ class Stop:
         self._taken_over = True
 
     async def wait(self, at_most_s: float | None = None) -> None:
-        """Until it is requested, or that time is over."""
+        """Wait until a stop is requested, for at most *at_most_s* seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(at_most_s):
                 await self._requested.wait()
@@ -133,9 +135,9 @@ class Stop:
 
 
 def run_stoppable(signals: Signals, body: Callable[[Stop], Coroutine[Any, Any, int]], *, stopped: int) -> int:
-    """Run *body* in a loop of its own and return what it does; *stopped* if a signal cancelled it.
+    """Run *body* in an event loop of its own, and return its result; *stopped* if a signal cancelled it.
 
-    What it raises comes out of all task groups around it.
+    An exception of *body* is raised without the exception groups around it.
     """
 
     async def main() -> int:
@@ -154,7 +156,7 @@ def run_stoppable(signals: Signals, body: Callable[[Stop], Coroutine[Any, Any, i
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(main())
     except BaseExceptionGroup as errors:
-        # Task groups wrap whatever is raised in them; who called us wants what it was.
+        # Task groups wrap exceptions; the caller wants the original one.
         raise _innermost(errors) from errors
 
 

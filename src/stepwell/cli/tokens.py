@@ -71,8 +71,8 @@ def _permissions(scopes: Iterable[str]) -> tuple[Permission, ...]:
 def _seconds(expires: str | None, longest_s: int) -> int:
     if expires is None:
         return min(_DEFAULT_S, longest_s)
-    found = re.fullmatch(r"([0-9]{1,12})([smhd]?)", expires)
-    seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
+    match = re.fullmatch(r"([0-9]{1,12})([smhd]?)", expires)
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
     if seconds < 1:
         raise Refused("--expires: Expected a time like 30d, 12h, 15m or 3600", code=MISUSED)
     if seconds > longest_s:

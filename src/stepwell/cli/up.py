@@ -1,4 +1,4 @@
-"""`stepwell up`: everything embedded, in one process tree over one folder."""
+"""`stepwell up`: runs the service with its embedded PostgreSQL on one data folder."""
 
 import asyncio
 import socket
@@ -12,9 +12,9 @@ from stepwell.cli.data_folder import open_folder, publish_address, write_token
 from stepwell.cli.errors import Refused
 from stepwell.cli.http_server import address_of, bound_socket
 from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
-from stepwell.cli.output import tell
-from stepwell.cli.postgres import UP, claim_folder, keep_running, migrated, start_server
-from stepwell.cli.service_host import answer_requests, service, tell_ready
+from stepwell.cli.output import print_result
+from stepwell.cli.postgres import UP, claim_folder, keep_running, migrate_embedded, start_server
+from stepwell.cli.service_host import announce_ready, answer_requests, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.contract.enums import ProviderType
@@ -23,7 +23,10 @@ from stepwell.settings import Settings
 
 
 def up(settings: Settings, signals: Signals) -> int:
-    """Until a signal ends it; the exit code. Raises `Refused`, or KeyboardInterrupt for a signal before the start."""
+    """Serve until a signal. Returns the exit code.
+
+    Raises `Refused`, and KeyboardInterrupt for a signal before the start.
+    """
     check_keys(settings)
     open_folder(settings.data_dir)
     with ExitStack() as stack:
@@ -34,7 +37,7 @@ def up(settings: Settings, signals: Signals) -> int:
             raise Refused(f"{error}: another Stepwell runs on it") from error
         listener = stack.enter_context(bound_socket(settings))
         start_server(postgres, signals)
-        # Addresses of artifacts name the port, so one that the system chose must be known by now.
+        # URLs of artifacts contain the port, so it must be known here if the system chose it.
         settings = embedded_settings(settings, port=listener.getsockname()[1])
         keys = keys_of_folder(settings)
         token = write_token(settings.data_dir, _token(keys))
@@ -43,7 +46,7 @@ def up(settings: Settings, signals: Signals) -> int:
 
 
 def embedded_settings(settings: Settings, **changes: object) -> Settings:
-    """*settings* for the embedded service: whatever has no provider is done by LOCAL."""
+    """Return *settings* with *changes*, and with LOCAL as default provider if there is none."""
     return replace(settings, default_provider=settings.default_provider or ProviderType.LOCAL, **changes)
 
 
@@ -51,16 +54,16 @@ async def _main(
     keys: ServiceKeys, postgres: EmbeddedPostgres, listener: socket.socket, stop: Stop, token: Path | None
 ) -> int:
     def ready() -> None:
-        tell_ready(keys.settings, f"token in {token}" if token else "tokens by your own key")
+        announce_ready(keys.settings, f"token in {token}" if token else "tokens by your own key")
         if token is not None and sys.stdout.isatty():
-            tell(token.read_text().strip())
+            print_result(token.read_text().strip())
 
     async with asyncio.TaskGroup() as group:
-        watching = group.create_task(keep_running(postgres), name="postgres")
-        await migrated(postgres)
-        async with service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
+        respawning = group.create_task(keep_running(postgres), name="postgres")
+        await migrate_embedded(postgres)
+        async with open_service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
             code = await answer_requests(app, keys, listener, stop, ready)
-        watching.cancel()
+        respawning.cancel()
     return code
 
 
