@@ -51,7 +51,9 @@ class IsDraining(Reason, tag="draining", frozen=True, kw_only=True):
 
 
 class HasFailed(Reason, tag="failed", frozen=True, kw_only=True):
-    """`steps` (at most 50) have failed for good, or the workflow has, as `failure` says. Resume runs what is left."""
+    """`steps` (at most 50) have failed for good, or the workflow has, as `failure` says. Resume runs the steps that
+    remain.
+    """
 
     steps: list[str]
     failure: str | None

@@ -15,7 +15,7 @@ from msgspec.structs import FieldInfo, fields
 
 from stepwell.api.operations import Operation
 from stepwell.api.routes import operations
-from stepwell.contract.enums import EVENT_MEANINGS, ProviderType, TaskType
+from stepwell.contract.enums import EVENT_MEANINGS, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason
 from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
 from stepwell.providers.fal.parameters import KINDS as FAL
@@ -116,7 +116,7 @@ def _request(operation: Operation) -> str:
 
 
 def _events() -> str:
-    return _table(["type", "meaning"], [[f"`{kind}`", f"{meaning}."] for kind, meaning in EVENT_MEANINGS.items()])
+    return _table(["type", "meaning"], [[f"`{kind}`", f"{EVENT_MEANINGS[kind]}."] for kind in EventType])
 
 
 def _reasons(union: Any) -> str:
