@@ -157,6 +157,7 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         engine.scheduler,
         engine.lease,
         clock,
+        engine.registry.works_here,
         None if process.exclusive else database.presence,
         [deliverer],
         statement_s=settings.database_timeout_s,
@@ -196,7 +197,7 @@ def build_service(process: ProcessInfo, stores: Stores, engine: Engine, webhooks
 
 
 def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -> EventSubscriptions:
-    return EventSubscriptions(
+    subscriptions = EventSubscriptions(
         stores.database.feed,
         engine.bus,
         workflow_frame,
@@ -205,6 +206,8 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
         engine.scheduler.workflows,
         heartbeat_s=process.settings.heartbeat_s,
     )
+    subscriptions.listen()
+    return subscriptions
 
 
 def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> Diagnostics:

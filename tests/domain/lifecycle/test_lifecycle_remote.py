@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.definition import WorkflowConfig
@@ -20,6 +21,7 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import CancelAttempt, FollowUp, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import (
     AttemptFailed,
+    Cancel,
     FollowUpEnded,
     GiveUp,
     Input,
@@ -29,6 +31,7 @@ from stepwell.domain.lifecycle.inputs import (
     Submitted,
     Succeeded,
 )
+from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import Sent, Task
 from support.workflows.runs import EPOCH, OWNER, Sim
 
@@ -144,11 +147,23 @@ def test_cancelled_before_anything_left_it_never_started() -> None:
     assert (sim.workflow.owner, sim.following) == (None, set())
 
 
-def test_what_is_done_here_leaves_no_receipt() -> None:
+def test_work_in_this_process_leaves_no_receipt() -> None:
     sim = Sim()
-    sim.admit(0)
+    sim.do(replace(sim.admit_input(0), in_process=True))
     sim.cancel()
     assert [task.cancel_receipt for task in sim.task_rows.values()] == [None]
+
+
+@pytest.mark.parametrize(("in_process", "receipt"), [([0], None), ([], CancelReceipt.NEVER_STARTED)])
+def test_an_attempt_of_an_earlier_process_leaves_a_receipt_if_its_provider_works_elsewhere(
+    in_process: list[int], receipt: CancelReceipt | None
+) -> None:
+    before = Sim()
+    before.admit(0)
+    run, tasks = before.run, before.run.open_tasks()
+    later = Run(run.state, run.config, run.plans, run.steps, tasks, in_process=in_process)
+    decision = later.apply(Cancel("alice"), EPOCH)
+    assert [task.cancel_receipt for task in decision.tasks.values()] == [receipt]
 
 
 @pytest.mark.parametrize("submitted", [False, True])

@@ -51,11 +51,15 @@ class Update(Struct, frozen=True):
 
 
 class Admitted(Struct, frozen=True):
-    """A ready step has got a slot. `task_id` and `seed` are those of the attempt that may start now."""
+    """A ready step has got a slot. `task_id` and `seed` are those of the attempt that may start now.
+
+    `in_process`: the attempt works in this process, so nothing has to be ended elsewhere if it is cancelled.
+    """
 
     position: int
     task_id: UUID
     seed: int | None
+    in_process: bool = False
 
 
 class Diverted(Struct, frozen=True):

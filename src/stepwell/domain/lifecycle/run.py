@@ -30,7 +30,7 @@ ends the job there, and the task's `cancel_receipt` says what came of that. Unti
 `unknown` and the workflow needs a process, whatever its status.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
@@ -42,7 +42,6 @@ from stepwell.contract.enums import (
     CancelReceipt,
     EventType,
     OnFailure,
-    ProviderType,
     StepStatus,
     TaskPhase,
     TaskStatus,
@@ -91,7 +90,6 @@ ALLOWED_FROM = {
     "update": tuple(WorkflowStatus),
 }
 _RESET_BY_RESUME = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.PENDING)
-_HERE = (None, ProviderType.LOCAL)  # what these do needs nobody else to be ended
 # How long Stepwell waits for the end of a job whose result nobody needs any more.
 _FOLLOW_UP_FOR = timedelta(hours=1)
 
@@ -103,7 +101,8 @@ class Run:
     that is no longer the step's current one (a cancel came first) changes nothing.
 
     *steps* and *plans* are in the order of the definition. *open_tasks* are the attempts of RUNNING steps, and those
-    that are followed up. *sources* lists for each step the positions that its mappings read from.
+    that are followed up. *sources* lists for each step the positions that its mappings read from. *in_process* are the
+    positions whose open attempt worked in its process.
     """
 
     def __init__(
@@ -114,6 +113,7 @@ class Run:
         steps: Sequence[StepState],
         open_tasks: Sequence[Task] = (),
         sources: Sequence[Sequence[int]] | None = None,
+        in_process: Collection[int] = (),
         *,
         suppress_subtask_events: bool = True,
         tenant: str | None = None,
@@ -122,7 +122,7 @@ class Run:
         self._tells_steps, self._tenant = not suppress_subtask_events, tenant
         self._followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
         under_way = [task for task in open_tasks if task.follow_up_until is None]
-        self._frontier = StepTracker(plans, steps, under_way, sources or [()] * len(steps))
+        self._frontier = StepTracker(plans, steps, under_way, sources or [()] * len(steps), in_process)
 
     @property
     def starting(self) -> bool:
@@ -323,7 +323,7 @@ class Run:
             step.started_at = step.started_at or now
             decision.record(step, now, task)
             self._tell_step(decision, now, EventType.STEP_STARTED, step, attempt=step.attempt, provider=provider)
-        self._frontier.attach(position, task)
+        self._frontier.attach(position, task, in_process=given.in_process)
         decision.effects.append(StartAttempt(copy_of(task)))
 
     def _diverted(self, decision: Decision, given: Diverted, now: datetime) -> None:
@@ -532,7 +532,7 @@ class Run:
             task.status, task.completed_at = TaskStatus.CANCELLED, now
             if task.sent is not None:
                 self._follow_up(decision, task, now)
-            elif task.provider not in _HERE:
+            elif position not in self._frontier.in_process:
                 task.cancel_receipt = CancelReceipt.NEVER_STARTED
             decision.record_task(task)
             self._frontier.end(position)

@@ -1,6 +1,6 @@
 """Tracks which steps of a workflow can run, are running, or wait for their next attempt. It decides no status."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from graphlib import TopologicalSorter
 
 from stepwell.contract.enums import StepStatus
@@ -13,8 +13,8 @@ class StepTracker:
 
     `ready`: the dependencies are COMPLETED, and the step waits for a slot. `running`: the step has an attempt.
     `attached`: the attempt runs in this process. An attempt of an earlier process isn't attached; its step is `ready`,
-    so that the attempt continues here. `backoff`: the step is between two attempts; it is also `ready` once the time of
-    the next attempt has come.
+    so that the attempt continues here. `in_process`: the attempt works in its process, and not at a provider outside.
+    `backoff`: the step is between two attempts; it is also `ready` once the time of the next attempt has come.
 
     *sources* lists for each step the positions that its mappings read from.
     """
@@ -25,10 +25,12 @@ class StepTracker:
         steps: Sequence[StepState],
         open_tasks: Sequence[Task],
         sources: Sequence[Sequence[int]],
+        in_process: Collection[int] = (),
     ) -> None:
         self._plans, self._steps, self._sources = plans, steps, sources
         self.running: dict[int, Task] = {task.position: task for task in open_tasks}
         self.attached: set[int] = set()
+        self.in_process: set[int] = set(in_process)
         self.ready: set[int] = set()
         self.backoff: set[int] = set()
         self.failures = self.skipped = 0
@@ -73,17 +75,20 @@ class StepTracker:
         """Return the steps whose attempt an earlier process began, in the order of the definition."""
         return sorted(self.ready & self.running.keys())
 
-    def attach(self, position: int, task: Task) -> None:
+    def attach(self, position: int, task: Task, *, in_process: bool) -> None:
         """Record that the step's attempt runs in this process from now on."""
         self.ready.discard(position)
         self.backoff.discard(position)
         self.running[position] = task
         self.attached.add(position)
+        if in_process:
+            self.in_process.add(position)
 
     def end(self, position: int) -> None:
         """Record that the step's attempt has ended."""
         self.running.pop(position, None)
         self.attached.discard(position)
+        self.in_process.discard(position)
         self.ready.discard(position)
 
     def complete(self, position: int) -> Sequence[int]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
-from stepwell.contract.enums import TaskType, TransformType
+from stepwell.contract.enums import ProviderType, TaskType, TransformType
 from stepwell.domain.artifacts import media_type_of
 from stepwell.domain.errors import ArtifactError, AttemptError
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
@@ -113,6 +113,10 @@ class AttemptRunner:
             return Succeeded(task.position, task.id, _encoded(inputs))
         except Exception as error:  # noqa: BLE001 - it is told
             return _failed_by(error, task, plan)
+
+    def works_here(self, provider: ProviderType | None) -> bool:
+        """Return whether the provider works in this process: the registry decides that, and only the registry."""
+        return self._providers.works_here(provider)
 
     def model_key(self, context: AttemptContext, position: int, *, on_fallback: bool) -> ModelKey | None:
         """What the step's next attempt would ask; null where that is nothing outside this process."""

@@ -50,12 +50,20 @@ class EventBus:
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
         self._watchers: dict[UUID, set[Watcher]] = {}
-        self.on_watched: Callable[[], None] = lambda: None  # called after `watch` and `unwatch`
-        self.on_invalidated: Callable[[], None] = lambda: None  # called after `invalidate`
+        self._on_watched: list[Callable[[], None]] = []
+        self._on_invalidated: list[Callable[[], None]] = []
         self.closed = False
 
     def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
+
+    def subscribe_watched(self, listener: Callable[[], None]) -> None:
+        """Call *listener* after each `watch` and `unwatch`."""
+        self._on_watched.append(listener)
+
+    def subscribe_invalidated(self, listener: Callable[[], None]) -> None:
+        """Call *listener* after each `invalidate`."""
+        self._on_invalidated.append(listener)
 
     def publish(self, committed: CommittedEvents) -> None:
         for listener in self._listeners:
@@ -71,7 +79,8 @@ class EventBus:
 
     def watch(self, workflow_id: UUID, watcher: Watcher) -> None:
         self._watchers.setdefault(workflow_id, set()).add(watcher)
-        self.on_watched()
+        for listener in self._on_watched:
+            listener()
         if self.closed:
             watcher.close()
 
@@ -80,14 +89,16 @@ class EventBus:
         watchers.discard(watcher)
         if not watchers:
             del self._watchers[workflow_id]
-        self.on_watched()
+        for listener in self._on_watched:
+            listener()
 
     def invalidate(self, workflow_ids: Iterable[UUID]) -> None:
         """Make the watchers of these workflows read the database again."""
         for workflow_id in workflow_ids:
             for watcher in self._watchers.get(workflow_id, ()):
                 watcher.on_invalidated()
-        self.on_invalidated()
+        for listener in self._on_invalidated:
+            listener()
 
     def close(self) -> None:
         """Close all watchers, and those that come later, because the service stops."""

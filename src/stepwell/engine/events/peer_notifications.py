@@ -48,8 +48,6 @@ class PeerNotifications:
         self._committed: set[UUID] = set()
         self._last_events: dict[UUID, int] = {}
         self._any_committed, self._watched, self._unwatched = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        bus.subscribe(self._on_committed)
-        bus.on_watched = self.check_watchers
 
     def check_watchers(self) -> None:
         """Start or stop listening, because the watchers may have changed."""
@@ -66,7 +64,8 @@ class PeerNotifications:
             group.create_task(self._listen(), name="notifications of peers")
             group.create_task(self._poll(), name="poll of peers' workflows")
 
-    def _on_committed(self, committed: CommittedEvents) -> None:
+    def on_committed(self, committed: CommittedEvents) -> None:
+        """Notify the peers of this workflow soon."""
         self._committed.add(committed.workflow_id)
         self._any_committed.set()
 

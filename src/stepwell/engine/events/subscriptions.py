@@ -11,7 +11,7 @@ import structlog
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.events.bus import CommittedEvents, EventBus
+from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.event_stream import EventStream, SendBuffer
 from stepwell.engine.events.feed_stream import FeedFrame, FeedReader, FeedStream, FeedSubscriber, check_position
 from stepwell.engine.events.peer_notifications import PeerNotifications
@@ -56,11 +56,14 @@ class EventSubscriptions:
         )
         self.heartbeat_s = heartbeat_s
         self.open = 0
-        bus.subscribe(self._on_committed)
-        bus.on_invalidated = self._reader.wake
 
-    def _on_committed(self, _: CommittedEvents) -> None:
-        self._reader.wake()
+    def listen(self) -> None:
+        """Begin to listen to the bus."""
+        self._bus.subscribe(lambda _: self._reader.wake())
+        self._bus.subscribe_invalidated(self._reader.wake)
+        if self._peers is not None:
+            self._bus.subscribe(self._peers.on_committed)
+            self._bus.subscribe_watched(self._peers.check_watchers)
 
     async def run(self) -> None:
         """Run until cancelled, and close."""

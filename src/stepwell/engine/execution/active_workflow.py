@@ -7,7 +7,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from msgspec import convert, structs
@@ -33,11 +33,13 @@ class ActiveWorkflow:
     workflow any more, nor its files. `refusals` is how often in a row the database has refused its rows. `attempts` and
     `follow_ups` are by task id, `timers` by position; None is the deadline of the workflow. `waiting_since` is the
     monotonic time at which a step that may start began to wait, by position, the earliest first. `evicted` is set when
-    the workflow has left memory, `quiet` while it has no attempts. Raises `Unavailable` if the stored workflow can't be
-    read by this version.
+    the workflow has left memory, `quiet` while it has no attempts.
+
+    *works_here* says whether a provider works in this process; it is needed only if the workflow has open attempts.
+    Raises `Unavailable` if this version can't read the stored workflow.
     """
 
-    def __init__(self, loaded: LoadedWorkflow) -> None:
+    def __init__(self, loaded: LoadedWorkflow, works_here: Callable[[ProviderType | None], bool] | None = None) -> None:
         if loaded.unreadable is not None:
             raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
         self.workflow_id: UUID = loaded.state.id
@@ -60,6 +62,7 @@ class ActiveWorkflow:
             [step.state for step in loaded.steps],
             loaded.open_tasks,
             [self._sources(step.definition) for step in loaded.steps],
+            [task.position for task in loaded.open_tasks if works_here is not None and works_here(task.provider)],
             suppress_subtask_events=loaded.suppress_subtask_events,
             tenant=loaded.tenant,
         )

@@ -14,7 +14,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Protocol
@@ -22,6 +22,7 @@ from uuid import UUID
 
 import structlog
 
+from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.inputs import GiveUp
 from stepwell.domain.records import LoadedWorkflow
@@ -60,7 +61,8 @@ class Recovery:
     """Renews the lease while this process has work, and claims what needs a process.
 
     *presence* is None if no other process can live on this database; then nothing is waited for. *claimers* take over
-    what isn't a workflow. *statement_s* is how long a statement whose answer was lost may still run in the database.
+    what isn't a workflow. *works_here* says whether a provider works in this process. *statement_s* is how long a
+    statement whose answer was lost may still run in the database.
     """
 
     def __init__(
@@ -69,13 +71,15 @@ class Recovery:
         scheduler: Scheduler,
         lease: Lease,
         clock: Clock,
+        works_here: Callable[[ProviderType | None], bool],
         presence: Presence | None,
         claimers: Sequence[Claimer] = (),
         *,
         statement_s: float = 10.0,
     ) -> None:
         self._journal, self._scheduler, self._lease, self._clock = journal, scheduler, lease, clock
-        self._presence, self._claimers, self._statement_s = presence, claimers, statement_s
+        self._works_here, self._presence, self._claimers = works_here, presence, claimers
+        self._statement_s = statement_s
         self._claiming = asyncio.Lock()
         self._claim_wanted = False
         self._unloadable: set[UUID] = set()
@@ -238,7 +242,7 @@ class Recovery:
         workflow_id = loaded.state.id
         try:
             if self._refusals.get(workflow_id, 0) <= 1:
-                return ActiveWorkflow(loaded)
+                return ActiveWorkflow(loaded, self._works_here)
             log.error("recovery.unwritable", action="claim", workflow_id=str(workflow_id))
         except Exception:  # one row that can't be read must not stop all others
             log.exception("recovery.unreadable", action="claim", workflow_id=str(workflow_id))

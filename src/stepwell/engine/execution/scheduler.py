@@ -340,7 +340,9 @@ class Scheduler:
     def _begin_attempt(self, start: Start) -> None:
         """Decide to start the attempt. It starts once that is committed."""
         workflow, now = start.workflow, self._clock.now()
-        decision = workflow.run.apply(Admitted(start.slot.position, self._new_id(now), start.seed), now)
+        decision = workflow.run.apply(
+            Admitted(start.slot.position, self._new_id(now), start.seed, start.in_process), now
+        )
         (effect,) = decision.effects
         assert isinstance(effect, StartAttempt)
         workflow.attempts[effect.task.id] = RunningAttempt(start.slot, self._dispatcher.track(start))

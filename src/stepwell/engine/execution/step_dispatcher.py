@@ -27,11 +27,13 @@ from stepwell.engine.admission.model_health import ModelHealth, ModelKey, Tracke
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.clock import Clock, Timer
 
-_HERE = (None, ProviderType.LOCAL)
 _USUAL_TIMEOUT_S = TaskConfig().timeout_s
 
 
 class ModelReader(Protocol):
+    def works_here(self, provider: ProviderType | None) -> bool:
+        """Return whether the provider works in this process."""
+
     def model_key(self, context: ActiveWorkflow, position: int, *, on_fallback: bool) -> ModelKey | None:
         """Return the model that the step's next attempt would use; None if no breaker is needed for it."""
 
@@ -39,13 +41,15 @@ class ModelReader(Protocol):
 class Start(Struct, frozen=True):
     """A step that starts an attempt, or continues one of an earlier process.
 
-    `seed` is None if no provider does the step, `model` if the attempt isn't tracked.
+    `seed` is None if no provider does the step, `model` if the attempt isn't tracked. `in_process`: the attempt
+    works in this process.
     """
 
     workflow: ActiveWorkflow
     slot: Slot
     seed: int | None
     model: ModelKey | None
+    in_process: bool
 
 
 class Divert(Struct, frozen=True):
@@ -117,7 +121,7 @@ class StepDispatcher:
         """Count the attempt's end, before its run gets the outcome. *outcome* is None if the attempt was cancelled."""
         failed = outcome if isinstance(outcome, AttemptFailed) else None
         blamed = failed is not None and _is_provider_failure(workflow, failed)
-        if tracked.key.provider in _HERE:
+        if self._models.works_here(tracked.key.provider):
             self._health.record_end(
                 tracked, outcome, provider_failed=blamed, retries_exhausted=False
             )  # so that it never opens
@@ -137,8 +141,8 @@ class StepDispatcher:
 
     def _pool(self, workflow: ActiveWorkflow, position: int) -> Pool:
         provider = workflow.provider(position)
-        # An attempt that is under way is no new start.
-        if provider in _HERE or workflow.run.under_way(position):
+        # An attempt that is under way is no new start, and LOCAL has no models.
+        if provider is None or provider is ProviderType.LOCAL or workflow.run.under_way(position):
             return provider
         limited = provider in self._admission.limits.models
         key = self._key(workflow, position) if limited or self._health.any_open else None
@@ -168,7 +172,7 @@ class StepDispatcher:
         # A step without a provider draws nothing, so it gets no seed.
         seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position)
         workflow.waiting_since.pop(position, None)
-        return Start(workflow, slot, seed, key)
+        return Start(workflow, slot, seed, key, self._models.works_here(provider))
 
     def _turn_away(self, workflow: ActiveWorkflow, position: int, key: ModelKey) -> Divert | None:
         """The breaker lets no attempt through: divert the step, or hold it back."""
