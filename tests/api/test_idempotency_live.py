@@ -226,7 +226,7 @@ async def test_a_key_is_kept_for_two_days(live: Service) -> None:
 
 
 async def test_without_a_key_there_is_no_statement_more(live: Service) -> None:
-    keys = live.app.service.idempotency._keys
+    keys = live.app.components.stores.database.keys
     with pytest.MonkeyPatch.context() as patch:
         for name in ("reserve", "store_answer", "release"):
             patch.delattr(type(keys), name)

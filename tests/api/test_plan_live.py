@@ -180,7 +180,7 @@ async def test_seconds_are_told_where_they_are_known_and_whose_they_are(priced: 
     assert [step["expected_s"] for step in told["steps"]] == [None, None, 0.0, None]
     answer = await priced.client.post(WORKFLOWS, json=definition)
     assert (await priced.until_ended(answer.json()["id"]))["status"] == "COMPLETED"
-    health = priced.app.service._scheduler._dispatcher._health  # made as slow as it wasn't
+    health = priced.app.components.engine.health  # made as slow as it wasn't
     for key, record in health._records.items():
         taken = {"quick": 1.5, "slow": 40.0}[key.model]
         record.results.extend([record.results[0]._replace(took_s=taken)] * 9)

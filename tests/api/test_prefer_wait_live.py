@@ -24,7 +24,7 @@ LONG = {"Prefer": "wait=60"}
 
 def waiting(live: Service) -> int:
     """How many requests wait."""
-    return sum(len(watchers) for watchers in live.app.service._bus._watchers.values())
+    return live.app.components.engine.bus.watchers
 
 
 async def begun(live: Service) -> str:

@@ -183,7 +183,7 @@ async def test_a_client_that_goes_is_forgotten_at_once(live: Service, scripted: 
         await eventually(lambda: stream.sends == 1)
         stream.gone.set()
         await eventually(lambda: open_streams(live) == 0)
-    assert not live.app.service._bus._watchers
+    assert not live.app.components.engine.bus.watched
     scripted.release(workflow_id, "a")
     await live.until_ended(workflow_id)
 
@@ -300,7 +300,7 @@ async def test_an_outage_is_sat_out(live: Service, scripted: Scripted, monkeypat
     async with followed(live, workflow_id) as stream:
         seen = await stream.frames(3)
         monkeypatch.setattr(following._feed, "history", away)
-        live.app.service._bus.invalidate(list(live.app.service._bus.watched))
+        live.app.components.engine.bus.invalidate(list(live.app.components.engine.bus.watched))
         while (frame := await stream.any_frame()) is not None and not frame.comments:
             pass
         scripted.release(workflow_id, "a")
@@ -322,7 +322,7 @@ async def test_what_breaks_ends_the_stream_and_nothing_else(
         await stream.frames(3)
         with monkeypatch.context() as patch:
             patch.setattr(live.app.service.following._feed, "history", broken)
-            live.app.service._bus.invalidate(list(live.app.service._bus.watched))
+            live.app.components.engine.bus.invalidate(list(live.app.components.engine.bus.watched))
             assert (await stream.all_of_it())[-1].comments == ["something went wrong: come back"]
     scripted.release(workflow_id, "a")
     await live.until_ended(workflow_id)

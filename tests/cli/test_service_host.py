@@ -50,7 +50,7 @@ async def _serve_and_break(keys: ServiceKeys, dsn: str, listener: socket.socket)
     async with open_service(keys, dsn, exclusive=True) as app:
 
         def break_it() -> None:
-            broken = app.service._scheduler._broken
+            broken = app.components.engine.scheduler._broken
             assert broken is not None
             broken.set_exception(RuntimeError("a bug"))
 

@@ -9,6 +9,7 @@ import pytest
 
 from stepwell.contract.enums import EventType, ProviderType
 from stepwell.domain.lifecycle.decision import Decision
+from stepwell.ports.storage import WorkflowStore
 from stepwell.settings import Prices
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import FaultyJournal, faulty, nothing_left
@@ -23,8 +24,8 @@ WORKFLOWS = "/api/v1/workflows/"
 class Witness(FaultyJournal):
     """Looks at the workflows of each batch once it is written. `shown`: what there was under each ETag."""
 
-    def __init__(self, journal: FaultyJournal, service: Service) -> None:
-        super().__init__(journal.inner)
+    def __init__(self, inner: WorkflowStore, service: Service) -> None:
+        super().__init__(inner)
         self.service = service
         self.shown: dict[tuple[str, str], bytes] = {}
         self.kinds: set[EventType] = set()
@@ -49,10 +50,9 @@ class Witness(FaultyJournal):
 
 
 def witnessed(service: Service) -> Witness:
-    journal = Witness(faulty(service), service)
-    engine = service.app.service
-    engine._journal = engine._recovery._journal = engine._scheduler.checkpointer._journal = journal
-    return journal
+    journal = faulty(service)
+    journal.inner = witness = Witness(journal.inner, service)
+    return witness
 
 
 async def quiet(service: Service, witness: Witness, *workflow_ids: str) -> None:

@@ -78,7 +78,7 @@ def failing(patch: pytest.MonkeyPatch, service: Service, *names: str) -> None:
         raise Unavailable("the database is away")
 
     for name in names:
-        patch.setattr(service.app.service.idempotency._keys, name, fail)
+        patch.setattr(service.app.components.stores.database.keys, name, fail)
 
 
 async def left_behind(service: Service, journal: FaultyJournal, sql: asyncpg.Connection, **owner: Any) -> None:
@@ -306,7 +306,7 @@ async def test_one_who_leaves_takes_nothing_with_them(
     service: Service, journal: FaultyJournal, sql: asyncpg.Connection
 ) -> None:
     """However far a request has come when it is cancelled, a repeat is right."""
-    service_keys: Any = service.app.service.idempotency._keys
+    service_keys: Any = service.app.components.stores.database.keys
     for place in ("reserve", "store_answer"):
         await sql.execute("TRUNCATE idempotency_keys, workflows, steps, events")
         reached, inner = asyncio.Event(), getattr(service_keys, place)

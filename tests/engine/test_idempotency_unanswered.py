@@ -78,7 +78,7 @@ async def works(service: Service, sql: asyncpg.Connection) -> None:
 
 
 def keys_of(service: Service) -> Any:
-    return service.app.service.idempotency._keys
+    return service.app.components.stores.database.keys
 
 
 async def away(*_: Any) -> Any:
@@ -144,7 +144,7 @@ async def test_a_reservation_that_comes_late_is_free(
 async def test_a_reservation_that_comes_late_takes_nothing_from_the_next_try(
     one: Service, sql: asyncpg.Connection
 ) -> None:
-    new_id, clock = one.app.service._make_id, one.app.service._clock
+    new_id, clock = one.app.service._make_id, one.app.components.process.clock
     late, now = new_id(clock.now() - timedelta(seconds=1)), new_id(clock.now())
     assert (await keys_of(one).reserve(EVERY_TENANT, "k", now, b"")).mine
     with pytest.raises(StillRunning):
@@ -241,7 +241,7 @@ class TestRedeliver:
             if lost == "store_answer":
                 patch.setattr(keys_of(one), "store_answer", away)
             else:
-                stored = one.app.service.webhooks._deliveries
+                stored = one.app.components.stores.database.deliveries
                 patch.setattr(stored, "redeliver", unheard(stored.redeliver))
             assert (await one.client.post(path, headers=KEY)).status_code == 503
         await sink.until(2)

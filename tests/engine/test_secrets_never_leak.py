@@ -230,7 +230,7 @@ async def test_no_job_that_goes_wrong_shows_a_secret(
     late = remote_step(kind, config={"timeout_s": 0.2}, max_retries=0)
     await service.until_ended((await service.create(late))["id"])
     emulator.held = False
-    await eventually(lambda: not service.app.service._scheduler.workflows, "all is followed up")
+    await eventually(lambda: not service.app.components.engine.scheduler.workflows, "all is followed up")
     await nothing_shows(watch, capfd.readouterr().err)
 
 

@@ -202,7 +202,7 @@ async def test_idle_and_alone_it_asks_the_database_nothing(dsn: str, tmp_path: P
         await run(service, workflow(Shape.LAYERED, 20))
         await create(service, workflow(Shape.CHAIN, 2), start=False)
         # Of the timers one is of `eventually`. A lease is renewed while there is work, and once more is looked whether.
-        recovery = service.app.service._recovery
+        recovery = service.app.components.webhooks.recovery
         looks: list[bool] = []
 
         def rests() -> bool:

@@ -32,6 +32,15 @@ from stepwell.settings import Settings
 from stepwell.telemetry import Metrics
 
 
+class Components(Struct, frozen=True):
+    """The parts of a running service, for those who observe it from inside."""
+
+    process: ProcessInfo
+    stores: Stores
+    engine: Engine
+    webhooks: Webhooks
+
+
 class Application(Struct):
     """The running service.
 
@@ -45,6 +54,7 @@ class Application(Struct):
     metrics: Metrics
     engine: asyncio.Task[None]
     stop: Callable[[], Awaitable[None]]
+    components: Components
 
 
 @asynccontextmanager
@@ -85,7 +95,8 @@ async def running_app(
             service.booted = True
             metrics = _build_metrics(stores, engine, webhooks, service)
             api = _build_api(process, stores, service, verifier, metrics)
-            yield Application(api, service, metrics, running, stop)
+            components = Components(process, stores, engine, webhooks)
+            yield Application(api, service, metrics, running, stop, components)
         finally:
             await stop()
 

@@ -287,7 +287,7 @@ async def test_a_database_that_is_away_and_a_process_that_stops(dsn: str, tmp_pa
     async with running_service(dsn, tmp_path, providers=[provider], max_steps_per_provider=1, grace_s=2) as service:
         created = await service.create(scripted("a"), scripted("b"))
         await provider.until_called("a")
-        journal, stored = faulty(service), service.app.service._store
+        journal, stored = faulty(service), service.app.components.stores.database.store
         journal.faults.extend([BEFORE] * 1000)
         provider.release("a")
         await eventually(lambda: scheduler_of(service).checkpointer.outage)
@@ -302,7 +302,7 @@ async def test_a_database_that_is_away_and_a_process_that_stops(dsn: str, tmp_pa
             "since": told["steps"]["b"]["reason"]["since"],
             "trouble": None,
         }
-        assert stored is service.app.service._store
+        assert stored is service.app.components.stores.database.store
         journal.faults.clear()
         await provider.until_called("b")
         more = await service.create(scripted("c"))

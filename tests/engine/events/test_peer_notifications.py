@@ -217,7 +217,7 @@ async def test_many_at_once_are_told_by_few_words(pair: Pair) -> None:
 async def waiting(pair: Pair, group: asyncio.TaskGroup, service: Service, workflow_id: str) -> asyncio.Task[bool]:
     awaiting = service.app.service.awaiting
     task = group.create_task(awaiting.until_terminal(EVERY_TENANT, UUID(workflow_id), 30))
-    await eventually(lambda: UUID(workflow_id) in service.app.service._bus._watchers)
+    await eventually(lambda: UUID(workflow_id) in service.app.components.engine.bus.watched)
     return task
 
 
@@ -235,7 +235,7 @@ async def test_an_end_is_awaited_wherever_it_comes_about(pair: Pair, provider: S
         assert await there
     assert await pair.other.app.service.awaiting.until_terminal(EVERY_TENANT, UUID(workflow_id), 0)
     for service in (pair.one, pair.other):
-        assert not service.app.service._bus._watchers
+        assert not service.app.components.engine.bus.watched
 
 
 async def test_what_ends_waiting_without_an_end(pair: Pair, provider: Scripted) -> None:
@@ -249,4 +249,4 @@ async def test_what_ends_waiting_without_an_end(pair: Pair, provider: Scripted) 
         pair.one.app.service.following.close()
         assert not await task
     assert not await awaiting.until_terminal(EVERY_TENANT, workflow_id, 30)  # as long as it is stopping
-    assert not pair.one.app.service._bus._watchers
+    assert not pair.one.app.components.engine.bus.watched

@@ -33,7 +33,7 @@ def following(service: Service) -> EventSubscriptions:
 
 
 def bus(service: Service) -> EventBus:
-    return service.app.service._bus
+    return service.app.components.engine.bus
 
 
 class Run:

@@ -42,5 +42,5 @@ async def test_many_big_results_are_no_outage(service: Service) -> None:
         ] < 100:
             assert found["status"] == "RUNNING"
     assert found["id"] == body["id"]
-    batches = service.app.service._scheduler.checkpointer.batches
+    batches = service.app.components.engine.scheduler.checkpointer.batches
     assert batches >= 60 * len(BIG) / (4 * 1024 * 1024)

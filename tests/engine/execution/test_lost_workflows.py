@@ -109,7 +109,7 @@ async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(dsn: s
         provider.release("b")
         await eventually(lambda: journal.batches != [] and not scheduler_of(service).workflows, "it is lost")
         for wanted in (1, 2):
-            service.app.service._recovery.request()
+            service.app.components.webhooks.recovery.request()
             await eventually(lambda wanted=wanted: journal.claimed >= wanted)  # type: ignore[misc]
         assert scheduler_of(service).held == {UUID(created["id"])}
         assert [call.step_id for call in provider.calls] == ["a", "b"]
@@ -150,9 +150,9 @@ async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Pat
     async with serving(dsn, tmp_path, provider) as service:
         created = await service.create(scripted("a"), scripted("b", "a"))
         await provider.until_called("a")
-        recovery, engine = service.app.service._recovery, service.app.service
-        loaded = await engine._journal.claim(engine._lease.owner, [], engine._clock.now(), 10)
-        await recovery.register(loaded)
+        parts = service.app.components
+        loaded = await parts.stores.database.journal.claim(parts.process.owner, [], parts.process.clock.now(), 10)
+        await parts.webhooks.recovery.register(loaded)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
         await eventually(lambda: nothing_left(service))
@@ -198,7 +198,7 @@ async def test_a_workflow_whose_every_row_is_refused_is_left_alone(dsn: str, tmp
         journal = faulty(service)
         journal.refuse.add(UUID(bad["id"]))
         provider.release("bad")
-        await eventually(lambda: UUID(bad["id"]) in service.app.service._recovery.unloadable)
+        await eventually(lambda: UUID(bad["id"]) in service.app.components.webhooks.recovery.unloadable)
         await eventually(lambda: nothing_left(service))
         assert journal.batches == [[UUID(bad["id"])]] * 2
         assert (await service.get(bad["id"]))["status"] == "RUNNING"
@@ -318,7 +318,7 @@ async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, t
 
         async def claim_on_and_on() -> None:
             while not over:
-                service.app.service._recovery.request()
+                service.app.components.webhooks.recovery.request()
                 await asyncio.sleep(0.001)
 
         async with asyncio.TaskGroup() as group:

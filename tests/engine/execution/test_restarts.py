@@ -185,7 +185,7 @@ async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_aske
         await provider.until_called("a", 4)
         gate.set()
         await provider.until_called("a", 6)  # each once more, and the one in the middle not again
-        await eventually(service.app.service._recovery.caught_up.is_set)
+        await eventually(service.app.components.webhooks.recovery.caught_up.is_set)
         assert provider.count("a") == 6
         assert (await service.verb(ids[0], "cancel")).json()["status"] == "CANCELLED"
 
@@ -270,7 +270,7 @@ async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_cl
     provider = Scripted()
     async with serving(dsn, tmp_path, provider, database_timeout_s=7) as service:
         journal, loop = faulty(service), asyncio.get_running_loop()
-        recovery, call_later = service.app.service._recovery, loop.call_later
+        recovery, call_later = service.app.components.webhooks.recovery, loop.call_later
         later: list[float] = []
 
         def spy(delay: float, callback: Any, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
@@ -303,7 +303,7 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(dsn: str, tmp_path: P
             journal = faulty(service)
             journal.claims.extend([AFTER, BEFORE, AFTER])
             await sql.execute("UPDATE workflows SET owner = $1", owner)
-            service.app.service._recovery.request()
+            service.app.components.webhooks.recovery.request()
             assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
             assert not journal.claims
             assert await sql.fetchval("SELECT epoch FROM workflows") == 4

@@ -42,11 +42,11 @@ class Pair:
 
     @property
     def recovery(self) -> Recovery:
-        return self.idle.app.service._recovery
+        return self.idle.app.components.webhooks.recovery
 
     @property
     def busy_recovery(self) -> Recovery:
-        return self.busy.app.service._recovery
+        return self.busy.app.components.webhooks.recovery
 
     async def until_it_waits_for_nothing(self) -> None:
         await eventually(lambda: self.recovery.resting and self.recovery.pause_s is None)
@@ -135,7 +135,7 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> Non
             epoch, lease_until = await pair._sql.fetchrow(owned, workflow_id)
             assert epoch == 1, "taken from a living process"
             leases.add(lease_until)
-    assert not pair.idle.app.service._scheduler.workflows
+    assert not pair.idle.app.components.engine.scheduler.workflows
 
 
 async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypa
 async def test_beside_a_live_one_it_asks_one_question_at_a_time_and_holds_no_lease(pair: Pair) -> None:
     await pair.start(lease_s=0.4)
     await pair.begun()
-    recovery, owner = pair.recovery, pair.idle.app.service._lease.owner
+    recovery, owner = pair.recovery, pair.idle.app.components.engine.lease.owner
     lease = await pair._sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
     await eventually(lambda: recovery.resting)
     rounds, statements = recovery.rounds, sent(pair.idle)

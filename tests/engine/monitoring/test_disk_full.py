@@ -83,7 +83,7 @@ async def until_ready(service: Service) -> None:
 
 def count_probes(service: Service) -> list[WriteTarget]:
     """Return a list that gets the place of each probe from now on."""
-    monitor, probed = service.app.service._writes, list[WriteTarget]()
+    monitor, probed = service.app.components.stores.writes, list[WriteTarget]()
 
     def counted(place: WriteTarget, probe: Probe) -> Probe:
         async def call() -> None:

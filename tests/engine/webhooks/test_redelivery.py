@@ -111,7 +111,7 @@ async def test_if_match_is_checked_again_when_the_redelivery_takes_effect(
     delivery = await delivery_after(service, ended["id"])
     workflow = f"/api/v1/workflows/{ended['id']}"
     tag = (await service.client.get(workflow)).headers["etag"]
-    store = service.app.service.webhooks._deliveries
+    store = service.app.components.stores.database.deliveries
     renew = store.redeliver
 
     async def late(*args: Any) -> Any:

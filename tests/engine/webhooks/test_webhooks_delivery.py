@@ -237,7 +237,7 @@ class TestSeveralProcesses:
                 (lease,) = await sql(one.dsn, "SELECT lease_until FROM processes WHERE id = $1", row["owner"])
                 leases.add(lease[0])
                 await asyncio.sleep(0.01)
-        await other.app.service._recovery._round()
+        await other.app.components.webhooks.recovery._round()
         await deliverer_of(other).take_over()
         assert (await until_row(one.dsn, "true"))["owner"] == row["owner"]
         sink.gate.set()

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
+from stepwell.app import Database, DatabaseSource
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision
@@ -13,8 +16,13 @@ from stepwell.domain.records import LoadedWorkflow, NewWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.monitoring.write_monitor import WriteMonitor
+from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowStore
-from support.service.live_service import Service
+from stepwell.settings import Settings
+
+if TYPE_CHECKING:
+    from support.service.live_service import Service
 
 # What the next write does instead of an honest one: fail before anything is sent, or after it has landed.
 # An insert may also come late, when the test hands `late` on.
@@ -28,6 +36,9 @@ class FaultyJournal:
 
     def __init__(self, inner: WorkflowStore) -> None:
         self.inner = inner
+        self.reset()
+
+    def reset(self) -> None:
         self.faults: deque[str | Exception | None] = deque()
         self.inserts: deque[str | Exception | None] = deque()
         self.claims: deque[str | Exception | None] = deque()
@@ -99,23 +110,46 @@ def after(fault: str | Exception | None) -> None:
         raise Unavailable("the answer is lost")
 
 
-def scheduler_of(service: Service) -> Scheduler:
-    return service.app.service._scheduler
+def scheduler_of(service: "Service") -> Scheduler:
+    return service.app.components.engine.scheduler
 
 
-def admission_of(service: Service) -> AdmissionController:
-    return scheduler_of(service)._admission
+def admission_of(service: "Service") -> AdmissionController:
+    return service.app.components.engine.admission
 
 
-def faulty(service: Service) -> FaultyJournal:
-    """Put a faulty journal under a running service."""
-    engine = service.app.service
-    journal = FaultyJournal(engine._journal)
-    engine._journal = engine._recovery._journal = scheduler_of(service).checkpointer._journal = journal
+def faulty(service: "Service") -> FaultyJournal:
+    """The journal under a running service, without faults and counts of what was before."""
+    journal = service.app.components.stores.database.journal
+    assert isinstance(journal, FaultyJournal)
+    journal.reset()
     return journal
 
 
-def nothing_left(service: Service) -> bool:
+class FaultySource:
+    """*source*, with a `FaultyJournal` before its journal."""
+
+    def __init__(self, source: DatabaseSource) -> None:
+        self._source = source
+
+    @property
+    def clock(self) -> Clock:
+        return self._source.clock
+
+    async def open(
+        self,
+        settings: Settings,
+        owner: UUID,
+        on_statement: Callable[[], None],
+        writes: WriteMonitor,
+        stack: AsyncExitStack,
+    ) -> Database:
+        database = await self._source.open(settings, owner, on_statement, writes, stack)
+        database.journal = FaultyJournal(database.journal)
+        return database
+
+
+def nothing_left(service: "Service") -> bool:
     """Whether the engine holds nothing: no run, no attempt, no slot, no queue, nothing to write."""
     scheduler, admission = scheduler_of(service), admission_of(service)
     return not (scheduler.held or admission.used or admission.waiting)

@@ -17,6 +17,7 @@ from stepwell.domain.webhooks.secrets import SigningSecrets
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider
 from stepwell.settings import Networks, Settings
+from support.database.failing_store import FaultySource
 from support.service.conformance import conforming_client
 
 SECRET = "a secret of the tests, long enough for HS256"
@@ -125,7 +126,7 @@ async def running_service(
     async with (
         running_app(
             settings,
-            source=source,
+            source=FaultySource(source),
             url_secret=SECRET.encode(),
             exclusive=exclusive,
             extra_providers=providers,
@@ -134,5 +135,5 @@ async def running_service(
     ):
         if wait_for_claims:
             async with asyncio.timeout(30):
-                await app.service._recovery.caught_up.wait()
+                await app.components.webhooks.recovery.caught_up.wait()
         yield Service(app, client, database, settings.artifacts)

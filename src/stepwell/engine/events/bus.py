@@ -77,6 +77,11 @@ class EventBus:
         """The workflows that have a watcher."""
         return self._watchers.keys()
 
+    @property
+    def watchers(self) -> int:
+        """The number of watchers of all workflows."""
+        return sum(map(len, self._watchers.values()))
+
     def watch(self, workflow_id: UUID, watcher: Watcher) -> None:
         self._watchers.setdefault(workflow_id, set()).add(watcher)
         for listener in self._on_watched:
