@@ -40,8 +40,8 @@ def test_all_blocks_pasted_into_one_shell_work(user: str | None) -> None:
             subprocess.run(["chown", "-R", user, folder], check=True)
         output = paste("".join(BLOCKS), clone, env, data_dir, user)
         _check_files(clone)
-        ran = _output_of_run(output)
-        assert (ran["status"], len(ran["files"])) == ("COMPLETED", 2)
+        outcome = _output_of_run(output)
+        assert (outcome["status"], len(outcome["files"])) == ("COMPLETED", 2)
         assert json.loads(output.splitlines()[-1])["steps"] == 4_000
 
 
@@ -50,15 +50,15 @@ def _check_files(work: Path) -> None:
     with Image.open(work / "fashion.png") as image:
         assert image.size == (2048, 2048)
     assert json.loads((work / "workflow.json").read_text())["status"] == "COMPLETED"
-    shown = json.loads((work / "pipeline.json").read_text())
-    assert shown.items() <= json.loads(example("fashion")).items()
+    definition = json.loads((work / "pipeline.json").read_text())
+    assert definition.items() <= json.loads(example("fashion")).items()
 
 
 def _output_of_run(output: str) -> Any:
     """Return the JSON in the shell's output that `stepwell run` printed."""
-    found = re.findall(r"^\{\n  \"workflow_id\".*?^\}$", output, re.MULTILINE | re.DOTALL)
-    assert len(found) == 1, output
-    return json.loads(found[0])
+    outcomes = re.findall(r"^\{\n  \"workflow_id\".*?^\}$", output, re.MULTILINE | re.DOTALL)
+    assert len(outcomes) == 1, output
+    return json.loads(outcomes[0])
 
 
 def test_the_readme_has_at_most_200_lines() -> None:
@@ -93,5 +93,5 @@ def test_the_rates_are_those_of_the_manual() -> None:
     rows = re.findall(r"^\| (\d.+?) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", README, re.MULTILINE)
     assert len(rows) == 4
     for load, *rates in rows:
-        (found,) = re.findall(rf"^\| {load} \| ([\d,]+) \S+ \| ([\d,]+) \S+ \| ([\d,]+) ", manual, re.MULTILINE)
-        assert list(found) == rates
+        (row,) = re.findall(rf"^\| {load} \| ([\d,]+) \S+ \| ([\d,]+) \S+ \| ([\d,]+) ", manual, re.MULTILINE)
+        assert list(row) == rates

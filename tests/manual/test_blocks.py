@@ -78,23 +78,23 @@ def test_the_commands_of_a_page_work_when_they_are_pasted(page: str, site: Site)
 
 @pytest.mark.parametrize(("page", "block"), JSON_BLOCKS, ids=[page for page, _ in JSON_BLOCKS])
 def test_a_definition_in_a_page_is_valid(page: str, block: Block, site: Site) -> None:
-    shown = json.loads(block.text)
+    definition = json.loads(block.text)
     if block.note.startswith("example: "):
-        assert shown == json.loads(example(block.note.removeprefix("example: ")))
-    if "steps" in shown and "origin_instance" in shown:
+        assert definition == json.loads(example(block.note.removeprefix("example: ")))
+    if "steps" in definition and "origin_instance" in definition:
         with site.service.client() as client:
-            answer = client.post("/api/v1/workflows/plan", json=shown)
+            answer = client.post("/api/v1/workflows/plan", json=definition)
         assert answer.status_code == httpx.codes.OK, (page, answer.text)
 
 
 def test_only_these_blocks_are_not_run() -> None:
-    found = [
+    not_run = [
         (name, block.text.splitlines()[0][:60].rstrip(), block.note.removeprefix("not run: "))
         for name, blocks in BLOCKS.items()
         for block in blocks
         if block.note.startswith("not run: ")
     ]
-    assert found == NOT_RUN
+    assert not_run == NOT_RUN
 
 
 @pytest.mark.parametrize("page", PAGES)

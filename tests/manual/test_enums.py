@@ -41,5 +41,5 @@ def test_the_row_of_a_task_type_names_its_inputs(kind: TaskType) -> None:
 
 
 def test_every_command_is_in_the_table_of_commands() -> None:
-    listed = set(re.findall(r"`stepwell (\w+)", PAGES["operations"].partition("\n## stepwell up")[0]))
-    assert listed == set(cli.commands)
+    commands = set(re.findall(r"`stepwell (\w+)", PAGES["operations"].partition("\n## stepwell up")[0]))
+    assert commands == set(cli.commands)

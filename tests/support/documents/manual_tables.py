@@ -33,7 +33,7 @@ Rows = Sequence[Sequence[str]]
 
 def with_tables(text: str) -> str:
     """Return the Markdown of a page with all its tables as the code has them now."""
-    return _TABLE.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", text)
+    return _TABLE.sub(lambda table: f"{table[1]}{TABLES[table[2]]()}{table[3]}", text)
 
 
 def _table(head: Sequence[str], rows: Rows) -> str:
@@ -55,7 +55,7 @@ def _about(setting: FieldInfo) -> Meta:
 
 
 def _metas(kind: Any) -> Iterator[Meta]:
-    """Yield all that is said about a type, the outermost first."""
+    """Yield the `Meta`s of a type, the outermost first."""
     if get_origin(kind) is Annotated:
         yield from (meta for meta in reversed(kind.__metadata__) if isinstance(meta, Meta))
         yield from _metas(kind.__origin__)
@@ -144,18 +144,18 @@ def _models() -> str:
 def _model(provider: ProviderType, kind: TaskType) -> str:
     match provider:
         case ProviderType.FAL:
-            found = FAL[kind].app
+            model = FAL[kind].app
         case ProviderType.REPLICATE:
-            found = (REPLICATE[kind].model or "-").partition(":")[0]
+            model = (REPLICATE[kind].model or "-").partition(":")[0]
         case ProviderType.OPENAI:
-            found = OPENAI.get(kind, "-")
+            model = OPENAI.get(kind, "-")
         case _:
-            found = (
+            model = (
                 "-"
                 if google_models.capabilities(provider, kind) is None
                 else google_models.model_for(provider, kind, {})
             )
-    return found
+    return model
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
