@@ -21,7 +21,7 @@ from support.database.postgres import TABLES
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
 from support.providers.emulated import world_of
 from support.providers.scripted import eventually
-from support.service.explain_requests import until_code
+from support.service.explain_requests import wait_for_code
 from support.service.live_service import Service, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -284,7 +284,7 @@ async def test_jobs_that_would_be_cancelled(live: Service, tmp_path: Path) -> No
         service = await stack.enter_async_context(running)
         world.hold()
         made = await service.create(world.step("a"), world.step("b", depends_on=["a"]))
-        job = await until_code(service, made["id"], "a", "remote_job")
+        job = await wait_for_code(service, made["id"], "a", "remote_job")
         sql = await asyncpg.connect(live.dsn)
         stack.push_async_callback(sql.close)
         found, _ = await foretold(service, sql, made["id"], "cancel")

@@ -1,4 +1,4 @@
-"""Files of tasks: what the sweep at the start and a cleanup do where not all goes well."""
+"""The files of tasks: the sweep when the service starts, and cleanup, if something goes wrong."""
 
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -12,7 +12,7 @@ from support.providers.scripted import Scripted, scripted
 from support.service.live_service import running_service
 
 
-async def test_a_file_that_can_not_be_swept_is_no_reason_not_to_start(
+async def test_the_service_starts_although_a_file_cannot_be_deleted(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = [tmp_path / "artifacts" / "media" / str(uuid4()) for _ in range(3)]
@@ -33,7 +33,7 @@ async def test_a_file_that_can_not_be_swept_is_no_reason_not_to_start(
         assert (await service.until_ended(made["id"]))["status"] == "COMPLETED"
 
 
-async def test_more_tasks_than_a_statement_has_parameters_are_cleaned(dsn: str, tmp_path: Path) -> None:
+async def test_cleanup_handles_more_tasks_than_a_statement_has_parameters(dsn: str, tmp_path: Path) -> None:
     many = 33_000  # 10,000 steps with a few attempts each have more
     async with running_service(dsn, tmp_path, providers=[Scripted()]) as service:
         made = (await service.create(scripted("a")))["id"]

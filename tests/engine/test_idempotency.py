@@ -1,4 +1,4 @@
-"""Requests with a key when things go wrong between the request, its effect and its answer: one effect, one answer."""
+"""Requests with an idempotency key have one effect and one response, whatever fails in between."""
 
 import asyncio
 from collections import Counter
@@ -48,8 +48,8 @@ async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @asynccontextmanager
-async def two(dsn: str, folder: Path) -> AsyncIterator[tuple[Service, Service]]:
-    """Two processes on one database."""
+async def two_processes(dsn: str, folder: Path) -> AsyncIterator[tuple[Service, Service]]:
+    """Run two services on one database."""
     async with (
         running_service(dsn, folder / "1", providers=[Scripted()], exclusive=False) as one,
         running_service(dsn, folder / "2", providers=[Scripted()], exclusive=False) as other,
@@ -61,18 +61,19 @@ async def create(service: Service) -> httpx.Response:
     return await service.client.post(WORKFLOWS, json=BODY, headers=KEY)
 
 
-async def begun(service: Service, provider: Scripted) -> str:
+async def start_hanging(service: Service, provider: Scripted) -> str:
+    """Start a workflow whose step hangs, and return its id."""
     made = await service.create(scripted("a"))
     await provider.until_called("a")
     return str(made["id"])
 
 
-async def types(service: Service, workflow_id: str) -> list[str]:
+async def event_types(service: Service, workflow_id: str) -> list[str]:
     return [event["type"] for event in await service.events(workflow_id)]
 
 
-def failing(patch: pytest.MonkeyPatch, service: Service, *names: str) -> None:
-    """The database is away whenever the keys are asked that."""
+def make_unavailable(patch: pytest.MonkeyPatch, service: Service, *names: str) -> None:
+    """Let the named methods of the idempotency keys fail as if the database were away."""
 
     async def fail(*_: Any) -> Any:
         raise Unavailable("the database is away")
@@ -81,37 +82,38 @@ def failing(patch: pytest.MonkeyPatch, service: Service, *names: str) -> None:
         patch.setattr(service.app.components.stores.database.keys, name, fail)
 
 
-async def left_behind(service: Service, journal: FaultyJournal, sql: asyncpg.Connection, **owner: Any) -> None:
-    """A request that had no effect, of another process; *owner*: when its lease ends, if it has one."""
+async def leave_reserved(service: Service, journal: FaultyJournal, sql: asyncpg.Connection, lease: str | None) -> None:
+    """Leave the key of a request that had no effect, reserved by another process. *lease*: when its lease ends."""
     other = uuid4()
     journal.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
-        failing(patch, service, "release")
+        make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
     await sql.execute("UPDATE idempotency_keys SET owner = $1, token = gen_random_uuid()", other)
-    if "lease" in owner:
-        lease = f"INSERT INTO processes VALUES ($1, clock_timestamp() + interval '{owner['lease']}')"
-        await sql.execute(lease, other)
+    if lease is not None:
+        await sql.execute(f"INSERT INTO processes VALUES ($1, clock_timestamp() + interval '{lease}')", other)
 
 
-async def until(sql: asyncpg.Connection, condition: str, *values: Any) -> None:
-    """Until that is so of the key."""
+async def wait_for_key(sql: asyncpg.Connection, condition: str, *values: Any) -> None:
+    """Wait until the SQL condition holds for the row of the key."""
     async with asyncio.timeout(30):
         while not await sql.fetchval(f"SELECT {condition} FROM idempotency_keys", *values):
             await asyncio.sleep(0.01)
 
 
-async def stored(sql: asyncpg.Connection) -> int:
+async def count_workflows(sql: asyncpg.Connection) -> int:
     return int(await sql.fetchval("SELECT count(*) FROM workflows"))
 
 
-async def test_of_fifty_in_two_processes_one_works(dsn: str, tmp_path: Path, sql: asyncpg.Connection) -> None:
-    async with two(dsn, tmp_path) as services:
+async def test_of_fifty_concurrent_requests_in_two_processes_one_takes_effect(
+    dsn: str, tmp_path: Path, sql: asyncpg.Connection
+) -> None:
+    async with two_processes(dsn, tmp_path) as services:
         answers = await asyncio.gather(*(create(services[n % 2]) for n in range(50)))
         codes = Counter(answer.status_code for answer in answers)
         assert codes[201] >= 1
         assert codes == {201: codes[201], 409: 50 - codes[201]}
-        assert await stored(sql) == 1
+        assert await count_workflows(sql) == 1
         (first,) = (a for a in answers if a.status_code == 201 and "idempotency-replayed" not in a.headers)
         for service in services:
             again = await create(service)
@@ -120,7 +122,7 @@ async def test_of_fifty_in_two_processes_one_works(dsn: str, tmp_path: Path, sql
         await services[0].until_ended(first.json()["id"])
 
 
-async def test_after_a_restart_the_answer_is_the_same(dsn: str, tmp_path: Path) -> None:
+async def test_a_repeat_after_a_restart_gets_the_same_bytes(dsn: str, tmp_path: Path) -> None:
     async with running_service(dsn, tmp_path, providers=[Scripted()]) as service:
         first = await create(service)
         await service.until_ended(first.json()["id"])
@@ -130,22 +132,22 @@ async def test_after_a_restart_the_answer_is_the_same(dsn: str, tmp_path: Path) 
     assert dict(again.headers) == dict(first.headers) | {"idempotency-replayed": "true"}
 
 
-@pytest.mark.parametrize("away", [False, True], ids=["", "and nobody can tell"])
-async def test_an_insert_that_fails_leaves_the_key_free(
+@pytest.mark.parametrize("away", [False, True], ids=["database back", "database away"])
+async def test_an_insert_that_fails_releases_the_key(
     service: Service, journal: FaultyJournal, sql: asyncpg.Connection, *, away: bool
 ) -> None:
     journal.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
         if away:
-            failing(patch, service, "release")
+            make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
     assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == away
     answer = await create(service)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
-    assert await stored(sql) == 1
+    assert await count_workflows(sql) == 1
 
 
-async def test_an_insert_whose_answer_is_lost_is_found_by_the_repeat(
+async def test_a_repeat_finds_the_insert_whose_answer_was_lost(
     service: Service, journal: FaultyJournal, sql: asyncpg.Connection
 ) -> None:
     journal.inserts.append(AFTER)
@@ -158,14 +160,14 @@ async def test_an_insert_whose_answer_is_lost_is_found_by_the_repeat(
     assert await sql.fetch("SELECT id::text FROM workflows") == [(second.json()["id"],)]
 
 
-@pytest.mark.parametrize("away", [False, True], ids=["", "and nobody could tell"])
-async def test_an_insert_that_comes_late_makes_no_second_workflow(
+@pytest.mark.parametrize("away", [False, True], ids=["database back", "database away"])
+async def test_an_insert_that_arrives_after_the_repeat_is_refused(
     service: Service, journal: FaultyJournal, sql: asyncpg.Connection, *, away: bool
 ) -> None:
     journal.inserts.append(LATE)
     with pytest.MonkeyPatch.context() as patch:
         if away:
-            failing(patch, service, "release")
+            make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
     before_the_repeat = journal.late[0]
     if not away:
@@ -181,13 +183,13 @@ async def test_an_insert_that_comes_late_makes_no_second_workflow(
         assert await sql.fetchval(others, answer.json()["id"]) == 0
 
 
-async def test_an_insert_that_comes_before_the_repeat_is_the_one(
+async def test_an_insert_that_arrives_before_the_repeat_counts(
     service: Service, journal: FaultyJournal, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "_RETRY_S", 3600)
     journal.inserts.append(LATE)
     with pytest.MonkeyPatch.context() as patch:
-        failing(patch, service, "release")
+        make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
     await journal.inner.insert(*journal.late[0])
     answer = await create(service)
@@ -195,54 +197,54 @@ async def test_an_insert_that_comes_before_the_repeat_is_the_one(
     assert await sql.fetch("SELECT id::text FROM workflows") == [(answer.json()["id"],)]
 
 
-async def test_an_answer_that_cannot_be_stored_is_not_sent(
+async def test_a_response_that_cannot_be_stored_is_not_sent(
     service: Service, provider: Scripted, sql: asyncpg.Connection
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        failing(patch, service, "store_answer")
+        make_unavailable(patch, service, "store_answer")
         assert (await create(service)).status_code == 503
     provider.release("a")
     ((workflow_id,),) = await sql.fetch("SELECT id::text FROM workflows")
     done = await service.until_ended(workflow_id)
     answer = await create(service)
-    assert (answer.status_code, answer.json()) == (201, done)  # as it is by now
+    assert (answer.status_code, answer.json()) == (201, done)  # the current state
     assert answer.headers["idempotency-replayed"] == "true"
     assert (await create(service)).content == answer.content
 
 
 @pytest.mark.parametrize("lease", [None, "-1 second", "1 hour"])
-async def test_what_another_process_left_behind(
+async def test_a_key_of_another_process_is_taken_over_once_that_is_dead_or_too_old(
     service: Service, journal: FaultyJournal, sql: asyncpg.Connection, lease: str | None
 ) -> None:
-    await left_behind(service, journal, sql, **({} if lease is None else {"lease": lease}))
+    await leave_reserved(service, journal, sql, lease)
     if lease == "1 hour":
         answer = await create(service)
         assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
         await sql.execute("UPDATE idempotency_keys SET created_at = created_at - interval '5 minutes'")
     answer = await create(service)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
-    assert await stored(sql) == 1
+    assert await count_workflows(sql) == 1
 
 
-async def test_two_who_find_an_effect_without_an_answer_give_the_same(
+async def test_two_processes_answer_the_repeats_of_an_unanswered_request_alike(
     dsn: str, tmp_path: Path, sql: asyncpg.Connection
 ) -> None:
-    async with two(dsn, tmp_path) as services:
+    async with two_processes(dsn, tmp_path) as services:
         with pytest.MonkeyPatch.context() as patch:
-            failing(patch, services[0], "store_answer")
+            make_unavailable(patch, services[0], "store_answer")
             assert (await create(services[0])).status_code == 503
-        await until(sql, "owner = $1", UUID(int=0))  # until then others must take it for one that goes on
+        await wait_for_key(sql, "owner = $1", UUID(int=0))  # until then it counts as still running
         answers = await asyncio.gather(*(create(service) for service in services))
         assert [answer.status_code for answer in answers] == [201, 201]
         assert answers[0].content == answers[1].content
-        assert await stored(sql) == 1
+        assert await count_workflows(sql) == 1
         await services[0].until_ended(answers[0].json()["id"])
 
 
 async def test_a_verb_that_waits_for_the_database_keeps_its_key(
     service: Service, provider: Scripted, journal: FaultyJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workflow_id = await begun(service, provider)
+    workflow_id = await start_hanging(service, provider)
     monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
     journal.gate.clear()
     path = f"{WORKFLOWS}{workflow_id}/pause"
@@ -251,17 +253,17 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
     assert (await service.client.post(path, headers=KEY)).status_code == 409
     assert (await service.client.post(f"{WORKFLOWS}{workflow_id}/start", headers=KEY)).status_code == 422
     journal.gate.set()
-    await eventually(lambda: not service.app.service.idempotency.keys_held, "it is decided")
+    await eventually(lambda: not service.app.service.idempotency.keys_held, "the effect is decided")
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
     assert answer.headers["idempotency-replayed"] == "true"
-    assert (await types(service, workflow_id)).count("workflow.paused") == 1
+    assert (await event_types(service, workflow_id)).count("workflow.paused") == 1
 
 
-async def test_a_verb_whose_commit_is_not_heard_of_is_applied_once(
+async def test_a_verb_whose_commit_fails_and_then_loses_its_answer_is_applied_once(
     service: Service, provider: Scripted, journal: FaultyJournal
 ) -> None:
-    workflow_id = await begun(service, provider)
+    workflow_id = await start_hanging(service, provider)
     journal.faults.extend([BEFORE, AFTER])
     path = f"{WORKFLOWS}{workflow_id}/pause"
     first = await service.client.post(path, headers=KEY)
@@ -269,13 +271,13 @@ async def test_a_verb_whose_commit_is_not_heard_of_is_applied_once(
     assert (await service.verb(workflow_id, "resume")).status_code == 200
     again = await service.client.post(path, headers=KEY)
     assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
-    assert (await types(service, workflow_id)).count("workflow.paused") == 1
+    assert (await event_types(service, workflow_id)).count("workflow.paused") == 1
 
 
-async def test_a_verb_that_another_process_prevents_leaves_its_key_free(
+async def test_a_verb_that_loses_the_workflow_to_another_process_releases_its_key(
     service: Service, provider: Scripted, sql: asyncpg.Connection
 ) -> None:
-    workflow_id, other = await begun(service, provider), uuid4()
+    workflow_id, other = await start_hanging(service, provider), uuid4()
     await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", other)
     await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", other)
     path = f"{WORKFLOWS}{workflow_id}/pause"
@@ -287,25 +289,24 @@ async def test_a_verb_that_another_process_prevents_leaves_its_key_free(
     assert await sql.fetchval("SELECT applied_at IS NOT NULL AND status = 200 FROM idempotency_keys")
 
 
-async def test_a_cleanup_without_an_answer_goes_on_with_what_is_left(service: Service, provider: Scripted) -> None:
-    workflow_id = await begun(service, provider)
+async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(service: Service, provider: Scripted) -> None:
+    workflow_id = await start_hanging(service, provider)
     provider.release("a")
     await service.until_ended(workflow_id)
     path = f"{WORKFLOWS}{workflow_id}/cleanup?cleanup_tasks=true"
     with pytest.MonkeyPatch.context() as patch:
-        failing(patch, service, "store_answer")
+        make_unavailable(patch, service, "store_answer")
         assert (await service.client.post(path, headers=KEY)).status_code == 503
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
     assert answer.json()["workflow"]["is_deleted"]
     assert answer.json()["cleanup"]["tasks_cleaned"] == 0
-    assert (await types(service, workflow_id)).count("workflow.cleaned") == 1
+    assert (await event_types(service, workflow_id)).count("workflow.cleaned") == 1
 
 
-async def test_one_who_leaves_takes_nothing_with_them(
+async def test_a_request_that_is_cancelled_at_any_point_has_one_effect(
     service: Service, journal: FaultyJournal, sql: asyncpg.Connection
 ) -> None:
-    """However far a request has come when it is cancelled, a repeat is right."""
     service_keys: Any = service.app.components.stores.database.keys
     for place in ("reserve", "store_answer"):
         await sql.execute("TRUNCATE idempotency_keys, workflows, steps, events")
@@ -327,4 +328,4 @@ async def test_one_who_leaves_takes_nothing_with_them(
                 request.cancel()
         answer = await create(service)
         assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, place == "store_answer")
-        assert await stored(sql) == 1
+        assert await count_workflows(sql) == 1

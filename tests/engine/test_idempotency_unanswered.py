@@ -1,4 +1,4 @@
-"""What tries with a key leave when they come to nothing, or to no answer: a repeat is right, wherever it comes."""
+"""Keys of requests that end without an effect or without a response: a repeat in any process is handled correctly."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -60,18 +60,19 @@ async def create(service: Service, **headers: str) -> httpx.Response:
     return await service.client.post(WORKFLOWS, json=BODY, headers=KEY | headers)
 
 
-async def until(sql: asyncpg.Connection, wanted: str, *values: Any) -> None:
+async def wait_for(sql: asyncpg.Connection, condition: str, *values: Any) -> None:
+    """Wait until the SQL condition holds."""
     async with asyncio.timeout(30):
-        while not await sql.fetchval(f"SELECT {wanted}", *values):
+        while not await sql.fetchval(f"SELECT {condition}", *values):
             await asyncio.sleep(0.005)
 
 
-async def until_free(sql: asyncpg.Connection) -> None:
-    await until(sql, "NOT EXISTS (SELECT FROM idempotency_keys)")
+async def wait_until_released(sql: asyncpg.Connection) -> None:
+    await wait_for(sql, "NOT EXISTS (SELECT FROM idempotency_keys)")
 
 
-async def works(service: Service, sql: asyncpg.Connection) -> None:
-    """A request with the key is a first one."""
+async def assert_counts_as_first(service: Service, sql: asyncpg.Connection) -> None:
+    """Assert that a request with the key is handled as the first one."""
     answer = await create(service)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
     assert await sql.fetchval("SELECT count(*) FROM workflows") == 1
@@ -81,11 +82,13 @@ def keys_of(service: Service) -> Any:
     return service.app.components.stores.database.keys
 
 
-async def away(*_: Any) -> Any:
+async def raise_unavailable(*_: Any) -> Any:
     raise Unavailable("the database is away")
 
 
-def unheard(call: Callable[..., Any]) -> Callable[..., Any]:
+def losing_the_answer(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return *call* with an answer that gets lost after it has taken effect."""
+
     async def lost(*values: Any) -> Any:
         await call(*values)
         raise Unavailable("the answer is lost")
@@ -93,57 +96,54 @@ def unheard(call: Callable[..., Any]) -> Callable[..., Any]:
     return lost
 
 
-async def test_a_key_that_could_not_be_freed_is_free_when_the_database_is_back(
+async def test_a_key_that_could_not_be_released_is_released_once_the_database_is_back(
     one: Service, other: Service, sql: asyncpg.Connection
 ) -> None:
     faulty(one).inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keys_of(one), "release", away)
+        patch.setattr(keys_of(one), "release", raise_unavailable)
         assert (await create(one)).status_code == 503
         answer = await create(other)
         assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
-    await until_free(sql)
-    await works(other, sql)
+    await wait_until_released(sql)
+    await assert_counts_as_first(other, sql)
 
 
-async def test_a_reservation_that_nobody_heard_of_is_free(
+async def test_a_reservation_whose_answer_was_lost_is_released(
     one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_of(one), "reserve", unheard(keys_of(one).reserve))
+    monkeypatch.setattr(keys_of(one), "reserve", losing_the_answer(keys_of(one).reserve))
     assert (await create(one)).status_code == 503
-    await until_free(sql)
-    await works(other, sql)
+    await wait_until_released(sql)
+    await assert_counts_as_first(other, sql)
 
 
-async def test_a_reservation_that_comes_late_is_free(
+async def test_a_reservation_that_arrives_after_its_release_is_released_again(
     one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After it was freed, as it were."""
-    keys, asked = keys_of(one), list[tuple[Any, ...]]()
-    reserve, free, freed = keys.reserve, keys.release, list[Any]()
+    keys, reservations = keys_of(one), list[tuple[Any, ...]]()
+    reserve, release, released = keys.reserve, keys.release, list[Any]()
 
     async def late(*values: Any) -> Any:
-        asked.append(values)
+        reservations.append(values)
         raise Unavailable("the answer is lost")
 
-    async def overtaking(reservations: Any) -> None:
-        await free(reservations)
-        freed.extend(reservations)
-        if len(freed) == 1:
-            assert (await reserve(*asked[0])).mine
+    async def release_first(batch: Any) -> None:
+        await release(batch)
+        released.extend(batch)
+        if len(released) == 1:
+            assert (await reserve(*reservations[0])).mine
 
     monkeypatch.setattr(keys, "reserve", late)
-    monkeypatch.setattr(keys, "release", overtaking)
+    monkeypatch.setattr(keys, "release", release_first)
     one.app.service.idempotency.statement_s = -0.9
     assert (await create(one)).status_code == 503
-    await eventually(lambda: len(freed) == 2, "it is freed again")
-    assert freed[0] == freed[1]
-    await works(other, sql)
+    await eventually(lambda: len(released) == 2, "it is released again")
+    assert released[0] == released[1]
+    await assert_counts_as_first(other, sql)
 
 
-async def test_a_reservation_that_comes_late_takes_nothing_from_the_next_try(
-    one: Service, sql: asyncpg.Connection
-) -> None:
+async def test_a_late_reservation_cannot_take_the_key_from_a_later_one(one: Service, sql: asyncpg.Connection) -> None:
     new_id, clock = one.app.service._make_id, one.app.components.process.clock
     late, now = new_id(clock.now() - timedelta(seconds=1)), new_id(clock.now())
     assert (await keys_of(one).reserve(EVERY_TENANT, "k", now, b"")).mine
@@ -153,7 +153,7 @@ async def test_a_reservation_that_comes_late_takes_nothing_from_the_next_try(
 
 
 @pytest.mark.parametrize("place", ["reserve", "store_answer"])
-async def test_one_who_leaves_leaves_the_key(
+async def test_a_cancelled_request_releases_or_hands_over_its_key(
     one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     reached, inner = asyncio.Event(), getattr(keys_of(one), place)
@@ -171,16 +171,16 @@ async def test_one_who_leaves_leaves_the_key(
         assert (await create(other)).status_code == 409
         request.cancel()
     if place == "reserve":
-        await until_free(sql)
-        await works(other, sql)
+        await wait_until_released(sql)
+        await assert_counts_as_first(other, sql)
     else:
-        await until(sql, "owner = $1 FROM idempotency_keys", NOBODY)
+        await wait_for(sql, "owner = $1 FROM idempotency_keys", NOBODY)
         answer = await create(other)
         assert (answer.status_code, answer.headers["idempotency-replayed"]) == (201, "true")
         assert await sql.fetchval("SELECT count(*) FROM workflows") == 1
 
 
-async def test_a_verb_without_an_answer_is_answered_elsewhere_once_it_is_decided(
+async def test_another_process_answers_for_a_verb_once_that_is_decided(
     one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, journal = await one.create(scripted("a")), faulty(one)
@@ -191,26 +191,26 @@ async def test_a_verb_without_an_answer_is_answered_elsewhere_once_it_is_decided
     assert (await other.client.post(path, headers=KEY)).status_code == 409
     assert not one.app.service.idempotency.unreleased
     journal.gate.set()
-    await until(sql, "owner = $1 FROM idempotency_keys", NOBODY)
+    await wait_for(sql, "owner = $1 FROM idempotency_keys", NOBODY)
     answer = await other.client.post(path, headers=KEY)
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
     assert answer.headers["idempotency-replayed"] == "true"
     assert [event["type"] for event in await one.events(made["id"])].count("workflow.paused") == 1
 
 
-async def test_no_more_are_kept_than_that(one: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_unreleased_keys_is_bounded(one: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "_MOST_UNRELEASED", 2)
-    monkeypatch.setattr(keys_of(one), "release", away)
+    monkeypatch.setattr(keys_of(one), "release", raise_unavailable)
     faulty(one).inserts.extend([BEFORE] * 3)
     for key in ("k", "l", "m"):
         assert (await create(one, **{"Idempotency-Key": key})).status_code == 503
-    assert {left.key for left in one.app.service.idempotency.unreleased} <= {"l", "m"}
+    assert {each.key for each in one.app.service.idempotency.unreleased} <= {"l", "m"}
 
 
-async def test_a_key_is_kept_for_two_days_from_the_try_that_worked(
+async def test_a_key_lasts_two_days_from_the_request_that_took_effect(
     one: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_of(one), "release", away)
+    monkeypatch.setattr(keys_of(one), "release", raise_unavailable)
     faulty(one).inserts.append(BEFORE)
     move = "UPDATE idempotency_keys SET created_at = created_at - interval '47 hours'"
     assert (await create(one)).status_code == 503
@@ -222,31 +222,31 @@ async def test_a_key_is_kept_for_two_days_from_the_try_that_worked(
     assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
 
 
-class TestRedeliver:
-    async def _told_of(self, one: Service, sink: Sink, sql: asyncpg.Connection) -> tuple[UUID, str, str]:
-        """A workflow with a webhook that has come; its delivery, and where that is sent again."""
+class TestRedelivery:
+    async def _delivered(self, one: Service, sink: Sink, sql: asyncpg.Connection) -> tuple[UUID, str, str]:
+        """Return a workflow whose webhook was delivered, the delivery's id, and the path of its redelivery."""
         made = await one.create(scripted("a"), webhook_url=sink.url())
         assert (await one.verb(made["id"], "cancel")).status_code == 200
         await sink.until(1)
-        await until(sql, "status = 'DELIVERED' FROM deliveries")
+        await wait_for(sql, "status = 'DELIVERED' FROM deliveries")
         name = sink.received[0].id
         return UUID(made["id"]), name, f"{WORKFLOWS}{made['id']}/deliveries/{name}/redeliver"
 
     @pytest.mark.parametrize("lost", ["store_answer", "redeliver"])
-    async def test_without_an_answer_it_is_sent_once(
+    async def test_a_redelivery_without_a_response_is_sent_once(
         self, one: Service, other: Service, sink: Sink, sql: asyncpg.Connection, lost: str
     ) -> None:
-        _, name, path = await self._told_of(one, sink, sql)
+        _, name, path = await self._delivered(one, sink, sql)
         with pytest.MonkeyPatch.context() as patch:
             if lost == "store_answer":
-                patch.setattr(keys_of(one), "store_answer", away)
+                patch.setattr(keys_of(one), "store_answer", raise_unavailable)
             else:
                 stored = one.app.components.stores.database.deliveries
-                patch.setattr(stored, "redeliver", unheard(stored.redeliver))
+                patch.setattr(stored, "redeliver", losing_the_answer(stored.redeliver))
             assert (await one.client.post(path, headers=KEY)).status_code == 503
         await sink.until(2)
-        await until(sql, "status = 'DELIVERED' FROM deliveries")
-        await until(sql, "owner = $1 FROM idempotency_keys", NOBODY)
+        await wait_for(sql, "status = 'DELIVERED' FROM deliveries")
+        await wait_for(sql, "owner = $1 FROM idempotency_keys", NOBODY)
         answer = await other.client.post(path, headers=KEY)
         assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
         assert (answer.json()["id"], answer.json()["status"]) == (name, "DELIVERED")
@@ -254,10 +254,10 @@ class TestRedeliver:
         assert (await one.client.post(path, headers=KEY)).content == answer.content
         assert len(sink.received) == 2
 
-    async def test_a_try_that_was_taken_over_from_sends_nothing(
+    async def test_a_redelivery_whose_key_was_taken_over_sends_nothing(
         self, one: Service, sink: Sink, sql: asyncpg.Connection
     ) -> None:
-        workflow_id, name, _ = await self._told_of(one, sink, sql)
+        workflow_id, name, _ = await self._delivered(one, sink, sql)
         with pytest.raises(StillRunning):
             await one.app.service.webhooks.redeliver(
                 EVERY_TENANT, workflow_id, name, Preconditions(Reservation("every", "k", uuid4()))

@@ -1,4 +1,4 @@
-"""Each reason that a provider elsewhere may give a step not to move, over real sockets."""
+"""Each reason why a step at a remote provider isn't moving, over real sockets."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ from stepwell.settings import ModelLimits
 from support.emulators.base import Fault
 from support.providers.emulated import World, world_of
 from support.providers.scripted import eventually, scripted
-from support.service.explain_requests import explained, reason, until_code, until_told
+from support.service.explain_requests import explain, reason_of, wait_for_code, wait_for_reason
 from support.service.live_service import Service, running_service
 
 AT_ONCE = {"retry": {"base_s": 0}}
@@ -47,34 +47,33 @@ async def task_of(service: Service, workflow_id: str) -> dict[str, Any]:
     return found
 
 
-async def test_a_job_that_goes_on(world: World, service: Service) -> None:
+async def test_a_running_job_is_reported_with_its_state_and_poll_error(world: World, service: Service) -> None:
     world.hold()
     created = await service.create(world.step())
-    told = await until_told(service, created["id"], "draw", lambda found: found.get("state") is not None)
+    reason = await wait_for_reason(service, created["id"], "draw", lambda each: each.get("state") is not None)
     (job_id, _, _), task = world.emulator.ledger.jobs()[0], await task_of(service, created["id"])
-    assert (told["code"], told["provider"], told["remote_id"]) == ("remote_job", "CUSTOM", job_id)
-    assert (told["state"], told["attempt"], told["progress"], told["trouble"]) == ("running", 1, None, None)
-    assert task["sent_at"] <= told["since"]
-    assert told["detail"] == f"Job {job_id} at CUSTOM is 'running' for {told['seconds']:.0f} s."
-    looks = world.emulator.count("poll")
-    await eventually(lambda: world.emulator.count("poll") > looks + 1)
-    later = await reason(service, created["id"], "draw")
-    assert (later["since"], later["state"]) == (told["since"], "running")  # since it is, not since the last look
-    assert later["seconds"] > told["seconds"]
+    assert (reason["code"], reason["provider"], reason["remote_id"]) == ("remote_job", "CUSTOM", job_id)
+    assert (reason["state"], reason["attempt"], reason["progress"], reason["trouble"]) == ("running", 1, None, None)
+    assert task["sent_at"] <= reason["since"]
+    assert reason["detail"] == f"Job {job_id} at CUSTOM is 'running' for {reason['seconds']:.0f} s."
+    polls = world.emulator.count("poll")
+    await eventually(lambda: world.emulator.count("poll") > polls + 1)
+    later = await reason_of(service, created["id"], "draw")
+    # It counts since the state changed, not since the last poll.
+    assert (later["since"], later["state"]) == (reason["since"], "running")
+    assert later["seconds"] > reason["seconds"]
 
     world.emulator.always("poll", Fault.UNAVAILABLE)
-    told = await until_told(service, created["id"], "draw", lambda found: found["trouble"] is not None)
-    assert (told["code"], told["state"], told["since"]) == ("remote_job", "running", later["since"])
-    assert told["trouble"] in told["detail"]
+    reason = await wait_for_reason(service, created["id"], "draw", lambda each: each["trouble"] is not None)
+    assert (reason["code"], reason["state"], reason["since"]) == ("remote_job", "running", later["since"])
+    assert reason["trouble"] in reason["detail"]
     world.emulator.always("poll", None)
-    await until_told(service, created["id"], "draw", lambda found: found["trouble"] is None)
+    await wait_for_reason(service, created["id"], "draw", lambda each: each["trouble"] is None)
     world.hold(held=False)
     assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
-async def test_what_is_stored_of_a_job_is_told_by_a_process_that_does_not_run_it(
-    world: World, dsn: str, tmp_path: Path
-) -> None:
+async def test_another_process_reports_what_is_stored_of_a_job(world: World, dsn: str, tmp_path: Path) -> None:
     world.hold()
     shared: dict[str, Any] = {"exclusive": False, "lease_s": 600}
     async with (
@@ -82,17 +81,18 @@ async def test_what_is_stored_of_a_job_is_told_by_a_process_that_does_not_run_it
         running_service(dsn, tmp_path / "2", **world.settings, **shared) as two,
     ):
         created = await one.create(world.step())
-        await until_code(one, created["id"], "draw", "remote_job")
-        told, task = await explained(two, created["id"]), await task_of(two, created["id"])
-        assert told["reason"]["code"] == "other_process"
-        job = told["steps"]["draw"]["reason"]
+        await wait_for_code(one, created["id"], "draw", "remote_job")
+        explanation, task = await explain(two, created["id"]), await task_of(two, created["id"])
+        assert explanation["reason"]["code"] == "other_process"
+        job = explanation["steps"]["draw"]["reason"]
         assert (job["code"], job["remote_id"], job["state"]) == ("remote_job", task["remote_id"], None)
         assert job["since"] == task["sent_at"]
-        sent, owner = f"Job {task['remote_id']} at CUSTOM was sent {job['seconds']:.0f} s ago", told["reason"]["owner"]
+        owner = explanation["reason"]["owner"]
+        sent = f"Job {task['remote_id']} at CUSTOM was sent {job['seconds']:.0f} s ago"
         assert job["detail"] == f"{sent}; only process {owner}, which runs the workflow, knows how it stands."
         connection, lease = await asyncpg.connect(dsn), "UPDATE processes SET lease_until = clock_timestamp() "
         await connection.execute(lease + "- interval '1 s' WHERE id = $1", UUID(owner))
-        job = await reason(two, created["id"], "draw")
+        job = await reason_of(two, created["id"], "draw")
         ended = f"process {owner}, which looked at it, has ended; another takes the workflow over."
         assert (job["code"], job["detail"].partition("; ")[2]) == ("remote_job", ended)
         await connection.execute(lease + "+ interval '1 minute'")
@@ -101,15 +101,15 @@ async def test_what_is_stored_of_a_job_is_told_by_a_process_that_does_not_run_it
         await one.until_ended(created["id"])
 
 
-async def test_what_is_being_sent_and_what_nobody_has_heard_of_since(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_a_request_is_sending_and_then_of_unknown_outcome(world: World, dsn: str, tmp_path: Path) -> None:
     settings = world.settings | {"reconcile_s": 600.0, "provider_timeout_s": 600.0}
     async with running_service(dsn, tmp_path / "data", **settings) as service:
         world.emulator.plan("submit", Fault.HANG_AFTER)
         world.emulator.hide_from_listing = True
         created = await service.create(world.step())
-        told = await until_code(service, created["id"], "draw", "sending")
+        reason = await wait_for_code(service, created["id"], "draw", "sending")
         sent_at = (await task_of(service, created["id"]))["sent_at"]
-        assert told | {"detail": ""} == {
+        assert reason | {"detail": ""} == {
             "code": "sending",
             "detail": "",
             "attempt": 1,
@@ -118,9 +118,9 @@ async def test_what_is_being_sent_and_what_nobody_has_heard_of_since(world: Worl
         }
         await eventually(lambda: world.emulator.count("submit") == 1)
         await world.cut()
-        told = await until_code(service, created["id"], "draw", "outcome_unknown")
-        assert (told["since"], told["attempt"], told["provider"]) == (sent_at, 1, "CUSTOM")
-        assert "its job is looked for" in told["detail"]
+        reason = await wait_for_code(service, created["id"], "draw", "outcome_unknown")
+        assert (reason["since"], reason["attempt"], reason["provider"]) == (sent_at, 1, "CUSTOM")
+        assert "its job is looked for" in reason["detail"]
         world.emulator.hide_from_listing = False
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
@@ -137,22 +137,22 @@ class SlowToPrepare(CustomProvider):
         raise AttemptError("enough", retryable=False)
 
 
-async def test_inputs_on_their_way(dsn: str, tmp_path: Path) -> None:
+async def test_a_step_whose_request_is_prepared_is_preparing(dsn: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         provider = SlowToPrepare(await stack.enter_async_context(httpx.AsyncClient()))
         service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", providers=[provider]))
         created = await service.create(scripted("a"))
-        told = await until_told(service, created["id"], "a", lambda found: found.get("doing") == "preparing")
-        assert (told["code"], told["provider"], told["attempt"]) == ("running_locally", "CUSTOM", 1)
+        reason = await wait_for_reason(service, created["id"], "a", lambda each: each.get("doing") == "preparing")
+        assert (reason["code"], reason["provider"], reason["attempt"]) == ("running_locally", "CUSTOM", 1)
         provider.released.set()
         assert (await service.until_ended(created["id"]))["errors"] == ["a: enough"]
 
 
-async def test_results_on_their_way(world: World, service: Service) -> None:
+async def test_a_step_whose_result_is_fetched_is_fetching(world: World, service: Service) -> None:
     world.emulator.always("file", Fault.HANG_AFTER)
     created = await service.create(world.step())
-    told = await until_told(service, created["id"], "draw", lambda found: found.get("doing") == "fetching")
-    assert (told["code"], told["provider"], told["attempt"]) == ("running_locally", "CUSTOM", 1)
+    reason = await wait_for_reason(service, created["id"], "draw", lambda each: each.get("doing") == "fetching")
+    assert (reason["code"], reason["provider"], reason["attempt"]) == ("running_locally", "CUSTOM", 1)
     world.emulator.always("file", None)
     await eventually(lambda: world.emulator.count("file") == 1)
     world.emulator.let_go()
@@ -162,7 +162,7 @@ async def test_results_on_their_way(world: World, service: Service) -> None:
 LIMITS = ModelLimits({ProviderType.CUSTOM: {"slow": ModelLimit(per_minute=2), "small": ModelLimit(concurrency=1)}})
 
 
-async def test_limits_of_models(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_steps_wait_for_the_slots_and_the_rate_of_their_model(world: World, dsn: str, tmp_path: Path) -> None:
     world.hold()
     async with running_service(dsn, tmp_path / "data", limits=LIMITS, **world.settings) as service:
         of = {
@@ -171,9 +171,9 @@ async def test_limits_of_models(world: World, dsn: str, tmp_path: Path) -> None:
         }
         created = await service.create(*of["slow"], *of["small"])
         for name in of:
-            await until_code(service, created["id"], f"{name}0", "remote_job")
-        told = await explained(service, created["id"])
-        small = [told["steps"][f"small{n}"]["reason"] for n in (1, 2)]
+            await wait_for_code(service, created["id"], f"{name}0", "remote_job")
+        explanation = await explain(service, created["id"])
+        small = [explanation["steps"][f"small{n}"]["reason"] for n in (1, 2)]
         assert [(wait["code"], wait["limit"], wait["position"]) for wait in small] == [
             ("waits_for_slot", "model", 1),
             ("waits_for_slot", "model", 2),
@@ -181,19 +181,19 @@ async def test_limits_of_models(world: World, dsn: str, tmp_path: Path) -> None:
         assert {(wait["slots"], wait["used"], wait["provider"], wait["model"]) for wait in small} == {
             (1, 1, "CUSTOM", "small")
         }
-        slow = [told["steps"][f"slow{n}"]["reason"] for n in (1, 2)]
+        slow = [explanation["steps"][f"slow{n}"]["reason"] for n in (1, 2)]
         assert [(wait["code"], wait["position"], wait["per_minute"]) for wait in slow] == [
             ("rate_limited", 1, 2.0),
             ("rate_limited", 2, 2.0),
         ]
         first, second = (datetime.fromisoformat(wait["until"]) for wait in slow)
-        started = datetime.fromisoformat(told["steps"]["slow0"]["reason"]["since"])
+        started = datetime.fromisoformat(explanation["steps"]["slow0"]["reason"]["since"])
         assert (second - first).total_seconds() == pytest.approx(30, abs=0.01)
         assert 20 < (first - started).total_seconds() <= 30
         world.hold(held=False)
 
 
-async def test_a_breaker_that_is_open_and_then_lets_one_through(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_a_step_waits_for_an_open_breaker_and_then_for_its_probe(world: World, dsn: str, tmp_path: Path) -> None:
     settings = world.settings | {"breaker_failures": 1, "breaker_reset_s": 0.5}
     async with running_service(dsn, tmp_path / "data", **settings) as service:
         world.emulator.always("submit", Fault.BROKEN)
@@ -202,44 +202,44 @@ async def test_a_breaker_that_is_open_and_then_lets_one_through(world: World, ds
         world.emulator.always("submit", None)
         world.hold()
         created = await service.create(world.step("a"), world.step("b"))
-        told = await until_code(service, created["id"], "b", "breaker_open")
-        assert (told["provider"], told["model"]) == ("CUSTOM", "GENERATION")
-        assert told["probing"] or re.search(r"nothing is sent to it until 2\S+Z\.$", told["detail"])
-        assert told["until"] is not None
-        told = await until_told(service, created["id"], "b", lambda found: bool(found.get("probing")))
-        assert told["detail"].endswith("and this step waits for its end.")
-        assert (await until_code(service, created["id"], "a", "remote_job"))["attempt"] == 1
+        reason = await wait_for_code(service, created["id"], "b", "breaker_open")
+        assert (reason["provider"], reason["model"]) == ("CUSTOM", "GENERATION")
+        assert reason["probing"] or re.search(r"nothing is sent to it until 2\S+Z\.$", reason["detail"])
+        assert reason["until"] is not None
+        reason = await wait_for_reason(service, created["id"], "b", lambda each: bool(each.get("probing")))
+        assert reason["detail"].endswith("and this step waits for its end.")
+        assert (await wait_for_code(service, created["id"], "a", "remote_job"))["attempt"] == 1
         world.hold(held=False)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
-async def test_a_job_that_is_still_to_be_ended(world: World, service: Service) -> None:
+async def test_a_cancelled_step_is_following_up_until_its_job_has_ended(world: World, service: Service) -> None:
     world.hold()
     world.emulator.ignore_cancel = True
     created = await service.create(world.step(), world.step("later", depends_on=["draw"]))
-    told = await until_code(service, created["id"], "draw", "remote_job")
+    reason = await wait_for_code(service, created["id"], "draw", "remote_job")
     assert (await service.verb(created["id"], "cancel")).status_code == 200
-    answer = await explained(service, created["id"])
+    answer = await explain(service, created["id"])
     assert (answer["status"], answer["reason"], set(answer["steps"])) == ("CANCELLED", None, {"draw"})
     step = answer["steps"]["draw"]
     assert (step["status"], step["reason"]["code"]) == ("CANCELLED", "following_up")
-    assert (step["reason"]["provider"], step["reason"]["remote_id"]) == ("CUSTOM", told["remote_id"])
-    assert step["reason"]["until"] > told["since"]
+    assert (step["reason"]["provider"], step["reason"]["remote_id"]) == ("CUSTOM", reason["remote_id"])
+    assert step["reason"]["until"] > reason["since"]
     world.hold(held=False)
     await service.app.service.until_idle(UUID(created["id"]))
-    assert (await explained(service, created["id"]))["steps"] == {}
+    assert (await explain(service, created["id"]))["steps"] == {}
 
 
-async def test_attempts_of_an_earlier_process_wait_for_slots_too(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_an_attempt_of_an_earlier_process_waits_for_a_slot(world: World, dsn: str, tmp_path: Path) -> None:
     world.hold()
     async with running_service(dsn, tmp_path / "data", **world.settings) as service:
         created = await service.create(world.step("a"), world.step("b"))
         for step in ("a", "b"):
-            await until_code(service, created["id"], step, "remote_job")
+            await wait_for_code(service, created["id"], step, "remote_job")
     async with running_service(dsn, tmp_path / "data", max_steps_per_provider=1, **world.settings) as service:
-        await until_told(service, created["id"], "a", lambda found: found.get("state") == "running")
-        told = await reason(service, created["id"], "b")
-        assert (told["code"], told["limit"], told["position"]) == ("waits_for_slot", "provider", 1)
+        await wait_for_reason(service, created["id"], "a", lambda each: each.get("state") == "running")
+        reason = await reason_of(service, created["id"], "b")
+        assert (reason["code"], reason["limit"], reason["position"]) == ("waits_for_slot", "provider", 1)
         world.hold(held=False)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert world.accepted() == [1, 1]

@@ -23,7 +23,7 @@ from stepwell.persistence.schema.migrations import migrate
 from support.database.failing_store import nothing_left
 from support.database.postgres import TestServer, database, running_server
 from support.providers.scripted import Hang, Scripted, Succeed, eventually, passthrough, scripted
-from support.service.explain_requests import explained
+from support.service.explain_requests import explain
 from support.service.live_service import Service, running_service
 
 NO_ROOM, NO_MEMORY = "53100", "53200"
@@ -169,7 +169,7 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
                 provider.release("a")
                 await eventually(lambda: metric(service, "database_away") == 1, "its end waits to be recorded")
                 assert metric(service, "disk_full") == 1
-                told = await explained(service, made)
+                told = await explain(service, made)
                 assert told["reason"]["code"] == "disk_full"
                 path = f"/api/v1/workflows/{waiting}"
                 for method, route, body in [

@@ -12,21 +12,21 @@ class ManualLoop(asyncio.SelectorEventLoop):
         return self.now
 
 
-def test_the_lag_is_measured_each_second() -> None:
+def test_the_lag_is_measured_once_a_second() -> None:
     loop, lag = ManualLoop(), LoopLag()
 
     async def measure() -> None:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(lag.run(), name="loop lag")
             for late in (0.0, 0.75):
-                await turns()
+                await run_callbacks()
                 loop.now += 1 + late
-            await turns()
+            await run_callbacks()
             loop.now += 0.5  # not yet a second
-            await turns()
+            await run_callbacks()
             task.cancel()
 
-    async def turns() -> None:
+    async def run_callbacks() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
 

@@ -54,22 +54,23 @@ async def samples_of(service: Service, name: str) -> dict[tuple[str, ...], float
     return found
 
 
-async def ended(service: Service, *steps: dict[str, Any], **fields: Any) -> str:
+async def run_workflow(service: Service, *steps: dict[str, Any], **fields: Any) -> str:
+    """Run a workflow to its end, and return its status."""
     created = await service.create(*steps, **({"config": SOON} | fields))
     done = await service.until_ended(created["id"])
-    await service.app.service.until_idle(UUID(created["id"]))  # its end is counted once it is on disk
+    await service.app.service.until_idle(UUID(created["id"]))  # its end is counted when it is committed
     return str(done["status"])
 
 
-async def test_the_engine_reports_what_it_does(service: Service) -> None:
-    assert await ended(service, passthrough("a"), passthrough("b")) == "COMPLETED"
+async def test_checkpoints_are_counted_by_batches_events_and_rows(service: Service) -> None:
+    assert await run_workflow(service, passthrough("a"), passthrough("b")) == "COMPLETED"
     value = service.app.metrics.value
     assert value("stepwell_workflows_in_memory") == 0
     assert value("stepwell_steps_running") == value("stepwell_steps_waiting") == value("stepwell_database_away") == 0
     assert value("stepwell_checkpoint_batches_total") >= 2
-    # Two steps started and completed, and the workflow; its first two events were inserted with it.
+    # Two steps that start and complete, and the end of the workflow. Its first two events were inserted with it.
     assert value("stepwell_checkpoint_events_total") == 5
-    # Of each event one row, of each start and each end a step's and a task's, and in each batch one of the workflow.
+    # One row for each event, two for each start and each end (step and task), and one of the workflow in each batch.
     batches = value("stepwell_checkpoint_batches_total")
     assert value("stepwell_checkpoint_rows_total") in (5 + 4 + batches, 5 + 8 + batches, 5 + 6 + batches)
     assert value("stepwell_checkpoint_duration_seconds_count") == batches
@@ -78,9 +79,9 @@ async def test_the_engine_reports_what_it_does(service: Service) -> None:
 async def test_every_end_is_counted_by_its_outcome(dsn: str, tmp_path: Path) -> None:
     provider = Scripted(script={"twice": [Fail(), Fail(before=2)], "never": [Fail(retryable=False)], "long": [Hang()]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        assert await ended(service, scripted("twice"), passthrough("after", "twice")) == "COMPLETED"
+        assert await run_workflow(service, scripted("twice"), passthrough("after", "twice")) == "COMPLETED"
         failing = {"config": {"on_failure": "continue"}}
-        assert await ended(service, scripted("never"), passthrough("skipped", "never"), **failing) == "FAILED"
+        assert await run_workflow(service, scripted("never"), passthrough("skipped", "never"), **failing) == "FAILED"
         cancelled = await service.create(scripted("long"), passthrough("behind", "long"))
         await provider.until_called("long")
         await service.verb(cancelled["id"], "cancel")
@@ -109,7 +110,7 @@ async def test_every_end_is_counted_by_its_outcome(dsn: str, tmp_path: Path) -> 
             ("CUSTOM", "cancelled"): 1,
             ("none", "completed"): 1,
         }
-        # What never started took no time: one workflow, and four steps of which two were skipped or not begun.
+        # What never started has no duration: one workflow, and three of seven steps.
         assert sum((await samples_of(service, "stepwell_workflow_duration_seconds_count")).values()) == 3
         assert sum((await samples_of(service, "stepwell_step_duration_seconds_count")).values()) == 4
 
@@ -141,7 +142,7 @@ async def test_breakers_are_reported_by_model_with_the_steps_that_they_hold_back
     async with running_service(dsn, tmp_path / "data", **settings) as service:
         world.emulator.always("submit", Fault.BROKEN)
         model: dict[str, Any] = {"provider_config": {"model": 'loud "1"\n'}}
-        assert await ended(service, world.step(max_retries=1, **model)) == "FAILED"
+        assert await run_workflow(service, world.step(max_retries=1, **model)) == "FAILED"
         assert await samples_of(service, "stepwell_breaker_state") == {("CUSTOM", 'loud "1" ', "open"): 1}
         assert await samples_of(service, "stepwell_attempts_total") == {("CUSTOM", 'loud "1" ', "failed"): 2}
         await service.create(world.step("held", **model))
@@ -155,7 +156,7 @@ async def test_the_number_of_series_by_model_is_bounded(world: World, dsn: str, 
         world.emulator.always("submit", Fault.REFUSED)
         models = [f"m{number}" for number in range(105)] + ["ours"]
         steps = [world.step(model, max_retries=0, depends_on=[], provider_config={"model": model}) for model in models]
-        assert await ended(service, *steps, config={"on_failure": "continue"}) == "FAILED"
+        assert await run_workflow(service, *steps, config={"on_failure": "continue"}) == "FAILED"
         counted = await samples_of(service, "stepwell_attempts_total")
         assert (len(counted), counted["CUSTOM", "other", "failed"]) == (102, 5)
         assert counted["CUSTOM", "ours", "failed"] == 1
@@ -164,7 +165,7 @@ async def test_the_number_of_series_by_model_is_bounded(world: World, dsn: str, 
 async def test_costs_are_counted_by_provider_and_currency(world: World, dsn: str, tmp_path: Path) -> None:
     prices = Prices({ProviderType.CUSTOM: {"*": 0.25}})
     async with running_service(dsn, tmp_path / "data", prices=prices, currency="EUR", **world.settings) as service:
-        assert await ended(service, world.step("a"), world.step("b")) == "COMPLETED"
+        assert await run_workflow(service, world.step("a"), world.step("b")) == "COMPLETED"
         assert await samples_of(service, "stepwell_cost_total") == {("CUSTOM", "EUR"): 0.5}
 
 
@@ -222,7 +223,7 @@ async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_s
     monkeypatch.setattr(backlog, "_SHARE", 0)
     async with running_service(dsn, tmp_path) as service, running_sink(answer=HANG) as sink:
         assert await samples_of(service, "stepwell_webhook_backlog") == {}
-        assert await ended(service, passthrough("a"), webhook_url=sink.url()) == "COMPLETED"
+        assert await run_workflow(service, passthrough("a"), webhook_url=sink.url()) == "COMPLETED"
         await sink.until(1)
         assert await samples_of(service, "stepwell_webhook_backlog") == {(): 1}
         (age,) = (await samples_of(service, "stepwell_webhook_backlog_age_seconds")).values()
@@ -268,7 +269,7 @@ async def test_a_workflow_that_another_process_has_taken_over_is_a_lost_lease(ds
         await sql.close()
         provider.release("a")
         await eventually(lambda: service.app.metrics.value("stepwell_lease_losses_total") == 1)
-        # Its end wasn't recorded, so it isn't counted.
+        # The attempt's end wasn't recorded, so it isn't counted.
         assert await samples_of(service, "stepwell_attempts_total") == {}
 
 
@@ -276,7 +277,7 @@ async def test_a_workflow_that_another_process_has_taken_over_is_a_lost_lease(ds
 
 
 async def test_the_manual_lists_every_metric_and_no_other(service: Service) -> None:
-    assert await ended(service, passthrough("a")) == "COMPLETED"
+    assert await run_workflow(service, passthrough("a")) == "COMPLETED"
     page = (TOP / "src/stepwell/manual/metrics.md").read_text()
     rows = re.findall(r"^\| (`stepwell_\w+`[^|]*) \| (\w+) \| ([^|]*) \| ", page, re.MULTILINE)
     listed = {}

@@ -1,4 +1,4 @@
-"""Why a workflow doesn't move, as tests ask for it over HTTP."""
+"""Requests for explanations of workflows, over HTTP."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import httpx
 from support.service.live_service import Service
 
 
-async def explained(service: Service, workflow_id: str, client: httpx.AsyncClient | None = None) -> dict[str, Any]:
-    """The whole answer, the steps by their ids."""
+async def explain(service: Service, workflow_id: str, client: httpx.AsyncClient | None = None) -> dict[str, Any]:
+    """Return the explanation of a workflow, with its steps by their ids."""
     client = client or service.client
     answer = await client.get(f"/api/v1/workflows/{workflow_id}/explain")
     assert answer.status_code == 200, answer.text
@@ -20,26 +20,28 @@ async def explained(service: Service, workflow_id: str, client: httpx.AsyncClien
     return found | {"steps": {step["step_id"]: step for step in found["steps"]}}
 
 
-async def reason(service: Service, workflow_id: str, step_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await explained(service, workflow_id))["steps"][step_id]["reason"]
+async def reason_of(service: Service, workflow_id: str, step_id: str) -> dict[str, Any]:
+    """Return why the step isn't moving."""
+    found: dict[str, Any] = (await explain(service, workflow_id))["steps"][step_id]["reason"]
     return found
 
 
-async def until_told(
+async def wait_for_reason(
     service: Service, workflow_id: str, step_id: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 30
 ) -> dict[str, Any]:
-    """The step's reason once it is as wanted."""
+    """Return the step's reason once *wanted* accepts it."""
     found: dict[str, Any] = {}
     try:
         async with asyncio.timeout(within_s):
             while not (found and wanted(found)):
                 await asyncio.sleep(0.005)
-                step = (await explained(service, workflow_id))["steps"].get(step_id)
+                step = (await explain(service, workflow_id))["steps"].get(step_id)
                 found = {} if step is None else step["reason"]
     except TimeoutError:
         raise AssertionError(f"not within {within_s} s: {found}") from None
     return found
 
 
-async def until_code(service: Service, workflow_id: str, step_id: str, code: str) -> dict[str, Any]:
-    return await until_told(service, workflow_id, step_id, lambda found: found["code"] == code)
+async def wait_for_code(service: Service, workflow_id: str, step_id: str, code: str) -> dict[str, Any]:
+    """Return the step's reason once it has that code."""
+    return await wait_for_reason(service, workflow_id, step_id, lambda found: found["code"] == code)
