@@ -75,8 +75,8 @@ async def followed(
         yield stream
 
 
-def following(live: Service) -> Any:
-    return live.app.service.following
+def subscriptions_of(live: Service) -> Any:
+    return live.app.service.subscriptions
 
 
 async def ended(live: Service, *steps: dict[str, Any], **fields: Any) -> str:
@@ -132,7 +132,7 @@ async def test_live_from_now_on(live: Service) -> None:
 
 async def test_a_quiet_one_moves_on(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing is wanted heartbeats tell the place, so that whoever comes back need not look at all that again."""
-    monkeypatch.setattr(following(live), "heartbeat_s", 0.05)
+    monkeypatch.setattr(subscriptions_of(live), "heartbeat_s", 0.05)
     async with followed(live, origin_instance="nobody") as stream:
         first = await stream.any_frame()
         assert first is not None
@@ -282,7 +282,7 @@ async def test_nothing_is_shown_before_what_comes_before_it(live: Service) -> No
         later = await ended(live)
         async with followed(live) as now_on, followed(live, cursor=cursor) as from_there:
             assert await page(live.client, cursor=cursor) == {"events": [], "cursor": cursor, "has_more": False}
-            lag = following(live)._reader
+            lag = subscriptions_of(live).reader
             await eventually(
                 lambda: lag._delay_s > feed_stream._APART_S
             )  # it knows that there is something, and asks again
@@ -328,7 +328,7 @@ async def test_nothing_is_asked_while_nothing_happens(live: Service) -> None:
         await stream.frames(5)
         async with asyncio.timeout(30):
             await _no_statement(live)  # the engine may have had one of its own left
-    assert following(live)._reader.position is None
+    assert subscriptions_of(live).reader.position is None
     before = statements.value("stepwell_database_statements_total")
     assert (await live.client.patch(WORKFLOWS + workflow_id, json={"name": "x"})).status_code == 200
     quiet = statements.value("stepwell_database_statements_total") - before
@@ -375,7 +375,7 @@ async def test_what_can_not_be_read_ends_the_streams_and_nothing_else(
     async with followed(live) as stream:
         await stream.any_frame()
         with monkeypatch.context() as patch:
-            patch.setattr(following(live)._feed, "page", broken)
+            patch.setattr(subscriptions_of(live)._feed, "page", broken)
             workflow_id = await ended(live)
             assert (await stream.all_of_it())[-1].comments == [event_stream.FAILED]
     async with followed(live) as stream:

@@ -161,7 +161,7 @@ async def test_one_that_is_resumed_before_all_was_read_goes_on(live: Service, sc
 
 
 async def test_heartbeats(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live.app.service.following, "heartbeat_s", 0.05)
+    monkeypatch.setattr(live.app.service.subscriptions, "heartbeat_s", 0.05)
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
@@ -291,7 +291,7 @@ async def test_none_lasts_for_ever(live: Service, scripted: Scripted, monkeypatc
 async def test_an_outage_is_sat_out(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "_RETRY_S", 0.01)
     workflow_id = await waiting(live, scripted)
-    following = live.app.service.following
+    following = live.app.service.subscriptions
     asked = following._feed.history
 
     async def away(*_: Any) -> None:
@@ -321,7 +321,7 @@ async def test_what_breaks_ends_the_stream_and_nothing_else(
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
         with monkeypatch.context() as patch:
-            patch.setattr(live.app.service.following._feed, "history", broken)
+            patch.setattr(live.app.service.subscriptions._feed, "history", broken)
             live.app.components.engine.bus.invalidate(list(live.app.components.engine.bus.watched))
             assert (await stream.all_of_it())[-1].comments == ["something went wrong: come back"]
     scripted.release(workflow_id, "a")
@@ -387,7 +387,7 @@ async def test_all_end_when_the_service_stops(live: Service, scripted: Scripted)
     ):
         await stream.frames(3)
         live.app.service.draining = True
-        live.app.service.following.close()
+        live.app.service.subscriptions.close()
         for each in (stream, feed):
             assert (await each.all_of_it())[-1].comments == [event_stream.STOPPING]
         async with followed(live, workflow_id) as late:

@@ -1,4 +1,4 @@
-"""Whatever changes what GET shows of a workflow changes its ETag: looked at after every single commit."""
+"""Every change of what GET returns for a workflow changes its ETag. The tests compare after every commit."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -21,44 +21,45 @@ from support.service.live_service import Service, running_service
 WORKFLOWS = "/api/v1/workflows/"
 
 
-class Witness(FaultyJournal):
-    """Looks at the workflows of each batch once it is written. `shown`: what there was under each ETag."""
+class RequestingJournal(FaultyJournal):
+    """A journal that requests the workflows of each batch after it is written. `bodies`: the body of each ETag."""
 
     def __init__(self, inner: WorkflowStore, service: Service) -> None:
         super().__init__(inner)
         self.service = service
-        self.shown: dict[tuple[str, str], bytes] = {}
+        self.bodies: dict[tuple[str, str], bytes] = {}
         self.kinds: set[EventType] = set()
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
         lost = await super().write(batch)
         for decision in batch:
             self.kinds |= {event.type for event in decision.events}
-            await self.look(str(decision.workflow.id))
+            await self.request(str(decision.workflow.id))
         return lost
 
-    async def look(self, workflow_id: str) -> None:
+    async def request(self, workflow_id: str) -> None:
         for steps in (True, False):
             answer = await self.service.client.get(WORKFLOWS + workflow_id, params={"include_steps": steps})
             tag = answer.headers["etag"]
-            assert self.shown.setdefault((workflow_id, tag), answer.content) == answer.content, tag
-            known = await self.service.client.get(
+            assert self.bodies.setdefault((workflow_id, tag), answer.content) == answer.content, tag
+            conditional = await self.service.client.get(
                 WORKFLOWS + workflow_id, params={"include_steps": steps}, headers={"If-None-Match": tag}
             )
-            # Nothing has been written meanwhile: only the witness writes.
-            assert (known.status_code, known.headers["etag"]) == (304, tag)
+            # Nothing is written in between, because this journal does all writes.
+            assert (conditional.status_code, conditional.headers["etag"]) == (304, tag)
 
 
-def witnessed(service: Service) -> Witness:
-    journal = faulty(service)
-    journal.inner = witness = Witness(journal.inner, service)
-    return witness
+def observe(service: Service) -> RequestingJournal:
+    """Request the workflows of each batch that *service* writes from now on."""
+    below = faulty(service)
+    below.inner = journal = RequestingJournal(below.inner, service)
+    return journal
 
 
-async def quiet(service: Service, witness: Witness, *workflow_ids: str) -> None:
-    await eventually(lambda: nothing_left(service), "all is over")
+async def wait_until_quiet(service: Service, journal: RequestingJournal, *workflow_ids: str) -> None:
+    await eventually(lambda: nothing_left(service), "nothing is left to do")
     for workflow_id in workflow_ids:
-        await witness.look(workflow_id)
+        await journal.request(workflow_id)
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def test_what_runs_here(memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_etags_change_with_steps_of_this_process_and_all_verbs(memory: MemoryDatabase, tmp_path: Path) -> None:
     script: dict[str, list[Outcome]] = {
         "a": [Fail("once", before=2), Succeed({"x": 1})],
         "b": [Hang()],
@@ -76,10 +77,10 @@ async def test_what_runs_here(memory: MemoryDatabase, tmp_path: Path) -> None:
     }
     provider = Scripted(script=script)
     async with asyncio.timeout(60), running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
-        witness = witnessed(service)
-        goes_on = {"retry": {"base_s": 0}, "on_failure": "continue"}
+        journal = observe(service)
+        config = {"retry": {"base_s": 0}, "on_failure": "continue"}
         steps = (scripted("a"), scripted("b", "a"), scripted("c", max_retries=0), scripted("e", "c"), passthrough("f"))
-        failed = (await service.create(*steps, config=goes_on))["id"]
+        failed = (await service.create(*steps, config=config))["id"]
         await provider.until_called("b")
         path = WORKFLOWS + failed
         for body in ({"name": "m"}, {"description": "d"}, {"description": None}, {}):
@@ -95,10 +96,10 @@ async def test_what_runs_here(memory: MemoryDatabase, tmp_path: Path) -> None:
         for workflow_id in (failed, retried["id"]):
             assert (await service.verb(workflow_id, "cleanup", cleanup_tasks=True)).status_code == 200
         provider.release("d")
-        await quiet(service, witness, failed, retried["id"])
-    assert witness.kinds >= {
-        EventType(f"{of}")
-        for of in (
+        await wait_until_quiet(service, journal, failed, retried["id"])
+    assert journal.kinds >= {
+        EventType(kind)
+        for kind in (
             *("workflow.started", "workflow.paused", "workflow.resumed", "workflow.updated", "workflow.failed"),
             *("workflow.cancelled", "workflow.cleaned", "step.started", "step.retrying", "step.completed"),
             *("step.failed", "step.skipped", "step.cancelled"),
@@ -106,25 +107,27 @@ async def test_what_runs_here(memory: MemoryDatabase, tmp_path: Path) -> None:
     }
 
 
-async def test_what_runs_elsewhere_and_what_it_costs(memory: MemoryDatabase, tmp_path: Path, world: World) -> None:
+async def test_etags_change_with_remote_jobs_and_their_costs(
+    memory: MemoryDatabase, tmp_path: Path, world: World
+) -> None:
     prices = Prices({ProviderType.CUSTOM: {"*": 0.5}})
     async with (
         asyncio.timeout(60),
         running_service(memory, tmp_path / "data", prices=prices, grace_s=1, **world.settings) as service,
     ):
-        witness = witnessed(service)
+        journal = observe(service)
         done = (await service.create(world.step("a"), world.step("b", depends_on=["a"])))["id"]
         assert (await service.until_ended(done))["cost"]["amounts"] == [{"amount": 1.0, "currency": "USD"}]
-        # Given up while it goes on there: what becomes of it, and what it costs, is found out after the end.
+        # The job continues after the cancel. Its end and its cost become known after the workflow's end.
         world.hold()
         world.emulator.ignore_cancel = True
         polls = world.emulator.count("poll")
         too_late = (await service.create(world.step("c")))["id"]
-        await eventually(lambda: world.emulator.count("poll") > polls, "it is asked about")
+        await eventually(lambda: world.emulator.count("poll") > polls, "it is polled")
         assert (await service.verb(too_late, "cancel")).json()["cost"]["unknown_attempts"] == 1
         await eventually(lambda: world.emulator.count("cancel") > 0, "it is cancelled")
         world.hold(held=False)
-        await quiet(service, witness, too_late)
+        await wait_until_quiet(service, journal, too_late)
         world.emulator.ignore_cancel = False
         world.emulator.plan("submit", Fault.LOSE_AFTER)
         lost = (await service.create(world.step("d")))["id"]
@@ -132,12 +135,12 @@ async def test_what_runs_elsewhere_and_what_it_costs(memory: MemoryDatabase, tmp
         world.hold()
         timed_out = (await service.create(world.step("e", config={"timeout_s": 0.3}, max_retries=0)))["id"]
         assert (await service.until_ended(timed_out))["status"] == "FAILED"
-        await quiet(service, witness, done, lost, timed_out)
-    assert witness.kinds >= {
+        await wait_until_quiet(service, journal, done, lost, timed_out)
+    assert journal.kinds >= {
         EventType.STEP_SUBMITTED,
         EventType.STEP_OUTCOME_UNKNOWN,
         EventType.STEP_CANCEL_SETTLED,
         EventType.WORKFLOW_COMPLETED,
     }
-    # There are writes that are no event, and change what is shown: versions count them.
-    assert len(witness.shown) > 2 * len(witness.kinds)
+    # Some writes have no event and change the answer all the same. They count as versions too.
+    assert len(journal.bodies) > 2 * len(journal.kinds)

@@ -1,4 +1,4 @@
-"""Providers of others: distributions that name them as entry points of the group `stepwell.providers`."""
+"""Plug-in providers: distributions that name them as entry points of the group `stepwell.providers`."""
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,7 +13,7 @@ from support.emulators.custom import CustomEmulator
 from support.providers.scripted import passthrough, scripted
 from support.service.live_service import Service, running_service
 
-MODULE = "providers_of_somebody_else"
+MODULE = "plugin_of_the_tests"
 CODE = '''
 from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.model import ProviderType, TaskType
@@ -23,7 +23,7 @@ from stepwell.providers.in_process import InProcess
 CALLS = []
 
 
-class Somebodys(InProcess):
+class PluginProvider(InProcess):
     def __init__(self, kind):
         self.type = kind
 
@@ -32,19 +32,19 @@ class Somebodys(InProcess):
 
     async def run(self, attempt, io):
         if attempt.inputs["prompt"] == "fail":
-            raise AttemptError("somebody's words", retryable=False)
+            raise AttemptError("the plug-in's error", retryable=False)
         stored = await io.store("result.txt", attempt.inputs["prompt"].encode())
         return {"by": str(self.type), "file": stored.path}
 
 
 def one(settings, client):
     CALLS.append((settings, client))
-    return [Somebodys(ProviderType.VERTEX)]
+    return [PluginProvider(ProviderType.VERTEX)]
 
 
 def two(settings, client):
-    yield Somebodys(ProviderType.VERTEX)
-    yield Somebodys(ProviderType.CUSTOM)
+    yield PluginProvider(ProviderType.VERTEX)
+    yield PluginProvider(ProviderType.CUSTOM)
 
 
 class OfTheUndividedPort:
@@ -64,7 +64,7 @@ class OfTheUndividedPort:
 
     def refusals(self, step):
         if step.inputs.get("prompt") == "refuse":
-            yield Fault(("config", "prompt"), "somebody's refusal", "provider_refuses")
+            yield Fault(("config", "prompt"), "the plug-in's refusal", "provider_refuses")
 
     def ends_jobs(self, model):
         return True
@@ -110,42 +110,43 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Make a distribution with these entry points (name -> object) importable, for this test alone."""
+    """Make a distribution with these entry points (name -> object) importable for this test."""
     site = tmp_path / "site-packages"
 
-    def installed(**entry_points: str) -> None:
-        about = site / "somebodys_providers-1.0.dist-info"
+    def install_plugin(**entry_points: str) -> None:
+        about = site / "plugin_of_the_tests-1.0.dist-info"
         about.mkdir(parents=True)
-        about.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: somebodys-providers\nVersion: 1.0\n")
+        about.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: plugin-of-the-tests\nVersion: 1.0\n")
         lines = [f"{name} = {MODULE}:{found}" for name, found in entry_points.items()]
         about.joinpath("entry_points.txt").write_text("\n".join(["[stepwell.providers]", *lines, ""]))
         site.joinpath(f"{MODULE}.py").write_text(CODE)
         monkeypatch.syspath_prepend(site)
 
-    yield installed
+    yield install_plugin
     sys.modules.pop(MODULE, None)
 
 
 @asynccontextmanager
-async def serving(dsn: str, folder: Path, **settings: Any) -> AsyncIterator[Service]:
+async def run_service(dsn: str, folder: Path, **settings: Any) -> AsyncIterator[Service]:
     async with running_service(dsn, folder / "data", **settings) as service:
         yield service
 
 
-async def ended(service: Service, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
+async def run_workflow(service: Service, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Run a workflow to its end, and return it."""
     return await service.until_ended((await service.create(*steps, **fields))["id"])
 
 
-def by(provider: str, step_id: str = "a", prompt: str = "words", **members: Any) -> dict[str, Any]:
+def step_at(provider: str, step_id: str = "a", prompt: str = "words", **members: Any) -> dict[str, Any]:
     step = scripted(step_id, config={"prompt": prompt}, **members)
     return step | {"provider_config": {"provider_type": provider}}
 
 
-async def test_a_step_by_somebodys_provider(dsn: str, tmp_path: Path, install: Install) -> None:
+async def test_a_plugin_provider_does_a_step(dsn: str, tmp_path: Path, install: Install) -> None:
     install(vertex="one")
-    async with serving(dsn, tmp_path) as service:
-        step = by("VERTEX", active_provider_capabilities=["seed"])
-        found = await ended(service, step, passthrough("b", "a"))
+    async with run_service(dsn, tmp_path) as service:
+        step = step_at("VERTEX", active_provider_capabilities=["seed"])
+        found = await run_workflow(service, step, passthrough("b", "a"))
         assert found["status"] == "COMPLETED", found["errors"]
         answer = await service.client.get(f"/api/v1/workflows/{found['id']}/tasks")
         task = next(task for task in answer.json()["tasks"] if task["step_id"] == "a")
@@ -156,11 +157,11 @@ async def test_a_step_by_somebodys_provider(dsn: str, tmp_path: Path, install: I
         assert (stored.status_code, stored.content) == (200, b"words")
 
 
-async def test_it_is_given_the_settings_and_the_client_of_the_service(
+async def test_a_plugin_gets_the_settings_and_the_http_client_of_the_service(
     dsn: str, tmp_path: Path, install: Install
 ) -> None:
     install(vertex="one")
-    async with serving(dsn, tmp_path, credentials=Secrets({"vertex": "a key"})):
+    async with run_service(dsn, tmp_path, credentials=Secrets({"vertex": "a key"})):
         ((settings, client),) = sys.modules[MODULE].CALLS
         assert (settings.credentials, settings.data_dir) == ({"vertex": "a key"}, tmp_path / "data")
         assert not client.is_closed
@@ -169,8 +170,8 @@ async def test_it_is_given_the_settings_and_the_client_of_the_service(
 
 async def test_plug_ins_of_the_undivided_port_work_as_before(dsn: str, tmp_path: Path, install: Install) -> None:
     install(undivided="undivided")
-    async with serving(dsn, tmp_path, poll_interval_s=0.02) as service:
-        found = await ended(service, by("VERTEX", "here"), by("FAL", "elsewhere"))
+    async with run_service(dsn, tmp_path, poll_interval_s=0.02) as service:
+        found = await run_workflow(service, step_at("VERTEX", "here"), step_at("FAL", "elsewhere"))
         assert found["status"] == "COMPLETED", found["errors"]
         answer = await service.client.get(f"/api/v1/workflows/{found['id']}/tasks")
         tasks = {task["step_id"]: task for task in answer.json()["tasks"]}
@@ -179,26 +180,30 @@ async def test_plug_ins_of_the_undivided_port_work_as_before(dsn: str, tmp_path:
         assert elsewhere == {"by": "FAL", "job": tasks["elsewhere"]["id"]}
         assert (tasks["here"]["remote_id"], tasks["here"]["sent_at"]) == (None, None)
         assert tasks["elsewhere"]["remote_id"] == tasks["elsewhere"]["id"]
-        body = {"name": "w", "origin_instance": "tests", "steps": [by("VERTEX", prompt="refuse")]}
+        body = {"name": "w", "origin_instance": "tests", "steps": [step_at("VERTEX", prompt="refuse")]}
         refused = await service.client.post("/api/v1/workflows/", json=body)
-        assert (refused.status_code, refused.json()["detail"][0]["msg"]) == (422, "somebody's refusal")
+        assert (refused.status_code, refused.json()["detail"][0]["msg"]) == (422, "the plug-in's refusal")
 
 
-async def test_its_failures_are_those_of_any_provider(dsn: str, tmp_path: Path, install: Install) -> None:
+async def test_a_plugins_failure_fails_the_step_or_leads_to_its_fallback(
+    dsn: str, tmp_path: Path, install: Install
+) -> None:
     install(vertex="one")
-    async with serving(dsn, tmp_path) as service:
-        failed = await ended(service, by("VERTEX", prompt="fail"))
-        assert (failed["status"], failed["errors"]) == ("FAILED", ["a: somebody's words"])
-        saved = await ended(service, by("VERTEX", prompt="fail", fallback_provider_type="LOCAL"))
+    async with run_service(dsn, tmp_path) as service:
+        failed = await run_workflow(service, step_at("VERTEX", prompt="fail"))
+        assert (failed["status"], failed["errors"]) == ("FAILED", ["a: the plug-in's error"])
+        saved = await run_workflow(service, step_at("VERTEX", prompt="fail", fallback_provider_type="LOCAL"))
         assert saved["status"] == "COMPLETED", saved["errors"]
 
 
-async def test_what_it_cannot_do_is_refused_at_create(dsn: str, tmp_path: Path, install: Install) -> None:
+async def test_a_step_that_the_plugin_cannot_do_is_refused_at_create(
+    dsn: str, tmp_path: Path, install: Install
+) -> None:
     install(vertex="one")
-    async with serving(dsn, tmp_path) as service:
+    async with run_service(dsn, tmp_path) as service:
         chat = {"id": "a", "task_type": "LLM_INTERACTION", "config": {"prompt": "x"}}
         unable = chat | {"provider_config": {"provider_type": "VERTEX"}}
-        unknown = by("VERTEX", "b", active_provider_capabilities=["magic"])
+        unknown = step_at("VERTEX", "b", active_provider_capabilities=["magic"])
         body = {"name": "w", "origin_instance": "tests", "steps": [unable, unknown]}
         answer = await service.client.post("/api/v1/workflows/", json=body)
         assert answer.status_code == 422
@@ -207,34 +212,34 @@ async def test_what_it_cannot_do_is_refused_at_create(dsn: str, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("entry_points", [{}, {"nothing": "none"}])
-async def test_without_one_there_is_no_such_provider(
+async def test_without_a_plugin_its_provider_is_not_configured(
     dsn: str, tmp_path: Path, install: Install, entry_points: dict[str, str]
 ) -> None:
     install(**entry_points)
-    async with serving(dsn, tmp_path) as service:
-        body = {"name": "w", "origin_instance": "tests", "steps": [by("VERTEX")]}
+    async with run_service(dsn, tmp_path) as service:
+        body = {"name": "w", "origin_instance": "tests", "steps": [step_at("VERTEX")]}
         answer = await service.client.post("/api/v1/workflows/", json=body)
         (fault,) = answer.json()["detail"]
         assert (answer.status_code, fault["type"]) == (422, "provider_not_configured")
 
 
-async def test_it_takes_the_place_of_ours(dsn: str, tmp_path: Path, install: Install) -> None:
+async def test_a_plugin_replaces_the_built_in_provider_of_its_type(dsn: str, tmp_path: Path, install: Install) -> None:
     install(several="two")
     tmp_path.joinpath("emulator").mkdir()
     async with (
         CustomEmulator(tmp_path / "emulator") as ours,
-        serving(dsn, tmp_path, custom_url=ours.url, poll_interval_s=0.02) as service,
+        run_service(dsn, tmp_path, custom_url=ours.url, poll_interval_s=0.02) as service,
     ):
-        found = await ended(service, by("CUSTOM", "a"), by("VERTEX", "b"), passthrough("c", "a", "b"))
+        found = await run_workflow(service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough("c", "a", "b"))
         assert found["status"] == "COMPLETED", found["errors"]
         assert [step["result"]["by"] for step in found["steps"][:2]] == ["CUSTOM", "VERTEX"]
         assert ours.calls == []
 
 
-async def test_several_entry_points_of_one_distribution(dsn: str, tmp_path: Path, install: Install) -> None:
+async def test_one_distribution_may_have_several_entry_points(dsn: str, tmp_path: Path, install: Install) -> None:
     install(a="none", b="two", c="one")
-    async with serving(dsn, tmp_path) as service:
-        found = await ended(service, by("CUSTOM", "a"), by("VERTEX", "b"), passthrough("c", "a", "b"))
+    async with run_service(dsn, tmp_path) as service:
+        found = await run_workflow(service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough("c", "a", "b"))
         assert found["status"] == "COMPLETED", found["errors"]
 
 
@@ -245,11 +250,11 @@ async def test_several_entry_points_of_one_distribution(dsn: str, tmp_path: Path
         ("nowhere", AttributeError, "nowhere"),
     ],
 )
-async def test_one_that_cannot_be_had_keeps_the_service_from_starting(
+async def test_a_broken_plugin_keeps_the_service_from_starting(
     dsn: str, tmp_path: Path, install: Install, named: str, error: type[Exception], words: str
 ) -> None:
-    """Steps that need it would be refused: better no service than one that does only half of its work."""
+    """Otherwise the service would run without a provider that its steps need."""
     install(bad=named)
     with pytest.raises(error, match=words):
-        async with serving(dsn, tmp_path):
+        async with run_service(dsn, tmp_path):
             pass

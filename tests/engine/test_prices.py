@@ -1,4 +1,4 @@
-"""What attempts at providers cost, and what workflows show of it."""
+"""The cost of attempts at providers, and the sums that workflows report."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from support.service.live_service import Service, running_service
 
 AT_ONCE = {"retry": {"base_s": 0}}
 UNKNOWN = {"amounts": [], "unknown_attempts": 1}
-# What each is asked for where a step names no model.
+# The model that each provider uses if a step names none.
 MODELS = {
     ProviderType.FAL: "fal-ai/flux-lora",
     ProviderType.REPLICATE: "stability-ai/sdxl",
@@ -29,22 +29,27 @@ MODELS = {
 }
 
 
-def priced(amount: float, currency: str = "USD", source: str = "settings") -> dict[str, Any]:
+def list_price(amount: float, currency: str = "USD", source: str = "settings") -> dict[str, Any]:
+    """Return the cost of an attempt by the price list."""
     return {"amount": amount, "currency": currency, "source": source}
 
 
-def told(amount: float, currency: str = "USD") -> dict[str, Any]:
-    return priced(amount, currency, "provider")
+def reported_cost(amount: float, currency: str = "USD") -> dict[str, Any]:
+    """Return the cost of an attempt as the provider reported it."""
+    return list_price(amount, currency, "provider")
 
 
 def total(*amounts: tuple[float, str], unknown: int = 0) -> dict[str, Any]:
-    shown = [{"amount": amount, "currency": currency} for amount, currency in amounts]
-    return {"amounts": shown, "unknown_attempts": unknown}
+    """Return the cost of a workflow."""
+    sums = [{"amount": amount, "currency": currency} for amount, currency in amounts]
+    return {"amounts": sums, "unknown_attempts": unknown}
 
 
 class Worker(CustomEmulator):
-    """`costs`: what a job costs, by its step and attempt. `slow`: jobs of first attempts don't end. `refusals`: submits
-    are heard out until it is set, and then refused.
+    """A custom worker that reports costs.
+
+    `costs`: the cost of a job, by its step and attempt. `slow`: jobs of first attempts don't end. `refusals`: if given,
+    submits wait until it is set and are then refused.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,10 +73,10 @@ class Worker(CustomEmulator):
 
 
 @asynccontextmanager
-async def working(
+async def run_with_worker(
     memory: MemoryDatabase, folder: Path, prices: dict[str, float] | None = None, **settings: Any
 ) -> AsyncIterator[tuple[World, Worker, Service]]:
-    """A service with a worker that tells its costs; *prices* are those of its models."""
+    """Run a service with a worker that reports costs. *prices*: the price list of its models."""
     folder.joinpath("emulator").mkdir()
     listed = Prices() if prices is None else Prices({ProviderType.CUSTOM: prices})
     async with Worker(folder / "emulator") as worker:
@@ -81,12 +86,13 @@ async def working(
 
 
 async def costs_of(service: Service, workflow_id: str) -> list[Any]:
+    """Return the costs of the workflow's attempts, in the order in which they began."""
     answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
     return [task["cost"] for task in sorted(answer.json()["tasks"], key=lambda task: task["created_at"])]
 
 
-async def shown(service: Service, workflow_id: str) -> Any:
-    """The workflow's cost, which is the same wherever it is shown."""
+async def cost_of_workflow(service: Service, workflow_id: str) -> Any:
+    """Return the workflow's cost, after checking that all requests return the same."""
     found = (await service.get(workflow_id))["cost"]
     path, listed = f"/api/v1/workflows/{workflow_id}", "/api/v1/workflows/"
     without = (await service.client.get(path, params={"include_steps": False})).json()
@@ -97,8 +103,8 @@ async def shown(service: Service, workflow_id: str) -> Any:
     return found
 
 
-async def settled(service: Service, workflow_id: str, receipt: str) -> dict[str, Any]:
-    """The first task, once it is known what has become of its job."""
+async def task_after_receipt(service: Service, workflow_id: str, receipt: str) -> dict[str, Any]:
+    """Return the first task once its cancel receipt is known, which must be *receipt*."""
     async with asyncio.timeout(30):
         while True:
             answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
@@ -109,7 +115,8 @@ async def settled(service: Service, workflow_id: str, receipt: str) -> dict[str,
             await asyncio.sleep(0.01)
 
 
-async def completed(service: Service, *steps: dict[str, Any]) -> str:
+async def run_to_completion(service: Service, *steps: dict[str, Any]) -> str:
+    """Run a workflow that must complete, and return its id."""
     created = await service.create(*steps, config=AT_ONCE)
     ended = await service.until_ended(created["id"])
     assert ended["status"] == "COMPLETED", ended["errors"]
@@ -122,22 +129,22 @@ async def completed(service: Service, *steps: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("sync", [False, True])
 @pytest.mark.parametrize("prices", [None, {"GENERATION": 9.0, "*": 8.0}])
-async def test_the_providers_word_stands_above_the_prices(
+async def test_the_cost_that_the_provider_reports_precedes_the_price_list(
     memory: MemoryDatabase, tmp_path: Path, prices: dict[str, float] | None, *, sync: bool
 ) -> None:
-    async with working(memory, tmp_path, prices) as (world, worker, service):
+    async with run_with_worker(memory, tmp_path, prices) as (world, worker, service):
         worker.cost, worker.sync, worker.inline = {"amount": 0.25, "currency": "EUR"}, sync, True
-        workflow_id = await completed(service, world.step())
-        assert await costs_of(service, workflow_id) == [told(0.25, "EUR")]
-        assert await shown(service, workflow_id) == total((0.25, "EUR"))
+        workflow_id = await run_to_completion(service, world.step())
+        assert await costs_of(service, workflow_id) == [reported_cost(0.25, "EUR")]
+        assert await cost_of_workflow(service, workflow_id) == total((0.25, "EUR"))
 
 
-async def test_nothing_is_a_price_too(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 8.0}) as (world, worker, service):
+async def test_a_reported_cost_of_zero_counts(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 8.0}) as (world, worker, service):
         worker.cost = {"amount": 0, "currency": "USD"}
-        workflow_id = await completed(service, world.step())
-        assert await costs_of(service, workflow_id) == [told(0.0)]
-        assert await shown(service, workflow_id) == total((0.0, "USD"))
+        workflow_id = await run_to_completion(service, world.step())
+        assert await costs_of(service, workflow_id) == [reported_cost(0.0)]
+        assert await cost_of_workflow(service, workflow_id) == total((0.0, "USD"))
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -145,7 +152,7 @@ async def test_nothing_is_a_price_too(memory: MemoryDatabase, tmp_path: Path) ->
     ("named", "others", "cost"),
     [(0.05, 9.0, 0.05), (0.05, None, 0.05), (0.0, 9.0, 0.0), (None, 9.0, 9.0), (None, None, None)],
 )
-async def test_settings_price_models(
+async def test_the_price_list_prices_models_by_name_or_asterisk(
     memory: MemoryDatabase,
     tmp_path: Path,
     kind: ProviderType,
@@ -159,222 +166,242 @@ async def test_settings_price_models(
         world = await stack.enter_async_context(world_of(kind, tmp_path / "emulator"))
         running = running_service(memory, tmp_path / "data", prices=prices, currency="CHF", **world.settings)
         service = await stack.enter_async_context(running)
-        workflow_id = await completed(service, world.step())
+        workflow_id = await run_to_completion(service, world.step())
         tasks = (await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")).json()["tasks"]
         assert [task["model"] for task in tasks] == [MODELS[kind]]
-        assert [task["cost"] for task in tasks] == [None if cost is None else priced(cost, "CHF")]
+        assert [task["cost"] for task in tasks] == [None if cost is None else list_price(cost, "CHF")]
         expected = UNKNOWN if cost is None else total((cost, "CHF"))
-        assert await shown(service, workflow_id) == expected
+        assert await cost_of_workflow(service, workflow_id) == expected
 
 
-async def test_another_providers_prices_price_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_the_prices_of_another_provider_do_not_apply(memory: MemoryDatabase, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
         prices = Prices({ProviderType.FAL: {"*": 1.0, "GENERATION": 1.0}})
         running = running_service(memory, tmp_path / "data", prices=prices, **world.settings)
         service = await stack.enter_async_context(running)
-        workflow_id = await completed(service, world.step())
-        assert (await costs_of(service, workflow_id), await shown(service, workflow_id)) == ([None], UNKNOWN)
+        workflow_id = await run_to_completion(service, world.step())
+        assert (await costs_of(service, workflow_id), await cost_of_workflow(service, workflow_id)) == ([None], UNKNOWN)
 
 
-async def test_a_model_that_the_step_names(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"big": 3.0, "GENERATION": 1.0}) as (world, _, service):
-        workflow_id = await completed(service, world.step(provider_config={"model": "big"}))
-        assert await costs_of(service, workflow_id) == [priced(3.0)]
+async def test_the_model_that_the_step_names_decides_the_price(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"big": 3.0, "GENERATION": 1.0}) as (world, _, service):
+        workflow_id = await run_to_completion(service, world.step(provider_config={"model": "big"}))
+        assert await costs_of(service, workflow_id) == [list_price(3.0)]
 
 
-async def test_work_that_is_done_here_costs_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 8.0}) as (world, _, service):
+async def test_work_in_this_process_costs_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 8.0}) as (world, _, service):
         local = world.step("local", provider_config={"provider_type": "LOCAL"})
-        workflow_id = await completed(service, passthrough("first"), local)
+        workflow_id = await run_to_completion(service, passthrough("first"), local)
         assert await costs_of(service, workflow_id) == [None, None]
-        assert await shown(service, workflow_id) is None
+        assert await cost_of_workflow(service, workflow_id) is None
 
 
-async def test_before_anything_has_left_there_is_no_cost(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path) as (world, _, service):
+async def test_before_the_first_request_there_is_no_cost(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path) as (world, _, service):
         created = await service.create(world.step(), start=False)
         assert created["cost"] is None
-        assert await shown(service, created["id"]) is None
+        assert await cost_of_workflow(service, created["id"]) is None
 
 
-async def test_what_is_under_way_may_cost_something(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 2.0}) as (world, worker, service):
+async def test_the_cost_of_a_running_attempt_is_unknown(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 2.0}) as (world, worker, service):
         worker.slow = True
         created = await service.create(world.step())
-        await eventually(lambda: worker.count("poll") > 0, "it is asked about")
-        assert (await costs_of(service, created["id"]), await shown(service, created["id"])) == ([None], UNKNOWN)
+        await eventually(lambda: worker.count("poll") > 0, "it is polled")
+        assert (await costs_of(service, created["id"]), await cost_of_workflow(service, created["id"])) == (
+            [None],
+            UNKNOWN,
+        )
         worker.slow = False
         assert (await service.until_ended(created["id"]))["cost"] == total((2.0, "USD"))
 
 
-async def test_a_job_that_failed_may_cost_something(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 2.0}) as (world, worker, service):
+async def test_the_cost_of_a_failed_job_is_unknown(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 2.0}) as (world, worker, service):
         worker.outcome, worker.retryable = "failed", False
         created = await service.create(world.step())
         await service.until_ended(created["id"])
-        assert (await costs_of(service, created["id"]), await shown(service, created["id"])) == ([None], UNKNOWN)
+        assert (await costs_of(service, created["id"]), await cost_of_workflow(service, created["id"])) == (
+            [None],
+            UNKNOWN,
+        )
 
 
 @pytest.mark.parametrize("fault", [Fault.LOSE_BEFORE, Fault.LOSE_AFTER])
-async def test_what_nobody_finds_may_cost_something(memory: MemoryDatabase, tmp_path: Path, fault: Fault) -> None:
-    async with working(memory, tmp_path, {"*": 2.0}) as (world, worker, service):
+async def test_the_cost_of_a_job_that_cannot_be_found_is_unknown(
+    memory: MemoryDatabase, tmp_path: Path, fault: Fault
+) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 2.0}) as (world, worker, service):
         worker.hide_from_listing = True
         worker.plan("submit", fault)
         created = await service.create(world.step())
         assert (await service.until_ended(created["id"]))["status"] == "FAILED"
-        assert (await costs_of(service, created["id"]), await shown(service, created["id"])) == ([None], UNKNOWN)
+        assert (await costs_of(service, created["id"]), await cost_of_workflow(service, created["id"])) == (
+            [None],
+            UNKNOWN,
+        )
 
 
 # Several attempts
 
 
-async def test_a_sum_for_each_currency(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"GENERATION": 0.7}) as (world, worker, service):
+async def test_costs_are_summed_by_currency(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"GENERATION": 0.7}) as (world, worker, service):
         worker.costs = {
             ("a", 1): {"amount": 0.1, "currency": "USD"},
             ("b", 1): {"amount": 0.2, "currency": "USD"},
             ("c", 1): {"amount": 0.000001, "currency": "EUR"},
             ("d", 1): {"amount": 1_000_000.1, "currency": "EUR"},
         }
-        unpriced = world.step("f", provider_config={"model": "nobody knows"})
+        unpriced = world.step("f", provider_config={"model": "without a price"})
         steps = [world.step(step_id) for step_id in "abcde"]
-        workflow_id = await completed(service, *steps, unpriced, passthrough("g"))
-        found = await shown(service, workflow_id)
+        workflow_id = await run_to_completion(service, *steps, unpriced, passthrough("g"))
+        found = await cost_of_workflow(service, workflow_id)
         assert found == total((1_000_000.100001, "EUR"), (1.0, "USD"), unknown=1)
 
 
-async def test_a_tenth_and_two_tenths_are_three_tenths(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path) as (world, worker, service):
+async def test_sums_are_exact_decimals(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path) as (world, worker, service):
         worker.costs = {(step, 1): {"amount": amount, "currency": "USD"} for step, amount in (("a", 0.1), ("b", 0.2))}
-        workflow_id = await completed(service, world.step("a"), world.step("b"))
+        workflow_id = await run_to_completion(service, world.step("a"), world.step("b"))
         path = f"/api/v1/workflows/{workflow_id}"
         for text in [(await service.client.get(at)).text for at in (path, "/api/v1/workflows/")]:
             assert '"cost":{"amounts":[{"amount":0.3,"currency":"USD"}],"unknown_attempts":0}' in text
 
 
-async def test_other_workflows_count_for_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 0.5}) as (world, _, service):
-        ids = [await completed(service, *(world.step(f"s{n}") for n in range(count))) for count in (1, 2, 3)]
-        assert [await shown(service, each) for each in ids] == [total((each, "USD")) for each in (0.5, 1.0, 1.5)]
+async def test_a_workflows_cost_has_only_its_own_attempts(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, _, service):
+        ids = [await run_to_completion(service, *(world.step(f"s{n}") for n in range(count))) for count in (1, 2, 3)]
+        assert [await cost_of_workflow(service, each) for each in ids] == [
+            total((each, "USD")) for each in (0.5, 1.0, 1.5)
+        ]
         page = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
         found = {each["id"]: each["cost"] for each in page}
         assert found == dict(zip(ids, [total((each, "USD")) for each in (0.5, 1.0, 1.5)], strict=True))
 
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.UNAVAILABLE, Fault.BROKEN])
-async def test_what_was_not_taken_counts_for_nothing(memory: MemoryDatabase, tmp_path: Path, fault: Fault) -> None:
-    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_an_attempt_that_the_provider_did_not_accept_costs_nothing(
+    memory: MemoryDatabase, tmp_path: Path, fault: Fault
+) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.plan("submit", fault, fault)
-        workflow_id = await completed(service, world.step())
-        assert await costs_of(service, workflow_id) == [None, None, priced(0.5)]
-        assert await shown(service, workflow_id) == total((0.5, "USD"))
+        workflow_id = await run_to_completion(service, world.step())
+        assert await costs_of(service, workflow_id) == [None, None, list_price(0.5)]
+        assert await cost_of_workflow(service, workflow_id) == total((0.5, "USD"))
 
 
-async def test_what_was_refused_counts_for_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_an_attempt_that_the_provider_refused_costs_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.plan("submit", Fault.REFUSED)
         created = await service.create(world.step())
         assert (await service.until_ended(created["id"]))["status"] == "FAILED"
-        assert (await costs_of(service, created["id"]), await shown(service, created["id"])) == ([None], None)
+        assert (await costs_of(service, created["id"]), await cost_of_workflow(service, created["id"])) == (
+            [None],
+            None,
+        )
 
 
-async def test_a_failed_job_and_the_one_that_went_well(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_a_lost_job_and_its_successful_retry_both_count(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.slow = True
         step = world.step(provider_config={"on_unknown": "resubmit"})
         created = await service.create(step, config=AT_ONCE)
-        await eventually(lambda: worker.count("poll") > 0, "it is asked about")
+        await eventually(lambda: worker.count("poll") > 0, "it is polled")
         worker.forget(worker.ledger.jobs()[0][0])
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
-        assert await costs_of(service, created["id"]) == [None, priced(0.5)]
-        assert await shown(service, created["id"]) == total((0.5, "USD"), unknown=1)
+        assert await costs_of(service, created["id"]) == [None, list_price(0.5)]
+        assert await cost_of_workflow(service, created["id"]) == total((0.5, "USD"), unknown=1)
 
 
-# Given up
+# Cancelled and timed out
 
 
-async def test_what_never_started_counts_for_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_a_cancelled_attempt_that_never_started_costs_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.refusals = asyncio.Event()
         created = await service.create(world.step())
         await eventually(lambda: worker.count("submit") > 0, "it is sent")
         await service.verb(created["id"], "cancel")
-        assert await shown(service, created["id"]) == UNKNOWN
+        assert await cost_of_workflow(service, created["id"]) == UNKNOWN
         worker.refusals.set()
-        assert (await settled(service, created["id"], "never_started"))["cost"] is None
-        assert await shown(service, created["id"]) is None
+        assert (await task_after_receipt(service, created["id"], "never_started"))["cost"] is None
+        assert await cost_of_workflow(service, created["id"]) is None
 
 
-@pytest.mark.parametrize(("prices", "cost"), [({"*": 0.5}, priced(0.5)), (None, None)])
+@pytest.mark.parametrize(("prices", "cost"), [({"*": 0.5}, list_price(0.5)), (None, None)])
 @pytest.mark.parametrize("receipt", ["finished_too_late", "provider_refused"])
-async def test_what_was_done_all_the_same_is_paid_for(
+async def test_a_cancelled_job_that_finishes_all_the_same_is_paid_for(
     memory: MemoryDatabase, tmp_path: Path, prices: dict[str, float] | None, cost: dict[str, Any] | None, receipt: str
 ) -> None:
-    async with working(memory, tmp_path, prices) as (world, worker, service):
+    async with run_with_worker(memory, tmp_path, prices) as (world, worker, service):
         worker.slow = worker.ignore_cancel = True
         worker.refuse_cancel = receipt == "provider_refused"
         created = await service.create(world.step())
-        await eventually(lambda: worker.count("poll") > 0, "it is asked about")
+        await eventually(lambda: worker.count("poll") > 0, "it is polled")
         await service.verb(created["id"], "cancel")
         await eventually(lambda: worker.count("cancel") > 0, "it is cancelled")
-        assert await shown(service, created["id"]) == UNKNOWN
+        assert await cost_of_workflow(service, created["id"]) == UNKNOWN
         worker.slow = False
-        assert (await settled(service, created["id"], receipt))["cost"] == cost
-        assert await shown(service, created["id"]) == (total((0.5, "USD")) if cost else UNKNOWN)
+        assert (await task_after_receipt(service, created["id"], receipt))["cost"] == cost
+        assert await cost_of_workflow(service, created["id"]) == (total((0.5, "USD")) if cost else UNKNOWN)
 
 
-async def test_what_was_done_within_its_submit_has_the_providers_price(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_a_result_that_arrives_with_the_submit_after_a_cancel_is_paid_for(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.sync, worker.inline, worker.cost = True, True, {"amount": 4, "currency": "EUR"}
         worker.plan("submit", Fault.HANG_AFTER)
         created = await service.create(world.step())
-        await eventually(lambda: len(worker.ledger.jobs()) == 1, "it is taken")
+        await eventually(lambda: len(worker.ledger.jobs()) == 1, "it is submitted")
         await service.verb(created["id"], "cancel")
         worker.let_go()
-        task = await settled(service, created["id"], "finished_too_late")
-        assert (task["cost"], task["outputs"], task["remote_id"]) == (told(4.0, "EUR"), [], None)
-        assert await shown(service, created["id"]) == total((4.0, "EUR"))
+        task = await task_after_receipt(service, created["id"], "finished_too_late")
+        assert (task["cost"], task["outputs"], task["remote_id"]) == (reported_cost(4.0, "EUR"), [], None)
+        assert await cost_of_workflow(service, created["id"]) == total((4.0, "EUR"))
 
 
-async def test_what_was_cancelled_may_cost_something(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_the_cost_of_a_job_cancelled_at_the_provider_is_unknown(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.slow = True
         created = await service.create(world.step())
-        await eventually(lambda: worker.count("poll") > 0, "it is asked about")
+        await eventually(lambda: worker.count("poll") > 0, "it is polled")
         await service.verb(created["id"], "cancel")
-        assert (await settled(service, created["id"], "provider_cancelled"))["cost"] is None
-        assert await shown(service, created["id"]) == UNKNOWN
+        assert (await task_after_receipt(service, created["id"], "provider_cancelled"))["cost"] is None
+        assert await cost_of_workflow(service, created["id"]) == UNKNOWN
 
 
-async def test_an_attempt_whose_time_was_up_and_the_next_are_paid_for(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 0.1}) as (world, worker, service):
+async def test_a_timed_out_attempt_and_its_retry_are_both_paid_for(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.1}) as (world, worker, service):
         worker.slow = worker.ignore_cancel = True
         worker.costs = {("draw", 2): {"amount": 0.2, "currency": "USD"}}
         created = await service.create(world.step(config={"timeout_s": 1.0}), config=AT_ONCE)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         worker.slow = False
-        assert (await settled(service, created["id"], "finished_too_late"))["status"] == "FAILED"
-        assert await costs_of(service, created["id"]) == [priced(0.1), told(0.2)]
-        assert await shown(service, created["id"]) == total((0.3, "USD"))
+        assert (await task_after_receipt(service, created["id"], "finished_too_late"))["status"] == "FAILED"
+        assert await costs_of(service, created["id"]) == [list_price(0.1), reported_cost(0.2)]
+        assert await cost_of_workflow(service, created["id"]) == total((0.3, "USD"))
 
 
-async def test_costs_outlive_the_service(memory: MemoryDatabase, tmp_path: Path) -> None:
-    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_costs_are_the_same_after_a_restart_with_other_prices(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.costs = {("a", 1): {"amount": 0.1, "currency": "EUR"}}
-        workflow_id = await completed(service, world.step("a"), world.step("b"))
+        workflow_id = await run_to_completion(service, world.step("a"), world.step("b"))
     async with running_service(memory, tmp_path / "data", prices=Prices({ProviderType.CUSTOM: {"*": 7.0}})) as later:
-        assert sorted(map(str, await costs_of(later, workflow_id))) == sorted(map(str, [told(0.1, "EUR"), priced(0.5)]))
-        assert await shown(later, workflow_id) == total((0.1, "EUR"), (0.5, "USD"))
+        assert sorted(map(str, await costs_of(later, workflow_id))) == sorted(
+            map(str, [reported_cost(0.1, "EUR"), list_price(0.5)])
+        )
+        assert await cost_of_workflow(later, workflow_id) == total((0.1, "EUR"), (0.5, "USD"))
 
 
-async def test_work_that_was_done_is_paid_for_though_its_file_is_of_no_use(
-    memory: MemoryDatabase, tmp_path: Path
-) -> None:
-    async with working(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
+async def test_a_job_whose_file_is_useless_is_paid_for(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.plan("file", Fault.GARBAGE_AFTER)
         created = await service.create(world.step(), config=AT_ONCE)
         ended = await service.until_ended(created["id"])
         assert ended["status"] == "FAILED"
-        assert await costs_of(service, created["id"]) == [priced(0.5)]
-        assert await shown(service, created["id"]) == total((0.5, "USD"))
+        assert await costs_of(service, created["id"]) == [list_price(0.5)]
+        assert await cost_of_workflow(service, created["id"]) == total((0.5, "USD"))

@@ -1,5 +1,6 @@
-"""As `test_canary`, for the providers that answer with the work itself, and for ComfyUI behind a proxy with a key: they
-say back all that they were sent, and it shows nowhere.
+"""Secrets never appear anywhere, with providers that answer synchronously, and with ComfyUI behind a proxy with a key.
+
+Their errors quote all that they were sent.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ KINDS = (ProviderType.OPENAI, ProviderType.GEMINI, ProviderType.VERTEX, Provider
 
 
 def secrets_of(world: World) -> list[str]:
-    """What must not show: whole, and in parts that tell as much."""
+    """Return the secrets, or parts of them, that must not appear."""
     match world.kind:
         case ProviderType.OPENAI:
             return [openai.KEY]
@@ -33,13 +34,13 @@ def secrets_of(world: World) -> list[str]:
             return [TOKEN]
 
 
-def loud(world: World, secret: str) -> Callable[..., Reply]:
-    usual = world.emulator.error
+def echoing(world: World, secret: str) -> Callable[..., Reply]:
+    original = world.emulator.error
 
     def error(status: int, message: str, *rest: Any, **more: Any) -> Reply:
         calls = world.emulator.calls
-        made: Reply = usual(status, f"{message}: {echo(calls[-1], secret)}" if calls else message, *rest, **more)
-        return made
+        reply: Reply = original(status, f"{message}: {echo(calls[-1], secret)}" if calls else message, *rest, **more)
+        return reply
 
     return error
 
@@ -51,7 +52,7 @@ def kind(request: pytest.FixtureRequest) -> ProviderType:
 
 
 @pytest.mark.usefixtures("debug_logging")
-async def test_no_failure_shows_a_secret(
+async def test_no_failed_call_leaks_a_secret(
     kind: ProviderType, dsn: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with world_of(kind, tmp_path / "emulator") as world:
@@ -60,11 +61,11 @@ async def test_no_failure_shows_a_secret(
             world.emulator.token = TOKEN
             settings["credentials"] = Secrets({"comfyui": TOKEN})
         (secret,) = settings["credentials"].values()
-        world.emulator.error = loud(world, secret)
+        world.emulator.error = echoing(world, secret)
         async with running_service(dsn, tmp_path / "data", log_level="debug", **settings) as service:
             watch = Watch(service, {kind: world.emulator}, tmp_path / "data")
             hooks = service.client.event_hooks
-            service.client.event_hooks = {**hooks, "response": [*hooks["response"], watch.note]}
+            service.client.event_hooks = {**hooks, "response": [*hooks["response"], watch.record]}
             await watch.run(kind)
             for fault in (Fault.BUSY, Fault.UNAVAILABLE, Fault.BROKEN):
                 world.emulator.plan("submit", fault)
@@ -73,7 +74,7 @@ async def test_no_failure_shows_a_secret(
             await watch.run(kind, fails="this can't be done")
             world.emulator.always("submit", Fault.BROKEN)
             await watch.run(kind, fails="something broke", max_retries=1)
-            await watch.asked()
+            await watch.request_everything()
             rows = await watch.rows()
             logs = capfd.readouterr().err
             for part in secrets_of(world):

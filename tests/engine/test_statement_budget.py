@@ -1,4 +1,4 @@
-"""What things cost, counted and not timed: statements, commits, rows, and work for each step."""
+"""The cost of operations, counted and not timed: statements, batches, events, and lines of code for each step."""
 
 import asyncio
 import gc
@@ -30,14 +30,16 @@ _ALWAYS = re.compile("_StatementCache|loop_lag")
 
 
 class Cost(Struct):
+    """The cost of an operation, by the counters of `/metrics`."""
+
     statements: int = 0
     batches: int = 0
     events: int = 0
 
 
 @contextmanager
-def costing(service: Service) -> Iterator[Cost]:
-    """What is within costs this, by the numbers that `/metrics` shows."""
+def measuring(service: Service) -> Iterator[Cost]:
+    """Measure the cost of what the block does."""
     names = ("database_statements", "checkpoint_batches", "checkpoint_events")
 
     def counts() -> list[float]:
@@ -45,17 +47,20 @@ def costing(service: Service) -> Iterator[Cost]:
 
     before, cost = counts(), Cost()
     yield cost
-    cost.statements, cost.batches, cost.events = (int(after - was) for after, was in zip(counts(), before, strict=True))
+    cost.statements, cost.batches, cost.events = (
+        int(after - earlier) for after, earlier in zip(counts(), before, strict=True)
+    )
 
 
 async def create(service: Service, body: dict[str, Any], *, start: bool = True) -> UUID:
-    """Past the HTTP layer, which asks the database nothing by itself."""
+    """Create a workflow without HTTP, which sends no statement of its own."""
     engine = service.app.service
     planned = validate_workflow(body, engine.catalog)
     return (await engine.create(EVERY_TENANT, "alice", planned, tenant=None, start=start)).state.id
 
 
 async def run(service: Service, body: dict[str, Any]) -> UUID:
+    """Create a workflow and wait until it has ended."""
     workflow_id = await create(service, body)
     async with asyncio.timeout(60):
         await service.app.service.until_idle(workflow_id)
@@ -71,20 +76,20 @@ def workflow(shape: Shape, steps: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 20])
-async def test_a_chain_costs_a_commit_and_two_events_a_step(service: Service, steps: int) -> None:
-    with costing(service) as cost:
+async def test_a_chain_takes_one_batch_and_two_events_for_each_step(service: Service, steps: int) -> None:
+    with measuring(service) as cost:
         await run(service, workflow(Shape.CHAIN, steps))
-    # The first start, each completion with the start that follows from it; the end is told with the last completion.
+    # One batch for the first start, and one for each completion with the start that follows it.
     assert (cost.batches, cost.events) == (steps + 1, 2 * steps + 1)
     assert cost.statements == 1 + cost.batches
 
 
 @pytest.mark.parametrize("start", [False, True])
 @pytest.mark.parametrize("steps", [1, 1_000])
-async def test_a_create_is_one_statement(service: Service, steps: int, *, start: bool) -> None:
+async def test_a_create_takes_one_statement(service: Service, steps: int, *, start: bool) -> None:
     journal, body = faulty(service), workflow(Shape.FAN, steps)
-    journal.gate.clear()  # so that what follows from it isn't counted
-    with costing(service) as cost:
+    journal.gate.clear()  # so that what follows isn't counted
+    with measuring(service) as cost:
         answer = await service.client.post("/api/v1/workflows/", params={"start": start}, json=body)
     journal.gate.set()
     assert answer.status_code == 201
@@ -93,10 +98,10 @@ async def test_a_create_is_one_statement(service: Service, steps: int, *, start:
 
 
 @pytest.mark.parametrize("steps", [1, 500])
-async def test_a_get_is_one_statement(service: Service, steps: int) -> None:
+async def test_a_get_takes_one_statement(service: Service, steps: int) -> None:
     workflow_id = await create(service, workflow(Shape.FAN, steps), start=False)
     for include_steps in (True, False):
-        with costing(service) as cost:
+        with measuring(service) as cost:
             path = f"/api/v1/workflows/{workflow_id}"
             answer = await service.client.get(path, params={"include_steps": include_steps})
         assert answer.status_code == 200
@@ -105,11 +110,11 @@ async def test_a_get_is_one_statement(service: Service, steps: int) -> None:
 
 
 @pytest.mark.parametrize("workflows", [1, 30])
-async def test_a_page_of_the_list_is_two_statements_or_three(service: Service, workflows: int) -> None:
+async def test_a_page_of_the_list_takes_two_statements_and_one_more_for_steps(service: Service, workflows: int) -> None:
     for _ in range(workflows):
         await create(service, workflow(Shape.CHAIN, 3), start=False)
     for include_steps, statements in ((False, 2), (True, 3)):
-        with costing(service) as cost:
+        with measuring(service) as cost:
             answer = await service.client.get("/api/v1/workflows/", params={"include_steps": include_steps})
         assert len(answer.json()["workflows"]) == workflows
         assert cost == Cost(statements=statements)
@@ -118,10 +123,10 @@ async def test_a_page_of_the_list_is_two_statements_or_three(service: Service, w
 # Growth
 
 
-async def test_ten_times_as_wide_a_fan_is_ten_times_the_rows_and_no_more_batches_than_that(service: Service) -> None:
+async def test_a_fan_of_ten_times_the_width_takes_at_most_ten_times_the_batches(service: Service) -> None:
     costs = []
     for steps in (100, 1_000):
-        with costing(service) as cost:
+        with measuring(service) as cost:
             await run(service, workflow(Shape.FAN, steps))
         assert cost.events == 2 * steps + 1
         assert cost.statements == 1 + cost.batches
@@ -131,10 +136,10 @@ async def test_ten_times_as_wide_a_fan_is_ten_times_the_rows_and_no_more_batches
     assert wide.batches <= 10 * narrow.batches
 
 
-async def test_what_is_queued_together_is_one_batch(service: Service) -> None:
+async def test_transitions_that_are_queued_together_are_one_batch(service: Service) -> None:
     journal, many, steps = faulty(service), 50, 10
     journal.gate.clear()
-    with costing(service) as cost:
+    with measuring(service) as cost:
         first = await create(service, workflow(Shape.CHAIN, steps))
         await eventually(lambda: journal.batches == [[first]])
         ids = [first] + [await create(service, workflow(Shape.CHAIN, steps)) for _ in range(many - 1)]
@@ -142,14 +147,14 @@ async def test_what_is_queued_together_is_one_batch(service: Service) -> None:
         journal.gate.set()
         await eventually(lambda: nothing_left(service))
     assert set(journal.batches[1]) >= set(ids[1:])
-    # From then on they go side by side: all at once, or by turns the first one and all others.
+    # From then on all workflows advance together, or the first one and the others alternate.
     assert cost.batches == len(journal.batches) <= 2 * (steps + 1)
     assert cost.events == many * (2 * steps + 1)
 
 
 @contextmanager
 def counting_lines() -> Iterator[list[int]]:
-    """How many lines of our code, and of the sorter's, are run in this thread: each turn of each loop is one."""
+    """Count the lines of Stepwell's code and of graphlib's that this thread executes. Each iteration counts."""
     counted, before = [0], sys.gettrace()
 
     def on_line(_: FrameType, event: str, __: Any) -> Any:
@@ -167,8 +172,8 @@ def counting_lines() -> Iterator[list[int]]:
         sys.settrace(before)
 
 
-async def lines_a_step(service: Service, journal: FaultyJournal, body: dict[str, Any]) -> float:
-    """From the workflow's first decision until its end is on disk."""
+async def lines_per_step(service: Service, journal: FaultyJournal, body: dict[str, Any]) -> float:
+    """Return the lines executed per step, from the workflow's first decision until its end is committed."""
     journal.gate.clear()
     workflow_id = await create(service, body)
     with counting_lines() as lines:
@@ -179,71 +184,71 @@ async def lines_a_step(service: Service, journal: FaultyJournal, body: dict[str,
 
 
 @pytest.mark.parametrize("shape", [Shape.LAYERED, Shape.FAN, Shape.CHAIN])
-async def test_a_step_is_as_much_work_in_a_long_workflow_as_in_a_short_one(service: Service, shape: Shape) -> None:
+async def test_a_step_takes_as_much_work_in_a_long_workflow_as_in_a_short_one(service: Service, shape: Shape) -> None:
     journal = faulty(service)
-    short, long = [await lines_a_step(service, journal, workflow(shape, steps)) for steps in (100, 1_000)]
+    short, long = [await lines_per_step(service, journal, workflow(shape, steps)) for steps in (100, 1_000)]
     assert long <= 1.3 * short
 
 
-# Nothing
+# Idle
 
 
 def timers() -> list[TimerHandle]:
-    """What the running loop will wake for by itself; but for the driver, to forget what it has long not sent, and to
-    measure how late the loop is.
-    """
+    """Return the timers of the running loop, without those of the driver's statement cache and of the loop's lag."""
     scheduled: list[TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
     return [timer for timer in scheduled if not timer.cancelled() and not _ALWAYS.search(repr(timer))]
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-async def test_idle_and_alone_it_asks_the_database_nothing(dsn: str, tmp_path: Path, *, exclusive: bool) -> None:
+async def test_an_idle_service_sends_no_statement_and_sets_no_timer(
+    dsn: str, tmp_path: Path, *, exclusive: bool
+) -> None:
     async with running_service(dsn, tmp_path, exclusive=exclusive, lease_s=1) as service:
         await run(service, workflow(Shape.LAYERED, 20))
         await create(service, workflow(Shape.CHAIN, 2), start=False)
-        # Of the timers one is of `eventually`. A lease is renewed while there is work, and once more is looked whether.
+        # One timer is that of `eventually`. The lease is renewed while there is work, and checked once more after that.
         recovery = service.app.components.webhooks.recovery
-        looks: list[bool] = []
+        checks: list[bool] = []
 
-        def rests() -> bool:
-            """For some looks in a row: right after a timer has gone off it rests by all appearance."""
-            looks.append(len(timers()) == 1 and recovery.resting)
-            return all(looks[-5:]) and len(looks) >= 5
+        def is_resting() -> bool:
+            """Return whether recovery has rested in five checks in a row: just after a timer it only seems to."""
+            checks.append(len(timers()) == 1 and recovery.resting)
+            return all(checks[-5:]) and len(checks) >= 5
 
-        await eventually(rests)
+        await eventually(is_resting)
         assert timers() == []
         assert nothing_left(service)
-        with costing(service) as cost:
-            await asyncio.sleep(1.5)  # three times as long as it waits after a failure, more than a lease
+        with measuring(service) as cost:
+            await asyncio.sleep(1.5)  # three times the pause after a failure, and longer than a lease
         assert cost == Cost()
         assert timers() == []
 
 
-def complete(body: dict[str, Any]) -> dict[str, Any]:
+def completing(body: dict[str, Any]) -> dict[str, Any]:
     return body | {"config": {"workflow_timeout_s": 3_600}}
 
 
 def failing(body: dict[str, Any]) -> dict[str, Any]:
     reads = {"from_step": body["steps"][0]["id"], "from_field": "nowhere", "to_field": "t"}
     last = body["steps"][-1] | {"input_mappings": [reads]}
-    return complete(body) | {"steps": [*body["steps"][:-1], last]}
+    return completing(body) | {"steps": [*body["steps"][:-1], last]}
 
 
-@pytest.mark.parametrize(("changed", "status"), [(complete, "COMPLETED"), (failing, "FAILED")])
-async def test_what_has_ended_holds_no_memory(
-    service: Service, changed: Callable[[dict[str, Any]], dict[str, Any]], status: str
+@pytest.mark.parametrize(("variant", "status"), [(completing, "COMPLETED"), (failing, "FAILED")])
+async def test_an_ended_workflow_is_freed_from_memory(
+    service: Service, variant: Callable[[dict[str, Any]], dict[str, Any]], status: str
 ) -> None:
     journal, scheduler = faulty(service), scheduler_of(service)
     journal.gate.clear()
-    workflow_id = await create(service, changed(workflow(Shape.LAYERED, 30)))
-    held = weakref.ref(scheduler.workflows[workflow_id])
-    runs = weakref.ref(scheduler.workflows[workflow_id].run)
+    workflow_id = await create(service, variant(workflow(Shape.LAYERED, 30)))
+    active_ref = weakref.ref(scheduler.workflows[workflow_id])
+    run_ref = weakref.ref(scheduler.workflows[workflow_id].run)
     journal.gate.set()
     async with asyncio.timeout(60):
         await service.app.service.until_idle(workflow_id)
     assert (await service.get(str(workflow_id)))["status"] == status
     gc.collect()
-    assert (held(), runs()) == (None, None)
+    assert (active_ref(), run_ref()) == (None, None)
     assert nothing_left(service)
     assert timers() == []
     assert (scheduler.held, len(service.app.service._loading)) == (set(), 0)

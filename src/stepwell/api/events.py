@@ -99,11 +99,11 @@ TICKET = Operation(
 async def list_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], EventsQuery, others=TICKET_PARAMETER)
-    scope, following = request.user.scope, service.following
+    scope, subscriptions = request.user.scope, service.subscriptions
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         after = _last_event_id(request)
-        opening = following.follow(scope, workflow_id, query.after if after is None else after)
-        return event_stream(opening, following.heartbeat_s)
+        opening = subscriptions.follow(scope, workflow_id, query.after if after is None else after)
+        return event_stream(opening, subscriptions.heartbeat_s)
     events = await service.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
     public = [event_to_public(event) for event in events[: query.limit]]
     return await _json(request, EventListResponse(public, len(events) > query.limit))
@@ -112,14 +112,14 @@ async def list_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
 @endpoint(FEED)
 async def list_all_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], FeedQuery, others=TICKET_PARAMETER)
-    following = service.following
+    subscriptions = service.subscriptions
     scope, wanted = request.user.scope, _filter(query)
     after = None if query.cursor is UNSET else _parse_cursor(query.cursor, "query", "cursor")
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
             after = _parse_cursor(last, "header", LAST_EVENT_ID)
-        return event_stream(following.follow_all(scope, wanted, after), following.heartbeat_s)
-    page = await following.page(scope, wanted, after, query.limit)
+        return event_stream(subscriptions.follow_all(scope, wanted, after), subscriptions.heartbeat_s)
+    page = await subscriptions.page(scope, wanted, after, query.limit)
     events = [feed_event_to_public(event) for event in page.events]
     return await _json(request, EventFeedResponse(events, page.position.cursor, page.more))
 

@@ -66,7 +66,7 @@ async def _wait(request: ApiRequest, service: WorkflowService, workflow_id: UUID
     async with create_task_group() as group:
         group.start_soon(_cancel_on_disconnect, request, group.cancel_scope, name="client of a waiting request")
         try:
-            await service.awaiting.until_terminal(request.user.scope, workflow_id, seconds)
+            await service.completion.until_terminal(request.user.scope, workflow_id, seconds)
         except StepwellError as error:  # kept, because the group would wrap it in an ExceptionGroup
             failure = error
         else:

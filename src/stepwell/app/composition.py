@@ -86,7 +86,7 @@ async def running_app(
 
         async def stop() -> None:
             service.draining = True
-            service.following.close()
+            service.subscriptions.close()
             await stop_engine(running, engine, webhooks, settings.grace_s)
 
         try:
@@ -115,7 +115,7 @@ def _build_metrics(stores: Stores, engine: Engine, webhooks: Webhooks, service: 
         engine.admission,
         engine.health,
         webhooks.deliverer,
-        service.following,
+        service.subscriptions,
         stores.statements,
         stores.writes,
     )

@@ -188,9 +188,9 @@ def build_service(process: ProcessInfo, stores: Stores, engine: Engine, webhooks
         idempotency=IdempotentRequests(
             database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
         ),
-        awaiting=CompletionWaiter(engine.bus, database.store),
+        completion=CompletionWaiter(engine.bus, database.store),
         webhooks=webhooks.service,
-        following=_build_subscriptions(process, stores, engine),
+        subscriptions=_build_subscriptions(process, stores, engine),
         diagnostics=_build_diagnostics(process, stores, engine),
         writes=stores.writes,
     )

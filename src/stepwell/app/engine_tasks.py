@@ -26,7 +26,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(webhooks.recovery.run(), name="recovery")
         group.create_task(webhooks.recovery.watch(), name="other processes")
         group.create_task(webhooks.deliverer.run(), name="webhooks")
-        group.create_task(service.following.run(), name="streams")
+        group.create_task(service.subscriptions.run(), name="streams")
         group.create_task(service.idempotency.run(), name="keys")
         group.create_task(stores.writes.run(), name="write probes")
 

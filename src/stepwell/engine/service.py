@@ -67,14 +67,14 @@ class WorkflowService:
         bus: EventBus,
         webhooks: WebhookService,
         idempotency: IdempotentRequests,
-        awaiting: CompletionWaiter,
+        completion: CompletionWaiter,
         diagnostics: Diagnostics,
-        following: EventSubscriptions,
+        subscriptions: EventSubscriptions,
         writes: WriteMonitor,
     ) -> None:
         self._store, self._journal, self._scheduler, self._recovery = store, journal, scheduler, recovery
-        self._bus, self.idempotency, self.awaiting, self.diagnostics = bus, idempotency, awaiting, diagnostics
-        self.webhooks, self.following, self._writes = webhooks, following, writes
+        self._bus, self.idempotency, self.completion, self.diagnostics = bus, idempotency, completion, diagnostics
+        self.webhooks, self.subscriptions, self._writes = webhooks, subscriptions, writes
         self._cleaner, self._clock, self._lease, self._make_id = cleaner, clock, lease, new_id
         self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self.catalog, self._callbacks, self._providers = catalog, callbacks, providers

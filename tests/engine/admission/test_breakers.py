@@ -1,4 +1,4 @@
-"""Circuit breakers over a live service and a provider on real sockets that fails when told to."""
+"""Circuit breakers of a live service with a provider on real sockets whose faults the tests choose."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -36,13 +36,14 @@ async def service(world: World, memory: MemoryDatabase, tmp_path: Path) -> Async
         yield await stack.enter_async_context(running_service(memory, tmp_path / "data", **world.settings))
 
 
-async def ended(service: Service, step: dict[str, Any]) -> dict[str, Any]:
+async def run_step(service: Service, step: dict[str, Any]) -> dict[str, Any]:
+    """Run a workflow of one step to its end, and return it."""
     created = await service.create(step, config=SOON)
     return await service.until_ended(created["id"])
 
 
 async def model_status(service: Service, **as_tenant: Any) -> dict[str, Any]:
-    """Of the one model of CUSTOM that was asked for; {} if none is shown."""
+    """Return the status of the only model of CUSTOM that was used; {} if the tenant sees none."""
     async with service.as_tenant(**as_tenant) as client:
         answer = await client.get("/api/v1/providers")
     assert answer.status_code == 200, answer.text
@@ -52,47 +53,47 @@ async def model_status(service: Service, **as_tenant: Any) -> dict[str, Any]:
     return models[0] if models else {}
 
 
-async def open_it(world: World, service: Service) -> None:
+async def open_breaker(world: World, service: Service) -> None:
     world.emulator.always("submit", Fault.BROKEN)
     for _ in range(FAILURES):
-        await ended(service, world.step())
+        await run_step(service, world.step())
     assert (await model_status(service, every=True))["breaker"]["state"] == "open"
 
 
-async def test_every_step_has_its_own_retries_before_and_none_after(world: World, service: Service) -> None:
+async def test_an_open_breaker_diverts_steps_without_an_attempt(world: World, service: Service) -> None:
     world.emulator.always("submit", Fault.BROKEN)
     for number in range(1, FAILURES + 1):
-        done = await ended(service, world.step(**TO_LOCAL))
+        done = await run_step(service, world.step(**TO_LOCAL))
         assert (done["status"], world.emulator.count("submit")) == ("COMPLETED", number * ATTEMPTS)
-    done = await ended(service, world.step(**TO_LOCAL))
+    done = await run_step(service, world.step(**TO_LOCAL))
     assert (done["status"], done["steps"][0]["retry_count"]) == ("COMPLETED", 0)
     assert world.emulator.count("submit") == FAILURES * ATTEMPTS
-    (told,) = [event for event in await service.events(done["id"]) if event["type"] == "step.diverted"]
+    (diverted,) = [event for event in await service.events(done["id"]) if event["type"] == "step.diverted"]
     status = await model_status(service, every=True)
-    assert told["data"] == {"from": "CUSTOM", "model": status["model"], "to": "LOCAL", "reason": "breaker_open"}
+    assert diverted["data"] == {"from": "CUSTOM", "model": status["model"], "to": "LOCAL", "reason": "breaker_open"}
     assert (status["attempts"], status["error_rate"]) == (FAILURES * ATTEMPTS, 1.0)
     assert (status["breaker"]["failures"], status["breaker"]["open_until"] is not None) == (FAILURES, True)
 
 
-async def test_many_steps_at_once_have_their_own_retries_each(world: World, service: Service) -> None:
+async def test_concurrent_steps_each_have_all_their_retries(world: World, service: Service) -> None:
     world.emulator.always("submit", Fault.BROKEN)
     created = await service.create(*(world.step(f"s{number}", **TO_LOCAL) for number in range(FAILURES)), config=SOON)
     await service.until_ended(created["id"])
     assert world.emulator.count("submit") == FAILURES * ATTEMPTS
 
 
-async def test_one_step_alone_opens_nothing(world: World, service: Service) -> None:
+async def test_one_failing_step_alone_does_not_open_the_breaker(world: World, service: Service) -> None:
     world.emulator.always("submit", Fault.BROKEN)
-    done = await ended(service, world.step(max_retries=20))
+    done = await run_step(service, world.step(max_retries=20))
     assert done["status"] == "FAILED"
     status = await model_status(service, every=True)
     assert (status["breaker"]["state"], status["attempts"]) == ("closed", 21)
 
 
-async def test_what_is_the_requests_fault_opens_nothing(world: World, service: Service) -> None:
+async def test_refused_requests_do_not_open_the_breaker(world: World, service: Service) -> None:
     world.emulator.always("submit", Fault.REFUSED)
     for _ in range(FAILURES + 1):
-        assert (await ended(service, world.step()))["status"] == "FAILED"
+        assert (await run_step(service, world.step()))["status"] == "FAILED"
     status = await model_status(service, every=True)
     assert (status["breaker"]["state"], status["attempts"], status["error_rate"]) == ("closed", 0, None)
 
@@ -106,11 +107,11 @@ async def test_what_is_the_requests_fault_opens_nothing(world: World, service: S
         (ProviderType.COMFYUI, {"failure": ("torch.cuda.OutOfMemoryError", "Allocation failed")}, {}, True),
     ],
 )
-async def test_what_a_job_says_of_its_own_request_opens_nothing(
+async def test_only_failed_jobs_that_are_the_providers_fault_open_the_breaker(
     kind: ProviderType,
     emulated: dict[str, Any],
     config: dict[str, Any],
-    opens: bool,  # noqa: FBT001 - a column
+    opens: bool,  # noqa: FBT001 - a parameter of the test
     memory: MemoryDatabase,
     tmp_path: Path,
 ) -> None:
@@ -120,22 +121,22 @@ async def test_what_a_job_says_of_its_own_request_opens_nothing(
             setattr(world.emulator, name, value)
         service = await stack.enter_async_context(running_service(memory, tmp_path / "data", **world.settings))
         for _ in range(FAILURES):
-            assert (await ended(service, world.step(max_retries=0, provider_config=config)))["status"] == "FAILED"
+            assert (await run_step(service, world.step(max_retries=0, provider_config=config)))["status"] == "FAILED"
         providers = (await service.client.get("/api/v1/providers")).json()["providers"]
         (status,) = [model for found in providers for model in found["models"]]
         assert status["breaker"]["state"] == ("open" if opens else "closed")
 
 
-async def test_without_a_fallback_steps_wait_and_one_goes_ahead_to_see(
+async def test_steps_without_a_fallback_wait_while_one_tests_the_provider(
     world: World, memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
     async with running_service(memory, tmp_path / "data", breaker_reset_s=30, **world.settings) as service:
-        await open_it(world, service)
+        await open_breaker(world, service)
         tried = world.emulator.count("submit")
         created = await service.create(*(world.step(f"s{number}", max_retries=0) for number in range(5)))
         assert (await model_status(service, every=True))["waiting"] == 5
         clock.advance(30)
-        # The first to be let through fails, the others wait on; then it does well again.
+        # The one that is let through fails, and the others keep waiting. Then the provider works again.
         failed = await service.until(created["id"], lambda found: "FAILED" in {s["status"] for s in found["steps"]})
         assert world.emulator.count("submit") == tried + 1
         assert [step["status"] for step in failed["steps"]].count("PENDING") == 4
@@ -152,8 +153,8 @@ async def test_without_a_fallback_steps_wait_and_one_goes_ahead_to_see(
         }
 
 
-async def test_where_the_fallback_is_down_too_the_step_waits(world: World, service: Service) -> None:
-    await open_it(world, service)
+async def test_a_step_waits_if_the_breaker_of_its_fallback_is_open_too(world: World, service: Service) -> None:
+    await open_breaker(world, service)
     tried = world.emulator.count("submit")
     created = await service.create(world.step(fallback_provider_type="CUSTOM"), config=SOON)
     assert (await model_status(service, every=True))["waiting"] == 1
@@ -162,8 +163,10 @@ async def test_where_the_fallback_is_down_too_the_step_waits(world: World, servi
 
 
 @pytest.mark.parametrize("verb", ["cancel", "pause"])
-async def test_what_is_held_back_can_be_stopped(world: World, service: Service, verb: str) -> None:
-    await open_it(world, service)
+async def test_a_step_that_a_breaker_holds_back_can_be_cancelled_and_paused(
+    world: World, service: Service, verb: str
+) -> None:
+    await open_breaker(world, service)
     created = await service.create(world.step())
     assert (await model_status(service, every=True))["waiting"] == 1
     answer = await service.verb(created["id"], verb)
@@ -174,10 +177,10 @@ async def test_what_is_held_back_can_be_stopped(world: World, service: Service, 
         assert (await model_status(service, every=True))["waiting"] == 1
 
 
-async def test_models_show_to_tenants_that_asked_for_them(world: World, service: Service, clock: ManualClock) -> None:
+async def test_tenants_see_only_the_models_that_they_used(world: World, service: Service, clock: ManualClock) -> None:
     world.hold()
     created = await service.create(world.step(), origin_tenant_id="acme")
-    await eventually(lambda: len(world.emulator.ledger.jobs()) == 1, "it is taken")
+    await eventually(lambda: len(world.emulator.ledger.jobs()) == 1, "it is submitted")
     assert (await model_status(service, tenant="acme"))["in_flight"] == 1
     assert await model_status(service, tenant="other") == {}
     clock.advance(1.5)
@@ -188,12 +191,12 @@ async def test_models_show_to_tenants_that_asked_for_them(world: World, service:
     assert status["latency_s"]["p50"] == status["latency_s"]["p99"] == 1.5
 
 
-async def test_those_who_wait_go_on_when_the_first_to_be_let_through_fails(
+async def test_steps_that_wait_continue_after_the_first_test_fails(
     world: World, memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
-    """Each in a workflow of its own, so that nothing but the breaker's next time moves them."""
+    """Each step is in a workflow of its own, so that only the breaker's timer moves it."""
     async with running_service(memory, tmp_path / "data", breaker_reset_s=30, **world.settings) as service:
-        await open_it(world, service)
+        await open_breaker(world, service)
         first, *others = [await service.create(world.step(max_retries=0)) for _ in range(4)]
         clock.advance(30)
         assert (await service.until_ended(first["id"]))["status"] == "FAILED"
@@ -202,11 +205,11 @@ async def test_those_who_wait_go_on_when_the_first_to_be_let_through_fails(
         assert [(await service.until_ended(one["id"]))["status"] for one in others] == ["COMPLETED"] * 3
 
 
-async def test_a_timer_that_is_a_little_early_loses_nobody(
+async def test_a_timer_that_fires_a_little_early_loses_no_step(
     world: World, memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
     async with running_service(memory, tmp_path / "data", breaker_reset_s=30, **world.settings) as service:
-        await open_it(world, service)
+        await open_breaker(world, service)
         world.emulator.always("submit", None)
         made = [await service.create(world.step(max_retries=0)) for _ in range(2)]
         # A checkpoint whose answer took longer than the one before sets the clock back by as much.
@@ -217,7 +220,7 @@ async def test_a_timer_that_is_a_little_early_loses_nobody(
         assert [(await service.until_ended(one["id"]))["status"] for one in made] == ["COMPLETED"] * 2
 
 
-async def test_an_open_breaker_sends_to_the_fallback_whatever_the_models_own_rate(
+async def test_an_open_breaker_diverts_at_once_whatever_the_models_rate_limit(
     world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     limits = ModelLimits({ProviderType.CUSTOM: {"*": ModelLimit(per_minute=0.5)}})
@@ -234,8 +237,7 @@ async def test_an_open_breaker_sends_to_the_fallback_whatever_the_models_own_rat
     assert world.emulator.count("submit") == 1
 
 
-async def test_any_number_of_models_may_fail(world: World, service: Service) -> None:
-    """Names of models are the callers'; no more than a thousand are remembered."""
+async def test_at_most_a_thousand_models_are_remembered(world: World, service: Service) -> None:
     world.emulator.always("submit", Fault.BROKEN)
     steps = [
         world.step(f"s{number}", max_retries=0, provider_config={"model": f"m{number}"}) for number in range(1_010)
@@ -247,7 +249,7 @@ async def test_any_number_of_models_may_fail(world: World, service: Service) -> 
     assert len(custom["models"]) == 1_000
 
 
-async def test_local_work_has_figures_by_type_of_task_and_no_breaker(
+async def test_local_work_has_statistics_by_type_of_task_and_no_breaker(
     memory_in_real_time: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_service(memory_in_real_time, tmp_path) as service:
@@ -262,7 +264,7 @@ async def _check_figures_of_local_work(service: Service, monkeypatch: pytest.Mon
     async def broken(*_: Any) -> dict[str, Any]:
         raise AttemptError("a worker is gone", retryable=True)
 
-    async def told(**as_tenant: Any) -> tuple[dict[str, Any], Any]:
+    async def models_and_plan(**as_tenant: Any) -> tuple[dict[str, Any], Any]:
         async with service.as_tenant(**as_tenant) as client:
             providers = (await client.get("/api/v1/providers")).json()["providers"]
             plan = (await client.post("/api/v1/workflows/plan", json=definition)).json()
@@ -272,29 +274,29 @@ async def _check_figures_of_local_work(service: Service, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(LocalProvider, "run", broken)
         for _ in range(FAILURES + 1):
-            assert (await ended(service, step))["status"] == "FAILED"
+            assert (await run_step(service, step))["status"] == "FAILED"
     closed = {"state": "closed", "failures": 0, "open_until": None}
-    models, plan = await told(every=True)
+    models, plan = await models_and_plan(every=True)
     found = models.pop("GENERATION")
     assert (found["attempts"], found["error_rate"], found["latency_s"]["p50"]) == (FAILURES + 1, 1.0, None)
     assert (found["breaker"], found["in_flight"], plan["critical_path_by"], models) == (closed, 0, "steps", {})
 
-    assert (await ended(service, step))["status"] == "COMPLETED"
-    models, plan = await told(every=True)
+    assert (await run_step(service, step))["status"] == "COMPLETED"
+    models, plan = await models_and_plan(every=True)
     found = models["GENERATION"]
     assert (found["attempts"], found["error_rate"], found["breaker"]) == (FAILURES + 2, 0.8, closed)
     took = found["latency_s"]["p50"]
     assert took > 0
     assert plan["steps"][0]["expected_s"] == took
     assert (plan["critical_path_by"], plan["critical_path_s"]) == ("expected_s", took)
-    models, plan = await told(tenant="other")
+    models, plan = await models_and_plan(tenant="other")
     assert (models, plan["steps"][0]["expected_s"]) == ({}, None)
 
 
-async def test_times_of_a_steps_own_that_are_too_short_open_nothing(world: World, service: Service) -> None:
+async def test_timeouts_shorter_than_the_default_do_not_open_the_breaker(world: World, service: Service) -> None:
     world.hold()
     for _ in range(FAILURES):
-        done = await ended(service, world.step(max_retries=0, config={"timeout_s": 0.1}))
+        done = await run_step(service, world.step(max_retries=0, config={"timeout_s": 0.1}))
         assert done["error_message"] == "draw: timed out after 0.1 s"
     status = await model_status(service, every=True)
     assert (status["breaker"]["state"], status["breaker"]["failures"]) == ("closed", 0)

@@ -1,4 +1,4 @@
-"""Who waits for an end while the table is being looked at: what is told meanwhile counts, and so does what is not."""
+"""Requests that wait for the end of a workflow: commits that happen during a read of its row are handled correctly."""
 
 import asyncio
 from collections import deque
@@ -31,46 +31,53 @@ class _Record(Struct):
     state: _State
 
 
-class Slow:
-    """A store whose answers are on their way until `answer`: what they say is what was so when it was asked."""
+class SlowReader:
+    """A store that answers a read when `answer` is called, with the status of when the read began."""
 
     def __init__(self) -> None:
         self.status = RUNNING
         self.away = False
-        self.looks = 0
+        self.reads = 0
         self._answers: deque[asyncio.Event] = deque()
 
     async def get(self, *_: Any, **__: Any) -> _Record:
-        self.looks += 1
-        seen, answered = self.status, asyncio.Event()
+        self.reads += 1
+        status, answered = self.status, asyncio.Event()
         self._answers.append(answered)
         if self.away:
             raise Unavailable("the database is away")
         await answered.wait()
-        return _Record(_State(seen))
+        return _Record(_State(status))
+
+    @property
+    def pending(self) -> int:
+        """The number of reads without an answer."""
+        return len(self._answers)
 
     def answer(self) -> None:
         self._answers.pop().set()
 
 
 class World:
+    """A bus and a store with one workflow."""
+
     def __init__(self) -> None:
-        self.bus, self.store = EventBus(), Slow()
+        self.bus, self.store = EventBus(), SlowReader()
 
     def commit(self, status: WorkflowStatus) -> None:
         self.store.status = status
         self.bus.publish(CommittedEvents(OURS, None, status, "o", []))
 
-    async def until_looking(self, times: int) -> None:
-        await eventually(lambda: self.store.looks == times, "it looks")
+    async def wait_for_read(self, times: int) -> None:
+        await eventually(lambda: self.store.reads == times, "it is read")
 
     @asynccontextmanager
     async def waiting(self) -> AsyncIterator[asyncio.Task[bool]]:
-        """One who waits, and whose first look is on its way."""
+        """Run a request that waits, and whose first read is in flight."""
         waits = CompletionWaiter(self.bus, cast("WorkflowReader", self.store)).until_terminal(EVERY_TENANT, OURS, 3600)
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
             task = group.create_task(waits)
-            await self.until_looking(1)
+            await self.wait_for_read(1)
             yield task
 
 
@@ -79,48 +86,48 @@ def world() -> World:
     return World()
 
 
-@pytest.mark.parametrize("looks", [1, 2])
-async def test_an_end_that_is_told_during_a_look_is_no_less_one(world: World, looks: int) -> None:
+@pytest.mark.parametrize("reads", [1, 2])
+async def test_an_end_that_is_published_during_a_read_counts(world: World, reads: int) -> None:
     async with world.waiting() as task:
-        if looks == 2:
+        if reads == 2:
             world.store.answer()
             world.bus.invalidate([OURS])
-            await world.until_looking(2)
+            await world.wait_for_read(2)
         world.commit(COMPLETED)
         world.store.answer()
         assert await task
-    assert world.store.looks == looks
+    assert world.store.reads == reads
 
 
-async def test_an_end_that_was_before_a_resume_is_none(world: World) -> None:
+async def test_an_end_before_a_resume_does_not_count(world: World) -> None:
     world.store.status = FAILED
     async with world.waiting() as task:
         world.commit(RUNNING)
         world.store.answer()
-        await world.until_looking(2)
+        await world.wait_for_read(2)
         world.store.answer()
-        await eventually(lambda: not world.store._answers, "it has its answer")
+        await eventually(lambda: world.store.pending == 0, "it has its answer")
         assert not task.done()
         world.commit(COMPLETED)
         assert await task
-    assert world.store.looks == 2
+    assert world.store.reads == 2
 
 
-async def test_a_look_that_fails_is_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_later_read_that_fails_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(completion, "_RETRY_S", 0.01)
     async with world.waiting() as task:
         world.store.answer()
         world.store.away, world.store.status = True, COMPLETED
         world.bus.invalidate([OURS])
-        await world.until_looking(3)
+        await world.wait_for_read(3)
         world.store.away = False
-        await eventually(lambda: world.store.looks > 3, "it looks again")
+        await eventually(lambda: world.store.reads > 3, "it is read again")
         world.store.answer()
         assert await task
 
 
-async def test_the_first_look_is_the_callers(world: World) -> None:
+async def test_a_first_read_that_fails_raises(world: World) -> None:
     world.store.away = True
     with pytest.raises(Unavailable):
         await CompletionWaiter(world.bus, cast("WorkflowReader", world.store)).until_terminal(EVERY_TENANT, OURS, 3600)
-    assert not world.bus._watchers
+    assert not world.bus.watched

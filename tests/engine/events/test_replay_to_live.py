@@ -1,4 +1,4 @@
-"""Where a stream goes over from what was to what happens: nothing is missing there, and nothing comes twice."""
+"""The transition of a stream from stored events to live ones: no event is missing, and none is sent twice."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -28,8 +28,8 @@ async def service(memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Servi
         yield service
 
 
-def following(service: Service) -> EventSubscriptions:
-    return service.app.service.following
+def subscriptions_of(service: Service) -> EventSubscriptions:
+    return service.app.service.subscriptions
 
 
 def bus(service: Service) -> EventBus:
@@ -37,7 +37,7 @@ def bus(service: Service) -> EventBus:
 
 
 class Run:
-    """A workflow to which something happens all the time, until all clients have come and some more has happened."""
+    """A workflow that is updated all the time until all clients have connected, and a little longer."""
 
     def __init__(self, service: Service, dice: Random) -> None:
         self.service, self.dice = service, dice
@@ -59,30 +59,32 @@ class Run:
         await engine.cancel(EVERY_TENANT, "x", self.workflow_id)
 
     async def follow(self) -> tuple[int, list[Frame]]:
-        """A client that comes at some moment, and wants what is behind some event by then."""
+        """Connect at a random moment, and read all events after a random one. Return that one and the frames."""
         self._waiting.append((self.dice.randrange(1, 12), event := asyncio.Event()))
         await event.wait()
         for _ in range(self.dice.randrange(20)):
             await asyncio.sleep(0)
         after = self.dice.choice((0, 0, self.dice.randrange(self.events), self.events - 1))
-        came = []
-        async with following(self.service).follow(EVERY_TENANT, self.workflow_id, after) as stream:
+        parts = []
+        async with subscriptions_of(self.service).follow(EVERY_TENANT, self.workflow_id, after) as stream:
             self.opened += 1
             if self.dice.random() < 0.2:
-                bus(self.service).invalidate([self.workflow_id])  # a hint, which may come whenever it likes
+                bus(self.service).invalidate(
+                    [self.workflow_id]
+                )  # a notification of another process may arrive at any time
             while (part := await stream.next(30)) is not None:
                 assert part
-                came.append(part)
-            self.live += len(came) - 1
+                parts.append(part)
+            self.live += len(parts) - 1
         assert stream.close_reason is None
-        return after, [parsed(block) for block in b"".join(came).decode().split("\n\n")[:-1]]
+        return after, [parsed(block) for block in b"".join(parts).decode().split("\n\n")[:-1]]
 
 
 @pytest.mark.parametrize(("rounds", "most"), [(ROUNDS, event_stream.MOST_EVENTS), (3, 1)], ids=["roomy", "narrow"])
-async def test_a_thousand_that_come_while_it_is_written(
+async def test_a_thousand_clients_that_connect_during_writes_get_each_event_once(
     service: Service, monkeypatch: pytest.MonkeyPatch, rounds: int, most: int
 ) -> None:
-    """*narrow*: there is hardly ever room for what happens, and they go back to the table again and again."""
+    """*narrow*: the send buffers have almost no room, so that streams read the database again and again."""
     monkeypatch.setattr(event_stream, "MOST_EVENTS", most)
     dice, live = Random(7), 0
     for _ in range(rounds):
@@ -97,34 +99,34 @@ async def test_a_thousand_that_come_while_it_is_written(
             assert [int(frame.id or 0) for frame in came] == list(range(after + 1, len(history) + 1))
         live += run.live
     assert live >= rounds * EACH
-    assert following(service).open == 0
-    assert not bus(service)._watchers
+    assert subscriptions_of(service).open == 0
+    assert not bus(service).watched
 
 
-async def some_moment(dice: Random, made: Sequence[UUID]) -> None:
-    some = dice.randrange(20)
-    while len(made) < some:
+async def wait_for_random_moment(dice: Random, created: Sequence[UUID]) -> None:
+    count = dice.randrange(20)
+    while len(created) < count:
         await asyncio.sleep(0)
     for _ in range(dice.randrange(50)):
         await asyncio.sleep(0)
 
 
-async def check_all_came(streams: EventSubscriptions, after: FeedCursor, came: bytes) -> None:
-    found = [parsed(block) for block in came.decode().split("\n\n")[:-1]]
+async def check_complete(streams: EventSubscriptions, after: FeedCursor, received: bytes) -> None:
+    found = [parsed(block) for block in received.decode().split("\n\n")[:-1]]
     whole = (await streams.page(EVERY_TENANT, EVERYTHING, after, 1_000)).events
     assert [frame.id for frame in found] == [each.position.cursor for each in whole]
     assert [frame.data["workflow_id"] for frame in found] == [str(each.workflow_id) for each in whole]
 
 
 @pytest.mark.parametrize("slice_s", [feed_stream._SLICE_S, -1], ids=["at once", "one by one"])
-async def test_those_who_follow_all_at_any_moment(
+async def test_clients_of_the_feed_that_connect_at_any_moment_get_each_event_once(
     service: Service, monkeypatch: pytest.MonkeyPatch, slice_s: float
 ) -> None:
-    """They come while others write, from a place that they or others have been at; each misses and repeats nothing."""
+    """They connect during writes, and start at a position that some client has reached."""
     monkeypatch.setattr(feed_stream, "_SLICE_S", slice_s)
-    dice, streams = Random(11), following(service)
+    dice, streams = Random(11), subscriptions_of(service)
     ids: list[UUID] = []
-    places: list[FeedCursor] = [(await streams.page(EVERY_TENANT, EVERYTHING, None, 1)).position]
+    positions: list[FeedCursor] = [(await streams.page(EVERY_TENANT, EVERYTHING, None, 1)).position]
     last: list[FeedCursor] = []
 
     async def write() -> None:
@@ -136,17 +138,17 @@ async def test_those_who_follow_all_at_any_moment(
         last.append((await streams.page(EVERY_TENANT, EVERYTHING, None, 1_000)).events[-1].position)
 
     async def follow() -> None:
-        await some_moment(dice, ids)
-        after = dice.choice([dice.choice(places), None])
-        came = b""
+        await wait_for_random_moment(dice, ids)
+        after = dice.choice([dice.choice(positions), None])
+        received = b""
         async with streams.follow_all(EVERY_TENANT, EVERYTHING, after) as stream:
             if after is None:
                 after = FeedCursor.read(str(stream.position))
             while not last or FeedCursor.read(stream.position or "0") < last[0]:
-                came += await stream.next(0.1) or b""
+                received += await stream.next(0.1) or b""
                 if stream.position is not None and dice.random() < 0.3:
-                    places.append(FeedCursor.read(stream.position))
-        await check_all_came(streams, after, came)
+                    positions.append(FeedCursor.read(stream.position))
+        await check_complete(streams, after, received)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(write())
@@ -156,7 +158,7 @@ async def test_those_who_follow_all_at_any_moment(
 
 
 async def check_own_order(service: Service, ids: Sequence[UUID]) -> None:
-    whole = (await following(service).page(EVERY_TENANT, EVERYTHING, None, 1_000)).events
+    whole = (await subscriptions_of(service).page(EVERY_TENANT, EVERYTHING, None, 1_000)).events
     for workflow_id in ids:
         mine = [each.event.id for each in whole if each.workflow_id == workflow_id]
         assert mine == list(range(1, len(await service.events(str(workflow_id))) + 1))

@@ -44,7 +44,7 @@ class FeedReader:
     """
 
     def __init__(self, feed: EventFeed, frame: FeedFrame, poll_s: float | None) -> None:
-        self._feed, self._frame, self._poll_s = feed, frame, poll_s
+        self._feed, self._frame, self.poll_s = feed, frame, poll_s
         self._subscribers: set[FeedSubscriber] = set()
         self._starting = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -106,7 +106,7 @@ class FeedReader:
         if not self._subscribers:
             return None
         self._delay_s = min(self._delay_s * 2, _LAST_DELAY_S) if lagging else _APART_S
-        return self._delay_s if lagging else self._poll_s
+        return self._delay_s if lagging else self.poll_s
 
     async def _read(self) -> bool:
         """Read and push all new events. Return whether there are some that can't be shown yet."""

@@ -43,8 +43,8 @@ class PeerNotifications:
         running: Container[UUID],
         poll_s: float,
     ) -> None:
-        self._notifications, self._feed, self._bus, self._reader = notifications, feed, bus, reader
-        self._running, self._poll_s = running, poll_s
+        self.notifications, self._feed, self._bus, self._reader = notifications, feed, bus, reader
+        self._running, self.poll_s = running, poll_s
         self._committed: set[UUID] = set()
         self._last_events: dict[UUID, int] = {}
         self._any_committed, self._watched, self._unwatched = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -75,7 +75,7 @@ class PeerNotifications:
             self._any_committed.clear()
             committed, self._committed = self._committed, set()
             with self._logging_failures():
-                await self._notifications.send(committed)
+                await self.notifications.send(committed)
             await asyncio.sleep(_APART_S)
 
     async def _listen(self) -> None:
@@ -83,7 +83,7 @@ class PeerNotifications:
             await self._watched.wait()
             with self._logging_failures():
                 async with (
-                    self._notifications.listen(self._on_notification) as subscription,
+                    self.notifications.listen(self._on_notification) as subscription,
                     asyncio.TaskGroup() as group,
                 ):
                     self._on_notification(None)  # what was committed before
@@ -125,7 +125,7 @@ class PeerNotifications:
     async def _poll(self) -> None:
         while True:
             await self._watched.wait()
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(self.poll_s)
             elsewhere = [each for each in self._bus.watched if each not in self._running]
             if elsewhere:
                 with self._logging_failures():

@@ -48,31 +48,29 @@ class EventSubscriptions:
     ) -> None:
         self._feed, self._bus, self._frame, self._feed_frame = feed, bus, frame, feed_frame
         self._workflow_subscribers = WorkflowSubscribers(bus, frame)
-        self._reader = FeedReader(feed, feed_frame, None if notifications is None else poll_s)
-        self._peers = (
-            None
-            if notifications is None
-            else PeerNotifications(notifications, feed, bus, self._reader, running, poll_s)
+        self.reader = FeedReader(feed, feed_frame, None if notifications is None else poll_s)
+        self.peers = (
+            None if notifications is None else PeerNotifications(notifications, feed, bus, self.reader, running, poll_s)
         )
         self.heartbeat_s = heartbeat_s
         self.open = 0
 
     def listen(self) -> None:
         """Begin to listen to the bus."""
-        self._bus.subscribe(lambda _: self._reader.wake())
-        self._bus.subscribe_invalidated(self._reader.wake)
-        if self._peers is not None:
-            self._bus.subscribe(self._peers.on_committed)
-            self._bus.subscribe_watched(self._peers.check_watchers)
+        self._bus.subscribe(lambda _: self.reader.wake())
+        self._bus.subscribe_invalidated(self.reader.wake)
+        if self.peers is not None:
+            self._bus.subscribe(self.peers.on_committed)
+            self._bus.subscribe_watched(self.peers.check_watchers)
 
     async def run(self) -> None:
         """Run until cancelled, and close."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._reader.run(), name="event feed")
+                group.create_task(self.reader.run(), name="event feed")
                 group.create_task(self._renumber_backup(), name="events of a backup")
-                if self._peers is not None:
-                    group.create_task(self._peers.run(), name="notifications")
+                if self.peers is not None:
+                    group.create_task(self.peers.run(), name="notifications")
         finally:
             self.close()
 
@@ -90,7 +88,7 @@ class EventSubscriptions:
     def close(self) -> None:
         """End all streams and all waiting requests. Those that come later end at once."""
         self._bus.close()
-        self._reader.close()
+        self.reader.close()
 
     async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None, limit: int) -> FeedPage:
         """Return up to *limit* of the *wanted* events after *after*, or from the beginning. Raises `InvalidRequest` for
@@ -129,15 +127,15 @@ class EventSubscriptions:
         and `InvalidRequest` for a cursor that this database can't have issued.
         """
         subscriber = FeedSubscriber(scope, wanted, SendBuffer())
-        stream = FeedStream(self._feed, self._reader, subscriber, self._feed_frame, after)
+        stream = FeedStream(self._feed, self.reader, subscriber, self._feed_frame, after)
         self.open += 1
         try:
             await stream.open()
-            if self._peers is not None:
-                self._peers.check_watchers()
+            if self.peers is not None:
+                self.peers.check_watchers()
             yield stream
         finally:
             self.open -= 1
-            self._reader.leave(subscriber)
-            if self._peers is not None:
-                self._peers.check_watchers()
+            self.reader.leave(subscriber)
+            if self.peers is not None:
+                self.peers.check_watchers()
