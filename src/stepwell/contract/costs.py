@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Cost(Struct, frozen=True):
-    """What an attempt cost. `source`: whether the provider said so, or the service's settings price it."""
+    """The cost of an attempt. `source`: the provider reported it, or the prices in the service's settings give it."""
 
     amount: float
     currency: str
@@ -19,8 +19,8 @@ class Money(Struct, frozen=True):
 
 
 class WorkflowCost(Struct, frozen=True):
-    """The sum over a workflow's attempts, a sum for each currency. `unknown_attempts`: so many may have cost something,
-    and nobody has said what.
+    """The cost of a workflow's attempts, one sum for each currency. `unknown_attempts` is the number of attempts whose
+    cost isn't known.
     """
 
     amounts: tuple[Money, ...] = ()

@@ -11,7 +11,7 @@ StepId: TypeAlias = Annotated[
     Meta(
         min_length=1,
         max_length=255,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?!\n)$",  # in Python, $ alone lets a last line feed pass
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?!\n)$",  # in Python, $ alone matches before a last line feed
         description="Unique identifier for this step within the workflow",
     ),
 ]
@@ -20,7 +20,7 @@ WorkflowName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, desc
 
 Description: TypeAlias = Annotated[str, Meta(max_length=1000)]
 
-# Only documents the form. `Catalog.webhook_refusal` decides which URLs are accepted, and gives better reasons.
+# Only documents the form. `ProviderCatalog.webhook_refusal` decides which URLs are accepted, and gives better reasons.
 _WEBHOOK_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f-\xa0/?#@\\]+([/?#][^\x00-\x1f\x7f-\x9f]*)?$"
 
 WebhookUrl: TypeAlias = Annotated[str, Meta(max_length=512, extra_json_schema={"pattern": _WEBHOOK_PATTERN})]
@@ -93,7 +93,7 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Absent keeps the value, null clears it; `name` can't be null (that is a 422)."""
+    """An absent field keeps its value, null clears it. A null name is refused with 422."""
 
     name: WorkflowName | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET

@@ -12,7 +12,7 @@ DryRunVerb = Literal["start", "resume", "cancel", "cleanup"]
 
 
 class JobToCancel(Struct, frozen=True):
-    """A job that would be cancelled at its provider. `remote_id` is null where it isn't known yet."""
+    """A job that would be cancelled at its provider. `remote_id` is null if it isn't known yet."""
 
     step_id: str
     provider: ProviderType | None
@@ -20,18 +20,18 @@ class JobToCancel(Struct, frozen=True):
 
 
 class KeptFile(Struct, frozen=True):
-    """A file that stays, for another workflow names it."""
+    """A file that would not be deleted, because the workflow `workflow_id` uses it."""
 
     path: str
     workflow_id: UUID
 
 
 class DryRun(Struct, frozen=True, kw_only=True):
-    """What a verb would do now; nothing has changed. Steps are named by their ids, in the order of the definition, and
-    a list that doesn't concern the verb is empty. `would_run`: would want a slot at once; `would_run_later`: once
-    others are done; `running`: their attempts go on; `kept`: COMPLETED, and don't run again; `reset`: go back to
-    PENDING with a fresh retry budget; `cancelled`: become CANCELLED. Files are those that tasks have recorded, of
-    `tasks` tasks that would be looked at.
+    """What a verb would do now. Nothing has changed. The lists hold ids of steps, in the order of the definition; a
+    list that doesn't concern the verb is empty. `would_run`: the steps that would wait for a slot at once.
+    `would_run_later`: those that would run after others. `running`: those whose attempts continue. `kept`: COMPLETED
+    steps, which don't run again. `reset`: those that return to PENDING with a fresh retry budget. `cancelled`: those
+    that become CANCELLED. Files are those recorded by the `tasks` tasks that cleanup would examine.
     """
 
     verb: DryRunVerb

@@ -35,7 +35,9 @@ class TaskStatus(StrEnum):
 
 
 class TaskPhase(StrEnum):
-    """How far an attempt got, committed before the next thing happens: what a recovery decides by."""
+    """How far an attempt has got. It is committed before the next phase begins, so that a recovery can continue from
+    it.
+    """
 
     INTENT = "INTENT"
     SUBMITTED = "SUBMITTED"
@@ -44,8 +46,9 @@ class TaskPhase(StrEnum):
 
 
 class CancelReceipt(StrEnum):
-    """What became of the remote work of an attempt that was given up: never sent; ended by the provider; the provider
-    would not end it; it had finished by then, and is paid for; not known, or not yet.
+    """What became of the remote job of an abandoned attempt. never_started: no request was sent. provider_cancelled:
+    the provider ended it. provider_refused: the provider would not end it. finished_too_late: it had already finished,
+    and is paid for. unknown: it isn't known, or not yet.
     """
 
     NEVER_STARTED = "never_started"
@@ -162,7 +165,9 @@ TERMINAL_EVENTS: Final = frozenset(
 
 
 class DeliveryStatus(StrEnum):
-    """PENDING: will be tried. FAILED: no try is left. STOPPED: the receiver said 410, or there is no address now."""
+    """PENDING: it will be attempted. FAILED: no attempt is left. STOPPED: the receiver answered 410, or the workflow
+    has no webhook_url any more.
+    """
 
     PENDING = "PENDING"
     DELIVERED = "DELIVERED"

@@ -10,7 +10,7 @@ from stepwell.contract.fields import Time
 
 
 class EventPublic(Struct):
-    """One line of a workflow's history; `id` numbers them from 1."""
+    """One event of a workflow's history. `id` counts from 1 in each workflow."""
 
     id: int
     type: EventType
@@ -23,11 +23,11 @@ class EventPublic(Struct):
 
 class EventListResponse(Struct):
     events: list[EventPublic]
-    has_more: Annotated[bool, Meta(description="Whether there are later ones: after the last one's id")]
+    has_more: Annotated[bool, Meta(description="Whether there are later events, after the id of the last one")]
 
 
 class FeedEventPublic(EventPublic):
-    """An event, and of which workflow."""
+    """An event, with its workflow."""
 
     workflow_id: UUID
     origin_instance: str
@@ -36,10 +36,12 @@ class FeedEventPublic(EventPublic):
 
 class EventFeedResponse(Struct):
     events: list[FeedEventPublic]
-    cursor: Annotated[str, Meta(description="Where to go on from, also when there was nothing")]
-    has_more: Annotated[bool, Meta(description="Whether to ask again at once: a page may be short, or empty, before")]
+    cursor: Annotated[str, Meta(description="The position after this page; also given for an empty page")]
+    has_more: Annotated[
+        bool, Meta(description="Whether there are more events now. A page may be short or empty even so")
+    ]
 
 
 class StreamTicket(Struct):
     ticket: str
-    expires_at: Annotated[Time, Meta(description="Until then a stream may be opened with it")]
+    expires_at: Annotated[Time, Meta(description="The ticket opens a stream until then")]

@@ -10,7 +10,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 
 
 class PlannedFallback(Struct, frozen=True):
-    """Who is asked when the attempts at the first provider are used up: so often, at that price for each."""
+    """The provider that is used once the attempts at the first one are used up. `price` is that of one attempt."""
 
     provider: ProviderType
     model: str | None
@@ -19,11 +19,11 @@ class PlannedFallback(Struct, frozen=True):
 
 
 class PlannedStep(Struct, frozen=True, kw_only=True):
-    """`model` is what limits and prices go by, as far as it is known before the inputs are; null for PASSTHROUGH.
-    `config` is what the provider would get: the step's over the workflow's `step_defaults`; a value that a mapping
-    gives stands as `{from_step, from_field}`, with a `transform` where it has one. `price` is that of one attempt, 0
-    for work in this process, null where nobody has named one. `expected_s`: the median of the model's attempts in this
-    process that succeeded.
+    """A step as it would run. `model` is the model that limits and prices apply to, if it is known before the inputs
+    are; null for PASSTHROUGH. `config` is what the provider would get: the step's config over the workflow's
+    `step_defaults`. A mapped value is `{from_step, from_field}`, with `transform` if the mapping has one. `price` is
+    that of one attempt: 0 for work in this process, null if there is no price. `expected_s` is the median time of the
+    model's successful attempts in this process.
     """
 
     step_id: str
@@ -40,9 +40,9 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
 
 
 class PlannedPrice(Struct, frozen=True):
-    """`known`: the sum of one attempt at each step whose price is known; `unknown_steps`: so many steps have a price,
-    or a fallback's, that isn't. `worst_case`: every attempt is made and paid for, fallbacks included; null where a
-    price isn't known.
+    """The price of the workflow. `known` is the sum of one attempt at each step whose price is known. `unknown_steps`
+    counts the steps whose price, or whose fallback's price, isn't known. `worst_case` is the price if every attempt is
+    made and paid for, fallbacks included; null if a price isn't known.
     """
 
     known: Sequence[Money]
@@ -51,14 +51,16 @@ class PlannedPrice(Struct, frozen=True):
 
 
 class WorkflowPlan(Struct, frozen=True):
-    """`layers`: steps that could run at the same time, were there slots for all. `critical_path`: the longest chain,
-    by the seconds that are expected where those of all steps are known (`critical_path_s` is then their sum), else by
-    the number of its steps.
+    """What running a definition would involve. A layer of `layers` holds steps that could run at the same time, with
+    enough slots. `critical_path` is the longest chain of steps: by their expected seconds if these are known for all
+    steps (`critical_path_s` is then the sum), otherwise by their number.
     """
 
     layers: Sequence[Sequence[str]]
     critical_path: Sequence[str]
-    critical_path_by: Annotated[Literal["expected_s", "steps"], Meta(description="What the chain is the longest by")]
+    critical_path_by: Annotated[
+        Literal["expected_s", "steps"], Meta(description="By what the critical path is the longest")
+    ]
     critical_path_s: float | None
     steps: Sequence[PlannedStep]
     price: PlannedPrice

@@ -18,7 +18,7 @@ class HTTPValidationError(Struct, kw_only=True):
 
 
 class Problem(Struct, kw_only=True):
-    """RFC 9457. The last two members are there where a state doesn't allow what was asked."""
+    """RFC 9457. A verb in a state that doesn't allow it also returns current_status and allowed_from."""
 
     type: str
     title: str

@@ -1,4 +1,4 @@
-"""How the providers do: what `GET /api/v1/providers` shows."""
+"""The status of providers: the answer of `GET /api/v1/providers`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,14 +10,14 @@ from stepwell.contract.enums import BreakerState, ProviderType, TaskType
 
 
 class ModelLimit(Struct, frozen=True, forbid_unknown_fields=True):
-    """Attempts at once, and starts a minute, of one model of a provider; null is no limit."""
+    """The limits of one model of a provider: concurrent attempts, and starts a minute. null means no limit."""
 
     concurrency: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     per_minute: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
 
 
 class Latency(Struct, frozen=True):
-    """Seconds that attempts took from their start to their result: percentiles, null where none succeeded."""
+    """Percentiles of the seconds from an attempt's start to its result; null if no attempt succeeded."""
 
     p50: float | None = None
     p95: float | None = None
@@ -25,7 +25,9 @@ class Latency(Struct, frozen=True):
 
 
 class BreakerStatus(Struct, frozen=True):
-    """`failures`: steps in a row that used up their attempts. `open_until` is null while it is closed."""
+    """The circuit breaker. `failures` counts the steps in a row that used up their attempts. `open_until` is null while
+    the breaker is closed.
+    """
 
     state: BreakerState
     failures: int
@@ -33,9 +35,9 @@ class BreakerStatus(Struct, frozen=True):
 
 
 class ModelStatus(Struct, frozen=True):
-    """`attempts`, `error_rate` and `latency_s` are of those that ended within the last five minutes, at most the last
-    thousand; failures that are the request's own fault don't count. `waiting`: for a slot, or for the breaker. LOCAL's
-    models are the types of task; their breakers stay closed.
+    """The status of a model. `attempts`, `error_rate` and `latency_s` cover the attempts that ended within the last
+    five minutes, at most the last thousand. Failures that are the request's own fault don't count. `waiting` counts the
+    steps that wait for a slot or for the breaker. LOCAL's models are the types of task; their breakers stay closed.
     """
 
     model: str
@@ -49,17 +51,20 @@ class ModelStatus(Struct, frozen=True):
 
 
 class CredentialStatus(Struct, frozen=True):
-    """A key of a provider. `refused_since`: when this process first got a refusal; null once a call is accepted."""
+    """A credential of a provider. `refused_since` is when the provider first refused it in this process; null once a
+    call is accepted.
+    """
 
     name: str
     refused_since: datetime | None = None
 
 
 class ProviderStatus(Struct, frozen=True):
-    """`capabilities`: what it offers, by type of task. `limit` is of its steps at once; `in_flight` and `waiting` are
-    those of all tenants in this process, `models` those that steps of the token's tenants have asked for.
-    `credentials`: the keys that the service holds for it, by name; a token of one tenant sees only the one that steps
-    use by default. `detail` describes the keys that are refused; null if none is.
+    """The status of a provider. `capabilities` lists what it offers, by type of task. `limit` is the number of steps
+    that may run at once. `in_flight` and `waiting` count the steps of all tenants in this process. `models` are those
+    that steps of the token's tenants have used. `credentials` are the keys that the service holds for it, by name; a
+    token of one tenant sees only the key that steps use by default. `detail` describes the keys that are refused; null
+    if none is.
     """
 
     provider_type: ProviderType

@@ -1,6 +1,6 @@
-"""Why a workflow and its steps don't move: what `GET /api/v1/workflows/{id}/explain` answers.
+"""The reasons why a workflow and its steps don't progress: the answer of `GET /api/v1/workflows/{id}/explain`.
 
-A reason is told by its `code`; `detail` is a sentence for people. Times are UTC.
+`code` identifies a reason, and `detail` is a sentence for people. Times are UTC.
 """
 
 from collections.abc import Sequence
@@ -224,8 +224,8 @@ class ExplainedStep(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """`reason`: why the workflow as a whole doesn't move, null where it does or has ended. `steps`: those that have not
-    ended, and those with a job that is still to be ended, in the order of the definition.
+    """Why a workflow doesn't progress. `reason` applies to the workflow as a whole; null if it progresses or has ended.
+    `steps` are those that have not ended, and those whose job has yet to be ended, in the order of the definition.
     """
 
     workflow_id: UUID

@@ -33,9 +33,11 @@ class TaskPublic(Struct, kw_only=True):
     remote_id: str | None
     outcome_unknown: bool
     cancel_receipt: CancelReceipt | None
-    model: Annotated[str, Meta(description="What was asked for at the provider; null before anything is sent")] | None
+    model: (
+        Annotated[str, Meta(description="The model requested from the provider; null before a request is sent")] | None
+    )
     sent_at: Time | None
-    cost: Annotated[Cost, Meta(description="Null while, or where, it isn't known")] | None
+    cost: Annotated[Cost, Meta(description="Null if it isn't known, or not yet")] | None
     outputs: list[Output]
     error: str | None
     started_at: Time | None

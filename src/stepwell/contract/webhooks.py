@@ -12,33 +12,35 @@ from stepwell.contract.workflows import WorkflowPublic
 
 
 class DeliveryAttemptPublic(Struct):
-    """One try to send a webhook."""
+    """One attempt to send a webhook."""
 
     at: Time
-    code: Annotated[int, Meta(description="The status of the answer; null without one")] | None
+    code: Annotated[int, Meta(description="The status code of the answer; null without an answer")] | None
     latency_ms: int | None
     answer: Annotated[str, Meta(description="The first kB of the answer, as text")] | None
     error: Annotated[str, Meta(description="Why there was no answer")] | None
 
 
 class DeliveryPublic(Struct):
-    """A webhook: sent, or to be sent."""
+    """A webhook that was sent, or will be."""
 
-    id: Annotated[str, Meta(description="What stands in the header webhook-id")]
-    event_id: Annotated[int, Meta(description="Of what it tells: the event's number in the workflow's history")]
+    id: Annotated[str, Meta(description="The value of the header webhook-id")]
+    event_id: Annotated[int, Meta(description="The id of its event in the workflow's history")]
     type: EventType
     status: Annotated[
         DeliveryStatus,
-        Meta(description="FAILED: no try is left. STOPPED: answered with 410, or there was no webhook_url any more"),
+        Meta(description="FAILED: no attempt is left. STOPPED: the receiver answered 410, or webhook_url was removed"),
     ]
-    next_at: Annotated[Time, Meta(description="When it is tried next; null when it isn't")] | None
+    next_at: Annotated[Time, Meta(description="The time of the next attempt; null if there is none")] | None
     created_at: Time
-    attempts: Annotated[list[DeliveryAttemptPublic], Meta(description="In their order; the newest 50")]
+    attempts: Annotated[list[DeliveryAttemptPublic], Meta(description="The newest 50, oldest first")]
 
 
 class DeliveryListResponse(Struct):
     deliveries: list[DeliveryPublic]
-    has_more: Annotated[bool, Meta(description="Whether there are later ones: after the last one's event_id")]
+    has_more: Annotated[
+        bool, Meta(description="Whether there are later deliveries, after the event_id of the last one")
+    ]
 
 
 class StepNoticeData(Struct):
@@ -49,7 +51,7 @@ class StepNoticeData(Struct):
 
 
 class WorkflowNotice(Struct):
-    """A workflow has ended; `data` is the workflow as GET showed it at the first try."""
+    """A workflow has ended. `data` is the workflow as GET returned it at the first attempt."""
 
     type: EventType
     timestamp: Time

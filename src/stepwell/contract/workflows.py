@@ -29,7 +29,7 @@ class WorkflowStepPublic(Struct, kw_only=True):
     task_id: Annotated[str, Meta(description="The latest task (attempt) of the step")] | None = None
     result: RawObject | None = None
     error_message: str | None = None
-    next_attempt_at: Annotated[Time, Meta(description="When the next attempt starts, between two")] | None = None
+    next_attempt_at: Annotated[Time, Meta(description="Between two attempts: when the next one starts")] | None = None
     started_at: Time | None = None
     completed_at: Time | None = None
     retry_count: int
@@ -46,10 +46,12 @@ class WorkflowPublic(Struct, kw_only=True):
     total_steps: int
     completed_steps: int
     progress: Annotated[float, Meta(description="Percent of the steps that are COMPLETED, two decimals")]
-    current_step: Annotated[str, Meta(description="The step RUNNING longest")] | None = None
+    current_step: Annotated[str, Meta(description="The step that has been RUNNING longest")] | None = None
     final_step_id: Annotated[str, Meta(description="The sink of the DAG")] | None = None
     final_step_result: RawObject | None = None
-    canvas_task_id: Annotated[str, Meta(description="This execution; new at every start and resume")] | None = None
+    canvas_task_id: (
+        Annotated[str, Meta(description="The id of this execution; new at every start and resume")] | None
+    ) = None
     config: JsonObject
     suppress_subtask_events: bool
     origin_instance: str
@@ -57,9 +59,12 @@ class WorkflowPublic(Struct, kw_only=True):
     origin_tenant_id: str | None = None
     origin_reference: str | None = None
     webhook_url: str | None = None
-    error_message: Annotated[str, Meta(description="The first of errors")] | None = None
+    error_message: Annotated[str, Meta(description="The first entry of errors")] | None = None
     errors: Annotated[list[str], Meta(description='"<step_id>: <message>" per failed step')]
-    cost: Annotated[WorkflowCost, Meta(description="Of its attempts at providers; null without any")] | None = None
+    cost: (
+        Annotated[WorkflowCost, Meta(description="The cost of its attempts at providers; null if there are none")]
+        | None
+    ) = None
     started_at: Time | None = None
     completed_at: Time | None = None
     created_at: Time
