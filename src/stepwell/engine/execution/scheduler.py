@@ -42,7 +42,7 @@ from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
 from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.running_attempt import RunningAttempt
-from stepwell.engine.execution.step_dispatcher import Start, StepDispatcher
+from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
 from stepwell.engine.execution.timers import Timers
 from stepwell.engine.monitoring.loop_lag import LoopLag
 from stepwell.ports.clock import Clock, NewId
@@ -283,7 +283,7 @@ class Scheduler:
         if not self._admission.waiting:
             return
         for start in self._dispatcher.next_starts():
-            if isinstance(start, Start):
+            if isinstance(start, AttemptStart):
                 self._begin_attempt(start)
             else:
                 self._apply(start.workflow, start.input)
@@ -337,7 +337,7 @@ class Scheduler:
 
     # Attempts
 
-    def _begin_attempt(self, start: Start) -> None:
+    def _begin_attempt(self, start: AttemptStart) -> None:
         """Decide to start the attempt. It starts once that is committed."""
         workflow, now = start.workflow, self._clock.now()
         decision = workflow.run.apply(

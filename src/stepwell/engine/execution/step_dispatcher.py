@@ -38,7 +38,7 @@ class ModelReader(Protocol):
         """Return the model that the step's next attempt would use; None if no breaker is needed for it."""
 
 
-class Start(Struct, frozen=True):
+class AttemptStart(Struct, frozen=True):
     """A step that starts an attempt, or continues one of an earlier process.
 
     `seed` is None if no provider does the step, `model` if the attempt isn't tracked. `in_process`: the attempt
@@ -52,7 +52,7 @@ class Start(Struct, frozen=True):
     in_process: bool
 
 
-class Divert(Struct, frozen=True):
+class StepDiversion(Struct, frozen=True):
     """A step that goes to its fallback."""
 
     workflow: ActiveWorkflow
@@ -96,7 +96,7 @@ class StepDispatcher:
         self._health.withdraw(workflow.workflow_id)
         workflow.waiting_since.clear()
 
-    def next_starts(self) -> Iterator[Start | Divert]:
+    def next_starts(self) -> Iterator[AttemptStart | StepDiversion]:
         """Yield what starts now, until the slots or the steps are used up.
 
         The caller may enqueue more steps and release slots meanwhile: they are considered in the same iteration.
@@ -104,14 +104,14 @@ class StepDispatcher:
         while (slot := self._admission.grant()) is not None:
             workflow = self._workflows.get(slot.workflow_id)
             start = None if workflow is None else self._next_start(workflow, slot)
-            if not isinstance(start, Start):
+            if not isinstance(start, AttemptStart):
                 self._admission.release(slot)
             if start is not None:
                 yield start
         if self._admission.retry_in_s is not None:
             self._wake_in(self._admission.retry_in_s)
 
-    def track(self, start: Start) -> TrackedAttempt | None:
+    def track(self, start: AttemptStart) -> TrackedAttempt | None:
         """The attempt begins: count it at its model."""
         return None if start.model is None else self._health.record_start(start.model, start.workflow.tenant)
 
@@ -153,7 +153,7 @@ class StepDispatcher:
     def _key(self, workflow: ActiveWorkflow, position: int) -> ModelKey | None:
         return self._models.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
 
-    def _next_start(self, workflow: ActiveWorkflow, slot: Slot) -> Start | Divert | None:
+    def _next_start(self, workflow: ActiveWorkflow, slot: Slot) -> AttemptStart | StepDiversion | None:
         """Return what the step that has got *slot* does with it. None: the step keeps waiting, or wants no slot."""
         position = slot.position
         key, provider = None, workflow.provider(position)
@@ -172,14 +172,14 @@ class StepDispatcher:
         # A step without a provider draws nothing, so it gets no seed.
         seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position)
         workflow.waiting_since.pop(position, None)
-        return Start(workflow, slot, seed, key, self._models.works_here(provider))
+        return AttemptStart(workflow, slot, seed, key, self._models.works_here(provider))
 
-    def _turn_away(self, workflow: ActiveWorkflow, position: int, key: ModelKey) -> Divert | None:
+    def _turn_away(self, workflow: ActiveWorkflow, position: int, key: ModelKey) -> StepDiversion | None:
         """The breaker lets no attempt through: divert the step, or hold it back."""
         if workflow.resolved_step(position).fallback is not None and not workflow.on_fallback(position):
             other = self._models.model_key(workflow, position, on_fallback=True)
             if other is None or self._health.allows(other):
-                return Divert(workflow, Diverted(position, key.provider, key.model))
+                return StepDiversion(workflow, Diverted(position, key.provider, key.model))
         self._health.hold_back(key, workflow.workflow_id, position)
         self._set_breaker_timer(key)
         return None
