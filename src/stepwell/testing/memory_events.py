@@ -61,7 +61,7 @@ class MemoryEventFeed:
 
 
 class MemoryNotifications:
-    """`ports.feed.Hints` of the process *owner*."""
+    """`ports.Notifications` of the process *owner*."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
@@ -71,9 +71,9 @@ class MemoryNotifications:
         self._tables.workflow_channel.notify(self._owner, list(workflow_ids))
 
     def listen(
-        self, heard: Callable[[Collection[UUID] | None], None]
+        self, on_notification: Callable[[Collection[UUID] | None], None]
     ) -> AbstractAsyncContextManager[MemorySubscription]:
-        return self._tables.subscribed(self._tables.workflow_channel, self._owner, heard)
+        return self._tables.subscribed(self._tables.workflow_channel, self._owner, on_notification)
 
 
 class MemoryPresence:
@@ -82,5 +82,5 @@ class MemoryPresence:
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
 
-    def watch(self, changed: Callable[[], None]) -> AbstractAsyncContextManager[MemorySubscription]:
-        return self._tables.subscribed(self._tables.process_channel, self._owner, lambda _: changed())
+    def watch(self, on_change: Callable[[], None]) -> AbstractAsyncContextManager[MemorySubscription]:
+        return self._tables.subscribed(self._tables.process_channel, self._owner, lambda _: on_change())

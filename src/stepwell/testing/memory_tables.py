@@ -93,7 +93,7 @@ class Channel:
 
 
 class MemorySubscription:
-    """`ports.feed.Ear`."""
+    """`ports.Subscription`."""
 
     def __init__(self, owner: UUID, callback: Callable[[Any], None]) -> None:
         self.owner, self.callback = owner, callback

@@ -65,7 +65,7 @@ async def test_what_is_ahead_is_brought_to_the_beginning(
     assert await all_of_it(feed) == [4, 5]
     page = await feed.page(EVERY_TENANT, EVERYTHING, BEGINNING, 10)
     assert page.lagging  # and would be for years
-    monkeypatch.setattr(feed_statements, "_ADOPTED", 2)
+    monkeypatch.setattr(feed_statements, "_RENUMBERED", 2)
     assert [await feed.renumber_restored() for _ in range(3)] == [True, True, False]
     assert await all_of_it(feed) == [1, 2, 3, 4, 5]
     assert not (await feed.page(EVERY_TENANT, EVERYTHING, FeedCursor.before(1), 10)).lagging

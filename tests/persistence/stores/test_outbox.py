@@ -73,7 +73,7 @@ async def test_what_nobody_can_come_back_for_is_wanted_at_once(bench: Bench, own
     assert await bench.leases.next_expiry(ME) == 0
 
 
-@pytest.mark.parametrize("name", ["DUE", "FREEZE", "FROZEN", "REFILE", "MARK", "LANES"])
+@pytest.mark.parametrize("name", ["DUE", "FREEZE", "FROZEN", "CHANGE_LANE", "RECORD", "LANES"])
 async def test_they_are_found_by_keys(bench: Bench, name: str) -> None:
     connection = await journal_connect(bench.dsn, timeout_s=10)()
     await connection.execute(f"PREPARE explained AS {getattr(sql, name)}")

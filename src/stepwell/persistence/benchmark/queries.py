@@ -1,4 +1,4 @@
-"""What a benchmark asks the database itself: how long a bare commit takes, and what the rows say of a run."""
+"""The queries of `stepwell bench`: how long a bare commit takes, and what the rows of a run contain."""
 
 import time
 
@@ -31,7 +31,7 @@ _EVENTS_A_WORKFLOW = 3  # created, started, completed
 
 
 class Times(Struct, frozen=True):
-    """As the rows tell them, in seconds: from the start of a step, or a workflow, to its recorded end."""
+    """Percentiles of the recorded durations of steps and workflows, from start to end, in seconds."""
 
     step_p50_s: float
     step_p95_s: float
@@ -40,28 +40,28 @@ class Times(Struct, frozen=True):
 
 
 class Incomplete(Exception):
-    """The rows of a run aren't what they must be."""
+    """The rows of a run are not those that it must leave."""
 
 
 async def bare_commits(connection: asyncpg.Connection, number: int) -> list[float]:
-    """How long *number* one-row commits took, one after the other, in seconds."""
+    """Run *number* one-row commits, one after the other, and return how long each took in seconds."""
     await connection.execute(_PREPARE)
     update = await connection.prepare(_COMMIT)
-    found = []
+    durations = []
     for _ in range(number):
         began = time.perf_counter()
         await update.fetch()
-        found.append(time.perf_counter() - began)
-    return found
+        durations.append(time.perf_counter() - began)
+    return durations
 
 
 async def forget_all(connection: asyncpg.Connection) -> None:
-    """Delete every workflow there is: in a scratch schema only."""
+    """Delete all workflows. For a scratch schema only."""
     await connection.execute("TRUNCATE workflows, steps, tasks, events")
 
 
 async def check_rows(connection: asyncpg.Connection, workflows: int, steps: int) -> None:
-    """Raise `Incomplete` unless exactly that many workflows with that many steps in all are there, all completed."""
+    """Raise `Incomplete` unless there are exactly so many workflows with so many steps in all, all completed."""
     found = dict(await connection.fetchrow(_COMPLETE))
     events = workflows * _EVENTS_A_WORKFLOW + steps * 2
     wanted = {"workflows": workflows, "steps": steps, "tasks": steps, "events": events}

@@ -1,4 +1,4 @@
-"""A schema of one's own in a database, gone afterwards: for a benchmark, which must leave nothing behind."""
+"""A temporary schema in a database for a benchmark, which must leave nothing behind."""
 
 import asyncio
 import contextlib
@@ -13,17 +13,17 @@ from stepwell.persistence.connections.database import driver_dsn, is_outage
 from stepwell.persistence.schema.startup import DatabaseRefused
 
 _PREFIX = "stepwell_scratch_"
-# Exactly such names: what is dropped must be ours, and a name is made into a statement as it is.
+# Only names of exactly this form are dropped: a schema of others must not match, and a name can't be a parameter.
 _LEFTOVERS = f"SELECT nspname::text FROM pg_namespace WHERE nspname ~ '^{_PREFIX}[0-9a-f]{{32}}$'"  # noqa: S608
 _CONNECT_S = 10.0
 
 
 @asynccontextmanager
 async def scratch_schema(dsn: str) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
-    """The address of an empty schema of a database that answers, and a connection to it.
+    """Create an empty schema, and yield its address and a connection to it. The schema is dropped at the end.
 
-    It is dropped at the end; one that a killed process has left is dropped by the next. While the connection lives it
-    holds a lock by the schema's name, so that none is taken for a leftover. Raises `DatabaseRefused`.
+    The next run drops a schema that a killed process has left. The connection holds a lock by the schema's name, so
+    that other runs don't take it for a leftover. Raises `DatabaseRefused`.
     """
     name = f"{_PREFIX}{uuid4().hex}"
     scratch = _with_search_path(dsn, name)
@@ -63,14 +63,14 @@ async def _create(connection: asyncpg.Connection, name: str) -> None:
 
 
 async def _check_search_path(connection: asyncpg.Connection, name: str) -> None:
-    """Else all that follows would happen to the tables of whoever uses the database: a proxy may ignore the setting."""
+    """Raise `DatabaseRefused` if a proxy ignores the setting: the benchmark would run on the tables of other users."""
     if await connection.fetchval("SELECT current_schema()") != name:
         raise DatabaseRefused("what stands before the database ignores search_path, so a schema of our own is no use")
 
 
 @asynccontextmanager
 async def _while_connected(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """End what is within when the connection is lost: with it the lock is, and the schema looks like a leftover."""
+    """Cancel the body if the connection is lost: the lock is lost too, so the schema looks like a leftover."""
     async with asyncio.timeout(None) as within:
 
         def end(_: asyncpg.Connection) -> None:

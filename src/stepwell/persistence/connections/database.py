@@ -1,7 +1,7 @@
-"""Connections: SQLAlchemy's engine for the API's statements, asyncpg's pool for the engine's, and what an outage is.
+"""Connections and outages: SQLAlchemy's engine for the API's statements, asyncpg's pool for the engine's.
 
-Every statement has a deadline, on both sides: `command_timeout` here, `statement_timeout` on the server for the
-case that this side is gone.
+Every statement has a deadline on both sides: `command_timeout` here, and `statement_timeout` on the server in case this
+process is gone.
 """
 
 import errno
@@ -23,7 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Connect: TypeAlias = Callable[..., Awaitable[asyncpg.Connection]]
 
-# Classes and codes of SQLSTATE that say "not now": connection, login, database, a conflict between transactions,
+# Classes and codes of SQLSTATE that mean "not now": connection, login, database, a conflict between transactions,
 # resources, intervention, read-only failover. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _OUTAGE_CLASSES = ("08", "28", "3D", "40", "53", "57", "58")
 _DISK_FULL, _READ_ONLY = "53100", "25006"
@@ -40,8 +40,8 @@ IS_READ_ONLY = (
     "takes writes"
 )
 
-# The list's statements are planned for the values asked for, each time: what is best for a rare one is the worst for a
-# common one. An index is read as quickly in any order, and one answer doesn't take all processors.
+# The list's statements are planned anew for the values of each request, because the best plan for a rare value is the
+# worst for a common one. Reading an index out of order is cheap. One request doesn't occupy all processors.
 _LIST_SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
     "random_page_cost": "1.1",
@@ -49,8 +49,8 @@ _LIST_SETTINGS = {
 }
 
 
-# All of the engine's statements find rows by a key that they are given: so each is planned once, and a plan that was
-# made while the tables were small doesn't read them whole when they have grown.
+# All statements of the engine find rows by key. So each is planned once. The plan must not scan whole tables, even if
+# it was made while they were small.
 _PLANS = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -61,7 +61,7 @@ _PLANS = {
 
 
 def driver_dsn(dsn: str) -> str:
-    """*dsn* as asyncpg takes it: SQLAlchemy's way of naming the driver in it is left out."""
+    """Return *dsn* for asyncpg: without the name of a driver, which SQLAlchemy allows in it."""
     scheme, _, rest = dsn.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
 
@@ -110,7 +110,7 @@ async def _connect(dsn: str, observer: Observer, **options: Any) -> asyncpg.Conn
 def create_engine(
     dsn: str, *, observer: Observer = _NO_OBSERVER, connect_args: Mapping[str, Any] | None = None, **options: Any
 ) -> AsyncEngine:
-    """SQLAlchemy's engine, but asyncpg reads *dsn*: so `sslmode` and the like are understood, and by both the same."""
+    """Return an engine of SQLAlchemy for which asyncpg reads *dsn*, so that both accept the same, like `sslmode`."""
 
     async def connect() -> asyncpg.Connection:
         return await _connect(dsn, observer, **(connect_args or {}))
@@ -162,7 +162,11 @@ def journal_connect(dsn: str, *, timeout_s: float, observer: Observer = _NO_OBSE
 
 
 class _Observed(asyncpg.Connection):  # type: ignore[misc]
-    """asyncpg's own query loggers cost a record and a turn of the loop for each statement."""
+    """A connection that reports to an `Observer`.
+
+    Hot path (see `stepwell.persistence`): asyncpg's own query loggers cost a record and a turn of the loop for each
+    statement.
+    """
 
     __slots__ = ("observer",)
 
@@ -188,16 +192,17 @@ class _Observed(asyncpg.Connection):  # type: ignore[misc]
 
 
 def create_journal_pool(connect: Connect) -> asyncpg.Pool:
-    """Three connections by *connect*, each when it is first used. To be awaited, or entered, before.
+    """Return a pool of three connections by *connect*, each opened when it is first used. Await the pool first.
 
-    Their sessions are never changed, so that they go back to the pool without a round trip to reset them.
+    Hot path (see `stepwell.persistence`): the sessions are never changed, so they return to the pool without a round
+    trip to reset them.
     """
     return asyncpg.create_pool(
-        min_size=0, max_size=3, max_inactive_connection_lifetime=0, connect=connect, reset=_leave_alone
+        min_size=0, max_size=3, max_inactive_connection_lifetime=0, connect=connect, reset=_do_nothing
     )
 
 
-async def _leave_alone(_: object) -> None:
+async def _do_nothing(_: object) -> None:
     pass
 
 
@@ -211,11 +216,11 @@ async def assert_durable(pool: asyncpg.Pool) -> None:
 
 
 class NotDurable(Exception):
-    """The server may lose what it has committed; Stepwell's promises would be void."""
+    """The server may lose committed data, so Stepwell couldn't keep its promises."""
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether *error* says that the database can't answer now, rather than that the statement is wrong."""
+    """Return whether *error* means that the database can't answer now, rather than that the statement is wrong."""
     if isinstance(error, DBAPIError):
         if error.connection_invalidated:
             return True
@@ -259,7 +264,7 @@ def _is_over_quota(error: asyncpg.PostgresError) -> bool:
 
 
 def unavailable_in_outage(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Turn an outage into `errors.Unavailable`, so that callers know one word for it."""
+    """Decorate *call* so that an outage raises `errors.Unavailable`."""
 
     @functools.wraps(call)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""From rows to the structs of the domain, for whoever reads: asyncpg's records and SQLAlchemy's mappings alike."""
+"""Decodes rows into structs of the domain: records of asyncpg and mappings of SQLAlchemy alike."""
 
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -41,7 +41,7 @@ def workflow_state(row: Row) -> WorkflowState:
 
 
 def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
-    """A row of `listing.summarised`; `final_step_result` is given apart, since it may still be text there."""
+    """Decode a row of `workflow_queries.summarised`. *final_result* is its `final_step_result` as bytes."""
     state = workflow_state(row)
     return WorkflowRecord(
         state=state,
@@ -69,7 +69,7 @@ def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summ
 
 
 def _workflow_cost(sums: str | None) -> WorkflowCost | None:
-    """*sums* as `listing` makes them: for each currency its name, the sum, and the number of attempts."""
+    """Decode the JSON of `workflow_queries.summarised`: for each currency its name, the sum, and the attempts."""
     if sums is None:
         return None
     found = _read_sums(sums)
@@ -78,7 +78,7 @@ def _workflow_cost(sums: str | None) -> WorkflowCost | None:
 
 
 def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
-    """A step's row, and when its workflow was created. `result` is given apart, since it is often left out."""
+    """Decode a step's row. *created_at* is that of its workflow. *result* may be left out, because it may be large."""
     plan = ResolvedStep(
         position=row["position"],
         step_id=row["step_id"],

@@ -1,4 +1,4 @@
-"""From the structs of the domain to the rows that `statements.TYPES` describes."""
+"""Encodes structs of the domain as rows of the composite types in `journal_sql.TYPES`."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -17,7 +17,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
-    """The parameters of `statements.CHECKPOINT`."""
+    """The parameters of `journal_sql.CHECKPOINT`."""
     workflows: Rows = []
     steps: Rows = []
     tasks: Rows = []
@@ -34,11 +34,11 @@ def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
 
 
 def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows]:
-    """Those that only `statements.CHECKPOINT_AND_MORE` writes: webhooks to send, and keys of requests."""
+    """The rows that only `journal_sql.CHECKPOINT_AND_MORE` writes: webhooks to send, and idempotency keys."""
     deliveries = [
-        (decision.workflow.id, told.event_id, told.type, told.lane, told.at)
+        (decision.workflow.id, delivery.event_id, delivery.type, delivery.lane, delivery.at)
         for decision in batch
-        for told in decision.deliveries
+        for delivery in decision.deliveries
     ]
     keys = [
         (decision.workflow.id, reserved.scope, reserved.key, reserved.token)
@@ -102,8 +102,9 @@ def _event(workflow_id: UUID, event: HistoryEvent) -> tuple[Any, ...]:
 
 
 class InsertRows(Struct):
-    """The parameters of `statements.INSERT`; `named` are the tasks whose files the workflow names; `size` is that of
-    what may be long, in characters.
+    """The parameters of `journal_sql.INSERT` for one workflow.
+
+    `named` are the ids of the tasks whose files the workflow names. `size` is the length of its JSON in characters.
     """
 
     workflows: Rows
@@ -132,7 +133,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
 
 
 def references(naming: Sequence[InsertRows]) -> tuple[list[str], list[UUID]]:
-    """The parameters of `statements.REFER`."""
+    """The parameters of `journal_sql.REFER`."""
     task_ids = [task_id for rows in naming for task_id in rows.named]
     return task_ids, [rows.workflows[0][0] for rows in naming for _ in rows.named]
 

@@ -1,9 +1,9 @@
-"""The engine's statements, each one round trip over asyncpg. Arrays carry the rows.
+"""The engine's statements. Each is one round trip over asyncpg, with its rows in arrays.
 
-`CHECKPOINT` is the hot one. Its rows, as those of `INSERT`, are arrays of composite types that migrations have made:
-their columns are those named here, in this order. Its first stage updates the workflows whose row is still the version
-that the decision was made from; all other stages write only the rows of workflows that stage returned, so that a
-workflow's transitions land together or not at all.
+`CHECKPOINT` is the most frequent statement. Its rows, and those of `INSERT`, are arrays of composite types that
+migrations have created: their columns are those named here, in this order. The first stage of `CHECKPOINT` updates the
+workflows that are still at the version that the decision was made from. All other stages write only rows of these
+workflows. So the transitions of a workflow land together or not at all.
 """
 
 from typing import Final
@@ -107,7 +107,7 @@ _DELIVERY: Final = (
 _KEY: Final = (("workflow_id", "uuid"), ("scope", "text"), ("key", "text"), ("token", "uuid"))
 _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int"), ("fence_event", "int"))
 
-# The composite types that carry rows, as migrations have made them.
+# The composite types of rows, as migrations have created them.
 TYPES: Final = {
     "insert_workflow": _NEW_WORKFLOW,
     "insert_step": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
@@ -134,7 +134,7 @@ def _assign(columns: tuple[tuple[str, str], ...], source: str) -> str:
 
 
 _MUTABLE_TASK = _TASK[7:]
-# An IN that is a part of an expression is looked up in a hash table whatever the planner expects of its size.
+# As a part of an expression, IN always uses a hash table, whatever size the planner expects.
 _LANDED: Final = "({0}.workflow_id IN (SELECT id FROM landed)) IS TRUE"
 
 _CHECKPOINT: Final = f"""
@@ -162,8 +162,7 @@ _COMMITTED: Final = "SELECT id, clock_timestamp() AS now FROM landed"
 
 CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 
-# The same for a batch with webhooks to send (of which the process $6 is to take care), or with the effects of requests
-# that may be repeated.
+# The same for a batch with webhooks, which the process $6 sends, or with effects of requests with idempotency keys.
 CHECKPOINT_AND_MORE: Final = f"""
 {_CHECKPOINT}, outboxed AS (
     INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
@@ -176,7 +175,7 @@ CHECKPOINT_AND_MORE: Final = f"""
 ) {_COMMITTED}
 """  # noqa: S608 - built from the constants above
 
-# Of a workflow that nobody runs two processes may make the same number of versions: their times tell them apart.
+# If no process runs a workflow, two processes may write versions with the same number. Their times distinguish them.
 VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
 VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE id = ANY($1::uuid[])"  # noqa: S608
 
@@ -192,7 +191,7 @@ INSERT INTO events ({_names(_EVENT)})
 SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
 """  # noqa: S608 - built from the constants above
 
-# The same for one workflow, and only while the reservation holds: it is marked by the very statement, once.
+# The same for one workflow, and only if the reservation still holds. The statement marks the reservation as used.
 INSERT_ONCE: Final = f"""
 WITH applied AS (
     UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
@@ -215,19 +214,21 @@ WITH applied AS (
 SELECT workflow_id FROM applied
 """  # noqa: S608 - built from the constants above
 
-# Whose files new workflows name. It is sent only where one names any, which few do.
+# The tasks whose files new workflows name. Sent only for workflows that name any, which few do.
 REFER: Final = """
 INSERT INTO artifact_references (task_id, workflow_id)
 SELECT n.task_id::uuid, n.workflow_id FROM unnest($1::text[], $2::uuid[]) AS n(task_id, workflow_id)
 ON CONFLICT DO NOTHING
 """
 
-# A workflow that needs a process has an owner. $2 are those that the caller held at the time $3: it also takes what was
-# its own then but unknown to it, since the answer of an earlier claim or insert was lost. $5, where it isn't null, is
-# the only one wanted. A page ends with the workflow that makes it $6 steps, so that it is loaded well within a lease.
-# A process that ended in order has no row in `processes` any more; the others have crashed, for which only workflows
-# with an attempt under way can be blamed. Who is dead is found out first: a row that is locked is waited for (a dead
-# process's last statement may still be at work) and must then be looked at anew without a join.
+# A workflow that needs a process has an owner. $1 is the caller, and $2 are the workflows that it held at the time $3.
+# The caller also takes workflows that it owned then without knowing them, because the answer of an earlier claim or
+# insert was lost. $5, unless null, restricts the claim to one workflow. A page ends with the workflow that brings it to
+# $6 steps, so that it is loaded well within a lease.
+# A process that ended in order has no row in `processes`. Every other dead process has crashed, and only workflows with
+# a running attempt can be the cause. The first stage finds the dead processes. The second stage waits for locked rows,
+# because a dead process's last statement may still run. PostgreSQL then checks these rows again, which it can't do with
+# a join.
 CLAIM: Final = """
 WITH dead AS MATERIALIZED (
     SELECT owners.id, p.id IS NOT NULL AS crashed
@@ -279,7 +280,7 @@ SELECT {_names(_TASK, "t.")} FROM tasks AS t
 WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL
 """  # noqa: S608 - built from the constants above
 
-# Which of these jobs some attempt has already.
+# Those of the jobs $2 that an attempt already has.
 KNOWN_JOBS: Final = "SELECT remote_id FROM tasks WHERE remote_id = ANY($2::text[]) AND provider = $1"
 
 LOAD_RESULTS: Final = """
@@ -290,12 +291,12 @@ JOIN workflows AS w ON w.id = x.workflow_id
 WHERE s.result IS NOT NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::text)
 """
 
-# Where those that wait for nothing are told of processes that come and go. See
+# The channel that notifies idle processes when other processes come to life or end. See
 # https://www.postgresql.org/docs/current/sql-notify.html
 PROCESSES: Final = "stepwell_processes"
 
-# A process whose lease has ended, or nearly, comes to life again: who has taken it for dead, or idle, must know. One
-# that is alive and renews in time is known to those who have looked.
+# A process whose lease has ended, or has less than half of its time left, comes to life again: others may have taken it
+# for dead or idle, so they are notified. A process that renews in time is known to all that have read its lease.
 RENEW_LEASE: Final = f"""
 WITH known AS MATERIALIZED (
     SELECT lease_until > clock_timestamp() + make_interval(secs => coalesce($2::float8, 0) / 2) AS alive
@@ -309,9 +310,9 @@ WITH known AS MATERIALIZED (
 SELECT pg_notify('{PROCESSES}', id::text) FROM renewed WHERE NOT EXISTS (SELECT FROM known WHERE alive)
 """  # noqa: S608 - built from a constant
 
-# None left where there is something of an owner without a row, or whose lease has ended. A process that is idle but for
-# webhooks to be sent later may let its lease end: it is needed again when they are due. One that is alive may get work
-# at any time, and is looked at again when its lease ends. The owners are found by the index, in a step each.
+# 0 if there is work of an owner without a row, or of one whose lease has ended. A process that only has webhooks to
+# send later may let its lease end: others are needed when these are due. A living process may get work at any time, so
+# its lease is read again when it ends. The recursive stages find each owner by one step in an index.
 NEXT_EXPIRY: Final = """
 WITH RECURSIVE running AS (
     (SELECT owner FROM workflows WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)

@@ -12,23 +12,24 @@ from sqlalchemy.pool import NullPool
 import stepwell
 from stepwell.persistence.connections.database import create_engine
 
-# Any constant will do, as long as every Stepwell process takes the same one.
+# Any constant will do, as long as every Stepwell process uses the same one.
 _ADVISORY_LOCK = 0x5745_4C4C
-# Whoever comes after one that waits for a lock waits behind it: so the service stands still for as long at most.
+# Statements queue behind a statement that waits for a lock. So this is how long the service may stand still.
 _LOCK_TIMEOUT = "3s"
 
 
 def script_folder() -> Path:
-    """The migrations: inside the package in a wheel, at the top of the tree in a checkout."""
+    """Return the folder of the migrations: inside the package in a wheel, at the top of the tree in a checkout."""
     packaged = Path(stepwell.__file__).parent / "migrations"
     return packaged if packaged.is_dir() else Path(stepwell.__file__).parents[2] / "migrations"
 
 
 async def migrate(dsn: str) -> None:
-    """Run every migration that is missing, in one transaction, one process at a time.
+    """Run every missing migration in one transaction, one process at a time.
 
-    Raises what asyncpg or SQLAlchemy raise where the database can't be reached or refuses. While others use the tables
-    that may be a deadlock, or a lock that isn't to be had in time: nothing has changed then, and it may be tried again.
+    Raises what asyncpg or SQLAlchemy raise if the database can't be reached, or refuses. While other processes use the
+    tables, this may be a deadlock or a lock that wasn't free in time. Then nothing has changed, and the caller may try
+    again.
     """
     engine = create_engine(dsn, poolclass=NullPool)
     try:
@@ -49,7 +50,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _outdated(connection: Connection, scripts: ScriptDirectory) -> bool:
-    """Whether there are tables, and of an older version. Raises CommandError where they are of one not known here."""
+    """Return whether there are tables of an older version. Raises CommandError for tables of an unknown version."""
     current = MigrationContext.configure(connection).get_current_revision()
     if current is None:
         return False
@@ -58,10 +59,10 @@ def _outdated(connection: Connection, scripts: ScriptDirectory) -> bool:
 
 
 def _lock(connection: Connection) -> None:
-    """All tables, before the first is changed.
+    """Lock all tables before the first is changed.
 
-    Migrations take one after the other, and a process of the version before takes them in an order of its own: a
-    deadlock, which would undo the work of minutes. Here it can only come about while there is nothing to lose.
+    Migrations lock one table after the other, and processes of the version before lock them in another order. This can
+    end in a deadlock, which would undo the work of minutes. Here a deadlock can only happen before any work.
     """
     connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
     connection.execute(text("LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE"))

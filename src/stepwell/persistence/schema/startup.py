@@ -1,4 +1,4 @@
-"""The way to a database at the start of a process: wait until it answers, then bring its tables up to date."""
+"""Prepares a database at the start of a process: waits until it answers, then brings its tables up to date."""
 
 import asyncio
 import getpass
@@ -17,23 +17,23 @@ from stepwell.persistence.schema.migrations import migrate
 
 _CONNECT_S = 5.0
 _PAUSE_S = 0.5
-# In between, those who use the tables get on with what they had to wait for.
+# In this pause, the statements of other processes that had to wait for the migration run.
 _MIGRATION_PAUSE_S = 1.0
 
 
 class DatabaseRefused(Exception):
-    """The database can't be used; the message is one line that says why, without a password."""
+    """The database can't be used. The message is one line with the reason, without a password."""
 
 
 class WrongAddress(DatabaseRefused):
-    """The address itself can't be understood."""
+    """The address of the database is malformed."""
 
 
 async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[str], None]) -> None:
-    """Return when the database at *dsn* has all tables as this version wants them.
+    """Return when the database at *dsn* has the tables of this version.
 
-    Waits up to *timeout_s* for one that doesn't answer, and calls *waiting* once with the reason if it has to; for as
-    long, all in all, it tries to get the tables from those who use them. Raises `DatabaseRefused`.
+    Waits up to *timeout_s* in all for a database that doesn't answer, and for tables that other processes use. Calls
+    *waiting* once, with the reason, if the database doesn't answer at once. Raises `DatabaseRefused`.
     """
     deadline = time.monotonic() + timeout_s
     await reach_database(dsn, timeout_s=timeout_s, waiting=waiting)
@@ -42,7 +42,7 @@ async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[str
     except CommandError as error:  # "Can't locate revision ..."
         raise DatabaseRefused(f"the database was written by a newer version of Stepwell: {error}") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
-        raise DatabaseRefused(f"the database can't be migrated: {_words(error)}") from error
+        raise DatabaseRefused(f"the database can't be migrated: {_first_line(error)}") from error
 
 
 async def _migrate_by(deadline: float, dsn: str) -> None:
@@ -50,32 +50,32 @@ async def _migrate_by(deadline: float, dsn: str) -> None:
         try:
             return await migrate(dsn)
         except DBAPIError as error:
-            if not _in_the_way(error) or time.monotonic() + _MIGRATION_PAUSE_S > deadline:
+            if not _is_lock_conflict(error) or time.monotonic() + _MIGRATION_PAUSE_S > deadline:
                 raise
         await asyncio.sleep(_MIGRATION_PAUSE_S)
 
 
 async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[str], None]) -> None:
-    """The first half of `prepare_database`: it answers."""
+    """Return when the database answers: the first half of `prepare_database`."""
     _check_user(dsn)
     deadline = time.monotonic() + timeout_s
-    told = False
+    reported = False
     while True:
         try:
             connection = await asyncpg.connect(driver_dsn(dsn), timeout=_CONNECT_S)
         except (asyncpg.ClientConfigurationError, ValueError) as error:
-            raise WrongAddress(_words(error)) from error
+            raise WrongAddress(_first_line(error)) from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            if not is_outage(error) or _for_good(error):
-                raise DatabaseRefused(f"the database refuses: {_words(error)}") from error
-            why = f"{_database_at(dsn)} doesn't answer: {_words(error)}"
+            if not is_outage(error) or _is_permanent(error):
+                raise DatabaseRefused(f"the database refuses: {_first_line(error)}") from error
+            why = f"{_database_at(dsn)} doesn't answer: {_first_line(error)}"
             if time.monotonic() > deadline:
                 raise DatabaseRefused(why) from error
         else:
             await connection.close()
             return
-        if not told:
-            told = True
+        if not reported:
+            reported = True
             waiting(why)
         await asyncio.sleep(_PAUSE_S)
 
@@ -94,7 +94,7 @@ def _check_user(dsn: str) -> None:
 
 
 def _database_at(dsn: str) -> str:
-    """The database with the host and the port of *dsn*, for a message; without them if there are none, or several."""
+    """Name the database with the host and port of *dsn*, for a message. Without them if there are none, or several."""
     parts = split_url(dsn)
     if parts.host is None:
         return "the database"
@@ -102,17 +102,17 @@ def _database_at(dsn: str) -> str:
     return f"the database at {host}" + (f":{parts.port}" if parts.port else "")
 
 
-def _in_the_way(error: DBAPIError) -> bool:
-    """Others use the tables, as they do while processes are upgraded one by one: a deadlock, or a lock not granted."""
+def _is_lock_conflict(error: DBAPIError) -> bool:
+    """True for a deadlock, or a lock that wasn't free in time: other processes use the tables during an upgrade."""
     state = str(getattr(error.orig, "sqlstate", None))
     return state.startswith("40") or state == "55P03"
 
 
-def _for_good(error: BaseException) -> bool:
-    """Login and database are wrong more often than on their way, and then waiting would only hide it."""
+def _is_permanent(error: BaseException) -> bool:
+    """True for a refused login or a missing database: waiting rarely helps, and would hide the mistake."""
     return isinstance(error, asyncpg.PostgresError) and str(error.sqlstate).startswith(("28", "3D"))
 
 
-def _words(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error
     return (str(cause).strip() or type(cause).__name__).splitlines()[0]

@@ -1,7 +1,7 @@
-"""The tables as SQLAlchemy Core sees them. `migrations/` makes them; a test compares the two.
+"""The tables as SQLAlchemy Core sees them. `migrations/` creates them, and a test compares the two.
 
-Of a workflow's and a step's row the first columns never change after create; the others are the state. No index
-touches a column that changes with every transition, so that those updates stay HOT.
+In the rows of workflows and steps the first columns never change after create; the others are the state. No index
+contains a column that changes with every transition, so that these updates stay HOT (heap-only tuples).
 """
 
 from datetime import datetime
@@ -51,10 +51,9 @@ def _id(*, nullable: bool = False) -> Column[UUID]:
 
 
 def _json(*, nullable: bool = False) -> Column[Any]:
-    """JSON and not JSONB, since what a client or a provider gave comes back as it was: order of keys, 1.0, -0.
+    """JSON and not JSONB, because JSONB changes what clients and providers sent: the order of keys, 1.0, -0.
 
-    It is handed through as encoded bytes (see `database.create_api_engine`): a result goes from the row to the wire
-    undecoded.
+    `database.create_api_engine` passes it on as encoded bytes: a result goes from the row to the response undecoded.
     """
     return Column(JSON(), nullable=nullable)
 
@@ -80,7 +79,7 @@ def _positions() -> Column[Any]:
 
 
 class ProcessColumns(TypedColumns):
-    """The processes that run workflows, each with its lease. A workflow's owner without a live one is dead."""
+    """The processes that run workflows, each with its lease. A process without a row or with an ended lease is dead."""
 
     id = Column(Uuid(), primary_key=True)
     lease_until = _time(nullable=False)
@@ -180,7 +179,7 @@ class EventColumns(TypedColumns):
 
 
 class DeliveryColumns(TypedColumns):
-    """Webhooks: one for each event that is told of, by its number."""
+    """Webhook deliveries: one for each event that fires a webhook."""
 
     workflow_id = _id()
     event_id = _int()
@@ -210,7 +209,7 @@ class IdempotencyColumns(TypedColumns):
 
 
 class ReferenceColumns(TypedColumns):
-    """The tasks whose files a workflow's definition names. A row of a workflow that isn't there counts for nothing."""
+    """The tasks whose files a workflow's definition names. A row of a workflow that doesn't exist has no effect."""
 
     task_id = _id()
     workflow_id = _id()
@@ -223,8 +222,9 @@ workflows = Table(
     "workflows",
     metadata,
     WorkflowColumns,
-    # Each holds all that the list filters by, so that it answers alone, whatever the filters and however many rows of
-    # one they turn down. A row is in four of them: `tenant IS NULL` keeps no order in an index that tenant leads.
+    # Each index contains all columns that the list filters by, so that it answers alone, whatever the filters are and
+    # however many rows they reject. A row is in four of them, because an index that begins with `tenant` has no order
+    # for `tenant IS NULL`.
     Index("workflows_by_created", *_NEWEST, postgresql_include=["status", "tenant", "origin_instance", "deleted_at"]),
     Index("workflows_by_status", "status", *_NEWEST, postgresql_include=["tenant", "origin_instance", "deleted_at"]),
     Index(

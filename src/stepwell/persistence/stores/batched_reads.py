@@ -32,6 +32,8 @@ _STEP_COLUMNS = tuple(column.name for column in steps.c)
 
 
 class WorkflowLoader:
+    """Reads single workflows over the connections of *readers*."""
+
     def __init__(self, readers: SmallPool) -> None:
         self._whole = _RowReader(readers, _with_steps(), "step_workflow_id")
         self._bare = _RowReader(readers, _found(), "id")
@@ -88,7 +90,7 @@ class _RowReader:
 
 
 def _is_timeout(error: Exception) -> bool:
-    """Of the statement itself: by our clock, or by the server's."""
+    """True if the statement itself took too long, by this process's clock or by the server's."""
     return isinstance(error, TimeoutError | asyncpg.QueryCanceledError)
 
 
@@ -104,7 +106,7 @@ def _versions() -> Select[*tuple[Any, ...]]:
 
 
 def _with_steps() -> Select[*tuple[Any, ...]]:
-    """A row for each step, of which the first of a workflow also has the workflow."""
+    """A row for each step. The row of a workflow's first step also has the columns of the workflow."""
     found = _found().cte("found").prefix_with("MATERIALIZED")  # once, not for every step
     first = steps.c.position == literal_column("0")
     once = [case((first, column)).label(column.name) for column in found.c]

@@ -1,4 +1,4 @@
-"""`ports.webhooks.Deliveries` on SQLAlchemy Core: what the API shows of webhooks, and how it renews one."""
+"""`ports.Deliveries` on SQLAlchemy Core: the webhook deliveries of the API, and their redelivery."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,8 +22,8 @@ from stepwell.persistence.stores.workflow_queries import visible
 from stepwell.ports.webhooks import AddressedDelivery
 
 _read_attempts = json.Decoder(list[DeliveryAttempt]).decode
-# The body isn't among them: it may be long, and is the receiver's.
-_SHOWN = (
+# Without the body, which may be long and is meant for the receiver.
+_COLUMNS = (
     deliveries.c.workflow_id,
     deliveries.c.event_id,
     deliveries.c.type,
@@ -35,6 +35,8 @@ _SHOWN = (
 
 
 class PostgresDeliveries:
+    """Webhook deliveries in PostgreSQL, as the API sees them."""
+
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
@@ -42,8 +44,8 @@ class PostgresDeliveries:
     async def page(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
     ) -> Sequence[DeliveryRecord] | None:
-        later = deliveries.c.event_id > literal(after, BigInteger())  # a caller may ask for more than the column holds
-        query = select(*_SHOWN).where(deliveries.c.workflow_id == workflow_id, later)
+        later = deliveries.c.event_id > literal(after, BigInteger())  # *after* may be larger than the column's type
+        query = select(*_COLUMNS).where(deliveries.c.workflow_id == workflow_id, later)
         async with self._engine.connect() as connection:
             if (await connection.scalar(_own(scope, workflow_id))) is None:
                 return None
@@ -78,12 +80,12 @@ class PostgresDeliveries:
             update(deliveries)
             .where(deliveries.c.workflow_id.in_(_own(scope, workflow_id)), deliveries.c.event_id == event_id)
             .values(status=DeliveryStatus.PENDING, tries=0, next_at=func.clock_timestamp(), lane=lane, owner=owner)
-            .returning(*_SHOWN)
+            .returning(*_COLUMNS)
         )
         reservation = preconditions.reservation
         async with self._engine.begin() as connection:
             if preconditions.if_match is not None and (
-                row := (await connection.execute(_held(scope, workflow_id))).first()
+                row := (await connection.execute(_locked_version(scope, workflow_id))).first()
             ):
                 preconditions.check_version(Version.of(row.last_event, row.updated_at))
             if reservation is not None and not (await connection.execute(_applied(reservation, workflow_id))).rowcount:
@@ -94,8 +96,8 @@ class PostgresDeliveries:
         return _record(renewed)
 
 
-def _held(scope: TenantScope, workflow_id: UUID) -> Select[int, datetime]:
-    """The version of the workflow, which stays so until the transaction ends."""
+def _locked_version(scope: TenantScope, workflow_id: UUID) -> Select[int, datetime]:
+    """The version of the workflow, with a lock that keeps it until the transaction ends."""
     query = select(workflows.c.last_event, workflows.c.updated_at).where(workflows.c.id == workflow_id, visible(scope))
     return query.with_for_update(read=True)
 

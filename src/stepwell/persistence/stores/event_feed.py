@@ -1,7 +1,8 @@
-"""`ports.feed.Feed` on SQLAlchemy Core. What must hold:
+"""`ports.EventFeed` on SQLAlchemy Core.
 
-- A page of all workflows' events shows only what older transactions than every running one have written, and says how
-  far that was: so no later commit can appear before it.
+What must hold:
+- A page of all workflows' events contains only events of transactions that are older than every running one. So no
+  later commit can appear before the end of the page. The page reports how far this was.
 - Each answer is one statement, and so of one moment.
 """
 
@@ -40,12 +41,12 @@ from stepwell.persistence.rows.decode_rows import Row, history_event
 from stepwell.persistence.schema.tables import events, workflows
 from stepwell.persistence.stores.workflow_queries import visible
 
-# So many events are looked at for one page, however few of them are wanted.
+# So many events are read for one page, however few of them are wanted.
 _WINDOW = 2_000
-_ADOPTED = 2_000
-# What can be seen has been written before any transaction that is to come: so an event of one of those comes out of a
-# backup of another server. Until this one comes to that transaction nobody would be shown it, and then among others.
-_ADOPT = """
+_RENUMBERED = 2_000
+# A visible event whose transaction id this server hasn't reached yet was restored from a backup of another server.
+# Without a new number, nobody would see it until this server reaches that id, and then it would be among other events.
+_RENUMBER = """
 UPDATE events SET txid = 0
 FROM (
     SELECT workflow_id, id FROM events
@@ -53,23 +54,23 @@ FROM (
 ) AS ahead
 WHERE events.workflow_id = ahead.workflow_id AND events.id = ahead.id
 """
-_KEPT = 256  # statements, for to build one takes longer than to answer it
+_CACHED = 256  # statements, because to build one takes longer than to run it
 _FIRST_TXID = 1
-_NONE = literal_column("0", BigInteger())  # for a parameter the index would not do
+_NO_TXID = literal_column("0", BigInteger())  # no parameter, because then the partial index couldn't be used
 
 
 class PostgresEventFeed:
-    """*engine* is for all that is asked, *pool* for what is done once, when the service starts."""
+    """Events in PostgreSQL. *engine* serves all reads, *pool* the renumbering when the service starts."""
 
     def __init__(self, engine: AsyncEngine, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")  # each is one statement
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")  # each read is one statement
 
     @unavailable_in_outage
     async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
-        given = {"workflow_id": workflow_id, "after": after, "most": limit}
+        parameters = {"workflow_id": workflow_id, "after": after, "most": limit}
         async with self._reading.connect() as connection:
-            rows = (await connection.execute(_history(scope), given)).mappings().all()
+            rows = (await connection.execute(_history(scope), parameters)).mappings().all()
         if not rows:
             return None
         found = [history_event(row) for row in rows if row["id"] is not None]
@@ -78,9 +79,9 @@ class PostgresEventFeed:
     @unavailable_in_outage
     async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
         window = limit if scope.every and wanted == EVERYTHING else max(limit, _WINDOW)
-        query, given = page_query(scope, wanted, after, limit, window)
+        query, parameters = page_query(scope, wanted, after, limit, window)
         async with self._reading.connect() as connection:
-            rows = (await connection.execute(query, given)).mappings().all()
+            rows = (await connection.execute(query, parameters)).mappings().all()
         return _read_page(rows, after, limit, window)
 
     @unavailable_in_outage
@@ -90,7 +91,7 @@ class PostgresEventFeed:
 
     @unavailable_in_outage
     async def renumber_restored(self) -> bool:
-        return cast("str", await self._pool.execute(_ADOPT, _ADOPTED)) != "UPDATE 0"
+        return cast("str", await self._pool.execute(_RENUMBER, _RENUMBERED)) != "UPDATE 0"
 
     @unavailable_in_outage
     async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
@@ -101,14 +102,14 @@ class PostgresEventFeed:
 
 
 def _bound() -> ColumnElement[int]:
-    """The oldest transaction that is still running, or else the next one; as `events.txid` counts them."""
+    """The id of the oldest running transaction, or of the next one if none is running, as in `events.txid`."""
     xmin = func.pg_snapshot_xmin(func.pg_current_snapshot())
     return sql_cast(sql_cast(xmin, Text()), BigInteger())
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_CACHED)
 def _history(scope: TenantScope) -> Select[Any]:
-    """Of `workflow_id` what comes behind `after`, `most` events of it."""
+    """Up to `most` events of the workflow `workflow_id` after the number `after`."""
     later = (
         select(events)
         .where(events.c.workflow_id == workflows.c.id, events.c.id > bindparam("after", type_=BigInteger()))
@@ -127,15 +128,21 @@ def _history(scope: TenantScope) -> Select[Any]:
 def page_query(
     scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int, window: int
 ) -> tuple[Select[Any], dict[str, Any]]:
-    """The statement for up to *limit* of the *wanted* ones among the *window* behind *after*, and its parameters."""
-    given = {"txid": after.txid, "workflow": after.workflow_id, "number": after.id, "most": limit, "window": window}
+    """Return a statement and its parameters: up to *limit* *wanted* ones of the *window* events after *after*."""
+    parameters = {
+        "txid": after.txid,
+        "workflow": after.workflow_id,
+        "number": after.id,
+        "most": limit,
+        "window": window,
+    }
     old = after.txid < _FIRST_TXID
     if old:
-        del given["txid"]
-    return _page(scope, wanted, old=old), given
+        del parameters["txid"]
+    return _page(scope, wanted, old=old), parameters
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_CACHED)
 def _page(scope: TenantScope, wanted: FeedFilter, *, old: bool) -> Select[Any]:
     bound = select(_bound().label("txid")).cte("bound").prefix_with("MATERIALIZED")
     scanned = (_scanned_old() if old else _scanned(bound)).cte("scanned").prefix_with("MATERIALIZED")
@@ -173,13 +180,14 @@ def _scanned(bound: CTE) -> Select[Any]:
 
 
 def _scanned_old() -> Select[Any]:
-    """Those from before there was an order are of no transaction, and there may be any number of them: they have an
-    index of their own, which is chosen by the very condition.
+    """Events without a transaction id: from before ids were stored, or renumbered. There may be any number of them.
+
+    They have an index of their own, which PostgreSQL uses only for exactly this condition.
     """
     order = (events.c.workflow_id, events.c.id)
     return (
         select(events)
-        .where(events.c.txid == _NONE, tuple_(*order) > tuple_(*_place()))
+        .where(events.c.txid == _NO_TXID, tuple_(*order) > tuple_(*_place()))
         .order_by(*order)
         .limit(_window())
     )

@@ -1,12 +1,12 @@
-"""`ports.Keys` on asyncpg: which requests have been made, by the keys that their callers gave them.
+"""`ports.IdempotencyKeys` on asyncpg: the requests that have been made, by the keys of their callers.
 
 What must hold:
-- A create that was taken over from has no effect any more: what marks a row asks for the try's token, in the
-  transaction of the effect, and a row that is marked is taken over by nobody. (Verbs have their workflow's fence.)
-- Nor is it taken over by an older try of its own process, whose statement comes late: tokens are in the order of tries.
-- Who reserves a key while others do is told what the others have made of it: a row that the snapshot didn't show yet is
-  looked at again.
-- Nothing that has expired is deleted in the background: whoever reserves a key removes a few.
+- A create whose key was taken over can no longer take effect, because the effect checks the key's token in its own
+  transaction. A key whose request has had its effect is never taken over. (Verbs are fenced by the workflow's version.)
+- A late statement of an older attempt can't take the key back either: tokens increase with each attempt.
+- A reservation that races with others returns what the others have stored. If its snapshot didn't show their row yet,
+  it reads again.
+- Nothing runs in the background to delete expired keys: each reservation deletes a few.
 """
 
 from collections.abc import Collection
@@ -23,12 +23,12 @@ from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row
 
 CONNECTIONS: Final = 3
-_LOOKS: Final = 10
+_READS: Final = 10
 _read_headers = json.Decoder(dict[str, str]).decode
 
-# A living process may be at work on a request for so long, if it isn't asked itself.
+# So long may another living process work on a request. After that, this process takes the key over.
 _EXPIRED: Final = "created_at < now() - interval '48 hours'"
-_GIVEN_UP: Final = "created_at < now() - interval '5 minutes'"
+_ABANDONED: Final = "created_at < now() - interval '5 minutes'"
 _LIVE: Final = "EXISTS (SELECT FROM processes AS p WHERE p.id = t.owner AND p.lease_until > clock_timestamp())"
 
 RESERVE: Final = f"""
@@ -40,18 +40,18 @@ WITH mine AS (
         created_at = now(), applied_at = NULL, workflow_id = NULL, status = NULL, headers = NULL, body = NULL
     WHERE t.{_EXPIRED} OR (
         t.fingerprint = excluded.fingerprint AND t.applied_at IS NULL AND t.status IS NULL
-        AND (t.owner = excluded.owner AND t.token < excluded.token OR t.{_GIVEN_UP} OR NOT {_LIVE})
+        AND (t.owner = excluded.owner AND t.token < excluded.token OR t.{_ABANDONED} OR NOT {_LIVE})
     )
     RETURNING true
 )
 SELECT EXISTS (SELECT FROM mine) AS mine,
        EXISTS (SELECT FROM idempotency_keys AS e WHERE e.{_EXPIRED} AND (e.scope, e.key) <> ($1, $2)) AS some_expired,
        t.token, t.fingerprint, t.applied_at, t.workflow_id, t.status, t.headers, t.body, t.{_EXPIRED} AS expired,
-       t.owner <> $4 AND {_LIVE} AND NOT t.{_GIVEN_UP} AS elsewhere
+       t.owner <> $4 AND {_LIVE} AND NOT t.{_ABANDONED} AS elsewhere
 FROM (VALUES (1)) AS always LEFT JOIN idempotency_keys AS t ON t.scope = $1 AND t.key = $2
 """  # noqa: S608 - built from the constants above
 
-# Apart from the reservation, in which two could each wait for a row that the other has.
+# A statement of its own: within the reservation, two processes could each wait for a row that the other has locked.
 FORGET_EXPIRED: Final = f"""
 DELETE FROM idempotency_keys AS t USING (
     SELECT scope, key FROM idempotency_keys WHERE {_EXPIRED} ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED
@@ -68,12 +68,12 @@ _THESE: Final = """
 unnest($1::text[], $2::text[], $3::uuid[]) AS k(scope, key, token)
 WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND t.status IS NULL AND t.applied_at"""
 FREE: Final = f"DELETE FROM idempotency_keys AS t USING {_THESE} IS NULL"  # noqa: S608 - built from the constant above
-# Nobody's: any process may answer a repeat. By a statement of its own, for this one sees what the other has waited for.
-HAND_ON: Final = f"UPDATE idempotency_keys AS t SET owner = '{UUID(int=0)}' FROM {_THESE} IS NOT NULL"  # noqa: S608
+# Without an owner, any process may answer a repeat. A statement of its own, so that it sees what FREE has waited for.
+DISOWN: Final = f"UPDATE idempotency_keys AS t SET owner = '{UUID(int=0)}' FROM {_THESE} IS NOT NULL"  # noqa: S608
 
 
 class PostgresIdempotencyKeys:
-    """*owner*: this process."""
+    """Idempotency keys in PostgreSQL. *owner* is this process."""
 
     def __init__(self, connections: SmallPool, owner: UUID) -> None:
         self._connections, self._owner = connections, owner
@@ -82,7 +82,7 @@ class PostgresIdempotencyKeys:
     async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> ReservedKey:
         wanted = Reservation(key_scope(scope), key, token)
         async with self._connections.borrow() as connection:
-            for _ in range(_LOOKS):
+            for _ in range(_READS):
                 row = await connection.fetchrow(RESERVE, *_values(wanted), self._owner, fingerprint)
                 if row["some_expired"]:
                     await connection.execute(FORGET_EXPIRED)
@@ -107,7 +107,7 @@ class PostgresIdempotencyKeys:
         columns = tuple(map(list, zip(*map(_values, reservations), strict=True)))
         async with self._connections.borrow() as connection:
             if await connection.execute(FREE, *columns) != f"DELETE {len(reservations)}":
-                await connection.execute(HAND_ON, *columns)
+                await connection.execute(DISOWN, *columns)
 
 
 def _values(reservation: Reservation) -> tuple[Any, ...]:
@@ -115,8 +115,9 @@ def _values(reservation: Reservation) -> tuple[Any, ...]:
 
 
 def _of_another(wanted: Reservation, row: Row, fingerprint: bytes) -> ReservedKey | None:
-    """What an earlier request has made of the key; None where the row has changed since the snapshot, which shows none,
-    or one that would have been taken over.
+    """Return what an earlier request has stored for the key.
+
+    None if the row has changed after the snapshot: the snapshot has no row, or one that would have been taken over.
     """
     if row["token"] is None or row["expired"]:
         return None

@@ -1,6 +1,7 @@
-"""`ports.feed.Hints` by LISTEN and NOTIFY. https://www.postgresql.org/docs/current/sql-notify.html
+"""`ports.Notifications` and `ports.Presence` by LISTEN and NOTIFY.
 
-A payload is less than 8,000 bytes: who sends, and the workflows; or that there were too many to name.
+https://www.postgresql.org/docs/current/sql-notify.html limits a payload to less than 8,000 bytes. A payload is the
+sender and the ids of workflows, or "*" if there are too many.
 """
 
 import asyncio
@@ -14,14 +15,15 @@ from stepwell.persistence.connections.database import Connect, unavailable_in_ou
 from stepwell.persistence.rows.journal_sql import PROCESSES
 
 _CHANNEL = "stepwell_events"
-_MOST = 200
+_MAX_IDS = 200
 _ANY = "*"
 _NOTIFY = "SELECT pg_notify($1, $2)"
 
 
 class PostgresNotifications:
-    """*connect* is that of `database`, for a connection to listen on; *sending* is for those to send on. *owner* tells
-    this process's own hints from those of others.
+    """Notifications for the process *owner*, which ignores its own.
+
+    *connect* opens the connection that listens. *sending* has the connections that send.
     """
 
     def __init__(self, connect: Connect, sending: SmallPool, owner: UUID) -> None:
@@ -29,46 +31,50 @@ class PostgresNotifications:
 
     @unavailable_in_outage
     async def send(self, workflow_ids: Collection[UUID]) -> None:
-        ids = _ANY if len(workflow_ids) > _MOST else ",".join(each.hex for each in workflow_ids)
+        ids = _ANY if len(workflow_ids) > _MAX_IDS else ",".join(each.hex for each in workflow_ids)
         await self._sending.fetch(_NOTIFY, _CHANNEL, f"{self._name}:{ids}")
 
     @asynccontextmanager
-    async def listen(self, heard: Callable[[Collection[UUID] | None], None]) -> AsyncIterator["_Subscription"]:
-        def hear(payload: str) -> None:
+    async def listen(
+        self, on_notification: Callable[[Collection[UUID] | None], None]
+    ) -> AsyncIterator["_PostgresSubscription"]:
+        def on_payload(payload: str) -> None:
             name, _, ids = payload.partition(":")
             if name != self._name:
-                heard(_read(ids))
+                on_notification(_read_ids(ids))
 
-        async with _listening(self._connect, _CHANNEL, hear) as ear:
-            yield ear
+        async with _subscribe(self._connect, _CHANNEL, on_payload) as subscription:
+            yield subscription
 
 
 class PostgresPresence:
-    """`ports.Presence` for the process *owner*. What is heard is sent by the journal's statements on leases."""
+    """`ports.Presence` for the process *owner*. The statements of `PostgresLeaseStore` send the notifications."""
 
     def __init__(self, connect: Connect, owner: UUID) -> None:
         self._connect, self._name = connect, str(owner)
 
     @asynccontextmanager
-    async def watch(self, changed: Callable[[], None]) -> AsyncIterator["_Subscription"]:
-        def hear(payload: str) -> None:
+    async def watch(self, on_change: Callable[[], None]) -> AsyncIterator["_PostgresSubscription"]:
+        def on_payload(payload: str) -> None:
             if payload != self._name:
-                changed()
+                on_change()
 
-        async with _listening(self._connect, PROCESSES, hear) as ear:
-            yield ear
+        async with _subscribe(self._connect, PROCESSES, on_payload) as subscription:
+            yield subscription
 
 
 @asynccontextmanager
-async def _listening(connect: Connect, channel: str, hear: Callable[[str], None]) -> AsyncIterator["_Subscription"]:
+async def _subscribe(
+    connect: Connect, channel: str, on_payload: Callable[[str], None]
+) -> AsyncIterator["_PostgresSubscription"]:
     connection = await _open(connect)
-    ear = _Subscription()
-    connection.add_termination_listener(ear.deafen)
+    subscription = _PostgresSubscription()
+    connection.add_termination_listener(subscription.disconnect)
     try:
-        await _listen(connection, channel, lambda _connection, _pid, _channel, payload: hear(payload))
-        yield ear
+        await _listen(connection, channel, lambda _connection, _pid, _channel, payload: on_payload(payload))
+        yield subscription
     finally:
-        connection.remove_termination_listener(ear.deafen)
+        connection.remove_termination_listener(subscription.disconnect)
         connection.terminate()
 
 
@@ -78,23 +84,23 @@ async def _open(connect: Connect) -> Any:
 
 
 @unavailable_in_outage
-async def _listen(connection: Any, channel: str, hear: Callable[..., None]) -> None:
-    await connection.add_listener(channel, hear)
+async def _listen(connection: Any, channel: str, listener: Callable[..., None]) -> None:
+    await connection.add_listener(channel, listener)
 
 
-class _Subscription:
+class _PostgresSubscription:
     def __init__(self) -> None:
-        self._deaf = asyncio.Event()
+        self._disconnected = asyncio.Event()
 
-    def deafen(self, _connection: Any) -> None:
-        self._deaf.set()
+    def disconnect(self, _connection: Any) -> None:
+        self._disconnected.set()
 
     async def until_disconnected(self) -> None:
-        await self._deaf.wait()
+        await self._disconnected.wait()
 
 
-def _read(ids: str) -> Collection[UUID] | None:
-    """Anybody may notify: what can't be read may be about any."""
+def _read_ids(ids: str) -> Collection[UUID] | None:
+    """Read the ids of a payload. None for any workflow, also if they can't be read: every client may notify."""
     try:
         return None if ids == _ANY else [UUID(hex=each) for each in ids.split(",")]
     except ValueError:

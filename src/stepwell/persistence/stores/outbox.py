@@ -1,5 +1,7 @@
-"""`ports.webhooks.Outbox` on asyncpg. All statements find rows by their key, or by owner, lane and time, in that order:
-so nothing that waits in one lane is looked at on the way to another.
+"""`ports.Outbox` on asyncpg.
+
+All statements find rows by their key, or by owner, lane and time, in that order. So no statement reads what waits in
+other lanes.
 """
 
 from collections.abc import Sequence
@@ -15,12 +17,12 @@ from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event
 from stepwell.ports.webhooks import Backlog
 
-# Each made when all others are at work: none where nobody is told of anything.
+# Each is opened when all others are in use. So there are none if there are no webhooks.
 CONNECTIONS: Final = 2
 _PAGE: Final = 1_000
 
-# Of a process that has no row, or was declared dead, everything: it won't come back. One whose lease has only ended may
-# be idle, with a timer of its own; it is taken for dead where it doesn't do what is due.
+# A process without a row, or declared dead, won't come back: all its deliveries are taken. A process whose lease has
+# merely ended may be idle with a timer of its own. Its deliveries are taken only if they are due and not sent.
 TAKE_OVER: Final = """
 WITH others AS MATERIALIZED (
     SELECT owners.id, p.id IS NULL OR p.lease_until = '-infinity' AS gone
@@ -61,8 +63,8 @@ BACKLOG: Final = """
 SELECT count(*) AS deliveries, min(created_at) AS oldest FROM deliveries WHERE owner = $1 AND next_at IS NOT NULL
 """
 
-# In these the owner is no key, or those of a process might all be looked at to find one. The time of the next try is
-# the version: what was read before the last try was marked is out of date.
+# In these statements the owner isn't used as a key: PostgreSQL might read all rows of the owner to find one. The time
+# of the next attempt is the version of the row: what was read before the last attempt was recorded is out of date.
 FREEZE: Final = """
 UPDATE deliveries SET body = coalesce(body, $5)
 WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TRUE
@@ -72,14 +74,14 @@ FROZEN: Final = """
 SELECT body FROM deliveries WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TRUE
 """
 
-REFILE: Final = """
+CHANGE_LANE: Final = """
 UPDATE deliveries SET lane = $5
 WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TRUE
 """
 
-# A redelivery that was asked for meanwhile has set another time, and goes before. An attempt that is there already was
-# marked before, and the answer was lost.
-MARK: Final = f"""
+# A redelivery that was requested meanwhile has set another time, and takes precedence. An attempt that is in the row
+# already was recorded before, and the answer was lost.
+RECORD: Final = f"""
 UPDATE deliveries AS d SET
     attempts = CASE WHEN $8::text IS NULL OR d.attempts->-1->>'at' = $8::json->0->>'at' THEN d.attempts ELSE (
         CASE WHEN json_array_length(d.attempts) < {MAX_ATTEMPTS} THEN d.attempts::jsonb ELSE d.attempts::jsonb - 0 END
@@ -93,7 +95,7 @@ RETURNING CASE WHEN d.owner = $3 THEN d.next_at END
 
 
 class PostgresOutbox:
-    """*connections* are made by `database.journal_connect`, when they are first needed."""
+    """Webhook deliveries in PostgreSQL, as the engine sees them."""
 
     def __init__(self, connections: SmallPool) -> None:
         self._connections = connections
@@ -119,15 +121,15 @@ class PostgresOutbox:
 
     @unavailable_in_outage
     async def change_lane(self, owner: UUID, due: DueDelivery, lane: str) -> None:
-        await self._connections.fetch(REFILE, *due.key, owner, due.next_at, lane)
+        await self._connections.fetch(CHANGE_LANE, *due.key, owner, due.next_at, lane)
 
     @unavailable_in_outage
     async def record(
         self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
     ) -> datetime | None:
-        told = None if attempt is None else json.encode([attempt]).decode()
-        values = (*due.key, owner, due.next_at, verdict.status, verdict.tries, verdict.next_at, told)
-        rows = await self._connections.fetch(MARK, *values)
+        encoded = None if attempt is None else json.encode([attempt]).decode()
+        values = (*due.key, owner, due.next_at, verdict.status, verdict.tries, verdict.next_at, encoded)
+        rows = await self._connections.fetch(RECORD, *values)
         return cast("datetime | None", rows[0][0]) if rows else None
 
     @unavailable_in_outage
@@ -137,11 +139,11 @@ class PostgresOutbox:
 
 
 def _due(row: Row) -> DueDelivery:
-    event, why = None, None
+    event, unreadable = None, None
     try:
         event = history_event(row)
-    except (ValueError, TypeError) as error:  # another version wrote it, or a hand; msgspec's errors are ValueErrors
-        why = str(error)
+    except (ValueError, TypeError) as error:  # written by another version, or by hand; msgspec raises ValueErrors
+        unreadable = str(error)
     return DueDelivery(
         row["workflow_id"],
         row["lane"],
@@ -155,5 +157,5 @@ def _due(row: Row) -> DueDelivery:
         row["origin_instance"],
         row["origin_reference"],
         row["total_steps"],
-        why,
+        unreadable,
     )

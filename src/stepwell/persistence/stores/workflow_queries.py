@@ -1,5 +1,7 @@
-"""The list's statements. What is on a page, and how many there are in all, indexes tell alone, in `tables`; only the
-rows that are shown are looked up.
+"""The statements that list workflows, and those about their owner.
+
+The indexes in `schema.tables` alone answer which workflows are on a page, and how many match. Only the rows of the page
+are read.
 """
 
 from datetime import datetime
@@ -17,7 +19,8 @@ from stepwell.persistence.schema.tables import events, processes, steps, tasks, 
 
 
 def visible(scope: TenantScope) -> ColumnElement[bool]:
-    # `= 'a'` or `IS NULL`: no index serves IS NOT DISTINCT FROM.
+    """The condition that a workflow is in *scope*."""
+    # `= 'a'` or `IS NULL`, because no index serves IS NOT DISTINCT FROM.
     return true() if scope.every else workflows.c.tenant == scope.tenant
 
 
@@ -41,7 +44,7 @@ def total(scope: TenantScope, query: ListFilter) -> Select[int]:
 
 
 def summarised() -> Select[Any]:
-    """Workflows with the views that need their steps, worked out by the database from those few rows."""
+    """Workflows with the views of their steps. The database computes these from the few rows of the page."""
     own = steps.c.workflow_id == workflows.c.id
     running = (
         select(steps.c.step_id)
@@ -49,8 +52,8 @@ def summarised() -> Select[Any]:
         .order_by(steps.c.started_at, steps.c.position)
         .limit(1)
     )
-    told = func.concat(steps.c.step_id, ": ", steps.c.error_message)
-    failed = select(func.array_agg(aggregate_order_by(told, steps.c.position))).where(
+    message = func.concat(steps.c.step_id, ": ", steps.c.error_message)
+    failed = select(func.array_agg(aggregate_order_by(message, steps.c.position))).where(
         own, steps.c.status == StepStatus.FAILED
     )
     final = steps.alias("final")
@@ -65,7 +68,10 @@ def summarised() -> Select[Any]:
 
 
 def _costs() -> Select[Any]:
-    """Of all that may have cost something: for each currency a sum, and how many attempts have none."""
+    """For each currency the sum of the attempts that may have cost something, and their number.
+
+    Attempts without a known cost have no currency. Attempts that the provider has refused cost nothing.
+    """
     refused = (
         ((tasks.c.status == TaskStatus.FAILED) | (tasks.c.status == TaskStatus.CANCELLED))
         & tasks.c.remote_id.is_(None)
@@ -98,8 +104,8 @@ def _filters(query: ListFilter) -> list[ColumnElement[bool]]:
 
 
 def ownership_query(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
-    """The owner of a workflow and its lease, and who paused it. None of this stands in the rows of the workflow."""
-    # Of a PAUSED workflow the pause is among the last events: behind it come only attempts that end.
+    """The owner of a workflow with its lease, and who paused it."""
+    # In a PAUSED workflow the pause is among the last events: only attempts that end come after it.
     paused = (
         select(events.c.actor, events.c.at)
         .where(
@@ -112,7 +118,7 @@ def ownership_query(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
         .correlate(workflows)
         .lateral("paused")
     )
-    # A lease without an end is that of a process which is alone on its database.
+    # A process that is alone on its database has a lease without an end.
     until = func.nullif(processes.c.lease_until, literal_column("'infinity'::timestamptz"))
     alive = func.coalesce(processes.c.lease_until > func.clock_timestamp(), false())
     return (

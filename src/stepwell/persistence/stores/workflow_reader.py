@@ -1,6 +1,6 @@
-"""`ports.Store` on SQLAlchemy Core: what the API reads, and what cleanup marks.
+"""`ports.WorkflowReader` on SQLAlchemy Core: what the API reads, and the deletion mark of tasks.
 
-Every statement about workflows goes through `listing.visible`, so that none can forget whose they are.
+Every statement about workflows uses `workflow_queries.visible`, so that none can ignore the tenant.
 """
 
 import asyncio
@@ -28,26 +28,26 @@ from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.workflow_queries import ownership_query, read_ownership, visible
 
-# So many steps are read at once, then others get their turn: a page can hold a million.
+# After so many steps, other tasks get their turn: a page can hold a million.
 _SLICE = 250
 _read_outputs = json.Decoder(list[Output]).decode
 
 
 class PostgresWorkflowReader:
-    """*readers* are for single workflows, *engine* for all the rest."""
+    """Workflows in PostgreSQL, as the API sees them. *readers* read single workflows, *engine* all the rest."""
 
     def __init__(self, engine: AsyncEngine, readers: SmallPool) -> None:
-        self._engine, self._finder = engine, WorkflowLoader(readers)
-        # What takes several statements to read must come from one moment, else it shows half of a transition.
+        self._engine, self._loader = engine, WorkflowLoader(readers)
+        # What takes several statements to read must come from one snapshot, or it would show half of a transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 
     @unavailable_in_outage
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
-        return await self._finder.find(scope, workflow_id, include_steps=include_steps)
+        return await self._loader.find(scope, workflow_id, include_steps=include_steps)
 
     @unavailable_in_outage
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
-        return await self._finder.version(scope, workflow_id)
+        return await self._loader.version(scope, workflow_id)
 
     @unavailable_in_outage
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
@@ -60,7 +60,7 @@ class PostgresWorkflowReader:
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
     ) -> Sequence[HistoryEvent] | None:
-        later = events.c.id > literal(after, BigInteger())  # a caller may ask for more than the column can hold
+        later = events.c.id > literal(after, BigInteger())  # *after* may be larger than the column's type
         query = select(events).where(events.c.workflow_id == workflow_id, later).order_by(events.c.id).limit(limit)
         async with self._engine.connect() as connection:
             if not await _exists(connection, scope, workflow_id):
@@ -136,7 +136,7 @@ class PostgresWorkflowReader:
 
 
 def _among(column: ColumnElement[UUID], task_ids: Sequence[UUID]) -> ColumnElement[bool]:
-    # One parameter, however many there are: IN takes one each, and asyncpg has room for 32,767.
+    # One parameter for all of them. IN would take one each, and asyncpg allows 32,767.
     return column == any_(literal(list(task_ids), ARRAY(Uuid())))
 
 

@@ -1,4 +1,4 @@
-"""`ports.Journal` on asyncpg: what the engine writes and what a recovery reads."""
+"""`ports.WorkflowStore` on asyncpg: what the engine writes, and what a recovery reads."""
 
 import asyncio
 from collections import defaultdict
@@ -24,17 +24,19 @@ from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
 
 _STEPS_A_PAGE = 20_000
-_SLICE = 250  # so many rows are read, then others get their turn
+_SLICE = 250  # after so many rows, other tasks get their turn
 _TURN_S = 5.0
 
 
 class PostgresWorkflowStore:
-    """*pool* and *connect* are those of `database`. Every checkpoint sets *clock* by the database's. *owner*: the
-    process that is to send the webhooks of what is written here.
+    """Workflows in PostgreSQL, as the engine sees them.
 
-    Checkpoints have a connection of their own, made by *connect*, and so have inserts: to borrow one from the pool
-    costs as much as a third of a small batch. One of the pool's is left to leases. So neither many large inserts nor
-    a claim that waits holds them up.
+    *pool* and *connect* are made by `connections.database`. Every checkpoint sets *clock* to the database's. *owner* is
+    the process that sends the webhooks of what is written here.
+
+    Checkpoints and inserts have connections of their own, made by *connect*: to borrow one from the pool costs a third
+    of a small batch. One connection of the pool stays free for `PostgresLeaseStore`. So neither large inserts nor a
+    claim that waits can delay checkpoints and leases.
     """
 
     def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock, owner: UUID) -> None:
@@ -45,7 +47,10 @@ class PostgresWorkflowStore:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """A connection that isn't kept for checkpoints and leases; TimeoutError, an outage, if none is free in time."""
+        """Wait until a connection of the pool may be used, so that one stays free for leases.
+
+        Raises TimeoutError, which is an outage, if none is free in time.
+        """
         async with asyncio.timeout(_TURN_S):
             await self._others.acquire()
         try:
@@ -87,19 +92,19 @@ class PostgresWorkflowStore:
         if self._writer is None or self._writer.is_closed():
             self._writer = await self._connect()
         try:
-            return await self._written(self._writer, batch)
+            return await self._write(self._writer, batch)
         except BaseException:
             self.end_writing()  # whatever state the connection is in
             raise
 
     def end_writing(self) -> None:
-        """Let go of the connections for checkpoints and inserts, at once."""
+        """Close the connections for checkpoints and inserts at once. Later calls open new ones."""
         self._inserter.close()
         if self._writer is not None:
             self._writer.terminate()
             self._writer = None
 
-    async def _written(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
+    async def _write(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
         by_id = {decision.workflow.id: decision for decision in batch}
         deliveries, keys = more_rows(batch)
         if deliveries or keys:
@@ -111,7 +116,7 @@ class PostgresWorkflowStore:
             self._clock.observe(rows[0]["now"])
         lost = by_id.keys() - {row["id"] for row in rows}
         if lost:
-            # The answer of an earlier try may have been lost with its connection: then the version is ours.
+            # The answer of an earlier attempt may have been lost with its connection. Then the version is ours.
             for row in await connection.fetch(sql.VERSIONS, list(lost)):
                 state = by_id[row["id"]].workflow
                 if all(row[name] == getattr(state, name) for name in sql.VERSION_COLUMNS):
@@ -136,7 +141,7 @@ class PostgresWorkflowStore:
 
 
 async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
-    # One snapshot for all three, else a transition that commits in between would mix two versions.
+    # All three read one snapshot. Otherwise a transition that commits in between would mix two versions.
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         workflows = await connection.fetch(sql.LOAD_WORKFLOWS, ids)
         steps = await connection.fetch(sql.LOAD_STEPS, ids)
@@ -156,17 +161,20 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
     for number, row in enumerate(steps, 1):
         if not number % _SLICE:
             await asyncio.sleep(0)
-        with _noting(loaded[row["workflow_id"]]):
+        with _noting_unreadable(loaded[row["workflow_id"]]):
             loaded[row["workflow_id"]].steps.append(step_record(row, row["created_at"]))
     for row in open_tasks:
-        with _noting(loaded[row["workflow_id"]]):
+        with _noting_unreadable(loaded[row["workflow_id"]]):
             loaded[row["workflow_id"]].open_tasks.append(task(row))
     return list(loaded.values())
 
 
 @contextmanager
-def _noting(loaded: LoadedWorkflow) -> Iterator[None]:
-    """A row that another version wrote, or a hand, must not keep all other workflows from being loaded."""
+def _noting_unreadable(loaded: LoadedWorkflow) -> Iterator[None]:
+    """Note in *loaded* that a row can't be read: written by another version of Stepwell, say, or by hand.
+
+    Without this, one such row would keep all other workflows from being loaded.
+    """
     try:
         yield
     except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors
