@@ -1,4 +1,4 @@
-"""Every setting of the service: one frozen struct, read from the environment, all defaults visible."""
+"""The settings of the service: one struct with all defaults, and the function that reads it from the environment."""
 
 import os
 import re
@@ -24,7 +24,7 @@ PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
 _UNKNOWN_PROVIDER = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"
 _SECRET = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_id", "s3_secret_access_key"})
 _SECRET_VARIABLES = frozenset(PREFIX + name.upper() for name in {*_SECRET, "jwt_public_key", "webhook_secret"})
-_FILE = "_FILE"  # at the end of a secret's variable: the value is in the file that the variable names
+_FILE = "_FILE"  # the end of a variable that names a file, which contains the secret
 _FILE_MAX_BYTES = 65_536
 _URLS = (
     "fal_url",
@@ -53,7 +53,7 @@ _S3_SHAPES = {
 
 
 class InvalidSettings(Exception):
-    """The environment holds settings that don't fit. `lines`: one clear line per fault, values left out."""
+    """Some settings in the environment are invalid. `lines` describe the faults, without the values."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
@@ -61,11 +61,11 @@ class InvalidSettings(Exception):
 
 
 class Prices(dict[str, dict[str, float]]):
-    """What a job costs, by provider and model; the model `*` is for those not named."""
+    """The price of a job, by provider and model. The model `*` stands for all others."""
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """*text* is JSON. Raises ValueError, which doesn't quote it."""
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
         try:
             return cls(json.decode(text, type=dict[ProviderType, dict[str, Annotated[float, Meta(ge=0)]]]))
         except (DecodeError, RecursionError):
@@ -73,11 +73,11 @@ class Prices(dict[str, dict[str, float]]):
 
 
 class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):
-    """Limits of models, by provider and model; the model `*` is for each not named."""
+    """The limits of models, by provider and model. The model `*` stands for each of the others."""
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """*text* is JSON. Raises ValueError, which doesn't quote it."""
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
         try:
             return cls(json.decode(text, type=dict[ProviderType, dict[str, ModelLimit]]))
         except (DecodeError, RecursionError):
@@ -85,13 +85,13 @@ class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):
 
 
 class Networks(tuple[IPv4Network | IPv6Network, ...]):
-    """Networks in CIDR notation, with commas or spaces between them."""
+    """A list of networks."""
 
     __slots__ = ()
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Raises ValueError, which doesn't quote *text*."""
+        """Read networks in CIDR notation, separated by commas or spaces. Raises ValueError without *text*."""
         try:
             return cls(ip_network(part, strict=False) for part in text.replace(",", " ").split())
         except ValueError:
@@ -99,7 +99,7 @@ class Networks(tuple[IPv4Network | IPv6Network, ...]):
 
 
 class Secrets(dict[str, str]):
-    """Secrets by name, in lower case. Shows nothing but the names."""
+    """Secrets by name, in lower case. Its repr contains only the names."""
 
     def __repr__(self) -> str:
         return f"<secrets: {', '.join(sorted(self)) or 'none'}>"
@@ -374,9 +374,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
 
     def __repr__(self) -> str:
-        """Without secrets, and without the database's address, which may hold one."""
-        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SECRET}
-        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        """Return the settings without secrets. The database's URL may contain one, so it is left out too."""
+        public = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SECRET}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in public.items())})"
 
     @property
     def artifacts(self) -> Path:
@@ -393,10 +393,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
-    """Settings from *environ*, with *overrides* (of a command line) on top; None overrides nothing.
+    """Return the settings in *environ*, replaced by *overrides* of a command line unless those are None.
 
-    The value of a secret X may also be in a file, which X_FILE names. Raises `InvalidSettings` with a line per fault.
-    An empty variable counts as absent.
+    A secret X may also be in a file, which X_FILE names. An empty variable counts as absent. Raises `InvalidSettings`
+    with a line for each fault.
     """
     values, file_faults = _read_secret_files(environ)
     raw: dict[str, object] = {
@@ -414,14 +414,16 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
         Fault((f"credentials__{name}",), _UNKNOWN_PROVIDER, "credential") for name in credentials if owner(name) is None
     ]
     raw |= {name: value for name, value in overrides.items() if value is not None}
-    faults = collect(Settings, raw, (), strict=False, dec_hook=_converted)
-    faults += [Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base(raw.get(name))]
+    faults = collect(Settings, raw, (), strict=False, dec_hook=_convert)
+    faults += [
+        Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base_url(raw.get(name))
+    ]
     faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + member_faults
     messages = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg) for f in faults]
     if faults or file_faults:
         lines = [f"{variable}: {msg}" for variable, msg in messages if variable not in file_faults]
         raise InvalidSettings([*file_faults.values(), *lines])
-    return convert(raw, Settings, strict=False, dec_hook=_converted)
+    return convert(raw, Settings, strict=False, dec_hook=_convert)
 
 
 def _read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -481,7 +483,7 @@ def _read_secret(path: Path) -> str:
 
 
 def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Variables that look like settings and are none, each with the name that may be meant."""
+    """Return the variables that look like settings but aren't, each with the setting that may be meant."""
     known = {PREFIX + f.name.upper() for f in fields(Settings)} - {CREDENTIAL.rstrip("_"), TENANTS_SECRET.rstrip("_")}
     known |= {name + _FILE for name in _SECRET_VARIABLES}
     unknown = [key for key in environ if _looks_like_setting(key) and key not in known and not _is_member(key)]
@@ -504,7 +506,7 @@ def _is_member(key: str) -> bool:
     return _in_family(key.upper(), CREDENTIAL) or _in_family(key, TENANTS_SECRET)
 
 
-def _converted(kind: type, value: object) -> object:
+def _convert(kind: type, value: object) -> object:
     if kind is Networks and isinstance(value, str):
         return Networks.read(value)
     if kind is Prices and isinstance(value, str):
@@ -522,8 +524,9 @@ def _converted(kind: type, value: object) -> object:
 
 
 def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """What is odd about the settings of the bucket, by the name of each. The names of buckets are Amazon's rules:
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    """Yield the name and the fault of each invalid setting of the bucket.
+
+    Names of buckets follow Amazon's rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
     """
     if "s3_bucket" not in raw:
         yield from ((name, "Expected STEPWELL_S3_BUCKET beside it") for name in raw if name.startswith("s3_"))
@@ -538,7 +541,7 @@ def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         yield "artifact_dir", "Expected none beside STEPWELL_S3_BUCKET; STEPWELL_S3_COPY_FROM is for an old folder"
 
 
-def _is_base(value: object) -> bool:
+def _is_base_url(value: object) -> bool:
     if not isinstance(value, str):
         return True
     parts = split_url(value)

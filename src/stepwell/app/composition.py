@@ -23,7 +23,7 @@ from stepwell.app.construction import (
 )
 from stepwell.app.database import DatabaseSource
 from stepwell.app.engine_tasks import run_engine, stop_engine
-from stepwell.app.metrics import create_metrics
+from stepwell.app.metrics import build_metrics
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.engine.service import WorkflowService
 from stepwell.persistence.clock import uuid7
@@ -110,7 +110,7 @@ def _build_verifier(settings: Settings) -> TokenVerifier:
 
 
 def _build_metrics(stores: Stores, engine: Engine, webhooks: Webhooks, service: WorkflowService) -> Metrics:
-    return create_metrics(
+    return build_metrics(
         engine.scheduler,
         engine.admission,
         engine.health,

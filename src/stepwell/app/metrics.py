@@ -36,7 +36,7 @@ class StatementCounter:
         self.sent += 1
 
 
-def create_metrics(
+def build_metrics(
     scheduler: Scheduler,
     admission: AdmissionController,
     health: ModelHealth,
