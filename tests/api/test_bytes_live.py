@@ -82,7 +82,7 @@ async def still_works(live: Service, before: int) -> None:
     [(group, case) for group, cases in raw_bodies.ALL.items() for case in cases],
     ids=[f"{group}-{case.name}" for group, cases in raw_bodies.ALL.items() for case in cases],
 )
-async def test_bodies_that_create_refuses(live: Service, group: str, case: Refused) -> None:
+async def test_create_refuses_malformed_bodies(live: Service, group: str, case: Refused) -> None:
     before = await stored(live)
     answer = await live.client.post(WORKFLOWS, content=case.body, headers=JSON)
     assert faults_of(answer) == case.faults
@@ -90,7 +90,7 @@ async def test_bodies_that_create_refuses(live: Service, group: str, case: Refus
 
 
 @pytest.mark.parametrize("case", PATCHES, ids=lambda case: case.name)
-async def test_bodies_that_update_refuses(live: Service, case: Refused) -> None:
+async def test_update_refuses_malformed_bodies(live: Service, case: Refused) -> None:
     made = await live.create(passing("a"), start=False)
     answer = await live.client.patch(WORKFLOWS + made["id"], content=case.body, headers=JSON)
     assert faults_of(answer) == case.faults
@@ -99,7 +99,7 @@ async def test_bodies_that_update_refuses(live: Service, case: Refused) -> None:
 
 
 @pytest.mark.parametrize(("verb", "body"), list(itertools.product(["start", "cleanup", "cancel"], VERB_BODIES)))
-async def test_bodies_that_verbs_refuse(live: Service, verb: str, body: bytes) -> None:
+async def test_verbs_refuse_bodies_that_say_something(live: Service, verb: str, body: bytes) -> None:
     made = await live.create(passing("a"), start=False)
     path = WORKFLOWS + made["id"]
     method, path = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
@@ -108,7 +108,7 @@ async def test_bodies_that_verbs_refuse(live: Service, verb: str, body: bytes) -
     assert (await live.client.request(method, path)).status_code == 200
 
 
-async def test_what_looks_odd_and_is_sound(live: Service) -> None:
+async def test_odd_but_valid_json_is_stored_exactly(live: Service) -> None:
     for body, config in (
         (raw(config=rb'{"x":"\ud83d\ude00"}'), {"x": "\U0001f600"}),
         (raw(config=b'{"x":-0.0}'), {"x": -0.0}),
@@ -136,7 +136,7 @@ async def test_what_looks_odd_and_is_sound(live: Service) -> None:
     assert done["config"] == answer.json()["config"]
 
 
-async def test_sound_oddities_survive_a_run(live: Service) -> None:
+async def test_odd_but_valid_json_is_unchanged_by_a_run(live: Service) -> None:
     """What is stored is also read back, mapped and encoded again."""
     deep = step(id=rb'"\u00e9\ud83d\ude00"', config=b'{"x":' * 60 + rb'"\u001f\ud83d\ude00"' + b"}" * 60)
     answer = await live.client.post(WORKFLOWS, content=deep, headers=JSON)
@@ -172,7 +172,7 @@ async def test_sound_oddities_survive_a_run(live: Service) -> None:
         *("application/json\x00", "application /json", "x" * 10_000, "application/vnd.api+json"),
     ],
 )
-async def test_foreign_content_types(live: Service, content_type: str | None) -> None:
+async def test_bodies_of_other_content_types_are_refused(live: Service, content_type: str | None) -> None:
     before = await stored(live)
     made = (await live.create(passing("a"), start=False))["id"]
     headers = {} if content_type is None else {"Content-Type": content_type}
@@ -190,7 +190,7 @@ async def test_foreign_content_types(live: Service, content_type: str | None) ->
     await still_works(live, before + 1)
 
 
-async def test_encodings_of_the_content(live: Service) -> None:
+async def test_a_compressed_body_is_refused(live: Service) -> None:
     before = await stored(live)
     for encoding in ("gzip", "br", "gzip, identity", "x"):
         answer = await live.client.post(WORKFLOWS, content=GOOD, headers=JSON | {"Content-Encoding": encoding})
@@ -198,7 +198,7 @@ async def test_encodings_of_the_content(live: Service) -> None:
     await still_works(live, before)
 
 
-async def test_more_than_16_mib(live: Service) -> None:
+async def test_a_body_of_more_than_16_mib_is_refused(live: Service) -> None:
     async def chunks(size: int) -> AsyncIterator[bytes]:
         for _ in range(0, size, MIB):
             yield b" " * min(MIB, size)
@@ -216,7 +216,7 @@ async def test_more_than_16_mib(live: Service) -> None:
     assert answer.status_code == 201
 
 
-async def test_lengths_that_are_none(live: Service) -> None:
+async def test_a_wrong_content_length_is_refused(live: Service) -> None:
     before = await stored(live)
     for length, status in (("x", 400), (str(16 * MIB + 1), 413), ("9" * 30, 413)):
         answer = await live.client.post(WORKFLOWS, content=b"{}", headers=JSON | {"Content-Length": length})
@@ -224,7 +224,7 @@ async def test_lengths_that_are_none(live: Service) -> None:
     await still_works(live, before)
 
 
-async def test_ten_thousand_steps_and_one_more(live: Service) -> None:
+async def test_ten_thousand_steps_are_accepted_and_one_more_is_refused(live: Service) -> None:
     before = await stored(live)
     steps = [passing(str(number), *([str(number - 1)] if number else [])) for number in range(10_001)]
     body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": steps}
@@ -278,7 +278,7 @@ async def test_broken_queries_are_refused_everywhere(live: Service, query: str) 
         ("/events", "after=" + "9" * 5_000, "after"),
     ],
 )
-async def test_query_values_that_do_not_fit(live: Service, path: str, query: str, loc: str) -> None:
+async def test_query_values_that_do_not_fit_are_refused(live: Service, path: str, query: str, loc: str) -> None:
     made = await live.create(passing("a"), start=False)
     before = await stored(live)
     if path == "":
@@ -311,7 +311,7 @@ async def test_query_values_that_do_not_fit(live: Service, path: str, query: str
         *("x" * 20_000, "%", "%zz", "%u0000", "*", "'; DROP TABLE workflows; --", "\U0001f600", "%0d%0aX: y"),
     ],
 )
-async def test_odd_paths_lead_nowhere(live: Service, path: str) -> None:
+async def test_odd_paths_are_not_found(live: Service, path: str) -> None:
     before = await stored(live)
     for base in (WORKFLOWS, "/api/v1/tasks/", "/api/v1/artifacts/", "/", "/schema/"):
         for method in ("GET", "POST", "DELETE", "PATCH"):
@@ -323,14 +323,14 @@ async def test_odd_paths_lead_nowhere(live: Service, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "BREW", "POST\u00e9", "X" * 5_000])
-async def test_other_methods(live: Service, method: str) -> None:
+async def test_other_methods_are_refused(live: Service, method: str) -> None:
     before = await stored(live)
     answer = await live.client.request(method, WORKFLOWS, content=GOOD, headers=JSON)
     assert answer.status_code in (400, 405), answer.status_code
     await still_works(live, before)
 
 
-async def test_odd_headers(live: Service) -> None:
+async def test_odd_headers_are_refused_or_ignored(live: Service) -> None:
     before = await stored(live)
     good = f"Bearer {token()}".encode()
     for name, value, status in (
@@ -355,7 +355,7 @@ async def test_odd_headers(live: Service) -> None:
     await still_works(live, before)
 
 
-async def test_random_bytes(live: Service) -> None:
+async def test_random_bytes_are_refused_as_a_body(live: Service) -> None:
     before = await stored(live)
     for size in (1, 2, 10, 100, 1_000, 100_000):
         for body in (secrets.token_bytes(size), b'{"name":"' + secrets.token_bytes(size) + b'"}'):

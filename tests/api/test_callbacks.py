@@ -29,7 +29,7 @@ def test_a_token_names_its_attempt_and_nobody_else_can_make_one() -> None:
         assert URLS.attempt(wrong) is None
 
 
-async def test_callbacks_change_nothing_by_themselves(dsn: str, tmp_path: Path) -> None:
+async def test_a_callback_changes_nothing_by_itself(dsn: str, tmp_path: Path) -> None:
     provider = Scripted(default=Hang())
     async with running_service(dsn, tmp_path, providers=[provider], public_url="http://t.local") as service:
         created = await service.create(scripted("a"))
@@ -48,7 +48,7 @@ async def test_callbacks_change_nothing_by_themselves(dsn: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("public_url", [None, "http://t.local"])
-async def test_a_provider_is_given_an_address_only_where_there_is_one(
+async def test_a_provider_gets_a_callback_url_only_if_the_service_has_a_public_url(
     dsn: str, tmp_path: Path, public_url: str | None
 ) -> None:
     async with (

@@ -43,7 +43,7 @@ async def readable(live: Service, path: str) -> bool:
     return (await live.client.get("/api/v1/artifacts/" + path)).status_code == 200
 
 
-async def test_the_files_and_only_those(live: Service) -> None:
+async def test_cleanup_deletes_the_recorded_files_of_the_workflow_only(live: Service) -> None:
     workflow = await done(live, told("a", files=2), passing("b", "a"), told("c", "b", files=1))
     other = await done(live, told("a", files=1))
     paths, (kept,) = paths_of(workflow), paths_of(other)
@@ -73,7 +73,7 @@ async def test_the_files_and_only_those(live: Service) -> None:
     stray.unlink()
 
 
-async def test_a_file_that_is_gone_is_told_once(live: Service) -> None:
+async def test_a_missing_file_is_reported_once(live: Service) -> None:
     workflow = await done(live, told("a", files=1), told("b", files=1))
     gone, kept = paths_of(workflow)
     (live.artifacts / gone).unlink()
@@ -85,7 +85,7 @@ async def test_a_file_that_is_gone_is_told_once(live: Service) -> None:
     assert await cleanup(live, workflow["id"]) == NOTHING
 
 
-async def test_a_file_that_can_not_be_deleted_is_tried_again(live: Service) -> None:
+async def test_a_file_that_cannot_be_deleted_is_tried_again_by_the_next_cleanup(live: Service) -> None:
     workflow = await done(live, told("a", files=1), told("b", files=1))
     stuck, free = paths_of(workflow)
     obstacle = live.artifacts / stuck
@@ -115,7 +115,7 @@ async def test_a_file_that_can_not_be_deleted_is_tried_again(live: Service) -> N
     assert await cleanup(live, workflow["id"]) == NOTHING
 
 
-async def test_without_tasks_files_and_tasks_stay(live: Service) -> None:
+async def test_without_cleanup_tasks_files_and_tasks_stay(live: Service) -> None:
     workflow = await done(live, told("a", files=1), told("b", files=1))
     paths = paths_of(workflow)
     tasks = await tasks_of(live, workflow["id"])
@@ -132,7 +132,7 @@ async def test_without_tasks_files_and_tasks_stay(live: Service) -> None:
     assert await cleanup(live, workflow["id"], cleanup_tasks=False) == NOTHING
 
 
-async def test_a_pending_workflow_is_cancelled_first(live: Service) -> None:
+async def test_cleanup_cancels_a_pending_workflow_first(live: Service) -> None:
     workflow = await live.create(passing("a"), passing("b", "a"), start=False)
     assert await cleanup(live, workflow["id"]) == NOTHING
     found = await live.get(workflow["id"])
@@ -147,7 +147,7 @@ async def test_a_pending_workflow_is_cancelled_first(live: Service) -> None:
     ]
 
 
-async def test_a_running_workflow_is_left_alone(live: Service, scripted: Scripted) -> None:
+async def test_cleanup_of_a_running_workflow_is_refused(live: Service, scripted: Scripted) -> None:
     workflow = await live.create(told("a", files=1), told("b", "a", wait=True))
     before = await live.until(workflow["id"], steps_are("COMPLETED", "RUNNING"))
     for clean in (True, False):
@@ -166,7 +166,7 @@ async def paused(live: Service, *steps: dict[str, Any], statuses: list[str]) -> 
     return dict((await live.verb(workflow["id"], "pause")).json())
 
 
-async def test_an_attempt_that_still_runs_is_discarded(live: Service, scripted: Scripted) -> None:
+async def test_cleanup_discards_the_files_of_an_attempt_that_still_runs(live: Service, scripted: Scripted) -> None:
     steps = [told("made", files=1), told("a", "made", wait=True, files=3), passing("b", "a")]
     workflow = await paused(live, *steps, statuses=["COMPLETED", "RUNNING", "PENDING"])
     assert workflow["status"] == "PAUSED"
@@ -186,7 +186,7 @@ async def test_an_attempt_that_still_runs_is_discarded(live: Service, scripted: 
     ]
 
 
-async def test_an_attempt_that_can_not_be_stopped_is_waited_for(live: Service, scripted: Scripted) -> None:
+async def test_cleanup_waits_for_an_attempt_that_cannot_be_stopped(live: Service, scripted: Scripted) -> None:
     workflow = await paused(live, told("a", stubborn=True, files=2), statuses=["RUNNING"])
     async with asyncio.timeout(30):
         while (workflow["id"], "a") not in scripted.running:
@@ -215,7 +215,7 @@ async def unchanged_by(live: Service, scripted: Scripted, workflow_id: str, step
         assert not (live.artifacts / "media" / task["id"]).exists()
 
 
-async def test_two_at_once_clean_once(live: Service) -> None:
+async def test_two_cleanups_at_once_delete_each_file_once(live: Service) -> None:
     workflow = await done(live, *(told(str(number), files=1) for number in range(20)))
     async with asyncio.TaskGroup() as group:
         both = [group.create_task(live.verb(workflow["id"], "cleanup")) for _ in range(2)]
@@ -227,7 +227,7 @@ async def test_two_at_once_clean_once(live: Service) -> None:
     assert len(cleaned) == 1
 
 
-async def test_files_of_failed_and_cancelled_attempts_are_gone_already(live: Service, scripted: Scripted) -> None:
+async def test_failed_and_cancelled_attempts_leave_no_files(live: Service, scripted: Scripted) -> None:
     workflow = await live.create(told("a", stubborn=True))
     await live.until(workflow["id"], steps_are("RUNNING"))
     async with asyncio.timeout(30):
@@ -241,7 +241,7 @@ async def test_files_of_failed_and_cancelled_attempts_are_gone_already(live: Ser
     assert not (live.artifacts / "media" / task["id"]).exists()
 
 
-async def test_links_out_of_the_store_are_not_followed(live: Service, tmp_path: Path) -> None:
+async def test_cleanup_follows_no_links_out_of_the_store(live: Service, tmp_path: Path) -> None:
     """By no input can one be made; but whoever has the disk may move the store's folders around."""
     outside = tmp_path / "file-0.bin"
     outside.write_text("not ours")

@@ -86,7 +86,7 @@ async def references(live: Service, workflow_id: str) -> set[UUID]:
     return found
 
 
-async def test_a_picture_that_another_starts_from_stays(live: Service) -> None:
+async def test_an_image_that_another_workflow_reads_stays(live: Service) -> None:
     drawn = await draw(live)
     reader = (await live.create(editing("edit", drawn.used), start=False))["id"]
     for processed, deleted in ((3, [drawn.free]), (1, [])):
@@ -136,7 +136,7 @@ PLACES: dict[str, Named] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_wherever_it_is_named(live: Service, place: str) -> None:
+async def test_a_file_stays_wherever_another_definition_names_it(live: Service, place: str) -> None:
     drawn = await draw(live)
     definition = PLACES[place](drawn)
     reader = (await live.create(*definition.pop("steps"), start=False, **definition))["id"]
@@ -148,7 +148,7 @@ async def test_wherever_it_is_named(live: Service, place: str) -> None:
     assert (await cleanup(live, drawn.id))["deleted_paths"] == [drawn.used]
 
 
-async def test_all_files_of_a_task_are_told(live: Service) -> None:
+async def test_a_reference_to_one_file_keeps_all_files_of_its_task(live: Service) -> None:
     """One that names a single file keeps its task, and so whatever else that has."""
     workflow = await live.until_ended((await live.create(told("a", files=3)))["id"])
     paths = workflow["final_step_result"]["paths"]
@@ -161,7 +161,7 @@ async def test_all_files_of_a_task_are_told(live: Service) -> None:
     assert [await readable(live, path) for path in paths] == [True] * 3
 
 
-async def test_of_several_the_lowest_is_told(live: Service) -> None:
+async def test_of_several_referencing_workflows_the_one_with_the_lowest_id_is_reported(live: Service) -> None:
     drawn = await draw(live)
     readers = [(await live.create(passing("a", of=drawn.used)))["id"] for _ in range(3)]
     assert readers == sorted(readers)
@@ -172,7 +172,9 @@ async def test_of_several_the_lowest_is_told(live: Service) -> None:
     assert (await cleanup(live, drawn.id))["deleted_paths"] == [drawn.used]
 
 
-async def test_a_cancelled_or_failed_one_still_counts_until_it_is_deleted(live: Service, scripted: Scripted) -> None:
+async def test_a_cancelled_or_failed_workflow_keeps_its_references_until_it_is_deleted(
+    live: Service, scripted: Scripted
+) -> None:
     drawn = await draw(live)
     cancelled = (await live.create(told("a", wait=True, of=drawn.used)))["id"]
     await live.until(cancelled, steps_are("RUNNING"))
@@ -185,7 +187,7 @@ async def test_a_cancelled_or_failed_one_still_counts_until_it_is_deleted(live: 
     assert (await cleanup(live, drawn.id))["deleted_paths"] == [drawn.used]
 
 
-async def test_two_that_name_each_other_s_are_cleaned_in_turn(live: Service) -> None:
+async def test_two_workflows_that_name_each_other_s_files_are_cleaned_in_turn(live: Service) -> None:
     first = await draw(live)
     made = await live.create(passing("a", of=first.used), drawing("used", 4))
     second = (await live.until_ended(made["id"]))["steps"][1]["result"]["result_image_path"]
@@ -196,7 +198,7 @@ async def test_two_that_name_each_other_s_are_cleaned_in_turn(live: Service) -> 
 
 
 @pytest.mark.parametrize("reader", ["itself", "one that was never stored"])
-async def test_what_counts_for_nothing(live: Service, reader: str) -> None:
+async def test_references_of_the_workflow_itself_or_of_an_unknown_one_keep_nothing(live: Service, reader: str) -> None:
     drawn = await draw(live)
     await refer(live, drawn.used, drawn.id if reader == "itself" else uuid4())
     assert await cleanup(live, drawn.id) == NOTHING | {
@@ -206,14 +208,14 @@ async def test_what_counts_for_nothing(live: Service, reader: str) -> None:
     }
 
 
-async def test_a_task_without_files_has_nothing_to_keep(live: Service) -> None:
+async def test_a_reference_to_a_task_without_files_keeps_nothing(live: Service) -> None:
     workflow = await live.until_ended((await live.create(passing("a")))["id"])
     task_id = workflow["steps"][0]["task_id"]
     await live.create(passing("a", of=f"media/{task_id}/image.png"))
     assert await cleanup(live, workflow["id"]) == NOTHING | {"tasks_processed": 1, "tasks_cleaned": 1}
 
 
-async def test_another_tenant_s_names_are_nothing_to_us(live: Service) -> None:
+async def test_references_of_another_tenant_keep_nothing(live: Service) -> None:
     async def create(tenant: str, *steps: dict[str, Any]) -> str:
         body = {"name": "a test", "origin_instance": "tests", "steps": list(steps), "origin_tenant_id": tenant}
         answer = await live.client.post(WORKFLOWS, json=body)
@@ -247,7 +249,7 @@ async def counted(live: Service, call: Callable[[], Awaitable[Any]]) -> tuple[fl
     return live.app.metrics.value("stepwell_database_statements_total") - before, answer
 
 
-async def test_only_a_create_that_names_files_costs_a_statement_more(live: Service) -> None:
+async def test_only_a_create_that_names_files_sends_one_more_statement(live: Service) -> None:
     drawn = await draw(live)
     await live.app.service.until_idle(UUID(drawn.id))
     without = [passing(str(number), of="media/ and nothing else") for number in range(20)]
@@ -258,7 +260,7 @@ async def test_only_a_create_that_names_files_costs_a_statement_more(live: Servi
     assert (sent, await references(live, created["id"])) == (2, {task_of(drawn.used), task_of(drawn.free)})
 
 
-async def test_cleanup_asks_once_for_all_tasks(live: Service) -> None:
+async def test_cleanup_reads_the_references_of_all_tasks_at_once(live: Service) -> None:
     costs = []
     for steps in (1, 20):
         workflow = await live.until_ended(

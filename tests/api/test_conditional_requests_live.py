@@ -32,7 +32,7 @@ async def rename(client: httpx.AsyncClient, workflow_id: str, name: str, tag: An
     return await client.patch(WORKFLOWS + workflow_id, json={"name": name}, headers=headers)
 
 
-async def test_a_tag_is_strong_and_tells_steps_and_versions_apart(live: Service) -> None:
+async def test_an_etag_is_strong_and_differs_by_steps_and_version(live: Service) -> None:
     whole, bare = await tags(live, await pending(live))
     assert whole != bare
     for tag in (whole, bare):
@@ -40,7 +40,7 @@ async def test_a_tag_is_strong_and_tells_steps_and_versions_apart(live: Service)
         assert tag.endswith(f'-{__version__}"')
 
 
-async def test_not_modified(live: Service) -> None:
+async def test_if_none_match_with_the_present_etag_is_a_304(live: Service) -> None:
     workflow_id = await pending(live)
     for params, known in zip(({}, {"include_steps": False}), await tags(live, workflow_id), strict=True):
         for said in (known, f"W/{known}", "*", f'"x", {known}', f'W/"x" ,{known},', [STALE, known], f'"a,b",{known}'):
@@ -56,7 +56,7 @@ async def test_not_modified(live: Service) -> None:
     assert (answer.status_code, answer.headers["etag"]) == (200, whole)
 
 
-async def test_not_modified_looks_at_no_steps(live: Service) -> None:
+async def test_a_304_reads_no_steps(live: Service) -> None:
     workflow_id = await pending(live)
     (tag, _), path = await tags(live, workflow_id), WORKFLOWS + workflow_id
     async with fetched(live) as statements:
@@ -69,7 +69,7 @@ async def test_not_modified_looks_at_no_steps(live: Service) -> None:
     assert len(statements) == 1
 
 
-async def test_not_modified_is_for_ones_own_workflows(live: Service) -> None:
+async def test_a_workflow_of_another_tenant_is_a_404_and_no_304(live: Service) -> None:
     made = await live.create(passing("a"), start=False, origin_tenant_id="acme")
     tag, _ = await tags(live, made["id"])
     async with live.as_tenant("acme") as own, live.as_tenant("other") as other:
@@ -82,7 +82,7 @@ async def test_not_modified_is_for_ones_own_workflows(live: Service) -> None:
 
 
 @pytest.mark.parametrize("path", [WORKFLOWS, "{one}/tasks", "/api/v1/tasks/{task}", "{one}/events", "/api/v1/events"])
-async def test_lists_and_tasks_have_tags_of_their_content(live: Service, path: str) -> None:
+async def test_the_etags_of_lists_and_tasks_follow_from_their_content(live: Service, path: str) -> None:
     made = await live.create(told("a"))
     done = await live.until_ended(made["id"])
     where = path.format(one=WORKFLOWS + made["id"], task=done["steps"][0]["task_id"])
@@ -100,7 +100,9 @@ async def test_lists_and_tasks_have_tags_of_their_content(live: Service, path: s
 
 
 @pytest.mark.parametrize("path", ["{one}/explain", "/api/v1/providers"])
-async def test_what_is_told_of_now_has_a_tag_while_it_is_so(live: Service, scripted: Scripted, path: str) -> None:
+async def test_a_report_of_the_present_keeps_its_etag_until_it_changes(
+    live: Service, scripted: Scripted, path: str
+) -> None:
     workflow_id = (await live.create(told("a", wait=True), start=False))["id"]
     where = path.format(one=WORKFLOWS + workflow_id)
     tag = (await live.client.get(where)).headers["etag"]
@@ -115,7 +117,7 @@ async def test_what_is_told_of_now_has_a_tag_while_it_is_so(live: Service, scrip
     scripted.release(workflow_id, "a")
 
 
-async def test_if_match(live: Service) -> None:
+async def test_if_match_allows_an_update_of_the_named_version_only(live: Service) -> None:
     workflow_id = await pending(live)
     whole, bare = await tags(live, workflow_id)
     history = await live.events(workflow_id)
@@ -134,7 +136,7 @@ async def test_if_match(live: Service) -> None:
     assert (await rename(live.client, str(uuid4()), "any", "*")).status_code == 404
 
 
-async def test_a_tag_of_another_version_of_stepwell_still_tells_the_state(live: Service) -> None:
+async def test_if_match_accepts_the_etag_of_another_release_of_stepwell(live: Service) -> None:
     workflow_id = await pending(live)
     tag = (await tags(live, workflow_id))[0].replace(__version__, "0.0.1")
     answer = await live.client.get(WORKFLOWS + workflow_id, headers={"If-None-Match": tag})
@@ -143,7 +145,7 @@ async def test_a_tag_of_another_version_of_stepwell_still_tells_the_state(live: 
 
 
 @pytest.mark.parametrize("verb", ["start", "pause", "resume", "cancel", "cleanup"])
-async def test_if_match_on_verbs(live: Service, scripted: Scripted, verb: str) -> None:
+async def test_if_match_allows_a_verb_on_the_named_version_only(live: Service, scripted: Scripted, verb: str) -> None:
     made = await live.create(told("a", wait=True), start=verb in ("pause", "resume", "cancel"))
     path = WORKFLOWS + made["id"]
     if made["status"] == "RUNNING":
@@ -167,7 +169,7 @@ async def test_if_match_on_verbs(live: Service, scripted: Scripted, verb: str) -
     scripted.release(made["id"], "a")
 
 
-async def test_of_two_with_the_same_version_one_wins(live: Service) -> None:
+async def test_of_two_requests_that_name_the_same_version_one_succeeds(live: Service) -> None:
     for n in range(20):
         workflow_id = await pending(live)
         tag = (await tags(live, workflow_id))[n % 2]
@@ -178,7 +180,7 @@ async def test_of_two_with_the_same_version_one_wins(live: Service) -> None:
         assert len(await live.events(workflow_id)) == 2
 
 
-async def test_with_a_key_a_repeat_is_answered_though_the_version_is_another(live: Service) -> None:
+async def test_a_repeat_with_a_key_is_answered_although_the_version_has_changed(live: Service) -> None:
     workflow_id = await pending(live)
     headers = {"If-Match": (await tags(live, workflow_id))[0], "Idempotency-Key": str(uuid4())}
     path, body = WORKFLOWS + workflow_id, {"name": "x"}

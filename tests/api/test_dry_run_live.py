@@ -139,7 +139,7 @@ async def reached(live: Service, scripted: Scripted, seed: int, how: str) -> dic
 
 @pytest.mark.parametrize("how", ["create", "run", "pause", "cancel", "cleanup"])
 @pytest.mark.parametrize("verb", VERBS)
-async def test_what_is_foretold_is_what_happens(
+async def test_a_dry_run_reports_what_the_verb_then_does(
     live: Service, scripted: Scripted, sql: asyncpg.Connection, verb: str, how: str
 ) -> None:
     seen = set()
@@ -208,7 +208,7 @@ def _check_steps_of_running(before: dict[str, Any], after: dict[str, Any], told:
     assert told["cancelled"] == told["files_to_delete"] == told["files_kept"] == []
 
 
-async def test_files_that_another_workflow_names_stay(live: Service, sql: asyncpg.Connection) -> None:
+async def test_a_dry_run_reports_files_that_another_workflow_keeps(live: Service, sql: asyncpg.Connection) -> None:
     made = await live.create(told("a", files=2))
     one, two = (await live.until_ended(made["id"]))["steps"][0]["result"]["paths"]
     reader = await live.create(passing("r", picture=one), told("x", base_image_url=one), start=False)
@@ -225,7 +225,7 @@ async def test_files_that_another_workflow_names_stay(live: Service, sql: asyncp
     assert (await live.verb(made["id"], "cleanup")).json()["cleanup"]["deleted_paths"] == [one, two]
 
 
-async def test_the_version_that_was_foretold_for_is_the_one_that_if_match_wants(
+async def test_the_etag_of_a_dry_run_is_accepted_as_if_match_of_the_verb(
     live: Service, sql: asyncpg.Connection
 ) -> None:
     made = await live.create(passing("a"), start=False)
@@ -238,7 +238,7 @@ async def test_the_version_that_was_foretold_for_is_the_one_that_if_match_wants(
     assert (await call(live, made["id"], "start", headers={"If-Match": etag})).status_code == 200
 
 
-async def test_a_key_is_not_used_up_by_a_dry_run(live: Service, sql: asyncpg.Connection) -> None:
+async def test_a_dry_run_stores_no_idempotency_key(live: Service, sql: asyncpg.Connection) -> None:
     made = await live.create(passing("a"), start=False)
     before = await everything(live, sql)
     key = {"Idempotency-Key": str(uuid4())}
@@ -250,7 +250,7 @@ async def test_a_key_is_not_used_up_by_a_dry_run(live: Service, sql: asyncpg.Con
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_strangers_and_unknown_ids(live: Service, verb: str) -> None:
+async def test_a_dry_run_is_refused_as_the_verb_is(live: Service, verb: str) -> None:
     made = await live.create(passing("a"), start=False, origin_tenant_id="acme")
     method, tail = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
     async with live.as_tenant("other") as stranger, live.as_tenant("acme", permissions=(Permission.READ,)) as reader:
@@ -266,7 +266,9 @@ async def test_strangers_and_unknown_ids(live: Service, verb: str) -> None:
 
 
 @pytest.mark.parametrize("asked", ["pause?dry_run=true", "cleanup?dry-run=true", "resume?dryrun=1"])
-async def test_one_that_is_not_known_is_refused_and_nothing_done(live: Service, scripted: Scripted, asked: str) -> None:
+async def test_an_unknown_parameter_is_refused_and_changes_nothing(
+    live: Service, scripted: Scripted, asked: str
+) -> None:
     made = await live.create(told("a", wait=True))
     running = await live.until(made["id"], shows(current_step="a"))
     answer = await live.client.post(f"{WORKFLOWS}{made['id']}/{asked}")
@@ -277,7 +279,7 @@ async def test_one_that_is_not_known_is_refused_and_nothing_done(live: Service, 
     await live.until_ended(made["id"])
 
 
-async def test_jobs_that_would_be_cancelled(live: Service, tmp_path: Path) -> None:
+async def test_a_dry_run_of_cancel_lists_the_jobs_at_providers(live: Service, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
         running = running_service(live.dsn, tmp_path / "data", exclusive=False, **world.settings)

@@ -99,7 +99,7 @@ async def sql(live: Service) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1_000])
-async def test_pages(live: Service, limit: int) -> None:
+async def test_the_pages_of_the_feed_contain_every_event_in_order(live: Service, limit: int) -> None:
     cursor = await now(live.client)
     ids = [await ended(live) for _ in range(3)]
     found = await whole(live.client, limit=limit, cursor=cursor)
@@ -110,7 +110,7 @@ async def test_pages(live: Service, limit: int) -> None:
     assert (beyond["events"], beyond["has_more"]) == ([], False)
 
 
-async def test_live_from_now_on(live: Service) -> None:
+async def test_a_stream_without_a_cursor_begins_now(live: Service) -> None:
     await ended(live)
     async with followed(live) as stream:
         first = await stream.any_frame()
@@ -130,7 +130,9 @@ async def test_live_from_now_on(live: Service) -> None:
             assert [frame.data for frame in await stream.frames(len(left))] == left
 
 
-async def test_a_quiet_one_moves_on(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heartbeats_of_a_stream_without_events_carry_its_position(
+    live: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where nothing is wanted heartbeats tell the place, so that whoever comes back need not look at all that again."""
     monkeypatch.setattr(subscriptions_of(live), "heartbeat_s", 0.05)
     async with followed(live, origin_instance="nobody") as stream:
@@ -147,7 +149,7 @@ async def test_a_quiet_one_moves_on(live: Service, monkeypatch: pytest.MonkeyPat
         assert FeedCursor.read(last.id or "") > FeedCursor.read(first.id or "")
 
 
-async def test_what_is_wanted(live: Service, scripted: Scripted) -> None:
+async def test_a_stream_contains_only_the_events_of_its_filter(live: Service, scripted: Scripted) -> None:
     cursor, instance = await now(live.client), str(uuid4())
     async with contextlib.AsyncExitStack() as stack:
         streams = {
@@ -179,7 +181,9 @@ async def test_what_is_wanted(live: Service, scripted: Scripted) -> None:
     assert await whole(live.client, cursor=cursor, type="workflow.cancelled") == []
 
 
-async def test_little_that_is_wanted_among_much(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_of_a_selective_filter_may_be_empty_before_the_end(
+    live: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A page looks at no more than so many: then it may be empty, and isn't the last."""
     instance = str(uuid4())
     first = await ended(live, origin_instance=instance)
@@ -198,7 +202,7 @@ async def test_little_that_is_wanted_among_much(live: Service, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("tenant", ["acme", "other", None])
-async def test_whose_they_are(live: Service, tenant: str | None) -> None:
+async def test_a_token_sees_the_events_of_its_tenant_only(live: Service, tenant: str | None) -> None:
     bearer = token(tenant, every=False)
     async with live.as_tenant(tenant) as client, followed(live, bearer) as stream:
         cursor = await now(client)
@@ -216,7 +220,7 @@ async def test_whose_they_are(live: Service, tenant: str | None) -> None:
 
 
 @pytest.mark.parametrize("cursor", GARBAGE)
-async def test_what_is_no_cursor(live: Service, cursor: str) -> None:
+async def test_a_malformed_cursor_is_refused(live: Service, cursor: str) -> None:
     for accept in ("application/json", "text/event-stream"):
         answer = await live.client.get(FEED, params={"cursor": cursor}, headers={"Accept": accept})
         assert answer.status_code == 422
@@ -228,7 +232,7 @@ async def test_what_is_no_cursor(live: Service, cursor: str) -> None:
         assert answer.json()["detail"][0]["loc"] == ["header", "Last-Event-ID"]
 
 
-async def test_a_cursor_of_another_database(live: Service) -> None:
+async def test_a_cursor_ahead_of_the_feed_is_refused(live: Service) -> None:
     """It is ahead of all that there is here: whoever went on from there would hear nothing for a long time."""
     for accept in ("application/json", "text/event-stream"):
         params = {"cursor": FeedCursor.before(2**40).cursor}
@@ -248,7 +252,7 @@ async def test_a_cursor_of_another_database(live: Service) -> None:
         ({"limit": "1001"}, "limit", "1000"),
     ],
 )
-async def test_what_else_is_refused(live: Service, params: dict[str, str], loc: str, said: str) -> None:
+async def test_a_malformed_filter_is_refused(live: Service, params: dict[str, str], loc: str, said: str) -> None:
     answer = await live.client.get(FEED, params=params)
     assert answer.status_code == 422
     (fault,) = answer.json()["detail"]
@@ -265,7 +269,7 @@ async def open_transaction(live: Service) -> tuple[asyncpg.Connection, Any]:
     return connection, transaction
 
 
-async def test_nothing_is_shown_before_what_comes_before_it(live: Service) -> None:
+async def test_no_event_is_shown_before_an_earlier_one_has_committed(live: Service) -> None:
     """Transactions commit in another order than they began: the first to begin is the last to commit."""
     cursor = await now(live.client)
     pending = (await live.create(passing("a"), start=False))["id"]
@@ -296,7 +300,7 @@ async def test_nothing_is_shown_before_what_comes_before_it(live: Service) -> No
             assert await whole(live.client, limit=1, cursor=cursor) == expected
 
 
-async def test_nothing_is_lost_when_it_is_rolled_back(live: Service) -> None:
+async def test_a_transaction_that_rolls_back_hides_no_later_event(live: Service) -> None:
     async with followed(live) as stream:
         connection, transaction = await open_transaction(live)
         workflow_id = await ended(live)
@@ -306,7 +310,7 @@ async def test_nothing_is_lost_when_it_is_rolled_back(live: Service) -> None:
         assert [frame.data for frame in await stream.frames(len(expected))] == expected
 
 
-async def test_those_from_before_there_was_an_order(live: Service, sql: asyncpg.Connection) -> None:
+async def test_events_without_a_position_come_first_by_workflow(live: Service, sql: asyncpg.Connection) -> None:
     """They come first, by workflow, however many there are."""
     ids = sorted([await ended(live) for _ in range(3)])
     expected = await whole(live.client)
@@ -319,7 +323,7 @@ async def test_those_from_before_there_was_an_order(live: Service, sql: asyncpg.
         assert [frame.data for frame in await stream.frames(len(expected))] == old + rest
 
 
-async def test_nothing_is_asked_while_nothing_happens(live: Service) -> None:
+async def test_an_idle_feed_sends_no_statements(live: Service) -> None:
     statements = live.app.metrics
     workflow_id = await ended(live)
     async with followed(live) as stream:
@@ -347,7 +351,7 @@ async def _no_statement(live: Service) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_a_slow_one_is_cut_off_and_can_go_on(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_client_is_cut_off_and_can_resume(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "MOST_EVENTS", 10)
     cursor = await now(live.client)
     async with followed(live, cursor=cursor) as stream, followed(live) as quick:
@@ -366,7 +370,7 @@ async def test_a_slow_one_is_cut_off_and_can_go_on(live: Service, monkeypatch: p
         assert [frame.data for frame in seen + rest] == expected
 
 
-async def test_what_can_not_be_read_ends_the_streams_and_nothing_else(
+async def test_an_unexpected_error_of_the_feed_ends_its_streams_only(
     live: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: Any) -> None:

@@ -69,7 +69,7 @@ async def test_a_file_that_cannot_be_read_is_refused_before_anything_is_stored(
     assert listed["total"] == 0
 
 
-async def test_allowed_networks_are_as_for_webhooks(tmp_path: Path, dsn: str) -> None:
+async def test_inputs_may_be_in_the_networks_that_are_allowed_for_webhooks(tmp_path: Path, dsn: str) -> None:
     async with running_service(dsn, tmp_path, allowed_cidrs=Networks.read("10.0.0.0/8")) as service:
         assert await faults(service, definition("http://10.0.0.5/x.png")) == [[], []]
         assert all(await faults(service, definition("http://192.168.0.5/x.png")))

@@ -78,7 +78,7 @@ async def query(live: Service, statement: str, *values: Any) -> Any:
         await connection.close()
 
 
-async def test_a_create_is_answered_the_same(live: Service) -> None:
+async def test_a_repeated_create_gets_the_first_answer(live: Service) -> None:
     before, headers = await total(live), key()
     first = await create(live.client, headers, start=True)
     await live.until_ended(first.json()["id"])
@@ -92,7 +92,9 @@ async def test_a_create_is_answered_the_same(live: Service) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_a_verb_is_answered_the_same_and_applied_once(live: Service, scripted: Scripted, verb: str) -> None:
+async def test_a_repeated_verb_gets_the_first_answer_and_takes_effect_once(
+    live: Service, scripted: Scripted, verb: str
+) -> None:
     workflow_id, headers = await in_state(live, scripted, verb), key()
     first = await do(live.client, verb, workflow_id, headers)
     assert first.status_code == 200, first.text
@@ -113,7 +115,7 @@ async def test_a_replayed_pause_pauses_nothing(live: Service, scripted: Scripted
     scripted.release(workflow_id, "a")
 
 
-async def test_a_repeated_cleanup_tells_what_the_first_did(live: Service) -> None:
+async def test_a_repeated_cleanup_reports_what_the_first_did(live: Service) -> None:
     made = await live.create(told("a", files=2))
     await live.until_ended(made["id"])
     headers, path = key(), f"{WORKFLOWS}{made['id']}/cleanup?cleanup_tasks=true"
@@ -136,7 +138,7 @@ async def test_another_request_with_the_key_is_refused(live: Service) -> None:
     assert is_replay(await create(live.client, headers), first)
 
 
-async def test_keys_are_each_tenants_own(live: Service) -> None:
+async def test_tenants_have_separate_keys(live: Service) -> None:
     headers, answers = key(), []
     for tenant, every in (("acme", False), ("other", False), (None, False), (None, True)):
         async with live.as_tenant(tenant, every=every) as client:
@@ -164,7 +166,7 @@ async def test_a_key_is_the_same_bare_or_quoted(live: Service, bare: str, quoted
         [("Idempotency-Key", "a"), ("Idempotency-Key", "")],
     ],
 )
-async def test_what_is_no_key(live: Service, headers: Any) -> None:
+async def test_a_malformed_key_is_refused(live: Service, headers: Any) -> None:
     before = await total(live)
     wrong = (["header", "Idempotency-Key"], "idempotency_key")
     assert fault(await create(live.client, headers)) == wrong
@@ -192,7 +194,7 @@ async def test_a_refused_request_frees_its_key(live: Service, scripted: Scripted
     scripted.release(workflow_id, "a")
 
 
-async def test_of_fifty_at_once_one_works(live: Service) -> None:
+async def test_of_fifty_requests_at_once_one_takes_effect(live: Service) -> None:
     before, headers = await total(live), key()
     answers = await asyncio.gather(*(create(live.client, headers, start=True) for _ in range(50)))
     codes = Counter(answer.status_code for answer in answers)
@@ -206,7 +208,7 @@ async def test_of_fifty_at_once_one_works(live: Service) -> None:
     assert {answer.status_code for answer in await asyncio.gather(*others)} == {422}
 
 
-async def test_a_key_is_kept_for_two_days(live: Service) -> None:
+async def test_a_key_is_stored_for_two_days(live: Service) -> None:
     headers, old = key(), [key() for _ in range(30)]
     for each in old:
         await create(live.client, each)
@@ -225,7 +227,7 @@ async def test_a_key_is_kept_for_two_days(live: Service) -> None:
     assert is_replay(await create(live.client, headers, name="another"), second)
 
 
-async def test_without_a_key_there_is_no_statement_more(live: Service) -> None:
+async def test_a_request_without_a_key_sends_no_statement_for_it(live: Service) -> None:
     keys = live.app.components.stores.database.keys
     with pytest.MonkeyPatch.context() as patch:
         for name in ("reserve", "store_answer", "release"):
@@ -235,7 +237,7 @@ async def test_without_a_key_there_is_no_statement_more(live: Service) -> None:
         assert (await do(live.client, "start", made["id"], {})).status_code == 200
 
 
-async def test_a_webhook_is_sent_again_once(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_repeated_redeliver_sends_the_webhook_once(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     made, asked = await live.create(passing("a"), start=False), []
 
     async def redeliver(_scope: TenantScope, _workflow_id: UUID, delivery_id: str, _terms: Any) -> DeliveryRecord:

@@ -47,7 +47,7 @@ def links_of(answer: httpx.Response) -> dict[str, str]:
     return {rel: url for url, rel in _LINK.findall(answer.headers["link"])}
 
 
-async def test_newest_first_and_every_page_of_it(live: Service) -> None:
+async def test_pages_contain_every_workflow_newest_first(live: Service) -> None:
     instance = mark()
     ids = await made(live, instance, 7)
     for limit in (1, 2, 3, 7, 200):
@@ -59,7 +59,7 @@ async def test_newest_first_and_every_page_of_it(live: Service) -> None:
     assert times == sorted(times, reverse=True)
 
 
-async def test_the_defaults(live: Service) -> None:
+async def test_the_default_page_has_50_workflows_with_steps(live: Service) -> None:
     instance = mark()
     ids = await made(live, instance, 51)
     found = await page(live)
@@ -69,7 +69,7 @@ async def test_the_defaults(live: Service) -> None:
     assert [step["step_id"] for step in found["workflows"][0]["steps"]] == ["a"]
 
 
-async def test_links_lead_through_all_pages(live: Service) -> None:
+async def test_the_links_lead_through_all_pages(live: Service) -> None:
     instance = mark()
     ids = await made(live, instance, 5)
     params = {"origin_instance": instance, "limit": "2", "include_steps": "false", "status": "PENDING"}
@@ -88,14 +88,14 @@ async def test_links_lead_through_all_pages(live: Service) -> None:
     assert ids_of((await live.client.get(links["first"])).json()) == ids[:2]
 
 
-async def test_a_page_behind_the_end(live: Service) -> None:
+async def test_a_page_behind_the_end_is_empty(live: Service) -> None:
     instance = mark()
     await made(live, instance, 1)
     found = await page(live, origin_instance=instance, skip=2**63 - 1, limit=200)
     assert found == {"workflows": [], "total": 1, "skip": 2**63 - 1, "limit": 200}
 
 
-async def test_by_status(live: Service, scripted: Scripted) -> None:
+async def test_a_list_is_filtered_by_status(live: Service, scripted: Scripted) -> None:
     instance = mark()
     one = {
         "PENDING": await live.create(passing("a"), origin_instance=instance, start=False),
@@ -117,7 +117,7 @@ async def test_by_status(live: Service, scripted: Scripted) -> None:
         scripted.release(workflow["id"], "a")
 
 
-async def test_by_instance_and_tenant(live: Service) -> None:
+async def test_a_list_is_filtered_by_instance_and_tenant(live: Service) -> None:
     here, there = mark(), mark()
     await made(live, there, 1, origin_tenant_id="a")
     of_a = await made(live, here, 2, origin_tenant_id="a")
@@ -140,7 +140,7 @@ async def test_by_instance_and_tenant(live: Service) -> None:
     assert (await page(live, origin_instance="x" * 10_000))["total"] == 0
 
 
-async def test_deleted_ones_are_listed_only_on_request(live: Service) -> None:
+async def test_deleted_workflows_are_listed_only_on_request(live: Service) -> None:
     instance = mark()
     kept, gone = await made(live, instance, 2)
     assert (await live.verb(gone, "cleanup")).status_code == 200
@@ -157,7 +157,7 @@ async def test_deleted_ones_are_listed_only_on_request(live: Service) -> None:
     assert [workflow["is_deleted"] for workflow in found["workflows"]] == [False, True]
 
 
-async def test_a_listed_workflow_is_the_one_that_get_gives(live: Service) -> None:
+async def test_a_listed_workflow_equals_the_one_that_get_returns(live: Service) -> None:
     instance = mark()
     steps = [passing("a", x=1), told("b", "a", fails=9), passing("c", "b")]
     workflow = await live.until_ended((await live.create(*steps, origin_instance=instance))["id"])
@@ -185,14 +185,14 @@ async def test_a_listed_workflow_is_the_one_that_get_gives(live: Service) -> Non
         ("origin_instance=%ed%a0%80", [("origin_instance", "unicode")]),
     ],
 )
-async def test_what_is_refused(live: Service, query: str, faults: list[tuple[str, str]]) -> None:
+async def test_a_malformed_list_query_is_refused(live: Service, query: str, faults: list[tuple[str, str]]) -> None:
     answer = await live.client.get(f"{WORKFLOWS}?{query}")
     assert answer.status_code == 422
     told_of = [(*fault["loc"], fault["type"]) for fault in answer.json()["detail"]]
     assert sorted(told_of) == sorted(("query", *fault) for fault in faults)
 
 
-async def test_the_list_is_complete_while_workflows_are_made(live: Service) -> None:
+async def test_pages_miss_no_workflow_while_others_are_created(live: Service) -> None:
     """Ties in time are broken by id, so that pages neither repeat nor leave out one."""
     instance = mark()
     await made(live, instance, 12)
@@ -201,7 +201,7 @@ async def test_the_list_is_complete_while_workflows_are_made(live: Service) -> N
 
 
 @pytest.mark.parametrize(("path", "reads"), [("", workflow_reader), ("/{id}", batched_reads)], ids=["list", "get"])
-async def test_others_get_their_turn_while_a_long_workflow_is_read(
+async def test_a_long_workflow_does_not_block_other_requests(
     live: Service, path: str, reads: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = mark()

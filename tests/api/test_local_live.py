@@ -104,7 +104,7 @@ async def drawn(live: Service, **config: Any) -> dict[str, Any]:
     return result
 
 
-async def test_every_type_by_every_kind_of_reference(live: Service, web: Web) -> None:
+async def test_every_image_task_accepts_every_kind_of_reference(live: Service, web: Web) -> None:
     """The same picture with the same seed gives the same bytes, however the step came by it."""
     drawing = await drawn(live, seed=1)
     picture = (await file(live, drawing["result_image_path"])).content
@@ -150,7 +150,7 @@ async def test_every_type_by_every_kind_of_reference(live: Service, web: Web) ->
     assert (cut.mode, cut.format) == ("RGBA", "PNG")
 
 
-async def test_several_pictures_at_once(live: Service, web: Web) -> None:
+async def test_a_step_reads_several_images(live: Service, web: Web) -> None:
     own = (await drawn(live))["result_image_path"]
     web.pages["/mask.png"] = ("", file_of(Image.new("L", (48, 32), 255)))
     inputs = {
@@ -175,7 +175,7 @@ async def test_several_pictures_at_once(live: Service, web: Web) -> None:
     ]
 
 
-async def test_seeds_and_prompts(live: Service) -> None:
+async def test_equal_seeds_and_prompts_draw_equal_images(live: Service) -> None:
     async def digest(**config: Any) -> str:
         path = (await drawn(live, **config))["result_image_path"]
         return hashlib.sha256((await file(live, path)).content).hexdigest()
@@ -207,7 +207,7 @@ def _png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-async def test_pictures_that_can_not_be_used(live: Service, web: Web) -> None:
+async def test_an_unusable_image_fails_the_step(live: Service, web: Web) -> None:
     sound = file_of(gradient())
     web.pages |= {"/page": ("text/html", b"<p>"), "/empty.png": ("image/png", b""), "/x.png": ("image/png", b"not one")}
     cases = {
@@ -240,7 +240,7 @@ async def test_pictures_that_can_not_be_used(live: Service, web: Web) -> None:
     assert await drawn(live)
 
 
-async def test_a_server_that_is_away_is_asked_again(live: Service, web: Web) -> None:
+async def test_a_step_whose_input_cannot_be_downloaded_is_tried_again(live: Service, web: Web) -> None:
     away = web.url.rpartition(":")[0] + ":1/picture.png"
     members = {"max_retries": 2}
     workflow = await run(live, step("a", "REFINE", **{BASE: away}) | members, config={"retry": {"base_s": 0}})
@@ -249,7 +249,7 @@ async def test_a_server_that_is_away_is_asked_again(live: Service, web: Web) -> 
     assert "127.0.0.1:1/picture.png" in found["error_message"]
 
 
-async def test_signed_addresses_and_data_uris(live: Service) -> None:
+async def test_transforms_turn_a_path_into_a_signed_url_or_a_data_uri(live: Service) -> None:
     draws = [step(name, "GENERATION", prompt=name, width=32, height=32) for name in ("one", "two")]
     last = mapped(
         step("last", "PASSTHROUGH", "one", "two"),
@@ -306,7 +306,7 @@ def _folder(factory: pytest.TempPathFactory) -> Path:
     return factory.mktemp("narrow")
 
 
-async def test_a_cancelled_step_shows_so_at_once_and_frees_its_slot(narrow: Service) -> None:
+async def test_a_cancelled_step_ends_at_once_and_frees_its_slot(narrow: Service) -> None:
     large = {"width": 4_000, "height": 4_000, "prompt": "x"}
     for _ in range(2):
         first = await narrow.create(step("large", "GENERATION", **large), step("waits", "GENERATION", **large))
@@ -321,14 +321,14 @@ async def test_a_cancelled_step_shows_so_at_once_and_frees_its_slot(narrow: Serv
         assert not (narrow.artifacts / "media" / cancelled["steps"][0]["task_id"]).exists()
 
 
-async def test_an_attempt_that_takes_too_long(narrow: Service) -> None:
+async def test_an_attempt_that_takes_too_long_fails(narrow: Service) -> None:
     config = {"width": 4_000, "height": 4_000, "prompt": "x", "timeout_s": 0.2}
     workflow = await run(narrow, step("a", "GENERATION", **config) | {"max_retries": 0})
     assert (workflow["status"], workflow["errors"]) == ("FAILED", ["a: timed out after 0.2 s"])
     assert (await drawn(narrow))["width"] == 48
 
 
-async def test_inputs_beyond_the_bound(narrow: Service, web: Web) -> None:
+async def test_an_input_beyond_the_limit_fails_the_step(narrow: Service, web: Web) -> None:
     noise = file_of(gradient(400, 400), "BMP")
     web.pages["/big.bmp"] = ("image/bmp", noise)
     own = (await drawn(narrow, width=300, height=300))["result_image_path"]

@@ -30,7 +30,7 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
-async def test_a_thousand_get_the_last_event(live: Service, scripted: Scripted) -> None:
+async def test_a_thousand_streams_get_the_last_event(live: Service, scripted: Scripted) -> None:
     created = [await live.create(told("a", wait=True)) for _ in range(WORKFLOW_COUNT)]
     ids = [workflow["id"] for workflow in created]
     await eventually(lambda: len(scripted.running) == WORKFLOW_COUNT)

@@ -63,12 +63,12 @@ def different(wanted: dict[str, Any], served: dict[str, Any], place: str) -> lis
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_component(name: str) -> None:
+def test_the_document_keeps_every_component_of_the_contract(name: str) -> None:
     assert different(COMPONENTS[name], SERVED["components"]["schemas"][name], name) == []
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_operation(path: str, method: str) -> None:
+def test_the_document_keeps_every_operation_of_the_contract(path: str, method: str) -> None:
     wanted, served = CONTRACT["paths"][path][method], SERVED["paths"][path][method]
     assert served["summary"] == wanted["summary"]
     assert wanted["description"] in served["description"]
@@ -94,12 +94,12 @@ def _content(holder: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if holder is None else {kind: content["schema"] for kind, content in holder["content"].items()}
 
 
-def test_security_scheme() -> None:
+def test_the_document_keeps_the_security_scheme_of_the_contract() -> None:
     scheme = SERVED["components"]["securitySchemes"]["HTTPBearer"]
     assert CONTRACT["components"]["securitySchemes"]["HTTPBearer"].items() <= scheme.items()
 
 
-def test_the_contracts_example_stands_at_create() -> None:
+def test_create_has_the_example_of_the_contract() -> None:
     assert COMPONENTS["CreateWorkflow"]["example"] == EXAMPLE
     create = SERVED["paths"]["/api/v1/workflows/"]["post"]
     assert create["requestBody"]["content"]["application/json"]["example"] == EXAMPLE
@@ -112,7 +112,7 @@ def test_enums_list_their_values(name: str) -> None:
     assert set(component["enum"]) == {member.value for member in getattr(enums, name)}
 
 
-def test_the_types_of_events_that_may_be_asked_for_are_named() -> None:
+def test_the_filter_of_events_names_their_types() -> None:
     (asked,) = [p for p in SERVED["paths"]["/api/v1/events"]["get"]["parameters"] if p["name"] == "type"]
     assert asked["description"].endswith(f", of {', '.join(enums.EventType)}")
 
@@ -124,7 +124,7 @@ def test_the_document_is_openapi_3_1() -> None:
     assert [f"{error.json_path}: {error.message[:200]}" for error in errors] == []
 
 
-def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
+def test_every_schema_is_valid_and_every_reference_resolves() -> None:
     for component in SERVED["components"]["schemas"].values():
         Draft202012Validator.check_schema(component)
     text = json.dumps(SERVED)
@@ -150,7 +150,7 @@ async def test_every_route_has_an_operation_and_every_operation_its_route(api: S
     assert routed == {(path, method) for path, methods in SERVED["paths"].items() for method in methods}
 
 
-def test_only_these_need_no_token() -> None:
+def test_only_the_listed_operations_need_no_token() -> None:
     open_to_all = {operation.path for operation in operations() if operation.permission is None}
     assert open_to_all == {
         "/",
@@ -169,7 +169,7 @@ def test_only_these_need_no_token() -> None:
 HARMLESS = {"plan_workflow", "create_stream_ticket"}
 
 
-def test_all_that_change_something_need_write() -> None:
+def test_operations_that_change_something_need_the_scope_to_write() -> None:
     for operation in operations():
         if operation.method != "GET" and operation.permission is not None:
             assert operation.permission == ("workflows:read" if operation.id in HARMLESS else "workflows:write")
@@ -250,7 +250,9 @@ LISTS = "list_tasks list_deliveries list_events list_all_events"
         ("Prefer", None, "Preference-Applied", "create_workflow start_workflow resume_workflow get_workflow"),
     ],
 )
-def test_headers_of_requests(header: str, status: str | None, said: str, names: str) -> None:
+def test_each_request_header_has_its_status_and_its_response_header(
+    header: str, status: str | None, said: str, names: str
+) -> None:
     found = set()
     for path, methods in SERVED["paths"].items():
         for method, operation in methods.items():

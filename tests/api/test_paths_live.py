@@ -109,7 +109,7 @@ def _filled(entry: str, names: dict[str, str]) -> str:
     return entry
 
 
-async def test_by_address(live: Service, files: Files) -> None:
+async def test_only_the_exact_path_opens_a_file(live: Service, files: Files) -> None:
     async with live.as_tenant("acme") as client:
         assert (await client.get("/api/v1/artifacts/" + files.own)).content == b"file-0.bin of a"
         for path in files.corpus:
@@ -144,7 +144,7 @@ async def failed_steps(live: Service, *steps: dict[str, Any], tenant: str | None
     return found
 
 
-async def test_as_an_input(live: Service, files: Files) -> None:
+async def test_no_other_notation_of_a_path_is_read_as_an_input(live: Service, files: Files) -> None:
     """What can't name a file is refused at create; of the rest each step fails."""
     steps = edits(files.corpus)
     body = {"name": "w", "origin_instance": "tests", "origin_tenant_id": "acme", "steps": steps}
@@ -177,7 +177,7 @@ async def test_another_tenants_file_is_not_found(live: Service, files: Files, te
 
 
 @pytest.mark.parametrize("transform", ["PATH_TO_URL", "PATH_TO_DATA_URI", None])
-async def test_mapped_paths_are_looked_at_too(live: Service, files: Files, transform: str | None) -> None:
+async def test_paths_from_mappings_are_checked_too(live: Service, files: Files, transform: str | None) -> None:
     references = [files.theirs, files.nobodys, *files.corpus]
     mappings = [{"from_step": "source", "from_field": "x", "to_field": "base_image_url", "transform": transform}]
     source = passing("source", all=references)

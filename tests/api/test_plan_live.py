@@ -66,7 +66,7 @@ async def rows(service: Service) -> list[Any]:
     return found
 
 
-async def test_the_example_of_the_contract(priced: Service) -> None:
+async def test_the_example_of_the_contract_is_planned_without_storing_it(priced: Service) -> None:
     before = await rows(priced)
     async with priced.as_tenant("acme", permissions=(Permission.READ,)) as reader:
         told = await planned(priced, PIPELINE, reader)
@@ -128,7 +128,7 @@ def mixture(world: World) -> dict[str, Any]:
     )
 
 
-async def test_a_mixture_with_prices(priced: Service, world: World) -> None:
+async def test_a_plan_has_layers_critical_path_attempts_and_prices(priced: Service, world: World) -> None:
     told = await planned(priced, mixture(world))
     assert told["layers"] == [["paint"], ["other", "dear"], ["join"], ["free"]]
     assert told["critical_path"] == ["paint", "dear", "join", "free"]
@@ -157,7 +157,7 @@ async def test_a_mixture_with_prices(priced: Service, world: World) -> None:
     assert told["price"] == {"known": [known], "unknown_steps": 0, "worst_case": worst}
 
 
-async def test_a_price_that_nobody_has_named(priced: Service, world: World) -> None:
+async def test_a_step_without_a_price_makes_the_total_unknown(priced: Service, world: World) -> None:
     cheap = {"id": "x", "task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "fal-ai/cheap"}}
     beside = world.step("y", fallback_provider_type="FAL")
     told = await planned(priced, body(cheap, beside, passing("p")))
@@ -166,7 +166,7 @@ async def test_a_price_that_nobody_has_named(priced: Service, world: World) -> N
     assert told["price"] == {"known": [known], "unknown_steps": 2, "worst_case": None}
 
 
-async def test_seconds_are_told_where_they_are_known_and_whose_they_are(priced: Service, world: World) -> None:
+async def test_seconds_are_reported_if_known_with_their_source(priced: Service, world: World) -> None:
     quick, slow = ({"model": name} for name in ("quick", "slow"))
     definition = body(
         world.step("q1", provider_config=quick),
@@ -207,7 +207,7 @@ FAULTY: list[Any] = [
 
 
 @pytest.mark.parametrize("definition", FAULTY)
-async def test_what_create_refuses_is_refused_in_the_same_words(priced: Service, definition: Any) -> None:
+async def test_plan_refuses_what_create_refuses_in_the_same_words(priced: Service, definition: Any) -> None:
     before = await rows(priced)
     answers = [await priced.client.post(path, json=definition) for path in (WORKFLOWS, PLAN)]
     assert answers[0].status_code == answers[1].status_code == 422
@@ -215,7 +215,7 @@ async def test_what_create_refuses_is_refused_in_the_same_words(priced: Service,
     assert await rows(priced) == before
 
 
-async def test_another_tenants_definition_and_what_is_no_definition(priced: Service) -> None:
+async def test_plan_refuses_another_tenant_and_malformed_bodies(priced: Service) -> None:
     async with priced.as_tenant("acme") as client:
         answer = await client.post(PLAN, json=body(passing("a"), origin_tenant_id="other"))
         assert answer.status_code == 403
@@ -226,14 +226,14 @@ async def test_another_tenants_definition_and_what_is_no_definition(priced: Serv
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-async def test_plan_is_no_workflows_id(priced: Service, method: str) -> None:
+async def test_plan_is_not_taken_for_the_id_of_a_workflow(priced: Service, method: str) -> None:
     for path in (PLAN, PLAN + "/"):
         answer = await priced.client.request(method, path)
         assert (answer.status_code, "POST" in answer.headers["allow"]) == (405, True)
     assert (await priced.client.get(PLAN + "/explain")).status_code == 404
 
 
-async def test_a_plan_of_many_steps(priced: Service) -> None:
+async def test_a_chain_of_a_thousand_steps_is_planned(priced: Service) -> None:
     steps = [passing(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(1_000)]
     told = await planned(priced, body(*reversed(steps)))
     assert told["critical_path"] == [step["id"] for step in steps]

@@ -49,7 +49,7 @@ async def when_waiting(group: asyncio.TaskGroup, live: Service, request: Any) ->
     return task
 
 
-async def test_it_is_answered_when_the_workflow_ends(live: Service, scripted: Scripted) -> None:
+async def test_a_waiting_request_is_answered_when_the_workflow_ends(live: Service, scripted: Scripted) -> None:
     others = set(scripted.running)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         create = await when_waiting(group, live, live.client.post(WORKFLOWS, json=BODY, headers=LONG))
@@ -73,7 +73,7 @@ async def test_it_is_answered_when_the_workflow_ends(live: Service, scripted: Sc
 
 
 @pytest.mark.parametrize(("verb", "end"), [("start", "COMPLETED"), ("resume", "COMPLETED"), ("start", "CANCELLED")])
-async def test_verbs_that_run_it_wait_too(live: Service, scripted: Scripted, verb: str, end: str) -> None:
+async def test_verbs_that_start_the_workflow_wait_too(live: Service, scripted: Scripted, verb: str, end: str) -> None:
     made = await live.create(told("a", wait=True), start=verb == "resume")
     path = WORKFLOWS + made["id"]
     if verb == "resume":
@@ -87,7 +87,7 @@ async def test_verbs_that_run_it_wait_too(live: Service, scripted: Scripted, ver
         assert (await waits).json()["status"] == end
 
 
-async def test_it_is_answered_after_the_time(live: Service, scripted: Scripted) -> None:
+async def test_a_waiting_request_is_answered_after_its_time(live: Service, scripted: Scripted) -> None:
     workflow_id = await begun(live)
     async with asyncio.timeout(30):
         answer = await live.client.get(WORKFLOWS + workflow_id, headers={"Prefer": "wait=1"})
@@ -111,14 +111,14 @@ async def test_it_is_answered_after_the_time(live: Service, scripted: Scripted) 
         *((other, None) for other in ('x="wait=60"', "return=minimal", "wait=6 0", '"', "=", "x; wait=60")),
     ],
 )
-async def test_what_is_no_wait(live: Service, prefer: str, applied: str | None) -> None:
+async def test_a_malformed_preference_is_ignored(live: Service, prefer: str, applied: str | None) -> None:
     made = await live.create(passing("a"), start=False)
     async with asyncio.timeout(30):
         answer = await live.client.get(WORKFLOWS + made["id"], headers={"Prefer": prefer})
     assert (answer.status_code, answer.headers.get("preference-applied")) == (200, applied)
 
 
-async def test_more_than_sixty_seconds_are_sixty(live: Service, scripted: Scripted) -> None:
+async def test_a_wait_is_at_most_sixty_seconds(live: Service, scripted: Scripted) -> None:
     for said in ("wait=61", "wait=" + "9" * 900):
         workflow_id = await begun(live)
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
@@ -128,7 +128,7 @@ async def test_more_than_sixty_seconds_are_sixty(live: Service, scripted: Script
             assert (await get).headers["preference-applied"] == "wait=60"
 
 
-async def test_neither_paused_nor_pending_is_an_end(live: Service, scripted: Scripted) -> None:
+async def test_a_paused_or_pending_workflow_does_not_end_the_wait(live: Service, scripted: Scripted) -> None:
     made = await live.create(told("a", wait=True), start=False)
     path = WORKFLOWS + made["id"]
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
@@ -142,7 +142,7 @@ async def test_neither_paused_nor_pending_is_an_end(live: Service, scripted: Scr
         assert (await get).json()["status"] == "COMPLETED"
 
 
-async def test_other_operations_wait_for_nothing(live: Service, scripted: Scripted) -> None:
+async def test_other_operations_ignore_the_preference(live: Service, scripted: Scripted) -> None:
     async with asyncio.timeout(30):
         # What isn't started isn't waited for: all that was asked for is done.
         answer = await live.client.post(WORKFLOWS, params={"start": False}, json=BODY, headers=LONG)
@@ -158,7 +158,7 @@ async def test_other_operations_wait_for_nothing(live: Service, scripted: Script
     assert waiting(live) == 0
 
 
-async def test_what_is_known_is_told_after_the_wait(live: Service, scripted: Scripted) -> None:
+async def test_if_none_match_is_compared_after_the_wait(live: Service, scripted: Scripted) -> None:
     workflow_id = await begun(live)
     path = WORKFLOWS + workflow_id
     tag = (await live.client.get(path)).headers["etag"]
@@ -184,7 +184,7 @@ async def test_with_a_key_the_answer_after_the_wait_is_the_stored_one(live: Serv
     assert dict(again.headers) == dict(first.headers) | {"idempotency-replayed": "true"}
 
 
-async def test_a_thousand_wait_and_others_are_answered(live: Service, scripted: Scripted) -> None:
+async def test_a_thousand_waiting_requests_block_no_other(live: Service, scripted: Scripted) -> None:
     workflow_id = await begun(live)
     path = WORKFLOWS + workflow_id
     transport, headers = live.client._transport, dict(live.client.headers)
@@ -201,7 +201,7 @@ async def test_a_thousand_wait_and_others_are_answered(live: Service, scripted: 
     assert waiting(live) == 0
 
 
-async def test_who_has_gone_is_not_waited_for(live: Service, scripted: Scripted) -> None:
+async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted: Scripted) -> None:
     """Over a socket, where one who stays is answered."""
     workflow_id = await begun(live)
     head = f"GET {WORKFLOWS}{workflow_id} HTTP/1.1\r\nHost: t.local\r\nAuthorization: Bearer {token()}\r\n"
@@ -230,7 +230,7 @@ async def test_who_has_gone_is_not_waited_for(live: Service, scripted: Scripted)
     assert waiting(live) == 0
 
 
-async def test_who_has_gone_and_comes_back_with_the_same_key_waits_anew(live: Service, scripted: Scripted) -> None:
+async def test_a_repeat_after_a_disconnect_waits_again(live: Service, scripted: Scripted) -> None:
     """No answer is kept that nobody waited out."""
     body = json.dumps({"name": "w", "origin_instance": "tests", "steps": [told("a", wait=True)]}).encode()
     asked = {"Idempotency-Key": "come-back", "Prefer": "wait=60", "Content-Type": "application/json"}
@@ -265,7 +265,7 @@ async def test_who_has_gone_and_comes_back_with_the_same_key_waits_anew(live: Se
 
 
 @pytest.mark.asyncio(loop_scope="function")
-async def test_a_service_that_stops_answers_all_at_once(dsn: str, tmp_path: Path) -> None:
+async def test_a_service_that_stops_answers_all_waiting_requests(dsn: str, tmp_path: Path) -> None:
     async with running_service(dsn, tmp_path, providers=[Scripted()], grace_s=1) as service:
         await stopped(service)
 

@@ -74,7 +74,7 @@ async def refused(service: Service, *steps: dict[str, Any], **members: Any) -> l
         (DRAW, "COMFYUI", {}, ["graph"], NO_GRAPH),
     ],
 )
-async def test_of_the_provider_and_of_the_fallback(
+async def test_a_provider_refuses_a_config_also_as_a_fallback(
     every: Service, step: dict[str, Any], provider: str, config: dict[str, Any], place: list[str], words: str
 ) -> None:
     main = step | {"provider_config": {"provider_type": provider} | config}
@@ -84,7 +84,7 @@ async def test_of_the_provider_and_of_the_fallback(
     assert found == [(["steps", 1, "fallback_provider_config", *place], words)]
 
 
-async def test_of_inputs(every: Service) -> None:
+async def test_a_provider_refuses_inputs_at_their_place(every: Service) -> None:
     words = "OPENAI places and cuts nothing exactly"
     cut = EDIT | {"config": EDIT["config"] | {"crop": [0, 0, 1, 1]}}
     at = ["steps", 0, "config", "crop"]
@@ -96,7 +96,7 @@ async def test_of_inputs(every: Service) -> None:
     ]
 
 
-async def test_what_results_give_is_left_to_the_run(every: Service) -> None:
+async def test_mapped_inputs_are_checked_by_the_run_only(every: Service) -> None:
     mapping = {"from_step": "box", "from_field": "box", "to_field": "crop"}
     edit = EDIT | {"depends_on": ["box"], "input_mappings": [mapping], "provider_config": {"provider_type": "OPENAI"}}
     body = {"name": "n", "origin_instance": "o", "steps": [passing("box", box=[0, 0, 1, 1]), edit]}

@@ -83,7 +83,7 @@ def result_of(workflow: dict[str, Any], step_id: str) -> dict[str, Any]:
     return found
 
 
-async def test_pictures_live_in_the_bucket(
+async def test_images_are_stored_in_the_bucket(
     dsn: str, tmp_path: Path, s3: S3Server, bucket: Bucket, web: httpx.AsyncClient
 ) -> None:
     s3.put(bucket, f"some/where/{STRANGER}")
@@ -119,7 +119,7 @@ async def test_pictures_live_in_the_bucket(
         assert (await service.client.get(f"/api/v1/artifacts/{paths[1]}")).status_code == 404
 
 
-async def test_a_provider_reads_from_the_bucket(
+async def test_a_provider_reads_inputs_from_the_bucket(
     dsn: str, tmp_path: Path, s3: S3Server, bucket: Bucket, web: httpx.AsyncClient
 ) -> None:
     async with (
@@ -137,7 +137,7 @@ async def test_a_provider_reads_from_the_bucket(
         assert f"some/where/{path}" in s3.keys(bucket)
 
 
-async def test_a_bucket_that_others_can_not_reach(dsn: str, tmp_path: Path, bucket: Bucket) -> None:
+async def test_with_a_private_bucket_the_service_serves_the_files(dsn: str, tmp_path: Path, bucket: Bucket) -> None:
     own: dict[str, Any] = {"s3_links": False, "public_url": "https://stepwell.example"}
     async with running_service(dsn, tmp_path, **in_bucket(bucket), **own) as service:
         url = result_of(await done(service, GENERATE, address_of("generate")), "address")["url"]
@@ -148,7 +148,7 @@ async def test_a_bucket_that_others_can_not_reach(dsn: str, tmp_path: Path, buck
             assert picture_of((await anyone.get(url)).content).size == (32, 32)
 
 
-async def test_an_outage_fails_the_attempt_and_the_next_goes_well(
+async def test_an_outage_of_the_bucket_fails_the_attempt_and_the_next_succeeds(
     dsn: str, tmp_path: Path, s3: S3Server, bucket: Bucket
 ) -> None:
     async with running_service(dsn, tmp_path, providers=[Scripted()], **in_bucket(bucket)) as service:

@@ -97,7 +97,7 @@ CASES = [
 ]
 
 
-async def test_what_no_client_would_send(live: Service) -> None:
+async def test_malformed_http_is_refused_and_the_service_goes_on(live: Service) -> None:
     answers: dict[str, bytes] = {}
     async with listening(live) as port:
         for name, data, expected in CASES:

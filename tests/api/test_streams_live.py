@@ -56,7 +56,7 @@ async def renamed(live: Service, workflow_id: str, times: int, name: str = "agai
         assert answer.status_code == 200, answer.text
 
 
-async def test_from_the_first_event_to_the_end(live: Service, scripted: Scripted) -> None:
+async def test_a_stream_contains_all_events_and_ends_with_the_workflow(live: Service, scripted: Scripted) -> None:
     workflow_id = await waiting(live, scripted)
     before = await history(live, workflow_id)
     async with followed(live, workflow_id) as stream:
@@ -82,7 +82,7 @@ async def test_from_the_first_event_to_the_end(live: Service, scripted: Scripted
         assert [frame.text for frame in await stream.rest()] == [frame.text for frame in came]
 
 
-async def test_head_ends_at_once_with_the_headers_of_a_stream(live: Service, scripted: Scripted) -> None:
+async def test_head_of_a_stream_ends_at_once(live: Service, scripted: Scripted) -> None:
     workflow_id = await waiting(live, scripted)
     headers = {"Accept": "text/event-stream"}
     for path in (f"{WORKFLOWS}{workflow_id}/events", "/api/v1/events"):
@@ -98,7 +98,7 @@ async def test_head_ends_at_once_with_the_headers_of_a_stream(live: Service, scr
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
-async def test_from_after_an_event(live: Service, after: int) -> None:
+async def test_a_stream_resumes_after_an_event(live: Service, after: int) -> None:
     workflow = await live.create(passing("a"))
     await live.until_ended(workflow["id"])
     events = await history(live, workflow["id"])
@@ -107,7 +107,7 @@ async def test_from_after_an_event(live: Service, after: int) -> None:
             assert datas(await stream.rest()) == events[after:]
 
 
-async def test_nothing_follows_the_end(live: Service, scripted: Scripted) -> None:
+async def test_a_stream_after_the_last_event_is_a_204(live: Service, scripted: Scripted) -> None:
     workflow = await live.create(passing("a"))
     await live.until_ended(workflow["id"])
     last = (await history(live, workflow["id"]))[-1]["id"]
@@ -121,7 +121,7 @@ async def test_nothing_follows_the_end(live: Service, scripted: Scripted) -> Non
         assert (await client.get(path)).headers["content-type"] == "text/event-stream"
 
 
-async def test_what_is_left_of_a_cancelled_one_comes_too(live: Service, scripted: Scripted) -> None:
+async def test_the_last_events_of_a_cancelled_workflow_are_streamed(live: Service, scripted: Scripted) -> None:
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
@@ -135,7 +135,7 @@ async def test_what_is_left_of_a_cancelled_one_comes_too(live: Service, scripted
         assert [frame.type for frame in await stream.rest()] == ["workflow.updated"]
 
 
-async def test_a_paused_one_goes_on(live: Service, scripted: Scripted) -> None:
+async def test_a_stream_continues_while_the_workflow_is_paused(live: Service, scripted: Scripted) -> None:
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         assert (await live.verb(workflow_id, "pause")).status_code == 200
@@ -146,7 +146,9 @@ async def test_a_paused_one_goes_on(live: Service, scripted: Scripted) -> None:
         assert await stream.rest() == []
 
 
-async def test_one_that_is_resumed_before_all_was_read_goes_on(live: Service, scripted: Scripted) -> None:
+async def test_a_stream_continues_if_the_workflow_is_resumed_before_its_end_was_read(
+    live: Service, scripted: Scripted
+) -> None:
     workflow = await live.create(told("a", fails=1))
     await live.until_ended(workflow["id"])
     async with followed(live, workflow["id"], takes=False) as stream:
@@ -160,7 +162,9 @@ async def test_one_that_is_resumed_before_all_was_read_goes_on(live: Service, sc
     assert kinds.index("workflow.failed") < kinds.index("workflow.resumed") < kinds.index("workflow.completed")
 
 
-async def test_heartbeats(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_without_events_sends_heartbeats(
+    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(live.app.service.subscriptions, "heartbeat_s", 0.05)
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
@@ -172,7 +176,7 @@ async def test_heartbeats(live: Service, scripted: Scripted, monkeypatch: pytest
         assert (await stream.rest())[-1].type == "workflow.completed"
 
 
-async def test_a_client_that_goes_is_forgotten_at_once(live: Service, scripted: Scripted) -> None:
+async def test_a_client_that_disconnects_is_released_at_once(live: Service, scripted: Scripted) -> None:
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
@@ -197,7 +201,7 @@ async def slow(live: Service, stream: AsgiStream, workflow_id: str, times: int) 
     await renamed(live, workflow_id, times)
 
 
-async def test_a_slow_one_is_cut_off_and_can_go_on(
+async def test_a_slow_client_is_cut_off_and_can_resume(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "MOST_EVENTS", 10)
@@ -219,7 +223,7 @@ async def test_a_slow_one_is_cut_off_and_can_go_on(
     assert datas(seen) == await history(live, workflow_id)
 
 
-async def test_a_slow_one_is_cut_off_for_what_it_keeps_waiting(
+async def test_a_client_is_cut_off_when_its_buffer_is_full(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "MOST_BYTES", 2_000)
@@ -232,7 +236,7 @@ async def test_a_slow_one_is_cut_off_for_what_it_keeps_waiting(
     scripted.release(workflow_id, "a")
 
 
-async def test_one_that_is_only_behind_is_not(
+async def test_a_client_that_is_only_behind_is_not_cut_off(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More events than may be kept come while it waits for the table, or for its turn; it reads them there."""
@@ -245,7 +249,7 @@ async def test_one_that_is_only_behind_is_not(
     assert datas(came) == (await history(live, created["id"]))[1:]
 
 
-async def test_what_nobody_has_told_of_is_read(
+async def test_events_without_a_notification_are_read_from_the_table(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Numbers tell that something is missing."""
@@ -262,7 +266,7 @@ async def test_what_nobody_has_told_of_is_read(
 
 
 @pytest.mark.parametrize("name", ["SEND_S", "LAST_S"])
-async def test_one_that_takes_nothing_is_let_go_of(
+async def test_a_client_that_accepts_no_bytes_is_released(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """After the deadline of a send; and sooner, where it was cut off."""
@@ -278,7 +282,9 @@ async def test_one_that_takes_nothing_is_let_go_of(
     scripted.release(workflow_id, "a")
 
 
-async def test_none_lasts_for_ever(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_ends_after_the_longest_time(
+    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sse, "LONGEST_S", 0.05)
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
@@ -288,7 +294,7 @@ async def test_none_lasts_for_ever(live: Service, scripted: Scripted, monkeypatc
     scripted.release(workflow_id, "a")
 
 
-async def test_an_outage_is_sat_out(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_survives_an_outage(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "_RETRY_S", 0.01)
     workflow_id = await waiting(live, scripted)
     following = live.app.service.subscriptions
@@ -310,7 +316,7 @@ async def test_an_outage_is_sat_out(live: Service, scripted: Scripted, monkeypat
     assert datas(seen) == await history(live, workflow_id)
 
 
-async def test_what_breaks_ends_the_stream_and_nothing_else(
+async def test_an_unexpected_error_ends_its_stream_only(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await waiting(live, scripted)
@@ -332,7 +338,7 @@ async def test_what_breaks_ends_the_stream_and_nothing_else(
     ("value", "fits"),
     [("0", True), ("", True), ("-1", False), ("x", False), ("1.0", False), ("٣", False), (str(2**63), False)],
 )
-async def test_what_a_last_id_may_be(live: Service, value: str, fits: Any) -> None:
+async def test_a_last_event_id_is_a_number_or_refused(live: Service, value: str, fits: Any) -> None:
     workflow = await live.create(passing("a"))
     await live.until_ended(workflow["id"])
     async with conforming_client(live.app.api, token(), Accept="text/event-stream") as client:
@@ -360,7 +366,7 @@ async def test_what_a_last_id_may_be(live: Service, value: str, fits: Any) -> No
         (";;,q=,;q=9", False),
     ],
 )
-async def test_who_gets_a_stream(live: Service, accept: str, streams: Any) -> None:
+async def test_the_accept_header_selects_stream_or_json(live: Service, accept: str, streams: Any) -> None:
     workflow = await live.create(passing("a"))
     await live.until_ended(workflow["id"])
     answer = await live.client.get(f"{WORKFLOWS}{workflow['id']}/events", headers={"Accept": accept})
@@ -368,7 +374,7 @@ async def test_who_gets_a_stream(live: Service, accept: str, streams: Any) -> No
     assert kind == ("text/event-stream" if streams else "application/json")
 
 
-async def test_what_is_refused_is_refused_before_it_begins(live: Service, scripted: Scripted) -> None:
+async def test_a_refused_stream_is_answered_with_its_status(live: Service, scripted: Scripted) -> None:
     workflow_id = await waiting(live, scripted, origin_tenant_id="acme")
     async with live.as_tenant("other") as client:
         answer = await client.get(f"{WORKFLOWS}{workflow_id}/events", headers={"Accept": "text/event-stream"})
@@ -377,7 +383,7 @@ async def test_what_is_refused_is_refused_before_it_begins(live: Service, script
     scripted.release(workflow_id, "a")
 
 
-async def test_all_end_when_the_service_stops(live: Service, scripted: Scripted) -> None:
+async def test_all_streams_end_when_the_service_stops(live: Service, scripted: Scripted) -> None:
     """The last one here: it stops it."""
     workflow_id = await waiting(live, scripted)
     async with (

@@ -122,14 +122,16 @@ async def call(client: httpx.AsyncClient, operation: Operation, case: Case, **na
     return await client.request(operation.method, case.path.format(**names), json=case.body)
 
 
-async def test_every_route_has_a_case() -> None:
+async def test_every_operation_has_a_case() -> None:
     assert CASES.keys() == GUARDED.keys()
     assert {operation.id for operation in operations()} - GUARDED.keys() == OPEN
 
 
 @pytest.mark.parametrize("owner", OWNERS)
 @pytest.mark.parametrize("name", GUARDED)
-async def test_the_matrix(live: Service, scripted: Scripted, callers: Callers, name: str, owner: str | None) -> None:
+async def test_every_operation_is_open_to_its_tenant_and_to_operators_only(
+    live: Service, scripted: Scripted, callers: Callers, name: str, owner: str | None
+) -> None:
     operation, case = GUARDED[name], CASES[name]
     assert operation.permission is not None
     names = await made(live, scripted, owner, case.state)
@@ -209,7 +211,7 @@ async def test_open_routes_need_no_token(callers: Callers, name: str) -> None:
         *(("*", "acme", 201, "acme"), ("*", "new", 201, "new"), ("*", None, 201, None), ("*", ..., 201, None)),
     ],
 )
-async def test_whose_a_new_workflow_is(
+async def test_a_new_workflow_belongs_to_the_tenant_of_the_token(
     live: Service, callers: Callers, caller: str | None, named: Any, status: int, stored: str | None
 ) -> None:
     before = await everything(live)
@@ -268,7 +270,7 @@ async def test_a_tenant_is_never_changed_by_an_update(live: Service, callers: Ca
     assert await live.get(workflow["id"]) == workflow
 
 
-async def test_what_a_caller_did_bears_their_name(live: Service, callers: Callers) -> None:
+async def test_events_name_the_caller_as_their_actor(live: Service, callers: Callers) -> None:
     workflow = await live.create(passing("a"), start=False, origin_tenant_id="acme")
     await callers.of["acme"].patch(WORKFLOWS + workflow["id"], json={"name": "x"})
     assert [event["actor"] for event in await live.events(workflow["id"])] == ["tester", "tester"]

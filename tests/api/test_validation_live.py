@@ -26,7 +26,7 @@ async def refused(live: Service, *steps: Any, **members: Any) -> list[tuple[list
     return [(fault["loc"][1:], fault["type"]) for fault in answer.json()["detail"]]
 
 
-async def test_every_kind_of_fault_in_one_answer(live: Service) -> None:
+async def test_one_answer_reports_every_kind_of_fault(live: Service) -> None:
     found = await refused(
         live,
         passing("a", "nope", "b", "b", "a"),
@@ -77,7 +77,7 @@ async def test_every_kind_of_fault_in_one_answer(live: Service) -> None:
     )
 
 
-async def test_faults_of_shape_and_of_rules_come_together(live: Service) -> None:
+async def test_faults_of_types_and_of_rules_are_reported_together(live: Service) -> None:
     found = await refused(live, passing("a", "ghost"), {"id": "b", "task_type": "MAGIC", "x": 1}, name="", extra=1)
     assert sorted(found, key=repr) == sorted(
         [
@@ -128,7 +128,9 @@ async def test_a_cycle_is_named(live: Service) -> None:
         (draw("a", fallback_provider_config={"x": 1}), ["fallback_provider_config"], "missing_provider_type"),
     ],
 )
-async def test_one_fault_of_a_step(live: Service, step: dict[str, Any], loc: list[str | int], word: str) -> None:
+async def test_each_fault_of_a_step_is_reported_at_its_place(
+    live: Service, step: dict[str, Any], loc: list[str | int], word: str
+) -> None:
     ((place, kind),) = await refused(live, step)
     assert place == ["steps", 0, *loc]
     assert kind == (word or kind)
@@ -137,14 +139,14 @@ async def test_one_fault_of_a_step(live: Service, step: dict[str, Any], loc: lis
 @pytest.mark.parametrize(
     "field", ["a.b", "a..b", ".a", "a.", ".", "timeout_s", "timeout_s.x", ".".join("abcdefghijklmnopq")]
 )
-async def test_targets_of_mappings(live: Service, field: str) -> None:
+async def test_an_invalid_target_of_a_mapping_is_refused(live: Service, field: str) -> None:
     target = passing("b", "a") | {"input_mappings": [mapped("a", "x", "a"), mapped("a", "y", field)]}
     ((place, _),) = await refused(live, passing("a"), target)
     assert place == ["steps", 1, "input_mappings", 1, "to_field"]
 
 
 @pytest.mark.parametrize("transform", ["UPPER", "first", "", 1])
-async def test_unknown_transforms(live: Service, transform: Any) -> None:
+async def test_an_unknown_transform_is_refused(live: Service, transform: Any) -> None:
     target = passing("b", "a") | {"input_mappings": [mapped("a", "x", "y", transform=transform)]}
     ((place, _),) = await refused(live, passing("a"), target)
     assert place == ["steps", 1, "input_mappings", 0, "transform"]
@@ -160,7 +162,7 @@ async def test_secrets_are_never_repeated(live: Service) -> None:
     assert "hunter2" not in answer.text
 
 
-async def test_the_faults_are_many_and_the_answer_is_not(live: Service) -> None:
+async def test_an_answer_lists_a_bounded_number_of_faults(live: Service) -> None:
     found = await refused(live, *(passing(str(number), "ghost") for number in range(5_000)))
     assert len(found) == 201
     assert found[-1] == ([], "too_many_faults")

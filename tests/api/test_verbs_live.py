@@ -90,7 +90,9 @@ async def settled(live: Service, scripted: Scripted, workflow_id: str) -> None:
 
 
 @pytest.mark.parametrize(("verb", "status"), list(itertools.product(ALLOWED, STATUSES)))
-async def test_the_table(live: Service, scripted: Scripted, verb: str, status: str) -> None:
+async def test_every_verb_is_allowed_in_its_states_only(
+    live: Service, scripted: Scripted, verb: str, status: str
+) -> None:
     workflow_id = await REACH[status](live, scripted)
     before, history = await live.get(workflow_id), await live.events(workflow_id)
     assert before["status"] == status
@@ -112,7 +114,9 @@ async def test_the_table(live: Service, scripted: Scripted, verb: str, status: s
 
 
 @pytest.mark.parametrize(("verb", "status"), list(itertools.product(ALLOWED, ["COMPLETED", "FAILED", "CANCELLED"])))
-async def test_the_table_of_deleted_workflows(live: Service, scripted: Scripted, verb: str, status: str) -> None:
+async def test_a_deleted_workflow_allows_its_verbs_only(
+    live: Service, scripted: Scripted, verb: str, status: str
+) -> None:
     workflow_id = await REACH[status](live, scripted)
     assert (await live.verb(workflow_id, "cleanup")).status_code == 200
     before, history = await live.get(workflow_id), await live.events(workflow_id)
@@ -136,7 +140,7 @@ def refused(answer: httpx.Response, verb: str, status: str) -> None:
     assert problem["instance"].startswith(WORKFLOWS)
 
 
-async def test_cancel_from_paused_names_cleanup(live: Service, scripted: Scripted) -> None:
+async def test_cancel_of_a_paused_workflow_names_cleanup(live: Service, scripted: Scripted) -> None:
     workflow_id = await _paused(live, scripted)
     detail = (await live.verb(workflow_id, "cancel")).json()["detail"]
     assert "cleanup" in detail.lower()
@@ -173,7 +177,7 @@ async def test_pause_lets_running_steps_end_and_starts_nothing(live: Service, sc
 
 
 @pytest.mark.parametrize(("breaks", "status"), [(False, "COMPLETED"), (True, "FAILED")])
-async def test_a_paused_workflow_ends_where_nothing_is_left(
+async def test_a_paused_workflow_ends_if_no_step_is_left(
     live: Service, scripted: Scripted, *, breaks: bool, status: str
 ) -> None:
     workflow = await live.create(told("a", wait=True, breaks=breaks), told("b", wait=True))
@@ -188,7 +192,7 @@ async def test_a_paused_workflow_ends_where_nothing_is_left(
     assert ended["completed_at"] == ended["steps"][1]["completed_at"]
 
 
-async def test_resume_keeps_what_is_done_and_runs_the_rest(live: Service, scripted: Scripted) -> None:
+async def test_resume_keeps_completed_steps_and_runs_the_rest(live: Service, scripted: Scripted) -> None:
     steps = [passing("kept", x=1), told("a", "kept", fails=2, retryable=True, members={"max_retries": 0})]
     workflow = await live.create(*steps, passing("later", "a"))
     failed = await live.until_ended(workflow["id"])

@@ -22,7 +22,7 @@ async def tasks_of(live: Service, workflow_id: str, **params: Any) -> list[dict[
     return found
 
 
-async def test_progress_and_current_step(live: Service, scripted: Scripted) -> None:
+async def test_a_workflow_shows_its_progress_and_its_current_step(live: Service, scripted: Scripted) -> None:
     names = ["a", "b", "c"]
     chain = [told(name, *names[max(0, at - 1) : at], wait=True) for at, name in enumerate(names)]
     workflow = await live.create(*chain, start=False)
@@ -86,7 +86,7 @@ async def test_each_execution_has_a_canvas_task_id_of_its_own(live: Service, scr
     assert (await live.until_ended(workflow["id"]))["canvas_task_id"] == last
 
 
-async def test_errors_stand_in_the_order_of_the_definition(live: Service) -> None:
+async def test_errors_are_in_the_order_of_the_definition(live: Service) -> None:
     steps = [told("z", fails=9), told("a", fails=9), passing("ok"), passing("after", "z", "ok")]
     found = await live.until_ended((await live.create(*steps, config={"on_failure": "continue"}))["id"])
     assert found["status"] == "FAILED"
@@ -97,7 +97,7 @@ async def test_errors_stand_in_the_order_of_the_definition(live: Service) -> Non
     assert (found["progress"], found["completed_steps"]) == (25.0, 1)
 
 
-async def test_what_failed_first_leaves_the_rest_pending(live: Service) -> None:
+async def test_the_first_failure_leaves_the_other_steps_pending(live: Service) -> None:
     steps = [told("a", fails=9), passing("b", "a")]
     found = await live.until_ended((await live.create(*steps))["id"])
     assert (found["errors"], found["progress"]) == (["a: told to fail"], 0.0)
@@ -105,7 +105,7 @@ async def test_what_failed_first_leaves_the_rest_pending(live: Service) -> None:
     assert found["completed_at"] == found["updated_at"] == found["steps"][0]["completed_at"]
 
 
-async def test_a_workflow_that_takes_too_long(live: Service) -> None:
+async def test_a_workflow_that_takes_too_long_fails(live: Service) -> None:
     found = await live.create(told("a", wait=True), config={"workflow_timeout_s": 0.25})
     found = await live.until_ended(found["id"])
     assert (found["status"], found["errors"]) == ("FAILED", ["workflow: timed out after 0.25 s"])
@@ -113,7 +113,7 @@ async def test_a_workflow_that_takes_too_long(live: Service) -> None:
     assert found["steps"][0]["status"] == "CANCELLED"
 
 
-async def test_between_attempts_a_step_is_running_and_says_when(live: Service) -> None:
+async def test_between_attempts_a_step_is_running_with_the_time_of_the_next(live: Service) -> None:
     step = told("a", fails=1, retryable=True, members={"max_retries": 2})
     workflow = await live.create(step, config={"retry": {"base_s": 3600, "max_s": 86400}})
     found = await live.until(workflow["id"], lambda found: found["steps"][0]["next_attempt_at"] is not None)
@@ -125,7 +125,7 @@ async def test_between_attempts_a_step_is_running_and_says_when(live: Service) -
     assert (cancelled["status"], cancelled["next_attempt_at"]) == ("CANCELLED", None)
 
 
-async def test_retries_are_counted_and_end(live: Service) -> None:
+async def test_retries_are_counted_and_limited(live: Service) -> None:
     step = told("a", fails=9, retryable=True, members={"max_retries": 2})
     found = await live.until_ended((await live.create(step, config={"retry": {"base_s": 0}}))["id"])
     assert (found["status"], found["steps"][0]["retry_count"]) == ("FAILED", 2)
@@ -136,7 +136,7 @@ async def test_retries_are_counted_and_end(live: Service) -> None:
     assert found["steps"][0]["task_id"] == attempts[-1]["id"]
 
 
-async def test_tasks_and_their_outputs(live: Service) -> None:
+async def test_tasks_list_every_attempt_with_its_outputs(live: Service) -> None:
     workflow = await live.until_ended((await live.create(told("a", files=2), passing("b", "a")))["id"])
     first, second = await tasks_of(live, workflow["id"])
     assert first == {
@@ -180,7 +180,7 @@ async def test_tasks_and_their_outputs(live: Service) -> None:
         assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_events_number_every_transition(live: Service) -> None:
+async def test_every_transition_is_a_numbered_event(live: Service) -> None:
     workflow = await live.create(passing("a"), told("b", "a", fails=1), passing("c", "b"), start=False)
     await live.verb(workflow["id"], "start")
     await live.until_ended(workflow["id"])
@@ -205,7 +205,7 @@ async def test_events_number_every_transition(live: Service) -> None:
     assert [event["step_id"] for event in found] == [owners.get(event["task_id"]) for event in found]
 
 
-async def test_pages_of_events(live: Service) -> None:
+async def test_events_are_returned_in_pages(live: Service) -> None:
     workflow = await live.until_ended((await live.create(*(passing(str(number)) for number in range(60))))["id"])
     path = f"{WORKFLOWS}{workflow['id']}/events"
     everything = await live.events(workflow["id"])
@@ -264,7 +264,7 @@ async def test_mapped_values_reach_the_step_over_its_config(live: Service) -> No
     }
 
 
-async def test_a_mapping_that_finds_nothing_names_what_there_is(live: Service) -> None:
+async def test_a_mapping_that_finds_nothing_names_the_existing_fields(live: Service) -> None:
     mapping = {"from_step": "source", "from_field": "nope", "to_field": "x"}
     steps = [passing("source", one=1, two=2), passing("target", "source") | {"input_mappings": [mapping]}]
     found = await live.until_ended((await live.create(*steps))["id"])
@@ -273,7 +273,7 @@ async def test_a_mapping_that_finds_nothing_names_what_there_is(live: Service) -
     assert all(word in message for word in ("nope", "source", "'x'", "one, two"))
 
 
-async def test_no_answer_shows_half_of_a_transition(live: Service) -> None:
+async def test_no_answer_shows_a_half_committed_transition(live: Service) -> None:
     chain = [passing(str(number), *([str(number - 1)] if number else [])) for number in range(60)]
     workflow = await live.create(*chain)
     seen = 0

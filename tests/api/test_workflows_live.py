@@ -57,7 +57,7 @@ async def pending(live: Service, **members: Any) -> dict[str, Any]:
 
 
 class TestCreate:
-    async def test_the_answer_has_all_fields_of_a_least_definition(self, live: Service) -> None:
+    async def test_the_answer_to_a_minimal_definition_has_all_fields(self, live: Service) -> None:
         answer = await create(live, LEAST, start=False)
         body = answer.json()
         assert answer.status_code == 201
@@ -120,7 +120,7 @@ class TestCreate:
         }
         assert UUID(step["id"]) != UUID(body["id"])
 
-    async def test_every_field_comes_back_as_it_was_given(self, live: Service) -> None:
+    async def test_every_field_is_returned_as_it_was_sent(self, live: Service) -> None:
         created = (await create(live, FULL, start=False)).json()
         assert {name: created[name] for name in ECHOED} == {name: FULL[name] for name in ECHOED}
         step = created["steps"][1]
@@ -155,7 +155,7 @@ class TestCreate:
         assert answer.status_code == 422
         assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", "steps", 0, member]]
 
-    async def test_start_is_the_default(self, live: Service, scripted: Scripted) -> None:
+    async def test_create_starts_by_default(self, live: Service, scripted: Scripted) -> None:
         for params in ({}, {"start": True}, {"start": "1"}):
             body = LEAST | {"steps": [told("a", wait=True)]}
             created = (await create(live, body, **params)).json()
@@ -168,7 +168,7 @@ class TestCreate:
             created = (await create(live, LEAST, start=value)).json()
             assert (created["status"], created["canvas_task_id"]) == ("PENDING", None)
 
-    async def test_step_ids_are_kept_as_given(self, live: Service) -> None:
+    async def test_step_ids_are_returned_as_they_were_sent(self, live: Service) -> None:
         ids = ["é", "e\u0301", "É", " ", "a/b", "../..", "%2e", "\U0001f600" * 255, "A", "a", "null", "0"]
         steps = [passing(step_id, *ids[max(0, at - 1) : at]) for at, step_id in enumerate(ids)]
         done = await live.until_ended((await live.create(*steps))["id"])
@@ -184,7 +184,7 @@ class TestCreate:
             *(("origin_zone", 50), ("origin_tenant_id", 100), ("origin_reference", 512)),
         ],
     )
-    async def test_lengths_count_characters(self, live: Service, member: str, length: int) -> None:
+    async def test_lengths_are_counted_in_characters(self, live: Service, member: str, length: int) -> None:
         longest = "\U0001f600" * length
         assert (await pending(live, **{member: longest}))[member] == longest
         answer = await create(live, LEAST | {member: longest + "x"})
@@ -192,7 +192,7 @@ class TestCreate:
         assert answer.json()["detail"][0]["loc"] == ["body", member]
         assert answer.json()["detail"][0]["type"] == "too_long"
 
-    async def test_the_bounds_of_a_webhook_url(self, live: Service) -> None:
+    async def test_a_webhook_url_is_a_short_enough_http_url(self, live: Service) -> None:
         longest = "https://example.com/" + "x" * 492
         assert (await pending(live, webhook_url=longest))["webhook_url"] == longest
         for bad in (longest + "x", "", "ftp://example.com/", "example.com", "http://", "https://u:p@example.com/"):
@@ -201,7 +201,7 @@ class TestCreate:
             assert {tuple(fault["loc"]) for fault in answer.json()["detail"]} == {("body", "webhook_url")}
 
     @pytest.mark.parametrize("member", ["name", "origin_instance"])
-    async def test_what_may_not_be_empty(self, live: Service, member: str) -> None:
+    async def test_an_empty_name_or_instance_is_refused(self, live: Service, member: str) -> None:
         answer = await create(live, LEAST | {member: ""})
         assert answer.status_code == 422
         (fault,) = answer.json()["detail"]
@@ -222,7 +222,7 @@ class TestCreate:
 
 
 class TestGet:
-    async def test_include_steps(self, live: Service) -> None:
+    async def test_include_steps_false_leaves_the_steps_out(self, live: Service) -> None:
         whole = await pending(live)
         path = WORKFLOWS + whole["id"]
         assert (await live.client.get(path, params={"include_steps": True})).json() == whole
@@ -230,7 +230,7 @@ class TestGet:
         assert "steps" not in without
         assert without == {name: value for name, value in whole.items() if name != "steps"}
 
-    async def test_a_deleted_workflow(self, live: Service) -> None:
+    async def test_a_deleted_workflow_is_returned_as_deleted(self, live: Service) -> None:
         made = await pending(live)
         assert (await live.verb(made["id"], "cleanup")).status_code == 200
         found = await live.get(made["id"])
@@ -243,7 +243,7 @@ class TestGet:
         "workflow_id",
         [*("nope", "0", "%00", "%ff", "..%2f..", "x" * 5000, "a b", "null", "é"), *("{%s}", "urn:uuid:%s", "%s%%0a")],
     )
-    async def test_what_is_no_id_is_not_found(self, live: Service, workflow_id: str) -> None:
+    async def test_a_malformed_id_is_not_found(self, live: Service, workflow_id: str) -> None:
         made = (await pending(live))["id"]
         base = WORKFLOWS + workflow_id.replace("%s", made).replace("%%", "%")
         await self.nowhere(live, base)
@@ -274,7 +274,7 @@ class TestUpdate:
     async def patch(self, live: Service, workflow_id: str, changes: Any) -> httpx.Response:
         return await live.client.patch(WORKFLOWS + workflow_id, json=changes)
 
-    async def test_absent_keeps_null_clears_a_value_sets(self, live: Service) -> None:
+    async def test_in_an_update_absent_keeps_null_clears_and_a_value_sets(self, live: Service) -> None:
         made = await pending(live, description="d", webhook_url="https://example.com/")
         for changes in (
             {"name": "new"},
@@ -308,7 +308,7 @@ class TestUpdate:
             ([], [["body"]]),
         ],
     )
-    async def test_what_is_refused(self, live: Service, changes: Any, places: list[list[str]]) -> None:
+    async def test_a_malformed_update_is_refused(self, live: Service, changes: Any, places: list[list[str]]) -> None:
         made = await pending(live)
         answer = await self.patch(live, made["id"], changes)
         assert answer.status_code == 422
@@ -316,14 +316,14 @@ class TestUpdate:
         assert await live.get(made["id"]) == made
         assert len(await live.events(made["id"])) == 1
 
-    async def test_a_running_workflow_can_be_changed(self, live: Service, scripted: Scripted) -> None:
+    async def test_a_running_workflow_can_be_updated(self, live: Service, scripted: Scripted) -> None:
         made = await live.create(told("a", wait=True))
         assert (await self.patch(live, made["id"], {"name": "meanwhile"})).json()["status"] == "RUNNING"
         scripted.release(made["id"], "a")
         done = await live.until_ended(made["id"])
         assert (done["name"], done["status"]) == ("meanwhile", "COMPLETED")
 
-    async def test_a_deleted_one_can_not(self, live: Service) -> None:
+    async def test_a_deleted_workflow_cannot_be_updated(self, live: Service) -> None:
         made = await pending(live)
         await live.verb(made["id"], "cleanup")
         before = await live.get(made["id"])

@@ -38,7 +38,7 @@ def test_a_fan_is_one_then_all_but_two_then_one() -> None:
 
 
 @pytest.mark.parametrize("shape", SINGLE)
-def test_the_smallest_are_chains(shape: Shape) -> None:
+def test_the_smallest_workflow_of_a_shape_is_one_step(shape: Shape) -> None:
     assert dependencies(shape, 1, seed=0) == [[]]
     chain = dependencies(Shape.CHAIN, 3, seed=0)
     if shape is Shape.FAN:
@@ -94,7 +94,7 @@ def test_the_bodies_are_the_same_each_time() -> None:
         assert list(bodies_of(shape, payload=50)) == list(bodies_of(shape, payload=50))
 
 
-def test_mixed_alternates() -> None:
+def test_a_mixture_alternates_the_shapes() -> None:
     names = [body["name"] for body in bodies_of(Shape.MIXED, workflows=7)]
     assert names == ["chain 0", "fan 1", "layered 2", "chain 3", "fan 4", "layered 5", "chain 6"]
     assert [body["name"] for body in bodies_of(Shape.FAN)] == ["fan 0", "fan 1", "fan 2"]
@@ -102,7 +102,7 @@ def test_mixed_alternates() -> None:
 
 @pytest.mark.parametrize("steps", SIZES)
 @pytest.mark.parametrize("shape", Shape)
-def test_every_body_may_be_created(shape: Shape, steps: int) -> None:
+def test_every_body_is_a_valid_definition(shape: Shape, steps: int) -> None:
     load = Load(shape, workflows=3, steps=steps, concurrency=2)
     assert load.total_steps == 3 * steps
     shapes = SINGLE if shape is Shape.MIXED else [shape] * 3
@@ -114,7 +114,7 @@ def test_every_body_may_be_created(shape: Shape, steps: int) -> None:
 
 
 @pytest.mark.parametrize("payload", [0, 1, 10_000, 1_000_000])
-def test_each_result_has_the_payload_and_the_definition_has_it_once(payload: int) -> None:
+def test_each_result_has_the_payload_and_the_definition_contains_it_once(payload: int) -> None:
     (body,) = bodies_of(Shape.CHAIN, workflows=1, steps=3, payload=payload)
     planned = plan(body)
     for definition in planned.request.steps:
@@ -125,7 +125,7 @@ def test_each_result_has_the_payload_and_the_definition_has_it_once(payload: int
     assert len(json.encode(body)) < payload + 1_000
 
 
-def test_payloads_are_no_repetition_that_would_be_compressed_away() -> None:
+def test_a_payload_is_incompressible() -> None:
     (body,) = bodies_of(Shape.CHAIN, workflows=1, steps=1, payload=10_000)
     text = plan(body).config.step_defaults["PASSTHROUGH"]["text"]
     assert len(set(text)) == 64
@@ -142,7 +142,7 @@ def test_percentiles_are_by_nearest_rank() -> None:
     assert math.isnan(percentile([], 50))
 
 
-def test_counts_are_what_has_come_since() -> None:
+def test_counts_are_differences() -> None:
     before = Counts(1.0, 2.0, 3.0, 4.0, 5.0)
     assert Counts(11.0, 12.5, 13.0, 14.0, 15.0).since(before) == Counts(10.0, 10.5, 10.0, 10.0, 10.0)
 
@@ -152,7 +152,7 @@ def reported(counts: Counts = COUNTS, lags_s: tuple[float, ...] = (0.004, 0.002)
     return report_of(load, Measurements(counts, list(lags_s)), TIMES, [0.0003, 0.0001, 0.0002])
 
 
-def test_a_report_is_in_the_units_of_its_names() -> None:
+def test_the_figures_of_a_report_have_the_units_of_their_names() -> None:
     found = reported()
     assert found.peak_rss_mb > 10  # whatever this process has
     assert replace(found, peak_rss_mb=0.0) == Report(
@@ -179,5 +179,5 @@ def test_a_report_is_in_the_units_of_its_names() -> None:
     ("wall_s", "told"),
     [(3.0, 1_666.7), (50.0, 100.0), (50.01, 100.0), (51.0, 98.0), (67.1, 74.5), (5_000_000.0, 0.001), (3e7, 0.000167)],
 )
-def test_what_would_be_noise_is_rounded_off(wall_s: float, told: float) -> None:
+def test_figures_are_rounded_to_about_three_digits(wall_s: float, told: float) -> None:
     assert reported(replace(COUNTS, wall_s=wall_s)).steps_per_s == told

@@ -49,14 +49,14 @@ def test_the_tables_are_markdown() -> None:
     ]
 
 
-def test_without_ours_there_is_nothing_to_compare_with() -> None:
+def test_without_our_own_rounds_there_are_no_ratios() -> None:
     theirs = [turn for turn in TURNS if turn.engine == "DBOS"]
     table = markdown(theirs, {"DBOS": "3.4.0"}, MACHINE)
     assert "| steps/s | DBOS 3.4.0 |" in table
     assert "times" not in table
 
 
-def test_the_json_holds_what_the_tables_show() -> None:
+def test_the_json_contains_the_figures_of_the_tables() -> None:
     told = json.loads(json.dumps(as_json(TURNS, VERSIONS, MACHINE)))
     assert told["versions"] == VERSIONS
     assert told["machine"]["commit_ms"] == 0.25
@@ -70,7 +70,7 @@ def test_options_default_to_all_engines_and_shapes() -> None:
     assert (found.rounds, found.shapes, found.engines, found.json) == (ROUNDS, SHAPES, list(ENGINES), False)
 
 
-def test_quick_is_small_and_once_unless_told_otherwise() -> None:
+def test_quick_is_one_small_round_by_default() -> None:
     assert (options(["--quick"]).rounds, options(["--quick"]).shapes) == (1, QUICK)
     found = options(["--quick", "--rounds", "2", "--shapes", "chain:50x20", "fan:5x1000", "--engines", "DBOS"])
     assert (found.rounds, found.shapes, found.engines) == (2, [Shape("chain", 50, 20), FAN], ["DBOS"])
@@ -88,7 +88,7 @@ def test_quick_is_small_and_once_unless_told_otherwise() -> None:
     ],
     ids=" ".join,
 )
-def test_what_is_no_option_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_option_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         options(wrong)
     assert left.value.code == 2

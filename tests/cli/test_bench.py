@@ -114,7 +114,7 @@ def check_sums(report: Mapping[str, Any], workflows: int, steps: int) -> None:
 
 
 @pytest.mark.parametrize("shape", ["fan", "layered", "mixed"])
-def test_every_shape_and_payload(dsn: str, shape: str) -> None:
+def test_the_benchmark_runs_every_shape_and_payload(dsn: str, shape: str) -> None:
     options = ("--workflows", "6", "--steps", "12", "--concurrency", "3", "--payload", "3000")
     report = report_of(bench(dsn, "--shape", shape, *options, "--json"))
     check_sums(report, 6, 12)
@@ -124,7 +124,7 @@ def test_every_shape_and_payload(dsn: str, shape: str) -> None:
     assert round(creates) in range(2, 7)  # three at once, then as it comes: those at the same time are one statement
 
 
-def test_over_http_whatever_keys_are_configured(dsn: str) -> None:
+def test_the_benchmark_runs_over_http_whatever_keys_are_configured(dsn: str) -> None:
     report = report_of(bench(dsn, "--api", "--workflows", "4", "--steps", "5", "--json", **FOR_SERVE))
     check_sums(report, 4, 5)
     assert report["statements_per_step"] * 20 > report["commits"] + 1  # they are created, and looked at
@@ -155,7 +155,7 @@ def begun(dsn: str, folder: Path, *options: str) -> Iterator[Running]:
 @pytest.mark.parametrize(
     ("number", "options"), [(signal.SIGINT, ("--workflows", "3000")), (signal.SIGTERM, ("--api",))]
 )
-def test_signals_end_it_in_order(dsn: str, tmp_path: Path, number: int, options: tuple[str, ...]) -> None:
+def test_a_signal_ends_the_benchmark_in_order(dsn: str, tmp_path: Path, number: int, options: tuple[str, ...]) -> None:
     with begun(dsn, tmp_path / "data", *options) as running:
         if "--workflows" in options:  # a tenth of them takes no long time
             until(lambda: re.fullmatch(r"(stepwell: \d+ of 60000 steps\n)+", running.stderr), 60)
@@ -166,7 +166,9 @@ def test_signals_end_it_in_order(dsn: str, tmp_path: Path, number: int, options:
         assert ask(dsn, SCRATCH) is None
 
 
-def test_what_a_killed_one_left_is_dropped_by_the_next_but_not_what_another_uses(dsn: str, tmp_path: Path) -> None:
+def test_the_schema_of_a_killed_benchmark_is_dropped_by_the_next_and_that_of_a_running_one_is_not(
+    dsn: str, tmp_path: Path
+) -> None:
     with begun(dsn, tmp_path / "data") as running:
         found = ask(dsn, SCRATCH)
         report_of(bench(dsn, *SMALL, "--json"))
@@ -180,7 +182,7 @@ def test_what_a_killed_one_left_is_dropped_by_the_next_but_not_what_another_uses
         assert ask(dsn, SCRATCH) is None
 
 
-def test_a_database_that_goes_away_in_the_midst_is_told_in_one_line(dsn: str, tmp_path: Path) -> None:
+def test_a_database_that_goes_away_is_reported_in_one_line(dsn: str, tmp_path: Path) -> None:
     with begun(dsn, tmp_path / "data") as running:
         ask(dsn, f"SELECT count(pg_terminate_backend(pid)) {OTHERS}")
         assert running.wait(60) == 1
@@ -190,7 +192,7 @@ def test_a_database_that_goes_away_in_the_midst_is_told_in_one_line(dsn: str, tm
     report_of(bench(dsn, *SMALL, "--json"))
 
 
-def test_a_user_who_may_not_create_schemas_is_told_so(dsn: str, durable: TestServer) -> None:
+def test_a_user_who_may_not_create_schemas_is_refused(dsn: str, durable: TestServer) -> None:
     name = f"weak_{uuid4().hex}"
     ask(dsn, f"CREATE ROLE {name} LOGIN", "SELECT 1")
     parts = urlsplit(dsn)
@@ -239,7 +241,7 @@ def first() -> Iterator[tuple[Path, "subprocess.CompletedProcess[str]"]]:
         yield parent / "data", stepwell("bench", *options, "--data-dir", parent / "data")
 
 
-def test_it_needs_nothing_but_a_folder_to_be(first: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
+def test_the_benchmark_needs_only_a_folder(first: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
     folder, done = first
     report = report_of(done)
     check_sums(report, 1, 50)
@@ -268,7 +270,7 @@ def all_rows(dsn: str) -> dict[str, str]:
     }
 
 
-def test_workflows_and_files_of_its_user_stay_as_they_are(
+def test_workflows_and_files_of_the_user_stay_as_they_are(
     first: tuple[Path, "subprocess.CompletedProcess[str]"],
 ) -> None:
     folder, _ = first

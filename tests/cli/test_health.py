@@ -65,7 +65,7 @@ def test_the_health_check_follows_host_and_port(data_dir: Path) -> None:
     assert error.startswith(f"stepwell: the service on 127.0.0.1 port {settings['PORT']} doesn't answer: ")
 
 
-def test_the_health_check_names_a_host_that_is_none() -> None:
+def test_the_health_check_reports_an_invalid_host() -> None:
     code, out, error = check(HOST="a..b", PORT=free_port())
     assert (code, out) == (1, "")
     assert error.startswith("stepwell: the service on a..b port ")

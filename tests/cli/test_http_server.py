@@ -55,7 +55,7 @@ async def test_a_request_head_that_never_ends_ends_its_connection(sent: bytes) -
         writer.close()
 
 
-async def test_a_request_takes_as_long_as_it_takes_and_then_the_next_head_has_its_deadline() -> None:
+async def test_a_slow_request_is_not_limited_and_the_next_head_has_its_deadline() -> None:
     async with Served().running(head_s=0.1) as served:
         reader, writer = await served.connect(GET)
         await served.asked.wait()
@@ -71,7 +71,7 @@ async def test_a_request_takes_as_long_as_it_takes_and_then_the_next_head_has_it
         silent_writer.close()
 
 
-async def test_connections_without_a_request_do_not_hold_up_the_end() -> None:
+async def test_connections_without_a_request_do_not_delay_the_stop() -> None:
     async with Served().running(head_s=3600) as served:
         reader, writer = await served.connect(GET[:-2])
         served.release.set()

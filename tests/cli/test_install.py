@@ -31,7 +31,7 @@ def installed() -> Iterator[tuple[Path, dict[str, str]]]:
         yield install_wheel(folder)
 
 
-def test_wheel_has_its_migrations(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_the_wheel_contains_the_migrations(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     python, env = installed
     script = "from stepwell.persistence.schema.migrations import script_folder; print(script_folder())"
     said = subprocess.run(
@@ -41,7 +41,7 @@ def test_wheel_has_its_migrations(installed: tuple[Path, dict[str, str]], tmp_pa
     assert (Path(said.strip()) / "env.py").is_file()
 
 
-def test_the_wheel_names_its_licence_and_holds_its_text(installed: tuple[Path, dict[str, str]]) -> None:
+def test_the_wheel_names_and_contains_its_licence(installed: tuple[Path, dict[str, str]]) -> None:
     python, _ = installed
     (folder,) = python.parents[1].glob("lib/python*/site-packages/stepwell-*.dist-info")
     metadata = PathDistribution(folder).metadata
@@ -54,7 +54,7 @@ def test_the_wheel_names_its_licence_and_holds_its_text(installed: tuple[Path, d
     assert not [name for name in classifiers if name.startswith("License ::")]  # not beside an expression
 
 
-def test_wheel_has_its_examples(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_the_wheel_contains_the_examples(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     python, env = installed
     said = subprocess.run(
         [python.parent / "stepwell", "example"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
@@ -62,7 +62,7 @@ def test_wheel_has_its_examples(installed: tuple[Path, dict[str, str]], tmp_path
     assert [line.split()[0] for line in said.splitlines()] == list(examples())
 
 
-def test_wheel_has_its_manual(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_the_wheel_contains_the_manual(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     python, env = installed
     said = subprocess.run(
         [python.parent / "stepwell", "manual"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
@@ -71,7 +71,9 @@ def test_wheel_has_its_manual(installed: tuple[Path, dict[str, str]], tmp_path: 
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_wheel_starts_from_elsewhere(user: str | None, installed: tuple[Path, dict[str, str]], data_dir: Path) -> None:
+def test_the_installed_wheel_starts_from_any_folder(
+    user: str | None, installed: tuple[Path, dict[str, str]], data_dir: Path
+) -> None:
     python, env = installed
     uid = None
     home = data_dir.parent

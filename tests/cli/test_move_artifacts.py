@@ -73,7 +73,7 @@ def copied(up: Running) -> bool:
     return "artifacts.copied" in up.stderr
 
 
-def test_from_a_folder_to_a_bucket(data_dir: Path, s3: S3Server) -> None:
+def test_up_moves_artifacts_from_a_folder_to_a_bucket(data_dir: Path, s3: S3Server) -> None:
     folder, both = data_dir / "artifacts", [(64, 64), (128, 128)]
     with running_up(data_dir) as up, up.client() as client:
         first, first_paths, own_address = made(client)

@@ -52,7 +52,7 @@ def test_an_unexpected_error_is_shown_with_its_traceback(surroundings: dict[str,
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
-def test_a_full_disk_under_stdout_is_told_without_a_traceback() -> None:
+def test_a_full_disk_under_stdout_is_reported_without_a_traceback() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(EXAMPLE, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (1, "stepwell: cannot write to stdout: No space left on device\n")

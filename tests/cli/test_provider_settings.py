@@ -44,14 +44,14 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "http://canary example/",
     ],
 )
-def test_addresses(tmp_path: Path, name: str, value: str) -> None:
+def test_a_malformed_url_of_a_provider_is_refused(tmp_path: Path, name: str, value: str) -> None:
     assert refused(tmp_path, **{f"STEPWELL_{name}": value}) == [f"STEPWELL_{name}: {A_URL}"]
 
 
 @pytest.mark.parametrize(
     "value", ["canary", "10.0.0.0/canary", "10.0.0.0/33", "10.0.0.0.0/8", "127.0.0.0/8,canary", "::1/129", "canary::/8"]
 )
-def test_networks(tmp_path: Path, value: str) -> None:
+def test_a_malformed_network_is_refused(tmp_path: Path, value: str) -> None:
     (line,) = refused(tmp_path, STEPWELL_ALLOWED_CIDRS=value)
     assert line.startswith("STEPWELL_ALLOWED_CIDRS: ")
     assert value.rpartition(",")[2] not in line
@@ -78,7 +78,7 @@ def test_networks(tmp_path: Path, value: str) -> None:
         "[" * 100_000,
     ],
 )
-def test_prices(tmp_path: Path, value: str) -> None:
+def test_malformed_prices_are_refused(tmp_path: Path, value: str) -> None:
     (line,) = refused(tmp_path, STEPWELL_PRICES=value)
     assert line.startswith("STEPWELL_PRICES: ")
 
@@ -99,7 +99,7 @@ def test_prices(tmp_path: Path, value: str) -> None:
         ("HTTPS_ONLY", "canary"),
     ],
 )
-def test_the_rest(tmp_path: Path, name: str, value: str) -> None:
+def test_other_malformed_settings_of_providers_are_refused(tmp_path: Path, name: str, value: str) -> None:
     (line,) = refused(tmp_path, **{f"STEPWELL_{name}": value})
     assert line.startswith(f"STEPWELL_{name}: Expected ")
 
@@ -117,20 +117,22 @@ def test_the_rest(tmp_path: Path, name: str, value: str) -> None:
     ],
     ids=str,
 )
-def test_accounts(tmp_path: Path, name: str, changes: dict[str, str | None] | None) -> None:
+def test_a_malformed_service_account_is_refused(
+    tmp_path: Path, name: str, changes: dict[str, str | None] | None
+) -> None:
     account = json.loads(service_account("http://canary")) | (changes or {})
     value = "{}" if changes is None else json.dumps({key: value for key, value in account.items() if value is not None})
     wanted = "Expected the JSON of a service account, with its private key"
     assert refused(tmp_path, **{f"STEPWELL_CREDENTIALS__{name}": value}) == [f"STEPWELL_CREDENTIALS__{name}: {wanted}"]
 
 
-def test_an_account_that_is_one(tmp_path: Path) -> None:
+def test_a_service_account_is_accepted(tmp_path: Path) -> None:
     account = service_account("http://somewhere")
     settings = settings_of(environment(tmp_path, STEPWELL_CREDENTIALS__VERTEX=account))
     assert settings.credentials == {"vertex": account}
 
 
-def test_an_account_that_is_none_stops_the_start(tmp_path: Path) -> None:
+def test_a_malformed_service_account_stops_the_start(tmp_path: Path) -> None:
     ended = stepwell("serve", env=environment(tmp_path, STEPWELL_CREDENTIALS__VERTEX="[]"))
     assert (ended.returncode, ended.stdout) == (2, "")
     [line] = ended.stderr.splitlines()
@@ -147,7 +149,7 @@ def refused(folder: Path, **changes: str) -> list[str]:
     return lines
 
 
-def test_each_has_its_line_on_stderr(tmp_path: Path) -> None:
+def test_each_faulty_setting_has_its_line_on_stderr(tmp_path: Path) -> None:
     bad = {
         "STEPWELL_FAL_URL": "ftp://canary",
         "STEPWELL_ALLOWED_CIDRS": "canary",
@@ -160,7 +162,7 @@ def test_each_has_its_line_on_stderr(tmp_path: Path) -> None:
     assert CANARY not in ended.stderr
 
 
-def test_what_is_right_is_taken() -> None:
+def test_well_formed_settings_of_providers_are_accepted() -> None:
     settings = read_settings(
         {
             "STEPWELL_FAL_URL": "https://queue.example/base/",
@@ -185,18 +187,18 @@ def test_what_is_right_is_taken() -> None:
         "stepwell_credentials__fal",
     ],
 )
-def test_keys_are_found_in_any_case(name: str) -> None:
+def test_credentials_are_found_in_any_case(name: str) -> None:
     assert read_settings({name: CANARY}).credentials == {"fal": CANARY}
 
 
-def test_keys_have_names_that_begin_with_their_providers() -> None:
+def test_the_name_of_a_credential_begins_with_its_provider() -> None:
     found = {"STEPWELL_CREDENTIALS__FAL_of_Alice": "a", "STEPWELL_CREDENTIALS__REPLICATE-2": "b"}
     ignored = {"STEPWELL_CREDENTIALS__": "c", "STEPWELL_CREDENTIALS__EMPTY": "", "CREDENTIALS__X": "d"}
     assert read_settings(found | ignored).credentials == {"fal_of_alice": "a", "replicate-2": "b"}
 
 
 @pytest.mark.parametrize("name", ["ACME_FAL", "team_b", "FALTEAM", "X"])
-def test_a_key_of_no_provider_is_refused_in_one_line(name: str) -> None:
+def test_a_credential_of_no_provider_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(InvalidSettings) as refusal:
         read_settings({f"STEPWELL_CREDENTIALS__{name}": CANARY, "STEPWELL_CREDENTIALS__FAL": CANARY})
     wanted = "Expected a name that begins with a provider's, like STEPWELL_CREDENTIALS__FAL or STEPWELL_CREDENTIALS__"

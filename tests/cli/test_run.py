@@ -10,7 +10,7 @@ from support.processes.stepwell_process import running_up, start, stepwell, unti
 from support.workflows.image_pipelines import LONG, pipeline, until_ended
 
 
-def test_success_prints_the_result_and_where_the_pictures_are(data_dir: Path, tmp_path: Path) -> None:
+def test_success_prints_the_result_and_the_paths_of_the_images(data_dir: Path, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.json"
     file.write_text(json.dumps(pipeline(64)))
     done = stepwell("run", file, "--data-dir", data_dir)
@@ -35,7 +35,7 @@ def _size(path: str) -> tuple[int, int]:
         return picture.size
 
 
-def test_failure_is_exit_code_1(data_dir: Path) -> None:
+def test_a_failed_workflow_is_exit_code_1(data_dir: Path) -> None:
     mistyped = {"STEPWELL_OPENAI_ULR": "http://127.0.0.1:1", "STEPWELL_CREDENTIALS": "x", "STEPWELL_LOG_FORMAT": "json"}
     steps = [{"id": "a\u202e", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AAAA"}}]
     failed = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(steps=steps)), env=mistyped)
@@ -51,7 +51,7 @@ def test_failure_is_exit_code_1(data_dir: Path) -> None:
     assert "\u202e" not in failed.stderr  # it would turn the terminal's text around
 
 
-def test_invalid_definitions_are_exit_code_2_with_every_place(data_dir: Path, tmp_path: Path) -> None:
+def test_an_invalid_definition_is_exit_code_2_with_all_its_faults(data_dir: Path, tmp_path: Path) -> None:
     broken = pipeline()
     broken["steps"][1]["depends_on"] = ["nowhere"]
     broken["steps"][0]["config"]["width"] = "wide"
@@ -70,7 +70,7 @@ def test_invalid_definitions_are_exit_code_2_with_every_place(data_dir: Path, tm
     assert "nothing.json" in no_file.stderr
 
 
-def test_interrupted_it_is_gone_on_with_by_the_next_start(data_dir: Path, tmp_path: Path) -> None:
+def test_the_next_start_continues_an_interrupted_run(data_dir: Path, tmp_path: Path) -> None:
     file = tmp_path / "long.json"
     file.write_text(json.dumps(pipeline(LONG)))
     run = start("run", data_dir, None, str(file), "--data-dir", str(data_dir), port=False)

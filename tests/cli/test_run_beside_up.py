@@ -64,7 +64,7 @@ def test_run_prints_the_same_beside_an_up_as_alone(up: Running) -> None:
         assert get(client, said["workflow_id"])["status"] == "COMPLETED"
 
 
-def test_a_failure_is_exit_code_1(up: Running) -> None:
+def test_a_workflow_that_fails_in_the_up_is_exit_code_1(up: Running) -> None:
     steps = [{"id": "a", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AAAA"}}]
     failed = stepwell("run", "-", "--data-dir", up.data_dir, stdin=json.dumps(pipeline(steps=steps)))
     assert failed.returncode == 1
@@ -90,7 +90,7 @@ def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: R
     assert len(beside.stderr.splitlines()) == 4
 
 
-def test_files_elsewhere_are_urls(data_dir: Path, tmp_path: Path) -> None:
+def test_files_outside_of_the_data_folder_are_printed_as_urls(data_dir: Path, tmp_path: Path) -> None:
     with running_up(data_dir, {"STEPWELL_ARTIFACT_DIR": str(tmp_path)}) as up, up.client() as client:
         done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
         assert done.returncode == 0, done.stderr
@@ -99,7 +99,7 @@ def test_files_elsewhere_are_urls(data_dir: Path, tmp_path: Path) -> None:
         assert [client.get(url).status_code for url in files] == [200, 200]
 
 
-def test_it_waits_for_an_up_that_is_just_starting(data_dir: Path) -> None:
+def test_run_waits_for_an_up_that_is_starting(data_dir: Path) -> None:
     up = start_up(data_dir)
     try:
         owner = data_dir / "postgres/owner.lock"
@@ -112,7 +112,7 @@ def test_it_waits_for_an_up_that_is_just_starting(data_dir: Path) -> None:
         up.kill_group()
 
 
-def test_after_an_up_that_was_killed_it_runs_alone(data_dir: Path) -> None:
+def test_run_works_alone_after_an_up_was_killed(data_dir: Path) -> None:
     with running_up(data_dir) as up:
         up.kill()
     assert (data_dir / "address").exists()
@@ -134,7 +134,7 @@ def test_run_beside_another_run_is_refused_with_advice(data_dir: Path) -> None:
         first.kill_group()
 
 
-def test_ctrl_c_ends_the_following_and_not_the_workflow(up: Running) -> None:
+def test_ctrl_c_ends_the_run_and_not_the_workflow(up: Running) -> None:
     with running_file(up.data_dir, LONG) as run:
         until(lambda: "generate: started" in run.stderr, 60, lambda: run.stderr)
         assert run.terminate(signal.SIGINT) == 1
@@ -224,7 +224,7 @@ async def test_run_gives_up_on_an_up_that_never_answers(data_dir: Path, monkeypa
     assert refused.value.lines == (f"the `stepwell up` at {address} doesn't answer: nothing was sent to it",)
 
 
-async def test_an_up_that_takes_no_work_is_told_with_its_reason(
+async def test_run_reports_why_an_up_accepts_no_work(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     body = b'{"detail": "the disk is full"}'

@@ -63,7 +63,7 @@ def client(running: Running) -> httpx.Client:
     return httpx.Client(base_url=running.url, headers={"Authorization": f"Bearer {token}"}, timeout=15)
 
 
-def test_serves_on_an_empty_database_and_hands_over(dsn: str, data_dir: Path) -> None:
+def test_serve_migrates_an_empty_database_and_hands_its_workflows_over(dsn: str, data_dir: Path) -> None:
     env = settings(dsn, data_dir)
     provider = {"provider_type": "LOCAL"}
     for _ in range(2):  # the second finds it migrated, and takes over at once what the first released
@@ -85,7 +85,7 @@ def test_serves_on_an_empty_database_and_hands_over(dsn: str, data_dir: Path) ->
             serving.kill_group()
 
 
-def test_waits_for_its_database(data_dir: Path) -> None:
+def test_serve_waits_for_its_database(data_dir: Path) -> None:
     root = data_dir.parent / "late"
     postgres = EmbeddedPostgres(root)
     postgres.start()
@@ -139,7 +139,7 @@ def test_every_wrong_setting_has_its_line(changes: dict[str, str], said: list[st
         assert line.startswith(expected)
 
 
-def test_refusals_go_to_stderr() -> None:
+def test_a_refused_start_is_reported_on_stderr() -> None:
     refused = stepwell("serve")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert [line.split(":")[:2] for line in refused.stderr.splitlines()] == [
@@ -148,7 +148,7 @@ def test_refusals_go_to_stderr() -> None:
     ]
 
 
-def test_public_keys_do(dsn: str, data_dir: Path) -> None:
+def test_serve_accepts_tokens_by_a_public_key(dsn: str, data_dir: Path) -> None:
     keys = {
         "STEPWELL_JWT_PUBLIC_KEY": PUBLIC_KEY,
         "STEPWELL_JWT_ALGORITHM": "EdDSA",
@@ -163,9 +163,7 @@ def test_public_keys_do(dsn: str, data_dir: Path) -> None:
         serving.kill_group()
 
 
-def test_databases_that_will_not_do_are_told_in_one_line(
-    durable: TestServer, server: TestServer, tmp_path: Path
-) -> None:
+def test_an_unusable_database_is_reported_in_one_line(durable: TestServer, server: TestServer, tmp_path: Path) -> None:
     nowhere = stepwell("serve", "--port", "0", env=settings(durable.dsn("nowhere"), tmp_path))
     assert (nowhere.returncode, nowhere.stderr.splitlines()) == (
         1,
@@ -179,7 +177,7 @@ def test_databases_that_will_not_do_are_told_in_one_line(
     )
 
 
-def test_migrate(dsn: str, data_dir: Path) -> None:
+def test_migrate_brings_the_tables_up_to_date(dsn: str, data_dir: Path) -> None:
     for _ in range(2):
         done = stepwell("migrate", env=settings(dsn, data_dir))
         assert (done.returncode, done.stdout, done.stderr) == (0, "The tables are up to date.\n", "")

@@ -23,13 +23,13 @@ from stepwell.settings import Settings
 from support.database.postgres import create_database, fresh_folder, postmaster_pid, running_server
 
 
-def test_command_line_loads_nothing_by_itself() -> None:
+def test_the_command_line_imports_nothing_by_itself() -> None:
     """Every worker process imports it."""
     script = "import stepwell.cli, sys; print([m for m in ('litestar', 'sqlalchemy', 'click') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
 
 
-async def test_broken_engine_takes_the_service_down(tmp_path: Path) -> None:
+async def test_a_broken_engine_ends_the_service(tmp_path: Path) -> None:
     with running_server({"fsync": "on"}) as server:
         dsn = server.dsn(await create_database(server.dsn()))
         await migrate(dsn)
@@ -57,7 +57,7 @@ async def _serve_and_break(keys: ServiceKeys, dsn: str, listener: socket.socket)
         assert await answer_requests(app, keys, listener, Stop(task), break_it) == 1
 
 
-async def test_loop_goes_on_while_postgres_comes_back() -> None:
+async def test_the_event_loop_runs_while_postgres_is_respawned() -> None:
     with fresh_folder() as folder:
         postgres = EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"})
         postgres.start()

@@ -35,7 +35,7 @@ def holder(up: Running, *options: str) -> httpx.Client:
     return httpx.Client(base_url=up.url, headers={"Authorization": f"Bearer {token}"})
 
 
-def test_tokens_open_what_they_say(up: Running) -> None:
+def test_a_token_opens_what_its_options_name(up: Running) -> None:
     with (
         holder(up, "--tenant", "acme") as acme,
         holder(up, "--tenant", "other") as other,
@@ -49,7 +49,7 @@ def test_tokens_open_what_they_say(up: Running) -> None:
         assert reader.post("/api/v1/workflows/", json=pipeline()).status_code == 403
 
 
-def test_without_options_it_is_like_the_one_that_up_writes(up: Running) -> None:
+def test_a_token_without_options_equals_the_one_that_up_writes(up: Running) -> None:
     written = _claims(up.token, _secret(up))
     printed = _claims(make(up.data_dir), _secret(up))
     assert printed["exp"] - printed["iat"] == written["exp"] - written["iat"] == 30 * 24 * 3600
@@ -61,7 +61,7 @@ def test_without_options_it_is_like_the_one_that_up_writes(up: Running) -> None:
         assert reader.post("/api/v1/workflows/", json=pipeline()).status_code == 403
 
 
-def test_claims_are_what_was_asked_for(up: Running) -> None:
+def test_the_options_become_claims(up: Running) -> None:
     claims = _claims(make(up.data_dir, "--all-tenants", "--expires", "12h", "--subject", "ci"), _secret(up))
     assert claims["exp"] - claims["iat"] == 12 * 3600
     assert (claims["sub"], claims["scope"]) == ("ci", "workflows:read workflows:write tenants:all")
@@ -80,7 +80,7 @@ def test_a_token_expires_in_30_days_or_after_the_longest_lifetime_that_is_allowe
     assert claims["exp"] - claims["iat"] == 400 * 86_400
 
 
-def test_configured_secret_goes_first(up: Running, tmp_path: Path) -> None:
+def test_a_configured_secret_takes_precedence(up: Running, tmp_path: Path) -> None:
     for folder in (up.data_dir, tmp_path):
         token = make(folder, "--all-tenants", STEPWELL_JWT_SECRET=SECRET, STEPWELL_JWT_ISSUER="us")
         assert _claims(token, SECRET)["iss"] == "us"
@@ -117,7 +117,7 @@ def test_configured_secret_goes_first(up: Running, tmp_path: Path) -> None:
         (["--all-tenants"], {"STEPWELL_JWT_ALGORITHM": "ES256"}, 2, "sign them where the private key is"),
     ],
 )
-def test_refusals_are_one_line(
+def test_a_refusal_is_one_line(
     options: list[str],
     env: dict[str, str],
     code: int,
@@ -138,7 +138,7 @@ def test_refusals_are_one_line(
     assert SECRET not in err
 
 
-def test_openapi_is_what_is_served(up: Running, tmp_path: Path) -> None:
+def test_openapi_prints_the_document_that_is_served(up: Running, tmp_path: Path) -> None:
     served = httpx.get(f"{up.url}/schema/openapi.json").json()
     assert json.loads(stepwell("openapi").stdout) == served
     assert stepwell("openapi", "--output", tmp_path / "openapi.json").returncode == 0

@@ -17,7 +17,7 @@ from support.processes.stepwell_process import running_up, start, start_up, step
 from support.workflows.image_pipelines import LONG, create, get, pipeline, until_ended, until_running
 
 
-def test_pipeline_sigterm_and_on_with_the_data(data_dir: Path) -> None:
+def test_up_runs_a_pipeline_and_continues_after_a_sigterm(data_dir: Path) -> None:
     with running_up(data_dir) as first, first.client() as client:
         done = until_ended(client, create(client))
         assert done["status"] == "COMPLETED"
@@ -37,7 +37,7 @@ def test_pipeline_sigterm_and_on_with_the_data(data_dir: Path) -> None:
         assert second.processes() == set()
 
 
-def test_clients_that_keep_connections_open_leave_the_engine_its_own(data_dir: Path) -> None:
+def test_open_connections_of_clients_leave_the_engine_enough_files(data_dir: Path) -> None:
     limited = ("sh", "-c", 'ulimit -n 400 && exec "$0" "$@"', sys.executable, "-m", "stepwell")
     running = start("up", data_dir, None, "--data-dir", str(data_dir), program=limited)
     try:
@@ -72,7 +72,7 @@ def _answers(client: httpx.Client) -> bool:
     return False
 
 
-def test_it_may_open_as_many_files_as_the_system_gives(data_dir: Path) -> None:
+def test_up_raises_its_limit_of_open_files(data_dir: Path) -> None:
     limited = ("sh", "-c", 'ulimit -Sn 256 && exec "$0" "$@"', sys.executable, "-m", "stepwell")
     running = start("up", data_dir, None, "--data-dir", str(data_dir), program=limited)
     try:
@@ -82,7 +82,7 @@ def test_it_may_open_as_many_files_as_the_system_gives(data_dir: Path) -> None:
         running.kill_group()
 
 
-def test_folder_is_private(data_dir: Path) -> None:
+def test_the_data_folder_is_private(data_dir: Path) -> None:
     with running_up(data_dir) as up:
         mine = data_dir.stat()
         assert stat.S_IMODE(mine.st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
@@ -96,7 +96,7 @@ def test_folder_is_private(data_dir: Path) -> None:
         assert "tenant_id" not in claims
 
 
-def test_its_address_is_in_the_folder_while_it_runs(data_dir: Path) -> None:
+def test_the_folder_contains_the_address_while_up_runs(data_dir: Path) -> None:
     with running_up(data_dir) as up:
         assert (data_dir / "address").read_text() == f"{up.url}\n"
         up.kill()
@@ -108,7 +108,7 @@ def test_its_address_is_in_the_folder_while_it_runs(data_dir: Path) -> None:
         assert not (data_dir / "address").exists()
 
 
-def test_second_on_the_same_folder_is_refused(data_dir: Path) -> None:
+def test_a_second_up_on_the_same_folder_is_refused(data_dir: Path) -> None:
     with running_up(data_dir) as first:
         refused = stepwell("up", "--port", "0", "--data-dir", data_dir)
         assert refused.returncode == 1
@@ -120,7 +120,7 @@ def test_second_on_the_same_folder_is_refused(data_dir: Path) -> None:
         assert httpx.get(f"{first.url}/health/ready").status_code == 200
 
 
-def test_started_twice_at_once_one_refuses(data_dir: Path) -> None:
+def test_of_two_ups_at_once_one_is_refused(data_dir: Path) -> None:
     both = [start_up(data_dir), start_up(data_dir)]
     try:
         until(lambda: any(up.process.poll() is not None for up in both), 30)
@@ -135,7 +135,7 @@ def test_started_twice_at_once_one_refuses(data_dir: Path) -> None:
             up.kill_group()
 
 
-def test_drains_within_grace_and_goes_on_uncounted(data_dir: Path) -> None:
+def test_a_stop_within_the_grace_time_counts_no_retry(data_dir: Path) -> None:
     with running_up(data_dir, {"STEPWELL_GRACE_S": "4"}) as up, up.client() as client:
         workflow = create(client, LONG)
         until_running(up, client, workflow)
@@ -156,7 +156,7 @@ def test_drains_within_grace_and_goes_on_uncounted(data_dir: Path) -> None:
         assert [task["attempt"] for task in tasks] == [1]
 
 
-def test_second_signal_ends_at_once(data_dir: Path) -> None:
+def test_a_second_signal_ends_the_process_at_once(data_dir: Path) -> None:
     with running_up(data_dir) as up, up.client() as client:
         until_running(up, client, create(client, LONG))
         began = time.monotonic()
@@ -173,7 +173,7 @@ def test_second_signal_ends_at_once(data_dir: Path) -> None:
         up.wait_gone()
 
 
-def test_signal_before_it_is_ready_ends_it_in_order(data_dir: Path) -> None:
+def test_a_signal_before_up_is_ready_ends_it_in_order(data_dir: Path) -> None:
     up = start_up(data_dir)
     try:
         until((data_dir / "postgres").exists, 20)
@@ -214,7 +214,7 @@ def test_an_invalid_host_name_is_refused_with_the_option_to_change(data_dir: Pat
         )
 
 
-def test_unusable_folders_are_told_in_one_line(data_dir: Path) -> None:
+def test_an_unusable_folder_is_reported_in_one_line(data_dir: Path) -> None:
     data_dir.write_text("a file in the way")
     refused = stepwell("up", "--port", "0", "--data-dir", data_dir)
     assert refused.returncode == 1
@@ -222,7 +222,7 @@ def test_unusable_folders_are_told_in_one_line(data_dir: Path) -> None:
     assert len(refused.stderr.splitlines()) == 1
 
 
-def test_data_of_another_major_version_is_told_in_one_line(data_dir: Path) -> None:
+def test_data_of_another_major_version_are_reported_in_one_line(data_dir: Path) -> None:
     other = data_dir / "postgres/data"
     other.mkdir(parents=True)
     (other / "PG_VERSION").write_text("13\n")
@@ -245,7 +245,7 @@ def test_every_wrong_setting_has_its_line(data_dir: Path) -> None:
     assert not data_dir.exists()
 
 
-def test_options_go_over_settings_and_the_database_url_is_not_looked_at(data_dir: Path) -> None:
+def test_options_override_settings_and_the_database_url_is_ignored(data_dir: Path) -> None:
     env = {
         "STEPWELL_DATABASE_URL": "postgresql://nowhere.invalid/x",
         "STEPWELL_DATA_DIR": "/nowhere",

@@ -10,7 +10,7 @@ from support.processes.stepwell_process import running_up, until
 from support.workflows.image_pipelines import LONG, create, until_ended, until_running
 
 
-def test_next_start_claims_what_a_killed_service_ran(data_dir: Path) -> None:
+def test_the_next_start_claims_the_workflows_of_a_killed_service(data_dir: Path) -> None:
     with running_up(data_dir) as up, up.client() as client:
         workflow = create(client, LONG)
         until_running(up, client, workflow)
@@ -25,7 +25,7 @@ def test_next_start_claims_what_a_killed_service_ran(data_dir: Path) -> None:
             assert second.terminate() == 0
 
 
-def test_dead_postmaster_comes_back_under_load(data_dir: Path) -> None:
+def test_a_dead_postmaster_is_respawned_under_load(data_dir: Path) -> None:
     with running_up(data_dir) as up, up.client() as client:
         workflows = [create(client, 512) for _ in range(4)]
         until_running(up, client, workflows[0])
@@ -56,7 +56,7 @@ def _postmaster(data_dir: Path) -> int | None:
         return None
 
 
-def test_dead_worker_costs_a_retry(data_dir: Path) -> None:
+def test_a_dead_worker_costs_a_retry(data_dir: Path) -> None:
     with running_up(data_dir) as up, up.client() as client:
         retries = {"retry": {"base_s": 0}}
         workflow = create(client, LONG, config=retries)

@@ -14,7 +14,7 @@ from stepwell.settings import Settings
 CONFIGURED = SigningSecrets.read("whsec_YSBzZWNyZXQgb2YgdGhlIHRlc3RzIGZvciBob29rcw==")
 
 
-def test_it_is_made_once_and_is_private(tmp_path: Path) -> None:
+def test_the_webhook_secret_is_made_once_and_is_private(tmp_path: Path) -> None:
     made = keys_of_folder(Settings(data_dir=tmp_path)).settings.webhook_secret
     path = tmp_path / "webhook-secret"
     assert tuple(made) == (path.read_text().strip(),)
@@ -22,18 +22,18 @@ def test_it_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert keys_of_folder(Settings(data_dir=tmp_path)).settings.webhook_secret == made
 
 
-def test_a_configured_one_goes_before(tmp_path: Path) -> None:
+def test_a_configured_webhook_secret_takes_precedence(tmp_path: Path) -> None:
     assert keys_of_folder(Settings(data_dir=tmp_path, webhook_secret=CONFIGURED)).settings.webhook_secret == CONFIGURED
     assert not (tmp_path / "webhook-secret").exists()
 
 
-def test_several_in_the_file_all_sign(tmp_path: Path) -> None:
+def test_all_webhook_secrets_of_the_file_sign(tmp_path: Path) -> None:
     old = tuple(own_webhook_secret(tmp_path))
     (tmp_path / "webhook-secret").write_text(f"{CONFIGURED[0]} {old[0]}\n")
     assert tuple(own_webhook_secret(tmp_path)) == (CONFIGURED[0], old[0])
 
 
-def test_a_damaged_one_is_refused_and_not_shown(tmp_path: Path) -> None:
+def test_a_damaged_webhook_secret_is_refused_and_not_shown(tmp_path: Path) -> None:
     (tmp_path / "webhook-secret").write_text("whsec_damaged")
     with pytest.raises(Refused) as refused:
         own_webhook_secret(tmp_path)
