@@ -30,6 +30,8 @@ async def lags(**settings: Any) -> dict[ProviderType, float]:
     ("kind", "seconds"),
     [(P.FAL, 60), (P.REPLICATE, 30), (P.COMFYUI, 30), (P.OPENAI, 30), (P.GEMINI, 30), (P.VERTEX, 30), (P.CUSTOM, 0)],
 )
-async def test_how_long_a_job_may_be_missing(kind: ProviderType, seconds: float) -> None:
+async def test_each_provider_has_its_own_listing_lag_unless_the_settings_override_it(
+    kind: ProviderType, seconds: float
+) -> None:
     assert (await lags())[kind] == seconds
     assert (await lags(reconcile_s="5"))[kind] == 5

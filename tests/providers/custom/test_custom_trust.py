@@ -46,7 +46,7 @@ class Receiver(Emulator):
 
 class TestSignatures:
     @pytest.mark.parametrize("signing", BAD)
-    async def test_a_job_of_an_untrusted_answer(self, world: World, signing: Signing) -> None:
+    async def test_an_untrusted_answer_to_a_submit_raises_outcome_unknown(self, world: World, signing: Signing) -> None:
         await world.job(attempt(uuid4()))
         world.worker.signing = signing
         with pytest.raises(OutcomeUnknown, match=BAD[signing]):
@@ -55,7 +55,7 @@ class TestSignatures:
         assert len(await world.provider.reconcile(attempt(), SENT)) == world.worker.ledger.keys()[str(TASK)] == 1
 
     @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.BUSY, Fault.BROKEN, Fault.UNAVAILABLE])
-    async def test_nor_is_an_untrusted_error_believed(self, world: World, fault: Fault) -> None:
+    async def test_an_untrusted_error_raises_outcome_unknown(self, world: World, fault: Fault) -> None:
         world.worker.signing = "missing"
         world.worker.plan("submit", fault)
         with pytest.raises(OutcomeUnknown):
@@ -63,14 +63,14 @@ class TestSignatures:
 
     @pytest.mark.parametrize("signing", BAD)
     @pytest.mark.parametrize("kind", CALLS)
-    async def test_other_untrusted_answers(self, world: World, kind: str, signing: Signing) -> None:
+    async def test_other_untrusted_answers_raise_call_failed(self, world: World, kind: str, signing: Signing) -> None:
         job = await world.job()
         world.worker.signing = signing
         with pytest.raises(CallFailed, match=BAD[signing]) as failure:
             await world.call(kind, job)
         assert not failure.value.forgotten
 
-    async def test_a_job_isnt_gone_because_anybody_says_so(self, world: World) -> None:
+    async def test_an_unsigned_404_does_not_forget_a_job(self, world: World) -> None:
         job = await world.job()
         world.worker.forget(job.id)
         world.worker.signing = "missing"
@@ -79,7 +79,7 @@ class TestSignatures:
                 await world.call(kind, job)
             assert not failure.value.forgotten
 
-    async def test_two_secrets_that_differ(self, world: World) -> None:
+    async def test_different_secrets_are_reported_as_a_refused_key(self, world: World) -> None:
         advice = (
             r"\(WrongSignature\): the key was refused \(set STEPWELL_CREDENTIALS__CUSTOM\): the signature is wrong$"
         )
@@ -87,14 +87,14 @@ class TestSignatures:
             await world.submit(provider=world.provider_with(custom="another"))
         assert world.worker.ledger.jobs() == []
 
-    async def test_a_step_names_its_credential(self, world: World) -> None:
+    async def test_a_step_can_name_its_credential(self, world: World) -> None:
         provider, named = (
             world.provider_with(Custom_B=SECRET, custom="x"),
             attempt(provider_config={"credential": "custom_b"}),
         )
         assert isinstance(await world.submit(named, provider), Job)
 
-    async def test_a_credential_that_isnt_held(self, world: World) -> None:
+    async def test_an_unknown_credential_fails_submits_and_calls_about_jobs(self, world: World) -> None:
         job, named = await world.job(), attempt(provider_config={"credential": "nobody's"})
         with pytest.raises(AttemptError, match="credential") as failure:
             await world.submit(named)
@@ -108,7 +108,7 @@ class TestSignatures:
             with pytest.raises(CallFailed, match="credential"):
                 await call
 
-    def test_what_exactly_is_signed(self) -> None:
+    def test_a_signature_covers_timestamp_method_path_and_body(self) -> None:
         headers = signature_headers("k", 1_700_000_000.9, ("POST", "/jobs?a=%20b"), b'{"a":1}')
         assert headers == {
             "Stepwell-Timestamp": "1700000000",
@@ -127,7 +127,7 @@ class TestSignatures:
             (1_000, {"Stepwell-Signature": ""}),
         ],
     )
-    def test_what_doesnt_pass(self, now: float, changed: dict[str, str]) -> None:
+    def test_a_changed_or_old_signature_is_refused(self, now: float, changed: dict[str, str]) -> None:
         headers = signature_headers("k", 1_000, ("a",), b"x")
         for moment in (700, 1_000, 1_300):
             check_signature("k", moment, headers, ("a",), b"x")
@@ -148,7 +148,7 @@ class TestOrigins:
             "file:///jobs/{id}",
         ],
     )
-    async def test_a_foreign_address_is_not_followed(self, world: World, tmp_path: Path, named: str) -> None:
+    async def test_urls_of_another_origin_are_not_called(self, world: World, tmp_path: Path, named: str) -> None:
         async with Receiver(tmp_path) as other:
             job = await world.job()
             host = world.worker.url.removeprefix("http://")
@@ -162,7 +162,7 @@ class TestOrigins:
             assert other.calls == []
 
     @pytest.mark.parametrize("named", ["{url}/jobs/{id}?v=2", "/jobs/{id}?v=2", "jobs/{id}?v=2"])
-    async def test_the_workers_own_is(self, world: World, named: str) -> None:
+    async def test_urls_of_the_worker_are_called(self, world: World, named: str) -> None:
         job = await world.job()
         address = named.format(id=job.id, url=world.worker.url)
         world.worker.extra = {"status_url": address, "cancel_url": address.replace("?", "/cancel?")}
@@ -189,7 +189,7 @@ class TestOrigins:
 
 class TestSecrets:
     @pytest.mark.parametrize("fault", Fault)
-    async def test_no_error_has_one(self, world: World, fault: Fault) -> None:
+    async def test_no_error_contains_the_secret(self, world: World, fault: Fault) -> None:
         job = await world.job()
         world.worker.words = f"{SECRET} is wrong"
         provider = world.provider_with(0.3)
@@ -200,7 +200,7 @@ class TestSecrets:
             assert all(SECRET not in text for text in told(failure.value))
         world.worker.let_go()
 
-    async def test_nor_has_a_failed_job_or_a_lost_one(self, world: World) -> None:
+    async def test_no_message_about_a_job_contains_the_secret(self, world: World) -> None:
         world.worker.outcome, world.worker.words = "failed", f"the {SECRET} and\nmore"
         job = await world.job()
         assert (await world.provider.poll(attempt(), job)).error == "the *** and more"
@@ -210,7 +210,7 @@ class TestSecrets:
         assert all(SECRET not in text for text in told(failure.value))
         assert SECRET not in repr(world.provider) + repr(vars(world.provider))
 
-    async def test_without_one_nothing_is_signed(self, tmp_path: Path) -> None:
+    async def test_without_a_credential_nothing_is_signed(self, tmp_path: Path) -> None:
         async with running_world(tmp_path, None) as world:
             await world.job()
             await world.provider.reconcile(attempt(), SENT)
@@ -229,7 +229,9 @@ def told(error: BaseException | None) -> list[str]:
 
 class TestCallbacks:
     @pytest.mark.parametrize(("mode", "calls"), [("once", 1), ("duplicate", 2), ("early", 1)])
-    async def test_a_hint_that_can_be_checked(self, world: World, tmp_path: Path, mode: Any, calls: int) -> None:
+    async def test_a_callback_is_signed_for_its_attempt(
+        self, world: World, tmp_path: Path, mode: Any, calls: int
+    ) -> None:
         async with Receiver(tmp_path) as ours:
             world.worker.callbacks = mode
             world.worker.polls_until_done = 10

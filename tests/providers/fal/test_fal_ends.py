@@ -24,7 +24,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 class TestCancel:
-    async def test_in_the_queue(self, bench: Bench) -> None:
+    async def test_a_queued_request_is_cancelled(self, bench: Bench) -> None:
         job = await bench.submitted()
         assert await bench.provider().cancel(bench.work, job) is CancelAnswer.ACCEPTED
         assert [(call.method, call.kind) for call in bench.fal.calls[1:]] == [("PUT", "cancel")]
@@ -32,7 +32,7 @@ class TestCancel:
         assert state == JobState(status=JobStatus.CANCELLED, word="COMPLETED")
         assert await bench.provider().cancel(bench.work, job) is CancelAnswer.ENDED
 
-    async def test_removed_for_good(self, bench: Bench) -> None:
+    async def test_a_cancelled_request_may_be_unknown_afterwards(self, bench: Bench) -> None:
         bench.fal.cancelled_is = "gone"
         job = await bench.submitted()
         assert await bench.provider().cancel(bench.work, job) is CancelAnswer.ACCEPTED
@@ -42,7 +42,7 @@ class TestCancel:
         assert await bench.provider().cancel(bench.work, job) is CancelAnswer.UNKNOWN_JOB
 
     @pytest.mark.parametrize("ignored", [False, True])
-    async def test_while_it_runs(self, bench: Bench, ignored: bool) -> None:  # noqa: FBT001
+    async def test_a_running_request_may_end_in_spite_of_a_cancel(self, bench: Bench, ignored: bool) -> None:  # noqa: FBT001
         bench.fal.polls_until_done, bench.fal.ignore_cancel = 3, ignored
         job = await bench.submitted()
         for _ in range(2):
@@ -51,12 +51,12 @@ class TestCancel:
         end = JobStatus.SUCCEEDED if ignored else JobStatus.CANCELLED
         assert (await bench.provider().poll(bench.work, job)).status is end
 
-    async def test_too_late(self, bench: Bench) -> None:
+    async def test_a_cancel_of_an_ended_request_answers_ended(self, bench: Bench) -> None:
         job = await bench.submitted()
         await bench.provider().poll(bench.work, job)
         assert await bench.provider().cancel(bench.work, job) is CancelAnswer.ENDED
 
-    async def test_unknown(self, bench: Bench) -> None:
+    async def test_a_cancel_of_an_unknown_request_answers_unknown_job(self, bench: Bench) -> None:
         job = await bench.submitted()
         bench.fal.forget(job.id)
         assert await bench.provider().cancel(bench.work, job) is CancelAnswer.UNKNOWN_JOB
@@ -71,7 +71,7 @@ class TestCancel:
             (400, {"detail": "not cancellable"}, CancelAnswer.REFUSED),
         ],
     )
-    async def test_other_ways_to_say_it(
+    async def test_each_documented_answer_to_a_cancel_is_understood(
         self, bench: Bench, status: int, body: Any, told: CancelAnswer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = await bench.submitted()
@@ -79,33 +79,37 @@ class TestCancel:
         assert await bench.provider().cancel(bench.work, job) is told
 
     @pytest.mark.parametrize(("status", "body"), [(404, b"<html>"), (200, {"status": ""}), (200, {}), (400, {})])
-    async def test_it_says_nothing(self, bench: Bench, status: int, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_an_unreadable_answer_to_a_cancel_raises_call_failed(
+        self, bench: Bench, status: int, body: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         job = await bench.submitted()
         answer_with(monkeypatch, body, status)
         with pytest.raises(CallFailed, match="can't be read"):
             await bench.provider().cancel(bench.work, job)
 
     @pytest.mark.parametrize("word", ["CANCELLED", "CANCELED"])
-    async def test_words_for_a_cancelled_one(self, bench: Bench, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_both_spellings_of_cancelled_are_understood(
+        self, bench: Bench, word: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         job = await bench.submitted()
         answer_with(monkeypatch, {"status": word})
         assert (await bench.provider().poll(bench.work, job)).status is JobStatus.CANCELLED
 
     @pytest.mark.parametrize("fault", NO_ANSWER)
-    async def test_no_answer(self, bench: Bench, fault: Fault) -> None:
+    async def test_a_cancel_without_an_answer_raises_call_failed(self, bench: Bench, fault: Fault) -> None:
         job = await bench.submitted()
         bench.fal.plan("cancel", fault)
         with pytest.raises(CallFailed):
             await bench.provider(fault).cancel(bench.work, job)
 
-    async def test_refused(self, bench: Bench) -> None:
+    async def test_a_refused_cancel_answers_refused(self, bench: Bench) -> None:
         job = await bench.submitted()
         bench.fal.plan("cancel", Fault.REFUSED)
         assert await bench.provider().cancel(bench.work, job) is CancelAnswer.REFUSED
 
 
 class TestReconcile:
-    async def test_two_identical_requests_the_nearer_first(self, bench: Bench) -> None:
+    async def test_of_identical_requests_the_one_nearest_in_time_comes_first(self, bench: Bench) -> None:
         jobs = [await bench.submitted() for _ in range(2)]
         await bench.submitted(attempt(prompt="another", width=40, height=30))
         ages = (timedelta(seconds=-2), timedelta(seconds=50))
@@ -115,7 +119,7 @@ class TestReconcile:
         reordered = {name: body[name] for name in reversed(list(body))} | {"seed": 5.0}
         assert await bench.provider().reconcile(bench.work, bench.sent(reordered)) == jobs
 
-    async def test_what_is_asked(self, bench: Bench) -> None:
+    async def test_reconcile_asks_for_the_requests_of_the_model_around_that_time(self, bench: Bench) -> None:
         at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         assert await bench.provider().reconcile(bench.work, bench.sent({}, at=at)) == []
         call = bench.fal.calls[0]
@@ -132,7 +136,7 @@ class TestReconcile:
     @pytest.mark.parametrize(
         ("age_s", "found"), [(-61, False), (-59, True), (0, True), (15 * 60 - 1, True), (15 * 60 + 1, False)]
     )
-    async def test_the_window(self, bench: Bench, age_s: int, found: bool) -> None:  # noqa: FBT001
+    async def test_only_requests_within_the_time_window_are_found(self, bench: Bench, age_s: int, found: bool) -> None:  # noqa: FBT001
         job = await bench.submitted()
         bench.fal.jobs[job.id].sent_at = NOW + timedelta(seconds=age_s)
         body = (await prepared(bench.work)).body
@@ -141,7 +145,7 @@ class TestReconcile:
     @pytest.mark.parametrize(
         ("age_s", "app", "found"), [(0, FLUX, True), (0, None, True), (-61, FLUX, False), (0, "fal-ai/other", False)]
     )
-    async def test_a_list_of_more_than_was_asked_for(
+    async def test_requests_outside_the_query_are_ignored(
         self,
         bench: Bench,
         age_s: int,
@@ -153,7 +157,7 @@ class TestReconcile:
         answer_with(monkeypatch, {"items": [{"request_id": "r", "sent_at": at, "json_input": {}, "endpoint_id": app}]})
         assert len(await bench.provider().reconcile(bench.work, bench.sent({}))) == found
 
-    async def test_all_pages(self, bench: Bench) -> None:
+    async def test_reconcile_reads_all_pages(self, bench: Bench) -> None:
         first = await bench.submitted()
         for number in range(120):
             await bench.submitted(attempt(prompt=str(number)))
@@ -161,13 +165,15 @@ class TestReconcile:
         assert await bench.provider().reconcile(bench.work, bench.sent(body)) == [first]
         assert bench.fal.count("list") == 2
 
-    async def test_a_list_without_end(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_list_of_more_than_50_pages_raises_call_failed(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         answer_with(monkeypatch, {"items": [], "next_cursor": "Mg==", "has_more": True})
         with pytest.raises(CallFailed, match="longer than 5000"):
             await bench.provider().reconcile(bench.work, bench.sent({}))
         assert bench.fal.count("list") == 50
 
-    async def test_another_app_or_nothing_yet(self, bench: Bench) -> None:
+    async def test_requests_of_another_app_or_not_yet_listed_are_not_found(self, bench: Bench) -> None:
         await bench.submitted()
         body = (await prepared(bench.work)).body
         assert await bench.provider().reconcile(bench.work, bench.sent(body, model="fal-ai/other")) == []
@@ -178,7 +184,7 @@ class TestReconcile:
         bench.fal.listing_delay_s, bench.fal.lists_waiting = 0, False
         assert await bench.provider().reconcile(bench.work, bench.sent(body)) == []
 
-    async def test_a_list_that_doesnt_show_what_was_sent(self, bench: Bench) -> None:
+    async def test_a_list_without_inputs_raises_call_failed(self, bench: Bench) -> None:
         await bench.submitted()
         bench.fal.shows_payloads = False
         body = (await prepared(bench.work)).body
@@ -202,7 +208,7 @@ class TestReconcile:
         assert len(bench.fal.ledger.jobs()) == 1
 
     @pytest.mark.parametrize("fault", [*NO_ANSWER, Fault.REFUSED])
-    async def test_no_answer(self, bench: Bench, fault: Fault) -> None:
+    async def test_a_list_call_without_an_answer_raises_call_failed(self, bench: Bench, fault: Fault) -> None:
         bench.fal.plan("list", fault)
         with pytest.raises(CallFailed):
             await bench.provider(fault).reconcile(bench.work, bench.sent({}))
@@ -226,7 +232,7 @@ class TestSecrets:
         for shown in [*map(str, errors), repr(provider), caplog.text]:
             assert "some-long-secret" not in shown
 
-    async def test_half_a_key_is_one_too(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_the_secret_half_of_a_key_is_masked(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         answer_with(monkeypatch, {"detail": f"there is no {KEY.partition(':')[2]}"}, 403)
         with pytest.raises(CallFailed, match=r"403: there is no \*\*\*$"):
             await bench.provider().poll(bench.work, Job(id="x"))
@@ -234,7 +240,7 @@ class TestSecrets:
 
 class TestWebhooks:
     @pytest.mark.parametrize(("mode", "times"), [("none", 0), ("once", 1), ("duplicate", 2), ("early", 1)])
-    async def test_the_emulator_tells_of_ends(self, bench: Bench, mode: Any, times: int) -> None:
+    async def test_a_callback_names_the_job(self, bench: Bench, mode: Any, times: int) -> None:
         bench.fal.webhook = mode
         heard: list[dict[str, Any]] = []
 
@@ -262,5 +268,5 @@ class TestWebhooks:
     @pytest.mark.parametrize(
         "body", [b"", b"{}", b"[]", b'{"request_id": ""}', b'{"request_id": 5}', b"\xff", b"[" * 9999]
     )
-    def test_a_callback_that_cant_be_read(self, bench: Bench, body: bytes) -> None:
+    def test_an_unreadable_callback_names_no_job(self, bench: Bench, body: bytes) -> None:
         assert bench.provider().called_back(body) is None

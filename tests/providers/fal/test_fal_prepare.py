@@ -185,22 +185,22 @@ PARAMETERS: list[tuple[TaskType, dict[str, Any], str, dict[str, Any]]] = [
 
 class TestPrepare:
     @pytest.mark.parametrize(("task_type", "inputs", "app", "body"), PARAMETERS, ids=lambda value: str(value)[:40])
-    async def test_each_kind_of_task_in_fals_words(
+    async def test_each_task_type_is_sent_with_fals_names(
         self, task_type: TaskType, inputs: dict[str, Any], app: str, body: dict[str, Any]
     ) -> None:
         known_config(task_type, inputs)  # they are such as pass validation
         assert await prepared(attempt(task_type, **inputs)) == Request(model=app, body=body)
 
-    def test_the_table_has_every_kind_that_fal_can_do(self) -> None:
+    def test_the_cases_cover_every_task_type_that_fal_can_do(self) -> None:
         assert {row[0] for row in PARAMETERS} == set(KINDS)
         assert set(TaskType) - set(KINDS) == {TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
 
     @pytest.mark.parametrize("task_type", KINDS)
-    def test_the_apps_of_a_kind_have_one_root(self, task_type: TaskType) -> None:
+    def test_the_apps_of_a_task_type_share_one_root(self, task_type: TaskType) -> None:
         kind = KINDS[task_type]
         assert {root_of(app) for _, app in kind.variants} <= {root_of(kind.app)}
 
-    async def test_the_steps_own_app(self) -> None:
+    async def test_a_step_can_name_its_app(self) -> None:
         work = attempt(provider_config={"fal_app_id": "me/mine/fast"}, prompt="x", reference_image_url=PICTURE)
         assert (await prepared(work)).model == "me/mine/fast"
 
@@ -215,7 +215,7 @@ class TestPrepare:
         bare = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"})
         assert (await prepared(bare)).body == {}
 
-    async def test_references(self) -> None:
+    async def test_references_become_urls_or_data_uris(self) -> None:
         inputs: dict[str, Any] = {
             "prompt": "x",
             "reference_image_url": "media/t/a.png",
@@ -247,7 +247,7 @@ class TestPrepare:
             await prepared(attempt(prompt="x", **inputs))
         assert not refusal.value.retryable
 
-    async def test_loras(self) -> None:
+    async def test_loras_are_sent_with_path_and_scale(self) -> None:
         config = {"loras": {"subject": "https://l/s", "style": "me/style", "product": "unused"}}
         work = attempt(
             provider_config=config,
@@ -279,13 +279,13 @@ class TestPrepare:
             (attempt(provider_config={"credential": "other"}, prompt="x"), r"^provider_config\.credential: "),
         ],
     )
-    async def test_what_it_declines(self, work: Attempt, message: str) -> None:
+    async def test_task_types_that_fal_cannot_do_are_refused(self, work: Attempt, message: str) -> None:
         with pytest.raises(AttemptError, match=message) as refusal:
             await prepared(work)
         assert not refusal.value.retryable
 
     @pytest.mark.parametrize(("secrets", "why"), [({}, "set STEPWELL_CREDENTIALS__FAL$"), ({"fal": "a\nb"}, "header")])
-    async def test_a_key_is_needed(self, bench: Bench, secrets: dict[str, str], why: str) -> None:
+    async def test_prepare_needs_a_key(self, bench: Bench, secrets: dict[str, str], why: str) -> None:
         keyless = FalProvider(bench.client, Credentials(secrets), url=bench.fal.url)
         with pytest.raises(AttemptError, match=why) as refusal:
             await keyless.prepare(bench.work, bench.io)
@@ -293,7 +293,7 @@ class TestPrepare:
         with pytest.raises(CallFailed, match=why):  # the job goes on without us
             await keyless.poll(bench.work, await bench.submitted())
 
-    def test_what_is_on_offer(self, bench: Bench) -> None:
+    def test_fal_offers_every_task_type_except_passthrough(self, bench: Bench) -> None:
         provider: RemoteProvider = bench.provider()
         offers = {task_type: provider.capabilities(task_type) for task_type in TaskType}
         assert [task_type for task_type, offer in offers.items() if offer is None] == [TaskType.PASSTHROUGH]

@@ -22,7 +22,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 class TestFetch:
-    async def test_a_picture(self, bench: Bench) -> None:
+    async def test_an_image_is_stored_with_its_facts(self, bench: Bench) -> None:
         done = await bench.ended()
         data = bench.io.stored["result.png"]
         assert done == Finished(
@@ -38,25 +38,25 @@ class TestFetch:
         assert picture_of(data).size == (40, 30)
         assert [asked[1:] for asked in bench.io.downloads] == [("result.png", ("image/",))]
 
-    async def test_it_may_be_fetched_again(self, bench: Bench) -> None:
+    async def test_a_result_can_be_fetched_again(self, bench: Bench) -> None:
         job = await bench.submitted()
         await bench.provider().poll(bench.work, job)
         first, second = [await bench.provider().fetch(bench.work, job, bench.io) for _ in range(2)]
         assert first == second
         assert set(bench.io.stored) == {"result.png"}
 
-    async def test_several_pictures(self, bench: Bench) -> None:
+    async def test_several_images_are_all_listed(self, bench: Bench) -> None:
         result = (await bench.ended(attempt(prompt="x", width=8, height=8, num_images=3))).result
         paths = [f"media/{TASK}/{name}" for name in ("result.png", "result_1.png", "result_2.png")]
         assert (result["result_image_path"], result["result_image_paths"]) == (paths[0], paths)
         assert set(bench.io.stored) == {"result.png", "result_1.png", "result_2.png"}
 
-    async def test_one_picture_at_image(self, bench: Bench) -> None:
+    async def test_a_single_image_in_the_member_image_is_stored(self, bench: Bench) -> None:
         result = (await bench.ended(attempt(TaskType.BACKGROUND_REMOVE, base_image_url=PICTURE))).result
         assert result["result_image_path"] == f"media/{TASK}/result.png"
         assert "seed" not in result
 
-    async def test_a_film(self, bench: Bench) -> None:
+    async def test_a_video_is_stored_with_its_facts(self, bench: Bench) -> None:
         result = (await bench.ended(attempt(TaskType.VIDEO_GENERATION, base_image_url=PICTURE))).result
         assert result == {
             "result_video_path": f"media/{TASK}/result.mp4",
@@ -69,7 +69,7 @@ class TestFetch:
     @pytest.mark.parametrize(
         ("text", "value"), [("plain", None), ('{"a": 1}', {"a": 1}), ("```json\n[1]\n```", [1]), ("5", None)]
     )
-    async def test_text(self, bench: Bench, text: str, value: Any) -> None:
+    async def test_text_and_json_in_it_are_returned(self, bench: Bench, text: str, value: Any) -> None:
         bench.fal.output = {"output": text}
         result = (await bench.ended(attempt(TaskType.LLM_INTERACTION, prompt="x"))).result
         assert result == {"result_text": text} | ({} if value is None else {"result_json": value})
@@ -82,7 +82,9 @@ class TestFetch:
             (None, "result.webp", {"format": "WEBP"}),
         ],
     )
-    async def test_names_of_files(self, bench: Bench, file: Any, name: str, told: dict[str, Any]) -> None:
+    async def test_file_names_get_the_extension_of_the_type_or_the_url(
+        self, bench: Bench, file: Any, name: str, told: dict[str, Any]
+    ) -> None:
         job = await bench.submitted()
         url = f"{bench.fal.url}/files/{job.id}/x.webp?y=z.gif"
         bench.fal.output = {"images": [url if file is None else {"url": url, **file}], "seed": True}
@@ -90,7 +92,7 @@ class TestFetch:
         assert result == {"result_image_path": f"media/{TASK}/{name}", "size": result["size"], **told}
 
     @pytest.mark.parametrize("server", ["[::1", "[x]", "\u2100.com", "a:b"])
-    async def test_a_malformed_address_ends_the_attempt(self, bench: Bench, server: str) -> None:
+    async def test_a_malformed_url_of_a_file_fails_the_attempt(self, bench: Bench, server: str) -> None:
         job = await bench.submitted()
         bench.fal.output = {"images": [f"http://{server}/x.webp?y=z.gif"]}
         with pytest.raises(AttemptError, match="no such address"):
@@ -101,39 +103,39 @@ class TestFetch:
         await bench.provider().poll(bench.work, job)
         return await bench.provider().fetch(bench.work, job, bench.io)
 
-    async def test_a_file_within_the_answer(self, bench: Bench) -> None:
+    async def test_a_file_as_a_data_uri_is_stored(self, bench: Bench) -> None:
         bench.fal.output = {"images": [{"url": "data:image/webp;base64,QUJD"}]}
         assert (await bench.ended()).result["format"] == "WEBP"
         assert bench.io.stored == {"result.webp": b"ABC"}
         assert bench.io.downloads == []
 
-    async def test_experimental(self, bench: Bench) -> None:
+    async def test_the_output_of_an_experimental_app_is_returned_as_it_is(self, bench: Bench) -> None:
         work = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"}, arguments={"num_images": 2})
         result = (await bench.ended(work)).result
         assert result["output"]["has_nsfw_concepts"] == [False]
         assert result["result_image_paths"] == [f"media/{TASK}/result.png", f"media/{TASK}/result_1.png"]
 
     @pytest.mark.parametrize("output", [[1, {"a": None}], "text", 5, {"images": "no"}, {"image": None}])
-    async def test_experimental_without_files(self, bench: Bench, output: Any) -> None:
+    async def test_an_experimental_output_may_have_no_files(self, bench: Bench, output: Any) -> None:
         bench.fal.output = output if output != {"images": "no"} else {"images": [7]}
         work = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"}, arguments={})
         assert (await bench.ended(work)).result == {"output": bench.fal.output}
 
-    async def test_experimental_null(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_an_experimental_output_may_be_null(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         work = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"}, arguments={})
         job = await bench.submitted(work)
         answer_with(monkeypatch, b"null")
         assert (await bench.provider().fetch(work, job, bench.io)).result == {"output": None}
 
     @pytest.mark.parametrize("task_type", [TaskType.GENERATION, TaskType.VIDEO_GENERATION, TaskType.LLM_INTERACTION])
-    async def test_an_answer_without_what_the_task_is_for(self, bench: Bench, task_type: TaskType) -> None:
+    async def test_an_output_without_the_wanted_kind_fails_the_attempt(self, bench: Bench, task_type: TaskType) -> None:
         bench.fal.output = {"images": [{"url": ""}], "video": {}, "output": None}
         with pytest.raises(AttemptError, match="the answer has no") as failure:
             await bench.ended(attempt(task_type, prompt="x", base_image_url=PICTURE))
         assert not failure.value.retryable
 
     @pytest.mark.parametrize("fault", NO_ANSWER)
-    async def test_no_answer(self, bench: Bench, fault: Fault) -> None:
+    async def test_a_fetch_without_an_answer_raises_call_failed(self, bench: Bench, fault: Fault) -> None:
         job = await bench.submitted()
         await bench.provider().poll(bench.work, job)
         bench.fal.plan("fetch", fault)
@@ -142,7 +144,7 @@ class TestFetch:
         assert (await bench.provider().fetch(bench.work, job, bench.io)).result["width"] == 40
 
     @pytest.mark.parametrize("fault", [Fault.LOSE_AFTER, Fault.TRUNCATE_AFTER, Fault.BUSY, Fault.GATEWAY_AFTER])
-    async def test_no_file(self, bench: Bench, fault: Fault) -> None:
+    async def test_a_file_that_cannot_be_read_raises_call_failed(self, bench: Bench, fault: Fault) -> None:
         job = await bench.submitted()
         await bench.provider().poll(bench.work, job)
         bench.fal.plan("file", fault)
@@ -150,12 +152,12 @@ class TestFetch:
             await bench.provider().fetch(bench.work, job, bench.io)
         assert (await bench.provider().fetch(bench.work, job, bench.io)).result["width"] == 40
 
-    async def test_the_wrong_file(self, bench: Bench) -> None:
+    async def test_a_file_of_another_type_fails_the_attempt(self, bench: Bench) -> None:
         bench.fal.plan("file", Fault.GARBAGE_AFTER)
         with pytest.raises(AttemptError, match="no such file"):
             await bench.ended()
 
-    async def test_refused(self, bench: Bench) -> None:
+    async def test_a_failed_request_fails_the_attempt(self, bench: Bench) -> None:
         job = await bench.submitted()
         bench.fal.plan("fetch", Fault.REFUSED)
         with pytest.raises(AttemptError, match=r"^FAL: this can't be done$") as failure:
@@ -173,7 +175,7 @@ class TestFetch:
             (499, {"detail": "x", "error_type": "client_cancelled"}, False),
         ],
     )
-    async def test_a_failure_that_only_the_result_tells(
+    async def test_a_failure_that_only_the_result_shows_fails_the_attempt(
         self,
         bench: Bench,
         status: int,
@@ -186,7 +188,7 @@ class TestFetch:
         assert failure.value.retryable is retryable
 
     @pytest.mark.parametrize(("status", "told", "retryable"), [(422, "true", True), (500, "false", False)])
-    async def test_fals_own_word_on_a_retry(
+    async def test_the_header_x_fal_retryable_decides_whether_a_retry_helps(
         self,
         bench: Bench,
         status: int,
@@ -200,17 +202,19 @@ class TestFetch:
         assert failure.value.retryable is retryable
 
     @pytest.mark.parametrize(("status", "body"), [(500, {"detail": "a text"}), (418, {}), (500, {"detail": [5]})])
-    async def test_what_may_be_the_queues_own_trouble(self, bench: Bench, status: int, body: dict[str, Any]) -> None:
+    async def test_an_error_that_may_be_the_queues_raises_call_failed(
+        self, bench: Bench, status: int, body: dict[str, Any]
+    ) -> None:
         bench.fal.outcome, bench.fal.failure, bench.fal.error_in_status = "error", (status, body), False
         with pytest.raises(CallFailed, match=f"answered {status}"):
             await bench.ended()
 
-    async def test_too_early(self, bench: Bench) -> None:
+    async def test_a_result_that_is_not_there_yet_raises_call_failed(self, bench: Bench) -> None:
         job = await bench.submitted()
         with pytest.raises(CallFailed, match="in progress"):
             await bench.provider().fetch(bench.work, job, bench.io)
 
-    async def test_forgotten(self, bench: Bench) -> None:
+    async def test_a_result_that_is_gone_is_forgotten(self, bench: Bench) -> None:
         job = await bench.submitted()
         bench.fal.forget(job.id)
         with pytest.raises(CallFailed) as failure:

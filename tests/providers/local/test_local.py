@@ -39,7 +39,7 @@ def spread(image: Image.Image) -> float:
 class TestGeneration:
     SMALL: ClassVar[dict[str, Any]] = {"prompt": "fashion model wearing elegant dress", "width": 96, "height": 64}
 
-    def test_size_and_facts(self) -> None:
+    def test_the_result_has_the_size_and_format_of_the_image(self) -> None:
         result = make("GENERATION", **self.SMALL)
         assert result.result == {"width": 96, "height": 64, "format": "PNG"}
         assert (picture_of(result.data).size, picture_of(result.data).mode) == ((96, 64), "RGB")
@@ -65,7 +65,7 @@ class TestGeneration:
         ],
         ids=str,
     )
-    def test_every_input_shows(self, change: dict[str, Any]) -> None:
+    def test_every_input_changes_the_image(self, change: dict[str, Any]) -> None:
         assert make("GENERATION", **(self.SMALL | change)).data != make("GENERATION", **self.SMALL).data
 
     def test_known_words_give_their_colour(self) -> None:
@@ -80,7 +80,7 @@ class TestGeneration:
         assert none.data == make("GENERATION", **self.SMALL).data
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (2000, 1), (8192, 3), (7, 8192)])
-    def test_odd_sizes(self, size: tuple[int, int]) -> None:
+    def test_sizes_of_any_proportion_are_made(self, size: tuple[int, int]) -> None:
         assert made("GENERATION", prompt="x", width=size[0], height=size[1]).size == size
 
     @pytest.mark.parametrize("prompt", ["", "  ", None])
@@ -123,7 +123,7 @@ class TestEditing:
     def test_nothing_asked_for_changes_nothing(self) -> None:
         assert made("EDITING", {BASE: gradient()}).tobytes() == gradient().tobytes()
 
-    def test_crop_is_cut_to_the_picture(self) -> None:
+    def test_a_crop_is_limited_to_the_image(self) -> None:
         expected = gradient().crop((10, 20, 96, 64))
         assert made("EDITING", {BASE: gradient()}, crop=[10, 20, 500, 500]).tobytes() == expected.tobytes()
 
@@ -143,7 +143,7 @@ class TestEditing:
         ("asked", "size"),
         [({"width": 48}, (48, 32)), ({"height": 128}, (192, 128)), ({"width": 5, "height": 7}, (5, 7))],
     )
-    def test_resize(self, asked: dict[str, int], size: tuple[int, int]) -> None:
+    def test_an_image_is_resized_to_the_given_sides(self, asked: dict[str, int], size: tuple[int, int]) -> None:
         assert made("EDITING", {BASE: gradient()}, **asked).size == size
 
     def test_an_overlay_lies_where_it_should(self) -> None:
@@ -193,7 +193,9 @@ class TestAdjuster:
         ],
         ids=str,
     )
-    def test_levels(self, asked: dict[str, float], expected: tuple[int, int, int]) -> None:
+    def test_each_adjustment_changes_the_levels_as_documented(
+        self, asked: dict[str, float], expected: tuple[int, int, int]
+    ) -> None:
         grey = Image.new("RGB", (4, 4), (100, 100, 100))
         assert pixel(made("IMAGE_ADJUSTER", {BASE: grey}, **asked), 1, 1) == pytest.approx(expected, abs=1)
 
@@ -259,7 +261,7 @@ class TestBackground:
         assert ramp == sorted(ramp, key=int)  # type: ignore[arg-type]
         assert len(set(ramp)) > 4
 
-    def test_tolerance_decides(self) -> None:
+    def test_the_tolerance_decides_what_is_background(self) -> None:
         image = product()
         image.paste((228, 240, 240), (0, 0, 20, 20))
         assert pixel(made("BACKGROUND_REMOVE", {BASE: image}, tolerance=11), 5, 5)[3] == 255
@@ -275,7 +277,7 @@ class TestBackground:
         assert alpha.getpixel((30, 30)) == 0
         assert alpha.getpixel((3, 3)) == 255
 
-    def test_large_pictures_keep_their_holes_and_edges(self) -> None:
+    def test_large_images_keep_their_holes_and_edges(self) -> None:
         image = made("BACKGROUND_REMOVE", {BASE: product().resize((2880, 2160), 0)}, feather=0)
         assert [pixel(image, x, 1080)[3] for x in (0, 719, 720, 1440, 2159, 2160)] == [0, 0, 255, 255, 255, 0]
 
@@ -294,7 +296,7 @@ class TestBackground:
         assert pixel(image, 0, 0) == expected
         assert pixel(image, 40, 45)[:3] == (200, 30, 30)
 
-    def test_a_picture_is_put_behind(self) -> None:
+    def test_the_background_image_is_put_behind_the_subject(self) -> None:
         image = made("BACKGROUND_FIX", {BASE: product(), "background_image_url": Image.new("RGB", (7, 9), "teal")})
         assert (image.mode, image.size, pixel(image, 0, 0)) == ("RGB", (120, 90), (0, 128, 128))
 
@@ -317,11 +319,11 @@ class TestVideo:
         assert len(frames) == 48
         assert frames[0] != frames[-1]
 
-    def test_a_plain_picture_has_all_its_frames(self) -> None:
+    def test_a_video_of_a_plain_image_has_all_its_frames(self) -> None:
         result = make("VIDEO_GENERATION", {BASE: Image.new("RGB", (33, 21), "red")}, duration_s=1)
         assert len(self.frames(result.data)) == 12
 
-    def test_each_motion_is_its_own(self) -> None:
+    def test_each_motion_gives_another_video(self) -> None:
         motions = ("zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down")
         films = [make("VIDEO_GENERATION", {BASE: gradient()}, duration_s=0.5, motion=m).data for m in motions]
         assert len(set(films)) == len(motions)
@@ -341,18 +343,20 @@ class TestVideo:
             ({"width": 64, "height": 64}, (64, 64)),
         ],
     )
-    def test_sizes(self, asked: dict[str, int], size: tuple[int, int]) -> None:
+    def test_a_video_has_the_size_that_width_and_height_ask_for(
+        self, asked: dict[str, int], size: tuple[int, int]
+    ) -> None:
         result = make("VIDEO_GENERATION", {BASE: gradient(900, 600)}, duration_s=0.2, **asked)
         assert picture_of(result.data).size == size
 
     @pytest.mark.parametrize(
         "asked", [{"duration_s": 60, "fps": 60}, {"duration_s": 20, "fps": 30, "width": 2048, "height": 2048}], ids=str
     )
-    def test_what_would_take_too_long_is_refused(self, asked: dict[str, int]) -> None:
+    def test_a_video_of_too_many_pixels_is_refused(self, asked: dict[str, int]) -> None:
         with pytest.raises(AttemptError, match="more than LOCAL makes"):
             make("VIDEO_GENERATION", {BASE: gradient()}, **asked)
 
-    def test_transparency_is_filmed_in_front_of_white(self) -> None:
+    def test_a_video_of_a_transparent_image_has_a_white_background(self) -> None:
         film = made("VIDEO_GENERATION", {BASE: Image.new("RGBA", (32, 32))}, duration_s=0.1)
         assert pixel(film.convert("RGB"), 16, 16) == pytest.approx((255, 255, 255), abs=2)
 
@@ -390,6 +394,7 @@ def test_every_task_is_deterministic_and_needs_its_base(task_type: TaskType) -> 
 
 @pytest.mark.parametrize("task_type", [kind for kind in KINDS if kind is not TaskType.GENERATION])
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3)])
-def test_tiny_pictures_are_no_special_case(task_type: TaskType, size: tuple[int, int]) -> None:
-    make(task_type, {BASE: Image.new("RGB", size, "red")})
-    make(task_type, {BASE: Image.new("RGBA", size)})
+def test_every_task_type_accepts_tiny_images(task_type: TaskType, size: tuple[int, int]) -> None:
+    expected = (2 * size[0], 2 * size[1]) if task_type is TaskType.REFINE else size
+    assert made(task_type, {BASE: Image.new("RGB", size, "red")}).size == expected
+    assert made(task_type, {BASE: Image.new("RGBA", size)}).size == expected

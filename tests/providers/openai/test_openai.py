@@ -45,7 +45,9 @@ ASKED = {"chat": "why?", "drawing": "a shoe", "edit": "make it red", "film": "it
 PATHS = {"chat": "chat/completions", "drawing": "images/generations", "edit": "images/edits", "film": "videos"}
 
 
-def test_it_is_a_provider(provider: OpenAiProvider, client: httpx.AsyncClient) -> None:
+def test_the_provider_implements_the_remote_port_and_needs_a_key_at_openai_only(
+    provider: OpenAiProvider, client: httpx.AsyncClient
+) -> None:
     port: RemoteProvider = provider
     assert (port.type, port.listing_lag_s) == (ProviderType.OPENAI, 0)
     assert not port.needs_credential
@@ -54,7 +56,7 @@ def test_it_is_a_provider(provider: OpenAiProvider, client: httpx.AsyncClient) -
     assert not OpenAiProvider(client, Credentials({}), url="https://api.openai.com.example/v1").needs_credential
 
 
-def test_what_it_offers(provider: OpenAiProvider, client: httpx.AsyncClient) -> None:
+def test_other_servers_also_offer_videos(provider: OpenAiProvider, client: httpx.AsyncClient) -> None:
     here = {task_type for task_type in TaskType if provider.capabilities(task_type) is not None}
     assert set(TaskType) - here == {TaskType.IMAGE_ADJUSTER, TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
     public = OpenAiProvider(client, Credentials({}))
@@ -64,7 +66,9 @@ def test_what_it_offers(provider: OpenAiProvider, client: httpx.AsyncClient) -> 
 
 @pytest.mark.parametrize("kind", WORK)
 class TestSubmit:
-    async def test_it_is_taken_once(self, provider: OpenAiProvider, emulator: OpenAiEmulator, kind: str) -> None:
+    async def test_a_submit_sends_the_key_and_is_accepted_once(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, kind: str
+    ) -> None:
         await submitted(provider, WORK[kind])
         (call,) = emulator.calls
         assert (call.kind, call.method, call.path) == ("submit", "POST", f"/v1/{PATHS[kind]}")
@@ -80,7 +84,7 @@ class TestSubmit:
             (Fault.REFUSED, "422: invalid_request_error: this can't be done", False, None),
         ],
     )
-    async def test_it_says_no(
+    async def test_a_refused_submit_raises_an_attempt_error(
         self,
         provider: OpenAiProvider,
         emulator: OpenAiEmulator,
@@ -96,7 +100,9 @@ class TestSubmit:
         assert (refusal.value.retryable, refusal.value.retry_after_s) == (retryable, after_s)
         assert emulator.ledger.jobs() == []
 
-    async def test_nobody_there(self, client: httpx.AsyncClient, tmp_path: Path, kind: str) -> None:
+    async def test_a_refused_connection_is_retryable(
+        self, client: httpx.AsyncClient, tmp_path: Path, kind: str
+    ) -> None:
         async with OpenAiEmulator(tmp_path) as gone:
             provider = provider_at(gone, client)
         with pytest.raises(AttemptError, match="connection refused") as failure:
@@ -111,7 +117,9 @@ class TestSubmit:
         *((kind, fault) for kind in ("drawing", "edit") for fault in (Fault.LOSE_AFTER, Fault.HUGE_AFTER)),
     ],
 )
-async def test_no_answer_to_go_by(emulator: OpenAiEmulator, client: httpx.AsyncClient, kind: str, fault: Fault) -> None:
+async def test_a_submit_without_a_readable_answer_raises_outcome_unknown(
+    emulator: OpenAiEmulator, client: httpx.AsyncClient, kind: str, fault: Fault
+) -> None:
     emulator.plan("submit", fault)
     slow = fault in {Fault.HANG_AFTER, Fault.DRIP_AFTER}
     options = {"timeout_s": 0.2, "work_s": 0.2} if slow else {"max_answer": 1_000_000}
@@ -132,7 +140,7 @@ class TestRefusals:
             ("tokens", "rate_limit_exceeded", True),
         ],
     )
-    async def test_no_money_is_no_matter_of_time(
+    async def test_an_error_about_credit_is_not_retryable(
         self,
         provider: OpenAiProvider,
         emulator: OpenAiEmulator,
@@ -160,7 +168,9 @@ class TestRefusals:
             ([], "without words of its own"),
         ],
     )
-    async def test_other_words(self, provider: OpenAiProvider, emulator: OpenAiEmulator, body: Any, words: str) -> None:
+    async def test_each_form_of_an_error_is_reported(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, body: Any, words: str
+    ) -> None:
         refusing(emulator, body)
         emulator.plan("submit", Fault.REFUSED)
         with pytest.raises(AttemptError, match=words) as refusal:
@@ -168,7 +178,9 @@ class TestRefusals:
         assert not refusal.value.retryable
         assert refusal.value.provider_fault
 
-    async def test_500_in_words_of_another_form(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_500_in_another_form_raises_outcome_unknown(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         refusing(emulator, {"error": "Internal Server Error"})
         emulator.plan("submit", Fault.BROKEN)
         with pytest.raises(OutcomeUnknown):
@@ -176,14 +188,14 @@ class TestRefusals:
 
 
 class TestCredentials:
-    async def test_a_step_names_one(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_step_can_name_its_credential(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         with pytest.raises(AttemptError, match="401: invalid_api_key: Incorrect API key provided: …") as refusal:
             await submitted(provider, attempt(config={"credential": "OPENAI_B"}, prompt="x"))
         assert not refusal.value.retryable
         assert "sk-wr" not in str(refusal.value)
         assert emulator.calls[0].headers["authorization"] == "Bearer sk-other"
 
-    async def test_openai_needs_one(self, client: httpx.AsyncClient) -> None:
+    async def test_openai_needs_a_credential(self, client: httpx.AsyncClient) -> None:
         provider = OpenAiProvider(client, Credentials({}))
         with pytest.raises(AttemptError, match="holds no credential of this name") as refusal:
             await submitted(provider, CHAT)
@@ -191,7 +203,9 @@ class TestCredentials:
         with pytest.raises(CallFailed, match="holds no credential of this name"):
             await provider.poll(FILM, Job(id="x"))
 
-    async def test_others_may_need_none(self, emulator: OpenAiEmulator, client: httpx.AsyncClient) -> None:
+    async def test_other_servers_may_need_no_credential(
+        self, emulator: OpenAiEmulator, client: httpx.AsyncClient
+    ) -> None:
         emulator.key = None
         provider = OpenAiProvider(client, Credentials({}), url=f"{emulator.url}/openai/v1/")
         assert (await finished(provider, CHAT))["result_text"] == "You said: why?"
@@ -200,7 +214,7 @@ class TestCredentials:
         assert "authorization" not in call.headers
 
     @pytest.mark.parametrize("secret", ["sk-é", "sk-\n"])
-    async def test_one_that_no_header_can_hold(
+    async def test_a_credential_that_no_header_can_hold_is_not_sent(
         self, emulator: OpenAiEmulator, client: httpx.AsyncClient, secret: str
     ) -> None:
         provider = OpenAiProvider(client, Credentials({"openai": secret}), url=emulator.base)
@@ -209,7 +223,7 @@ class TestCredentials:
         assert secret not in str(refusal.value)
         assert emulator.calls == []
 
-    async def test_no_message_has_it(self, emulator: OpenAiEmulator, client: httpx.AsyncClient) -> None:
+    async def test_no_message_contains_the_key(self, emulator: OpenAiEmulator, client: httpx.AsyncClient) -> None:
         refusing(emulator, {"error": {"message": f"no, Bearer {KEY}", "type": "x"}})
         provider, job = provider_at(emulator, client), Job(id="x")
         sent = Sent("sora-2", "digest", NOW)
@@ -226,7 +240,7 @@ class TestCredentials:
 
 
 @pytest.mark.parametrize("work", [CHAT, DRAWING, EDIT], ids=["chat", "drawing", "edit"])
-async def test_nobody_lists_what_is_answered_at_once(
+async def test_calls_that_are_answered_at_once_cannot_be_found(
     provider: OpenAiProvider, emulator: OpenAiEmulator, work: Attempt
 ) -> None:
     assert await provider.reconcile(work, Sent("x", "digest", NOW)) is None

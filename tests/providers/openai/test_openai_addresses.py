@@ -33,7 +33,7 @@ def user(*parts: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": list(parts)}]
 
 
-async def test_another_server_gets_the_pictures() -> None:
+async def test_another_server_gets_images_instead_of_urls() -> None:
     (message,) = (await sent(prompt="what?", image_urls=[WEB, DATA, BASE]))["messages"]
     web, data, base = [part["image_url"]["url"] for part in message["content"][1:]]
     assert web.startswith("data:image/png;base64,")
@@ -52,7 +52,7 @@ async def test_another_server_gets_the_pictures() -> None:
         ({"type": "video", "video": [FILM]}, ("video", 0)),
     ],
 )
-async def test_so_it_does_in_messages(part: Any, path: tuple[Any, ...]) -> None:
+async def test_another_server_gets_images_instead_of_urls_in_messages(part: Any, path: tuple[Any, ...]) -> None:
     (message,) = (await sent(messages=user({"type": "text", "text": WEB}, part)))["messages"]
     text, found = message["content"]
     assert text == {"type": "text", "text": WEB}
@@ -63,7 +63,7 @@ async def test_so_it_does_in_messages(part: Any, path: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://169.254.169.254/x", "HTTP://10.0.0.1", " http://10.0.0.1", "file:///etc", "x"])
-async def test_what_the_guard_refuses_goes_nowhere(url: str) -> None:
+async def test_a_url_that_the_guard_refuses_is_not_sent(url: str) -> None:
     with pytest.raises(AttemptError, match=r"messages\[0\]\.content\[0\]\.image_url: artifact not found"):
         await sent(messages=user({"type": "image_url", "image_url": {"url": url}}))
     with pytest.raises(AttemptError, match=r"image_urls\[0\]: artifact not found"):
@@ -71,7 +71,7 @@ async def test_what_the_guard_refuses_goes_nowhere(url: str) -> None:
 
 
 @pytest.mark.parametrize("value", [WEB, [WEB], {"url": WEB}, {"image": [WEB]}, "\th\nttp://x", "ftp://x"], ids=str)
-async def test_no_other_member_names_one(value: Any) -> None:
+async def test_another_server_gets_no_url_in_an_unknown_member(value: Any) -> None:
     for task_type, config, inputs in (
         (CHAT, {"parameters": {"extra": value}}, {}),
         (CHAT, None, {"extra": value}),
@@ -82,7 +82,7 @@ async def test_no_other_member_names_one(value: Any) -> None:
             await sent(task_type, config, prompt="x", **inputs)
 
 
-async def test_openai_itself_reads_them() -> None:
+async def test_openai_gets_the_urls_themselves() -> None:
     messages = user({"type": "image_url", "image_url": {"url": WEB}}, {"type": "image_url", "image_url": {"url": BASE}})
     body = await sent(url=PUBLIC, messages=messages, image_urls=[WEB], extra=WEB)
     urls = [part["image_url"]["url"] for part in body["messages"][0]["content"]]
@@ -91,12 +91,12 @@ async def test_openai_itself_reads_them() -> None:
 
 
 @pytest.mark.parametrize("url", [PUBLIC, OTHER])
-async def test_so_many_pictures_messages_may_hold(url: str) -> None:
+async def test_messages_may_contain_64_images_and_no_more(url: str) -> None:
     part = {"type": "image_url", "image_url": {"url": DATA}}
     assert len((await sent(url=url, messages=user(*[part] * MAX_IMAGES)))["messages"][0]["content"]) == MAX_IMAGES
     with pytest.raises(AttemptError, match="messages: expected 64 pictures at most"):
         await sent(url=url, messages=user(*[part] * MAX_IMAGES, part))
 
 
-def test_the_cases_are_no_artifacts() -> None:
+def test_the_urls_of_the_cases_are_not_artifacts() -> None:
     assert not {WEB, FILM, DATA} & files().keys()

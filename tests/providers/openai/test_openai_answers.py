@@ -40,19 +40,21 @@ class TestChat:
             ),
         ],
     )
-    async def test_a_text(
+    async def test_a_text_becomes_the_result(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, text: Any, reason: str | None, told: dict[str, Any]
     ) -> None:
         emulator.text, emulator.finish_reason = text, reason
         assert await finished(provider, CHAT) == {**told, "model": MODEL, "usage": USAGE}
 
     @pytest.mark.parametrize("fence", ["{}", "```json\n{}\n```", " ```{}``` "])
-    async def test_json(self, provider: OpenAiProvider, emulator: OpenAiEmulator, fence: str) -> None:
+    async def test_json_is_read_with_or_without_a_fence(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, fence: str
+    ) -> None:
         emulator.text = fence.replace("{}", '{"a": [1, null]}')
         result = await finished(provider, ASKS_FOR_JSON)
         assert (result["result_text"], result["result_json"]) == (emulator.text, {"a": [1, None]})
 
-    async def test_json_by_parameters(self, provider: OpenAiProvider) -> None:
+    async def test_json_can_be_asked_for_by_parameters(self, provider: OpenAiProvider) -> None:
         config = {"model": "llama", "parameters": {"response_format": {"type": "json_object"}}}
         result = await finished(provider, attempt(TaskType.LLM_INTERACTION, config, prompt="x"))
         assert (result["result_json"], result["model"]) == ({"answer": "yes"}, "llama-2026")
@@ -70,7 +72,7 @@ class TestChat:
             (True, {"text": "[" * 100_000}, "isn't the JSON that was asked for"),
         ],
     )
-    async def test_no_result_is_paid_for_once(
+    async def test_an_answer_without_a_result_is_not_retried(
         self,
         provider: OpenAiProvider,
         emulator: OpenAiEmulator,
@@ -97,7 +99,7 @@ class TestChat:
         ],
     )
     @pytest.mark.parametrize("work", [CHAT, ASKS_FOR_JSON], ids=["text", "json"])
-    async def test_what_the_server_broke_off_is_paid_for_and_worth_another_try(
+    async def test_an_answer_that_the_server_broke_off_is_paid_for_and_retried(
         self,
         provider: OpenAiProvider,
         emulator: OpenAiEmulator,
@@ -113,11 +115,11 @@ class TestChat:
         assert (failure.value.retryable, failure.value.provider_fault, failure.value.paid) == (True, True, True)
         assert KEY not in str(failure.value)
 
-    async def test_no_error_is_none(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_null_error_is_no_error(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         replying(emulator, {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop", "error": None}]})
         assert (await finished(provider, CHAT))["result_text"] == "yes"
 
-    async def test_the_limit_is_real(self, provider: OpenAiProvider) -> None:
+    async def test_a_text_that_was_cut_off_at_the_limit_is_a_result(self, provider: OpenAiProvider) -> None:
         result = await finished(provider, attempt(TaskType.LLM_INTERACTION, prompt="a b c", max_tokens=3))
         assert (result["result_text"], result["finish_reason"]) == ("You said: a", "length")
 
@@ -125,7 +127,7 @@ class TestChat:
         ("schema", "words"),
         [({"type": "object"}, "Invalid schema for response_format 'result'"), (SCHEMA, None)],
     )
-    async def test_openai_checks_a_schema(
+    async def test_a_schema_that_openai_refuses_fails_the_step(
         self, provider: OpenAiProvider, schema: dict[str, Any], words: str | None
     ) -> None:
         work = attempt(TaskType.LLM_INTERACTION, prompt="x", json_schema=schema)
@@ -136,7 +138,9 @@ class TestChat:
             await submitted(provider, work)
         assert not refusal.value.retryable
 
-    async def test_nothing_that_can_be_read(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_an_unreadable_answer_raises_outcome_unknown(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         replying(emulator, b'{"choices": []}')
         with pytest.raises(OutcomeUnknown):
             await submitted(provider, CHAT)
@@ -147,7 +151,9 @@ class TestPictures:
         ("kind", "name", "shown"),
         [("png", "png", "PNG"), ("jpeg", "jpg", "JPEG"), ("webp", "webp", "WEBP"), ("gif", "gif", "GIF")],
     )
-    async def test_one_in_the_answer(self, provider: OpenAiProvider, kind: str, name: str, shown: str) -> None:
+    async def test_an_image_in_the_answer_is_stored(
+        self, provider: OpenAiProvider, kind: str, name: str, shown: str
+    ) -> None:
         files = io_of()
         work = attempt(config={"parameters": {"output_format": kind}}, prompt="a shoe", width=1024, height=768)
         result = await finished(provider, work, files)
@@ -163,18 +169,18 @@ class TestPictures:
             "usage": PICTURE_USAGE,
         }
 
-    async def test_one_without_its_background(self, provider: OpenAiProvider) -> None:
+    async def test_an_image_without_its_background_is_stored_as_png(self, provider: OpenAiProvider) -> None:
         files = io_of()
         work = attempt(TaskType.BACKGROUND_REMOVE, base_image_url="media/x/base.jpg")
         result = await finished(provider, work, files)
         assert (result["width"], result["height"], result["format"]) == (40, 20, "PNG")
         assert files.stored["result.png"] == drawn((40, 20), clear="transparent")
 
-    async def test_one_as_a_data_uri(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_an_image_as_a_data_uri_is_stored(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         emulator.answers_by = "data_uri"
         assert (await finished(provider, DRAWING))["format"] == "PNG"
 
-    async def test_one_by_its_address_is_a_job_that_has_ended(
+    async def test_an_image_by_its_url_is_a_finished_job(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient
     ) -> None:
         emulator.answers_by = "url"
@@ -198,7 +204,7 @@ class TestPictures:
         assert (files.stored, files.kinds) == ({"result.png": data}, [("image/",)])
         assert emulator.calls[-1].headers["authorization"] == f"Bearer {KEY}"
 
-    async def test_the_key_goes_to_no_other_origin(
+    async def test_the_key_is_not_sent_to_the_url_of_an_image_at_another_origin(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient, tmp_path: Path
     ) -> None:
         (tmp_path / "other").mkdir()
@@ -223,7 +229,7 @@ class TestPictures:
             ({"data": [{"b64_json": base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()}]}, "isn't a picture"),
         ],
     )
-    async def test_none_is_paid_for_once(
+    async def test_an_answer_without_an_image_is_not_retried(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, body: Any, words: str
     ) -> None:
         replying(emulator, body)
@@ -232,7 +238,7 @@ class TestPictures:
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
 
     @pytest.mark.parametrize("policy", ["fail", "resubmit"])
-    async def test_one_that_cant_be_stored_is_paid_for_again_if_the_step_says_so(
+    async def test_an_image_that_cannot_be_stored_is_made_again_only_if_on_unknown_says_so(
         self, provider: OpenAiProvider, policy: Literal["fail", "resubmit"]
     ) -> None:
         work = structs.replace(EDIT, on_unknown=policy)
@@ -241,7 +247,7 @@ class TestPictures:
         told = (failure.value.retryable, failure.value.provider_fault, failure.value.paid)
         assert told == (policy == "resubmit", False, True)
 
-    async def test_one_that_cant_be_stored_at_once_is_kept(
+    async def test_an_image_that_cannot_be_stored_at_once_is_stored_later(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator
     ) -> None:
         io = UnsteadyIO(len(PAUSES_S), inputs=io_of().inputs)
@@ -249,7 +255,7 @@ class TestPictures:
         assert (list(io.stored), emulator.count("submit")) == (["result.png"], 1)
 
 
-async def test_an_answer_can_be_held_back(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+async def test_the_emulator_can_hold_an_answer_back(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
     async def sent() -> tuple[str, asyncio.Task[Job | Finished]]:
         known = len(emulator.ledger.jobs())
         task = asyncio.ensure_future(submitted(provider, CHAT))

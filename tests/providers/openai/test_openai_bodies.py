@@ -41,7 +41,9 @@ class TestChat:
             ({"prompt": "why?", "temperature": 0.2}, PUBLIC, {"temperature": 0.2, "reasoning_effort": "none"}),
         ],
     )
-    async def test_numbers(self, inputs: dict[str, Any], url: str, expected: dict[str, Any]) -> None:
+    async def test_numbers_are_sent_by_the_names_that_the_server_knows(
+        self, inputs: dict[str, Any], url: str, expected: dict[str, Any]
+    ) -> None:
         sent = await body(attempt(TaskType.LLM_INTERACTION, **inputs), url=url)
         said = {"model": "gpt-6-luna", "messages": [{"role": "user", "content": "why?"}]}
         assert sent == said | expected
@@ -55,7 +57,7 @@ class TestChat:
             ({"n": 1, "stream": False}, {"max_completion_tokens": 9, "temperature": 1, "reasoning_effort": "none"}),
         ],
     )
-    async def test_parameters_win(self, parameters: dict[str, Any], expected: dict[str, Any]) -> None:
+    async def test_parameters_override_inputs(self, parameters: dict[str, Any], expected: dict[str, Any]) -> None:
         work = attempt(TaskType.LLM_INTERACTION, {"parameters": parameters}, prompt="why?", max_tokens=9, temperature=1)
         sent = await body(work)
         assert {name: value for name, value in sent.items() if name not in {"model", "messages"}} == expected
@@ -70,11 +72,11 @@ class TestChat:
             ("o3", "max_completion_tokens"),
         ],
     )
-    async def test_a_limit_elsewhere(self, model: str, name: str) -> None:
+    async def test_other_servers_get_the_limit_by_the_name_that_their_model_knows(self, model: str, name: str) -> None:
         sent = await body(attempt(TaskType.LLM_INTERACTION, {"model": model}, prompt="x", max_tokens=9), url=OTHER)
         assert sent == {"model": model, "messages": [{"role": "user", "content": "x"}], name: 9}
 
-    async def test_another_model_reasons_as_it_likes(self) -> None:
+    async def test_only_the_default_models_reasoning_is_set(self) -> None:
         sent = await body(attempt(TaskType.LLM_INTERACTION, {"model": "llama"}, prompt="why?", temperature=0.5))
         assert (sent["model"], sent["temperature"], "reasoning_effort" in sent) == ("llama", 0.5, False)
 
@@ -124,17 +126,19 @@ class TestChat:
             ),
         ],
     )
-    async def test_messages(self, inputs: dict[str, Any], messages: list[Any]) -> None:
+    async def test_system_prompt_messages_and_images_are_combined(
+        self, inputs: dict[str, Any], messages: list[Any]
+    ) -> None:
         assert (await body(attempt(TaskType.LLM_INTERACTION, **inputs), public=True))["messages"] == messages
 
-    async def test_pictures_without_an_address(self) -> None:
+    async def test_images_without_a_url_are_sent_as_data_uris(self) -> None:
         sent = await body(attempt(TaskType.LLM_INTERACTION, prompt="what?", image_urls=[BASE]))
         text, picture = sent["messages"][0]["content"]
         assert text == {"type": "text", "text": "what?"}
         assert picture["image_url"]["url"].startswith("data:image/png;base64,")
 
     @pytest.mark.parametrize(("title", "name"), [(None, "result"), ("A shoe!", "A_shoe_"), ("x" * 70, "x" * 64)])
-    async def test_a_schema(self, title: str | None, name: str) -> None:
+    async def test_a_schema_is_sent_with_its_title_as_its_name(self, title: str | None, name: str) -> None:
         schema = {"type": "object", "properties": {}} | ({"title": title} if title else {})
         sent = await body(attempt(TaskType.LLM_INTERACTION, prompt="x", json_schema=schema))
         json_schema = {"name": name, "strict": True, "schema": schema}

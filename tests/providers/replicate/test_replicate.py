@@ -45,7 +45,7 @@ def only(emulator: ReplicateEmulator, kind: str) -> Call:
     return call
 
 
-def test_it_is_a_provider(provider: ReplicateProvider) -> None:
+def test_the_provider_implements_the_remote_port(provider: ReplicateProvider) -> None:
     port: RemoteProvider = provider
     assert (port.type, port.listing_lag_s) == (ProviderType.REPLICATE, 30)
 
@@ -60,7 +60,7 @@ class TestSubmit:
             ({"model": VERSION}, "/v1/predictions", {"version": VERSION}),
         ],
     )
-    async def test_the_three_ways(
+    async def test_a_prediction_is_created_by_version_model_or_deployment(
         self,
         provider: ReplicateProvider,
         emulator: ReplicateEmulator,
@@ -76,7 +76,7 @@ class TestSubmit:
         assert job.urls == {"get": here, "cancel": f"{here}/cancel"}
         assert emulator.ledger.keys() == {canonical({"input": {"prompt": "a shoe", "seed": 9}}).decode(): 1}
 
-    async def test_a_webhook_is_no_part_of_the_request(
+    async def test_the_webhook_is_not_part_of_the_request_body(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator
     ) -> None:
         work = called_back(GENERATED, CALLBACK)
@@ -87,14 +87,14 @@ class TestSubmit:
         assert only(emulator, "submit").json() == {**request.body, **hook}
 
     @pytest.mark.parametrize(("seconds", "header"), [(1, "5s"), (90.7, "90s"), (10**9, "86400s")])
-    async def test_a_deadline(
+    async def test_cancel_after_s_is_sent_as_a_header(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, seconds: float, header: str
     ) -> None:
         await submitted(provider, attempt(config={"model": "me/mine", "cancel_after_s": seconds}, prompt="x"))
         assert only(emulator, "submit").headers["cancel-after"] == header
 
     @pytest.mark.parametrize("fault", LOST)
-    async def test_no_answer_to_go_by(
+    async def test_a_submit_without_a_readable_answer_raises_outcome_unknown(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault
     ) -> None:
         emulator.plan("submit", fault)
@@ -113,7 +113,7 @@ class TestSubmit:
             (Fault.REFUSED, "422: this can't be done", False, None),
         ],
     )
-    async def test_it_says_no(
+    async def test_a_refused_submit_raises_an_attempt_error(
         self,
         provider: ReplicateProvider,
         emulator: ReplicateEmulator,
@@ -128,14 +128,14 @@ class TestSubmit:
         assert (refusal.value.retryable, refusal.value.retry_after_s) == (retryable, after_s)
         assert emulator.ledger.jobs() == []
 
-    async def test_nobody_there(self, client: httpx.AsyncClient, tmp_path: Path) -> None:
+    async def test_a_refused_connection_is_retryable(self, client: httpx.AsyncClient, tmp_path: Path) -> None:
         async with ReplicateEmulator(tmp_path) as gone:
             provider = provider_at(gone, client)
         with pytest.raises(AttemptError, match="connection refused") as failure:
             await submitted(provider)
         assert failure.value.retryable
 
-    async def test_a_wrong_key(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_a_wrong_key_is_not_retryable(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
         work = attempt(config={"model": "me/mine", "credential": "REPLICATE_B"}, prompt="x")
         with pytest.raises(AttemptError, match="401: You did not pass a valid authentication token") as refusal:
             await submitted(provider, work)
@@ -143,7 +143,9 @@ class TestSubmit:
         assert only(emulator, "submit").headers["authorization"] == "Bearer r8_other"
 
     @pytest.mark.parametrize("config", [{"model": "me/mine"}, {"model": "me/mine", "credential": "replicate_none"}])
-    async def test_no_key(self, emulator: ReplicateEmulator, client: httpx.AsyncClient, config: dict[str, Any]) -> None:
+    async def test_a_missing_key_fails_submits_and_calls_about_jobs(
+        self, emulator: ReplicateEmulator, client: httpx.AsyncClient, config: dict[str, Any]
+    ) -> None:
         provider = ReplicateProvider(client, Credentials({"replicate_b": "x", "fal": "y"}), url=emulator.url)
         work = attempt(config=config, prompt="x")
         with pytest.raises(AttemptError, match="holds no credential of this name") as refusal:
@@ -156,7 +158,9 @@ class TestSubmit:
 
 
 class TestPoll:
-    async def test_it_takes_its_time(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_a_job_is_running_until_it_has_succeeded(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator
+    ) -> None:
         emulator.polls_until_done = 3
         job = await submitted(provider)
         states = [await provider.poll(GENERATED, job) for _ in range(3)]
@@ -177,7 +181,7 @@ class TestPoll:
             (f"key {TOKEN} rejected", "key … rejected", True),
         ],
     )
-    async def test_it_failed(
+    async def test_a_failed_job_reports_its_error(
         self,
         provider: ReplicateProvider,
         emulator: ReplicateEmulator,
@@ -191,7 +195,9 @@ class TestPoll:
             status=JobStatus.FAILED, word="failed", error=f"Replicate: {shown or said}", retryable=retryable
         )
 
-    async def test_it_never_started(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_an_aborted_prediction_is_retryable(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator
+    ) -> None:
         emulator.outcome = "aborted"
         state = await told(provider, await submitted(provider))
         assert (state.status, state.word, state.retryable) == (JobStatus.FAILED, "aborted", True)
@@ -206,7 +212,7 @@ class TestPoll:
             ("canceled", JobStatus.CANCELLED),
         ],
     )
-    async def test_other_words(
+    async def test_each_documented_status_is_understood(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, word: str, status: JobStatus
     ) -> None:
         emulator.polls_until_done = 9
@@ -215,7 +221,7 @@ class TestPoll:
         emulator.predictions[job.id].status = word
         assert (await told(provider, job)).status is status
 
-    async def test_it_knows_no_such_job(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_an_unknown_job_is_forgotten(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
         job = await submitted(provider)
         emulator.forget(job.id)
         with pytest.raises(CallFailed, match="404") as failure:
@@ -223,7 +229,9 @@ class TestPoll:
         assert failure.value.forgotten
 
     @pytest.mark.parametrize("fault", Fault)
-    async def test_faults(self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault) -> None:
+    async def test_a_poll_or_fetch_without_an_answer_raises_call_failed(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault
+    ) -> None:
         job = await submitted(provider)
         emulator.plan("poll", fault, fault)
         for call in (provider.poll(GENERATED, job), provider.fetch(GENERATED, job, FilesIO())):
@@ -235,33 +243,41 @@ class TestPoll:
 
 
 class TestCancel:
-    async def test_it_ends(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_a_cancelled_job_ends(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
         emulator.held = True
         job = await submitted(provider)
         assert await provider.cancel(GENERATED, job) is CancelAnswer.ACCEPTED
         assert await provider.cancel(GENERATED, job) is CancelAnswer.ACCEPTED
         assert (await told(provider, job)) == JobState(status=JobStatus.CANCELLED, word="canceled")
 
-    async def test_it_may_go_on_all_the_same(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_a_job_may_succeed_in_spite_of_a_cancel(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator
+    ) -> None:
         emulator.ignore_cancel = True
         job = await submitted(provider)
         assert await provider.cancel(GENERATED, job) is CancelAnswer.ACCEPTED
         assert (await told(provider, job)).status is JobStatus.SUCCEEDED
 
     @pytest.mark.parametrize("outcome", ["succeeded", "failed", "aborted"])
-    async def test_too_late(self, provider: ReplicateProvider, emulator: ReplicateEmulator, outcome: Any) -> None:
+    async def test_a_cancel_of_an_ended_job_answers_ended(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator, outcome: Any
+    ) -> None:
         emulator.outcome = outcome
         job = await submitted(provider)
         await told(provider, job)
         assert await provider.cancel(GENERATED, job) is CancelAnswer.ENDED
 
-    async def test_no_such_job(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_a_cancel_of_an_unknown_job_answers_unknown_job(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator
+    ) -> None:
         job = await submitted(provider)
         emulator.forget(job.id)
         assert await provider.cancel(GENERATED, job) is CancelAnswer.UNKNOWN_JOB
 
     @pytest.mark.parametrize("fault", Fault)
-    async def test_faults(self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault) -> None:
+    async def test_a_cancel_without_an_answer_raises_call_failed(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault
+    ) -> None:
         emulator.held = True
         job = await submitted(provider)
         emulator.plan("cancel", fault)
@@ -272,7 +288,9 @@ class TestCancel:
             await provider.cancel(GENERATED, job)
         assert TOKEN not in str(failure.value)
 
-    async def test_a_wrong_key_is_no_refusal(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_a_wrong_key_does_not_count_as_a_refused_cancel(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator
+    ) -> None:
         job = await submitted(provider)
         emulator.token = "r8_another"
         with pytest.raises(CallFailed, match="401"):
@@ -280,7 +298,7 @@ class TestCancel:
 
 
 class TestKey:
-    async def test_it_goes_to_no_other_origin(
+    async def test_the_key_is_sent_to_no_other_origin(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, tmp_path: Path
     ) -> None:
         (tmp_path / "other").mkdir()
@@ -293,7 +311,7 @@ class TestKey:
                 assert await provider.cancel(GENERATED, job) is CancelAnswer.ENDED
             assert other.calls == []
 
-    async def test_no_message_has_it(self, emulator: ReplicateEmulator, client: httpx.AsyncClient) -> None:
+    async def test_no_message_contains_the_key(self, emulator: ReplicateEmulator, client: httpx.AsyncClient) -> None:
         emulator.error = lambda status, message: echoing(emulator, status, message)  # type: ignore[method-assign]
         provider, job = provider_at(emulator, client), Job(id="x")
         calls: dict[str, Callable[[], Awaitable[object]]] = {

@@ -168,14 +168,14 @@ async def prepared(work: Attempt, io: FilesIO | None = None) -> Request:
         ),
     ],
 )
-async def test_the_table(
+async def test_each_task_type_is_sent_with_the_models_names(
     task_type: TaskType, inputs: dict[str, Any], model: str, version: str | None, body: dict[str, Any]
 ) -> None:
     request = await prepared(attempt(task_type, **inputs))
     assert request == Request(model=model, body={"input": body} | ({"version": version} if version else {}))
 
 
-def test_what_is_on_offer() -> None:
+def test_every_task_type_with_a_default_model_is_offered() -> None:
     provider = ReplicateProvider(httpx.AsyncClient(), Credentials({}))
     able = {task_type for task_type in TaskType if provider.capabilities(task_type) is not None}
     assert able == set(TaskType) - {TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH, TaskType.IMAGE_ADJUSTER}
@@ -197,7 +197,7 @@ async def test_a_step_names_its_model(config: dict[str, Any], model: str, versio
     assert request.body.get("version") == version
 
 
-async def test_adjusting_has_no_model_of_its_own() -> None:
+async def test_image_adjuster_needs_a_model_from_the_step() -> None:
     work = attempt(TaskType.IMAGE_ADJUSTER, {"model": "me/mine"}, base_image_url=PICTURE_URL, exposure=1.0)
     assert (await prepared(work)).body == {"input": {"image": PICTURE_URL, "exposure": 1.0}}
 
@@ -208,13 +208,13 @@ async def test_fields_are_renamed_and_left_out() -> None:
     assert (await prepared(work)).body["input"] == {"input_image": LINK, "prompt": "x", "more": 1}
 
 
-async def test_files_without_an_address_go_as_they_are() -> None:
+async def test_files_without_a_url_are_sent_as_data_uris() -> None:
     work = attempt(TaskType.BACKGROUND_REMOVE, base_image_url=ARTIFACT)
     request = await prepared(work, FilesIO(public=False))
     assert request.body["input"] == {"image": "data:image/png;base64,Ynl0ZXM="}
 
 
-async def test_fields_nobody_knows_may_be_files() -> None:
+async def test_unknown_fields_that_name_artifacts_are_sent_as_files() -> None:
     work = attempt(prompt="x", control_url=ARTIFACT, page_url="/about", more_urls=[ARTIFACT, PICTURE_URL])
     given = (await prepared(work)).body["input"]
     assert (given["control_url"], given["page_url"]) == (LINK, "/about")
@@ -239,7 +239,9 @@ async def test_fields_nobody_knows_may_be_files() -> None:
         ({"mine": "https://l/m", "subject": ARTIFACT}, {}, {"lora_weights": LINK, "extra_lora": "https://l/m"}),
     ],
 )
-async def test_loras(loras: dict[str, str], weights: dict[str, Any], given: dict[str, Any]) -> None:
+async def test_loras_and_their_weights_are_sent_in_order(
+    loras: dict[str, str], weights: dict[str, Any], given: dict[str, Any]
+) -> None:
     request = await prepared(attempt(config={"loras": loras}, prompt="x", **weights))
     assert request.model == "black-forest-labs/flux-dev-lora"
     assert request.body == {"input": {"prompt": "x", "seed": 7, **given}}
@@ -274,7 +276,7 @@ async def test_loras(loras: dict[str, str], weights: dict[str, Any], given: dict
         ),
     ],
 )
-async def test_what_cant_be_sent_is_refused_by_name(work: Attempt, named: str) -> None:
+async def test_inputs_that_cannot_be_sent_are_refused_by_name(work: Attempt, named: str) -> None:
     with pytest.raises(AttemptError, match=named) as refusal:
         await prepared(work)
     assert not refusal.value.retryable

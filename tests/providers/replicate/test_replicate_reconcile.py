@@ -52,7 +52,7 @@ async def ids(provider: ReplicateProvider, sent: Sent = SENT) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("lists_inputs", [True, False])
-async def test_a_lost_answer_is_found_again(
+async def test_a_prediction_whose_answer_was_lost_is_found_by_its_input(
     provider: ReplicateProvider,
     emulator: ReplicateEmulator,
     config: dict[str, Any],
@@ -68,14 +68,16 @@ async def test_a_lost_answer_is_found_again(
     assert emulator.count("poll") == (0 if lists_inputs else 2)
 
 
-async def test_it_outlives_the_emulator(tmp_path: Path, client: httpx.AsyncClient) -> None:
+async def test_a_prediction_is_found_after_a_restart_of_the_server(tmp_path: Path, client: httpx.AsyncClient) -> None:
     async with ReplicateEmulator(tmp_path) as first:
         sent = await lost(provider_at(first, client), first, GENERATED)
     async with ReplicateEmulator(tmp_path) as second:
         assert len(await provider_at(second, client).reconcile(FOLLOWED_UP, sent)) == 1
 
 
-async def test_two_alike_the_nearer_first(provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+async def test_of_identical_predictions_the_one_nearest_in_time_comes_first(
+    provider: ReplicateProvider, emulator: ReplicateEmulator
+) -> None:
     far = emulator.place(SHOWN, model="me/mine", at=after(40))
     near = emulator.place(SHOWN, model="me/mine", at=after(-2))
     middle = emulator.place(SHOWN, model="me/mine", at=after(5))
@@ -83,7 +85,7 @@ async def test_two_alike_the_nearer_first(provider: ReplicateProvider, emulator:
 
 
 @pytest.mark.parametrize("filters", [True, False])
-async def test_over_several_pages(
+async def test_reconcile_reads_several_pages(
     provider: ReplicateProvider,
     emulator: ReplicateEmulator,
     filters: bool,  # noqa: FBT001 - a column
@@ -102,7 +104,9 @@ async def test_over_several_pages(
     assert all(call.headers["authorization"] == f"Bearer {TOKEN}" for call in emulator.calls)
 
 
-async def test_other_models_are_others(provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+async def test_predictions_of_other_models_are_not_found(
+    provider: ReplicateProvider, emulator: ReplicateEmulator
+) -> None:
     emulator.place(SHOWN, model="me/other", at=AT)
     emulator.place(SHOWN, model="me/mine", at=AT, version=VERSION)
     assert len(await ids(provider)) == 1
@@ -114,21 +118,27 @@ async def test_other_models_are_others(provider: ReplicateProvider, emulator: Re
     assert await ids(provider, Sent("deployments/me/mine", SENT.digest, AT)) != []
 
 
-async def test_deployments_by_their_name(provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+async def test_predictions_of_a_deployment_are_found_by_its_name(
+    provider: ReplicateProvider, emulator: ReplicateEmulator
+) -> None:
     full = emulator.place(SHOWN, model="x/y", at=AT, deployment="me/gpu")
     short = emulator.place(SHOWN, model="x/y", at=after(1), deployment="gpu")
     emulator.place(SHOWN, model="x/y", at=after(2), deployment="you/gpu")
     assert await ids(provider, Sent("deployments/me/gpu", SENT.digest, AT)) == [full, short]
 
 
-async def test_a_removed_input_tells_nothing(provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+async def test_predictions_with_a_removed_input_are_left_out(
+    provider: ReplicateProvider, emulator: ReplicateEmulator
+) -> None:
     emulator.remove_data(emulator.place(SHOWN, model="me/mine", at=AT))
     emulator.lists_inputs = False
     assert await ids(provider) == []
     assert emulator.count("poll") == 0
 
 
-async def test_one_that_is_gone_meanwhile(provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+async def test_a_prediction_that_is_gone_meanwhile_is_left_out(
+    provider: ReplicateProvider, emulator: ReplicateEmulator
+) -> None:
     emulator.place(SHOWN, model="me/mine", at=AT)
     emulator.lists_inputs = False
     emulator.plan("poll", Fault.BROKEN)
@@ -138,7 +148,9 @@ async def test_one_that_is_gone_meanwhile(provider: ReplicateProvider, emulator:
     assert await ids(provider) == []
 
 
-async def test_nothing_is_listed_yet(provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+async def test_a_prediction_that_is_not_listed_yet_is_not_found(
+    provider: ReplicateProvider, emulator: ReplicateEmulator
+) -> None:
     sent = await lost(provider, emulator, GENERATED)
     emulator.hide_from_listing = True
     assert await ids(provider, sent) == []
@@ -168,7 +180,9 @@ async def test_the_cursor_of_a_malformed_address_is_followed_here(
     assert emulator.count("list") == 2
 
 
-async def test_too_many_to_look_through(provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+async def test_a_list_of_more_than_50_pages_raises_call_failed(
+    provider: ReplicateProvider, emulator: ReplicateEmulator
+) -> None:
     emulator.place(SHOWN, model="me/mine", at=AT)
     for number in range(50 * PAGE):
         emulator.place({"prompt": "x"}, model="me/mine", at=after(number / 10))
@@ -178,7 +192,9 @@ async def test_too_many_to_look_through(provider: ReplicateProvider, emulator: R
 
 
 @pytest.mark.parametrize("fault", Fault)
-async def test_faults(provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault) -> None:
+async def test_a_list_call_without_an_answer_raises_call_failed(
+    provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault
+) -> None:
     emulator.place(SHOWN, model="me/mine", at=AT)
     emulator.plan("list", fault)
     with pytest.raises(CallFailed) as failure:

@@ -58,7 +58,7 @@ class TestFetch:
             (TaskType.LLM_INTERACTION, {"a": 1}, {"result_text": '{"a":1}', "result_json": {"a": 1}}, []),
         ],
     )
-    async def test_outputs(
+    async def test_each_form_of_output_becomes_the_steps_result(
         self,
         provider: ReplicateProvider,
         emulator: ReplicateEmulator,
@@ -79,7 +79,7 @@ class TestFetch:
         assert io.asked == [types] * len(names)
         assert all("authorization" not in call.headers for call in emulator.calls if call.kind == "file")
 
-    async def test_a_later_process_follows_up(
+    async def test_a_later_process_fetches_the_result_by_the_job_alone(
         self, provider: ReplicateProvider, client: httpx.AsyncClient, emulator: ReplicateEmulator
     ) -> None:
         job = await submitted(provider)
@@ -89,7 +89,9 @@ class TestFetch:
         assert (await other.fetch(later, Job(id=job.id), FilesIO(client))).result == finished
         assert (await other.fetch(later, job, FilesIO(client))).result == finished
 
-    async def test_it_was_removed(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_a_removed_result_fails_the_attempt_without_a_retry(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator
+    ) -> None:
         job = await submitted(provider)
         await told(provider, job)
         emulator.remove_data(job.id)
@@ -98,7 +100,7 @@ class TestFetch:
         assert not failure.value.retryable
 
     @pytest.mark.parametrize("output", ["", [], {}])
-    async def test_nothing_was_delivered(
+    async def test_a_prediction_without_output_is_retried(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, output: Any
     ) -> None:
         emulator.output = output
@@ -108,13 +110,15 @@ class TestFetch:
             await provider.fetch(GENERATED, job, FilesIO())
         assert failure.value.retryable
 
-    async def test_it_isnt_done(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
+    async def test_a_result_of_an_unfinished_job_raises_call_failed(
+        self, provider: ReplicateProvider, emulator: ReplicateEmulator
+    ) -> None:
         emulator.held = True
         with pytest.raises(CallFailed, match="is processing, not succeeded"):
             await provider.fetch(GENERATED, await submitted(provider), FilesIO())
 
     @pytest.mark.parametrize("fault", Fault)
-    async def test_a_file_that_cant_be_read(
+    async def test_a_file_that_cannot_be_read_is_fetched_again_or_fails_for_good(
         self,
         provider: ReplicateProvider,
         emulator: ReplicateEmulator,
@@ -133,7 +137,7 @@ class TestFetch:
 
 class TestWebhooks:
     @pytest.mark.parametrize(("mode", "times"), [("once", 1), ("duplicate", 2), ("early", 1)])
-    async def test_it_tells(
+    async def test_a_callback_names_the_job(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, tmp_path: Path, mode: Any, times: int
     ) -> None:
         (tmp_path / "ours").mkdir()
@@ -147,7 +151,7 @@ class TestWebhooks:
             assert [call.json()["id"] for call in ours.calls] == [job.id] * times
             assert {call.json()["status"] for call in ours.calls} == {"succeeded"}
 
-    async def test_it_tells_of_a_cancel_once(
+    async def test_a_cancelled_prediction_is_called_back_once(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, tmp_path: Path
     ) -> None:
         (tmp_path / "ours").mkdir()

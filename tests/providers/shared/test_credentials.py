@@ -39,7 +39,7 @@ REMOTE = [kind for kind in ProviderType if kind is not ProviderType.LOCAL]
         ("", None),
     ],
 )
-def test_whose_a_credential_is(name: str, whose: ProviderType | None) -> None:
+def test_the_name_of_a_credential_says_whose_it_is(name: str, whose: ProviderType | None) -> None:
     assert owner(name) is whose
     assert [kind for kind in ProviderType if belongs_to(name, kind)] == ([] if whose is None else [whose])
 
@@ -53,7 +53,7 @@ def test_whose_a_credential_is(name: str, whose: ProviderType | None) -> None:
         ({"credential": "FAL_TEAM_B"}, "b"),
     ],
 )
-def test_a_provider_gets_its_own(config: dict[str, Any], secret: str) -> None:
+def test_a_provider_gets_its_own_credentials(config: dict[str, Any], secret: str) -> None:
     for kind in ("fal", "FAL", ProviderType.FAL):
         key = HELD.key(config, kind)
         assert key is not None
@@ -61,20 +61,20 @@ def test_a_provider_gets_its_own(config: dict[str, Any], secret: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["openai", "OPENAI", "comfyui-2", "acme_fal", "vertex", "gemini_team_b"])
-def test_a_provider_gets_none_of_another(name: str) -> None:
+def test_a_provider_gets_no_credential_of_another(name: str) -> None:
     with pytest.raises(AttemptError, match=HOW_FAL_IS_CALLED) as refusal:
         HELD.key({"credential": name}, "fal")
     assert not refusal.value.retryable
 
 
 @pytest.mark.parametrize("name", ["fal-team-b", "fal_gone", "nobody's", "", 5])
-def test_one_that_is_not_held(name: Any) -> None:
+def test_an_unknown_credential_is_refused(name: Any) -> None:
     with pytest.raises(AttemptError, match="the service holds no credential of this name") as refusal:
         HELD.key({"credential": name}, "fal")
     assert not refusal.value.retryable
 
 
-def test_nobody_finds_out_what_others_have() -> None:
+def test_the_refusal_does_not_show_whether_another_has_the_credential() -> None:
     assert belongs_to_another("openai_b", "fal", ()) is belongs_to_another("openai_b", "fal", {"openai_b"}) is True
 
 

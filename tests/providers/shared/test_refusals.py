@@ -199,7 +199,7 @@ CASES: list[tuple[P, T, dict[str, Any], dict[str, Any], tuple[str | int, ...], s
 
 
 @pytest.mark.parametrize(("kind", "task_type", "config", "inputs", "loc", "words"), CASES)
-async def test_the_same_words_before_and_at_run_time(
+async def test_a_refusal_at_create_has_the_words_of_the_failure_at_run_time(
     kind: P, task_type: T, config: dict[str, Any], inputs: dict[str, Any], loc: tuple[str | int, ...], words: str
 ) -> None:
     provider = provider_of(kind)
@@ -222,7 +222,7 @@ async def test_the_same_words_before_and_at_run_time(
         ({}, {"extra": "http://10.0.0.1"}, ("config", "extra")),
     ],
 )
-async def test_no_address_goes_to_a_server_of_the_operators(
+async def test_no_url_is_sent_to_a_server_of_the_operators(
     task_type: T, config: dict[str, Any], inputs: dict[str, Any], loc: tuple[str, ...]
 ) -> None:
     step, provider = KnownStep(task_type, config, {"prompt": "x"} | inputs), provider_of(P.OPENAI, **ELSEWHERE)
@@ -233,12 +233,12 @@ async def test_no_address_goes_to_a_server_of_the_operators(
 
 
 @pytest.mark.parametrize("location", ["US", 3, "us-central1.evil", ["x"]])
-def test_a_location(location: Any) -> None:
+def test_an_invalid_location_of_vertex_is_refused(location: Any) -> None:
     [fault] = provider_of(P.VERTEX).refusals(KnownStep(T.GENERATION, {"location": location}, {"prompt": "x"}))
     assert (fault.loc, fault.type) == (("provider_config", "location"), "provider_refuses")
 
 
-def test_all_that_is_wrong_is_told() -> None:
+def test_all_refusals_of_a_step_are_reported() -> None:
     openai = provider_of(P.OPENAI).refusals(
         KnownStep(T.EDITING, {"model": 5, "parameters": []}, PLACED | {"crop": [0, 0, 1, 1], "x": 3, "scale": 1})
     )
@@ -272,7 +272,7 @@ def test_all_that_is_wrong_is_told() -> None:
         (P.COMFYUI, T.GENERATION, {"graph": GRAPH, "inputs": {"prompt": None}}, {"prompt": "x"}, set()),
     ],
 )
-def test_what_only_the_run_can_tell_is_left_to_it(
+def test_what_only_the_run_can_decide_is_not_refused(
     kind: P, task_type: T, config: dict[str, Any], inputs: dict[str, Any], mapped: set[str]
 ) -> None:
     assert list(provider_of(kind).refusals(KnownStep(task_type, config, inputs, frozenset(mapped)))) == []

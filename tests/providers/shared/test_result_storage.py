@@ -24,12 +24,12 @@ class Store:
         return "kept"
 
 
-async def test_what_a_repeat_may_mend_is_repeated() -> None:
+async def test_retryable_errors_are_repeated() -> None:
     store = Store(AWAY, CallFailed("lost"))
     assert (await retry_store(store), store.tries) == ("kept", 3)
 
 
-async def test_but_not_for_ever() -> None:
+async def test_repeating_ends_after_the_last_pause() -> None:
     store = Store(*[AWAY] * 9)
     with pytest.raises(AttemptError, match="the store is away"):
         await retry_store(store)
@@ -37,14 +37,14 @@ async def test_but_not_for_ever() -> None:
 
 
 @pytest.mark.parametrize("error", [AttemptError("no", retryable=False), CallFailed("gone", forgotten=True)])
-async def test_what_nothing_mends_is_told_at_once(error: Exception) -> None:
+async def test_other_errors_are_raised_at_once(error: Exception) -> None:
     store = Store(error)
     with pytest.raises(type(error)):
         await retry_store(store)
     assert store.tries == 1
 
 
-async def test_there_is_an_answer_before_the_deadline_of_the_submit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_repeating_ends_before_the_callers_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result_storage, "PAUSES_S", (0.0, 600.0))
     store = Store(*[AWAY] * 9)
     with anyio.fail_after(60.0), pytest.raises(AttemptError, match="the store is away"):
@@ -52,7 +52,7 @@ async def test_there_is_an_answer_before_the_deadline_of_the_submit(monkeypatch:
     assert store.tries == 3
 
 
-def test_the_pauses_leave_a_submit_its_time() -> None:
+def test_the_pauses_take_three_to_five_minutes_in_total() -> None:
     assert 180 <= sum(_PAUSES_S) <= 300
     assert list(_PAUSES_S) == sorted(_PAUSES_S)
 

@@ -97,7 +97,9 @@ class TestTable:
             ((100, 101, 199, 600, 999), SubmitOutcome.UNKNOWN, SubmitOutcome.UNKNOWN),
         ],
     )
-    def test_answers(self, statuses: tuple[int, ...], own: SubmitOutcome, gateways: SubmitOutcome) -> None:
+    def test_each_status_has_the_outcome_of_the_table(
+        self, statuses: tuple[int, ...], own: SubmitOutcome, gateways: SubmitOutcome
+    ) -> None:
         assert {status: outcome_of_answer(status, readable=True) for status in statuses} == dict.fromkeys(statuses, own)
         unread = {status: outcome_of_answer(status, readable=False) for status in statuses}
         assert unread == dict.fromkeys(statuses, gateways)
@@ -114,7 +116,7 @@ class TestTable:
             httpx.InvalidURL("none"),
         ],
     )
-    def test_nothing_was_sent(self, error: Exception) -> None:
+    def test_errors_before_the_request_mean_not_sent(self, error: Exception) -> None:
         assert outcome_of_error(error) is SubmitOutcome.NOT_SENT
 
     @pytest.mark.parametrize(
@@ -136,27 +138,27 @@ class TestTable:
             OSError(),
         ],
     )
-    def test_something_may_have_been_sent(self, error: Exception) -> None:
+    def test_errors_after_the_request_mean_unknown(self, error: Exception) -> None:
         assert outcome_of_error(error) is SubmitOutcome.UNKNOWN
 
     @pytest.mark.parametrize("outcome", [SubmitOutcome.NOT_SENT, SubmitOutcome.NOT_ACCEPTED, SubmitOutcome.FAILED])
-    def test_a_retry_may_help(self, outcome: SubmitOutcome) -> None:
+    def test_outcomes_that_a_retry_may_change_raise_a_retryable_error(self, outcome: SubmitOutcome) -> None:
         with pytest.raises(AttemptError, match=r"\AA: why\Z") as caught:
             raise_outcome(outcome, "A", "why", 7.5)
         error = caught.value
         assert (error.retryable, error.provider_fault, error.retry_after_s) == (True, True, 7.5)
 
-    def test_a_retry_will_not_help(self) -> None:
+    def test_a_refusal_raises_an_error_that_is_not_retryable(self) -> None:
         with pytest.raises(AttemptError, match=r"\AA: why\Z") as caught:
             raise_outcome(SubmitOutcome.REFUSED, "A", "why", 7.5)
         error = caught.value
         assert (error.retryable, error.provider_fault, error.retry_after_s) == (False, True, None)
 
-    def test_nobody_knows(self) -> None:
+    def test_an_unknown_outcome_raises_outcome_unknown(self) -> None:
         with pytest.raises(OutcomeUnknown, match=r"\AA: why\Z"):
             raise_outcome(SubmitOutcome.UNKNOWN, "A", "why", 7.5)
 
-    def test_words_are_made_fit_to_be_shown(self) -> None:
+    def test_messages_are_sanitised_and_bounded(self) -> None:
         with pytest.raises(OutcomeUnknown) as caught:
             raise_outcome(SubmitOutcome.UNKNOWN, "A", "x\x00\x1b[31m\ud800" + "é" * 1_000)
         shown = str(caught.value)
@@ -166,7 +168,7 @@ class TestTable:
 
 
 class TestSubmit:
-    async def test_a_job(self, plain: Plain) -> None:
+    async def test_an_accepted_submit_returns_the_job(self, plain: Plain) -> None:
         answer, job = await submitted(plain)
         (call,) = plain.calls
         assert (answer.status, job) == (202, Job("job-1"))
@@ -213,7 +215,9 @@ class TestSubmit:
             (599, "retryable", "unknown"),
         ],
     )
-    async def test_own_words_and_a_gateways(self, plain: Plain, status: int, own: str, gateways: str) -> None:
+    async def test_a_status_in_the_providers_words_differs_from_a_gateways(
+        self, plain: Plain, status: int, own: str, gateways: str
+    ) -> None:
         # A redirect isn't followed, wherever it leads.
         plain.reply = Reply(status, OWN_WORDS, {"Location": f"{plain.url}/elsewhere"})
         assert (await failure(plain))[:2] == (own, f"Somebody: the submit was answered {status}: not today")
@@ -223,18 +227,18 @@ class TestSubmit:
         assert [call.path for call in plain.calls] == ["/jobs", "/jobs"]
 
     @pytest.mark.parametrize("scheme", ["http", "https"])
-    async def test_a_closed_port(self, plain: Plain, unused_port: int, scheme: str) -> None:
+    async def test_a_refused_connection_names_host_and_port(self, plain: Plain, unused_port: int, scheme: str) -> None:
         found = await failure(plain, url=f"{scheme}://127.0.0.1:{unused_port}/jobs?key=canary")
         words = f"no connection to 127.0.0.1:{unused_port}: connection refused"
         assert found == ("retryable", f"Somebody: the submit was not sent: {words}", None)
 
-    async def test_a_server_that_speaks_no_tls(self, plain: Plain) -> None:
+    async def test_a_failed_tls_handshake_is_reported_as_such(self, plain: Plain) -> None:
         kind, why, after = await failure(plain, url=plain.url.replace("http:", "https:"))
         words = f"Somebody: the submit was not sent: no connection to {plain.url.removeprefix('http://')}: TLS failed ("
         assert (kind, why[: len(words)], after) == ("retryable", words, None)
         assert plain.calls == []
 
-    async def test_a_name_that_nobody_has(self, plain: Plain) -> None:
+    async def test_a_name_that_does_not_resolve_is_reported_as_such(self, plain: Plain) -> None:
         kind, why, after = await failure(plain, url="http://nobody.invalid/jobs")
         assert (kind, after) == ("retryable", None)
         assert why in {
@@ -243,7 +247,7 @@ class TestSubmit:
         }
 
     @pytest.mark.parametrize(("url", "why"), [("ftp://h/x", "UnsupportedProtocol"), ("http://h:x/", "InvalidURL")])
-    async def test_an_address_that_is_none(self, plain: Plain, url: str, why: str) -> None:
+    async def test_an_invalid_url_is_reported_as_not_sent(self, plain: Plain, url: str, why: str) -> None:
         found = await failure(plain, url=url)
         assert found == ("retryable", f"Somebody: the submit got no answer ({why})", None)
 
@@ -263,14 +267,14 @@ class TestSubmit:
             (Fault.REFUSED, ("refused", "the submit was answered 422: this can't be done", None)),
         ],
     )
-    async def test_faults(self, plain: Plain, fault: Fault, raised: tuple[Any, ...]) -> None:
+    async def test_each_fault_has_its_outcome(self, plain: Plain, fault: Fault, raised: tuple[Any, ...]) -> None:
         plain.plan("submit", fault)
         kind, why, *more = raised
         assert await failure(plain) == (kind, f"Somebody: {why}", *more)
         assert plain.count("submit") == 1
 
     @pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
-    async def test_nothing_is_sent_to_a_host_that_is_no_name(self, plain: Plain, host: str) -> None:
+    async def test_an_invalid_host_name_is_retryable(self, plain: Plain, host: str) -> None:
         kind, why, _ = await failure(plain, url=f"http://{host}")
         assert (kind, why.startswith("Somebody: ")) == ("retryable", True)
 
@@ -289,7 +293,9 @@ class TestSubmit:
         assert len(plain.ledger.jobs()) == 1
 
     @pytest.mark.parametrize(("size", "fits"), [(8 * MEBIBYTE, True), (8 * MEBIBYTE + 1, False)])
-    async def test_how_big_an_answer_may_be(self, plain: Plain, size: int, *, fits: bool) -> None:
+    async def test_an_answer_up_to_the_limit_is_read_and_a_larger_one_is_not(
+        self, plain: Plain, size: int, *, fits: bool
+    ) -> None:
         job = b'{"id":"job-1"}'
         plain.reply = Reply(202, b" " * (size - len(job)) + job)
         if fits:
@@ -297,7 +303,7 @@ class TestSubmit:
         else:
             assert await failure(plain) == ("unknown", "Somebody: the submit got no answer (TooBig)")
 
-    async def test_where_no_connection_is_free_nothing_was_sent(self, plain: Plain) -> None:
+    async def test_a_submit_without_a_free_connection_was_not_sent(self, plain: Plain) -> None:
         plain.plan("submit", Fault.HANG_AFTER)
         limits = httpx.Limits(max_connections=1)
         async with httpx.AsyncClient(limits=limits, trust_env=False) as client, asyncio.TaskGroup() as group:
@@ -340,13 +346,17 @@ WAITS = [
 class TestRetryAfter:
     @pytest.mark.parametrize(("headers", "seconds"), WAITS)
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
-    async def test_of_a_submit(self, plain: Plain, status: int, headers: dict[str, str], seconds: float | None) -> None:
+    async def test_retry_after_of_a_submit_is_passed_on(
+        self, plain: Plain, status: int, headers: dict[str, str], seconds: float | None
+    ) -> None:
         plain.reply = Reply(status, OWN_WORDS, dict(headers))
         expected = ("retryable", f"Somebody: the submit was answered {status}: not today", seconds)
         assert await failure(plain) == expected
 
     @pytest.mark.parametrize(("headers", "seconds"), WAITS)
-    async def test_of_any_other_call(self, plain: Plain, headers: dict[str, str], seconds: float | None) -> None:
+    async def test_retry_after_of_another_call_is_passed_on(
+        self, plain: Plain, headers: dict[str, str], seconds: float | None
+    ) -> None:
         plain.reply = Reply(503, OWN_WORDS, dict(headers))
         async with plain_client() as client:
             api = ProviderApi(client, "Somebody", words)
@@ -355,7 +365,7 @@ class TestRetryAfter:
         assert (caught.value.retry_after_s, caught.value.forgotten) == (seconds, False)
 
     @pytest.mark.parametrize("headers", [headers for headers, _ in WAITS])
-    async def test_no_wait_makes_an_unknown_outcome_known(self, plain: Plain, headers: dict[str, str]) -> None:
+    async def test_an_unknown_outcome_has_no_retry_after(self, plain: Plain, headers: dict[str, str]) -> None:
         plain.reply = Reply(502, PAGE, dict(headers))
         expected = "Somebody: the submit was answered 502 without words of its own"
         assert await failure(plain) == ("unknown", expected)
