@@ -35,7 +35,7 @@ def calls(emulator: ComfyUiEmulator, kind: str) -> list[Call]:
     return [call for call in emulator.calls if call.kind == kind]
 
 
-def test_it_is_a_provider(provider: ComfyUiProvider) -> None:
+def test_the_provider_implements_the_remote_port(provider: ComfyUiProvider) -> None:
     port: RemoteProvider = provider
     assert (port.type, port.needs_credential) == (ProviderType.COMFYUI, False)
     assert (port.listing_lag_s, port.called_back(b"{}")) == (0.0, None)
@@ -56,12 +56,16 @@ def test_it_is_a_provider(provider: ComfyUiProvider) -> None:
         ({}, "graph"),
     ],
 )
-def test_what_limits_go_by(provider: ComfyUiProvider, config: dict[str, Any], model: str) -> None:
+def test_limits_apply_to_the_model_or_the_checkpoint(
+    provider: ComfyUiProvider, config: dict[str, Any], model: str
+) -> None:
     assert provider.model(TaskType.GENERATION, config) == model
 
 
 class TestSubmit:
-    async def test_a_prompt(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_submit_sends_the_graph_with_the_id_of_the_task(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         request = await provider.prepare(attempt(), files())
         assert request == await provider.prepare(attempt(), files())
         assert request.model == CHECKPOINT
@@ -75,14 +79,14 @@ class TestSubmit:
         assert "authorization" not in call.headers
         assert emulator.ledger.keys() == {"a shoe (7)": 1}
 
-    async def test_each_process_has_a_name_of_its_own(
+    async def test_each_process_has_its_own_client_id(
         self, emulator: ComfyUiEmulator, client: httpx.AsyncClient
     ) -> None:
         for number in range(2):
             await submitted(provider_at(emulator, client), attempt(number=number))
         assert len({call.json()["client_id"] for call in calls(emulator, "submit")}) == 2
 
-    async def test_a_key_for_a_proxy(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
+    async def test_the_credential_is_sent_as_a_bearer_token(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
         (tmp_path / "behind").mkdir()
         async with ComfyUiEmulator(tmp_path / "behind", token=TOKEN) as emulator:
             provider, named = provider_at(emulator, client), attempt(config={"credential": "ComfyUI_B"})
@@ -96,7 +100,7 @@ class TestSubmit:
             with pytest.raises(CallFailed, match="401"):
                 await provider.poll(named, job)
 
-    async def test_a_credential_that_isnt_there(self, provider: ComfyUiProvider) -> None:
+    async def test_an_unknown_credential_fails_submits_and_calls_about_jobs(self, provider: ComfyUiProvider) -> None:
         work = attempt(config={"credential": "comfyui_gone"})
         with pytest.raises(AttemptError, match="holds no credential") as failure:
             await provider.prepare(work, files())
@@ -105,7 +109,7 @@ class TestSubmit:
             await provider.poll(work, Job(id=ID))
 
     @pytest.mark.parametrize("fault", LOST)
-    async def test_an_answer_that_is_lost_is_found_again_exactly(
+    async def test_a_prompt_whose_answer_was_lost_is_found_exactly(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, client: httpx.AsyncClient, fault: Fault
     ) -> None:
         emulator.plan("submit", fault)
@@ -125,7 +129,7 @@ class TestSubmit:
             (Fault.REFUSED, "422: this can't be done", False, None),
         ],
     )
-    async def test_what_was_surely_not_taken(
+    async def test_a_submit_that_was_certainly_not_accepted_raises_an_attempt_error(
         self,
         provider: ComfyUiProvider,
         emulator: ComfyUiEmulator,
@@ -140,12 +144,14 @@ class TestSubmit:
         assert (failure.value.retryable, failure.value.retry_after_s) == (retryable, after_s)
         assert emulator.ledger.jobs() == []
 
-    async def test_nobody_is_there(self, emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> None:
+    async def test_a_refused_connection_is_retryable(
+        self, emulator: ComfyUiEmulator, client: httpx.AsyncClient
+    ) -> None:
         with pytest.raises(AttemptError, match="connection refused") as failure:
             await submitted(provider_at(emulator, client, url="http://127.0.0.1:1"))
         assert failure.value.retryable
 
-    async def test_a_failure_in_the_words_of_its_web_framework_says_nothing(
+    async def test_an_error_of_the_web_framework_raises_outcome_unknown(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         words = b"500 Internal Server Error\n\nServer got itself in trouble"
@@ -155,7 +161,7 @@ class TestSubmit:
             await submitted(provider)
 
     @pytest.mark.parametrize("answer", [{}, {"prompt_id": 5}, {"prompt_id": "../5"}, []])
-    async def test_an_answer_without_an_id(
+    async def test_an_answer_without_an_id_raises_outcome_unknown(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch, answer: Any
     ) -> None:
         monkeypatch.setattr(emulator, "_posted", lambda _: Reply(200, answer))
@@ -177,7 +183,7 @@ class TestSubmit:
             ({"9": {"class_type": "VAEDecode", "inputs": {}}}, "Prompt has no outputs"),
         ],
     )
-    async def test_a_graph_that_it_refuses(
+    async def test_a_graph_that_the_server_refuses_fails_the_attempt(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, changes: dict[str, Any], words: str
     ) -> None:
         graph = graph_for("GENERATION")["graph"] | changes
@@ -187,7 +193,7 @@ class TestSubmit:
         assert emulator.ledger.jobs() == []
 
     @pytest.mark.parametrize("faults", [[], [Fault.BROKEN]])
-    async def test_a_graph_that_it_would_run_in_part(
+    async def test_a_graph_that_would_lack_the_output_is_cancelled(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, faults: list[Fault]
     ) -> None:
         lost = {"28": {"class_type": "LoadImage", "inputs": {"image": "gone.png"}}}
@@ -205,7 +211,7 @@ class TestSubmit:
         job = await submitted(provider, one_is_enough)
         assert (await ended(provider, job, one_is_enough)).status is JobStatus.SUCCEEDED
 
-    async def test_old_words_and_odd_ones(
+    async def test_each_form_of_an_error_is_reported(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for body, words in (

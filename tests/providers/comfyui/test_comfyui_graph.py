@@ -44,7 +44,7 @@ async def filled(
 
 
 class TestPlaces:
-    async def test_by_the_step(self, alone: ComfyUiProvider) -> None:
+    async def test_inputs_are_inserted_at_the_places_that_the_step_names(self, alone: ComfyUiProvider) -> None:
         graph = {"6": node(text="", clip=["4", 1]), "12:3": node(), "7": node(text="kept")}
         places = {
             "prompt": ["6.text", "12:3.inputs.words"],
@@ -61,7 +61,7 @@ class TestPlaces:
         }
         assert graph["6"]["inputs"] == {"text": "", "clip": ["4", 1]}
 
-    async def test_by_title(self, alone: ComfyUiProvider) -> None:
+    async def test_inputs_are_inserted_at_the_nodes_with_their_titles(self, alone: ComfyUiProvider) -> None:
         graph = {
             "1": node("prompt", text="", clip=["4", 1]),
             "2": node("seed", noise_seed=0, steps=3),
@@ -83,7 +83,7 @@ class TestPlaces:
         found = await filled(alone, graph, places, prompt="a shoe", width=30, height=40)
         assert (found["1"]["text"], found["2"]["noise_seed"], found["6"]["text"]) == ("", 0, "a shoe")
 
-    async def test_values(self, alone: ComfyUiProvider) -> None:
+    async def test_lists_and_objects_are_inserted_as_json_text(self, alone: ComfyUiProvider) -> None:
         graph = {"1": node(a=0, b=0, c=0, d=0, e=0)}
         places = {"prompt": "1.a", "crop": "1.b", "about": "1.c", "strict": "1.d", "share": "1.e", "timeout_s": "1.f"}
         inputs: dict[str, Any] = {
@@ -118,14 +118,16 @@ class TestPlaces:
             ({"output": 9}, "output: the graph has no node 9"),
         ],
     )
-    async def test_what_is_wrong(self, alone: ComfyUiProvider, config: dict[str, Any], words: str) -> None:
+    async def test_a_wrong_graph_or_place_is_refused(
+        self, alone: ComfyUiProvider, config: dict[str, Any], words: str
+    ) -> None:
         changed = config | ({"inputs": None} if "graph" in config else {})
         with pytest.raises(AttemptError) as failure:
             await alone.prepare(attempt(config=changed), files())
         assert str(failure.value).startswith(f"provider_config.{words}")
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
 
-    async def test_what_needs_no_place(self, alone: ComfyUiProvider) -> None:
+    async def test_an_input_without_a_place_is_omitted(self, alone: ComfyUiProvider) -> None:
         found = await filled(alone, {"1": node()}, {"prompt": None}, prompt="a shoe", width=3)
         assert found == {"1": {}}
         messages = [{"role": "user", "content": "hi"}]
@@ -134,13 +136,15 @@ class TestPlaces:
         assert found == {"1": {"messages": '[{"content":"hi","role":"user"}]'}}
 
     @pytest.mark.parametrize("task_type", [TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL])
-    async def test_what_it_cant_do(self, alone: ComfyUiProvider, task_type: TaskType) -> None:
+    async def test_task_types_that_comfyui_cannot_do_are_refused(
+        self, alone: ComfyUiProvider, task_type: TaskType
+    ) -> None:
         work = structs.replace(attempt(), task_type=task_type)
         with pytest.raises(AttemptError, match=f"COMFYUI can't do {task_type}"):
             await alone.prepare(work, files())
 
 
-def test_the_order_of_nodes() -> None:
+def test_node_ids_are_ordered_by_number_and_then_by_text() -> None:
     assert sorted(["b", "10", "9:10", "a", "9:9", "9", ""], key=node_order) == ["9", "9:9", "9:10", "10", "", "a", "b"]
 
 
@@ -156,12 +160,14 @@ def test_the_order_of_nodes() -> None:
         ({}, {"3": {"inputs": {"seed": 5}}}, None),
     ],
 )
-async def test_the_seed_of_a_job(config: dict[str, Any], filled: Any, seed: int | None) -> None:
+async def test_the_seed_is_read_from_the_filled_graph(config: dict[str, Any], filled: Any, seed: int | None) -> None:
     assert await find_seed(config, filled) == seed
 
 
 class TestFiles:
-    async def test_they_are_uploaded(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_files_are_uploaded_and_their_names_inserted(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         graph, io = {"1": node(image=""), "2": node("mask_image_url", image="")}, files()
         places = {"base_image_url": ["1.image", "1.again"]}
         inputs = {"base_image_url": SHOE, "mask_image_url": HAT}
@@ -180,12 +186,14 @@ class TestFiles:
         }
         assert emulator.count("upload") == 4
 
-    async def test_what_has_no_place_isnt(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_file_without_a_place_is_not_uploaded(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         places = {"prompt": "1.text"}
         await filled(provider, {"1": node()}, places, prompt="a shoe", reference_image_url="media/nobody/knows.png")
         assert emulator.calls == []
 
-    async def test_lists_one_by_one(self, provider: ComfyUiProvider) -> None:
+    async def test_the_files_of_a_list_are_inserted_one_by_one(self, provider: ComfyUiProvider) -> None:
         graph = {
             "1": node(a="old", b="old", c="old"),
             "9": node("image_urls", image="old"),
@@ -212,14 +220,16 @@ class TestFiles:
             ({"base_image_url": SHOE, "reference_image_urls": [HAT, "x"]}, r"reference_image_urls\[1\]: artifact"),
         ],
     )
-    async def test_what_isnt_a_file(self, provider: ComfyUiProvider, inputs: dict[str, Any], words: str) -> None:
+    async def test_an_input_that_is_not_a_file_is_refused(
+        self, provider: ComfyUiProvider, inputs: dict[str, Any], words: str
+    ) -> None:
         places = {"base_image_url": "1.image", "reference_image_urls": ["1.a", "1.b"]}
         with pytest.raises(AttemptError, match=words) as failure:
             await filled(provider, {"1": node()}, places, TaskType.EDITING, **inputs)
         assert (failure.value.retryable, failure.value.provider_fault) == (False, False)
 
     @pytest.mark.parametrize(("media_type", "ending"), [("", "bin"), ("video/mp4", "mp4"), ("a/b\r\nX: y", "bin")])
-    async def test_types(
+    async def test_an_upload_has_the_extension_and_type_of_the_file(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, media_type: str, ending: str
     ) -> None:
         data = b"\r\n--stepwell\r\n\x00\xff"
@@ -239,7 +249,7 @@ class TestFiles:
             (Fault.REFUSED, False),
         ],
     )
-    async def test_trouble(
+    async def test_a_failed_upload_fails_the_attempt(
         self,
         provider: ComfyUiProvider,
         emulator: ComfyUiEmulator,
@@ -252,7 +262,7 @@ class TestFiles:
         assert (failure.value.retryable, failure.value.retry_after_s) == (retryable, 0 if fault is Fault.BUSY else None)
         assert emulator.ledger.jobs() == []
 
-    async def test_what_the_server_calls_it_counts(
+    async def test_the_name_that_the_server_answers_is_inserted(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         places: dict[str, Any] = {"base_image_url": "1.a"}

@@ -23,7 +23,9 @@ def calls(emulator: ComfyUiEmulator, kind: str) -> list[Call]:
 
 
 class TestPoll:
-    async def test_until_it_has_ended(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_job_is_pending_then_running_then_succeeded(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         emulator.always("socket", Fault.REFUSED)
         emulator.busy = True
         waits = attempt(number=1)
@@ -36,7 +38,7 @@ class TestPoll:
         emulator.held = False
         assert await provider.poll(attempt(), job) == JobState(status=JobStatus.SUCCEEDED, word="success")
 
-    async def test_one_look_at_the_queue_is_enough_for_all(
+    async def test_polls_share_one_read_of_the_queue(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
         emulator.busy = True
@@ -53,7 +55,7 @@ class TestPoll:
         ("kind", "retryable"),
         [("torch.OutOfMemoryError", True), ("RuntimeError", True), ("ValueError", False), ("custom.KeyError", False)],
     )
-    async def test_a_node_fails(
+    async def test_a_failed_node_is_reported_with_its_error(
         self,
         provider: ComfyUiProvider,
         emulator: ComfyUiEmulator,
@@ -67,20 +69,22 @@ class TestPoll:
         assert state.error.strip() == why
 
     @pytest.mark.parametrize("messages", [None, [], [5], [["execution_error", 5]], [["execution_start", {}]]])
-    async def test_nobody_says_why(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, messages: Any) -> None:
+    async def test_a_failed_job_without_a_reason_is_reported_as_such(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, messages: Any
+    ) -> None:
         job = await submitted(provider)
         run = emulator.runs[job.id]
         run.ended, run.status, run.messages = True, "error", messages
         state = await provider.poll(attempt(), job)
         assert (state.status, state.error) == (JobStatus.FAILED, "ComfyUI: no reason given")
 
-    async def test_somebody_interrupts_it(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_an_interrupted_job_is_cancelled(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         job = await submitted(provider)
         emulator.begin(job.id)
         emulator._interrupt(emulator.runs[job.id])
         assert await provider.poll(attempt(), job) == JobState(status=JobStatus.CANCELLED, word="interrupted")
 
-    async def test_a_server_of_the_first_hour_tells_no_status(
+    async def test_a_job_without_a_status_has_succeeded(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = await submitted(provider)
@@ -88,14 +92,14 @@ class TestPoll:
         monkeypatch.setattr(emulator, "_polled", lambda _: Reply(200, {job.id: entry}))
         assert (await provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
 
-    async def test_a_job_that_nobody_knows(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_an_unknown_job_is_forgotten(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         job = await submitted(provider)
         emulator.forget(job.id)
         with pytest.raises(CallFailed, match="knows no such job") as failure:
             await provider.poll(attempt(), job)
         assert failure.value.forgotten
 
-    async def test_it_ends_between_two_looks(
+    async def test_a_job_that_ends_between_two_calls_is_found_in_the_history(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         emulator.busy = True
@@ -109,7 +113,7 @@ class TestPoll:
         assert (await provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
 
     @pytest.mark.parametrize("fault", TROUBLE)
-    async def test_trouble_says_nothing_of_the_job(
+    async def test_a_poll_without_an_answer_raises_call_failed(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
     ) -> None:
         emulator.busy = True
@@ -120,7 +124,7 @@ class TestPoll:
                 await provider.poll(attempt(), job)
             assert not failure.value.forgotten
 
-    async def test_an_address_that_is_wrong_by_now_forgets_nothing(
+    async def test_a_wrong_url_forgets_no_job(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, client: httpx.AsyncClient
     ) -> None:
         job, elsewhere = await submitted(provider), provider_at(emulator, client, url=f"{emulator.url}/elsewhere")
@@ -136,7 +140,7 @@ class TestPoll:
             assert not failure.value.forgotten
 
     @pytest.mark.parametrize("body", [b'{"%s": 5}', b'{"%s": {"prompt": 5}}', b"[]", b"[" * 100_000, b'{"a": 1e999}x'])
-    async def test_garbage(
+    async def test_an_unreadable_answer_raises_call_failed(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch, body: bytes
     ) -> None:
         job = await submitted(provider)
@@ -144,7 +148,7 @@ class TestPoll:
         with pytest.raises(CallFailed, match="can't be read"):
             await provider.poll(attempt(), job)
 
-    async def test_what_json_hasnt_but_python_writes(
+    async def test_nan_and_infinity_in_an_answer_are_accepted(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
         job = await submitted(provider)
@@ -159,7 +163,12 @@ def in_steps(request: pytest.FixtureRequest, emulator: ComfyUiEmulator) -> bool:
 
 
 class TestCancel:
-    async def test_one_that_waits(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, in_steps: bool) -> None:  # noqa: FBT001
+    async def test_a_queued_job_is_cancelled(
+        self,
+        provider: ComfyUiProvider,
+        emulator: ComfyUiEmulator,
+        in_steps: bool,  # noqa: FBT001
+    ) -> None:
         job = await submitted(provider)
         assert await provider.cancel(attempt(), job) is CancelAnswer.ACCEPTED
         paths = [call.path for call in calls(emulator, "cancel")]
@@ -169,7 +178,12 @@ class TestCancel:
         assert failure.value.forgotten
         assert await provider.cancel(attempt(), job) is CancelAnswer.UNKNOWN_JOB
 
-    async def test_one_that_runs(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, in_steps: bool) -> None:  # noqa: FBT001
+    async def test_a_running_job_is_interrupted(
+        self,
+        provider: ComfyUiProvider,
+        emulator: ComfyUiEmulator,
+        in_steps: bool,  # noqa: FBT001
+    ) -> None:
         job, other = await submitted(provider), await submitted(provider, attempt(number=1))
         emulator.begin(job.id)
         emulator.begin(other.id)
@@ -181,21 +195,23 @@ class TestCancel:
         assert not emulator.runs[other.id].ended
 
     @pytest.mark.usefixtures("in_steps")
-    async def test_one_that_has_ended(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_cancel_of_an_ended_job_answers_ended(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         job = await submitted(provider)
         await emulator.finish(job.id)
         assert await provider.cancel(attempt(), job) is CancelAnswer.ENDED
         assert (await provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
 
     @pytest.mark.usefixtures("in_steps")
-    async def test_one_that_nobody_knows(self, provider: ComfyUiProvider) -> None:
+    async def test_a_cancel_of_an_unknown_job_answers_unknown_job(self, provider: ComfyUiProvider) -> None:
         assert await provider.cancel(attempt(), Job(id="nobody-s")) is CancelAnswer.UNKNOWN_JOB
 
     @pytest.mark.parametrize(
         ("meanwhile", "answer"),
         [("begin", CancelAnswer.ACCEPTED), ("end", CancelAnswer.ENDED), ("vanish", CancelAnswer.ACCEPTED)],
     )
-    async def test_what_changes_meanwhile(
+    async def test_a_job_that_changes_during_a_cancel_in_steps_is_handled(
         self,
         provider: ComfyUiProvider,
         emulator: ComfyUiEmulator,
@@ -219,7 +235,9 @@ class TestCancel:
         if meanwhile == "begin":
             assert (await provider.poll(attempt(), job)).status is JobStatus.CANCELLED
 
-    async def test_what_runs_instead_of_it_goes_on(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_cancel_does_not_interrupt_another_job(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         emulator.cancels_jobs = emulator.interrupts_by_id = False
         job, other = await submitted(provider), await submitted(provider, attempt(number=1))
         await emulator.finish(job.id)
@@ -228,7 +246,9 @@ class TestCancel:
         assert not emulator.runs[other.id].ended
 
     @pytest.mark.parametrize("fault", TROUBLE)
-    async def test_trouble(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault) -> None:
+    async def test_a_cancel_without_an_answer_raises_call_failed(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
+    ) -> None:
         job = await submitted(provider)
         emulator.plan("cancel", fault)
         with pytest.raises(CallFailed):
@@ -240,7 +260,7 @@ class TestReconcile:
 
     @pytest.mark.parametrize("takes_prompt_id", [True, False])
     @pytest.mark.parametrize("state", ["waits", "runs", "has ended"])
-    async def test_it_is_found(
+    async def test_a_job_whose_answer_was_lost_is_found_by_its_task(
         self,
         provider: ComfyUiProvider,
         emulator: ComfyUiEmulator,
@@ -262,7 +282,9 @@ class TestReconcile:
         assert await provider.reconcile(attempt(x=1), SENT) == [Job(id=made)]
         assert emulator.count("submit") == 3
 
-    async def test_it_isnt(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_job_that_was_not_accepted_is_not_found(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         await submitted(provider, attempt(number=1))
         await emulator.finish((await submitted(provider, attempt(number=2))).id)
         assert await provider.reconcile(attempt(), SENT) == []
@@ -274,7 +296,7 @@ class TestReconcile:
         await emulator.finish(ID)
         assert await provider.reconcile(attempt(), SENT) == []
 
-    async def test_what_others_have_posted(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_prompts_of_others_are_not_found(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         body = {"prompt": (await provider.prepare(attempt(), files())).body["prompt"]}
         for extra in ({}, {"stepwell": 5}, {"stepwell": {"task_id": 5}}, {"stepwell": {"task_id": str(task(3))}}):
             emulator._posted({**body, "extra_data": extra})
@@ -282,7 +304,9 @@ class TestReconcile:
         assert await provider.reconcile(attempt(), SENT) == []
 
     @pytest.mark.parametrize("fault", TROUBLE)
-    async def test_trouble(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault) -> None:
+    async def test_a_list_call_without_an_answer_raises_call_failed(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
+    ) -> None:
         for kind in ("list", "poll"):
             emulator.plan(kind, fault)
             with pytest.raises(CallFailed) as failure:

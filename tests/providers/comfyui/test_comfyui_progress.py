@@ -51,14 +51,16 @@ Message = tuple[str, dict[str, Any]]
         ([("executed", {"node": node}) for node in "12341"], 1.0, None, News.PROGRESS),
     ],
 )  # fmt: skip
-def test_what_is_made_of_it(messages: list[Message], share: float, node: str | None, news: News | None) -> None:
+def test_each_message_updates_share_node_and_news(
+    messages: list[Message], share: float, node: str | None, news: News | None
+) -> None:
     watch = Watch(NODES)
     for kind, data in messages:
         watch.process(kind, data)
     assert (watch.share, watch.node, watch.take_news(), watch.take_news()) == (share, node, news, None)
 
 
-def test_when_the_queue_has_changed() -> None:
+def test_an_empty_queue_or_a_change_after_the_end_is_news() -> None:
     watch = Watch(NODES)
     watch.queue_changed(3)
     watch.queue_changed(None)
@@ -71,7 +73,7 @@ def test_when_the_queue_has_changed() -> None:
     assert watch.take_news() is News.END
 
 
-def test_a_graph_that_nobody_knows() -> None:
+def test_without_a_graph_there_is_no_progress() -> None:
     watch = Watch(frozenset())
     watch.process("executing", {"node": "1"})
     assert (watch.share, watch.node, watch.take_news()) == (None, None, None)

@@ -49,7 +49,7 @@ def tell(emulator: ComfyUiEmulator, job: Job, node: str, value: float) -> None:
 
 class TestProgress:
     @pytest.mark.parametrize("tells", ["progress_state", "progress"])
-    async def test_it_grows_until_the_end(
+    async def test_the_progress_grows_until_the_end(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, tells: Any
     ) -> None:
         emulator.tells, emulator.polls_until_done = tells, 12
@@ -83,13 +83,17 @@ class TestProgress:
         assert states == [JobState(status=JobStatus.RUNNING, word="Sampler", progress=0.4 / 7, again_s=0.0)]
         assert emulator.count("poll") == 1
 
-    async def test_no_news_in_time(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_without_news_in_time_a_poll_reads_the_history(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         job = await held_job(provider, emulator)
         socket_of(provider).wait_s = 0.02
         assert await provider.poll(attempt(), job) == JobState(status=JobStatus.RUNNING, word="running", again_s=0.0)
         assert emulator.count("poll") == 2
 
-    async def test_its_end_is_news(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_the_end_of_a_job_ends_the_wait_of_a_poll(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         job = await held_job(provider, emulator)
         await emulator.finish(job.id)
         assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
@@ -100,7 +104,9 @@ class TestProgress:
         emulator.held = False
         assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
 
-    async def test_the_server_forgets_it(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_job_that_the_server_lost_is_forgotten(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         job = await held_job(provider, emulator)
         emulator.forget(job.id)
         with pytest.raises(CallFailed) as failure:
@@ -108,7 +114,7 @@ class TestProgress:
         assert failure.value.forgotten
         await eventually(lambda: not emulator.sockets.open)
 
-    async def test_a_job_of_an_earlier_process(
+    async def test_a_job_of_an_earlier_process_is_polled_without_progress(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, client: httpx.AsyncClient
     ) -> None:
         job = await submitted(provider_at(emulator, client))
@@ -121,7 +127,7 @@ class TestProgress:
 
 
 class TestTogether:
-    async def test_one_socket_for_all(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_all_jobs_share_one_socket(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         emulator.polls_until_done = 10
         jobs = [await submitted(provider, attempt(number=number)) for number in range(8)]
         shares: dict[str, list[float]] = {job.id: [] for job in jobs}
@@ -142,7 +148,9 @@ class TestTogether:
         assert all(told == sorted(told) for told in shares.values())
         assert socket_of(provider).watched_jobs == []
 
-    async def test_who_reads_may_leave(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_another_poll_reads_when_the_reading_one_is_cancelled(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         first, second = [await held_job(provider, emulator, number) for number in range(2)]
         progress_socket = socket_of(provider)
         for leaves, stays in ((first, second), (second, first)):
@@ -157,7 +165,7 @@ class TestTogether:
             assert (await waiting).word == "Sampler"
         assert (emulator.count("socket"), emulator.count("poll")) == (1, 2)
 
-    async def test_who_waits_may_leave(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_waiting_poll_can_be_cancelled(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         jobs = [await held_job(provider, emulator, number) for number in range(3)]
         progress_socket = socket_of(provider)
         polls = []
@@ -171,7 +179,9 @@ class TestTogether:
         assert (await polls[2]).progress == 0.5 / 7
         await asyncio.gather(*polls, return_exceptions=True)
 
-    async def test_the_last_who_leaves_closes_it(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_the_socket_is_closed_when_the_last_poll_is_cancelled(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         job = await held_job(provider, emulator)
         poll = asyncio.ensure_future(provider.poll(attempt(), job))
         await eventually(lambda: socket_of(provider).is_reading)
@@ -183,19 +193,19 @@ class TestTogether:
         assert (await provider.poll(attempt(), job)).again_s == 0.0
         assert emulator.count("socket") == 2
 
-    async def test_nobody_polls_any_more(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_an_unused_socket_is_closed(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         socket_of(provider).idle_s = 0.03
         await held_job(provider, emulator)
         await eventually(lambda: not emulator.sockets.open)
 
-    async def test_so_many_are_remembered(self) -> None:
+    async def test_only_the_last_jobs_are_remembered(self) -> None:
         progress_socket = ProgressSocket("http://127.0.0.1:1", {}, max_watches=2)
         for job_id in ("1", "2", "3"):
             with progress_socket.watch(job_id, frozenset):
                 pass
         assert progress_socket.watched_jobs == ["2", "3"]
 
-    async def test_each_credential_has_its_own(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
+    async def test_each_credential_has_its_own_socket(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
         (tmp_path / "behind").mkdir()
         async with ComfyUiEmulator(tmp_path / "behind", token=TOKEN) as emulator:
             provider = provider_at(emulator, client)
@@ -211,7 +221,7 @@ class TestTogether:
 
 class TestWithout:
     @pytest.mark.parametrize("fault", [Fault.LOSE_BEFORE, Fault.REFUSED, Fault.GATEWAY_BEFORE])
-    async def test_no_socket_to_be_had(
+    async def test_jobs_are_polled_without_a_socket(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
     ) -> None:
         socket_of(provider).pause_s = 60.0
@@ -224,7 +234,7 @@ class TestWithout:
         assert (await provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
         assert (emulator.count("socket"), emulator.count("poll")) == (1, 4)
 
-    async def test_it_is_tried_again_ever_more_seldom(
+    async def test_the_pauses_between_failed_connections_grow(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
         progress_socket = socket_of(provider)
@@ -240,7 +250,9 @@ class TestWithout:
         assert (await provider.poll(attempt(), job)).progress == 0.5 / 7
         assert progress_socket.failures == 0
 
-    async def test_it_is_lost(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_polls_continue_when_the_socket_is_lost(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         jobs = [await held_job(provider, emulator, number) for number in range(2)]
         socket_of(provider).pause_s = 60.0
         polls = [asyncio.ensure_future(provider.poll(attempt(), job)) for job in jobs]
@@ -252,12 +264,12 @@ class TestWithout:
         assert (await provider.poll(attempt(), jobs[0])).again_s == 0.0
         assert emulator.count("socket") == 2
 
-    async def test_nobody_is_there(self, emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> None:
+    async def test_a_failed_connection_is_counted(self, emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> None:
         progress_socket = socket_of(provider_at(emulator, client, url="http://127.0.0.1:1"))
         assert await progress_socket.ensure_open() is False
         assert progress_socket.failures == 1
 
-    async def test_a_key_goes_nowhere_else(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
+    async def test_the_key_is_not_sent_to_a_redirects_target(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
         for name in ("one", "other"):
             (tmp_path / name).mkdir()
         async with (
@@ -280,7 +292,7 @@ class Redirecting(ComfyUiEmulator):
 
 
 class TestWhatItSays:
-    async def test_garbage_is_left_unheard(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_unreadable_messages_are_ignored(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         job = await held_job(provider, emulator)
         garbage: list[Any] = [
             5,
@@ -306,7 +318,9 @@ class TestWhatItSays:
         assert (await provider.poll(attempt(), job)).progress == 0.5 / 7
         assert emulator.count("socket") == 1
 
-    async def test_too_much_at_once_ends_it(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_message_that_is_too_large_closes_the_socket(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         job = await held_job(provider, emulator)
         socket_of(provider).pause_s = 60.0
         emulator.sockets.send(bytes(MAX_MESSAGE + 1))

@@ -13,7 +13,7 @@ from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Finished, Job, JobStatus
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.base import Fault, Reply
-from support.emulators.comfyui import FILM, ComfyUiEmulator, graph_for, picture
+from support.emulators.comfyui import VIDEO, ComfyUiEmulator, graph_for, picture
 from support.providers.attempt_io import TASK, MemoryIO
 
 PICTURE = {"result_image_path": f"media/{TASK}/result.png", "width": 8, "height": 8, "format": "PNG"}
@@ -38,7 +38,7 @@ DRAWN = {**PICTURE, "width": 24, "height": 16, "seed": 7}
         (TaskType.LLM_INTERACTION, TEXT),
     ],
 )
-async def test_each_type_of_task(
+async def test_each_task_type_has_its_result(
     provider: ComfyUiProvider,
     emulator: ComfyUiEmulator,
     client: httpx.AsyncClient,
@@ -68,7 +68,9 @@ async def fetched(
         for given in node.values() if isinstance(node, dict) else ():
             for entry in given if isinstance(given, list) else ():
                 if isinstance(entry, dict) and isinstance(name := entry.get("filename"), str):
-                    data = FILM if name.endswith("mp4") else name.encode() if "odd" in name else picture((len(name), 3))
+                    data = (
+                        VIDEO if name.endswith("mp4") else name.encode() if "odd" in name else picture((len(name), 3))
+                    )
                     emulator.files[entry.get("type", "output"), entry.get("subfolder", ""), name] = data
     work, kept = attempt(task_type, {"output": output}), files()
     work.provider_config["graph"]["2"] = work.provider_config["graph"].get("2", work.provider_config["graph"]["1"])
@@ -100,7 +102,7 @@ class TestWhatIsTheResult:
             ({"9": images("1.png"), "10": 5, "11": {"images": [5, {"filename": 5}]}, "12": {"images": 5}}, None, 5),
         ],
     )
-    async def test_a_picture(
+    async def test_the_output_node_decides_which_image_is_the_result(
         self,
         provider: ComfyUiProvider,
         emulator: ComfyUiEmulator,
@@ -112,7 +114,9 @@ class TestWhatIsTheResult:
         assert result == {**PICTURE, "width": width, "height": 3}
         assert Image.open(io.BytesIO(kept.stored["result.png"])).size == (width, 3)
 
-    async def test_several(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_several_images_of_a_node_are_all_stored(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         outputs = {"9": images("1.png", "22.JPG")}
         result, kept = await fetched(provider, emulator, TaskType.REFINE, outputs)
         paths = [f"media/{TASK}/result.png", f"media/{TASK}/result_2.jpg"]
@@ -133,7 +137,7 @@ class TestWhatIsTheResult:
             (images("odd", animated=[True]), "result.bin"),
         ],
     )
-    async def test_a_film(
+    async def test_each_form_of_a_video_is_found(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, output: dict[str, Any], name: str
     ) -> None:
         outputs = {"8": output, "9": images("still.png")}
@@ -153,7 +157,7 @@ class TestWhatIsTheResult:
             (["5"], {"result_text": "5"}),
         ],
     )
-    async def test_a_text(
+    async def test_texts_are_joined_and_json_in_them_is_read(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, text: Any, result: dict[str, Any]
     ) -> None:
         outputs = {"9": images("1.png"), "3": {"text": text}}
@@ -170,7 +174,7 @@ class TestWhatIsTheResult:
             (TaskType.LLM_INTERACTION, {"9": images("a.png"), "3": {"text": [5]}}, None, "gave no text$"),
         ],
     )
-    async def test_nothing_of_the_kind(
+    async def test_outputs_without_the_wanted_kind_fail_the_attempt(
         self,
         provider: ComfyUiProvider,
         emulator: ComfyUiEmulator,
@@ -185,7 +189,9 @@ class TestWhatIsTheResult:
 
 
 class TestTrouble:
-    async def test_it_hasnt_succeeded(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_result_of_an_unsuccessful_job_raises_call_failed(
+        self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
+    ) -> None:
         emulator.held = True
         job = await submitted(provider)
         with pytest.raises(CallFailed, match="hasn't succeeded"):
@@ -199,7 +205,7 @@ class TestTrouble:
             await provider.fetch(attempt(), job, files())
         assert failure.value.forgotten
 
-    async def test_its_file_is_gone(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
+    async def test_a_file_that_is_gone_is_forgotten(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         job = await submitted(provider)
         await emulator.finish(job.id)
         emulator.files.clear()
@@ -207,7 +213,7 @@ class TestTrouble:
             await provider.fetch(attempt(), job, files())
         assert failure.value.forgotten
 
-    async def test_a_page_that_a_proxy_answers_says_nothing_of_its_file(
+    async def test_a_proxys_page_does_not_forget_a_file(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = await submitted(provider)
@@ -220,7 +226,7 @@ class TestTrouble:
         assert not failure.value.forgotten
 
     @pytest.mark.parametrize("fault", [Fault.LOSE_AFTER, Fault.TRUNCATE_AFTER, Fault.BUSY, Fault.BROKEN])
-    async def test_its_file_cant_be_read(
+    async def test_a_file_without_an_answer_raises_call_failed(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
     ) -> None:
         job, kept = await submitted(provider), files()
@@ -241,7 +247,7 @@ class TestTrouble:
             (b"", {"Content-Type": "image/png"}, CallFailed, "empty"),
         ],
     )
-    async def test_its_file_isnt_one(
+    async def test_an_answer_that_is_not_the_file_is_an_error(
         self,
         provider: ComfyUiProvider,
         emulator: ComfyUiEmulator,
@@ -260,7 +266,7 @@ class TestTrouble:
         if isinstance(failure.value, AttemptError):
             assert (failure.value.retryable, failure.value.provider_fault) == (False, False)
 
-    async def test_a_file_may_be_so_big_and_no_bigger(
+    async def test_a_file_larger_than_the_limit_fails_the_attempt(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = await submitted(provider)

@@ -40,7 +40,7 @@ class Counted:
         monkeypatch.setattr(node_graph, "node_order", node_order)
 
 
-async def test_a_large_graph_is_filled_beside_the_loop_and_gone_through_once(
+async def test_a_large_graph_is_filled_in_a_thread_in_one_pass(
     provider: ComfyUiProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted, fields = Counted(monkeypatch), dict[str, Any]({f"f{n}": n for n in range(FIELDS)})
@@ -50,7 +50,7 @@ async def test_a_large_graph_is_filled_beside_the_loop_and_gone_through_once(
     assert threading.get_ident() not in counted.threads
 
 
-async def test_its_nodes_are_counted_at_the_first_poll_alone(
+async def test_only_the_first_poll_reads_the_nodes_of_the_graph(
     provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, usual, emulator.busy = 0, node_graph.nodes_of, True
@@ -75,14 +75,14 @@ async def test_its_nodes_are_counted_at_the_first_poll_alone(
         ({"9" * 5000: {"class_type": "a"}}, "expected an id of 100 characters at most"),
     ],
 )
-async def test_a_larger_one_is_refused(provider: ComfyUiProvider, nodes: dict[str, Any], words: str) -> None:
+async def test_a_graph_over_the_limits_is_refused(provider: ComfyUiProvider, nodes: dict[str, Any], words: str) -> None:
     with pytest.raises(AttemptError, match=words) as caught:
         await provider.prepare(attempt(config={"graph": nodes}, prompt="x"), files())
     assert not caught.value.retryable
     assert provider.model(TaskType.GENERATION, {"graph": nodes}) == "graph"
 
 
-def test_the_model_is_found_without_a_sort(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_is_found_without_sorting_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes, counted = large()["graph"], Counted(monkeypatch)
     assert (model_of({"graph": nodes}), counted.calls) == ("graph", 0)
     nodes |= {str(n): {"class_type": "a", "inputs": {"ckpt_name": f"m{n}"}} for n in (4_000, 10, 9)}

@@ -33,7 +33,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 class TestPrepare:
-    async def test_the_whole_body(self, world: World) -> None:
+    async def test_the_body_contains_the_whole_job(self, world: World) -> None:
         work = attempt(
             inputs={
                 "prompt": "shoe",
@@ -71,7 +71,7 @@ class TestPrepare:
             },
         )
 
-    async def test_without_addresses_files_go_along(self, world: World) -> None:
+    async def test_files_without_a_url_are_sent_as_data_uris(self, world: World) -> None:
         io = WebIO({PATH: b"abc"}, links=False)
         request = await world.provider.prepare(attempt(inputs={"base_image_url": PATH}), io)
         assert request.body["inputs"]["base_image_url"] == "data:image/png;base64,YWJj"
@@ -89,12 +89,12 @@ class TestPrepare:
         ],
         ids=str,
     )
-    async def test_what_cant_be_sent_is_refused(self, world: World, members: dict[str, Any]) -> None:
+    async def test_inputs_that_cannot_be_sent_are_refused(self, world: World, members: dict[str, Any]) -> None:
         with pytest.raises(AttemptError) as refusal:
             await world.provider.prepare(attempt(**members), world.io)
         assert not refusal.value.retryable
 
-    async def test_what_it_offers(self, world: World) -> None:
+    async def test_a_worker_offers_every_task_type_except_two(self, world: World) -> None:
         provider: RemoteProvider = world.provider
         cant = {task_type for task_type in TaskType if provider.capabilities(task_type) is None}
         assert cant == {TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL}
@@ -103,7 +103,7 @@ class TestPrepare:
 
 
 class TestSubmit:
-    async def test_a_job_to_its_end(self, world: World) -> None:
+    async def test_a_job_is_polled_and_fetched_with_its_cost(self, world: World) -> None:
         world.worker.polls_until_done, world.worker.cost = 2, {"amount": 0.25, "currency": "EUR"}
         job = await world.job()
         states = [await world.provider.poll(attempt(), job) for _ in range(2)]
@@ -118,23 +118,23 @@ class TestSubmit:
         assert set(world.io.kinds) == {("image/",)}
         assert world.worker.ledger.keys() == {str(TASK): 1}
 
-    async def test_work_that_is_done_at_once(self, world: World) -> None:
+    async def test_work_in_the_answer_to_a_submit_is_the_result(self, world: World) -> None:
         world.worker.sync, world.worker.cost = True, {"amount": 1, "currency": "USD"}
         assert await world.submit() == Finished({"seed": 5, "result_image_path": PATH}, Cost(1.0, "USD", "provider"))
         assert world.worker.count("poll") == 0
 
-    async def test_a_job_that_was_taken_has_no_result_yet(self, world: World) -> None:
+    async def test_a_202_with_a_result_is_a_job(self, world: World) -> None:
         world.worker.extra = {"result": {}, "files": []}
         await world.job()
 
-    async def test_the_same_attempt_has_the_same_job(self, world: World) -> None:
+    async def test_one_attempt_has_one_job(self, world: World) -> None:
         assert await world.job() == await world.job() != await world.job(attempt(uuid4()))
         world.worker.idempotent = False
         await world.job()
         assert world.worker.ledger.keys()[str(TASK)] == 2
 
     @pytest.mark.parametrize("fault", [*LOST, *ODD, *SLOW])
-    async def test_an_answer_that_says_nothing(self, world: World, fault: Fault) -> None:
+    async def test_a_submit_without_a_readable_answer_raises_outcome_unknown(self, world: World, fault: Fault) -> None:
         world.worker.plan("submit", fault)
         with pytest.raises(OutcomeUnknown, match=r"^custom worker: "):
             await world.submit(provider=world.provider_with(SHORT_S) if fault in SLOW else None)
@@ -151,7 +151,7 @@ class TestSubmit:
             (Fault.REFUSED, False, None),
         ],
     )
-    async def test_an_error_in_its_words(
+    async def test_an_error_of_the_worker_decides_whether_a_retry_helps(
         self,
         world: World,
         fault: Fault,
@@ -167,7 +167,7 @@ class TestSubmit:
             assert failure.value.retry_after_s == after_s
         assert world.worker.ledger.jobs() == []
 
-    async def test_nobody_there(self, world: World) -> None:
+    async def test_a_refused_connection_is_retryable(self, world: World) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # but nobody listens
             with pytest.raises(AttemptError) as failure:
@@ -188,19 +188,21 @@ class TestSubmit:
         ],
         ids=str,
     )
-    async def test_an_answer_without_a_usable_job(self, world: World, extra: dict[str, Any]) -> None:
+    async def test_an_answer_without_a_job_or_result_raises_outcome_unknown(
+        self, world: World, extra: dict[str, Any]
+    ) -> None:
         world.worker.extra = extra
         with pytest.raises(OutcomeUnknown):
             await world.submit()
 
-    async def test_done_work_that_cant_be_stored_at_once_is_kept(self, world: World) -> None:
+    async def test_work_in_an_answer_that_cannot_be_stored_at_once_is_stored_later(self, world: World) -> None:
         world.worker.sync, world.worker.inline, world.io.failures = True, True, len(PAUSES_S)
         finished = await world.submit()
         assert isinstance(finished, Finished)
         assert (finished.result["result_image_path"], world.worker.count("submit")) == (PATH, 1)
 
     @pytest.mark.parametrize("trouble", ["lost file", "wrong file", "full disk"])
-    async def test_files_of_done_work_are_had_again(self, world: World, trouble: str) -> None:
+    async def test_files_of_finished_work_are_fetched_again_from_its_job(self, world: World, trouble: str) -> None:
         world.worker.sync, world.worker.inline = True, trouble == "full disk"
         world.io.full = world.worker.inline
         world.worker.file = {"size": 3} if trouble == "wrong file" else {}
@@ -215,7 +217,7 @@ class TestSubmit:
         assert (await world.provider.fetch(attempt(), found, world.io)).result["result_image_path"] == PATH
         assert world.worker.ledger.keys() == {str(TASK): 1}
 
-    async def test_without_a_connection_the_error_names_the_setting_of_the_address(
+    async def test_without_a_connection_the_error_names_the_setting_of_the_url(
         self, world: World, unused_port: int
     ) -> None:
         provider = world.provider_with(url=f"http://127.0.0.1:{unused_port}")
@@ -231,7 +233,7 @@ class TestSubmit:
 class TestFollowing:
     @pytest.mark.parametrize("fault", [*LOST, *ODD, *SLOW, *TOLD])
     @pytest.mark.parametrize("kind", CALLS)
-    async def test_a_call_without_an_answer_may_be_made_again(self, world: World, kind: str, fault: Fault) -> None:
+    async def test_a_call_without_an_answer_raises_call_failed(self, world: World, kind: str, fault: Fault) -> None:
         job = await world.job()
         world.worker.plan(CALLS[kind], fault)
         with pytest.raises(CallFailed) as failure:
@@ -241,12 +243,12 @@ class TestFollowing:
         await world.call(kind, job)
 
     @pytest.mark.parametrize(("said", "retryable"), [(None, True), (True, True), (False, False)])
-    async def test_a_job_that_failed(self, world: World, said: bool | None, retryable: bool) -> None:  # noqa: FBT001
+    async def test_a_failed_job_reports_its_error(self, world: World, said: bool | None, retryable: bool) -> None:  # noqa: FBT001
         world.worker.outcome, world.worker.retryable = "failed", said
         state = await world.provider.poll(attempt(), await world.job())
         assert state == JobState(status=JobStatus.FAILED, word="failed", error="the work failed", retryable=retryable)
 
-    async def test_a_job_that_is_gone(self, world: World) -> None:
+    async def test_a_job_that_is_gone_is_forgotten(self, world: World) -> None:
         job = await world.job()
         world.worker.forget(job.id)
         for kind in ("poll", "fetch"):
@@ -257,7 +259,7 @@ class TestFollowing:
         assert await world.call("reconcile", job) == []
 
     @pytest.mark.parametrize("status", [404, 410])
-    async def test_a_gateway_doesnt_know_what_is_gone(self, world: World, status: int) -> None:
+    async def test_a_gateways_404_does_not_forget_a_job(self, world: World, status: int) -> None:
         job = await world.job()
 
         async def lost(call: Call) -> Reply:
@@ -269,7 +271,7 @@ class TestFollowing:
                 await world.call(kind, job)
             assert not failure.value.forgotten
 
-    async def test_cancelling(self, world: World) -> None:
+    async def test_a_cancel_is_accepted_or_refused(self, world: World) -> None:
         world.worker.held, world.worker.ignore_cancel = True, True
         job = await world.job()
         assert await world.call("cancel", job) is CancelAnswer.ACCEPTED
@@ -280,17 +282,17 @@ class TestFollowing:
         assert [await world.call("cancel", job) for _ in range(2)] == [CancelAnswer.ACCEPTED] * 2
         assert (await world.provider.poll(attempt(), job)).status is JobStatus.CANCELLED
 
-    async def test_cancelling_too_late(self, world: World) -> None:
+    async def test_a_cancel_of_an_ended_job_answers_ended(self, world: World) -> None:
         job = await world.job()
         await world.provider.poll(attempt(), job)
         assert await world.call("cancel", job) is CancelAnswer.ENDED
 
-    async def test_a_result_that_isnt_there_yet(self, world: World) -> None:
+    async def test_a_result_of_an_unfinished_job_raises_call_failed(self, world: World) -> None:
         world.worker.held = True
         with pytest.raises(CallFailed, match="running"):
             await world.call("fetch", await world.job())
 
-    async def test_an_answer_about_another_job(self, world: World) -> None:
+    async def test_an_answer_about_another_job_raises_call_failed(self, world: World) -> None:
         job, other = await world.job(), await world.job(attempt(uuid4()))
         crossed = Job(id=job.id, urls={"status": f"{world.worker.url}/jobs/{other.id}"})
         for kind in ("poll", "fetch"):
@@ -299,7 +301,7 @@ class TestFollowing:
 
 
 class TestReconcile:
-    async def test_exactly_the_attempts_own(self, world: World) -> None:
+    async def test_only_the_attempts_own_jobs_are_found(self, world: World) -> None:
         world.worker.idempotent = False
         jobs = [await world.job(), await world.job()]
         await world.job(attempt(uuid4()))
@@ -309,7 +311,7 @@ class TestReconcile:
         world.worker.hide_from_listing = True
         assert await world.provider.reconcile(attempt(), SENT) == []
 
-    async def test_a_worker_without_a_list_knows_nothing(self, world: World) -> None:
+    async def test_a_worker_without_a_list_forgets_no_job(self, world: World) -> None:
         provider = world.provider_with(url=f"{world.worker.url}/elsewhere/")
         with pytest.raises(CallFailed, match="404") as failure:
             await provider.reconcile(attempt(), SENT)
@@ -319,7 +321,7 @@ class TestReconcile:
 
 class TestFiles:
     @pytest.mark.parametrize("wrong", [{"size": len(PICTURE) - 1}, {"sha256": "0" * 64}], ids=str)
-    async def test_one_that_isnt_what_it_says(self, world: World, wrong: dict[str, Any]) -> None:
+    async def test_a_file_with_another_size_or_digest_is_not_stored(self, world: World, wrong: dict[str, Any]) -> None:
         world.worker.file, job = wrong, await world.job()
         with pytest.raises(CallFailed, match="result_image_path"):
             await world.call("fetch", job)
@@ -330,7 +332,7 @@ class TestFiles:
         assert (failure.value.retryable, world.io.stored) == (False, {})
 
     @pytest.mark.parametrize("data", ["", "é", "AAA", "AA AA=="], ids=repr)
-    async def test_data_that_is_none(self, world: World, data: str) -> None:
+    async def test_data_that_is_not_base64_fails_the_attempt(self, world: World, data: str) -> None:
         world.worker.inline, world.worker.file = True, {"data": data}
         with pytest.raises(AttemptError, match="result_image_path") as failure:
             await world.call("fetch", await world.job())
@@ -349,13 +351,13 @@ class TestFiles:
         ],
         ids=str,
     )
-    async def test_an_entry_that_cant_be_read(self, world: World, entry: dict[str, Any]) -> None:
+    async def test_an_unreadable_entry_of_a_file_raises_call_failed(self, world: World, entry: dict[str, Any]) -> None:
         world.worker.file, job = entry, await world.job()
         with pytest.raises(CallFailed, match="can't be read"):
             await world.call("fetch", job)
         assert (await world.provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
 
-    async def test_names_are_ours(self, world: World) -> None:
+    async def test_the_names_of_stored_files_are_chosen_here(self, world: World) -> None:
         data = base64.b64encode(PICTURE).decode()
         kinds = ("video/mp4", "image/../../etc", "image/jpeg")
         files = [{"field": f"file_{n}", "media_type": kind, "data": data} for n, kind in enumerate(kinds)]
@@ -374,7 +376,9 @@ class TestFiles:
     @pytest.mark.parametrize(
         "extra", [{"result": [1]}, {"result": "x"}, {"cost": {"amount": -1, "currency": "EUR"}}], ids=str
     )
-    async def test_a_result_that_is_no_object(self, world: World, extra: dict[str, Any]) -> None:
+    async def test_a_result_that_is_not_an_object_raises_outcome_unknown(
+        self, world: World, extra: dict[str, Any]
+    ) -> None:
         world.worker.sync, world.worker.extra = True, extra
         with pytest.raises(OutcomeUnknown):
             await world.submit()

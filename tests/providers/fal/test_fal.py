@@ -52,8 +52,11 @@ class TestSubmit:
         [(Fault.BUSY, True), (Fault.UNAVAILABLE, True), (Fault.BROKEN, True), (Fault.REFUSED, False)],
     )
     async def test_a_submit_that_was_certainly_not_accepted_raises_an_attempt_error(
-        self, bench: Bench, fault: Fault, retryable: bool
-    ) -> None:  # noqa: FBT001
+        self,
+        bench: Bench,
+        fault: Fault,
+        retryable: bool,  # noqa: FBT001
+    ) -> None:
         bench.fal.plan("submit", fault)
         with pytest.raises(AttemptError) as failure:
             await bench.submitted()
@@ -189,8 +192,11 @@ class TestPoll:
         ],
     )
     async def test_an_error_type_of_the_platform_decides_whether_a_retry_helps(
-        self, bench: Bench, error_type: str, retryable: bool
-    ) -> None:  # noqa: FBT001
+        self,
+        bench: Bench,
+        error_type: str,
+        retryable: bool,  # noqa: FBT001
+    ) -> None:
         bench.fal.outcome = "error"
         bench.fal.failure = (503, {"detail": f"no luck {KEY}", "error_type": error_type})
         job = await bench.submitted()
@@ -208,8 +214,11 @@ class TestPoll:
 
     @pytest.mark.parametrize(("status", "retryable"), [(422, False), (500, True)])
     async def test_an_error_of_the_model_is_reported_with_its_details(
-        self, bench: Bench, status: int, retryable: bool
-    ) -> None:  # noqa: FBT001
+        self,
+        bench: Bench,
+        status: int,
+        retryable: bool,  # noqa: FBT001
+    ) -> None:
         details = [{"loc": ["body", "prompt"], "msg": "too long", "type": "string_too_long"}, {"msg": "and odd"}]
         bench.fal.outcome, bench.fal.failure = "error", (status, {"detail": details})
         job = await bench.submitted()

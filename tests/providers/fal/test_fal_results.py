@@ -12,7 +12,7 @@ from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Finished, Job
 from support.emulators.base import Fault
-from support.emulators.fal import FILM
+from support.emulators.fal import VIDEO
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ class TestFetch:
         assert result == {
             "result_video_path": f"media/{TASK}/result.mp4",
             "format": "MP4",
-            "size": len(FILM),
+            "size": len(VIDEO),
             "seed": 7,
         }
         assert [asked[1:] for asked in bench.io.downloads] == [("result.mp4", ("video/",))]

@@ -60,7 +60,7 @@ def attempt(task_type: TaskType = TaskType.GENERATION, config: dict[str, Any] | 
 
 DRAWING = attempt(prompt="a shoe")
 TALK = attempt(TaskType.LLM_INTERACTION, prompt="say it")
-FILM = attempt(TaskType.VIDEO_GENERATION, prompt="it turns", base_image_url=BASE)
+VIDEO = attempt(TaskType.VIDEO_GENERATION, prompt="it turns", base_image_url=BASE)
 VEO = attempt(TaskType.VIDEO_GENERATION, {"model": "veo-3.1-generate-001"}, prompt="it turns", base_image_url=BASE)
 
 

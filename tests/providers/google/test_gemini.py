@@ -15,12 +15,12 @@ from providers.conftest import PAUSES_S
 from providers.google.google_cases import (
     BASE,
     DRAWING,
-    FILM,
     PASSING,
     SENT,
     TALK,
     UNKNOWN,
     VEO,
+    VIDEO,
     Bench,
     attempt,
     gemini_bench,
@@ -41,7 +41,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield await stack.enter_async_context(BENCHES[request.param](tmp_path))
 
 
-async def test_a_picture_comes_in_the_answer(bench: Bench) -> None:
+async def test_an_image_in_the_answer_is_stored(bench: Bench) -> None:
     result = await bench.finished(structs.replace(DRAWING, inputs={"prompt": "a shoe", "width": 1920, "height": 1080}))
     assert result == {
         "result_image_path": f"media/{TASK}/result.png",
@@ -57,14 +57,14 @@ async def test_a_picture_comes_in_the_answer(bench: Bench) -> None:
     assert bench.at.ledger.keys() == {"a shoe": 1}
 
 
-async def test_text_comes_in_the_answer(bench: Bench) -> None:
+async def test_text_in_the_answer_is_the_result(bench: Bench) -> None:
     result = await bench.finished(TALK)
     assert (result["result_text"], result["model"]) == ("say it (0 pictures)", "gemini-3.8-flash")
     assert "result_json" not in result
     assert not bench.io.stored
 
 
-async def test_json_that_was_asked_for_is_read(bench: Bench) -> None:
+async def test_json_that_was_asked_for_is_decoded(bench: Bench) -> None:
     work = attempt(TaskType.LLM_INTERACTION, prompt="say it", json_schema={"type": "object"}, image_urls=[BASE])
     assert (await bench.finished(work))["result_json"] == {"asked": "say it", "pictures": 1}
     bench.at.answered = {"candidates": [{"content": {"parts": [{"text": "{half"}]}, "finishReason": "STOP"}]}
@@ -74,13 +74,13 @@ async def test_json_that_was_asked_for_is_read(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("task_type", [TaskType.EDITING, TaskType.REFINE, TaskType.FACE_ENHANCER])
-async def test_a_picture_is_worked_on(bench: Bench, task_type: TaskType) -> None:
+async def test_an_image_is_edited_by_an_instruction(bench: Bench, task_type: TaskType) -> None:
     result = await bench.finished(attempt(task_type, prompt="make it blue", base_image_url="media/t/tall.png"))
     assert (result["width"], result["height"]) == (36, 64)
     assert sum(bench.at.ledger.keys().values()) == 1
 
 
-async def test_imagen_predicts(bench: Bench) -> None:
+async def test_an_image_of_imagen_is_stored(bench: Bench) -> None:
     config = {"model": "imagen-4.0-generate-001", "parameters": {"sampleCount": 4, "personGeneration": "dont_allow"}}
     result = await bench.finished(
         attempt(config=config, prompt="a shoe", width=90, height=160, negative_prompt="laces")
@@ -94,8 +94,8 @@ async def test_imagen_predicts(bench: Bench) -> None:
     assert result.get("seed") == (7 if seeded else None)
 
 
-@pytest.mark.parametrize("work", [DRAWING, FILM], ids=["answered", "job"])
-async def test_a_lost_answer_may_be_a_job(bench: Bench, work: Any) -> None:
+@pytest.mark.parametrize("work", [DRAWING, VIDEO], ids=["answered", "job"])
+async def test_a_submit_without_a_readable_answer_raises_outcome_unknown(bench: Bench, work: Any) -> None:
     for count, fault in enumerate(UNKNOWN, 1):
         bench.at.plan("submit", fault)
         with pytest.raises(OutcomeUnknown):
@@ -104,7 +104,7 @@ async def test_a_lost_answer_may_be_a_job(bench: Bench, work: Any) -> None:
     assert await bench.provider().reconcile(work, SENT) is None
 
 
-async def test_what_was_not_taken_may_be_sent_again(bench: Bench) -> None:
+async def test_a_submit_that_was_not_accepted_is_retryable(bench: Bench) -> None:
     for fault in PASSING:
         bench.at.plan("submit", fault)
         with pytest.raises(AttemptError) as caught:
@@ -113,20 +113,20 @@ async def test_what_was_not_taken_may_be_sent_again(bench: Bench) -> None:
     assert not bench.at.ledger.jobs()
 
 
-async def test_what_is_refused_is_not(bench: Bench) -> None:
+async def test_a_refused_submit_is_not_retryable(bench: Bench) -> None:
     bench.at.plan("submit", Fault.REFUSED)
     with pytest.raises(AttemptError, match="INVALID_ARGUMENT: this can't be done") as caught:
         await bench.answered(DRAWING)
     assert (caught.value.retryable, caught.value.provider_fault) == (False, True)
 
 
-async def test_a_model_that_is_gone_is_refused(bench: Bench) -> None:
+async def test_a_model_that_is_gone_is_not_retryable(bench: Bench) -> None:
     with pytest.raises(AttemptError, match=r"models/gemini-1\.5-pro is not found") as caught:
         await bench.answered(attempt(config={"model": "gemini-1.5-pro"}, prompt="a shoe"))
     assert not caught.value.retryable
 
 
-async def test_googles_own_word_on_when_to_come_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_retry_info_counts_as_retry_after(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     details = [{"@type": "type.googleapis.com/google.rpc.Help"}, {"retryDelay": "34.5s"}]
 
     async def answer(*_: object) -> Reply:
@@ -146,17 +146,17 @@ async def test_a_slow_answer_has_a_deadline(tmp_path: Path, fault: Fault) -> Non
             await bench.answered(DRAWING, work_s=1.5)
         bench.at.plan("submit", fault)
         with pytest.raises(OutcomeUnknown, match="TimeoutError"):
-            await bench.answered(FILM, timeout_s=1.5)  # its answer is no result
+            await bench.answered(VIDEO, timeout_s=1.5)  # its answer is no result
 
 
-async def test_nothing_was_sent_where_nobody_listens(bench: Bench) -> None:
+async def test_a_refused_connection_is_retryable(bench: Bench) -> None:
     await bench.answered(DRAWING)
     with pytest.raises(AttemptError, match="connection refused") as caught:
         await bench.answered(DRAWING, url="http://127.0.0.1:9")
     assert caught.value.retryable
 
 
-async def test_a_held_answer_waits(bench: Bench) -> None:
+async def test_the_emulator_can_hold_an_answer_back(bench: Bench) -> None:
     bench.at.held = True
     answers = []
 
@@ -185,7 +185,7 @@ ENDINGS = [
 
 
 @pytest.mark.parametrize("work", [DRAWING, TALK], ids=["picture", "text"])
-async def test_an_answer_without_a_result_says_why(tmp_path: Path, work: Any) -> None:
+async def test_an_answer_without_a_result_reports_the_reason(tmp_path: Path, work: Any) -> None:
     async with gemini_bench(tmp_path) as bench:
         for answer, words, retryable in ENDINGS:
             bench.at.answered = answer
@@ -194,7 +194,7 @@ async def test_an_answer_without_a_result_says_why(tmp_path: Path, work: Any) ->
             assert caught.value.retryable is retryable
 
 
-async def test_no_reason_that_google_gives_shows_the_key(tmp_path: Path) -> None:
+async def test_no_reason_in_an_answer_shows_the_key(tmp_path: Path) -> None:
     async with gemini_bench(tmp_path) as bench:
         key = bench.secret
         cut_off = "x" * 245 + key  # messages end in the midst of it
@@ -210,7 +210,7 @@ async def test_no_reason_that_google_gives_shows_the_key(tmp_path: Path) -> None
             assert key[:10] not in str(caught.value)
 
 
-async def test_a_200_that_is_no_answer_is_unknown(tmp_path: Path) -> None:
+async def test_an_unreadable_200_raises_outcome_unknown(tmp_path: Path) -> None:
     async with gemini_bench(tmp_path) as bench:
         for answer in ({}, {"candidates": [3]}, {"candidates": "x"}, {"hello": 1}):
             bench.at.answered = answer
@@ -218,7 +218,7 @@ async def test_a_200_that_is_no_answer_is_unknown(tmp_path: Path) -> None:
                 await bench.answered(DRAWING)
 
 
-async def test_what_is_no_picture_is_not_stored(tmp_path: Path) -> None:
+async def test_data_that_is_not_an_image_is_not_stored(tmp_path: Path) -> None:
     async with gemini_bench(tmp_path) as bench:
         for data in ("!not base64", "aGVsbG8=", "", 3):
             parts = [{"text": "here"}, {"inlineData": {"mimeType": "image/png", "data": data}}]
@@ -229,7 +229,7 @@ async def test_what_is_no_picture_is_not_stored(tmp_path: Path) -> None:
         assert not bench.io.stored
 
 
-async def test_the_models_words_stand_for_a_missing_picture(tmp_path: Path) -> None:
+async def test_the_models_text_is_the_reason_for_a_missing_image(tmp_path: Path) -> None:
     async with gemini_bench(tmp_path) as bench:
         content = {"parts": [{"text": "I can't draw that."}]}
         bench.at.answered = {"candidates": [{"finishReason": "STOP", "content": content}]}
@@ -240,7 +240,7 @@ async def test_the_models_words_stand_for_a_missing_picture(tmp_path: Path) -> N
 IMAGEN = attempt(config={"model": "imagen-4.0-generate-001"}, prompt="a fight")
 
 
-async def test_what_imagens_filters_keep_is_hopeless(bench: Bench) -> None:
+async def test_an_image_that_imagens_filters_withhold_is_not_retried(bench: Bench) -> None:
     bench.at.answered = {"predictions": [{"raiFilteredReason": "violence"}]}
     with pytest.raises(AttemptError, match="filters kept the picture back: violence") as caught:
         await bench.answered(IMAGEN)
@@ -248,7 +248,7 @@ async def test_what_imagens_filters_keep_is_hopeless(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("predictions", [[], [{}], [{"raiFilteredReason": ""}], [7], [{"mimeType": "image/png"}]])
-async def test_without_a_reason_no_filter_has_kept_it(bench: Bench, predictions: Any) -> None:
+async def test_an_imagen_answer_without_a_reason_is_retryable(bench: Bench, predictions: Any) -> None:
     bench.at.answered = {"predictions": predictions}
     with pytest.raises(AttemptError, match="the answer has no picture") as caught:
         await bench.answered(IMAGEN)
@@ -256,7 +256,7 @@ async def test_without_a_reason_no_filter_has_kept_it(bench: Bench, predictions:
 
 
 @pytest.mark.parametrize("answer", [{}, {"status": "ok"}, {"predictions": None}, {"predictions": {}}])
-async def test_what_has_no_predictions_is_no_answer_of_imagen(bench: Bench, answer: Any) -> None:
+async def test_an_answer_without_predictions_raises_outcome_unknown(bench: Bench, answer: Any) -> None:
     bench.at.answered = answer
     with pytest.raises(OutcomeUnknown):
         await bench.answered(IMAGEN)
@@ -264,7 +264,7 @@ async def test_what_has_no_predictions_is_no_answer_of_imagen(bench: Bench, answ
 
 @pytest.mark.parametrize("policy", ["fail", "resubmit"])
 @pytest.mark.parametrize("work", [DRAWING, IMAGEN], ids=["gemini", "imagen"])
-async def test_a_picture_that_cannot_be_stored_is_paid_for_again_if_the_step_says_so(
+async def test_an_image_that_cannot_be_stored_is_made_again_only_if_on_unknown_says_so(
     bench: Bench, work: Attempt, policy: Literal["fail", "resubmit"]
 ) -> None:
     tries = 0
@@ -283,7 +283,7 @@ async def test_a_picture_that_cannot_be_stored_is_paid_for_again_if_the_step_say
     assert tries == len(PAUSES_S) + 1
 
 
-async def test_a_picture_that_cannot_be_stored_at_once_is_kept(bench: Bench) -> None:
+async def test_an_image_that_cannot_be_stored_at_once_is_stored_later(bench: Bench) -> None:
     io = UnsteadyIO(len(PAUSES_S))
     answer = await bench.provider().submit(DRAWING, await bench.prepared(DRAWING), io)
     assert isinstance(answer, Finished)
@@ -291,7 +291,7 @@ async def test_a_picture_that_cannot_be_stored_at_once_is_kept(bench: Bench) -> 
     assert bench.at.count("submit") == 1
 
 
-async def test_a_wrong_key_is_told_without_it(tmp_path: Path) -> None:
+async def test_a_wrong_key_is_reported_without_showing_it(tmp_path: Path) -> None:
     async with gemini_bench(tmp_path) as bench:
         with pytest.raises(AttemptError, match="API key not valid") as caught:
             await bench.answered(DRAWING, secret="AIza-another-key")
@@ -311,18 +311,18 @@ async def test_without_a_credential_nothing_is_sent(bench: Bench) -> None:
     assert not bench.at.calls
 
 
-async def test_the_same_attempt_is_the_same_request(bench: Bench) -> None:
-    for work in (DRAWING, VEO, FILM, TALK):
+async def test_the_same_attempt_gives_the_same_request(bench: Bench) -> None:
+    for work in (DRAWING, VEO, VIDEO, TALK):
         assert await bench.prepared(work) == await bench.prepared(work)
 
 
-async def test_what_is_offered(bench: Bench) -> None:
+async def test_each_provider_offers_its_task_types(bench: Bench) -> None:
     provider = bench.provider()
     assert provider.capabilities(TaskType.IMAGE_ADJUSTER) is None
     assert provider.capabilities(TaskType.PASSTHROUGH) is None
-    talk, film = (provider.capabilities(each) for each in (TaskType.LLM_INTERACTION, TaskType.VIDEO_GENERATION))
+    talk, video = (provider.capabilities(each) for each in (TaskType.LLM_INTERACTION, TaskType.VIDEO_GENERATION))
     assert sorted(talk or ()) == ["image_input", "json_schema", "system_prompt"]
-    assert sorted(film or ()) == ["motion", "prompt", *(["seed"] if provider.type is ProviderType.VERTEX else [])]
+    assert sorted(video or ()) == ["motion", "prompt", *(["seed"] if provider.type is ProviderType.VERTEX else [])]
     assert provider.model(TaskType.IMAGE_ADJUSTER, {}) == "IMAGE_ADJUSTER"
     assert provider.model(TaskType.GENERATION, {"model": "../x"}) == "GENERATION"
     assert provider.called_back(b"{}") is None

@@ -37,14 +37,14 @@ def desk() -> Desk:
 
 
 @pytest.mark.parametrize(
-    ("kind", "film"), [(GeminiProvider, "gemini-omni-1.1-flash"), (VertexProvider, "veo-3.1-generate-001")]
+    ("kind", "video"), [(GeminiProvider, "gemini-omni-1.1-flash"), (VertexProvider, "veo-3.1-generate-001")]
 )
-def test_the_models_of_our_own_choice(kind: type[GoogleProvider], film: str) -> None:
+def test_each_task_type_has_a_default_model(kind: type[GoogleProvider], video: str) -> None:
     provider = Desk(kind).provider
     assert provider.model(T.LLM_INTERACTION, {}) == "gemini-3.8-flash"
     assert provider.model(T.GENERATION, {}) == "gemini-nano-banana-2.1"
     assert provider.model(T.EDITING, {"model": "gemini-3-pro-image"}) == "gemini-3-pro-image"
-    assert provider.model(T.VIDEO_GENERATION, {}) == film
+    assert provider.model(T.VIDEO_GENERATION, {}) == video
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_the_models_of_our_own_choice(kind: type[GoogleProvider], film: str) -> 
         (T.VIDEO_GENERATION, "gemini-3.8-flash"),
     ],
 )
-async def test_no_other_model_goes_into_an_address(desk: Desk, task_type: TaskType, model: Any) -> None:
+async def test_models_of_other_families_are_refused(desk: Desk, task_type: TaskType, model: Any) -> None:
     with pytest.raises(AttemptError, match=r"provider_config\.model") as caught:
         await desk.prepared(attempt(task_type, {"model": model}, prompt="x", base_image_url=BASE))
     assert not caught.value.retryable
 
 
-async def test_a_drawing(desk: Desk) -> None:
+async def test_a_generation_is_sent_with_prompt_ratio_and_parameters(desk: Desk) -> None:
     given = {"parameters": {"candidateCount": 3, "seed": 1, "imageConfig": {"imageSize": "2K", "aspectRatio": "1:1"}}}
     work = attempt(
         config=given,
@@ -96,7 +96,7 @@ async def test_a_drawing(desk: Desk) -> None:
     }
 
 
-async def test_what_is_not_given_is_not_sent(desk: Desk) -> None:
+async def test_absent_inputs_are_not_sent(desk: Desk) -> None:
     body = (await desk.prepared(attempt(prompt="a shoe", negative_prompt=None, width=64))).body
     assert body["contents"] == [{"role": "user", "parts": [{"text": "a shoe"}]}]
     assert body["generationConfig"] == {"responseModalities": ["IMAGE"], "seed": 7}
@@ -106,7 +106,7 @@ async def test_what_is_not_given_is_not_sent(desk: Desk) -> None:
     ("sides", "nearest"),
     [((1024, 1024), "1:1"), ((1920, 1080), "16:9"), ((1000, 1990), "9:16"), ((2560, 1080), "21:9"), ((81, 100), "4:5")],
 )
-async def test_the_nearest_shape(desk: Desk, sides: tuple[int, int], nearest: str) -> None:
+async def test_the_nearest_aspect_ratio_is_sent(desk: Desk, sides: tuple[int, int], nearest: str) -> None:
     body = (await desk.prepared(attempt(prompt="a shoe", width=sides[0], height=sides[1]))).body
     assert body["generationConfig"]["imageConfig"] == {"aspectRatio": nearest}
 
@@ -128,7 +128,7 @@ INSTRUCTIONS: list[tuple[TaskType, dict[str, Any], str, int]] = [
 
 
 @pytest.mark.parametrize(("task_type", "inputs", "words", "pictures"), INSTRUCTIONS)
-async def test_a_task_on_a_picture_is_an_instruction(
+async def test_a_task_on_an_image_is_sent_as_an_instruction(
     desk: Desk, task_type: TaskType, inputs: dict[str, Any], words: str, pictures: int
 ) -> None:
     body = (await desk.prepared(attempt(task_type, base_image_url=BASE, **inputs))).body
@@ -142,7 +142,7 @@ async def test_a_task_on_a_picture_is_an_instruction(
 @pytest.mark.parametrize(
     ("side", "factor", "size"), [(64, 2.0, "1K"), (1200, 1.5, "2K"), (2000, 2.0, "4K"), (4000, 8.0, "4K")]
 )
-async def test_a_refined_picture_has_room(desk: Desk, side: int, factor: float, size: str) -> None:
+async def test_refine_asks_for_a_size_that_holds_the_image(desk: Desk, side: int, factor: float, size: str) -> None:
     desk.io.inputs[BASE] = Blob(picture(side, 8), "image/png")
     work = attempt(T.REFINE, base_image_url=BASE, upscale_factor=factor)
     assert (await desk.prepared(work)).body["generationConfig"]["imageConfig"] == {"imageSize": size}
@@ -151,7 +151,7 @@ async def test_a_refined_picture_has_room(desk: Desk, side: int, factor: float, 
     assert (await desk.prepared(work)).body["generationConfig"]["imageConfig"] == {"imageSize": "512"}
 
 
-async def test_a_conversation(desk: Desk) -> None:
+async def test_messages_are_sent_with_roles_and_images(desk: Desk) -> None:
     messages = [
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": BASE}]},
@@ -185,7 +185,7 @@ async def test_a_conversation(desk: Desk) -> None:
     }
 
 
-async def test_pictures_go_with_the_last_words_of_the_user(desk: Desk) -> None:
+async def test_images_are_sent_before_the_last_words_of_the_user(desk: Desk) -> None:
     messages = [{"role": "user", "content": "what?"}]
     body = (await desk.prepared(attempt(T.LLM_INTERACTION, messages=messages, image_urls=[BASE]))).body
     assert [list(part) for part in body["contents"][0]["parts"]] == [["inlineData"], ["text"]]
@@ -212,7 +212,7 @@ async def test_pictures_go_with_the_last_words_of_the_user(desk: Desk) -> None:
         (T.VIDEO_GENERATION, {"base_image_url": BASE, "duration_s": "x"}, "duration_s"),
     ],
 )
-async def test_what_cannot_be_sent_is_refused_by_its_name(
+async def test_inputs_that_cannot_be_sent_are_refused_by_name(
     desk: Desk, task_type: TaskType, inputs: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(AttemptError, match=f"^{field}") as caught:
@@ -220,7 +220,7 @@ async def test_what_cannot_be_sent_is_refused_by_its_name(
     assert (caught.value.retryable, caught.value.provider_fault) == (False, False)
 
 
-async def test_members_are_known_however_they_are_written(desk: Desk) -> None:
+async def test_parameters_are_recognised_in_both_spellings(desk: Desk) -> None:
     asked = {
         "candidate_count": 8,
         "number_of_images": 8,
@@ -242,8 +242,8 @@ async def test_members_are_known_however_they_are_written(desk: Desk) -> None:
     config = {"model": "imagen-4.0-generate-001", "parameters": {"sample_count": 4, "include_rai_reason": False}}
     body = (await desk.prepared(attempt(config=config, prompt="x"))).body
     assert body["parameters"] == {"sampleCount": 1, "includeRaiReason": True}
-    film = attempt(T.VIDEO_GENERATION, {"parameters": {"aspectRatio": "9:16", "Delivery": "x"}}, base_image_url=BASE)
-    assert (await desk.prepared(film)).body["response_format"] == {
+    video = attempt(T.VIDEO_GENERATION, {"parameters": {"aspectRatio": "9:16", "Delivery": "x"}}, base_image_url=BASE)
+    assert (await desk.prepared(video)).body["response_format"] == {
         "type": "video",
         "delivery": "uri",
         "duration": "4s",
@@ -252,7 +252,7 @@ async def test_members_are_known_however_they_are_written(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("pictures", [MAX_IMAGES, MAX_IMAGES + 1])
-async def test_so_many_pictures_a_conversation_may_hold(desk: Desk, pictures: int) -> None:
+async def test_a_chat_may_contain_64_images_and_no_more(desk: Desk, pictures: int) -> None:
     parts = [{"type": "image_url", "image_url": BASE}] * (pictures - 1)
     messages = [{"role": "user", "content": parts}, {"role": "user", "content": parts[:1]}]
     work = attempt(T.LLM_INTERACTION, messages=messages)
@@ -263,12 +263,12 @@ async def test_so_many_pictures_a_conversation_may_hold(desk: Desk, pictures: in
         await desk.prepared(work)
 
 
-async def test_parameters_are_an_object(desk: Desk) -> None:
+async def test_parameters_must_be_an_object(desk: Desk) -> None:
     with pytest.raises(AttemptError, match=r"provider_config\.parameters"):
         await desk.prepared(attempt(config={"parameters": [1]}, prompt="x"))
 
 
-async def test_imagen_draws_by_words_alone(desk: Desk) -> None:
+async def test_imagen_refuses_a_reference_image(desk: Desk) -> None:
     work = attempt(config={"model": "imagen-4.0-generate-001"}, prompt="x", reference_image_url=BASE)
     with pytest.raises(AttemptError, match="reference_image_url"):
         await desk.prepared(work)
@@ -277,7 +277,7 @@ async def test_imagen_draws_by_words_alone(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("asked", "veo", "omni"), [(None, 4, "4s"), (1, 4, "3s"), (5, 4, "5s"), (7.5, 8, "7s"), (60, 8, "10s")]
 )
-async def test_a_film_has_a_length_that_there_is(desk: Desk, asked: Any, veo: int, omni: str) -> None:
+async def test_a_video_gets_the_nearest_supported_length(desk: Desk, asked: Any, veo: int, omni: str) -> None:
     inputs = {"base_image_url": BASE, "duration_s": asked}
     body = (await desk.prepared(attempt(T.VIDEO_GENERATION, {"model": "veo-3.1-generate-001"}, **inputs))).body
     assert body["parameters"]["durationSeconds"] == veo
@@ -293,12 +293,12 @@ async def test_a_film_has_a_length_that_there_is(desk: Desk, asked: Any, veo: in
         ({"base_image_url": BASE, "width": 10, "height": 90}, "9:16"),
     ],
 )
-async def test_a_film_has_the_shape_of_its_first_picture(desk: Desk, inputs: dict[str, Any], shape: str) -> None:
+async def test_a_video_has_the_aspect_ratio_of_its_first_image(desk: Desk, inputs: dict[str, Any], shape: str) -> None:
     body = (await desk.prepared(attempt(T.VIDEO_GENERATION, **inputs))).body
     assert body["response_format"]["aspect_ratio"] == shape
 
 
-async def test_a_film_by_omni(desk: Desk) -> None:
+async def test_a_video_of_omni_is_sent_as_an_interaction(desk: Desk) -> None:
     config = {"parameters": {"resolution": "1080p", "type": "text"}}
     request = await desk.prepared(attempt(T.VIDEO_GENERATION, config, base_image_url=BASE, motion="zoom_in"))
     first, words = request.body["input"]
@@ -315,7 +315,7 @@ async def test_a_film_by_omni(desk: Desk) -> None:
     }
 
 
-async def test_a_film_by_veo() -> None:
+async def test_a_video_of_veo_is_sent_as_a_prediction() -> None:
     config = {"parameters": {"generateAudio": False, "sampleCount": 4, "seed": 1}}
     work = attempt(T.VIDEO_GENERATION, config, base_image_url=BASE, prompt="it turns", motion="pan_left", seed=2**32)
     body = (await Desk(VertexProvider).prepared(work)).body

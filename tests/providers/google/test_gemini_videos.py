@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from providers.google.google_cases import FILM, VEO, Bench, gemini_bench
+from providers.google.google_cases import VEO, VIDEO, Bench, gemini_bench
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from support.emulators.base import Call, Fault, Reply
-from support.emulators.google import FILM as BYTES
+from support.emulators.google import VIDEO as BYTES
 from support.emulators.google import GeminiEmulator
 from support.providers.attempt_io import TASK
 
@@ -34,8 +34,8 @@ async def ended(bench: Bench, work: Any) -> JobState:
     return await bench.provider().poll(work, await bench.job(work))
 
 
-@pytest.mark.parametrize(("work", "word"), [(VEO, "done"), (FILM, "completed")], ids=["veo", "omni"])
-async def test_a_film(bench: Bench, work: Any, word: str) -> None:
+@pytest.mark.parametrize(("work", "word"), [(VEO, "done"), (VIDEO, "completed")], ids=["veo", "omni"])
+async def test_a_video_is_polled_fetched_and_stored(bench: Bench, work: Any, word: str) -> None:
     bench.at.polls_until_done = 2
     job = await bench.job(work)
     assert (job.id, job.urls) == (bench.at.ledger.jobs()[0][0], {})
@@ -49,23 +49,23 @@ async def test_a_film(bench: Bench, work: Any, word: str) -> None:
     assert await provider.poll(work, job) == JobState(status=JobStatus.SUCCEEDED, word=word)
     # A later process knows no inputs any more.
     result = (await provider.fetch(structs.replace(work, inputs={}), job, bench.io)).result
-    usage = {"usage": {"input_tokens": 3, "output_tokens": 9, "total_tokens": 12}} if work is FILM else {}
+    usage = {"usage": {"input_tokens": 3, "output_tokens": 9, "total_tokens": 12}} if work is VIDEO else {}
     assert result == RESULT | {"model": provider.model(work.task_type, work.provider_config)} | usage
     assert bench.io.stored == {"result.mp4": BYTES}
     assert bench.io.kinds == [("video/",)]
 
 
-@pytest.mark.parametrize("work", [VEO, FILM], ids=["veo", "omni"])
-async def test_the_key_goes_to_the_api_alone(bench: Bench, work: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("work", [VEO, VIDEO], ids=["veo", "omni"])
+async def test_the_key_is_sent_to_the_api_only(bench: Bench, work: Any, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     async with GeminiEmulator(tmp_path / "other") as other:
         other.trusts_all = True
         job = await bench.job(work)
         await bench.at.finish(job.id)
-        emulator(bench).films_at = other.url
+        emulator(bench).videos_at = other.url
         await bench.provider().fetch(work, job, bench.io)
-        emulator(bench).films_at = None
-        emulator(bench).redirects_films_to = f"{other.url}/v1beta/files/moved:download"
+        emulator(bench).videos_at = None
+        emulator(bench).redirects_videos_to = f"{other.url}/v1beta/files/moved:download"
         await bench.provider().fetch(work, job, bench.io)
         assert bench.at.calls[-1].headers["x-goog-api-key"] == bench.secret
         assert [call.headers.get("x-goog-api-key") for call in other.calls] == [None, None]
@@ -78,14 +78,14 @@ FAILURES = [
 ]
 
 
-async def test_an_operation_that_failed_says_why(bench: Bench) -> None:
+async def test_a_failed_operation_reports_its_error(bench: Bench) -> None:
     for failure, words, retryable in FAILURES:
         bench.at.failure = failure
         state = await ended(bench, VEO)
         assert (state.status, state.error, state.retryable) == (JobStatus.FAILED, words, retryable)
 
 
-async def test_an_operation_that_was_cancelled(bench: Bench) -> None:
+async def test_a_cancelled_operation_is_cancelled(bench: Bench) -> None:
     bench.at.failure = {"code": 1, "message": "cancelled"}
     assert (await ended(bench, VEO)).status is JobStatus.CANCELLED
 
@@ -102,7 +102,7 @@ RESPONSES = [
 ]
 
 
-async def test_an_operation_without_a_film_has_failed(bench: Bench) -> None:
+async def test_an_operation_without_a_video_has_failed(bench: Bench) -> None:
     for response, words, retryable in RESPONSES:
         bench.at.response = response
         state = await ended(bench, VEO)
@@ -112,7 +112,7 @@ async def test_an_operation_without_a_film_has_failed(bench: Bench) -> None:
 
 async def test_the_secret_is_in_no_error(bench: Bench) -> None:
     bench.at.failure = {"code": 13, "message": f"the key {bench.secret} broke"}
-    for work in (VEO, FILM):
+    for work in (VEO, VIDEO):
         assert "the key … broke" in (await ended(bench, work)).error
 
 
@@ -125,38 +125,38 @@ INTERACTIONS = [
 ]
 
 
-async def test_an_interaction_without_a_film_has_failed(bench: Bench) -> None:
+async def test_an_interaction_without_a_video_has_failed(bench: Bench) -> None:
     for failure, response, words, retryable in INTERACTIONS:
         bench.at.failure, bench.at.response = failure, response
-        job = await bench.job(FILM)
-        state = await bench.provider().poll(FILM, job)
+        job = await bench.job(VIDEO)
+        state = await bench.provider().poll(VIDEO, job)
         assert (state.status, state.retryable) == (JobStatus.FAILED, retryable)
         assert words in state.error
         with pytest.raises((AttemptError, CallFailed)):
-            await bench.provider().fetch(FILM, job, bench.io)
+            await bench.provider().fetch(VIDEO, job, bench.io)
 
 
-async def test_a_film_may_come_in_the_answer(bench: Bench) -> None:
+async def test_a_video_in_the_answer_is_stored(bench: Bench) -> None:
     content = {"type": "video", "data": base64.b64encode(BYTES).decode()}
     bench.at.response = [{"type": "model_output", "content": [content]}]
     job = await _done(bench)
-    await bench.provider().fetch(FILM, job, bench.io)
+    await bench.provider().fetch(VIDEO, job, bench.io)
     assert bench.io.stored == {"result.mp4": BYTES}
     for data in ("AAAA", "!"):
         content["data"] = data
         with pytest.raises(AttemptError, match="came as a film is none"):
-            await bench.provider().fetch(FILM, job, bench.io)
+            await bench.provider().fetch(VIDEO, job, bench.io)
 
 
-async def test_a_file_is_asked_for_by_its_bytes(bench: Bench) -> None:
+async def test_a_file_is_downloaded_by_its_bytes(bench: Bench) -> None:
     uri = f"{bench.at.url}/v1beta/files/film:download"
     bench.at.response = [{"type": "model_output", "content": [{"type": "video", "uri": uri}]}]
-    await bench.provider().fetch(FILM, await _done(bench), bench.io)
+    await bench.provider().fetch(VIDEO, await _done(bench), bench.io)
     assert bench.at.calls[-1].query == {"alt": "media"}
 
 
 async def _done(bench: Bench) -> Job:
-    job = await bench.job(FILM)
+    job = await bench.job(VIDEO)
     await bench.at.finish(job.id)
     return job
 
@@ -168,29 +168,29 @@ async def test_an_operation_cannot_be_cancelled(bench: Bench) -> None:
     assert len(bench.at.calls) == calls
 
 
-async def test_an_interaction_can(bench: Bench) -> None:
-    provider, job = bench.provider(), await bench.job(FILM)
-    assert await provider.cancel(FILM, job) is CancelAnswer.ACCEPTED
-    assert (await provider.poll(FILM, job)).status is JobStatus.CANCELLED
-    assert await provider.cancel(FILM, await _done(bench)) is CancelAnswer.ENDED
-    assert await provider.cancel(FILM, Job(id="v1_gone")) is CancelAnswer.UNKNOWN_JOB
+async def test_an_interaction_can_be_cancelled(bench: Bench) -> None:
+    provider, job = bench.provider(), await bench.job(VIDEO)
+    assert await provider.cancel(VIDEO, job) is CancelAnswer.ACCEPTED
+    assert (await provider.poll(VIDEO, job)).status is JobStatus.CANCELLED
+    assert await provider.cancel(VIDEO, await _done(bench)) is CancelAnswer.ENDED
+    assert await provider.cancel(VIDEO, Job(id="v1_gone")) is CancelAnswer.UNKNOWN_JOB
     bench.at.plan("cancel", Fault.REFUSED)
-    assert await provider.cancel(FILM, job) is CancelAnswer.REFUSED
+    assert await provider.cancel(VIDEO, job) is CancelAnswer.REFUSED
     for fault in (Fault.BUSY, Fault.GATEWAY_BEFORE, Fault.GARBAGE_AFTER, Fault.LOSE_AFTER):
         bench.at.plan("cancel", fault)
         with pytest.raises(CallFailed):
-            await provider.cancel(FILM, job)
+            await provider.cancel(VIDEO, job)
 
 
-async def test_a_cancel_that_a_proxy_answers_is_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = await bench.job(FILM)
+async def test_a_proxys_answer_to_a_cancel_raises_call_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await bench.job(VIDEO)
     monkeypatch.setattr(bench.at, "_interaction", lambda _: Reply(404, b"<html>nothing here</html>"))
     with pytest.raises(CallFailed, match="without words"):
-        await bench.provider().cancel(FILM, job)
+        await bench.provider().cancel(VIDEO, job)
 
 
-@pytest.mark.parametrize("work", [VEO, FILM], ids=["veo", "omni"])
-async def test_a_poll_without_an_answer_says_nothing_of_the_job(bench: Bench, work: Any) -> None:
+@pytest.mark.parametrize("work", [VEO, VIDEO], ids=["veo", "omni"])
+async def test_a_poll_without_an_answer_raises_call_failed(bench: Bench, work: Any) -> None:
     job = await bench.job(work)
     for fault in (Fault.GARBAGE_AFTER, Fault.BROKEN, Fault.UNAVAILABLE, Fault.LOSE_AFTER, Fault.BUSY, Fault.HUGE_AFTER):
         bench.at.plan("poll", fault)
@@ -199,7 +199,7 @@ async def test_a_poll_without_an_answer_says_nothing_of_the_job(bench: Bench, wo
         assert not caught.value.forgotten
 
 
-async def test_a_job_that_is_unknown_is_forgotten(bench: Bench) -> None:
+async def test_an_unknown_job_is_forgotten(bench: Bench) -> None:
     for job_id in ("models/veo-3.1-generate-001/operations/gone", "v1_gone", "../v1beta/models?x", ""):
         with pytest.raises(CallFailed) as caught:
             await bench.provider().poll(VEO, Job(id=job_id))
@@ -207,9 +207,9 @@ async def test_a_job_that_is_unknown_is_forgotten(bench: Bench) -> None:
     assert all(call.path.endswith("gone") for call in bench.at.calls)
 
 
-@pytest.mark.parametrize("work", [VEO, FILM], ids=["veo", "omni"])
+@pytest.mark.parametrize("work", [VEO, VIDEO], ids=["veo", "omni"])
 @pytest.mark.parametrize("status", [404, 410])
-async def test_a_page_that_a_proxy_answers_forgets_no_job(bench: Bench, work: Any, status: int) -> None:
+async def test_a_proxys_page_does_not_forget_a_job(bench: Bench, work: Any, status: int) -> None:
     job, usual = await bench.job(work), bench.at.answer
 
     async def away(call: Call) -> Reply:
@@ -221,12 +221,12 @@ async def test_a_page_that_a_proxy_answers_forgets_no_job(bench: Bench, work: An
     assert not caught.value.forgotten
 
 
-@pytest.mark.parametrize("work", [VEO, FILM], ids=["veo", "omni"])
+@pytest.mark.parametrize("work", [VEO, VIDEO], ids=["veo", "omni"])
 @pytest.mark.parametrize(
     ("status", "words", "forgotten"),
     [(404, True, True), (410, True, True), (404, False, False), (403, False, False), (401, True, False)],
 )
-async def test_only_a_404_or_410_of_its_own_forgets_a_file(
+async def test_only_a_404_or_410_of_the_api_forgets_a_file(
     bench: Bench, work: Any, status: int, *, words: bool, forgotten: bool
 ) -> None:
     job, usual = await bench.job(work), bench.at.answer
@@ -244,7 +244,7 @@ async def test_only_a_404_or_410_of_its_own_forgets_a_file(
 
 
 @pytest.mark.parametrize("status", [403, 404])
-async def test_a_file_that_is_elsewhere_is_as_its_address_says(bench: Bench, tmp_path: Path, status: int) -> None:
+async def test_a_url_elsewhere_decides_about_its_file(bench: Bench, tmp_path: Path, status: int) -> None:
     (tmp_path / "other").mkdir()
     job = await bench.job(VEO)
     await bench.at.finish(job.id)
@@ -254,22 +254,24 @@ async def test_a_file_that_is_elsewhere_is_as_its_address_says(bench: Bench, tmp
             return Reply(status, b"<Error/>" if call.kind == "file" else b"")
 
         other.answer = answer  # type: ignore[method-assign]
-        emulator(bench).films_at = other.url
+        emulator(bench).videos_at = other.url
         with pytest.raises(CallFailed, match=str(status)) as caught:
             await bench.provider().fetch(VEO, job, bench.io)
     assert caught.value.forgotten
 
 
-async def test_a_name_that_is_none_goes_into_no_address(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_invalid_name_of_an_operation_raises_outcome_unknown(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("../../x", "a/b/c", "", "x" * 600):
         answer = {"name": name, "id": name}
         monkeypatch.setattr(bench.at, "_began", lambda *_, answer=answer, **__: Reply(200, answer))
-        for work in (VEO, FILM):
+        for work in (VEO, VIDEO):
             with pytest.raises(OutcomeUnknown, match="can't be read"):
                 await bench.answered(work)
 
 
-async def test_without_its_key_a_job_goes_on(bench: Bench) -> None:
-    job = await bench.job(FILM)
+async def test_a_missing_key_raises_call_failed_for_a_job(bench: Bench) -> None:
+    job = await bench.job(VIDEO)
     with pytest.raises(CallFailed, match="holds no credential"):
-        await bench.provider().poll(structs.replace(FILM, provider_config={"credential": "gone"}), job)
+        await bench.provider().poll(structs.replace(VIDEO, provider_config={"credential": "gone"}), job)

@@ -10,15 +10,15 @@ import httpx
 import pytest
 from msgspec import structs
 
-from providers.google.google_cases import BASE, DRAWING, FILM, TALK, Bench, attempt, vertex_bench
+from providers.google.google_cases import BASE, DRAWING, TALK, VIDEO, Bench, attempt, vertex_bench
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Call, Fault, Reply
-from support.emulators.google import FILM as BYTES
 from support.emulators.google import PROJECT, VertexEmulator
+from support.emulators.google import VIDEO as BYTES
 from support.providers.attempt_io import TASK, MemoryIO
 
 RESULT = {
@@ -41,9 +41,9 @@ def emulator(bench: Bench) -> VertexEmulator:
     return bench.at
 
 
-async def test_calls_go_where_their_models_are(bench: Bench) -> None:
+async def test_calls_are_sent_to_the_location_of_their_models(bench: Bench) -> None:
     await bench.answered(TALK)
-    await bench.answered(FILM)
+    await bench.answered(VIDEO)
     await bench.answered(structs.replace(TALK, provider_config={"location": "europe-west4"}))
     await bench.answered(TALK, location="asia-northeast1")
     assert emulator(bench).locations == ["global", "us-central1", "europe-west4", "asia-northeast1"]
@@ -74,7 +74,7 @@ async def test_each_location_has_a_host(bench: Bench) -> None:
     assert hosts == list(places.values())
 
 
-async def test_no_other_location_goes_into_an_address(bench: Bench) -> None:
+async def test_an_invalid_location_is_refused(bench: Bench) -> None:
     for location in ("evil.example/x", "us-central1.evil", "US", "a" * 90, 3, "us-central1\n"):
         with pytest.raises(AttemptError, match=r"provider_config\.location"):
             await bench.answered(structs.replace(TALK, provider_config={"location": location}))
@@ -88,24 +88,24 @@ async def test_a_project_is_needed(bench: Bench) -> None:
             await bench.answered(TALK, secret=json.dumps(account | {"project_id": project}))
 
 
-async def test_a_film_comes_in_the_answer(bench: Bench) -> None:
+async def test_a_video_in_the_answer_is_stored(bench: Bench) -> None:
     bench.at.polls_until_done = 2
-    provider, job = bench.provider(), await bench.job(FILM)
+    provider, job = bench.provider(), await bench.job(VIDEO)
     assert job.id == bench.at.ledger.jobs()[0][0]
     assert job.id.startswith(f"projects/{PROJECT}/locations/us-central1/publishers/google/models/veo-3.1-generate-001/")
-    assert (await provider.poll(FILM, job)).status is JobStatus.RUNNING
-    assert await provider.poll(FILM, job) == JobState(status=JobStatus.SUCCEEDED, word="done")
-    assert (await provider.fetch(structs.replace(FILM, inputs={}), job, bench.io)).result == RESULT
+    assert (await provider.poll(VIDEO, job)).status is JobStatus.RUNNING
+    assert await provider.poll(VIDEO, job) == JobState(status=JobStatus.SUCCEEDED, word="done")
+    assert (await provider.fetch(structs.replace(VIDEO, inputs={}), job, bench.io)).result == RESULT
     assert bench.io.stored == {"result.mp4": BYTES}
-    assert await provider.cancel(FILM, job) is CancelAnswer.REFUSED
+    assert await provider.cancel(VIDEO, job) is CancelAnswer.REFUSED
 
 
-async def test_or_is_read_from_the_service_s_bucket_with_the_token(bench: Bench) -> None:
+async def test_a_video_in_the_bucket_is_downloaded_with_the_token(bench: Bench) -> None:
     provider = bench.provider(bucket=BUCKET)
-    job = await provider.submit(FILM, await provider.prepare(FILM, bench.io), bench.io)
+    job = await provider.submit(VIDEO, await provider.prepare(VIDEO, bench.io), bench.io)
     assert isinstance(job, Job)
     assert bench.sent()["parameters"]["storageUri"] == BUCKET
-    assert (await provider.fetch(FILM, job, bench.io)).result == RESULT
+    assert (await provider.fetch(VIDEO, job, bench.io)).result == RESULT
     (call,) = [call for call in bench.at.calls if call.kind == "file"]
     assert (call.path, call.query) == ("/storage/v1/b/a-bucket/o/films%2Fa%20b%2F0.mp4", {"alt": "media"})
     assert call.headers["authorization"] == f"Bearer {emulator(bench).issued[0]}"
@@ -122,7 +122,7 @@ async def test_or_is_read_from_the_service_s_bucket_with_the_token(bench: Bench)
         (403, b"stepwell@example does not have storage.objects.get access", False),
     ],
 )
-async def test_only_cloud_storage_itself_says_that_there_is_no_such_film(
+async def test_only_cloud_storage_itself_forgets_a_video(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int, body: Any, *, forgotten: bool
 ) -> None:
     usual = bench.at.answer
@@ -132,57 +132,57 @@ async def test_only_cloud_storage_itself_says_that_there_is_no_such_film(
 
     monkeypatch.setattr(bench.at, "answer", answer)
     provider = bench.provider(bucket=BUCKET)
-    job = await provider.submit(FILM, await provider.prepare(FILM, bench.io), bench.io)
+    job = await provider.submit(VIDEO, await provider.prepare(VIDEO, bench.io), bench.io)
     assert isinstance(job, Job)
     with pytest.raises(CallFailed, match=f"answered {status}") as caught:
-        await provider.fetch(FILM, job, bench.io)
+        await provider.fetch(VIDEO, job, bench.io)
     assert caught.value.forgotten is forgotten
     issued = len(emulator(bench).issued)
-    await provider.poll(FILM, job)
+    await provider.poll(VIDEO, job)
     assert len(emulator(bench).issued) - issued == (status == 401)
 
 
 @pytest.mark.parametrize("member", ["storageUri", "storage_uri"])
-async def test_a_step_names_no_bucket(bench: Bench, member: str) -> None:
-    named = structs.replace(FILM, provider_config={"parameters": {member: "gs://theirs/"}})
+async def test_a_step_cannot_name_a_bucket(bench: Bench, member: str) -> None:
+    named = structs.replace(VIDEO, provider_config={"parameters": {member: "gs://theirs/"}})
     with pytest.raises(AttemptError, match=r"provider_config\.parameters\.storageUri: where films are kept"):
         await bench.prepared(named)
 
 
-async def test_nothing_else_is_an_address_of_a_bucket(bench: Bench) -> None:
-    job = await bench.job(FILM)
+async def test_urls_that_are_not_of_a_bucket_fail_the_attempt(bench: Bench) -> None:
+    job = await bench.job(VIDEO)
     for uri in ("https://evil.example/x", "gs://../x", "gs://bucket", "gs://Bucket/x", "gs://b?/x"):
         bench.at.response = {"videos": [{"gcsUri": uri}]}
         with pytest.raises(AttemptError, match="none of a bucket"):
-            await bench.provider().fetch(FILM, job, bench.io)
+            await bench.provider().fetch(VIDEO, job, bench.io)
 
 
-async def test_a_film_that_could_not_be_stored_is_fetched_again(bench: Bench) -> None:
+async def test_a_video_that_could_not_be_stored_is_fetched_again(bench: Bench) -> None:
     class Full(MemoryIO):
         async def store(self, *_: object) -> Any:
             raise AttemptError("the output could not be stored", retryable=True, provider_fault=False)
 
-    job = await bench.job(FILM)
+    job = await bench.job(VIDEO)
     with pytest.raises(CallFailed, match="could not be stored"):
-        await bench.provider().fetch(FILM, job, Full())
+        await bench.provider().fetch(VIDEO, job, Full())
 
 
-async def test_what_is_no_film_is_not_stored(bench: Bench) -> None:
+async def test_data_that_is_not_a_video_is_not_stored(bench: Bench) -> None:
     bench.at.response = {"videos": [{"bytesBase64Encoded": "aGVsbG8="}]}
     with pytest.raises(AttemptError, match="came as a film is none"):
-        await bench.provider().fetch(FILM, await bench.job(FILM), bench.io)
+        await bench.provider().fetch(VIDEO, await bench.job(VIDEO), bench.io)
 
 
-async def test_a_name_of_another_form_is_no_operation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_of_another_form_is_not_called(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CallFailed) as caught:
-        await bench.provider().poll(FILM, Job(id="models/veo-3.1-generate-001/operations/x"))
+        await bench.provider().poll(VIDEO, Job(id="models/veo-3.1-generate-001/operations/x"))
     assert caught.value.forgotten
     monkeypatch.setattr(bench.at, "_began", lambda *_, **__: Reply(200, {"name": "projects/p/locations/x/../y"}))
     with pytest.raises(OutcomeUnknown):
-        await bench.answered(FILM)
+        await bench.answered(VIDEO)
 
 
-async def test_one_token_serves_all(bench: Bench) -> None:
+async def test_one_token_serves_all_calls(bench: Bench) -> None:
     provider = bench.provider()
     request = await bench.prepared(DRAWING)
     async with anyio.create_task_group() as group:
@@ -207,18 +207,18 @@ async def test_a_token_that_was_revoked_is_dropped_and_nothing_is_sent_twice(ben
         await provider.submit(TALK, request, bench.io)
     assert (caught.value.retryable, bench.at.count("submit"), token in str(caught.value)) == (True, 2, False)
     assert isinstance(await provider.submit(TALK, request, bench.io), Finished)
-    job = await bench.job(FILM)
+    job = await bench.job(VIDEO)
     emulator(bench).issued.clear()
     with pytest.raises(CallFailed):
-        await provider.poll(FILM, job)
-    assert (await provider.poll(FILM, job)).status is JobStatus.SUCCEEDED
+        await provider.poll(VIDEO, job)
+    assert (await provider.poll(VIDEO, job)).status is JobStatus.SUCCEEDED
 
 
 def without(secret: str, member: str) -> str:
     return json.dumps({name: value for name, value in json.loads(secret).items() if name != member})
 
 
-async def test_what_is_no_service_account_is_told_without_quoting_it(bench: Bench) -> None:
+async def test_an_invalid_service_account_is_refused_without_quoting_it(bench: Bench) -> None:
     broken = json.dumps(json.loads(bench.secret) | {"private_key": "-----BEGIN PRIVATE KEY-----\nhidden\n"})
     for secret in (
         "a-mere-key",
@@ -252,7 +252,7 @@ TOKENS: list[tuple[Any, str, bool]] = [
 
 
 async def test_without_a_token_nothing_is_sent(bench: Bench) -> None:
-    job = await bench.job(FILM)
+    job = await bench.job(VIDEO)
     provider = bench.provider(work_s=5.0)
     for count, (answer, words, retryable) in enumerate(TOKENS):
         emulator(bench).token_answer = answer
@@ -260,12 +260,12 @@ async def test_without_a_token_nothing_is_sent(bench: Bench) -> None:
             await provider.submit(TALK, Request(model="gemini-3.8-flash", body={}), bench.io)
         assert caught.value.retryable is retryable
         with pytest.raises(CallFailed, match=words):
-            await provider.poll(FILM, job)
+            await provider.poll(VIDEO, job)
         assert (bench.at.count("submit"), bench.at.count("token")) == (1, 2 * count + 3)
 
 
 @pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.DRIP_AFTER, Fault.LOSE_AFTER])
-async def test_asking_for_a_token_has_a_deadline(bench: Bench, fault: Fault) -> None:
+async def test_a_token_request_has_a_deadline(bench: Bench, fault: Fault) -> None:
     bench.at.plan("token", fault)
     with pytest.raises(AttemptError, match="no access token") as caught:
         await bench.answered(TALK, timeout_s=0.2)
@@ -273,7 +273,7 @@ async def test_asking_for_a_token_has_a_deadline(bench: Bench, fault: Fault) -> 
     bench.at.let_go()
 
 
-async def test_a_token_without_an_end_is_not_kept_for_long(bench: Bench) -> None:
+async def test_a_token_without_an_end_is_used(bench: Bench) -> None:
     emulator(bench).token_answer = Reply(200, {"access_token": "mine"})
     emulator(bench).issued.append("mine")
     assert isinstance(await bench.answered(TALK), Finished)
@@ -297,7 +297,7 @@ async def test_neither_token_nor_key_is_in_an_error(bench: Bench, monkeypatch: p
     assert not [line for line in key.splitlines() if line and line in str(caught.value)]
 
 
-async def test_imagen_is_asked_where_it_is(bench: Bench) -> None:
+async def test_imagen_is_called_at_its_location(bench: Bench) -> None:
     await bench.answered(attempt(config={"model": "imagen-4.0-generate-001"}, prompt="x"))
     await bench.answered(attempt(TaskType.BACKGROUND_REMOVE, base_image_url=BASE))
     assert emulator(bench).locations == ["us-central1", "global"]

@@ -303,11 +303,11 @@ class TestBackground:
 
 class TestVideo:
     def frames(self, data: bytes) -> list[bytes]:
-        film = picture_of(data)
+        video = picture_of(data)
         result = []
-        for n in range(getattr(film, "n_frames", 1)):
-            film.seek(n)
-            result.append(film.convert("RGB").tobytes())
+        for n in range(getattr(video, "n_frames", 1)):
+            video.seek(n)
+            result.append(video.convert("RGB").tobytes())
         return result
 
     def test_it_plays_as_announced(self) -> None:
@@ -325,14 +325,14 @@ class TestVideo:
 
     def test_each_motion_gives_another_video(self) -> None:
         motions = ("zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down")
-        films = [make("VIDEO_GENERATION", {BASE: gradient()}, duration_s=0.5, motion=m).data for m in motions]
-        assert len(set(films)) == len(motions)
+        videos = [make("VIDEO_GENERATION", {BASE: gradient()}, duration_s=0.5, motion=m).data for m in motions]
+        assert len(set(videos)) == len(motions)
 
     def test_panning_right_shows_what_is_on_the_right_last(self) -> None:
-        film = picture_of(make("VIDEO_GENERATION", {BASE: gradient()}, motion="pan_right").data)
-        first = pixel(film.convert("RGB"), 48, 32)[0]
-        film.seek(47)
-        assert pixel(film.convert("RGB"), 48, 32)[0] > first + 20
+        video = picture_of(make("VIDEO_GENERATION", {BASE: gradient()}, motion="pan_right").data)
+        first = pixel(video.convert("RGB"), 48, 32)[0]
+        video.seek(47)
+        assert pixel(video.convert("RGB"), 48, 32)[0] > first + 20
 
     @pytest.mark.parametrize(
         ("asked", "size"),
@@ -357,8 +357,8 @@ class TestVideo:
             make("VIDEO_GENERATION", {BASE: gradient()}, **asked)
 
     def test_a_video_of_a_transparent_image_has_a_white_background(self) -> None:
-        film = made("VIDEO_GENERATION", {BASE: Image.new("RGBA", (32, 32))}, duration_s=0.1)
-        assert pixel(film.convert("RGB"), 16, 16) == pytest.approx((255, 255, 255), abs=2)
+        video = made("VIDEO_GENERATION", {BASE: Image.new("RGBA", (32, 32))}, duration_s=0.1)
+        assert pixel(video.convert("RGB"), 16, 16) == pytest.approx((255, 255, 255), abs=2)
 
 
 BAD = [True, "2", "", [], {}, float("nan"), float("inf"), -(10**30), 10**30]

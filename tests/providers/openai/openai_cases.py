@@ -79,7 +79,7 @@ def provider_at(emulator: OpenAiEmulator, client: httpx.AsyncClient, **options: 
 CHAT = attempt(TaskType.LLM_INTERACTION, prompt="why?")
 DRAWING = attempt(prompt="a shoe")
 EDIT = attempt(TaskType.EDITING, prompt="make it red", base_image_url=BASE)
-FILM = attempt(TaskType.VIDEO_GENERATION, prompt="it turns", base_image_url=BASE)
+VIDEO = attempt(TaskType.VIDEO_GENERATION, prompt="it turns", base_image_url=BASE)
 
 
 async def submitted(provider: OpenAiProvider, work: Attempt, io: MemoryIO | None = None) -> Job | Finished:
@@ -94,7 +94,7 @@ async def finished(provider: OpenAiProvider, work: Attempt, io: MemoryIO | None 
     return answer.result
 
 
-async def film_job(provider: OpenAiProvider, work: Attempt = FILM) -> Job:
+async def video_job(provider: OpenAiProvider, work: Attempt = VIDEO) -> Job:
     job = await submitted(provider, work)
     assert isinstance(job, Job)
     return job
@@ -103,8 +103,8 @@ async def film_job(provider: OpenAiProvider, work: Attempt = FILM) -> Job:
 async def told(provider: OpenAiProvider, job: Job, times: int = 1) -> JobState:
     """The state after that many polls."""
     for _ in range(times - 1):
-        await provider.poll(FILM, job)
-    return await provider.poll(FILM, job)
+        await provider.poll(VIDEO, job)
+    return await provider.poll(VIDEO, job)
 
 
 async def body(work: Attempt, *, url: str = PUBLIC, public: bool = False) -> dict[str, Any]:

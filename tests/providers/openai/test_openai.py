@@ -11,9 +11,9 @@ from providers.openai.openai_cases import (
     CHAT,
     DRAWING,
     EDIT,
-    FILM,
     NOW,
     PUBLIC,
+    VIDEO,
     attempt,
     finished,
     io_of,
@@ -40,7 +40,7 @@ LOST = [
     Fault.GATEWAY_BEFORE,
     Fault.GATEWAY_AFTER,
 ]
-WORK = {"chat": CHAT, "drawing": DRAWING, "edit": EDIT, "film": FILM}
+WORK = {"chat": CHAT, "drawing": DRAWING, "edit": EDIT, "film": VIDEO}
 ASKED = {"chat": "why?", "drawing": "a shoe", "edit": "make it red", "film": "it turns"}
 PATHS = {"chat": "chat/completions", "drawing": "images/generations", "edit": "images/edits", "film": "videos"}
 
@@ -201,7 +201,7 @@ class TestCredentials:
             await submitted(provider, CHAT)
         assert not refusal.value.retryable
         with pytest.raises(CallFailed, match="holds no credential of this name"):
-            await provider.poll(FILM, Job(id="x"))
+            await provider.poll(VIDEO, Job(id="x"))
 
     async def test_other_servers_may_need_no_credential(
         self, emulator: OpenAiEmulator, client: httpx.AsyncClient
@@ -229,8 +229,8 @@ class TestCredentials:
         sent = Sent("sora-2", "digest", NOW)
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "submit": lambda: submitted(provider, EDIT),
-            "poll": lambda: provider.poll(FILM, job),
-            "list": lambda: provider.reconcile(FILM, sent),
+            "poll": lambda: provider.poll(VIDEO, job),
+            "list": lambda: provider.reconcile(VIDEO, sent),
         }
         for kind, call in calls.items():
             emulator.plan(kind, Fault.BROKEN)

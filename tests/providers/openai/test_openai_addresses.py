@@ -14,7 +14,7 @@ from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.chat_messages import MAX_IMAGES
 from stepwell.providers.shared.credentials import Credentials
 
-WEB, FILM = "https://a.example/b", "http://a.example/film"
+WEB, VIDEO = "https://a.example/b", "http://a.example/film"
 DATA = "data:image/png;base64,aGVsbG8="
 CHAT = TaskType.LLM_INTERACTION
 
@@ -22,7 +22,7 @@ CHAT = TaskType.LLM_INTERACTION
 async def sent(task_type: TaskType = CHAT, config: Any = None, *, url: str = OTHER, **inputs: Any) -> dict[str, Any]:
     """What is sent where the web has two files."""
     io = io_of(public=True)
-    io.inputs |= {WEB: Blob(file_of(Image.new("RGB", (2, 2))), ""), FILM: Blob(b"film", "video/mp4")}
+    io.inputs |= {WEB: Blob(file_of(Image.new("RGB", (2, 2))), ""), VIDEO: Blob(b"film", "video/mp4")}
     async with offline() as client:
         provider = OpenAiProvider(client, Credentials({"openai": "sk-x"}), url=url)
         request = await provider.prepare(attempt(task_type, {"model": "m"} | (config or {}), **inputs), io)
@@ -48,8 +48,8 @@ async def test_another_server_gets_images_instead_of_urls() -> None:
         ({"image_url": {"url": WEB}}, ("image_url", "url")),
         ({"type": "image", "image": WEB}, ("image",)),
         ({"type": "text", "text": "x", "image_url": WEB}, ("image_url",)),
-        ({"type": "video_url", "video_url": {"url": FILM}}, ("video_url", "url")),
-        ({"type": "video", "video": [FILM]}, ("video", 0)),
+        ({"type": "video_url", "video_url": {"url": VIDEO}}, ("video_url", "url")),
+        ({"type": "video", "video": [VIDEO]}, ("video", 0)),
     ],
 )
 async def test_another_server_gets_images_instead_of_urls_in_messages(part: Any, path: tuple[Any, ...]) -> None:
@@ -99,4 +99,4 @@ async def test_messages_may_contain_64_images_and_no_more(url: str) -> None:
 
 
 def test_the_urls_of_the_cases_are_not_artifacts() -> None:
-    assert not {WEB, FILM, DATA} & files().keys()
+    assert not {WEB, VIDEO, DATA} & files().keys()

@@ -146,7 +146,7 @@ class TestChat:
             await submitted(provider, CHAT)
 
 
-class TestPictures:
+class TestImages:
     @pytest.mark.parametrize(
         ("kind", "name", "shown"),
         [("png", "png", "PNG"), ("jpeg", "jpg", "JPEG"), ("webp", "webp", "WEBP"), ("gif", "gif", "GIF")],

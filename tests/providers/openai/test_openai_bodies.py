@@ -144,13 +144,15 @@ class TestChat:
         json_schema = {"name": name, "strict": True, "schema": schema}
         assert sent["response_format"] == {"type": "json_schema", "json_schema": json_schema}
 
-    async def test_no_words(self) -> None:
+    async def test_a_chat_without_a_prompt_or_messages_is_refused(self) -> None:
         with pytest.raises(AttemptError, match="prompt: is required"):
             await body(attempt(TaskType.LLM_INTERACTION))
 
 
-class TestFilms:
-    async def test_all_that_it_is_told(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+class TestVideos:
+    async def test_a_video_is_sent_with_all_its_parameters(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         emulator.strict = False
         work = attempt(
             TaskType.VIDEO_GENERATION,
@@ -183,7 +185,9 @@ class TestFilms:
             "generate_sound": "true",
         }
 
-    async def test_as_little_as_can_be(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_video_without_inputs_is_sent_with_defaults(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         sent = await parts_of(provider, emulator, attempt(TaskType.VIDEO_GENERATION))
         assert sent == {"model": "sora-2", "prompt": PROMPTS[TaskType.VIDEO_GENERATION], "seconds": "4", "files": []}
 
@@ -207,10 +211,10 @@ class TestSizes:
             ("flux", 123, 45, "123x45"),
         ],
     )
-    def test_the_nearest(self, model: str, width: int, height: int, size: str) -> None:
+    def test_the_nearest_supported_size_is_sent(self, model: str, width: int, height: int, size: str) -> None:
         assert image_size(model, width, height) == size
 
-    def test_every_size_is_one_that_can_be_made(self) -> None:
+    def test_every_computed_size_is_within_the_limits(self) -> None:
         for width in SIDES:
             for height in SIDES:
                 a, b = (int(side) for side in image_size("gpt-image-2", width, height).split("x"))
@@ -222,7 +226,7 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("model", "seconds", "sent"), [("sora-2", 5, "4"), ("sora-2", 60, "20"), ("x", 5.0, "5"), ("x", 2.5, "2.5")]
     )
-    def test_lengths(self, model: str, seconds: float, sent: str) -> None:
+    def test_the_nearest_supported_length_is_sent(self, model: str, seconds: float, sent: str) -> None:
         assert video_seconds(model, seconds) == sent
 
 
@@ -246,7 +250,9 @@ class TestRefused:
         ],
     )
     @pytest.mark.parametrize("task_type", [TaskType.LLM_INTERACTION, TaskType.GENERATION, TaskType.VIDEO_GENERATION])
-    async def test_a_config(self, task_type: TaskType, config: dict[str, Any], member: str) -> None:
+    async def test_an_invalid_provider_config_is_refused(
+        self, task_type: TaskType, config: dict[str, Any], member: str
+    ) -> None:
         provider = OpenAiProvider(offline(), Credentials({"openai": "sk-x"}))
         assert provider.model(task_type, config)
         with pytest.raises(AttemptError, match=f"^provider_config.{member}: ") as refusal:
@@ -274,7 +280,7 @@ class TestRefused:
             (TaskType.EDITING, {"base_image_url": BASE, "crop": [0, 0, 1, 1]}, "crop: OPENAI places", True),
         ],
     )
-    async def test_inputs(
+    async def test_inputs_that_openai_cannot_honour_are_refused(
         self,
         task_type: TaskType,
         inputs: dict[str, Any],

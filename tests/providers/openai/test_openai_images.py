@@ -53,13 +53,15 @@ SIDES = (1, 16, 300, 512, 1000, 1024, 1536, 2048, 3000, 4096, 8192)
         ),
     ],
 )
-async def test_generation(inputs: dict[str, Any], url: str, expected: dict[str, Any]) -> None:
+async def test_a_generation_is_sent_with_size_and_prompt(
+    inputs: dict[str, Any], url: str, expected: dict[str, Any]
+) -> None:
     model = "gpt-image-2.6-flare" if url == PUBLIC else "Qwen/Qwen-Image"
     sent = await body(attempt(config={} if url == PUBLIC else {"model": model}, **inputs), url=url)
     assert sent == {"model": model, **expected}
 
 
-async def test_generation_after_a_reference(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+async def test_a_reference_image_is_sent_as_a_form(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
     work = attempt(prompt="a shoe", reference_image_url=REFERENCE, reference_image_strength=0.4)
     sent = await parts_of(provider, emulator, work)
     (part,) = sent.pop("files")
@@ -69,7 +71,9 @@ async def test_generation_after_a_reference(provider: OpenAiProvider, emulator: 
     assert sent == {"model": "gpt-image-2.6-flare", "prompt": "a shoe", "size": "1024x1024"}
 
 
-async def test_editing(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+async def test_an_edit_is_sent_with_all_its_images_and_the_mask(
+    provider: OpenAiProvider, emulator: OpenAiEmulator
+) -> None:
     work = attempt(
         TaskType.EDITING,
         {"parameters": {"quality": "low", "output_compression": 50}},
@@ -103,14 +107,16 @@ async def test_editing(provider: OpenAiProvider, emulator: OpenAiEmulator) -> No
     }
 
 
-async def test_a_mask_is_clear_where_ours_is_white(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+async def test_a_mask_is_transparent_where_stepwells_is_white(
+    provider: OpenAiProvider, emulator: OpenAiEmulator
+) -> None:
     sent = await parts_of(provider, emulator, attempt(TaskType.EDITING, base_image_url=BASE, mask_image_url=MASK))
     picture = picture_of(sent["files"][1])
     assert (picture.mode, picture.size, sent["prompt"]) == ("RGBA", (40, 20), PROMPTS[TaskType.EDITING])
     assert [picture.getpixel((x, 10)) for x in (2, 37)] == [(0, 0, 0, 0), (0, 0, 0, 255)]
 
 
-async def test_a_mask_keeps_what_it_leaves_clear() -> None:
+async def test_transparent_parts_of_a_mask_stay_unchanged() -> None:
     ours = Image.new("RGBA", (2, 1), (255, 255, 255, 0))
     ours.putpixel((0, 0), (255, 255, 255, 255))
     target = io.BytesIO()
@@ -146,7 +152,7 @@ async def test_a_mask_keeps_what_it_leaves_clear() -> None:
         ),
     ],
 )
-async def test_what_is_told_in_words(
+async def test_enhancers_are_instructed_by_a_prompt(
     provider: OpenAiProvider,
     emulator: OpenAiEmulator,
     task_type: TaskType,
@@ -171,14 +177,14 @@ async def test_what_is_told_in_words(
         ({"prompt": "a beach"}, 1, "its background: a beach"),
     ],
 )
-async def test_a_background(inputs: dict[str, Any], files: int, end: str) -> None:
+async def test_a_background_is_described_or_sent_as_an_image(inputs: dict[str, Any], files: int, end: str) -> None:
     sent = await body(attempt(TaskType.BACKGROUND_FIX, base_image_url=BASE, **inputs))
     assert len(sent["image"]) == files
     assert sent["prompt"] == f"Leave the subject of the first picture exactly as it is, and replace {end}"
 
 
 @pytest.mark.parametrize("task_type", PICTURES)
-async def test_openai_takes_it(provider: OpenAiProvider, task_type: TaskType) -> None:
+async def test_openai_accepts_the_body_of_each_task_type(provider: OpenAiProvider, task_type: TaskType) -> None:
     inputs: dict[str, Any] = {"prompt": "a shoe"} if task_type is TaskType.GENERATION else {"base_image_url": BASE}
     assert (await finished(provider, attempt(task_type, **inputs)))["model"] == MODELS[task_type]
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from msgspec import structs
 
-from providers.openai.openai_cases import FILM, NOW, attempt, film_job, io_of, offline, provider_at, submitted, told
+from providers.openai.openai_cases import NOW, VIDEO, attempt, io_of, offline, provider_at, submitted, told, video_job
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import Sent
@@ -16,7 +16,7 @@ from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobSt
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Call, Fault, Reply
-from support.emulators.fal import FILM as FILM_FILE
+from support.emulators.fal import VIDEO as VIDEO_FILE
 from support.emulators.openai import KEY, OpenAiEmulator
 from support.providers.attempt_io import TASK
 
@@ -28,10 +28,12 @@ FAULTS = [fault for fault in Fault if fault not in {Fault.HANG_AFTER, Fault.DRIP
 
 
 class TestPoll:
-    async def test_it_takes_its_time(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_job_is_running_until_it_has_succeeded(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         emulator.polls_until_done = 3
-        job = await film_job(provider)
-        states = [await provider.poll(FILM, job) for _ in range(3)]
+        job = await video_job(provider)
+        states = [await provider.poll(VIDEO, job) for _ in range(3)]
         assert states == [
             JobState(status=JobStatus.RUNNING, word="in_progress", progress=0.25),
             JobState(status=JobStatus.RUNNING, word="in_progress", progress=0.5),
@@ -48,7 +50,7 @@ class TestPoll:
             (None, "no reason given", True),
         ],
     )
-    async def test_it_failed(
+    async def test_a_failed_job_reports_its_error(
         self,
         provider: OpenAiProvider,
         emulator: OpenAiEmulator,
@@ -57,7 +59,7 @@ class TestPoll:
         retryable: bool,  # noqa: FBT001 - a column
     ) -> None:
         emulator.outcome, emulator.failure = "failed", failure
-        state = await told(provider, await film_job(provider))
+        state = await told(provider, await video_job(provider))
         error = f"OpenAI: {shown}"
         assert state == JobState(status=JobStatus.FAILED, word="failed", error=error, retryable=retryable)
 
@@ -65,42 +67,44 @@ class TestPoll:
         ("word", "status"),
         [("queued", JobStatus.RUNNING), ("in review", JobStatus.RUNNING), ("cancelled", JobStatus.CANCELLED)],
     )
-    async def test_other_words(
+    async def test_each_status_is_understood(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, word: str, status: JobStatus
     ) -> None:
         emulator.polls_until_done = 9
-        job = await film_job(provider)
+        job = await video_job(provider)
         await told(provider, job)
         emulator.videos[job.id].status = word
         assert (await told(provider, job)).status is status
 
-    async def test_it_knows_no_such_job(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
-        job = await film_job(provider)
+    async def test_an_unknown_job_is_forgotten(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+        job = await video_job(provider)
         emulator.forget(job.id)
         with pytest.raises(CallFailed, match="404: not_found: Video not found") as failure:
-            await provider.poll(FILM, job)
+            await provider.poll(VIDEO, job)
         assert failure.value.forgotten
 
     @pytest.mark.parametrize("status", [404, 410])
-    async def test_a_page_that_a_proxy_answers_forgets_none(
+    async def test_a_proxys_page_does_not_forget_a_job(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, status: int
     ) -> None:
-        job, usual = await film_job(provider), emulator.answer
+        job, usual = await video_job(provider), emulator.answer
 
         async def away(call: Call) -> Reply:
             return Reply(status, b"<html>nothing here</html>") if call.kind == "poll" else await usual(call)
 
         emulator.answer = away  # type: ignore[method-assign]
-        for call in (provider.poll(FILM, job), provider.fetch(FILM, job, io_of()), provider.cancel(FILM, job)):
+        for call in (provider.poll(VIDEO, job), provider.fetch(VIDEO, job, io_of()), provider.cancel(VIDEO, job)):
             with pytest.raises(CallFailed, match=str(status)) as failure:
                 await call
             assert not failure.value.forgotten
 
     @pytest.mark.parametrize("fault", FAULTS)
-    async def test_faults(self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault) -> None:
-        job = await film_job(provider)
+    async def test_a_poll_or_fetch_without_an_answer_raises_call_failed(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault
+    ) -> None:
+        job = await video_job(provider)
         emulator.plan("poll", fault, fault)
-        for call in (provider.poll(FILM, job), provider.fetch(FILM, job, io_of())):
+        for call in (provider.poll(VIDEO, job), provider.fetch(VIDEO, job, io_of())):
             with pytest.raises(CallFailed) as failure:
                 await call
             assert not failure.value.forgotten
@@ -108,68 +112,72 @@ class TestPoll:
         assert (await told(provider, job)).status is JobStatus.SUCCEEDED
 
     @pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.DRIP_AFTER])
-    async def test_its_deadline_is_the_short_one(
+    async def test_a_poll_has_the_deadline_of_a_call(
         self, emulator: OpenAiEmulator, client: httpx.AsyncClient, fault: Fault
     ) -> None:
         provider = provider_at(emulator, client, timeout_s=0.1, work_s=60.0)
         emulator.plan("poll", fault)
         with pytest.raises(CallFailed):
-            await provider.poll(FILM, Job(id="video_x"))
+            await provider.poll(VIDEO, Job(id="video_x"))
 
 
 class TestFetch:
-    async def test_a_film(self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient) -> None:
-        job = await film_job(provider, SIZED)
+    async def test_a_video_is_stored_with_its_facts(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient
+    ) -> None:
+        job = await video_job(provider, SIZED)
         await told(provider, job)
         later, files = attempt(TaskType.VIDEO_GENERATION), io_of(client)
         assert await provider_at(emulator, client).fetch(later, Job(id=job.id), files) == Finished(
             {
                 "result_video_path": f"media/{TASK}/result.mp4",
                 "format": "MP4",
-                "size": len(FILM_FILE),
+                "size": len(VIDEO_FILE),
                 "width": 1280,
                 "height": 720,
                 "model": "sora-2",
             }
         )
-        assert (files.stored, files.kinds) == ({"result.mp4": FILM_FILE}, [("video/",)])
+        assert (files.stored, files.kinds) == ({"result.mp4": VIDEO_FILE}, [("video/",)])
         assert emulator.calls[-1].headers["authorization"] == f"Bearer {KEY}"
 
-    async def test_a_size_that_is_none(
+    async def test_an_unreadable_size_is_left_out(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient
     ) -> None:
-        job = await film_job(provider)
+        job = await video_job(provider)
         await told(provider, job)
         emulator.videos[job.id].size = "large"
-        assert "width" not in (await provider.fetch(FILM, job, io_of(client))).result
+        assert "width" not in (await provider.fetch(VIDEO, job, io_of(client))).result
 
-    async def test_it_isnt_done(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_result_of_an_unfinished_job_raises_call_failed(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         emulator.held = True
-        job = await film_job(provider)
+        job = await video_job(provider)
         with pytest.raises(CallFailed, match="is in_progress, not completed"):
-            await provider.fetch(FILM, job, io_of())
+            await provider.fetch(VIDEO, job, io_of())
 
     @pytest.mark.parametrize("fault", FAULTS)
-    async def test_a_file_that_cant_be_read(
+    async def test_a_file_that_cannot_be_read_is_fetched_again_or_fails_for_good(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient, fault: Fault
     ) -> None:
-        job = await film_job(provider)
+        job = await video_job(provider)
         await told(provider, job)
         emulator.plan("file", fault)
         for_good = fault in {Fault.GARBAGE_AFTER, Fault.HUGE_AFTER}
         with pytest.raises(AttemptError if for_good else CallFailed):
-            await provider.fetch(FILM, job, io_of(client))
-        assert (await provider.fetch(FILM, job, io_of(client))).result["format"] == "MP4"
+            await provider.fetch(VIDEO, job, io_of(client))
+        assert (await provider.fetch(VIDEO, job, io_of(client))).result["format"] == "MP4"
 
     @pytest.mark.parametrize("status", [302, 401, 403, 404, 410])
-    async def test_a_page_of_a_proxy_says_nothing_of_the_file(
+    async def test_a_proxys_page_does_not_forget_a_file(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient, status: int
     ) -> None:
-        job = await film_job(provider)
+        job = await video_job(provider)
         await told(provider, job)
         answering_files(emulator, Reply(status, b"<html>nothing here</html>"))
         with pytest.raises(CallFailed, match=rf"answered {status}\Z") as failure:
-            await provider.fetch(FILM, job, io_of(client))
+            await provider.fetch(VIDEO, job, io_of(client))
         assert not failure.value.forgotten
 
     @pytest.mark.parametrize(
@@ -182,7 +190,7 @@ class TestFetch:
             (404, b" " * 100_000 + b'{"error": {"message": "No file for \xe2\x80\xa6"}}', False),
         ],
     )
-    async def test_nor_does_the_api_but_by_404_and_410(
+    async def test_only_a_404_or_410_of_the_api_forgets_a_file(
         self,
         provider: OpenAiProvider,
         emulator: OpenAiEmulator,
@@ -191,16 +199,16 @@ class TestFetch:
         body: Any,
         forgotten: bool,  # noqa: FBT001 - a column
     ) -> None:
-        job = await film_job(provider)
+        job = await video_job(provider)
         await told(provider, job)
         answering_files(emulator, Reply(status, body, {"Retry-After": "3"}))
         with pytest.raises(CallFailed, match=f"answered {status}") as failure:
-            await provider.fetch(FILM, job, io_of(client))
+            await provider.fetch(VIDEO, job, io_of(client))
         assert (failure.value.forgotten, failure.value.retry_after_s) == (forgotten, 3.0)
         assert ("No file for …" in str(failure.value)) is not isinstance(body, bytes)
 
     @pytest.mark.parametrize("status", [403, 404])
-    async def test_a_signed_address_that_it_redirects_to_is_taken_at_its_word(
+    async def test_a_signed_url_that_the_api_redirects_to_decides_about_the_file(
         self,
         provider: OpenAiProvider,
         emulator: OpenAiEmulator,
@@ -208,42 +216,44 @@ class TestFetch:
         tmp_path: Path,
         status: int,
     ) -> None:
-        job = await film_job(provider)
+        job = await video_job(provider)
         await told(provider, job)
         (tmp_path / "other").mkdir()
         async with OpenAiEmulator(tmp_path / "other") as other:
             answering_files(emulator, Reply(302, b"", {"Location": f"{other.url}/files/film.mp4?signature=1"}))
             answering_files(other, Reply(status, b"<Error/>"))
             with pytest.raises(CallFailed, match=rf"answered {status}\Z") as failure:
-                await provider.fetch(FILM, job, io_of(client))
+                await provider.fetch(VIDEO, job, io_of(client))
             assert "authorization" not in other.calls[0].headers
         assert failure.value.forgotten
 
 
 class TestCancel:
-    async def test_it_is_deleted_while_it_is_made(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_running_video_is_deleted(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         emulator.held = True
-        job = await film_job(provider)
-        assert await provider.cancel(FILM, job) is CancelAnswer.ACCEPTED
-        assert await provider.cancel(FILM, job) is CancelAnswer.UNKNOWN_JOB
+        job = await video_job(provider)
+        assert await provider.cancel(VIDEO, job) is CancelAnswer.ACCEPTED
+        assert await provider.cancel(VIDEO, job) is CancelAnswer.UNKNOWN_JOB
         assert emulator.count("cancel") == 1
 
     @pytest.mark.parametrize("outcome", ["completed", "failed"])
-    async def test_what_is_done_stays(self, provider: OpenAiProvider, emulator: OpenAiEmulator, outcome: Any) -> None:
+    async def test_an_ended_video_is_not_deleted(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, outcome: Any
+    ) -> None:
         emulator.outcome = outcome
-        job = await film_job(provider)
+        job = await video_job(provider)
         await emulator.finish(job.id)
-        assert await provider.cancel(FILM, job) is CancelAnswer.ENDED
+        assert await provider.cancel(VIDEO, job) is CancelAnswer.ENDED
         assert (emulator.count("cancel"), emulator.videos[job.id].status) == (0, outcome)
 
-    async def test_some_wont(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_server_may_refuse_a_cancel(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         emulator.held = emulator.ignore_cancel = True
-        job = await film_job(provider)
-        assert await provider.cancel(FILM, job) is CancelAnswer.REFUSED
+        job = await video_job(provider)
+        assert await provider.cancel(VIDEO, job) is CancelAnswer.REFUSED
 
-    async def test_openai_itself_has_no_way(self) -> None:
+    async def test_openai_itself_refuses_a_cancel(self) -> None:
         provider = OpenAiProvider(offline(), Credentials({"openai": "sk-x"}))
-        assert await provider.cancel(FILM, Job(id="video_x")) is CancelAnswer.REFUSED
+        assert await provider.cancel(VIDEO, Job(id="video_x")) is CancelAnswer.REFUSED
 
     @pytest.mark.parametrize(
         ("status", "body", "answer"),
@@ -254,11 +264,11 @@ class TestCancel:
             (405, {"detail": "Method Not Allowed"}, CancelAnswer.REFUSED),
         ],
     )
-    async def test_other_answers(
+    async def test_each_answer_to_a_delete_is_understood(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, status: int, body: Any, answer: CancelAnswer
     ) -> None:
         emulator.held = True
-        job, usual = await film_job(provider), emulator._deleted
+        job, usual = await video_job(provider), emulator._deleted
 
         def deleted(found: Any) -> Any:
             reply = usual(found)
@@ -266,76 +276,88 @@ class TestCancel:
             return reply
 
         emulator._deleted = deleted  # type: ignore[method-assign]
-        assert await provider.cancel(FILM, job) is answer
+        assert await provider.cancel(VIDEO, job) is answer
 
     @pytest.mark.parametrize("fault", FAULTS)
-    async def test_faults(self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault) -> None:
+    async def test_a_cancel_without_an_answer_raises_call_failed(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault
+    ) -> None:
         emulator.held = True
-        job = await film_job(provider)
+        job = await video_job(provider)
         emulator.plan("cancel", fault)
         if fault is Fault.REFUSED:
-            assert await provider.cancel(FILM, job) is CancelAnswer.REFUSED
+            assert await provider.cancel(VIDEO, job) is CancelAnswer.REFUSED
             return
         with pytest.raises(CallFailed) as failure:
-            await provider.cancel(FILM, job)
+            await provider.cancel(VIDEO, job)
         assert KEY not in str(failure.value)
 
-    async def test_a_wrong_key_is_no_refusal(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_wrong_key_does_not_count_as_a_refused_cancel(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         emulator.held = True
-        job = await film_job(provider)
+        job = await video_job(provider)
         emulator.key = "sk-another"
         with pytest.raises(CallFailed, match="401"):
-            await provider.cancel(FILM, job)
+            await provider.cancel(VIDEO, job)
 
 
 class TestReconcile:
-    @pytest.mark.parametrize("work", [FILM, WORDS, SIZED], ids=["picture", "words", "sized"])
-    async def test_it_is_found_by_what_was_asked_for(
+    @pytest.mark.parametrize("work", [VIDEO, WORDS, SIZED], ids=["picture", "words", "sized"])
+    async def test_a_video_is_found_by_its_parameters(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, work: Attempt
     ) -> None:
         for about in ({"prompt": "else"}, {"model": "wan"}, {"seconds": "12"}, {"seconds": "soon"}):
             emulator.place(about.pop("prompt", "it turns"), at=NOW.timestamp(), **about)
         emulator.place("it turns", at=(NOW - timedelta(minutes=2)).timestamp(), seconds="8", size="1280x720")
-        job = await film_job(provider, work)
+        job = await video_job(provider, work)
         assert await provider.reconcile(work, SENT) == [job]
 
-    async def test_another_size(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_video_of_another_size_is_not_found(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         emulator.place("it turns", at=NOW.timestamp(), seconds="8", size="720x1280")
         assert await provider.reconcile(SIZED, SENT) == []
 
-    async def test_the_nearest_first(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_of_matching_videos_the_one_nearest_in_time_comes_first(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         emulator.page = 2
         ids = [emulator.place("it turns", at=NOW.timestamp() + seconds) for seconds in (50, -5, 20, 600, -30)]
         found = await provider.reconcile(WORDS, SENT) or ()
         assert [job.id for job in found] == [ids[1], ids[2], ids[4], ids[0], ids[3]]
 
-    async def test_of_two_with_pictures_neither_is_ours(
+    async def test_of_two_matching_videos_with_input_images_none_is_used(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator
     ) -> None:
         emulator.place("it turns", at=NOW.timestamp())
-        await submitted(provider, FILM)
-        assert await provider.reconcile(FILM, SENT) == ()
+        await submitted(provider, VIDEO)
+        assert await provider.reconcile(VIDEO, SENT) == ()
 
-    async def test_milliseconds(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_times_in_milliseconds_are_understood(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         placed = emulator.place("it turns", at=NOW.timestamp() * 1000)
         assert await provider.reconcile(WORDS, SENT) == [Job(id=placed)]
 
-    async def test_later_nobody_knows_what_was_asked_for(
+    async def test_without_the_inputs_nothing_can_be_found(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator
     ) -> None:
-        await submitted(provider, FILM)
-        assert await provider.reconcile(structs.replace(FILM, inputs={}), SENT) is None
+        await submitted(provider, VIDEO)
+        assert await provider.reconcile(structs.replace(VIDEO, inputs={}), SENT) is None
         assert emulator.count("list") == 0
 
     @pytest.mark.parametrize("switch", ["hide_from_listing", "lists_prompts"])
-    async def test_a_list_that_tells_nothing(
+    async def test_a_list_without_the_video_or_its_prompt_finds_nothing(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, switch: str
     ) -> None:
         setattr(emulator, switch, switch == "hide_from_listing")
-        await submitted(provider, FILM)
-        assert await provider.reconcile(FILM, SENT) == []
+        await submitted(provider, VIDEO)
+        assert await provider.reconcile(VIDEO, SENT) == []
 
-    async def test_it_looks_no_further_than_it_must(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_reconcile_reads_no_more_pages_than_needed(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         emulator.page = 1
         for hours in range(1, 9):
             emulator.place("it turns", at=(NOW - timedelta(hours=hours)).timestamp())
@@ -343,7 +365,9 @@ class TestReconcile:
         assert len(await provider.reconcile(WORDS, SENT) or ()) == 1
         assert emulator.count("list") == 2
 
-    async def test_a_list_without_an_end(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
+    async def test_a_list_of_more_than_20_pages_raises_call_failed(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator
+    ) -> None:
         emulator.page = 1
         for seconds in range(25):
             emulator.place("else", at=NOW.timestamp() + seconds)
@@ -351,18 +375,20 @@ class TestReconcile:
             await provider.reconcile(WORDS, SENT)
 
     @pytest.mark.parametrize("fault", FAULTS)
-    async def test_faults(self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault) -> None:
-        job = await film_job(provider)
+    async def test_a_list_call_without_an_answer_raises_call_failed(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, fault: Fault
+    ) -> None:
+        job = await video_job(provider)
         emulator.plan("list", fault)
         with pytest.raises(CallFailed):
-            await provider.reconcile(FILM, SENT)
-        assert await provider.reconcile(FILM, SENT) == [job]
+            await provider.reconcile(VIDEO, SENT)
+        assert await provider.reconcile(VIDEO, SENT) == [job]
 
 
-async def test_the_emulator_outlives_its_process(
+async def test_the_emulator_keeps_its_videos_over_a_restart(
     provider: OpenAiProvider, emulator: OpenAiEmulator, tmp_path: Path
 ) -> None:
-    job = await film_job(provider, SIZED)
+    job = await video_job(provider, SIZED)
     later = OpenAiEmulator(tmp_path)
     assert later.videos == {job.id: emulator.videos[job.id]}
     later.ledger.close()

@@ -17,10 +17,10 @@ from typing import Any, Literal, Self
 
 from support.emulators.base import Call, Emulator, Fault, Reply
 from support.emulators.comfyui_graphs import errors_in, graph_for, left_out, outputs_in, refusal
-from support.emulators.comfyui_jobs import FILM, Run, key_of, outputs_of, picture, progress_of, trouble_of
+from support.emulators.comfyui_jobs import VIDEO, Run, key_of, outputs_of, picture, progress_of, trouble_of
 from support.emulators.comfyui_wire import Sockets, form_of
 
-__all__ = ["FILM", "ComfyUiEmulator", "Run", "graph_for", "picture"]
+__all__ = ["VIDEO", "ComfyUiEmulator", "Run", "graph_for", "picture"]
 
 _TICK_S = 0.003
 _KINDS = {

@@ -10,7 +10,7 @@ from PIL import Image
 from stepwell.domain.strict_json.canonical import canonical
 from support.emulators.comfyui_graphs import NODES, text_in
 
-FILM = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"
+VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"
 
 
 @dataclass
@@ -67,7 +67,7 @@ def _output(run: Run, node_id: str, gives: str, put: Put) -> dict[str, Any]:
         case "text":
             return {"text": [text_in(run.graph, inputs["source"])]}
         case "film":
-            return {"gifs": [put(f"{name}.mp4", FILM) | {"format": "video/h264-mp4", "frame_rate": 8}]}
+            return {"gifs": [put(f"{name}.mp4", VIDEO) | {"format": "video/h264-mp4", "frame_rate": 8}]}
         case "animation":
             return {"images": [put(f"{name}.webp", picture(size, "WEBP", frames=2))], "animated": [True]}
         case _:

@@ -176,10 +176,10 @@ class CustomEmulator(Emulator):
     def _done(self, job: CustomJob) -> dict[str, Any]:
         if job.body["task_type"] == "LLM_INTERACTION":
             return {"result": {"result_text": f"an answer to {job.body['inputs'].get('prompt')}"}}
-        film = job.body["task_type"] == "VIDEO_GENERATION"
-        inline = self.inline or film
+        video = job.body["task_type"] == "VIDEO_GENERATION"
+        inline = self.inline or video
         where = {"data": base64.b64encode(PICTURE).decode()} if inline else {"url": f"{self.url}/files/{job.id}"}
-        field, media_type = ("result_video_path", "video/mp4") if film else ("result_image_path", "image/png")
+        field, media_type = ("result_video_path", "video/mp4") if video else ("result_image_path", "image/png")
         entry = {"field": field, "media_type": media_type, "sha256": SHA256, "size": len(PICTURE)}
         done = {"result": {"seed": job.body["seed"]}, "files": [entry | where | self.file]}
         return done | ({} if self.cost is None else {"cost": self.cost})

@@ -19,7 +19,7 @@ from PIL import Image
 from support.emulators.base import CALLBACK_S, Call, Emulator, Reply
 
 KEY = "emulated-key-id:emulated-key-secret"
-FILM = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"\x00\x00\x00\x08free"
+VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"\x00\x00\x00\x08free"
 _LISTING = "/v1/models/requests/by-endpoint"
 
 
@@ -243,7 +243,7 @@ class FalEmulator(Emulator):
         if job is None:
             return Reply(404, b"not found", {"Content-Type": "text/plain"})
         if path.endswith(".mp4"):
-            return Reply(200, FILM, {"Content-Type": "video/mp4"})
+            return Reply(200, VIDEO, {"Content-Type": "video/mp4"})
         target = io.BytesIO()
         Image.new("RGB", _size(job), (200, 30, 30)).save(target, "PNG")
         return Reply(200, target.getvalue(), {"Content-Type": "image/png"})

@@ -31,7 +31,7 @@ from support.emulators.base import Call, Emulator, Reply
 KEY = "AIza-emulated-key-of-the-gemini-api"
 PROJECT = "emulated-project"
 ACCOUNT = "stepwell@emulated-project.iam.gserviceaccount.com"
-FILM = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"film" * 64
+VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"film" * 64
 _AUDIENCE = "https://oauth2.googleapis.com/token"  # google-auth says so wherever it asks
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _STATUSES = {
@@ -198,8 +198,8 @@ class GoogleEmulator(Emulator):
 
 
 class GeminiEmulator(GoogleEmulator):
-    """The Gemini Developer API. `films_at`: the origin of the addresses of films, its own if null;
-    `redirects_films_to`: where they have moved. `trusts_all`: no key is needed.
+    """The Gemini Developer API. `videos_at`: the origin of the addresses of films, its own if null;
+    `redirects_videos_to`: where they have moved. `trusts_all`: no key is needed.
     """
 
     models: tuple[str, ...] = (*GoogleEmulator.models, "gemini-omni-1.1-flash")
@@ -207,8 +207,8 @@ class GeminiEmulator(GoogleEmulator):
     def __init__(self, folder: Path, *, port: int = 0, key: str = KEY) -> None:
         super().__init__(folder, port=port)
         self.key = key
-        self.films_at: str | None = None
-        self.redirects_films_to: str | None = None
+        self.videos_at: str | None = None
+        self.redirects_videos_to: str | None = None
         self.trusts_all = False
 
     def kind_of(self, method: str, path: str, query: Mapping[str, str]) -> str:  # noqa: ARG002 - the base's
@@ -235,7 +235,7 @@ class GeminiEmulator(GoogleEmulator):
 
     @property
     def _address(self) -> str:
-        return f"{self.films_at or self.url}/v1beta/files/film:download?alt=media"
+        return f"{self.videos_at or self.url}/v1beta/files/film:download?alt=media"
 
     async def _answer(self, call: Call) -> Reply:
         if call.kind == "file":
@@ -249,9 +249,9 @@ class GeminiEmulator(GoogleEmulator):
         raise self.refused(404, "Not Found")
 
     def _file(self) -> Reply:
-        if self.redirects_films_to is not None:
-            return Reply(302, b"", {"Location": self.redirects_films_to})
-        return Reply(200, FILM, {"Content-Type": "video/mp4"})
+        if self.redirects_videos_to is not None:
+            return Reply(302, b"", {"Location": self.redirects_videos_to})
+        return Reply(200, VIDEO, {"Content-Type": "video/mp4"})
 
     def _interaction(self, call: Call) -> Reply:
         if call.kind == "submit":
@@ -318,14 +318,14 @@ class VertexEmulator(GoogleEmulator):
 
     def film(self, job: Job) -> Any:
         bucket = job.body["parameters"].get("storageUri")
-        where = {"gcsUri": f"{bucket}a b/0.mp4"} if bucket else {"bytesBase64Encoded": _text(FILM)}
+        where = {"gcsUri": f"{bucket}a b/0.mp4"} if bucket else {"bytesBase64Encoded": _text(VIDEO)}
         return {"raiMediaFilteredCount": 0, "videos": [where | {"mimeType": "video/mp4"}]}
 
     async def _answer(self, call: Call) -> Reply:
         if call.kind == "file":
             if call.query.get("alt") != "media" or not unquote(call.path).endswith("a b/0.mp4"):
                 raise self.refused(404, "No such object.")
-            return Reply(200, FILM, {"Content-Type": "video/mp4"})
+            return Reply(200, VIDEO, {"Content-Type": "video/mp4"})
         place = r"(projects/[\w.:-]+/locations/([\w-]+)/publishers/google/models/([a-z0-9.-]+))"
         found = re.fullmatch(rf"/v1/{place}:(\w+)", call.path)
         if found is None:

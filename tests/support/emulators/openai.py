@@ -19,7 +19,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from support.emulators.base import Call, Emulator, Reply
-from support.emulators.fal import FILM
+from support.emulators.fal import VIDEO
 
 KEY = "sk-emulated-0123456789"
 PAGE = 100
@@ -36,7 +36,7 @@ _OF_PICTURES = frozenset(
     }
 )
 _OF_EDITS = _OF_PICTURES | {"input_fidelity"}
-_OF_FILMS = frozenset({"model", "prompt", "seconds", "size"})
+_OF_VIDEOS = frozenset({"model", "prompt", "seconds", "size"})
 _FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "gif": "GIF"}
 
 
@@ -135,7 +135,7 @@ class OpenAiEmulator(Emulator):
             case "cancel":
                 return self._deleted(found)
             case _:
-                return Reply(200, FILM, {"Content-Type": "video/mp4"})
+                return Reply(200, VIDEO, {"Content-Type": "video/mp4"})
 
     async def finish(self, job_id: str) -> None:
         """End it now; where it is an answer that is held back, it is sent."""
@@ -213,7 +213,7 @@ class OpenAiEmulator(Emulator):
         files = [part.name for part in parts if part.filename is not None]
         if files not in ([], ["input_reference"]):
             return self.error(400, "Unknown file", param=files[0])
-        if (wrong := self._wrong(body, _OF_FILMS)) is not None:
+        if (wrong := self._wrong(body, _OF_VIDEOS)) is not None:
             return wrong
         about: dict[str, Any] = {
             "prompt": body["prompt"],
