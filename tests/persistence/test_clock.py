@@ -31,13 +31,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
-def test_before_the_first_look_it_is_the_machines_time(machine: Machine) -> None:
+def test_before_the_first_observation_the_clock_has_the_machines_time(machine: Machine) -> None:
     clock = DatabaseClock()
     machine.ticks += 2.5
     assert clock.now() == datetime.fromtimestamp(1_000_000_002.5, UTC)
 
 
-def test_it_is_what_the_database_told_and_what_has_passed_since(machine: Machine) -> None:
+def test_the_clock_adds_the_passed_time_to_the_last_observation(machine: Machine) -> None:
     clock = DatabaseClock()
     clock.observe(DATABASE)
     assert clock.now() == DATABASE
@@ -53,7 +53,7 @@ def test_a_jump_of_the_machines_clock_changes_nothing(machine: Machine) -> None:
     assert clock.now() == DATABASE + timedelta(seconds=1)
 
 
-def test_it_all_but_stands_still_where_the_database_would_set_it_back(machine: Machine) -> None:
+def test_the_clock_almost_stands_still_where_the_database_would_set_it_back(machine: Machine) -> None:
     clock = DatabaseClock()
     clock.observe(DATABASE)
     machine.ticks += 10
@@ -67,7 +67,7 @@ def test_it_all_but_stands_still_where_the_database_would_set_it_back(machine: M
     assert clock.now() == DATABASE + timedelta(seconds=14)
 
 
-def test_what_was_never_told_may_be_set_back(machine: Machine) -> None:
+def test_a_time_that_was_never_read_may_be_set_back(machine: Machine) -> None:
     clock = DatabaseClock()
     clock.observe(DATABASE + timedelta(days=9))
     clock.observe(DATABASE)
@@ -75,7 +75,7 @@ def test_what_was_never_told_may_be_set_back(machine: Machine) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.none() | st.floats(-50, 50)), max_size=20))
-def test_it_always_goes_on_and_catches_up(steps: list[tuple[float, float | None]]) -> None:
+def test_the_clock_always_advances_and_catches_up(steps: list[tuple[float, float | None]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         machine = Machine(patch)
         clock = DatabaseClock()

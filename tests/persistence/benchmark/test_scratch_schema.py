@@ -28,7 +28,7 @@ async def test_a_proxy_that_ignores_the_search_path_is_refused(bench: Bench, mon
     assert await bench.sql.fetchval(SCHEMAS) == before
 
 
-async def test_only_what_is_named_as_we_name_it_is_a_leftover(bench: Bench) -> None:
+async def test_only_schemas_with_our_form_of_name_are_leftovers(bench: Bench) -> None:
     leftover = f"stepwell_scratch_{'0' * 32}"
     for name in (*NOT_OURS, leftover):
         await bench.sql.execute(f'CREATE SCHEMA "{name}"')

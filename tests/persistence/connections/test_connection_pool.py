@@ -14,7 +14,7 @@ def connect(shared_dsn: str) -> Connect:
     return journal_connect(shared_dsn, timeout_s=10)
 
 
-async def test_one_that_is_borrowed_is_closed_when_it_comes_back(connect: Connect) -> None:
+async def test_a_borrowed_connection_is_closed_when_it_is_released(connect: Connect) -> None:
     kept = SmallPool(connect, size=2, timeout_s=10)
     async with kept.borrow() as lent:
         async with kept.borrow() as idle:
@@ -25,7 +25,7 @@ async def test_one_that_is_borrowed_is_closed_when_it_comes_back(connect: Connec
     assert lent.is_closed()
 
 
-async def test_one_that_is_on_its_way_is_closed_when_it_comes_back(connect: Connect) -> None:
+async def test_a_connection_that_is_being_opened_is_closed_when_it_is_released(connect: Connect) -> None:
     asked, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow() -> asyncpg.Connection:
@@ -47,7 +47,7 @@ async def test_one_that_is_on_its_way_is_closed_when_it_comes_back(connect: Conn
     assert borrowing.result().is_closed()
 
 
-async def test_after_it_was_closed_connections_are_kept_again(connect: Connect) -> None:
+async def test_a_closed_pool_keeps_new_connections_open(connect: Connect) -> None:
     """The journal closes those for inserts after a failed write, and goes on."""
     kept = SmallPool(connect, size=1, timeout_s=10)
     kept.close()

@@ -147,7 +147,7 @@ async def test_all_others_can_be_declared_dead(stored: Stored) -> None:
     assert await stored.claim(THIRD, (theirs,)) == [], "the caller lives on"
 
 
-async def test_a_workflow_tells_who_runs_it(stored: Stored) -> None:
+async def test_the_ownership_of_a_workflow_names_the_process_that_runs_it(stored: Stored) -> None:
     handle = await stored.make(owner=OTHER)
 
     async def owner() -> tuple[UUID | None, bool, bool]:

@@ -58,7 +58,7 @@ async def test_a_cursor_leads_on_from_where_it_was(stored: Stored) -> None:
     assert (len(seen), later) == (2, [(one.workflow_id.int, 3)])
 
 
-async def test_now_is_behind_all_that_can_be_read(stored: Stored) -> None:
+async def test_the_end_of_the_feed_is_behind_all_events_that_can_be_read(stored: Stored) -> None:
     one = await stored.make()
     now = await stored.here.feed.end()
     assert (await read(stored, after=now))[0] == []
@@ -106,7 +106,7 @@ async def test_a_history_is_of_one_moment(stored: Stored) -> None:
     assert await feed.history(EVERY_TENANT, uuid4(), 0, 10) is None
 
 
-async def test_the_lengths_of_histories_are_known(stored: Stored) -> None:
+async def test_the_numbers_of_last_events_are_returned(stored: Stored) -> None:
     one, two = await stored.make(), await stored.make(owner=None)
     ids = [one.workflow_id, two.workflow_id, uuid4()]
     assert await stored.here.feed.last_events(EVERY_TENANT, ids) == {one.workflow_id: 2, two.workflow_id: 1}
@@ -114,6 +114,6 @@ async def test_the_lengths_of_histories_are_known(stored: Stored) -> None:
     assert await stored.here.feed.last_events(EVERY_TENANT, []) == {}
 
 
-async def test_nothing_of_its_own_comes_out_of_a_backup(stored: Stored) -> None:
+async def test_events_of_this_server_are_not_taken_for_restored_ones(stored: Stored) -> None:
     await stored.make()
     assert await stored.here.feed.renumber_restored() is False

@@ -69,7 +69,7 @@ async def test_a_dead_processs_key_is_taken_over(stored: Stored) -> None:
     assert (await there.keys.reserve(T, "k", TOKENS[0], b"f")).mine
 
 
-async def test_the_first_answer_is_kept_and_told_to_all_who_repeat(stored: Stored) -> None:
+async def test_the_first_answer_is_stored_and_returned_to_all_repeats(stored: Stored) -> None:
     await alive(stored)
     first = await reserve(stored, TOKENS[0])
     assert await stored.here.keys.store_answer(first.reservation, ANSWER) == ANSWER
@@ -136,7 +136,7 @@ async def test_a_verb_that_does_not_land_marks_nothing(stored: Stored) -> None:
     assert (await reserve(stored, TOKENS[1])).mine
 
 
-async def test_a_key_that_was_let_go_without_an_effect_is_free(stored: Stored) -> None:
+async def test_a_released_key_without_an_effect_is_free(stored: Stored) -> None:
     await alive(stored)
     first, other = await reserve(stored, TOKENS[0]), await reserve(stored, TOKENS[1], "other")
     await stored.here.keys.release([first.reservation, other.reservation])
@@ -145,7 +145,7 @@ async def test_a_key_that_was_let_go_without_an_effect_is_free(stored: Stored) -
         assert (await there.keys.reserve(T, key, TOKENS[2], b"f")).mine
 
 
-async def test_a_key_that_was_let_go_with_an_effect_may_be_answered_by_any_process(stored: Stored) -> None:
+async def test_a_released_key_with_an_effect_may_be_answered_by_any_process(stored: Stored) -> None:
     await alive(stored)
     reservation = (await reserve(stored, TOKENS[0])).reservation
     workflow_id, decision = await started(stored, reservation)
@@ -158,7 +158,7 @@ async def test_a_key_that_was_let_go_with_an_effect_may_be_answered_by_any_proce
     assert await there.keys.store_answer(found.reservation, ANSWER) == ANSWER
 
 
-async def test_a_key_that_has_an_answer_is_not_let_go(stored: Stored) -> None:
+async def test_a_key_that_has_an_answer_is_not_released(stored: Stored) -> None:
     await alive(stored)
     reservation = (await reserve(stored, TOKENS[0])).reservation
     await stored.here.keys.store_answer(reservation, ANSWER)

@@ -61,7 +61,7 @@ async def test_an_attempt_that_failed_is_not_open_and_its_error_is_kept(stored: 
     assert (record.task.status, record.task.error) == (TaskStatus.FAILED, "no")
 
 
-async def test_what_was_sent_and_the_job_come_back_and_are_found_by_its_id(stored: Stored) -> None:
+async def test_the_sent_request_and_the_job_are_loaded_and_found_by_the_jobs_id(stored: Stored) -> None:
     handle, task_id = await stored.make(body(draw())), uuid4()
     sent = Sent("flux", "aa", stored.clock.now())
     await stored.write(handle, admitted(0, task_id), Sending(0, task_id, sent))
@@ -72,7 +72,7 @@ async def test_what_was_sent_and_the_job_come_back_and_are_found_by_its_id(store
     assert await stored.journal.known_jobs(ProviderType.FAL, ["job-1"]) == set()
 
 
-async def test_what_was_loaded_does_not_change_with_the_rows(stored: Stored) -> None:
+async def test_a_loaded_workflow_does_not_change_with_the_rows(stored: Stored) -> None:
     handle = await stored.make()
     before = await load(stored, handle)
     await stored.write(handle, renamed("later"), admitted())

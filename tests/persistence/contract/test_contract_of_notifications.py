@@ -9,7 +9,7 @@ from support.providers.scripted import eventually
 Heard = list[Collection[UUID] | None]
 
 
-async def test_others_hear_of_the_workflows_that_have_changed_and_the_sender_does_not(stored: Stored) -> None:
+async def test_other_processes_receive_a_notification_and_the_sender_does_not(stored: Stored) -> None:
     there, ids = await stored.process(OTHER), [uuid4(), uuid4()]
     mine: Heard = []
     theirs: Heard = []
@@ -20,7 +20,7 @@ async def test_others_hear_of_the_workflows_that_have_changed_and_the_sender_doe
     assert ([list(each or ()) for each in mine], [list(each or ()) for each in theirs]) == ([ids[:1]], [ids])
 
 
-async def test_who_does_not_listen_any_more_hears_nothing(stored: Stored) -> None:
+async def test_after_the_end_of_a_subscription_nothing_is_received(stored: Stored) -> None:
     there = await stored.process(OTHER)
     before: Heard = []
     after: Heard = []

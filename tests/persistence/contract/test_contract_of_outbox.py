@@ -85,7 +85,7 @@ async def test_a_delivery_that_was_answered_is_not_due_any_more(stored: Stored) 
     assert (record.status, record.next_at, len(record.attempts)) == (DeliveryStatus.DELIVERED, None, 1)
 
 
-async def test_an_attempt_whose_mark_was_lost_is_recorded_once(stored: Stored) -> None:
+async def test_an_attempt_whose_answer_was_lost_is_recorded_once(stored: Stored) -> None:
     handle = await told(stored)
     (found,) = await due(stored)
     attempt = DeliveryAttempt(stored.clock.now(), 200, 12, "ok")
@@ -127,7 +127,7 @@ async def test_the_backlog_is_what_is_still_to_be_sent(stored: Stored) -> None:
 
 
 @pytest.mark.parametrize(("lease", "taken"), [("60 s", 0), ("over", 1), ("never", 2), ("declared dead", 2)])
-async def test_what_the_dead_have_left_is_taken_over(stored: Stored, lease: str, taken: int) -> None:
+async def test_deliveries_that_dead_processes_have_left_are_taken_over(stored: Stored, lease: str, taken: int) -> None:
     """At once where a process is known to be dead; where its lease is over, once it hasn't done what is due."""
     await told(stored)
     await told(stored, "https://example.org/")

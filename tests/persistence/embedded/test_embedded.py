@@ -222,7 +222,7 @@ def test_the_callers_environment_changes_nothing(folder: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", ["with space", "it's, ünï\\cödé%20", "l" * 120])
-def test_any_path_will_do(folder: Path, made_once: Path, name: str) -> None:
+def test_a_data_folder_may_have_any_path(folder: Path, made_once: Path, name: str) -> None:
     with lent(made_once, folder / name) as root:
         server = quick(root)
         server.start()
@@ -267,7 +267,7 @@ def test_foreign_files_are_not_taken_for_data(folder: Path) -> None:
     assert treasure.exists()
 
 
-def test_a_failed_start_tells_why_and_frees_the_folder(root: Path) -> None:
+def test_a_failed_start_reports_why_and_releases_the_folder(root: Path) -> None:
     with pytest.raises(PostgresUnavailable, match=r'(?s)postgres\.log says:.*"shared_buffers": "nonsense"'):
         quick(root, shared_buffers="nonsense").start()
     server = quick(root)
@@ -276,7 +276,7 @@ def test_a_failed_start_tells_why_and_frees_the_folder(root: Path) -> None:
     server.stop()
 
 
-def test_a_folder_that_cannot_be_made_is_our_fault_to_tell(folder: Path) -> None:
+def test_a_folder_that_can_not_be_created_is_reported_in_our_words(folder: Path) -> None:
     (folder / "file").touch()
     with pytest.raises(PostgresUnavailable, match="cannot use the data folder"):
         quick(folder / "file" / "postgres").start()
@@ -295,7 +295,7 @@ def test_only_the_main_thread_starts_a_server(root: Path) -> None:
 
 
 @pytest.mark.parametrize("binaries", [wheel_folder(), *sorted(Path("/usr/lib/postgresql").glob("*/bin"))], ids=str)
-def test_other_binaries(folder: Path, binaries: Path) -> None:
+def test_a_server_runs_other_binaries_on_request(folder: Path, binaries: Path) -> None:
     server = EmbeddedPostgres(folder / "postgres", binaries=binaries, settings=QUICK)
     server.start()
     try:
@@ -306,7 +306,7 @@ def test_other_binaries(folder: Path, binaries: Path) -> None:
         server.stop()
 
 
-async def test_databases_of_tests() -> None:
+async def test_databases_of_tests_are_copies_of_a_template() -> None:
     with running_server() as server:
         assert server.embedded.running
         async with database(server) as dsn:

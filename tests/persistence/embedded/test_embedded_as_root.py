@@ -27,7 +27,7 @@ def test_root_hands_the_server_to_the_owner_of_the_data_and_opens_only_its_folde
     assert [stat.S_IMODE(path.stat().st_mode) for path in (root.parent, root)] == [0o751, 0o711]
 
 
-def test_root_is_told_which_folder_is_closed(root: Path) -> None:
+def test_root_learns_which_folder_is_closed(root: Path) -> None:
     root.parent.chmod(0o700)
     with pytest.raises(PostgresUnavailable, match=f"^{root.parent} is closed to user"):
         quick(root).start()

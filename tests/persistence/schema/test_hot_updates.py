@@ -48,7 +48,7 @@ async def test_transitions_of_steps_are_hot(dsn: str) -> None:
     await sql.close()
 
 
-async def test_no_index_holds_what_every_transition_changes(dsn: str) -> None:
+async def test_no_index_contains_a_column_that_every_transition_changes(dsn: str) -> None:
     sql = await asyncpg.connect(dsn)
     definitions = await sql.fetch("SELECT indexdef FROM pg_indexes WHERE tablename IN ('workflows', 'steps')")
     await sql.close()

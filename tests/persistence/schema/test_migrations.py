@@ -79,7 +79,7 @@ async def test_the_comparison_sees_a_difference(empty: str) -> None:
     assert len(await differences(empty)) == 3
 
 
-async def test_a_second_run_changes_nothing(empty: str) -> None:
+async def test_a_second_migration_changes_nothing(empty: str) -> None:
     await migrate(empty)
     catalog = "SELECT oid, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY oid"
     before = await fetch(empty, catalog)
@@ -92,12 +92,12 @@ async def test_there_is_one_head_and_one_base() -> None:
     assert len(scripts().get_heads()) == len(scripts().get_bases()) == 1
 
 
-async def test_two_at_once_take_turns(empty: str) -> None:
+async def test_two_migrations_at_once_take_turns(empty: str) -> None:
     await asyncio.gather(*(migrate(empty) for _ in range(4)))
     assert await differences(empty) == []
 
 
-async def test_one_waits_while_another_holds_the_lock(empty: str) -> None:
+async def test_a_migration_waits_while_another_holds_the_lock(empty: str) -> None:
     holder = await asyncpg.connect(empty)
     await holder.execute("SELECT pg_advisory_lock($1)", migrations._ADVISORY_LOCK)
     async with asyncio.TaskGroup() as group, asyncio.timeout(30):
@@ -111,7 +111,7 @@ async def test_one_waits_while_another_holds_the_lock(empty: str) -> None:
     await holder.close()
 
 
-async def test_one_that_fails_leaves_nothing_behind(empty: str) -> None:
+async def test_a_migration_that_fails_leaves_nothing_behind(empty: str) -> None:
     await fetch(empty, "CREATE TABLE tasks (a int)")
     with pytest.raises(Exception, match="already exists"):
         await migrate(empty)
@@ -120,7 +120,8 @@ async def test_one_that_fails_leaves_nothing_behind(empty: str) -> None:
     ]
 
 
-async def test_addresses_of_every_form_are_understood(empty: str) -> None:
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+async def test_addresses_of_every_form_lead_to_a_migrated_database(empty: str, scheme: str) -> None:
     _, _, rest = empty.partition("://")
-    for scheme in ("postgres", "postgresql", "postgresql+asyncpg"):
-        await migrate(f"{scheme}://{rest}&sslmode=disable&application_name=us")
+    await migrate(f"{scheme}://{rest}&sslmode=disable&application_name=us")
+    assert await fetch(empty, "SELECT version_num FROM alembic_version") == [(scripts().get_current_head(),)]

@@ -61,7 +61,7 @@ async def is_waiting(live: asyncpg.Connection) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_a_deadlock_is_no_reason_not_to_start(
+async def test_a_migration_is_tried_again_after_a_deadlock(
     old: str, live: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(startup, "_MIGRATION_PAUSE_S", 0.01)
@@ -75,7 +75,7 @@ async def test_a_deadlock_is_no_reason_not_to_start(
     assert await live.fetchval(HEAD.format("public"))
 
 
-async def test_what_is_waited_for_is_waited_for_first(old: str, live: asyncpg.Connection) -> None:
+async def test_a_migration_locks_all_tables_before_it_changes_one(old: str, live: asyncpg.Connection) -> None:
     """Else what has been done by then would have to be done again."""
     await live.execute("BEGIN; LOCK TABLE events IN ROW SHARE MODE")
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
@@ -90,7 +90,7 @@ async def test_what_is_waited_for_is_waited_for_first(old: str, live: asyncpg.Co
     assert await live.fetchval(HEAD.format("public"))
 
 
-async def test_a_lock_that_isn_t_granted_is_asked_for_again(
+async def test_a_lock_that_is_not_granted_is_requested_again(
     old: str, live: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrations, "_LOCK_TIMEOUT", "20ms")
@@ -112,7 +112,7 @@ async def test_a_lock_that_isn_t_granted_is_asked_for_again(
     assert await live.fetchval(HEAD.format("public"))
 
 
-async def test_not_for_longer_than_it_is_told(
+async def test_a_migration_is_not_tried_for_longer_than_its_timeout(
     old: str, live: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrations, "_LOCK_TIMEOUT", "20ms")
@@ -124,7 +124,7 @@ async def test_not_for_longer_than_it_is_told(
     assert 0.2 < time.monotonic() - began < 10
 
 
-async def test_what_is_up_to_date_is_left_alone(old: str, live: asyncpg.Connection) -> None:
+async def test_tables_that_are_up_to_date_are_not_locked(old: str, live: asyncpg.Connection) -> None:
     await prepare(old)
     await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
     async with asyncio.timeout(20):
@@ -132,7 +132,7 @@ async def test_what_is_up_to_date_is_left_alone(old: str, live: asyncpg.Connecti
     await live.execute("COMMIT")
 
 
-async def test_so_is_what_a_newer_version_wrote(old: str, live: asyncpg.Connection) -> None:
+async def test_tables_of_a_newer_version_are_not_locked(old: str, live: asyncpg.Connection) -> None:
     await live.execute("UPDATE alembic_version SET version_num = '9999'")
     await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
     async with asyncio.timeout(20):
@@ -141,7 +141,7 @@ async def test_so_is_what_a_newer_version_wrote(old: str, live: asyncpg.Connecti
     await live.execute("COMMIT")
 
 
-async def test_another_schema_is_another_matter(old: str, live: asyncpg.Connection) -> None:
+async def test_a_migration_locks_only_tables_of_its_own_schema(old: str, live: asyncpg.Connection) -> None:
     await live.execute("CREATE SCHEMA own; CREATE SCHEMA fresh")
     own, fresh = (f"{old}{'&' if '?' in old else '?'}search_path={name}" for name in ("own", "fresh"))
     await migrate_to_first(own)

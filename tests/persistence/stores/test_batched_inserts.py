@@ -63,7 +63,7 @@ def broken(new: NewWorkflow) -> NewWorkflow:
     return NewWorkflow(new.record, new.final_position, (*new.events, new.events[0]))
 
 
-async def test_those_that_come_while_others_are_inserted_are_one_statement(many: Many) -> None:
+async def test_inserts_that_arrive_while_others_run_share_one_statement(many: Many) -> None:
     batch = [many.draft() for _ in range(20)]
     async with many.busy():
         inserts = many.insert(*batch)
@@ -94,7 +94,7 @@ async def test_no_insert_waits_for_a_long_one_in_its_statement(bench: Bench) -> 
     many.inserter.close()
 
 
-async def test_what_the_database_refuses_fails_alone(many: Many) -> None:
+async def test_a_refused_insert_fails_alone(many: Many) -> None:
     batch = [many.draft(), broken(many.draft()), many.draft()]
     async with many.busy():
         inserts = many.insert(*batch)

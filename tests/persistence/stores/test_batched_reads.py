@@ -51,7 +51,7 @@ async def counted(shared_dsn: str) -> AsyncIterator[Counted]:
     await counted.engine.dispose()
 
 
-async def test_one_statement_with_steps_or_without(bench: Bench, counted: Counted) -> None:
+async def test_a_workflow_is_read_by_one_statement_with_steps_or_without(bench: Bench, counted: Counted) -> None:
     many = body(*(join(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(1000)))
     await counted.get(uuid4())  # a new connection asks what types there are
     for handle in (await bench.make(), await bench.make(many)):
@@ -68,7 +68,7 @@ async def test_one_statement_with_steps_or_without(bench: Bench, counted: Counte
 
 
 @pytest.mark.parametrize("include_steps", [True, False])
-async def test_only_in_its_scope(bench: Bench, counted: Counted, include_steps: bool) -> None:  # noqa: FBT001
+async def test_a_workflow_is_found_only_in_its_scope(bench: Bench, counted: Counted, include_steps: bool) -> None:  # noqa: FBT001
     owned, free = await bench.make(tenant="t"), await bench.make(tenant=None)
     found = {
         (name, scope.tenant, scope.every)
@@ -80,7 +80,7 @@ async def test_only_in_its_scope(bench: Bench, counted: Counted, include_steps: 
     assert await counted.get(uuid4(), include_steps=include_steps) is None
 
 
-async def test_who_asks_meanwhile_is_answered_together(bench: Bench, counted: Counted) -> None:
+async def test_reads_that_arrive_meanwhile_share_a_statement(bench: Bench, counted: Counted) -> None:
     handles = [await bench.make() for _ in range(34)]
     await counted.get(uuid4())
     await asyncio.sleep(0)
@@ -93,14 +93,14 @@ async def test_who_asks_meanwhile_is_answered_together(bench: Bench, counted: Co
     assert counted.sent == 4  # the first alone, then 16 each
 
 
-async def test_in_one_answer_each_scope_sees_its_own(bench: Bench, counted: Counted) -> None:
+async def test_reads_that_share_a_statement_see_only_their_own_scope(bench: Bench, counted: Counted) -> None:
     owned = (await bench.make(tenant="t")).workflow_id
     scopes = [EVERY_TENANT, TenantScope("t"), TenantScope("u"), TenantScope()]
     found = await asyncio.gather(*(counted.get(owned, scope) for scope in scopes))
     assert [record is not None for record in found] == [True, True, False, False]
 
 
-async def test_a_row_that_nobody_can_read_fails_its_own_workflow_only(bench: Bench, counted: Counted) -> None:
+async def test_an_unreadable_row_fails_only_its_own_workflow(bench: Bench, counted: Counted) -> None:
     broken, sound = (await bench.make()).workflow_id, (await bench.make()).workflow_id
     await bench.sql.execute("UPDATE steps SET definition = '{}' WHERE workflow_id = $1", broken)
     asked = [sound, broken, sound, broken]
@@ -147,7 +147,7 @@ async def test_after_an_error_the_connection_isn_t_used_again(counted: Counted) 
     assert counted.opened == 2
 
 
-async def test_who_gets_no_connection_in_time_is_told_so(bench: Bench, counted: Counted) -> None:
+async def test_a_read_that_gets_no_connection_in_time_fails(bench: Bench, counted: Counted) -> None:
     handle = await bench.make()
     await bench.sql.execute("BEGIN; LOCK TABLE workflows")
     async with asyncio.TaskGroup() as group:

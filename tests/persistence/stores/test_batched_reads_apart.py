@@ -79,7 +79,7 @@ async def faulty(shared_dsn: str) -> AsyncIterator[Faulty]:
 @pytest.mark.parametrize(
     ("instead", "told"), [(ENDLESS, "Unavailable"), (BY_THE_SERVER, "Unavailable"), (WRONG, "DivisionByZeroError")]
 )
-async def test_what_fails_alone_fails_alone(bench: Bench, faulty: Faulty, instead: str, told: str) -> None:
+async def test_a_read_that_fails_by_itself_fails_alone(bench: Bench, faulty: Faulty, instead: str, told: str) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(4)]
     faulty.ids, faulty.instead = {ids[1]}, instead
     async with asyncio.timeout(30):
@@ -87,28 +87,30 @@ async def test_what_fails_alone_fails_alone(bench: Bench, faulty: Faulty, instea
     assert faulty.asked[1:] == [ids, *([one] for one in ids)]
 
 
-async def test_one_alone_is_asked_for_once(bench: Bench, faulty: Faulty) -> None:
+async def test_a_read_that_is_alone_in_its_statement_is_not_repeated(bench: Bench, faulty: Faulty) -> None:
     workflow_id = (await bench.make()).workflow_id
     faulty.ids, faulty.instead = {workflow_id}, WRONG
     assert await faulty.told(workflow_id, workflow_id) == ["DivisionByZeroError"] * 2
     assert len(faulty.asked) == 2
 
 
-async def test_after_a_lost_connection_nobody_is_asked_for_again(bench: Bench, faulty: Faulty) -> None:
+async def test_after_a_lost_connection_no_read_is_repeated(bench: Bench, faulty: Faulty) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(3)]
     faulty.ids, faulty.instead = {ids[1]}, FATAL
     assert await faulty.told(*ids) == ["Unavailable"] * 3
     assert faulty.asked[1:] == [ids]
 
 
-async def test_when_all_are_slow_nobody_waits_for_each(bench: Bench, faulty: Faulty) -> None:
+async def test_after_three_time_outs_the_other_reads_fail_at_once(bench: Bench, faulty: Faulty) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(10)]
     faulty.ids = set(ids)
     assert await faulty.told(*ids) == ["Unavailable"] * 10
     assert len(faulty.asked[2:]) == MAX_TIMEOUTS_IN_A_ROW
 
 
-async def test_who_leaves_while_he_asks_for_each_leaves_them_an_answer(bench: Bench, faulty: Faulty) -> None:
+async def test_if_the_reader_of_a_split_batch_is_cancelled_the_others_get_an_answer(
+    bench: Bench, faulty: Faulty
+) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(3)]
     faulty.ids = {ids[1]}
     await faulty.warm()

@@ -51,7 +51,7 @@ def indexes(nodes: list[dict[str, Any]]) -> set[str]:
     return {node["Index Name"] for node in looked_into}
 
 
-async def test_a_checkpoint_looks_rows_up_one_by_one(engine_s: asyncpg.Connection) -> None:
+async def test_a_checkpoint_finds_its_rows_by_index(engine_s: asyncpg.Connection) -> None:
     nodes = await plan(engine_s, sql.CHECKPOINT)
     assert kinds(nodes) & READ_WHOLE == set()
     assert indexes(nodes) == {"workflows_pkey", "steps_pkey"}
@@ -60,13 +60,13 @@ async def test_a_checkpoint_looks_rows_up_one_by_one(engine_s: asyncpg.Connectio
 
 
 @pytest.mark.parametrize("name", READING)
-async def test_so_does_all_that_is_read_by_ids(engine_s: asyncpg.Connection, name: str) -> None:
+async def test_reads_by_id_find_their_rows_by_index(engine_s: asyncpg.Connection, name: str) -> None:
     nodes = await plan(engine_s, getattr(sql, name))
     assert kinds(nodes) & READ_WHOLE == set()
     assert indexes(nodes) & {"workflows_pkey", "steps_pkey"}
 
 
-async def test_without_the_engine_s_settings_it_would_read_tables_whole(dsn: str) -> None:
+async def test_without_the_engines_settings_a_checkpoint_would_scan_tables(dsn: str) -> None:
     """Else the tests above would show nothing."""
     connection = await asyncpg.connect(dsn)
     await connection.execute("SET plan_cache_mode = force_generic_plan")

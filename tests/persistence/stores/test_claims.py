@@ -83,7 +83,7 @@ async def test_a_claim_that_waited_for_another_claim_leaves_it_what_it_took(benc
     assert claiming.result() == []
 
 
-async def test_who_comes_to_life_or_ends_in_order_is_told_of(bench: Bench) -> None:
+async def test_a_process_that_comes_to_life_or_ends_in_order_is_notified(bench: Bench) -> None:
     heard: list[str] = []
     await bench.sql.add_listener(PROCESSES, lambda *args: heard.append(args[-1]))
 
@@ -108,7 +108,7 @@ async def test_who_comes_to_life_or_ends_in_order_is_told_of(bench: Bench) -> No
     assert await told() == [str(OTHER)]
 
 
-async def test_the_dead_without_workflows_are_forgotten(bench: Bench) -> None:
+async def test_dead_processes_without_workflows_are_deleted(bench: Bench) -> None:
     await bench.make(owner=OTHER)
     for owner, seconds in ((OTHER, -1), (THIRD, -1), (ME, 60)):
         await bench.lease(owner, seconds)

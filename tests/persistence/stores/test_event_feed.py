@@ -55,7 +55,7 @@ async def all_of_it(feed: PostgresEventFeed) -> list[int]:
     return found
 
 
-async def test_what_is_ahead_is_brought_to_the_beginning(
+async def test_events_of_a_restored_backup_move_to_the_beginning(
     sql: asyncpg.Connection, feed: PostgresEventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sql.execute(WORKFLOW, OURS)
@@ -71,7 +71,7 @@ async def test_what_is_ahead_is_brought_to_the_beginning(
     assert not (await feed.page(EVERY_TENANT, EVERYTHING, FeedCursor.before(1), 10)).lagging
 
 
-async def test_all_else_stays_where_it_is(dsn: str, sql: asyncpg.Connection, feed: PostgresEventFeed) -> None:
+async def test_all_other_events_keep_their_place(dsn: str, sql: asyncpg.Connection, feed: PostgresEventFeed) -> None:
     """Also while others write."""
     await sql.execute(WORKFLOW, OURS)
     await sql.execute(EVENT, OURS, 1)
@@ -85,7 +85,7 @@ async def test_all_else_stays_where_it_is(dsn: str, sql: asyncpg.Connection, fee
     assert await sql.fetchval("SELECT count(*) FROM events WHERE txid > 0") == 2
 
 
-async def test_it_is_done_when_a_service_starts(sql: asyncpg.Connection, dsn: str, tmp_path: Path) -> None:
+async def test_restored_events_move_when_a_service_starts(sql: asyncpg.Connection, dsn: str, tmp_path: Path) -> None:
     await sql.execute(WORKFLOW, OURS)
     await sql.execute(EVENT, OURS, 1)
     await sql.execute("UPDATE events SET txid = txid + 1000000000")
@@ -140,7 +140,9 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(inner)
 
 
-async def test_last_events(sql: asyncpg.Connection, feed: PostgresEventFeed) -> None:
+async def test_the_numbers_of_the_last_events_are_those_of_the_scope(
+    sql: asyncpg.Connection, feed: PostgresEventFeed
+) -> None:
     await sql.execute(WORKFLOW, OURS)
     await sql.execute("UPDATE workflows SET last_event = 7")
     ids = [(await sql.fetchval("SELECT id FROM workflows")), (await sql.fetchval("SELECT gen_random_uuid()"))]

@@ -48,13 +48,15 @@ async def pairs(connection: asyncpg.Connection) -> list[tuple[UUID, UUID]]:
     return [tuple(row) for row in await connection.fetch(REFERENCES)]
 
 
-async def test_rows_are_written_with_the_workflow_each_once(bench: Bench) -> None:
+async def test_references_are_stored_with_the_workflow_each_once(bench: Bench) -> None:
     new = naming(bench, TWO, ONE, TWO)
     await bench.journal.insert(EVERY_TENANT, new)
     assert await pairs(bench.sql) == [(ONE, new.record.state.id), (TWO, new.record.state.id)]
 
 
-async def test_of_those_inserted_at_once_too_though_one_is_refused(bench: Bench, store: PostgresWorkflowReader) -> None:
+async def test_references_of_concurrent_inserts_are_stored_though_one_is_refused(
+    bench: Bench, store: PostgresWorkflowReader
+) -> None:
     batch = [naming(bench, ONE), naming(bench, ONE, TWO), naming(bench, THREE)]
     batch[2] = NewWorkflow(batch[2].record, batch[2].final_position, (*batch[2].events, batch[2].events[0]))
     inserts = [bench.journal.insert(EVERY_TENANT, new) for new in batch]
@@ -67,7 +69,7 @@ async def test_of_those_inserted_at_once_too_though_one_is_refused(bench: Bench,
 
 
 @pytest.mark.parametrize("tenant", ["t", None])
-async def test_only_others_of_the_scope_count_that_are_not_deleted(
+async def test_only_other_workflows_of_the_scope_that_are_not_deleted_count(
     bench: Bench, store: PostgresWorkflowReader, tenant: str | None
 ) -> None:
     own, other, foreign = naming(bench, ONE, tenant=tenant), naming(bench, TWO, tenant=tenant), naming(bench, THREE)
@@ -85,7 +87,7 @@ async def test_only_others_of_the_scope_count_that_are_not_deleted(
     assert await store.references_to(EVERY_TENANT, own_id, ids) == {THREE: foreign_id}
 
 
-async def test_as_many_as_a_definition_can_hold(bench: Bench, store: PostgresWorkflowReader) -> None:
+async def test_a_definition_may_name_as_many_files_as_fit(bench: Bench, store: PostgresWorkflowReader) -> None:
     task_ids = [UUID(int=number) for number in range(40_000)]  # more than a statement has parameters
     new = bench.draft(body(join("a", config={"of": [path(each) for each in task_ids]})), "t", ME)[1]
     await bench.journal.insert(EVERY_TENANT, new)
@@ -93,7 +95,7 @@ async def test_as_many_as_a_definition_can_hold(bench: Bench, store: PostgresWor
     assert found == dict.fromkeys(task_ids, new.record.state.id)
 
 
-async def test_what_an_older_version_stored_is_read_once(server: TestServer) -> None:
+async def test_definitions_that_an_older_version_stored_are_read_once(server: TestServer) -> None:
     def to_version_before(connection: Connection) -> None:
         config = Config()
         config.set_main_option("script_location", str(migrations.script_folder()))

@@ -123,7 +123,7 @@ async def test_the_most_selective_filter_leads(
 
 @pytest.mark.parametrize("skip", [0, 50, 15_000])
 @pytest.mark.parametrize("scope", [EVERY_TENANT, HUGE, NONE], ids=str)
-async def test_only_what_is_shown_is_looked_up(connection: AsyncConnection, scope: TenantScope, skip: int) -> None:
+async def test_only_the_rows_of_the_page_are_read(connection: AsyncConnection, scope: TenantScope, skip: int) -> None:
     nodes = await plan(connection, workflow_queries.page(scope, ListFilter(skip=skip)))
     assert not {"Seq Scan", "Hash Join", "Merge Join", "Bitmap Heap Scan"} & set(kinds(nodes))
     assert kinds(nodes).count("Index Only Scan") == 1

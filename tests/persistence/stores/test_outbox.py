@@ -42,7 +42,7 @@ async def lease(bench: Bench, owner: UUID, until: str) -> None:
     await bench.sql.execute(f"INSERT INTO processes VALUES ($1, now() + '{until}'::interval)", owner)
 
 
-async def test_what_the_dead_have_left(bench: Bench, outbox: PostgresOutbox) -> None:
+async def test_deliveries_of_a_dead_process_are_taken_over(bench: Bench, outbox: PostgresOutbox) -> None:
     await lease(bench, OTHER, "1 hour")
     await lease(bench, LAPSED, "-1 second")
     for owner, name in ((ME, "mine"), (OTHER, "other"), (GONE, "gone"), (LAPSED, "lapsed"), (NOBODY, "nobody")):
@@ -58,7 +58,9 @@ async def test_what_the_dead_have_left(bench: Bench, outbox: PostgresOutbox) -> 
     assert all(isinstance(moment, datetime) for moment in at.values())
 
 
-async def test_all_are_taken_where_nobody_else_can_live(bench: Bench, outbox: PostgresOutbox) -> None:
+async def test_all_deliveries_are_taken_over_if_all_others_are_declared_dead(
+    bench: Bench, outbox: PostgresOutbox
+) -> None:
     await lease(bench, LAPSED, "1 hour")
     await put(bench, LAPSED, "later", "1 hour")
     await bench.leases.expire_others(ME)
@@ -66,7 +68,7 @@ async def test_all_are_taken_where_nobody_else_can_live(bench: Bench, outbox: Po
 
 
 @pytest.mark.parametrize("owner", [GONE, NOBODY])
-async def test_what_nobody_can_come_back_for_is_wanted_at_once(bench: Bench, owner: UUID | None) -> None:
+async def test_a_delivery_without_an_owner_makes_the_next_expiry_zero(bench: Bench, owner: UUID | None) -> None:
     await put(bench, ME, "mine", "1 hour")
     assert await bench.leases.next_expiry(ME) is None
     await put(bench, owner, "later", "1 hour")
@@ -74,7 +76,7 @@ async def test_what_nobody_can_come_back_for_is_wanted_at_once(bench: Bench, own
 
 
 @pytest.mark.parametrize("name", ["DUE", "FREEZE", "FROZEN", "CHANGE_LANE", "RECORD", "LANES"])
-async def test_they_are_found_by_keys(bench: Bench, name: str) -> None:
+async def test_deliveries_are_found_by_indexes(bench: Bench, name: str) -> None:
     connection = await journal_connect(bench.dsn, timeout_s=10)()
     await connection.execute(f"PREPARE explained AS {getattr(sql, name)}")
     (count,) = await connection.fetchrow(

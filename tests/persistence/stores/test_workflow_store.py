@@ -75,7 +75,7 @@ async def test_the_database_refuses_a_whole_batch_for_one_bad_row(bench: Bench) 
     assert await bench.rows() == before
 
 
-async def test_what_can_not_even_be_sent_is_no_outage(bench: Bench) -> None:
+async def test_rows_that_can_not_be_encoded_are_no_outage(bench: Bench) -> None:
     handle = await bench.make()
     decision = bench.decide(handle, renamed())
     decision.workflow.crashes = 1 << 40
@@ -83,7 +83,7 @@ async def test_what_can_not_even_be_sent_is_no_outage(bench: Bench) -> None:
         await bench.journal.write([decision])
 
 
-async def test_a_write_tells_the_databases_time(bench: Bench) -> None:
+async def test_a_write_sets_the_clock_to_the_databases_time(bench: Bench) -> None:
     handle = await bench.make()
     bench.clock.observe(datetime(2001, 1, 1, tzinfo=UTC))
     await bench.write(handle, renamed())
@@ -140,7 +140,7 @@ async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench)
     }  # fmt: skip
 
 
-async def test_an_outage_has_one_name(bench: Bench) -> None:
+async def test_every_call_raises_unavailable_in_an_outage(bench: Bench) -> None:
     connect = journal_connect(bench.dsn.replace("port=", "port=1"), timeout_s=1)
     pool = await create_journal_pool(connect)
     journal, leases = PostgresWorkflowStore(pool, connect, bench.clock, uuid4()), PostgresLeaseStore(pool)
@@ -162,7 +162,9 @@ async def test_an_outage_has_one_name(bench: Bench) -> None:
     await pool.close()
 
 
-async def test_who_finds_no_free_connection_is_told_so_in_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_finds_no_free_connection_fails_in_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handle = await bench.make()
     monkeypatch.setattr(journal_module, "_TURN_S", 0.05)
     async with bench.sql.transaction():
