@@ -295,7 +295,7 @@ class Big:
         steps = SeenList(StepState(plan.position) for plan in plans)
         state = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "big")
         self.run = Run(state, WorkflowConfig(on_failure=on_failure), plans, steps, (), dag)
-        self.run._frontier.ready, self.run._frontier.backoff = SeenSet(self.run._frontier.ready), SeenSet()
+        self.run._tracker.ready, self.run._tracker.backoff = SeenSet(self.run._tracker.ready), SeenSet()
 
     def start(self) -> list[int]:
         return self.run.apply(Start(ACTOR, UUID(int=1), OWNER), EPOCH).ready

@@ -209,7 +209,7 @@ def test_following_up_outlives_the_process() -> None:
     sim.cancel()
     sim.crash()
     assert sim.following == {sim.task.id}
-    assert sim.run.followed_up(sim.task.id) == sim.task
+    assert sim.run.followed_up_task(sim.task.id) == sim.task
     sim.settle(CancelReceipt.PROVIDER_CANCELLED)
     sim.crash()
     assert sim.following == set()

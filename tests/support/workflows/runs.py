@@ -227,7 +227,7 @@ class Sim:
             position
             for position in self.queue
             if (step := self.step_rows[position]).next_attempt_at is not None
-            or (step.status is StepStatus.PENDING and self.run.starting)
+            or (step.status is StepStatus.PENDING and self.run.may_start)
         )
 
     @property
@@ -248,7 +248,7 @@ class Sim:
         return [f"{e.type}{f' {e.step_id}' if e.step_id else ''}" for e in self.events[since:]]
 
     def picture(self) -> object:
-        f = self.run._frontier
+        f = self.run._tracker
         frontier = ({*f.ready}, {k: copy(v) for k, v in f.running.items()}, {*f.backoff}, {*f.attached}, f.failures)
         return copy(self.run.state), [copy(step) for step in self.run.steps], frontier
 
@@ -258,7 +258,7 @@ class Sim:
         assert [replace(s, result=None) for s in run.steps] == [replace(s, result=None) for s in self.step_rows]
         assert fold(self.events, len(self.plans)) == (self.status, self.statuses)
         open_tasks = {t.position: t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING}
-        assert open_tasks == run._frontier.running
+        assert open_tasks == run._tracker.running
         assert (state.owner is not None) == self._needs_process
         assert (state.completed_at is not None) == (state.status in ENDED)
         assert state.completed_steps == self.statuses.count(StepStatus.COMPLETED)
@@ -266,7 +266,7 @@ class Sim:
         for step in run.steps:
             self._check_step(step, open_tasks.get(step.position))
         if state.status is WorkflowStatus.RUNNING:
-            startable = self._startable() if run.starting else set()
+            startable = self._startable() if run.may_start else set()
             assert startable <= self.queue
             assert startable or StepStatus.RUNNING in self.statuses, "stuck"
 
@@ -277,7 +277,7 @@ class Sim:
             assert (task is None) == (step.next_attempt_at is not None)
             assert task is None or task.id == step.task_id
             assert position in (self.live if task else self.wake) or position in self.queue
-            assert task is not None or self.run.starting
+            assert task is not None or self.run.may_start
         else:
             assert task is None
             assert step.next_attempt_at is None

@@ -119,126 +119,126 @@ class Run:
         tenant: str | None = None,
     ) -> None:
         self.state, self.config, self.plans, self.steps = state, config, plans, steps
-        self._tells_steps, self._tenant = not suppress_subtask_events, tenant
+        self._step_webhooks, self._tenant = not suppress_subtask_events, tenant
         self._followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
-        under_way = [task for task in open_tasks if task.follow_up_until is None]
-        self._frontier = StepTracker(plans, steps, under_way, sources or [()] * len(steps), in_process)
+        running = [task for task in open_tasks if task.follow_up_until is None]
+        self._tracker = StepTracker(plans, steps, running, sources or [()] * len(steps), in_process)
 
     @property
-    def starting(self) -> bool:
-        """Whether new steps may start."""
-        draining = self._frontier.failures and self.config.on_failure is not OnFailure.CONTINUE
+    def may_start(self) -> bool:
+        """Whether new attempts may start."""
+        draining = self._tracker.failures and self.config.on_failure is not OnFailure.CONTINUE
         return self.state.status is WorkflowStatus.RUNNING and not draining
 
     @property
     def active(self) -> bool:
-        """Whether it needs a process at all."""
-        return self.state.status is WorkflowStatus.RUNNING or bool(self._frontier.running or self._followed_up)
+        """Whether the workflow needs a process."""
+        return self.state.status is WorkflowStatus.RUNNING or bool(self._tracker.running or self._followed_up)
 
-    def under_way(self, position: int) -> bool:
-        """Whether the step has an attempt, in this process or begun by an earlier one."""
-        return position in self._frontier.running
+    def has_attempt(self, position: int) -> bool:
+        """Return whether the step has an attempt, of this process or of an earlier one."""
+        return position in self._tracker.running
 
     def open_task(self, position: int) -> Task | None:
-        """The step's attempt that is under way."""
-        return self._frontier.running.get(position)
+        """Return the step's present attempt, or None."""
+        return self._tracker.running.get(position)
 
     def wants_slot(self, position: int) -> bool:
         """Return whether the step would start an attempt if it got a slot, or continue one of an earlier process."""
-        return position in self._frontier.ready and (self.starting or self.under_way(position))
+        return position in self._tracker.ready and (self.may_start or self.has_attempt(position))
 
-    def waits(self, position: int) -> bool:
-        """Whether the step wants a slot for an attempt that has not begun."""
-        return self.starting and position in self._frontier.ready and not self.under_way(position)
+    def wants_new_attempt(self, position: int) -> bool:
+        """Return whether the step would start a new attempt if it got a slot."""
+        return self.may_start and position in self._tracker.ready and not self.has_attempt(position)
 
-    def gives_up(self, given: AttemptFailed) -> bool:
-        """Whether the step makes no more attempts at this provider once it has heard of this one."""
-        step, plan = self.steps[given.position], self.plans[given.position]
-        verdict = decide_retry(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
-        return verdict is not RetryDecision.RETRY
+    def is_last_attempt(self, input_: AttemptFailed) -> bool:
+        """Return whether the step makes no further attempt at this provider after this failure."""
+        step, plan = self.steps[input_.position], self.plans[input_.position]
+        retry_decision = decide_retry(plan, step, retryable=input_.retryable, provider_fault=input_.provider_fault)
+        return retry_decision is not RetryDecision.RETRY
 
     def orphans(self) -> list[int]:
-        """Positions whose attempt, begun by an earlier process, waits to be taken up again."""
-        return self._frontier.orphans()
+        """Return the positions whose attempt an earlier process began, and which has yet to continue here."""
+        return self._tracker.orphans()
 
-    def followed_up(self, task_id: UUID) -> Task | None:
-        """The task, while what has become of its job is not known for good."""
+    def followed_up_task(self, task_id: UUID) -> Task | None:
+        """Return the task if it is followed up, otherwise None."""
         return self._followed_up.get(task_id)
 
     def open_tasks(self) -> list[Task]:
-        """Copies of the attempts that are under way, and of those that are followed up."""
-        return [copy_of(task) for task in (*self._frontier.running.values(), *self._followed_up.values())]
+        """Return copies of the present attempts, and of those that are followed up."""
+        return [copy_of(task) for task in (*self._tracker.running.values(), *self._followed_up.values())]
 
-    def wanted_results(self) -> list[int]:
-        """Positions of COMPLETED steps whose stored result must be put into `steps` before it runs."""
-        return self._frontier.results_to_load()
+    def results_to_load(self) -> list[int]:
+        """Return the positions of COMPLETED steps whose stored result must be in `steps` before the workflow runs."""
+        return self._tracker.results_to_load()
 
     def pending_work(self) -> Decision:
-        """What a process that takes the workflow over takes up: timers, the deadline, steps that want a slot."""
+        """Return what a process that begins to run the workflow has to do: timers, follow-ups, ready steps."""
         decision = Decision.of(self.state)
-        for position in sorted(self._frontier.backoff):
+        for position in sorted(self._tracker.backoff):
             if (at := self.steps[position].next_attempt_at) is not None:
                 decision.effects.append(WakeAt(position, at))
         if self.state.deadline_at is not None:
             decision.effects.append(DeadlineAt(self.state.deadline_at))
         decision.effects += [FollowUp(task.position, task.id) for task in self._followed_up.values()]
-        decision.ready += self._frontier.startable(starting=self.starting)
+        decision.ready += self._tracker.startable(starting=self.may_start)
         return decision
 
-    def apply(self, given: Input, now: datetime) -> Decision:  # noqa: C901, PLR0912 - one case an input, that is all
+    def apply(self, input_: Input, now: datetime) -> Decision:  # noqa: C901, PLR0912 - one case for each input
         """Take one input and return what it changes. Costs O(edges that it newly decides).
 
         A verb that is not allowed in the present status raises `InvalidTransition` and changes nothing.
         """
         decision = Decision.of(self.state)
         # Cases are tried in this order. Every step has these two inputs, so they come first.
-        match given:
+        match input_:
             case Admitted():
-                self._admitted(decision, given, now)
+                self._admitted(decision, input_, now)
             case Succeeded():
-                self._succeeded(decision, given, now)
+                self._succeeded(decision, input_, now)
             case Created():
-                decision.emit(self.state, now, EventType.WORKFLOW_CREATED, given.actor)
+                decision.emit(self.state, now, EventType.WORKFLOW_CREATED, input_.actor)
             case Start():
-                self._start(decision, given, now)
+                self._start(decision, input_, now)
             case Pause():
-                self._pause(decision, given, now)
+                self._pause(decision, input_, now)
             case Resume():
-                self._resume(decision, given, now)
+                self._resume(decision, input_, now)
             case Cancel():
                 self._check("cancel", "Cleanup cancels a PAUSED workflow without running anything.")
-                self._cancel_all(decision, given.actor, now)
+                self._cancel_all(decision, input_.actor, now)
             case Cleanup():
-                self._cleanup(decision, given, now)
+                self._cleanup(decision, input_, now)
             case Update():
-                self._update(decision, given, now)
+                self._update(decision, input_, now)
             case Diverted():
-                self._diverted(decision, given, now)
+                self._diverted(decision, input_, now)
             case AttemptFailed():
-                self._failed(decision, given, now)
+                self._failed(decision, input_, now)
             case Sending() | OutcomeLost() | Submitted() | Progressed() | RemoteEnded() | FollowUpEnded():
-                self._progress(decision, given, now)
+                self._remote_input(decision, input_, now)
             case RetryDue():
-                self._retry_due(decision, given, now)
+                self._retry_due(decision, input_, now)
             case DeadlinePassed():
                 self._deadline_passed(decision, now)
             case GiveUp():
-                self._end_running(decision, given.reason, now)
+                self._fail_workflow(decision, input_.reason, now)
             case _:
-                assert_never(given)
+                assert_never(input_)
         return self._close_decision(decision, now)
 
     # Verbs
 
-    def _start(self, decision: Decision, given: Start, now: datetime) -> None:
+    def _start(self, decision: Decision, input_: Start, now: datetime) -> None:
         self._check("start")
-        self._take(given.owner, given.execution_id)
+        self._take_ownership(input_.owner, input_.execution_id)
         self.state.started_at = now
-        decision.emit(self.state, now, EventType.WORKFLOW_STARTED, given.actor)
+        decision.emit(self.state, now, EventType.WORKFLOW_STARTED, input_.actor)
         self._set_deadline(decision, now, self.config.workflow_timeout_s)
-        decision.ready += self._frontier.startable(starting=self.starting)
+        decision.ready += self._tracker.startable(starting=self.may_start)
 
-    def _pause(self, decision: Decision, given: Pause, now: datetime) -> None:
+    def _pause(self, decision: Decision, input_: Pause, now: datetime) -> None:
         self._check("pause")
         state = self.state
         state.status = WorkflowStatus.PAUSED
@@ -246,14 +246,14 @@ class Run:
             state.timeout_left_s = max((state.deadline_at - now).total_seconds(), 0.0)
         self._set_deadline(decision, now, None)
         held = self._hold_back(decision, now)
-        decision.emit(state, now, EventType.WORKFLOW_PAUSED, given.actor, data=held)
-        self._settle(decision, now)
+        decision.emit(state, now, EventType.WORKFLOW_PAUSED, input_.actor, data=held)
+        self._finish_if_done(decision, now)
 
-    def _resume(self, decision: Decision, given: Resume, now: datetime) -> None:
+    def _resume(self, decision: Decision, input_: Resume, now: datetime) -> None:
         self._check("resume")
         state = self.state
         timeout = state.timeout_left_s if state.status is WorkflowStatus.PAUSED else self.config.workflow_timeout_s
-        self._take(given.owner, given.execution_id)
+        self._take_ownership(input_.owner, input_.execution_id)
         state.failure = state.completed_at = state.timeout_left_s = None
         state.crashes = 0
         for step in self.steps:
@@ -267,29 +267,29 @@ class Run:
             elif step.status is StepStatus.RUNNING and step.retry_count:
                 step.retry_count, step.provider_attempts = 0, 1
                 decision.record(step, now)
-        self._frontier.rebuild()
-        decision.emit(state, now, EventType.WORKFLOW_RESUMED, given.actor)
+        self._tracker.rebuild()
+        decision.emit(state, now, EventType.WORKFLOW_RESUMED, input_.actor)
         self._set_deadline(decision, now, timeout)
-        decision.ready += self._frontier.startable(starting=self.starting)
+        decision.ready += self._tracker.startable(starting=self.may_start)
 
-    def _cleanup(self, decision: Decision, given: Cleanup, now: datetime) -> None:
+    def _cleanup(self, decision: Decision, input_: Cleanup, now: datetime) -> None:
         if self.state.deleted_at is not None:
             return
         self._check("cleanup")
         if self.state.status in (WorkflowStatus.PENDING, WorkflowStatus.PAUSED):
-            self._cancel_all(decision, given.actor, now)
+            self._cancel_all(decision, input_.actor, now)
         self.state.deleted_at = now
-        data = {"cleanup_tasks": given.cleanup_tasks}
-        decision.emit(self.state, now, EventType.WORKFLOW_CLEANED, given.actor, data=data)
+        data = {"cleanup_tasks": input_.cleanup_tasks}
+        decision.emit(self.state, now, EventType.WORKFLOW_CLEANED, input_.actor, data=data)
 
-    def _update(self, decision: Decision, given: Update, now: datetime) -> None:
+    def _update(self, decision: Decision, input_: Update, now: datetime) -> None:
         self._check("update")
         changed = []
         for name in ("name", "description", "webhook_url"):
-            if (value := getattr(given.changes, name)) is not UNSET:
+            if (value := getattr(input_.changes, name)) is not UNSET:
                 setattr(self.state, name, value)
                 changed.append(name)
-        decision.emit(self.state, now, EventType.WORKFLOW_UPDATED, given.actor, data={"changed": changed})
+        decision.emit(self.state, now, EventType.WORKFLOW_UPDATED, input_.actor, data={"changed": changed})
 
     def _check(self, verb: str, hint: str = "") -> None:
         status, allowed = self.state.status, ALLOWED_FROM[verb]
@@ -298,7 +298,7 @@ class Run:
         if status not in allowed:
             raise InvalidTransition(verb, status, allowed, hint if status is WorkflowStatus.PAUSED else "")
 
-    def _take(self, owner: UUID, execution_id: UUID) -> None:
+    def _take_ownership(self, owner: UUID, execution_id: UUID) -> None:
         if self.state.owner != owner:
             self.state.epoch += 1
         self.state.owner, self.state.execution_id = owner, execution_id
@@ -306,188 +306,187 @@ class Run:
 
     # Attempts
 
-    def _admitted(self, decision: Decision, given: Admitted, now: datetime) -> None:
-        position = given.position
-        if position not in self._frontier.ready:
+    def _admitted(self, decision: Decision, input_: Admitted, now: datetime) -> None:
+        position = input_.position
+        if position not in self._tracker.ready:
             return
         step, plan = self.steps[position], self.plans[position]
-        if (task := self._frontier.running.get(position)) is None:
-            if not self.starting:
+        if (task := self._tracker.running.get(position)) is None:
+            if not self.may_start:
                 return
             provider = plan.fallback if step.on_fallback else plan.provider
             step.attempt += 1
             step.provider_attempts += 1
             step.retry_count += step.provider_attempts > 1
-            task = Task(given.task_id, position, step.attempt, provider, seed=given.seed, started_at=now)
+            task = Task(input_.task_id, position, step.attempt, provider, seed=input_.seed, started_at=now)
             step.status, step.task_id, step.next_attempt_at = StepStatus.RUNNING, task.id, None
             step.started_at = step.started_at or now
             decision.record(step, now, task)
-            self._tell_step(decision, now, EventType.STEP_STARTED, step, attempt=step.attempt, provider=provider)
-        self._frontier.attach(position, task, in_process=given.in_process)
+            self._emit_step(decision, now, EventType.STEP_STARTED, step, attempt=step.attempt, provider=provider)
+        self._tracker.attach(position, task, in_process=input_.in_process)
         decision.effects.append(StartAttempt(copy_of(task)))
 
-    def _diverted(self, decision: Decision, given: Diverted, now: datetime) -> None:
-        step, plan = self.steps[given.position], self.plans[given.position]
-        if not self.waits(given.position) or plan.fallback is None or step.on_fallback:
+    def _diverted(self, decision: Decision, input_: Diverted, now: datetime) -> None:
+        step, plan = self.steps[input_.position], self.plans[input_.position]
+        if not self.wants_new_attempt(input_.position) or plan.fallback is None or step.on_fallback:
             return
         step.on_fallback, step.provider_attempts = True, 0
         decision.record(step, now)
-        facts = {"from": given.provider, "model": given.model, "to": plan.fallback, "reason": "breaker_open"}
-        self._tell_step(decision, now, EventType.STEP_DIVERTED, step, **facts)
-        decision.ready.append(given.position)
+        facts = {"from": input_.provider, "model": input_.model, "to": plan.fallback, "reason": "breaker_open"}
+        self._emit_step(decision, now, EventType.STEP_DIVERTED, step, **facts)
+        decision.ready.append(input_.position)
 
-    def _succeeded(self, decision: Decision, given: Succeeded, now: datetime) -> None:
-        if (task := self._close_task(given.position, given.task_id, TaskStatus.COMPLETED, now)) is None:
+    def _succeeded(self, decision: Decision, input_: Succeeded, now: datetime) -> None:
+        if (task := self._close_task(input_.position, input_.task_id, TaskStatus.COMPLETED, now)) is None:
             return
-        step = self.steps[given.position]
-        task.phase, task.outputs, task.cost = TaskPhase.STORED, given.outputs, given.cost
-        step.status, step.result, step.completed_at = StepStatus.COMPLETED, given.result, now
+        step = self.steps[input_.position]
+        task.phase, task.outputs, task.cost = TaskPhase.STORED, input_.outputs, input_.cost
+        step.status, step.result, step.completed_at = StepStatus.COMPLETED, input_.result, now
         step.error_message = step.next_attempt_at = None
         self.state.completed_steps += 1
         self.state.crashes = 0
         decision.record(step, now, task)
-        self._tell_step(decision, now, EventType.STEP_COMPLETED, step)
-        newly = self._frontier.complete(step.position)
-        if self.starting:
+        self._emit_step(decision, now, EventType.STEP_COMPLETED, step)
+        newly = self._tracker.complete(step.position)
+        if self.may_start:
             decision.ready += newly
-        self._settle(decision, now)
+        self._finish_if_done(decision, now)
 
-    def _failed(self, decision: Decision, given: AttemptFailed, now: datetime) -> None:
-        if (task := self._close_task(given.position, given.task_id, TaskStatus.FAILED, now)) is None:
+    def _failed(self, decision: Decision, input_: AttemptFailed, now: datetime) -> None:
+        if (task := self._close_task(input_.position, input_.task_id, TaskStatus.FAILED, now)) is None:
             return
-        step, plan = self.steps[given.position], self.plans[given.position]
-        task.error, task.cost = given.error, given.cost
-        step.error_message = given.error
-        verdict = decide_retry(plan, step, retryable=given.retryable, provider_fault=given.provider_fault)
-        left_early = task.sent is not None and (given.timed_out or given.broken)
-        if left_early and not self._given_up(decision, given, task, now):
-            verdict = RetryDecision.FAIL
-        if verdict is RetryDecision.FAIL:
+        step, plan = self.steps[input_.position], self.plans[input_.position]
+        task.error, task.cost = input_.error, input_.cost
+        step.error_message = input_.error
+        retry_decision = decide_retry(plan, step, retryable=input_.retryable, provider_fault=input_.provider_fault)
+        abandoned = task.sent is not None and (input_.timed_out or input_.broken)
+        if abandoned and not self._abandon_job(decision, input_, task, now):
+            retry_decision = RetryDecision.FAIL
+        if retry_decision is RetryDecision.FAIL:
             step.status, step.completed_at = StepStatus.FAILED, now
-            self._frontier.failures += 1
+            self._tracker.failures += 1
             decision.record(step, now, task)
-            held = {} if self.starting else self._hold_back(decision, now)
-            self._tell_step(decision, now, EventType.STEP_FAILED, step, error=given.error, **held)
+            held = {} if self.may_start else self._hold_back(decision, now)
+            self._emit_step(decision, now, EventType.STEP_FAILED, step, error=input_.error, **held)
             if self.config.on_failure is OnFailure.CANCEL:
                 self._cancel_running(decision, SERVICE, now)
             elif self.config.on_failure is OnFailure.CONTINUE:
                 self._skip_dependants(decision, step.position, now)
         else:
-            delay = backoff_s(self.config.retry, step.provider_attempts, given.jitter, given.retry_after_s)
-            if verdict is RetryDecision.FALLBACK:
+            delay = backoff_s(self.config.retry, step.provider_attempts, input_.jitter, input_.retry_after_s)
+            if retry_decision is RetryDecision.FALLBACK:
                 step.on_fallback, step.provider_attempts, delay = True, 0, 0.0
-            self._try_again(decision, step, task, now, now + timedelta(seconds=delay))
-        self._settle(decision, now)
+            self._retry_later(decision, step, task, now, now + timedelta(seconds=delay))
+        self._finish_if_done(decision, now)
 
-    def _try_again(self, decision: Decision, step: StepState, task: Task, now: datetime, at: datetime) -> None:
-        """Another attempt follows: at its time or, where nothing may start, after resume."""
+    def _retry_later(self, decision: Decision, step: StepState, task: Task, now: datetime, at: datetime) -> None:
+        """Schedule another attempt: at the time *at* or, if nothing may start, after resume."""
         facts: dict[str, Any] = {"attempt": step.attempt, "error": step.error_message}
-        if self.starting:
+        if self.may_start:
             step.next_attempt_at = facts["next_attempt_at"] = at
-            self._frontier.backoff.add(step.position)
+            self._tracker.backoff.add(step.position)
             decision.effects.append(WakeAt(step.position, at))
         else:
             step.status, facts["held_back"] = StepStatus.PENDING, True
-            self._frontier.ready.add(step.position)
+            self._tracker.ready.add(step.position)
         decision.record(step, now, task)
-        self._tell_step(decision, now, EventType.STEP_RETRYING, step, **facts)
+        self._emit_step(decision, now, EventType.STEP_RETRYING, step, **facts)
 
-    def _retry_due(self, decision: Decision, given: RetryDue, now: datetime) -> None:
-        position = given.position
-        if position in self._frontier.ready or position not in self._frontier.backoff:
+    def _retry_due(self, decision: Decision, input_: RetryDue, now: datetime) -> None:
+        position = input_.position
+        if position in self._tracker.ready or position not in self._tracker.backoff:
             return
         if (at := self.steps[position].next_attempt_at) is not None and now < at:
-            decision.effects.append(WakeAt(position, at))  # a timer's clock may be a little fast
+            decision.effects.append(WakeAt(position, at))  # the timer fired a little early
         else:
-            self._frontier.ready.add(position)
+            self._tracker.ready.add(position)
             decision.ready.append(position)
 
     def _close_task(self, position: int, task_id: UUID, status: TaskStatus, now: datetime) -> Task | None:
-        """The step's own attempt, ended; None if the input tells of another, which a cancel has overtaken."""
-        task = self._frontier.running.get(position)
+        """End the step's present attempt and return it; None if the input is about an earlier one."""
+        task = self._tracker.running.get(position)
         if task is None or task.id != task_id:
             return None
-        self._frontier.end(position)
+        self._tracker.end(position)
         task.status, task.completed_at = status, now
         return task
 
     # Attempts whose work is done at a provider
 
-    def _progress(self, decision: Decision, given: RemoteInput, now: datetime) -> None:
-        if isinstance(given, FollowUpEnded):
-            self._settled(decision, given, now)
-        elif (task := self._frontier.running.get(given.position)) is not None and task.id == given.task_id:
-            self._advance(decision, task, given, now)
-        elif isinstance(given, Submitted) and (late := self._followed_up.get(given.task_id)) is not None:
-            self._note_job(late, given)
+    def _remote_input(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
+        if isinstance(input_, FollowUpEnded):
+            self._follow_up_ended(decision, input_, now)
+        elif (task := self._tracker.running.get(input_.position)) is not None and task.id == input_.task_id:
+            self._update_task(decision, task, input_, now)
+        elif isinstance(input_, Submitted) and (late := self._followed_up.get(input_.task_id)) is not None:
+            self._record_job(late, input_)
             decision.record_task(late)
 
-    def _advance(self, decision: Decision, task: Task, given: RemoteInput, now: datetime) -> None:
-        step = self.steps[given.position]
-        match given:
+    def _update_task(self, decision: Decision, task: Task, input_: RemoteInput, now: datetime) -> None:
+        step = self.steps[input_.position]
+        match input_:
             case Sending():
-                task.sent = given.sent
+                task.sent = input_.sent
             case OutcomeLost():
                 task.outcome_unknown = True
-                self._tell_step(decision, now, EventType.STEP_OUTCOME_UNKNOWN, step, error=given.error)
+                self._emit_step(decision, now, EventType.STEP_OUTCOME_UNKNOWN, step, error=input_.error)
             case Submitted():
-                self._note_job(task, given)
-                told = EventType.STEP_SUBMITTED
-                self._tell_step(decision, now, told, step, provider=task.provider, remote_id=given.remote_id)
+                self._record_job(task, input_)
+                kind = EventType.STEP_SUBMITTED
+                self._emit_step(decision, now, kind, step, provider=task.provider, remote_id=input_.remote_id)
             case Progressed():
-                told, share = EventType.STEP_PROGRESS, round(given.share, 3)
-                self._tell_step(decision, now, told, step, progress=share, word=given.word)
+                kind, share = EventType.STEP_PROGRESS, round(input_.share, 3)
+                self._emit_step(decision, now, kind, step, progress=share, word=input_.word)
                 return  # the task's row doesn't change
             case RemoteEnded():
                 task.phase = TaskPhase.REMOTE_DONE
         decision.record_task(task)
 
-    def _note_job(self, task: Task, given: Submitted) -> None:
+    def _record_job(self, task: Task, input_: Submitted) -> None:
         task.phase, task.outcome_unknown = TaskPhase.SUBMITTED, False
-        task.remote_id, task.urls = given.remote_id, given.urls
+        task.remote_id, task.urls = input_.remote_id, input_.urls
 
-    def _given_up(self, decision: Decision, given: AttemptFailed, task: Task, now: datetime) -> bool:
-        """What of a failed attempt goes on elsewhere is ended there. Whether another may start all the same: not where
-        nobody knows what goes on, or it can't be ended, nor where the work is done and only its result isn't here.
+    def _abandon_job(self, decision: Decision, input_: AttemptFailed, task: Task, now: datetime) -> bool:
+        """Follow up the job that a failed attempt may have left at a provider. Return whether another may start.
+
+        It may not if the job's state is unknown, if the job can't be ended, or if it has finished and only its result
+        could not be fetched.
         """
         if task.phase is TaskPhase.REMOTE_DONE:
             return False
         task.outcome_unknown = task.remote_id is None
         self._follow_up(decision, task, now)
-        return given.timed_out and given.endable and not task.outcome_unknown
+        return input_.timed_out and input_.endable and not task.outcome_unknown
 
     def _follow_up(self, decision: Decision, task: Task, now: datetime) -> None:
-        """The attempt is given up, with a job at a provider, or perhaps with one."""
+        """Abandon an attempt that has, or may have, a job at a provider."""
         task.cancel_receipt, task.follow_up_until = CancelReceipt.UNKNOWN, now + _FOLLOW_UP_FOR
         self._followed_up[task.id] = task
         decision.effects.append(FollowUp(task.position, task.id))
 
-    def _settled(self, decision: Decision, given: FollowUpEnded, now: datetime) -> None:
-        if (task := self._followed_up.pop(given.task_id, None)) is None:
+    def _follow_up_ended(self, decision: Decision, input_: FollowUpEnded, now: datetime) -> None:
+        if (task := self._followed_up.pop(input_.task_id, None)) is None:
             return
-        task.cancel_receipt, task.follow_up_until = given.receipt, None
-        task.cost = given.cost or task.cost
+        task.cancel_receipt, task.follow_up_until = input_.receipt, None
+        task.cost = input_.cost or task.cost
         decision.record_task(task)
-        decision.emit(
-            self.state,
-            now,
+        kind, step_id, data = (
             EventType.STEP_CANCEL_SETTLED,
-            SERVICE,
-            step_id=self.plans[task.position].step_id,
-            task_id=task.id,
-            data={"receipt": given.receipt},
+            self.plans[task.position].step_id,
+            {"receipt": input_.receipt},
         )
+        decision.emit(self.state, now, kind, SERVICE, step_id=step_id, task_id=task.id, data=data)
 
     # How a workflow ends
 
-    def _settle(self, decision: Decision, now: datetime) -> None:
-        """Turn the status where nothing is left to wait for."""
+    def _finish_if_done(self, decision: Decision, now: datetime) -> None:
+        """End the workflow if no step is left to wait for."""
         left = len(self.steps) - self.state.completed_steps
         if not left:
             self._finish(decision, WorkflowStatus.COMPLETED, EventType.WORKFLOW_COMPLETED, SERVICE, now)
-        elif self._frontier.failures and not self._frontier.running:
-            all_decided = left == self._frontier.failures + self._frontier.skipped
-            if all_decided or not self.starting:
+        elif self._tracker.failures and not self._tracker.running:
+            all_decided = left == self._tracker.failures + self._tracker.skipped
+            if all_decided or not self.may_start:
                 self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
 
     def _finish(self, decision: Decision, status: WorkflowStatus, kind: EventType, actor: str, now: datetime) -> None:
@@ -503,18 +502,18 @@ class Run:
             decision.effects.append(DeadlineAt(at))
         elif at is not None:
             limit = f"{self.config.workflow_timeout_s:.12g}"
-            self._end_running(decision, f"workflow: timed out after {limit} s", now)
+            self._fail_workflow(decision, f"workflow: timed out after {limit} s", now)
 
-    def _end_running(self, decision: Decision, reason: str, now: datetime) -> None:
-        """FAILED for a reason that is no step's; what has ended already stays as it is."""
-        if self.state.status is not WorkflowStatus.RUNNING and not self._frontier.running:
+    def _fail_workflow(self, decision: Decision, reason: str, now: datetime) -> None:
+        """End the workflow as FAILED for a *reason* that is no step's. Steps that have ended stay as they are."""
+        if self.state.status is not WorkflowStatus.RUNNING and not self._tracker.running:
             return
         self.state.failure = reason
         self._cancel_running(decision, SERVICE, now)
-        for position in sorted(self._frontier.backoff):
-            self._frontier.ready.discard(position)
+        for position in sorted(self._tracker.backoff):
+            self._tracker.ready.discard(position)
             self._cancel_step(decision, self.steps[position], SERVICE, now)
-        self._frontier.backoff.clear()
+        self._tracker.backoff.clear()
         self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
 
     def _cancel_all(self, decision: Decision, actor: str, now: datetime) -> None:
@@ -522,49 +521,49 @@ class Run:
         for step in self.steps:
             if step.status not in (StepStatus.COMPLETED, StepStatus.CANCELLED):
                 self._cancel_step(decision, step, actor, now)
-        self._frontier.rebuild()
+        self._tracker.rebuild()
         self._finish(decision, WorkflowStatus.CANCELLED, EventType.WORKFLOW_CANCELLED, actor, now)
 
     def _cancel_running(self, decision: Decision, actor: str, now: datetime) -> None:
-        for position, task in sorted(self._frontier.running.items()):
-            if position in self._frontier.attached:
+        for position, task in sorted(self._tracker.running.items()):
+            if position in self._tracker.attached:
                 decision.effects.append(CancelAttempt(position, task.id))
             task.status, task.completed_at = TaskStatus.CANCELLED, now
             if task.sent is not None:
                 self._follow_up(decision, task, now)
-            elif position not in self._frontier.in_process:
+            elif position not in self._tracker.in_process:
                 task.cancel_receipt = CancelReceipt.NEVER_STARTED
             decision.record_task(task)
-            self._frontier.end(position)
+            self._tracker.end(position)
             self._cancel_step(decision, self.steps[position], actor, now)
 
-    # What these are made of
+    # Shared parts
 
     def _cancel_step(self, decision: Decision, step: StepState, actor: str, now: datetime) -> None:
         step.status, step.next_attempt_at, step.completed_at = StepStatus.CANCELLED, None, now
         decision.record(step, now)
-        self._tell_step(decision, now, EventType.STEP_CANCELLED, step, actor=actor)
+        self._emit_step(decision, now, EventType.STEP_CANCELLED, step, actor=actor)
 
     def _hold_back(self, decision: Decision, now: datetime) -> dict[str, Any]:
-        """What the event that tells of it says."""
-        held = sorted(self._frontier.backoff)
+        """Put steps between two attempts back to PENDING. Return the data of the event that reports it."""
+        held = sorted(self._tracker.backoff)
         for position in held:
             self.steps[position].status, self.steps[position].next_attempt_at = StepStatus.PENDING, None
             decision.record(self.steps[position], now)
-        self._frontier.ready.update(held)
-        self._frontier.backoff.clear()
+        self._tracker.ready.update(held)
+        self._tracker.backoff.clear()
         return {"held_back": [self.plans[position].step_id for position in held]} if held else {}
 
     def _skip_dependants(self, decision: Decision, position: int, now: datetime) -> None:
-        stack = list(self._frontier.dependants(position))
+        stack = list(self._tracker.dependants(position))
         while stack:
             step = self.steps[stack.pop()]
             if step.status is StepStatus.PENDING:
                 step.status, step.completed_at = StepStatus.SKIPPED, now
-                self._frontier.skipped += 1
+                self._tracker.skipped += 1
                 decision.record(step, now)
-                self._tell_step(decision, now, EventType.STEP_SKIPPED, step)
-                stack += self._frontier.dependants(step.position)
+                self._emit_step(decision, now, EventType.STEP_SKIPPED, step)
+                stack += self._tracker.dependants(step.position)
 
     def _set_deadline(self, decision: Decision, now: datetime, seconds: float | None) -> None:
         at = None if seconds is None else now + timedelta(seconds=seconds)
@@ -572,14 +571,8 @@ class Run:
             self.state.deadline_at = at
             decision.effects.append(DeadlineAt(at))
 
-    def _tell_step(
-        self,
-        decision: Decision,
-        now: datetime,
-        kind: EventType,
-        step: StepState,
-        actor: str = SERVICE,
-        **data: Any,
+    def _emit_step(
+        self, decision: Decision, now: datetime, kind: EventType, step: StepState, actor: str = SERVICE, **data: Any
     ) -> None:
         step_id = self.plans[step.position].step_id
         decision.emit(self.state, now, kind, actor, step_id=step_id, task_id=step.task_id, data=data)
@@ -592,6 +585,6 @@ class Run:
             decision.workflow = copy_of(self.state)
             if self.state.webhook_url is not None:
                 decision.deliveries = deliveries(
-                    decision.events, self.state.webhook_url, self._tenant, steps=self._tells_steps
+                    decision.events, self.state.webhook_url, self._tenant, steps=self._step_webhooks
                 )
         return decision

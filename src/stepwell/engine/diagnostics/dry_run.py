@@ -134,7 +134,7 @@ def _with_starts(run: Run, decision: Decision, result: DryRun) -> DryRun:
     for step, plan in zip(run.steps, run.plans, strict=True):
         if step.status is StepStatus.COMPLETED:
             kept.append(plan.step_id)
-        elif run.under_way(step.position):
+        elif run.has_attempt(step.position):
             running.append(plan.step_id)
         else:
             (at_once if step.position in ready else later).append(plan.step_id)

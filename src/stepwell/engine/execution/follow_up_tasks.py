@@ -64,7 +64,7 @@ class FollowUpTasks:
         # The attempt may be about to get the provider's answer, and that says whether there is a job to end.
         if (attempt := workflow.attempts.get(task_id)) is not None and attempt.task is not None:
             await asyncio.wait({attempt.task})
-        if (task := workflow.run.followed_up(task_id)) is None or task.follow_up_until is None:
+        if (task := workflow.run.followed_up_task(task_id)) is None or task.follow_up_until is None:
             return
         outcome = FollowUpEnded(position, task_id, CancelReceipt.UNKNOWN)
         with move_on_after((task.follow_up_until - self._clock.now()).total_seconds()):

@@ -277,7 +277,7 @@ def next_pause_s(lease_s: float | None, next_expiry_s: float | None, *, busy: bo
 
 async def load_results(journal: WorkflowStore, workflows: list[ActiveWorkflow]) -> None:
     """Put the stored results that mappings will read into the runs, in one round trip."""
-    wanted = {each.workflow_id: positions for each in workflows if (positions := each.run.wanted_results())}
+    wanted = {each.workflow_id: positions for each in workflows if (positions := each.run.results_to_load())}
     if wanted:
         found = await journal.results(EVERY_TENANT, wanted)
         for workflow in workflows:

@@ -261,7 +261,7 @@ class Scheduler:
     def _dispatch(self, workflow: ActiveWorkflow, decision: Decision) -> None:
         """Queue the steps that are ready, and the rows to be written."""
         ready = decision.ready
-        if workflow.run.starting:
+        if workflow.run.may_start:
             if workflow.dequeued:
                 # The decision's ready steps include those that still wait in the queue: once is enough.
                 workflow.dequeued = False

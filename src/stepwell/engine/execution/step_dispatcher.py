@@ -126,7 +126,7 @@ class StepDispatcher:
                 tracked, outcome, provider_failed=blamed, retries_exhausted=False
             )  # so that it never opens
             return
-        used_up = failed is not None and workflow.run.gives_up(failed)
+        used_up = failed is not None and workflow.run.is_last_attempt(failed)
         allowed_before = self._health.allows(tracked.key)
         self._health.record_end(tracked, outcome, provider_failed=blamed, retries_exhausted=used_up)
         if allowed_before and not self._health.allows(tracked.key):
@@ -142,7 +142,7 @@ class StepDispatcher:
     def _pool(self, workflow: ActiveWorkflow, position: int) -> Pool:
         provider = workflow.provider(position)
         # An attempt that is under way is no new start, and LOCAL has no models.
-        if provider is None or provider is ProviderType.LOCAL or workflow.run.under_way(position):
+        if provider is None or provider is ProviderType.LOCAL or workflow.run.has_attempt(position):
             return provider
         limited = provider in self._admission.limits.models
         key = self._key(workflow, position) if limited or self._health.any_open else None
@@ -157,9 +157,9 @@ class StepDispatcher:
         """Return what the step that has got *slot* does with it. None: the step keeps waiting, or wants no slot."""
         position = slot.position
         key, provider = None, workflow.provider(position)
-        if provider is ProviderType.LOCAL and workflow.run.waits(position):
+        if provider is ProviderType.LOCAL and workflow.run.wants_new_attempt(position):
             key = ModelKey(provider, workflow.resolved_step(position).task_type)
-        elif provider is not None and workflow.run.waits(position):
+        elif provider is not None and workflow.run.wants_new_attempt(position):
             key = self._key(workflow, position)
             if key is not None and not self._health.allows(key):
                 return self._turn_away(workflow, position, key)
@@ -195,7 +195,7 @@ class StepDispatcher:
         """Enqueue the steps that the breaker has held back, if it lets attempts through now; else try again later."""
         for workflow_id, position in self._health.release_held(key):
             workflow = self._workflows.get(workflow_id)
-            if workflow is not None and not workflow.dequeued and workflow.run.waits(position):
+            if workflow is not None and not workflow.dequeued and workflow.run.wants_new_attempt(position):
                 self.enqueue(workflow, [position])
         self._set_breaker_timer(key)
 
