@@ -233,7 +233,7 @@ async def test_ten_thousand_steps_are_accepted_and_one_more_is_refused(live: Ser
     assert await stored(live) == before
     del steps[-1]
     # Not by the client that validates: ten thousand steps take it a minute.
-    async with httpx.AsyncClient(transport=live.client._transport, base_url="http://t.local") as client:
+    async with httpx.AsyncClient(transport=live.transport, base_url="http://t.local") as client:
         headers = {"Authorization": f"Bearer {token()}"}
         params = {"start": False}
         answer = await client.post(WORKFLOWS, json=body, headers=headers, params=params, timeout=60)
@@ -350,7 +350,7 @@ async def test_odd_headers_are_refused_or_ignored(live: Service) -> None:
         answer = await live.client.get(WORKFLOWS, params={"limit": 1}, headers=[(name, value)])
         assert answer.status_code == status, (name, value[:40], answer.text[:200])
     twice = [(b"Authorization", good), (b"Authorization", good)]
-    async with httpx.AsyncClient(transport=live.client._transport, base_url="http://t.local") as client:
+    async with httpx.AsyncClient(transport=live.transport, base_url="http://t.local") as client:
         assert (await client.get(WORKFLOWS, headers=twice)).status_code == 401
     await still_works(live, before)
 

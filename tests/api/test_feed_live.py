@@ -379,7 +379,7 @@ async def test_an_unexpected_error_of_the_feed_ends_its_streams_only(
     async with followed(live) as stream:
         await stream.any_frame()
         with monkeypatch.context() as patch:
-            patch.setattr(subscriptions_of(live)._feed, "page", broken)
+            patch.setattr(live.app.components.stores.database.feed, "page", broken)
             workflow_id = await ended(live)
             assert (await stream.all_of_it())[-1].comments == [event_stream.FAILED]
     async with followed(live) as stream:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from api.test_socket_live import listening
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, told
 from support.providers.scripted import eventually
+from support.service.listening_service import listening
 from support.service.live_service import Service, token
 from support.service.sse_client import SocketStream, connected, numbers
 

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-import uvicorn
 
 from support.database.statement_recorder import sent
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
 from support.providers.scripted import eventually
+from support.service.listening_service import listening
 from support.service.live_service import Service, running_service, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -187,7 +187,7 @@ async def test_with_a_key_the_answer_after_the_wait_is_the_stored_one(live: Serv
 async def test_a_thousand_waiting_requests_block_no_other(live: Service, scripted: Scripted) -> None:
     workflow_id = await begun(live)
     path = WORKFLOWS + workflow_id
-    transport, headers = live.client._transport, dict(live.client.headers)
+    transport, headers = live.transport, dict(live.client.headers)
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://t.local", headers=headers) as client,
         asyncio.timeout(60),
@@ -206,12 +206,7 @@ async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted
     workflow_id = await begun(live)
     head = f"GET {WORKFLOWS}{workflow_id} HTTP/1.1\r\nHost: t.local\r\nAuthorization: Bearer {token()}\r\n"
     request = f"{head}Prefer: wait=60\r\n\r\n".encode()
-    config = uvicorn.Config(live.app.api, port=0, lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        serving = group.create_task(server._serve())  # `serve` would take the signals of the tests
-        await eventually(lambda: server.started, "it listens")
-        port = int(server.servers[0].sockets[0].getsockname()[1])
+    async with asyncio.timeout(30), listening(live) as port:
         (reader, stays), (_, goes) = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
         for writer in (stays, goes):
             writer.write(request)
@@ -225,8 +220,6 @@ async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted
         stays.write(head.encode() + b"\r\n")  # and the connection goes on
         assert b"HTTP/1.1 200" in await reader.readuntil(b"HTTP/1.1 200")
         stays.close()
-        server.should_exit = True
-        await serving
     assert waiting(live) == 0
 
 
@@ -236,12 +229,7 @@ async def test_a_repeat_after_a_disconnect_waits_again(live: Service, scripted: 
     asked = {"Idempotency-Key": "come-back", "Prefer": "wait=60", "Content-Type": "application/json"}
     told_of = {**asked, "Host": "t.local", "Authorization": f"Bearer {token()}", "Content-Length": str(len(body))}
     head = "".join(f"{name}: {value}\r\n" for name, value in told_of.items())
-    config = uvicorn.Config(live.app.api, port=0, lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        serving = group.create_task(server._serve())
-        await eventually(lambda: server.started, "it listens")
-        port = int(server.servers[0].sockets[0].getsockname()[1])
+    async with asyncio.timeout(30), listening(live) as port, asyncio.TaskGroup() as group:
         _, goes = await asyncio.open_connection("127.0.0.1", port)
         goes.write(f"POST {WORKFLOWS} HTTP/1.1\r\n{head}\r\n".encode() + body)
         await eventually(lambda: waiting(live) == 1, "it waits")
@@ -260,8 +248,6 @@ async def test_a_repeat_after_a_disconnect_waits_again(live: Service, scripted: 
         answer = await repeat
         assert (answer.status_code, answer.json()["id"], answer.json()["status"]) == (201, made["id"], "COMPLETED")
         assert answer.headers["Idempotency-Replayed"] == "true"
-        server.should_exit = True
-        await serving
 
 
 @pytest.mark.asyncio(loop_scope="function")

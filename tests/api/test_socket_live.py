@@ -1,13 +1,11 @@
 """What no HTTP client would send, over a real socket: never a 5xx, nothing stored, and the next request works."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-import uvicorn
 
 from support.providers.configured_by_steps import WORKFLOWS
+from support.service.listening_service import listening
 from support.service.live_service import Service, token
 from support.service.raw_bodies import raw
 
@@ -26,23 +24,6 @@ CUT_OFF = b""  # the server may just close the connection
 
 def _chunks(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
-
-
-@asynccontextmanager
-async def listening(live: Service) -> AsyncIterator[int]:
-    """The port on which the service answers."""
-    config = uvicorn.Config(live.app.api, port=0, lifespan="off", log_config=None, access_log=False, http="httptools")
-    server = uvicorn.Server(config)
-    async with asyncio.TaskGroup() as group:
-        serving = group.create_task(server._serve())  # `serve` would take the signals of the tests
-        while not server.started:
-            assert not serving.done()
-            await asyncio.sleep(0.01)
-        try:
-            yield int(server.servers[0].sockets[0].getsockname()[1])
-        finally:
-            server.should_exit = True
-            await serving
 
 
 async def sent(port: int, data: bytes, *, ends: bool = False, within_s: float = 20) -> bytes:

@@ -297,21 +297,21 @@ async def test_a_stream_ends_after_the_longest_time(
 async def test_a_stream_survives_an_outage(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "_RETRY_S", 0.01)
     workflow_id = await waiting(live, scripted)
-    following = live.app.service.subscriptions
-    asked = following._feed.history
+    feed = live.app.components.stores.database.feed
+    history_of = feed.history
 
     async def away(*_: Any) -> None:
         raise Unavailable("the database is away")
 
     async with followed(live, workflow_id) as stream:
         seen = await stream.frames(3)
-        monkeypatch.setattr(following._feed, "history", away)
+        monkeypatch.setattr(feed, "history", away)
         live.app.components.engine.bus.invalidate(list(live.app.components.engine.bus.watched))
         while (frame := await stream.any_frame()) is not None and not frame.comments:
             pass
         scripted.release(workflow_id, "a")
         await live.until_ended(workflow_id)
-        monkeypatch.setattr(following._feed, "history", asked)
+        monkeypatch.setattr(feed, "history", history_of)
         seen += await stream.rest()
     assert datas(seen) == await history(live, workflow_id)
 
@@ -327,7 +327,7 @@ async def test_an_unexpected_error_ends_its_stream_only(
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
         with monkeypatch.context() as patch:
-            patch.setattr(live.app.service.subscriptions._feed, "history", broken)
+            patch.setattr(live.app.components.stores.database.feed, "history", broken)
             live.app.components.engine.bus.invalidate(list(live.app.components.engine.bus.watched))
             assert (await stream.all_of_it())[-1].comments == ["something went wrong: come back"]
     scripted.release(workflow_id, "a")

@@ -108,7 +108,7 @@ async def made(live: Service, scripted: Scripted, owner: str | None, state: str)
 
 async def everything(live: Service) -> list[Any]:
     """All that there is, to see that nothing has changed. Not by a client that validates, for it is a lot."""
-    transport, headers = live.client._transport, {"Authorization": f"Bearer {token()}"}
+    transport, headers = live.transport, {"Authorization": f"Bearer {token()}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://t.local", headers=headers) as client:
         answer = await client.get(WORKFLOWS, params={"include_deleted": True, "limit": 200})
     assert answer.json()["total"] == len(answer.json()["workflows"])

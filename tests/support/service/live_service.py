@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -52,6 +52,11 @@ class Service:
     def dsn(self) -> str:
         assert isinstance(self.database, str), "the service has no PostgreSQL database"
         return self.database
+
+    @property
+    def transport(self) -> httpx.ASGITransport:
+        """For clients that don't check their exchanges against the OpenAPI document."""
+        return httpx.ASGITransport(app=cast("Any", self.app.api))
 
     def as_tenant(
         self, tenant: str | None = None, *, every: bool = False, permissions: tuple[Permission, ...] = EVERYTHING
