@@ -392,7 +392,7 @@ async def test_all_streams_end_when_the_service_stops(live: Service, scripted: S
         streaming(live.app.api, "/api/v1/events", token()) as feed,
     ):
         await stream.frames(3)
-        live.app.service.draining = True
+        live.app.service.availability.draining = True
         live.app.service.subscriptions.close()
         for each in (stream, feed):
             assert (await each.all_of_it())[-1].comments == [event_stream.STOPPING]

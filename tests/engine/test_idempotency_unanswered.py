@@ -17,6 +17,7 @@ from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine import idempotency
 from stepwell.engine import service as service_module
+from stepwell.persistence.clock import uuid7
 from support.database.failing_store import BEFORE, faulty
 from support.emulators.webhook_receiver import Sink, running_sink
 from support.providers.scripted import Hang, Scripted, eventually, scripted
@@ -144,8 +145,8 @@ async def test_a_reservation_that_arrives_after_its_release_is_released_again(
 
 
 async def test_a_late_reservation_cannot_take_the_key_from_a_later_one(one: Service, sql: asyncpg.Connection) -> None:
-    new_id, clock = one.app.service._make_id, one.app.components.process.clock
-    late, now = new_id(clock.now() - timedelta(seconds=1)), new_id(clock.now())
+    clock = one.app.components.process.clock
+    late, now = uuid7(clock.now() - timedelta(seconds=1)), uuid7(clock.now())
     assert (await keys_of(one).reserve(EVERY_TENANT, "k", now, b"")).mine
     with pytest.raises(StillRunning):
         await keys_of(one).reserve(EVERY_TENANT, "k", late, b"")

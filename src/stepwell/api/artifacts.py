@@ -39,7 +39,7 @@ async def get_artifact(request: ApiRequest, service: ServiceDep, artifacts: Arti
     path = str(request.path_params["path"]).lstrip("/")
     if parse_artifact_path(path) is None:  # never stored; and the database refuses to be asked for NUL
         raise NotFound("artifact")
-    output = await service.artifact(request.user.scope, path)
+    output = await service.reads.artifact(request.user.scope, path)
     known_tags = request.headers.get("if-none-match", "")
     return _not_modified(output) if _etag(output) in known_tags else _file(output, artifacts)
 

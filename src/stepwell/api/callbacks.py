@@ -26,7 +26,7 @@ CALLBACK = Operation(
 @endpoint(CALLBACK)
 async def provider_callback(request: ApiRequest, service: ServiceDep) -> Health:
     parse_query(request.scope["query_string"], NoQuery)
-    service.called_back(str(request.path_params["token"]), await request.body())
+    service.workflows.called_back(str(request.path_params["token"]), await request.body())
     return Health()
 
 

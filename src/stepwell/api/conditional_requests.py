@@ -22,7 +22,7 @@ from stepwell.api.serializers import workflow_to_public
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.records import WorkflowRecord
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _VERSION = re.compile(r"([0-9]{1,10})-([0-9a-f]{1,16})-[snd]-.*")
@@ -57,7 +57,7 @@ async def respond_unless_known(request: ApiRequest, content: Struct, headers: He
 
 
 async def not_modified_workflow(
-    request: ApiRequest, service: WorkflowService, workflow_id: UUID, headers: Headers, *, steps: bool
+    request: ApiRequest, service: Services, workflow_id: UUID, headers: Headers, *, steps: bool
 ) -> Response[bytes] | None:
     """Return 304 if `If-None-Match` names the workflow's present version; else None. Reads the version, not the steps.
 
@@ -65,7 +65,7 @@ async def not_modified_workflow(
     """
     if header_value(request, IF_NONE_MATCH) is None:
         return None
-    tag = _workflow_etag(await service.version(request.user.scope, workflow_id), steps=steps)
+    tag = _workflow_etag(await service.reads.version(request.user.scope, workflow_id), steps=steps)
     return _not_modified({**headers, ETAG: tag}) if _is_known(request, tag) else None
 
 

@@ -15,7 +15,7 @@ from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.webhooks.delivery import DeliveryRecord
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 
 TAG = "webhooks"
 _ALL = "/api/v1/workflows/{workflow_id}/deliveries"
@@ -71,7 +71,7 @@ async def list_deliveries(request: ApiRequest, service: ServiceDep) -> Response[
     return await respond_unless_known(request, DeliveryListResponse(deliveries, len(records) > query.limit))
 
 
-async def _current_delivery(request: ApiRequest, service: WorkflowService, workflow: WorkflowRecord) -> StoredAnswer:
+async def _current_delivery(request: ApiRequest, service: Services, workflow: WorkflowRecord) -> StoredAnswer:
     delivery_id = request.path_params["delivery_id"]
     return _delivery_answer(await service.webhooks.delivery(request.user.scope, workflow.state.id, delivery_id))
 
@@ -82,7 +82,7 @@ def _delivery_answer(record: DeliveryRecord) -> StoredAnswer:
 
 @endpoint(REDELIVER)
 @idempotent(_current_delivery)
-async def redeliver(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+async def redeliver(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from stepwell.api.auth import Principal
 from stepwell.domain.access.stream_tickets import StreamTickets
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
 from stepwell.telemetry import Metrics
 
@@ -25,7 +25,7 @@ class ApiDescription(Struct, frozen=True):
 
 
 ApiRequest: TypeAlias = Request[Principal, Any, Any]
-ServiceDep: TypeAlias = NamedDependency[SkipValidation[WorkflowService]]
+ServiceDep: TypeAlias = NamedDependency[SkipValidation[Services]]
 ArtifactsDep: TypeAlias = NamedDependency[SkipValidation[Artifacts]]
 TicketsDep: TypeAlias = NamedDependency[SkipValidation[StreamTickets]]
 MetricsDep: TypeAlias = NamedDependency[SkipValidation[Metrics]]

@@ -104,7 +104,7 @@ async def list_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
         after = _last_event_id(request)
         opening = subscriptions.follow(scope, workflow_id, query.after if after is None else after)
         return event_stream(opening, subscriptions.heartbeat_s)
-    events = await service.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
+    events = await service.reads.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
     public = [event_to_public(event) for event in events[: query.limit]]
     return await _json(request, EventListResponse(public, len(events) > query.limit))
 

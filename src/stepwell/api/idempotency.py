@@ -16,14 +16,14 @@ from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.records import WorkflowRecord
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 
 _MAX_LENGTH = 255
 _BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]+")  # no quote, and no comma, which would separate two keys
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
-Effect = Callable[[ApiRequest, WorkflowService, Preconditions], Awaitable[StoredAnswer]]
-Rebuild = Callable[[ApiRequest, WorkflowService, WorkflowRecord], Awaitable[StoredAnswer]]
+Effect = Callable[[ApiRequest, Services, Preconditions], Awaitable[StoredAnswer]]
+Rebuild = Callable[[ApiRequest, Services, WorkflowRecord], Awaitable[StoredAnswer]]
 
 
 def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[Response[bytes]]]]:
@@ -43,7 +43,7 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[R
                 return await effect(request, service, replace(preconditions, reservation=reservation))
 
             async def rebuild_lost(workflow_id: UUID) -> StoredAnswer:
-                record = await service.get(request.user.scope, workflow_id)
+                record = await service.reads.get(request.user.scope, workflow_id)
                 return await rebuild(request, service, record)
 
             fingerprint = await _fingerprint(request)

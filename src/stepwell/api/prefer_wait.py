@@ -14,7 +14,7 @@ from stepwell.api.headers import APPLIED, NO_HEADERS, PREFER, Headers, header_va
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.records import WorkflowRecord
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 
 _MAX_WAIT_S = 60
 _MAX_LENGTH = 1000  # characters of the header that are parsed
@@ -22,7 +22,7 @@ _PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
 _WAIT = re.compile(r'wait[ \t]*=[ \t]*("?)0*([0-9]+)\1[ \t]*(?:;.*)?', re.IGNORECASE | re.DOTALL)
 
 
-async def wait_if_preferred(request: ApiRequest, service: WorkflowService, workflow_id: UUID) -> Headers:
+async def wait_if_preferred(request: ApiRequest, service: Services, workflow_id: UUID) -> Headers:
     """Wait for the workflow's end, for as long as the request prefers. Return the response headers that report it.
 
     Raises `Unavailable` if the client disconnects meanwhile: nobody reads the response then, and a request with an
@@ -38,20 +38,20 @@ async def wait_if_preferred(request: ApiRequest, service: WorkflowService, workf
 
 async def answer_after_wait(
     request: ApiRequest,
-    service: WorkflowService,
+    service: Services,
     record: WorkflowRecord,
     headers: Headers = NO_HEADERS,
     status: int = 200,
 ) -> StoredAnswer:
     """Return the workflow: as it is after the wait if the request prefers one, else as *record* has it."""
     if applied := await wait_if_preferred(request, service, record.state.id):
-        record, headers = await service.get(request.user.scope, record.state.id), {**headers, **applied}
+        record, headers = await service.reads.get(request.user.scope, record.state.id), {**headers, **applied}
     return await workflow_answer(record, headers, status)
 
 
 async def answer_now(
     _request: ApiRequest,
-    _service: WorkflowService,
+    _service: Services,
     record: WorkflowRecord,
     headers: Headers = NO_HEADERS,
     status: int = 200,
@@ -60,7 +60,7 @@ async def answer_now(
     return await workflow_answer(record, headers, status)
 
 
-async def _wait(request: ApiRequest, service: WorkflowService, workflow_id: UUID, seconds: int) -> None:
+async def _wait(request: ApiRequest, service: Services, workflow_id: UUID, seconds: int) -> None:
     failure: StepwellError | None = None
     ended = False
     async with create_task_group() as group:

@@ -27,7 +27,7 @@ PROVIDERS = Operation(
 @endpoint(PROVIDERS)
 async def list_providers(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
-    return await respond_unless_known(request, ProviderListResponse(service.providers(request.user.scope)))
+    return await respond_unless_known(request, ProviderListResponse(service.reads.providers(request.user.scope)))
 
 
 HANDLERS = (list_providers,)

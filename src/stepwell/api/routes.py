@@ -39,7 +39,7 @@ from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
 from stepwell.telemetry import Metrics
@@ -62,7 +62,7 @@ Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsy
 
 def build_api(
     *,
-    service: WorkflowService,
+    service: Services,
     artifacts: Artifacts,
     verifier: TokenVerifier,
     signed_urls: SignedUrls,
@@ -85,7 +85,10 @@ def build_api(
                 "description": description,
             }.items()
         },
-        middleware=[_Timing(), AuthMiddleware(verifier, signed_urls, tickets, clock, lambda: service.draining)],
+        middleware=[
+            _Timing(),
+            AuthMiddleware(verifier, signed_urls, tickets, clock, lambda: service.availability.draining),
+        ],
         before_send=[_request_counter(metrics)],
         exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},
         request_max_body_size=MAX_BODY_BYTES,

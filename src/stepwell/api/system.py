@@ -94,9 +94,9 @@ async def live() -> Health:
 
 @endpoint(READY)
 async def ready(service: ServiceDep) -> Health:
-    if service.draining:
+    if service.availability.draining:
         raise Unavailable("The service is stopping.")
-    await service.ready()
+    await service.availability.check_ready()
     return Health()
 
 

@@ -41,14 +41,14 @@ TASKS = Operation(
 async def get_task(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     task_id = parse_id(request.path_params["task_id"], "task")
     parse_query(request.scope["query_string"], NoQuery)
-    return await respond_unless_known(request, task_to_public(await service.task(request.user.scope, task_id)))
+    return await respond_unless_known(request, task_to_public(await service.reads.task(request.user.scope, task_id)))
 
 
 @endpoint(TASKS)
 async def list_tasks(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
-    records = await service.tasks(request.user.scope, workflow_id, include_deleted=query.include_deleted)
+    records = await service.reads.tasks(request.user.scope, workflow_id, include_deleted=query.include_deleted)
     return await respond_unless_known(request, TaskListResponse([task_to_public(record) for record in records]))
 
 

@@ -39,7 +39,7 @@ from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import parse_update, validate_workflow
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 
 TAG = "workflows"
 BASE = "/api/v1/workflows/"
@@ -162,26 +162,26 @@ CANCEL = Operation(
 )
 
 
-async def _creation_answer(request: ApiRequest, service: WorkflowService, record: WorkflowRecord) -> StoredAnswer:
+async def _creation_answer(request: ApiRequest, service: Services, record: WorkflowRecord) -> StoredAnswer:
     # A workflow that isn't started won't end, so there is nothing to wait for.
     wait = record.state.status is not WorkflowStatus.PENDING
     headers = {"Location": f"{BASE}{record.state.id}"}
     return await (answer_after_wait if wait else answer_now)(request, service, record, headers, 201)
 
 
-async def _clean_again(request: ApiRequest, service: WorkflowService, _record: WorkflowRecord) -> StoredAnswer:
+async def _clean_again(request: ApiRequest, service: Services, _record: WorkflowRecord) -> StoredAnswer:
     """Clean up again, because the report of the first run was lost. It deletes what that run left."""
     return await _clean(request, service, NO_PRECONDITIONS)
 
 
 @endpoint(CREATE)
 @idempotent(_creation_answer)
-async def create_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+async def create_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
     query = parse_query(request.scope["query_string"], StartQuery)
     planned = await read_json(request, lambda body: validate_workflow(body, service.catalog))
     caller = request.user
     tenant = caller.tenant_for(planned.request.origin_tenant_id)
-    record = await service.create(
+    record = await service.workflows.create(
         caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
     )
     return await _creation_answer(request, service, record)
@@ -190,7 +190,7 @@ async def create_workflow(request: ApiRequest, service: WorkflowService, precond
 @endpoint(LIST)
 async def list_workflows(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
     query = parse_query(request.scope["query_string"], ListQuery)
-    page = await service.list(request.user.scope, query.as_filter())
+    page = await service.reads.page(request.user.scope, query.as_filter())
     content = await page_to_public(page, query.skip, query.limit)
     return await respond_unless_known(request, content, {"Link": page_links(BASE, query, page.total)})
 
@@ -202,62 +202,62 @@ async def get_workflow(request: ApiRequest, service: ServiceDep) -> Response[byt
     applied = await wait_if_preferred(request, service, workflow_id)
     if known := await not_modified_workflow(request, service, workflow_id, applied, steps=query.include_steps):
         return known
-    record = await service.get(request.user.scope, workflow_id, include_steps=query.include_steps)
+    record = await service.reads.get(request.user.scope, workflow_id, include_steps=query.include_steps)
     return to_response(await workflow_answer(record, applied))
 
 
 @endpoint(UPDATE)
 @idempotent(answer_now)
-async def update_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+async def update_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     changes = await read_json(request, lambda body: parse_update(body, service.catalog.webhook_refusal))
     caller = request.user
     return await workflow_answer(
-        await service.update(caller.scope, caller.subject, workflow_id, changes, preconditions)
+        await service.workflows.update(caller.scope, caller.subject, workflow_id, changes, preconditions)
     )
 
 
 @endpoint(START)
 @supports_dry_run("start")
 @idempotent(answer_after_wait)
-async def start_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
-    return await answer_after_wait(request, service, await _perform(request, service.start, preconditions))
+async def start_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
+    return await answer_after_wait(request, service, await _perform(request, service.workflows.start, preconditions))
 
 
 @endpoint(PAUSE)
 @idempotent(answer_now)
-async def pause_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
-    return await workflow_answer(await _perform(request, service.pause, preconditions))
+async def pause_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
+    return await workflow_answer(await _perform(request, service.workflows.pause, preconditions))
 
 
 @endpoint(RESUME)
 @supports_dry_run("resume")
 @idempotent(answer_after_wait)
-async def resume_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
-    return await answer_after_wait(request, service, await _perform(request, service.resume, preconditions))
+async def resume_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
+    return await answer_after_wait(request, service, await _perform(request, service.workflows.resume, preconditions))
 
 
 @endpoint(CANCEL)
 @supports_dry_run("cancel")
 @idempotent(answer_now)
-async def cancel_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
-    return await workflow_answer(await _perform(request, service.cancel, preconditions))
+async def cancel_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
+    return await workflow_answer(await _perform(request, service.workflows.cancel, preconditions))
 
 
 @endpoint(CLEANUP)
 @supports_dry_run("cleanup")
 @idempotent(_clean_again)
-async def cleanup_workflow(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+async def cleanup_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
     return await _clean(request, service, preconditions)
 
 
-async def _clean(request: ApiRequest, service: WorkflowService, preconditions: Preconditions) -> StoredAnswer:
+async def _clean(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], CleanupQuery)
     await ignore_empty_body(request)
     caller = request.user
-    record, report = await service.cleanup(
+    record, report = await service.workflows.cleanup(
         caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, preconditions=preconditions
     )
     return answer_with_etag(record, await cleanup_to_public(record, report))

@@ -17,7 +17,7 @@ from stepwell.app.construction import (
     Stores,
     Webhooks,
     build_engine,
-    build_service,
+    build_services,
     build_webhooks,
     open_stores,
 )
@@ -25,7 +25,7 @@ from stepwell.app.database import DatabaseSource
 from stepwell.app.engine_tasks import run_engine, stop_engine
 from stepwell.app.metrics import build_metrics
 from stepwell.domain.access.stream_tickets import StreamTickets
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.providers import Provider
 from stepwell.settings import Settings
@@ -50,7 +50,7 @@ class Application(Struct):
     """
 
     api: Litestar
-    service: WorkflowService
+    service: Services
     metrics: Metrics
     engine: asyncio.Task[None]
     stop: Callable[[], Awaitable[None]]
@@ -78,21 +78,21 @@ async def running_app(
         stores = await open_stores(process, source, stack)
         engine = build_engine(process, stores, extra_providers, stack)
         webhooks = build_webhooks(process, stores, engine, stack)
-        service = build_service(process, stores, engine, webhooks)
+        service = build_services(process, stores, engine, webhooks)
         if exclusive and not stores.files.shared:
             await stores.cleaner.sweep()
         work = run_engine(stores, engine, webhooks, service)
         running = asyncio.create_task(work, name="engine")  # noqa: TID251 - the root task
 
         async def stop() -> None:
-            service.draining = True
+            service.availability.draining = True
             service.subscriptions.close()
             await stop_engine(running, engine, webhooks, settings.grace_s)
 
         try:
             await engine.scheduler.started.wait()
             await webhooks.recovery.boot()
-            service.booted = True
+            service.availability.booted = True
             metrics = _build_metrics(stores, engine, webhooks, service)
             api = _build_api(process, stores, service, verifier, metrics)
             components = Components(process, stores, engine, webhooks)
@@ -109,7 +109,7 @@ def _build_verifier(settings: Settings) -> TokenVerifier:
     )
 
 
-def _build_metrics(stores: Stores, engine: Engine, webhooks: Webhooks, service: WorkflowService) -> Metrics:
+def _build_metrics(stores: Stores, engine: Engine, webhooks: Webhooks, service: Services) -> Metrics:
     return build_metrics(
         engine.scheduler,
         engine.admission,
@@ -122,7 +122,7 @@ def _build_metrics(stores: Stores, engine: Engine, webhooks: Webhooks, service: 
 
 
 def _build_api(
-    process: ProcessInfo, stores: Stores, service: WorkflowService, verifier: TokenVerifier, metrics: Metrics
+    process: ProcessInfo, stores: Stores, service: Services, verifier: TokenVerifier, metrics: Metrics
 ) -> Litestar:
     return build_api(
         service=service,

@@ -30,6 +30,7 @@ from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
+from stepwell.engine.availability import Availability
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
 from stepwell.engine.diagnostics.planner import Planner
@@ -41,9 +42,11 @@ from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.read_service import ReadService
+from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.outbound.webhook_sender import webhook_sender
@@ -169,30 +172,36 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
     return Webhooks(deliverer, recovery, service)
 
 
-def build_service(process: ProcessInfo, stores: Stores, engine: Engine, webhooks: Webhooks) -> WorkflowService:
-    """Build the service that the API calls."""
+def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhooks: Webhooks) -> Services:
+    """Build what the API calls."""
     settings, clock, database = process.settings, process.clock, stores.database
-    return WorkflowService(
-        store=database.store,
-        journal=database.journal,
-        scheduler=engine.scheduler,
-        recovery=webhooks.recovery,
-        cleaner=stores.cleaner,
-        clock=clock,
-        callbacks=process.callback_urls,
-        catalog=engine.catalog,
-        providers=ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since),
-        lease=engine.lease,
-        new_id=uuid7,
-        bus=engine.bus,
-        idempotency=IdempotentRequests(
-            database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
+    provider_status = ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since)
+    reads = ReadService(database.store, stores.cleaner, provider_status)
+    access = WorkflowAccess(database.journal, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
+    availability = Availability(engine.scheduler.checkpointer, stores.writes, database.store)
+    idempotency = IdempotentRequests(
+        database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
+    )
+    return Services(
+        workflows=WorkflowService(
+            access,
+            reads,
+            availability,
+            stores.cleaner,
+            webhooks.service,
+            idempotency,
+            process.callback_urls,
+            clock,
+            uuid7,
         ),
-        completion=CompletionWaiter(engine.bus, database.store),
+        reads=reads,
         webhooks=webhooks.service,
-        subscriptions=_build_subscriptions(process, stores, engine),
+        idempotency=idempotency,
+        completion=CompletionWaiter(engine.bus, database.store),
         diagnostics=_build_diagnostics(process, stores, engine),
-        writes=stores.writes,
+        subscriptions=_build_subscriptions(process, stores, engine),
+        catalog=engine.catalog,
+        availability=availability,
     )
 
 

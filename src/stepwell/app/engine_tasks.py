@@ -9,14 +9,14 @@ import structlog
 from stepwell.app.construction import Engine, Stores, Webhooks
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 
 log = structlog.get_logger()
 
 _LAST_WRITES_S = 2.0
 
 
-async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service: WorkflowService) -> None:
+async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service: Services) -> None:
     """Run all tasks of the engine until one fails or this is cancelled. Then it cancels the others."""
     async with asyncio.TaskGroup() as group:
         if stores.files.migration is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
-from stepwell.engine.service import WorkflowService
+from stepwell.engine.service import Services
 from stepwell.offloop import off_loop
 
 _ACTOR = "stepwell bench"
@@ -27,14 +27,14 @@ async def drive(bodies: Iterator[dict[str, Any]], run_one: RunOne, concurrency: 
             group.create_task(work(), name=f"load {number}")
 
 
-def in_process(service: WorkflowService) -> RunOne:
+def in_process(service: Services) -> RunOne:
     """Return a function that creates a workflow by calling *service* directly, and waits for its end."""
 
     async def run_one(body: dict[str, Any]) -> None:
         plan = partial(validate_workflow, body, service.catalog)
         planned = await off_loop(plan, steps=len(body["steps"]))
         await asyncio.sleep(0)  # as between two requests
-        record = await service.create(EVERY_TENANT, _ACTOR, planned, tenant=None, start=True)
-        await service.until_idle(record.state.id)
+        record = await service.workflows.create(EVERY_TENANT, _ACTOR, planned, tenant=None, start=True)
+        await service.workflows.until_idle(record.state.id)
 
     return run_one

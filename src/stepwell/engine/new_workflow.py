@@ -1,4 +1,4 @@
-"""A workflow before it is stored: its record and its run, made of a definition that has been checked."""
+"""Builds a new workflow from a validated definition: the record to be stored, and the run that starts from it."""
 
 from datetime import datetime
 from uuid import UUID
@@ -16,17 +16,20 @@ from stepwell.ports.clock import NewId
 
 
 class NewWorkflowBundle(Struct, frozen=True):
-    """*new* is what is stored, and answered; *workflow* has a state of its own, which goes on."""
+    """A new workflow: *new* is what is stored and answered, *workflow* is what runs.
+
+    They share no state, because the state of *workflow* changes. *committed* is published once *new* is stored.
+    """
 
     new: NewWorkflow
     workflow: ActiveWorkflow
     committed: CommittedEvents
 
 
-def draft(
+def build_workflow(
     planned: ValidatedWorkflow, tenant: str | None, actor: str, now: datetime, owner: UUID | None, new_id: NewId
 ) -> NewWorkflowBundle:
-    """A new workflow; started, where there is an *owner* to run it."""
+    """Build a new workflow. It is started if there is an *owner* to run it."""
     record, final = _record(planned, tenant, now, new_id)
     workflow = ActiveWorkflow(loaded_of(record))
     decision = workflow.run.apply(Created(actor), now)
@@ -43,7 +46,7 @@ def draft(
 
 
 def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:
-    """A workflow that is about to be stored, as if it had been loaded."""
+    """Return a workflow that isn't stored yet in the form in which a stored one is loaded."""
     return LoadedWorkflow(
         record.state,
         record.tenant,
@@ -56,7 +59,7 @@ def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:
 
 
 def _record(planned: ValidatedWorkflow, tenant: str | None, now: datetime, new_id: NewId) -> tuple[WorkflowRecord, int]:
-    """The record, and the position of its final step: the last one that no other waits for."""
+    """Return the record, and the position of its final step: the last step on which no other depends."""
     request = planned.request
     final = max(set(range(len(planned.steps))) - {d for step in planned.steps for d in step.depends_on})
     state = WorkflowState(

@@ -50,13 +50,13 @@ class Run:
         self.workflow_id, engine = UUID(created["id"]), self.service.app.service
         self.events = 1
         while self.opened < EACH:
-            await engine.update(EVERY_TENANT, "x", self.workflow_id, WorkflowUpdate(name="again"))
+            await engine.workflows.update(EVERY_TENANT, "x", self.workflow_id, WorkflowUpdate(name="again"))
             self.events += 1
             for wanted, event in self._waiting:
                 if wanted <= self.events:
                     event.set()
-        await engine.update(EVERY_TENANT, "x", self.workflow_id, WorkflowUpdate(name="at last"))
-        await engine.cancel(EVERY_TENANT, "x", self.workflow_id)
+        await engine.workflows.update(EVERY_TENANT, "x", self.workflow_id, WorkflowUpdate(name="at last"))
+        await engine.workflows.cancel(EVERY_TENANT, "x", self.workflow_id)
 
     async def follow(self) -> tuple[int, list[Frame]]:
         """Connect at a random moment, and read all events after a random one. Return that one and the frames."""

@@ -282,7 +282,7 @@ async def test_a_cleanup_that_gave_up_waiting_harms_nobody(
         created = await service.create(scripted("a"))
         await provider.until_called("a")
         await service.verb(created["id"], "cancel")
-        monkeypatch.setattr("stepwell.engine.service._ANSWER_S", 0.05)
+        monkeypatch.setattr("stepwell.engine.execution.workflow_access._QUIET_S", 0.05)
         answer = await service.verb(created["id"], "cleanup", cleanup_tasks=True)
         assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
         provider.release("a")
@@ -369,6 +369,6 @@ async def test_an_answer_that_was_lost_is_no_reason_to_do_it_again(dsn: str, tmp
         assert answer.status_code == 200
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 2), ("b", 1)]
-        record = await service.app.service.get(EVERY_TENANT, UUID(created["id"]))
+        record = await service.app.service.reads.get(EVERY_TENANT, UUID(created["id"]))
         assert record.state.epoch == 1
         await eventually(lambda: nothing_left(service))

@@ -120,7 +120,7 @@ class Race:
         codes = await asyncio.gather(self.fire(first), self.fire(second))
         await self.settled()
         await self.end(2, 0, 1)
-        self.record = await self.engine.get(EVERY_TENANT, self.workflow_id)
+        self.record = await self.engine.reads.get(EVERY_TENANT, self.workflow_id)
         statuses = tuple(step.state.status.value for step in self.record.steps or ())
         return (*codes, self.record.state.status.value, statuses, self.record.state.deleted_at is not None)
 
@@ -130,7 +130,9 @@ class Race:
         self.provider.plan(s2, *before.get(state, []), *[BAD] * failing)
         definition = body(scripted(s0), scripted(s1, s0), scripted(s2, max_retries=0), config={"retry": {"base_s": 0}})
         planned = validate_workflow(definition, self.engine.catalog)
-        created = await self.engine.create(EVERY_TENANT, "alice", planned, tenant=None, start=state != "PENDING")
+        created = await self.engine.workflows.create(
+            EVERY_TENANT, "alice", planned, tenant=None, start=state != "PENDING"
+        )
         self.workflow_id = created.state.id
         await self.settled()
         match state:
@@ -159,12 +161,12 @@ class Race:
     async def verb(self, verb: str) -> int:
         engine, arguments = self.engine, (EVERY_TENANT, "alice", self.workflow_id)
         calls: dict[str, Callable[[], Awaitable[object]]] = {
-            "start": lambda: engine.start(*arguments),
-            "pause": lambda: engine.pause(*arguments),
-            "resume": lambda: engine.resume(*arguments),
-            "cancel": lambda: engine.cancel(*arguments),
-            "update": lambda: engine.update(*arguments, WorkflowUpdate(name="m")),
-            "cleanup": lambda: engine.cleanup(*arguments, cleanup_tasks=self.rng.random() < 0.5),
+            "start": lambda: engine.workflows.start(*arguments),
+            "pause": lambda: engine.workflows.pause(*arguments),
+            "resume": lambda: engine.workflows.resume(*arguments),
+            "cancel": lambda: engine.workflows.cancel(*arguments),
+            "update": lambda: engine.workflows.update(*arguments, WorkflowUpdate(name="m")),
+            "cleanup": lambda: engine.workflows.cleanup(*arguments, cleanup_tasks=self.rng.random() < 0.5),
         }
         try:
             await calls[verb]()
@@ -192,7 +194,9 @@ class Race:
 
     async def check_history(self) -> None:
         assert self.record is not None
-        events = [_plain(e) for e in await self.engine.events(EVERY_TENANT, self.workflow_id, after=0, limit=1000)]
+        events = [
+            _plain(e) for e in await self.engine.reads.events(EVERY_TENANT, self.workflow_id, after=0, limit=1000)
+        ]
         assert [event.id for event in events] == list(range(1, self.record.state.last_event + 1))
         found = [StepStatus(step.state.status) for step in self.record.steps or ()]
         assert fold(events, 3) == (self.record.state.status, found)

@@ -1,0 +1,36 @@
+"""Whether the service can serve requests and accept changes now."""
+
+from stepwell.domain.errors import Unavailable
+from stepwell.engine.execution.checkpointer import Checkpointer
+from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
+from stepwell.ports.storage import WorkflowReader
+
+
+class Availability:
+    """`booted`: the first lease is there. `draining`: the service shuts down, so it accepts no change any more."""
+
+    def __init__(self, checkpointer: Checkpointer, writes: WriteMonitor, store: WorkflowReader) -> None:
+        self._checkpointer, self._writes, self._store = checkpointer, writes, store
+        self.booted = self.draining = False
+
+    async def check_ready(self) -> None:
+        """Raise `Unavailable` unless requests can be served now."""
+        if self.draining:
+            raise Unavailable("the service is shutting down")
+        if not self.booted:
+            raise Unavailable("the service is starting")
+        self._writes.check()
+        if self._checkpointer.outage:
+            raise Unavailable("the database is away")
+        await self._store.ping()
+
+    def check_open(self) -> None:
+        """Raise `Unavailable` unless changes are accepted now."""
+        if self.draining:
+            raise Unavailable("the service is shutting down")
+        if self._checkpointer.outage:
+            raise self.outage()
+
+    def outage(self) -> Unavailable:
+        """Return the error that says why nothing can be written."""
+        return self._writes.refusal(WriteTarget.DATABASE) or Unavailable("the database is away")

@@ -1,0 +1,133 @@
+"""Brings a workflow into memory for a verb, and keeps it there while the verb uses it.
+
+What must hold:
+- Everyone who uses a workflow in this process has the same `ActiveWorkflow`.
+- A workflow is registered before it is stored: otherwise a claim could take it for one that this process has lost.
+- A workflow that another process runs is never loaded, only claimed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from msgspec.structs import replace
+
+from stepwell.domain.errors import NotFound, Unavailable
+from stepwell.domain.idempotency import Reservation
+from stepwell.domain.records import NewWorkflow
+from stepwell.domain.tenancy import TenantScope
+from stepwell.engine.events.bus import CommittedEvents, EventBus
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.recovery import RUNS_ELSEWHERE, Recovery, load_results
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.offloop import off_loop
+from stepwell.ports.storage import WorkflowStore
+
+_CLAIM_S = 10.0
+_QUIET_S = 10.0
+
+
+class WorkflowAccess:
+    """The way of verbs to the workflows in memory, and of new workflows into it."""
+
+    def __init__(
+        self, store: WorkflowStore, scheduler: Scheduler, recovery: Recovery, lease: Lease, bus: EventBus
+    ) -> None:
+        self.store, self.scheduler, self.recovery, self.lease, self.bus = store, scheduler, recovery, lease, bus
+        self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def loading(self) -> int:
+        """The number of workflows that are being loaded or cleaned up."""
+        return len(self._loading)
+
+    @asynccontextmanager
+    async def pinned(self, scope: TenantScope, workflow_id: UUID) -> AsyncIterator[ActiveWorkflow]:
+        """Keep the workflow in memory within the context. Raises `NotFound`, and `Unavailable` if it runs elsewhere.
+
+        The workflow is in memory at the beginning of the context. After an await this process may have lost it.
+        """
+        async with self._lock(workflow_id):
+            workflow = self.scheduler.workflows.get(workflow_id)
+            if workflow is None:
+                workflow = await self._load(scope, workflow_id)
+            elif not scope.covers(workflow.tenant):
+                raise NotFound("workflow")
+            workflow.pins += 1
+        with self._unpinning(workflow):
+            yield workflow
+
+    async def insert(
+        self,
+        scope: TenantScope,
+        workflow: ActiveWorkflow,
+        new: NewWorkflow,
+        committed: CommittedEvents,
+        reservation: Reservation | None,
+    ) -> None:
+        """Store a new workflow, and start it if it is stored as started. Raises `Unavailable`."""
+        started = workflow.run.state.owner is not None
+        workflow.pins += 1
+        with self._unpinning(workflow):
+            self.scheduler.register(workflow)
+            try:
+                await self.store.insert(scope, replace(new, reservation=reservation))
+            except BaseException:
+                # The row may be stored all the same, or its statement may still run: then a claim finds it.
+                self.scheduler.unregister(workflow)
+                self.recovery.request(unsure=True)
+                raise
+            self.bus.publish(committed)
+            if started:
+                self.scheduler.start_pending(workflow)
+
+    @asynccontextmanager
+    async def quiet(self, workflow_id: UUID) -> AsyncIterator[None]:
+        """Wait until no attempt of the workflow runs here, and load no workflow of that id within the context.
+
+        Raises `Unavailable` if attempts are still running after ten seconds.
+        """
+        async with self._lock(workflow_id):
+            try:
+                async with asyncio.timeout(_QUIET_S):
+                    await self.scheduler.wait_until_quiet(workflow_id)
+            except TimeoutError:
+                raise Unavailable("attempts of the workflow are still ending") from None
+            yield
+
+    async def _load(self, scope: TenantScope, workflow_id: UUID) -> ActiveWorkflow:
+        await self.lease.ensure()
+        loaded = await self.store.load(scope, workflow_id)
+        if loaded is None:
+            raise NotFound("workflow")
+        if loaded.state.owner is None:
+            workflow = await off_loop(partial(ActiveWorkflow, loaded), steps=len(loaded.steps))
+            await load_results(self.store, [workflow])
+            if (meanwhile := self.scheduler.workflows.get(workflow_id)) is not None:
+                return meanwhile  # another process started it meanwhile and died, and this one has claimed it
+            self.scheduler.register(workflow)
+            return workflow
+        try:
+            async with asyncio.timeout(_CLAIM_S):
+                await self.recovery.claim(workflow_id)
+        except TimeoutError:
+            raise Unavailable("the service is taking over what another process has left") from None
+        if (claimed := self.scheduler.workflows.get(workflow_id)) is None:
+            self.recovery.request()
+            raise Unavailable(RUNS_ELSEWHERE)
+        return claimed
+
+    @contextmanager
+    def _unpinning(self, workflow: ActiveWorkflow) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            workflow.pins -= 1
+            self.scheduler.evict_if_idle(workflow)
+
+    def _lock(self, workflow_id: UUID) -> asyncio.Lock:
+        return self._loading.setdefault(workflow_id, asyncio.Lock())
