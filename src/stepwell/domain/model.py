@@ -14,6 +14,7 @@ from stepwell.contract.enums import (
     StepStatus,
     TaskPhase,
     TaskStatus,
+    TaskType,  # noqa: F401 - plug-ins import it from here
     WorkflowStatus,
 )
 from stepwell.contract.tasks import Output
