@@ -446,8 +446,8 @@ def _read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, str], dict
             values[name] = _read_secret(Path(path))
         except ValueError as error:
             # A value that isn't a path may be the secret itself.
-            shown = f": {path}" if path.startswith(("/", "./", "../")) else ""
-            faults[name] = f"{key}: {error}{shown}"
+            named = f": {path}" if path.startswith(("/", "./", "../")) else ""
+            faults[name] = f"{key}: {error}{named}"
     return values, faults
 
 
@@ -531,9 +531,9 @@ def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     if "s3_bucket" not in raw:
         yield from ((name, "Expected STEPWELL_S3_BUCKET beside it") for name in raw if name.startswith("s3_"))
         return
-    for name, (shape, wanted) in _S3_SHAPES.items():
+    for name, (shape, msg) in _S3_SHAPES.items():
         if name in raw and re.fullmatch(shape, str(raw[name])) is None:
-            yield name, wanted
+            yield name, msg
     for one, other in (("access_key_id", "secret_access_key"), ("secret_access_key", "access_key_id")):
         if f"s3_{other}" in raw and f"s3_{one}" not in raw:
             yield f"s3_{one}", f"Expected one, to go with STEPWELL_S3_{other.upper()}"

@@ -113,13 +113,13 @@ async def list_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
 async def list_all_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], FeedQuery, others=TICKET_PARAMETER)
     subscriptions = service.subscriptions
-    scope, wanted = request.user.scope, _filter(query)
+    scope, filter_ = request.user.scope, _filter(query)
     after = None if query.cursor is UNSET else _parse_cursor(query.cursor, "query", "cursor")
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
             after = _parse_cursor(last, "header", LAST_EVENT_ID)
-        return event_stream(subscriptions.follow_all(scope, wanted, after), subscriptions.heartbeat_s)
-    page = await subscriptions.page(scope, wanted, after, query.limit)
+        return event_stream(subscriptions.follow_all(scope, filter_, after), subscriptions.heartbeat_s)
+    page = await subscriptions.page(scope, filter_, after, query.limit)
     events = [feed_event_to_public(event) for event in page.events]
     return await _json(request, EventFeedResponse(events, page.position.cursor, page.more))
 

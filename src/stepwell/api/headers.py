@@ -15,6 +15,6 @@ NO_HEADERS: Headers = {}
 
 def header_value(request: ApiRequest, name: str) -> str | None:
     """Return the values of the request header *name*, joined by commas; None if it wasn't sent."""
-    wanted = name.lower().encode()
-    values = [value.decode("latin-1") for key, value in request.scope["headers"] if key == wanted]
+    encoded = name.lower().encode()
+    values = [value.decode("latin-1") for key, value in request.scope["headers"] if key == encoded]
     return ", ".join(values) if values else None

@@ -200,9 +200,10 @@ async def get_workflow(request: ApiRequest, service: ServiceDep) -> Response[byt
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], GetQuery)
     applied = await wait_if_preferred(request, service, workflow_id)
-    if known := await not_modified_workflow(request, service, workflow_id, applied, steps=query.include_steps):
-        return known
-    record = await service.reads.get(request.user.scope, workflow_id, include_steps=query.include_steps)
+    steps = query.include_steps
+    if not_modified := await not_modified_workflow(request, service, workflow_id, applied, steps=steps):
+        return not_modified
+    record = await service.reads.get(request.user.scope, workflow_id, include_steps=steps)
     return to_response(await workflow_answer(record, applied))
 
 

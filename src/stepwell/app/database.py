@@ -111,22 +111,22 @@ class PostgresSource:
         journal = PostgresWorkflowStore(pool, connect, self._clock, owner)
         stack.callback(journal.end_writing)
 
-        def kept(size: int) -> SmallPool:
-            made = SmallPool(connect, size=size, timeout_s=timeout_s)
-            stack.callback(made.close)
-            return made
+        def open_pool(size: int) -> SmallPool:
+            small_pool = SmallPool(connect, size=size, timeout_s=timeout_s)
+            stack.callback(small_pool.close)
+            return small_pool
 
         if self._durable:
             await assert_durable(pool)
         return Database(
-            PostgresWorkflowReader(engine, kept(CONNECTIONS)),
+            PostgresWorkflowReader(engine, open_pool(CONNECTIONS)),
             journal,
             PostgresLeaseStore(pool),
-            PostgresIdempotencyKeys(kept(KEY_CONNECTIONS), owner),
-            PostgresOutbox(kept(OUTBOX_CONNECTIONS)),
+            PostgresIdempotencyKeys(open_pool(KEY_CONNECTIONS), owner),
+            PostgresOutbox(open_pool(OUTBOX_CONNECTIONS)),
             PostgresDeliveries(engine),
             PostgresEventFeed(engine, pool),
-            PostgresNotifications(connect, kept(1), owner),
+            PostgresNotifications(connect, open_pool(1), owner),
             PostgresPresence(connect, owner),
         )
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
-from stepwell.artifacts.store import ObstoreArtifacts, gone
+from stepwell.artifacts.store import ObstoreArtifacts, artifact_gone
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import parse_artifact_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone, Unavailable
@@ -71,7 +71,7 @@ class MigratingArtifacts:
         # The folder first, because a copy in progress checks the folder when it ends.
         deleted = [await _delete(store, path) for store in (self._folder, self._bucket)]
         if not any(deleted):
-            raise gone(path)
+            raise artifact_gone(path)
 
     async def discard(self, task_id: UUID) -> None:
         await self._folder.discard(task_id)
@@ -117,10 +117,10 @@ class MigratingArtifacts:
             if counts.copied + counts.present:
                 log.info("artifacts.copying", action="copy", copied=counts.copied, present=counts.present)
             tasks = {target.task_id for path in page if (target := parse_artifact_path(path)) is not None}
-            wanted = sorted(await recorded(list(tasks)) & set(page))
-            for start in range(0, len(wanted), _AT_ONCE):
+            recorded_paths = sorted(await recorded(list(tasks)) & set(page))
+            for start in range(0, len(recorded_paths), _AT_ONCE):
                 async with asyncio.TaskGroup() as group:
-                    for path in wanted[start : start + _AT_ONCE]:
+                    for path in recorded_paths[start : start + _AT_ONCE]:
                         group.create_task(self._copy_if_missing(path, counts), name=f"copy {path}")
                 if counts.failed >= _MAX_FAILED:
                     return
@@ -146,7 +146,7 @@ class MigratingArtifacts:
         if not await self._folder.has(path):
             # A cleanup deleted it, maybe before the copy was in the bucket.
             await self._bucket.delete(path)
-            raise gone(path)
+            raise artifact_gone(path)
 
 
 async def _delete(store: ObstoreArtifacts, path: str) -> bool:

@@ -70,7 +70,7 @@ class Disk:
 
     def walk(self, page: int) -> Iterator[list[str]]:
         """Yield the paths of all files, staged ones included, in lists of up to *page*."""
-        found: list[str] = []
+        paths: list[str] = []
         for folder in self._entries(ARTIFACTS_ROOT):
             if not folder.is_dir(follow_symlinks=False):
                 continue
@@ -78,12 +78,12 @@ class Disk:
                 path = f"{ARTIFACTS_ROOT}/{folder.name}/{entry.name}"
                 if entry.is_dir(follow_symlinks=False) or parse_stored_path(path) is None:
                     continue  # not ours, so it is neither served nor deleted
-                found.append(path)
-                if len(found) == page:
-                    yield found
-                    found = []
-        if found:
-            yield found
+                paths.append(path)
+                if len(paths) == page:
+                    yield paths
+                    paths = []
+        if paths:
+            yield paths
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         try:

@@ -72,5 +72,5 @@ def is_local(error: Exception) -> bool:
 
 def _error_number(error: Exception) -> int | None:
     """Return the errno that *error* carries or quotes; None if there is none."""
-    found = _OS_ERROR.search(str(error))
-    return int(found[1]) if found else getattr(error, "errno", None)
+    match = _OS_ERROR.search(str(error))
+    return int(match[1]) if match else getattr(error, "errno", None)

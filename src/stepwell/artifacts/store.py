@@ -86,7 +86,7 @@ class ObstoreArtifacts:
         assert isinstance(self._store, S3Store)
         target = parse_artifact_path(path)
         if target is None:
-            raise gone(path)
+            raise artifact_gone(path)
         with _errors("signed", path):  # may request the machine's own key
             return await sign_async(self._store, "GET", str(target), timedelta(seconds=ttl_s))
 
@@ -187,7 +187,7 @@ class ObstoreArtifacts:
     async def delete(self, path: str) -> None:
         target = parse_stored_path(path)
         if target is None:
-            raise gone(path)
+            raise artifact_gone(path)
         with _errors("deleted", path):
             if self._disk is None:
                 # Deleting a missing file is no error here, so existence is checked first. That check also passes if the
@@ -195,11 +195,11 @@ class ObstoreArtifacts:
                 existed = await self.has(path)
                 await self._store.delete_async(path)
                 if not existed:
-                    raise gone(path)
+                    raise artifact_gone(path)
             elif await to_thread.run_sync(lambda disk: disk.contains(target, follow_file=False), self._disk):
                 await to_thread.run_sync(self._disk.unlink, target)
             else:
-                raise gone(path)
+                raise artifact_gone(path)
 
     async def discard(self, task_id: UUID) -> None:
         prefix = f"{ARTIFACTS_ROOT}/{task_id}"
@@ -229,10 +229,10 @@ class ObstoreArtifacts:
         """Return *path* if it may be read. Raises `ArtifactGone`."""
         target = parse_artifact_path(path)
         if target is None:
-            raise gone(path)
+            raise artifact_gone(path)
         disk = self._disk
         if disk is not None and not await to_thread.run_sync(lambda: disk.contains(target, follow_file=True)):
-            raise gone(path)
+            raise artifact_gone(path)
         return str(target)
 
 
@@ -254,7 +254,7 @@ def _errors(verb: str, path: str) -> Iterator[None]:
             yield
     except FAULTS as error:
         if is_missing(error) and verb != "written":
-            translated: StepwellError = gone(path)
+            translated: StepwellError = artifact_gone(path)
         else:
             kind = NoRoomForArtifact if verb == "written" and is_full(error) else ArtifactError
             translated = kind(f"{_printable(path)} could not be {verb}: {reason(error)}")
@@ -280,7 +280,7 @@ def _write_probe_files(folders: Sequence[Path | None]) -> None:
             os.fsync(file.fileno())
 
 
-def gone(path: str) -> ArtifactGone:
+def artifact_gone(path: str) -> ArtifactGone:
     """Return the error for a file that doesn't exist. *path* may be any text."""
     return ArtifactGone(f"there is no artifact {_printable(path)}")
 

@@ -41,12 +41,12 @@ class Measurements(Struct):
 @asynccontextmanager
 async def measure(metrics: Metrics) -> AsyncIterator[Measurements]:
     """Measure what happens within the context."""
-    measured = Measurements()
+    measurements = Measurements()
     async with asyncio.TaskGroup() as group:
-        lag = group.create_task(_watch_lag(measured.lags_s), name="loop lag")
+        lag = group.create_task(_watch_lag(measurements.lags_s), name="loop lag")
         before = _counts(metrics)
-        yield measured
-        measured.counts = _counts(metrics).since(before)
+        yield measurements
+        measurements.counts = _counts(metrics).since(before)
         lag.cancel()
 
 

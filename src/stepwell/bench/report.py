@@ -35,8 +35,8 @@ class Report(Struct, frozen=True):
     commit_ms: float
 
 
-def report_of(load: Load, measured: Measurements, times: Times, commits_s: Sequence[float]) -> Report:
-    counts, steps = measured.counts, load.total_steps
+def report_of(load: Load, measurements: Measurements, times: Times, commits_s: Sequence[float]) -> Report:
+    counts, steps = measurements.counts, load.total_steps
     assert counts is not None
     return Report(
         shape=load.shape,
@@ -53,7 +53,7 @@ def report_of(load: Load, measured: Measurements, times: Times, commits_s: Seque
         workflow_ms_p99=_rounded(times.workflow_p99_s * 1e3),
         cpu_us_per_step=_rounded(counts.cpu_s / steps * 1e6),
         peak_rss_mb=_rounded(peak_rss_mb()),
-        loop_lag_ms_p99=_rounded(percentile(measured.lags_s, 99) * 1e3),
+        loop_lag_ms_p99=_rounded(percentile(measurements.lags_s, 99) * 1e3),
         commit_ms=_rounded(percentile(commits_s, 50) * 1e3),
     )
 

@@ -99,11 +99,11 @@ def address_of(listener: socket.socket) -> str:
 def _open_files() -> int:
     """Raise the limit of open files as far as the system allows, and return it."""
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _WANTED_FILES if most == resource.RLIM_INFINITY else min(_WANTED_FILES, most)
-    if usual != resource.RLIM_INFINITY and usual < wanted:
+    limit = _WANTED_FILES if most == resource.RLIM_INFINITY else min(_WANTED_FILES, most)
+    if usual != resource.RLIM_INFINITY and usual < limit:
         with suppress(ValueError, OSError):  # macOS has a lower limit, which it doesn't report
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-            usual = wanted
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+            usual = limit
     return _WANTED_FILES if usual == resource.RLIM_INFINITY else usual
 
 

@@ -27,7 +27,7 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self._asked_at: float | None = None
+        self._requested_at: float | None = None
         self._interrupting = False
         self._call: Callable[[], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
@@ -41,12 +41,12 @@ class Signals:
             signal.signal(number, handler)
 
     @property
-    def asked(self) -> bool:
-        return self._asked_at is not None
+    def requested(self) -> bool:
+        return self._requested_at is not None
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal has come."""
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
 
     @contextmanager
@@ -75,7 +75,7 @@ class Signals:
         ended = threading.Event()
         waiting = threading.Thread(target=self._wait, args=(ended,), name="signals", daemon=True)
         waiting.start()
-        if self.asked:
+        if self.requested:
             stop()
         try:
             yield
@@ -96,13 +96,13 @@ class Signals:
 
     def _receive(self, number: int, _frame: FrameType | None = None) -> None:
         now = time.monotonic()
-        if self._asked_at is None:
-            self._asked_at = now
+        if self._requested_at is None:
+            self._requested_at = now
             if self._call is not None:
                 self._call()
             elif self._interrupting:
                 raise KeyboardInterrupt
-        elif now - self._asked_at > _SAME_S:
+        elif now - self._requested_at > _SAME_S:
             # Child processes end with this one, and committed rows are safe, as after a crash.
             os._exit(128 + number)
 
