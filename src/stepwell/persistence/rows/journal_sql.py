@@ -8,7 +8,7 @@ workflows. So the transitions of a workflow land together or not at all.
 
 from typing import Final
 
-_STATE: Final = (
+STATE: Final = (
     ("status", "text"),
     ("name", "text"),
     ("description", "text"),
@@ -83,7 +83,7 @@ _NEW_WORKFLOW: Final = (
     ("total_steps", "int"),
     ("final_position", "int"),
     ("created_at", "timestamptz"),
-    *_STATE,
+    *STATE,
 )
 _NEW_STEP: Final = (
     ("position", "int"),
@@ -111,7 +111,7 @@ _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int")
 TYPES: Final = {
     "insert_workflow": _NEW_WORKFLOW,
     "insert_step": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
-    "checkpoint_workflow": _FENCE + _STATE,
+    "checkpoint_workflow": _FENCE + STATE,
     "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
     "checkpoint_task_2": _TASK,
     "checkpoint_event": _EVENT,
@@ -119,10 +119,9 @@ TYPES: Final = {
     "checkpoint_key": _KEY,
 }
 
-WORKFLOW_COLUMNS: Final = tuple(name for name, _ in _STATE)
+WORKFLOW_COLUMNS: Final = tuple(name for name, _ in STATE)
 STEP_COLUMNS: Final = tuple(name for name, _ in _STEP_STATE)
 TASK_COLUMNS: Final = tuple(name for name, _ in _TASK)
-EVENT_COLUMNS: Final = tuple(name for name, _ in _EVENT)
 
 
 def _names(columns: tuple[tuple[str, str], ...], prefix: str = "") -> str:
@@ -139,7 +138,7 @@ _LANDED: Final = "({0}.workflow_id IN (SELECT id FROM landed)) IS TRUE"
 
 _CHECKPOINT: Final = f"""
 WITH landed AS (
-    UPDATE workflows AS t SET {_assign(_STATE, "w")}
+    UPDATE workflows AS t SET {_assign(STATE, "w")}
     FROM unnest($1::checkpoint_workflow[]) AS w
     WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
       AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event
@@ -260,7 +259,7 @@ RETURNING w.id
 """
 
 LOAD_WORKFLOWS: Final = f"""
-SELECT id, tenant, origin_instance, config, suppress_subtask_events, created_at, {_names(_STATE)}
+SELECT id, tenant, origin_instance, config, suppress_subtask_events, created_at, {_names(STATE)}
 FROM workflows WHERE id = ANY($1::uuid[]) ORDER BY id
 """  # noqa: S608 - built from the constants above
 
