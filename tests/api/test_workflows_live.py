@@ -63,8 +63,8 @@ class TestCreate:
         assert answer.status_code == 201
         assert answer.headers["location"] == WORKFLOWS + body["id"]
         assert UUID(body["id"]).version == 7
-        (step,) = body.pop("steps")
         assert TIME.fullmatch(body["created_at"])
+        del body["steps"]
         assert body == {
             "id": body["id"],
             "name": "n",
@@ -94,6 +94,10 @@ class TestCreate:
             "is_deleted": False,
             "deleted_at": None,
         }
+
+    async def test_the_step_of_a_minimal_definition_has_all_fields(self, live: Service) -> None:
+        body = (await create(live, LEAST, start=False)).json()
+        (step,) = body["steps"]
         assert step == {
             "id": step["id"],
             "step_id": "a",

@@ -37,7 +37,7 @@ def named(value: Any) -> set[UUID]:
         f"media/{ONE}/{TWO}/a.png",
     ],
 )
-def test_one_is_named(value: Any) -> None:
+def test_a_path_in_a_value_names_its_task(value: Any) -> None:
     assert named(value) == {ONE}
 
 
@@ -64,20 +64,20 @@ def test_one_is_named(value: Any) -> None:
         {"media/": f"{ONE}/image.png"},
     ],
 )
-def test_none_is_named(value: Any) -> None:
+def test_a_text_without_an_artifact_path_names_no_task(value: Any) -> None:
     assert named(value) == set()
 
 
-def test_several_are_named() -> None:
+def test_every_path_in_a_value_counts() -> None:
     assert named({"a": PATH, "b": [f"media/{TWO}/a", f"see media/{TWO}/b"]}) == {ONE, TWO}
     assert named(f"media/{ONE}/media/{TWO}/") == {ONE, TWO}
 
 
 @pytest.mark.parametrize("depth", [100_000])
-def test_depth_is_no_matter(depth: int) -> None:
+def test_a_deep_value_is_searched_without_recursion(depth: int) -> None:
     assert named_tasks("[" * depth + f'"{PATH}"' + "]" * depth) == {str(ONE)}
 
 
 @given(before=st.text(), after=st.text())
-def test_whatever_stands_around_it(before: str, after: str) -> None:
+def test_text_around_a_path_makes_no_difference(before: str, after: str) -> None:
     assert named([before, {before: before + PATH + after}, after]) >= {ONE}

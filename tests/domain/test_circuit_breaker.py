@@ -33,20 +33,20 @@ def test_it_opens_after_so_many_steps_in_a_row_and_not_before() -> None:
     assert (breaker.state(at(9.9)), breaker.allows(at(9.9)), breaker.open_until) == (BreakerState.OPEN, False, at(10))
 
 
-def test_attempts_that_a_step_goes_on_after_open_nothing() -> None:
+def test_failed_attempts_before_a_steps_last_do_not_open_it() -> None:
     breaker = Breaker(BreakerPolicy(failures=1))
     for _ in range(1_000):
         breaker.failed(T0, probe=False, used_up=False)
     assert (breaker.state(T0), breaker.failures) == (BreakerState.CLOSED, 0)
 
 
-def test_no_failures_means_no_breaker() -> None:
+def test_it_never_opens_if_set_to_zero_failures() -> None:
     breaker = Breaker(BreakerPolicy(failures=0))
     breaker.failed(T0, probe=False, used_up=True)
     assert breaker.allows(T0)
 
 
-def test_once_its_time_is_over_one_attempt_is_let_through() -> None:
+def test_half_open_it_allows_one_attempt() -> None:
     breaker = opened()
     assert breaker.state(at(10)) is BreakerState.HALF_OPEN
     assert breaker.allows(at(10))
@@ -74,7 +74,7 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long_up_to_a_bound() -> None:
     assert breaker.open_until == now + timedelta(seconds=10)
 
 
-def test_a_probe_that_shows_nothing_lets_the_next_through() -> None:
+def test_after_a_probe_that_shows_nothing_the_next_attempt_is_a_probe() -> None:
     breaker = opened()
     assert breaker.started(at(10))
     breaker.abandoned()
@@ -82,7 +82,7 @@ def test_a_probe_that_shows_nothing_lets_the_next_through() -> None:
 
 
 @pytest.mark.parametrize("used_up", [True, False])
-def test_what_was_under_way_when_it_opened_keeps_it_open_no_longer(used_up: bool) -> None:  # noqa: FBT001
+def test_attempts_that_ran_when_it_opened_do_not_extend_it(used_up: bool) -> None:  # noqa: FBT001
     breaker = opened()
     breaker.failed(at(5), probe=False, used_up=used_up)
     assert breaker.open_until == at(10)

@@ -80,7 +80,7 @@ def test_a_setting_that_is_read_is_not_unknown() -> None:
 
 
 @pytest.mark.parametrize("provider", [kind for kind in ProviderType if kind is not ProviderType.LOCAL])
-def test_the_setting_that_is_named_for_a_provider_configures_it(provider: ProviderType) -> None:
+def test_the_setting_named_for_a_provider_configures_it(provider: ProviderType) -> None:
     for setting in provider_setting(provider).split(" or "):
         value = "http://127.0.0.1:1" if setting.endswith("_URL") else "a key"
         settings = read_settings({setting: value})

@@ -134,7 +134,7 @@ def test_an_explanation_can_be_sent_as_json_with_a_code_for_each_reason(snapshot
 
 
 @given(snapshots())
-def test_a_step_whose_dependencies_are_not_done_waits_for_those_before_all_else(snapshot: WorkflowSnapshot) -> None:
+def test_a_step_with_unfinished_dependencies_waits_for_them(snapshot: WorkflowSnapshot) -> None:
     statuses = [step.state.status for step in snapshot.steps]
     reasons = {step.step_id: step.reason for step in explain(snapshot).steps}
     for step in snapshot.steps:

@@ -32,7 +32,7 @@ def planned(
     return build_plan(validated, calls, fallbacks or {}, expected or {}, PRICES)
 
 
-def test_layers_are_the_distances_from_the_beginning() -> None:
+def test_a_layer_holds_the_steps_at_one_distance_from_the_start() -> None:
     found = planned(DIAMOND)
     assert found.layers == [["a"], ["b", "c"], ["d"]]
     assert [step.layer for step in found.steps] == [0, 1, 1, 2]
@@ -67,7 +67,7 @@ def test_a_step_has_the_price_of_one_attempt(call: PlannedCall, price: Money | N
     assert step.fallback is None
 
 
-def test_the_price_of_all_is_once_at_the_least_and_every_attempt_and_fallback_at_the_worst() -> None:
+def test_the_worst_case_pays_every_attempt_and_fallback() -> None:
     flux, other = PlannedCall(FAL, "flux", in_process=False), PlannedCall(FAL, "other", in_process=False)
     found = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: flux, 1: other}, {0: other})
     assert found.steps[0].fallback is not None
@@ -76,7 +76,7 @@ def test_the_price_of_all_is_once_at_the_least_and_every_attempt_and_fallback_at
     assert (found.price.unknown_steps, found.price.worst_case) == (0, Money(1.4, "EUR"))
 
 
-def test_a_price_that_nobody_knows_leaves_the_worst_case_open() -> None:
+def test_an_unknown_price_leaves_the_worst_case_unknown() -> None:
     unknown = PlannedCall(ProviderType.OPENAI, "gpt", in_process=False)
     found = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: PlannedCall(FAL, "flux", in_process=False)}, {1: unknown})
     assert (list(found.price.known), found.price.unknown_steps, found.price.worst_case) == (
@@ -103,7 +103,7 @@ def graphs(draw: st.DrawFn) -> list[set[int]]:
 
 
 @given(graphs(), st.lists(st.integers(0, 9), min_size=8, max_size=8))
-def test_no_chain_is_longer_than_the_one_that_is_told(graph: list[set[int]], times: list[int]) -> None:
+def test_no_chain_is_longer_than_the_critical_path(graph: list[set[int]], times: list[int]) -> None:
     steps = [join(str(at), *map(str, sorted(needed))) for at, needed in enumerate(graph)]
     expected = {at: float(times[at]) for at in range(len(graph))}
     found = planned(body(*steps), expected=expected)

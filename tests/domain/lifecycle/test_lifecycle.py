@@ -55,7 +55,7 @@ def sim_in(status: WorkflowStatus) -> Sim:
 @pytest.mark.parametrize("deleted", [False, True])
 @pytest.mark.parametrize("status", WorkflowStatus)
 @pytest.mark.parametrize("verb", VERBS)
-def test_each_verb_in_each_status(verb: str, status: WorkflowStatus, deleted: bool) -> None:  # noqa: FBT001
+def test_a_verb_applies_only_where_allowed(verb: str, status: WorkflowStatus, deleted: bool) -> None:  # noqa: FBT001
     do, allowed = VERBS[verb]
     sim = sim_in(status)
     if deleted:
@@ -96,7 +96,7 @@ def test_update_keeps_what_is_absent_and_clears_null() -> None:
     assert decision.events[0].data == {"changed": ["name", "description"]}
 
 
-def test_a_diamond_runs_in_order_and_tells_it() -> None:
+def test_a_diamond_runs_in_order_and_emits_its_events() -> None:
     sim = Sim(DIAMOND)
     assert sim.queue == {0}
     started = sim.admit(0)
@@ -155,7 +155,7 @@ def test_drain_lets_running_steps_end_and_holds_back_retries() -> None:
     assert sim.drive() is COMPLETED
 
 
-def test_drain_also_takes_a_retry_back_that_waits_for_a_slot() -> None:
+def test_drain_also_holds_back_a_retry_that_waits_for_a_slot() -> None:
     sim = Sim(((), ()))
     sim.admit(0, 1)
     sim.fail(1, retryable=True)
@@ -166,7 +166,7 @@ def test_drain_also_takes_a_retry_back_that_waits_for_a_slot() -> None:
     assert sim.drive() is COMPLETED
 
 
-def test_cancel_policy_cancels_running_steps() -> None:
+def test_on_failure_cancel_cancels_running_steps() -> None:
     sim = fail_amid("cancel")
     assert sim.status is FAILED
     assert sim.statuses == [S.FAILED, S.CANCELLED, S.PENDING, S.PENDING, S.PENDING, S.PENDING]
@@ -177,7 +177,7 @@ def test_cancel_policy_cancels_running_steps() -> None:
     assert sim.drive() is COMPLETED
 
 
-def test_continue_runs_what_does_not_depend_on_the_failed_step() -> None:
+def test_on_failure_continue_runs_steps_that_do_not_depend_on_the_failed_one() -> None:
     sim = fail_amid("continue")
     assert sim.statuses == [S.FAILED, S.RUNNING, S.RUNNING, S.SKIPPED, S.PENDING, S.PENDING]
     assert sim.drive() is FAILED
@@ -186,7 +186,7 @@ def test_continue_runs_what_does_not_depend_on_the_failed_step() -> None:
     assert sim.drive() is COMPLETED
 
 
-def test_continue_skips_transitively_and_once() -> None:
+def test_on_failure_continue_skips_each_transitive_dependant_once() -> None:
     sim = Sim(((), (), (0,), (2,), (3, 1)), config("continue"))
     sim.admit(0, 1)
     sim.fail(0)
@@ -199,7 +199,7 @@ def test_continue_skips_transitively_and_once() -> None:
 
 
 @pytest.mark.parametrize("policy", OnFailure)
-def test_paused_ends_when_nothing_runs(policy: str) -> None:
+def test_a_paused_workflow_with_a_failed_step_ends_when_nothing_runs(policy: str) -> None:
     for outcome, status in (("ok", PAUSED), ("failed", FAILED)):
         sim = Sim(((), (), (1,)), config(policy))
         sim.admit(0, 1)
@@ -212,7 +212,7 @@ def test_paused_ends_when_nothing_runs(policy: str) -> None:
         assert sim.drive() is COMPLETED
 
 
-def test_paused_may_complete() -> None:
+def test_a_paused_workflow_completes_with_its_last_running_step() -> None:
     sim = Sim()
     sim.admit(0)
     sim.pause()
@@ -220,7 +220,7 @@ def test_paused_may_complete() -> None:
     assert sim.status is COMPLETED
 
 
-def test_pause_with_a_failed_step_and_nothing_running_fails() -> None:
+def test_a_workflow_paused_with_a_failed_step_and_none_running_fails() -> None:
     sim = Sim(((), ()), config("continue"))
     sim.admit(0)
     sim.fail(0)
@@ -229,7 +229,7 @@ def test_pause_with_a_failed_step_and_nothing_running_fails() -> None:
     assert sim.statuses == [S.FAILED, S.PENDING]
 
 
-def test_cancel_turns_every_step_that_is_not_completed() -> None:
+def test_cancel_cancels_every_step_that_is_not_completed() -> None:
     sim = Sim(((), (), (), (), (1,)))
     sim.admit(0, 1, 2, 3)
     sim.succeed(0)
@@ -243,7 +243,7 @@ def test_cancel_turns_every_step_that_is_not_completed() -> None:
 
 
 @pytest.mark.parametrize("status", [PENDING, PAUSED])
-def test_cleanup_cancels_first(status: WorkflowStatus) -> None:
+def test_cleanup_cancels_a_pending_or_paused_workflow_first(status: WorkflowStatus) -> None:
     sim = sim_in(status)
     cleaned = sim.cleanup(cleanup_tasks=True)
     assert [e.type for e in cleaned.events][-2:] == ["workflow.cancelled", "workflow.cleaned"]
@@ -273,7 +273,7 @@ def test_resume_keeps_what_is_completed_and_names_a_new_execution() -> None:
     assert sim.told().count("step.started s0") == 1
 
 
-def test_resume_of_paused_lets_a_live_attempt_go_on() -> None:
+def test_resume_of_a_paused_workflow_lets_a_live_attempt_continue() -> None:
     sim = sim_in(PAUSED)
     resumed = sim.resume()
     assert (resumed.ready, resumed.effects, resumed.steps) == ([], [], {})
@@ -281,7 +281,7 @@ def test_resume_of_paused_lets_a_live_attempt_go_on() -> None:
     assert [sim.told().count(f"step.started s{p}") for p in range(3)] == [1, 1, 1]
 
 
-def test_only_a_change_of_owner_bumps_the_epoch() -> None:
+def test_only_a_change_of_owner_increases_the_epoch() -> None:
     sim = Sim(CHAIN3)
     assert (sim.workflow.owner, sim.workflow.epoch) == (OWNER, 1)
     sim.admit(0)

@@ -29,7 +29,7 @@ def config(policy: str = "drain", timeout: float | None = None) -> WorkflowConfi
     return WorkflowConfig(on_failure=OnFailure(policy), workflow_timeout_s=timeout)
 
 
-def test_timeout_cancels_what_runs_or_waits_and_resume_restarts_the_clock() -> None:
+def test_the_timeout_cancels_running_and_waiting_steps_and_resume_restarts_it() -> None:
     sim = Sim(((), (), (), (0,)), config(timeout=10))
     assert sim.deadline == EPOCH + timedelta(seconds=10)
     sim.admit(0, 1, 2)
@@ -49,7 +49,7 @@ def test_timeout_cancels_what_runs_or_waits_and_resume_restarts_the_clock() -> N
     assert (sim.workflow.failure, sim.workflow.deadline_at) == (None, None)
 
 
-def test_timeout_stands_still_while_paused() -> None:
+def test_the_timeout_does_not_count_while_paused() -> None:
     sim = Sim(((), ()), config(timeout=10))
     sim.admit(0)
     sim.later(4)
@@ -66,7 +66,7 @@ def test_timeout_stands_still_while_paused() -> None:
     assert sim.deadline == sim.now + timedelta(seconds=10)
 
 
-def test_a_deadline_told_early_is_asked_for_again() -> None:
+def test_a_deadline_that_comes_early_is_requested_again() -> None:
     sim = Sim(config=config(timeout=10))
     assert sim.do(DeadlinePassed()).effects == [DeadlineAt(EPOCH + timedelta(seconds=10))]
     sim.later(11)
@@ -76,13 +76,13 @@ def test_a_deadline_told_early_is_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize(("timeout", "said"), [(0.5, "0.5"), (86400, "86400"), (2592000, "2592000")])
-def test_the_timeout_is_told_as_a_person_writes_it(timeout: float, said: str) -> None:
+def test_the_timeout_is_reported_as_a_person_writes_it(timeout: float, said: str) -> None:
     sim = Sim(config=config(timeout=timeout))
     sim.timeout()
     assert sim.workflow.failure == f"workflow: timed out after {said} s"
 
 
-def test_give_up_ends_what_is_active_only() -> None:
+def test_giving_up_ends_active_workflows_only() -> None:
     sim = Sim(CHAIN3)
     sim.admit(0)
     sim.do(GiveUp("killed 20 processes"))
@@ -95,7 +95,7 @@ def test_give_up_ends_what_is_active_only() -> None:
 
 
 @pytest.mark.parametrize("ender", ["cancel", "timeout", "policy", "cleanup"])
-def test_what_comes_too_late_changes_nothing(ender: str) -> None:
+def test_an_input_that_comes_too_late_changes_nothing(ender: str) -> None:
     sim = Sim(((), (), ()), config("cancel", timeout=10))
     sim.admit(0, 1)
     task = sim.live[0].id
@@ -120,7 +120,7 @@ def test_what_comes_too_late_changes_nothing(ender: str) -> None:
         assert (decision.has_rows, decision.ready, decision.effects) == (False, [], [])
 
 
-def test_another_attempts_result_changes_nothing() -> None:
+def test_the_result_of_another_attempt_changes_nothing() -> None:
     sim = Sim()
     sim.admit(0)
     for late in (Succeeded(0, NOBODY, b"{}"), AttemptFailed(0, NOBODY, "x", True, True, 0.5), RetryDue(0)):  # noqa: FBT003
@@ -130,7 +130,7 @@ def test_another_attempts_result_changes_nothing() -> None:
     assert not sim.do(Admitted(0, NOBODY, 1)).effects
 
 
-def test_recovery_takes_up_what_was_under_way() -> None:
+def test_a_new_process_continues_the_open_attempts() -> None:
     sim = Sim(((), (), (), (0,)), config(timeout=10))
     sim.admit(0, 1)
     sim.fail(1, retryable=True)
@@ -149,7 +149,7 @@ def test_recovery_takes_up_what_was_under_way() -> None:
     assert sim.status is PAUSED
 
 
-def test_one_decision_may_take_in_the_next() -> None:
+def test_a_decision_can_be_merged_with_the_next() -> None:
     sim = Sim(started=False)
     first = sim.run.apply(sim.start_input(), sim.now)
     second = sim.run.apply(sim.admit_input(0), sim.now)

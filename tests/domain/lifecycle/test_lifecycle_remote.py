@@ -73,7 +73,7 @@ class Remote(Sim):
         return self.do(FollowUpEnded(0, task_id, receipt))
 
 
-def test_each_stage_is_recorded_before_the_next() -> None:
+def test_each_phase_is_recorded_before_the_next() -> None:
     sim = Remote()
     assert (sim.task.phase, sim.task.sent) == (TaskPhase.INTENT, None)
     sim.send()
@@ -90,7 +90,7 @@ def test_each_stage_is_recorded_before_the_next() -> None:
 
 
 @pytest.mark.parametrize("stage", ["none", "sent", "lost", "submitted"])
-def test_a_crash_hands_the_attempt_over_as_far_as_it_had_come(stage: str) -> None:
+def test_after_a_crash_the_attempt_continues_from_its_recorded_phase(stage: str) -> None:
     sim = Remote()
     if stage != "none":
         sim.send()
@@ -106,7 +106,7 @@ def test_a_crash_hands_the_attempt_over_as_far_as_it_had_come(stage: str) -> Non
     assert before.outcome_unknown is (stage == "lost")
 
 
-def test_a_lost_outcome_is_told_and_taken_back_by_the_job_that_is_found() -> None:
+def test_a_lost_outcome_is_reported_until_the_job_is_found() -> None:
     sim = Remote()
     sim.send()
     decision = sim.lose()
@@ -116,7 +116,7 @@ def test_a_lost_outcome_is_told_and_taken_back_by_the_job_that_is_found() -> Non
     assert not sim.task.outcome_unknown
 
 
-def test_an_attempt_of_unknown_outcome_that_fails_lets_neither_retry_nor_fallback_in() -> None:
+def test_a_failed_attempt_of_unknown_outcome_allows_neither_retry_nor_fallback() -> None:
     sim = Remote()
     sim.send()
     sim.lose()
@@ -126,7 +126,7 @@ def test_an_attempt_of_unknown_outcome_that_fails_lets_neither_retry_nor_fallbac
     assert not sim.following
 
 
-def test_resubmit_counts_the_unknown_attempt_and_lets_the_fallback_in() -> None:
+def test_resubmit_counts_the_unknown_attempt_and_allows_the_fallback() -> None:
     sim = Remote(max_retries=0)
     sim.send()
     sim.lose()
@@ -140,14 +140,14 @@ def test_resubmit_counts_the_unknown_attempt_and_lets_the_fallback_in() -> None:
 # Given up
 
 
-def test_cancelled_before_anything_left_it_never_started() -> None:
+def test_an_attempt_cancelled_before_its_request_was_sent_never_started() -> None:
     sim = Remote()
     sim.cancel()
     assert (sim.task.cancel_receipt, sim.task.follow_up_until) == (CancelReceipt.NEVER_STARTED, None)
     assert (sim.workflow.owner, sim.following) == (None, set())
 
 
-def test_work_in_this_process_leaves_no_receipt() -> None:
+def test_work_in_this_process_has_no_receipt() -> None:
     sim = Sim()
     sim.do(replace(sim.admit_input(0), in_process=True))
     sim.cancel()
@@ -155,7 +155,7 @@ def test_work_in_this_process_leaves_no_receipt() -> None:
 
 
 @pytest.mark.parametrize(("in_process", "receipt"), [([0], None), ([], CancelReceipt.NEVER_STARTED)])
-def test_an_attempt_of_an_earlier_process_leaves_a_receipt_if_its_provider_works_elsewhere(
+def test_an_attempt_of_an_earlier_process_has_a_receipt_if_its_provider_is_remote(
     in_process: list[int], receipt: CancelReceipt | None
 ) -> None:
     before = Sim()
@@ -167,7 +167,7 @@ def test_an_attempt_of_an_earlier_process_leaves_a_receipt_if_its_provider_works
 
 
 @pytest.mark.parametrize("submitted", [False, True])
-def test_cancelled_with_something_elsewhere_it_is_followed_up(*, submitted: bool) -> None:
+def test_an_attempt_cancelled_after_its_request_was_sent_is_followed_up(*, submitted: bool) -> None:
     sim = Remote()
     sim.send()
     if submitted:
@@ -181,7 +181,7 @@ def test_cancelled_with_something_elsewhere_it_is_followed_up(*, submitted: bool
 
 
 @pytest.mark.parametrize("receipt", CancelReceipt)
-def test_the_receipt_ends_the_following_up(receipt: CancelReceipt) -> None:
+def test_a_final_receipt_ends_the_follow_up(receipt: CancelReceipt) -> None:
     sim = Remote()
     sim.send()
     sim.submit()
@@ -194,7 +194,7 @@ def test_the_receipt_ends_the_following_up(receipt: CancelReceipt) -> None:
     assert sim.do(FollowUpEnded(0, sim.task.id, CancelReceipt.UNKNOWN)).has_rows is False
 
 
-def test_a_job_that_is_heard_of_after_the_cancel_is_noted() -> None:
+def test_a_job_reported_after_the_cancel_is_recorded() -> None:
     sim = Remote()
     sim.send()
     sim.cancel()
@@ -202,7 +202,7 @@ def test_a_job_that_is_heard_of_after_the_cancel_is_noted() -> None:
     assert (sim.task.remote_id, sim.task.status, decision.events) == ("job-1", TaskStatus.CANCELLED, [])
 
 
-def test_following_up_outlives_the_process() -> None:
+def test_a_follow_up_continues_in_the_next_process() -> None:
     sim = Remote()
     sim.send()
     sim.submit()
@@ -215,7 +215,7 @@ def test_following_up_outlives_the_process() -> None:
     assert sim.following == set()
 
 
-def test_time_that_is_up_ends_the_job_and_counts_as_a_failure() -> None:
+def test_a_timeout_ends_the_job_and_counts_as_a_failure() -> None:
     sim = Remote()
     sim.send()
     sim.submit()
@@ -231,21 +231,21 @@ def test_time_that_is_up_ends_the_job_and_counts_as_a_failure() -> None:
     assert sim.drive() is WorkflowStatus.COMPLETED
 
 
-def test_time_that_is_up_while_nobody_knows_fails_the_step() -> None:
+def test_a_timeout_with_an_unknown_outcome_fails_the_step() -> None:
     sim = Remote()
     sim.send()
     sim.time_out()
     assert (sim.statuses, sim.task.outcome_unknown) == ([S.FAILED], True)
 
 
-def test_time_that_is_up_before_anything_left_is_retried() -> None:
+def test_a_timeout_before_a_request_was_sent_is_retried() -> None:
     sim = Remote()
     decision = sim.time_out()
     assert [type(effect) for effect in decision.effects] == [WakeAt]
 
 
 @pytest.mark.parametrize("how", ["deadline", "on_failure"])
-def test_whatever_cancels_an_attempt_follows_its_job_up(how: str) -> None:
+def test_every_way_to_cancel_an_attempt_follows_its_job_up(how: str) -> None:
     config = WorkflowConfig(on_failure=OnFailure.CANCEL, workflow_timeout_s=60)
     sim = Remote(steps=2, config=config, max_retries=0)
     sim.send()
@@ -271,11 +271,11 @@ def test_whatever_cancels_an_attempt_follows_its_job_up(how: str) -> None:
         FollowUpEnded(0, UUID(int=404), CancelReceipt.UNKNOWN),
     ],
 )
-def test_what_is_told_of_another_attempt_changes_nothing(late: Input) -> None:
+def test_an_input_about_another_attempt_changes_nothing(late: Input) -> None:
     assert Remote().do(late).has_rows is False
 
 
-def test_what_did_not_leave_after_all_is_as_if_it_had_never_been_about_to() -> None:
+def test_a_request_that_was_not_sent_after_all_leaves_no_trace() -> None:
     sim = Remote()
     sim.send()
     sim.do(Sending(0, sim.task.id, None))
@@ -285,7 +285,7 @@ def test_what_did_not_leave_after_all_is_as_if_it_had_never_been_about_to() -> N
 
 
 @pytest.mark.parametrize("submitted", [False, True])
-def test_a_fault_of_ours_lets_nothing_more_be_paid_for_and_ends_what_is(*, submitted: bool) -> None:
+def test_a_bug_in_stepwell_ends_the_paid_job_and_starts_no_other(*, submitted: bool) -> None:
     sim = Remote()
     sim.send()
     if submitted:
@@ -297,7 +297,7 @@ def test_a_fault_of_ours_lets_nothing_more_be_paid_for_and_ends_what_is(*, submi
     assert (sim.status, sim.workflow.owner) == (WorkflowStatus.FAILED, OWNER)
 
 
-def test_a_result_that_can_not_be_fetched_in_time_is_not_made_again() -> None:
+def test_a_result_that_could_not_be_fetched_in_time_is_not_paid_for_again() -> None:
     sim = Remote()
     sim.send()
     sim.submit()
@@ -307,7 +307,7 @@ def test_a_result_that_can_not_be_fetched_in_time_is_not_made_again() -> None:
 
 
 @pytest.mark.parametrize("status", [WorkflowStatus.CANCELLED, WorkflowStatus.FAILED])
-def test_giving_up_changes_nothing_of_what_has_ended_but_for_its_jobs(status: WorkflowStatus) -> None:
+def test_giving_up_changes_only_the_jobs_of_a_workflow_that_has_ended(status: WorkflowStatus) -> None:
     sim = Remote()
     sim.send()
     sim.submit()

@@ -60,7 +60,7 @@ def test_attempts_are_retries_plus_one_per_provider(max_retries: int, fallback: 
         (True, False, FAL, [LOCAL, LOCAL, FAL, FAL]),  # used up is used up, whoever's fault it was
     ],
 )
-def test_what_cannot_get_better_is_not_retried(
+def test_an_error_that_is_not_retryable_is_not_retried(
     retryable: bool,  # noqa: FBT001
     provider_fault: bool,  # noqa: FBT001
     fallback: ProviderType | None,
@@ -71,7 +71,7 @@ def test_what_cannot_get_better_is_not_retried(
     assert sim.step_rows[0].retry_count == len(asked) - len(set(asked))
 
 
-def test_retry_count_after_each_attempt() -> None:
+def test_the_retry_count_is_the_attempts_minus_one_per_provider() -> None:
     sim = Sim(max_retries=2, fallback=FAL)
     counts = []
     for _ in range(6):
@@ -83,7 +83,7 @@ def test_retry_count_after_each_attempt() -> None:
     assert counts == [0, 1, 2, 2, 3, 4]
 
 
-def test_between_attempts_a_step_is_running_and_shows_its_time() -> None:
+def test_between_attempts_a_step_is_running_and_shows_next_attempt_at() -> None:
     sim = Sim(config=WorkflowConfig(retry=RetryPolicy(base_s=8)))
     sim.admit(0)
     at = EPOCH + timedelta(seconds=4)
@@ -105,7 +105,7 @@ def test_between_attempts_a_step_is_running_and_shows_its_time() -> None:
     assert (sim.status, sim.step_rows[0].error_message) == (WorkflowStatus.COMPLETED, None)
 
 
-def test_the_fallback_is_asked_at_once() -> None:
+def test_the_fallback_starts_without_a_delay() -> None:
     sim = Sim(max_retries=0, fallback=FAL)
     sim.admit(0)
     sim.fail(0, retryable=True, retry_after_s=99)
@@ -117,14 +117,14 @@ def test_the_fallback_is_asked_at_once() -> None:
     ("said", "waits"),
     [(0.0, 0), (7.5, 7.5), (-3.0, 0), (1e9, RETRY_AFTER_CAP_S), (float("inf"), RETRY_AFTER_CAP_S), (float("nan"), 0)],
 )
-def test_the_providers_own_word_within_bounds(said: float, waits: float) -> None:
+def test_retry_after_is_used_within_its_bounds(said: float, waits: float) -> None:
     sim = Sim()
     sim.admit(0)
     sim.fail(0, retryable=True, retry_after_s=said, jitter=0.99)
     assert sim.step_rows[0].next_attempt_at == EPOCH + timedelta(seconds=waits)
 
 
-def test_the_backoff_of_a_fallback_begins_anew() -> None:
+def test_the_backoff_of_a_fallback_starts_again() -> None:
     sim = Sim(max_retries=3, fallback=FAL)
     waits = []
     for _ in range(8):
@@ -157,7 +157,7 @@ def test_backoff_never_overflows(attempts: int, jitter: float) -> None:
     assert 0 <= backoff_s(RetryPolicy(factor=100), attempts, jitter) <= 60
 
 
-def test_default_backoff_ceilings() -> None:
+def test_the_default_backoff_doubles_up_to_a_minute() -> None:
     ceilings = [backoff_s(RetryPolicy(), n, 1.0) for n in range(1, 9)]
     assert ceilings == [1, 2, 4, 8, 16, 32, 60, 60]
     assert all(a <= b for a, b in pairwise(ceilings))
@@ -171,7 +171,7 @@ def test_default_backoff_ceilings() -> None:
     st.booleans(),
     st.booleans(),
 )
-def test_the_verdict(
+def test_a_retry_needs_attempts_left_and_an_error_that_may_pass(
     max_retries: int,
     attempts: int,
     on_fallback: bool,  # noqa: FBT001
@@ -240,7 +240,7 @@ def test_a_failure_while_draining_is_retried_after_resume() -> None:
     assert exhaust(sim, 1) == [LOCAL, FAL]
 
 
-def test_resume_gives_a_failed_step_its_whole_budget_and_its_first_provider() -> None:
+def test_resume_gives_a_failed_step_all_its_attempts_and_its_primary_provider() -> None:
     sim = Sim(max_retries=1, fallback=FAL)
     exhaust(sim)
     sim.resume()

@@ -43,7 +43,7 @@ def failure(from_field: str, result: Any, transform: TransformType | None = None
     return str(caught.value)
 
 
-def test_defaults_by_type_win_over_those_for_all_and_the_step_over_both() -> None:
+def test_the_step_takes_precedence_over_its_types_defaults_and_these_over_all_others() -> None:
     config = WorkflowConfig(
         step_defaults={"*": {"a": 1, "b": 1, "c": 1}, "REFINE": {"b": 2, "c": 2}, "EDITING": {"d": 9}}
     )
@@ -73,7 +73,7 @@ def test_defaults_by_type_win_over_those_for_all_and_the_step_over_both() -> Non
         ("empty", []),
     ],
 )
-def test_where_a_field_is_found(from_field: str, value: Any) -> None:
+def test_an_exact_key_takes_precedence_over_the_expression(from_field: str, value: Any) -> None:
     result = {
         "path": "media/1",
         "a.b": "exact",
@@ -100,7 +100,7 @@ def test_finding_nothing_fails_and_lists_the_fields(from_field: str) -> None:
     assert "the result has path, null, items" in message
 
 
-def test_finding_nothing_in_odd_results() -> None:
+def test_finding_nothing_describes_results_without_fields() -> None:
     assert "no fields" in failure("x", {})
     assert "no object" in failure("x", [1])
     assert "no object" in failure("x", None)
@@ -111,7 +111,7 @@ def test_finding_nothing_in_odd_results() -> None:
     "from_field",
     ["sum(path)", "items[::0]", "max_by(items, &n)", "sort_by(items, &n)", "to_number(path).x", "abs(path)"],
 )
-def test_what_cannot_be_evaluated_fails(from_field: str) -> None:
+def test_an_expression_that_cannot_be_evaluated_fails(from_field: str) -> None:
     assert check_expression(from_field) is None
     assert "finds nothing" in failure(from_field, {"path": "S" * 5000, "items": [{"n": 1}, {"n": "x"}]})[:200]
     assert len(failure(from_field, {"path": "S" * 5000, "items": [{"n": 1}, {"n": "x"}]})) < 500
@@ -135,7 +135,7 @@ def test_what_cannot_be_evaluated_fails(from_field: str) -> None:
         ("join(a, b)", "join() takes a literal"),
     ],
 )
-def test_bad_expressions(from_field: str, words: str) -> None:
+def test_an_invalid_expression_is_refused(from_field: str, words: str) -> None:
     message = check_expression(from_field)
     assert message is not None
     assert words in message
@@ -179,7 +179,7 @@ def test_bad_expressions(from_field: str, words: str) -> None:
         (X.JSON_DECODE, "null", None),
     ],
 )
-def test_transforms(transform: TransformType, value: Any, expected: Any) -> None:
+def test_a_transform_returns_the_transformed_value(transform: TransformType, value: Any, expected: Any) -> None:
     result = mapped("v", {"v": value}, transform)
     assert result == expected
     assert type(result) is type(expected)
@@ -216,14 +216,14 @@ def test_transforms(transform: TransformType, value: Any, expected: Any) -> None
         (X.PATH_TO_DATA_URI, ["a", 1], "path"),
     ],
 )
-def test_transforms_that_do_not_fit(transform: TransformType, value: Any, words: str) -> None:
+def test_a_value_that_does_not_fit_a_transform_is_refused(transform: TransformType, value: Any, words: str) -> None:
     message = failure("v", {"v": value, "other": 1}, transform)
     assert f"'v' of step 'a' to 'x': {transform} needs" in message
     assert words in message
     assert "the result has v, other" in message
 
 
-def test_every_transform_is_tabled() -> None:
+def test_every_transform_has_a_case_here() -> None:
     for transform in TransformType:
         definition = step(mapping("v", transform=transform))
         with pytest.raises(AttemptError):
@@ -255,7 +255,7 @@ def test_mapped_values_override_config_and_change_nothing_else() -> None:
     assert (base, results, definition) == before
 
 
-def test_inputs_are_checked_again() -> None:
+def test_mapped_inputs_are_checked() -> None:
     check_inputs(TaskType.REFINE, {"base_image_url": "media/1", "anything": object()})
     check_inputs(TaskType.LLM_INTERACTION, {"messages": [{"role": "user"}]})
     check_inputs(TaskType.PASSTHROUGH, {})
@@ -277,7 +277,7 @@ JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.t
     st.dictionaries(st.text(max_size=5), JSON),
     st.sampled_from([None, *TransformType]),
 )
-def test_any_text_is_either_refused_or_fails_as_an_attempt(from_field: str, result: Any, transform: Any) -> None:
+def test_any_from_field_is_refused_or_fails_the_attempt(from_field: str, result: Any, transform: Any) -> None:
     check_expression(from_field)
     before = deepcopy(result)
     try:

@@ -62,7 +62,7 @@ def test_every_type_has_its_config_and_what_it_requires() -> None:
         (T.PASSTHROUGH, "anything", [None, 1, "x", {"y": []}], []),
     ],
 )
-def test_ranges(task_type: T, field: str, good: list[Any], bad: list[Any]) -> None:
+def test_values_out_of_range_are_refused(task_type: T, field: str, good: list[Any], bad: list[Any]) -> None:
     for value in [None, *good]:
         assert faults(task_type, {field: value}) == []
     for value in bad:
@@ -71,7 +71,7 @@ def test_ranges(task_type: T, field: str, good: list[Any], bad: list[Any]) -> No
         assert all(fault[0] == field for fault in found)
 
 
-def test_all_faults_of_a_config() -> None:
+def test_all_faults_of_a_config_are_reported() -> None:
     config = {"width": 0, "height": "x", "seed": -1, "other": object()}
     assert faults(T.GENERATION, config) == [
         ("width", "greater_than_equal"),

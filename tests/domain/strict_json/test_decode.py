@@ -36,13 +36,13 @@ def message(data: bytes) -> str:
         (b'{"": 1}', {"": 1}),
     ],
 )
-def test_good_bodies(data: bytes, value: Any) -> None:
+def test_valid_bodies_are_decoded(data: bytes, value: Any) -> None:
     decoded = decode_body(data)
     assert decoded == value
     assert json.dumps(decoded) == json.dumps(value)
 
 
-def test_the_deepest_body() -> None:
+def test_64_levels_are_accepted() -> None:
     assert decode_body(DEEPEST) == json.loads(DEEPEST)
     assert decode_body(b'{"a":' * 64 + b"1" + b"}" * 64)
 
@@ -71,7 +71,7 @@ def test_the_deepest_body() -> None:
         ('["é", }'.encode(), "json_invalid", "column 7 (byte 7)"),
     ],
 )
-def test_what_is_no_json(data: bytes, type_: str, words: str) -> None:
+def test_malformed_json_is_refused_with_its_place(data: bytes, type_: str, words: str) -> None:
     assert faults(data) == [(("body",), type_)]
     assert words in message(data)
 
@@ -98,7 +98,7 @@ def test_what_is_no_json(data: bytes, type_: str, words: str) -> None:
         (b'{"a":' * 100_000, [(("body",), "too_deep")]),
     ],
 )
-def test_what_cannot_be_held(data: bytes, expected: list[Any]) -> None:
+def test_values_that_cannot_be_stored_are_refused_at_their_place(data: bytes, expected: list[Any]) -> None:
     assert faults(data) == expected
 
 
@@ -154,13 +154,13 @@ PIECES = st.sampled_from(
 
 @given(VALUES, st.sampled_from([True, False]))
 @settings(deadline=None)
-def test_all_good_values_come_back(value: Any, ascii_only: Any) -> None:
+def test_any_valid_value_is_decoded_unchanged(value: Any, ascii_only: Any) -> None:
     assert decode_body(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
 @given(st.binary() | st.lists(PIECES).map(b"".join))
 @settings(max_examples=500, deadline=None)
-def test_no_bytes_raise_anything_else(data: bytes) -> None:
+def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
         value = decode_body(data)
     except InvalidRequest as error:

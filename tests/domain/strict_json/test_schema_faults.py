@@ -41,7 +41,7 @@ class Loose(Struct):
     a: int = 0
 
 
-def found(type_: Any, value: Any, **options: Any) -> list[tuple[Loc, str]]:
+def faults_of(type_: Any, value: Any, **options: Any) -> list[tuple[Loc, str]]:
     return [(fault.loc, fault.type) for fault in collect(type_, value, ("body",), **options)]
 
 
@@ -110,8 +110,8 @@ def part(**changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_places_and_types(value: Any, expected: list[tuple[Loc, str]]) -> None:
-    assert found(Whole, value) == [(("body", *loc), type_) for loc, type_ in expected]
+def test_each_fault_has_its_place_and_type(value: Any, expected: list[tuple[Loc, str]]) -> None:
+    assert faults_of(Whole, value) == [(("body", *loc), type_) for loc, type_ in expected]
 
 
 @pytest.mark.parametrize(
@@ -133,30 +133,30 @@ def test_messages_say_what_was_expected(value: Any, message: str) -> None:
     assert [fault.msg for fault in collect(Whole, value, ())] == [message]
 
 
-def test_other_types() -> None:
-    assert found(list[int], ["x", 1]) == [(("body", 0), "int_type")]
-    assert found(dict[str, list[int]], {"a b": ["x"]}) == [(("body", "a b", 0), "int_type")]
-    assert found(tuple[int, int], [1, "x"]) == [(("body", 1), "int_type")]
-    assert found(list[Part] | None, [{}]) == [(("body", 0, "id"), "missing")]
-    assert found(Loose, {"a": 1, "b": 2}) == []
-    assert found(Any, object()) == []
+def test_lists_dicts_tuples_and_unions_are_walked() -> None:
+    assert faults_of(list[int], ["x", 1]) == [(("body", 0), "int_type")]
+    assert faults_of(dict[str, list[int]], {"a b": ["x"]}) == [(("body", "a b", 0), "int_type")]
+    assert faults_of(tuple[int, int], [1, "x"]) == [(("body", 1), "int_type")]
+    assert faults_of(list[Part] | None, [{}]) == [(("body", 0, "id"), "missing")]
+    assert faults_of(Loose, {"a": 1, "b": 2}) == []
+    assert faults_of(Any, object()) == []
 
 
-def test_lax_conversion_of_texts() -> None:
-    assert found(Loose, {"a": "12"}, strict=False) == []
-    assert found(Loose, {"a": "x"}, strict=False) == [(("body", "a"), "int_type")]
-    assert found(Colour, "red", strict=False) == []
+def test_texts_are_converted_unless_strict() -> None:
+    assert faults_of(Loose, {"a": "12"}, strict=False) == []
+    assert faults_of(Loose, {"a": "x"}, strict=False) == [(("body", "a"), "int_type")]
+    assert faults_of(Colour, "red", strict=False) == []
 
 
 def test_a_hook_decides_about_its_types() -> None:
     def to_path(type_: type, value: Any) -> Any:
         return type_(value)
 
-    assert found(Path, "/x") == [(("body",), "value_error")]
-    assert found(dict[str, Path], {"a": "/x"}, dec_hook=to_path) == []
+    assert faults_of(Path, "/x") == [(("body",), "value_error")]
+    assert faults_of(dict[str, Path], {"a": "/x"}, dec_hook=to_path) == []
 
 
-def test_no_value_is_repeated() -> None:
+def test_no_message_quotes_the_value() -> None:
     value = good(
         note="S3cret", extra="S3cret", parts=[{"id": "S3cret", "colour": "S3cret", "mode": "S3cret", "size": "S3cret"}]
     )
@@ -164,7 +164,7 @@ def test_no_value_is_repeated() -> None:
     assert not any("S3cret" in fault.msg for fault in collect(Whole, value, ()))
 
 
-def test_capped() -> None:
+def test_the_faults_beyond_the_most_are_counted() -> None:
     few = [Fault((index,), "m", "t") for index in range(3)]
     assert capped(few, 3) == few
     assert capped(few, 2) == [*few[:2], Fault(("body",), "1 more fault", "too_many_faults")]
@@ -172,7 +172,7 @@ def test_capped() -> None:
     assert many[-1].msg == "more than 10000 more faults"
 
 
-def test_keys_are_shown_whole_unless_they_cannot_be() -> None:
+def test_a_key_is_shortened_or_escaped_only_if_it_must_be() -> None:
     assert printable_key("é ключ \u2028") == "é ключ \u2028"
     assert printable_key("\ud800") == "\\ud800"
     assert len(printable_key("k" * 10_000)) == 256
@@ -201,7 +201,7 @@ WHOLES = st.fixed_dictionaries({"name": st.just("n") | JUNK, "parts": st.lists(P
     JUNK | PARTS | WHOLES, st.sampled_from([Whole, Part, list[Part], dict[str, Part | None], Part | None, int | str])
 )
 @settings(deadline=None)
-def test_refuses_exactly_what_msgspec_refuses(value: Any, type_: Any) -> None:
+def test_exactly_the_values_that_msgspec_refuses_have_faults(value: Any, type_: Any) -> None:
     try:
         msgspec.convert(value, type_)
     except msgspec.ValidationError:

@@ -14,13 +14,13 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_is_told_is_near_the_truth(value: Any) -> None:
+def test_the_measured_size_is_near_the_encoded_size(value: Any) -> None:
     size = len(msgspec.json.encode(value))
     assert not is_larger_than(value, 2 * size + 10)
     assert is_larger_than(value, size // 4 - 2)
 
 
-def test_one_text_held_many_times_counts_each_time_and_is_not_walked_to_the_end() -> None:
+def test_a_repeated_text_counts_each_time_and_the_walk_stops_at_the_limit() -> None:
     text = "x" * 1000
     assert is_larger_than([text] * 1000, 999_000)
     held: Any = [text]
@@ -30,7 +30,7 @@ def test_one_text_held_many_times_counts_each_time_and_is_not_walked_to_the_end(
 
 
 @pytest.mark.parametrize("depth", [100_000])
-def test_depth_is_no_matter(depth: int) -> None:
+def test_a_deep_value_is_measured_without_recursion(depth: int) -> None:
     value: Any = []
     for _ in range(depth):
         value = [value]

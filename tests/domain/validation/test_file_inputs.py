@@ -151,7 +151,7 @@ def test_inputs_that_a_mapping_replaces_are_not_checked() -> None:
     plan(body(edit(config=given, depends_on=["q"], input_mappings=mappings), join("q")), CHECKED)
 
 
-def test_other_members_pass_through() -> None:
+def test_unknown_members_are_not_checked() -> None:
     plan(body(edit(config={"base_image_url": ARTIFACT, "tail_image_url": BAD, "x_urls": [BAD]})), CHECKED)
     plan(body(join("a", config={"base_image_url": BAD})), CHECKED)
     arguments = {"arguments": {"image_url": BAD}}
@@ -173,7 +173,7 @@ def test_a_default_is_refused_once_at_its_own_place(padding: str) -> None:
     )
 
 
-def test_a_default_is_judged_once_however_many_steps_take_it() -> None:
+def test_a_default_is_checked_once_for_all_steps() -> None:
     """Else the defaults of a definition of a few megabytes, with thousands of steps, would take minutes."""
     judged: list[str] = []
 
@@ -202,7 +202,7 @@ def test_either_provider_may_refuse_and_one_fault_is_enough() -> None:
     plan(body(edit(**bad, provider_config={"provider_type": "FAL", "reads_all": True})), CHECKED)
 
 
-def test_pictures_in_messages_are_refused_at_their_place() -> None:
+def test_images_in_messages_are_refused_at_their_place() -> None:
     content = [
         {"type": "text", "text": BAD},
         {"type": "image_url", "image_url": {"url": BAD}},
@@ -221,7 +221,7 @@ def test_pictures_in_messages_are_refused_at_their_place() -> None:
     ]
 
 
-def test_files_are_checked_beside_other_faults() -> None:
+def test_file_faults_are_reported_beside_other_faults() -> None:
     broken = {"base_image_url": 5, "mask_image_url": BAD, "reference_image_urls": [5, BAD, ""], "opacity": 9}
     found = {fault.loc for fault in refused(body(edit(config=broken, depends_on=5)), CHECKED)}
     assert {(*STEP, "mask_image_url"), (*STEP, "reference_image_urls", 1), (*STEP, "base_image_url")} <= found

@@ -14,12 +14,12 @@ def graph(**dependencies: list[str | None]) -> Graph:
     return Graph(list(dependencies), list(dependencies.values()))
 
 
-def told(built: Graph) -> list[tuple[Loc, str]]:
+def fault_places(built: Graph) -> list[tuple[Loc, str]]:
     assert all(fault.loc[:2] == ("body", "steps") for fault in built.faults)
     return [(fault.loc[2:], fault.type) for fault in built.faults]
 
 
-def test_a_sound_graph() -> None:
+def test_a_valid_graph_has_edges_and_an_order() -> None:
     built = graph(a=[], b=["a"], c=["a"], d=["c", "b"])
     assert built.faults == []
     assert [list(needed) for needed in built.edges] == [[], [0], [0], [2, 1]]
@@ -48,8 +48,8 @@ def test_a_sound_graph() -> None:
         (Graph(["\u00e9", "e\u0301"], [[], ["\u00e9"]]), []),
     ],
 )
-def test_places_of_faults(built: Graph, expected: list[tuple[Loc, str]]) -> None:
-    assert told(built) == expected
+def test_each_fault_of_a_graph_has_its_place(built: Graph, expected: list[tuple[Loc, str]]) -> None:
+    assert fault_places(built) == expected
 
 
 def test_the_message_names_the_cycle_and_a_real_dependency() -> None:
@@ -61,9 +61,9 @@ def test_the_message_names_the_cycle_and_a_real_dependency() -> None:
     assert built.order == [4]
 
 
-def test_each_of_several_cycles_is_told() -> None:
+def test_each_of_several_cycles_is_reported() -> None:
     built = graph(a=["b"], b=["a"], c=["d"], d=["c"], e=["a"])
-    assert sorted(told(built)) == [
+    assert sorted(fault_places(built)) == [
         ((0, "depends_on", 0), "dependency_cycle"),
         ((2, "depends_on", 0), "dependency_cycle"),
     ]
@@ -77,7 +77,7 @@ def test_only_what_is_on_or_behind_a_cycle_has_unknown_ancestors() -> None:
     assert ancestors == {3: set(), 4: set(), 5: {3}, 6: {3, 5}} | {own: set(range(8)) for own in (0, 1, 2, 7)}
 
 
-def test_a_cycle_hides_no_mapping_elsewhere() -> None:
+def test_a_cycle_hides_no_fault_elsewhere() -> None:
     mapping = join("m", "a", input_mappings=[mapped("b")])
     assert faults(body(join("c", "d"), join("d", "c"), join("a"), join("b"), mapping)) == [
         (("steps", 0, "depends_on", 0), "dependency_cycle"),
@@ -85,7 +85,7 @@ def test_a_cycle_hides_no_mapping_elsewhere() -> None:
     ]
 
 
-def test_a_long_cycle_is_told_shortly() -> None:
+def test_the_message_of_a_long_cycle_is_short() -> None:
     names = [f"{n:0>200}" for n in range(3000)]
     built = Graph(names, [[names[n - 1]] for n in range(3000)])
     assert len(built.faults) == 1
@@ -115,7 +115,7 @@ def test_ancestors_are_those_of_a_naive_search(dependencies: list[list[int]]) ->
 
 @given(st.lists(st.lists(st.integers(0, 6), max_size=4, unique=True), min_size=7, max_size=7))
 @settings(deadline=None)
-def test_a_cycle_is_told_exactly_if_there_is_one(dependencies: list[list[int]]) -> None:
+def test_a_cycle_is_reported_exactly_if_there_is_one(dependencies: list[list[int]]) -> None:
     dependencies = [[n for n in needed if n != own] for own, needed in enumerate(dependencies)]
     built = Graph([str(n) for n in range(7)], [[str(n) for n in needed] for needed in dependencies])
     assert built.cyclic == bool(built.faults)

@@ -68,7 +68,7 @@ PC = (*A, "provider_config")
         ({"provider_config": {"provider_type": "FAL"}, "active_provider_capabilities": ["lora"]}, []),
     ],
 )
-def test_providers(members: dict[str, Any], expected: Any) -> None:
+def test_an_unsuitable_provider_is_refused_at_its_place(members: dict[str, Any], expected: Any) -> None:
     value = body(draw(**members))
     if expected:
         assert faults(value) == expected
@@ -98,7 +98,7 @@ NAMES_NO_LORA = "provider_config.loras.style is missing; it names the LoRA, by p
         ({"config": WEIGHED | {"style_lora_weight": None}, "provider_config": FAL}, []),
     ],
 )
-def test_what_a_provider_would_refuse_when_the_step_runs(members: dict[str, Any], expected: Any) -> None:
+def test_create_refuses_what_a_provider_would_refuse_later(members: dict[str, Any], expected: Any) -> None:
     value = body(draw(**members))
     if not expected:
         plan(value)
@@ -106,7 +106,7 @@ def test_what_a_provider_would_refuse_when_the_step_runs(members: dict[str, Any]
     assert [(fault.loc[1:], fault.msg) for fault in refused(value)] == [(loc, NAMES_NO_LORA) for loc in expected]
 
 
-def test_places_in_the_config_of_either_provider() -> None:
+def test_refusals_have_places_in_the_config_of_their_provider() -> None:
     step = {"id": "a", "task_type": "GENERATION", "config": {"prompt": "x"}}
     kinds = (ProviderType.OPENAI, ProviderType.REPLICATE)
     catalog = ProviderCatalog(
@@ -138,7 +138,7 @@ def refused_model(step: KnownStep) -> list[Fault]:
     return [Fault(("provider_config", "model", str(model)), words, "provider_refuses")]
 
 
-def test_providers_are_asked_about_what_is_known_of_the_inputs() -> None:
+def test_providers_check_the_known_inputs() -> None:
     asked: list[KnownStep] = []
 
     def nothing(step: KnownStep) -> list[Fault]:
@@ -214,11 +214,11 @@ NO_VERTEX = "VERTEX isn't configured here: set STEPWELL_CREDENTIALS__VERTEX; con
         ),
     ],
 )
-def test_passthrough_names_only_what_there_is(members: dict[str, Any], expected: Any) -> None:
+def test_passthrough_may_only_name_configured_providers(members: dict[str, Any], expected: Any) -> None:
     assert [(fault.loc[1:], fault.msg) for fault in refused(body(join("a", **members)))] == expected
 
 
-def test_what_passthrough_refuses_next_to_a_broken_structure() -> None:
+def test_faults_of_passthrough_are_reported_beside_a_broken_structure() -> None:
     value = body(join("a", provider_config=5, active_provider_capabilities=[1, "x"], fallback_provider_type="VERTEX"))
     assert set(faults(value)) == {
         (PC, "dict_type"),
@@ -280,7 +280,7 @@ def test_a_step_names_a_credential_of_its_own_provider(members: dict[str, Any], 
         plan(value, catalog)
 
 
-def test_it_is_told_what_a_credential_must_be_called() -> None:
+def test_the_refusal_says_how_a_credential_must_be_named() -> None:
     [fault] = refused(body(draw(provider_config={"provider_type": "FAL", "credential": "openai"})))
     expected = "This is not one for FAL: a credential for FAL is called fal, or begins with fal_ or fal-"
     assert fault.msg == expected
@@ -389,5 +389,5 @@ def test_what_looks_like_a_secret_is_refused_and_not_repeated(name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["keyframes", "max_tokens", "cache_key", "monkey", "tokenizer", "model", "credential"])
-def test_what_only_sounds_like_a_secret(name: str) -> None:
+def test_a_name_that_only_sounds_like_a_secret_is_accepted(name: str) -> None:
     plan(body(draw(provider_config={"provider_type": "FAL", name: "fal"})))

@@ -12,7 +12,7 @@ from stepwell.domain.validation.workflow import MAX_STEPS, parse_update, validat
 from support.workflows.definitions import CATALOG, body, draw, faults, join, mapped, plan, refine, refused
 
 
-def test_the_example_of_the_contract() -> None:
+def test_the_example_of_the_contract_is_valid() -> None:
     size = {"width": 1024, "height": 1024}
     generate = draw("generate", config={"prompt": "fashion model wearing elegant dress"} | size)
     path = mapped("generate", "result_image_path", "base_image_url")
@@ -23,7 +23,7 @@ def test_the_example_of_the_contract() -> None:
     assert planned.request.steps[1].config == {"upscale_factor": 2.0}
 
 
-def test_what_is_planned() -> None:
+def test_a_resolved_step_has_all_defaults_applied() -> None:
     planned = plan(
         body(
             join("z", "b", "a"),
@@ -52,7 +52,7 @@ def test_what_is_planned() -> None:
     assert planned.request.config["mine"] == [1]
 
 
-def test_defaults_of_the_service() -> None:
+def test_a_step_without_settings_has_the_services_defaults() -> None:
     [step] = plan(body(draw())).steps
     assert (step.max_retries, step.timeout_s, step.fallback) == (3, 600.0, None)
 
@@ -97,7 +97,7 @@ B = ("steps", 1)
         ),
     ],
 )
-def test_structure(value: Any, expected: Any) -> None:
+def test_a_broken_structure_is_refused_at_its_place(value: Any, expected: Any) -> None:
     assert faults(value) == expected
 
 
@@ -128,7 +128,7 @@ def test_structure(value: Any, expected: Any) -> None:
         ([draw(), join("b", "a"), join("c", "b", input_mappings=[mapped("a")])], []),
     ],
 )
-def test_graph(steps: list[Any], expected: Any) -> None:
+def test_a_broken_graph_is_refused_at_its_place(steps: list[Any], expected: Any) -> None:
     if expected:
         assert faults(body(*steps)) == expected
     else:
@@ -147,7 +147,7 @@ def test_graph(steps: list[Any], expected: Any) -> None:
         (["timeout_s"], {0: "bad_field"}),
     ],
 )
-def test_fields_that_mappings_write(fields: list[str], bad: dict[int, str]) -> None:
+def test_two_mappings_may_not_write_the_same_field(fields: list[str], bad: dict[int, str]) -> None:
     value = body(draw(), join("b", "a", input_mappings=[mapped("a", to_field=field) for field in fields]))
     if bad:
         assert faults(value) == [((*B, "input_mappings", index, "to_field"), type_) for index, type_ in bad.items()]
@@ -155,7 +155,7 @@ def test_fields_that_mappings_write(fields: list[str], bad: dict[int, str]) -> N
         plan(value)
 
 
-def test_required_inputs() -> None:
+def test_a_missing_required_input_is_refused() -> None:
     assert faults(body(draw(config={}))) == [((*A, "config", "prompt"), "missing")]
     assert faults(body(draw(config={"prompt": None}))) == [((*A, "config", "prompt"), "missing")]
     assert faults(body(draw(config={"prompt": ""}))) == [((*A, "config", "prompt"), "too_short")]
@@ -170,7 +170,7 @@ def test_required_inputs() -> None:
     plan(body(join("j"), talk | {"depends_on": ["j"], "input_mappings": nested}))
 
 
-def test_config_of_a_step_and_its_defaults() -> None:
+def test_faults_of_a_steps_config_and_of_its_defaults_are_reported() -> None:
     assert faults(body(draw(config={"prompt": "x", "width": 0, "seed": 2**63}))) == [
         ((*A, "config", "width"), "greater_than_equal"),
         ((*A, "config", "seed"), "less_than_equal"),
@@ -202,7 +202,7 @@ def test_config_of_a_step_and_its_defaults() -> None:
         ({"on_failure": None, "retry": None, "step_defaults": None, "on_failures": "x"}, []),
     ],
 )
-def test_config_of_the_workflow(config: Any, expected: Any) -> None:
+def test_a_broken_workflow_config_is_refused_at_its_place(config: Any, expected: Any) -> None:
     value = body(draw(), config=config)
     if expected:
         assert faults(value) == [(("config", *loc), type_) for loc, type_ in expected]
@@ -220,7 +220,7 @@ def test_config_of_the_workflow(config: Any, expected: Any) -> None:
         "https://bücher.de/ä",
     ],
 )
-def test_good_webhooks(url: str) -> None:
+def test_a_webhook_url_is_accepted(url: str) -> None:
     assert plan(body(draw(), webhook_url=url)).request.webhook_url == url
     assert parse_update({"webhook_url": url}).webhook_url == url
 
@@ -255,14 +255,14 @@ def test_good_webhooks(url: str) -> None:
         "file:///etc/passwd",
     ],
 )
-def test_bad_webhooks(url: str) -> None:
+def test_an_invalid_webhook_url_is_refused(url: str) -> None:
     assert faults(body(draw(), webhook_url=url)) == [(("webhook_url",), "url_invalid")]
     with pytest.raises(InvalidRequest) as caught:
         parse_update({"webhook_url": url})
     assert [fault.loc for fault in caught.value.faults] == [("body", "webhook_url")]
 
 
-def test_structure_and_meaning_are_told_together() -> None:
+def test_faults_of_structure_and_rules_are_reported_together() -> None:
     value = body(
         draw(config={"prompt": "x", "width": -1}, max_retries=99),
         {"id": "a", "task_type": "PAINT", "depends_on": ["nope", 5, "a"]},
@@ -323,7 +323,7 @@ def test_the_length_of_all_expressions_is_bounded() -> None:
     assert {type_ for _, type_ in faults(reading(*long))} == {"bad_expression"}
 
 
-def test_unusual_ids_are_ids() -> None:
+def test_unusual_step_ids_are_accepted() -> None:
     ids = ["../../etc/passwd", "'; DROP TABLE", "é", "e\u0301", "A", "a", "x" * 255, " ", "😀"]
     assert [step.step_id for step in plan(body(*map(join, ids))).steps] == ids
 
@@ -341,13 +341,13 @@ def test_unusual_ids_are_ids() -> None:
         ({"status": "COMPLETED"}, [(("status",), "extra_forbidden")]),
     ],
 )
-def test_refused_updates(value: Any, expected: Any) -> None:
+def test_an_invalid_update_is_refused(value: Any, expected: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse_update(value)
     assert [(fault.loc[1:], fault.type) for fault in caught.value.faults] == expected
 
 
-def test_updates() -> None:
+def test_an_update_keeps_absent_fields_and_clears_null_ones() -> None:
     assert parse_update({}) == WorkflowUpdate()
     cleared = parse_update({"description": None, "webhook_url": None})
     assert (cleared.description, cleared.webhook_url, cleared.name) == (None, None, msgspec.UNSET)
@@ -382,7 +382,7 @@ BODIES = st.fixed_dictionaries(
 
 @given(BODIES | JUNK)
 @settings(deadline=None)
-def test_any_body_is_planned_or_refused_with_places_that_exist(value: Any) -> None:
+def test_any_body_is_valid_or_refused_at_places_that_exist(value: Any) -> None:
     try:
         planned = validate_workflow(value, CATALOG)
     except InvalidRequest as error:

@@ -26,7 +26,7 @@ def wait(tries: int, code: int | None, retry_after_s: float | None = None, jitte
     return (decided.next_at - NOW) / timedelta(seconds=1)
 
 
-def test_the_schedule() -> None:
+def test_attempts_follow_the_schedule() -> None:
     assert [wait(tries, 500) for tries in range(9)] == [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
     assert len(DELAYS_S) == 10
     assert verdict(9, 500, None, NOW, 0.5) == DeliveryVerdict(DeliveryStatus.FAILED, 10)
@@ -35,23 +35,23 @@ def test_the_schedule() -> None:
 
 
 @pytest.mark.parametrize("code", [200, 201, 204, 299])
-def test_it_has_come(code: int) -> None:
+def test_an_answer_of_2xx_means_delivered(code: int) -> None:
     assert verdict(9, code, 5, NOW, 0.5) == DeliveryVerdict(DeliveryStatus.DELIVERED, 10)
 
 
-def test_nobody_is_there_any_more() -> None:
+def test_an_answer_of_410_stops_the_delivery() -> None:
     assert verdict(0, 410, 5, NOW, 0.5) == DeliveryVerdict(DeliveryStatus.STOPPED, 1)
 
 
 @pytest.mark.parametrize("code", [None, 100, 199, 300, 301, 304, 400, 404, 409, 411, 429, 500, 504, 999])
-def test_all_else_is_tried_again(code: int | None) -> None:
+def test_any_other_answer_is_attempted_again(code: int | None) -> None:
     assert wait(0, code) == 5
     assert wait(0, code, 4) == 5
     assert wait(0, code, 60) == 60
     assert wait(8, code, 1e9) == 86_400
 
 
-def test_names() -> None:
+def test_a_delivery_id_names_its_workflow_and_event() -> None:
     name = delivery_id(WORKFLOW, 12)
     assert name == "evt_01a21312edf47e998d2f52108cda0001_12"
     assert event_of(name) == (WORKFLOW, 12)
@@ -59,7 +59,7 @@ def test_names() -> None:
         assert event_of(other) is None
 
 
-def test_secrets_of_tenants() -> None:
+def test_a_tenants_own_secrets_take_precedence() -> None:
     general, acme, exact = (SigningSecrets.read(secret(letter=letter)) for letter in (b"g", b"a", b"e"))
     secrets = WebhookSecrets(general, TenantSecrets({"ACME_INC": acme, "acme.inc": exact}))
     for tenant in ("acme-inc", "ACME INC", "Acme_Inc", "acmeéinc"):
@@ -69,7 +69,7 @@ def test_secrets_of_tenants() -> None:
     assert secrets.of("acme") == secrets.of(None) == general
 
 
-def test_settings() -> None:
+def test_secrets_are_read_from_settings_and_never_printed() -> None:
     first, second = secret(24), secret(64)
     read = read_settings(
         {"STEPWELL_WEBHOOK_SECRET": f" {first}  {second} {first}", "STEPWELL_WEBHOOK_SECRETS__ACME": second}
@@ -86,7 +86,7 @@ def test_settings() -> None:
     "text",
     ["x" * 40, "whsec_", "whsec_!", secret()[6:], secret(23), secret(65), secret() + " nope", secret()[:-2], " "],
 )
-def test_settings_that_are_none(text: str) -> None:
+def test_settings_without_valid_secrets_are_refused(text: str) -> None:
     with pytest.raises(InvalidSettings) as refused:
         read_settings({"STEPWELL_WEBHOOK_SECRET": text, "STEPWELL_WEBHOOK_SECRETS__ACME": text})
     expected = "Expected whsec_ and base64 of 24 to 64 bytes; spaces between several"
