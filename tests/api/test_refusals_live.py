@@ -23,8 +23,8 @@ EDIT: dict[str, Any] = {
 DRAW = {"id": "a", "task_type": "GENERATION", "config": {"prompt": "x"}}
 FILM = {"id": "a", "task_type": "VIDEO_GENERATION", "config": {"base_image_url": "https://example.com/x.png"}}
 NOWHERE = "http://127.0.0.1:9"
-INPUTS_SAY = "it is what the step's inputs, or the provider, say"
-SETTINGS_SAY = "where films are kept is for the service's settings to say"
+INPUTS_SAY = "the step's inputs or the provider set it"
+SETTINGS_SAY = "the service's settings decide where videos are stored"
 NO_GRAPH = "COMFYUI needs one: a workflow in API format (in ComfyUI: Export (API))"
 
 
@@ -85,7 +85,7 @@ async def test_a_provider_refuses_a_config_also_as_a_fallback(
 
 
 async def test_a_provider_refuses_inputs_at_their_place(every: Service) -> None:
-    words = "OPENAI places and cuts nothing exactly"
+    words = "OPENAI can't place or crop exactly"
     cut = EDIT | {"config": EDIT["config"] | {"crop": [0, 0, 1, 1]}}
     at = ["steps", 0, "config", "crop"]
     assert await refused(every, cut | {"provider_config": {"provider_type": "OPENAI"}}) == [(at, words)]

@@ -157,7 +157,7 @@ class TestSubmit:
         words = b"500 Internal Server Error\n\nServer got itself in trouble"
         monkeypatch.setattr(emulator, "error", lambda *_: Reply(500, words, {"Content-Type": "text/plain"}))
         emulator.plan("submit", Fault.BROKEN)
-        with pytest.raises(OutcomeUnknown, match="500 without words"):
+        with pytest.raises(OutcomeUnknown, match="500 without an error message"):
             await submitted(provider)
 
     @pytest.mark.parametrize("answer", [{}, {"prompt_id": 5}, {"prompt_id": "../5"}, []])
@@ -217,8 +217,8 @@ class TestSubmit:
         for body, words in (
             ({"error": "no prompt", "node_errors": []}, "400: no prompt"),
             ({"error": {"message": "A", "details": "B"}, "node_errors": {"1": 5, "2": {"errors": [5]}}}, "400: A: B"),
-            ({"error": ""}, "400 without words"),
-            ([], "400 without words"),
+            ({"error": ""}, "400 without an error message"),
+            ([], "400 without an error message"),
         ):
             monkeypatch.setattr(emulator, "_posted", lambda _, body=body: Reply(400, body))
             with pytest.raises(AttemptError, match=words):

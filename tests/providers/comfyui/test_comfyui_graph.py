@@ -113,7 +113,7 @@ class TestPlaces:
             ({"inputs": {"prompt": [6]}}, "inputs.prompt: expected node.input, like 6.text"),
             ({"inputs": {"prompt": {"6": "text"}}}, "inputs.prompt: expected node.input, like 6.text"),
             ({"inputs": {}}, "inputs: nothing in the graph takes prompt: name its place, like 6.text, or null"),
-            ({"graph": {"6": node("prompt", odd="")}}, "graph.6: which of its inputs is prompt must be said in inputs"),
+            ({"graph": {"6": node("prompt", odd="")}}, "graph.6: inputs must name which of its inputs is prompt"),
             ({"output": "99"}, "output: the graph has no node '99'"),
             ({"output": 9}, "output: the graph has no node 9"),
         ],

@@ -166,11 +166,11 @@ class TestWhatIsTheResult:
     @pytest.mark.parametrize(
         ("task_type", "outputs", "output", "words"),
         [
-            (TaskType.REFINE, {}, None, "gave no picture$"),
-            (TaskType.REFINE, {"9": images("a.mp4"), "2": {"text": ["a"]}}, None, "gave no picture$"),
-            (TaskType.REFINE, {"9": images("a.png")}, "1", "gave no picture at node 1$"),
-            (TaskType.VIDEO_GENERATION, {"9": images("a.png")}, None, "gave no film$"),
-            (TaskType.VIDEO_GENERATION, {"9": images("a.png", animated=[False])}, None, "gave no film$"),
+            (TaskType.REFINE, {}, None, "gave no image$"),
+            (TaskType.REFINE, {"9": images("a.mp4"), "2": {"text": ["a"]}}, None, "gave no image$"),
+            (TaskType.REFINE, {"9": images("a.png")}, "1", "gave no image at node 1$"),
+            (TaskType.VIDEO_GENERATION, {"9": images("a.png")}, None, "gave no video$"),
+            (TaskType.VIDEO_GENERATION, {"9": images("a.png", animated=[False])}, None, "gave no video$"),
             (TaskType.LLM_INTERACTION, {"9": images("a.png"), "3": {"text": [5]}}, None, "gave no text$"),
         ],
     )
@@ -242,8 +242,8 @@ class TestTrouble:
         [
             (b"<html>log in</html>", {"Content-Type": "Text/HTML; charset=utf-8"}, AttemptError, "output is text/html"),
             (b"{}", {"Content-Type": "application/json"}, AttemptError, "output is application/json"),
-            (b"no picture", {"Content-Type": "image/png"}, AttemptError, "no picture that can be read"),
-            (picture()[:20], {}, AttemptError, "no picture that can be read"),
+            (b"no picture", {"Content-Type": "image/png"}, AttemptError, "not a readable image"),
+            (picture()[:20], {}, AttemptError, "not a readable image"),
             (b"", {"Content-Type": "image/png"}, CallFailed, "empty"),
         ],
     )

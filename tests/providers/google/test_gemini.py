@@ -223,7 +223,7 @@ async def test_data_that_is_not_an_image_is_not_stored(tmp_path: Path) -> None:
         for data in ("!not base64", "aGVsbG8=", "", 3):
             parts = [{"text": "here"}, {"inlineData": {"mimeType": "image/png", "data": data}}]
             bench.at.answered = {"candidates": [{"finishReason": "STOP", "content": {"parts": parts}}]}
-            with pytest.raises(AttemptError, match="is none") as caught:
+            with pytest.raises(AttemptError, match="is not an image") as caught:
                 await bench.answered(DRAWING)
             assert caught.value.retryable
         assert not bench.io.stored
@@ -233,7 +233,7 @@ async def test_the_models_text_is_the_reason_for_a_missing_image(tmp_path: Path)
     async with gemini_bench(tmp_path) as bench:
         content = {"parts": [{"text": "I can't draw that."}]}
         bench.at.answered = {"candidates": [{"finishReason": "STOP", "content": content}]}
-        with pytest.raises(AttemptError, match="the answer has no picture: I can't draw that"):
+        with pytest.raises(AttemptError, match="the answer has no image: I can't draw that"):
             await bench.answered(DRAWING)
 
 
@@ -242,7 +242,7 @@ IMAGEN = attempt(config={"model": "imagen-4.0-generate-001"}, prompt="a fight")
 
 async def test_an_image_that_imagens_filters_withhold_is_not_retried(bench: Bench) -> None:
     bench.at.answered = {"predictions": [{"raiFilteredReason": "violence"}]}
-    with pytest.raises(AttemptError, match="filters kept the picture back: violence") as caught:
+    with pytest.raises(AttemptError, match="filters withheld the image: violence") as caught:
         await bench.answered(IMAGEN)
     assert (caught.value.retryable, caught.value.paid) == (False, True)
 
@@ -250,7 +250,7 @@ async def test_an_image_that_imagens_filters_withhold_is_not_retried(bench: Benc
 @pytest.mark.parametrize("predictions", [[], [{}], [{"raiFilteredReason": ""}], [7], [{"mimeType": "image/png"}]])
 async def test_an_imagen_answer_without_a_reason_is_retryable(bench: Bench, predictions: Any) -> None:
     bench.at.answered = {"predictions": predictions}
-    with pytest.raises(AttemptError, match="the answer has no picture") as caught:
+    with pytest.raises(AttemptError, match="the answer has no image") as caught:
         await bench.answered(IMAGEN)
     assert (caught.value.retryable, caught.value.paid) == (True, True)
 

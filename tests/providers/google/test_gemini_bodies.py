@@ -259,7 +259,7 @@ async def test_a_chat_may_contain_64_images_and_no_more(desk: Desk, pictures: in
     if pictures <= MAX_IMAGES:
         assert len((await desk.prepared(work)).body["contents"][0]["parts"]) == pictures - 1
         return
-    with pytest.raises(AttemptError, match="messages: expected 64 pictures at most"):
+    with pytest.raises(AttemptError, match="messages: expected 64 images at most"):
         await desk.prepared(work)
 
 

@@ -1,4 +1,4 @@
-"""GEMINI's films: operations of Veo, interactions of Omni, and the files that they name."""
+"""GEMINI's videos: operations of Veo, interactions of Omni, and the files that they name."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -93,12 +93,12 @@ async def test_a_cancelled_operation_is_cancelled(bench: Bench) -> None:
 RESPONSES = [
     (
         {"generateVideoResponse": {"raiMediaFilteredCount": 1, "raiMediaFilteredReasons": ["a celebrity"]}},
-        "GEMINI: the filters kept the film back: a celebrity",
+        "GEMINI: the filters withheld the video: a celebrity",
         False,
     ),
-    ({"raiMediaFilteredCount": 1}, "GEMINI: the filters kept the film back", False),
-    ({"generateVideoResponse": {"generatedSamples": [{"video": 3}, 4]}}, "done, but gave no film", True),
-    ({}, "done, but gave no film", True),
+    ({"raiMediaFilteredCount": 1}, "GEMINI: the filters withheld the video", False),
+    ({"generateVideoResponse": {"generatedSamples": [{"video": 3}, 4]}}, "done, but gave no video", True),
+    ({}, "done, but gave no video", True),
 ]
 
 
@@ -120,8 +120,8 @@ INTERACTIONS = [
     ({"message": "the prompt was blocked by our policy"}, None, "blocked by our policy", False),
     ({"message": "out of machines"}, None, "out of machines", True),
     ({}, None, "the interaction is failed", True),
-    (None, [{"type": "model_output", "content": [{"type": "text", "text": "I won't."}]}], "no film: I won't.", False),
-    (None, [{"type": "thought"}, 3, {"type": "model_output"}], "no film: no reason given", False),
+    (None, [{"type": "model_output", "content": [{"type": "text", "text": "I won't."}]}], "no video: I won't.", False),
+    (None, [{"type": "thought"}, 3, {"type": "model_output"}], "no video: no reason given", False),
 ]
 
 
@@ -144,7 +144,7 @@ async def test_a_video_in_the_answer_is_stored(bench: Bench) -> None:
     assert bench.io.stored == {"result.mp4": BYTES}
     for data in ("AAAA", "!"):
         content["data"] = data
-        with pytest.raises(AttemptError, match="came as a film is none"):
+        with pytest.raises(AttemptError, match="the data of the video is not a video"):
             await bench.provider().fetch(VIDEO, job, bench.io)
 
 
@@ -185,7 +185,7 @@ async def test_an_interaction_can_be_cancelled(bench: Bench) -> None:
 async def test_a_proxys_answer_to_a_cancel_raises_call_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await bench.job(VIDEO)
     monkeypatch.setattr(bench.at, "_interaction", lambda _: Reply(404, b"<html>nothing here</html>"))
-    with pytest.raises(CallFailed, match="without words"):
+    with pytest.raises(CallFailed, match="without an error message"):
         await bench.provider().cancel(VIDEO, job)
 
 

@@ -1,4 +1,4 @@
-"""VERTEX: where its calls go, its films, and the access tokens of its service accounts."""
+"""VERTEX: where its calls go, its videos, and the access tokens of its service accounts."""
 
 import json
 from collections.abc import AsyncIterator
@@ -145,7 +145,7 @@ async def test_only_cloud_storage_itself_forgets_a_video(
 @pytest.mark.parametrize("member", ["storageUri", "storage_uri"])
 async def test_a_step_cannot_name_a_bucket(bench: Bench, member: str) -> None:
     named = structs.replace(VIDEO, provider_config={"parameters": {member: "gs://theirs/"}})
-    with pytest.raises(AttemptError, match=r"provider_config\.parameters\.storageUri: where films are kept"):
+    with pytest.raises(AttemptError, match=r"provider_config\.parameters\.storageUri: the service's settings decide"):
         await bench.prepared(named)
 
 
@@ -153,7 +153,7 @@ async def test_urls_that_are_not_of_a_bucket_fail_the_attempt(bench: Bench) -> N
     job = await bench.job(VIDEO)
     for uri in ("https://evil.example/x", "gs://../x", "gs://bucket", "gs://Bucket/x", "gs://b?/x"):
         bench.at.response = {"videos": [{"gcsUri": uri}]}
-        with pytest.raises(AttemptError, match="none of a bucket"):
+        with pytest.raises(AttemptError, match="not in a bucket"):
             await bench.provider().fetch(VIDEO, job, bench.io)
 
 
@@ -169,7 +169,7 @@ async def test_a_video_that_could_not_be_stored_is_fetched_again(bench: Bench) -
 
 async def test_data_that_is_not_a_video_is_not_stored(bench: Bench) -> None:
     bench.at.response = {"videos": [{"bytesBase64Encoded": "aGVsbG8="}]}
-    with pytest.raises(AttemptError, match="came as a film is none"):
+    with pytest.raises(AttemptError, match="the data of the video is not a video"):
         await bench.provider().fetch(VIDEO, await bench.job(VIDEO), bench.io)
 
 

@@ -164,8 +164,8 @@ class TestRefusals:
             ({"error": {"message": "no such model", "code": 404}}, ": no such model"),
             ({"detail": "Invalid size format"}, "Invalid size format"),
             ({"detail": [{"msg": "Field required"}]}, "Field required"),
-            ({"error": "text"}, "without words of its own"),
-            ([], "without words of its own"),
+            ({"error": "text"}, "without an error message"),
+            ([], "without an error message"),
         ],
     )
     async def test_each_form_of_an_error_is_reported(

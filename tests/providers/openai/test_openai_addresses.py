@@ -1,4 +1,4 @@
-"""OPENAI: no address that a step names goes to a server in somebody's own network."""
+"""OPENAI: no URL in a step is sent to a server in the operator's own network."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ async def test_another_server_gets_no_url_in_an_unknown_member(value: Any) -> No
         (TaskType.GENERATION, {"parameters": {"extra": value}}, {}),
         (TaskType.VIDEO_GENERATION, None, {"extra": value, "base_image_url": BASE}),
     ):
-        with pytest.raises(AttemptError, match="extra: no address goes to a server other than OpenAI's own"):
+        with pytest.raises(AttemptError, match="extra: a server other than OpenAI's own gets no URLs"):
             await sent(task_type, config, prompt="x", **inputs)
 
 
@@ -94,7 +94,7 @@ async def test_openai_gets_the_urls_themselves() -> None:
 async def test_messages_may_contain_64_images_and_no_more(url: str) -> None:
     part = {"type": "image_url", "image_url": {"url": DATA}}
     assert len((await sent(url=url, messages=user(*[part] * MAX_IMAGES)))["messages"][0]["content"]) == MAX_IMAGES
-    with pytest.raises(AttemptError, match="messages: expected 64 pictures at most"):
+    with pytest.raises(AttemptError, match="messages: expected 64 images at most"):
         await sent(url=url, messages=user(*[part] * MAX_IMAGES, part))
 
 

@@ -220,13 +220,13 @@ class TestImages:
     @pytest.mark.parametrize(
         ("body", "words"),
         [
-            ({"data": []}, "has no picture"),
-            ({"data": [{}]}, "has no picture"),
-            ({"data": [{"url": "ftp:x"}]}, "has no picture"),
-            ({"data": [{"url": "https://x.example/" + "a" * 9_000}]}, "has no picture"),
-            ({"data": [{"b64_json": "§"}]}, "isn't a picture"),
-            ({"data": [{"b64_json": base64.b64encode(b"<svg/>").decode()}]}, "isn't a picture"),
-            ({"data": [{"b64_json": base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()}]}, "isn't a picture"),
+            ({"data": []}, "has no image"),
+            ({"data": [{}]}, "has no image"),
+            ({"data": [{"url": "ftp:x"}]}, "has no image"),
+            ({"data": [{"url": "https://x.example/" + "a" * 9_000}]}, "has no image"),
+            ({"data": [{"b64_json": "§"}]}, "isn't an image"),
+            ({"data": [{"b64_json": base64.b64encode(b"<svg/>").decode()}]}, "isn't an image"),
+            ({"data": [{"b64_json": base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()}]}, "isn't an image"),
         ],
     )
     async def test_an_answer_without_an_image_is_not_retried(

@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "STEPWELL_CUSTOM_URL": "http://worker.example",
 }
 ELSEWHERE = {"STEPWELL_OPENAI_URL": "http://vllm.example/v1"}
-NO_ADDRESS = "no address goes to a server other than OpenAI's own; image_urls are read for it"
+NO_ADDRESS = "a server other than OpenAI's own gets no URLs; use image_urls, which Stepwell reads"
 NO_NODE = "expected a node: an object with class_type and inputs"
 A_PLACE = "expected node.input, like 6.text, a list of such places, or null"
 CONTENT = "expected text, or a list of text and image_url items"
@@ -75,16 +75,16 @@ async def prepared(
 
 
 CASES: list[tuple[P, T, dict[str, Any], dict[str, Any], tuple[str | int, ...], str]] = [
-    (P.OPENAI, T.EDITING, {}, PLACED | {"crop": [0, 0, 1, 1]}, ("config", "crop"), "places and cuts nothing exactly"),
-    (P.OPENAI, T.EDITING, {}, PLACED | {"rotate": 9}, ("config", "rotate"), "OPENAI places and cuts nothing exactly"),
+    (P.OPENAI, T.EDITING, {}, PLACED | {"crop": [0, 0, 1, 1]}, ("config", "crop"), "can't place or crop exactly"),
+    (P.OPENAI, T.EDITING, {}, PLACED | {"rotate": 9}, ("config", "rotate"), "OPENAI can't place or crop exactly"),
     (P.OPENAI, T.GENERATION, {}, {"style_lora_weight": 0}, ("config", "style_lora_weight"), "OPENAI takes no LoRAs"),
-    (P.OPENAI, T.GENERATION, {}, {"n": 2}, ("config", "n"), "OPENAI has a meaning of its own for it"),
+    (P.OPENAI, T.GENERATION, {}, {"n": 2}, ("config", "n"), "OPENAI uses this name for a parameter of its own"),
     (P.OPENAI, T.GENERATION, {"model": 5}, {}, ("provider_config", "model"), "expected a name of 1 to 200 characters"),
     (P.OPENAI, T.GENERATION, {"loras": {"a": "x"}}, {}, ("provider_config", "loras"), "OPENAI takes no LoRAs"),
     (P.OPENAI, T.GENERATION, {"parameters": "x"}, {}, ("provider_config", "parameters"), "expected an object"),
     (
         *(P.OPENAI, T.GENERATION, {"parameters": {"prompt": "x"}}, {}, ("provider_config", "parameters", "prompt")),
-        "it is what the step's inputs, or the provider, say",
+        "the step's inputs or the provider set it",
     ),
     (
         *(P.OPENAI, T.LLM_INTERACTION, {"parameters": {"n": 2}}, {}, ("provider_config", "parameters", "n")),
@@ -138,11 +138,11 @@ CASES: list[tuple[P, T, dict[str, Any], dict[str, Any], tuple[str | int, ...], s
     ),
     (
         *(P.VERTEX, T.GENERATION, {"model": "imagen-4.0-generate-001"}, {"reference_image_url": BASE}),
-        *(("config", "reference_image_url"), "Imagen draws by words alone; a Gemini image model takes pictures too"),
+        *(("config", "reference_image_url"), "Imagen accepts no images; a Gemini image model does"),
     ),
     (
         *(P.VERTEX, T.VIDEO_GENERATION, {"parameters": {"storage_uri": "gs://x/"}}, {"base_image_url": BASE}),
-        *(("provider_config", "parameters", "storageUri"), "where films are kept is for the service's settings to say"),
+        *(("provider_config", "parameters", "storageUri"), "the service's settings decide where videos are stored"),
     ),
     (P.CUSTOM, T.GENERATION, {"model": 3}, {}, ("provider_config", "model"), "must be a string"),
     (P.CUSTOM, T.REFINE, {}, {"seed": "x"}, ("config", "seed"), "must be an integer from 0 to 2^63 - 1"),
@@ -185,7 +185,7 @@ CASES: list[tuple[P, T, dict[str, Any], dict[str, Any], tuple[str | int, ...], s
     ),
     (
         *(P.COMFYUI, T.GENERATION, {"graph": GRAPH | {"7": {"class_type": "a", "_meta": {"title": "seed"}}}}, {}),
-        *(("provider_config", "graph", "7"), "which of its inputs is seed must be said in inputs"),
+        *(("provider_config", "graph", "7"), "inputs must name which of its inputs is seed"),
     ),
     (
         P.COMFYUI,

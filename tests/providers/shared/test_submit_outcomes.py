@@ -189,7 +189,7 @@ class TestSubmit:
     )
     async def test_a_success_that_cannot_be_read(self, plain: Plain, status: int, body: bytes) -> None:
         plain.reply = Reply(status, body)
-        expected = f"Somebody: the submit was answered {status} without words of its own"
+        expected = f"Somebody: the submit was answered {status} without an error message"
         assert await failure(plain) == ("unknown", expected)
 
     async def test_a_success_with_an_error_in_it_is_no_error(self, plain: Plain) -> None:
@@ -222,7 +222,7 @@ class TestSubmit:
         plain.reply = Reply(status, OWN_WORDS, {"Location": f"{plain.url}/elsewhere"})
         assert (await failure(plain))[:2] == (own, f"Somebody: the submit was answered {status}: not today")
         plain.reply = Reply(status, PAGE, {"Location": f"{plain.url}/elsewhere"})
-        bare = f"Somebody: the submit was answered {status} without words of its own"
+        bare = f"Somebody: the submit was answered {status} without an error message"
         assert (await failure(plain))[:2] == (gateways, bare)
         assert [call.path for call in plain.calls] == ["/jobs", "/jobs"]
 
@@ -258,9 +258,9 @@ class TestSubmit:
             (Fault.LOSE_AFTER, ("unknown", "the submit got no answer (RemoteProtocolError)")),
             (Fault.TRUNCATE_AFTER, ("unknown", "the submit got no answer (RemoteProtocolError)")),
             (Fault.HUGE_AFTER, ("unknown", "the submit got no answer (TooBig)")),
-            (Fault.GARBAGE_AFTER, ("unknown", "the submit was answered 200 without words of its own")),
-            (Fault.GATEWAY_BEFORE, ("unknown", "the submit was answered 502 without words of its own")),
-            (Fault.GATEWAY_AFTER, ("unknown", "the submit was answered 502 without words of its own")),
+            (Fault.GARBAGE_AFTER, ("unknown", "the submit was answered 200 without an error message")),
+            (Fault.GATEWAY_BEFORE, ("unknown", "the submit was answered 502 without an error message")),
+            (Fault.GATEWAY_AFTER, ("unknown", "the submit was answered 502 without an error message")),
             (Fault.BUSY, ("retryable", "the submit was answered 429: too many requests", 0.0)),
             (Fault.UNAVAILABLE, ("retryable", "the submit was answered 503: no capacity", None)),
             (Fault.BROKEN, ("retryable", "the submit was answered 500: something broke", None)),
@@ -367,5 +367,5 @@ class TestRetryAfter:
     @pytest.mark.parametrize("headers", [headers for headers, _ in WAITS])
     async def test_an_unknown_outcome_has_no_retry_after(self, plain: Plain, headers: dict[str, str]) -> None:
         plain.reply = Reply(502, PAGE, dict(headers))
-        expected = "Somebody: the submit was answered 502 without words of its own"
+        expected = "Somebody: the submit was answered 502 without an error message"
         assert await failure(plain) == ("unknown", expected)

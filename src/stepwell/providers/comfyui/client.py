@@ -228,7 +228,7 @@ class ComfyUiServer:
         try:
             answer = await self._files.call("POST", f"{self._url}/upload/image", headers, form, ok=_SUCCESS | _REFUSALS)
             if answer.status in _REFUSALS:
-                why = self._error_text(answer.body) or "without words of its own"
+                why = self._error_text(answer.body) or "without an error message"
                 raise AttemptError(
                     sanitised(f"ComfyUI: an upload was answered {answer.status}: {why}"), retryable=False
                 )

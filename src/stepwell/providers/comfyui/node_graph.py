@@ -287,7 +287,7 @@ class _Places:
             inputs = self._graph[node_id].get("inputs", {})
             name = next((name for name in (field, *_TITLED) if name in inputs), None)
             if name is None:
-                raise config_refusal("graph", node_id, why=f"which of its inputs is {field} must be said in inputs")
+                raise config_refusal("graph", node_id, why=f"inputs must name which of its inputs is {field}")
             places.append(NodeInput(node_id, name))
         return places
 

@@ -49,12 +49,12 @@ async def store_outputs(
             _select({node: list(_texts_in(output)) for node, output in outputs.items()}, wanted, "text")
         )
     if task_type is TaskType.VIDEO_GENERATION:
-        videos = _select({node: list(_videos_in(output)) for node, output in outputs.items()}, wanted, "film")
+        videos = _select({node: list(_videos_in(output)) for node, output in outputs.items()}, wanted, "video")
         stored = [
             await _store_file(video, number, await _read(video, view), files) for number, video in enumerate(videos, 1)
         ]
         return _path_fields("result_video_path", stored)
-    images = _select({node: list(_images_in(output)) for node, output in outputs.items()}, wanted, "picture")
+    images = _select({node: list(_images_in(output)) for node, output in outputs.items()}, wanted, "image")
     paths: list[str] = []
     facts: dict[str, Any] = {}
     for number, image in enumerate(images, 1):
@@ -140,7 +140,7 @@ async def _image_facts(data: bytes) -> dict[str, Any]:
     try:
         width, height, name = await to_thread.run_sync(_header, data)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _broken("the output is no picture that can be read") from error
+        raise _broken("the output is not a readable image") from error
     return {"width": width, "height": height, "format": name}
 
 

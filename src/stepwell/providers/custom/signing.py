@@ -132,7 +132,7 @@ def check_signature(secret: str, now: float, headers: Mapping[str, str], parts: 
     if not hmac.compare_digest(expected.encode("utf-8", "replace"), given.encode("utf-8", "replace")):
         raise WrongSignature("the signature is wrong")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _DIGITS):
-        raise StaleSignature("the timestamp is none")
+        raise StaleSignature("the timestamp is not a number")
     if abs(now - int(timestamp)) > TOLERANCE_S:
         raise StaleSignature("the signature is too old, or of the future")
 

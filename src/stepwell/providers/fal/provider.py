@@ -198,7 +198,7 @@ class FalProvider:
         if answer.status != _OK:
             failure = failure_of(answer)
             if failure is None:
-                words = apis.masked(error_words(answer.body) or "without words of its own")
+                words = apis.masked(error_words(answer.body) or "without an error message")
                 raise CallFailed(f"{_NAME}: the result was answered {answer.status}: {words}")
             raise AttemptError(apis.masked(str(failure)), retryable=failure.retryable)
         output = None if answer.body.strip() == b"null" else apis.queue.readable(answer, object)

@@ -138,7 +138,7 @@ async def image_result(
         raise _incomplete(name, candidate, candidate.get("finishReason"))
     found = await decode_media(inline.get("data"), is_video=False)
     if found is None:
-        raise AttemptError(f"{name}: what came as a picture is none", retryable=True)
+        raise AttemptError(f"{name}: the data of the image is not an image", retryable=True)
     return {
         **await store_media(found, attempt, io),
         "seed": body["generationConfig"]["seed"],
@@ -154,22 +154,22 @@ async def imagen_result(
     data = next((each["bytesBase64Encoded"] for each in predictions if each.get("bytesBase64Encoded")), None)
     if data is None:
         reasons = [each["raiFilteredReason"] for each in predictions if each.get("raiFilteredReason")]
-        raise withheld(name, "picture", reasons) if reasons else _no_image(name)
+        raise withheld(name, "image", reasons) if reasons else _no_image(name)
     found = await decode_media(data, is_video=False)
     if found is None:
-        raise AttemptError(f"{name}: what came as a picture is none", retryable=True)
+        raise AttemptError(f"{name}: the data of the image is not an image", retryable=True)
     seed = body["parameters"].get("seed")
     return {**await store_media(found, attempt, io), **({} if seed is None else {"seed": seed}), "model": model}
 
 
 def _no_image(name: str) -> AttemptError:
-    return AttemptError(f"{name}: the answer has no picture", retryable=True)
+    return AttemptError(f"{name}: the answer has no image", retryable=True)
 
 
 def withheld(name: str, what: str, reasons: Any) -> AttemptError:
     """Return the error for a result that Google's filters withheld, with *reasons* if there are any."""
     text = "; ".join(reason for reason in reasons if isinstance(reason, str)) if isinstance(reasons, list) else ""
-    why = f"the filters kept the {what} back" + (f": {text}" if text else "")
+    why = f"the filters withheld the {what}" + (f": {text}" if text else "")
     return AttemptError(sanitised(f"{name}: {why}"), retryable=False)
 
 
@@ -206,7 +206,7 @@ def _texts(candidate: Mapping[str, Any]) -> Iterator[str]:
 def _incomplete(name: str, candidate: Mapping[str, Any], reason: Any) -> AttemptError:
     """Return the error for an answer without a complete result."""
     if reason in _COMPLETE or not isinstance(reason, str):
-        why = "the answer has no picture"
+        why = "the answer has no image"
     elif reason == "MAX_TOKENS":
         why = "the answer was cut off at the limit of tokens (MAX_TOKENS)"
     else:

@@ -72,7 +72,7 @@ class Interactions:
         if found.status == _COMPLETED:
             if _video_in(found) is None:
                 # The model answered with text, probably a refusal.
-                why = sanitised(session.masked(f"{self._name}: no film: {_text_of(found) or 'no reason given'}"), 400)
+                why = sanitised(session.masked(f"{self._name}: no video: {_text_of(found) or 'no reason given'}"), 400)
                 return JobState(status=JobStatus.FAILED, word=word, error=why, retryable=False)
             return JobState(status=JobStatus.SUCCEEDED, word=word)
         if found.status == _CANCELLED:
@@ -91,7 +91,7 @@ class Interactions:
             raise CallFailed(sanitised(f"{self._name}: the interaction is {found.status}, not completed", 200))
         video = _video_in(found)
         if video is None:
-            raise AttemptError(f"{self._name}: the interaction gave no film", retryable=False)
+            raise AttemptError(f"{self._name}: the interaction gave no video", retryable=False)
         return video, _usage(found.usage)
 
     async def cancel(self, session: GoogleSession, job: Job) -> CancelAnswer:
@@ -99,7 +99,7 @@ class Interactions:
         answer = await session.call("POST", f"{self._url}/{job.id}/cancel", b"", ok=_CANCEL_ANSWERS)
         if not answer.is_success:
             if session.words(answer) is None:
-                raise CallFailed(f"{self._name} answered the cancel {answer.status}, without words of its own")
+                raise CallFailed(f"{self._name} answered the cancel {answer.status}, without an error message")
             return CancelAnswer.UNKNOWN_JOB if answer.status in GONE else CancelAnswer.REFUSED
         status = session.readable(answer, _Interaction).status
         return CancelAnswer.ENDED if status == _COMPLETED or status in _FAILED else CancelAnswer.ACCEPTED

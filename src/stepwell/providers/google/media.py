@@ -67,7 +67,7 @@ async def image_input(reference: Any, field: str, io: AttemptIO) -> InputImage:
     blob = await io.fetch(reference, field)
     media_type = _TYPES.get(_suffix(blob.data), "") if blob.media_type in UNTYPED else blob.media_type
     if media_type not in _READABLE:
-        raise invalid_input(field, "expected a PNG, JPEG, WebP, HEIC or HEIF picture")
+        raise invalid_input(field, "expected a PNG, JPEG, WebP, HEIC or HEIF image")
     return await to_thread.run_sync(_input_image, media_type, blob.data)
 
 

@@ -45,7 +45,7 @@ def imagen_body(attempt: Attempt, *, seeded: bool) -> dict[str, Any]:
 def check_imagen(inputs: Container[str]) -> None:
     """Raise `Refusal` if *inputs* names one that Imagen doesn't support."""
     if "reference_image_url" in inputs:
-        why = "Imagen draws by words alone; a Gemini image model takes pictures too"
+        why = "Imagen accepts no images; a Gemini image model does"
         raise input_refusal("reference_image_url", why=why)
 
 

@@ -177,7 +177,7 @@ class GoogleProvider(ABC):
     async def _store_inline_video(self, video: OperationVideo, io: AttemptIO) -> dict[str, Any]:
         found = await decode_media(video.text, is_video=True)
         if found is None:
-            raise AttemptError(f"{self.type}: what came as a film is none", retryable=False)
+            raise AttemptError(f"{self.type}: the data of the video is not a video", retryable=False)
         return found.result(await store_from_job(io, found.name, found.data))
 
     def _key(self, attempt: Attempt) -> Key:

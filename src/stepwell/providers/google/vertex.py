@@ -149,7 +149,7 @@ class VertexProvider(GoogleProvider):
         """
         found = _BUCKET.fullmatch(uri)
         if found is None:
-            raise AttemptError(f"{self.type}: the film's address is none of a bucket", retryable=False)
+            raise AttemptError(f"{self.type}: the video's URL is not in a bucket", retryable=False)
         url = f"{self._storage_url}/storage/v1/b/{found[1]}/o/{quote(found[2], safe='')}?alt=media"
         missing = f"No such object: {found[1]}/{found[2]}"
 
@@ -163,7 +163,7 @@ class VertexProvider(GoogleProvider):
 def _check_bucket(config: Mapping[str, Any]) -> None:
     named = config.get("parameters")
     if isinstance(named, Mapping) and any(same_spelling(name) == "storageuri" for name in named):
-        why = "where films are kept is for the service's settings to say"
+        why = "the service's settings decide where videos are stored"
         raise config_refusal("parameters", "storageUri", why=why)
 
 

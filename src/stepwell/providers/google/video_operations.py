@@ -72,8 +72,8 @@ def video_of(name: str, operation: VideoOperation) -> OperationVideo:
         return video
     reasons = found.get("raiMediaFilteredReasons")
     if reasons or found.get("raiMediaFilteredCount"):
-        raise withheld(name, "film", reasons)
-    raise AttemptError(f"{name}: the operation is done, but gave no film", retryable=True)
+        raise withheld(name, "video", reasons)
+    raise AttemptError(f"{name}: the operation is done, but gave no video", retryable=True)
 
 
 def _videos(found: Mapping[str, Any]) -> Iterator[OperationVideo]:

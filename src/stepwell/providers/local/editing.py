@@ -66,7 +66,7 @@ def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
     left, top, right, bottom = (round(edge) for edge in crop)
     left, top, right, bottom = max(0, left), max(0, top), min(size[0], right), min(size[1], bottom)
     if left >= right or top >= bottom:
-        raise invalid_input("crop", f"leaves nothing of a picture of {size[0]}x{size[1]}")
+        raise invalid_input("crop", f"leaves nothing of an image of {size[0]}x{size[1]}")
     return left, top, right, bottom
 
 

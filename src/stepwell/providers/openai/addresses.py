@@ -56,7 +56,7 @@ def check_addresses(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) ->
     """Raise `Refusal` for a URL that a server other than OpenAI would read. *parameters* override *inputs*."""
     for name, value in {**inputs, **parameters}.items():
         if any(_is_web(text) for text in _references(value)):
-            why = "no address goes to a server other than OpenAI's own; image_urls are read for it"
+            why = "a server other than OpenAI's own gets no URLs; use image_urls, which Stepwell reads"
             raise config_refusal("parameters", name, why=why) if name in parameters else input_refusal(name, why=why)
 
 

@@ -184,7 +184,7 @@ def first_image(answer: ImagesAnswer) -> GeneratedImage:
             return GeneratedImage(b64_json=image.url, revised_prompt=image.revised_prompt)
         if image.url and len(image.url) <= MAX_URL and origin_of(image.url):
             return image
-    raise _paid("the answer has no picture")
+    raise _paid("the answer has no image")
 
 
 async def image_result(
@@ -197,7 +197,7 @@ async def image_result(
     data = await to_thread.run_sync(decode_base64, image.b64_json or "")
     info = None if data is None else await to_thread.run_sync(inspect, data)
     if data is None or info is None:
-        raise _paid("what it has sent isn't a picture as PNG, JPEG, WebP or GIF")
+        raise _paid("what it has sent isn't an image as PNG, JPEG, WebP or GIF")
     stored = await store_from_answer(attempt, io, f"result.{info.extension}", data)
     result = {"result_image_path": stored.path, "width": info.width, "height": info.height, "format": info.format}
     result |= {"size": stored.size, "model": model}

@@ -60,7 +60,7 @@ async def image_input(reference: str, field: str, io: AttemptIO) -> tuple[str, S
     data = (await io.fetch(reference, field)).data
     info = await to_thread.run_sync(inspect, data)
     if info is None or info.format not in _ACCEPTED:
-        raise invalid_input(field, "expected a picture as PNG, JPEG or WebP")
+        raise invalid_input(field, "expected an image as PNG, JPEG or WebP")
     return await to_thread.run_sync(data_uri, data, info.media_type), info
 
 
@@ -88,7 +88,7 @@ def decode_base64(text: str) -> bytes | None:
 
 def _mask(data: bytes, field: str, size: tuple[int, int]) -> str:
     if inspect(data) is None:
-        raise invalid_input(field, "expected a picture as PNG, JPEG or WebP")
+        raise invalid_input(field, "expected an image as PNG, JPEG or WebP")
     colours, alpha = images.split_alpha(images.open_image({field: data}, field))
     light = colours.convert("L")
     if alpha is not None:

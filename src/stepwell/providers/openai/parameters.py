@@ -100,7 +100,7 @@ def parameters_of(provider_config: Mapping[str, Any]) -> dict[str, Any]:
         if name in _NEUTRAL:
             raise config_refusal("parameters", name, why="a step gets one result, in one answer")
         if name in RESERVED:
-            raise config_refusal("parameters", name, why="it is what the step's inputs, or the provider, say")
+            raise config_refusal("parameters", name, why="the step's inputs or the provider set it")
     if found.get("output_format") not in (None, *_OUTPUT_FORMATS):
         raise config_refusal("parameters", "output_format", why=f"expected one of {', '.join(_OUTPUT_FORMATS)}")
     return found

@@ -167,7 +167,7 @@ class OpenAiProvider:
             return Finished({"result_image_path": image.path, "size": image.size, "model": model})
         video = await read_video(session, job)
         if video.status != "completed":
-            raise CallFailed(sanitised(f"{NAME}: the film is {video.status}, not completed", 200))
+            raise CallFailed(sanitised(f"{NAME}: the video is {video.status}, not completed", 200))
         stored = await io.download(
             f"{url_of(session, job)}/content",
             "result.mp4",

@@ -45,7 +45,7 @@ def check_weight(name: str) -> None:
 def check_exact(name: str, value: Any) -> None:
     """Raise `Refusal` if an input of EDITING asks for something exact."""
     if name in _EXACT and value != getattr(_DEFAULTS, name):
-        raise input_refusal(name, why="OPENAI places and cuts nothing exactly", provider_fault=True)
+        raise input_refusal(name, why="OPENAI can't place or crop exactly", provider_fault=True)
 
 
 def unknown_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +60,6 @@ def check_unknown_inputs(rest: Mapping[str, Any], parameters: Mapping[str, Any],
     *public*: to OpenAI.
     """
     if (name := next((name for name in rest if name in RESERVED), None)) is not None:
-        raise input_refusal(name, why="OPENAI has a meaning of its own for it")
+        raise input_refusal(name, why="OPENAI uses this name for a parameter of its own")
     if not public:
         check_addresses(rest, parameters)

@@ -143,7 +143,7 @@ async def cancel_video(session: OpenAiSession, job: Job) -> CancelAnswer:
         deleted = session.api.readable(answer, _Deleted).deleted
         return CancelAnswer.ACCEPTED if deleted else CancelAnswer.REFUSED
     if session.words(answer.body) is None:
-        raise CallFailed(f"{NAME} answered the cancel {answer.status}, without words of its own")
+        raise CallFailed(f"{NAME} answered the cancel {answer.status}, without an error message")
     return CancelAnswer.UNKNOWN_JOB if answer.status in GONE else CancelAnswer.REFUSED
 
 
@@ -164,7 +164,7 @@ async def list_around(session: OpenAiSession, at: datetime) -> AsyncIterator[Lis
         if last < min(first, earliest):  # servers may ignore the order in the query
             return
         query["after"] = page.last_id or page.data[-1].id
-    raise CallFailed(f"{NAME}: more than {_MAX_PAGES} pages of films to look through")
+    raise CallFailed(f"{NAME}: more than {_MAX_PAGES} pages of videos to look through")
 
 
 def _share(progress: Any) -> float | None:

@@ -211,7 +211,7 @@ class ReplicateProvider:
         answer = await api.call("POST", self._address(job, "cancel"), headers, ok=_CANCEL_ANSWERS)
         if not answer.is_success:
             if _error_text(answer.body) is None:
-                raise CallFailed(f"Replicate answered the cancel {answer.status}, without words of its own")
+                raise CallFailed(f"Replicate answered the cancel {answer.status}, without an error message")
             return CancelAnswer.UNKNOWN_JOB if answer.status in GONE else CancelAnswer.REFUSED
         if not answer.body.strip():
             return CancelAnswer.ACCEPTED

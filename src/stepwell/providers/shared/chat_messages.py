@@ -13,7 +13,7 @@ def check_image_count(messages: Sequence[Mapping[str, Any]]) -> None:
     contents = [content for message in messages if isinstance(content := message.get("content"), list)]
     parts = sum(1 for content in contents for part in content if isinstance(part, Mapping) and _is_image(part))
     if parts > MAX_IMAGES:
-        raise input_refusal("messages", why=f"expected {MAX_IMAGES} pictures at most")
+        raise input_refusal("messages", why=f"expected {MAX_IMAGES} images at most")
 
 
 def _is_image(part: Mapping[str, Any]) -> bool:

@@ -38,13 +38,13 @@ def open_image(files: Mapping[str, bytes], field: str) -> Image.Image:
     except MemoryError as error:
         raise AttemptError(f"{field}: not enough memory to decode it", retryable=True) from error
     except UnidentifiedImageError as error:
-        message = f"{field}: not a picture that LOCAL can read (PNG, JPEG, WebP, GIF, BMP, TIFF)"
+        message = f"{field}: not an image that LOCAL can read (PNG, JPEG, WebP, GIF, BMP, TIFF)"
         raise AttemptError(message, retryable=False) from error
     except Image.DecompressionBombError as error:
         message = f"{field}: more than 64 megapixels"
         raise AttemptError(message, retryable=False, provider_fault=False) from error
     except Exception as error:  # decoders don't document what they raise for broken bytes
-        message = f"{field}: the picture is broken or truncated"
+        message = f"{field}: the image is broken or truncated"
         raise AttemptError(message, retryable=False, provider_fault=False) from error
 
 

@@ -120,7 +120,7 @@ class ProviderApi:
         outcome = outcome_of_answer(answer.status, readable=found is not None or words is not None)
         if outcome is SubmitOutcome.ACCEPTED and found is not None:
             return answer, found
-        why = f"the submit was answered {answer.status}" + (f": {words}" if words else " without words of its own")
+        why = f"the submit was answered {answer.status}" + (f": {words}" if words else " without an error message")
         raise_outcome(outcome, self.name, refusal + why, retry_after_s(answer.headers))
 
     async def call(
