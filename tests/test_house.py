@@ -66,3 +66,26 @@ def test_top_level_holds_only_what_it_may() -> None:
     tops = {path.split("/")[0] for path in listed}
     allowed = {"pyproject.toml", "src", "migrations", "tests", "deploy", "README.md"}
     assert {top for top in tops if not top.startswith(".")} <= allowed
+
+
+# Each of these shows a result that nothing public shows. Lower the number when you remove one.
+PRIVATE_MEMBERS_IN_TESTS = 31
+_NAMED_TUPLE = {"_replace", "_asdict", "_fields"}  # public, in spite of their names
+
+
+def _private_members(path: Path) -> list[str]:
+    """The places where *path* uses a private member of another object than `self`, `cls` and `super()`."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.endswith("__"):
+            continue
+        owner = node.value.func if isinstance(node.value, ast.Call) else node.value
+        own = isinstance(owner, ast.Name) and owner.id in ("self", "cls", "super")
+        if not own and node.attr not in _NAMED_TUPLE:
+            found.append(f"{path.relative_to(TOP)}:{node.lineno} {ast.unparse(node)}")
+    return found
+
+
+def test_tests_use_private_members_only_where_nothing_else_shows_the_result() -> None:
+    found = [place for path in sorted((TOP / "tests").rglob("*.py")) for place in _private_members(path)]
+    assert len(found) <= PRIVATE_MEMBERS_IN_TESTS, "\n".join(found)

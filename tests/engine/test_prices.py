@@ -61,7 +61,7 @@ class Worker(CustomEmulator):
     async def answer(self, call: Call) -> Reply:
         if call.kind == "submit" and self.refusals is not None:
             await self.refusals.wait()
-            return self._signed(call, Reply(422, {"error": "no"}))
+            return self.signed(call, Reply(422, {"error": "no"}))
         if call.kind == "poll":
             job = self._jobs[call.path.rpartition("/")[2]]
             self.held = self.slow and job.body["attempt"] == 1

@@ -24,7 +24,7 @@ class Pair:
     """*idle* was there first, and had nothing to do when *busy* was started; in *busy* all steps hang."""
 
     def __init__(self, dsn: str, folder: Path, sql: asyncpg.Connection, stack: AsyncExitStack) -> None:
-        self._dsn, self._folder, self._sql, self._stack = dsn, folder, sql, stack
+        self._dsn, self._folder, self.sql, self._stack = dsn, folder, sql, stack
         self.hanging = Scripted(default=Hang())
         self.idle: Service
         self.busy: Service
@@ -53,7 +53,7 @@ class Pair:
 
     async def until(self, statement: str, wanted: int) -> None:
         async with asyncio.timeout(30):
-            while await self._sql.fetchval(statement) != wanted:
+            while await self.sql.fetchval(statement) != wanted:
                 await asyncio.sleep(0.005)
 
     async def begun(self) -> str:
@@ -132,7 +132,7 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> Non
             owned = (
                 "SELECT epoch, lease_until FROM workflows AS w JOIN processes AS p ON p.id = w.owner WHERE w.id = $1"
             )
-            epoch, lease_until = await pair._sql.fetchrow(owned, workflow_id)
+            epoch, lease_until = await pair.sql.fetchrow(owned, workflow_id)
             assert epoch == 1, "taken from a living process"
             leases.add(lease_until)
     assert not pair.idle.app.components.engine.scheduler.workflows
@@ -143,7 +143,7 @@ async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypa
     await pair.start(lease_s=3_600)
     rounds = pair.recovery.rounds
     cut = LISTENERS.replace("count(*)", "pg_terminate_backend(pid)")
-    await pair._sql.fetch(cut)
+    await pair.sql.fetch(cut)
     await eventually(lambda: pair.recovery.rounds > rounds)
     await pair.until(LISTENERS, 2)
     workflow_id = await pair.begun()
@@ -155,13 +155,13 @@ async def test_beside_a_live_one_it_asks_one_question_at_a_time_and_holds_no_lea
     await pair.start(lease_s=0.4)
     await pair.begun()
     recovery, owner = pair.recovery, pair.idle.app.components.engine.lease.owner
-    lease = await pair._sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
+    lease = await pair.sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
     await eventually(lambda: recovery.resting)
     rounds, statements = recovery.rounds, sent(pair.idle)
     await eventually(lambda: recovery.rounds >= rounds + 3 and recovery.resting)
     assert sent(pair.idle) - statements == recovery.rounds - rounds
     # The other process may delete the row of a lease that has ended.
-    now = await pair._sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
+    now = await pair.sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
     assert now in (lease, None)
     pair.hanging.release("a")
 

@@ -144,7 +144,7 @@ async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
 ) -> None:
     deliverer = deliverer_of(service)
     deliverer.delays_s = [0.0, 0.1, 3_600.0]
-    frozen, reached, go_on = deliverer._outbox.freeze, asyncio.Event(), asyncio.Event()
+    frozen, reached, go_on = service.app.components.stores.database.outbox.freeze, asyncio.Event(), asyncio.Event()
 
     async def slow(owner: UUID, due: Any, body: str | None) -> str | None:
         if due.tries and not reached.is_set():
@@ -152,7 +152,7 @@ async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
             await go_on.wait()
         return await frozen(owner, due, body)
 
-    monkeypatch.setattr(deliverer._outbox, "freeze", slow)
+    monkeypatch.setattr(service.app.components.stores.database.outbox, "freeze", slow)
     sink.answers = [answered(500)]
     ended = await run_with_webhook(service, sink)
     await reached.wait()

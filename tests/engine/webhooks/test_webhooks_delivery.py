@@ -12,11 +12,11 @@ import pytest
 
 from outbound.guard_cases import GOOD, REFUSED
 from outbound.guard_network import Network, Records
+from stepwell.api.webhook_payloads import Payloads
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.webhooks.deliverer import SendLimits
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import AddressPolicy, GuardedTransport
-from stepwell.ports.webhooks import Outbox
 from stepwell.settings import Networks
 from support.emulators.webhook_receiver import HANG, Sink, answered, running_sink
 from support.providers.scripted import Scripted, eventually, scripted
@@ -133,14 +133,14 @@ class TestSlowReceivers:
 
 
 class FaultyOutbox:
-    """An outbox whose named methods fail twice: once before they take effect, and once after."""
+    """Methods of an outbox, each of which fails twice: once before it takes effect, and once after."""
 
-    def __init__(self, inner: Outbox, *, names: tuple[str, ...] = ("due", "freeze", "record")) -> None:
-        self._inner = inner
-        self.faults = {name: ["before", "after"] for name in names}
+    def __init__(self, methods: Mapping[str, Callable[..., Any]]) -> None:
+        self._methods = methods
+        self.faults = {name: ["before", "after"] for name in methods}
 
     def __getattr__(self, name: str) -> Any:
-        call = getattr(self._inner, name)
+        call = self._methods[name]
 
         async def call_with_fault(*args: Any) -> Any:
             fault = self.faults[name].pop() if self.faults.get(name) else None
@@ -155,31 +155,36 @@ class FaultyOutbox:
 
 
 class TestOutagesAndFailures:
-    async def test_an_outage_repeats_no_send(self, start: Start, sink: Sink) -> None:
+    async def test_an_outage_repeats_no_send(self, start: Start, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
         service = await start()
         deliverer = deliverer_of(service)
         deliverer.retry_s = 0.01
-        deliverer._outbox = faulty = FaultyOutbox(deliverer._outbox)
+        outbox = service.app.components.stores.database.outbox
+        faulty = FaultyOutbox({name: getattr(outbox, name) for name in ("due", "freeze", "record")})
+        for name in faulty.faults:
+            monkeypatch.setattr(outbox, name, getattr(faulty, name))
         await run_with_webhook(service, sink.url())
         row = await until_row(service.dsn, "status = 'DELIVERED'")
         await eventually(lambda: deliverer.sending == 0)
         assert faulty.faults == {"due": [], "freeze": [], "record": []}
         assert (len(sink.received), row["attempts_text"].count("latency_ms")) == (1, 1)
 
-    async def test_a_payload_that_cannot_be_built_is_a_failed_attempt(self, start: Start, sink: Sink) -> None:
+    async def test_a_payload_that_cannot_be_built_is_a_failed_attempt(
+        self, start: Start, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         service = await start()
         deliverer = deliverer_of(service)
 
-        async def broken(_: object) -> str:
+        async def broken(*_: object) -> str:
             raise ValueError("a secret detail")
 
-        deliverer._payload, whole = broken, deliverer._payload
         deliverer.delays_s = [0.0, 0.1]
-        await run_with_webhook(service, sink.url())
-        row = await until_row(service.dsn, "tries = 1")
+        with monkeypatch.context() as patch:
+            patch.setattr(Payloads, "__call__", broken)
+            await run_with_webhook(service, sink.url())
+            row = await until_row(service.dsn, "tries = 1")
         assert "the service could not make it" in row["attempts_text"]
         assert "detail" not in row["attempts_text"]
-        deliverer._payload = whole
         await until_row(service.dsn, "status = 'DELIVERED'")
 
     async def test_stopping_waits_for_a_send_in_flight(self, start: Start, sink: Sink) -> None:
@@ -189,7 +194,7 @@ class TestOutagesAndFailures:
         await sink.until(1)
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             stopping = group.create_task(asyncio.wait_for(service.app.stop(), 30))
-            await eventually(lambda: deliverer_of(service)._closed)
+            await eventually(lambda: deliverer_of(service).closed)
             await asyncio.sleep(0)
             assert not stopping.done()
             sink.gate.set()
@@ -327,5 +332,10 @@ async def test_no_secret_appears_in_answers_rows_or_logs(
     answers += [(await service.client.get(more)).text for more in ("/metrics", "/schema/openapi.json")]
     rows = [str(row) for row in await sql(service.dsn, "SELECT t::text FROM deliveries AS t")]
     secret = WEBHOOK_SECRET.removeprefix("whsec_").rstrip("=")
-    for text in (*answers, *rows, capfd.readouterr().err, repr(service.app.service.webhooks._secrets)):
+    for text in (
+        *answers,
+        *rows,
+        capfd.readouterr().err,
+        repr(service.app.components.process.settings.signing_secrets),
+    ):
         assert secret not in text

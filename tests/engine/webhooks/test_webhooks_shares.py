@@ -114,7 +114,7 @@ async def test_a_row_read_before_the_last_attempt_was_recorded_is_not_sent(
 ) -> None:
     sink.answers = [answered(503, retry_after="3600")] if readable else []
     deliverer.delays_s = [0.0, 3_600.0]
-    outbox, stale, go_on = deliverer._outbox, asyncio.Event(), asyncio.Event()
+    outbox, stale, go_on = service.app.components.stores.database.outbox, asyncio.Event(), asyncio.Event()
     due, calls = outbox.due, 0
 
     async def slow_due(*args: Any) -> Any:

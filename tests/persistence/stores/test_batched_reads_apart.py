@@ -37,16 +37,16 @@ class Faulty:
     async def told(self, *ids: UUID) -> list[str]:
         """What each is told who asks for one of *ids* while another is answered."""
         await self.warm()
-        one, *found = await asyncio.gather(*map(self._told, (uuid4(), *ids)))
+        one, *found = await asyncio.gather(*map(self.answer_to, (uuid4(), *ids)))
         assert one == "none"
         return found
 
     async def warm(self) -> None:
         """With a connection at hand whoever asks first asks alone."""
-        await self._told(uuid4())
+        await self.answer_to(uuid4())
         self.asked.clear()
 
-    async def _told(self, workflow_id: UUID) -> str:
+    async def answer_to(self, workflow_id: UUID) -> str:
         try:
             found = await self.store.get(EVERY_TENANT, workflow_id, include_steps=True)
         except (Unavailable, asyncpg.PostgresError) as error:
@@ -115,8 +115,8 @@ async def test_if_the_reader_of_a_split_batch_is_cancelled_the_others_get_an_ans
     faulty.ids = {ids[1]}
     await faulty.warm()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        group.create_task(faulty._told(uuid4()))
-        asking = [group.create_task(faulty._told(one)) for one in ids]
+        group.create_task(faulty.answer_to(uuid4()))
+        asking = [group.create_task(faulty.answer_to(one)) for one in ids]
         while len(faulty.asked) < 4:
             await asyncio.sleep(0.001)
         asking[0].cancel()

@@ -81,7 +81,7 @@ class TestPoll:
     async def test_an_interrupted_job_is_cancelled(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         job = await submitted(provider)
         emulator.begin(job.id)
-        emulator._interrupt(emulator.runs[job.id])
+        emulator.interrupt(emulator.runs[job.id])
         assert await provider.poll(attempt(), job) == JobState(status=JobStatus.CANCELLED, word="interrupted")
 
     async def test_a_job_without_a_status_has_succeeded(
@@ -103,13 +103,13 @@ class TestPoll:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         emulator.busy = True
-        job, queue = await submitted(provider), emulator._queue
+        job, queue = await submitted(provider), emulator.queue_view
 
         def looked() -> Any:
-            emulator._end(emulator.runs[job.id])
+            emulator.end(emulator.runs[job.id])
             return queue()
 
-        monkeypatch.setattr(emulator, "_queue", looked)
+        monkeypatch.setattr(emulator, "queue_view", looked)
         assert (await provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
 
     @pytest.mark.parametrize("fault", TROUBLE)
@@ -220,17 +220,17 @@ class TestCancel:
         answer: CancelAnswer,
     ) -> None:
         emulator.cancels_jobs = False
-        job, queue = await submitted(provider), emulator._queue
+        job, queue = await submitted(provider), emulator.queue_view
 
         def looked() -> Any:
             shown = queue()
             if job.id in emulator.runs:
-                {"begin": emulator.begin, "end": lambda _: emulator._end(emulator.runs[ID]), "vanish": emulator.forget}[
+                {"begin": emulator.begin, "end": lambda _: emulator.end(emulator.runs[ID]), "vanish": emulator.forget}[
                     meanwhile
                 ](job.id)
             return shown
 
-        monkeypatch.setattr(emulator, "_queue", looked)
+        monkeypatch.setattr(emulator, "queue_view", looked)
         assert await provider.cancel(attempt(), job) is answer
         if meanwhile == "begin":
             assert (await provider.poll(attempt(), job)).status is JobStatus.CANCELLED
@@ -299,7 +299,7 @@ class TestReconcile:
     async def test_prompts_of_others_are_not_found(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         body = {"prompt": (await provider.prepare(attempt(), files())).body["prompt"]}
         for extra in ({}, {"stepwell": 5}, {"stepwell": {"task_id": 5}}, {"stepwell": {"task_id": str(task(3))}}):
-            emulator._posted({**body, "extra_data": extra})
+            emulator.posted({**body, "extra_data": extra})
         await emulator.finish(next(iter(emulator.runs)))
         assert await provider.reconcile(attempt(), SENT) == []
 

@@ -98,7 +98,7 @@ class TestProgress:
         await emulator.finish(job.id)
         assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
         job = await held_job(provider, emulator, 1)
-        emulator._interrupt(emulator.runs[job.id])
+        emulator.interrupt(emulator.runs[job.id])
         assert (await ended(provider, job)).status is JobStatus.CANCELLED
         job = await held_job(provider, emulator, 2)
         emulator.held = False

@@ -75,7 +75,7 @@ async def fetched(
     work, kept = attempt(task_type, {"output": output}), files()
     work.provider_config["graph"]["2"] = work.provider_config["graph"].get("2", work.provider_config["graph"]["1"])
     job = Job(id=str(TASK))
-    emulator._posted({"prompt": graph_for("GENERATION")["graph"], "prompt_id": job.id})
+    emulator.posted({"prompt": graph_for("GENERATION")["graph"], "prompt_id": job.id})
     await emulator.finish(job.id)
     return (await provider.fetch(work, job, kept)).result, kept
 

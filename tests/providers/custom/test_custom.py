@@ -263,7 +263,7 @@ class TestFollowing:
         job = await world.job()
 
         async def lost(call: Call) -> Reply:
-            return world.worker._signed(call, Reply(status, b"<html>not found</html>"))
+            return world.worker.signed(call, Reply(status, b"<html>not found</html>"))
 
         world.worker.answer = lost  # type: ignore[method-assign]
         for kind in CALLS:

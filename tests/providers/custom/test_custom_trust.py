@@ -177,7 +177,7 @@ class TestOrigins:
             job = await world.job()
 
             async def moved(call: Call) -> Reply:
-                return world.worker._signed(call, Reply(307, {"error": "moved"}, {"Location": other.url}))
+                return world.worker.signed(call, Reply(307, {"error": "moved"}, {"Location": other.url}))
 
             world.worker.answer = moved  # type: ignore[method-assign]
             with pytest.raises(AttemptError):

@@ -268,14 +268,14 @@ class TestCancel:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, status: int, body: Any, answer: CancelAnswer
     ) -> None:
         emulator.held = True
-        job, usual = await video_job(provider), emulator._deleted
+        job, usual = await video_job(provider), emulator.deleted
 
         def deleted(found: Any) -> Any:
             reply = usual(found)
             reply.status, reply.body = status, body
             return reply
 
-        emulator._deleted = deleted  # type: ignore[method-assign]
+        emulator.deleted = deleted  # type: ignore[method-assign]
         assert await provider.cancel(VIDEO, job) is answer
 
     @pytest.mark.parametrize("fault", FAULTS)

@@ -107,7 +107,7 @@ class Emulator(ABC):
         self._planned: dict[str, deque[Fault]] = defaultdict(deque)
         self._always: dict[str, Fault] = {}
         self._gate = asyncio.Event()
-        self._open: set[asyncio.Task[None]] = set()
+        self.open_requests: set[asyncio.Task[None]] = set()
 
     @abstractmethod
     def kind_of(self, method: str, path: str, query: Mapping[str, str]) -> str:
@@ -138,9 +138,9 @@ class Emulator(ABC):
     async def __aexit__(self, *_: object) -> None:
         self._gate.set()
         self._server.close()
-        for task in list(self._open):
+        for task in list(self.open_requests):
             task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.gather(*self.open_requests, return_exceptions=True)
         self.ledger.close()
 
     def plan(self, kind: str, *faults: Fault) -> None:
@@ -165,13 +165,13 @@ class Emulator(ABC):
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._open.add(task)
+        self.open_requests.add(task)
         try:
             await self._serve(reader, writer)
         except (ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
             pass
         finally:
-            self._open.discard(task)
+            self.open_requests.discard(task)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -102,13 +102,13 @@ class ComfyUiEmulator(Emulator):
             return Reply(401, b"<html>Unauthorized</html>", {"Content-Type": "text/html"})
         match call.kind:
             case "submit":
-                return self._posted(call.json())
+                return self.posted(call.json())
             case "upload":
                 return self._uploaded(call)
             case "poll":
                 return self._polled(call.path.rpartition("/")[2])
             case "list" if call.path == "/queue":
-                return Reply(200, self._queue())
+                return Reply(200, self.queue_view())
             case "list":
                 return Reply(200, dict(list(self._history())[-int(call.query["max_items"]) :]))
             case "file":
@@ -126,7 +126,7 @@ class ComfyUiEmulator(Emulator):
     async def finish(self, job_id: str) -> None:
         """End it now."""
         if (run := self.runs.get(job_id)) is not None:
-            self._end(run)
+            self.end(run)
 
     def begin(self, job_id: str) -> None:
         """It is taken from the queue."""
@@ -152,7 +152,7 @@ class ComfyUiEmulator(Emulator):
     def _admits(self, call: Call) -> bool:
         return self.token is None or call.headers.get("authorization") == f"Bearer {self.token}"
 
-    def _posted(self, body: Any) -> Reply:
+    def posted(self, body: Any) -> Reply:
         graph, wanted = body.get("prompt"), body.get("prompt_id")
         if not isinstance(graph, dict):
             return Reply(400, refusal("no_prompt", "No prompt provided", "No prompt provided"))
@@ -230,10 +230,10 @@ class ComfyUiEmulator(Emulator):
         if run is None or not run.started or run.ended:
             return False
         if not self.ignore_cancel:
-            self._interrupt(run)
+            self.interrupt(run)
         return True
 
-    def _queue(self) -> dict[str, Any]:
+    def queue_view(self) -> dict[str, Any]:
         waiting = [run for run in self.runs.values() if not run.ended and self._shows(run)]
         return {
             "queue_running": [run.prompt for run in waiting if run.started],
@@ -258,7 +258,7 @@ class ComfyUiEmulator(Emulator):
         for kind, data in progress_of(run, min(run.polls / self.polls_until_done, 1.0), self.tells):
             self._say(run, kind, data)
         if run.polls >= self.polls_until_done:
-            self._end(run)
+            self.end(run)
 
     def _go_on(self, *runs: Run) -> None:
         """By themselves, while somebody listens."""
@@ -273,7 +273,7 @@ class ComfyUiEmulator(Emulator):
             self._pass_time(run)
             self._go_on(run)
 
-    def _end(self, run: Run) -> None:
+    def end(self, run: Run) -> None:
         if run.ended:
             return
         self.begin(run.id)
@@ -285,7 +285,7 @@ class ComfyUiEmulator(Emulator):
             self._say(run, "executed", {"node": node, "display_node": node, "output": output})
         self._close(run, "success", "execution_success", {})
 
-    def _interrupt(self, run: Run) -> None:
+    def interrupt(self, run: Run) -> None:
         self._close(run, "error", "execution_interrupted", trouble_of(run))
 
     def _close(self, run: Run, status: str, kind: str, data: Mapping[str, Any]) -> None:

@@ -84,11 +84,11 @@ class CustomEmulator(Emulator):
             return Reply(200, PICTURE, {"Content-Type": "image/png"})
         if self.secret is not None and not self._is_signed(call):
             return self.error(401, f"the signature isn't one made with {self.secret}")
-        return self._signed(call, await self._answered(call))
+        return self.signed(call, await self._answered(call))
 
     def error(self, status: int, message: str) -> Reply:
         body = {"error": self.words or message} | ({} if self.retryable is None else {"retryable": self.retryable})
-        return self._signed(self.calls[-1], Reply(status, body))
+        return self.signed(self.calls[-1], Reply(status, body))
 
     def forget(self, job_id: str) -> None:
         """From now on it is unknown; the ledger still has it."""
@@ -143,8 +143,8 @@ class CustomEmulator(Emulator):
             await self.finish(job.id)
             return
         ending = asyncio.get_running_loop().create_task(self.finish(job.id, 2 if self.callbacks == "duplicate" else 1))
-        self._open.add(ending)
-        ending.add_done_callback(self._open.discard)
+        self.open_requests.add(ending)
+        ending.add_done_callback(self.open_requests.discard)
 
     async def _call_back(self, job: CustomJob) -> None:
         body = json.dumps({"id": job.id, "attempt_id": job.key, "status": job.status}).encode()
@@ -192,7 +192,7 @@ class CustomEmulator(Emulator):
         expected = self._mac(stamp, (call.method, target), call.body)
         return call.headers.get("stepwell-signature") == expected and abs(time.time() - int(stamp)) <= 300
 
-    def _signed(self, call: Call, reply: Reply) -> Reply:
+    def signed(self, call: Call, reply: Reply) -> Reply:
         if self.secret is None:
             return reply
         if self.signing == "replayed" and self._earlier is not None:

@@ -133,7 +133,7 @@ class OpenAiEmulator(Emulator):
             case "poll":
                 return self._polled(found)
             case "cancel":
-                return self._deleted(found)
+                return self.deleted(found)
             case _:
                 return Reply(200, VIDEO, {"Content-Type": "video/mp4"})
 
@@ -272,7 +272,7 @@ class OpenAiEmulator(Emulator):
         if found.status not in _ENDED:
             found.status = self.outcome
 
-    def _deleted(self, found: Video) -> Reply:
+    def deleted(self, found: Video) -> Reply:
         if self.ignore_cancel and found.status not in _ENDED:
             return self.error(400, "Only a completed or failed video can be deleted")
         del self.videos[found.id]

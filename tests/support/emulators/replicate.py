@@ -185,8 +185,8 @@ class ReplicateEmulator(Emulator):
             await self.finish(made.id)
 
         task = asyncio.get_running_loop().create_task(end())
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
+        self.open_requests.add(task)
+        task.add_done_callback(self.open_requests.discard)
 
     def _polled(self, found: Prediction) -> Reply:
         found.polls += 1

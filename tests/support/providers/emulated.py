@@ -67,7 +67,7 @@ class World:
 
     async def cut(self) -> None:
         """All connections that wait for an answer are cut off."""
-        for task in list(self.emulator._open):
+        for task in list(self.emulator.open_requests):
             task.cancel()
         await asyncio.sleep(0)
 

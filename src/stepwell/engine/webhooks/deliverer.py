@@ -101,7 +101,7 @@ class WebhookDeliverer:
         self._finished_since_poll: dict[Key, DueDelivery] = {}  # the last poll may have read their rows before that
         self._recheck: dict[Key, set[str]] = {}  # lanes with a newer row of a delivery that is in flight
         self._wake = asyncio.Event()
-        self._closed = self._polling = self._waiting = False
+        self.closed = self._polling = self._waiting = False
         self._group: asyncio.TaskGroup | None = None
         self._changes = 0
         self._backlog = WebhookBacklog(outbox, lease.owner, clock, lambda: self._changes)
@@ -135,7 +135,7 @@ class WebhookDeliverer:
     @property
     def _is_full(self) -> bool:
         """True if no send may start in any lane."""
-        return self._closed or self.sending >= self.limits.total
+        return self.closed or self.sending >= self.limits.total
 
     def measure(self, metrics: Metrics) -> None:
         """Register the metrics of webhooks."""
@@ -189,7 +189,7 @@ class WebhookDeliverer:
 
         The others are cancelled. The next process sends them again.
         """
-        self._closed = True
+        self.closed = True
         if sending := {task for _, task in self._sending.values()}:
             await asyncio.wait(sending, timeout=grace_s)
         for _, task in self._sending.values():
