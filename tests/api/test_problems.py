@@ -43,12 +43,12 @@ async def created(client: httpx.AsyncClient, *, start: bool = False) -> str:
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, api: Service, method: str, error: Exception) -> None:
-    """Let *method* of the service raise *error*."""
+    """Let *method* of the service's reads raise *error*."""
 
     async def raise_error(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(api.app.service, method, raise_error)
+    monkeypatch.setattr(api.app.service.reads, method, raise_error)
 
 
 async def test_every_error_of_the_product_has_a_row() -> None:
@@ -207,7 +207,7 @@ async def test_an_outage_of_the_database_is_a_503(tmp_path: Path) -> None:
 async def test_a_503_says_when_to_come_back(
     api: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail(monkeypatch, api, "list", Unavailable("The database doesn't answer.", retry_after_s=7))
+    fail(monkeypatch, api, "page", Unavailable("The database doesn't answer.", retry_after_s=7))
     answer = await client.get(CREATE)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
 
@@ -233,7 +233,7 @@ async def test_a_service_that_stops_answers_reads_and_refuses_writes(tmp_path: P
 async def test_an_unexpected_error_is_logged_and_not_returned(
     api: Service, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    fail(monkeypatch, api, "list", error)
+    fail(monkeypatch, api, "page", error)
     app: Any = api.app.api
     transport = httpx.ASGITransport(app=app)
     headers = {"Authorization": f"Bearer {token()}"}
