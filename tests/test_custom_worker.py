@@ -105,7 +105,7 @@ class Receiver(Emulator):
 
 @pytest.mark.parametrize("secret", [None, SECRET], ids=["unsigned", "signed"])
 class TestWorker:
-    async def test_a_picture(self, tmp_path: Path, secret: str | None) -> None:
+    async def test_a_picture_is_drawn_and_stored(self, tmp_path: Path, secret: str | None) -> None:
         work = attempt(inputs=SMALL)
         async with driven(tmp_path, "--delay", "0", secret=secret) as driver:
             job = await driver.submit(work)
@@ -135,7 +135,7 @@ class TestWorker:
             assert (state.error, state.retryable) == ("width and height must be integers from 1 to 8192", False)
         assert len(list((tmp_path / "jobs").glob("*.json"))) == 2
 
-    async def test_cancelling(self, tmp_path: Path, secret: str | None) -> None:
+    async def test_a_job_may_be_cancelled_until_it_has_ended(self, tmp_path: Path, secret: str | None) -> None:
         work, late = attempt(inputs=SMALL), attempt(uuid4(), inputs=SMALL)
         async with driven(tmp_path, "--delay", "3600", secret=secret) as driver:
             jobs = [await driver.submit(work), await driver.submit(late)]

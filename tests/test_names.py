@@ -4,7 +4,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
-SOURCE = Path(__file__).parents[1] / "src/stepwell"
+TESTS = Path(__file__).parent
+SOURCE = TESTS.parent / "src/stepwell"
 
 # Modules of the same name in different layers, and the one subject that each treats in its layer.
 SHARED_SUBJECTS = {
@@ -59,3 +60,16 @@ def test_no_public_class_name_stands_twice() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(str(path.relative_to(SOURCE)))
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_names_of_tests_are_sentences() -> None:
+    """A name of one or two words says nothing in the output of pytest."""
+    short = [
+        f"{path.relative_to(TESTS)}::{node.name}"
+        for path in TESTS.rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and len(node.name.split("_")) < 4
+    ]
+    assert short == []
