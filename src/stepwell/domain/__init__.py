@@ -1,6 +1,6 @@
 """The rules of the product, and nothing else.
 
-Nothing below this package awaits, logs, reads a clock, draws a random number or touches a file: time, jitter and
-ids arrive as arguments. Read `model` for the words, `definition` for what a client posts, `validation` for what is
-refused, and `lifecycle` for every change of status there is.
+No module of this package awaits, logs, reads a clock, draws a random number or touches a file: time, jitter and ids
+arrive as arguments. `contract.enums` has the words of the product, and `contract.definition` what a client posts. Here,
+`validation` says what is refused, `lifecycle` holds every change of status, and `model` the state that changes.
 """

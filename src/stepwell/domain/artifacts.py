@@ -35,6 +35,7 @@ class ArtifactPath(NamedTuple):
 
     @property
     def prefix(self) -> str:
+        """The path of the task's folder."""
         return _PREFIX + self.folder
 
     @property

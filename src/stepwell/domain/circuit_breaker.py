@@ -40,6 +40,7 @@ class Breaker:
         self.probing = False
 
     def state(self, now: datetime) -> BreakerState:
+        """Return the state at the time *now*."""
         if self.open_until is None:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now < self.open_until else BreakerState.HALF_OPEN
@@ -56,6 +57,7 @@ class Breaker:
         return probe
 
     def succeeded(self) -> None:
+        """Record that an attempt has succeeded: the breaker closes."""
         self.failures, self.open_until, self.probing = 0, None, False
         self._reset_s = self._policy.reset_s
 

@@ -51,6 +51,7 @@ class FeedCursor(Struct, frozen=True, order=True):
 
     @property
     def cursor(self) -> str:
+        """The position as text, with a checksum."""
         body = _CURSOR.pack(self.txid, self.workflow.to_bytes(16), self.id)
         return urlsafe_b64encode(body + _SUM.pack(zlib.crc32(body))).decode().rstrip("=")
 
@@ -80,12 +81,13 @@ class FeedFilter(Struct, frozen=True):
     status: WorkflowStatus | None = None
     origin_instance: str | None = None
 
-    def accepts(self, scope: TenantScope, found: FeedEvent) -> bool:
+    def accepts(self, scope: TenantScope, event: FeedEvent) -> bool:
+        """Return whether a reader with *scope* gets the event."""
         return (
-            scope.covers(found.tenant)
-            and (self.types is None or found.event.type in self.types)
-            and (self.status is None or found.status == self.status)
-            and (self.origin_instance is None or found.origin_instance == self.origin_instance)
+            scope.covers(event.tenant)
+            and (self.types is None or event.event.type in self.types)
+            and (self.status is None or event.status == self.status)
+            and (self.origin_instance is None or event.origin_instance == self.origin_instance)
         )
 
 

@@ -25,6 +25,7 @@ class Version(Struct, frozen=True):
 
     @classmethod
     def of(cls, last_event: int, updated_at: datetime | None) -> Self:
+        """Return the version of a row with these columns."""
         return cls(last_event, 0 if updated_at is None else (updated_at - _EPOCH) // _TICK)
 
 
@@ -43,6 +44,7 @@ class Preconditions(Struct, frozen=True):
         self.check_version(Version.of(state.last_event, state.updated_at))
 
     def check_version(self, version: Version) -> None:
+        """Raise `PreconditionFailed` if `if_match` doesn't name *version*."""
         if self.if_match is not None and version not in self.if_match:
             raise PreconditionFailed("the workflow isn't any more what If-Match names")
 

@@ -20,6 +20,7 @@ class PriceList(Struct, frozen=True):
     currency: str
 
     def of(self, provider: ProviderType, model: str) -> Cost | None:
+        """Return the price of one job of *model*, or None if the list has none."""
         prices = self.prices.get(provider, {})
         amount = prices.get(model, prices.get(ANY_MODEL))
         return None if amount is None else Cost(amount, self.currency, "settings")

@@ -97,11 +97,15 @@ class Ownership(Struct, frozen=True):
 
 
 class WorkflowPage(Struct):
+    """A page of a list of workflows. `total` counts the workflows that match the filter."""
+
     workflows: list[WorkflowRecord]
     total: int
 
 
 class ListFilter(Struct, frozen=True, kw_only=True):
+    """Which workflows a list contains, which page of them, and whether with their steps."""
+
     skip: int = 0
     limit: int = 50
     status: WorkflowStatus | None = None
@@ -123,6 +127,8 @@ class TaskRecord(Struct):
 
 
 class CleanupFault(Struct, frozen=True):
+    """A task that could not be cleaned completely."""
+
     task_id: UUID
     step_id: str
     task_type: TaskType
@@ -130,6 +136,8 @@ class CleanupFault(Struct, frozen=True):
 
 
 class CleanupReport(Struct):
+    """The result of a cleanup. `tasks_processed` counts the examined tasks, `tasks_cleaned` the wholly cleaned ones."""
+
     tasks_processed: int
     tasks_cleaned: int
     deleted_paths: list[str]

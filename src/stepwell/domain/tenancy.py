@@ -10,6 +10,7 @@ class TenantScope(Struct, frozen=True):
     every: bool = False
 
     def covers(self, tenant: str | None) -> bool:
+        """Return whether the call may see workflows of *tenant*."""
         return self.every or self.tenant == tenant
 
 

@@ -61,6 +61,7 @@ class CallbackUrls:
         self._key, self._base = secret, base_url.rstrip("/")
 
     def url(self, workflow_id: UUID, task_id: UUID) -> str:
+        """Return the callback URL of the attempt *task_id*."""
         ids = workflow_id.bytes + task_id.bytes
         return self._base + CALLBACKS_PATH + (ids + self._mac(ids)).hex()
 

@@ -1,1 +1,1 @@
-"""The algorithms and answers of explain, plan and dry run, and the status of providers."""
+"""The algorithms of explain and plan. The structs of their answers are in `contract`."""

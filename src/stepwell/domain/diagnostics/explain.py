@@ -139,6 +139,7 @@ class _Steps:
         self._starting = snapshot.state.status is WorkflowStatus.RUNNING and not draining
 
     def explained(self) -> Iterator[ExplainedStep]:
+        """Yield the steps that have not ended or are followed up, in the order of the definition."""
         for step in self._snapshot.steps:
             if (reason := self._reason(step)) is not None:
                 yield ExplainedStep(step.plan.step_id, step.state.status, reason)

@@ -47,6 +47,7 @@ class Decision(Struct):
 
     @property
     def has_rows(self) -> bool:
+        """Whether there is anything to write."""
         return bool(self.events or self.tasks)
 
     @property
@@ -56,12 +57,14 @@ class Decision(Struct):
         return 1 + of_steps + len(self.deliveries) + len(self.reservations)
 
     def record(self, step: StepState, now: datetime, task: Task | None = None) -> None:
+        """Add the rows of *step* and *task* as they are now. The last state of a row is written."""
         step.updated_at = now
         self.steps[step.position] = copy_of(step)
         if task is not None:
             self.record_task(task)
 
     def record_task(self, task: Task) -> None:
+        """Add the row of *task* as it is now."""
         self.tasks[task.id] = copy_of(task)
 
     def emit(
@@ -75,6 +78,7 @@ class Decision(Struct):
         task_id: UUID | None = None,
         data: dict[str, Any] | None = None,
     ) -> None:
+        """Add an event with the next number of the workflow's history."""
         state.last_event += 1
         self.events.append(HistoryEvent(state.last_event, kind, now, step_id, task_id, actor, data or {}))
 

@@ -15,11 +15,13 @@ SERVICE = "stepwell"  # the actor of every change that no caller asked for
 
 
 class Created(Struct, frozen=True):
+    """The workflow was created."""
+
     actor: str
 
 
 class Start(Struct, frozen=True):
-    """`owner` is the process that will run the workflow. `execution_id` is the id of this execution."""
+    """The verb start. `owner` is the process that will run the workflow. `execution_id` is the id of this execution."""
 
     actor: str
     execution_id: UUID
@@ -27,25 +29,35 @@ class Start(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
+    """The verb pause."""
+
     actor: str
 
 
 class Resume(Struct, frozen=True):
+    """The verb resume. `owner` and `execution_id` as in `Start`."""
+
     actor: str
     execution_id: UUID
     owner: UUID
 
 
 class Cancel(Struct, frozen=True):
+    """The verb cancel."""
+
     actor: str
 
 
 class Cleanup(Struct, frozen=True):
+    """The verb cleanup. `cleanup_tasks`: the engine deletes the tasks and their files afterwards."""
+
     actor: str
     cleanup_tasks: bool
 
 
 class Update(Struct, frozen=True):
+    """The verb update."""
+
     actor: str
     changes: WorkflowUpdate
 

@@ -111,6 +111,7 @@ def form_refusal(reference: str) -> tuple[str, str] | None:
 
 
 def is_web(reference: str) -> bool:
+    """Return whether *reference* begins like an http(s) URL."""
     return reference[:8].lower().startswith(_WEB)
 
 
