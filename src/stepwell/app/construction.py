@@ -211,7 +211,7 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
         engine.bus,
         workflow_frame,
         feed_frame,
-        None if process.exclusive else stores.database.hints,
+        None if process.exclusive else stores.database.notifications,
         engine.scheduler.workflows,
         heartbeat_s=process.settings.heartbeat_s,
     )

@@ -51,7 +51,7 @@ class Database(Struct):
     outbox: Outbox
     deliveries: Deliveries
     feed: EventFeed
-    hints: Notifications
+    notifications: Notifications
     presence: Presence
 
 

@@ -1,4 +1,4 @@
-"""`ports.feed` in memory: the event feed, and the notifications between processes."""
+"""`ports.events` in memory: the event feed, and the notifications between processes."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping
@@ -77,7 +77,7 @@ class MemoryNotifications:
 
 
 class MemoryPresence:
-    """`ports.feed.Presence` of the process *owner*. The store of workflows notifies of changes of leases."""
+    """`ports.Presence` of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner

@@ -1,4 +1,4 @@
-"""`ports.Keys` in memory: which requests have been made, by the keys that their callers gave them."""
+"""`ports.IdempotencyKeys` in memory: the requests that have been made, by the keys of their callers."""
 
 from collections.abc import Collection
 from datetime import timedelta

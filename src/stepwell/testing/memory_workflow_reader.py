@@ -1,4 +1,4 @@
-"""`ports.Store` in memory: what the API reads, and what cleanup marks."""
+"""`ports.WorkflowReader` in memory: what the API reads, and the deletion mark of tasks."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

