@@ -166,7 +166,7 @@ def check_user() -> None:
 
 
 def account_for(data: Path) -> SystemAccount | None:
-    """Return the account that runs PostgreSQL: None for our own. For root: the owner of *data*, `postgres`, `nobody`."""
+    """Return the account that runs PostgreSQL, None for ours. For root: the owner of *data*, `postgres`, `nobody`."""
     if os.geteuid() != 0:
         return None
     if data.exists() and (owner := data.stat()).st_uid != 0:
