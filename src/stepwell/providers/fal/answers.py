@@ -18,7 +18,7 @@ from stepwell.domain.urls import split_url
 from stepwell.outbound.sanitise import mask_secrets, sanitised
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.fal.parameters import KINDS
-from stepwell.providers.shared.bounded_json import read_json
+from stepwell.providers.shared.bounded_json import read_json, without_code_fence
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized
 
@@ -186,8 +186,7 @@ def _text(output: Mapping[str, Any]) -> dict[str, Any]:
     text = output.get("output")
     if not isinstance(text, str):
         return {}
-    bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
-    value: Any = read_json(bare.encode("utf-8", "replace"), Any)
+    value: Any = read_json(without_code_fence(text).encode("utf-8", "replace"), Any)
     return {"result_text": text} | ({"result_json": value} if isinstance(value, dict | list) else {})
 
 

@@ -45,6 +45,7 @@ from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.input_references import with_references
 from stepwell.providers.shared.provider_api import ApiAnswer, as_call_failed, digest
+from stepwell.providers.shared.time_window import AFTER, BEFORE
 
 _NAME = "FAL"
 _POLL_STATUSES = frozenset({200, 202})
@@ -55,8 +56,6 @@ _RESULT_STATUSES = frozenset({200, *range(400, 600)}) - {401, 403, 404, 408, 410
 _CANCEL_STATUSES = frozenset({200, 202, 400, 404, 422})
 _NOT_FOUND = 404
 _OK = 200
-# How much earlier or later than `Sent.at` fal's clock may date a request.
-_BEFORE, _AFTER = timedelta(seconds=60), timedelta(minutes=15)
 # fal may filter by the time of a request's end, and a request may wait for hours.
 _LISTED_FOR = timedelta(days=1)
 _PAGE, _MAX_PAGES = 100, 50
@@ -240,7 +239,7 @@ class FalProvider:
             page = await self._listed(apis, sent, cursor)
             for item in page.items:
                 distance = _aware(item.sent_at) - sent.at
-                if item.endpoint_id not in {None, sent.model} or not -_BEFORE <= distance <= _AFTER:
+                if item.endpoint_id not in {None, sent.model} or not -BEFORE <= distance <= AFTER:
                     continue
                 if item.json_input is None:
                     hides_inputs = True
@@ -258,7 +257,7 @@ class FalProvider:
     async def _listed(self, apis: FalApis, sent: Sent, cursor: str | None) -> _Page:
         query = {
             "endpoint_id": sent.model,
-            "start": _iso(sent.at - _BEFORE),
+            "start": _iso(sent.at - BEFORE),
             "end": _iso(sent.at + _LISTED_FOR),
             "limit": _PAGE,
             "expand": "payloads",

@@ -16,7 +16,7 @@ from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from stepwell.providers.google.session import SUCCESS, GoogleSession
-from stepwell.providers.google.video_operations import OperationVideo
+from stepwell.providers.google.video_operations import OperationVideo, objects_in
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 # Other statuses say nothing about the interaction: the key is wrong, or there are too many calls.
@@ -126,13 +126,13 @@ def _text_of(found: _Interaction) -> str:
 
 
 def _contents(found: _Interaction) -> Iterator[Mapping[str, Any]]:
-    for step in _objects(found.steps):
+    for step in objects_in(found.steps):
         if step.get("type") == "model_output":
-            yield from _objects(step.get("content"))
+            yield from objects_in(step.get("content"))
 
 
 def _problem(found: _Interaction) -> str:
-    errors = [*_objects(found.errors), *_objects([found.error])]
+    errors = [*objects_in(found.errors), *objects_in([found.error])]
     return "; ".join(error["message"] for error in errors if isinstance(error.get("message"), str))
 
 
@@ -141,7 +141,3 @@ def _usage(usage: Any) -> dict[str, Any]:
         return {}
     counts = {name: usage[theirs] for name, theirs in _COUNTS.items() if isinstance(usage.get(theirs), int)}
     return {"usage": counts} if counts else {}
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []

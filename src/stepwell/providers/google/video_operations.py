@@ -77,9 +77,9 @@ def video_of(name: str, operation: VideoOperation) -> OperationVideo:
 
 
 def _videos(found: Mapping[str, Any]) -> Iterator[OperationVideo]:
-    for each in _objects(found.get("videos")):
+    for each in objects_in(found.get("videos")):
         yield from _video(each, "gcsUri")
-    for each in _objects(found.get("generatedSamples")):
+    for each in objects_in(found.get("generatedSamples")):
         if isinstance(each.get("video"), Mapping):
             yield from _video(each["video"], "uri")
 
@@ -91,5 +91,6 @@ def _video(metadata: Mapping[str, Any], uri: str) -> Iterator[OperationVideo]:
         yield OperationVideo(text=metadata["bytesBase64Encoded"])
 
 
-def _objects(value: Any) -> list[Mapping[str, Any]]:
+def objects_in(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects in a list; an empty list for anything else."""
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []

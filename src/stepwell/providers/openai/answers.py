@@ -17,7 +17,7 @@ from stepwell.outbound.http_client import MAX_URL, origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.images import decode_base64, inspect
-from stepwell.providers.shared.bounded_json import decode_json, read_json
+from stepwell.providers.shared.bounded_json import decode_json, read_json, without_code_fence
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized
 from stepwell.providers.shared.result_storage import store_from_answer
 
@@ -216,9 +216,8 @@ def _text(content: Any) -> str:
 
 def _json(text: str) -> Any:
     """Decode JSON. Servers that ignore a schema often put it into a code fence, which is removed."""
-    bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
     try:
-        return decode_json(bare.encode("utf-8", "replace"), Any)
+        return decode_json(without_code_fence(text).encode("utf-8", "replace"), Any)
     except ValueError as error:
         raise _paid("the answer isn't the JSON that was asked for") from error
 

@@ -12,6 +12,7 @@ from PIL import Image
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.shared import images
+from stepwell.providers.shared.input_references import data_uri
 
 _KINDS: Mapping[str, tuple[str, str]] = {
     "PNG": ("png", "image/png"),
@@ -71,10 +72,6 @@ async def mask_input(reference: str, field: str, size: tuple[int, int], io: Atte
     """
     data = (await io.fetch(reference, field)).data
     return await to_thread.run_sync(_mask, data, field, size)
-
-
-def data_uri(data: bytes, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def decode_base64(text: str) -> bytes | None:

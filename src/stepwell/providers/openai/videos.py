@@ -1,7 +1,7 @@
 """Video jobs at servers with OpenAI's Videos API: https://developers.openai.com/api/reference/resources/videos."""
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
@@ -12,14 +12,13 @@ from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from stepwell.providers.openai.answers import NAME, OpenAiSession, is_permanent
+from stepwell.providers.shared.time_window import AFTER, BEFORE
 
 _OK = frozenset({200})
 _SUCCESS = frozenset(range(200, 300))
 # Other statuses say nothing about the job: the key is wrong, or there are too many calls.
 _DELETE_ANSWERS = _SUCCESS | (frozenset(range(400, 500)) - {401, 403, 408, 425, 429})
 _ENDED = frozenset({"completed", "failed", "cancelled", "canceled"})
-# How much earlier or later than `Sent.at` the server's clock may date a video.
-_BEFORE, _AFTER = timedelta(seconds=60), timedelta(minutes=15)
 _PAGE, _MAX_PAGES = 100, 20
 _MILLISECONDS = 1e11  # larger times are in milliseconds
 
@@ -149,7 +148,7 @@ async def cancel_video(session: OpenAiSession, job: Job) -> CancelAnswer:
 
 async def list_around(session: OpenAiSession, at: datetime) -> AsyncIterator[Listed]:
     """Yield the videos that were created around *at*. Raises `CallFailed`, also if the list has more than 20 pages."""
-    earliest, latest = at - _BEFORE, at + _AFTER
+    earliest, latest = at - BEFORE, at + AFTER
     query: dict[str, Any] = {"limit": _PAGE, "order": "desc"}
     first: datetime | None = None
     for _ in range(_MAX_PAGES):

@@ -13,7 +13,7 @@ an upload of Replicate's failed; so it is retried.
 
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -45,6 +45,7 @@ from stepwell.providers.replicate.parameters import KINDS, deadline, model_input
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import ProviderApi, as_call_failed
+from stepwell.providers.shared.time_window import AFTER, BEFORE
 
 _SUCCESS = frozenset(range(200, 300))
 # Statuses that say nothing about the job: the key is wrong, or there are too many calls.
@@ -52,8 +53,6 @@ _CALL_STATUSES = frozenset({401, 403, 408, 425, 429})
 _CANCEL_ANSWERS = _SUCCESS | (frozenset(range(400, 500)) - _CALL_STATUSES)
 _ENDED = frozenset({"succeeded", "failed", "aborted"})
 _MAX_PAGES = 50
-# How much earlier or later than `Sent.at` Replicate's clock may date a prediction.
-_BEFORE, _AFTER = timedelta(seconds=60), timedelta(minutes=15)
 # Errors that another attempt would meet again. E1001 is out of memory, which Replicate attributes to the input.
 _PERMANENT_ERROR = re.compile(
     r"\b(E1001|E4875|E005)\b|nsfw|sensitive|moderation|safety|validation|invalid|unsupported|out of memory",
@@ -241,7 +240,7 @@ class ReplicateProvider:
 
         Replicate may ignore the bounds in the query.
         """
-        earliest, latest = at - _BEFORE, at + _AFTER
+        earliest, latest = at - BEFORE, at + AFTER
         query = urlencode({"created_after": earliest.isoformat(), "created_before": latest.isoformat()})
         for _ in range(_MAX_PAGES):
             answer = await session.api.call("GET", f"{self._url}/v1/predictions?{query}", session.headers, ok=_SUCCESS)

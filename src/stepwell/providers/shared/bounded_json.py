@@ -32,3 +32,8 @@ def read_json(data: bytes | str, kind: type[T]) -> T | None:
         return decode_json(data, kind)
     except ValueError:
         return None
+
+
+def without_code_fence(text: str) -> str:
+    """Return the JSON in a model's answer without the Markdown code fence that some models put around it."""
+    return text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()

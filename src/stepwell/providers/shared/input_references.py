@@ -25,7 +25,7 @@ async def provider_reference(reference: str, field: str, io: AttemptIO) -> str:
         address = await io.link(reference, field)
         if address is not None:
             return address
-    return await to_thread.run_sync(_data_uri, await io.fetch(reference, field))
+    return await to_thread.run_sync(_inline, await io.fetch(reference, field))
 
 
 async def provider_references(references: list[str], field: str, io: AttemptIO) -> list[str]:
@@ -44,5 +44,10 @@ async def with_references(inputs: Mapping[str, Any], io: AttemptIO) -> dict[str,
     return resolved
 
 
-def _data_uri(blob: Blob) -> str:
-    return f"data:{blob.media_type or _UNTYPED};base64,{base64.b64encode(blob.data).decode('ascii')}"
+def data_uri(data: bytes, media_type: str) -> str:
+    """Encode *data* as a data URI in base64."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _inline(blob: Blob) -> str:
+    return data_uri(blob.data, blob.media_type or _UNTYPED)
