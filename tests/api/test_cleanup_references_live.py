@@ -251,7 +251,7 @@ async def counted(live: Service, call: Callable[[], Awaitable[Any]]) -> tuple[fl
 
 async def test_only_a_create_that_names_files_sends_one_more_statement(live: Service) -> None:
     drawn = await draw(live)
-    await live.app.service.workflows.until_idle(UUID(drawn.id))
+    await live.app.services.workflows.until_idle(UUID(drawn.id))
     without = [passing(str(number), of="media/ and nothing else") for number in range(20)]
     sent, created = await counted(live, lambda: live.create(*without, start=False))
     assert (sent, await references(live, created["id"])) == (1, set())
@@ -266,7 +266,7 @@ async def test_cleanup_reads_the_references_of_all_tasks_at_once(live: Service) 
         workflow = await live.until_ended(
             (await live.create(*(told(str(number), files=1) for number in range(steps))))["id"]
         )
-        await live.app.service.workflows.until_idle(UUID(workflow["id"]))
+        await live.app.services.workflows.until_idle(UUID(workflow["id"]))
         sent, report = await counted(live, lambda: cleanup(live, workflow["id"]))  # noqa: B023 - called at once
         assert len(report["deleted_paths"]) == steps
         costs.append(sent)

@@ -155,7 +155,7 @@ async def test_a_dry_run_reports_what_the_verb_then_does(
             await _compared(live, scripted, sql, before, verb)
         for step in before["steps"]:
             scripted.release(before["id"], step["step_id"])
-        await live.app.service.workflows.until_idle(
+        await live.app.services.workflows.until_idle(
             UUID(before["id"])
         )  # so that the next one's rows are all that may move
     assert seen == SEEN.get((verb, how), set())
@@ -296,6 +296,6 @@ async def test_a_dry_run_of_cancel_lists_the_jobs_at_providers(live: Service, tm
         assert (found["remote_jobs_to_cancel"], found["cancelled"]) == (named, ["a", "b"])
         assert world.emulator.count("cancel") == 0
         assert (await service.verb(made["id"], "cancel")).json()["status"] == "CANCELLED"
-        await service.app.service.workflows.until_idle(UUID(made["id"]))
+        await service.app.services.workflows.until_idle(UUID(made["id"]))
         cancels = [each.path for each in world.emulator.calls if each.kind == "cancel"]
         assert cancels == [f"/jobs/{job['remote_id']}/cancel"]

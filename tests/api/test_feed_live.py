@@ -76,7 +76,7 @@ async def followed(
 
 
 def subscriptions_of(live: Service) -> Any:
-    return live.app.service.subscriptions
+    return live.app.services.subscriptions
 
 
 async def ended(live: Service, *steps: dict[str, Any], **fields: Any) -> str:

@@ -244,7 +244,7 @@ async def test_a_repeated_redeliver_sends_the_webhook_once(live: Service, monkey
         asked.append(delivery_id)
         return DeliveryRecord(delivery_id, 1, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, None, AT, [])
 
-    monkeypatch.setattr(live.app.service.webhooks, "redeliver", redeliver)
+    monkeypatch.setattr(live.app.services.webhooks, "redeliver", redeliver)
     path, headers = f"{WORKFLOWS}{made['id']}/deliveries/x/redeliver", key()
     first = await live.client.post(path, headers=headers)
     assert is_replay(await live.client.post(path, headers=headers), first)

@@ -48,7 +48,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, api: Service, method: str, error: Exce
     async def raise_error(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(api.app.service.reads, method, raise_error)
+    monkeypatch.setattr(api.app.services.reads, method, raise_error)
 
 
 async def test_every_error_of_the_product_has_a_row() -> None:

@@ -289,5 +289,5 @@ async def test_odd_paths_are_a_404_and_reach_no_database(
     async def refuse(*_: Any) -> None:
         raise AssertionError("the path reached the service")
 
-    monkeypatch.setattr(api.app.service.reads, "artifact", refuse)
+    monkeypatch.setattr(api.app.services.reads, "artifact", refuse)
     assert (await client.get(f"/api/v1/artifacts/{path}")).status_code == 404

@@ -176,7 +176,7 @@ async def test_a_ticket_is_in_no_answer_and_no_log_even_after_an_unexpected_erro
     def fail(*_: Any) -> None:
         raise RuntimeError("nobody has foreseen this")
 
-    monkeypatch.setattr(api.app.service.subscriptions, "follow", fail)
+    monkeypatch.setattr(api.app.services.subscriptions, "follow", fail)
     path = f"{WORKFLOWS}{workflow_id}/events?ticket={ticket}"
     try:
         async with conforming_client(api.app.api) as client:

@@ -165,7 +165,7 @@ async def test_a_stream_continues_if_the_workflow_is_resumed_before_its_end_was_
 async def test_a_stream_without_events_sends_heartbeats(
     live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live.app.service.subscriptions, "heartbeat_s", 0.05)
+    monkeypatch.setattr(live.app.services.subscriptions, "heartbeat_s", 0.05)
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
@@ -392,8 +392,8 @@ async def test_all_streams_end_when_the_service_stops(live: Service, scripted: S
         streaming(live.app.api, "/api/v1/events", token()) as feed,
     ):
         await stream.frames(3)
-        live.app.service.availability.draining = True
-        live.app.service.subscriptions.close()
+        live.app.services.availability.draining = True
+        live.app.services.subscriptions.close()
         for each in (stream, feed):
             assert (await each.all_of_it())[-1].comments == [event_stream.STOPPING]
         async with followed(live, workflow_id) as late:

@@ -253,7 +253,7 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
     assert (await service.client.post(path, headers=KEY)).status_code == 409
     assert (await service.client.post(f"{WORKFLOWS}{workflow_id}/start", headers=KEY)).status_code == 422
     journal.gate.set()
-    await eventually(lambda: not service.app.service.idempotency.keys_held, "the effect is decided")
+    await eventually(lambda: not service.app.services.idempotency.keys_held, "the effect is decided")
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
     assert answer.headers["idempotency-replayed"] == "true"

@@ -137,7 +137,7 @@ async def test_a_reservation_that_arrives_after_its_release_is_released_again(
 
     monkeypatch.setattr(keys, "reserve", late)
     monkeypatch.setattr(keys, "release", release_first)
-    one.app.service.idempotency.statement_s = -0.9
+    one.app.services.idempotency.statement_s = -0.9
     assert (await create(one)).status_code == 503
     await eventually(lambda: len(released) == 2, "it is released again")
     assert released[0] == released[1]
@@ -190,7 +190,7 @@ async def test_another_process_answers_for_a_verb_once_that_is_decided(
     path = f"{WORKFLOWS}{made['id']}/pause"
     assert (await one.client.post(path, headers=KEY)).status_code == 503
     assert (await other.client.post(path, headers=KEY)).status_code == 409
-    assert not one.app.service.idempotency.unreleased
+    assert not one.app.services.idempotency.unreleased
     journal.gate.set()
     await wait_for(sql, "owner = $1 FROM idempotency_keys", NOBODY)
     answer = await other.client.post(path, headers=KEY)
@@ -205,7 +205,7 @@ async def test_the_number_of_unreleased_keys_is_bounded(one: Service, monkeypatc
     faulty(one).inserts.extend([BEFORE] * 3)
     for key in ("k", "l", "m"):
         assert (await create(one, **{"Idempotency-Key": key})).status_code == 503
-    assert {each.key for each in one.app.service.idempotency.unreleased} <= {"l", "m"}
+    assert {each.key for each in one.app.services.idempotency.unreleased} <= {"l", "m"}
 
 
 async def test_a_key_lasts_two_days_from_the_request_that_took_effect(
@@ -260,7 +260,7 @@ class TestRedelivery:
     ) -> None:
         workflow_id, name, _ = await self._delivered(one, sink, sql)
         with pytest.raises(StillRunning):
-            await one.app.service.webhooks.redeliver(
+            await one.app.services.webhooks.redeliver(
                 EVERY_TENANT, workflow_id, name, Preconditions(Reservation("every", "k", uuid4()))
             )
         assert await sql.fetchval("SELECT status FROM deliveries") == "DELIVERED"

@@ -54,7 +54,7 @@ def measuring(service: Service) -> Iterator[Cost]:
 
 async def create(service: Service, body: dict[str, Any], *, start: bool = True) -> UUID:
     """Create a workflow without HTTP, which sends no statement of its own."""
-    engine = service.app.service
+    engine = service.app.services
     planned = validate_workflow(body, engine.catalog)
     return (await engine.workflows.create(EVERY_TENANT, "alice", planned, tenant=None, start=start)).state.id
 
@@ -63,7 +63,7 @@ async def run(service: Service, body: dict[str, Any]) -> UUID:
     """Create a workflow and wait until it has ended."""
     workflow_id = await create(service, body)
     async with asyncio.timeout(60):
-        await service.app.service.workflows.until_idle(workflow_id)
+        await service.app.services.workflows.until_idle(workflow_id)
     return workflow_id
 
 
@@ -179,7 +179,7 @@ async def lines_per_step(service: Service, journal: FaultyJournal, body: dict[st
     with counting_lines() as lines:
         journal.gate.set()
         async with asyncio.timeout(60):
-            await service.app.service.workflows.until_idle(workflow_id)
+            await service.app.services.workflows.until_idle(workflow_id)
     return lines[0] / len(body["steps"])
 
 
@@ -245,10 +245,10 @@ async def test_an_ended_workflow_is_freed_from_memory(
     run_ref = weakref.ref(scheduler.workflows[workflow_id].run)
     journal.gate.set()
     async with asyncio.timeout(60):
-        await service.app.service.workflows.until_idle(workflow_id)
+        await service.app.services.workflows.until_idle(workflow_id)
     assert (await service.get(str(workflow_id)))["status"] == status
     gc.collect()
     assert (active_ref(), run_ref()) == (None, None)
     assert nothing_left(service)
     assert timers() == []
-    assert (scheduler.held, service.app.service.workflows.access.loading) == (set(), 0)
+    assert (scheduler.held, service.app.services.workflows.access.loading) == (set(), 0)

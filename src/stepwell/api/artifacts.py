@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from stepwell.api.dependencies import ApiRequest, ArtifactsDep, ServiceDep
+from stepwell.api.dependencies import ApiRequest, ArtifactsDep, ServicesDep
 from stepwell.api.operations import Content, Operation, Permission, endpoint
 from stepwell.api.query_parameters import SignatureQuery, parse_query
 from stepwell.contract.tasks import Output
@@ -34,12 +34,12 @@ ARTIFACT = Operation(
 
 
 @endpoint(ARTIFACT)
-async def get_artifact(request: ApiRequest, service: ServiceDep, artifacts: ArtifactsDep) -> ASGIApp:
+async def get_artifact(request: ApiRequest, services: ServicesDep, artifacts: ArtifactsDep) -> ASGIApp:
     parse_query(request.scope["query_string"], SignatureQuery)
     path = str(request.path_params["path"]).lstrip("/")
     if parse_artifact_path(path) is None:  # never stored; and the database refuses to be asked for NUL
         raise NotFound("artifact")
-    output = await service.reads.artifact(request.user.scope, path)
+    output = await services.reads.artifact(request.user.scope, path)
     known_tags = request.headers.get("if-none-match", "")
     return _not_modified(output) if _etag(output) in known_tags else _file(output, artifacts)
 

@@ -4,7 +4,7 @@ A callback is only a reason to poll the job now. It may be lost, early, repeated
 on it.
 """
 
-from stepwell.api.dependencies import ApiRequest, ServiceDep
+from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.operations import NoQuery, Operation, endpoint
 from stepwell.api.query_parameters import parse_query
 from stepwell.contract.system import Health
@@ -24,9 +24,9 @@ CALLBACK = Operation(
 
 
 @endpoint(CALLBACK)
-async def provider_callback(request: ApiRequest, service: ServiceDep) -> Health:
+async def provider_callback(request: ApiRequest, services: ServicesDep) -> Health:
     parse_query(request.scope["query_string"], NoQuery)
-    service.workflows.called_back(str(request.path_params["token"]), await request.body())
+    services.workflows.called_back(str(request.path_params["token"]), await request.body())
     return Health()
 
 

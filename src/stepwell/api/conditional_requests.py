@@ -57,7 +57,7 @@ async def respond_unless_known(request: ApiRequest, content: Struct, headers: He
 
 
 async def not_modified_workflow(
-    request: ApiRequest, service: Services, workflow_id: UUID, headers: Headers, *, steps: bool
+    request: ApiRequest, services: Services, workflow_id: UUID, headers: Headers, *, steps: bool
 ) -> Response[bytes] | None:
     """Return 304 if `If-None-Match` names the workflow's present version; else None. Reads the version, not the steps.
 
@@ -65,7 +65,7 @@ async def not_modified_workflow(
     """
     if header_value(request, IF_NONE_MATCH) is None:
         return None
-    tag = _workflow_etag(await service.reads.version(request.user.scope, workflow_id), steps=steps)
+    tag = _workflow_etag(await services.reads.version(request.user.scope, workflow_id), steps=steps)
     return _not_modified({**headers, ETAG: tag}) if _is_known(request, tag) else None
 
 

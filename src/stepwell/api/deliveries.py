@@ -4,7 +4,7 @@ from litestar import Response
 from msgspec import json
 
 from stepwell.api.conditional_requests import respond_unless_known
-from stepwell.api.dependencies import ApiRequest, ServiceDep
+from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import CHANGING, IF_NONE_MATCH
 from stepwell.api.idempotency import idempotent
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
@@ -62,18 +62,18 @@ REDELIVER = Operation(
 
 
 @endpoint(LIST)
-async def list_deliveries(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+async def list_deliveries(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], DeliveriesQuery)
     scope = request.user.scope
-    records = await service.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
+    records = await services.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
     deliveries = [delivery_to_public(record) for record in records[: query.limit]]
     return await respond_unless_known(request, DeliveryListResponse(deliveries, len(records) > query.limit))
 
 
-async def _current_delivery(request: ApiRequest, service: Services, workflow: WorkflowRecord) -> StoredAnswer:
+async def _current_delivery(request: ApiRequest, services: Services, workflow: WorkflowRecord) -> StoredAnswer:
     delivery_id = request.path_params["delivery_id"]
-    return _delivery_answer(await service.webhooks.delivery(request.user.scope, workflow.state.id, delivery_id))
+    return _delivery_answer(await services.webhooks.delivery(request.user.scope, workflow.state.id, delivery_id))
 
 
 def _delivery_answer(record: DeliveryRecord) -> StoredAnswer:
@@ -82,13 +82,13 @@ def _delivery_answer(record: DeliveryRecord) -> StoredAnswer:
 
 @endpoint(REDELIVER)
 @idempotent(_current_delivery)
-async def redeliver(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
+async def redeliver(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     delivery_id = request.path_params["delivery_id"]
     return _delivery_answer(
-        await service.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, preconditions)
+        await services.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, preconditions)
     )
 
 

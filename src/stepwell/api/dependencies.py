@@ -25,7 +25,7 @@ class ApiDescription(Struct, frozen=True):
 
 
 ApiRequest: TypeAlias = Request[Principal, Any, Any]
-ServiceDep: TypeAlias = NamedDependency[SkipValidation[Services]]
+ServicesDep: TypeAlias = NamedDependency[SkipValidation[Services]]
 ArtifactsDep: TypeAlias = NamedDependency[SkipValidation[Artifacts]]
 TicketsDep: TypeAlias = NamedDependency[SkipValidation[StreamTickets]]
 MetricsDep: TypeAlias = NamedDependency[SkipValidation[Metrics]]

@@ -4,7 +4,7 @@ from litestar import Response
 from msgspec import json, structs
 
 from stepwell.api.conditional_requests import respond_unless_known
-from stepwell.api.dependencies import ApiRequest, ServiceDep
+from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_id, parse_query
@@ -43,20 +43,20 @@ PLAN = Operation(
 
 
 @endpoint(EXPLAIN)
-async def explain_workflow(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+async def explain_workflow(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
-    explanation = await service.diagnostics.explain(request.user.scope, workflow_id)
+    explanation = await services.diagnostics.explain(request.user.scope, workflow_id)
     steps = await encode_in_slices(explanation.steps, lambda step: step)
     return await respond_unless_known(request, structs.replace(explanation, steps=steps))
 
 
 @endpoint(PLAN)
-async def plan_definition(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+async def plan_definition(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
-    planned = await read_json(request, lambda body: validate_workflow(body, service.catalog))
+    planned = await read_json(request, lambda body: validate_workflow(body, services.catalog))
     request.user.tenant_for(planned.request.origin_tenant_id)
-    plan = await service.diagnostics.plan(request.user.scope, planned)
+    plan = await services.diagnostics.plan(request.user.scope, planned)
     steps = await encode_in_slices(plan.steps, lambda step: step)
     return Response(json.encode(structs.replace(plan, steps=steps)), media_type="application/json")
 

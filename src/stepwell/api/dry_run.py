@@ -11,7 +11,7 @@ from litestar import Response
 from msgspec import json
 
 from stepwell.api.conditional_requests import dry_run_etag, read_preconditions
-from stepwell.api.dependencies import ApiRequest, ServiceDep
+from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import ETAG
 from stepwell.api.idempotency import idempotency_key
 from stepwell.api.query_parameters import CleanupQuery, VerbQuery, parse_id, parse_query
@@ -27,16 +27,16 @@ def supports_dry_run(verb: DryRunVerb) -> Callable[[_Handler], _Handler]:
     """Add `?dry_run=true` to the decorated handler of *verb*."""
 
     def decorate(perform: _Handler) -> _Handler:
-        async def handler(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+        async def handler(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
             raw = request.scope["query_string"]
             query = parse_query(raw, CleanupQuery) if verb == "cleanup" else parse_query(raw, VerbQuery)
             if not query.dry_run:
-                return await perform(request, service)
+                return await perform(request, services)
             idempotency_key(request)  # refuses a malformed one, as the verb does
             workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
             await ignore_empty_body(request)
             cleanup_tasks = isinstance(query, CleanupQuery) and query.cleanup_tasks
-            version, result = await service.diagnostics.dry_run(
+            version, result = await services.diagnostics.dry_run(
                 request.user.scope, workflow_id, verb, read_preconditions(request), cleanup_tasks=cleanup_tasks
             )
             return Response(json.encode(result), media_type=MEDIA_TYPE, headers={ETAG: dry_run_etag(version)})

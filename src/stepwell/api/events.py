@@ -5,7 +5,7 @@ from msgspec import UNSET, Struct, json
 
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.content_negotiation import prefers
-from stepwell.api.dependencies import ApiRequest, ServiceDep, TicketsDep
+from stepwell.api.dependencies import ApiRequest, ServicesDep, TicketsDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
@@ -96,23 +96,23 @@ TICKET = Operation(
 
 
 @endpoint(HISTORY)
-async def list_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
+async def list_events(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], EventsQuery, others=TICKET_PARAMETER)
-    scope, subscriptions = request.user.scope, service.subscriptions
+    scope, subscriptions = request.user.scope, services.subscriptions
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         after = _last_event_id(request)
         opening = subscriptions.follow(scope, workflow_id, query.after if after is None else after)
         return event_stream(opening, subscriptions.heartbeat_s)
-    events = await service.reads.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
+    events = await services.reads.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
     public = [event_to_public(event) for event in events[: query.limit]]
     return await _json(request, EventListResponse(public, len(events) > query.limit))
 
 
 @endpoint(FEED)
-async def list_all_events(request: ApiRequest, service: ServiceDep) -> ASGIApp:
+async def list_all_events(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], FeedQuery, others=TICKET_PARAMETER)
-    subscriptions = service.subscriptions
+    subscriptions = services.subscriptions
     scope, filter_ = request.user.scope, _filter(query)
     after = None if query.cursor is UNSET else _parse_cursor(query.cursor, "query", "cursor")
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):

@@ -9,7 +9,7 @@ from litestar import Response
 from msgspec.structs import replace
 
 from stepwell.api.conditional_requests import digest, read_preconditions, to_response
-from stepwell.api.dependencies import ApiRequest, ServiceDep
+from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IDEMPOTENCY_KEY, NO_HEADERS, REPLAYED, header_value
 from stepwell.api.request_bodies import read_body
 from stepwell.domain.errors import Fault, InvalidRequest
@@ -34,20 +34,20 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[R
     """
 
     def decorate(effect: Effect) -> Callable[..., Awaitable[Response[bytes]]]:
-        async def handler(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+        async def handler(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
             key, preconditions = idempotency_key(request), read_preconditions(request)
             if key is None:
-                return to_response(await effect(request, service, preconditions))
+                return to_response(await effect(request, services, preconditions))
 
             async def first(reservation: Reservation) -> StoredAnswer:
-                return await effect(request, service, replace(preconditions, reservation=reservation))
+                return await effect(request, services, replace(preconditions, reservation=reservation))
 
             async def rebuild_lost(workflow_id: UUID) -> StoredAnswer:
-                record = await service.reads.get(request.user.scope, workflow_id)
-                return await rebuild(request, service, record)
+                record = await services.reads.get(request.user.scope, workflow_id)
+                return await rebuild(request, services, record)
 
             fingerprint = await _fingerprint(request)
-            answer, replayed = await service.idempotency.handle(
+            answer, replayed = await services.idempotency.handle(
                 request.user.scope, key, fingerprint, first, rebuild_lost
             )
             return to_response(answer, {REPLAYED: "true"} if replayed else NO_HEADERS)

@@ -22,7 +22,7 @@ _PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
 _WAIT = re.compile(r'wait[ \t]*=[ \t]*("?)0*([0-9]+)\1[ \t]*(?:;.*)?', re.IGNORECASE | re.DOTALL)
 
 
-async def wait_if_preferred(request: ApiRequest, service: Services, workflow_id: UUID) -> Headers:
+async def wait_if_preferred(request: ApiRequest, services: Services, workflow_id: UUID) -> Headers:
     """Wait for the workflow's end, for as long as the request prefers. Return the response headers that report it.
 
     Raises `Unavailable` if the client disconnects meanwhile: nobody reads the response then, and a request with an
@@ -32,26 +32,26 @@ async def wait_if_preferred(request: ApiRequest, service: Services, workflow_id:
     if seconds is None:
         return NO_HEADERS
     if seconds:
-        await _wait(request, service, workflow_id, seconds)
+        await _wait(request, services, workflow_id, seconds)
     return {APPLIED: f"wait={seconds}"}
 
 
 async def answer_after_wait(
     request: ApiRequest,
-    service: Services,
+    services: Services,
     record: WorkflowRecord,
     headers: Headers = NO_HEADERS,
     status: int = 200,
 ) -> StoredAnswer:
     """Return the workflow: as it is after the wait if the request prefers one, else as *record* has it."""
-    if applied := await wait_if_preferred(request, service, record.state.id):
-        record, headers = await service.reads.get(request.user.scope, record.state.id), {**headers, **applied}
+    if applied := await wait_if_preferred(request, services, record.state.id):
+        record, headers = await services.reads.get(request.user.scope, record.state.id), {**headers, **applied}
     return await workflow_answer(record, headers, status)
 
 
 async def answer_now(
     _request: ApiRequest,
-    _service: Services,
+    _services: Services,
     record: WorkflowRecord,
     headers: Headers = NO_HEADERS,
     status: int = 200,
@@ -60,13 +60,13 @@ async def answer_now(
     return await workflow_answer(record, headers, status)
 
 
-async def _wait(request: ApiRequest, service: Services, workflow_id: UUID, seconds: int) -> None:
+async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seconds: int) -> None:
     failure: StepwellError | None = None
     ended = False
     async with create_task_group() as group:
         group.start_soon(_cancel_on_disconnect, request, group.cancel_scope, name="client of a waiting request")
         try:
-            await service.completion.until_terminal(request.user.scope, workflow_id, seconds)
+            await services.completion.until_terminal(request.user.scope, workflow_id, seconds)
         except StepwellError as error:  # kept, because the group would wrap it in an ExceptionGroup
             failure = error
         else:

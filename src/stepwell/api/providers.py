@@ -3,7 +3,7 @@
 from litestar import Response
 
 from stepwell.api.conditional_requests import respond_unless_known
-from stepwell.api.dependencies import ApiRequest, ServiceDep
+from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_query
@@ -25,9 +25,9 @@ PROVIDERS = Operation(
 
 
 @endpoint(PROVIDERS)
-async def list_providers(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+async def list_providers(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
-    return await respond_unless_known(request, ProviderListResponse(service.reads.providers(request.user.scope)))
+    return await respond_unless_known(request, ProviderListResponse(services.reads.providers(request.user.scope)))
 
 
 HANDLERS = (list_providers,)

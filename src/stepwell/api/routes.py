@@ -62,7 +62,7 @@ Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsy
 
 def build_api(
     *,
-    service: Services,
+    services: Services,
     artifacts: Artifacts,
     verifier: TokenVerifier,
     signed_urls: SignedUrls,
@@ -78,7 +78,7 @@ def build_api(
         dependencies={
             name: Provide(_always(value), use_cache=True, sync_to_thread=False)
             for name, value in {
-                "service": service,
+                "services": services,
                 "artifacts": artifacts,
                 "tickets": tickets,
                 "metrics": metrics,
@@ -87,7 +87,7 @@ def build_api(
         },
         middleware=[
             _Timing(),
-            AuthMiddleware(verifier, signed_urls, tickets, clock, lambda: service.availability.draining),
+            AuthMiddleware(verifier, signed_urls, tickets, clock, lambda: services.availability.draining),
         ],
         before_send=[_request_counter(metrics)],
         exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},

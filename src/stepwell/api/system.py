@@ -6,7 +6,7 @@ from litestar import Response
 
 from stepwell import __version__
 from stepwell.api.content_negotiation import prefers
-from stepwell.api.dependencies import ApiRequest, DescriptionDep, MetricsDep, ServiceDep
+from stepwell.api.dependencies import ApiRequest, DescriptionDep, MetricsDep, ServicesDep
 from stepwell.api.operations import Content, Operation, endpoint
 from stepwell.api.page_style import PAGE_HEADERS
 from stepwell.contract.system import Health, Root
@@ -93,10 +93,10 @@ async def live() -> Health:
 
 
 @endpoint(READY)
-async def ready(service: ServiceDep) -> Health:
-    if service.availability.draining:
+async def ready(services: ServicesDep) -> Health:
+    if services.availability.draining:
         raise Unavailable("The service is stopping.")
-    await service.availability.check_ready()
+    await services.availability.check_ready()
     return Health()
 
 

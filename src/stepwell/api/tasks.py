@@ -3,7 +3,7 @@
 from litestar import Response
 
 from stepwell.api.conditional_requests import respond_unless_known
-from stepwell.api.dependencies import ApiRequest, ServiceDep
+from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TasksQuery, parse_id, parse_query
@@ -38,17 +38,17 @@ TASKS = Operation(
 
 
 @endpoint(TASK)
-async def get_task(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+async def get_task(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     task_id = parse_id(request.path_params["task_id"], "task")
     parse_query(request.scope["query_string"], NoQuery)
-    return await respond_unless_known(request, task_to_public(await service.reads.task(request.user.scope, task_id)))
+    return await respond_unless_known(request, task_to_public(await services.reads.task(request.user.scope, task_id)))
 
 
 @endpoint(TASKS)
-async def list_tasks(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+async def list_tasks(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
-    records = await service.reads.tasks(request.user.scope, workflow_id, include_deleted=query.include_deleted)
+    records = await services.reads.tasks(request.user.scope, workflow_id, include_deleted=query.include_deleted)
     return await respond_unless_known(request, TaskListResponse([task_to_public(record) for record in records]))
 
 

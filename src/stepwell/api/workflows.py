@@ -13,7 +13,7 @@ from stepwell.api.conditional_requests import (
     to_response,
     workflow_answer,
 )
-from stepwell.api.dependencies import ApiRequest, ServiceDep
+from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.dry_run import DRY_RUN_ANSWER, supports_dry_run
 from stepwell.api.headers import CHANGING, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
 from stepwell.api.idempotency import idempotent
@@ -162,103 +162,103 @@ CANCEL = Operation(
 )
 
 
-async def _creation_answer(request: ApiRequest, service: Services, record: WorkflowRecord) -> StoredAnswer:
+async def _creation_answer(request: ApiRequest, services: Services, record: WorkflowRecord) -> StoredAnswer:
     # A workflow that isn't started won't end, so there is nothing to wait for.
     wait = record.state.status is not WorkflowStatus.PENDING
     headers = {"Location": f"{BASE}{record.state.id}"}
-    return await (answer_after_wait if wait else answer_now)(request, service, record, headers, 201)
+    return await (answer_after_wait if wait else answer_now)(request, services, record, headers, 201)
 
 
-async def _clean_again(request: ApiRequest, service: Services, _record: WorkflowRecord) -> StoredAnswer:
+async def _clean_again(request: ApiRequest, services: Services, _record: WorkflowRecord) -> StoredAnswer:
     """Clean up again, because the report of the first run was lost. It deletes what that run left."""
-    return await _clean(request, service, NO_PRECONDITIONS)
+    return await _clean(request, services, NO_PRECONDITIONS)
 
 
 @endpoint(CREATE)
 @idempotent(_creation_answer)
-async def create_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
+async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
     query = parse_query(request.scope["query_string"], StartQuery)
-    planned = await read_json(request, lambda body: validate_workflow(body, service.catalog))
+    planned = await read_json(request, lambda body: validate_workflow(body, services.catalog))
     caller = request.user
     tenant = caller.tenant_for(planned.request.origin_tenant_id)
-    record = await service.workflows.create(
+    record = await services.workflows.create(
         caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
     )
-    return await _creation_answer(request, service, record)
+    return await _creation_answer(request, services, record)
 
 
 @endpoint(LIST)
-async def list_workflows(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+async def list_workflows(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     query = parse_query(request.scope["query_string"], ListQuery)
-    page = await service.reads.page(request.user.scope, query.as_filter())
+    page = await services.reads.page(request.user.scope, query.as_filter())
     content = await page_to_public(page, query.skip, query.limit)
     return await respond_unless_known(request, content, {"Link": page_links(BASE, query, page.total)})
 
 
 @endpoint(GET)
-async def get_workflow(request: ApiRequest, service: ServiceDep) -> Response[bytes]:
+async def get_workflow(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], GetQuery)
-    applied = await wait_if_preferred(request, service, workflow_id)
+    applied = await wait_if_preferred(request, services, workflow_id)
     steps = query.include_steps
-    if not_modified := await not_modified_workflow(request, service, workflow_id, applied, steps=steps):
+    if not_modified := await not_modified_workflow(request, services, workflow_id, applied, steps=steps):
         return not_modified
-    record = await service.reads.get(request.user.scope, workflow_id, include_steps=steps)
+    record = await services.reads.get(request.user.scope, workflow_id, include_steps=steps)
     return to_response(await workflow_answer(record, applied))
 
 
 @endpoint(UPDATE)
 @idempotent(answer_now)
-async def update_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
+async def update_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
-    changes = await read_json(request, lambda body: parse_update(body, service.catalog.webhook_refusal))
+    changes = await read_json(request, lambda body: parse_update(body, services.catalog.webhook_refusal))
     caller = request.user
     return await workflow_answer(
-        await service.workflows.update(caller.scope, caller.subject, workflow_id, changes, preconditions)
+        await services.workflows.update(caller.scope, caller.subject, workflow_id, changes, preconditions)
     )
 
 
 @endpoint(START)
 @supports_dry_run("start")
 @idempotent(answer_after_wait)
-async def start_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
-    return await answer_after_wait(request, service, await _perform(request, service.workflows.start, preconditions))
+async def start_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+    return await answer_after_wait(request, services, await _perform(request, services.workflows.start, preconditions))
 
 
 @endpoint(PAUSE)
 @idempotent(answer_now)
-async def pause_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
-    return await workflow_answer(await _perform(request, service.workflows.pause, preconditions))
+async def pause_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+    return await workflow_answer(await _perform(request, services.workflows.pause, preconditions))
 
 
 @endpoint(RESUME)
 @supports_dry_run("resume")
 @idempotent(answer_after_wait)
-async def resume_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
-    return await answer_after_wait(request, service, await _perform(request, service.workflows.resume, preconditions))
+async def resume_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+    return await answer_after_wait(request, services, await _perform(request, services.workflows.resume, preconditions))
 
 
 @endpoint(CANCEL)
 @supports_dry_run("cancel")
 @idempotent(answer_now)
-async def cancel_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
-    return await workflow_answer(await _perform(request, service.workflows.cancel, preconditions))
+async def cancel_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+    return await workflow_answer(await _perform(request, services.workflows.cancel, preconditions))
 
 
 @endpoint(CLEANUP)
 @supports_dry_run("cleanup")
 @idempotent(_clean_again)
-async def cleanup_workflow(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
-    return await _clean(request, service, preconditions)
+async def cleanup_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+    return await _clean(request, services, preconditions)
 
 
-async def _clean(request: ApiRequest, service: Services, preconditions: Preconditions) -> StoredAnswer:
+async def _clean(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], CleanupQuery)
     await ignore_empty_body(request)
     caller = request.user
-    record, report = await service.workflows.cleanup(
+    record, report = await services.workflows.cleanup(
         caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, preconditions=preconditions
     )
     return answer_with_etag(record, await cleanup_to_public(record, report))

@@ -50,7 +50,7 @@ class Application(Struct):
     """
 
     api: Litestar
-    service: Services
+    services: Services
     metrics: Metrics
     engine: asyncio.Task[None]
     stop: Callable[[], Awaitable[None]]
@@ -78,25 +78,25 @@ async def running_app(
         stores = await open_stores(process, source, stack)
         engine = build_engine(process, stores, extra_providers, stack)
         webhooks = build_webhooks(process, stores, engine, stack)
-        service = build_services(process, stores, engine, webhooks)
+        services = build_services(process, stores, engine, webhooks)
         if exclusive and not stores.files.shared:
             await stores.cleaner.sweep()
-        work = run_engine(stores, engine, webhooks, service)
+        work = run_engine(stores, engine, webhooks, services)
         running = asyncio.create_task(work, name="engine")  # noqa: TID251 - the root task
 
         async def stop() -> None:
-            service.availability.draining = True
-            service.subscriptions.close()
+            services.availability.draining = True
+            services.subscriptions.close()
             await stop_engine(running, engine, webhooks, settings.grace_s)
 
         try:
             await engine.scheduler.started.wait()
             await webhooks.recovery.boot()
-            service.availability.booted = True
-            metrics = _build_metrics(stores, engine, webhooks, service)
-            api = _build_api(process, stores, service, verifier, metrics)
+            services.availability.booted = True
+            metrics = _build_metrics(stores, engine, webhooks, services)
+            api = _build_api(process, stores, services, verifier, metrics)
             components = Components(process, stores, engine, webhooks)
-            yield Application(api, service, metrics, running, stop, components)
+            yield Application(api, services, metrics, running, stop, components)
         finally:
             await stop()
 
@@ -109,23 +109,23 @@ def _build_verifier(settings: Settings) -> TokenVerifier:
     )
 
 
-def _build_metrics(stores: Stores, engine: Engine, webhooks: Webhooks, service: Services) -> Metrics:
+def _build_metrics(stores: Stores, engine: Engine, webhooks: Webhooks, services: Services) -> Metrics:
     return build_metrics(
         engine.scheduler,
         engine.admission,
         engine.health,
         webhooks.deliverer,
-        service.subscriptions,
+        services.subscriptions,
         stores.statements,
         stores.writes,
     )
 
 
 def _build_api(
-    process: ProcessInfo, stores: Stores, service: Services, verifier: TokenVerifier, metrics: Metrics
+    process: ProcessInfo, stores: Stores, services: Services, verifier: TokenVerifier, metrics: Metrics
 ) -> Litestar:
     return build_api(
-        service=service,
+        services=services,
         artifacts=stores.files.artifacts,
         verifier=verifier,
         signed_urls=process.signed_urls,

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 _LAST_WRITES_S = 2.0
 
 
-async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service: Services) -> None:
+async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, services: Services) -> None:
     """Run all tasks of the engine until one fails or this is cancelled. Then it cancels the others."""
     async with asyncio.TaskGroup() as group:
         if stores.files.migration is not None:
@@ -26,8 +26,8 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(webhooks.recovery.run(), name="recovery")
         group.create_task(webhooks.recovery.watch(), name="other processes")
         group.create_task(webhooks.deliverer.run(), name="webhooks")
-        group.create_task(service.subscriptions.run(), name="streams")
-        group.create_task(service.idempotency.run(), name="keys")
+        group.create_task(services.subscriptions.run(), name="streams")
+        group.create_task(services.idempotency.run(), name="keys")
         group.create_task(stores.writes.run(), name="write probes")
 
 

@@ -118,7 +118,7 @@ async def _run_and_measure(
         if options.api:
             await run_http_load(load, keys.settings.base_url, _token(keys))
         else:
-            await drive(load.bodies(), in_process(app.service), load.concurrency)
+            await drive(load.bodies(), in_process(app.services), load.concurrency)
 
     load = options.load
     await run(replace(load, workflows=1, concurrency=1))  # opens the connections and prepares the statements

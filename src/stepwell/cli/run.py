@@ -80,11 +80,11 @@ async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: 
 async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> RunOutcome | None:
     """Run the definition. Returns None if a signal stopped this process before the workflow's end."""
     try:
-        planned = validate_workflow(body, app.service.catalog)
+        planned = validate_workflow(body, app.services.catalog)
     except InvalidRequest as error:
         raise invalid_definition(error.faults) from error
     tenant = planned.request.origin_tenant_id
-    record = await app.service.workflows.create(EVERY_TENANT, _ACTOR, planned, tenant=tenant, start=True)
+    record = await app.services.workflows.create(EVERY_TENANT, _ACTOR, planned, tenant=tenant, start=True)
     workflow_id = record.state.id
     with progress_display(record.total_steps) as progress:
         ended = await _follow(app, workflow_id, progress, stop)
@@ -99,7 +99,7 @@ async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, st
     seen = 0
     while not (stop.requested or is_broken(app)):
         try:
-            events = await app.service.reads.events(EVERY_TENANT, workflow_id, after=seen, limit=_PAGE)
+            events = await app.services.reads.events(EVERY_TENANT, workflow_id, after=seen, limit=_PAGE)
         except Unavailable:  # the next poll tries again
             events = []
         for event in events:
@@ -113,8 +113,8 @@ async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, st
 
 
 async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> RunOutcome:
-    record = await app.service.reads.get(EVERY_TENANT, workflow_id, include_steps=False)
-    tasks = await app.service.reads.tasks(EVERY_TENANT, workflow_id, include_deleted=False)
+    record = await app.services.reads.get(EVERY_TENANT, workflow_id, include_steps=False)
+    tasks = await app.services.reads.tasks(EVERY_TENANT, workflow_id, include_deleted=False)
     bucket = bucket_of(settings)
     base = str(settings.artifacts.absolute()) if bucket is None else bucket.url
     files = [f"{base}/{output.path}" for each in tasks for output in each.task.outputs]

@@ -226,7 +226,7 @@ async def test_a_cancelled_step_is_following_up_until_its_job_has_ended(world: W
     assert (step["reason"]["provider"], step["reason"]["remote_id"]) == ("CUSTOM", reason["remote_id"])
     assert step["reason"]["until"] > reason["since"]
     world.hold(held=False)
-    await service.app.service.workflows.until_idle(UUID(created["id"]))
+    await service.app.services.workflows.until_idle(UUID(created["id"]))
     assert (await explain(service, created["id"]))["steps"] == {}
 
 

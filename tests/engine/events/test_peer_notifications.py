@@ -34,7 +34,7 @@ class Pair:
     @property
     def peers(self) -> PeerNotifications:
         """The notifications of *other*."""
-        peers = self.other.app.service.subscriptions.peers
+        peers = self.other.app.services.subscriptions.peers
         assert peers is not None
         return peers
 
@@ -137,7 +137,7 @@ async def test_streams_of_another_process_follow_by_polling_without_notification
     pair: Pair, provider: Scripted, no_notifications: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await start_hanging(pair, provider)
-    pair.peers.poll_s = pair.other.app.service.subscriptions.reader.poll_s = 0.02
+    pair.peers.poll_s = pair.other.app.services.subscriptions.reader.poll_s = 0.02
     async with pair.follow(workflow_id) as stream, streaming(pair.other.app.api, "/api/v1/events", token()) as feed:
         before = await pair.read_past(stream, workflow_id)
         await pair.until_listening()
@@ -228,7 +228,7 @@ async def test_many_commits_are_combined_into_few_short_notifications(pair: Pair
 
 async def start_waiting(group: asyncio.TaskGroup, service: Service, workflow_id: str) -> asyncio.Task[bool]:
     """Start a task that waits for the end of the workflow at *service*."""
-    waiter = service.app.service.completion
+    waiter = service.app.services.completion
     task = group.create_task(waiter.until_terminal(EVERY_TENANT, UUID(workflow_id), 30))
     await eventually(lambda: UUID(workflow_id) in service.app.components.engine.bus.watched)
     return task
@@ -246,20 +246,20 @@ async def test_the_end_of_a_workflow_is_noticed_in_both_processes(pair: Pair, pr
         provider.release("a")
         assert await here
         assert await there
-    assert await pair.other.app.service.completion.until_terminal(EVERY_TENANT, UUID(workflow_id), 0)
+    assert await pair.other.app.services.completion.until_terminal(EVERY_TENANT, UUID(workflow_id), 0)
     for service in (pair.one, pair.other):
         assert not service.app.components.engine.bus.watched
 
 
 async def test_waiting_ends_without_the_workflows_end_by_a_timeout_or_a_stop(pair: Pair, provider: Scripted) -> None:
     workflow_id = UUID(await start_hanging(pair, provider))
-    waiter = pair.one.app.service.completion
+    waiter = pair.one.app.services.completion
     assert not await waiter.until_terminal(EVERY_TENANT, workflow_id, 0.01)
     with pytest.raises(NotFound):
         await waiter.until_terminal(TenantScope("other"), workflow_id, 30)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         task = await start_waiting(group, pair.one, str(workflow_id))
-        pair.one.app.service.subscriptions.close()
+        pair.one.app.services.subscriptions.close()
         assert not await task
     assert not await waiter.until_terminal(EVERY_TENANT, workflow_id, 30)  # because the service is stopping
     assert not pair.one.app.components.engine.bus.watched

@@ -29,7 +29,7 @@ async def service(memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Servi
 
 
 def subscriptions_of(service: Service) -> EventSubscriptions:
-    return service.app.service.subscriptions
+    return service.app.services.subscriptions
 
 
 def bus(service: Service) -> EventBus:
@@ -47,7 +47,7 @@ class Run:
 
     async def write(self) -> None:
         created = await self.service.create(passthrough("a"), start=False)
-        self.workflow_id, engine = UUID(created["id"]), self.service.app.service
+        self.workflow_id, engine = UUID(created["id"]), self.service.app.services
         self.events = 1
         while self.opened < EACH:
             await engine.workflows.update(EVERY_TENANT, "x", self.workflow_id, WorkflowUpdate(name="again"))

@@ -33,7 +33,7 @@ async def begun(service: Service, provider: Scripted) -> UUID:
 
 
 def waiting(group: asyncio.TaskGroup, service: Service, workflow_id: UUID) -> asyncio.Task[None]:
-    return group.create_task(service.app.service.workflows.until_idle(workflow_id))
+    return group.create_task(service.app.services.workflows.until_idle(workflow_id))
 
 
 async def turns(service: Service) -> None:
@@ -95,8 +95,8 @@ async def test_at_once_where_there_is_nothing_to_wait_for(service: Service, prov
         provider.release("a", "b")
         workflow_id = await begun(service, provider)
         pending = UUID((await service.create(scripted("a"), start=False))["id"])
-        await service.app.service.workflows.until_idle(workflow_id)
+        await service.app.services.workflows.until_idle(workflow_id)
         for each in (workflow_id, pending, uuid4()):
             # Not even a turn of the loop: it could be closed.
             with pytest.raises(StopIteration):
-                service.app.service.workflows.until_idle(each).send(None)
+                service.app.services.workflows.until_idle(each).send(None)

@@ -20,7 +20,7 @@ from support.workflows.definitions import body
 
 async def create(service: Service, *steps: dict[str, Any]) -> UUID:
     """Past the HTTP layer, which has tests of its own."""
-    engine = service.app.service
+    engine = service.app.services
     planned = validate_workflow(body(*steps), engine.catalog)
     return (await engine.workflows.create(EVERY_TENANT, "alice", planned, tenant=None, start=True)).state.id
 
@@ -29,7 +29,7 @@ async def completed(service: Service, workflow_id: UUID) -> WorkflowRecord:
     scheduler = scheduler_of(service)
     await eventually(lambda: workflow_id not in scheduler.workflows, "it has ended", within_s=60)
     await eventually(lambda: nothing_left(service), "the engine is empty")
-    record = await service.app.service.reads.get(EVERY_TENANT, workflow_id)
+    record = await service.app.services.reads.get(EVERY_TENANT, workflow_id)
     assert record.state.status == "COMPLETED"
     assert record.state.completed_steps == record.total_steps == len(record.steps or ())
     assert {step.state.status for step in record.steps or ()} == {StepStatus.COMPLETED}

@@ -369,6 +369,6 @@ async def test_an_answer_that_was_lost_is_no_reason_to_do_it_again(dsn: str, tmp
         assert answer.status_code == 200
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 2), ("b", 1)]
-        record = await service.app.service.reads.get(EVERY_TENANT, UUID(created["id"]))
+        record = await service.app.services.reads.get(EVERY_TENANT, UUID(created["id"]))
         assert record.state.epoch == 1
         await eventually(lambda: nothing_left(service))

@@ -64,7 +64,7 @@ async def ended(service: Service, *steps: dict[str, Any], **fields: Any) -> dict
 async def end_of(service: Service, workflow_id: str) -> dict[str, Any]:
     """Return the workflow once it has left the memory: then its end is stored, and its lines are written."""
     done = await service.until_ended(workflow_id)
-    await service.app.service.workflows.until_idle(UUID(workflow_id))
+    await service.app.services.workflows.until_idle(UUID(workflow_id))
     return done
 
 

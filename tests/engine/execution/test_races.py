@@ -110,7 +110,7 @@ class Race:
 
     def __init__(self, service: Service, provider: Scripted, number: int, rng: random.Random) -> None:
         self.service, self.provider, self.rng = service, provider, rng
-        self.engine = service.app.service
+        self.engine = service.app.services
         self.steps = [f"s{position}@{number}" for position in range(3)]
         self.workflow_id = UUID(int=0)
         self.record: WorkflowRecord | None = None

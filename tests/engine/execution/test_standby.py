@@ -90,7 +90,7 @@ async def test_what_is_released_is_taken_over_at_once(pair: Pair) -> None:
 async def test_webhooks_that_are_released_are_taken_over_at_once(pair: Pair) -> None:
     await pair.start(lease_s=3_600)
     pair.hanging.release("a")
-    pair.busy.app.service.webhooks.deliverer.delays_s = [0.0, 0.3]
+    pair.busy.app.services.webhooks.deliverer.delays_s = [0.0, 0.3]
     async with running_sink(answers=[answered(500)]) as sink:
         created = await pair.busy.create(scripted("a"), webhook_url=sink.url())
         await sink.until(1)

@@ -58,7 +58,7 @@ async def run_workflow(service: Service, *steps: dict[str, Any], **fields: Any) 
     """Run a workflow to its end, and return its status."""
     created = await service.create(*steps, **({"config": SOON} | fields))
     done = await service.until_ended(created["id"])
-    await service.app.service.workflows.until_idle(UUID(created["id"]))  # its end is counted when it is committed
+    await service.app.services.workflows.until_idle(UUID(created["id"]))  # its end is counted when it is committed
     return str(done["status"])
 
 
@@ -126,7 +126,7 @@ async def test_ends_by_a_restart_or_a_deadline_are_counted_once(dsn: str, tmp_pa
     await sql.close()
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as second:
         assert (await second.until_ended(created["id"]))["status"] == "FAILED"
-        await second.app.service.workflows.until_idle(UUID(created["id"]))
+        await second.app.services.workflows.until_idle(UUID(created["id"]))
         assert await samples_of(second, "stepwell_workflows_total") == {("failed",): 1}
         assert await samples_of(second, "stepwell_steps_total") == {("cancelled",): 1}
         assert await samples_of(second, "stepwell_attempts_total") == {("CUSTOM", "GENERATION", "cancelled"): 1}

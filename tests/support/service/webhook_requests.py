@@ -10,7 +10,7 @@ from support.service.live_service import Service
 
 
 def deliverer_of(service: Service) -> WebhookDeliverer:
-    return service.app.service.webhooks.deliverer
+    return service.app.services.webhooks.deliverer
 
 
 async def run_with_webhook(service: Service, sink: Sink, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
