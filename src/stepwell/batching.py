@@ -1,6 +1,8 @@
-"""Batching of concurrent calls: while one batch is executed, the next one fills.
+"""Batching: while one batch is executed, the next one fills. Databases call this group commit.
 
-The busier the process, the bigger the batches, and the less each item costs. Databases call this group commit.
+The busier the process, the bigger the batches, and the less each item costs. `Batcher` is for an owner that executes
+the batches in a loop of its own, like the checkpointer. `BatchedCalls` is for callers that each wait for a result, like
+inserts and reads: there the first caller executes the batch for all.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ _LEAD: Final = object()
 
 
 class ItemFailure(Exception):
-    """Raised by an `execute` function: one of the items is at fault, by *error*. The others may succeed without it."""
+    """Raised by an `execute` function if one item is at fault for *error*. The others may succeed without it."""
 
     def __init__(self, error: Exception, *, timed_out: bool = False) -> None:
         super().__init__(str(error))
@@ -49,7 +51,7 @@ class Batcher(Generic[Key, Item, Result]):
       items than one goes behind the other keys after each batch.
     - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
       item at fault fails. After three time-outs in a row the remaining items fail too.
-    - If *execute* raises another error, the whole batch fails.
+    - If *execute* raises another error, the whole batch has failed, and `Batcher.execute` raises that error.
     """
 
     def __init__(self, execute: Execute[Key, Item, Result], *, fits: Weight, weigh: Callable[[Item], Weight]) -> None:
