@@ -1,6 +1,6 @@
 """The steps in which the service is put together. Each step returns what the later ones need.
 
-`open_stores` -> `build_engine` -> `build_webhooks` -> `build_service`. The exit stack closes what a
+`open_stores` -> `build_engine` -> `build_webhooks` -> `build_services`. The exit stack closes what a
 step opens, in reverse order.
 """
 
@@ -60,7 +60,10 @@ from stepwell.settings import Settings
 
 
 class ProcessInfo(Struct, frozen=True):
-    """The process that runs the service. `owner` is its id in the database; `exclusive`: no other process uses it."""
+    """The process that runs the service.
+
+    `owner` is its id in the database. `exclusive`: no other process uses the database.
+    """
 
     settings: Settings
     clock: Clock
@@ -78,7 +81,7 @@ class ProcessInfo(Struct, frozen=True):
 
 
 class Stores(Struct, frozen=True):
-    """Everything that is stored: rows and files. `writes` and `statements` watch the database and the files."""
+    """The database and the artifact store. `writes` watches both for full disks; `statements` counts SQL statements."""
 
     database: Database
     files: Storage
@@ -88,7 +91,7 @@ class Stores(Struct, frozen=True):
 
 
 class Engine(Struct, frozen=True):
-    """What runs steps."""
+    """The parts that run steps."""
 
     registry: Registry
     key_refusals: KeyRefusals
@@ -101,7 +104,7 @@ class Engine(Struct, frozen=True):
 
 
 class Webhooks(Struct, frozen=True):
-    """What sends webhooks, and what claims workflows and deliveries of processes that have ended."""
+    """The sender of webhooks, and the recovery that claims workflows and deliveries of processes that have ended."""
 
     deliverer: WebhookDeliverer
     recovery: Recovery
@@ -173,7 +176,7 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
 
 
 def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhooks: Webhooks) -> Services:
-    """Build what the API calls."""
+    """Build the services that the API calls."""
     settings, clock, database = process.settings, process.clock, stores.database
     provider_status = ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since)
     reads = ReadService(database.store, stores.cleaner, provider_status)
