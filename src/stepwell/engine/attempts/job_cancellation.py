@@ -1,14 +1,12 @@
-"""What becomes of the job of an attempt that was given up: it is ended at the provider, and its end is waited for."""
+"""The follow-up of a given-up attempt: its job is cancelled at the provider, and polled until it has ended."""
 
 import structlog
 
 from stepwell.contract.enums import CancelReceipt
 from stepwell.domain.errors import StepwellError
-from stepwell.domain.lifecycle.inputs import FollowUpEnded, Submitted
-from stepwell.domain.model import Task
-from stepwell.engine.attempts.attempt_control import AttemptControl
-from stepwell.engine.attempts.remote_jobs import JobNotFound, RemoteJobs, job_of
-from stepwell.ports.providers import Attempt, CancelAnswer, Job, JobStatus, RemoteProvider
+from stepwell.domain.lifecycle.inputs import FollowUpEnded
+from stepwell.engine.attempts.remote_attempt import JobNotFound, RemoteAttempt
+from stepwell.ports.providers import CancelAnswer, Job, JobStatus
 
 log = structlog.get_logger()
 
@@ -16,62 +14,58 @@ _PAID = (CancelReceipt.FINISHED_TOO_LATE, CancelReceipt.PROVIDER_REFUSED)  # the
 
 
 class JobCanceller:
-    """Follows given-up attempts up, one by one."""
+    """Ends the job of one given-up attempt. The task of *remote* is the attempt as its run has it now."""
 
-    def __init__(self, remote: RemoteJobs) -> None:
+    def __init__(self, remote: RemoteAttempt) -> None:
         self._remote = remote
 
-    async def run(
-        self, provider: RemoteProvider, attempt: Attempt, task: Task, control: AttemptControl
-    ) -> FollowUpEnded:
-        """Until the job's end is seen. *task* is the given-up attempt, as its run has it now."""
+    async def run(self) -> FollowUpEnded:
+        """Cancel the job and wait for its end. Return what has become of it."""
+        task = self._remote.task
         try:
-            receipt = await self._receipt(provider, attempt, task, control)
+            receipt = await self._receipt()
         except (StepwellError, JobNotFound) as error:
             log.warning("follow_up.failed", action="follow_up", task_id=str(task.id), error=str(error))
             receipt = CancelReceipt.UNKNOWN
         assert task.sent is not None
-        cost = self._remote.cost(provider, task.sent) if receipt in _PAID else None
+        cost = self._remote.cost(task.sent) if receipt in _PAID else None
         return FollowUpEnded(task.position, task.id, receipt, cost)
 
-    async def _receipt(
-        self, provider: RemoteProvider, attempt: Attempt, task: Task, control: AttemptControl
-    ) -> CancelReceipt:
-        job = await self._job(provider, attempt, task, control)
+    async def _receipt(self) -> CancelReceipt:
+        remote = self._remote
+        job = await self._job()
         if job is None:
             return CancelReceipt.UNKNOWN
         answer = CancelAnswer.UNKNOWN_JOB
-        for _ in range(2):  # once more where the provider didn't know it: it may have been too early
-            answer = await self._remote.repeated(provider, lambda: provider.cancel(attempt, job), control)
+        for _ in range(2):  # a second time if the provider didn't know the job, because that may have been too early
+            answer = await remote.with_retries(lambda: remote.provider.cancel(remote.attempt, job))
             if answer is not CancelAnswer.UNKNOWN_JOB:
                 break
-            await control.sleep(self._remote.paces.of(provider).last_s)
-        return await self._end_of(provider, attempt, job, control, answer)
+            await remote.control.sleep(remote.pace.last_s)
+        return await self._poll_until_ended(job, answer)
 
-    async def _job(self, provider: RemoteProvider, attempt: Attempt, task: Task, control: AttemptControl) -> Job | None:
-        if (known := job_of(task)) is not None:
+    async def _job(self) -> Job | None:
+        remote = self._remote
+        if (known := remote.known_job) is not None:
             return known
-        assert task.sent is not None
-        job = await self._remote.found_job(provider, attempt, task.sent, control, task.completed_at or task.sent.at)
+        assert remote.task.sent is not None
+        job = await remote.find_unowned_job(remote.task.sent, remote.task.completed_at or remote.task.sent.at)
         if job is not None:
-            control.report(Submitted(task.position, task.id, job.id, dict(job.urls)))
+            remote.report_job(job)
         return job
 
-    async def _end_of(
-        self, provider: RemoteProvider, attempt: Attempt, job: Job, control: AttemptControl, answer: CancelAnswer
-    ) -> CancelReceipt:
-        refused = answer is CancelAnswer.REFUSED
+    async def _poll_until_ended(self, job: Job, answer: CancelAnswer) -> CancelReceipt:
+        remote, refused = self._remote, answer is CancelAnswer.REFUSED
         while True:
             try:
-                state = await self._remote.repeated(provider, lambda: provider.poll(attempt, job), control)
+                state = await remote.with_retries(lambda: remote.provider.poll(remote.attempt, job))
             except JobNotFound:
-                # It is gone: taken out of a queue, or nobody has seen how.
-                ended = answer is CancelAnswer.ACCEPTED
-                return CancelReceipt.PROVIDER_CANCELLED if ended else CancelReceipt.UNKNOWN
+                # The job is gone: it was taken out of a queue, or nobody has seen how it ended.
+                cancelled = answer is CancelAnswer.ACCEPTED
+                return CancelReceipt.PROVIDER_CANCELLED if cancelled else CancelReceipt.UNKNOWN
             match state.status:
                 case JobStatus.RUNNING:
-                    pace = self._remote.paces.of(provider)
-                    await control.sleep(pace.last_s if refused else pace.first_s)
+                    await remote.control.sleep(remote.pace.last_s if refused else remote.pace.first_s)
                 case JobStatus.SUCCEEDED:
                     return CancelReceipt.PROVIDER_REFUSED if refused else CancelReceipt.FINISHED_TOO_LATE
                 case _:

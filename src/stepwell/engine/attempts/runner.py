@@ -33,7 +33,8 @@ from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
 from stepwell.engine.attempts.job_cancellation import JobCanceller
-from stepwell.engine.attempts.remote_jobs import AttemptSuperseded, RemoteJobs
+from stepwell.engine.attempts.remote_attempt import AttemptSuperseded, RemoteAttempt
+from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
 
@@ -93,11 +94,11 @@ class AttemptRunner:
         links: ArtifactUrls,
         downloads: OutputDownloader,
         callbacks: Callbacks,
-        remote: RemoteJobs,
+        remote_jobs: RemoteJobs,
     ) -> None:
         self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
         self._downloads, self._callbacks = downloads, callbacks
-        self._remote, self._follow_ups = remote, JobCanceller(remote)
+        self._remote_jobs = remote_jobs
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
         """Resolve the inputs. An attempt that has nothing to wait for ends here; the other goes on with `run`."""
@@ -189,7 +190,8 @@ class AttemptRunner:
         assert task.provider is not None
         attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
         try:
-            return await self._follow_ups.run(self._providers.remote(task.provider), attempt, task, control)
+            provider = self._providers.remote(task.provider)
+            return await JobCanceller(RemoteAttempt(self._remote_jobs, provider, attempt, task, control)).run()
         except Exception:
             # Its provider isn't configured any more, or has a fault: another process may do better, for as long as
             # the attempt is followed up.
@@ -219,7 +221,8 @@ class AttemptRunner:
             return await run_here(attempt, io)
         attempt = replace(attempt, callback_url=self._callbacks.url(context.workflow_id, task.id))
         provider = self._providers.remote(task.provider)
-        return await self._remote.run(provider, attempt, task, io, control, on_fallback=on_fallback)
+        remote = RemoteAttempt(self._remote_jobs, provider, attempt, task, control)
+        return await remote.run(io, on_fallback=on_fallback)
 
     async def _finish(self, transform: DeferredTransform, tenant: str | None, io: BoundAttemptIO) -> Any:
         """The transforms that need more than their value, one path or a list: a signed address, or the file itself."""

@@ -1,0 +1,293 @@
+"""One attempt at a remote provider, from its inputs to its result, whichever process began it.
+
+What must hold:
+- Nothing is sent to a provider before `Sending` is committed, and nothing is sent twice for one attempt. If the answer
+  is lost, the attempt looks for the job (`reconcile`) and doesn't send the request again.
+- A job's id is reported the moment it is known, with no await before it at which a cancellation could strike.
+- An attempt that is cancelled while it submits waits for the answer, because otherwise nobody could cancel the job. If
+  its time is up by then, the answer decides: finished work is kept, and the step's policy says what follows if the
+  answer is lost.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+from anyio import CancelScope, fail_after, to_thread
+
+from stepwell.contract.costs import Cost
+from stepwell.contract.enums import CancelReceipt, TaskPhase
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
+from stepwell.domain.lifecycle.inputs import (
+    FollowUpEnded,
+    OutcomeLost,
+    Progressed,
+    RemoteEnded,
+    Sending,
+    Submitted,
+)
+from stepwell.domain.model import Sent, Task
+from stepwell.domain.strict_json.canonical import digest
+from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.remote_jobs import PollPace, RemoteJobs
+from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider, Request
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_NOT_FOUND = 3  # answers in a row that say so: the provider might not know the job yet
+_FETCHING_S = 3_600.0  # finished work is paid for: it has more time than the attempt
+_SUBMITTING_S = 900.0  # for a provider's code that has no deadline of its own
+_SLOWER = 1.5
+_AGAIN_S = 0.5
+_PROGRESS_STEP = 0.05  # every progress event is a database row
+
+
+class AttemptSuperseded(Exception):
+    """The run ignores the attempt from now on."""
+
+
+class JobNotFound(Exception):
+    """The provider doesn't know the job any more."""
+
+
+class RemoteAttempt:
+    """One attempt, or the follow-up of one. *task* says how far an earlier process came."""
+
+    def __init__(
+        self, jobs: RemoteJobs, provider: RemoteProvider, attempt: Attempt, task: Task, control: AttemptControl
+    ) -> None:
+        self._jobs, self._clock = jobs, jobs.clock
+        self.provider, self.attempt, self.task, self.control = provider, attempt, task, control
+
+    @property
+    def pace(self) -> PollPace:
+        return self._jobs.intervals.of(self.provider)
+
+    @property
+    def known_job(self) -> Job | None:
+        """The job that the task has; None if it has none, or nobody knows."""
+        if self.task.remote_id is None:
+            return None
+        return Job(id=self.task.remote_id, urls=self.task.urls or {}, done=self.task.phase is TaskPhase.REMOTE_DONE)
+
+    def cost(self, sent: Sent, reported: Cost | None = None) -> Cost | None:
+        return self._jobs.cost(self.provider, sent, reported)
+
+    async def run(self, io: AttemptIO, *, on_fallback: bool) -> Finished:
+        """Return the result. Raises `AttemptError` or `AttemptSuperseded`."""
+        sent = self.task.sent
+        answer: Job | Finished | None = self.known_job
+        if sent is None:
+            sent, answer = await self._submit(io, on_fallback=on_fallback)
+        elif answer is None:
+            # The request may have been under way until its deadline.
+            lost_at = sent.at + timedelta(seconds=self._jobs.answer_s)
+            answer = await self._find_lost_job(sent, "the service ended before its answer", lost_at)
+        if isinstance(answer, Job):
+            try:
+                answer = await self._finish(answer, io)
+            except AttemptError as error:
+                error.cost = self.cost(sent) if error.paid else None
+                raise
+        assert answer is not None
+        return Finished(answer.result, self.cost(sent, answer.cost))
+
+    async def with_retries(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make *call* until it has a usable answer, and return that.
+
+        Raises `JobNotFound` if the provider says that it knows no such job, for longer than a new job may be missing.
+        """
+        pace = self.pace
+        pause, not_found, since = pace.first_s, 0, self._clock.now()
+        while True:
+            try:
+                return await call()
+            except CallFailed as error:
+                if not error.forgotten:
+                    not_found, since = 0, self._clock.now()
+                not_found += error.forgotten
+                lag = timedelta(seconds=self.provider.listing_lag_s)
+                if not_found >= _NOT_FOUND and self._clock.now() >= since + lag:
+                    raise JobNotFound(str(error)) from error
+                self.control.record_poll_error(str(error))
+                wait_s = max(error.retry_after_s or 0.0, pause)
+            except (AttemptError, AttemptSuperseded):
+                raise
+            except Exception:
+                # A bug in the provider's code. The job continues all the same.
+                log.exception("provider.broken", action="attempt", provider=self.provider.type)
+                self.control.record_poll_error("internal error")
+                wait_s = pause
+            await self.control.sleep(wait_s)
+            pause = min(pause * _SLOWER, pace.last_s)
+
+    async def find_unowned_job(self, sent: Sent, lost_at: datetime) -> Job | None:
+        """Return a job of what was *sent* that no attempt has: the provider has called back about it, or lists it.
+
+        None once such a job can't appear any more, if the answer was lost at *lost_at*. The caller must report the job
+        before its next await.
+        """
+        provider, task_id = self.provider, self.attempt.task_id
+        listed_by = max(sent.at, lost_at) + timedelta(seconds=provider.listing_lag_s)
+        pace = self.pace
+        pause, not_found = pace.first_s, 0
+        while True:
+            asked_at = self._clock.now()
+            if (job := await self._job_of_callback()) is not None:
+                return job
+            try:
+                listed = await provider.reconcile(self.attempt, sent)
+            except CallFailed as error:
+                not_found = not_found + 1 if error.forgotten else 0
+                if not_found == _NOT_FOUND:
+                    return None  # the provider has no such list
+            else:
+                if listed is None:
+                    return None
+                # A job of a request that is being submitted now may be among those listed, and isn't this attempt's.
+                if not self._jobs.is_submitting(sent.digest):
+                    if (job := await self._jobs.take_unowned(provider.type, listed, task_id)) is not None:
+                        return job
+                    if asked_at >= listed_by:
+                        return None
+            await self.control.sleep(min(pause, max((listed_by - asked_at).total_seconds(), _AGAIN_S)))
+            pause = min(pause * _SLOWER, pace.last_s)
+
+    async def _job_of_callback(self) -> Job | None:
+        """Return the job that the provider has called back about; None if there is no such job without an attempt."""
+        body = self.control.callback_body
+        job = None if body is None else self.provider.called_back(body)
+        if job is None:
+            return None
+        return await self._jobs.take_unowned(self.provider.type, [job], self.attempt.task_id)
+
+    def report_job(self, job: Job) -> bool:
+        """Report the job. False if the run ignores it."""
+        return self.control.report(Submitted(self.task.position, self.task.id, job.id, dict(job.urls)))
+
+    async def _submit(self, io: AttemptIO, *, on_fallback: bool) -> tuple[Sent, Job | Finished]:
+        control, task = self.control, self.task
+        request = await self.provider.prepare(self.attempt, io)
+        # A body may contain pictures; their digest takes a tenth of a second.
+        sent = Sent(request.model, await to_thread.run_sync(digest, request.body), self._clock.now(), on_fallback)
+        _require_current(control.report(Sending(task.position, task.id, sent)))
+        try:
+            await control.flushed()
+            _require_current(not control.cancelled)
+        except BaseException:
+            # Nothing was sent. The next process needs to know that.
+            control.report(Sending(task.position, task.id, None))
+            control.report(FollowUpEnded(task.position, task.id, CancelReceipt.NEVER_STARTED))
+            raise
+        control.pause_deadline()
+        try:
+            answer = await self._send(request, sent, io)
+        except OutcomeUnknown as error:
+            return sent, await self._find_lost_job(sent, str(error), self._clock.now())
+        if isinstance(answer, Job):
+            if not answer.done:
+                control.resume_deadline()
+            await control.flushed()
+        return sent, answer
+
+    async def _send(self, request: Request, sent: Sent, io: AttemptIO) -> Job | Finished:
+        answer: Job | Finished | None = None
+        try:
+            with self._jobs.submitting(sent.digest), CancelScope(shield=True), fail_after(_SUBMITTING_S):
+                answer = self._report_answer(await self.provider.submit(self.attempt, request, io), sent)
+        except AttemptError as error:
+            receipt = CancelReceipt.FINISHED_TOO_LATE if error.paid else CancelReceipt.NEVER_STARTED
+            error.cost = self.cost(sent) if error.paid else None
+            self.control.report(FollowUpEnded(self.task.position, self.task.id, receipt, error.cost))
+            raise
+        except OutcomeUnknown:
+            raise
+        except Exception as error:
+            # A bug in the provider's code says nothing about what was sent.
+            log.exception("provider.broken", action="attempt", provider=self.provider.type)
+            raise OutcomeUnknown(f"{self.provider.type}: internal error: {type(error).__name__}") from error
+        assert answer is not None
+        return answer
+
+    def _report_answer(self, answer: Job | Finished, sent: Sent) -> Job | Finished:
+        """Report the answer to the run, which may have given the attempt up meanwhile."""
+        task = self.task
+        if isinstance(answer, Job):
+            self._jobs.record_owner(self.provider.type, answer, task.id)
+            self.report_job(answer)
+            if answer.done:
+                self.control.report(RemoteEnded(task.position, task.id))
+        else:
+            cost = self.cost(sent, answer.cost)
+            self.control.report(FollowUpEnded(task.position, task.id, CancelReceipt.FINISHED_TOO_LATE, cost))
+        return answer
+
+    async def _find_lost_job(self, sent: Sent, why: str, lost_at: datetime) -> Job:
+        """Return the job of what was sent without an answer. If there is none, raise `AttemptError` by the policy."""
+        if not self.task.outcome_unknown:
+            _require_current(self.control.report(OutcomeLost(self.task.position, self.task.id, why)))
+            await self.control.flushed()
+        job = await self.find_unowned_job(sent, lost_at)
+        if job is not None:
+            _require_current(self.report_job(job))
+            self.control.resume_deadline()
+            await self.control.flushed()
+            return job
+        if self.attempt.on_unknown == "resubmit":
+            raise AttemptError(f"{why}; no job of it was found at the provider", retryable=True)
+        message = f"{why}; no job of it was found, but there may be one: not submitted again (on_unknown is fail)"
+        raise AttemptError(message, retryable=False, provider_fault=False)
+
+    async def _finish(self, job: Job, io: AttemptIO) -> Finished:
+        """Wait for the job's end, and fetch its result."""
+        if not job.done:
+            await self._poll_until_done(job)
+            _require_current(self.control.report(RemoteEnded(self.task.position, self.task.id)))
+        self.control.set_deadline(2 * _FETCHING_S)  # later than the deadline below, which has its own message
+        try:
+            with fail_after(_FETCHING_S), paid_for():
+                return await self.with_retries(lambda: self.provider.fetch(self.attempt, job, io))
+        except (JobNotFound, TimeoutError) as error:
+            why = f"{error}: its result is gone" if str(error) else "its result could not be fetched for an hour"
+            with paid_for():
+                message = f"the job was done, but {why}"
+                raise AttemptError(message, retryable=False, provider_fault=False) from error
+
+    async def _poll_until_done(self, job: Job) -> None:
+        pace = self.pace
+        pause, reported = pace.first_s, 0.0
+        while True:
+            try:
+                state = await self.with_retries(lambda: self.provider.poll(self.attempt, job))
+            except JobNotFound as error:
+                # The job may continue, or may have been paid for: the step's policy says whether to pay again.
+                again = self.attempt.on_unknown == "resubmit"
+                message = f"{error}: the job is gone"
+                raise AttemptError(message, retryable=again, provider_fault=again) from error
+            if state.status is JobStatus.SUCCEEDED:
+                return
+            if state.status is not JobStatus.RUNNING:
+                raise self._failure(state)
+            self.control.record_status(state.word, state.progress, self._clock.now())
+            if state.progress is not None and state.progress >= reported + _PROGRESS_STEP:
+                reported = state.progress
+                progressed = Progressed(self.task.position, self.task.id, reported, state.word)
+                _require_current(self.control.report(progressed))
+            await self.control.sleep(pause if state.again_s is None else state.again_s)
+            pause = min(pause * _SLOWER, pace.last_s)
+
+    def _failure(self, state: JobState) -> AttemptError:
+        kind = self.provider.type
+        if state.status is JobStatus.CANCELLED:
+            return AttemptError(f"{kind}: the job was cancelled there", retryable=False, provider_fault=False)
+        why = state.error or f"{kind}: the job failed"
+        return AttemptError(why, retryable=state.retryable, request_fault=state.request_fault)
+
+
+def _require_current(is_current: bool) -> None:  # noqa: FBT001 - the call reads as a sentence
+    """Raise `AttemptSuperseded` unless the run still wants the attempt."""
+    if not is_current:
+        raise AttemptSuperseded
