@@ -10,7 +10,7 @@ import pytest
 from stepwell.api import sse
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.events import event_stream
-from stepwell.engine.events.workflow_stream import SubscribersOfWorkflow
+from stepwell.engine.events.workflow_stream import WorkflowWatcher
 from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told
 from support.providers.scripted import eventually
 from support.service.conformance import conforming_client
@@ -257,7 +257,7 @@ async def test_events_without_a_notification_are_read_from_the_table(
     async with followed(live, workflow_id) as stream:
         seen = await stream.frames(3)
         with monkeypatch.context() as patch:
-            patch.setattr(SubscribersOfWorkflow, "on_committed", lambda *_: None)
+            patch.setattr(WorkflowWatcher, "on_committed", lambda *_: None)
             await renamed(live, workflow_id, 2)
         await renamed(live, workflow_id, 1)
         seen += await stream.frames(3)

@@ -108,7 +108,7 @@ async def task_after_receipt(service: Service, workflow_id: str, receipt: str) -
     async with asyncio.timeout(30):
         while True:
             answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
-            task: dict[str, Any] = min(answer.json()["tasks"], key=lambda task: task["id"])
+            task: dict[str, Any] = min(answer.json()["tasks"], key=lambda task: task["created_at"])
             if task["cancel_receipt"] not in {None, "unknown"}:
                 assert task["cancel_receipt"] == receipt
                 return task

@@ -92,7 +92,7 @@ def count_probes(service: Service) -> list[WriteTarget]:
 
         return call
 
-    for place, probe in monitor._probes.items():
+    for place, probe in monitor.probes.items():
         monitor.add_probe(place, counted(place, probe))
     return probed
 

@@ -44,7 +44,14 @@ def provider() -> Scripted:
 
 @pytest.fixture
 async def service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
-    async with running_service(dsn, tmp_path, providers=[provider], webhook_timeout_s=0.3, grace_s=1) as service:
+    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+        yield service
+
+
+@pytest.fixture
+async def impatient_service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+    """A service that waits for a receiver's answer for one second only."""
+    async with running_service(dsn, tmp_path, providers=[provider], webhook_timeout_s=1, grace_s=1) as service:
         yield service
 
 
@@ -70,7 +77,7 @@ class TestPayloads:
         assert (delivery["status"], delivery["next_at"], delivery["type"]) == ("DELIVERED", None, f"workflow.{end}")
         (attempt,) = delivery["attempts"]
         assert (attempt["code"], attempt["answer"], attempt["error"]) == (200, "ok", None)
-        assert 0 <= attempt["latency_ms"] < 300
+        assert attempt["latency_ms"] >= 0
         event = (await service.events(created["id"]))[-1]
         assert received.verified() == {"type": event["type"], "timestamp": event["at"], "data": ended}
         assert_conforms(received, "workflow")
@@ -228,7 +235,6 @@ class TestAnswers:
             (answered(500, b"\x00\xff oh no"), "PENDING", 500, None),
             (b"garbage\r\n\r\n", "PENDING", None, "there was no answer in HTTP"),
             (CLOSE, "PENDING", None, "there was no answer in HTTP"),
-            (HANG, "PENDING", None, "there was no answer within 0.3 s"),
         ],
         ids=lambda value: value[:20] if isinstance(value, bytes) else str(value),
     )
@@ -242,6 +248,14 @@ class TestAnswers:
         assert (delivery["status"], attempt["code"], attempt["error"]) == (status, code, words)
         assert (delivery["next_at"] is None) == (status != "PENDING")
 
+    async def test_a_receiver_that_hangs_is_a_failed_attempt(self, impatient_service: Service, sink: Sink) -> None:
+        sink.answer = HANG
+        ended = await run_with_webhook(impatient_service, sink)
+        delivery = await delivery_after(impatient_service, ended["id"])
+        (attempt,) = delivery["attempts"]
+        assert (delivery["status"], delivery["next_at"] is None) == ("PENDING", False)
+        assert (attempt["code"], attempt["error"]) == (None, "there was no answer within 1 s")
+
     async def test_retry_after_counts_if_it_is_later(self, service: Service, sink: Sink) -> None:
         for header, seconds in (("100", 100), ("1", 5), ("Wed, 01 Jan 2126 00:00:00 GMT", 86_400), ("soon", 5)):
             sink.answer = answered(429, retry_after=header)
@@ -250,16 +264,18 @@ class TestAnswers:
             waits = await pause_s(service, delivery)
             assert seconds - 1 <= waits <= seconds * 1.1 + 1, header
 
-    async def test_huge_and_endless_answers_are_cut_off(self, service: Service, sink: Sink) -> None:
+    async def test_huge_answers_are_cut_off(self, service: Service, sink: Sink) -> None:
         sink.answer = answered(200, b"x" * 40_000_000)
         delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
         (attempt,) = delivery["attempts"]
         assert (delivery["status"], attempt["answer"]) == ("DELIVERED", "x" * 1_024)
+
+    async def test_endless_answers_are_cut_off(self, impatient_service: Service, sink: Sink) -> None:
         sink.answer, sink.drip = b"HTTP/1.1 200 OK\r\n\r\n", b"y"
-        delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
+        delivery = await delivery_after(impatient_service, (await run_with_webhook(impatient_service, sink))["id"])
         assert (delivery["status"], set(delivery["attempts"][0]["answer"])) == ("DELIVERED", {"y"})
         sink.answer = b"HTTP/1.1 200 OK\r\nX: "
-        delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
+        delivery = await delivery_after(impatient_service, (await run_with_webhook(impatient_service, sink))["id"])
         assert (delivery["status"], delivery["attempts"][0]["code"]) == ("PENDING", None)
 
     async def test_a_secret_in_an_answer_is_not_stored(self, service: Service, sink: Sink) -> None:

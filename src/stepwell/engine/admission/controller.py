@@ -28,7 +28,8 @@ from stepwell.engine.admission.queue_position import QueuePositions, RoundRobinR
 K = TypeVar("K", bound=Hashable)
 
 _BURST_S = 1.0
-_MOST_RATES = 1_000  # client-chosen names: older models are forgotten if their next start is due
+# Clients choose model names. Beyond this number, the oldest model is forgotten once its next start is due.
+_MOST_RATES = 1_000
 
 
 class ModelPool(Struct, frozen=True):
@@ -55,14 +56,17 @@ class SlotLimits(Struct, frozen=True):
     models: Mapping[ProviderType, Mapping[str, ModelLimit]] = {}
 
     def of_model(self, provider: ProviderType, model: str) -> ModelLimit | None:
+        """Return the limit of a model; None if it has none of its own."""
         models = self.models.get(provider, {})
         return models.get(model) or models.get(ANY_MODEL)
 
     def pool(self, provider: ProviderType, model: str) -> Pool:
+        """Return the pool in which steps of a model wait."""
         limit = self.of_model(provider, model)
         return provider if limit is None else ModelPool(provider, model, limit)
 
     def of(self, pool: Pool) -> int:
+        """Return the number of slots of a pool."""
         match pool:
             case ModelPool(_, _, limit):
                 return limit.concurrency or self.per_provider
@@ -133,9 +137,11 @@ class AdmissionController:
 
     @property
     def used(self) -> int:
+        """The number of slots that are taken."""
         return self._used
 
     def used_by(self, pool: Pool) -> int:
+        """Return the number of slots of *pool* that are taken. A provider's include those of its models."""
         return self._used_by_pool[pool]
 
     @property
@@ -145,6 +151,7 @@ class AdmissionController:
         return sum(isinstance(pool, ModelPool) for pool in pools)
 
     def enqueue(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
+        """Add a step to the queue of *pool*. A slot for it is granted once."""
         by_workflow = self._queues.setdefault(pool, OrderedDict()).setdefault(tenant, OrderedDict())
         by_workflow.setdefault(workflow_id, deque()).append(position)
         self.waiting += 1
@@ -184,6 +191,7 @@ class AdmissionController:
         return None
 
     def release(self, slot: Slot) -> None:
+        """Take a slot back."""
         self._used -= 1
         self._used_by_pool[slot.pool] -= 1
         if isinstance(slot.pool, ModelPool):

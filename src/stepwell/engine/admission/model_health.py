@@ -55,7 +55,7 @@ class _Result(NamedTuple):
 
 
 class _Record:
-    """What is known of one model. `held_back`: workflow and position of steps, in the order in which they came."""
+    """The record of one model. `held_back`: the steps that its breaker holds back, oldest first."""
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self.breaker = Breaker(policy)
@@ -70,7 +70,7 @@ class _Record:
 
 
 class ModelHealth:
-    """The records of all models that were used lately, at most a thousand besides those in use."""
+    """Tracks the models that were used lately: the last thousand, and all that are in use."""
 
     def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
         self._policy, self._clock = policy, clock

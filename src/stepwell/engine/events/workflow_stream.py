@@ -20,7 +20,7 @@ EventFrame = Callable[[HistoryEvent], bytes]
 _PAGE = 500
 
 
-class SubscribersOfWorkflow:
+class WorkflowWatcher:
     """A `bus.Watcher` for all subscribers of one workflow. It encodes each event once for all of them."""
 
     def __init__(self, frame: EventFrame) -> None:
@@ -48,23 +48,24 @@ class WorkflowSubscribers:
 
     def __init__(self, bus: EventBus, frame: EventFrame) -> None:
         self._bus, self._frame = bus, frame
-        self._by_workflow: dict[UUID, SubscribersOfWorkflow] = {}
+        self._by_workflow: dict[UUID, WorkflowWatcher] = {}
 
     def join(self, workflow_id: UUID, buffer: SendBuffer[int]) -> None:
-        subscribers = self._by_workflow.get(workflow_id)
-        if subscribers is None:
-            subscribers = self._by_workflow[workflow_id] = SubscribersOfWorkflow(self._frame)
-            self._bus.watch(workflow_id, subscribers)
-        subscribers.buffers.add(buffer)
+        """Push the events of a workflow to *buffer* until `leave`."""
+        watcher = self._by_workflow.get(workflow_id)
+        if watcher is None:
+            watcher = self._by_workflow[workflow_id] = WorkflowWatcher(self._frame)
+            self._bus.watch(workflow_id, watcher)
+        watcher.buffers.add(buffer)
         if self._bus.closed:
             buffer.end(STOPPING)
 
     def leave(self, workflow_id: UUID, buffer: SendBuffer[int]) -> None:
-        subscribers = self._by_workflow[workflow_id]
-        subscribers.buffers.discard(buffer)
-        if not subscribers.buffers:
+        watcher = self._by_workflow[workflow_id]
+        watcher.buffers.discard(buffer)
+        if not watcher.buffers:
             del self._by_workflow[workflow_id]
-            self._bus.unwatch(workflow_id, subscribers)
+            self._bus.unwatch(workflow_id, watcher)
 
 
 class WorkflowStream(EventStream[int]):

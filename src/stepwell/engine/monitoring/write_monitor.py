@@ -48,7 +48,7 @@ class WriteMonitor:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._probes: dict[WriteTarget, Probe] = {}
+        self.probes: dict[WriteTarget, Probe] = {}
         self._refusals: dict[WriteTarget, WriteRefusal] = {}
         self._refused = asyncio.Event()
         self._pause_s, self._cleared_at = _PROBE_S, -float("inf")
@@ -56,7 +56,7 @@ class WriteMonitor:
 
     def add_probe(self, place: WriteTarget, probe: Probe) -> None:
         """Register *probe*, which tries to write. It raises `Unavailable` or `ArtifactError` while that fails."""
-        self._probes[place] = probe
+        self.probes[place] = probe
 
     @property
     def disk_full(self) -> bool:
@@ -101,7 +101,7 @@ class WriteMonitor:
     async def _probe(self, place: WriteTarget) -> None:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                await self._probes[place]()
+                await self.probes[place]()
         except (Unavailable, ArtifactError, TimeoutError):
             return
         except Exception:  # the probe itself is broken, so let the next write decide

@@ -301,6 +301,11 @@ class WebhookDeliverer:
             log.exception("webhook.broke", action="webhook", delivery=due.id)
 
     async def _attempt(self, due: DueDelivery) -> None:
+        """Send the delivery, and record the result.
+
+        If the workflow has no URL any more, the delivery is stopped. If the URL leads to another lane, the delivery
+        only moves there.
+        """
         if due.url is None:
             await self._record(due, DeliveryVerdict(DeliveryStatus.STOPPED, due.tries), None)
             return
@@ -342,6 +347,7 @@ class WebhookDeliverer:
         return await self._sender.send(url, headers, body, secrets)
 
     def _unsent(self, why: str) -> SendResult:
+        """Return the result of an attempt that was not sent. *why*: the reason, in words for the user."""
         return SendResult(DeliveryAttempt(self._clock.now(), error=why))
 
     async def _record(self, due: DueDelivery, decided: DeliveryVerdict, attempt: DeliveryAttempt | None) -> None:
