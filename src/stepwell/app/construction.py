@@ -125,7 +125,7 @@ def build_engine(
     process: ProcessInfo, stores: Stores, extra_providers: Iterable[Provider], stack: contextlib.AsyncExitStack
 ) -> Engine:
     """Build the providers and the scheduler. Nothing runs yet."""
-    settings, clock, journal = process.settings, process.clock, stores.database.journal
+    settings, clock, workflow_store = process.settings, process.clock, stores.database.workflow_store
     clients = open_clients(settings, stack)
     key_refusals = KeyRefusals(clock)
     registry = Registry([*build_providers(settings, clients.trusted, key_refusals), *extra_providers])
@@ -133,7 +133,7 @@ def build_engine(
     urls = SignedArtifactUrls(
         stores.cleaner, stores.files, process.signed_urls, clock, public=settings.public_url is not None
     )
-    runner = build_runner(settings, registry, stores.files, urls, process.callback_urls, clients, journal, clock)
+    runner = build_runner(settings, registry, stores.files, urls, process.callback_urls, clients, workflow_store, clock)
     admission = AdmissionController(build_limits(settings), clock.monotonic)
     health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
     bus = EventBus()
@@ -145,7 +145,9 @@ def build_engine(
         health=health,
         bus=bus,
         lease=Lease(stores.database.leases, clock, process.owner, None if process.exclusive else settings.lease_s),
-        scheduler=Scheduler(journal, runner, admission, health, clock, uuid7, bus, build_outcomes(settings, runner)),
+        scheduler=Scheduler(
+            workflow_store, runner, admission, health, clock, uuid7, bus, build_outcomes(settings, runner)
+        ),
     )
 
 
@@ -159,7 +161,7 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
     payloads, secrets = Payloads(database.store, settings.base_url), settings.signing_secrets
     deliverer = WebhookDeliverer(database.outbox, sender, payloads, secrets, clock, engine.lease, engine.bus)
     recovery = Recovery(
-        database.journal,
+        database.workflow_store,
         engine.scheduler,
         engine.lease,
         clock,
@@ -180,7 +182,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
     settings, clock, database = process.settings, process.clock, stores.database
     provider_status = ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since)
     reads = ReadService(database.store, stores.cleaner, provider_status)
-    access = WorkflowAccess(database.journal, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
+    access = WorkflowAccess(database.workflow_store, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
     availability = Availability(engine.scheduler.checkpointer, stores.writes, database.store)
     idempotency = IdempotentRequests(
         database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
@@ -223,11 +225,11 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
 
 
 def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> Diagnostics:
-    store, journal = stores.database.store, stores.database.journal
+    store, workflow_store = stores.database.store, stores.database.workflow_store
     return Diagnostics(
         Explainer(
             store,
-            journal,
+            workflow_store,
             engine.scheduler,
             engine.admission,
             engine.health,
@@ -236,5 +238,5 @@ def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> 
             stores.writes,
         ),
         Planner(engine.registry, build_prices(process.settings), engine.health),
-        DryRunner(store, journal, engine.scheduler, stores.cleaner, process.clock, process.owner, uuid7),
+        DryRunner(store, workflow_store, engine.scheduler, stores.cleaner, process.clock, process.owner, uuid7),
     )

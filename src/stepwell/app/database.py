@@ -45,7 +45,7 @@ class Database(Struct):
     """The adapters of an open database for one process."""
 
     store: WorkflowReader
-    journal: WorkflowStore
+    workflow_store: WorkflowStore
     leases: LeaseStore
     keys: IdempotencyKeys
     outbox: Outbox
@@ -108,8 +108,8 @@ class PostgresSource:
         stack.push_async_callback(_close_pool, pool)
         engine = create_api_engine(self._dsn, pool=settings.database_pool, timeout_s=timeout_s, observer=observer)
         stack.push_async_callback(engine.dispose)
-        journal = PostgresWorkflowStore(pool, connect, self._clock, owner)
-        stack.callback(journal.end_writing)
+        workflow_store = PostgresWorkflowStore(pool, connect, self._clock, owner)
+        stack.callback(workflow_store.end_writing)
 
         def open_pool(size: int) -> SmallPool:
             small_pool = SmallPool(connect, size=size, timeout_s=timeout_s)
@@ -120,7 +120,7 @@ class PostgresSource:
             await assert_durable(pool)
         return Database(
             PostgresWorkflowReader(engine, open_pool(CONNECTIONS)),
-            journal,
+            workflow_store,
             PostgresLeaseStore(pool),
             PostgresIdempotencyKeys(open_pool(KEY_CONNECTIONS), owner),
             PostgresOutbox(open_pool(OUTBOX_CONNECTIONS)),

@@ -151,7 +151,9 @@ async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Pat
         created = await service.create(scripted("a"), scripted("b", "a"))
         await provider.until_called("a")
         parts = service.app.components
-        loaded = await parts.stores.database.journal.claim(parts.process.owner, [], parts.process.clock.now(), 10)
+        loaded = await parts.stores.database.workflow_store.claim(
+            parts.process.owner, [], parts.process.clock.now(), 10
+        )
         await parts.webhooks.recovery.register(loaded)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]

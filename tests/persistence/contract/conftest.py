@@ -43,5 +43,5 @@ async def stored(source: DatabaseSource, tmp_path: Path) -> AsyncIterator[Stored
             return await source.open(settings, owner, lambda: None, WriteMonitor(source.clock), stack)
 
         here = await connect(ME)
-        await here.journal.set_clock()
+        await here.workflow_store.set_clock()
         yield Stored(source, here, connect)

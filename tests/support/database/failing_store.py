@@ -120,7 +120,7 @@ def admission_of(service: "Service") -> AdmissionController:
 
 def faulty(service: "Service") -> FaultyJournal:
     """The journal under a running service, without faults and counts of what was before."""
-    journal = service.app.components.stores.database.journal
+    journal = service.app.components.stores.database.workflow_store
     assert isinstance(journal, FaultyJournal)
     journal.reset()
     return journal
@@ -145,7 +145,7 @@ class FaultySource:
         stack: AsyncExitStack,
     ) -> Database:
         database = await self._source.open(settings, owner, on_statement, writes, stack)
-        database.journal = FaultyJournal(database.journal)
+        database.workflow_store = FaultyJournal(database.workflow_store)
         return database
 
 

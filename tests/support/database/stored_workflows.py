@@ -96,7 +96,7 @@ class Stored(Workflows):
     """A database as its processes see it. `journal` and `here` are those of the process `ME`."""
 
     def __init__(self, source: DatabaseSource, here: Database, connect: Callable[[UUID], Awaitable[Database]]) -> None:
-        super().__init__(here.journal, here.leases, source.clock)
+        super().__init__(here.workflow_store, here.leases, source.clock)
         self.here, self._connect = here, connect
 
     async def process(self, owner: UUID) -> Database:

@@ -36,14 +36,14 @@ class DryRunner:
     def __init__(
         self,
         store: WorkflowReader,
-        journal: WorkflowStore,
+        workflow_store: WorkflowStore,
         scheduler: Scheduler,
         cleaner: ArtifactCleaner,
         clock: Clock,
         owner: UUID,
         new_id: NewId,
     ) -> None:
-        self._store, self._journal, self._scheduler, self._cleaner = store, journal, scheduler, cleaner
+        self._store, self._workflow_store, self._scheduler, self._cleaner = store, workflow_store, scheduler, cleaner
         self._clock, self._owner, self._new_id = clock, owner, new_id
 
     async def run(
@@ -76,7 +76,7 @@ class DryRunner:
             if not scope.covers(workflow.tenant):
                 raise NotFound("workflow")
             return workflow.snapshot()
-        loaded = await self._journal.load(scope, workflow_id)
+        loaded = await self._workflow_store.load(scope, workflow_id)
         if loaded is None:
             raise NotFound("workflow")
         if loaded.state.owner not in (None, self._owner):

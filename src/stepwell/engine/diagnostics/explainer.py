@@ -49,7 +49,7 @@ class Explainer:
     def __init__(
         self,
         store: WorkflowReader,
-        journal: WorkflowStore,
+        workflow_store: WorkflowStore,
         scheduler: Scheduler,
         admission: AdmissionController,
         health: ModelHealth,
@@ -57,7 +57,7 @@ class Explainer:
         in_process: frozenset[ProviderType],
         writes: WriteMonitor,
     ) -> None:
-        self._store, self._journal, self._scheduler = store, journal, scheduler
+        self._store, self._workflow_store, self._scheduler = store, workflow_store, scheduler
         self._admission, self._health, self._clock, self._in_process = admission, health, clock, in_process
         self._writes = writes
 
@@ -119,7 +119,7 @@ class Explainer:
     async def _load(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Ownership]:
         """Return the workflow and its owner as of one moment."""
         for _ in range(_TRIES):
-            loaded = await self._journal.load(scope, workflow_id)
+            loaded = await self._workflow_store.load(scope, workflow_id)
             ownership = await self._store.ownership(scope, workflow_id)
             if loaded is None or ownership is None:
                 raise NotFound("workflow")

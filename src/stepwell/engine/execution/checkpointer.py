@@ -58,7 +58,7 @@ class _WriteResult(Enum):
 
 
 class Checkpointer:
-    """Writes the decisions of all runs to *journal*, in batches.
+    """Writes the decisions of all runs to *workflow_store*, in batches.
 
     *committed* is called with each decision that has landed. *lost* is called with the id of each workflow whose
     decision never will, and with whether the database refused its rows; otherwise the workflow has moved on elsewhere.
@@ -67,9 +67,9 @@ class Checkpointer:
     """
 
     def __init__(
-        self, journal: WorkflowStore, committed: Callable[[Decision], None], lost: Callable[[UUID, bool], None]
+        self, workflow_store: WorkflowStore, committed: Callable[[Decision], None], lost: Callable[[UUID, bool], None]
     ) -> None:
-        self._journal, self._committed, self._lost = journal, committed, lost
+        self._workflow_store, self._committed, self._lost = workflow_store, committed, lost
         self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
             self._write, fits=(_BATCH_EVENTS, _BATCH_BYTES), weigh=_weight
         )
@@ -179,7 +179,7 @@ class Checkpointer:
         while True:
             started = time.perf_counter()
             try:
-                lost = await self._journal.write(decisions)
+                lost = await self._workflow_store.write(decisions)
             except Unavailable as error:
                 if not self.outage:
                     log.warning("checkpoint.delayed", action="checkpoint", error=str(error))

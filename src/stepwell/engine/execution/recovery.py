@@ -67,7 +67,7 @@ class Recovery:
 
     def __init__(
         self,
-        journal: WorkflowStore,
+        workflow_store: WorkflowStore,
         scheduler: Scheduler,
         lease: Lease,
         clock: Clock,
@@ -77,7 +77,7 @@ class Recovery:
         *,
         statement_s: float = 10.0,
     ) -> None:
-        self._journal, self._scheduler, self._lease, self._clock = journal, scheduler, lease, clock
+        self._workflow_store, self._scheduler, self._lease, self._clock = workflow_store, scheduler, lease, clock
         self._works_here, self._presence, self._claimers = works_here, presence, claimers
         self._statement_s = statement_s
         self._claiming = asyncio.Lock()
@@ -103,7 +103,7 @@ class Recovery:
 
     async def boot(self) -> None:
         """Set the clock and get the first lease. `run` then claims page by page."""
-        await self._journal.set_clock()
+        await self._workflow_store.set_clock()
         await self._lease.acquire()
         if self._lease.seconds is None:
             await self._lease.expire_others()
@@ -209,7 +209,7 @@ class Recovery:
 
     async def _claim_page(self, limit: int, only: UUID | None = None) -> int:
         held = self._scheduler.held | self._unloadable
-        loaded = await self._journal.claim(self._lease.owner, held, self._clock.now(), limit, only)
+        loaded = await self._workflow_store.claim(self._lease.owner, held, self._clock.now(), limit, only)
         if loaded:
             await self.register(loaded)
         return len(loaded)
@@ -222,7 +222,7 @@ class Recovery:
                 workflows.append(workflow)
             await self._lease.ensure()  # a page may be long
             await asyncio.sleep(0)
-        await load_results(self._journal, workflows)
+        await load_results(self._workflow_store, workflows)
         for workflow in workflows:
             workflow.refusals = self._refusals.pop(workflow.workflow_id, 0)
             if workflow.workflow_id in self._scheduler.held:
@@ -275,10 +275,10 @@ def next_pause_s(lease_s: float | None, next_expiry_s: float | None, *, busy: bo
     return next_expiry_s
 
 
-async def load_results(journal: WorkflowStore, workflows: list[ActiveWorkflow]) -> None:
+async def load_results(workflow_store: WorkflowStore, workflows: list[ActiveWorkflow]) -> None:
     """Put the stored results that mappings will read into the runs, in one round trip."""
     wanted = {each.workflow_id: positions for each in workflows if (positions := each.run.results_to_load())}
     if wanted:
-        found = await journal.results(EVERY_TENANT, wanted)
+        found = await workflow_store.results(EVERY_TENANT, wanted)
         for workflow in workflows:
             workflow.put_results(found.get(workflow.workflow_id, {}))

@@ -71,7 +71,7 @@ class Scheduler:
 
     def __init__(
         self,
-        journal: WorkflowStore,
+        workflow_store: WorkflowStore,
         runner: AttemptRunner,
         admission: AdmissionController,
         health: ModelHealth,
@@ -86,7 +86,7 @@ class Scheduler:
         self.workflows: dict[UUID, ActiveWorkflow] = {}
         self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
         self._listeners: list[WorkflowListener] = []
-        self.checkpointer = Checkpointer(journal, self._on_committed, self._on_not_written)
+        self.checkpointer = Checkpointer(workflow_store, self._on_committed, self._on_not_written)
         self._dispatcher = StepDispatcher(
             self.workflows, runner, admission, health, clock, self._start_steps, self.fail_fast
         )
