@@ -58,7 +58,7 @@ class _WriteResult(Enum):
 
 
 class Checkpointer:
-    """Writes the decisions of all runs to *workflow_store*, in batches.
+    """Writes the decisions of all runs to *workflow_store*, in batches that it executes in its own loop.
 
     *committed* is called with each decision that has landed. *lost* is called with the id of each workflow whose
     decision never will, and with whether the database refused its rows; otherwise the workflow has moved on elsewhere.
