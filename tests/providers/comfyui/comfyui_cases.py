@@ -60,12 +60,12 @@ def socket_of(provider: ComfyUiProvider) -> ProgressSocket:
     return provider.server(attempt()).progress_socket
 
 
-async def submitted(provider: ComfyUiProvider, work: Attempt | None = None, io: AttemptIO | None = None) -> Job:
+async def submit(provider: ComfyUiProvider, work: Attempt | None = None, io: AttemptIO | None = None) -> Job:
     work, io = work or attempt(), io or files()
     return await provider.submit(work, await provider.prepare(work, io), io)
 
 
-async def ended(provider: ComfyUiProvider, job: Job, work: Attempt | None = None) -> JobState:
+async def poll_until_ended(provider: ComfyUiProvider, job: Job, work: Attempt | None = None) -> JobState:
     """The state that it ends with."""
     for _ in range(1_000):
         state = await provider.poll(work or attempt(), job)

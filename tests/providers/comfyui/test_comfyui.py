@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from providers.comfyui.comfyui_cases import SENT, TOKEN, attempt, ended, files, provider_at, submitted
+from providers.comfyui.comfyui_cases import SENT, TOKEN, attempt, files, poll_until_ended, provider_at, submit
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import Job, JobStatus, RemoteProvider
@@ -83,19 +83,19 @@ class TestSubmit:
         self, emulator: ComfyUiEmulator, client: httpx.AsyncClient
     ) -> None:
         for number in range(2):
-            await submitted(provider_at(emulator, client), attempt(number=number))
+            await submit(provider_at(emulator, client), attempt(number=number))
         assert len({call.json()["client_id"] for call in calls(emulator, "submit")}) == 2
 
     async def test_the_credential_is_sent_as_a_bearer_token(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
         (tmp_path / "behind").mkdir()
         async with ComfyUiEmulator(tmp_path / "behind", token=TOKEN) as emulator:
             provider, named = provider_at(emulator, client), attempt(config={"credential": "ComfyUI_B"})
-            job = await submitted(provider)
-            assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
+            job = await submit(provider)
+            assert (await poll_until_ended(provider, job)).status is JobStatus.SUCCEEDED
             await provider.fetch(attempt(), job, files())
             assert {call.headers["authorization"] for call in emulator.calls} == {f"Bearer {TOKEN}"}
             with pytest.raises(AttemptError, match="401"):
-                await submitted(provider, named)
+                await submit(provider, named)
             assert calls(emulator, "submit")[-1].headers["authorization"] == "Bearer another token"
             with pytest.raises(CallFailed, match="401"):
                 await provider.poll(named, job)
@@ -115,7 +115,7 @@ class TestSubmit:
         emulator.plan("submit", fault)
         hurried = provider_at(emulator, client, timeout_s=0.3 if fault in SLOW else 5.0)
         with pytest.raises(OutcomeUnknown):
-            await submitted(hurried)
+            await submit(hurried)
         taken = not fault.name.endswith("BEFORE")
         assert (emulator.count("submit"), len(emulator.ledger.jobs())) == (1, taken)
         assert await provider.reconcile(attempt(), SENT) == ([Job(id=ID)] if taken else [])
@@ -140,7 +140,7 @@ class TestSubmit:
     ) -> None:
         emulator.plan("submit", fault)
         with pytest.raises(AttemptError, match=words) as failure:
-            await submitted(provider)
+            await submit(provider)
         assert (failure.value.retryable, failure.value.retry_after_s) == (retryable, after_s)
         assert emulator.ledger.jobs() == []
 
@@ -148,7 +148,7 @@ class TestSubmit:
         self, emulator: ComfyUiEmulator, client: httpx.AsyncClient
     ) -> None:
         with pytest.raises(AttemptError, match="connection refused") as failure:
-            await submitted(provider_at(emulator, client, url="http://127.0.0.1:1"))
+            await submit(provider_at(emulator, client, url="http://127.0.0.1:1"))
         assert failure.value.retryable
 
     async def test_an_error_of_the_web_framework_raises_outcome_unknown(
@@ -158,15 +158,15 @@ class TestSubmit:
         monkeypatch.setattr(emulator, "error", lambda *_: Reply(500, words, {"Content-Type": "text/plain"}))
         emulator.plan("submit", Fault.BROKEN)
         with pytest.raises(OutcomeUnknown, match="500 without an error message"):
-            await submitted(provider)
+            await submit(provider)
 
     @pytest.mark.parametrize("answer", [{}, {"prompt_id": 5}, {"prompt_id": "../5"}, []])
     async def test_an_answer_without_an_id_raises_outcome_unknown(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch, answer: Any
     ) -> None:
-        monkeypatch.setattr(emulator, "_posted", lambda _: Reply(200, answer))
+        monkeypatch.setattr(emulator, "posted", lambda _: Reply(200, answer))
         with pytest.raises(OutcomeUnknown, match="200"):
-            await submitted(provider)
+            await submit(provider)
 
     @pytest.mark.parametrize(
         ("changes", "words"),
@@ -188,7 +188,7 @@ class TestSubmit:
     ) -> None:
         graph = graph_for("GENERATION")["graph"] | changes
         with pytest.raises(AttemptError, match=f"the submit was answered 400: .*{words}") as failure:
-            await submitted(provider, attempt(config={"graph": graph}))
+            await submit(provider, attempt(config={"graph": graph}))
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
         assert emulator.ledger.jobs() == []
 
@@ -202,14 +202,14 @@ class TestSubmit:
         emulator.plan("cancel", *faults)
         said = r"only a part of the graph: node 28 \(LoadImage\): Custom validation failed for node: image .*gone.png"
         with pytest.raises(AttemptError, match=said) as failure:
-            await submitted(provider, attempt(config=config))
+            await submit(provider, attempt(config=config))
         assert not failure.value.retryable
         assert emulator.count("cancel") == 1
         with pytest.raises(AttemptError, match="only a part"):
-            await submitted(provider, attempt(config=config | {"output": "29"}))
+            await submit(provider, attempt(config=config | {"output": "29"}))
         one_is_enough = attempt(config=config | {"output": "9"}, number=1)
-        job = await submitted(provider, one_is_enough)
-        assert (await ended(provider, job, one_is_enough)).status is JobStatus.SUCCEEDED
+        job = await submit(provider, one_is_enough)
+        assert (await poll_until_ended(provider, job, one_is_enough)).status is JobStatus.SUCCEEDED
 
     async def test_each_form_of_an_error_is_reported(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
@@ -220,9 +220,9 @@ class TestSubmit:
             ({"error": ""}, "400 without an error message"),
             ([], "400 without an error message"),
         ):
-            monkeypatch.setattr(emulator, "_posted", lambda _, body=body: Reply(400, body))
+            monkeypatch.setattr(emulator, "posted", lambda _, body=body: Reply(400, body))
             with pytest.raises(AttemptError, match=words):
-                await submitted(provider)
+                await submit(provider)
 
     async def test_no_error_shows_the_key(
         self, tmp_path: Path, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
@@ -231,8 +231,8 @@ class TestSubmit:
         async with ComfyUiEmulator(tmp_path / "behind", token=TOKEN) as emulator:
             provider = provider_at(emulator, client)
             emulator.failure = ("RuntimeError", f"it was {TOKEN}")
-            job = await submitted(provider)
+            job = await submit(provider)
             assert (await provider.poll(attempt(), job)).error.endswith(": it was …")
-            monkeypatch.setattr(emulator, "_posted", lambda _: emulator.error(400, f"you sent {TOKEN}"))
+            monkeypatch.setattr(emulator, "posted", lambda _: emulator.error(400, f"you sent {TOKEN}"))
             with pytest.raises(AttemptError, match="you sent …"):
-                await submitted(provider)
+                await submit(provider)

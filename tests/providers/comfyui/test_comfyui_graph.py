@@ -29,7 +29,7 @@ def node(title: str | None = None, **inputs: Any) -> dict[str, Any]:
     return {"class_type": "Any", "inputs": inputs, **({"_meta": {"title": title}} if title else {})}
 
 
-async def filled(
+async def fill(
     provider: ComfyUiProvider,
     graph: dict[str, Any],
     places: Any = None,
@@ -53,7 +53,7 @@ class TestPlaces:
             "negative_prompt": None,
             "height": "6.clip",
         }
-        found = await filled(alone, graph, places, prompt="a shoe", width=3, height=5, negative_prompt="x", seed=9)
+        found = await fill(alone, graph, places, prompt="a shoe", width=3, height=5, negative_prompt="x", seed=9)
         assert found == {
             "6": {"text": "a shoe", "clip": 5, "noise.seed": 9},
             "12:3": {"words": "a shoe", "width": 3},
@@ -70,7 +70,7 @@ class TestPlaces:
             "5": node("prompt", string="", value=""),
             "6": node("Prompt", text="kept"),
         }
-        found = await filled(alone, graph, None, prompt="a shoe", width=30, height=40)
+        found = await fill(alone, graph, None, prompt="a shoe", width=30, height=40)
         assert found == {
             "1": {"text": "a shoe", "clip": ["4", 1]},
             "2": {"noise_seed": 7, "steps": 3},
@@ -80,7 +80,7 @@ class TestPlaces:
             "6": {"text": "kept"},
         }
         places = {"prompt": "6.text", "seed": None}
-        found = await filled(alone, graph, places, prompt="a shoe", width=30, height=40)
+        found = await fill(alone, graph, places, prompt="a shoe", width=30, height=40)
         assert (found["1"]["text"], found["2"]["noise_seed"], found["6"]["text"]) == ("", 0, "a shoe")
 
     async def test_lists_and_objects_are_inserted_as_json_text(self, alone: ComfyUiProvider) -> None:
@@ -93,7 +93,7 @@ class TestPlaces:
             "strict": True,
             "share": 0.5,
         }
-        found = await filled(alone, graph, places, **inputs, timeout_s=5, absent=None)
+        found = await fill(alone, graph, places, **inputs, timeout_s=5, absent=None)
         assert found == {"1": {"a": "x", "b": "[1,2]", "c": '{"a":"ü","b":1}', "d": True, "e": 0.5}}
 
     @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ class TestPlaces:
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
 
     async def test_an_input_without_a_place_is_omitted(self, alone: ComfyUiProvider) -> None:
-        found = await filled(alone, {"1": node()}, {"prompt": None}, prompt="a shoe", width=3)
+        found = await fill(alone, {"1": node()}, {"prompt": None}, prompt="a shoe", width=3)
         assert found == {"1": {}}
         messages = [{"role": "user", "content": "hi"}]
         places = {"messages": "1.messages"}
-        found = await filled(alone, {"1": node()}, places, TaskType.LLM_INTERACTION, messages=messages)
+        found = await fill(alone, {"1": node()}, places, TaskType.LLM_INTERACTION, messages=messages)
         assert found == {"1": {"messages": '[{"content":"hi","role":"user"}]'}}
 
     @pytest.mark.parametrize("task_type", [TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL])
@@ -149,7 +149,7 @@ def test_node_ids_are_ordered_by_number_and_then_by_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "filled", "seed"),
+    ("config", "graph", "seed"),
     [
         (graph_for("GENERATION"), {"3": {"inputs": {"seed": 5}}}, 5),
         (graph_for("GENERATION"), {"3": {"inputs": {"seed": True}}}, None),
@@ -160,8 +160,8 @@ def test_node_ids_are_ordered_by_number_and_then_by_text() -> None:
         ({}, {"3": {"inputs": {"seed": 5}}}, None),
     ],
 )
-async def test_the_seed_is_read_from_the_filled_graph(config: dict[str, Any], filled: Any, seed: int | None) -> None:
-    assert await find_seed(config, filled) == seed
+async def test_the_seed_is_read_from_the_filled_graph(config: dict[str, Any], graph: Any, seed: int | None) -> None:
+    assert await find_seed(config, graph) == seed
 
 
 class TestFiles:
@@ -171,8 +171,8 @@ class TestFiles:
         graph, io = {"1": node(image=""), "2": node("mask_image_url", image="")}, files()
         places = {"base_image_url": ["1.image", "1.again"]}
         inputs = {"base_image_url": SHOE, "mask_image_url": HAT}
-        found = await filled(provider, graph, places, TaskType.EDITING, io, **inputs)
-        again = await filled(provider, graph, places, TaskType.EDITING, io, **inputs)
+        found = await fill(provider, graph, places, TaskType.EDITING, io, **inputs)
+        again = await fill(provider, graph, places, TaskType.EDITING, io, **inputs)
         assert found == again
         (_, _, first), (_, _, second) = emulator.files
         assert found == {
@@ -190,7 +190,7 @@ class TestFiles:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
         places = {"prompt": "1.text"}
-        await filled(provider, {"1": node()}, places, prompt="a shoe", reference_image_url="media/nobody/knows.png")
+        await fill(provider, {"1": node()}, places, prompt="a shoe", reference_image_url="media/nobody/knows.png")
         assert emulator.calls == []
 
     async def test_the_files_of_a_list_are_inserted_one_by_one(self, provider: ComfyUiProvider) -> None:
@@ -201,12 +201,12 @@ class TestFiles:
         }
         places = {"prompt": "1.p", "reference_image_urls": ["1.a", "1.b", "1.c"]}
         inputs: dict[str, Any] = {"prompt": "x", "reference_image_urls": [SHOE, HAT], "image_urls": [HAT, SHOE]}
-        found = await filled(provider, graph, places, **inputs)
+        found = await fill(provider, graph, places, **inputs)
         first, second = found["1"]["a"], found["1"]["b"]
         assert (first[-3:], second[-3:], found["1"]["c"]) == ("png", "jpg", "old")
         assert (found["9"]["image"], found["10"]["image"]) == (second, first)
         with pytest.raises(AttemptError, match=r"reference_image_urls: there are more files \(2\) than places \(1\)"):
-            await filled(provider, graph, {**places, "reference_image_urls": "1.a"}, **inputs)
+            await fill(provider, graph, {**places, "reference_image_urls": "1.a"}, **inputs)
 
     @pytest.mark.parametrize(
         ("inputs", "words"),
@@ -225,7 +225,7 @@ class TestFiles:
     ) -> None:
         places = {"base_image_url": "1.image", "reference_image_urls": ["1.a", "1.b"]}
         with pytest.raises(AttemptError, match=words) as failure:
-            await filled(provider, {"1": node()}, places, TaskType.EDITING, **inputs)
+            await fill(provider, {"1": node()}, places, TaskType.EDITING, **inputs)
         assert (failure.value.retryable, failure.value.provider_fault) == (False, False)
 
     @pytest.mark.parametrize(("media_type", "ending"), [("", "bin"), ("video/mp4", "mp4"), ("a/b\r\nX: y", "bin")])
@@ -234,7 +234,7 @@ class TestFiles:
     ) -> None:
         data = b"\r\n--stepwell\r\n\x00\xff"
         io = MemoryIO(inputs={SHOE: Blob(data, media_type)})
-        await filled(provider, {"1": node()}, {"base_image_url": "1.a"}, TaskType.REFINE, io, base_image_url=SHOE)
+        await fill(provider, {"1": node()}, {"base_image_url": "1.a"}, TaskType.REFINE, io, base_image_url=SHOE)
         ((_, _, name),) = emulator.files
         assert (name.rpartition(".")[2], list(emulator.files.values())) == (ending, [data])
 
@@ -273,7 +273,7 @@ class TestFiles:
         ]
         for answer, name in names:
             monkeypatch.setattr(emulator, "_uploaded", lambda _, answer=answer: Reply(200, answer))
-            found = await filled(provider, {"1": node()}, places, TaskType.REFINE, base_image_url=SHOE)
+            found = await fill(provider, {"1": node()}, places, TaskType.REFINE, base_image_url=SHOE)
             assert found == {"1": {"a": name}}
 
     async def test_no_error_shows_the_key(

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from providers.comfyui.comfyui_cases import SENT, attempt, files, provider_at, submitted, task
+from providers.comfyui.comfyui_cases import SENT, attempt, files, provider_at, submit, task
 from stepwell.domain.errors import CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from stepwell.providers.comfyui.provider import ComfyUiProvider
@@ -29,11 +29,11 @@ class TestPoll:
         emulator.always("socket", Fault.REFUSED)
         emulator.busy = True
         waits = attempt(number=1)
-        assert await provider.poll(waits, await submitted(provider, waits)) == JobState(
+        assert await provider.poll(waits, await submit(provider, waits)) == JobState(
             status=JobStatus.RUNNING, word="pending"
         )
         emulator.busy, emulator.held = False, True
-        job = await submitted(provider)
+        job = await submit(provider)
         assert await provider.poll(attempt(), job) == JobState(status=JobStatus.RUNNING, word="running")
         emulator.held = False
         assert await provider.poll(attempt(), job) == JobState(status=JobStatus.SUCCEEDED, word="success")
@@ -44,11 +44,11 @@ class TestPoll:
         emulator.busy = True
         emulator.always("socket", Fault.REFUSED)
         work = [attempt(number=number) for number in range(5)]
-        jobs = [await submitted(provider, one) for one in work]
+        jobs = [await submit(provider, one) for one in work]
         for one, job in zip(work, jobs, strict=True):
             assert (await provider.poll(one, job)).word == "pending"
         assert (emulator.count("poll"), emulator.count("list")) == (5, 1)
-        later = await submitted(provider, attempt(number=9))
+        later = await submit(provider, attempt(number=9))
         assert (await provider.poll(attempt(), later)).word == "pending"
 
     @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ class TestPoll:
         retryable: bool,  # noqa: FBT001 - a column
     ) -> None:
         emulator.failure = (kind, "it broke\x00\n")
-        state = await provider.poll(attempt(), await submitted(provider))
+        state = await provider.poll(attempt(), await submit(provider))
         why = "ComfyUI: node 3 (KSampler): it broke"
         assert (state.status, state.word, state.retryable) == (JobStatus.FAILED, "error", retryable)
         assert state.error.strip() == why
@@ -72,14 +72,14 @@ class TestPoll:
     async def test_a_failed_job_without_a_reason_is_reported_as_such(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, messages: Any
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         run = emulator.runs[job.id]
         run.ended, run.status, run.messages = True, "error", messages
         state = await provider.poll(attempt(), job)
         assert (state.status, state.error) == (JobStatus.FAILED, "ComfyUI: no reason given")
 
     async def test_an_interrupted_job_is_cancelled(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         emulator.begin(job.id)
         emulator.interrupt(emulator.runs[job.id])
         assert await provider.poll(attempt(), job) == JobState(status=JobStatus.CANCELLED, word="interrupted")
@@ -87,13 +87,13 @@ class TestPoll:
     async def test_a_job_without_a_status_has_succeeded(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         entry = {"prompt": emulator.runs[job.id].prompt, "outputs": {}}
         monkeypatch.setattr(emulator, "_polled", lambda _: Reply(200, {job.id: entry}))
         assert (await provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
 
     async def test_an_unknown_job_is_forgotten(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         emulator.forget(job.id)
         with pytest.raises(CallFailed, match="knows no such job") as failure:
             await provider.poll(attempt(), job)
@@ -103,7 +103,7 @@ class TestPoll:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         emulator.busy = True
-        job, queue = await submitted(provider), emulator.queue_view
+        job, queue = await submit(provider), emulator.queue_view
 
         def looked() -> Any:
             emulator.end(emulator.runs[job.id])
@@ -117,7 +117,7 @@ class TestPoll:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
     ) -> None:
         emulator.busy = True
-        job = await submitted(provider)
+        job = await submit(provider)
         for kind in ("poll", "list"):
             emulator.plan(kind, fault)
             with pytest.raises(CallFailed) as failure:
@@ -127,7 +127,7 @@ class TestPoll:
     async def test_a_wrong_url_forgets_no_job(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, client: httpx.AsyncClient
     ) -> None:
-        job, elsewhere = await submitted(provider), provider_at(emulator, client, url=f"{emulator.url}/elsewhere")
+        job, elsewhere = await submit(provider), provider_at(emulator, client, url=f"{emulator.url}/elsewhere")
         lost: list[Callable[[], Awaitable[Any]]] = [
             lambda: elsewhere.poll(attempt(), job),
             lambda: elsewhere.fetch(attempt(), job, files()),
@@ -143,7 +143,7 @@ class TestPoll:
     async def test_an_unreadable_answer_raises_call_failed(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch, body: bytes
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         monkeypatch.setattr(emulator, "_polled", lambda _: Reply(200, body.replace(b"%s", ID.encode())))
         with pytest.raises(CallFailed, match="can't be read"):
             await provider.poll(attempt(), job)
@@ -151,7 +151,7 @@ class TestPoll:
     async def test_nan_and_infinity_in_an_answer_are_accepted(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         emulator.outputs = {"9": {"images": [], "strange": [float("nan"), float("inf")]}}
         assert (await provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
 
@@ -169,7 +169,7 @@ class TestCancel:
         emulator: ComfyUiEmulator,
         in_steps: bool,  # noqa: FBT001
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         assert await provider.cancel(attempt(), job) is CancelAnswer.ACCEPTED
         paths = [call.path for call in calls(emulator, "cancel")]
         assert paths == [f"/api/jobs/{ID}/cancel", *(["/queue"] if in_steps else [])]
@@ -184,7 +184,7 @@ class TestCancel:
         emulator: ComfyUiEmulator,
         in_steps: bool,  # noqa: FBT001
     ) -> None:
-        job, other = await submitted(provider), await submitted(provider, attempt(number=1))
+        job, other = await submit(provider), await submit(provider, attempt(number=1))
         emulator.begin(job.id)
         emulator.begin(other.id)
         assert await provider.cancel(attempt(), job) is CancelAnswer.ACCEPTED
@@ -198,7 +198,7 @@ class TestCancel:
     async def test_a_cancel_of_an_ended_job_answers_ended(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         await emulator.finish(job.id)
         assert await provider.cancel(attempt(), job) is CancelAnswer.ENDED
         assert (await provider.poll(attempt(), job)).status is JobStatus.SUCCEEDED
@@ -220,7 +220,7 @@ class TestCancel:
         answer: CancelAnswer,
     ) -> None:
         emulator.cancels_jobs = False
-        job, queue = await submitted(provider), emulator.queue_view
+        job, queue = await submit(provider), emulator.queue_view
 
         def looked() -> Any:
             shown = queue()
@@ -239,7 +239,7 @@ class TestCancel:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
         emulator.cancels_jobs = emulator.interrupts_by_id = False
-        job, other = await submitted(provider), await submitted(provider, attempt(number=1))
+        job, other = await submit(provider), await submit(provider, attempt(number=1))
         await emulator.finish(job.id)
         emulator.begin(other.id)
         assert await provider.cancel(attempt(), job) is CancelAnswer.ENDED
@@ -249,7 +249,7 @@ class TestCancel:
     async def test_a_cancel_without_an_answer_raises_call_failed(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         emulator.plan("cancel", fault)
         with pytest.raises(CallFailed):
             await provider.cancel(attempt(), job)
@@ -268,11 +268,11 @@ class TestReconcile:
         state: str,
     ) -> None:
         emulator.takes_prompt_id, emulator.held = takes_prompt_id, True
-        await submitted(provider, attempt(number=1))
+        await submit(provider, attempt(number=1))
         emulator.plan("submit", Fault.LOSE_AFTER)
         with pytest.raises(OutcomeUnknown):
-            await submitted(provider)
-        await submitted(provider, attempt(number=2))
+            await submit(provider)
+        await submit(provider, attempt(number=2))
         made = list(emulator.runs)[1]
         if state != "waits":
             emulator.begin(made)
@@ -285,12 +285,12 @@ class TestReconcile:
     async def test_a_job_that_was_not_accepted_is_not_found(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
-        await submitted(provider, attempt(number=1))
-        await emulator.finish((await submitted(provider, attempt(number=2))).id)
+        await submit(provider, attempt(number=1))
+        await emulator.finish((await submit(provider, attempt(number=2))).id)
         assert await provider.reconcile(attempt(), SENT) == []
         emulator.plan("submit", Fault.LOSE_AFTER)
         with pytest.raises(OutcomeUnknown):
-            await submitted(provider)
+            await submit(provider)
         emulator.hide_from_listing = True
         assert await provider.reconcile(attempt(), SENT) == []
         await emulator.finish(ID)

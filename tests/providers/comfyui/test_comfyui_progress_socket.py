@@ -10,7 +10,7 @@ import httpx
 import pytest
 from anyio import create_task_group, fail_after, sleep
 
-from providers.comfyui.comfyui_cases import TOKEN, attempt, ended, provider_at, socket_of, submitted
+from providers.comfyui.comfyui_cases import TOKEN, attempt, poll_until_ended, provider_at, socket_of, submit
 from stepwell.domain.errors import CallFailed
 from stepwell.ports.providers import Job, JobState, JobStatus
 from stepwell.providers.comfyui.progress_socket import MAX_MESSAGE, ProgressSocket
@@ -36,7 +36,7 @@ async def eventually(holds: Callable[[], bool]) -> None:
 async def held_job(provider: ComfyUiProvider, emulator: ComfyUiEmulator, number: int = 0) -> Job:
     """One that runs and doesn't end, with the socket open."""
     emulator.held = True
-    job = await submitted(provider, attempt(number=number))
+    job = await submit(provider, attempt(number=number))
     state = await provider.poll(attempt(), job)
     assert (state.status, state.again_s, len(emulator.sockets.open)) == (JobStatus.RUNNING, 0.0, 1)
     return job
@@ -53,7 +53,7 @@ class TestProgress:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, tells: Any
     ) -> None:
         emulator.tells, emulator.polls_until_done = tells, 12
-        job, told = await submitted(provider), list[JobState]()
+        job, told = await submit(provider), list[JobState]()
         while not told or told[-1].status is JobStatus.RUNNING:
             told.append(await provider.poll(attempt(), job))
         assert told[-1] == JobState(status=JobStatus.SUCCEEDED, word="success")
@@ -96,13 +96,13 @@ class TestProgress:
     ) -> None:
         job = await held_job(provider, emulator)
         await emulator.finish(job.id)
-        assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
+        assert (await poll_until_ended(provider, job)).status is JobStatus.SUCCEEDED
         job = await held_job(provider, emulator, 1)
         emulator.interrupt(emulator.runs[job.id])
-        assert (await ended(provider, job)).status is JobStatus.CANCELLED
+        assert (await poll_until_ended(provider, job)).status is JobStatus.CANCELLED
         job = await held_job(provider, emulator, 2)
         emulator.held = False
-        assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
+        assert (await poll_until_ended(provider, job)).status is JobStatus.SUCCEEDED
 
     async def test_a_job_that_the_server_lost_is_forgotten(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
@@ -117,19 +117,19 @@ class TestProgress:
     async def test_a_job_of_an_earlier_process_is_polled_without_progress(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, client: httpx.AsyncClient
     ) -> None:
-        job = await submitted(provider_at(emulator, client))
+        job = await submit(provider_at(emulator, client))
         emulator.held = True
         socket_of(provider).wait_s = 0.02
         for _ in range(2):
             assert (await provider.poll(attempt(absent=None), job)).progress is None
         emulator.held = False
-        assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
+        assert (await poll_until_ended(provider, job)).status is JobStatus.SUCCEEDED
 
 
 class TestTogether:
     async def test_all_jobs_share_one_socket(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         emulator.polls_until_done = 10
-        jobs = [await submitted(provider, attempt(number=number)) for number in range(8)]
+        jobs = [await submit(provider, attempt(number=number)) for number in range(8)]
         shares: dict[str, list[float]] = {job.id: [] for job in jobs}
 
         async def follow(job: Job) -> None:
@@ -216,7 +216,7 @@ class TestTogether:
             sockets = [call.headers["authorization"] for call in emulator.calls if call.kind == "socket"]
             assert sockets == [f"Bearer {TOKEN}", "Bearer another token"]
             await emulator.finish(job.id)
-            assert (await ended(provider, job)).status is JobStatus.SUCCEEDED
+            assert (await poll_until_ended(provider, job)).status is JobStatus.SUCCEEDED
 
 
 class TestWithout:
@@ -227,7 +227,7 @@ class TestWithout:
         socket_of(provider).pause_s = 60.0
         emulator.always("socket", fault)
         emulator.polls_until_done = 4
-        job = await submitted(provider)
+        job = await submit(provider)
         for _ in range(3):
             state = await provider.poll(attempt(), job)
             assert (state.status, state.again_s, state.progress) == (JobStatus.RUNNING, None, None)
@@ -240,7 +240,7 @@ class TestWithout:
         progress_socket = socket_of(provider)
         emulator.plan("socket", *[Fault.REFUSED] * 3)
         emulator.held = True
-        job, pauses = await submitted(provider), []
+        job, pauses = await submit(provider), []
         while (await provider.poll(attempt(), job)).again_s is None:
             pauses.append(progress_socket.next_try)
             await sleep(0.005)

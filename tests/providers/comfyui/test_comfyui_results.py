@@ -7,7 +7,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from providers.comfyui.comfyui_cases import attempt, ended, files, provider_at, submitted
+from providers.comfyui.comfyui_cases import attempt, files, poll_until_ended, provider_at, submit
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Finished, Job, JobStatus
@@ -46,8 +46,8 @@ async def test_each_task_type_has_its_result(
     result: dict[str, Any],
 ) -> None:
     work, kept = attempt(task_type), files()
-    job = await submitted(provider, work)
-    assert (await ended(provider, job, work)).status is JobStatus.SUCCEEDED
+    job = await submit(provider, work)
+    assert (await poll_until_ended(provider, job, work)).status is JobStatus.SUCCEEDED
     assert await provider.fetch(work, job, kept) == Finished(result)
     assert len(kept.stored) == (0 if task_type is TaskType.LLM_INTERACTION else 1)
     # A later process knows neither the inputs nor what this one has heard.
@@ -56,7 +56,7 @@ async def test_each_task_type_has_its_result(
     assert (len(emulator.ledger.jobs()), emulator.count("submit")) == (1, 1)
 
 
-async def fetched(
+async def fetch_result(
     provider: ComfyUiProvider,
     emulator: ComfyUiEmulator,
     task_type: TaskType,
@@ -110,7 +110,7 @@ class TestWhatIsTheResult:
         output: str | None,
         width: int,
     ) -> None:
-        result, kept = await fetched(provider, emulator, TaskType.REFINE, outputs, output)
+        result, kept = await fetch_result(provider, emulator, TaskType.REFINE, outputs, output)
         assert result == {**PICTURE, "width": width, "height": 3}
         assert Image.open(io.BytesIO(kept.stored["result.png"])).size == (width, 3)
 
@@ -118,7 +118,7 @@ class TestWhatIsTheResult:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
         outputs = {"9": images("1.png", "22.JPG")}
-        result, kept = await fetched(provider, emulator, TaskType.REFINE, outputs)
+        result, kept = await fetch_result(provider, emulator, TaskType.REFINE, outputs)
         paths = [f"media/{TASK}/result.png", f"media/{TASK}/result_2.jpg"]
         assert result == {**PICTURE, "result_image_paths": paths, "width": 5, "height": 3}
         assert list(kept.stored) == ["result.png", "result_2.jpg"]
@@ -141,7 +141,7 @@ class TestWhatIsTheResult:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, output: dict[str, Any], name: str
     ) -> None:
         outputs = {"8": output, "9": images("still.png")}
-        result, kept = await fetched(provider, emulator, TaskType.VIDEO_GENERATION, outputs)
+        result, kept = await fetch_result(provider, emulator, TaskType.VIDEO_GENERATION, outputs)
         assert (result, list(kept.stored)) == ({"result_video_path": f"media/{TASK}/{name}"}, [name])
 
     @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ class TestWhatIsTheResult:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, text: Any, result: dict[str, Any]
     ) -> None:
         outputs = {"9": images("1.png"), "3": {"text": text}}
-        assert (await fetched(provider, emulator, TaskType.LLM_INTERACTION, outputs))[0] == result
+        assert (await fetch_result(provider, emulator, TaskType.LLM_INTERACTION, outputs))[0] == result
 
     @pytest.mark.parametrize(
         ("task_type", "outputs", "output", "words"),
@@ -184,7 +184,7 @@ class TestWhatIsTheResult:
         words: str,
     ) -> None:
         with pytest.raises(AttemptError, match=words) as failure:
-            await fetched(provider, emulator, task_type, outputs, output)
+            await fetch_result(provider, emulator, task_type, outputs, output)
         assert (failure.value.retryable, failure.value.provider_fault, failure.value.paid) == (False, True, True)
 
 
@@ -193,7 +193,7 @@ class TestTrouble:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
     ) -> None:
         emulator.held = True
-        job = await submitted(provider)
+        job = await submit(provider)
         with pytest.raises(CallFailed, match="hasn't succeeded"):
             await provider.fetch(attempt(), job, files())
         emulator.failure = ("ValueError", "no")
@@ -206,7 +206,7 @@ class TestTrouble:
         assert failure.value.forgotten
 
     async def test_a_file_that_is_gone_is_forgotten(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         await emulator.finish(job.id)
         emulator.files.clear()
         with pytest.raises(CallFailed, match="404") as failure:
@@ -216,7 +216,7 @@ class TestTrouble:
     async def test_a_proxys_page_does_not_forget_a_file(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         await emulator.finish(job.id)
         monkeypatch.setattr(
             emulator, "_viewed", lambda _: Reply(404, b"404: Not Found", {"Content-Type": "text/plain"})
@@ -229,7 +229,7 @@ class TestTrouble:
     async def test_a_file_without_an_answer_raises_call_failed(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, fault: Fault
     ) -> None:
-        job, kept = await submitted(provider), files()
+        job, kept = await submit(provider), files()
         await emulator.finish(job.id)
         emulator.plan("file", fault)
         with pytest.raises(CallFailed) as failure:
@@ -257,7 +257,7 @@ class TestTrouble:
         error: type[Exception],
         words: str,
     ) -> None:
-        job, kept = await submitted(provider), files()
+        job, kept = await submit(provider), files()
         await emulator.finish(job.id)
         monkeypatch.setattr(emulator, "_viewed", lambda _: Reply(200, data, headers))
         with pytest.raises(error, match=words) as failure:
@@ -269,7 +269,7 @@ class TestTrouble:
     async def test_a_file_larger_than_the_limit_fails_the_attempt(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         await emulator.finish(job.id)
         emulator.plan("file", Fault.HUGE_AFTER)
         monkeypatch.setattr(provider.server(attempt())._files, "max_answer", 10_000_000)
@@ -285,7 +285,7 @@ class TestTrouble:
             async def store(self, *_: object) -> Any:
                 raise AttemptError("the disk is full", retryable=True, provider_fault=False)
 
-        job = await submitted(provider)
+        job = await submit(provider)
         await emulator.finish(job.id)
         with pytest.raises(CallFailed, match="the disk is full"):
             await provider.fetch(attempt(), job, Full())

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from providers.comfyui.comfyui_cases import attempt, files, socket_of, submitted
+from providers.comfyui.comfyui_cases import attempt, files, socket_of, submit
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import JobStatus
@@ -62,7 +62,7 @@ async def test_only_the_first_poll_reads_the_nodes_of_the_graph(
         return usual(config)
 
     monkeypatch.setattr(comfyui, "nodes_of", nodes_of)
-    job = await submitted(provider)
+    job = await submit(provider)
     for _ in range(3):
         assert (await provider.poll(attempt(), job)).status is JobStatus.RUNNING
     assert asked == 1

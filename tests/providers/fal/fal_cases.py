@@ -140,7 +140,7 @@ async def fal_bench(folder: Path) -> AsyncIterator[Bench]:
         yield Bench(fal, client)
 
 
-async def prepared(work: Attempt, *, links: bool = False) -> Request:
+async def prepare(work: Attempt, *, links: bool = False) -> Request:
     async with plain_client() as client:
         return await FalProvider(client, Credentials({"fal": KEY})).prepare(work, FilesIO(links=links))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from providers.fal.fal_cases import FLUX, NO_ANSWER, PICTURE, Bench, answer_with, attempt, fal_bench, prepared
+from providers.fal.fal_cases import FLUX, NO_ANSWER, PICTURE, Bench, answer_with, attempt, fal_bench, prepare
 from providers.pictures import TASK
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
@@ -32,7 +32,7 @@ class TestSubmit:
         assert call.query == {"fal_webhook": "https://us.example/cb?t=1&u=2"}
         assert call.headers["authorization"] == f"Key {KEY}"
         assert call.headers["x-fal-no-retry"] == "1"
-        assert call.json() == (await prepared(work)).body
+        assert call.json() == (await prepare(work)).body
         base = f"{bench.fal.url}/{FLUX}/requests/{job.id}"
         assert job.urls == {"status": f"{base}/status", "response": base, "cancel": f"{base}/cancel"}
         assert [entry[0] for entry in bench.fal.ledger.jobs()] == [job.id]

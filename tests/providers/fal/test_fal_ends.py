@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from providers.fal.fal_cases import FLUX, NO_ANSWER, NOW, Bench, answer_with, attempt, fal_bench, prepared
+from providers.fal.fal_cases import FLUX, NO_ANSWER, NOW, Bench, answer_with, attempt, fal_bench, prepare
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, Request
 from support.emulators.base import Fault
@@ -115,7 +115,7 @@ class TestReconcile:
         ages = (timedelta(seconds=-2), timedelta(seconds=50))
         for job, age in zip(jobs, ages, strict=True):
             bench.fal.jobs[job.id].sent_at = NOW + age
-        body = (await prepared(bench.work)).body
+        body = (await prepare(bench.work)).body
         reordered = {name: body[name] for name in reversed(list(body))} | {"seed": 5.0}
         assert await bench.provider().reconcile(bench.work, bench.sent(reordered)) == jobs
 
@@ -139,7 +139,7 @@ class TestReconcile:
     async def test_only_requests_within_the_time_window_are_found(self, bench: Bench, age_s: int, found: bool) -> None:  # noqa: FBT001
         job = await bench.submitted()
         bench.fal.jobs[job.id].sent_at = NOW + timedelta(seconds=age_s)
-        body = (await prepared(bench.work)).body
+        body = (await prepare(bench.work)).body
         assert len(await bench.provider().reconcile(bench.work, bench.sent(body))) == found
 
     @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ class TestReconcile:
         first = await bench.submitted()
         for number in range(120):
             await bench.submitted(attempt(prompt=str(number)))
-        body = (await prepared(bench.work)).body
+        body = (await prepare(bench.work)).body
         assert await bench.provider().reconcile(bench.work, bench.sent(body)) == [first]
         assert bench.fal.count("list") == 2
 
@@ -175,7 +175,7 @@ class TestReconcile:
 
     async def test_requests_of_another_app_or_not_yet_listed_are_not_found(self, bench: Bench) -> None:
         await bench.submitted()
-        body = (await prepared(bench.work)).body
+        body = (await prepare(bench.work)).body
         assert await bench.provider().reconcile(bench.work, bench.sent(body, model="fal-ai/other")) == []
         bench.fal.hide_from_listing = True
         assert await bench.provider().reconcile(bench.work, bench.sent(body)) == []
@@ -187,7 +187,7 @@ class TestReconcile:
     async def test_a_list_without_inputs_raises_call_failed(self, bench: Bench) -> None:
         await bench.submitted()
         bench.fal.shows_payloads = False
-        body = (await prepared(bench.work)).body
+        body = (await prepare(bench.work)).body
         with pytest.raises(CallFailed, match="doesn't show"):
             await bench.provider().reconcile(bench.work, bench.sent(body))
 
@@ -201,7 +201,7 @@ class TestReconcile:
         bench.fal.plan("submit", Fault.LOSE_AFTER)
         with pytest.raises(OutcomeUnknown):
             await bench.submitted()
-        body = (await prepared(bench.work)).body
+        body = (await prepare(bench.work)).body
         (job,) = await bench.provider().reconcile(bench.work, bench.sent(body))
         assert (await bench.provider().poll(bench.work, job)).status is JobStatus.SUCCEEDED
         assert (await bench.provider().fetch(bench.work, job, bench.io)).result["width"] == 40

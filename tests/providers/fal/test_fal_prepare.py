@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from providers.fal.fal_cases import PICTURE, Bench, attempt, fal_bench, prepared
+from providers.fal.fal_cases import PICTURE, Bench, attempt, fal_bench, prepare
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.mapping.task_configs import known_config
@@ -189,7 +189,7 @@ class TestPrepare:
         self, task_type: TaskType, inputs: dict[str, Any], app: str, body: dict[str, Any]
     ) -> None:
         known_config(task_type, inputs)  # they are such as pass validation
-        assert await prepared(attempt(task_type, **inputs)) == Request(model=app, body=body)
+        assert await prepare(attempt(task_type, **inputs)) == Request(model=app, body=body)
 
     def test_the_cases_cover_every_task_type_that_fal_can_do(self) -> None:
         assert {row[0] for row in PARAMETERS} == set(KINDS)
@@ -202,18 +202,18 @@ class TestPrepare:
 
     async def test_a_step_can_name_its_app(self) -> None:
         work = attempt(provider_config={"fal_app_id": "me/mine/fast"}, prompt="x", reference_image_url=PICTURE)
-        assert (await prepared(work)).model == "me/mine/fast"
+        assert (await prepare(work)).model == "me/mine/fast"
 
     async def test_the_same_attempt_gives_the_same_request(self) -> None:
         work = attempt(prompt="x", base_image_url="media/a.png")
-        assert await prepared(work) == await prepared(work)
+        assert await prepare(work) == await prepare(work)
 
     async def test_experimental_arguments_go_out_as_they_are(self) -> None:
         arguments = {"prompt": None, "image_url": "media/x.png", "deep": {"subject_lora_weight": 1}}
         work = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"}, arguments=arguments, prompt="not sent")
-        assert await prepared(work) == Request(model="me/mine", body=arguments)
+        assert await prepare(work) == Request(model="me/mine", body=arguments)
         bare = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"})
-        assert (await prepared(bare)).body == {}
+        assert (await prepare(bare)).body == {}
 
     async def test_references_become_urls_or_data_uris(self) -> None:
         inputs: dict[str, Any] = {
@@ -225,11 +225,11 @@ class TestPrepare:
             "weights_url": "media/t/w.bin",
         }
         kept = {"control_url": inputs["control_url"], "odd_url": 5}
-        body = (await prepared(attempt(**inputs))).body
+        body = (await prepare(attempt(**inputs))).body
         assert body["image_url"] == "data:image/png;base64," + base64.b64encode(b"media/t/a.png").decode()
         assert body["extra_urls"][1] == "data:image/png;base64," + base64.b64encode(b"media/t/b.png").decode()
         assert body["weights_url"].startswith("data:application/octet-stream;base64,")
-        linked = (await prepared(attempt(**inputs), links=True)).body
+        linked = (await prepare(attempt(**inputs), links=True)).body
         assert linked["image_url"] == "https://stepwell.example/media/t/a.png?signed"
         assert linked["extra_urls"] == ["HTTPS://x.example/y", "https://stepwell.example/media/t/b.png?signed"]
         assert kept.items() <= body.items()
@@ -244,7 +244,7 @@ class TestPrepare:
     )
     async def test_a_reference_to_nothing_is_refused_by_name(self, inputs: dict[str, Any], field: str) -> None:
         with pytest.raises(AttemptError, match=f"^{field}: ") as refusal:
-            await prepared(attempt(prompt="x", **inputs))
+            await prepare(attempt(prompt="x", **inputs))
         assert not refusal.value.retryable
 
     async def test_loras_are_sent_with_path_and_scale(self) -> None:
@@ -256,7 +256,7 @@ class TestPrepare:
             style_lora_weight=0,
             loras=[{"path": "own", "scale": 1}],
         )
-        body = (await prepared(work)).body
+        body = (await prepare(work)).body
         assert body["loras"] == [
             {"path": "own", "scale": 1},
             {"path": "https://l/s", "scale": 0.8},
@@ -267,7 +267,7 @@ class TestPrepare:
     @pytest.mark.parametrize("config", [{}, {"loras": None}, {"loras": {"subject": "s"}}, {"loras": {"product2": ""}}])
     async def test_a_weight_without_a_lora_is_refused_by_name(self, config: dict[str, Any]) -> None:
         with pytest.raises(AttemptError, match=r"provider_config\.loras\.product2 is missing") as refusal:
-            await prepared(attempt(provider_config=config, prompt="x", product2_lora_weight=0.5))
+            await prepare(attempt(provider_config=config, prompt="x", product2_lora_weight=0.5))
         assert not refusal.value.retryable
 
     @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ class TestPrepare:
     )
     async def test_task_types_that_fal_cannot_do_are_refused(self, work: Attempt, message: str) -> None:
         with pytest.raises(AttemptError, match=message) as refusal:
-            await prepared(work)
+            await prepare(work)
         assert not refusal.value.retryable
 
     @pytest.mark.parametrize(("secrets", "why"), [({}, "set STEPWELL_CREDENTIALS__FAL$"), ({"fal": "a\nb"}, "header")])

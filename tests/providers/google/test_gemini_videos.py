@@ -30,7 +30,7 @@ def emulator(bench: Bench) -> GeminiEmulator:
     return bench.at
 
 
-async def ended(bench: Bench, work: Any) -> JobState:
+async def poll_until_ended(bench: Bench, work: Any) -> JobState:
     return await bench.provider().poll(work, await bench.job(work))
 
 
@@ -81,13 +81,13 @@ FAILURES = [
 async def test_a_failed_operation_reports_its_error(bench: Bench) -> None:
     for failure, words, retryable in FAILURES:
         bench.at.failure = failure
-        state = await ended(bench, VEO)
+        state = await poll_until_ended(bench, VEO)
         assert (state.status, state.error, state.retryable) == (JobStatus.FAILED, words, retryable)
 
 
 async def test_a_cancelled_operation_is_cancelled(bench: Bench) -> None:
     bench.at.failure = {"code": 1, "message": "cancelled"}
-    assert (await ended(bench, VEO)).status is JobStatus.CANCELLED
+    assert (await poll_until_ended(bench, VEO)).status is JobStatus.CANCELLED
 
 
 RESPONSES = [
@@ -105,7 +105,7 @@ RESPONSES = [
 async def test_an_operation_without_a_video_has_failed(bench: Bench) -> None:
     for response, words, retryable in RESPONSES:
         bench.at.response = response
-        state = await ended(bench, VEO)
+        state = await poll_until_ended(bench, VEO)
         assert (state.status, state.retryable) == (JobStatus.FAILED, retryable)
         assert words in state.error
 
@@ -113,7 +113,7 @@ async def test_an_operation_without_a_video_has_failed(bench: Bench) -> None:
 async def test_the_secret_is_in_no_error(bench: Bench) -> None:
     bench.at.failure = {"code": 13, "message": f"the key {bench.secret} broke"}
     for work in (VEO, VIDEO):
-        assert "the key … broke" in (await ended(bench, work)).error
+        assert "the key … broke" in (await poll_until_ended(bench, work)).error
 
 
 INTERACTIONS = [

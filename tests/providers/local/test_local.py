@@ -22,7 +22,7 @@ def make(task_type: str, files: dict[str, Image.Image] | None = None, seed: int 
     return KINDS[TaskType(task_type)].function(inputs, stored, seed)
 
 
-def made(task_type: str, files: dict[str, Image.Image] | None = None, **inputs: Any) -> Image.Image:
+def render(task_type: str, files: dict[str, Image.Image] | None = None, **inputs: Any) -> Image.Image:
     return picture_of(make(task_type, files, **inputs).data)
 
 
@@ -45,7 +45,7 @@ class TestGeneration:
         assert (picture_of(result.data).size, picture_of(result.data).mode) == ((96, 64), "RGB")
 
     def test_the_default_is_1024_square_and_isnt_flat(self) -> None:
-        image = made("GENERATION", prompt="a shoe")
+        image = render("GENERATION", prompt="a shoe")
         assert image.size == (1024, 1024)
         assert spread(image) > 10
 
@@ -69,19 +69,19 @@ class TestGeneration:
         assert make("GENERATION", **(self.SMALL | change)).data != make("GENERATION", **self.SMALL).data
 
     def test_known_words_give_their_colour(self) -> None:
-        red, _, blue = np.asarray(made("GENERATION", prompt="ocean")).mean(axis=(0, 1))
+        red, _, blue = np.asarray(render("GENERATION", prompt="ocean")).mean(axis=(0, 1))
         assert blue > red
 
     def test_a_reference_image_is_blended_in(self) -> None:
         reference = {"reference_image_url": Image.new("RGB", (10, 10), (0, 255, 0))}
-        full = made("GENERATION", reference, **self.SMALL, reference_image_strength=1)
+        full = render("GENERATION", reference, **self.SMALL, reference_image_strength=1)
         assert full.getextrema() == ((0, 0), (255, 255), (0, 0))
         none = make("GENERATION", reference, **self.SMALL, reference_image_strength=0)
         assert none.data == make("GENERATION", **self.SMALL).data
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (2000, 1), (8192, 3), (7, 8192)])
     def test_sizes_of_any_proportion_are_made(self, size: tuple[int, int]) -> None:
-        assert made("GENERATION", prompt="x", width=size[0], height=size[1]).size == size
+        assert render("GENERATION", prompt="x", width=size[0], height=size[1]).size == size
 
     @pytest.mark.parametrize("prompt", ["", "  ", None])
     def test_a_prompt_is_required(self, prompt: str | None) -> None:
@@ -90,7 +90,7 @@ class TestGeneration:
 
     def test_any_text_is_a_prompt(self) -> None:
         for prompt in ("\ud800", "🙂", "日本語", "!?", "x " * 20_000):
-            assert made("GENERATION", prompt=prompt, width=32, height=32).size == (32, 32)
+            assert render("GENERATION", prompt=prompt, width=32, height=32).size == (32, 32)
 
 
 class TestRefine:
@@ -100,17 +100,17 @@ class TestRefine:
         assert picture_of(result.data).size == (128, 96)
 
     def test_factor_one_without_sharpness_changes_nothing(self) -> None:
-        image = made("REFINE", {BASE: gradient()}, upscale_factor=1, sharpness=0)
+        image = render("REFINE", {BASE: gradient()}, upscale_factor=1, sharpness=0)
         assert image.tobytes() == gradient().tobytes()
 
     def test_denoise_takes_specks_away(self) -> None:
         speck = Image.new("RGB", (21, 21), (100, 100, 100))
         speck.putpixel((10, 10), (255, 255, 255))
-        image = made("REFINE", {BASE: speck}, upscale_factor=1, sharpness=0, denoise=1)
+        image = render("REFINE", {BASE: speck}, upscale_factor=1, sharpness=0, denoise=1)
         assert image.getextrema() == ((100, 100),) * 3
 
     def test_transparency_is_kept(self) -> None:
-        image = made("REFINE", {BASE: product().convert("RGBA")})
+        image = render("REFINE", {BASE: product().convert("RGBA")})
         assert (image.mode, image.size) == ("RGBA", (240, 180))
 
     def test_more_than_64_megapixels_are_refused(self) -> None:
@@ -121,20 +121,20 @@ class TestRefine:
 
 class TestEditing:
     def test_nothing_asked_for_changes_nothing(self) -> None:
-        assert made("EDITING", {BASE: gradient()}).tobytes() == gradient().tobytes()
+        assert render("EDITING", {BASE: gradient()}).tobytes() == gradient().tobytes()
 
     def test_a_crop_is_limited_to_the_image(self) -> None:
         expected = gradient().crop((10, 20, 96, 64))
-        assert made("EDITING", {BASE: gradient()}, crop=[10, 20, 500, 500]).tobytes() == expected.tobytes()
+        assert render("EDITING", {BASE: gradient()}, crop=[10, 20, 500, 500]).tobytes() == expected.tobytes()
 
     def test_a_quarter_turn_is_exact_and_counter_clockwise(self) -> None:
-        image = made("EDITING", {BASE: gradient()}, rotate=90)
+        image = render("EDITING", {BASE: gradient()}, rotate=90)
         assert image.size == (64, 96)
         assert pixel(image, 0, 95) == pixel(gradient(), 0, 0)
-        assert made("EDITING", {BASE: gradient()}, rotate=-270).tobytes() == image.tobytes()
+        assert render("EDITING", {BASE: gradient()}, rotate=-270).tobytes() == image.tobytes()
 
     def test_another_turn_uncovers_transparent_corners(self) -> None:
-        image = made("EDITING", {BASE: gradient()}, rotate=30)
+        image = render("EDITING", {BASE: gradient()}, rotate=30)
         assert image.mode == "RGBA"
         assert pixel(image, 0, 0)[3] == 0
         assert pixel(image, image.width // 2, image.height // 2)[3] == 255
@@ -144,11 +144,11 @@ class TestEditing:
         [({"width": 48}, (48, 32)), ({"height": 128}, (192, 128)), ({"width": 5, "height": 7}, (5, 7))],
     )
     def test_an_image_is_resized_to_the_given_sides(self, asked: dict[str, int], size: tuple[int, int]) -> None:
-        assert made("EDITING", {BASE: gradient()}, **asked).size == size
+        assert render("EDITING", {BASE: gradient()}, **asked).size == size
 
     def test_an_overlay_lies_where_it_should(self) -> None:
         overlay = {BASE: HALF, "overlay_image_url": Image.new("RGB", (10, 10), (255, 0, 0))}
-        image = made("EDITING", overlay, x=60, y=20, scale=2, opacity=0.5)
+        image = render("EDITING", overlay, x=60, y=20, scale=2, opacity=0.5)
         assert image.mode == "RGB"
         assert pixel(image, 59, 20) == (0, 0, 0)
         assert pixel(image, 60, 20) == pixel(image, 79, 39) == (128, 0, 0)
@@ -157,16 +157,16 @@ class TestEditing:
     @pytest.mark.parametrize("place", [(-5, -5), (90, 60), (-1_000_000, 5), (1_000_000, 1_000_000)])
     def test_an_overlay_may_stick_out(self, place: tuple[int, int]) -> None:
         overlay = {BASE: HALF, "overlay_image_url": product()}
-        assert made("EDITING", overlay, x=place[0], y=place[1]).size == HALF.size
+        assert render("EDITING", overlay, x=place[0], y=place[1]).size == HALF.size
 
     def test_a_mask_bounds_the_change(self) -> None:
         red = Image.new("RGB", (96, 64), (255, 0, 0))
-        image = made("EDITING", {BASE: gradient(), "overlay_image_url": red, "mask_image_url": HALF})
+        image = render("EDITING", {BASE: gradient(), "overlay_image_url": red, "mask_image_url": HALF})
         assert pixel(image, 10, 10) == (255, 0, 0)
         assert pixel(image, 80, 10) == pixel(gradient(), 80, 10)
 
     def test_references_give_their_colours(self) -> None:
-        image = made("EDITING", {BASE: HALF, "reference_image_urls[0]": Image.new("RGB", (9, 9), (255, 0, 0))})
+        image = render("EDITING", {BASE: HALF, "reference_image_urls[0]": Image.new("RGB", (9, 9), (255, 0, 0))})
         red, green, blue = pixel(image, 80, 10)
         assert red > green == blue
 
@@ -177,8 +177,8 @@ class TestEditing:
 class TestAdjuster:
     def test_neutral_values_change_nothing(self) -> None:
         neutral = {"exposure": 0, "brightness": 1, "contrast": 1, "saturation": 1, "temperature": 0, "gamma": 1}
-        assert made("IMAGE_ADJUSTER", {BASE: gradient()}).tobytes() == gradient().tobytes()
-        assert made("IMAGE_ADJUSTER", {BASE: gradient()}, **neutral, sharpness=1).tobytes() == gradient().tobytes()
+        assert render("IMAGE_ADJUSTER", {BASE: gradient()}).tobytes() == gradient().tobytes()
+        assert render("IMAGE_ADJUSTER", {BASE: gradient()}, **neutral, sharpness=1).tobytes() == gradient().tobytes()
 
     @pytest.mark.parametrize(
         ("asked", "expected"),
@@ -197,11 +197,11 @@ class TestAdjuster:
         self, asked: dict[str, float], expected: tuple[int, int, int]
     ) -> None:
         grey = Image.new("RGB", (4, 4), (100, 100, 100))
-        assert pixel(made("IMAGE_ADJUSTER", {BASE: grey}, **asked), 1, 1) == pytest.approx(expected, abs=1)
+        assert pixel(render("IMAGE_ADJUSTER", {BASE: grey}, **asked), 1, 1) == pytest.approx(expected, abs=1)
 
     def test_temperature_warms_and_cools(self) -> None:
         grey = Image.new("RGB", (4, 4), (100, 100, 100))
-        warm, cold = (made("IMAGE_ADJUSTER", {BASE: grey}, temperature=t).getpixel((0, 0)) for t in (60, -60))
+        warm, cold = (render("IMAGE_ADJUSTER", {BASE: grey}, temperature=t).getpixel((0, 0)) for t in (60, -60))
         assert isinstance(warm, tuple)
         assert isinstance(cold, tuple)
         assert warm[0] > warm[1] == 100 > warm[2]
@@ -209,17 +209,17 @@ class TestAdjuster:
 
     def test_transparency_is_kept(self) -> None:
         image = Image.new("RGBA", (4, 4), (100, 100, 100, 77))
-        assert pixel(made("IMAGE_ADJUSTER", {BASE: image}, exposure=2), 0, 0)[3] == 77
+        assert pixel(render("IMAGE_ADJUSTER", {BASE: image}, exposure=2), 0, 0)[3] == 77
 
 
 @pytest.mark.parametrize("task_type", ["DETAIL_ENHANCER", "FACE_ENHANCER"])
 class TestEnhancers:
     def test_strength_zero_changes_nothing(self, task_type: str) -> None:
-        assert made(task_type, {BASE: product()}, strength=0).tobytes() == product().tobytes()
+        assert render(task_type, {BASE: product()}, strength=0).tobytes() == product().tobytes()
 
     def test_more_strength_changes_more(self, task_type: str) -> None:
         def change(strength: float) -> float:
-            image = made(task_type, {BASE: soft}, strength=strength)
+            image = render(task_type, {BASE: soft}, strength=strength)
             return float(np.abs(np.asarray(image, dtype=float) - np.asarray(soft, dtype=float)).mean())
 
         soft = product().resize((60, 45)).resize((240, 180), Image.Resampling.BICUBIC)
@@ -227,7 +227,7 @@ class TestEnhancers:
 
     @pytest.mark.parametrize("radius", [0, 0.1, 100])
     def test_any_radius_will_do(self, task_type: str, radius: float) -> None:
-        assert made(task_type, {BASE: product().convert("RGBA")}, radius=radius).mode == "RGBA"
+        assert render(task_type, {BASE: product().convert("RGBA")}, radius=radius).mode == "RGBA"
 
 
 def test_skin_is_smoothed_and_the_rest_is_not() -> None:
@@ -235,7 +235,7 @@ def test_skin_is_smoothed_and_the_rest_is_not() -> None:
     both = np.full((80, 160, 3), (60, 90, 160))
     both[:, :80] = (205, 150, 120)
     image = Image.fromarray((both + noise).astype(np.uint8))
-    result = made("FACE_ENHANCER", {BASE: image}, strength=1, radius=2)
+    result = render("FACE_ENHANCER", {BASE: image}, strength=1, radius=2)
     skin, rest = (0, 0, 70, 80), (90, 0, 160, 80)
     assert spread(result.crop(skin)) < 0.7 * spread(image.crop(skin))
     assert spread(result.crop(rest)) >= spread(image.crop(rest))
@@ -243,19 +243,19 @@ def test_skin_is_smoothed_and_the_rest_is_not() -> None:
 
 class TestBackground:
     def test_the_border_goes_and_what_it_encloses_stays(self) -> None:
-        image = made("BACKGROUND_REMOVE", {BASE: product()})
+        image = render("BACKGROUND_REMOVE", {BASE: product()})
         assert (image.mode, image.size) == ("RGBA", (120, 90))
         assert pixel(image, 0, 0)[3] == pixel(image, 119, 89)[3] == pixel(image, 29, 40)[3] == 0
         assert pixel(image, 40, 45) == (200, 30, 30, 255)
         assert pixel(image, 60, 45) == (240, 240, 240, 255)
 
     def test_without_feather_the_edge_is_hard(self) -> None:
-        image = made("BACKGROUND_REMOVE", {BASE: product()}, feather=0)
+        image = render("BACKGROUND_REMOVE", {BASE: product()}, feather=0)
         assert set(image.getchannel("A").tobytes()) == {0, 255}
         assert pixel(image, 30, 20)[3] == 255
 
     def test_feather_softens_inwards(self) -> None:
-        alpha = made("BACKGROUND_REMOVE", {BASE: product()}, feather=4).getchannel("A")
+        alpha = render("BACKGROUND_REMOVE", {BASE: product()}, feather=4).getchannel("A")
         ramp = [alpha.getpixel((x, 45)) for x in range(28, 42)]
         assert ramp[:2] == [0, 0]
         assert ramp == sorted(ramp, key=int)  # type: ignore[arg-type]
@@ -264,8 +264,8 @@ class TestBackground:
     def test_the_tolerance_decides_what_is_background(self) -> None:
         image = product()
         image.paste((228, 240, 240), (0, 0, 20, 20))
-        assert pixel(made("BACKGROUND_REMOVE", {BASE: image}, tolerance=11), 5, 5)[3] == 255
-        assert pixel(made("BACKGROUND_REMOVE", {BASE: image}, tolerance=12), 5, 5)[3] == 0
+        assert pixel(render("BACKGROUND_REMOVE", {BASE: image}, tolerance=11), 5, 5)[3] == 255
+        assert pixel(render("BACKGROUND_REMOVE", {BASE: image}, tolerance=12), 5, 5)[3] == 0
 
     def test_a_winding_path_is_followed_to_its_end(self) -> None:
         spiral = Image.new("RGB", (61, 61), (255, 255, 255))
@@ -273,31 +273,31 @@ class TestBackground:
             spiral.paste((0, 0, 0), (ring, ring, 61 - ring, 61 - ring))
             spiral.paste((255, 255, 255), (ring + 2, ring + 2, 59 - ring, 59 - ring))
             spiral.paste((255, 255, 255), (ring, 30, ring + 2, 32) if ring % 8 == 2 else (59 - ring, 30, 61 - ring, 32))
-        alpha = made("BACKGROUND_REMOVE", {BASE: spiral}, feather=0).getchannel("A")
+        alpha = render("BACKGROUND_REMOVE", {BASE: spiral}, feather=0).getchannel("A")
         assert alpha.getpixel((30, 30)) == 0
         assert alpha.getpixel((3, 3)) == 255
 
     def test_large_images_keep_their_holes_and_edges(self) -> None:
-        image = made("BACKGROUND_REMOVE", {BASE: product().resize((2880, 2160), 0)}, feather=0)
+        image = render("BACKGROUND_REMOVE", {BASE: product().resize((2880, 2160), 0)}, feather=0)
         assert [pixel(image, x, 1080)[3] for x in (0, 719, 720, 1440, 2159, 2160)] == [0, 0, 255, 255, 255, 0]
 
     def test_transparency_that_is_there_is_used(self) -> None:
         image = Image.new("RGBA", (10, 10), (255, 255, 255, 0))
         image.putpixel((0, 0), (255, 255, 255, 90))
-        assert made("BACKGROUND_REMOVE", {BASE: image}).tobytes() == image.tobytes()
-        assert pixel(made("BACKGROUND_FIX", {BASE: image}, background_color="#000"), 5, 5) == (0, 0, 0)
+        assert render("BACKGROUND_REMOVE", {BASE: image}).tobytes() == image.tobytes()
+        assert pixel(render("BACKGROUND_FIX", {BASE: image}, background_color="#000"), 5, 5) == (0, 0, 0)
 
     @pytest.mark.parametrize(
         ("colour", "expected"),
         [(None, (255, 255, 255)), ("navy", (0, 0, 128)), ("#0f0", (0, 255, 0)), ("#10203040", (16, 32, 48, 64))],
     )
     def test_a_colour_is_put_behind(self, colour: str | None, expected: tuple[int, ...]) -> None:
-        image = made("BACKGROUND_FIX", {BASE: product()}, background_color=colour)
+        image = render("BACKGROUND_FIX", {BASE: product()}, background_color=colour)
         assert pixel(image, 0, 0) == expected
         assert pixel(image, 40, 45)[:3] == (200, 30, 30)
 
     def test_the_background_image_is_put_behind_the_subject(self) -> None:
-        image = made("BACKGROUND_FIX", {BASE: product(), "background_image_url": Image.new("RGB", (7, 9), "teal")})
+        image = render("BACKGROUND_FIX", {BASE: product(), "background_image_url": Image.new("RGB", (7, 9), "teal")})
         assert (image.mode, image.size, pixel(image, 0, 0)) == ("RGB", (120, 90), (0, 128, 128))
 
 
@@ -357,7 +357,7 @@ class TestVideo:
             make("VIDEO_GENERATION", {BASE: gradient()}, **asked)
 
     def test_a_video_of_a_transparent_image_has_a_white_background(self) -> None:
-        video = made("VIDEO_GENERATION", {BASE: Image.new("RGBA", (32, 32))}, duration_s=0.1)
+        video = render("VIDEO_GENERATION", {BASE: Image.new("RGBA", (32, 32))}, duration_s=0.1)
         assert pixel(video.convert("RGB"), 16, 16) == pytest.approx((255, 255, 255), abs=2)
 
 
@@ -396,5 +396,5 @@ def test_every_task_is_deterministic_and_needs_its_base(task_type: TaskType) -> 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3)])
 def test_every_task_type_accepts_tiny_images(task_type: TaskType, size: tuple[int, int]) -> None:
     expected = (2 * size[0], 2 * size[1]) if task_type is TaskType.REFINE else size
-    assert made(task_type, {BASE: Image.new("RGB", size, "red")}).size == expected
-    assert made(task_type, {BASE: Image.new("RGBA", size)}).size == expected
+    assert render(task_type, {BASE: Image.new("RGB", size, "red")}).size == expected
+    assert render(task_type, {BASE: Image.new("RGBA", size)}).size == expected

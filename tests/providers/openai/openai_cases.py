@@ -82,25 +82,25 @@ EDIT = attempt(TaskType.EDITING, prompt="make it red", base_image_url=BASE)
 VIDEO = attempt(TaskType.VIDEO_GENERATION, prompt="it turns", base_image_url=BASE)
 
 
-async def submitted(provider: OpenAiProvider, work: Attempt, io: MemoryIO | None = None) -> Job | Finished:
+async def submit(provider: OpenAiProvider, work: Attempt, io: MemoryIO | None = None) -> Job | Finished:
     files = io or io_of()
     return await provider.submit(work, await provider.prepare(work, files), files)
 
 
-async def finished(provider: OpenAiProvider, work: Attempt, io: MemoryIO | None = None) -> dict[str, Any]:
-    answer = await submitted(provider, work, io)
+async def run_to_end(provider: OpenAiProvider, work: Attempt, io: MemoryIO | None = None) -> dict[str, Any]:
+    answer = await submit(provider, work, io)
     assert isinstance(answer, Finished)
     assert answer.cost is None
     return answer.result
 
 
 async def video_job(provider: OpenAiProvider, work: Attempt = VIDEO) -> Job:
-    job = await submitted(provider, work)
+    job = await submit(provider, work)
     assert isinstance(job, Job)
     return job
 
 
-async def told(provider: OpenAiProvider, job: Job, times: int = 1) -> JobState:
+async def state_after_polls(provider: OpenAiProvider, job: Job, times: int = 1) -> JobState:
     """The state after that many polls."""
     for _ in range(times - 1):
         await provider.poll(VIDEO, job)
@@ -118,7 +118,7 @@ async def body(work: Attempt, *, url: str = PUBLIC, public: bool = False) -> dic
 
 async def parts_of(provider: OpenAiProvider, emulator: OpenAiEmulator, work: Attempt) -> dict[str, Any]:
     """The form that is sent: its fields as text, its files by name."""
-    await submitted(provider, work)
+    await submit(provider, work)
     parts = multipart(emulator.calls[-1])
     assert parts is not None
     fields = {part.name: part.data.decode() for part in parts if part.filename is None}

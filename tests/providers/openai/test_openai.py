@@ -15,10 +15,10 @@ from providers.openai.openai_cases import (
     PUBLIC,
     VIDEO,
     attempt,
-    finished,
     io_of,
     provider_at,
-    submitted,
+    run_to_end,
+    submit,
 )
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
@@ -69,7 +69,7 @@ class TestSubmit:
     async def test_a_submit_sends_the_key_and_is_accepted_once(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, kind: str
     ) -> None:
-        await submitted(provider, WORK[kind])
+        await submit(provider, WORK[kind])
         (call,) = emulator.calls
         assert (call.kind, call.method, call.path) == ("submit", "POST", f"/v1/{PATHS[kind]}")
         assert call.headers["authorization"] == f"Bearer {KEY}"
@@ -96,7 +96,7 @@ class TestSubmit:
     ) -> None:
         emulator.plan("submit", fault)
         with pytest.raises(AttemptError, match=words) as refusal:
-            await submitted(provider, WORK[kind])
+            await submit(provider, WORK[kind])
         assert (refusal.value.retryable, refusal.value.retry_after_s) == (retryable, after_s)
         assert emulator.ledger.jobs() == []
 
@@ -106,7 +106,7 @@ class TestSubmit:
         async with OpenAiEmulator(tmp_path) as gone:
             provider = provider_at(gone, client)
         with pytest.raises(AttemptError, match="connection refused") as failure:
-            await submitted(provider, WORK[kind])
+            await submit(provider, WORK[kind])
         assert failure.value.retryable
 
 
@@ -124,7 +124,7 @@ async def test_a_submit_without_a_readable_answer_raises_outcome_unknown(
     slow = fault in {Fault.HANG_AFTER, Fault.DRIP_AFTER}
     options = {"timeout_s": 0.2, "work_s": 0.2} if slow else {"max_answer": 1_000_000}
     with pytest.raises(OutcomeUnknown) as unknown:
-        await submitted(provider_at(emulator, client, **options), WORK[kind])
+        await submit(provider_at(emulator, client, **options), WORK[kind])
     assert KEY not in str(unknown.value)
     assert emulator.count("submit") == 1
     assert len(emulator.ledger.jobs()) == (not fault.name.endswith("BEFORE"))
@@ -151,7 +151,7 @@ class TestRefusals:
         refusing(emulator, {"error": {"message": "You exceeded it", "type": kind, "code": code, "param": None}})
         emulator.plan("submit", Fault.BUSY)
         with pytest.raises(AttemptError, match=f"{code or kind}: You exceeded it") as refusal:
-            await submitted(provider, CHAT)
+            await submit(provider, CHAT)
         assert (refusal.value.retryable, refusal.value.provider_fault) == (retryable, True)
 
     @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ class TestRefusals:
         refusing(emulator, body)
         emulator.plan("submit", Fault.REFUSED)
         with pytest.raises(AttemptError, match=words) as refusal:
-            await submitted(provider, DRAWING)
+            await submit(provider, DRAWING)
         assert not refusal.value.retryable
         assert refusal.value.provider_fault
 
@@ -184,13 +184,13 @@ class TestRefusals:
         refusing(emulator, {"error": "Internal Server Error"})
         emulator.plan("submit", Fault.BROKEN)
         with pytest.raises(OutcomeUnknown):
-            await submitted(provider, DRAWING)
+            await submit(provider, DRAWING)
 
 
 class TestCredentials:
     async def test_a_step_can_name_its_credential(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         with pytest.raises(AttemptError, match="401: invalid_api_key: Incorrect API key provided: …") as refusal:
-            await submitted(provider, attempt(config={"credential": "OPENAI_B"}, prompt="x"))
+            await submit(provider, attempt(config={"credential": "OPENAI_B"}, prompt="x"))
         assert not refusal.value.retryable
         assert "sk-wr" not in str(refusal.value)
         assert emulator.calls[0].headers["authorization"] == "Bearer sk-other"
@@ -198,7 +198,7 @@ class TestCredentials:
     async def test_openai_needs_a_credential(self, client: httpx.AsyncClient) -> None:
         provider = OpenAiProvider(client, Credentials({}))
         with pytest.raises(AttemptError, match="holds no credential of this name") as refusal:
-            await submitted(provider, CHAT)
+            await submit(provider, CHAT)
         assert not refusal.value.retryable
         with pytest.raises(CallFailed, match="holds no credential of this name"):
             await provider.poll(VIDEO, Job(id="x"))
@@ -208,7 +208,7 @@ class TestCredentials:
     ) -> None:
         emulator.key = None
         provider = OpenAiProvider(client, Credentials({}), url=f"{emulator.url}/openai/v1/")
-        assert (await finished(provider, CHAT))["result_text"] == "You said: why?"
+        assert (await run_to_end(provider, CHAT))["result_text"] == "You said: why?"
         (call,) = emulator.calls
         assert call.path == "/openai/v1/chat/completions"
         assert "authorization" not in call.headers
@@ -219,7 +219,7 @@ class TestCredentials:
     ) -> None:
         provider = OpenAiProvider(client, Credentials({"openai": secret}), url=emulator.base)
         with pytest.raises(AttemptError, match="can't be sent in a header") as refusal:
-            await submitted(provider, CHAT)
+            await submit(provider, CHAT)
         assert secret not in str(refusal.value)
         assert emulator.calls == []
 
@@ -228,7 +228,7 @@ class TestCredentials:
         provider, job = provider_at(emulator, client), Job(id="x")
         sent = Sent("sora-2", "digest", NOW)
         calls: dict[str, Callable[[], Awaitable[object]]] = {
-            "submit": lambda: submitted(provider, EDIT),
+            "submit": lambda: submit(provider, EDIT),
             "poll": lambda: provider.poll(VIDEO, job),
             "list": lambda: provider.reconcile(VIDEO, sent),
         }

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from providers.conftest import PAUSES_S
-from providers.openai.openai_cases import CHAT, DRAWING, EDIT, attempt, finished, io_of, submitted
+from providers.openai.openai_cases import CHAT, DRAWING, EDIT, attempt, io_of, run_to_end, submit
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
@@ -44,19 +44,19 @@ class TestChat:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, text: Any, reason: str | None, told: dict[str, Any]
     ) -> None:
         emulator.text, emulator.finish_reason = text, reason
-        assert await finished(provider, CHAT) == {**told, "model": MODEL, "usage": USAGE}
+        assert await run_to_end(provider, CHAT) == {**told, "model": MODEL, "usage": USAGE}
 
     @pytest.mark.parametrize("fence", ["{}", "```json\n{}\n```", " ```{}``` "])
     async def test_json_is_read_with_or_without_a_fence(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, fence: str
     ) -> None:
         emulator.text = fence.replace("{}", '{"a": [1, null]}')
-        result = await finished(provider, ASKS_FOR_JSON)
+        result = await run_to_end(provider, ASKS_FOR_JSON)
         assert (result["result_text"], result["result_json"]) == (emulator.text, {"a": [1, None]})
 
     async def test_json_can_be_asked_for_by_parameters(self, provider: OpenAiProvider) -> None:
         config = {"model": "llama", "parameters": {"response_format": {"type": "json_object"}}}
-        result = await finished(provider, attempt(TaskType.LLM_INTERACTION, config, prompt="x"))
+        result = await run_to_end(provider, attempt(TaskType.LLM_INTERACTION, config, prompt="x"))
         assert (result["result_json"], result["model"]) == ({"answer": "yes"}, "llama-2026")
 
     @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ class TestChat:
         for name, value in switches.items():
             setattr(emulator, name, value)
         with pytest.raises(AttemptError, match=words) as failure:
-            await submitted(provider, ASKS_FOR_JSON if asks_for_json else CHAT)
+            await submit(provider, ASKS_FOR_JSON if asks_for_json else CHAT)
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
         assert (KEY in str(failure.value), emulator.count("submit")) == (False, 1)
 
@@ -111,16 +111,16 @@ class TestChat:
         message = {"role": "assistant", "content": '{"answer": "the first half of'}
         replying(emulator, {"choices": [{"message": message, "finish_reason": reason, "error": error}]})
         with pytest.raises(AttemptError, match=f"the server broke the answer off .*{words}") as failure:
-            await submitted(provider, work)
+            await submit(provider, work)
         assert (failure.value.retryable, failure.value.provider_fault, failure.value.paid) == (True, True, True)
         assert KEY not in str(failure.value)
 
     async def test_a_null_error_is_no_error(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         replying(emulator, {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop", "error": None}]})
-        assert (await finished(provider, CHAT))["result_text"] == "yes"
+        assert (await run_to_end(provider, CHAT))["result_text"] == "yes"
 
     async def test_a_text_that_was_cut_off_at_the_limit_is_a_result(self, provider: OpenAiProvider) -> None:
-        result = await finished(provider, attempt(TaskType.LLM_INTERACTION, prompt="a b c", max_tokens=3))
+        result = await run_to_end(provider, attempt(TaskType.LLM_INTERACTION, prompt="a b c", max_tokens=3))
         assert (result["result_text"], result["finish_reason"]) == ("You said: a", "length")
 
     @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ class TestChat:
     ) -> None:
         work = attempt(TaskType.LLM_INTERACTION, prompt="x", json_schema=schema)
         if words is None:
-            assert (await finished(provider, work))["result_json"] == {"answer": "yes"}
+            assert (await run_to_end(provider, work))["result_json"] == {"answer": "yes"}
             return
         with pytest.raises(AttemptError, match=words) as refusal:
-            await submitted(provider, work)
+            await submit(provider, work)
         assert not refusal.value.retryable
 
     async def test_an_unreadable_answer_raises_outcome_unknown(
@@ -143,7 +143,7 @@ class TestChat:
     ) -> None:
         replying(emulator, b'{"choices": []}')
         with pytest.raises(OutcomeUnknown):
-            await submitted(provider, CHAT)
+            await submit(provider, CHAT)
 
 
 class TestImages:
@@ -156,7 +156,7 @@ class TestImages:
     ) -> None:
         files = io_of()
         work = attempt(config={"parameters": {"output_format": kind}}, prompt="a shoe", width=1024, height=768)
-        result = await finished(provider, work, files)
+        result = await run_to_end(provider, work, files)
         data = drawn((1024, 768), kind)
         assert files.stored == {f"result.{name}": data}
         assert result == {
@@ -172,19 +172,19 @@ class TestImages:
     async def test_an_image_without_its_background_is_stored_as_png(self, provider: OpenAiProvider) -> None:
         files = io_of()
         work = attempt(TaskType.BACKGROUND_REMOVE, base_image_url="media/x/base.jpg")
-        result = await finished(provider, work, files)
+        result = await run_to_end(provider, work, files)
         assert (result["width"], result["height"], result["format"]) == (40, 20, "PNG")
         assert files.stored["result.png"] == drawn((40, 20), clear="transparent")
 
     async def test_an_image_as_a_data_uri_is_stored(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         emulator.answers_by = "data_uri"
-        assert (await finished(provider, DRAWING))["format"] == "PNG"
+        assert (await run_to_end(provider, DRAWING))["format"] == "PNG"
 
     async def test_an_image_by_its_url_is_a_finished_job(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient
     ) -> None:
         emulator.answers_by = "url"
-        job = await submitted(provider, DRAWING)
+        job = await submit(provider, DRAWING)
         assert isinstance(job, Job)
         address = f"{emulator.url}{next(iter(emulator.files))}"
         assert job == Job(id=f"picture-{TASK}", urls={"picture": address}, done=True)
@@ -211,7 +211,7 @@ class TestImages:
         async with OpenAiEmulator(tmp_path / "other") as other:
             other.files["/files/a.webp"] = drawn((8, 8))
             replying(emulator, f'{{"data": [{{"url": "{other.url}/files/a.webp?x=1.gif"}}]}}'.encode())
-            job = await submitted(provider, DRAWING)
+            job = await submit(provider, DRAWING)
             assert isinstance(job, Job)
             result = (await provider.fetch(DRAWING, job, io_of(client))).result
             assert result["result_image_path"] == f"media/{TASK}/result.webp"
@@ -234,7 +234,7 @@ class TestImages:
     ) -> None:
         replying(emulator, body)
         with pytest.raises(AttemptError, match=words) as failure:
-            await submitted(provider, DRAWING)
+            await submit(provider, DRAWING)
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
 
     @pytest.mark.parametrize("policy", ["fail", "resubmit"])
@@ -243,7 +243,7 @@ class TestImages:
     ) -> None:
         work = structs.replace(EDIT, on_unknown=policy)
         with pytest.raises(AttemptError, match="is done and paid for, but the store is away") as failure:
-            await submitted(provider, work, UnsteadyIO(9, inputs=io_of().inputs))
+            await submit(provider, work, UnsteadyIO(9, inputs=io_of().inputs))
         told = (failure.value.retryable, failure.value.provider_fault, failure.value.paid)
         assert told == (policy == "resubmit", False, True)
 
@@ -251,14 +251,14 @@ class TestImages:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator
     ) -> None:
         io = UnsteadyIO(len(PAUSES_S), inputs=io_of().inputs)
-        assert (await finished(provider, EDIT, io))["result_image_path"] == f"media/{TASK}/result.png"
+        assert (await run_to_end(provider, EDIT, io))["result_image_path"] == f"media/{TASK}/result.png"
         assert (list(io.stored), emulator.count("submit")) == (["result.png"], 1)
 
 
 async def test_the_emulator_can_hold_an_answer_back(provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
     async def sent() -> tuple[str, asyncio.Task[Job | Finished]]:
         known = len(emulator.ledger.jobs())
-        task = asyncio.ensure_future(submitted(provider, CHAT))
+        task = asyncio.ensure_future(submit(provider, CHAT))
         async with asyncio.timeout(10):
             while len(emulator.ledger.jobs()) == known:
                 await asyncio.sleep(0.01)

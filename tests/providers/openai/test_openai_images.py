@@ -15,10 +15,10 @@ from providers.openai.openai_cases import (
     REFERENCE,
     attempt,
     body,
-    finished,
     io_of,
     offline,
     parts_of,
+    run_to_end,
 )
 from stepwell.contract.enums import TaskType
 from stepwell.providers.openai.bodies import PROMPTS
@@ -186,7 +186,7 @@ async def test_a_background_is_described_or_sent_as_an_image(inputs: dict[str, A
 @pytest.mark.parametrize("task_type", PICTURES)
 async def test_openai_accepts_the_body_of_each_task_type(provider: OpenAiProvider, task_type: TaskType) -> None:
     inputs: dict[str, Any] = {"prompt": "a shoe"} if task_type is TaskType.GENERATION else {"base_image_url": BASE}
-    assert (await finished(provider, attempt(task_type, **inputs)))["model"] == MODELS[task_type]
+    assert (await run_to_end(provider, attempt(task_type, **inputs)))["model"] == MODELS[task_type]
 
 
 def picture_of(part: Part) -> Image.Image:

@@ -8,7 +8,17 @@ import httpx
 import pytest
 from msgspec import structs
 
-from providers.openai.openai_cases import NOW, VIDEO, attempt, io_of, offline, provider_at, submitted, told, video_job
+from providers.openai.openai_cases import (
+    NOW,
+    VIDEO,
+    attempt,
+    io_of,
+    offline,
+    provider_at,
+    state_after_polls,
+    submit,
+    video_job,
+)
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import Sent
@@ -59,7 +69,7 @@ class TestPoll:
         retryable: bool,  # noqa: FBT001 - a column
     ) -> None:
         emulator.outcome, emulator.failure = "failed", failure
-        state = await told(provider, await video_job(provider))
+        state = await state_after_polls(provider, await video_job(provider))
         error = f"OpenAI: {shown}"
         assert state == JobState(status=JobStatus.FAILED, word="failed", error=error, retryable=retryable)
 
@@ -72,9 +82,9 @@ class TestPoll:
     ) -> None:
         emulator.polls_until_done = 9
         job = await video_job(provider)
-        await told(provider, job)
+        await state_after_polls(provider, job)
         emulator.videos[job.id].status = word
-        assert (await told(provider, job)).status is status
+        assert (await state_after_polls(provider, job)).status is status
 
     async def test_an_unknown_job_is_forgotten(self, provider: OpenAiProvider, emulator: OpenAiEmulator) -> None:
         job = await video_job(provider)
@@ -109,7 +119,7 @@ class TestPoll:
                 await call
             assert not failure.value.forgotten
             assert failure.value.retry_after_s == (0 if fault is Fault.BUSY else None)
-        assert (await told(provider, job)).status is JobStatus.SUCCEEDED
+        assert (await state_after_polls(provider, job)).status is JobStatus.SUCCEEDED
 
     @pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.DRIP_AFTER])
     async def test_a_poll_has_the_deadline_of_a_call(
@@ -126,7 +136,7 @@ class TestFetch:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient
     ) -> None:
         job = await video_job(provider, SIZED)
-        await told(provider, job)
+        await state_after_polls(provider, job)
         later, files = attempt(TaskType.VIDEO_GENERATION), io_of(client)
         assert await provider_at(emulator, client).fetch(later, Job(id=job.id), files) == Finished(
             {
@@ -145,7 +155,7 @@ class TestFetch:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient
     ) -> None:
         job = await video_job(provider)
-        await told(provider, job)
+        await state_after_polls(provider, job)
         emulator.videos[job.id].size = "large"
         assert "width" not in (await provider.fetch(VIDEO, job, io_of(client))).result
 
@@ -162,7 +172,7 @@ class TestFetch:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient, fault: Fault
     ) -> None:
         job = await video_job(provider)
-        await told(provider, job)
+        await state_after_polls(provider, job)
         emulator.plan("file", fault)
         for_good = fault in {Fault.GARBAGE_AFTER, Fault.HUGE_AFTER}
         with pytest.raises(AttemptError if for_good else CallFailed):
@@ -174,7 +184,7 @@ class TestFetch:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, client: httpx.AsyncClient, status: int
     ) -> None:
         job = await video_job(provider)
-        await told(provider, job)
+        await state_after_polls(provider, job)
         answering_files(emulator, Reply(status, b"<html>nothing here</html>"))
         with pytest.raises(CallFailed, match=rf"answered {status}\Z") as failure:
             await provider.fetch(VIDEO, job, io_of(client))
@@ -200,7 +210,7 @@ class TestFetch:
         forgotten: bool,  # noqa: FBT001 - a column
     ) -> None:
         job = await video_job(provider)
-        await told(provider, job)
+        await state_after_polls(provider, job)
         answering_files(emulator, Reply(status, body, {"Retry-After": "3"}))
         with pytest.raises(CallFailed, match=f"answered {status}") as failure:
             await provider.fetch(VIDEO, job, io_of(client))
@@ -217,7 +227,7 @@ class TestFetch:
         status: int,
     ) -> None:
         job = await video_job(provider)
-        await told(provider, job)
+        await state_after_polls(provider, job)
         (tmp_path / "other").mkdir()
         async with OpenAiEmulator(tmp_path / "other") as other:
             answering_files(emulator, Reply(302, b"", {"Location": f"{other.url}/files/film.mp4?signature=1"}))
@@ -331,7 +341,7 @@ class TestReconcile:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator
     ) -> None:
         emulator.place("it turns", at=NOW.timestamp())
-        await submitted(provider, VIDEO)
+        await submit(provider, VIDEO)
         assert await provider.reconcile(VIDEO, SENT) == ()
 
     async def test_times_in_milliseconds_are_understood(
@@ -343,7 +353,7 @@ class TestReconcile:
     async def test_without_the_inputs_nothing_can_be_found(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator
     ) -> None:
-        await submitted(provider, VIDEO)
+        await submit(provider, VIDEO)
         assert await provider.reconcile(structs.replace(VIDEO, inputs={}), SENT) is None
         assert emulator.count("list") == 0
 
@@ -352,7 +362,7 @@ class TestReconcile:
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, switch: str
     ) -> None:
         setattr(emulator, switch, switch == "hide_from_listing")
-        await submitted(provider, VIDEO)
+        await submit(provider, VIDEO)
         assert await provider.reconcile(VIDEO, SENT) == []
 
     async def test_reconcile_reads_no_more_pages_than_needed(

@@ -78,11 +78,11 @@ def provider_at(
 GENERATED = attempt(config={"model": "me/mine"}, prompt="a shoe", seed=9)
 
 
-async def submitted(provider: ReplicateProvider, work: Attempt = GENERATED) -> Job:
+async def submit(provider: ReplicateProvider, work: Attempt = GENERATED) -> Job:
     return await provider.submit(work, await provider.prepare(work, FilesIO()), FilesIO())
 
 
-async def told(provider: ReplicateProvider, job: Job, times: int = 1) -> JobState:
+async def state_after_polls(provider: ReplicateProvider, job: Job, times: int = 1) -> JobState:
     """The state after that many polls."""
     for _ in range(times - 1):
         await provider.poll(GENERATED, job)

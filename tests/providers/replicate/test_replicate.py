@@ -14,8 +14,8 @@ from providers.replicate.replicate_cases import (
     attempt,
     called_back,
     provider_at,
-    submitted,
-    told,
+    state_after_polls,
+    submit,
 )
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
@@ -68,7 +68,7 @@ class TestSubmit:
         path: str,
         body: dict[str, Any],
     ) -> None:
-        job = await submitted(provider, attempt(config=config, prompt="a shoe", seed=9))
+        job = await submit(provider, attempt(config=config, prompt="a shoe", seed=9))
         call, here = only(emulator, "submit"), f"{emulator.url}/v1/predictions/{job.id}"
         assert (call.path, call.json()) == (path, {"input": {"prompt": "a shoe", "seed": 9}, **body})
         assert call.headers["authorization"] == f"Bearer {TOKEN}"
@@ -90,7 +90,7 @@ class TestSubmit:
     async def test_cancel_after_s_is_sent_as_a_header(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, seconds: float, header: str
     ) -> None:
-        await submitted(provider, attempt(config={"model": "me/mine", "cancel_after_s": seconds}, prompt="x"))
+        await submit(provider, attempt(config={"model": "me/mine", "cancel_after_s": seconds}, prompt="x"))
         assert only(emulator, "submit").headers["cancel-after"] == header
 
     @pytest.mark.parametrize("fault", LOST)
@@ -99,7 +99,7 @@ class TestSubmit:
     ) -> None:
         emulator.plan("submit", fault)
         with pytest.raises(OutcomeUnknown) as unknown:
-            await submitted(provider)
+            await submit(provider)
         assert TOKEN not in str(unknown.value)
         assert emulator.count("submit") == 1
         assert len(emulator.ledger.jobs()) == (not fault.name.endswith("BEFORE"))
@@ -124,7 +124,7 @@ class TestSubmit:
     ) -> None:
         emulator.plan("submit", fault)
         with pytest.raises(AttemptError, match=words) as refusal:
-            await submitted(provider)
+            await submit(provider)
         assert (refusal.value.retryable, refusal.value.retry_after_s) == (retryable, after_s)
         assert emulator.ledger.jobs() == []
 
@@ -132,13 +132,13 @@ class TestSubmit:
         async with ReplicateEmulator(tmp_path) as gone:
             provider = provider_at(gone, client)
         with pytest.raises(AttemptError, match="connection refused") as failure:
-            await submitted(provider)
+            await submit(provider)
         assert failure.value.retryable
 
     async def test_a_wrong_key_is_not_retryable(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
         work = attempt(config={"model": "me/mine", "credential": "REPLICATE_B"}, prompt="x")
         with pytest.raises(AttemptError, match="401: You did not pass a valid authentication token") as refusal:
-            await submitted(provider, work)
+            await submit(provider, work)
         assert not refusal.value.retryable
         assert only(emulator, "submit").headers["authorization"] == "Bearer r8_other"
 
@@ -149,7 +149,7 @@ class TestSubmit:
         provider = ReplicateProvider(client, Credentials({"replicate_b": "x", "fal": "y"}), url=emulator.url)
         work = attempt(config=config, prompt="x")
         with pytest.raises(AttemptError, match="holds no credential of this name") as refusal:
-            await submitted(provider, work)
+            await submit(provider, work)
         assert not refusal.value.retryable
         for call in (provider.poll, provider.cancel):
             with pytest.raises(CallFailed, match="holds no credential of this name"):
@@ -162,7 +162,7 @@ class TestPoll:
         self, provider: ReplicateProvider, emulator: ReplicateEmulator
     ) -> None:
         emulator.polls_until_done = 3
-        job = await submitted(provider)
+        job = await submit(provider)
         states = [await provider.poll(GENERATED, job) for _ in range(3)]
         running = JobState(status=JobStatus.RUNNING, word="processing")
         assert states == [running, running, JobState(status=JobStatus.SUCCEEDED, word="succeeded")]
@@ -190,7 +190,7 @@ class TestPoll:
         retryable: bool,  # noqa: FBT001 - a column
     ) -> None:
         emulator.outcome, emulator.error_message = "failed", said
-        state = await told(provider, await submitted(provider))
+        state = await state_after_polls(provider, await submit(provider))
         assert state == JobState(
             status=JobStatus.FAILED, word="failed", error=f"Replicate: {shown or said}", retryable=retryable
         )
@@ -199,7 +199,7 @@ class TestPoll:
         self, provider: ReplicateProvider, emulator: ReplicateEmulator
     ) -> None:
         emulator.outcome = "aborted"
-        state = await told(provider, await submitted(provider))
+        state = await state_after_polls(provider, await submit(provider))
         assert (state.status, state.word, state.retryable) == (JobStatus.FAILED, "aborted", True)
         assert "before the prediction could start" in state.error
 
@@ -216,13 +216,13 @@ class TestPoll:
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, word: str, status: JobStatus
     ) -> None:
         emulator.polls_until_done = 9
-        job = await submitted(provider)
-        await told(provider, job)
+        job = await submit(provider)
+        await state_after_polls(provider, job)
         emulator.predictions[job.id].status = word
-        assert (await told(provider, job)).status is status
+        assert (await state_after_polls(provider, job)).status is status
 
     async def test_an_unknown_job_is_forgotten(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         emulator.forget(job.id)
         with pytest.raises(CallFailed, match="404") as failure:
             await provider.poll(GENERATED, job)
@@ -232,45 +232,45 @@ class TestPoll:
     async def test_a_poll_or_fetch_without_an_answer_raises_call_failed(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         emulator.plan("poll", fault, fault)
         for call in (provider.poll(GENERATED, job), provider.fetch(GENERATED, job, FilesIO())):
             with pytest.raises(CallFailed) as failure:
                 await call
             assert not failure.value.forgotten
             assert failure.value.retry_after_s == (0 if fault is Fault.BUSY else None)
-        assert (await told(provider, job)).status is JobStatus.SUCCEEDED
+        assert (await state_after_polls(provider, job)).status is JobStatus.SUCCEEDED
 
 
 class TestCancel:
     async def test_a_cancelled_job_ends(self, provider: ReplicateProvider, emulator: ReplicateEmulator) -> None:
         emulator.held = True
-        job = await submitted(provider)
+        job = await submit(provider)
         assert await provider.cancel(GENERATED, job) is CancelAnswer.ACCEPTED
         assert await provider.cancel(GENERATED, job) is CancelAnswer.ACCEPTED
-        assert (await told(provider, job)) == JobState(status=JobStatus.CANCELLED, word="canceled")
+        assert (await state_after_polls(provider, job)) == JobState(status=JobStatus.CANCELLED, word="canceled")
 
     async def test_a_job_may_succeed_in_spite_of_a_cancel(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator
     ) -> None:
         emulator.ignore_cancel = True
-        job = await submitted(provider)
+        job = await submit(provider)
         assert await provider.cancel(GENERATED, job) is CancelAnswer.ACCEPTED
-        assert (await told(provider, job)).status is JobStatus.SUCCEEDED
+        assert (await state_after_polls(provider, job)).status is JobStatus.SUCCEEDED
 
     @pytest.mark.parametrize("outcome", ["succeeded", "failed", "aborted"])
     async def test_a_cancel_of_an_ended_job_answers_ended(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, outcome: Any
     ) -> None:
         emulator.outcome = outcome
-        job = await submitted(provider)
-        await told(provider, job)
+        job = await submit(provider)
+        await state_after_polls(provider, job)
         assert await provider.cancel(GENERATED, job) is CancelAnswer.ENDED
 
     async def test_a_cancel_of_an_unknown_job_answers_unknown_job(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         emulator.forget(job.id)
         assert await provider.cancel(GENERATED, job) is CancelAnswer.UNKNOWN_JOB
 
@@ -279,7 +279,7 @@ class TestCancel:
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, fault: Fault
     ) -> None:
         emulator.held = True
-        job = await submitted(provider)
+        job = await submit(provider)
         emulator.plan("cancel", fault)
         if fault is Fault.REFUSED:
             assert await provider.cancel(GENERATED, job) is CancelAnswer.REFUSED
@@ -291,7 +291,7 @@ class TestCancel:
     async def test_a_wrong_key_does_not_count_as_a_refused_cancel(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator
     ) -> None:
-        job = await submitted(provider)
+        job = await submit(provider)
         emulator.token = "r8_another"
         with pytest.raises(CallFailed, match="401"):
             await provider.cancel(GENERATED, job)
@@ -305,9 +305,9 @@ class TestKey:
         async with ReplicateEmulator(tmp_path / "other") as other:
             for named in (other.url, emulator.url.replace("//", "//me:secret@"), "https://[", "not an address"):
                 emulator.names_urls_at = named
-                job = await submitted(provider)
+                job = await submit(provider)
                 assert job.urls["get"].startswith(named)
-                assert (await told(provider, job)).status is JobStatus.SUCCEEDED
+                assert (await state_after_polls(provider, job)).status is JobStatus.SUCCEEDED
                 assert await provider.cancel(GENERATED, job) is CancelAnswer.ENDED
             assert other.calls == []
 
@@ -315,7 +315,7 @@ class TestKey:
         emulator.error = lambda status, message: echoing(emulator, status, message)  # type: ignore[method-assign]
         provider, job = provider_at(emulator, client), Job(id="x")
         calls: dict[str, Callable[[], Awaitable[object]]] = {
-            "submit": lambda: submitted(provider),
+            "submit": lambda: submit(provider),
             "poll": lambda: provider.poll(GENERATED, job),
             "cancel": lambda: provider.cancel(GENERATED, job),
         }

@@ -19,7 +19,7 @@ ARTIFACT = f"media/{TASK}/result.png"
 LINK = f"https://stepwell.example/{ARTIFACT}?sig=1"
 
 
-async def prepared(work: Attempt, io: FilesIO | None = None) -> Request:
+async def prepare(work: Attempt, io: FilesIO | None = None) -> Request:
     async with httpx.AsyncClient() as client:
         return await ReplicateProvider(client, Credentials({})).prepare(work, io or FilesIO())
 
@@ -171,7 +171,7 @@ async def prepared(work: Attempt, io: FilesIO | None = None) -> Request:
 async def test_each_task_type_is_sent_with_the_models_names(
     task_type: TaskType, inputs: dict[str, Any], model: str, version: str | None, body: dict[str, Any]
 ) -> None:
-    request = await prepared(attempt(task_type, **inputs))
+    request = await prepare(attempt(task_type, **inputs))
     assert request == Request(model=model, body={"input": body} | ({"version": version} if version else {}))
 
 
@@ -192,31 +192,31 @@ def test_every_task_type_with_a_default_model_is_offered() -> None:
     ],
 )
 async def test_a_step_names_its_model(config: dict[str, Any], model: str, version: str | None) -> None:
-    request = await prepared(attempt(config=config, prompt="x"))
+    request = await prepare(attempt(config=config, prompt="x"))
     assert request.model == model
     assert request.body.get("version") == version
 
 
 async def test_image_adjuster_needs_a_model_from_the_step() -> None:
     work = attempt(TaskType.IMAGE_ADJUSTER, {"model": "me/mine"}, base_image_url=PICTURE_URL, exposure=1.0)
-    assert (await prepared(work)).body == {"input": {"image": PICTURE_URL, "exposure": 1.0}}
+    assert (await prepare(work)).body == {"input": {"image": PICTURE_URL, "exposure": 1.0}}
 
 
 async def test_fields_are_renamed_and_left_out() -> None:
     config = {"parameters": {"base_image_url": "input_image", "seed": None, "extra": "more"}}
     work = attempt(TaskType.EDITING, config, base_image_url=ARTIFACT, prompt="x", extra=1)
-    assert (await prepared(work)).body["input"] == {"input_image": LINK, "prompt": "x", "more": 1}
+    assert (await prepare(work)).body["input"] == {"input_image": LINK, "prompt": "x", "more": 1}
 
 
 async def test_files_without_a_url_are_sent_as_data_uris() -> None:
     work = attempt(TaskType.BACKGROUND_REMOVE, base_image_url=ARTIFACT)
-    request = await prepared(work, FilesIO(public=False))
+    request = await prepare(work, FilesIO(public=False))
     assert request.body["input"] == {"image": "data:image/png;base64,Ynl0ZXM="}
 
 
 async def test_unknown_fields_that_name_artifacts_are_sent_as_files() -> None:
     work = attempt(prompt="x", control_url=ARTIFACT, page_url="/about", more_urls=[ARTIFACT, PICTURE_URL])
-    given = (await prepared(work)).body["input"]
+    given = (await prepare(work)).body["input"]
     assert (given["control_url"], given["page_url"]) == (LINK, "/about")
     assert given["more_urls"] == [LINK, PICTURE_URL]
 
@@ -242,7 +242,7 @@ async def test_unknown_fields_that_name_artifacts_are_sent_as_files() -> None:
 async def test_loras_and_their_weights_are_sent_in_order(
     loras: dict[str, str], weights: dict[str, Any], given: dict[str, Any]
 ) -> None:
-    request = await prepared(attempt(config={"loras": loras}, prompt="x", **weights))
+    request = await prepare(attempt(config={"loras": loras}, prompt="x", **weights))
     assert request.model == "black-forest-labs/flux-dev-lora"
     assert request.body == {"input": {"prompt": "x", "seed": 7, **given}}
 
@@ -278,5 +278,5 @@ async def test_loras_and_their_weights_are_sent_in_order(
 )
 async def test_inputs_that_cannot_be_sent_are_refused_by_name(work: Attempt, named: str) -> None:
     with pytest.raises(AttemptError, match=named) as refusal:
-        await prepared(work)
+        await prepare(work)
     assert not refusal.value.retryable

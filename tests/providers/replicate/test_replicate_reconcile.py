@@ -27,7 +27,7 @@ def after(seconds: float) -> datetime:
     return AT + timedelta(seconds=seconds)
 
 
-async def lost(provider: ReplicateProvider, emulator: ReplicateEmulator, work: Attempt) -> Sent:
+async def submit_and_lose_answer(provider: ReplicateProvider, emulator: ReplicateEmulator, work: Attempt) -> Sent:
     """What is known of a request that was taken, its answer lost."""
     emulator.plan("submit", Fault.LOSE_AFTER)
     request = await provider.prepare(work, FilesIO())
@@ -59,8 +59,8 @@ async def test_a_prediction_whose_answer_was_lost_is_found_by_its_input(
     lists_inputs: bool,  # noqa: FBT001 - a column
 ) -> None:
     emulator.lists_inputs, emulator.held = lists_inputs, True
-    await lost(provider, emulator, attempt(config=config, prompt="another", seed=9))
-    sent = await lost(provider, emulator, attempt(config=config, prompt="a shoe", seed=9))
+    await submit_and_lose_answer(provider, emulator, attempt(config=config, prompt="another", seed=9))
+    sent = await submit_and_lose_answer(provider, emulator, attempt(config=config, prompt="a shoe", seed=9))
     (_, (made, _, _)) = emulator.ledger.jobs()
     here = f"{emulator.url}/v1/predictions/{made}"
     assert await provider.reconcile(FOLLOWED_UP, sent) == [Job(id=made, urls={"get": here, "cancel": f"{here}/cancel"})]
@@ -70,7 +70,7 @@ async def test_a_prediction_whose_answer_was_lost_is_found_by_its_input(
 
 async def test_a_prediction_is_found_after_a_restart_of_the_server(tmp_path: Path, client: httpx.AsyncClient) -> None:
     async with ReplicateEmulator(tmp_path) as first:
-        sent = await lost(provider_at(first, client), first, GENERATED)
+        sent = await submit_and_lose_answer(provider_at(first, client), first, GENERATED)
     async with ReplicateEmulator(tmp_path) as second:
         assert len(await provider_at(second, client).reconcile(FOLLOWED_UP, sent)) == 1
 
@@ -151,7 +151,7 @@ async def test_a_prediction_that_is_gone_meanwhile_is_left_out(
 async def test_a_prediction_that_is_not_listed_yet_is_not_found(
     provider: ReplicateProvider, emulator: ReplicateEmulator
 ) -> None:
-    sent = await lost(provider, emulator, GENERATED)
+    sent = await submit_and_lose_answer(provider, emulator, GENERATED)
     emulator.hide_from_listing = True
     assert await ids(provider, sent) == []
     emulator.hide_from_listing = False

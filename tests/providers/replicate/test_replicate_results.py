@@ -14,8 +14,8 @@ from providers.replicate.replicate_cases import (
     attempt,
     called_back,
     provider_at,
-    submitted,
-    told,
+    state_after_polls,
+    submit,
 )
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
@@ -70,8 +70,8 @@ class TestFetch:
     ) -> None:
         emulator.output = at(output, f"{emulator.url}/files")
         work = attempt(task_type, {"model": "me/mine"}, prompt="x", base_image_url="https://a/b.png", seed=9)
-        job, io = await submitted(provider, work), FilesIO(client)
-        await told(provider, job)
+        job, io = await submit(provider, work), FilesIO(client)
+        await state_after_polls(provider, job)
         wanted = {name: stored(at(value, f"{emulator.url}/files")) for name, value in result.items()}
         assert await provider.fetch(work, job, io) == Finished({**wanted, "seed": 9}, None)
         assert io.stored == dict.fromkeys(names, picture())
@@ -82,8 +82,8 @@ class TestFetch:
     async def test_a_later_process_fetches_the_result_by_the_job_alone(
         self, provider: ReplicateProvider, client: httpx.AsyncClient, emulator: ReplicateEmulator
     ) -> None:
-        job = await submitted(provider)
-        await told(provider, job)
+        job = await submit(provider)
+        await state_after_polls(provider, job)
         later, finished = attempt(), {"result_image_path": f"media/{TASK}/result.png", "seed": 9}
         other = provider_at(emulator, client)
         assert (await other.fetch(later, Job(id=job.id), FilesIO(client))).result == finished
@@ -92,8 +92,8 @@ class TestFetch:
     async def test_a_removed_result_fails_the_attempt_without_a_retry(
         self, provider: ReplicateProvider, emulator: ReplicateEmulator
     ) -> None:
-        job = await submitted(provider)
-        await told(provider, job)
+        job = await submit(provider)
+        await state_after_polls(provider, job)
         emulator.remove_data(job.id)
         with pytest.raises(AttemptError, match="removed before it was fetched") as failure:
             await provider.fetch(GENERATED, job, FilesIO())
@@ -104,8 +104,8 @@ class TestFetch:
         self, provider: ReplicateProvider, emulator: ReplicateEmulator, output: Any
     ) -> None:
         emulator.output = output
-        job = await submitted(provider)
-        await told(provider, job)
+        job = await submit(provider)
+        await state_after_polls(provider, job)
         with pytest.raises(AttemptError, match="gave no output") as failure:
             await provider.fetch(GENERATED, job, FilesIO())
         assert failure.value.retryable
@@ -115,7 +115,7 @@ class TestFetch:
     ) -> None:
         emulator.held = True
         with pytest.raises(CallFailed, match="is processing, not succeeded"):
-            await provider.fetch(GENERATED, await submitted(provider), FilesIO())
+            await provider.fetch(GENERATED, await submit(provider), FilesIO())
 
     @pytest.mark.parametrize("fault", Fault)
     async def test_a_file_that_cannot_be_read_is_fetched_again_or_fails_for_good(
@@ -126,8 +126,8 @@ class TestFetch:
         patience_s: float,
         fault: Fault,
     ) -> None:
-        job, io = await submitted(provider), FilesIO(client, timeout_s=patience_s)
-        await told(provider, job)
+        job, io = await submit(provider), FilesIO(client, timeout_s=patience_s)
+        await state_after_polls(provider, job)
         emulator.plan("file", fault)
         for_good = fault in {Fault.GARBAGE_AFTER, Fault.HUGE_AFTER}
         with pytest.raises(AttemptError if for_good else CallFailed):
@@ -143,7 +143,7 @@ class TestWebhooks:
         (tmp_path / "ours").mkdir()
         emulator.webhooks = mode
         async with ReplicateEmulator(tmp_path / "ours") as ours:
-            job = await submitted(provider, called_back(GENERATED, f"{ours.url}/callbacks/1"))
+            job = await submit(provider, called_back(GENERATED, f"{ours.url}/callbacks/1"))
             assert len(ours.calls) == (1 if mode == "early" else 0)
             with fail_after(10):
                 while len(emulator.delivered) < times:
@@ -158,7 +158,7 @@ class TestWebhooks:
         emulator.webhooks, emulator.held = "once", True
         async with ReplicateEmulator(tmp_path / "ours") as ours:
             work = called_back(GENERATED, f"{ours.url}/callbacks/1")
-            job = await submitted(provider, work)
+            job = await submit(provider, work)
             assert await provider.cancel(work, job) is await provider.cancel(work, job) is CancelAnswer.ACCEPTED
             with fail_after(10):
                 while not emulator.delivered:
