@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stepwell.settings import Secrets
+from stepwell.testing import MemoryDatabase
 from support.emulators.custom import CustomEmulator
 from support.providers.scripted import passthrough, scripted
 from support.service.live_service import Service, running_service
@@ -127,8 +128,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 @asynccontextmanager
-async def run_service(dsn: str, folder: Path, **settings: Any) -> AsyncIterator[Service]:
-    async with running_service(dsn, folder / "data", **settings) as service:
+async def run_service(memory: MemoryDatabase, folder: Path, **settings: Any) -> AsyncIterator[Service]:
+    async with running_service(memory, folder / "data", **settings) as service:
         yield service
 
 
@@ -142,9 +143,9 @@ def step_at(provider: str, step_id: str = "a", prompt: str = "words", **members:
     return step | {"provider_config": {"provider_type": provider}}
 
 
-async def test_a_plugin_provider_does_a_step(dsn: str, tmp_path: Path, install: Install) -> None:
+async def test_a_plugin_provider_does_a_step(memory: MemoryDatabase, tmp_path: Path, install: Install) -> None:
     install(vertex="one")
-    async with run_service(dsn, tmp_path) as service:
+    async with run_service(memory, tmp_path) as service:
         step = step_at("VERTEX", active_provider_capabilities=["seed"])
         found = await run_workflow(service, step, passthrough("b", "a"))
         assert found["status"] == "COMPLETED", found["errors"]
@@ -158,19 +159,21 @@ async def test_a_plugin_provider_does_a_step(dsn: str, tmp_path: Path, install: 
 
 
 async def test_a_plugin_gets_the_settings_and_the_http_client_of_the_service(
-    dsn: str, tmp_path: Path, install: Install
+    memory: MemoryDatabase, tmp_path: Path, install: Install
 ) -> None:
     install(vertex="one")
-    async with run_service(dsn, tmp_path, credentials=Secrets({"vertex": "a key"})):
+    async with run_service(memory, tmp_path, credentials=Secrets({"vertex": "a key"})):
         ((settings, client),) = sys.modules[MODULE].CALLS
         assert (settings.credentials, settings.data_dir) == ({"vertex": "a key"}, tmp_path / "data")
         assert not client.is_closed
     assert client.is_closed
 
 
-async def test_plug_ins_of_the_undivided_port_work_as_before(dsn: str, tmp_path: Path, install: Install) -> None:
+async def test_plug_ins_of_the_undivided_port_work_as_before(
+    memory: MemoryDatabase, tmp_path: Path, install: Install
+) -> None:
     install(undivided="undivided")
-    async with run_service(dsn, tmp_path, poll_interval_s=0.02) as service:
+    async with run_service(memory, tmp_path, poll_interval_s=0.02) as service:
         found = await run_workflow(service, step_at("VERTEX", "here"), step_at("FAL", "elsewhere"))
         assert found["status"] == "COMPLETED", found["errors"]
         answer = await service.client.get(f"/api/v1/workflows/{found['id']}/tasks")
@@ -186,10 +189,10 @@ async def test_plug_ins_of_the_undivided_port_work_as_before(dsn: str, tmp_path:
 
 
 async def test_a_plugins_failure_fails_the_step_or_leads_to_its_fallback(
-    dsn: str, tmp_path: Path, install: Install
+    memory: MemoryDatabase, tmp_path: Path, install: Install
 ) -> None:
     install(vertex="one")
-    async with run_service(dsn, tmp_path) as service:
+    async with run_service(memory, tmp_path) as service:
         failed = await run_workflow(service, step_at("VERTEX", prompt="fail"))
         assert (failed["status"], failed["errors"]) == ("FAILED", ["a: the plug-in's error"])
         saved = await run_workflow(service, step_at("VERTEX", prompt="fail", fallback_provider_type="LOCAL"))
@@ -197,10 +200,10 @@ async def test_a_plugins_failure_fails_the_step_or_leads_to_its_fallback(
 
 
 async def test_a_step_that_the_plugin_cannot_do_is_refused_at_create(
-    dsn: str, tmp_path: Path, install: Install
+    memory: MemoryDatabase, tmp_path: Path, install: Install
 ) -> None:
     install(vertex="one")
-    async with run_service(dsn, tmp_path) as service:
+    async with run_service(memory, tmp_path) as service:
         chat = {"id": "a", "task_type": "LLM_INTERACTION", "config": {"prompt": "x"}}
         unable = chat | {"provider_config": {"provider_type": "VERTEX"}}
         unknown = step_at("VERTEX", "b", active_provider_capabilities=["magic"])
@@ -213,22 +216,24 @@ async def test_a_step_that_the_plugin_cannot_do_is_refused_at_create(
 
 @pytest.mark.parametrize("entry_points", [{}, {"nothing": "none"}])
 async def test_without_a_plugin_its_provider_is_not_configured(
-    dsn: str, tmp_path: Path, install: Install, entry_points: dict[str, str]
+    memory: MemoryDatabase, tmp_path: Path, install: Install, entry_points: dict[str, str]
 ) -> None:
     install(**entry_points)
-    async with run_service(dsn, tmp_path) as service:
+    async with run_service(memory, tmp_path) as service:
         body = {"name": "w", "origin_instance": "tests", "steps": [step_at("VERTEX")]}
         answer = await service.client.post("/api/v1/workflows/", json=body)
         (fault,) = answer.json()["detail"]
         assert (answer.status_code, fault["type"]) == (422, "provider_not_configured")
 
 
-async def test_a_plugin_replaces_the_built_in_provider_of_its_type(dsn: str, tmp_path: Path, install: Install) -> None:
+async def test_a_plugin_replaces_the_built_in_provider_of_its_type(
+    memory: MemoryDatabase, tmp_path: Path, install: Install
+) -> None:
     install(several="two")
     tmp_path.joinpath("emulator").mkdir()
     async with (
         CustomEmulator(tmp_path / "emulator") as ours,
-        run_service(dsn, tmp_path, custom_url=ours.url, poll_interval_s=0.02) as service,
+        run_service(memory, tmp_path, custom_url=ours.url, poll_interval_s=0.02) as service,
     ):
         found = await run_workflow(service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough("c", "a", "b"))
         assert found["status"] == "COMPLETED", found["errors"]
@@ -236,9 +241,11 @@ async def test_a_plugin_replaces_the_built_in_provider_of_its_type(dsn: str, tmp
         assert ours.calls == []
 
 
-async def test_one_distribution_may_have_several_entry_points(dsn: str, tmp_path: Path, install: Install) -> None:
+async def test_one_distribution_may_have_several_entry_points(
+    memory: MemoryDatabase, tmp_path: Path, install: Install
+) -> None:
     install(a="none", b="two", c="one")
-    async with run_service(dsn, tmp_path) as service:
+    async with run_service(memory, tmp_path) as service:
         found = await run_workflow(service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough("c", "a", "b"))
         assert found["status"] == "COMPLETED", found["errors"]
 
@@ -251,10 +258,10 @@ async def test_one_distribution_may_have_several_entry_points(dsn: str, tmp_path
     ],
 )
 async def test_a_broken_plugin_keeps_the_service_from_starting(
-    dsn: str, tmp_path: Path, install: Install, named: str, error: type[Exception], words: str
+    memory: MemoryDatabase, tmp_path: Path, install: Install, named: str, error: type[Exception], words: str
 ) -> None:
     """Otherwise the service would run without a provider that its steps need."""
     install(bad=named)
     with pytest.raises(error, match=words):
-        async with run_service(dsn, tmp_path):
+        async with run_service(memory, tmp_path):
             pass

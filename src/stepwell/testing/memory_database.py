@@ -5,6 +5,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from stepwell.app import Database
+from stepwell.domain.model import WorkflowState
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.ports.clock import Clock
 from stepwell.settings import Settings
@@ -12,7 +13,7 @@ from stepwell.testing.manual_clock import ManualClock
 from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
 from stepwell.testing.memory_lease_store import MemoryLeaseStore
-from stepwell.testing.memory_tables import Tables
+from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
 from stepwell.testing.memory_webhooks import MemoryDeliveries, MemoryOutbox
 from stepwell.testing.memory_workflow_reader import MemoryWorkflowReader
 from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
@@ -44,6 +45,21 @@ class MemoryDatabase:
         if not available:
             self.tables.workflow_channel.disconnect()
             self.tables.process_channel.disconnect()
+
+    def take_over(self, owner: UUID) -> None:
+        """Give every workflow that a process runs to *owner*, as if *owner* had claimed it."""
+        self.tables.processes[owner] = ALWAYS
+        for state in self.states():
+            if state.owner is not None:
+                state.owner, state.epoch = owner, state.epoch + 1
+
+    def declare_dead(self) -> None:
+        """End the leases of all processes, as if none were alive."""
+        self.tables.processes = dict.fromkeys(self.tables.processes, NEVER)
+
+    def states(self) -> list[WorkflowState]:
+        """The stored state of every workflow, in the order of creation."""
+        return [row.record.state for row in self.tables.workflows.values()]
 
     def connect(self, owner: UUID) -> Database:
         """The adapters for the process *owner*."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left, scheduler_of
 from support.emulators.base import Fault
 from support.providers.emulated import REMOTE, World, world_of
@@ -21,6 +22,12 @@ from support.service.live_service import Service, running_service
 RETRY_AT_ONCE = {"retry": {"base_s": 0}}
 
 
+@pytest.fixture
+def clock() -> ManualClock:
+    """Begins at the time of this machine, by which jobs of the emulators are found again."""
+    return ManualClock(DatabaseClock().now())
+
+
 @pytest.fixture(params=REMOTE)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
@@ -28,9 +35,9 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture
-async def remote(world: World, dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+async def remote(world: World, memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(running_service(dsn, tmp_path / "data", **world.settings))
+        yield await stack.enter_async_context(running_service(memory, tmp_path / "data", **world.settings))
 
 
 async def tasks_of(service: Service, workflow_id: str) -> list[dict[str, Any]]:
@@ -171,26 +178,27 @@ async def test_a_submit_that_outlives_its_attempt_is_looked_for_and_ended(world:
 
 
 async def test_a_provider_that_is_gone_after_a_restart_stops_nobody_else(
-    world: World, dsn: str, tmp_path: Path
+    world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.hold()
     limits = {world.kind: {"*": ModelLimit(concurrency=5)}}
-    async with running_service(dsn, tmp_path / "data", grace_s=1, **world.settings) as first:
+    async with running_service(memory, tmp_path / "data", grace_s=1, **world.settings) as first:
         running = await first.create(world.step(fallback_provider_type="LOCAL"))
         given_up = await first.create(world.step("given up"))
-        waiting = await first.create(passthrough("a"), world.step("b", depends_on=["a"]), start=False)
+        steps = passthrough("a"), world.step("b", depends_on=["a"])
+        waiting = await first.create(*steps, start=False, config=RETRY_AT_ONCE)
         await eventually(lambda: len(world.emulator.ledger.jobs()) == 2, "they are taken")
         await eventually(lambda: world.emulator.count("poll") > 1, "they are asked about")
         world.emulator.always("cancel", Fault.UNAVAILABLE)
         await first.verb(given_up["id"], "cancel")
-    async with running_service(dsn, tmp_path / "data", limits=limits) as second:
+    async with running_service(memory, tmp_path / "data", limits=limits) as second:
         ended = await second.until_ended(running["id"])
         assert (ended["status"], len(await tasks_of(second, running["id"]))) == ("FAILED", 1)
         await second.verb(waiting["id"], "start")
         assert (await second.until_ended(waiting["id"]))["status"] == "FAILED"
         assert (await only_task(second, given_up["id"]))["cancel_receipt"] == "unknown"
     world.emulator.always("cancel", None)
-    async with running_service(dsn, tmp_path / "data", **world.settings) as third:
+    async with running_service(memory, tmp_path / "data", **world.settings) as third:
         for workflow_id in (running["id"], given_up["id"]):
             await receipt_of(third, workflow_id, "provider_cancelled")
     assert world.accepted() == [1, 1]
@@ -310,11 +318,11 @@ async def test_what_is_followed_up_goes_on_after_the_run_was_lost(world: World, 
 
 
 @pytest.mark.parametrize("stage", ["submitting", "waiting", "cancelling"])
-async def test_a_restart_goes_on_where_it_was(world: World, dsn: str, tmp_path: Path, stage: str) -> None:
+async def test_a_restart_goes_on_where_it_was(world: World, memory: MemoryDatabase, tmp_path: Path, stage: str) -> None:
     world.hold()
     if stage == "submitting":
         world.emulator.plan("submit", Fault.HANG_AFTER)
-    async with running_service(dsn, tmp_path / "data", grace_s=1, **world.settings) as first:
+    async with running_service(memory, tmp_path / "data", grace_s=1, **world.settings) as first:
         created = await first.create(world.step())
         await eventually(lambda: len(world.emulator.ledger.jobs()) == 1, "it is taken")
         if stage != "submitting":
@@ -325,7 +333,7 @@ async def test_a_restart_goes_on_where_it_was(world: World, dsn: str, tmp_path: 
             await eventually(lambda: world.emulator.count("cancel") > 0, "it is cancelled")
             world.emulator.always("cancel", None)
     world.hold(held=stage == "cancelling")
-    async with running_service(dsn, tmp_path / "data", **world.settings) as second:
+    async with running_service(memory, tmp_path / "data", **world.settings) as second:
         if stage == "cancelling":
             await receipt_of(second, created["id"], "provider_cancelled")
         else:
@@ -335,10 +343,12 @@ async def test_a_restart_goes_on_where_it_was(world: World, dsn: str, tmp_path: 
     assert (world.accepted(), world.emulator.count("submit")) == ([1], 1)
 
 
-async def test_what_has_no_credential_here_is_refused_at_create(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_what_has_no_credential_here_is_refused_at_create(
+    world: World, memory: MemoryDatabase, tmp_path: Path
+) -> None:
     if world.kind is ProviderType.CUSTOM:
         world.emulator.secret = None  # a worker may do without
-    async with running_service(dsn, tmp_path / "data", **world.settings | {"credentials": {}}) as service:
+    async with running_service(memory, tmp_path / "data", **world.settings | {"credentials": {}}) as service:
         body = {"name": "w", "origin_instance": "tests", "steps": [world.step()]}
         answer = await service.client.post("/api/v1/workflows/", json=body)
         if world.kind in (ProviderType.CUSTOM, ProviderType.COMFYUI):
@@ -352,10 +362,12 @@ async def test_what_has_no_credential_here_is_refused_at_create(world: World, ds
 # Limits
 
 
-async def test_no_more_of_a_model_run_at_once_than_its_limit(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_no_more_of_a_model_run_at_once_than_its_limit(
+    world: World, memory: MemoryDatabase, tmp_path: Path
+) -> None:
     world.hold()
     limits = {world.kind: {"*": ModelLimit(concurrency=2)}}
-    async with running_service(dsn, tmp_path / "data", limits=limits, **world.settings) as service:
+    async with running_service(memory, tmp_path / "data", limits=limits, **world.settings) as service:
         created = await service.create(*(world.step(f"s{number}") for number in range(5)))
         await eventually(lambda: len(world.emulator.ledger.jobs()) == 2, "two are taken")
         assert service.app.metrics.value("stepwell_steps_waiting") == 3
@@ -364,28 +376,32 @@ async def test_no_more_of_a_model_run_at_once_than_its_limit(world: World, dsn: 
     assert world.accepted() == [1] * 5
 
 
-async def test_what_may_not_start_yet_starts_when_it_may(world: World, dsn: str, tmp_path: Path) -> None:
-    limits = {world.kind: {"*": ModelLimit(per_minute=300)}}  # four at once, and then one each fifth of a second
-    async with running_service(dsn, tmp_path / "data", limits=limits, **world.settings) as service:
+async def test_what_may_not_start_yet_starts_when_it_may(
+    world: World, memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
+    limits = {world.kind: {"*": ModelLimit(per_minute=300)}}  # five at once, and then one each fifth of a second
+    async with running_service(memory, tmp_path / "data", limits=limits, **world.settings) as service:
         created = await service.create(*(world.step(f"s{number}") for number in range(7)))
+        for started in (5, 6, 7):
+            await service.until(created["id"], lambda found, wanted=started: found["completed_steps"] == wanted)  # type: ignore[misc]
+            assert sum(world.accepted()) == started
+            clock.advance(0.2)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
     assert world.accepted() == [1] * 7
 
 
 @pytest.mark.parametrize("ends_by", ["its answer", "its time"])
 async def test_a_process_that_was_taken_for_dead_leaves_the_file_of_the_living(
-    world: World, dsn: str, tmp_path: Path, ends_by: str
+    world: World, memory: MemoryDatabase, tmp_path: Path, ends_by: str
 ) -> None:
     """The first is still at work on the attempt that the second has finished, and ends it well, or badly."""
     world.emulator.plan("poll" if ends_by == "its time" else "file", Fault.HANG_AFTER)
     shared = world.settings | {"exclusive": False, "lease_s": 3_600.0, "grace_s": 1.0}
-    async with running_service(dsn, tmp_path / "data", **shared) as first:
+    async with running_service(memory, tmp_path / "data", **shared) as first:
         created = await first.create(world.step(max_retries=0))
         await eventually(lambda: any(call.kind in ("poll", "file") for call in world.emulator.calls), "it is at work")
-        connection = await asyncpg.connect(dsn)
-        await connection.execute("UPDATE processes SET lease_until = '-infinity'")
-        await connection.close()
-        async with running_service(dsn, tmp_path / "data", **shared) as second:
+        memory.declare_dead()
+        async with running_service(memory, tmp_path / "data", **shared) as second:
             done = await second.until_ended(created["id"])
             assert done["status"] == "COMPLETED", done["errors"]
             if ends_by == "its answer":

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.testing import MemoryDatabase
 from support.database.failing_store import nothing_left
 from support.providers.scripted import Hang, Scripted, eventually, scripted
 from support.service.live_service import Service, running_service
@@ -20,8 +21,8 @@ def provider() -> Scripted:
 
 
 @pytest.fixture
-async def service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+async def service(memory: MemoryDatabase, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         yield service
 
 
@@ -74,19 +75,17 @@ async def test_until_a_paused_one_has_nothing_that_runs(service: Service, provid
         assert provider.count("b") == 0
 
 
-async def test_until_it_is_lost(service: Service, provider: Scripted, dsn: str) -> None:
-    sql, other = await asyncpg.connect(dsn), uuid4()
+async def test_until_it_is_lost(service: Service, provider: Scripted, memory: MemoryDatabase) -> None:
+    other = uuid4()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         workflow_id = await begun(service, provider)
         idle = waiting(group, service, workflow_id)
-        await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", other)
-        await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", other)
+        memory.take_over(other)
         await turns(service)
         assert not idle.done()  # nobody has found out
         provider.release("a")
         await idle
-    assert await sql.fetchval("SELECT (owner, status) = ($1, 'RUNNING') FROM workflows", other)
-    await sql.close()
+    assert [(state.owner, state.status) for state in memory.states()] == [(other, WorkflowStatus.RUNNING)]
     await eventually(lambda: nothing_left(service))
 
 
