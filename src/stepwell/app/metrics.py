@@ -109,7 +109,7 @@ def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionC
         steps = admission.waiting_by_limit()
         counts: dict[Labels, float] = {(reason,): steps[limit] for limit, reason in _REASONS.items()}
         counts["breaker_open",] = health.count_held()
-        counts["retry",] = sum(handle.retries_waiting for handle in scheduler.workflows.values())
+        counts["retry",] = sum(workflow.retries_waiting for workflow in scheduler.workflows.values())
         return counts
 
     text = "Steps that wait to start, by reason."
@@ -144,8 +144,6 @@ def _breakers(outcomes: Outcomes, health: ModelHealth) -> Counter[Labels]:
     return counts
 
 
-def _oldest_wait_s(handles: Iterable[ActiveWorkflow]) -> float:
-    oldest = min(
-        (next(iter(handle.waiting_since.values())) for handle in handles if handle.waiting_since), default=None
-    )
+def _oldest_wait_s(workflows: Iterable[ActiveWorkflow]) -> float:
+    oldest = min((next(iter(each.waiting_since.values())) for each in workflows if each.waiting_since), default=None)
     return 0.0 if oldest is None else time.monotonic() - oldest

@@ -1,4 +1,9 @@
-"""What an attempt may do with files: `ports.providers.AttemptIO`, bound to one task."""
+"""Implements `ports.providers.AttemptIO`, the file operations of an attempt, for one task.
+
+What must hold:
+- A file is in `stored` before it is written, so that a cancelled attempt leaves no file that nobody deletes.
+- A path leads to a file only if a task of the same tenant has stored exactly that path.
+"""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,21 +18,21 @@ from stepwell.domain.model import Task
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, ErrorText, InputFetcher
 
-_ROOM_S = 2.0  # between two tries to store a file on a full disk
+_ROOM_S = 2.0  # between two attempts to store a file on a full disk
 _SPARE_S = 10.0  # before the attempt's deadline, so that it fails with the cause and not with a timeout
-MOST_INPUT = 256 * 1024 * 1024  # bytes that an attempt may hold of what it was given
+MOST_INPUT = 256 * 1024 * 1024  # bytes of input files that an attempt may hold in memory
 
 
 class ArtifactUrls(Protocol):
-    """Signed, expiring addresses of artifacts, ours or a bucket's. `public`: whether others can reach them."""
+    """Signed, expiring URLs of artifacts, this service's or a bucket's. `public`: others can reach them."""
 
     public: bool
 
     async def owns(self, path: str, tenant: str | None) -> bool:
-        """Whether a task of that tenant has stored exactly that path."""
+        """Return whether a task of that tenant has stored exactly that path."""
 
     async def url(self, path: str) -> str:
-        """Raises `ArtifactError` where it can't be signed now."""
+        """Return the signed URL. Raises `ArtifactError` if it can't be signed now."""
 
 
 class OutputDownloader(Protocol):
@@ -46,7 +51,7 @@ class OutputDownloader(Protocol):
 
 
 class BoundAttemptIO:
-    """`stored` are the files that the task has by now, or may have."""
+    """The file operations of one task. `stored` are the files that it has by now, or may have, by path."""
 
     def __init__(
         self,
@@ -76,14 +81,14 @@ class BoundAttemptIO:
         return await self.address(path) if self._links.public else None
 
     async def address(self, path: str) -> str:
-        """The signed address of a file that the tenant has, reachable or not. Raises `AttemptError`."""
+        """Return the signed URL of a file of the tenant, whether others can reach it or not. Raises `AttemptError`."""
         try:
             return await self._links.url(path)
         except ArtifactError as error:
             raise AttemptError(str(error), retryable=True, provider_fault=False) from error
 
     async def store(self, name: str, data: bytes) -> Output:
-        path = self._noted(name)
+        path = self._record(name)
         try:
             self.stored[path] = await self._put(path, data)
         except ArtifactError as error:
@@ -112,19 +117,19 @@ class BoundAttemptIO:
         error_text: ErrorText | None = None,
         redirects: int = 0,
     ) -> Output:
-        path = self._noted(name)
+        path = self._record(name)
         try:
             async with self._downloads.stream(
                 url, media_types, headers=headers, error_text=error_text, redirects=redirects
             ) as chunks:
                 self.stored[path] = await self._artifacts.put_stream(path, chunks)
         except ArtifactError as error:
-            # It is made and paid for, and may be there again when there is room for it.
+            # The output is made and paid for, and can be downloaded again once there is room for it.
             raise CallFailed(f"the output could not be stored: {error}") from error
         return self.stored[path]
 
-    def _noted(self, name: str) -> str:
-        """The file's path, noted before it is written: a cancel that strikes meanwhile must find it."""
+    def _record(self, name: str) -> str:
+        """Record the file's path before it is written, and return it."""
         path = artifact_path(self._task.id, name)
         self.stored[path] = Output(path, 0, "")
         return path

@@ -1,4 +1,11 @@
-"""One attempt at a step: resolve its inputs, call the provider within its time, say how it went."""
+"""Runs one attempt at a step: resolves its inputs, calls the provider within its time, and returns the outcome.
+
+What must hold:
+- A bug in a provider, or here, fails the attempt and nothing else. Its text may contain anything, so the attempt's
+  error shows only its type.
+- An attempt that was cancelled, or that its run ignores, has no outcome.
+- The caller deletes the files of an attempt, because only the caller knows whether its end was recorded.
+"""
 
 import asyncio
 import base64
@@ -44,7 +51,7 @@ _ERROR_CAP = 2_000
 
 
 class AttemptContext(Protocol):
-    """What an attempt needs to know of its workflow."""
+    """The part of a workflow that an attempt reads."""
 
     @property
     def workflow_id(self) -> Any: ...
@@ -55,31 +62,31 @@ class AttemptContext(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether another process may have the workflow now, and with it the task's files."""
+        """True if another process may have the workflow now, and with it the files of the task."""
 
     def resolved_step(self, position: int) -> ResolvedStep: ...
     def definition(self, position: int) -> WorkflowStepDefinition: ...
     def on_fallback(self, position: int) -> bool: ...
     def has_sent(self, position: int) -> bool:
-        """Whether something of the step's attempt has left for a provider."""
+        """Return whether something of the step's attempt was sent to a provider."""
 
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]: ...
 
 
 class Callbacks(Protocol):
     def url(self, workflow_id: UUID, task_id: UUID) -> str | None:
-        """Where a provider may tell of the attempt; None where it could not reach us."""
+        """Return the URL at which a provider reports the attempt's end; None if providers can't reach this service."""
 
 
 class PreparedAttempt(Struct):
-    """What an attempt has to wait for: transforms that need I/O, the provider."""
+    """An attempt that has something to wait for: *deferred* transforms, which need I/O, or its provider."""
 
     inputs: dict[str, Any]
     deferred: list[DeferredTransform]
 
 
 class AttemptEnd(Struct):
-    """`outcome` is null for an attempt that was cancelled; `stored`: it has written files, or may have."""
+    """The end of an attempt. `outcome` is None if it was cancelled. `stored`: it has written files, or may have."""
 
     outcome: Succeeded | AttemptFailed | None
     stored: bool
@@ -101,9 +108,9 @@ class AttemptRunner:
         self._remote_jobs = remote_jobs
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
-        """Resolve the inputs. An attempt that has nothing to wait for ends here; the other goes on with `run`."""
+        """Resolve the inputs. An attempt that has nothing to wait for ends here; others continue with `run`."""
         if task.sent is not None:
-            return PreparedAttempt({}, [])  # it has what it needs, at the provider
+            return PreparedAttempt({}, [])  # the provider has its inputs
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
             results = {step_id: json.decode(result) for step_id, result in context.results(definition).items()}
@@ -112,7 +119,7 @@ class AttemptRunner:
                 return PreparedAttempt(inputs, deferred)
             check_inputs(plan.task_type, inputs)
             return Succeeded(task.position, task.id, _encoded(inputs))
-        except Exception as error:  # noqa: BLE001 - it is told
+        except Exception as error:  # noqa: BLE001 - the outcome reports it
             return _failed_by(error, task, plan)
 
     def works_here(self, provider: ProviderType | None) -> bool:
@@ -120,7 +127,7 @@ class AttemptRunner:
         return self._providers.works_here(provider)
 
     def model_key(self, context: AttemptContext, position: int, *, on_fallback: bool) -> ModelKey | None:
-        """What the step's next attempt would ask; null where that is nothing outside this process."""
+        """Return the model that the step's next attempt would use; None if it works in this process."""
         plan = context.resolved_step(position)
         provider = plan.fallback if on_fallback else plan.provider
         if provider is None or self._providers.works_here(provider):
@@ -128,14 +135,14 @@ class AttemptRunner:
         try:
             config = _provider_config(context, position, on_fallback)
             return ModelKey(provider, self._providers[provider].model(plan.task_type, config))
-        except Exception:  # it isn't configured any more, or has a fault: that is told where the step runs
+        except Exception:  # not configured any more, or a bug: the attempt reports it
             log.exception("provider.no_model", action="attempt", provider=provider)
             return None
 
     async def run(
         self, context: AttemptContext, task: Task, work: PreparedAttempt, control: AttemptControl
     ) -> AttemptEnd:
-        """How the attempt went. Its files are the caller's business: it knows whether the end was recorded."""
+        """Run the attempt to its end."""
         io = BoundAttemptIO(context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads)
         outcome = await self._attempt(context, task, work, io, control)
         return AttemptEnd(outcome, bool(io.stored))
@@ -164,7 +171,7 @@ class AttemptRunner:
             if isinstance(error, CancelledError) and _cancelling():
                 raise
             if control.cancelled:
-                return None  # whatever the provider has made of it
+                return None  # whatever the provider has answered
             return _failed_by(error, task, plan, cost)
         if encoded is not None:
             return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()), cost)
@@ -176,7 +183,7 @@ class AttemptRunner:
         return replace(_failed(task, late), timed_out=True, endable=endable)
 
     def _is_endable(self, context: AttemptContext, task: Task) -> bool:
-        """Whether what the attempt may have at its provider can be ended, or may be paid for twice."""
+        """Return whether the attempt's job, if it has one, can be ended at the provider, or may be paid for twice."""
         if not context.has_sent(task.position):
             return True
         on_fallback = context.on_fallback(task.position)
@@ -186,15 +193,15 @@ class AttemptRunner:
         return _attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
 
     async def follow_up(self, context: AttemptContext, task: Task, control: AttemptControl) -> FollowUpEnded:
-        """End what a given-up attempt has at its provider; what has become of it."""
+        """End the job of a given-up attempt at its provider. Return what has become of it."""
         assert task.provider is not None
         attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
         try:
             provider = self._providers.remote(task.provider)
             return await JobCanceller(RemoteAttempt(self._remote_jobs, provider, attempt, task, control)).run()
         except Exception:
-            # Its provider isn't configured any more, or has a fault: another process may do better, for as long as
-            # the attempt is followed up.
+            # The provider isn't configured any more, or has a bug. Another process may do better, until the time to
+            # follow up is over.
             log.exception("follow_up.broken", action="follow_up", task_id=str(task.id))
             await sleep_forever()
             raise
@@ -225,7 +232,7 @@ class AttemptRunner:
         return await remote.run(io, on_fallback=on_fallback)
 
     async def _finish(self, transform: DeferredTransform, tenant: str | None, io: BoundAttemptIO) -> Any:
-        """The transforms that need more than their value, one path or a list: a signed address, or the file itself."""
+        """Return the value of a transform that needs I/O: signed URL or data URI, of one path or of each in a list."""
         if isinstance(transform.value, list):
             return [await self._finish_one(transform, path, tenant, io) for path in transform.value]
         return await self._finish_one(transform, transform.value, tenant, io)
@@ -251,7 +258,7 @@ def _attempt_of(context: AttemptContext, task: Task, inputs: dict[str, Any], *, 
     config = _provider_config(context, task.position, on_fallback)
     by_type: Literal["fail", "resubmit"] = "fail"
     if definition.task_type is TaskType.LLM_INTERACTION:
-        by_type = "resubmit"  # a few cents, and nobody's picture
+        by_type = "resubmit"  # a second answer costs a few cents, and loses no picture
     return Attempt(
         task_id=task.id,
         workflow_id=context.workflow_id,
@@ -278,22 +285,22 @@ def _encoded(result: dict[str, Any]) -> bytes:
     try:
         return json.encode(result)
     except (TypeError, ValueError, OverflowError) as error:
-        # A literal in an expression may hold a lone surrogate: that won't get better.
+        # A literal in an expression may contain a lone surrogate, which no retry changes.
         raise AttemptError(f"the result is no JSON: {error}", retryable=False, provider_fault=False) from error
 
 
 def _cancelling() -> bool:
-    """Whether somebody asked for it; a provider's inner task that was cancelled is no more than a failure."""
+    """Return whether this task is being cancelled. A cancelled inner task of a provider is only a failure."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _failed_by(error: BaseException, task: Task, plan: ResolvedStep, cost: Cost | None = None) -> AttemptFailed:
-    """*cost*: that of work which was done, and whose result can't be used."""
+    """Convert the error. *cost* is that of work which was done, but whose result can't be used."""
     if isinstance(error, AttemptError):
         error.cost = error.cost or cost
         return _failed(task, error)
-    # A bug of ours or of a provider: its text may hold anything, so only its kind is shown.
+    # A bug here or in a provider: its text may contain anything, so the error shows only its type.
     log.error("attempt.crashed", action="attempt", task_id=str(task.id), step_id=plan.step_id, exc_info=error)
     return replace(_failed(task, AttemptError(f"internal error: {type(error).__name__}", retryable=True)), broken=True)
 

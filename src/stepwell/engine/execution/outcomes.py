@@ -232,8 +232,6 @@ class Outcomes:
         if task.sent is not None:
             return task.sent.model
         plan = workflow.resolved_step(task.position)
-        if task.provider is None or task.provider is ProviderType.LOCAL:
-            return plan.task_type
         key = self._models.model_key(workflow, task.position, on_fallback=task.provider is not plan.provider)
         return plan.task_type if key is None else key.model
 
