@@ -18,7 +18,7 @@ from anyio import fail_after, sleep
 from jsonschema import Draft202012Validator
 
 from providers.custom.custom_cases import SECRET, SENT, WebIO, attempt
-from providers.pictures import TASK, picture_of
+from providers.image_files import TASK, picture_of
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.outbound.http_client import plain_client

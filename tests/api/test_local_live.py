@@ -15,7 +15,7 @@ import pytest_asyncio
 from msgspec import Struct
 from PIL import Image
 
-from providers.pictures import file_of, gradient, picture_of
+from providers.image_files import file_of, gradient, picture_of
 from support.database.postgres import TestServer, database
 from support.providers.configured_by_steps import shows, steps_are
 from support.service.conformance import conforming_client

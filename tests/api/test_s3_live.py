@@ -14,7 +14,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from providers.pictures import picture_of
+from providers.image_files import picture_of
 from stepwell.artifacts.s3 import Bucket
 from stepwell.cli.run import _outcome
 from stepwell.contract.enums import ProviderType

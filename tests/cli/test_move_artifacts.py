@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from providers.pictures import picture_of
+from providers.image_files import picture_of
 from stepwell.artifacts.s3 import Bucket
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
 from support.processes.stepwell_process import Running, running_up, until

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from providers.pictures import file_of, gradient
+from providers.image_files import file_of, gradient
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.input_fetcher import HttpInputFetcher

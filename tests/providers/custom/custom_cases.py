@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 
-from providers.pictures import TASK, FakeIO
+from providers.image_files import TASK, FakeIO
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError, CallFailed

@@ -11,7 +11,7 @@ import pytest
 
 from providers.conftest import PAUSES_S
 from providers.custom.custom_cases import CALLS, PATH, SECRET, SENT, WebIO, World, attempt, running_world
-from providers.pictures import TASK
+from providers.image_files import TASK
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown

@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from providers.pictures import TASK
+from providers.image_files import TASK
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError, CallFailed

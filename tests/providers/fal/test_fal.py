@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from providers.fal.fal_cases import FLUX, NO_ANSWER, PICTURE, Bench, answer_with, attempt, fal_bench, prepare
-from providers.pictures import TASK
+from providers.image_files import TASK
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, Request

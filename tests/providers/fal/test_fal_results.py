@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from providers.fal.fal_cases import NO_ANSWER, PICTURE, Bench, answer_with, attempt, fal_bench
-from providers.pictures import TASK, picture_of
+from providers.image_files import TASK, picture_of
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Finished, Job

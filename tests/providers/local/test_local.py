@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from providers.pictures import file_of, gradient, picture_of, product
+from providers.image_files import file_of, gradient, picture_of, product
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.local.rendered_file import RenderedFile

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from anyio import create_task_group, fail_after, sleep
 
-from providers.pictures import TASK, FakeIO, alive, children, file_of, gradient, picture_of
+from providers.image_files import TASK, FakeIO, alive, children, file_of, gradient, picture_of
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Attempt, Provider

@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 from PIL import Image
 
-from providers.pictures import file_of
+from providers.image_files import file_of
 from stepwell.contract.enums import TaskType
 from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Blob, Finished, Job, JobState

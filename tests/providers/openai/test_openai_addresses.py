@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from providers.image_files import file_of
 from providers.openai.openai_cases import BASE, OTHER, PUBLIC, attempt, files, io_of, offline
-from providers.pictures import file_of
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Blob

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from providers.pictures import file_of, gradient, picture_of
+from providers.image_files import file_of, gradient, picture_of
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.shared import images
 

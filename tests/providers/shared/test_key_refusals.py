@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from providers.custom.custom_cases import SECRET
 from providers.custom.custom_cases import attempt as custom_attempt
 from providers.google.google_cases import TALK, vertex_bench
-from providers.pictures import FakeIO
+from providers.image_files import FakeIO
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, StepwellError
 from stepwell.outbound.http_client import plain_client

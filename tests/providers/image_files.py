@@ -1,4 +1,4 @@
-"""Pictures to work on, an `AttemptIO` without a store, and a look at the process table."""
+"""Images for tests, an `AttemptIO` without a store, and reads of the process table."""
 
 import io
 from collections.abc import Sequence
