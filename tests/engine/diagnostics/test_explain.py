@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from stepwell.contract.enums import ProviderType
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import BEFORE, faulty, scheduler_of
 from support.providers.scripted import Fail, Hang, Scripted, eventually, passthrough, scripted
 from support.service.explain_requests import explain, reason_of, wait_for_code
@@ -25,8 +26,10 @@ def without_detail(reason: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in reason.items() if name != "detail"}
 
 
-async def test_steps_of_a_workflow_that_was_never_started_are_not_started(dsn: str, tmp_path: Path) -> None:
-    async with running_service(dsn, tmp_path, providers=[hanging()]) as service:
+async def test_steps_of_a_workflow_that_was_never_started_are_not_started(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
+    async with running_service(memory, tmp_path, providers=[hanging()]) as service:
         created = await service.create(scripted("a"), scripted("b", "a"), start=False)
         explanation = await explain(service, created["id"])
         not_started = {"code": "not_started", "detail": "The workflow was never started."}
@@ -38,9 +41,9 @@ async def test_steps_of_a_workflow_that_was_never_started_are_not_started(dsn: s
         assert (await service.client.get(UNKNOWN)).status_code == 404
 
 
-async def test_a_step_names_the_unfinished_steps_that_it_waits_for(dsn: str, tmp_path: Path) -> None:
+async def test_a_step_names_the_unfinished_steps_that_it_waits_for(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = hanging()
-    async with running_service(dsn, tmp_path, providers=[provider]) as service:
+    async with running_service(memory, tmp_path, providers=[provider]) as service:
         names = [f"s{number:02}" for number in range(60)]
         first = [scripted(name) for name in names]
         created = await service.create(*first, passthrough("join", *names), passthrough("last", "join", "s00"))
@@ -63,9 +66,9 @@ async def test_a_step_names_the_unfinished_steps_that_it_waits_for(dsn: str, tmp
         assert (await explain(service, created["id"]))["steps"] == {}
 
 
-async def test_a_step_that_works_in_this_process_is_running_locally(dsn: str, tmp_path: Path) -> None:
+async def test_a_step_that_works_in_this_process_is_running_locally(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = hanging()
-    async with running_service(dsn, tmp_path, providers=[provider]) as service:
+    async with running_service(memory, tmp_path, providers=[provider]) as service:
         journal = faulty(service)
         created = await service.create(scripted("a"), start=False)
         journal.gate.clear()
@@ -98,10 +101,10 @@ async def test_a_step_that_works_in_this_process_is_running_locally(dsn: str, tm
     ],
 )
 async def test_a_step_that_waits_for_a_slot_knows_the_limit_and_its_queue_position(
-    dsn: str, tmp_path: Path, limits: dict[str, Any], limit: str, slots: int
+    memory: MemoryDatabase, tmp_path: Path, limits: dict[str, Any], limit: str, slots: int
 ) -> None:
     provider = hanging()
-    async with running_service(dsn, tmp_path, providers=[provider], **limits) as service:
+    async with running_service(memory, tmp_path, providers=[provider], **limits) as service:
         one = await service.create(*(scripted(f"a{number}") for number in range(5)), origin_tenant_id="t")
         await eventually(lambda: provider.running == slots)
         two = await service.create(*(scripted(f"b{number}") for number in range(2)), origin_tenant_id="t")
@@ -125,10 +128,10 @@ async def test_a_step_that_waits_for_a_slot_knows_the_limit_and_its_queue_positi
             await service.until_ended(workflow["id"])
 
 
-async def test_a_step_before_its_next_attempt_knows_when_that_is(dsn: str, tmp_path: Path) -> None:
+async def test_a_step_before_its_next_attempt_knows_when_that_is(memory: MemoryDatabase, tmp_path: Path) -> None:
     script = {"a": [Fail("not today", retry_after_s=600)], "b": [Fail(retryable=False), Fail("nor here")]}
     local = Scripted(ProviderType.REPLICATE, {"b": [Fail("nor here", retry_after_s=900)]})
-    async with running_service(dsn, tmp_path, providers=[Scripted(script=script), local]) as service:
+    async with running_service(memory, tmp_path, providers=[Scripted(script=script), local]) as service:
         with_fallback = scripted("b", fallback_provider_type="REPLICATE", max_retries=1)
         created = await service.create(scripted("a", max_retries=4), with_fallback)
         found = await service.until(created["id"], lambda found: all(step["error_message"] for step in found["steps"]))
@@ -147,9 +150,9 @@ async def test_a_step_before_its_next_attempt_knows_when_that_is(dsn: str, tmp_p
         assert reason["detail"].endswith(" The last error: not today")
 
 
-async def test_a_paused_workflow_names_who_paused_it_and_when(dsn: str, tmp_path: Path) -> None:
+async def test_a_paused_workflow_names_who_paused_it_and_when(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = hanging()
-    async with running_service(dsn, tmp_path, providers=[provider], max_steps_per_provider=1) as service:
+    async with running_service(memory, tmp_path, providers=[provider], max_steps_per_provider=1) as service:
         created = await service.create(scripted("a"), scripted("b"), scripted("c", "a"))
         await provider.until_called("a")
         for _ in range(2):  # the last pause counts
@@ -171,9 +174,11 @@ async def test_a_paused_workflow_names_who_paused_it_and_when(dsn: str, tmp_path
         assert (explanation["reason"]["by"], explanation["steps"]["b"]["reason"]["code"]) == ("tester", "paused")
 
 
-async def test_a_step_that_does_not_start_because_another_failed_names_it(dsn: str, tmp_path: Path) -> None:
+async def test_a_step_that_does_not_start_because_another_failed_names_it(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = hanging(a=[Hang(Fail("broken", retryable=False))])
-    async with running_service(dsn, tmp_path, providers=[provider], max_steps_per_provider=2) as service:
+    async with running_service(memory, tmp_path, providers=[provider], max_steps_per_provider=2) as service:
         steps = [scripted("a"), scripted("b"), scripted("c"), scripted("d", "a"), scripted("e", "b")]
         created = await service.create(*steps)
         await provider.until_called("b")
@@ -197,9 +202,11 @@ async def test_a_step_that_does_not_start_because_another_failed_names_it(dsn: s
         assert explanation["steps"]["e"]["reason"]["code"] == "failed_elsewhere"
 
 
-async def test_a_step_behind_a_failed_one_says_that_only_resume_moves_it(dsn: str, tmp_path: Path) -> None:
+async def test_a_step_behind_a_failed_one_says_that_only_resume_moves_it(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = hanging(l=[Fail("broken", retryable=False)])
-    async with running_service(dsn, tmp_path, providers=[provider]) as service:
+    async with running_service(memory, tmp_path, providers=[provider]) as service:
         created = await service.create(scripted("l"), scripted("x", "l"), scripted("y", "x"), scripted("z", "l", "x"))
         await service.until_ended(created["id"])
         steps = (await explain(service, created["id"]))["steps"]
@@ -220,9 +227,11 @@ async def test_a_step_behind_a_failed_one_says_that_only_resume_moves_it(dsn: st
         assert steps["z"]["reason"]["stuck"] == ["l", "x"]
 
 
-async def test_a_step_behind_a_paused_one_says_that_only_resume_moves_it(dsn: str, tmp_path: Path) -> None:
+async def test_a_step_behind_a_paused_one_says_that_only_resume_moves_it(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = hanging()
-    async with running_service(dsn, tmp_path, providers=[provider], max_steps_per_provider=1) as service:
+    async with running_service(memory, tmp_path, providers=[provider], max_steps_per_provider=1) as service:
         created = await service.create(scripted("a"), scripted("b"), scripted("c", "a", "b"))
         await provider.until_called("a")
         assert (await reason_of(service, created["id"], "c"))["stuck"] == []
@@ -232,12 +241,15 @@ async def test_a_step_behind_a_paused_one_says_that_only_resume_moves_it(dsn: st
         assert reason["detail"] == "Waits for 'a', 'b'. Nothing new starts: only resume moves 'b'."
 
 
-async def test_a_workflow_that_timed_out_gives_the_timeout_as_its_failure(dsn: str, tmp_path: Path) -> None:
-    async with running_service(dsn, tmp_path, providers=[hanging()], max_steps_per_provider=1) as service:
-        created = await service.create(scripted("a"), scripted("b"), config={"workflow_timeout_s": 0.05})
+async def test_a_workflow_that_timed_out_gives_the_timeout_as_its_failure(
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
+    async with running_service(memory, tmp_path, providers=[hanging()], max_steps_per_provider=1) as service:
+        created = await service.create(scripted("a"), scripted("b"), config={"workflow_timeout_s": 60})
+        clock.advance(60)
         await service.until_ended(created["id"])
         explanation = await explain(service, created["id"])
-        failure = "workflow: timed out after 0.05 s"
+        failure = "workflow: timed out after 60 s"
         assert without_detail(explanation["reason"]) == {"code": "failed", "steps": [], "failure": failure}
         assert explanation["steps"]["b"]["reason"]["failure"] == failure
         assert set(explanation["steps"]) == {"b"}
@@ -288,9 +300,9 @@ async def test_a_workflow_of_another_process_names_its_owner_and_lease(dsn: str,
         assert explanation["steps"]["a"]["reason"]["detail"].endswith("another takes the workflow over.")
 
 
-async def test_an_outage_and_a_stopping_process_are_reported(dsn: str, tmp_path: Path) -> None:
+async def test_an_outage_and_a_stopping_process_are_reported(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = hanging()
-    async with running_service(dsn, tmp_path, providers=[provider], max_steps_per_provider=1, grace_s=2) as service:
+    async with running_service(memory, tmp_path, providers=[provider], max_steps_per_provider=1, grace_s=2) as service:
         created = await service.create(scripted("a"), scripted("b"))
         await provider.until_called("a")
         journal = faulty(service)
