@@ -33,7 +33,7 @@ class ArtifactCleaner:
     async def clean(self, scope: TenantScope, workflow_id: UUID) -> CleanupReport:
         """Delete the files of a workflow's tasks, and mark the tasks as deleted.
 
-        A file that is already gone is reported as an error once. A task keeps its record if one of its files can't be
+        A file that is already gone is reported as an error once. A task isn't marked if one of its files can't be
         deleted, or if another workflow still needs its files. A repeated cleanup then tries again.
         """
         report = CleanupReport(0, 0, [], [])

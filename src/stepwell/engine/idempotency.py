@@ -6,7 +6,7 @@ What must hold:
 - Of all requests with the same key at the same time, in any process, one is handled. The others get `StillRunning`.
 - A response is stored before it is sent. A repeated request gets the same bytes.
 - If a request took effect but has no response, because its process died or lost the database, a repeated request gets a
-  response made from the current state of the workflow. It has no effect of its own.
+  response made from the current state of the workflow. The repetition itself has no effect.
 - If a request had no effect, because it was refused or its process died, a repeated request counts as the first one.
 - A key is released when its request ends without a response, however it ends, as soon as the database is available.
   Otherwise other processes would take the request for one that is still running.

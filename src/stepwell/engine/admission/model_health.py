@@ -31,7 +31,7 @@ class ModelKey(NamedTuple):
 
 
 class TrackedAttempt(Struct):
-    """An attempt in flight. `probe`: a half-open breaker allowed it as its one test."""
+    """An attempt in flight. `probe`: a half-open breaker let only this one through, to see whether the model works."""
 
     key: ModelKey
     began_at: datetime
@@ -41,7 +41,7 @@ class TrackedAttempt(Struct):
 class BreakerHold(NamedTuple):
     """Why a step is held back: the breaker of `key` is open until `until`.
 
-    `probing`: the breaker has allowed one test, and the step waits for the end of that one.
+    `probing`: the breaker has let a probe through, and the step waits for the end of that attempt.
     """
 
     key: ModelKey
@@ -94,7 +94,7 @@ class ModelHealth:
     def seconds_until_release(self, key: ModelKey) -> float | None:
         """Return the seconds until `release_held` may return the steps that are held back.
 
-        None if there are no such steps, or if they wait for the end of the breaker's test.
+        None if there are no such steps, or if they wait for the end of a probe.
         """
         record = self._records.get(key)
         if record is None or not record.held_back or record.breaker.open_until is None:
@@ -103,7 +103,10 @@ class ModelHealth:
         return None if left <= 0 and record.breaker.probing else max(left, _SHORTEST_WAIT_S)
 
     def release_held(self, key: ModelKey) -> Sequence[tuple[UUID, int]]:
-        """Return workflow and position of the steps that are held back, and release them, if the breaker allows it."""
+        """Release the steps that are held back, and return the workflow and position of each.
+
+        Nothing is released while the breaker allows no attempt.
+        """
         record = self._records.get(key)
         if record is None or not record.breaker.allows(self._clock.now()):
             return ()

@@ -77,6 +77,7 @@ class WebhookDeliverer:
 
     `delays_s` are the seconds before each attempt. `retry_s` is the pause, in seconds, after the database failed.
     `outcomes` counts attempts by the status after them; PENDING means that the attempt failed and another one follows.
+    `closed`: `stop` has been called.
     """
 
     def __init__(
