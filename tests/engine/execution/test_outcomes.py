@@ -12,14 +12,14 @@ from structlog.testing import capture_logs
 
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.execution.outcomes import ModelLabels
-from stepwell.testing import MemoryDatabase
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import scheduler_of
 from support.emulators.base import Fault
 from support.providers.emulated import world_of
 from support.providers.scripted import Crash, Fail, Hang, Scripted, passthrough, scripted
 from support.service.live_service import Service, running_service
 
-SOON = {"retry": {"base_s": 0.001, "max_s": 0.001}}
+SOON = {"retry": {"base_s": 0, "max_s": 0.001}}
 FIELDS = {"workflow", "step", "task", "provider", "model", "attempt", "error", "tenant"}
 Lines = list[MutableMapping[str, Any]]
 
@@ -154,10 +154,13 @@ async def test_a_step_that_a_failure_cancels_is_logged_with_the_cause(
 
 
 async def test_the_line_of_a_workflow_that_timed_out_has_the_reason(
-    service: Service, provider: Scripted, lines: Lines
+    service: Service, clock: ManualClock, provider: Scripted, lines: Lines
 ) -> None:
     provider.plan("a", Hang())
-    await ended(service, scripted("a"), config={"workflow_timeout_s": 0.2})
+    created = await service.create(scripted("a"), config={"workflow_timeout_s": 0.2})
+    await provider.until_called("a")
+    clock.advance(0.3)
+    await end_of(service, created["id"])
     late = "workflow: timed out after 0.2 s"
     assert summaries(lines) == [
         f"warning attempt.cancelled a 1 {late}",
