@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
 from jsonschema import Draft202012Validator
 from msgspec import json
@@ -21,6 +20,7 @@ from stepwell.domain.model import StepState
 from stepwell.domain.records import StepRecord
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets
+from stepwell.testing import MemoryDatabase
 from support.emulators.webhook_receiver import CLOSE, HANG, Received, Sink, answered, running_sink
 from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted
 from support.service.conformance import FORMATS, Conformance
@@ -29,6 +29,12 @@ from support.service.webhook_requests import deliverer_of, deliveries, delivery_
 
 OLD = "whsec_YW4gb2xkIHNlY3JldCBvZiB0aGUgdGVzdHMhISE="
 ACMES = "whsec_YWNtZSdzIG93biBzZWNyZXQsIGxvbmcgZW5vdWdoIQ=="
+
+
+@pytest.fixture
+def memory(memory_in_real_time: MemoryDatabase) -> MemoryDatabase:
+    """Its time is real, because receivers on real sockets let the service wait."""
+    return memory_in_real_time
 
 
 @pytest.fixture
@@ -43,15 +49,15 @@ def provider() -> Scripted:
 
 
 @pytest.fixture
-async def service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+async def service(memory: MemoryDatabase, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         yield service
 
 
 @pytest.fixture
-async def impatient_service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+async def impatient_service(memory: MemoryDatabase, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
     """A service that waits for a receiver's answer for one second only."""
-    async with running_service(dsn, tmp_path, providers=[provider], webhook_timeout_s=1, grace_s=1) as service:
+    async with running_service(memory, tmp_path, providers=[provider], webhook_timeout_s=1, grace_s=1) as service:
         yield service
 
 
@@ -174,9 +180,11 @@ class TestPayloads:
 
 
 class TestSignatures:
-    async def test_two_secrets_both_sign_during_a_rotation(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
+    async def test_two_secrets_both_sign_during_a_rotation(
+        self, memory: MemoryDatabase, tmp_path: Path, sink: Sink
+    ) -> None:
         both = SigningSecrets.read(f"{WEBHOOK_SECRET} {OLD}")
-        async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secret=both) as service:
+        async with running_service(memory, tmp_path, providers=[Scripted()], webhook_secret=both) as service:
             await run_with_webhook(service, sink)
             (received,) = await sink.until(1)
         assert received.verified(OLD) == received.verified(WEBHOOK_SECRET)
@@ -184,9 +192,11 @@ class TestSignatures:
             received.verified(ACMES)
 
     @pytest.mark.parametrize("name", ["ACME_INC", "acme-inc"])
-    async def test_a_tenants_own_secret_signs(self, dsn: str, tmp_path: Path, sink: Sink, name: str) -> None:
+    async def test_a_tenants_own_secret_signs(
+        self, memory: MemoryDatabase, tmp_path: Path, sink: Sink, name: str
+    ) -> None:
         secrets = TenantSecrets.read({name: ACMES})
-        async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secrets=secrets) as service:
+        async with running_service(memory, tmp_path, providers=[Scripted()], webhook_secrets=secrets) as service:
             await run_with_webhook(service, sink, origin_tenant_id="acme-inc")
             await run_with_webhook(service, sink, origin_tenant_id="other")
             first, second = sorted(await sink.until(2), key=lambda one: str(one.payload["data"]["origin_tenant_id"]))
@@ -195,21 +205,23 @@ class TestSignatures:
             first.verified(WEBHOOK_SECRET)
         assert second.verified(WEBHOOK_SECRET)["data"]["origin_tenant_id"] == "other"
 
-    async def test_without_a_secret_a_url_is_refused(self, dsn: str, tmp_path: Path, sink: Sink) -> None:
-        async with running_service(dsn, tmp_path, providers=[Scripted()], webhook_secret=SigningSecrets()) as service:
+    async def test_without_a_secret_a_url_is_refused(self, memory: MemoryDatabase, tmp_path: Path, sink: Sink) -> None:
+        async with running_service(
+            memory, tmp_path, providers=[Scripted()], webhook_secret=SigningSecrets()
+        ) as service:
             created = await service.create(scripted("a"), start=False)
             await self.assert_refused(service, created["id"], sink)
             body = {"webhook_url": None, "description": "d"}
             assert (await service.client.patch(f"/api/v1/workflows/{created['id']}", json=body)).status_code == 200
 
     async def test_a_tenant_without_a_secret_is_refused_if_there_is_no_general_one(
-        self, dsn: str, tmp_path: Path, sink: Sink
+        self, memory: MemoryDatabase, tmp_path: Path, sink: Sink
     ) -> None:
         secrets: dict[str, Any] = {
             "webhook_secret": SigningSecrets(),
             "webhook_secrets": TenantSecrets.read({"ACME": ACMES}),
         }
-        async with running_service(dsn, tmp_path, providers=[Scripted()], **secrets) as service:
+        async with running_service(memory, tmp_path, providers=[Scripted()], **secrets) as service:
             created = await service.create(scripted("a"), start=False, origin_tenant_id="other")
             await self.assert_refused(service, created["id"], sink)
             await run_with_webhook(service, sink, origin_tenant_id="acme")
@@ -261,7 +273,7 @@ class TestAnswers:
             sink.answer = answered(429, retry_after=header)
             ended = await run_with_webhook(service, sink)
             delivery = await delivery_after(service, ended["id"])
-            waits = await pause_s(service, delivery)
+            waits = pause_s(delivery)
             assert seconds - 1 <= waits <= seconds * 1.1 + 1, header
 
     async def test_huge_answers_are_cut_off(self, service: Service, sink: Sink) -> None:
@@ -305,17 +317,7 @@ class TestAnswers:
         assert [attempt["answer"] for attempt in delivery["attempts"]] == [str(number) for number in range(3, 53)]
 
 
-async def pause_s(service: Service, delivery: dict[str, Any]) -> float:
+def pause_s(delivery: dict[str, Any]) -> float:
     """Return the seconds from the last attempt of a delivery to the next one."""
-    connection = await asyncpg.connect(service.dsn)
-    try:
-        query = "SELECT extract(epoch FROM next_at - (attempts->-1->>'at')::timestamptz)::float8 FROM deliveries"
-        number = int(delivery["id"].rpartition("_")[2])
-        found: float = await connection.fetchval(
-            f"{query} WHERE event_id = $1 AND replace(workflow_id::text, '-', '') = $2",
-            number,
-            delivery["id"].split("_")[1],
-        )
-        return found
-    finally:
-        await connection.close()
+    last, following = delivery["attempts"][-1]["at"], delivery["next_at"]
+    return (datetime.fromisoformat(following) - datetime.fromisoformat(last)).total_seconds()
