@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.telemetry import configure_logging
@@ -17,6 +18,10 @@ from support.service.live_service import Service, running_service
 
 # As the service's default. Lines of what goes well would take longer than what goes well.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+
+# No test asserts a time, and a loaded machine may draw slowly.
+settings.register_profile("stepwell", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("stepwell")
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def test_the_document_validates_single_members_as_the_service_does(task_type: Ta
             assert accepted == (not faults) or (accepted and isinstance(value, float) and value.is_integer()), config
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_the_document_accepts_every_config_that_the_service_accepts(data: st.DataObject) -> None:
     task_type = data.draw(st.sampled_from(list(TaskType)))

@@ -197,7 +197,7 @@ def check_history(sim: Sim) -> None:
     assert sorted(attempts) == [(s.position, n + 1) for s in sim.step_rows for n in range(s.attempt)]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(sims(), scripts)
 def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Callable[[], Sim], script: list[Op]) -> None:
     steady, crashing = make(), make()
@@ -210,7 +210,7 @@ def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Callable[[], Si
     assert outcome(crashing) == outcome(steady)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(sims(), scripts)
 def test_every_workflow_can_always_reach_its_end(make: Callable[[], Sim], script: list[Op]) -> None:
     sim = make()

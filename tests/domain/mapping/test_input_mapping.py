@@ -2,7 +2,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
@@ -270,7 +270,6 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
 JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=5)
 
 
-@settings(deadline=None)
 @example("``", {}, None)
 @given(
     st.text(min_size=1, max_size=30),

@@ -153,13 +153,12 @@ PIECES = st.sampled_from(
 
 
 @given(VALUES, st.sampled_from([True, False]))
-@settings(deadline=None)
 def test_any_valid_value_is_decoded_unchanged(value: Any, ascii_only: Any) -> None:
     assert decode_body(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
 @given(st.binary() | st.lists(PIECES).map(b"".join))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
         value = decode_body(data)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -200,7 +200,6 @@ WHOLES = st.fixed_dictionaries({"name": st.just("n") | JUNK, "parts": st.lists(P
 @given(
     JUNK | PARTS | WHOLES, st.sampled_from([Whole, Part, list[Part], dict[str, Part | None], Part | None, int | str])
 )
-@settings(deadline=None)
 def test_exactly_the_values_that_msgspec_refuses_have_faults(value: Any, type_: Any) -> None:
     try:
         msgspec.convert(value, type_)

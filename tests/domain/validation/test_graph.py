@@ -2,7 +2,7 @@ from graphlib import TopologicalSorter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.domain.strict_json.schema_faults import Loc
@@ -101,7 +101,6 @@ def dags(draw: st.DrawFn) -> list[list[int]]:
 
 
 @given(dags())
-@settings(deadline=None)
 def test_ancestors_are_those_of_a_naive_search(dependencies: list[list[int]]) -> None:
     built = Graph([str(n) for n in range(len(dependencies))], [[str(n) for n in needed] for needed in dependencies])
     assert built.faults == []
@@ -114,7 +113,6 @@ def test_ancestors_are_those_of_a_naive_search(dependencies: list[list[int]]) ->
 
 
 @given(st.lists(st.lists(st.integers(0, 6), max_size=4, unique=True), min_size=7, max_size=7))
-@settings(deadline=None)
 def test_a_cycle_is_reported_exactly_if_there_is_one(dependencies: list[list[int]]) -> None:
     dependencies = [[n for n in needed if n != own] for own, needed in enumerate(dependencies)]
     built = Graph([str(n) for n in range(7)], [[str(n) for n in needed] for needed in dependencies])

@@ -2,7 +2,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
@@ -381,7 +381,6 @@ BODIES = st.fixed_dictionaries(
 
 
 @given(BODIES | JUNK)
-@settings(deadline=None)
 def test_any_body_is_valid_or_refused_at_places_that_exist(value: Any) -> None:
     try:
         planned = validate_workflow(value, CATALOG)

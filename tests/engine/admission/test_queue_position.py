@@ -28,7 +28,7 @@ def filled(entries: list[tuple[str | None, int, int]], limits: SlotLimits, pool:
     return admission
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(entries=queues, before=st.integers(0, 25))
 def test_queue_positions_are_the_order_of_grants(entries: list[tuple[str | None, int, int]], before: int) -> None:
     admission = filled(entries, SlotLimits(total=1))

@@ -346,7 +346,7 @@ async def test_what_the_commit_itself_provokes_is_in_the_next_batch() -> None:
         assert bench.journal.batches == [[A]] * 20
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     submissions=st.lists(st.lists(st.sampled_from([A, B, C]), max_size=4), max_size=12),
     faults=st.lists(st.sampled_from([BEFORE, AFTER, None]), max_size=12),
