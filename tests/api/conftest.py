@@ -7,13 +7,13 @@ import pytest_asyncio
 
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.postgres import TestServer, database
-from support.providers.configured_by_steps import Scripted
+from support.providers.configured_by_steps import ConfiguredProvider
 from support.service.live_service import Service, running_service
 
 
 @pytest.fixture(scope="module")
-def scripted() -> Scripted:
-    return Scripted()
+def scripted() -> ConfiguredProvider:
+    return ConfiguredProvider()
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def clock() -> ManualClock:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(
-    clock: ManualClock, scripted: Scripted, tmp_path_factory: pytest.TempPathFactory
+    clock: ManualClock, scripted: ConfiguredProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
     """The whole service over a database in memory, one for all tests of a module.
 
@@ -43,7 +43,7 @@ def client(api: Service) -> httpx.AsyncClient:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def live(
-    server: TestServer, template: str, scripted: Scripted, tmp_path_factory: pytest.TempPathFactory
+    server: TestServer, template: str, scripted: ConfiguredProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
     """The whole service, one for all tests of a module: they must set `pytest.mark.asyncio(loop_scope="module")`."""
     async with AsyncExitStack() as stack:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from support.providers.configured_by_steps import JSON, WORKFLOWS, passing
+from support.providers.configured_by_steps import JSON, WORKFLOWS, passthrough_step
 from support.service import raw_bodies
 from support.service.live_service import Service, token
 from support.service.raw_bodies import Refused, raw, step
@@ -91,7 +91,7 @@ async def test_create_refuses_malformed_bodies(live: Service, group: str, case: 
 
 @pytest.mark.parametrize("case", PATCHES, ids=lambda case: case.name)
 async def test_update_refuses_malformed_bodies(live: Service, case: Refused) -> None:
-    made = await live.create(passing("a"), start=False)
+    made = await live.create(passthrough_step("a"), start=False)
     answer = await live.client.patch(WORKFLOWS + made["id"], content=case.body, headers=JSON)
     assert faults_of(answer) == case.faults
     assert await live.get(made["id"]) == made
@@ -100,7 +100,7 @@ async def test_update_refuses_malformed_bodies(live: Service, case: Refused) -> 
 
 @pytest.mark.parametrize(("verb", "body"), list(itertools.product(["start", "cleanup", "cancel"], VERB_BODIES)))
 async def test_verbs_refuse_bodies_that_say_something(live: Service, verb: str, body: bytes) -> None:
-    made = await live.create(passing("a"), start=False)
+    made = await live.create(passthrough_step("a"), start=False)
     path = WORKFLOWS + made["id"]
     method, path = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
     assert faults_of(await live.client.request(method, path, content=body, headers=JSON))
@@ -174,7 +174,7 @@ async def test_odd_but_valid_json_is_unchanged_by_a_run(live: Service) -> None:
 )
 async def test_bodies_of_other_content_types_are_refused(live: Service, content_type: str | None) -> None:
     before = await stored(live)
-    made = (await live.create(passing("a"), start=False))["id"]
+    made = (await live.create(passthrough_step("a"), start=False))["id"]
     headers = {} if content_type is None else {"Content-Type": content_type}
     for method, path, body in (
         ("POST", WORKFLOWS, GOOD),
@@ -207,7 +207,7 @@ async def test_a_body_of_more_than_16_mib_is_refused(live: Service) -> None:
     big = b" " * (16 * MIB + 1 - len(GOOD)) + GOOD
     assert (await live.client.post(WORKFLOWS, content=big, headers=JSON)).status_code == 413
     assert (await live.client.post(WORKFLOWS, content=chunks(17 * MIB), headers=JSON)).status_code == 413
-    made = WORKFLOWS + (await live.create(passing("a"), start=False))["id"]
+    made = WORKFLOWS + (await live.create(passthrough_step("a"), start=False))["id"]
     assert (await live.client.patch(made, content=big, headers=JSON)).status_code == 413
     assert (await live.client.post(made + "/start", content=big, headers=JSON)).status_code == 413
     assert (await live.client.request("DELETE", made, content=big, headers=JSON)).status_code == 413
@@ -226,7 +226,7 @@ async def test_a_wrong_content_length_is_refused(live: Service) -> None:
 
 async def test_ten_thousand_steps_are_accepted_and_one_more_is_refused(live: Service) -> None:
     before = await stored(live)
-    steps = [passing(str(number), *([str(number - 1)] if number else [])) for number in range(10_001)]
+    steps = [passthrough_step(str(number), *([str(number - 1)] if number else [])) for number in range(10_001)]
     body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": steps}
     answer = await live.client.post(WORKFLOWS, json=body)
     assert faults_of(answer) == {(("steps",), "too_long")}
@@ -245,7 +245,7 @@ async def test_ten_thousand_steps_are_accepted_and_one_more_is_refused(live: Ser
 
 @pytest.mark.parametrize("query", ["%00", "a=%00", "%ff=1", "a=%ed%a0%80", "a=%c0%af", "start=%00", "\u00ff%ff"])
 async def test_broken_queries_are_refused_everywhere(live: Service, query: str) -> None:
-    made = (await live.create(passing("a"), start=False))["id"]
+    made = (await live.create(passthrough_step("a"), start=False))["id"]
     before = await stored(live)
     one = WORKFLOWS + made
     for method, path in (
@@ -279,7 +279,7 @@ async def test_broken_queries_are_refused_everywhere(live: Service, query: str) 
     ],
 )
 async def test_query_values_that_do_not_fit_are_refused(live: Service, path: str, query: str, loc: str) -> None:
-    made = await live.create(passing("a"), start=False)
+    made = await live.create(passthrough_step("a"), start=False)
     before = await stored(live)
     if path == "":
         answer = await live.client.post(f"{WORKFLOWS}?{query}", content=GOOD, headers=JSON)

@@ -8,7 +8,7 @@ import pytest
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.access.signed_urls import CallbackUrls
 from support.providers.emulated import world_of
-from support.providers.scripted import Hang, Scripted, scripted
+from support.providers.scripted import Hang, ScriptedProvider, scripted_step
 from support.service.live_service import SECRET, running_service
 
 URLS = CallbackUrls(SECRET.encode(), "http://t.local")
@@ -30,9 +30,9 @@ def test_a_token_names_its_attempt_and_nobody_else_can_make_one() -> None:
 
 
 async def test_a_callback_changes_nothing_by_itself(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     async with running_service(dsn, tmp_path, providers=[provider], public_url="http://t.local") as service:
-        created = await service.create(scripted("a"))
+        created = await service.create(scripted_step("a"))
         await provider.until_called("a")
         call = provider.calls[0]
         before = await service.events(created["id"])

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, steps_are, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    steps_are,
+    views_are,
+)
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,8 +51,10 @@ async def readable(live: Service, path: str) -> bool:
 
 
 async def test_cleanup_deletes_the_recorded_files_of_the_workflow_only(live: Service) -> None:
-    workflow = await done(live, told("a", files=2), passing("b", "a"), told("c", "b", files=1))
-    other = await done(live, told("a", files=1))
+    workflow = await done(
+        live, configured_step("a", files=2), passthrough_step("b", "a"), configured_step("c", "b", files=1)
+    )
+    other = await done(live, configured_step("a", files=1))
     paths, (kept,) = paths_of(workflow), paths_of(other)
     stray = (live.artifacts / paths[0]).with_name("stray.txt")
     stray.write_text("nobody has recorded this")
@@ -74,7 +83,7 @@ async def test_cleanup_deletes_the_recorded_files_of_the_workflow_only(live: Ser
 
 
 async def test_a_missing_file_is_reported_once(live: Service) -> None:
-    workflow = await done(live, told("a", files=1), told("b", files=1))
+    workflow = await done(live, configured_step("a", files=1), configured_step("b", files=1))
     gone, kept = paths_of(workflow)
     (live.artifacts / gone).unlink()
     report = await cleanup(live, workflow["id"])
@@ -86,7 +95,7 @@ async def test_a_missing_file_is_reported_once(live: Service) -> None:
 
 
 async def test_a_file_that_cannot_be_deleted_is_tried_again_by_the_next_cleanup(live: Service) -> None:
-    workflow = await done(live, told("a", files=1), told("b", files=1))
+    workflow = await done(live, configured_step("a", files=1), configured_step("b", files=1))
     stuck, free = paths_of(workflow)
     obstacle = live.artifacts / stuck
     obstacle.unlink()
@@ -116,7 +125,7 @@ async def test_a_file_that_cannot_be_deleted_is_tried_again_by_the_next_cleanup(
 
 
 async def test_without_cleanup_tasks_files_and_tasks_stay(live: Service) -> None:
-    workflow = await done(live, told("a", files=1), told("b", files=1))
+    workflow = await done(live, configured_step("a", files=1), configured_step("b", files=1))
     paths = paths_of(workflow)
     tasks = await tasks_of(live, workflow["id"])
     for _ in range(2):
@@ -133,7 +142,7 @@ async def test_without_cleanup_tasks_files_and_tasks_stay(live: Service) -> None
 
 
 async def test_cleanup_cancels_a_pending_workflow_first(live: Service) -> None:
-    workflow = await live.create(passing("a"), passing("b", "a"), start=False)
+    workflow = await live.create(passthrough_step("a"), passthrough_step("b", "a"), start=False)
     assert await cleanup(live, workflow["id"]) == NOTHING
     found = await live.get(workflow["id"])
     assert found["status"] == "CANCELLED"
@@ -147,8 +156,8 @@ async def test_cleanup_cancels_a_pending_workflow_first(live: Service) -> None:
     ]
 
 
-async def test_cleanup_of_a_running_workflow_is_refused(live: Service, scripted: Scripted) -> None:
-    workflow = await live.create(told("a", files=1), told("b", "a", wait=True))
+async def test_cleanup_of_a_running_workflow_is_refused(live: Service, scripted: ConfiguredProvider) -> None:
+    workflow = await live.create(configured_step("a", files=1), configured_step("b", "a", wait=True))
     before = await live.until(workflow["id"], steps_are("COMPLETED", "RUNNING"))
     for clean in (True, False):
         answer = await live.verb(workflow["id"], "cleanup", cleanup_tasks=clean)
@@ -166,8 +175,14 @@ async def paused(live: Service, *steps: dict[str, Any], statuses: list[str]) -> 
     return dict((await live.verb(workflow["id"], "pause")).json())
 
 
-async def test_cleanup_discards_the_files_of_an_attempt_that_still_runs(live: Service, scripted: Scripted) -> None:
-    steps = [told("made", files=1), told("a", "made", wait=True, files=3), passing("b", "a")]
+async def test_cleanup_discards_the_files_of_an_attempt_that_still_runs(
+    live: Service, scripted: ConfiguredProvider
+) -> None:
+    steps = [
+        configured_step("made", files=1),
+        configured_step("a", "made", wait=True, files=3),
+        passthrough_step("b", "a"),
+    ]
     workflow = await paused(live, *steps, statuses=["COMPLETED", "RUNNING", "PENDING"])
     assert workflow["status"] == "PAUSED"
     (path,) = paths_of(workflow)
@@ -186,14 +201,14 @@ async def test_cleanup_discards_the_files_of_an_attempt_that_still_runs(live: Se
     ]
 
 
-async def test_cleanup_waits_for_an_attempt_that_cannot_be_stopped(live: Service, scripted: Scripted) -> None:
-    workflow = await paused(live, told("a", stubborn=True, files=2), statuses=["RUNNING"])
+async def test_cleanup_waits_for_an_attempt_that_cannot_be_stopped(live: Service, scripted: ConfiguredProvider) -> None:
+    workflow = await paused(live, configured_step("a", stubborn=True, files=2), statuses=["RUNNING"])
     async with asyncio.timeout(30):
         while (workflow["id"], "a") not in scripted.running:
             await asyncio.sleep(0.01)
     async with asyncio.TaskGroup() as group:
         cleaning = group.create_task(live.verb(workflow["id"], "cleanup"))
-        await live.until(workflow["id"], shows(status="CANCELLED", is_deleted=True))
+        await live.until(workflow["id"], views_are(status="CANCELLED", is_deleted=True))
         assert not cleaning.done()
         scripted.release(workflow["id"], "a")
     report = cleaning.result().json()["cleanup"]
@@ -201,12 +216,12 @@ async def test_cleanup_waits_for_an_attempt_that_cannot_be_stopped(live: Service
     await unchanged_by(live, scripted, workflow["id"], "a")
 
 
-async def unchanged_by(live: Service, scripted: Scripted, workflow_id: str, step_id: str) -> None:
+async def unchanged_by(live: Service, scripted: ConfiguredProvider, workflow_id: str, step_id: str) -> None:
     """The end of that attempt writes nothing any more, neither rows nor files."""
     before = [await live.get(workflow_id), await live.events(workflow_id)]
     tasks = await tasks_of(live, workflow_id, include_deleted=True)
     scripted.release(workflow_id, step_id)
-    probe = await done(live, told("probe"))  # all that was queued before it has been written after it
+    probe = await done(live, configured_step("probe"))  # all that was queued before it has been written after it
     assert probe["status"] == "COMPLETED"
     assert [await live.get(workflow_id), await live.events(workflow_id)] == before
     assert await tasks_of(live, workflow_id, include_deleted=True) == tasks
@@ -216,7 +231,7 @@ async def unchanged_by(live: Service, scripted: Scripted, workflow_id: str, step
 
 
 async def test_two_cleanups_at_once_delete_each_file_once(live: Service) -> None:
-    workflow = await done(live, *(told(str(number), files=1) for number in range(20)))
+    workflow = await done(live, *(configured_step(str(number), files=1) for number in range(20)))
     async with asyncio.TaskGroup() as group:
         both = [group.create_task(live.verb(workflow["id"], "cleanup")) for _ in range(2)]
     reports = [task.result().json()["cleanup"] for task in both]
@@ -227,8 +242,8 @@ async def test_two_cleanups_at_once_delete_each_file_once(live: Service) -> None
     assert len(cleaned) == 1
 
 
-async def test_failed_and_cancelled_attempts_leave_no_files(live: Service, scripted: Scripted) -> None:
-    workflow = await live.create(told("a", stubborn=True))
+async def test_failed_and_cancelled_attempts_leave_no_files(live: Service, scripted: ConfiguredProvider) -> None:
+    workflow = await live.create(configured_step("a", stubborn=True))
     await live.until(workflow["id"], steps_are("RUNNING"))
     async with asyncio.timeout(30):
         while (workflow["id"], "a") not in scripted.running:
@@ -245,7 +260,7 @@ async def test_cleanup_follows_no_links_out_of_the_store(live: Service, tmp_path
     """By no input can one be made; but whoever has the disk may move the store's folders around."""
     outside = tmp_path / "file-0.bin"
     outside.write_text("not ours")
-    workflow = await done(live, told("file", files=1), told("folder", files=1))
+    workflow = await done(live, configured_step("file", files=1), configured_step("folder", files=1))
     file, folder = (live.artifacts / path for path in paths_of(workflow))
     file.unlink()
     file.symlink_to(outside)

@@ -8,7 +8,14 @@ import asyncpg
 import pytest
 from msgspec import Struct
 
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, steps_are, task_of, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    steps_are,
+    task_id_of,
+)
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -28,7 +35,7 @@ def editing(step_id: str, base: str, **config: Any) -> dict[str, Any]:
 def signing(step_id: str, drawn: str) -> dict[str, Any]:
     """A step whose result is the signed address of the other's picture."""
     read = {"from_step": drawn, "from_field": "result_image_path", "to_field": "url", "transform": "PATH_TO_URL"}
-    return passing(step_id, drawn) | {"input_mappings": [read]}
+    return passthrough_step(step_id, drawn) | {"input_mappings": [read]}
 
 
 class Drawn(Struct):
@@ -42,7 +49,7 @@ class Drawn(Struct):
     def kept(self, reader: str) -> dict[str, str]:
         """What cleanup tells of the picture that is used."""
         error = f"{self.used}: still referenced by workflow {reader}"
-        return {"task_id": str(task_of(self.used)), "step_id": "used", "task_type": "GENERATION", "error": error}
+        return {"task_id": str(task_id_of(self.used)), "step_id": "used", "task_type": "GENERATION", "error": error}
 
 
 async def draw(live: Service) -> Drawn:
@@ -74,7 +81,9 @@ async def undeleted(live: Service, workflow_id: str) -> list[str]:
 
 async def refer(live: Service, path: str, workflow_id: UUID | str) -> None:
     connection = await asyncpg.connect(live.dsn)
-    await connection.execute("INSERT INTO artifact_references VALUES ($1, $2)", task_of(path), UUID(str(workflow_id)))
+    await connection.execute(
+        "INSERT INTO artifact_references VALUES ($1, $2)", task_id_of(path), UUID(str(workflow_id))
+    )
     await connection.close()
 
 
@@ -116,18 +125,22 @@ async def test_an_image_that_another_workflow_reads_stays(live: Service) -> None
 
 Named = Callable[[Drawn], dict[str, Any]]
 PLACES: dict[str, Named] = {
-    "address in a list": lambda drawn: {"steps": [passing("a", links=["https://elsewhere.example/", drawn.url])]},
-    "address deep within": lambda drawn: {"steps": [passing("a", one={"two": [{"three": drawn.url}]})]},
-    "path in a text": lambda drawn: {"steps": [passing("a", text=f"see\n{drawn.used}, as well")]},
-    "a later step": lambda drawn: {"steps": [passing("a"), passing("b", "a"), editing("c", drawn.used)]},
-    "provider's config": lambda drawn: {"steps": [passing("a") | {"provider_config": {"style": [drawn.url]}}]},
+    "address in a list": lambda drawn: {
+        "steps": [passthrough_step("a", links=["https://elsewhere.example/", drawn.url])]
+    },
+    "address deep within": lambda drawn: {"steps": [passthrough_step("a", one={"two": [{"three": drawn.url}]})]},
+    "path in a text": lambda drawn: {"steps": [passthrough_step("a", text=f"see\n{drawn.used}, as well")]},
+    "a later step": lambda drawn: {
+        "steps": [passthrough_step("a"), passthrough_step("b", "a"), editing("c", drawn.used)]
+    },
+    "provider's config": lambda drawn: {"steps": [passthrough_step("a") | {"provider_config": {"style": [drawn.url]}}]},
     "fallback's config": lambda drawn: {
         "steps": [
             drawing("a", 3)
             | {"fallback_provider_type": "CUSTOM", "fallback_provider_config": {"style": {"of": drawn.used}}}
         ]
     },
-    "workflow's config": lambda drawn: {"steps": [passing("a")], "config": {"ours": {"logo": drawn.url}}},
+    "workflow's config": lambda drawn: {"steps": [passthrough_step("a")], "config": {"ours": {"logo": drawn.url}}},
     "step defaults": lambda drawn: {
         "steps": [{"id": "a", "task_type": "EDITING", "config": {"rotate": 90}}],
         "config": {"step_defaults": {"EDITING": {"base_image_url": drawn.used}}},
@@ -150,9 +163,9 @@ async def test_a_file_stays_wherever_another_definition_names_it(live: Service, 
 
 async def test_a_reference_to_one_file_keeps_all_files_of_its_task(live: Service) -> None:
     """One that names a single file keeps its task, and so whatever else that has."""
-    workflow = await live.until_ended((await live.create(told("a", files=3)))["id"])
+    workflow = await live.until_ended((await live.create(configured_step("a", files=3)))["id"])
     paths = workflow["final_step_result"]["paths"]
-    reader = (await live.create(passing("a", of=paths[1])))["id"]
+    reader = (await live.create(passthrough_step("a", of=paths[1])))["id"]
     report = await cleanup(live, workflow["id"])
     assert [error["error"] for error in report["errors"]] == [
         f"{path}: still referenced by workflow {reader}" for path in paths
@@ -163,7 +176,7 @@ async def test_a_reference_to_one_file_keeps_all_files_of_its_task(live: Service
 
 async def test_of_several_referencing_workflows_the_one_with_the_lowest_id_is_reported(live: Service) -> None:
     drawn = await draw(live)
-    readers = [(await live.create(passing("a", of=drawn.used)))["id"] for _ in range(3)]
+    readers = [(await live.create(passthrough_step("a", of=drawn.used)))["id"] for _ in range(3)]
     assert readers == sorted(readers)
     for reader in readers:
         assert (await cleanup(live, drawn.id))["errors"] == [drawn.kept(reader)]
@@ -173,13 +186,13 @@ async def test_of_several_referencing_workflows_the_one_with_the_lowest_id_is_re
 
 
 async def test_a_cancelled_or_failed_workflow_keeps_its_references_until_it_is_deleted(
-    live: Service, scripted: Scripted
+    live: Service, scripted: ConfiguredProvider
 ) -> None:
     drawn = await draw(live)
-    cancelled = (await live.create(told("a", wait=True, of=drawn.used)))["id"]
+    cancelled = (await live.create(configured_step("a", wait=True, of=drawn.used)))["id"]
     await live.until(cancelled, steps_are("RUNNING"))
     assert (await live.verb(cancelled, "cancel")).json()["status"] == "CANCELLED"
-    failed = (await live.create(told("a", breaks=True, of=drawn.used)))["id"]
+    failed = (await live.create(configured_step("a", breaks=True, of=drawn.used)))["id"]
     assert (await live.until_ended(failed))["status"] == "FAILED"
     for reader in (cancelled, failed):
         assert (await cleanup(live, drawn.id))["errors"] == [drawn.kept(reader)]
@@ -189,7 +202,7 @@ async def test_a_cancelled_or_failed_workflow_keeps_its_references_until_it_is_d
 
 async def test_two_workflows_that_name_each_other_s_files_are_cleaned_in_turn(live: Service) -> None:
     first = await draw(live)
-    made = await live.create(passing("a", of=first.used), drawing("used", 4))
+    made = await live.create(passthrough_step("a", of=first.used), drawing("used", 4))
     second = (await live.until_ended(made["id"]))["steps"][1]["result"]["result_image_path"]
     await refer(live, second, first.id)
     assert (await cleanup(live, first.id))["errors"] == [first.kept(made["id"])]
@@ -209,9 +222,9 @@ async def test_references_of_the_workflow_itself_or_of_an_unknown_one_keep_nothi
 
 
 async def test_a_reference_to_a_task_without_files_keeps_nothing(live: Service) -> None:
-    workflow = await live.until_ended((await live.create(passing("a")))["id"])
+    workflow = await live.until_ended((await live.create(passthrough_step("a")))["id"])
     task_id = workflow["steps"][0]["task_id"]
-    await live.create(passing("a", of=f"media/{task_id}/image.png"))
+    await live.create(passthrough_step("a", of=f"media/{task_id}/image.png"))
     assert await cleanup(live, workflow["id"]) == NOTHING | {"tasks_processed": 1, "tasks_cleaned": 1}
 
 
@@ -224,8 +237,8 @@ async def test_references_of_another_tenant_keep_nothing(live: Service) -> None:
 
     owner = await create("acme", drawing("used", 1))
     path = (await live.until_ended(owner))["final_step_result"]["result_image_path"]
-    await create("other", passing("a", of=path))
-    own = await create("acme", passing("a", of=path))
+    await create("other", passthrough_step("a", of=path))
+    own = await create("acme", passthrough_step("a", of=path))
     async with live.as_tenant("acme") as acme:
 
         async def cleaned(workflow_id: str) -> dict[str, Any]:
@@ -252,19 +265,21 @@ async def counted(live: Service, call: Callable[[], Awaitable[Any]]) -> tuple[fl
 async def test_only_a_create_that_names_files_sends_one_more_statement(live: Service) -> None:
     drawn = await draw(live)
     await live.app.services.workflows.until_idle(UUID(drawn.id))
-    without = [passing(str(number), of="media/ and nothing else") for number in range(20)]
+    without = [passthrough_step(str(number), of="media/ and nothing else") for number in range(20)]
     sent, created = await counted(live, lambda: live.create(*without, start=False))
     assert (sent, await references(live, created["id"])) == (1, set())
-    having = [passing(str(number), of=path) for number, path in enumerate([drawn.used, drawn.free, drawn.url] * 10)]
+    having = [
+        passthrough_step(str(number), of=path) for number, path in enumerate([drawn.used, drawn.free, drawn.url] * 10)
+    ]
     sent, created = await counted(live, lambda: live.create(*having, start=False))
-    assert (sent, await references(live, created["id"])) == (2, {task_of(drawn.used), task_of(drawn.free)})
+    assert (sent, await references(live, created["id"])) == (2, {task_id_of(drawn.used), task_id_of(drawn.free)})
 
 
 async def test_cleanup_reads_the_references_of_all_tasks_at_once(live: Service) -> None:
     costs = []
     for steps in (1, 20):
         workflow = await live.until_ended(
-            (await live.create(*(told(str(number), files=1) for number in range(steps))))["id"]
+            (await live.create(*(configured_step(str(number), files=1) for number in range(steps))))["id"]
         )
         await live.app.services.workflows.until_idle(UUID(workflow["id"]))
         sent, report = await counted(live, lambda: cleanup(live, workflow["id"]))  # noqa: B023 - called at once

@@ -9,7 +9,13 @@ import pytest
 
 from stepwell import __version__
 from support.database.statement_recorder import fetched
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    views_are,
+)
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,7 +30,7 @@ async def tags(live: Service, workflow_id: str) -> tuple[str, str]:
 
 
 async def pending(live: Service) -> str:
-    return str((await live.create(passing("a"), start=False))["id"])
+    return str((await live.create(passthrough_step("a"), start=False))["id"])
 
 
 async def rename(client: httpx.AsyncClient, workflow_id: str, name: str, tag: Any) -> httpx.Response:
@@ -70,7 +76,7 @@ async def test_a_304_reads_no_steps(live: Service) -> None:
 
 
 async def test_a_workflow_of_another_tenant_is_a_404_and_no_304(live: Service) -> None:
-    made = await live.create(passing("a"), start=False, origin_tenant_id="acme")
+    made = await live.create(passthrough_step("a"), start=False, origin_tenant_id="acme")
     tag, _ = await tags(live, made["id"])
     async with live.as_tenant("acme") as own, live.as_tenant("other") as other:
         for said in (tag, "*"):
@@ -83,7 +89,7 @@ async def test_a_workflow_of_another_tenant_is_a_404_and_no_304(live: Service) -
 
 @pytest.mark.parametrize("path", [WORKFLOWS, "{one}/tasks", "/api/v1/tasks/{task}", "{one}/events", "/api/v1/events"])
 async def test_the_etags_of_lists_and_tasks_follow_from_their_content(live: Service, path: str) -> None:
-    made = await live.create(told("a"))
+    made = await live.create(configured_step("a"))
     done = await live.until_ended(made["id"])
     where = path.format(one=WORKFLOWS + made["id"], task=done["steps"][0]["task_id"])
     first = await live.client.get(where)
@@ -101,15 +107,15 @@ async def test_the_etags_of_lists_and_tasks_follow_from_their_content(live: Serv
 
 @pytest.mark.parametrize("path", ["{one}/explain", "/api/v1/providers"])
 async def test_a_report_of_the_present_keeps_its_etag_until_it_changes(
-    live: Service, scripted: Scripted, path: str
+    live: Service, scripted: ConfiguredProvider, path: str
 ) -> None:
-    workflow_id = (await live.create(told("a", wait=True), start=False))["id"]
+    workflow_id = (await live.create(configured_step("a", wait=True), start=False))["id"]
     where = path.format(one=WORKFLOWS + workflow_id)
     tag = (await live.client.get(where)).headers["etag"]
     answer = await live.client.get(where, headers={"If-None-Match": tag})
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
     await live.verb(workflow_id, "start")
-    await live.until(workflow_id, shows(current_step="a"))
+    await live.until(workflow_id, views_are(current_step="a"))
     answer = await live.client.get(where, headers={"If-None-Match": tag})
     assert answer.status_code == 200
     assert answer.json()
@@ -145,11 +151,13 @@ async def test_if_match_accepts_the_etag_of_another_release_of_stepwell(live: Se
 
 
 @pytest.mark.parametrize("verb", ["start", "pause", "resume", "cancel", "cleanup"])
-async def test_if_match_allows_a_verb_on_the_named_version_only(live: Service, scripted: Scripted, verb: str) -> None:
-    made = await live.create(told("a", wait=True), start=verb in ("pause", "resume", "cancel"))
+async def test_if_match_allows_a_verb_on_the_named_version_only(
+    live: Service, scripted: ConfiguredProvider, verb: str
+) -> None:
+    made = await live.create(configured_step("a", wait=True), start=verb in ("pause", "resume", "cancel"))
     path = WORKFLOWS + made["id"]
     if made["status"] == "RUNNING":
-        await live.until(made["id"], shows(current_step="a"))
+        await live.until(made["id"], views_are(current_step="a"))
     if verb == "resume":
         await live.verb(made["id"], "pause")
     stale = (await tags(live, made["id"]))[0]

@@ -18,7 +18,13 @@ from stepwell.api.operations import Permission
 from stepwell.contract.enums import ProviderType
 from support.database.failing_store import scheduler_of
 from support.database.postgres import TABLES
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    views_are,
+)
 from support.providers.emulated import world_of
 from support.providers.scripted import eventually
 from support.service.explain_requests import wait_for_code
@@ -96,7 +102,9 @@ def steps_of(seed: int) -> list[dict[str, Any]]:
         kind = choose.choice(["done", "done", "file", "wait", "fail"] if done.issuperset(needed) else ["wait", "fail"])
         if kind in ("done", "file"):
             done.add(step_id)
-        steps.append(passing(step_id, *needed) if kind == "done" else told(step_id, *needed, **ORDERS[kind]))
+        steps.append(
+            passthrough_step(step_id, *needed) if kind == "done" else configured_step(step_id, *needed, **ORDERS[kind])
+        )
     return steps
 
 
@@ -104,7 +112,7 @@ def statuses(workflow: dict[str, Any]) -> dict[str, str]:
     return {step["step_id"]: step["status"] for step in workflow["steps"]}
 
 
-def is_steady(workflow: dict[str, Any], scripted: Scripted) -> bool:
+def is_steady(workflow: dict[str, Any], scripted: ConfiguredProvider) -> bool:
     """Whether nothing moves before somebody does something."""
     status = statuses(workflow)
     failed = "FAILED" in status.values() and workflow["config"]["on_failure"] != "continue"
@@ -120,7 +128,7 @@ def is_steady(workflow: dict[str, Any], scripted: Scripted) -> bool:
     return True
 
 
-async def reached(live: Service, scripted: Scripted, seed: int, how: str) -> dict[str, Any]:
+async def reached(live: Service, scripted: ConfiguredProvider, seed: int, how: str) -> dict[str, Any]:
     """A workflow of the shape *seed*, after it has gone as far as it goes, and *how*."""
     on_failure = ("drain", "continue", "cancel")[seed % 3]
     created = await live.create(*steps_of(seed), start=how != "create", config={"on_failure": on_failure})
@@ -140,7 +148,7 @@ async def reached(live: Service, scripted: Scripted, seed: int, how: str) -> dic
 @pytest.mark.parametrize("how", ["create", "run", "pause", "cancel", "cleanup"])
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_dry_run_reports_what_the_verb_then_does(
-    live: Service, scripted: Scripted, sql: asyncpg.Connection, verb: str, how: str
+    live: Service, scripted: ConfiguredProvider, sql: asyncpg.Connection, verb: str, how: str
 ) -> None:
     seen = set()
     for seed in range(6):
@@ -162,7 +170,7 @@ async def test_a_dry_run_reports_what_the_verb_then_does(
 
 
 async def _compared(
-    live: Service, scripted: Scripted, sql: asyncpg.Connection, before: dict[str, Any], verb: str
+    live: Service, scripted: ConfiguredProvider, sql: asyncpg.Connection, before: dict[str, Any], verb: str
 ) -> None:
     told_before, etag = await foretold(live, sql, before["id"], verb)
     assert told_before["status_now"] == before["status"]
@@ -190,30 +198,34 @@ async def _compared(
     assert told_before["remote_jobs_to_cancel"] == []
 
 
-def _check_steps_of_running(before: dict[str, Any], after: dict[str, Any], told: dict[str, Any], verb: str) -> None:
+def _check_steps_of_running(before: dict[str, Any], after: dict[str, Any], dry_run: dict[str, Any], verb: str) -> None:
     was, names = {step["step_id"]: step for step in before["steps"]}, [step["step_id"] for step in before["steps"]]
     now = {step["step_id"]: step for step in after["steps"]}
-    assert sorted(told["would_run"] + told["would_run_later"] + told["running"] + told["kept"]) == sorted(names)
-    assert all(told[name] == sorted(told[name], key=names.index) for name in LISTS)
-    for name in told["would_run"]:
+    assert sorted(dry_run["would_run"] + dry_run["would_run_later"] + dry_run["running"] + dry_run["kept"]) == sorted(
+        names
+    )
+    assert all(dry_run[name] == sorted(dry_run[name], key=names.index) for name in LISTS)
+    for name in dry_run["would_run"]:
         assert now[name]["task_id"] not in (None, was[name]["task_id"])
-    for name in told["running"]:
+    for name in dry_run["running"]:
         assert now[name]["task_id"] == was[name]["task_id"]
-    for name in told["kept"]:
+    for name in dry_run["kept"]:
         assert now[name] == was[name]
         assert was[name]["status"] == "COMPLETED"
-    for name in told["would_run_later"]:
+    for name in dry_run["would_run_later"]:
         assert any(was[needed]["status"] != "COMPLETED" for needed in was[name]["dependencies"])
     reset = {name for name, step in was.items() if step["status"] in ("FAILED", "SKIPPED", "CANCELLED")}
     again = {name for name, step in was.items() if step["status"] == "PENDING" and step["error_message"]}
-    assert set(told["reset"]) == (reset | again if verb == "resume" else set())
-    assert told["cancelled"] == told["files_to_delete"] == told["files_kept"] == []
+    assert set(dry_run["reset"]) == (reset | again if verb == "resume" else set())
+    assert dry_run["cancelled"] == dry_run["files_to_delete"] == dry_run["files_kept"] == []
 
 
 async def test_a_dry_run_reports_files_that_another_workflow_keeps(live: Service, sql: asyncpg.Connection) -> None:
-    made = await live.create(told("a", files=2))
+    made = await live.create(configured_step("a", files=2))
     one, two = (await live.until_ended(made["id"]))["steps"][0]["result"]["paths"]
-    reader = await live.create(passing("r", picture=one), told("x", base_image_url=one), start=False)
+    reader = await live.create(
+        passthrough_step("r", picture=one), configured_step("x", base_image_url=one), start=False
+    )
     found, _ = await foretold(live, sql, made["id"], "cleanup")
     kept = [{"path": path, "workflow_id": reader["id"]} for path in (one, two)]
     assert (found["files_to_delete"], found["files_kept"], found["tasks"]) == ([], kept, 1)
@@ -230,7 +242,7 @@ async def test_a_dry_run_reports_files_that_another_workflow_keeps(live: Service
 async def test_the_etag_of_a_dry_run_is_accepted_as_if_match_of_the_verb(
     live: Service, sql: asyncpg.Connection
 ) -> None:
-    made = await live.create(passing("a"), start=False)
+    made = await live.create(passthrough_step("a"), start=False)
     _, etag = await foretold(live, sql, made["id"], "start")
     assert (await live.client.patch(WORKFLOWS + made["id"], json={"name": "other"})).status_code == 200
     for params in ({}, {"dry_run": "true"}):
@@ -241,7 +253,7 @@ async def test_the_etag_of_a_dry_run_is_accepted_as_if_match_of_the_verb(
 
 
 async def test_a_dry_run_stores_no_idempotency_key(live: Service, sql: asyncpg.Connection) -> None:
-    made = await live.create(passing("a"), start=False)
+    made = await live.create(passthrough_step("a"), start=False)
     before = await everything(live, sql)
     key = {"Idempotency-Key": str(uuid4())}
     assert (await call(live, made["id"], "start", dry_run="true", headers=key)).json()["would_run"] == ["a"]
@@ -253,7 +265,7 @@ async def test_a_dry_run_stores_no_idempotency_key(live: Service, sql: asyncpg.C
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_dry_run_is_refused_as_the_verb_is(live: Service, verb: str) -> None:
-    made = await live.create(passing("a"), start=False, origin_tenant_id="acme")
+    made = await live.create(passthrough_step("a"), start=False, origin_tenant_id="acme")
     method, tail = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
     async with live.as_tenant("other") as stranger, live.as_tenant("acme", permissions=(Permission.READ,)) as reader:
         for workflow_id in (made["id"], str(uuid4()), "no-uuid"):
@@ -269,10 +281,10 @@ async def test_a_dry_run_is_refused_as_the_verb_is(live: Service, verb: str) -> 
 
 @pytest.mark.parametrize("asked", ["pause?dry_run=true", "cleanup?dry-run=true", "resume?dryrun=1"])
 async def test_an_unknown_parameter_is_refused_and_changes_nothing(
-    live: Service, scripted: Scripted, asked: str
+    live: Service, scripted: ConfiguredProvider, asked: str
 ) -> None:
-    made = await live.create(told("a", wait=True))
-    running = await live.until(made["id"], shows(current_step="a"))
+    made = await live.create(configured_step("a", wait=True))
+    running = await live.until(made["id"], views_are(current_step="a"))
     answer = await live.client.post(f"{WORKFLOWS}{made['id']}/{asked}")
     name = asked.partition("?")[2].partition("=")[0]
     assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", name])

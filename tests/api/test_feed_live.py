@@ -16,7 +16,7 @@ from stepwell.contract.enums import EventType
 from stepwell.domain.event_feed import FeedCursor
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.persistence.stores import event_feed as feed_statements
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told
+from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
 from support.providers.scripted import eventually
 from support.service.live_service import Service, token
 from support.service.sse_client import AsgiStream, streaming
@@ -80,7 +80,7 @@ def subscriptions_of(live: Service) -> Any:
 
 
 async def ended(live: Service, *steps: dict[str, Any], **fields: Any) -> str:
-    workflow = await live.create(*(steps or (passing("a"),)), **fields)
+    workflow = await live.create(*(steps or (passthrough_step("a"),)), **fields)
     await live.until_ended(workflow["id"])
     workflow_id: str = workflow["id"]
     return workflow_id
@@ -149,7 +149,7 @@ async def test_heartbeats_of_a_stream_without_events_carry_its_position(
         assert FeedCursor.read(last.id or "") > FeedCursor.read(first.id or "")
 
 
-async def test_a_stream_contains_only_the_events_of_its_filter(live: Service, scripted: Scripted) -> None:
+async def test_a_stream_contains_only_the_events_of_its_filter(live: Service, scripted: ConfiguredProvider) -> None:
     cursor, instance = await now(live.client), str(uuid4())
     async with contextlib.AsyncExitStack() as stack:
         streams = {
@@ -161,8 +161,8 @@ async def test_a_stream_contains_only_the_events_of_its_filter(live: Service, sc
             }.items()
         }
         done = await ended(live)
-        failed = await ended(live, told("a", fails=1, members={"max_retries": 0}))
-        running = (await live.create(told("a", wait=True), origin_instance=instance))["id"]
+        failed = await ended(live, configured_step("a", fails=1, members={"max_retries": 0}))
+        running = (await live.create(configured_step("a", wait=True), origin_instance=instance))["id"]
         await eventually(lambda: (running, "a") in scripted.running)
         ends = [(await history(live, workflow_id))[-1] for workflow_id in (done, failed)]
         mine = await history(live, running, instance=instance)
@@ -272,7 +272,7 @@ async def open_transaction(live: Service) -> tuple[asyncpg.Connection, Any]:
 async def test_no_event_is_shown_before_an_earlier_one_has_committed(live: Service) -> None:
     """Transactions commit in another order than they began: the first to begin is the last to commit."""
     cursor = await now(live.client)
-    pending = (await live.create(passing("a"), start=False))["id"]
+    pending = (await live.create(passthrough_step("a"), start=False))["id"]
     created = await history(live, pending)
     async with followed(live, cursor=cursor) as early:
         assert [frame.data for frame in await early.frames(1)] == created

@@ -13,12 +13,18 @@ import pytest
 from stepwell.contract.enums import DeliveryStatus, EventType
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import DeliveryRecord
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    views_are,
+)
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passing("a", x=1.0)]}
+BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passthrough_step("a", x=1.0)]}
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 VERBS = ("start", "pause", "resume", "cancel", "cleanup", "update")
 
@@ -54,11 +60,11 @@ async def total(live: Service) -> int:
     return int(answer.json()["total"])
 
 
-async def in_state(live: Service, scripted: Scripted, verb: str) -> str:
+async def in_state(live: Service, scripted: ConfiguredProvider, verb: str) -> str:
     """A workflow on which *verb* is allowed."""
-    made = await live.create(told("a", wait=True), start=verb in ("pause", "resume", "cancel"))
+    made = await live.create(configured_step("a", wait=True), start=verb in ("pause", "resume", "cancel"))
     if verb in ("pause", "resume", "cancel"):
-        await live.until(made["id"], shows(current_step="a"))
+        await live.until(made["id"], views_are(current_step="a"))
     if verb == "resume":
         assert (await live.verb(made["id"], "pause")).status_code == 200
     return str(made["id"])
@@ -93,7 +99,7 @@ async def test_a_repeated_create_gets_the_first_answer(live: Service) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_repeated_verb_gets_the_first_answer_and_takes_effect_once(
-    live: Service, scripted: Scripted, verb: str
+    live: Service, scripted: ConfiguredProvider, verb: str
 ) -> None:
     workflow_id, headers = await in_state(live, scripted, verb), key()
     first = await do(live.client, verb, workflow_id, headers)
@@ -105,7 +111,7 @@ async def test_a_repeated_verb_gets_the_first_answer_and_takes_effect_once(
     scripted.release(workflow_id, "a")
 
 
-async def test_a_replayed_pause_pauses_nothing(live: Service, scripted: Scripted) -> None:
+async def test_a_replayed_pause_pauses_nothing(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id, pause = await in_state(live, scripted, "pause"), key()
     first = await do(live.client, "pause", workflow_id, pause)
     assert (await do(live.client, "resume", workflow_id, key())).status_code == 200
@@ -116,7 +122,7 @@ async def test_a_replayed_pause_pauses_nothing(live: Service, scripted: Scripted
 
 
 async def test_a_repeated_cleanup_reports_what_the_first_did(live: Service) -> None:
-    made = await live.create(told("a", files=2))
+    made = await live.create(configured_step("a", files=2))
     await live.until_ended(made["id"])
     headers, path = key(), f"{WORKFLOWS}{made['id']}/cleanup?cleanup_tasks=true"
     first = await live.client.post(path, headers=headers)
@@ -177,7 +183,7 @@ async def test_a_malformed_key_is_refused(live: Service, headers: Any) -> None:
     assert await total(live) == before
 
 
-async def test_a_refused_request_frees_its_key(live: Service, scripted: Scripted) -> None:
+async def test_a_refused_request_frees_its_key(live: Service, scripted: ConfiguredProvider) -> None:
     headers = key()
     assert (await create(live.client, headers, steps=[])).status_code == 422
     assert (await create(live.client, headers)).status_code == 201
@@ -232,13 +238,13 @@ async def test_a_request_without_a_key_sends_no_statement_for_it(live: Service) 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("reserve", "store_answer", "release"):
             patch.delattr(type(keys), name)
-        made = await live.create(passing("a"), start=False)
+        made = await live.create(passthrough_step("a"), start=False)
         assert (await do(live.client, "update", made["id"], {})).status_code == 200
         assert (await do(live.client, "start", made["id"], {})).status_code == 200
 
 
 async def test_a_repeated_redeliver_sends_the_webhook_once(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, asked = await live.create(passing("a"), start=False), []
+    made, asked = await live.create(passthrough_step("a"), start=False), []
 
     async def redeliver(_scope: TenantScope, _workflow_id: UUID, delivery_id: str, _terms: Any) -> DeliveryRecord:
         asked.append(delivery_id)

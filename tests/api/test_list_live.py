@@ -10,7 +10,13 @@ import pytest
 
 from stepwell.api import serializers
 from stepwell.persistence.stores import batched_reads, workflow_reader
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    views_are,
+)
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,7 +33,8 @@ def mark() -> str:
 async def made(live: Service, instance: str, count: int, **members: Any) -> list[str]:
     """Ids of new workflows, the newest first."""
     ids = [
-        (await live.create(passing("a"), origin_instance=instance, start=False, **members))["id"] for _ in range(count)
+        (await live.create(passthrough_step("a"), origin_instance=instance, start=False, **members))["id"]
+        for _ in range(count)
     ]
     return ids[::-1]
 
@@ -95,20 +102,20 @@ async def test_a_page_behind_the_end_is_empty(live: Service) -> None:
     assert found == {"workflows": [], "total": 1, "skip": 2**63 - 1, "limit": 200}
 
 
-async def test_a_list_is_filtered_by_status(live: Service, scripted: Scripted) -> None:
+async def test_a_list_is_filtered_by_status(live: Service, scripted: ConfiguredProvider) -> None:
     instance = mark()
     one = {
-        "PENDING": await live.create(passing("a"), origin_instance=instance, start=False),
-        "RUNNING": await live.create(told("a", wait=True), origin_instance=instance),
-        "PAUSED": await live.create(told("a", wait=True), origin_instance=instance),
-        "COMPLETED": await live.create(passing("a"), origin_instance=instance),
-        "FAILED": await live.create(told("a", fails=1), origin_instance=instance),
-        "CANCELLED": await live.create(passing("a"), origin_instance=instance, start=False),
+        "PENDING": await live.create(passthrough_step("a"), origin_instance=instance, start=False),
+        "RUNNING": await live.create(configured_step("a", wait=True), origin_instance=instance),
+        "PAUSED": await live.create(configured_step("a", wait=True), origin_instance=instance),
+        "COMPLETED": await live.create(passthrough_step("a"), origin_instance=instance),
+        "FAILED": await live.create(configured_step("a", fails=1), origin_instance=instance),
+        "CANCELLED": await live.create(passthrough_step("a"), origin_instance=instance, start=False),
     }
     await live.verb(one["PAUSED"]["id"], "pause")
     await live.verb(one["CANCELLED"]["id"], "cancel")
     for status, workflow in one.items():
-        await live.until(workflow["id"], shows(status=status))
+        await live.until(workflow["id"], views_are(status=status))
     for status, workflow in one.items():
         found = await page(live, origin_instance=instance, status=status)
         assert (ids_of(found), found["total"]) == ([workflow["id"]], 1)
@@ -159,7 +166,7 @@ async def test_deleted_workflows_are_listed_only_on_request(live: Service) -> No
 
 async def test_a_listed_workflow_equals_the_one_that_get_returns(live: Service) -> None:
     instance = mark()
-    steps = [passing("a", x=1), told("b", "a", fails=9), passing("c", "b")]
+    steps = [passthrough_step("a", x=1), configured_step("b", "a", fails=9), passthrough_step("c", "b")]
     workflow = await live.until_ended((await live.create(*steps, origin_instance=instance))["id"])
     assert workflow["status"] == "FAILED"
     assert (await page(live, origin_instance=instance))["workflows"] == [workflow]
@@ -205,7 +212,7 @@ async def test_a_long_workflow_does_not_block_other_requests(
     live: Service, path: str, reads: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = mark()
-    steps = [passing(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(10_000)]
+    steps = [passthrough_step(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(10_000)]
     workflow = await live.create(*steps, origin_instance=instance, start=False)
     read = _counted(monkeypatch, reads, "step_record")
     shown = _counted(monkeypatch, serializers, "step_to_public")

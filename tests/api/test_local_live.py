@@ -17,7 +17,7 @@ from PIL import Image
 
 from providers.image_files import file_of, gradient, picture_of
 from support.database.postgres import TestServer, database
-from support.providers.configured_by_steps import shows, steps_are
+from support.providers.configured_by_steps import steps_are, views_are
 from support.service.conformance import conforming_client
 from support.service.live_service import Service, running_service
 
@@ -216,12 +216,12 @@ async def test_an_unusable_image_fails_the_step(live: Service, web: Web) -> None
         "a wider bomb": (data_uri(_png(2**31 - 1, 1)), ""),
         "truncated": (data_uri(sound[: len(sound) // 2]), "broken or truncated"),
         "torn": (data_uri(sound[:60] + b"\x00" * 40 + sound[100:]), "broken or truncated"),
-        "text": (data_uri(b"hello"), "not a picture"),
-        "SVG": (data_uri(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"), "not a picture"),
+        "text": (data_uri(b"hello"), "not an image"),
+        "SVG": (data_uri(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"), "not an image"),
         "nothing": ("data:image/png;base64,", "empty"),
         "a page": (web.url + "/page", "expected an image"),
         "an empty file": (web.url + "/empty.png", "empty"),
-        "a lie": (web.url + "/x.png", "not a picture"),
+        "a lie": (web.url + "/x.png", "not an image"),
         "not there": (web.url + "/nowhere", "404"),
     }
     steps = [step(name, "REFINE", **{BASE: reference}) for name, (reference, _) in cases.items()]
@@ -316,7 +316,7 @@ async def test_a_cancelled_step_ends_at_once_and_frees_its_slot(narrow: Service)
         cancelled = (await narrow.verb(first["id"], "cancel")).json()
         assert cancelled["status"] == "CANCELLED"
         assert [found["status"] for found in cancelled["steps"]] == ["CANCELLED", "CANCELLED"]
-        assert (await narrow.until(second["id"], shows(status="COMPLETED")))["errors"] == []
+        assert (await narrow.until(second["id"], views_are(status="COMPLETED")))["errors"] == []
         assert await narrow.get(first["id"]) == cancelled
         assert not (narrow.artifacts / "media" / cancelled["steps"][0]["task_id"]).exists()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, told
+from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step
 from support.providers.scripted import eventually
 from support.service.listening_service import listening
 from support.service.live_service import Service, token
@@ -30,8 +30,8 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
-async def test_a_thousand_streams_get_the_last_event(live: Service, scripted: Scripted) -> None:
-    created = [await live.create(told("a", wait=True)) for _ in range(WORKFLOW_COUNT)]
+async def test_a_thousand_streams_get_the_last_event(live: Service, scripted: ConfiguredProvider) -> None:
+    created = [await live.create(configured_step("a", wait=True)) for _ in range(WORKFLOW_COUNT)]
     ids = [workflow["id"] for workflow in created]
     await eventually(lambda: len(scripted.running) == WORKFLOW_COUNT)
     async with AsyncExitStack() as stack:
@@ -61,8 +61,8 @@ async def test_a_thousand_streams_get_the_last_event(live: Service, scripted: Sc
         await eventually(lambda: live.app.metrics.value("stepwell_event_streams") == 0)
 
 
-async def test_a_connection_that_breaks_is_noticed_at_once(live: Service, scripted: Scripted) -> None:
-    workflow = await live.create(told("a", wait=True))
+async def test_a_connection_that_breaks_is_noticed_at_once(live: Service, scripted: ConfiguredProvider) -> None:
+    workflow = await live.create(configured_step("a", wait=True))
     async with listening(live) as port:
         async with connected(port, f"{WORKFLOWS}{workflow['id']}/events", token()) as stream:
             await stream.frames(3)

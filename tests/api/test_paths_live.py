@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from msgspec import Struct
 
-from support.providers.configured_by_steps import Scripted, passing, told
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -80,10 +80,10 @@ class Files(Struct):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def files(live: Service, scripted: Scripted) -> AsyncIterator[Files]:
+async def files(live: Service, scripted: ConfiguredProvider) -> AsyncIterator[Files]:
     made = []
     for tenant in ("acme", "other", None):
-        workflow = await live.create(told("a", files=1), origin_tenant_id=tenant)
+        workflow = await live.create(configured_step("a", files=1), origin_tenant_id=tenant)
         made.append((await live.until_ended(workflow["id"]))["steps"][0]["result"]["paths"][0])
     own, theirs, nobodys = made
     for folder in (live.artifacts, live.artifacts.parent):
@@ -180,7 +180,7 @@ async def test_another_tenants_file_is_not_found(live: Service, files: Files, te
 async def test_paths_from_mappings_are_checked_too(live: Service, files: Files, transform: str | None) -> None:
     references = [files.theirs, files.nobodys, *files.corpus]
     mappings = [{"from_step": "source", "from_field": "x", "to_field": "base_image_url", "transform": transform}]
-    source = passing("source", all=references)
+    source = passthrough_step("source", all=references)
     steps = [
         {
             "id": f"edit {number}",
@@ -195,7 +195,7 @@ async def test_paths_from_mappings_are_checked_too(live: Service, files: Files, 
 
 
 async def test_a_file_of_a_cleaned_workflow_is_not_found(live: Service) -> None:
-    workflow = await live.until_ended((await live.create(told("a", files=1)))["id"])
+    workflow = await live.until_ended((await live.create(configured_step("a", files=1)))["id"])
     path = workflow["steps"][0]["result"]["paths"][0]
     copy = (live.artifacts / path).read_bytes()
     assert (await live.verb(workflow["id"], "cleanup")).status_code == 200

@@ -15,9 +15,9 @@ from stepwell.api.operations import Permission
 from stepwell.contract.enums import ProviderType
 from stepwell.settings import Prices
 from support.database.postgres import TABLES, TestServer, database
-from support.providers.configured_by_steps import WORKFLOWS, passing
+from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.providers.emulated import World, world_of
-from support.providers.scripted import Scripted, scripted
+from support.providers.scripted import ScriptedProvider, scripted_step
 from support.service.live_service import Service, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -45,7 +45,7 @@ async def priced(
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(server, template))
         folder = tmp_path_factory.mktemp("priced")
-        replicate = Scripted(ProviderType.REPLICATE)
+        replicate = ScriptedProvider(ProviderType.REPLICATE)
         yield await stack.enter_async_context(running_service(dsn, folder, providers=[replicate], **settings))
 
 
@@ -109,7 +109,7 @@ def mixture(world: World) -> dict[str, Any]:
     deep = {"from_step": "paint", "from_field": "seed", "to_field": "arguments.seed", "transform": "TO_STRING"}
     own = {"prompt": "own", "timeout_s": 30}
     return body(
-        passing("join", "paint", "dear"),
+        passthrough_step("join", "paint", "dear"),
         world.step("paint", provider_config={"model": "paint"}, max_retries=1, config=own),
         world.step("other", depends_on=["paint"], max_retries=0, fallback_provider_type="LOCAL"),
         {
@@ -121,7 +121,7 @@ def mixture(world: World) -> dict[str, Any]:
             "provider_config": {"fal_app_id": "fal-ai/dear"},
             "max_retries": 0,
         },
-        scripted("free", "join", "other", provider=ProviderType.REPLICATE),
+        scripted_step("free", "join", "other", provider=ProviderType.REPLICATE),
         config={
             "step_defaults": {"*": {"strength": 1, "style": "all"}, "GENERATION": {"style": "oil", "prompt": "all"}}
         },
@@ -160,7 +160,7 @@ async def test_a_plan_has_layers_critical_path_attempts_and_prices(priced: Servi
 async def test_a_step_without_a_price_makes_the_total_unknown(priced: Service, world: World) -> None:
     cheap = {"id": "x", "task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "fal-ai/cheap"}}
     beside = world.step("y", fallback_provider_type="FAL")
-    told = await planned(priced, body(cheap, beside, passing("p")))
+    told = await planned(priced, body(cheap, beside, passthrough_step("p")))
     assert [step["price"] and step["price"]["amount"] for step in told["steps"]] == [None, 0.01, 0.0]
     known = {"amount": 0.01, "currency": "EUR"}
     assert told["price"] == {"known": [known], "unknown_steps": 2, "worst_case": None}
@@ -171,7 +171,7 @@ async def test_seconds_are_reported_if_known_with_their_source(priced: Service, 
     definition = body(
         world.step("q1", provider_config=quick),
         world.step("q2", provider_config=quick, depends_on=["q1"]),
-        passing("end", "q2", "s"),
+        passthrough_step("end", "q2", "s"),
         world.step("s", provider_config=slow),
         origin_tenant_id="acme",
     )
@@ -197,12 +197,12 @@ FAULTY: list[Any] = [
     body(),
     {},
     [],
-    body(passing("a", "b"), passing("b", "a")),
-    body(passing("a"), passing("a"), {"id": "x", "task_type": "NONE"}),
-    body(scripted("a", provider=ProviderType.OPENAI, config={"width": 0}), surprise=1),
-    body(passing("a", "nobody"), webhook_url="ftp://x"),
+    body(passthrough_step("a", "b"), passthrough_step("b", "a")),
+    body(passthrough_step("a"), passthrough_step("a"), {"id": "x", "task_type": "NONE"}),
+    body(scripted_step("a", provider=ProviderType.OPENAI, config={"width": 0}), surprise=1),
+    body(passthrough_step("a", "nobody"), webhook_url="ftp://x"),
     body({"id": "a", "task_type": "GENERATION"}),
-    body(passing("a"), config={"on_failure": "never", "step_defaults": {"X": {}}}),
+    body(passthrough_step("a"), config={"on_failure": "never", "step_defaults": {"X": {}}}),
 ]
 
 
@@ -217,7 +217,7 @@ async def test_plan_refuses_what_create_refuses_in_the_same_words(priced: Servic
 
 async def test_plan_refuses_another_tenant_and_malformed_bodies(priced: Service) -> None:
     async with priced.as_tenant("acme") as client:
-        answer = await client.post(PLAN, json=body(passing("a"), origin_tenant_id="other"))
+        answer = await client.post(PLAN, json=body(passthrough_step("a"), origin_tenant_id="other"))
         assert answer.status_code == 403
     assert (
         await priced.client.post(PLAN, content=b"{", headers={"Content-Type": "application/json"})
@@ -234,14 +234,14 @@ async def test_plan_is_not_taken_for_the_id_of_a_workflow(priced: Service, metho
 
 
 async def test_a_chain_of_a_thousand_steps_is_planned(priced: Service) -> None:
-    steps = [passing(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(1_000)]
+    steps = [passthrough_step(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(1_000)]
     told = await planned(priced, body(*reversed(steps)))
     assert told["critical_path"] == [step["id"] for step in steps]
     assert told["layers"] == [[step["id"]] for step in steps]
 
 
 async def test_steps_that_take_no_time_belong_to_the_critical_path(live: Service) -> None:
-    chain = [passing(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(4)]
-    body = {"name": "n", "origin_instance": "o", "steps": [*chain, passing("alone")]}
+    chain = [passthrough_step(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(4)]
+    body = {"name": "n", "origin_instance": "o", "steps": [*chain, passthrough_step("alone")]}
     plan = (await live.client.post(PLAN, json=body)).json()
     assert plan["critical_path"] == ["s0", "s1", "s2", "s3"]

@@ -11,14 +11,20 @@ import httpx
 import pytest
 
 from support.database.statement_recorder import sent
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    views_are,
+)
 from support.providers.scripted import eventually
 from support.service.listening_service import listening
 from support.service.live_service import Service, running_service, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [told("a", wait=True)]}
+BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [configured_step("a", wait=True)]}
 LONG = {"Prefer": "wait=60"}
 
 
@@ -28,12 +34,12 @@ def waiting(live: Service) -> int:
 
 
 async def begun(live: Service) -> str:
-    made = await live.create(told("a", wait=True))
-    await live.until(made["id"], shows(current_step="a"))
+    made = await live.create(configured_step("a", wait=True))
+    await live.until(made["id"], views_are(current_step="a"))
     return str(made["id"])
 
 
-async def new_one(scripted: Scripted, others: set[tuple[str, str]]) -> str:
+async def new_one(scripted: ConfiguredProvider, others: set[tuple[str, str]]) -> str:
     """The workflow that runs now, and didn't then."""
     await eventually(lambda: scripted.running > others, "it runs")
     ((workflow_id, _),) = scripted.running - others
@@ -49,7 +55,9 @@ async def when_waiting(group: asyncio.TaskGroup, live: Service, request: Any) ->
     return task
 
 
-async def test_a_waiting_request_is_answered_when_the_workflow_ends(live: Service, scripted: Scripted) -> None:
+async def test_a_waiting_request_is_answered_when_the_workflow_ends(
+    live: Service, scripted: ConfiguredProvider
+) -> None:
     others = set(scripted.running)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         create = await when_waiting(group, live, live.client.post(WORKFLOWS, json=BODY, headers=LONG))
@@ -73,11 +81,13 @@ async def test_a_waiting_request_is_answered_when_the_workflow_ends(live: Servic
 
 
 @pytest.mark.parametrize(("verb", "end"), [("start", "COMPLETED"), ("resume", "COMPLETED"), ("start", "CANCELLED")])
-async def test_verbs_that_start_the_workflow_wait_too(live: Service, scripted: Scripted, verb: str, end: str) -> None:
-    made = await live.create(told("a", wait=True), start=verb == "resume")
+async def test_verbs_that_start_the_workflow_wait_too(
+    live: Service, scripted: ConfiguredProvider, verb: str, end: str
+) -> None:
+    made = await live.create(configured_step("a", wait=True), start=verb == "resume")
     path = WORKFLOWS + made["id"]
     if verb == "resume":
-        await live.until(made["id"], shows(current_step="a"))
+        await live.until(made["id"], views_are(current_step="a"))
         assert (await live.verb(made["id"], "pause")).json()["status"] == "PAUSED"
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         waits = await when_waiting(group, live, live.client.post(f"{path}/{verb}", headers=LONG))
@@ -87,7 +97,7 @@ async def test_verbs_that_start_the_workflow_wait_too(live: Service, scripted: S
         assert (await waits).json()["status"] == end
 
 
-async def test_a_waiting_request_is_answered_after_its_time(live: Service, scripted: Scripted) -> None:
+async def test_a_waiting_request_is_answered_after_its_time(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await begun(live)
     async with asyncio.timeout(30):
         answer = await live.client.get(WORKFLOWS + workflow_id, headers={"Prefer": "wait=1"})
@@ -112,13 +122,13 @@ async def test_a_waiting_request_is_answered_after_its_time(live: Service, scrip
     ],
 )
 async def test_a_malformed_preference_is_ignored(live: Service, prefer: str, applied: str | None) -> None:
-    made = await live.create(passing("a"), start=False)
+    made = await live.create(passthrough_step("a"), start=False)
     async with asyncio.timeout(30):
         answer = await live.client.get(WORKFLOWS + made["id"], headers={"Prefer": prefer})
     assert (answer.status_code, answer.headers.get("preference-applied")) == (200, applied)
 
 
-async def test_a_wait_is_at_most_sixty_seconds(live: Service, scripted: Scripted) -> None:
+async def test_a_wait_is_at_most_sixty_seconds(live: Service, scripted: ConfiguredProvider) -> None:
     for said in ("wait=61", "wait=" + "9" * 900):
         workflow_id = await begun(live)
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
@@ -128,13 +138,13 @@ async def test_a_wait_is_at_most_sixty_seconds(live: Service, scripted: Scripted
             assert (await get).headers["preference-applied"] == "wait=60"
 
 
-async def test_a_paused_or_pending_workflow_does_not_end_the_wait(live: Service, scripted: Scripted) -> None:
-    made = await live.create(told("a", wait=True), start=False)
+async def test_a_paused_or_pending_workflow_does_not_end_the_wait(live: Service, scripted: ConfiguredProvider) -> None:
+    made = await live.create(configured_step("a", wait=True), start=False)
     path = WORKFLOWS + made["id"]
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         get = await when_waiting(group, live, live.client.get(path, headers=LONG))
         await live.verb(made["id"], "start")
-        await live.until(made["id"], shows(current_step="a"))
+        await live.until(made["id"], views_are(current_step="a"))
         await live.verb(made["id"], "pause")
         assert (await live.get(made["id"]))["status"] == "PAUSED"
         assert not get.done()
@@ -142,7 +152,7 @@ async def test_a_paused_or_pending_workflow_does_not_end_the_wait(live: Service,
         assert (await get).json()["status"] == "COMPLETED"
 
 
-async def test_other_operations_ignore_the_preference(live: Service, scripted: Scripted) -> None:
+async def test_other_operations_ignore_the_preference(live: Service, scripted: ConfiguredProvider) -> None:
     async with asyncio.timeout(30):
         # What isn't started isn't waited for: all that was asked for is done.
         answer = await live.client.post(WORKFLOWS, params={"start": False}, json=BODY, headers=LONG)
@@ -158,7 +168,7 @@ async def test_other_operations_ignore_the_preference(live: Service, scripted: S
     assert waiting(live) == 0
 
 
-async def test_if_none_match_is_compared_after_the_wait(live: Service, scripted: Scripted) -> None:
+async def test_if_none_match_is_compared_after_the_wait(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await begun(live)
     path = WORKFLOWS + workflow_id
     tag = (await live.client.get(path)).headers["etag"]
@@ -170,7 +180,9 @@ async def test_if_none_match_is_compared_after_the_wait(live: Service, scripted:
         assert ((await get).status_code, (await get).json()["status"]) == (200, "COMPLETED")
 
 
-async def test_with_a_key_the_answer_after_the_wait_is_the_stored_one(live: Service, scripted: Scripted) -> None:
+async def test_with_a_key_the_answer_after_the_wait_is_the_stored_one(
+    live: Service, scripted: ConfiguredProvider
+) -> None:
     headers, others = LONG | {"Idempotency-Key": "k"}, set(scripted.running)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         create = await when_waiting(group, live, live.client.post(WORKFLOWS, json=BODY, headers=headers))
@@ -184,7 +196,7 @@ async def test_with_a_key_the_answer_after_the_wait_is_the_stored_one(live: Serv
     assert dict(again.headers) == dict(first.headers) | {"idempotency-replayed": "true"}
 
 
-async def test_a_thousand_waiting_requests_block_no_other(live: Service, scripted: Scripted) -> None:
+async def test_a_thousand_waiting_requests_block_no_other(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await begun(live)
     path = WORKFLOWS + workflow_id
     transport, headers = live.transport, dict(live.client.headers)
@@ -201,7 +213,7 @@ async def test_a_thousand_waiting_requests_block_no_other(live: Service, scripte
     assert waiting(live) == 0
 
 
-async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted: Scripted) -> None:
+async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted: ConfiguredProvider) -> None:
     """Over a socket, where one who stays is answered."""
     workflow_id = await begun(live)
     head = f"GET {WORKFLOWS}{workflow_id} HTTP/1.1\r\nHost: t.local\r\nAuthorization: Bearer {token()}\r\n"
@@ -223,9 +235,9 @@ async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted
     assert waiting(live) == 0
 
 
-async def test_a_repeat_after_a_disconnect_waits_again(live: Service, scripted: Scripted) -> None:
+async def test_a_repeat_after_a_disconnect_waits_again(live: Service, scripted: ConfiguredProvider) -> None:
     """No answer is kept that nobody waited out."""
-    body = json.dumps({"name": "w", "origin_instance": "tests", "steps": [told("a", wait=True)]}).encode()
+    body = json.dumps({"name": "w", "origin_instance": "tests", "steps": [configured_step("a", wait=True)]}).encode()
     asked = {"Idempotency-Key": "come-back", "Prefer": "wait=60", "Content-Type": "application/json"}
     told_of = {**asked, "Host": "t.local", "Authorization": f"Bearer {token()}", "Content-Length": str(len(body))}
     head = "".join(f"{name}: {value}\r\n" for name, value in told_of.items())
@@ -252,7 +264,7 @@ async def test_a_repeat_after_a_disconnect_waits_again(live: Service, scripted: 
 
 @pytest.mark.asyncio(loop_scope="function")
 async def test_a_service_that_stops_answers_all_waiting_requests(dsn: str, tmp_path: Path) -> None:
-    async with running_service(dsn, tmp_path, providers=[Scripted()], grace_s=1) as service:
+    async with running_service(dsn, tmp_path, providers=[ConfiguredProvider()], grace_s=1) as service:
         await stopped(service)
 
 

@@ -24,7 +24,7 @@ from stepwell.domain.errors import (
     Unavailable,
 )
 from stepwell.testing import MemoryDatabase
-from support.providers.configured_by_steps import Scripted, told
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.conformance import conforming_client
 from support.service.live_service import Service, running_service, token
 
@@ -74,9 +74,9 @@ async def test_a_problem_has_the_members_of_rfc_9457(client: httpx.AsyncClient) 
 
 
 async def test_a_verb_in_a_wrong_state_reports_the_states_that_allow_it(
-    api: Service, client: httpx.AsyncClient, scripted: Scripted
+    api: Service, client: httpx.AsyncClient, scripted: ConfiguredProvider
 ) -> None:
-    workflow_id = (await api.create(told("a", wait=True)))["id"]
+    workflow_id = (await api.create(configured_step("a", wait=True)))["id"]
     answer = await client.post(f"{CREATE}{workflow_id}/start")
     scripted.release(workflow_id, "a")
     assert answer.status_code == 409
@@ -175,7 +175,7 @@ async def test_a_body_that_is_too_big_is_a_413_with_and_without_a_length(client:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])
 async def test_verbs_need_no_body_and_ignore_an_empty_one(api: Service, client: httpx.AsyncClient, body: bytes) -> None:
-    location = CREATE + (await api.create(told("a", wait=True), start=False))["id"]
+    location = CREATE + (await api.create(configured_step("a", wait=True), start=False))["id"]
     headers = JSON if body else {}
     for method, path in (("POST", "/start"), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", "")):
         answer = await client.request(method, location + path, content=body, headers=headers)

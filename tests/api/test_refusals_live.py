@@ -10,7 +10,7 @@ import pytest_asyncio
 from stepwell.settings import Secrets
 from support.database.postgres import TestServer, database
 from support.emulators.google import service_account
-from support.providers.configured_by_steps import WORKFLOWS, passing
+from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import Service, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -80,7 +80,7 @@ async def test_a_provider_refuses_a_config_also_as_a_fallback(
     main = step | {"provider_config": {"provider_type": provider} | config}
     assert await refused(every, main) == [(["steps", 0, "provider_config", *place], words)]
     fallback = step | {"fallback_provider_type": provider, "fallback_provider_config": config}
-    found = await refused(every, passing("before"), fallback)
+    found = await refused(every, passthrough_step("before"), fallback)
     assert found == [(["steps", 1, "fallback_provider_config", *place], words)]
 
 
@@ -99,7 +99,7 @@ async def test_a_provider_refuses_inputs_at_their_place(every: Service) -> None:
 async def test_mapped_inputs_are_checked_by_the_run_only(every: Service) -> None:
     mapping = {"from_step": "box", "from_field": "box", "to_field": "crop"}
     edit = EDIT | {"depends_on": ["box"], "input_mappings": [mapping], "provider_config": {"provider_type": "OPENAI"}}
-    body = {"name": "n", "origin_instance": "o", "steps": [passing("box", box=[0, 0, 1, 1]), edit]}
+    body = {"name": "n", "origin_instance": "o", "steps": [passthrough_step("box", box=[0, 0, 1, 1]), edit]}
     answer = await every.client.post(WORKFLOWS + "plan", json=body)
     assert answer.status_code == 200, answer.text
     assert answer.json()["steps"][1]["model"] == "gpt-image-2.6-sunburst"

@@ -11,7 +11,7 @@ from stepwell import __version__
 from stepwell.api.routes import operations
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.testing import ManualClock
-from support.providers.configured_by_steps import told
+from support.providers.configured_by_steps import configured_step
 from support.service.conformance import conforming_client
 from support.service.live_service import SECRET, Service, token
 
@@ -134,7 +134,7 @@ async def test_the_root_returns_the_paths_of_the_documentation_to_other_clients(
 async def test_head_answers_as_get_does_without_the_body(
     api: Service, client: httpx.AsyncClient, clock: ManualClock
 ) -> None:
-    created = await api.create(told("a", files=1))
+    created = await api.create(configured_step("a", files=1))
     location = f"/api/v1/workflows/{created['id']}"
     await api.until_ended(created["id"])
     (task,) = (await client.get(f"{location}/tasks")).json()["tasks"]

@@ -20,7 +20,7 @@ from stepwell.cli.run import _outcome
 from stepwell.contract.enums import ProviderType
 from stepwell.settings import Settings
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told
+from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
 from support.providers.emulated import world_of
 from support.service.live_service import Service, running_service
 
@@ -68,7 +68,7 @@ REFINE = {
 
 def address_of(step: str, field: str = "result_image_path") -> dict[str, Any]:
     mapping = {"from_step": step, "from_field": field, "to_field": "url", "transform": "PATH_TO_URL"}
-    return passing("address", step) | {"input_mappings": [mapping]}
+    return passthrough_step("address", step) | {"input_mappings": [mapping]}
 
 
 async def done(service: Service, *steps: dict[str, Any], **members: Any) -> dict[str, Any]:
@@ -151,10 +151,10 @@ async def test_with_a_private_bucket_the_service_serves_the_files(dsn: str, tmp_
 async def test_an_outage_of_the_bucket_fails_the_attempt_and_the_next_succeeds(
     dsn: str, tmp_path: Path, s3: S3Server, bucket: Bucket
 ) -> None:
-    async with running_service(dsn, tmp_path, providers=[Scripted()], **in_bucket(bucket)) as service:
+    async with running_service(dsn, tmp_path, providers=[ConfiguredProvider()], **in_bucket(bucket)) as service:
         retry = {"retry": {"base_s": 0.01, "max_s": 0.01}}
         s3.once("PUT", 403, "AccessDenied")
-        workflow = await done(service, told("a", files=1), config=retry)
+        workflow = await done(service, configured_step("a", files=1), config=retry)
         tasks = (await service.client.get(f"{WORKFLOWS}{workflow['id']}/tasks")).json()["tasks"]
         assert [task["status"] for task in tasks] == ["FAILED", "COMPLETED"]
         assert "HTTP 403 AccessDenied" in tasks[0]["error"]

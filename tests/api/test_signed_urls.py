@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.providers.scripted import Scripted, Succeed, scripted
+from support.providers.scripted import ScriptedProvider, Succeed, scripted_step
 from support.service.conformance import conforming_client
 from support.service.live_service import SECRET, Service, running_service
 
@@ -30,7 +30,7 @@ def urls() -> SignedUrls:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     """A service whose workflows store two files each, and whose addresses are good for a minute."""
-    provider = Scripted(default=Succeed(files={"result.png": DATA, "report.bin": DATA}))
+    provider = ScriptedProvider(default=Succeed(files={"result.png": DATA, "report.bin": DATA}))
     async with AsyncExitStack() as stack:
         service = running_service(
             MemoryDatabase(clock),
@@ -99,7 +99,7 @@ def test_a_short_secret_is_refused() -> None:
 
 async def stored(api: Service, name: str = "result.png") -> str:
     """The path of a new file of the tenant acme."""
-    created = await api.create(scripted("a"), origin_tenant_id="acme")
+    created = await api.create(scripted_step("a"), origin_tenant_id="acme")
     await api.until_ended(created["id"])
     (task,) = (await api.client.get(f"/api/v1/workflows/{created['id']}/tasks")).json()["tasks"]
     (path,) = [output["path"] for output in task["outputs"] if output["path"].endswith(name)]

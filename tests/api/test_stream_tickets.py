@@ -14,7 +14,7 @@ from stepwell.domain.access.stream_tickets import StreamTickets, Ticket
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.telemetry import REDACTED, redact
 from stepwell.testing import ManualClock
-from support.providers.configured_by_steps import WORKFLOWS, passing
+from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.conformance import conforming_client
 from support.service.live_service import SECRET, Service, token
 from support.service.sse_client import streaming
@@ -93,7 +93,7 @@ def test_a_ticket_is_redacted_in_logs() -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def workflow_id(api: Service) -> AsyncIterator[str]:
-    created = await api.create(passing("a"), origin_tenant_id="acme")
+    created = await api.create(passthrough_step("a"), origin_tenant_id="acme")
     await api.until_ended(created["id"])
     yield created["id"]
 

@@ -11,7 +11,7 @@ from stepwell.api import sse
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.events import event_stream
 from stepwell.engine.events.workflow_stream import WorkflowWatcher
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told
+from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
 from support.providers.scripted import eventually
 from support.service.conformance import conforming_client
 from support.service.live_service import Service, token
@@ -43,9 +43,9 @@ def open_streams(live: Service) -> float:
     return live.app.metrics.value("stepwell_event_streams")
 
 
-async def waiting(live: Service, scripted: Scripted, **fields: Any) -> str:
+async def waiting(live: Service, scripted: ConfiguredProvider, **fields: Any) -> str:
     """A workflow whose only step has begun, and waits."""
-    workflow_id: str = (await live.create(told("a", wait=True), **fields))["id"]
+    workflow_id: str = (await live.create(configured_step("a", wait=True), **fields))["id"]
     await eventually(lambda: (workflow_id, "a") in scripted.running)
     return workflow_id
 
@@ -56,7 +56,9 @@ async def renamed(live: Service, workflow_id: str, times: int, name: str = "agai
         assert answer.status_code == 200, answer.text
 
 
-async def test_a_stream_contains_all_events_and_ends_with_the_workflow(live: Service, scripted: Scripted) -> None:
+async def test_a_stream_contains_all_events_and_ends_with_the_workflow(
+    live: Service, scripted: ConfiguredProvider
+) -> None:
     workflow_id = await waiting(live, scripted)
     before = await history(live, workflow_id)
     async with followed(live, workflow_id) as stream:
@@ -82,7 +84,7 @@ async def test_a_stream_contains_all_events_and_ends_with_the_workflow(live: Ser
         assert [frame.text for frame in await stream.rest()] == [frame.text for frame in came]
 
 
-async def test_head_of_a_stream_ends_at_once(live: Service, scripted: Scripted) -> None:
+async def test_head_of_a_stream_ends_at_once(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await waiting(live, scripted)
     headers = {"Accept": "text/event-stream"}
     for path in (f"{WORKFLOWS}{workflow_id}/events", "/api/v1/events"):
@@ -99,7 +101,7 @@ async def test_head_of_a_stream_ends_at_once(live: Service, scripted: Scripted) 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
 async def test_a_stream_resumes_after_an_event(live: Service, after: int) -> None:
-    workflow = await live.create(passing("a"))
+    workflow = await live.create(passthrough_step("a"))
     await live.until_ended(workflow["id"])
     events = await history(live, workflow["id"])
     for query, header in ((f"?after={after}", ""), ("", after), ("?after=9999", after)):
@@ -107,8 +109,8 @@ async def test_a_stream_resumes_after_an_event(live: Service, after: int) -> Non
             assert datas(await stream.rest()) == events[after:]
 
 
-async def test_a_stream_after_the_last_event_is_a_204(live: Service, scripted: Scripted) -> None:
-    workflow = await live.create(passing("a"))
+async def test_a_stream_after_the_last_event_is_a_204(live: Service, scripted: ConfiguredProvider) -> None:
+    workflow = await live.create(passthrough_step("a"))
     await live.until_ended(workflow["id"])
     last = (await history(live, workflow["id"]))[-1]["id"]
     for query, header in (("", last), (f"?after={last}", ""), (f"?after={last + 5}", "")):
@@ -121,7 +123,9 @@ async def test_a_stream_after_the_last_event_is_a_204(live: Service, scripted: S
         assert (await client.get(path)).headers["content-type"] == "text/event-stream"
 
 
-async def test_the_last_events_of_a_cancelled_workflow_are_streamed(live: Service, scripted: Scripted) -> None:
+async def test_the_last_events_of_a_cancelled_workflow_are_streamed(
+    live: Service, scripted: ConfiguredProvider
+) -> None:
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
@@ -135,7 +139,7 @@ async def test_the_last_events_of_a_cancelled_workflow_are_streamed(live: Servic
         assert [frame.type for frame in await stream.rest()] == ["workflow.updated"]
 
 
-async def test_a_stream_continues_while_the_workflow_is_paused(live: Service, scripted: Scripted) -> None:
+async def test_a_stream_continues_while_the_workflow_is_paused(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         assert (await live.verb(workflow_id, "pause")).status_code == 200
@@ -147,9 +151,9 @@ async def test_a_stream_continues_while_the_workflow_is_paused(live: Service, sc
 
 
 async def test_a_stream_continues_if_the_workflow_is_resumed_before_its_end_was_read(
-    live: Service, scripted: Scripted
+    live: Service, scripted: ConfiguredProvider
 ) -> None:
-    workflow = await live.create(told("a", fails=1))
+    workflow = await live.create(configured_step("a", fails=1))
     await live.until_ended(workflow["id"])
     async with followed(live, workflow["id"], takes=False) as stream:
         # It has read all up to the end of the failed run, and can't send it.
@@ -163,7 +167,7 @@ async def test_a_stream_continues_if_the_workflow_is_resumed_before_its_end_was_
 
 
 async def test_a_stream_without_events_sends_heartbeats(
-    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live.app.services.subscriptions, "heartbeat_s", 0.05)
     workflow_id = await waiting(live, scripted)
@@ -176,7 +180,7 @@ async def test_a_stream_without_events_sends_heartbeats(
         assert (await stream.rest())[-1].type == "workflow.completed"
 
 
-async def test_a_client_that_disconnects_is_released_at_once(live: Service, scripted: Scripted) -> None:
+async def test_a_client_that_disconnects_is_released_at_once(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
@@ -202,7 +206,7 @@ async def slow(live: Service, stream: AsgiStream, workflow_id: str, times: int) 
 
 
 async def test_a_slow_client_is_cut_off_and_can_resume(
-    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "MOST_EVENTS", 10)
     workflow_id = await waiting(live, scripted)
@@ -224,7 +228,7 @@ async def test_a_slow_client_is_cut_off_and_can_resume(
 
 
 async def test_a_client_is_cut_off_when_its_buffer_is_full(
-    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "MOST_BYTES", 2_000)
     workflow_id = await waiting(live, scripted)
@@ -237,11 +241,11 @@ async def test_a_client_is_cut_off_when_its_buffer_is_full(
 
 
 async def test_a_client_that_is_only_behind_is_not_cut_off(
-    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More events than may be kept come while it waits for the table, or for its turn; it reads them there."""
     monkeypatch.setattr(event_stream, "MOST_EVENTS", 1)
-    created = await live.create(*[passing(f"s{number}") for number in range(40)], start=False)
+    created = await live.create(*[passthrough_step(f"s{number}") for number in range(40)], start=False)
     async with followed(live, created["id"]) as stream:
         await stream.frames(1)
         assert (await live.verb(created["id"], "start")).status_code == 200
@@ -250,7 +254,7 @@ async def test_a_client_that_is_only_behind_is_not_cut_off(
 
 
 async def test_events_without_a_notification_are_read_from_the_table(
-    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Numbers tell that something is missing."""
     workflow_id = await waiting(live, scripted)
@@ -267,7 +271,7 @@ async def test_events_without_a_notification_are_read_from_the_table(
 
 @pytest.mark.parametrize("name", ["SEND_S", "LAST_S"])
 async def test_a_client_that_accepts_no_bytes_is_released(
-    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, name: str
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """After the deadline of a send; and sooner, where it was cut off."""
     monkeypatch.setattr(sse, name, 0.02)
@@ -283,7 +287,7 @@ async def test_a_client_that_accepts_no_bytes_is_released(
 
 
 async def test_a_stream_ends_after_the_longest_time(
-    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sse, "LONGEST_S", 0.05)
     workflow_id = await waiting(live, scripted)
@@ -294,7 +298,9 @@ async def test_a_stream_ends_after_the_longest_time(
     scripted.release(workflow_id, "a")
 
 
-async def test_a_stream_survives_an_outage(live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_survives_an_outage(
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(event_stream, "_RETRY_S", 0.01)
     workflow_id = await waiting(live, scripted)
     feed = live.app.components.stores.database.feed
@@ -317,7 +323,7 @@ async def test_a_stream_survives_an_outage(live: Service, scripted: Scripted, mo
 
 
 async def test_an_unexpected_error_ends_its_stream_only(
-    live: Service, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await waiting(live, scripted)
 
@@ -339,7 +345,7 @@ async def test_an_unexpected_error_ends_its_stream_only(
     [("0", True), ("", True), ("-1", False), ("x", False), ("1.0", False), ("٣", False), (str(2**63), False)],
 )
 async def test_a_last_event_id_is_a_number_or_refused(live: Service, value: str, fits: Any) -> None:
-    workflow = await live.create(passing("a"))
+    workflow = await live.create(passthrough_step("a"))
     await live.until_ended(workflow["id"])
     async with conforming_client(live.app.api, token(), Accept="text/event-stream") as client:
         answer = await client.get(f"{WORKFLOWS}{workflow['id']}/events", headers=[(b"Last-Event-ID", value.encode())])
@@ -367,14 +373,14 @@ async def test_a_last_event_id_is_a_number_or_refused(live: Service, value: str,
     ],
 )
 async def test_the_accept_header_selects_stream_or_json(live: Service, accept: str, streams: Any) -> None:
-    workflow = await live.create(passing("a"))
+    workflow = await live.create(passthrough_step("a"))
     await live.until_ended(workflow["id"])
     answer = await live.client.get(f"{WORKFLOWS}{workflow['id']}/events", headers={"Accept": accept})
     kind = answer.headers["content-type"]
     assert kind == ("text/event-stream" if streams else "application/json")
 
 
-async def test_a_refused_stream_is_answered_with_its_status(live: Service, scripted: Scripted) -> None:
+async def test_a_refused_stream_is_answered_with_its_status(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await waiting(live, scripted, origin_tenant_id="acme")
     async with live.as_tenant("other") as client:
         answer = await client.get(f"{WORKFLOWS}{workflow_id}/events", headers={"Accept": "text/event-stream"})
@@ -383,7 +389,7 @@ async def test_a_refused_stream_is_answered_with_its_status(live: Service, scrip
     scripted.release(workflow_id, "a")
 
 
-async def test_all_streams_end_when_the_service_stops(live: Service, scripted: Scripted) -> None:
+async def test_all_streams_end_when_the_service_stops(live: Service, scripted: ConfiguredProvider) -> None:
     """The last one here: it stops it."""
     workflow_id = await waiting(live, scripted)
     async with (

@@ -14,7 +14,13 @@ from stepwell.api.operations import Operation, Permission
 from stepwell.api.routes import operations
 from stepwell.domain.webhooks.delivery import delivery_id
 from support.database.failing_store import nothing_left
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    views_are,
+)
 from support.providers.scripted import eventually
 from support.service.conformance import conforming_client
 from support.service.live_service import Service, token
@@ -37,7 +43,7 @@ class Case(Struct, frozen=True):
 # A new route must be given a line here.
 CASES = {
     "create_workflow": Case(
-        WORKFLOWS + "?start=false", body={"name": "n", "origin_instance": "o", "steps": [passing("a")]}
+        WORKFLOWS + "?start=false", body={"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
     ),
     "list_workflows": Case(WORKFLOWS + "?include_deleted=true"),
     "get_workflow": Case(ONE),
@@ -57,7 +63,9 @@ CASES = {
     "get_artifact": Case("/api/v1/artifacts/{artifact}"),
     "list_providers": Case("/api/v1/providers"),
     "explain_workflow": Case(ONE + "/explain", "RUNNING"),
-    "plan_workflow": Case(WORKFLOWS + "plan", body={"name": "n", "origin_instance": "o", "steps": [passing("a")]}),
+    "plan_workflow": Case(
+        WORKFLOWS + "plan", body={"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
+    ),
 }
 # Those about all that a token may see, and nobody's in particular: strangers get an answer, without what isn't theirs.
 FOR_ALL = {"list_workflows", "list_providers", "list_all_events", "create_stream_ticket", "plan_workflow"}
@@ -88,9 +96,9 @@ async def callers(live: Service) -> AsyncIterator[Callers]:
         yield Callers(of, live.client, anonymous, live, stack)
 
 
-async def made(live: Service, scripted: Scripted, owner: str | None, state: str) -> dict[str, str]:
+async def made(live: Service, scripted: ConfiguredProvider, owner: str | None, state: str) -> dict[str, str]:
     """A workflow of *owner* in *state*, and what stands for it in paths."""
-    step = told("a", files=1) if state == "COMPLETED" else told("a", wait=True)
+    step = configured_step("a", files=1) if state == "COMPLETED" else configured_step("a", wait=True)
     nobody = "http://127.0.0.1:9/"
     workflow = await live.create(step, start=state != "PENDING", origin_tenant_id=owner, webhook_url=nobody)
     names = {"workflow": workflow["id"]}
@@ -99,7 +107,7 @@ async def made(live: Service, scripted: Scripted, owner: str | None, state: str)
         names |= {"task": done["steps"][0]["task_id"], "artifact": done["steps"][0]["result"]["paths"][0]}
         names["delivery"] = delivery_id(UUID(workflow["id"]), (await live.events(workflow["id"]))[-1]["id"])
     elif state != "PENDING":
-        await live.until(workflow["id"], shows(current_step="a"))
+        await live.until(workflow["id"], views_are(current_step="a"))
         if state == "PAUSED":
             assert (await live.verb(workflow["id"], "pause")).status_code == 200
     assert (await live.get(workflow["id"]))["status"] == state
@@ -130,7 +138,7 @@ async def test_every_operation_has_a_case() -> None:
 @pytest.mark.parametrize("owner", OWNERS)
 @pytest.mark.parametrize("name", GUARDED)
 async def test_every_operation_is_open_to_its_tenant_and_to_operators_only(
-    live: Service, scripted: Scripted, callers: Callers, name: str, owner: str | None
+    live: Service, scripted: ConfiguredProvider, callers: Callers, name: str, owner: str | None
 ) -> None:
     operation, case = GUARDED[name], CASES[name]
     assert operation.permission is not None
@@ -215,7 +223,7 @@ async def test_a_new_workflow_belongs_to_the_tenant_of_the_token(
     live: Service, callers: Callers, caller: str | None, named: Any, status: int, stored: str | None
 ) -> None:
     before = await everything(live)
-    body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passing("a")]}
+    body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
     if named is not ...:
         body["origin_tenant_id"] = named
     client = callers.every if caller == "*" else callers.of[caller]
@@ -229,7 +237,7 @@ async def test_a_new_workflow_belongs_to_the_tenant_of_the_token(
 
 
 async def test_an_operator_with_a_tenant_still_acts_for_all(live: Service, callers: Callers) -> None:
-    body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passing("a")]}
+    body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
     async with live.as_tenant("acme", every=True) as client:
         answer = await client.post(WORKFLOWS, json=body, params={"start": False})
         assert answer.json()["origin_tenant_id"] is None
@@ -242,7 +250,9 @@ async def test_lists_and_totals_are_the_callers_own(live: Service, callers: Call
     instance = str(uuid4())
     ids: dict[str | None, list[str]] = {"acme": [], "other": [], None: []}
     for owner in ("acme", "other", None, "acme"):
-        workflow = await live.create(passing("a"), start=False, origin_tenant_id=owner, origin_instance=instance)
+        workflow = await live.create(
+            passthrough_step("a"), start=False, origin_tenant_id=owner, origin_instance=instance
+        )
         ids[owner].insert(0, workflow["id"])
     assert (await callers.of["acme"].post(f"{WORKFLOWS}{ids['acme'][0]}/cleanup")).status_code == 200
     visible = {"acme": ids["acme"][1:], "other": ids["other"], None: ids[None]}
@@ -263,7 +273,7 @@ async def test_lists_and_totals_are_the_callers_own(live: Service, callers: Call
 
 
 async def test_a_tenant_is_never_changed_by_an_update(live: Service, callers: Callers) -> None:
-    workflow = await live.create(passing("a"), start=False, origin_tenant_id="acme")
+    workflow = await live.create(passthrough_step("a"), start=False, origin_tenant_id="acme")
     for client in (callers.of["acme"], callers.every):
         answer = await client.patch(WORKFLOWS + workflow["id"], json={"origin_tenant_id": "other"})
         assert answer.status_code == 422
@@ -271,6 +281,6 @@ async def test_a_tenant_is_never_changed_by_an_update(live: Service, callers: Ca
 
 
 async def test_events_name_the_caller_as_their_actor(live: Service, callers: Callers) -> None:
-    workflow = await live.create(passing("a"), start=False, origin_tenant_id="acme")
+    workflow = await live.create(passthrough_step("a"), start=False, origin_tenant_id="acme")
     await callers.of["acme"].patch(WORKFLOWS + workflow["id"], json={"name": "x"})
     assert [event["actor"] for event in await live.events(workflow["id"])] == ["tester", "tester"]

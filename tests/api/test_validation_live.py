@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from support.providers.configured_by_steps import WORKFLOWS, passing
+from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,8 +29,8 @@ async def refused(live: Service, *steps: Any, **members: Any) -> list[tuple[list
 async def test_one_answer_reports_every_kind_of_fault(live: Service) -> None:
     found = await refused(
         live,
-        passing("a", "nope", "b", "b", "a"),
-        passing("a"),
+        passthrough_step("a", "nope", "b", "b", "a"),
+        passthrough_step("a"),
         draw("b", input_mappings=[mapped("c", "x", "y"), mapped("zzz", "x", "p.q"), mapped("a", "[", "p")]),
         draw("c", config={"prompt": 1, "width": 0, "height": 8193, "seed": -1, "style_lora_weight": 1.5}),
         {"id": "d", "task_type": "REFINE", "config": {"upscale_factor": 8.5}},
@@ -78,7 +78,9 @@ async def test_one_answer_reports_every_kind_of_fault(live: Service) -> None:
 
 
 async def test_faults_of_types_and_of_rules_are_reported_together(live: Service) -> None:
-    found = await refused(live, passing("a", "ghost"), {"id": "b", "task_type": "MAGIC", "x": 1}, name="", extra=1)
+    found = await refused(
+        live, passthrough_step("a", "ghost"), {"id": "b", "task_type": "MAGIC", "x": 1}, name="", extra=1
+    )
     assert sorted(found, key=repr) == sorted(
         [
             (["name"], "too_short"),
@@ -92,7 +94,12 @@ async def test_faults_of_types_and_of_rules_are_reported_together(live: Service)
 
 
 async def test_a_cycle_is_named(live: Service) -> None:
-    steps = [passing("first"), passing("x", "z"), passing("y", "x"), passing("z", "y", "first")]
+    steps = [
+        passthrough_step("first"),
+        passthrough_step("x", "z"),
+        passthrough_step("y", "x"),
+        passthrough_step("z", "y", "first"),
+    ]
     answer = await live.client.post(WORKFLOWS, json={"name": "n", "origin_instance": "o", "steps": steps})
     (fault,) = answer.json()["detail"]
     assert fault["type"] == "dependency_cycle"
@@ -140,15 +147,15 @@ async def test_each_fault_of_a_step_is_reported_at_its_place(
     "field", ["a.b", "a..b", ".a", "a.", ".", "timeout_s", "timeout_s.x", ".".join("abcdefghijklmnopq")]
 )
 async def test_an_invalid_target_of_a_mapping_is_refused(live: Service, field: str) -> None:
-    target = passing("b", "a") | {"input_mappings": [mapped("a", "x", "a"), mapped("a", "y", field)]}
-    ((place, _),) = await refused(live, passing("a"), target)
+    target = passthrough_step("b", "a") | {"input_mappings": [mapped("a", "x", "a"), mapped("a", "y", field)]}
+    ((place, _),) = await refused(live, passthrough_step("a"), target)
     assert place == ["steps", 1, "input_mappings", 1, "to_field"]
 
 
 @pytest.mark.parametrize("transform", ["UPPER", "first", "", 1])
 async def test_an_unknown_transform_is_refused(live: Service, transform: Any) -> None:
-    target = passing("b", "a") | {"input_mappings": [mapped("a", "x", "y", transform=transform)]}
-    ((place, _),) = await refused(live, passing("a"), target)
+    target = passthrough_step("b", "a") | {"input_mappings": [mapped("a", "x", "y", transform=transform)]}
+    ((place, _),) = await refused(live, passthrough_step("a"), target)
     assert place == ["steps", 1, "input_mappings", 0, "transform"]
 
 
@@ -163,6 +170,6 @@ async def test_secrets_are_never_repeated(live: Service) -> None:
 
 
 async def test_an_answer_lists_a_bounded_number_of_faults(live: Service) -> None:
-    found = await refused(live, *(passing(str(number), "ghost") for number in range(5_000)))
+    found = await refused(live, *(passthrough_step(str(number), "ghost") for number in range(5_000)))
     assert len(found) == 201
     assert found[-1] == ([], "too_many_faults")

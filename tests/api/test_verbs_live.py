@@ -7,7 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, steps_are, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    steps_are,
+    views_are,
+)
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,38 +37,38 @@ EVENT = {
     "update": "workflow.updated",
 }
 STATUSES = ALLOWED["update"]
-_Reach = Callable[[Service, Scripted], Awaitable[str]]
+_Reach = Callable[[Service, ConfiguredProvider], Awaitable[str]]
 
 
-async def _pending(live: Service, _: Scripted) -> str:
-    return str((await live.create(told("a", wait=True), passing("b", "a"), start=False))["id"])
+async def _pending(live: Service, _: ConfiguredProvider) -> str:
+    return str((await live.create(configured_step("a", wait=True), passthrough_step("b", "a"), start=False))["id"])
 
 
-async def _running(live: Service, _: Scripted) -> str:
-    workflow_id = str((await live.create(told("a", wait=True), passing("b", "a")))["id"])
+async def _running(live: Service, _: ConfiguredProvider) -> str:
+    workflow_id = str((await live.create(configured_step("a", wait=True), passthrough_step("b", "a")))["id"])
     await live.until(workflow_id, lambda found: found["current_step"] == "a")
     return workflow_id
 
 
-async def _paused(live: Service, scripted: Scripted) -> str:
+async def _paused(live: Service, scripted: ConfiguredProvider) -> str:
     workflow_id = await _running(live, scripted)
     assert (await live.verb(workflow_id, "pause")).json()["status"] == "PAUSED"
     return workflow_id
 
 
-async def _completed(live: Service, _: Scripted) -> str:
-    workflow_id = str((await live.create(passing("a"), passing("b", "a")))["id"])
+async def _completed(live: Service, _: ConfiguredProvider) -> str:
+    workflow_id = str((await live.create(passthrough_step("a"), passthrough_step("b", "a")))["id"])
     assert (await live.until_ended(workflow_id))["status"] == "COMPLETED"
     return workflow_id
 
 
-async def _failed(live: Service, _: Scripted) -> str:
-    workflow_id = str((await live.create(told("a", fails=1, wait=True), passing("b", "a")))["id"])
+async def _failed(live: Service, _: ConfiguredProvider) -> str:
+    workflow_id = str((await live.create(configured_step("a", fails=1, wait=True), passthrough_step("b", "a")))["id"])
     assert (await live.until_ended(workflow_id))["status"] == "FAILED"
     return workflow_id
 
 
-async def _cancelled(live: Service, scripted: Scripted) -> str:
+async def _cancelled(live: Service, scripted: ConfiguredProvider) -> str:
     workflow_id = await _pending(live, scripted)
     assert (await live.verb(workflow_id, "cancel")).json()["status"] == "CANCELLED"
     return workflow_id
@@ -83,7 +90,7 @@ async def do(live: Service, workflow_id: str, verb: str) -> httpx.Response:
     return await live.verb(workflow_id, verb)
 
 
-async def settled(live: Service, scripted: Scripted, workflow_id: str) -> None:
+async def settled(live: Service, scripted: ConfiguredProvider, workflow_id: str) -> None:
     """Leave nothing running behind."""
     scripted.release(workflow_id, "a")
     await live.until(workflow_id, lambda found: all(step["status"] != "RUNNING" for step in found["steps"]))
@@ -91,7 +98,7 @@ async def settled(live: Service, scripted: Scripted, workflow_id: str) -> None:
 
 @pytest.mark.parametrize(("verb", "status"), list(itertools.product(ALLOWED, STATUSES)))
 async def test_every_verb_is_allowed_in_its_states_only(
-    live: Service, scripted: Scripted, verb: str, status: str
+    live: Service, scripted: ConfiguredProvider, verb: str, status: str
 ) -> None:
     workflow_id = await REACH[status](live, scripted)
     before, history = await live.get(workflow_id), await live.events(workflow_id)
@@ -115,7 +122,7 @@ async def test_every_verb_is_allowed_in_its_states_only(
 
 @pytest.mark.parametrize(("verb", "status"), list(itertools.product(ALLOWED, ["COMPLETED", "FAILED", "CANCELLED"])))
 async def test_a_deleted_workflow_allows_its_verbs_only(
-    live: Service, scripted: Scripted, verb: str, status: str
+    live: Service, scripted: ConfiguredProvider, verb: str, status: str
 ) -> None:
     workflow_id = await REACH[status](live, scripted)
     assert (await live.verb(workflow_id, "cleanup")).status_code == 200
@@ -140,16 +147,18 @@ def refused(answer: httpx.Response, verb: str, status: str) -> None:
     assert problem["instance"].startswith(WORKFLOWS)
 
 
-async def test_cancel_of_a_paused_workflow_names_cleanup(live: Service, scripted: Scripted) -> None:
+async def test_cancel_of_a_paused_workflow_names_cleanup(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await _paused(live, scripted)
     detail = (await live.verb(workflow_id, "cancel")).json()["detail"]
     assert "cleanup" in detail.lower()
     await settled(live, scripted, workflow_id)
 
 
-async def test_cancel_shows_at_once_and_ends_every_step(live: Service, scripted: Scripted) -> None:
-    workflow = await live.create(passing("done"), told("a", "done", wait=True), passing("later", "a"))
-    await live.until(workflow["id"], shows(current_step="a"))
+async def test_cancel_shows_at_once_and_ends_every_step(live: Service, scripted: ConfiguredProvider) -> None:
+    workflow = await live.create(
+        passthrough_step("done"), configured_step("a", "done", wait=True), passthrough_step("later", "a")
+    )
+    await live.until(workflow["id"], views_are(current_step="a"))
     body = (await live.verb(workflow["id"], "cancel")).json()
     assert [step["status"] for step in body["steps"]] == ["COMPLETED", "CANCELLED", "CANCELLED"]
     assert (body["status"], body["completed_steps"], body["current_step"]) == ("CANCELLED", 1, None)
@@ -161,9 +170,9 @@ async def test_cancel_shows_at_once_and_ends_every_step(live: Service, scripted:
     assert await live.get(workflow["id"]) == body
 
 
-async def test_pause_lets_running_steps_end_and_starts_nothing(live: Service, scripted: Scripted) -> None:
-    workflow = await live.create(told("a", wait=True), passing("b", "a"))
-    await live.until(workflow["id"], shows(current_step="a"))
+async def test_pause_lets_running_steps_end_and_starts_nothing(live: Service, scripted: ConfiguredProvider) -> None:
+    workflow = await live.create(configured_step("a", wait=True), passthrough_step("b", "a"))
+    await live.until(workflow["id"], views_are(current_step="a"))
     paused = (await live.verb(workflow["id"], "pause")).json()
     assert paused["steps"][0]["status"] == "RUNNING"
     await settled(live, scripted, workflow["id"])
@@ -178,9 +187,9 @@ async def test_pause_lets_running_steps_end_and_starts_nothing(live: Service, sc
 
 @pytest.mark.parametrize(("breaks", "status"), [(False, "COMPLETED"), (True, "FAILED")])
 async def test_a_paused_workflow_ends_if_no_step_is_left(
-    live: Service, scripted: Scripted, *, breaks: bool, status: str
+    live: Service, scripted: ConfiguredProvider, *, breaks: bool, status: str
 ) -> None:
-    workflow = await live.create(told("a", wait=True, breaks=breaks), told("b", wait=True))
+    workflow = await live.create(configured_step("a", wait=True, breaks=breaks), configured_step("b", wait=True))
     await live.until(workflow["id"], steps_are("RUNNING", "RUNNING"))
     assert (await live.verb(workflow["id"], "pause")).json()["status"] == "PAUSED"
     scripted.release(workflow["id"], "a")
@@ -192,16 +201,19 @@ async def test_a_paused_workflow_ends_if_no_step_is_left(
     assert ended["completed_at"] == ended["steps"][1]["completed_at"]
 
 
-async def test_resume_keeps_completed_steps_and_runs_the_rest(live: Service, scripted: Scripted) -> None:
-    steps = [passing("kept", x=1), told("a", "kept", fails=2, retryable=True, members={"max_retries": 0})]
-    workflow = await live.create(*steps, passing("later", "a"))
+async def test_resume_keeps_completed_steps_and_runs_the_rest(live: Service, scripted: ConfiguredProvider) -> None:
+    steps = [
+        passthrough_step("kept", x=1),
+        configured_step("a", "kept", fails=2, retryable=True, members={"max_retries": 0}),
+    ]
+    workflow = await live.create(*steps, passthrough_step("later", "a"))
     failed = await live.until_ended(workflow["id"])
     assert (failed["status"], failed["errors"]) == ("FAILED", ["a: told to fail"])
     assert failed["error_message"] == "a: told to fail"
     again = (await live.verb(workflow["id"], "resume")).json()
     assert again["canvas_task_id"] not in (None, failed["canvas_task_id"])
     assert again["started_at"] == failed["started_at"]
-    failed = await live.until(workflow["id"], shows(status="FAILED"))
+    failed = await live.until(workflow["id"], views_are(status="FAILED"))
     await live.verb(workflow["id"], "resume")
     done = await live.until_ended(workflow["id"])
     assert (done["status"], done["errors"], done["error_message"]) == ("COMPLETED", [], None)
@@ -216,7 +228,7 @@ async def test_resume_keeps_completed_steps_and_runs_the_rest(live: Service, scr
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null", b" {} "])
-async def test_verbs_take_no_body_or_an_empty_one(live: Service, scripted: Scripted, body: bytes) -> None:
+async def test_verbs_take_no_body_or_an_empty_one(live: Service, scripted: ConfiguredProvider, body: bytes) -> None:
     workflow_id = await _pending(live, scripted)
     headers: dict[str, Any] = {"Content-Type": "application/json"} if body else {}
     for method, path in (("POST", "/start"), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", "")):

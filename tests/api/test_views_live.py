@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, shows, steps_are, told
+from support.providers.configured_by_steps import (
+    WORKFLOWS,
+    ConfiguredProvider,
+    configured_step,
+    passthrough_step,
+    steps_are,
+    views_are,
+)
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,14 +29,14 @@ async def tasks_of(live: Service, workflow_id: str, **params: Any) -> list[dict[
     return found
 
 
-async def test_a_workflow_shows_its_progress_and_its_current_step(live: Service, scripted: Scripted) -> None:
+async def test_a_workflow_shows_its_progress_and_its_current_step(live: Service, scripted: ConfiguredProvider) -> None:
     names = ["a", "b", "c"]
-    chain = [told(name, *names[max(0, at - 1) : at], wait=True) for at, name in enumerate(names)]
+    chain = [configured_step(name, *names[max(0, at - 1) : at], wait=True) for at, name in enumerate(names)]
     workflow = await live.create(*chain, start=False)
     assert (workflow["progress"], workflow["completed_steps"], workflow["current_step"]) == (0.0, 0, None)
     await live.verb(workflow["id"], "start")
     for done, (name, progress) in enumerate(zip(names, (0.0, 33.33, 66.67), strict=True)):
-        found = await live.until(workflow["id"], shows(current_step=name))
+        found = await live.until(workflow["id"], views_are(current_step=name))
         assert (found["progress"], found["completed_steps"], found["total_steps"]) == (progress, done, 3)
         assert found["status"] == "RUNNING"
         assert found["completed_at"] is None
@@ -38,14 +45,16 @@ async def test_a_workflow_shows_its_progress_and_its_current_step(live: Service,
     assert (found["progress"], found["completed_steps"], found["current_step"]) == (100.0, 3, None)
 
 
-async def test_the_current_step_is_the_one_that_runs_longest(live: Service, scripted: Scripted) -> None:
-    workflow = await live.create(passing("first"), told("late", "first", wait=True), told("early", wait=True))
+async def test_the_current_step_is_the_one_that_runs_longest(live: Service, scripted: ConfiguredProvider) -> None:
+    workflow = await live.create(
+        passthrough_step("first"), configured_step("late", "first", wait=True), configured_step("early", wait=True)
+    )
     await live.until(workflow["id"], steps_are("COMPLETED", "RUNNING", "RUNNING"))
     found = await live.get(workflow["id"])
     by_start = sorted(found["steps"][1:], key=lambda step: step["started_at"])
     assert found["current_step"] == by_start[0]["step_id"]
     scripted.release(workflow["id"], by_start[0]["step_id"])
-    await live.until(workflow["id"], shows(current_step=by_start[1]["step_id"]))
+    await live.until(workflow["id"], views_are(current_step=by_start[1]["step_id"]))
     scripted.release(workflow["id"], by_start[1]["step_id"])
     await live.until_ended(workflow["id"])
 
@@ -53,11 +62,11 @@ async def test_the_current_step_is_the_one_that_runs_longest(live: Service, scri
 @pytest.mark.parametrize(
     ("steps", "final"),
     [
-        ([passing("a", n=1)], "a"),
-        ([passing("a"), passing("b", "a"), passing("c", "a", n=1)], "c"),
-        ([passing("c", "a"), passing("b", "a"), passing("a")], "b"),
-        ([passing("lone", n=1), passing("x", "y", n=2), passing("y")], "x"),
-        ([passing("y", "x"), passing("x"), passing("lone")], "lone"),
+        ([passthrough_step("a", n=1)], "a"),
+        ([passthrough_step("a"), passthrough_step("b", "a"), passthrough_step("c", "a", n=1)], "c"),
+        ([passthrough_step("c", "a"), passthrough_step("b", "a"), passthrough_step("a")], "b"),
+        ([passthrough_step("lone", n=1), passthrough_step("x", "y", n=2), passthrough_step("y")], "x"),
+        ([passthrough_step("y", "x"), passthrough_step("x"), passthrough_step("lone")], "lone"),
     ],
 )
 async def test_the_final_step_is_the_last_listed_sink(live: Service, steps: list[dict[str, Any]], final: str) -> None:
@@ -71,8 +80,8 @@ async def test_the_final_step_is_the_last_listed_sink(live: Service, steps: list
     assert [step["result"] for step in done["steps"]] == [step["config"] for step in steps]
 
 
-async def test_each_execution_has_a_canvas_task_id_of_its_own(live: Service, scripted: Scripted) -> None:
-    workflow = await live.create(told("a", wait=True), start=False)
+async def test_each_execution_has_a_canvas_task_id_of_its_own(live: Service, scripted: ConfiguredProvider) -> None:
+    workflow = await live.create(configured_step("a", wait=True), start=False)
     seen = [workflow["canvas_task_id"]]
     for verb in ("start", "pause", "resume", "pause", "resume"):
         found = (await live.verb(workflow["id"], verb)).json()
@@ -87,7 +96,12 @@ async def test_each_execution_has_a_canvas_task_id_of_its_own(live: Service, scr
 
 
 async def test_errors_are_in_the_order_of_the_definition(live: Service) -> None:
-    steps = [told("z", fails=9), told("a", fails=9), passing("ok"), passing("after", "z", "ok")]
+    steps = [
+        configured_step("z", fails=9),
+        configured_step("a", fails=9),
+        passthrough_step("ok"),
+        passthrough_step("after", "z", "ok"),
+    ]
     found = await live.until_ended((await live.create(*steps, config={"on_failure": "continue"}))["id"])
     assert found["status"] == "FAILED"
     assert found["errors"] == ["z: told to fail", "a: told to fail"]
@@ -98,7 +112,7 @@ async def test_errors_are_in_the_order_of_the_definition(live: Service) -> None:
 
 
 async def test_the_first_failure_leaves_the_other_steps_pending(live: Service) -> None:
-    steps = [told("a", fails=9), passing("b", "a")]
+    steps = [configured_step("a", fails=9), passthrough_step("b", "a")]
     found = await live.until_ended((await live.create(*steps))["id"])
     assert (found["errors"], found["progress"]) == (["a: told to fail"], 0.0)
     assert [step["status"] for step in found["steps"]] == ["FAILED", "PENDING"]
@@ -106,7 +120,7 @@ async def test_the_first_failure_leaves_the_other_steps_pending(live: Service) -
 
 
 async def test_a_workflow_that_takes_too_long_fails(live: Service) -> None:
-    found = await live.create(told("a", wait=True), config={"workflow_timeout_s": 0.25})
+    found = await live.create(configured_step("a", wait=True), config={"workflow_timeout_s": 0.25})
     found = await live.until_ended(found["id"])
     assert (found["status"], found["errors"]) == ("FAILED", ["workflow: timed out after 0.25 s"])
     assert found["error_message"] == found["errors"][0]
@@ -114,7 +128,7 @@ async def test_a_workflow_that_takes_too_long_fails(live: Service) -> None:
 
 
 async def test_between_attempts_a_step_is_running_with_the_time_of_the_next(live: Service) -> None:
-    step = told("a", fails=1, retryable=True, members={"max_retries": 2})
+    step = configured_step("a", fails=1, retryable=True, members={"max_retries": 2})
     workflow = await live.create(step, config={"retry": {"base_s": 3600, "max_s": 86400}})
     found = await live.until(workflow["id"], lambda found: found["steps"][0]["next_attempt_at"] is not None)
     (step,) = found["steps"]
@@ -126,7 +140,7 @@ async def test_between_attempts_a_step_is_running_with_the_time_of_the_next(live
 
 
 async def test_retries_are_counted_and_limited(live: Service) -> None:
-    step = told("a", fails=9, retryable=True, members={"max_retries": 2})
+    step = configured_step("a", fails=9, retryable=True, members={"max_retries": 2})
     found = await live.until_ended((await live.create(step, config={"retry": {"base_s": 0}}))["id"])
     assert (found["status"], found["steps"][0]["retry_count"]) == ("FAILED", 2)
     attempts = await tasks_of(live, found["id"])
@@ -137,7 +151,9 @@ async def test_retries_are_counted_and_limited(live: Service) -> None:
 
 
 async def test_tasks_list_every_attempt_with_its_outputs(live: Service) -> None:
-    workflow = await live.until_ended((await live.create(told("a", files=2), passing("b", "a")))["id"])
+    workflow = await live.until_ended(
+        (await live.create(configured_step("a", files=2), passthrough_step("b", "a")))["id"]
+    )
     first, second = await tasks_of(live, workflow["id"])
     assert first == {
         "id": workflow["steps"][0]["task_id"],
@@ -181,7 +197,9 @@ async def test_tasks_list_every_attempt_with_its_outputs(live: Service) -> None:
 
 
 async def test_every_transition_is_a_numbered_event(live: Service) -> None:
-    workflow = await live.create(passing("a"), told("b", "a", fails=1), passing("c", "b"), start=False)
+    workflow = await live.create(
+        passthrough_step("a"), configured_step("b", "a", fails=1), passthrough_step("c", "b"), start=False
+    )
     await live.verb(workflow["id"], "start")
     await live.until_ended(workflow["id"])
     await live.verb(workflow["id"], "resume")
@@ -206,7 +224,9 @@ async def test_every_transition_is_a_numbered_event(live: Service) -> None:
 
 
 async def test_events_are_returned_in_pages(live: Service) -> None:
-    workflow = await live.until_ended((await live.create(*(passing(str(number)) for number in range(60))))["id"])
+    workflow = await live.until_ended(
+        (await live.create(*(passthrough_step(str(number)) for number in range(60))))["id"]
+    )
     path = f"{WORKFLOWS}{workflow['id']}/events"
     everything = await live.events(workflow["id"])
     assert len(everything) == 2 + 2 * 60 + 1
@@ -221,7 +241,7 @@ async def test_events_are_returned_in_pages(live: Service) -> None:
 
 
 async def test_all_times_are_utc_and_in_order(live: Service) -> None:
-    workflow = await live.until_ended((await live.create(passing("a"), passing("b", "a")))["id"])
+    workflow = await live.until_ended((await live.create(passthrough_step("a"), passthrough_step("b", "a")))["id"])
     await live.verb(workflow["id"], "cleanup")
     found = await live.get(workflow["id"])
     things = [found, *found["steps"], *await tasks_of(live, workflow["id"], include_deleted=True)]
@@ -239,7 +259,7 @@ async def test_all_times_are_utc_and_in_order(live: Service) -> None:
 
 
 async def test_mapped_values_reach_the_step_over_its_config(live: Service) -> None:
-    source = passing("source", list=[1, 2], deep={"a": {"b": "x"}}, **{"dotted.key": 7})
+    source = passthrough_step("source", list=[1, 2], deep={"a": {"b": "x"}}, **{"dotted.key": 7})
     mappings = [
         ("list", "first", "FIRST"),
         ("deep.a.b", "made.of.parts", None),
@@ -247,7 +267,7 @@ async def test_mapped_values_reach_the_step_over_its_config(live: Service) -> No
         ("length(list)", "count", "TO_STRING"),
         ("list[?@ > `1`]", "big", "FLATTEN"),
     ]
-    target = passing("target", "source", seed=1, kept=True) | {
+    target = passthrough_step("target", "source", seed=1, kept=True) | {
         "input_mappings": [
             {"from_step": "source", "from_field": source_field, "to_field": field, "transform": transform}
             for source_field, field, transform in mappings
@@ -266,7 +286,10 @@ async def test_mapped_values_reach_the_step_over_its_config(live: Service) -> No
 
 async def test_a_mapping_that_finds_nothing_names_the_existing_fields(live: Service) -> None:
     mapping = {"from_step": "source", "from_field": "nope", "to_field": "x"}
-    steps = [passing("source", one=1, two=2), passing("target", "source") | {"input_mappings": [mapping]}]
+    steps = [
+        passthrough_step("source", one=1, two=2),
+        passthrough_step("target", "source") | {"input_mappings": [mapping]},
+    ]
     found = await live.until_ended((await live.create(*steps))["id"])
     assert (found["status"], found["steps"][1]["retry_count"]) == ("FAILED", 0)
     message = found["steps"][1]["error_message"]
@@ -274,7 +297,7 @@ async def test_a_mapping_that_finds_nothing_names_the_existing_fields(live: Serv
 
 
 async def test_no_answer_shows_a_half_committed_transition(live: Service) -> None:
-    chain = [passing(str(number), *([str(number - 1)] if number else [])) for number in range(60)]
+    chain = [passthrough_step(str(number), *([str(number - 1)] if number else [])) for number in range(60)]
     workflow = await live.create(*chain)
     seen = 0
     while (found := await live.get(workflow["id"]))["status"] == "RUNNING":

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from support.providers.configured_by_steps import WORKFLOWS, Scripted, passing, told
+from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,7 +33,7 @@ FULL_STEP = {
 FULL = {
     "name": "Ünïcode \U0001f600",
     "description": "d",
-    "steps": [passing("first", a="prompt", b=1), FULL_STEP],
+    "steps": [passthrough_step("first", a="prompt", b=1), FULL_STEP],
     "config": {"mine": {"a": [1.5]}, "retry": {"max_retries": 7}, "on_failure": "cancel", "workflow_timeout_s": 99},
     "origin_instance": "api-prod",
     "origin_zone": "eu",
@@ -142,7 +142,7 @@ class TestCreate:
     async def test_null_and_absent_mean_the_same_where_null_is_allowed(self, live: Service) -> None:
         names = ["description", "origin_zone", "origin_tenant_id", "origin_reference", "webhook_url"]
         step_names = [name for name in FULL_STEP if "provider" in name]
-        nulls = LEAST | dict.fromkeys(names) | {"steps": [passing("a") | dict.fromkeys(step_names)]}
+        nulls = LEAST | dict.fromkeys(names) | {"steps": [passthrough_step("a") | dict.fromkeys(step_names)]}
         created = (await create(live, nulls, start=False)).json()
         assert {name: created[name] for name in names} == dict.fromkeys(names)
         assert {name: created["steps"][0][name] for name in step_names} == dict.fromkeys(step_names)
@@ -155,13 +155,13 @@ class TestCreate:
 
     @pytest.mark.parametrize("member", ["config", "depends_on", "input_mappings", "max_retries", "task_type", "id"])
     async def test_null_is_refused_in_a_step_too(self, live: Service, member: str) -> None:
-        answer = await create(live, LEAST | {"steps": [passing("a") | {member: None}]})
+        answer = await create(live, LEAST | {"steps": [passthrough_step("a") | {member: None}]})
         assert answer.status_code == 422
         assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", "steps", 0, member]]
 
-    async def test_create_starts_by_default(self, live: Service, scripted: Scripted) -> None:
+    async def test_create_starts_by_default(self, live: Service, scripted: ConfiguredProvider) -> None:
         for params in ({}, {"start": True}, {"start": "1"}):
-            body = LEAST | {"steps": [told("a", wait=True)]}
+            body = LEAST | {"steps": [configured_step("a", wait=True)]}
             created = (await create(live, body, **params)).json()
             assert created["status"] == "RUNNING"
             assert str(UUID(created["canvas_task_id"])) == created["canvas_task_id"]
@@ -174,7 +174,7 @@ class TestCreate:
 
     async def test_step_ids_are_returned_as_they_were_sent(self, live: Service) -> None:
         ids = ["é", "e\u0301", "É", " ", "a/b", "../..", "%2e", "\U0001f600" * 255, "A", "a", "null", "0"]
-        steps = [passing(step_id, *ids[max(0, at - 1) : at]) for at, step_id in enumerate(ids)]
+        steps = [passthrough_step(step_id, *ids[max(0, at - 1) : at]) for at, step_id in enumerate(ids)]
         done = await live.until_ended((await live.create(*steps))["id"])
         assert done["status"] == "COMPLETED"
         assert [step["step_id"] for step in done["steps"]] == ids
@@ -320,8 +320,8 @@ class TestUpdate:
         assert await live.get(made["id"]) == made
         assert len(await live.events(made["id"])) == 1
 
-    async def test_a_running_workflow_can_be_updated(self, live: Service, scripted: Scripted) -> None:
-        made = await live.create(told("a", wait=True))
+    async def test_a_running_workflow_can_be_updated(self, live: Service, scripted: ConfiguredProvider) -> None:
+        made = await live.create(configured_step("a", wait=True))
         assert (await self.patch(live, made["id"], {"name": "meanwhile"})).json()["status"] == "RUNNING"
         scripted.release(made["id"], "a")
         done = await live.until_ended(made["id"])

@@ -20,7 +20,7 @@ from stepwell.bench.measurements import measure, peak_rss_mb, percentile
 from stepwell.cli.service_host import tune_gc
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import fresh_folder, running_server
-from support.providers.scripted import Hang, Scripted
+from support.providers.scripted import Hang, ScriptedProvider
 from support.service.live_service import running_service
 
 DURABLE = {"fsync": "on", "full_page_writes": "on"}
@@ -58,7 +58,7 @@ async def main(dsn: str, folder: Path, workflows: int, steps: int) -> None:
     await sql.close()
     before, began = peak_rss_mb(), time.perf_counter()
     async with running_service(
-        dsn, folder, providers=[Scripted(default=Hang())], wait_for_claims=False, grace_s=1
+        dsn, folder, providers=[ScriptedProvider(default=Hang())], wait_for_claims=False, grace_s=1
     ) as service:
         ready = time.perf_counter() - began
         async with measure(service.app.metrics) as measured:

@@ -30,7 +30,7 @@ from stepwell.cli.http_server import HttpServer, bound_socket
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder
-from support.processes.stepwell_process import Running, running_up, until
+from support.processes.stepwell_process import StepwellProcess, running_up, until
 from support.workflows.image_pipelines import pipeline
 
 BASE = "/api/v1/workflows/"
@@ -145,7 +145,7 @@ def measured(address: str, request: str, status: int, seconds: float, concurrenc
     return float(told.stdout)
 
 
-def requests(up: Running) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
+def requests(up: StepwellProcess) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
     """The request and status of each operation, and what the service answers."""
     body = json.dumps(PIPELINE)
     content = f"Content-Type: application/json\r\nContent-Length: {len(body)}"

@@ -24,7 +24,7 @@ from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.embedded_servers import ask
 from support.database.postgres import TestServer, create_database, fresh_folder, running_server
 from support.database.stored_workflows import Bench
-from support.processes.stepwell_process import Running, running_up, start, stepwell, until
+from support.processes.stepwell_process import StepwellProcess, running_up, start, stepwell, until
 
 FIELDS = [
     "shape",
@@ -141,7 +141,7 @@ def transitions(dsn: str) -> int:
 
 
 @contextmanager
-def begun(dsn: str, folder: Path, *options: str) -> Iterator[Running]:
+def begun(dsn: str, folder: Path, *options: str) -> Iterator[StepwellProcess]:
     """A long one, in the midst of its load; killed at the end, if it still lives."""
     running = start("bench", folder, {"STEPWELL_DATABASE_URL": dsn}, *ENDLESS, *options, port=False)
     try:

@@ -11,7 +11,7 @@ import pytest
 from providers.image_files import picture_of
 from stepwell.artifacts.s3 import Bucket
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
-from support.processes.stepwell_process import Running, running_up, until
+from support.processes.stepwell_process import StepwellProcess, running_up, until
 from support.workflows.image_pipelines import create, pipeline, until_ended
 
 
@@ -69,7 +69,7 @@ def cleaned(client: httpx.Client, workflow_id: str) -> list[str]:
     return paths
 
 
-def copied(up: Running) -> bool:
+def copied(up: StepwellProcess) -> bool:
     return "artifacts.copied" in up.stderr
 
 

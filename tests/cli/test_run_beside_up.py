@@ -19,7 +19,7 @@ from stepwell.cli.handover import UpEnded, hand_over
 from stepwell.cli.postgres import UP, claim_folder
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder
-from support.processes.stepwell_process import Running, running_up, start, start_up, stepwell, until
+from support.processes.stepwell_process import StepwellProcess, running_up, start, start_up, stepwell, until
 from support.service.answer_dropping_proxy import first_answer_lost
 from support.workflows.image_pipelines import LONG, get, pipeline, until_ended
 
@@ -27,13 +27,13 @@ SECRET = "a configured secret that is long enough"
 
 
 @pytest.fixture(scope="module")
-def up() -> Iterator[Running]:
+def up() -> Iterator[StepwellProcess]:
     with fresh_folder() as folder, running_up(folder / "data") as running:
         yield running
 
 
 @contextmanager
-def running_file(data_dir: Path, size: int) -> Iterator[Running]:
+def running_file(data_dir: Path, size: int) -> Iterator[StepwellProcess]:
     """A `stepwell run` of a picture of that size."""
     file = data_dir.parent / "pipeline.json"
     file.write_text(json.dumps(pipeline(size)))
@@ -45,7 +45,7 @@ def running_file(data_dir: Path, size: int) -> Iterator[Running]:
         run.process.wait()
 
 
-def test_run_prints_the_same_beside_an_up_as_alone(up: Running) -> None:
+def test_run_prints_the_same_beside_an_up_as_alone(up: StepwellProcess) -> None:
     done = stepwell("run", "-", "--data-dir", up.data_dir, stdin=json.dumps(pipeline(64)))
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -64,7 +64,7 @@ def test_run_prints_the_same_beside_an_up_as_alone(up: Running) -> None:
         assert get(client, said["workflow_id"])["status"] == "COMPLETED"
 
 
-def test_a_workflow_that_fails_in_the_up_is_exit_code_1(up: Running) -> None:
+def test_a_workflow_that_fails_in_the_up_is_exit_code_1(up: StepwellProcess) -> None:
     steps = [{"id": "a", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AAAA"}}]
     failed = stepwell("run", "-", "--data-dir", up.data_dir, stdin=json.dumps(pipeline(steps=steps)))
     assert failed.returncode == 1
@@ -74,7 +74,7 @@ def test_a_workflow_that_fails_in_the_up_is_exit_code_1(up: Running) -> None:
 
 
 @pytest.mark.parametrize("member", ["width", "name"])
-def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: Running, data_dir: Path) -> None:
+def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: StepwellProcess, data_dir: Path) -> None:
     broken = pipeline()
     broken["steps"][1]["depends_on"] = ["nowhere"]
     if member == "width":
@@ -134,7 +134,7 @@ def test_run_beside_another_run_is_refused_with_advice(data_dir: Path) -> None:
         first.kill_group()
 
 
-def test_ctrl_c_ends_the_run_and_not_the_workflow(up: Running) -> None:
+def test_ctrl_c_ends_the_run_and_not_the_workflow(up: StepwellProcess) -> None:
     with running_file(up.data_dir, LONG) as run:
         until(lambda: "generate: started" in run.stderr, 60, lambda: run.stderr)
         assert run.terminate(signal.SIGINT) == 1
@@ -164,7 +164,7 @@ def test_run_reports_an_up_that_ends_before_the_workflow(number: signal.Signals,
         assert until_ended(client, workflow_id)["status"] == "COMPLETED"
 
 
-def test_a_lost_answer_to_the_create_makes_no_second_workflow(up: Running) -> None:
+def test_a_lost_answer_to_the_create_makes_no_second_workflow(up: StepwellProcess) -> None:
     address = up.data_dir / "address"
     mine = pipeline(64, name="answered twice")
     with first_answer_lost(up.url, "POST /api/v1/workflows/") as cut_off:

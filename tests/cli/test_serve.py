@@ -16,7 +16,7 @@ from stepwell.cli.signals import Signals
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from support.database.postgres import TestServer, create_database, running_server
-from support.processes.stepwell_process import Running, start, stepwell, until
+from support.processes.stepwell_process import StepwellProcess, start, stepwell, until
 from support.workflows.image_pipelines import create, pipeline, until_ended
 
 SECRET = "a secret of the operator, long enough for HS256"
@@ -47,7 +47,7 @@ def settings(dsn: str, folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-def client(running: Running) -> httpx.Client:
+def client(running: StepwellProcess) -> httpx.Client:
     token = sign_token(
         SECRET,
         "HS256",

@@ -11,14 +11,14 @@ import pytest
 
 from stepwell.cli.commands import run
 from support.database.postgres import fresh_folder
-from support.processes.stepwell_process import Running, running_up, stepwell
+from support.processes.stepwell_process import StepwellProcess, running_up, stepwell
 from support.workflows.image_pipelines import create, pipeline
 
 SECRET = "a configured secret that is long enough"
 
 
 @pytest.fixture(scope="module")
-def up() -> Iterator[Running]:
+def up() -> Iterator[StepwellProcess]:
     with fresh_folder() as folder, running_up(folder / "data") as running:
         yield running
 
@@ -30,12 +30,12 @@ def make(data_dir: Path, *options: str, **env: str) -> str:
     return made.stdout.removesuffix("\n")
 
 
-def holder(up: Running, *options: str) -> httpx.Client:
+def holder(up: StepwellProcess, *options: str) -> httpx.Client:
     token = make(up.data_dir, *options)
     return httpx.Client(base_url=up.url, headers={"Authorization": f"Bearer {token}"})
 
 
-def test_a_token_opens_what_its_options_name(up: Running) -> None:
+def test_a_token_opens_what_its_options_name(up: StepwellProcess) -> None:
     with (
         holder(up, "--tenant", "acme") as acme,
         holder(up, "--tenant", "other") as other,
@@ -49,7 +49,7 @@ def test_a_token_opens_what_its_options_name(up: Running) -> None:
         assert reader.post("/api/v1/workflows/", json=pipeline()).status_code == 403
 
 
-def test_a_token_without_options_equals_the_one_that_up_writes(up: Running) -> None:
+def test_a_token_without_options_equals_the_one_that_up_writes(up: StepwellProcess) -> None:
     written = _claims(up.token, _secret(up))
     printed = _claims(make(up.data_dir), _secret(up))
     assert printed["exp"] - printed["iat"] == written["exp"] - written["iat"] == 30 * 24 * 3600
@@ -61,7 +61,7 @@ def test_a_token_without_options_equals_the_one_that_up_writes(up: Running) -> N
         assert reader.post("/api/v1/workflows/", json=pipeline()).status_code == 403
 
 
-def test_the_options_become_claims(up: Running) -> None:
+def test_the_options_become_claims(up: StepwellProcess) -> None:
     claims = _claims(make(up.data_dir, "--all-tenants", "--expires", "12h", "--subject", "ci"), _secret(up))
     assert claims["exp"] - claims["iat"] == 12 * 3600
     assert (claims["sub"], claims["scope"]) == ("ci", "workflows:read workflows:write tenants:all")
@@ -80,7 +80,7 @@ def test_a_token_expires_in_30_days_or_after_the_longest_lifetime_that_is_allowe
     assert claims["exp"] - claims["iat"] == 400 * 86_400
 
 
-def test_a_configured_secret_takes_precedence(up: Running, tmp_path: Path) -> None:
+def test_a_configured_secret_takes_precedence(up: StepwellProcess, tmp_path: Path) -> None:
     for folder in (up.data_dir, tmp_path):
         token = make(folder, "--all-tenants", STEPWELL_JWT_SECRET=SECRET, STEPWELL_JWT_ISSUER="us")
         assert _claims(token, SECRET)["iss"] == "us"
@@ -138,14 +138,14 @@ def test_a_refusal_is_one_line(
     assert SECRET not in err
 
 
-def test_openapi_prints_the_document_that_is_served(up: Running, tmp_path: Path) -> None:
+def test_openapi_prints_the_document_that_is_served(up: StepwellProcess, tmp_path: Path) -> None:
     served = httpx.get(f"{up.url}/schema/openapi.json").json()
     assert json.loads(stepwell("openapi").stdout) == served
     assert stepwell("openapi", "--output", tmp_path / "openapi.json").returncode == 0
     assert json.loads((tmp_path / "openapi.json").read_text()) == served
 
 
-def _secret(up: Running) -> str:
+def _secret(up: StepwellProcess) -> str:
     return (up.data_dir / "secret").read_text().strip()
 
 

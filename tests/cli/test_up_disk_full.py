@@ -18,14 +18,16 @@ import pytest
 
 from support.database.embedded_servers import ask
 from support.processes.small_disk import SmallDisk, has_small_disks, on_small_disk
-from support.processes.stepwell_process import Running, start, until
+from support.processes.stepwell_process import StepwellProcess, start, until
 from support.workflows.image_pipelines import create, until_ended
 
 RECOVERS_S = 60.0
 
 
 @contextmanager
-def up_on_small_disk(data_dir: Path, part: str, megabytes: int) -> Iterator[tuple[Running, SmallDisk, httpx.Client]]:
+def up_on_small_disk(
+    data_dir: Path, part: str, megabytes: int
+) -> Iterator[tuple[StepwellProcess, SmallDisk, httpx.Client]]:
     """Start a `stepwell up` whose *part* of the data folder is a small disk, and yield it when it is ready."""
     mount_point = data_dir / part
     mount_point.mkdir(parents=True)
@@ -54,11 +56,11 @@ def metrics(client: httpx.Client) -> dict[str, float]:
     return {line[0]: float(line[1]) for line in lines}
 
 
-def until_ready(running: Running, client: httpx.Client) -> None:
+def until_ready(running: StepwellProcess, client: httpx.Client) -> None:
     until(lambda: client.get("/health/ready").status_code == 200, RECOVERS_S, lambda: running.stderr)
 
 
-def logged(running: Running, *names: str) -> list[str]:
+def logged(running: StepwellProcess, *names: str) -> list[str]:
     entries: list[dict[str, Any]] = [json.loads(line) for line in running.stderr.splitlines() if line.startswith("{")]
     return [entry["event"] for entry in entries if entry["event"] in names]
 
@@ -99,7 +101,7 @@ def test_a_server_that_died_of_a_full_disk_comes_back_with_all_that_was_acknowle
         assert running.terminate() == 0
 
 
-def die(running: Running, data_dir: Path) -> None:
+def die(running: StepwellProcess, data_dir: Path) -> None:
     """Make PostgreSQL need a new segment of its log on a full disk, which ends the server."""
     sockets = f"/proc/{running.pid}/root{data_dir}/postgres/run"
     dsn = f"postgresql://stepwell@/stepwell?host={sockets}&port=5432"

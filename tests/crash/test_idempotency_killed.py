@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from support.processes.killable_service import Killable
-from support.providers.configured_by_steps import WORKFLOWS, passing
+from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import token
 
 KILLS = 12
@@ -98,4 +98,4 @@ async def test_one_effect_however_often_it_is_killed(dsn: str, tmp_path: Path, s
 
 
 def body(name: str) -> dict[str, Any]:
-    return {"name": name, "origin_instance": "o", "steps": [passing("a")]}
+    return {"name": name, "origin_instance": "o", "steps": [passthrough_step("a")]}

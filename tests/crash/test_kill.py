@@ -12,7 +12,7 @@ import pytest
 
 from support.database.postgres import fresh_folder
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
-from support.processes.stepwell_process import Running, running_up, start_up, until
+from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.workflows.crash_scenarios import OPEN, SCENARIOS
 
 KILLS = 50
@@ -72,7 +72,7 @@ def _one_life(folder: Path, observer: Observer, number: int, seconds: float, *, 
         running.kill_group()
 
 
-def _got_ready(running: Running) -> bool:
+def _got_ready(running: StepwellProcess) -> bool:
     """Not if it was killed before."""
     try:
         running.wait_ready()
@@ -82,7 +82,7 @@ def _got_ready(running: Running) -> bool:
     return True
 
 
-def _work(running: Running, observer: Observer, number: int) -> None:
+def _work(running: StepwellProcess, observer: Observer, number: int) -> None:
     try:
         with running.client() as client:
             for n in range(3):
@@ -94,7 +94,7 @@ def _work(running: Running, observer: Observer, number: int) -> None:
         _was_killed(running)
 
 
-def _was_killed(running: Running) -> None:
+def _was_killed(running: StepwellProcess) -> None:
     """No answer is right only from a process that we have killed."""
     assert running.wait() == -signal.SIGKILL, running.stderr
 

@@ -10,7 +10,7 @@ import pytest
 
 from support.database.postgres import fresh_folder
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
-from support.processes.stepwell_process import Running, running_up, start_up, until
+from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.workflows.crash_scenarios import OPEN, SCENARIOS, Scenario
 
 GRACE_S = 4
@@ -79,7 +79,7 @@ def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> No
         _check(running, client, observer)
 
 
-def _check(running: Running, client: httpx.Client, observer: Observer) -> None:
+def _check(running: StepwellProcess, client: httpx.Client, observer: Observer) -> None:
     for workflow in observer.look(client):
         check_history(client, workflow)
         check_tasks(client, workflow, observer.promised[workflow["id"]], running.data_dir / "artifacts")

@@ -7,8 +7,8 @@ from pathlib import Path
 from standardwebhooks import Webhook
 
 from support.database.postgres import fresh_folder
-from support.emulators.webhook_receiver import HANG, Received, Sink, running_sink
-from support.processes.stepwell_process import Running, running_up
+from support.emulators.webhook_receiver import HANG, Received, WebhookReceiver, running_sink
+from support.processes.stepwell_process import StepwellProcess, running_up
 from support.workflows.crash_scenarios import OPEN
 
 
@@ -38,7 +38,7 @@ async def test_it_comes_again_with_the_same_id_and_body() -> None:
             check(folder / "data", workflow_id, *sink.received)
 
 
-def create(running: Running, sink: Sink) -> str:
+def create(running: StepwellProcess, sink: WebhookReceiver) -> str:
     step = {"id": "a", "task_type": "PASSTHROUGH", "config": {"text": "x"}}
     body = {"name": "n", "origin_instance": "o", "steps": [step], "webhook_url": sink.url()}
     with running.client() as client:

@@ -8,7 +8,7 @@ import pytest
 
 from stepwell.artifacts.disk import Disk
 from stepwell.domain.artifacts import ArtifactPath
-from support.providers.scripted import Scripted, scripted
+from support.providers.scripted import ScriptedProvider, scripted_step
 from support.service.live_service import running_service
 
 
@@ -27,16 +27,16 @@ async def test_the_service_starts_although_a_file_cannot_be_deleted(
         unlink(self, path)
 
     monkeypatch.setattr(Disk, "unlink", refuse_one)
-    async with running_service(dsn, tmp_path, providers=[Scripted()]) as service:
+    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()]) as service:
         assert [folder.exists() for folder in folders] == [False, True, False]
-        made = await service.create(scripted("a"))
+        made = await service.create(scripted_step("a"))
         assert (await service.until_ended(made["id"]))["status"] == "COMPLETED"
 
 
 async def test_cleanup_handles_more_tasks_than_a_statement_has_parameters(dsn: str, tmp_path: Path) -> None:
     many = 33_000  # 10,000 steps with a few attempts each have more
-    async with running_service(dsn, tmp_path, providers=[Scripted()]) as service:
-        made = (await service.create(scripted("a")))["id"]
+    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()]) as service:
+        made = (await service.create(scripted_step("a")))["id"]
         await service.until_ended(made)
         sql = await asyncpg.connect(dsn)
         await sql.execute(

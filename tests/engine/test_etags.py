@@ -12,16 +12,25 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.ports.storage import WorkflowStore
 from stepwell.settings import Prices
 from stepwell.testing import MemoryDatabase
-from support.database.failing_store import FaultyJournal, faulty, nothing_left
+from support.database.failing_store import FailingStore, nothing_left, use_failing_store
 from support.emulators.base import Fault
 from support.providers.emulated import World, world_of
-from support.providers.scripted import Fail, Hang, Outcome, Scripted, Succeed, eventually, passthrough, scripted
+from support.providers.scripted import (
+    Fail,
+    Hang,
+    Outcome,
+    ScriptedProvider,
+    Succeed,
+    eventually,
+    passthrough_step,
+    scripted_step,
+)
 from support.service.live_service import Service, running_service
 
 WORKFLOWS = "/api/v1/workflows/"
 
 
-class RequestingJournal(FaultyJournal):
+class RequestingJournal(FailingStore):
     """A journal that requests the workflows of each batch after it is written. `bodies`: the body of each ETag."""
 
     def __init__(self, inner: WorkflowStore, service: Service) -> None:
@@ -51,7 +60,7 @@ class RequestingJournal(FaultyJournal):
 
 def observe(service: Service) -> RequestingJournal:
     """Request the workflows of each batch that *service* writes from now on."""
-    below = faulty(service)
+    below = use_failing_store(service)
     below.inner = journal = RequestingJournal(below.inner, service)
     return journal
 
@@ -75,11 +84,17 @@ async def test_etags_change_with_steps_of_this_process_and_all_verbs(memory: Mem
         "c": [Fail("no", retryable=False)] * 2,
         "d": [Hang(then=Fail("later"))],
     }
-    provider = Scripted(script=script)
+    provider = ScriptedProvider(script=script)
     async with asyncio.timeout(60), running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         journal = observe(service)
         config = {"retry": {"base_s": 0}, "on_failure": "continue"}
-        steps = (scripted("a"), scripted("b", "a"), scripted("c", max_retries=0), scripted("e", "c"), passthrough("f"))
+        steps = (
+            scripted_step("a"),
+            scripted_step("b", "a"),
+            scripted_step("c", max_retries=0),
+            scripted_step("e", "c"),
+            passthrough_step("f"),
+        )
         failed = (await service.create(*steps, config=config))["id"]
         await provider.until_called("b")
         path = WORKFLOWS + failed
@@ -89,7 +104,7 @@ async def test_etags_change_with_steps_of_this_process_and_all_verbs(memory: Mem
         assert (await service.verb(failed, "resume")).status_code == 200
         provider.release("b")
         assert (await service.until_ended(failed))["status"] == "FAILED"
-        retried = await service.create(scripted("d"), passthrough("g", "d"), start=False)
+        retried = await service.create(scripted_step("d"), passthrough_step("g", "d"), start=False)
         assert (await service.verb(retried["id"], "start")).status_code == 200
         await provider.until_called("d")
         assert (await service.verb(retried["id"], "cancel")).status_code == 200

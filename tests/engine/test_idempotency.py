@@ -15,29 +15,29 @@ import pytest
 from stepwell.domain.errors import StillRunning, Unavailable
 from stepwell.engine import idempotency
 from stepwell.engine import service as service_module
-from support.database.failing_store import AFTER, BEFORE, LATE, FaultyJournal, faulty
-from support.providers.scripted import Hang, Scripted, eventually, scripted
+from support.database.failing_store import AFTER, BEFORE, LATE, FailingStore, use_failing_store
+from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
 
 WORKFLOWS = "/api/v1/workflows/"
-BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [scripted("a")]}
+BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [scripted_step("a")]}
 KEY = {"Idempotency-Key": "k"}
 
 
 @pytest.fixture
-def provider() -> Scripted:
-    return Scripted(default=Hang())
+def provider() -> ScriptedProvider:
+    return ScriptedProvider(default=Hang())
 
 
 @pytest.fixture
-async def service(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+async def service(dsn: str, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Service]:
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as running:
         yield running
 
 
 @pytest.fixture
-def journal(service: Service) -> FaultyJournal:
-    return faulty(service)
+def journal(service: Service) -> FailingStore:
+    return use_failing_store(service)
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 async def two_processes(dsn: str, folder: Path) -> AsyncIterator[tuple[Service, Service]]:
     """Run two services on one database."""
     async with (
-        running_service(dsn, folder / "1", providers=[Scripted()], exclusive=False) as one,
-        running_service(dsn, folder / "2", providers=[Scripted()], exclusive=False) as other,
+        running_service(dsn, folder / "1", providers=[ScriptedProvider()], exclusive=False) as one,
+        running_service(dsn, folder / "2", providers=[ScriptedProvider()], exclusive=False) as other,
     ):
         yield one, other
 
@@ -61,9 +61,9 @@ async def create(service: Service) -> httpx.Response:
     return await service.client.post(WORKFLOWS, json=BODY, headers=KEY)
 
 
-async def start_hanging(service: Service, provider: Scripted) -> str:
+async def start_hanging(service: Service, provider: ScriptedProvider) -> str:
     """Start a workflow whose step hangs, and return its id."""
-    made = await service.create(scripted("a"))
+    made = await service.create(scripted_step("a"))
     await provider.until_called("a")
     return str(made["id"])
 
@@ -82,7 +82,7 @@ def make_unavailable(patch: pytest.MonkeyPatch, service: Service, *names: str) -
         patch.setattr(service.app.components.stores.database.keys, name, fail)
 
 
-async def leave_reserved(service: Service, journal: FaultyJournal, sql: asyncpg.Connection, lease: str | None) -> None:
+async def leave_reserved(service: Service, journal: FailingStore, sql: asyncpg.Connection, lease: str | None) -> None:
     """Leave the key of a request that had no effect, reserved by another process. *lease*: when its lease ends."""
     other = uuid4()
     journal.inserts.append(BEFORE)
@@ -123,10 +123,10 @@ async def test_of_fifty_concurrent_requests_in_two_processes_one_takes_effect(
 
 
 async def test_a_repeat_after_a_restart_gets_the_same_bytes(dsn: str, tmp_path: Path) -> None:
-    async with running_service(dsn, tmp_path, providers=[Scripted()]) as service:
+    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()]) as service:
         first = await create(service)
         await service.until_ended(first.json()["id"])
-    async with running_service(dsn, tmp_path, providers=[Scripted()]) as service:
+    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()]) as service:
         again = await create(service)
     assert (again.status_code, again.content) == (201, first.content)
     assert dict(again.headers) == dict(first.headers) | {"idempotency-replayed": "true"}
@@ -134,7 +134,7 @@ async def test_a_repeat_after_a_restart_gets_the_same_bytes(dsn: str, tmp_path: 
 
 @pytest.mark.parametrize("away", [False, True], ids=["database back", "database away"])
 async def test_an_insert_that_fails_releases_the_key(
-    service: Service, journal: FaultyJournal, sql: asyncpg.Connection, *, away: bool
+    service: Service, journal: FailingStore, sql: asyncpg.Connection, *, away: bool
 ) -> None:
     journal.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
@@ -148,7 +148,7 @@ async def test_an_insert_that_fails_releases_the_key(
 
 
 async def test_a_repeat_finds_the_insert_whose_answer_was_lost(
-    service: Service, journal: FaultyJournal, sql: asyncpg.Connection
+    service: Service, journal: FailingStore, sql: asyncpg.Connection
 ) -> None:
     journal.inserts.append(AFTER)
     assert (await create(service)).status_code == 503
@@ -162,7 +162,7 @@ async def test_a_repeat_finds_the_insert_whose_answer_was_lost(
 
 @pytest.mark.parametrize("away", [False, True], ids=["database back", "database away"])
 async def test_an_insert_that_arrives_after_the_repeat_is_refused(
-    service: Service, journal: FaultyJournal, sql: asyncpg.Connection, *, away: bool
+    service: Service, journal: FailingStore, sql: asyncpg.Connection, *, away: bool
 ) -> None:
     journal.inserts.append(LATE)
     with pytest.MonkeyPatch.context() as patch:
@@ -184,7 +184,7 @@ async def test_an_insert_that_arrives_after_the_repeat_is_refused(
 
 
 async def test_an_insert_that_arrives_before_the_repeat_counts(
-    service: Service, journal: FaultyJournal, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    service: Service, journal: FailingStore, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "_RETRY_S", 3600)
     journal.inserts.append(LATE)
@@ -198,7 +198,7 @@ async def test_an_insert_that_arrives_before_the_repeat_counts(
 
 
 async def test_a_response_that_cannot_be_stored_is_not_sent(
-    service: Service, provider: Scripted, sql: asyncpg.Connection
+    service: Service, provider: ScriptedProvider, sql: asyncpg.Connection
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         make_unavailable(patch, service, "store_answer")
@@ -214,7 +214,7 @@ async def test_a_response_that_cannot_be_stored_is_not_sent(
 
 @pytest.mark.parametrize("lease", [None, "-1 second", "1 hour"])
 async def test_a_key_of_another_process_is_taken_over_once_that_is_dead_or_too_old(
-    service: Service, journal: FaultyJournal, sql: asyncpg.Connection, lease: str | None
+    service: Service, journal: FailingStore, sql: asyncpg.Connection, lease: str | None
 ) -> None:
     await leave_reserved(service, journal, sql, lease)
     if lease == "1 hour":
@@ -242,7 +242,7 @@ async def test_two_processes_answer_the_repeats_of_an_unanswered_request_alike(
 
 
 async def test_a_verb_that_waits_for_the_database_keeps_its_key(
-    service: Service, provider: Scripted, journal: FaultyJournal, monkeypatch: pytest.MonkeyPatch
+    service: Service, provider: ScriptedProvider, journal: FailingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await start_hanging(service, provider)
     monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
@@ -261,7 +261,7 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
 
 
 async def test_a_verb_whose_commit_fails_and_then_loses_its_answer_is_applied_once(
-    service: Service, provider: Scripted, journal: FaultyJournal
+    service: Service, provider: ScriptedProvider, journal: FailingStore
 ) -> None:
     workflow_id = await start_hanging(service, provider)
     journal.faults.extend([BEFORE, AFTER])
@@ -275,7 +275,7 @@ async def test_a_verb_whose_commit_fails_and_then_loses_its_answer_is_applied_on
 
 
 async def test_a_verb_that_loses_the_workflow_to_another_process_releases_its_key(
-    service: Service, provider: Scripted, sql: asyncpg.Connection
+    service: Service, provider: ScriptedProvider, sql: asyncpg.Connection
 ) -> None:
     workflow_id, other = await start_hanging(service, provider), uuid4()
     await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", other)
@@ -289,7 +289,9 @@ async def test_a_verb_that_loses_the_workflow_to_another_process_releases_its_ke
     assert await sql.fetchval("SELECT applied_at IS NOT NULL AND status = 200 FROM idempotency_keys")
 
 
-async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(service: Service, provider: Scripted) -> None:
+async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(
+    service: Service, provider: ScriptedProvider
+) -> None:
     workflow_id = await start_hanging(service, provider)
     provider.release("a")
     await service.until_ended(workflow_id)
@@ -305,7 +307,7 @@ async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(service: S
 
 
 async def test_a_request_that_is_cancelled_at_any_point_has_one_effect(
-    service: Service, journal: FaultyJournal, sql: asyncpg.Connection
+    service: Service, journal: FailingStore, sql: asyncpg.Connection
 ) -> None:
     service_keys: Any = service.app.components.stores.database.keys
     for place in ("reserve", "store_answer"):

@@ -18,13 +18,13 @@ from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine import idempotency
 from stepwell.engine import service as service_module
 from stepwell.persistence.clock import uuid7
-from support.database.failing_store import BEFORE, faulty
-from support.emulators.webhook_receiver import Sink, running_sink
-from support.providers.scripted import Hang, Scripted, eventually, scripted
+from support.database.failing_store import BEFORE, use_failing_store
+from support.emulators.webhook_receiver import WebhookReceiver, running_sink
+from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
 
 WORKFLOWS = "/api/v1/workflows/"
-BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [scripted("a")]}
+BODY: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [scripted_step("a")]}
 KEY = {"Idempotency-Key": "k"}
 NOBODY = UUID(int=0)
 
@@ -32,14 +32,14 @@ NOBODY = UUID(int=0)
 @pytest.fixture
 async def one(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     monkeypatch.setattr(idempotency, "_RETRY_S", 0.02)
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     async with running_service(dsn, tmp_path / "1", providers=[provider], exclusive=False, grace_s=1) as service:
         yield service
 
 
 @pytest.fixture
 async def other(one: Service, dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     async with running_service(dsn, tmp_path / "2", providers=[provider], exclusive=False, grace_s=1) as service:
         yield service
 
@@ -52,7 +52,7 @@ async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def sink() -> AsyncIterator[Sink]:
+async def sink() -> AsyncIterator[WebhookReceiver]:
     async with running_sink() as sink:
         yield sink
 
@@ -100,7 +100,7 @@ def losing_the_answer(call: Callable[..., Any]) -> Callable[..., Any]:
 async def test_a_key_that_could_not_be_released_is_released_once_the_database_is_back(
     one: Service, other: Service, sql: asyncpg.Connection
 ) -> None:
-    faulty(one).inserts.append(BEFORE)
+    use_failing_store(one).inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys_of(one), "release", raise_unavailable)
         assert (await create(one)).status_code == 503
@@ -184,7 +184,7 @@ async def test_a_cancelled_request_releases_or_hands_over_its_key(
 async def test_another_process_answers_for_a_verb_once_that_is_decided(
     one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, journal = await one.create(scripted("a")), faulty(one)
+    made, journal = await one.create(scripted_step("a")), use_failing_store(one)
     monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
     journal.gate.clear()
     path = f"{WORKFLOWS}{made['id']}/pause"
@@ -202,7 +202,7 @@ async def test_another_process_answers_for_a_verb_once_that_is_decided(
 async def test_the_number_of_unreleased_keys_is_bounded(one: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "_MOST_UNRELEASED", 2)
     monkeypatch.setattr(keys_of(one), "release", raise_unavailable)
-    faulty(one).inserts.extend([BEFORE] * 3)
+    use_failing_store(one).inserts.extend([BEFORE] * 3)
     for key in ("k", "l", "m"):
         assert (await create(one, **{"Idempotency-Key": key})).status_code == 503
     assert {each.key for each in one.app.services.idempotency.unreleased} <= {"l", "m"}
@@ -212,7 +212,7 @@ async def test_a_key_lasts_two_days_from_the_request_that_took_effect(
     one: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys_of(one), "release", raise_unavailable)
-    faulty(one).inserts.append(BEFORE)
+    use_failing_store(one).inserts.append(BEFORE)
     move = "UPDATE idempotency_keys SET created_at = created_at - interval '47 hours'"
     assert (await create(one)).status_code == 503
     assert await sql.execute(move) == "UPDATE 1"
@@ -224,9 +224,9 @@ async def test_a_key_lasts_two_days_from_the_request_that_took_effect(
 
 
 class TestRedelivery:
-    async def _delivered(self, one: Service, sink: Sink, sql: asyncpg.Connection) -> tuple[UUID, str, str]:
+    async def _delivered(self, one: Service, sink: WebhookReceiver, sql: asyncpg.Connection) -> tuple[UUID, str, str]:
         """Return a workflow whose webhook was delivered, the delivery's id, and the path of its redelivery."""
-        made = await one.create(scripted("a"), webhook_url=sink.url())
+        made = await one.create(scripted_step("a"), webhook_url=sink.url())
         assert (await one.verb(made["id"], "cancel")).status_code == 200
         await sink.until(1)
         await wait_for(sql, "status = 'DELIVERED' FROM deliveries")
@@ -235,7 +235,7 @@ class TestRedelivery:
 
     @pytest.mark.parametrize("lost", ["store_answer", "redeliver"])
     async def test_a_redelivery_without_a_response_is_sent_once(
-        self, one: Service, other: Service, sink: Sink, sql: asyncpg.Connection, lost: str
+        self, one: Service, other: Service, sink: WebhookReceiver, sql: asyncpg.Connection, lost: str
     ) -> None:
         _, name, path = await self._delivered(one, sink, sql)
         with pytest.MonkeyPatch.context() as patch:
@@ -256,7 +256,7 @@ class TestRedelivery:
         assert len(sink.received) == 2
 
     async def test_a_redelivery_whose_key_was_taken_over_sends_nothing(
-        self, one: Service, sink: Sink, sql: asyncpg.Connection
+        self, one: Service, sink: WebhookReceiver, sql: asyncpg.Connection
     ) -> None:
         workflow_id, name, _ = await self._delivered(one, sink, sql)
         with pytest.raises(StillRunning):

@@ -11,7 +11,7 @@ import pytest
 from stepwell.settings import Secrets
 from stepwell.testing import MemoryDatabase
 from support.emulators.custom import CustomEmulator
-from support.providers.scripted import passthrough, scripted
+from support.providers.scripted import passthrough_step, scripted_step
 from support.service.live_service import Service, running_service
 
 MODULE = "plugin_of_the_tests"
@@ -139,7 +139,7 @@ async def run_workflow(service: Service, *steps: dict[str, Any], **fields: Any) 
 
 
 def step_at(provider: str, step_id: str = "a", prompt: str = "words", **members: Any) -> dict[str, Any]:
-    step = scripted(step_id, config={"prompt": prompt}, **members)
+    step = scripted_step(step_id, config={"prompt": prompt}, **members)
     return step | {"provider_config": {"provider_type": provider}}
 
 
@@ -147,7 +147,7 @@ async def test_a_plugin_provider_does_a_step(memory: MemoryDatabase, tmp_path: P
     install(vertex="one")
     async with run_service(memory, tmp_path) as service:
         step = step_at("VERTEX", active_provider_capabilities=["seed"])
-        found = await run_workflow(service, step, passthrough("b", "a"))
+        found = await run_workflow(service, step, passthrough_step("b", "a"))
         assert found["status"] == "COMPLETED", found["errors"]
         answer = await service.client.get(f"/api/v1/workflows/{found['id']}/tasks")
         task = next(task for task in answer.json()["tasks"] if task["step_id"] == "a")
@@ -235,7 +235,9 @@ async def test_a_plugin_replaces_the_built_in_provider_of_its_type(
         CustomEmulator(tmp_path / "emulator") as ours,
         run_service(memory, tmp_path, custom_url=ours.url, poll_interval_s=0.02) as service,
     ):
-        found = await run_workflow(service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough("c", "a", "b"))
+        found = await run_workflow(
+            service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough_step("c", "a", "b")
+        )
         assert found["status"] == "COMPLETED", found["errors"]
         assert [step["result"]["by"] for step in found["steps"][:2]] == ["CUSTOM", "VERTEX"]
         assert ours.calls == []
@@ -246,7 +248,9 @@ async def test_one_distribution_may_have_several_entry_points(
 ) -> None:
     install(a="none", b="two", c="one")
     async with run_service(memory, tmp_path) as service:
-        found = await run_workflow(service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough("c", "a", "b"))
+        found = await run_workflow(
+            service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough_step("c", "a", "b")
+        )
         assert found["status"] == "COMPLETED", found["errors"]
 
 

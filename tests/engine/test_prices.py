@@ -15,7 +15,7 @@ from support.emulators.base import Call, Fault, Reply
 from support.emulators.comfyui_graphs import CHECKPOINT
 from support.emulators.custom import CustomEmulator, CustomJob
 from support.providers.emulated import SECRET, World, world_of
-from support.providers.scripted import eventually, passthrough
+from support.providers.scripted import eventually, passthrough_step
 from support.service.live_service import Service, running_service
 
 AT_ONCE = {"retry": {"base_s": 0}}
@@ -193,7 +193,7 @@ async def test_the_model_that_the_step_names_decides_the_price(memory: MemoryDat
 async def test_work_in_this_process_costs_nothing(memory: MemoryDatabase, tmp_path: Path) -> None:
     async with run_with_worker(memory, tmp_path, {"*": 8.0}) as (world, _, service):
         local = world.step("local", provider_config={"provider_type": "LOCAL"})
-        workflow_id = await run_to_completion(service, passthrough("first"), local)
+        workflow_id = await run_to_completion(service, passthrough_step("first"), local)
         assert await costs_of(service, workflow_id) == [None, None]
         assert await cost_of_workflow(service, workflow_id) is None
 
@@ -257,7 +257,7 @@ async def test_costs_are_summed_by_currency(memory: MemoryDatabase, tmp_path: Pa
         }
         unpriced = world.step("f", provider_config={"model": "without a price"})
         steps = [world.step(step_id) for step_id in "abcde"]
-        workflow_id = await run_to_completion(service, *steps, unpriced, passthrough("g"))
+        workflow_id = await run_to_completion(service, *steps, unpriced, passthrough_step("g"))
         found = await cost_of_workflow(service, workflow_id)
         assert found == total((1_000_000.100001, "EUR"), (1.0, "USD"), unknown=1)
 

@@ -20,7 +20,7 @@ import stepwell
 from stepwell.bench.loads import Load, Shape
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
-from support.database.failing_store import FaultyJournal, faulty, nothing_left, scheduler_of
+from support.database.failing_store import FailingStore, nothing_left, scheduler_of, use_failing_store
 from support.providers.scripted import eventually
 from support.service.live_service import Service, running_service
 
@@ -87,7 +87,7 @@ async def test_a_chain_takes_one_batch_and_two_events_for_each_step(service: Ser
 @pytest.mark.parametrize("start", [False, True])
 @pytest.mark.parametrize("steps", [1, 1_000])
 async def test_a_create_takes_one_statement(service: Service, steps: int, *, start: bool) -> None:
-    journal, body = faulty(service), workflow(Shape.FAN, steps)
+    journal, body = use_failing_store(service), workflow(Shape.FAN, steps)
     journal.gate.clear()  # so that what follows isn't counted
     with measuring(service) as cost:
         answer = await service.client.post("/api/v1/workflows/", params={"start": start}, json=body)
@@ -137,7 +137,7 @@ async def test_a_fan_of_ten_times_the_width_takes_at_most_ten_times_the_batches(
 
 
 async def test_transitions_that_are_queued_together_are_one_batch(service: Service) -> None:
-    journal, many, steps = faulty(service), 50, 10
+    journal, many, steps = use_failing_store(service), 50, 10
     journal.gate.clear()
     with measuring(service) as cost:
         first = await create(service, workflow(Shape.CHAIN, steps))
@@ -172,7 +172,7 @@ def counting_lines() -> Iterator[list[int]]:
         sys.settrace(before)
 
 
-async def lines_per_step(service: Service, journal: FaultyJournal, body: dict[str, Any]) -> float:
+async def lines_per_step(service: Service, journal: FailingStore, body: dict[str, Any]) -> float:
     """Return the lines executed per step, from the workflow's first decision until its end is committed."""
     journal.gate.clear()
     workflow_id = await create(service, body)
@@ -185,7 +185,7 @@ async def lines_per_step(service: Service, journal: FaultyJournal, body: dict[st
 
 @pytest.mark.parametrize("shape", [Shape.LAYERED, Shape.FAN, Shape.CHAIN])
 async def test_a_step_takes_as_much_work_in_a_long_workflow_as_in_a_short_one(service: Service, shape: Shape) -> None:
-    journal = faulty(service)
+    journal = use_failing_store(service)
     short, long = [await lines_per_step(service, journal, workflow(shape, steps)) for steps in (100, 1_000)]
     assert long <= 1.3 * short
 
@@ -238,7 +238,7 @@ def failing(body: dict[str, Any]) -> dict[str, Any]:
 async def test_an_ended_workflow_is_freed_from_memory(
     service: Service, variant: Callable[[dict[str, Any]], dict[str, Any]], status: str
 ) -> None:
-    journal, scheduler = faulty(service), scheduler_of(service)
+    journal, scheduler = use_failing_store(service), scheduler_of(service)
     journal.gate.clear()
     workflow_id = await create(service, variant(workflow(Shape.LAYERED, 30)))
     active_ref = weakref.ref(scheduler.workflows[workflow_id])

@@ -22,7 +22,7 @@ from support.database.postgres import fresh_folder
 from support.documents.manual import NOT_RUN, pages
 from support.documents.markdown import Block, blocks_of, shell_text
 from support.processes.pasting import make_tools, paste, reserved_port
-from support.processes.stepwell_process import Running, running_up, surroundings
+from support.processes.stepwell_process import StepwellProcess, running_up, surroundings
 from support.providers.emulated import ANSWERING, REMOTE
 from support.providers.emulated_in_thread import emulated
 
@@ -35,7 +35,7 @@ JSON_BLOCKS = [(name, block) for name, blocks in BLOCKS.items() for block in blo
 class Site(NamedTuple):
     """The service that the pages share, and what a shell needs to use it."""
 
-    service: Running
+    service: StepwellProcess
     folder: Path
     env: Mapping[str, str]
 

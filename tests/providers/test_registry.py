@@ -12,7 +12,7 @@ from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import Credentials
 from support.providers.attempt_io import MemoryIO
-from support.providers.scripted import Scripted, Succeed
+from support.providers.scripted import ScriptedProvider, Succeed
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def remote() -> ComfyUiProvider:
 
 
 def test_steps_without_a_provider_and_those_of_in_process_providers_work_here(remote: ComfyUiProvider) -> None:
-    registry = Registry([LocalProvider(), Scripted(ProviderType.VERTEX), remote])
+    registry = Registry([LocalProvider(), ScriptedProvider(ProviderType.VERTEX), remote])
     here = {kind for kind in (None, *ProviderType) if registry.works_here(kind)}
     assert here == {None, ProviderType.LOCAL, ProviderType.VERTEX}
     assert registry.in_process_types() == {ProviderType.LOCAL, ProviderType.VERTEX}
@@ -36,7 +36,7 @@ def test_a_remote_provider_in_the_place_of_local_does_not_work_here(remote: Comf
 
 
 async def test_an_in_process_provider_runs_and_is_no_remote_one() -> None:
-    provider = Scripted(ProviderType.VERTEX, default=Succeed({"a": 1}))
+    provider = ScriptedProvider(ProviderType.VERTEX, default=Succeed({"a": 1}))
     registry = Registry([provider])
     run = registry.in_process(ProviderType.VERTEX)
     assert run is not None

@@ -14,17 +14,17 @@ from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import CancelAttempt, StartAttempt
 from stepwell.domain.lifecycle.inputs import Update
-from support.workflows.runs import ACTOR, CHAIN3, DIAMOND, EPOCH, OTHER_OWNER, OWNER, Sim
+from support.workflows.runs import ACTOR, CHAIN3, DIAMOND, EPOCH, OTHER_OWNER, OWNER, SimulatedRun
 
 PENDING, RUNNING, PAUSED, COMPLETED, FAILED, CANCELLED = WorkflowStatus
 S = StepStatus
 
-VERBS: dict[str, tuple[Callable[[Sim], Decision], tuple[WorkflowStatus, ...]]] = {
-    "start": (Sim.start, (PENDING,)),
-    "pause": (Sim.pause, (RUNNING,)),
-    "resume": (Sim.resume, (FAILED, PAUSED)),
-    "cancel": (Sim.cancel, (PENDING, RUNNING)),
-    "cleanup": (Sim.cleanup, (PENDING, PAUSED, COMPLETED, FAILED, CANCELLED)),
+VERBS: dict[str, tuple[Callable[[SimulatedRun], Decision], tuple[WorkflowStatus, ...]]] = {
+    "start": (SimulatedRun.start, (PENDING,)),
+    "pause": (SimulatedRun.pause, (RUNNING,)),
+    "resume": (SimulatedRun.resume, (FAILED, PAUSED)),
+    "cancel": (SimulatedRun.cancel, (PENDING, RUNNING)),
+    "cleanup": (SimulatedRun.cleanup, (PENDING, PAUSED, COMPLETED, FAILED, CANCELLED)),
     "update": (lambda sim: sim.do(Update(ACTOR, WorkflowUpdate(name="new"))), tuple(WorkflowStatus)),
 }
 
@@ -33,9 +33,9 @@ def config(policy: str = "drain", timeout: float | None = None) -> WorkflowConfi
     return WorkflowConfig(on_failure=OnFailure(policy), workflow_timeout_s=timeout)
 
 
-def sim_in(status: WorkflowStatus) -> Sim:
+def sim_in(status: WorkflowStatus) -> SimulatedRun:
     """A chain of three, brought to *status* by inputs alone."""
-    sim = Sim(CHAIN3, started=status is not PENDING)
+    sim = SimulatedRun(CHAIN3, started=status is not PENDING)
     if status in (RUNNING, PAUSED, CANCELLED, FAILED):
         sim.admit(0)
         sim.succeed(0)
@@ -89,7 +89,7 @@ def test_a_verb_applies_only_where_allowed(verb: str, status: WorkflowStatus, de
 
 
 def test_update_keeps_what_is_absent_and_clears_null() -> None:
-    sim = Sim()
+    sim = SimulatedRun()
     sim.do(Update(ACTOR, WorkflowUpdate(description="d", webhook_url="https://h")))
     decision = sim.do(Update(ACTOR, WorkflowUpdate(name="n", description=None, webhook_url=UNSET)))
     assert (sim.workflow.name, sim.workflow.description, sim.workflow.webhook_url) == ("n", None, "https://h")
@@ -97,7 +97,7 @@ def test_update_keeps_what_is_absent_and_clears_null() -> None:
 
 
 def test_a_diamond_runs_in_order_and_emits_its_events() -> None:
-    sim = Sim(DIAMOND)
+    sim = SimulatedRun(DIAMOND)
     assert sim.queue == {0}
     started = sim.admit(0)
     task = started.effects[0]
@@ -122,7 +122,7 @@ def test_a_diamond_runs_in_order_and_emits_its_events() -> None:
 
 
 def test_results_stay_in_memory_while_a_mapping_may_read_them() -> None:
-    sim = Sim(CHAIN3, sources=[(), (0,), (0, 0)])
+    sim = SimulatedRun(CHAIN3, sources=[(), (0,), (0, 0)])
     sim.admit(0)
     sim.succeed(0, result=b"zero")
     for position in (1, 2):
@@ -133,9 +133,9 @@ def test_results_stay_in_memory_while_a_mapping_may_read_them() -> None:
     assert sim.step_rows[0].result == b"zero"
 
 
-def fail_amid(policy: str) -> Sim:
+def fail_amid(policy: str) -> SimulatedRun:
     """Of s0, s1, s2 (and s3 after s0, s4 after s1, s5 after s4 and s2) s0 fails, s1 runs, s2 waits for its retry."""
-    sim = Sim(((), (), (), (0,), (1,), (4, 2)), config(policy))
+    sim = SimulatedRun(((), (), (), (0,), (1,), (4, 2)), config(policy))
     sim.admit(0, 1, 2)
     sim.fail(2, retryable=True)
     sim.fail(0, error="broken")
@@ -156,7 +156,7 @@ def test_drain_lets_running_steps_end_and_holds_back_retries() -> None:
 
 
 def test_drain_also_holds_back_a_retry_that_waits_for_a_slot() -> None:
-    sim = Sim(((), ()))
+    sim = SimulatedRun(((), ()))
     sim.admit(0, 1)
     sim.fail(1, retryable=True)
     sim.due(1)
@@ -187,7 +187,7 @@ def test_on_failure_continue_runs_steps_that_do_not_depend_on_the_failed_one() -
 
 
 def test_on_failure_continue_skips_each_transitive_dependant_once() -> None:
-    sim = Sim(((), (), (0,), (2,), (3, 1)), config("continue"))
+    sim = SimulatedRun(((), (), (0,), (2,), (3, 1)), config("continue"))
     sim.admit(0, 1)
     sim.fail(0)
     sim.fail(1)
@@ -201,7 +201,7 @@ def test_on_failure_continue_skips_each_transitive_dependant_once() -> None:
 @pytest.mark.parametrize("policy", OnFailure)
 def test_a_paused_workflow_with_a_failed_step_ends_when_nothing_runs(policy: str) -> None:
     for outcome, status in (("ok", PAUSED), ("failed", FAILED)):
-        sim = Sim(((), (), (1,)), config(policy))
+        sim = SimulatedRun(((), (), (1,)), config(policy))
         sim.admit(0, 1)
         assert sim.pause().workflow.owner == OWNER
         sim.succeed(0)
@@ -213,7 +213,7 @@ def test_a_paused_workflow_with_a_failed_step_ends_when_nothing_runs(policy: str
 
 
 def test_a_paused_workflow_completes_with_its_last_running_step() -> None:
-    sim = Sim()
+    sim = SimulatedRun()
     sim.admit(0)
     sim.pause()
     sim.succeed(0)
@@ -221,7 +221,7 @@ def test_a_paused_workflow_completes_with_its_last_running_step() -> None:
 
 
 def test_a_workflow_paused_with_a_failed_step_and_none_running_fails() -> None:
-    sim = Sim(((), ()), config("continue"))
+    sim = SimulatedRun(((), ()), config("continue"))
     sim.admit(0)
     sim.fail(0)
     sim.pause()
@@ -230,7 +230,7 @@ def test_a_workflow_paused_with_a_failed_step_and_none_running_fails() -> None:
 
 
 def test_cancel_cancels_every_step_that_is_not_completed() -> None:
-    sim = Sim(((), (), (), (), (1,)))
+    sim = SimulatedRun(((), (), (), (), (1,)))
     sim.admit(0, 1, 2, 3)
     sim.succeed(0)
     sim.fail(2, retryable=True)
@@ -282,7 +282,7 @@ def test_resume_of_a_paused_workflow_lets_a_live_attempt_continue() -> None:
 
 
 def test_only_a_change_of_owner_increases_the_epoch() -> None:
-    sim = Sim(CHAIN3)
+    sim = SimulatedRun(CHAIN3)
     assert (sim.workflow.owner, sim.workflow.epoch) == (OWNER, 1)
     sim.admit(0)
     sim.pause()

@@ -18,7 +18,7 @@ from stepwell.domain.lifecycle.inputs import (
     RetryDue,
     Succeeded,
 )
-from support.workflows.runs import CHAIN3, EPOCH, Sim
+from support.workflows.runs import CHAIN3, EPOCH, SimulatedRun
 
 _, _, PAUSED, COMPLETED, FAILED, _ = WorkflowStatus
 S = StepStatus
@@ -30,7 +30,7 @@ def config(policy: str = "drain", timeout: float | None = None) -> WorkflowConfi
 
 
 def test_the_timeout_cancels_running_and_waiting_steps_and_resume_restarts_it() -> None:
-    sim = Sim(((), (), (), (0,)), config(timeout=10))
+    sim = SimulatedRun(((), (), (), (0,)), config(timeout=10))
     assert sim.deadline == EPOCH + timedelta(seconds=10)
     sim.admit(0, 1, 2)
     sim.fail(1, retryable=True, jitter=0.9)
@@ -50,7 +50,7 @@ def test_the_timeout_cancels_running_and_waiting_steps_and_resume_restarts_it() 
 
 
 def test_the_timeout_does_not_count_while_paused() -> None:
-    sim = Sim(((), ()), config(timeout=10))
+    sim = SimulatedRun(((), ()), config(timeout=10))
     sim.admit(0)
     sim.later(4)
     sim.pause()
@@ -67,7 +67,7 @@ def test_the_timeout_does_not_count_while_paused() -> None:
 
 
 def test_a_deadline_that_comes_early_is_requested_again() -> None:
-    sim = Sim(config=config(timeout=10))
+    sim = SimulatedRun(config=config(timeout=10))
     assert sim.do(DeadlinePassed()).effects == [DeadlineAt(EPOCH + timedelta(seconds=10))]
     sim.later(11)
     sim.pause()
@@ -77,13 +77,13 @@ def test_a_deadline_that_comes_early_is_requested_again() -> None:
 
 @pytest.mark.parametrize(("timeout", "said"), [(0.5, "0.5"), (86400, "86400"), (2592000, "2592000")])
 def test_the_timeout_is_reported_as_a_person_writes_it(timeout: float, said: str) -> None:
-    sim = Sim(config=config(timeout=timeout))
+    sim = SimulatedRun(config=config(timeout=timeout))
     sim.timeout()
     assert sim.workflow.failure == f"workflow: timed out after {said} s"
 
 
 def test_giving_up_ends_active_workflows_only() -> None:
-    sim = Sim(CHAIN3)
+    sim = SimulatedRun(CHAIN3)
     sim.admit(0)
     sim.do(GiveUp("killed 20 processes"))
     assert (sim.status, sim.workflow.failure, sim.live) == (FAILED, "killed 20 processes", {})
@@ -91,12 +91,12 @@ def test_giving_up_ends_active_workflows_only() -> None:
     sim.pause()
     assert not sim.do(GiveUp("late")).has_rows
     assert sim.status is PAUSED
-    assert Sim(started=False).do(GiveUp("late")).events == []
+    assert SimulatedRun(started=False).do(GiveUp("late")).events == []
 
 
 @pytest.mark.parametrize("ender", ["cancel", "timeout", "policy", "cleanup"])
 def test_an_input_that_comes_too_late_changes_nothing(ender: str) -> None:
-    sim = Sim(((), (), ()), config("cancel", timeout=10))
+    sim = SimulatedRun(((), (), ()), config("cancel", timeout=10))
     sim.admit(0, 1)
     task = sim.live[0].id
     match ender:
@@ -121,7 +121,7 @@ def test_an_input_that_comes_too_late_changes_nothing(ender: str) -> None:
 
 
 def test_the_result_of_another_attempt_changes_nothing() -> None:
-    sim = Sim()
+    sim = SimulatedRun()
     sim.admit(0)
     for late in (Succeeded(0, NOBODY, b"{}"), AttemptFailed(0, NOBODY, "x", True, True, 0.5), RetryDue(0)):  # noqa: FBT003
         before = sim.picture()
@@ -131,7 +131,7 @@ def test_the_result_of_another_attempt_changes_nothing() -> None:
 
 
 def test_a_new_process_continues_the_open_attempts() -> None:
-    sim = Sim(((), (), (), (0,)), config(timeout=10))
+    sim = SimulatedRun(((), (), (), (0,)), config(timeout=10))
     sim.admit(0, 1)
     sim.fail(1, retryable=True)
     task, at = sim.live[0], sim.step_rows[1].next_attempt_at
@@ -150,7 +150,7 @@ def test_a_new_process_continues_the_open_attempts() -> None:
 
 
 def test_a_decision_can_be_merged_with_the_next() -> None:
-    sim = Sim(started=False)
+    sim = SimulatedRun(started=False)
     first = sim.run.apply(sim.start_input(), sim.now)
     second = sim.run.apply(sim.admit_input(0), sim.now)
     idle = sim.run.apply(RetryDue(0), sim.now)

@@ -34,7 +34,7 @@ from stepwell.domain.lifecycle.inputs import (
 )
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import StepState, WorkflowState
-from support.workflows.runs import ACTOR, EPOCH, OWNER, Sim, plans_of
+from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, plans_of
 
 T = TypeVar("T")
 _ENDS = {EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED}
@@ -66,7 +66,7 @@ def dags(draw: st.DrawFn) -> list[list[int]]:
 
 
 @st.composite
-def sims(draw: st.DrawFn) -> Callable[[], Sim]:
+def sims(draw: st.DrawFn) -> Callable[[], SimulatedRun]:
     dag = draw(dags())
     config = WorkflowConfig(
         on_failure=draw(st.sampled_from(OnFailure)),
@@ -76,10 +76,10 @@ def sims(draw: st.DrawFn) -> Callable[[], Sim]:
     max_retries = draw(st.integers(0, 2))
     fallback = draw(st.sampled_from([None, ProviderType.FAL]))
     started = draw(st.sampled_from([True, True, True, False]))
-    return lambda: Sim(dag, config, max_retries=max_retries, fallback=fallback, sources=dag, started=started)
+    return lambda: SimulatedRun(dag, config, max_retries=max_retries, fallback=fallback, sources=dag, started=started)
 
 
-def given_by(sim: Sim, op: Op) -> Input | None:  # noqa: C901, PLR0912 - one case an operation
+def given_by(sim: SimulatedRun, op: Op) -> Input | None:  # noqa: C901, PLR0912 - one case an operation
     """The input that *op* means now; None where it means nothing."""
     among = {"admit": sim.waiting, "succeed": sorted(sim.live), "fail": sorted(sim.live), "due": sim.sleeping}
     kind, position = op.kind, 0
@@ -121,7 +121,7 @@ def given_by(sim: Sim, op: Op) -> Input | None:  # noqa: C901, PLR0912 - one cas
     return None
 
 
-def late_input(sim: Sim, op: Op) -> Input:
+def late_input(sim: SimulatedRun, op: Op) -> Input:
     """About an attempt that isn't the step's own any more, or a slot or a timer that nobody asked for."""
     position = op.pick % len(sim.plans)
     old = UUID(int=(position + 1) * 1000 + max(sim.step_rows[position].attempt - 1, 0))
@@ -136,7 +136,7 @@ def late_input(sim: Sim, op: Op) -> Input:
             return RetryDue(position if position not in sim.sleeping else 99)
 
 
-def play(sim: Sim, op: Op, *, crashing: bool) -> None:
+def play(sim: SimulatedRun, op: Op, *, crashing: bool) -> None:
     made = given_by(sim, op)
     if made is None:
         return
@@ -156,7 +156,7 @@ def play(sim: Sim, op: Op, *, crashing: bool) -> None:
     sim.take_up()
 
 
-def outcome(sim: Sim) -> object:
+def outcome(sim: SimulatedRun) -> object:
     """All that can be told from outside, but for who runs it."""
     return (
         replace(sim.workflow, owner=None, epoch=0),
@@ -166,7 +166,7 @@ def outcome(sim: Sim) -> object:
     )
 
 
-def check_history(sim: Sim) -> None:
+def check_history(sim: SimulatedRun) -> None:
     """By the order of the events alone."""
     done: set[int] = set()
     positions = {plan.step_id: plan.position for plan in sim.plans}
@@ -199,7 +199,7 @@ def check_history(sim: Sim) -> None:
 
 @settings(max_examples=250)
 @given(sims(), scripts)
-def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Callable[[], Sim], script: list[Op]) -> None:
+def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Callable[[], SimulatedRun], script: list[Op]) -> None:
     steady, crashing = make(), make()
     for op in script:
         play(steady, op, crashing=False)
@@ -212,7 +212,7 @@ def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Callable[[], Si
 
 @settings(max_examples=250)
 @given(sims(), scripts)
-def test_every_workflow_can_always_reach_its_end(make: Callable[[], Sim], script: list[Op]) -> None:
+def test_every_workflow_can_always_reach_its_end(make: Callable[[], SimulatedRun], script: list[Op]) -> None:
     sim = make()
     for op in script:
         play(sim, op, crashing=True)
@@ -288,7 +288,7 @@ def layers(n: int) -> list[list[int]]:
 
 
 class Big:
-    """A big run, driven wave by wave without the checks of `Sim`, which cost more than what they check."""
+    """A big run, driven wave by wave without the checks of `SimulatedRun`, which cost more than what they check."""
 
     def __init__(self, dag: Sequence[Sequence[int]], on_failure: OnFailure = OnFailure.DRAIN) -> None:
         plans = SeenList(plans_of(dag, max_retries=1))

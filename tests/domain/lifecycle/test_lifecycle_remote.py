@@ -33,7 +33,7 @@ from stepwell.domain.lifecycle.inputs import (
 )
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import Sent, Task
-from support.workflows.runs import EPOCH, OWNER, Sim
+from support.workflows.runs import EPOCH, OWNER, SimulatedRun
 
 SENT = Sent("a/model", "d" * 64, EPOCH)
 COST = Cost(0.25, "USD", "provider")
@@ -42,8 +42,8 @@ FALLBACK = ProviderType.REPLICATE
 S = StepStatus
 
 
-class Remote(Sim):
-    """A `Sim` of steps that FAL does; the first is admitted."""
+class Remote(SimulatedRun):
+    """A `SimulatedRun` of steps that FAL does; the first is admitted."""
 
     def __init__(self, *, steps: int = 1, config: WorkflowConfig | None = None, max_retries: int = 3) -> None:
         dag = ((),) * steps
@@ -148,7 +148,7 @@ def test_an_attempt_cancelled_before_its_request_was_sent_never_started() -> Non
 
 
 def test_work_in_this_process_has_no_receipt() -> None:
-    sim = Sim()
+    sim = SimulatedRun()
     sim.do(replace(sim.admit_input(0), in_process=True))
     sim.cancel()
     assert [task.cancel_receipt for task in sim.task_rows.values()] == [None]
@@ -158,7 +158,7 @@ def test_work_in_this_process_has_no_receipt() -> None:
 def test_an_attempt_of_an_earlier_process_has_a_receipt_if_its_provider_is_remote(
     in_process: list[int], receipt: CancelReceipt | None
 ) -> None:
-    before = Sim()
+    before = SimulatedRun()
     before.admit(0)
     run, tasks = before.run, before.run.open_tasks()
     later = Run(run.state, run.config, run.plans, run.steps, tasks, in_process=in_process)

@@ -15,13 +15,15 @@ from stepwell.domain.lifecycle.inputs import RetryDue
 from stepwell.domain.lifecycle.retry import RETRY_AFTER_CAP_S, RetryDecision, backoff_s, decide_retry
 from stepwell.domain.model import StepState
 from stepwell.domain.steps import ResolvedStep
-from support.workflows.runs import EPOCH, Sim
+from support.workflows.runs import EPOCH, SimulatedRun
 
 S = StepStatus
 LOCAL, FAL = ProviderType.LOCAL, ProviderType.FAL
 
 
-def exhaust(sim: Sim, position: int = 0, *, retryable: bool = True, provider_fault: bool = True) -> list[ProviderType]:
+def exhaust(
+    sim: SimulatedRun, position: int = 0, *, retryable: bool = True, provider_fault: bool = True
+) -> list[ProviderType]:
     """Let every attempt fail; the providers that were asked, in order."""
     asked = []
     while sim.step_rows[position].status in (S.PENDING, S.RUNNING):
@@ -36,7 +38,7 @@ def exhaust(sim: Sim, position: int = 0, *, retryable: bool = True, provider_fau
 @pytest.mark.parametrize("max_retries", [0, 1, 3, 20])
 @pytest.mark.parametrize("fallback", [None, FAL])
 def test_attempts_are_retries_plus_one_per_provider(max_retries: int, fallback: ProviderType | None) -> None:
-    sim = Sim(max_retries=max_retries, fallback=fallback)
+    sim = SimulatedRun(max_retries=max_retries, fallback=fallback)
     asked = exhaust(sim)
     assert asked == [LOCAL] * (max_retries + 1) + ([FAL] * (max_retries + 1) if fallback else [])
     step = sim.step_rows[0]
@@ -66,13 +68,13 @@ def test_an_error_that_is_not_retryable_is_not_retried(
     fallback: ProviderType | None,
     asked: list[ProviderType],
 ) -> None:
-    sim = Sim(max_retries=1, fallback=fallback)
+    sim = SimulatedRun(max_retries=1, fallback=fallback)
     assert exhaust(sim, retryable=retryable, provider_fault=provider_fault) == asked
     assert sim.step_rows[0].retry_count == len(asked) - len(set(asked))
 
 
 def test_the_retry_count_is_the_attempts_minus_one_per_provider() -> None:
-    sim = Sim(max_retries=2, fallback=FAL)
+    sim = SimulatedRun(max_retries=2, fallback=FAL)
     counts = []
     for _ in range(6):
         if 0 in sim.wake:
@@ -84,7 +86,7 @@ def test_the_retry_count_is_the_attempts_minus_one_per_provider() -> None:
 
 
 def test_between_attempts_a_step_is_running_and_shows_next_attempt_at() -> None:
-    sim = Sim(config=WorkflowConfig(retry=RetryPolicy(base_s=8)))
+    sim = SimulatedRun(config=WorkflowConfig(retry=RetryPolicy(base_s=8)))
     sim.admit(0)
     at = EPOCH + timedelta(seconds=4)
     failed = sim.fail(0, retryable=True, jitter=0.5, error="busy")
@@ -106,7 +108,7 @@ def test_between_attempts_a_step_is_running_and_shows_next_attempt_at() -> None:
 
 
 def test_the_fallback_starts_without_a_delay() -> None:
-    sim = Sim(max_retries=0, fallback=FAL)
+    sim = SimulatedRun(max_retries=0, fallback=FAL)
     sim.admit(0)
     sim.fail(0, retryable=True, retry_after_s=99)
     assert sim.step_rows[0].next_attempt_at == sim.now
@@ -118,14 +120,14 @@ def test_the_fallback_starts_without_a_delay() -> None:
     [(0.0, 0), (7.5, 7.5), (-3.0, 0), (1e9, RETRY_AFTER_CAP_S), (float("inf"), RETRY_AFTER_CAP_S), (float("nan"), 0)],
 )
 def test_retry_after_is_used_within_its_bounds(said: float, waits: float) -> None:
-    sim = Sim()
+    sim = SimulatedRun()
     sim.admit(0)
     sim.fail(0, retryable=True, retry_after_s=said, jitter=0.99)
     assert sim.step_rows[0].next_attempt_at == EPOCH + timedelta(seconds=waits)
 
 
 def test_the_backoff_of_a_fallback_starts_again() -> None:
-    sim = Sim(max_retries=3, fallback=FAL)
+    sim = SimulatedRun(max_retries=3, fallback=FAL)
     waits = []
     for _ in range(8):
         if 0 in sim.wake:
@@ -201,7 +203,7 @@ def test_a_retry_needs_attempts_left_and_an_error_that_may_pass(
 
 @pytest.mark.parametrize("slot", [False, True])
 def test_pause_holds_back_a_retry_whether_its_time_has_come_or_not(slot: bool) -> None:  # noqa: FBT001
-    sim = Sim(fallback=FAL)
+    sim = SimulatedRun(fallback=FAL)
     sim.admit(0)
     sim.fail(0, retryable=True)
     if slot:
@@ -219,7 +221,7 @@ def test_pause_holds_back_a_retry_whether_its_time_has_come_or_not(slot: bool) -
 
 @pytest.mark.parametrize("error", ["busy", ""])
 def test_a_failure_while_paused_is_retried_after_resume(error: str) -> None:
-    sim = Sim(max_retries=1)
+    sim = SimulatedRun(max_retries=1)
     sim.admit(0)
     sim.pause()
     failed = sim.fail(0, retryable=True, error=error)
@@ -230,7 +232,7 @@ def test_a_failure_while_paused_is_retried_after_resume(error: str) -> None:
 
 
 def test_a_failure_while_draining_is_retried_after_resume() -> None:
-    sim = Sim(((), ()), max_retries=0, fallback=FAL)
+    sim = SimulatedRun(((), ()), max_retries=0, fallback=FAL)
     sim.admit(0, 1)
     sim.fail(0, retryable=False, provider_fault=False)
     sim.fail(1, retryable=True)  # its fallback would be next
@@ -241,7 +243,7 @@ def test_a_failure_while_draining_is_retried_after_resume() -> None:
 
 
 def test_resume_gives_a_failed_step_all_its_attempts_and_its_primary_provider() -> None:
-    sim = Sim(max_retries=1, fallback=FAL)
+    sim = SimulatedRun(max_retries=1, fallback=FAL)
     exhaust(sim)
     sim.resume()
     step = sim.step_rows[0]
@@ -251,7 +253,7 @@ def test_resume_gives_a_failed_step_all_its_attempts_and_its_primary_provider() 
 
 
 def test_resume_counts_a_live_attempt_as_the_first_of_the_new_execution() -> None:
-    sim = Sim(max_retries=1, fallback=FAL)
+    sim = SimulatedRun(max_retries=1, fallback=FAL)
     for _ in range(4):
         if 0 in sim.wake:
             sim.due(0)
@@ -268,7 +270,7 @@ def test_resume_counts_a_live_attempt_as_the_first_of_the_new_execution() -> Non
 
 
 def test_a_restart_neither_forgets_nor_repeats_an_attempt() -> None:
-    sim = Sim(max_retries=2, fallback=FAL)
+    sim = SimulatedRun(max_retries=2, fallback=FAL)
     asked = []
     while sim.statuses != [S.FAILED]:
         sim.crash()

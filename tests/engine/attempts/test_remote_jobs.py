@@ -16,7 +16,7 @@ from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left, scheduler_of
 from support.emulators.base import Fault
 from support.providers.emulated import REMOTE, World, world_of
-from support.providers.scripted import eventually, passthrough
+from support.providers.scripted import eventually, passthrough_step
 from support.service.live_service import Service, running_service
 
 RETRY_AT_ONCE = {"retry": {"base_s": 0}}
@@ -185,7 +185,7 @@ async def test_a_provider_that_is_gone_after_a_restart_stops_nobody_else(
     async with running_service(memory, tmp_path / "data", grace_s=1, **world.settings) as first:
         running = await first.create(world.step(fallback_provider_type="LOCAL"))
         given_up = await first.create(world.step("given up"))
-        steps = passthrough("a"), world.step("b", depends_on=["a"])
+        steps = passthrough_step("a"), world.step("b", depends_on=["a"])
         waiting = await first.create(*steps, start=False, config=RETRY_AT_ONCE)
         await eventually(lambda: len(world.emulator.ledger.jobs()) == 2, "they are taken")
         await eventually(lambda: world.emulator.count("poll") > 1, "they are asked about")

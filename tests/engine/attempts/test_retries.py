@@ -11,7 +11,17 @@ import pytest
 from stepwell.contract.enums import ProviderType
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left
-from support.providers.scripted import Crash, Fail, Hang, Outcome, Scripted, Succeed, eventually, passthrough, scripted
+from support.providers.scripted import (
+    Crash,
+    Fail,
+    Hang,
+    Outcome,
+    ScriptedProvider,
+    Succeed,
+    eventually,
+    passthrough_step,
+    scripted_step,
+)
 from support.service.live_service import Service, running_service
 
 AT_ONCE = {"retry": {"base_s": 0}}
@@ -20,7 +30,7 @@ FOR_GOOD = Fail("broken", retryable=False)
 
 
 def serving(
-    memory: MemoryDatabase, folder: Path, *providers: Scripted, **settings: Any
+    memory: MemoryDatabase, folder: Path, *providers: ScriptedProvider, **settings: Any
 ) -> AbstractAsyncContextManager[Service]:
     return running_service(memory, folder, providers=providers, grace_s=1, **settings)
 
@@ -55,9 +65,9 @@ async def end(service: Service, *steps: dict[str, Any], **fields: Any) -> dict[s
 
 @pytest.mark.parametrize("outcome", [Fail(), Crash(), Crash(TimeoutError), Crash(KeyError)])
 async def test_what_may_get_better_is_tried_again(memory: MemoryDatabase, tmp_path: Path, outcome: Outcome) -> None:
-    provider = Scripted(script={"a": [outcome, outcome, Succeed({"f": 1})]})
+    provider = ScriptedProvider(script={"a": [outcome, outcome, Succeed({"f": 1})]})
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted("a"), config=AT_ONCE)
+        ended = await end(service, scripted_step("a"), config=AT_ONCE)
         assert (ended["status"], ended["final_step_result"]) == ("COMPLETED", {"f": 1})
         step = step_of(ended, "a")
         assert (step["retry_count"], step["error_message"], step["next_attempt_at"]) == (2, None, None)
@@ -80,18 +90,18 @@ async def test_what_may_get_better_is_tried_again(memory: MemoryDatabase, tmp_pa
 async def test_an_inner_cancellation_of_a_provider_is_a_failure_like_any_other(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
-    provider = Scripted(script={"a": [Crash(asyncio.CancelledError)]})
+    provider = ScriptedProvider(script={"a": [Crash(asyncio.CancelledError)]})
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted("a"), config=AT_ONCE)
+        ended = await end(service, scripted_step("a"), config=AT_ONCE)
         assert ended["status"] == "COMPLETED"
         retrying = next(e for e in await service.events(ended["id"]) if e["type"] == "step.retrying")
         assert retrying["data"]["error"] == "internal error: CancelledError"
 
 
 async def test_the_text_of_a_crash_is_kept_inside(memory: MemoryDatabase, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Crash()]})
+    provider = ScriptedProvider(script={"a": [Crash()]})
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted("a", max_retries=0))
+        ended = await end(service, scripted_step("a", max_retries=0))
         assert (ended["status"], ended["errors"]) == ("FAILED", ["a: internal error: RuntimeError"])
 
 
@@ -99,15 +109,19 @@ async def test_a_result_of_too_many_levels_fails_its_step_for_good(memory: Memor
     text = "[" * 60 + "]" * 60
     decoded = {"from_step": "0", "from_field": "text", "to_field": "x", "transform": "JSON_DECODE"}
     deeper = [
-        passthrough(
+        passthrough_step(
             str(number),
             str(number - 1),
             input_mappings=[{"from_step": str(number - 1), "from_field": "x", "to_field": "x.a.b.c.d.e"}],
         )
         for number in range(2, 40)
     ]
-    steps = [passthrough("0", config={"text": text}), passthrough("1", "0", input_mappings=[decoded]), *deeper]
-    async with serving(memory, tmp_path, Scripted()) as service:
+    steps = [
+        passthrough_step("0", config={"text": text}),
+        passthrough_step("1", "0", input_mappings=[decoded]),
+        *deeper,
+    ]
+    async with serving(memory, tmp_path, ScriptedProvider()) as service:
         ended = await end(service, *steps, config=AT_ONCE)
         assert (ended["status"], ended["errors"]) == (
             "FAILED",
@@ -121,25 +135,27 @@ async def test_a_result_that_is_no_json_is_told_as_such_and_not_tried_again(
 ) -> None:
     surrogate = r'`"\ud800"`'  # as a literal it passes as text and is one only once it is read
     mapping = {"from_step": "a", "from_field": surrogate, "to_field": "t"}
-    async with serving(memory, tmp_path, Scripted()) as service:
-        ended = await end(service, scripted("a"), passthrough("b", "a", input_mappings=[mapping]), config=AT_ONCE)
+    async with serving(memory, tmp_path, ScriptedProvider()) as service:
+        ended = await end(
+            service, scripted_step("a"), passthrough_step("b", "a", input_mappings=[mapping]), config=AT_ONCE
+        )
         assert (ended["status"], step_of(ended, "b")["retry_count"]) == ("FAILED", 0)
         assert step_of(ended, "b")["error_message"].startswith("the result is no JSON")
 
 
 async def test_attempts_are_max_retries_and_one(memory: MemoryDatabase, tmp_path: Path) -> None:
-    provider = Scripted(default=Fail("busy"))
+    provider = ScriptedProvider(default=Fail("busy"))
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted("a", max_retries=2), scripted("b"), config=AT_ONCE)
+        ended = await end(service, scripted_step("a", max_retries=2), scripted_step("b"), config=AT_ONCE)
         assert (ended["status"], ended["error_message"]) == ("FAILED", "a: busy")
         assert provider.count("a") == 3
         assert step_of(ended, "a")["retry_count"] == 2
 
 
 async def test_what_can_not_get_better_is_tried_once(memory: MemoryDatabase, tmp_path: Path) -> None:
-    provider = Scripted(default=FOR_GOOD)
+    provider = ScriptedProvider(default=FOR_GOOD)
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted("a"), scripted("b", "a"))
+        ended = await end(service, scripted_step("a"), scripted_step("b", "a"))
         assert (ended["status"], ended["errors"]) == ("FAILED", ["a: broken"])
         assert statuses(ended) == {"a": "FAILED", "b": "PENDING"}
         assert [call.step_id for call in provider.calls] == ["a"]
@@ -156,8 +172,8 @@ async def test_what_can_not_get_better_is_tried_once(memory: MemoryDatabase, tmp
 async def test_the_fallback_has_as_many_attempts_where_the_fault_is_the_providers(
     memory: MemoryDatabase, tmp_path: Path, failure: Fail, primary: int, fallback: int
 ) -> None:
-    custom, fal = Scripted(default=failure), Scripted(ProviderType.FAL, default=failure)
-    step = scripted(
+    custom, fal = ScriptedProvider(default=failure), ScriptedProvider(ProviderType.FAL, default=failure)
+    step = scripted_step(
         "a",
         max_retries=1,
         provider_config={"model": "mine"},
@@ -177,8 +193,8 @@ async def test_the_fallback_has_as_many_attempts_where_the_fault_is_the_provider
 async def test_a_fallback_of_the_same_provider_has_its_own_configuration(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
-    provider = Scripted(script={"a": [FOR_GOOD]})
-    step = scripted(
+    provider = ScriptedProvider(script={"a": [FOR_GOOD]})
+    step = scripted_step(
         "a",
         provider_config={"model": "big"},
         fallback_provider_type="CUSTOM",
@@ -192,9 +208,9 @@ async def test_a_fallback_of_the_same_provider_has_its_own_configuration(
 async def test_the_time_of_the_next_attempt_shows_and_the_providers_own_word_counts(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
-    provider = Scripted(script={"a": [Fail(retry_after_s=1800)], "b": [Fail(retry_after_s=0)]})
+    provider = ScriptedProvider(script={"a": [Fail(retry_after_s=1800)], "b": [Fail(retry_after_s=0)]})
     async with serving(memory, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("b"), config=LATER)
+        created = await service.create(scripted_step("a"), scripted_step("b"), config=LATER)
         found = await service.until(
             created["id"], lambda w: step_of(w, "a")["next_attempt_at"] and step_of(w, "b")["status"] == "COMPLETED"
         )
@@ -213,9 +229,9 @@ async def test_the_time_of_the_next_attempt_shows_and_the_providers_own_word_cou
 
 
 async def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(memory: MemoryDatabase, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Hang(files={"x": b"1"}), Succeed()]})
+    provider = ScriptedProvider(script={"a": [Hang(files={"x": b"1"}), Succeed()]})
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted("a", config={"timeout_s": 0.05}), config=AT_ONCE)
+        ended = await end(service, scripted_step("a", config={"timeout_s": 0.05}), config=AT_ONCE)
         assert ended["status"] == "COMPLETED"
         assert provider.ends("a") == ["cancelled", "succeeded"]
         assert "timeout_s" not in provider.calls[0].inputs
@@ -227,10 +243,10 @@ async def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(memory: M
 async def test_a_workflow_that_takes_too_long_fails_and_resume_restarts_its_clock(
     memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
-    provider = Scripted(script={"a": [Hang()], "b": [Fail(retry_after_s=1800)], "c": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang()], "b": [Fail(retry_after_s=1800)], "c": [Hang()]})
     async with serving(memory, tmp_path, provider) as service:
         created = await service.create(
-            scripted("a"), scripted("b"), scripted("c", "a"), config={"workflow_timeout_s": 60}
+            scripted_step("a"), scripted_step("b"), scripted_step("c", "a"), config={"workflow_timeout_s": 60}
         )
         await service.until(created["id"], lambda found: step_of(found, "b")["next_attempt_at"])
         clock.advance(59)
@@ -252,9 +268,9 @@ async def test_a_workflow_that_takes_too_long_fails_and_resume_restarts_its_cloc
 async def test_the_clock_of_a_workflow_stands_still_while_it_is_paused(
     memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
-    provider = Scripted(script={"a": [Hang()], "b": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang()], "b": [Hang()]})
     async with serving(memory, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("b", "a"), config={"workflow_timeout_s": 60})
+        created = await service.create(scripted_step("a"), scripted_step("b", "a"), config={"workflow_timeout_s": 60})
         await provider.until_called("a")
         clock.advance(30)
         assert (await service.verb(created["id"], "pause")).status_code == 200
@@ -274,11 +290,11 @@ async def test_the_clock_of_a_workflow_stands_still_while_it_is_paused(
 
 
 FAN = (
-    scripted("bad"),
-    scripted("slow"),
-    scripted("after", "slow"),
-    scripted("dependant", "bad"),
-    passthrough("join", "dependant"),
+    scripted_step("bad"),
+    scripted_step("slow"),
+    scripted_step("after", "slow"),
+    scripted_step("dependant", "bad"),
+    passthrough_step("join", "dependant"),
 )
 
 
@@ -297,7 +313,7 @@ FAN = (
 async def test_what_a_failure_leaves_running(
     memory: MemoryDatabase, tmp_path: Path, on_failure: str, left: dict[str, str], slow: str
 ) -> None:
-    provider = Scripted(script={"bad": [Hang(then=FOR_GOOD)], "slow": [Hang()]})
+    provider = ScriptedProvider(script={"bad": [Hang(then=FOR_GOOD)], "slow": [Hang()]})
     async with serving(memory, tmp_path, provider) as service:
         created = await service.create(*FAN, config={"on_failure": on_failure})
         await provider.until_called("slow")
@@ -326,9 +342,11 @@ async def test_a_step_between_two_attempts_is_held_back_while_nothing_may_start(
     paused: bool,  # noqa: FBT001
 ) -> None:
     """By a pause, or by a failure that drains."""
-    provider = Scripted(script={"a": [Fail(retry_after_s=1800)], "slow": [Hang()], "bad": [Hang(then=FOR_GOOD)]})
+    provider = ScriptedProvider(
+        script={"a": [Fail(retry_after_s=1800)], "slow": [Hang()], "bad": [Hang(then=FOR_GOOD)]}
+    )
     async with serving(memory, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("slow"), scripted("bad"))
+        created = await service.create(scripted_step("a"), scripted_step("slow"), scripted_step("bad"))
         await service.until(created["id"], lambda w: step_of(w, "a")["next_attempt_at"])
         await provider.until_called("bad")
         if paused:
@@ -348,9 +366,9 @@ async def test_a_step_between_two_attempts_is_held_back_while_nothing_may_start(
 async def test_a_step_that_fails_while_paused_is_retried_only_after_resume(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
-    provider = Scripted(script={"a": [Hang(then=Fail())]})
+    provider = ScriptedProvider(script={"a": [Hang(then=Fail())]})
     async with serving(memory, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), config=AT_ONCE)
+        created = await service.create(scripted_step("a"), config=AT_ONCE)
         await provider.until_called("a")
         assert (await service.verb(created["id"], "pause")).status_code == 200
         provider.release("a")
@@ -363,8 +381,8 @@ async def test_a_step_that_fails_while_paused_is_retried_only_after_resume(
 
 
 async def test_limits_hold_for_attempts_and_their_fallbacks(memory: MemoryDatabase, tmp_path: Path) -> None:
-    custom, fal = Scripted(default=FOR_GOOD), Scripted(ProviderType.FAL)
-    steps = [scripted(f"s{n}", fallback_provider_type="FAL") for n in range(20)]
+    custom, fal = ScriptedProvider(default=FOR_GOOD), ScriptedProvider(ProviderType.FAL)
+    steps = [scripted_step(f"s{n}", fallback_provider_type="FAL") for n in range(20)]
     async with serving(memory, tmp_path, custom, fal, max_steps_per_provider=3, max_running_steps=5) as service:
         assert (await end(service, *steps))["status"] == "COMPLETED"
         assert (len(custom.calls), len(fal.calls)) == (20, 20)

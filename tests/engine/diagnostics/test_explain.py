@@ -10,16 +10,16 @@ import pytest
 
 from stepwell.contract.enums import ProviderType
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.failing_store import BEFORE, faulty, scheduler_of
-from support.providers.scripted import Fail, Hang, Scripted, eventually, passthrough, scripted
+from support.database.failing_store import BEFORE, scheduler_of, use_failing_store
+from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, passthrough_step, scripted_step
 from support.service.explain_requests import explain, reason_of, wait_for_code
 from support.service.live_service import Service, running_service
 
 UNKNOWN = "/api/v1/workflows/019b0000-0000-7000-8000-000000000000/explain"
 
 
-def hanging(**script: Any) -> Scripted:
-    return Scripted(script=script, default=Hang())
+def hanging(**script: Any) -> ScriptedProvider:
+    return ScriptedProvider(script=script, default=Hang())
 
 
 def without_detail(reason: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ async def test_steps_of_a_workflow_that_was_never_started_are_not_started(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     async with running_service(memory, tmp_path, providers=[hanging()]) as service:
-        created = await service.create(scripted("a"), scripted("b", "a"), start=False)
+        created = await service.create(scripted_step("a"), scripted_step("b", "a"), start=False)
         explanation = await explain(service, created["id"])
         not_started = {"code": "not_started", "detail": "The workflow was never started."}
         assert (explanation["status"], explanation["reason"]) == ("PENDING", not_started)
@@ -45,8 +45,10 @@ async def test_a_step_names_the_unfinished_steps_that_it_waits_for(memory: Memor
     provider = hanging()
     async with running_service(memory, tmp_path, providers=[provider]) as service:
         names = [f"s{number:02}" for number in range(60)]
-        first = [scripted(name) for name in names]
-        created = await service.create(*first, passthrough("join", *names), passthrough("last", "join", "s00"))
+        first = [scripted_step(name) for name in names]
+        created = await service.create(
+            *first, passthrough_step("join", *names), passthrough_step("last", "join", "s00")
+        )
         await provider.until_called("s59")
         provider.release("s00", "s01")
         await service.until(created["id"], lambda found: found["completed_steps"] == 2)
@@ -69,8 +71,8 @@ async def test_a_step_names_the_unfinished_steps_that_it_waits_for(memory: Memor
 async def test_a_step_that_works_in_this_process_is_running_locally(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = hanging()
     async with running_service(memory, tmp_path, providers=[provider]) as service:
-        journal = faulty(service)
-        created = await service.create(scripted("a"), start=False)
+        journal = use_failing_store(service)
+        created = await service.create(scripted_step("a"), start=False)
         journal.gate.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(service.verb(created["id"], "start"))
@@ -105,9 +107,9 @@ async def test_a_step_that_waits_for_a_slot_knows_the_limit_and_its_queue_positi
 ) -> None:
     provider = hanging()
     async with running_service(memory, tmp_path, providers=[provider], **limits) as service:
-        one = await service.create(*(scripted(f"a{number}") for number in range(5)), origin_tenant_id="t")
+        one = await service.create(*(scripted_step(f"a{number}") for number in range(5)), origin_tenant_id="t")
         await eventually(lambda: provider.running == slots)
-        two = await service.create(*(scripted(f"b{number}") for number in range(2)), origin_tenant_id="t")
+        two = await service.create(*(scripted_step(f"b{number}") for number in range(2)), origin_tenant_id="t")
         first, second = await explain(service, one["id"]), await explain(service, two["id"])
         places = {
             name: step["reason"]["position"]
@@ -130,10 +132,10 @@ async def test_a_step_that_waits_for_a_slot_knows_the_limit_and_its_queue_positi
 
 async def test_a_step_before_its_next_attempt_knows_when_that_is(memory: MemoryDatabase, tmp_path: Path) -> None:
     script = {"a": [Fail("not today", retry_after_s=600)], "b": [Fail(retryable=False), Fail("nor here")]}
-    local = Scripted(ProviderType.REPLICATE, {"b": [Fail("nor here", retry_after_s=900)]})
-    async with running_service(memory, tmp_path, providers=[Scripted(script=script), local]) as service:
-        with_fallback = scripted("b", fallback_provider_type="REPLICATE", max_retries=1)
-        created = await service.create(scripted("a", max_retries=4), with_fallback)
+    local = ScriptedProvider(ProviderType.REPLICATE, {"b": [Fail("nor here", retry_after_s=900)]})
+    async with running_service(memory, tmp_path, providers=[ScriptedProvider(script=script), local]) as service:
+        with_fallback = scripted_step("b", fallback_provider_type="REPLICATE", max_retries=1)
+        created = await service.create(scripted_step("a", max_retries=4), with_fallback)
         found = await service.until(created["id"], lambda found: all(step["error_message"] for step in found["steps"]))
         reason = await wait_for_code(service, created["id"], "b", "retry")
         counts = reason["attempt"], reason["attempts"]
@@ -153,7 +155,7 @@ async def test_a_step_before_its_next_attempt_knows_when_that_is(memory: MemoryD
 async def test_a_paused_workflow_names_who_paused_it_and_when(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = hanging()
     async with running_service(memory, tmp_path, providers=[provider], max_steps_per_provider=1) as service:
-        created = await service.create(scripted("a"), scripted("b"), scripted("c", "a"))
+        created = await service.create(scripted_step("a"), scripted_step("b"), scripted_step("c", "a"))
         await provider.until_called("a")
         for _ in range(2):  # the last pause counts
             assert (await service.verb(created["id"], "pause")).status_code == 200
@@ -179,7 +181,13 @@ async def test_a_step_that_does_not_start_because_another_failed_names_it(
 ) -> None:
     provider = hanging(a=[Hang(Fail("broken", retryable=False))])
     async with running_service(memory, tmp_path, providers=[provider], max_steps_per_provider=2) as service:
-        steps = [scripted("a"), scripted("b"), scripted("c"), scripted("d", "a"), scripted("e", "b")]
+        steps = [
+            scripted_step("a"),
+            scripted_step("b"),
+            scripted_step("c"),
+            scripted_step("d", "a"),
+            scripted_step("e", "b"),
+        ]
         created = await service.create(*steps)
         await provider.until_called("b")
         provider.release("a")
@@ -207,7 +215,9 @@ async def test_a_step_behind_a_failed_one_says_that_only_resume_moves_it(
 ) -> None:
     provider = hanging(l=[Fail("broken", retryable=False)])
     async with running_service(memory, tmp_path, providers=[provider]) as service:
-        created = await service.create(scripted("l"), scripted("x", "l"), scripted("y", "x"), scripted("z", "l", "x"))
+        created = await service.create(
+            scripted_step("l"), scripted_step("x", "l"), scripted_step("y", "x"), scripted_step("z", "l", "x")
+        )
         await service.until_ended(created["id"])
         steps = (await explain(service, created["id"]))["steps"]
         assert steps["x"]["reason"] == {
@@ -232,7 +242,7 @@ async def test_a_step_behind_a_paused_one_says_that_only_resume_moves_it(
 ) -> None:
     provider = hanging()
     async with running_service(memory, tmp_path, providers=[provider], max_steps_per_provider=1) as service:
-        created = await service.create(scripted("a"), scripted("b"), scripted("c", "a", "b"))
+        created = await service.create(scripted_step("a"), scripted_step("b"), scripted_step("c", "a", "b"))
         await provider.until_called("a")
         assert (await reason_of(service, created["id"], "c"))["stuck"] == []
         assert (await service.verb(created["id"], "pause")).status_code == 200
@@ -245,7 +255,7 @@ async def test_a_workflow_that_timed_out_gives_the_timeout_as_its_failure(
     memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
     async with running_service(memory, tmp_path, providers=[hanging()], max_steps_per_provider=1) as service:
-        created = await service.create(scripted("a"), scripted("b"), config={"workflow_timeout_s": 60})
+        created = await service.create(scripted_step("a"), scripted_step("b"), config={"workflow_timeout_s": 60})
         clock.advance(60)
         await service.until_ended(created["id"])
         explanation = await explain(service, created["id"])
@@ -261,7 +271,9 @@ async def test_a_workflow_of_another_process_names_its_owner_and_lease(dsn: str,
         running_service(dsn, tmp_path / "1", providers=[provider], exclusive=False, lease_s=600, grace_s=1) as one,
         running_service(dsn, tmp_path / "2", providers=[hanging()], exclusive=False, lease_s=600, grace_s=1) as two,
     ):
-        created = await one.create(scripted("a"), scripted("r"), scripted("b", "a"), origin_tenant_id="t")
+        created = await one.create(
+            scripted_step("a"), scripted_step("r"), scripted_step("b", "a"), origin_tenant_id="t"
+        )
         found = await one.until(created["id"], lambda found: found["steps"][1]["next_attempt_at"])
         await provider.until_called("a")
         explanation = await explain(two, created["id"])
@@ -303,9 +315,9 @@ async def test_a_workflow_of_another_process_names_its_owner_and_lease(dsn: str,
 async def test_an_outage_and_a_stopping_process_are_reported(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = hanging()
     async with running_service(memory, tmp_path, providers=[provider], max_steps_per_provider=1, grace_s=2) as service:
-        created = await service.create(scripted("a"), scripted("b"))
+        created = await service.create(scripted_step("a"), scripted_step("b"))
         await provider.until_called("a")
-        journal = faulty(service)
+        journal = use_failing_store(service)
         journal.faults.extend([BEFORE] * 1000)
         provider.release("a")
         await eventually(lambda: scheduler_of(service).checkpointer.outage)
@@ -322,7 +334,7 @@ async def test_an_outage_and_a_stopping_process_are_reported(memory: MemoryDatab
         }
         journal.faults.clear()
         await provider.until_called("b")
-        more = await service.create(scripted("c"))
+        more = await service.create(scripted_step("c"))
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.wait_for(service.app.stop(), 30))
             await eventually(lambda: scheduler_of(service).stopping)
@@ -333,7 +345,7 @@ async def test_an_outage_and_a_stopping_process_are_reported(memory: MemoryDatab
 
 async def test_a_large_workflow_costs_no_more_statements_than_a_small_one(dsn: str, tmp_path: Path) -> None:
     async with running_service(dsn, tmp_path, providers=[hanging()], max_steps_per_provider=1, grace_s=1) as service:
-        steps = [scripted(f"s{number}") for number in range(400)]
+        steps = [scripted_step(f"s{number}") for number in range(400)]
         for started in (True, False):
             created = await service.create(*steps, start=started)
             if started:

@@ -22,7 +22,7 @@ from stepwell.providers.shared.credentials import Credentials
 from stepwell.settings import ModelLimits
 from support.emulators.base import Fault
 from support.providers.emulated import World, world_of
-from support.providers.scripted import eventually, scripted
+from support.providers.scripted import eventually, scripted_step
 from support.service.explain_requests import explain, reason_of, wait_for_code, wait_for_reason
 from support.service.live_service import Service, running_service
 
@@ -141,7 +141,7 @@ async def test_a_step_whose_request_is_prepared_is_preparing(dsn: str, tmp_path:
     async with AsyncExitStack() as stack:
         provider = SlowToPrepare(await stack.enter_async_context(httpx.AsyncClient()))
         service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", providers=[provider]))
-        created = await service.create(scripted("a"))
+        created = await service.create(scripted_step("a"))
         reason = await wait_for_reason(service, created["id"], "a", lambda each: each.get("doing") == "preparing")
         assert (reason["code"], reason["provider"], reason["attempt"]) == ("running_locally", "CUSTOM", 1)
         provider.released.set()

@@ -15,7 +15,7 @@ from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.events import peer_notifications
 from stepwell.engine.events.peer_notifications import PeerNotifications
 from stepwell.persistence.stores.event_feed import PostgresEventFeed
-from support.providers.scripted import Hang, Scripted, eventually, passthrough, scripted
+from support.providers.scripted import Hang, ScriptedProvider, eventually, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service, token
 from support.service.sse_client import AsgiStream, numbers, streaming
 
@@ -58,12 +58,12 @@ class Pair:
 
 
 @pytest.fixture
-def provider() -> Scripted:
-    return Scripted(script={"a": [Hang()]})
+def provider() -> ScriptedProvider:
+    return ScriptedProvider(script={"a": [Hang()]})
 
 
 @pytest.fixture
-async def pair(dsn: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Pair]:
+async def pair(dsn: str, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         one, other = [
             await stack.enter_async_context(
@@ -89,7 +89,7 @@ def no_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("verb", ["start", "resume", "cancel", "cleanup"])
 async def test_a_dry_run_and_its_verb_fail_alike_if_another_process_runs_the_workflow(
-    pair: Pair, provider: Scripted, verb: str
+    pair: Pair, provider: ScriptedProvider, verb: str
 ) -> None:
     path = WORKFLOWS + await start_hanging(pair, provider)
     method, url = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
@@ -101,7 +101,7 @@ async def test_a_dry_run_and_its_verb_fail_alike_if_another_process_runs_the_wor
     assert [answer.status_code for answer in answers] == [allowed, allowed]
 
 
-async def test_a_dry_run_works_for_a_workflow_of_a_dead_process(pair: Pair, provider: Scripted) -> None:
+async def test_a_dry_run_works_for_a_workflow_of_a_dead_process(pair: Pair, provider: ScriptedProvider) -> None:
     path, lease = (
         WORKFLOWS + await start_hanging(pair, provider),
         "UPDATE processes SET lease_until = clock_timestamp() ",
@@ -112,15 +112,15 @@ async def test_a_dry_run_works_for_a_workflow_of_a_dead_process(pair: Pair, prov
     await pair.sql.execute(lease + "+ interval '1 minute'")
 
 
-async def start_hanging(pair: Pair, provider: Scripted) -> str:
+async def start_hanging(pair: Pair, provider: ScriptedProvider) -> str:
     """Start a workflow at *one* whose step hangs, and return its id."""
-    created = await pair.one.create(scripted("a"))
+    created = await pair.one.create(scripted_step("a"))
     await provider.until_called("a")
     workflow_id: str = created["id"]
     return workflow_id
 
 
-async def test_streams_of_another_process_follow_by_notifications(pair: Pair, provider: Scripted) -> None:
+async def test_streams_of_another_process_follow_by_notifications(pair: Pair, provider: ScriptedProvider) -> None:
     workflow_id = await start_hanging(pair, provider)
     pair.peers.poll_s = 3600
     async with pair.follow(workflow_id) as stream, streaming(pair.other.app.api, "/api/v1/events", token()) as feed:
@@ -134,7 +134,7 @@ async def test_streams_of_another_process_follow_by_notifications(pair: Pair, pr
 
 
 async def test_streams_of_another_process_follow_by_polling_without_notifications(
-    pair: Pair, provider: Scripted, no_notifications: None, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, provider: ScriptedProvider, no_notifications: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await start_hanging(pair, provider)
     pair.peers.poll_s = pair.other.app.services.subscriptions.reader.poll_s = 0.02
@@ -147,7 +147,7 @@ async def test_streams_of_another_process_follow_by_polling_without_notification
         assert [frame.data["id"] for frame in await feed.frames(len(rest))] == numbers(rest)
 
 
-async def test_a_killed_listener_is_replaced_and_misses_nothing(pair: Pair, provider: Scripted) -> None:
+async def test_a_killed_listener_is_replaced_and_misses_nothing(pair: Pair, provider: ScriptedProvider) -> None:
     workflow_id = await start_hanging(pair, provider)
     pair.peers.poll_s = 3600
     async with pair.follow(workflow_id) as stream:
@@ -164,7 +164,7 @@ async def test_a_killed_listener_is_replaced_and_misses_nothing(pair: Pair, prov
 
 
 async def test_a_process_listens_and_polls_only_while_a_client_follows(
-    pair: Pair, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peer_notifications, "_LINGER_S", 0.05)
     workflow_id = await start_hanging(pair, provider)
@@ -195,7 +195,7 @@ async def test_a_process_listens_and_polls_only_while_a_client_follows(
     assert await pair.listeners() == []
 
 
-async def test_any_payload_of_a_notification_only_leads_to_a_read(pair: Pair, provider: Scripted) -> None:
+async def test_any_payload_of_a_notification_only_leads_to_a_read(pair: Pair, provider: ScriptedProvider) -> None:
     """Everybody who may connect can notify, so a payload proves nothing."""
     workflow_id = await start_hanging(pair, provider)
     pair.peers.poll_s = 3600
@@ -213,7 +213,7 @@ async def test_many_commits_are_combined_into_few_short_notifications(pair: Pair
     payloads: list[str] = []
     await pair.sql.add_listener("stepwell_events", lambda *args: payloads.append(args[-1]))
     for _ in range(5):
-        created = [await pair.one.create(passthrough("a")) for _ in range(10)]
+        created = [await pair.one.create(passthrough_step("a")) for _ in range(10)]
         for each in created:
             await pair.one.until_ended(each["id"])
     notifications = pair.peers.notifications
@@ -234,7 +234,7 @@ async def start_waiting(group: asyncio.TaskGroup, service: Service, workflow_id:
     return task
 
 
-async def test_the_end_of_a_workflow_is_noticed_in_both_processes(pair: Pair, provider: Scripted) -> None:
+async def test_the_end_of_a_workflow_is_noticed_in_both_processes(pair: Pair, provider: ScriptedProvider) -> None:
     workflow_id = await start_hanging(pair, provider)
     pair.peers.poll_s = 3600
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
@@ -251,7 +251,9 @@ async def test_the_end_of_a_workflow_is_noticed_in_both_processes(pair: Pair, pr
         assert not service.app.components.engine.bus.watched
 
 
-async def test_waiting_ends_without_the_workflows_end_by_a_timeout_or_a_stop(pair: Pair, provider: Scripted) -> None:
+async def test_waiting_ends_without_the_workflows_end_by_a_timeout_or_a_stop(
+    pair: Pair, provider: ScriptedProvider
+) -> None:
     workflow_id = UUID(await start_hanging(pair, provider))
     waiter = pair.one.app.services.completion
     assert not await waiter.until_terminal(EVERY_TENANT, workflow_id, 0.01)

@@ -15,7 +15,7 @@ from stepwell.engine.events import event_stream, feed_stream
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.testing import MemoryDatabase
-from support.providers.scripted import passthrough
+from support.providers.scripted import passthrough_step
 from support.service.live_service import Service, running_service
 from support.service.sse_client import Frame, parsed
 
@@ -46,7 +46,7 @@ class Run:
         self._waiting: list[tuple[int, asyncio.Event]] = []
 
     async def write(self) -> None:
-        created = await self.service.create(passthrough("a"), start=False)
+        created = await self.service.create(passthrough_step("a"), start=False)
         self.workflow_id, engine = UUID(created["id"]), self.service.app.services
         self.events = 1
         while self.opened < EACH:
@@ -131,7 +131,7 @@ async def test_clients_of_the_feed_that_connect_at_any_moment_get_each_event_onc
 
     async def write() -> None:
         for _ in range(20):
-            created = await service.create(passthrough("a"), passthrough("b", "a"))
+            created = await service.create(passthrough_step("a"), passthrough_step("b", "a"))
             ids.append(UUID(created["id"]))
         for workflow_id in ids:
             await service.until_ended(str(workflow_id))

@@ -20,7 +20,7 @@ from stepwell.domain.model import StepState, WorkflowState
 from stepwell.engine.execution import checkpointer as module
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.ports.storage import WorkflowStore
-from support.database.failing_store import AFTER, BEFORE, FaultyJournal
+from support.database.failing_store import AFTER, BEFORE, FailingStore
 from support.providers.scripted import eventually
 from support.workflows.runs import EPOCH, plans_of
 
@@ -51,7 +51,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.journal = FaultyJournal(cast("WorkflowStore", self.ledger))
+        self.journal = FailingStore(cast("WorkflowStore", self.ledger))
         self.committed: list[tuple[UUID, list[int]]] = []
         self.lost: list[tuple[UUID, bool]] = []
         self.when_committed: Callable[[Decision], None] = lambda _: None

@@ -10,25 +10,25 @@ import pytest
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import nothing_left
-from support.providers.scripted import Hang, Scripted, eventually, scripted
+from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
 
 
 @pytest.fixture
-def provider() -> Scripted:
+def provider() -> ScriptedProvider:
     """Both steps wait for `release`."""
-    return Scripted(script={"a": [Hang()], "b": [Hang()]})
+    return ScriptedProvider(script={"a": [Hang()], "b": [Hang()]})
 
 
 @pytest.fixture
-async def service(memory: MemoryDatabase, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+async def service(memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Service]:
     async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         yield service
 
 
-async def begun(service: Service, provider: Scripted) -> UUID:
+async def begun(service: Service, provider: ScriptedProvider) -> UUID:
     """A workflow of two steps, the first of which runs."""
-    created = await service.create(scripted("a"), scripted("b", "a"))
+    created = await service.create(scripted_step("a"), scripted_step("b", "a"))
     await provider.until_called("a")
     return UUID(created["id"])
 
@@ -43,7 +43,7 @@ async def turns(service: Service) -> None:
         await service.client.get("/api/v1/workflows/")
 
 
-async def test_until_it_has_ended_for_all_who_wait(service: Service, provider: Scripted) -> None:
+async def test_until_it_has_ended_for_all_who_wait(service: Service, provider: ScriptedProvider) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         workflow_id = await begun(service, provider)
         first, second, leaves = (waiting(group, service, workflow_id) for _ in range(3))
@@ -60,7 +60,7 @@ async def test_until_it_has_ended_for_all_who_wait(service: Service, provider: S
     await eventually(lambda: nothing_left(service))
 
 
-async def test_until_a_paused_one_has_nothing_that_runs(service: Service, provider: Scripted) -> None:
+async def test_until_a_paused_one_has_nothing_that_runs(service: Service, provider: ScriptedProvider) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         workflow_id = await begun(service, provider)
         idle = waiting(group, service, workflow_id)
@@ -75,7 +75,7 @@ async def test_until_a_paused_one_has_nothing_that_runs(service: Service, provid
         assert provider.count("b") == 0
 
 
-async def test_until_it_is_lost(service: Service, provider: Scripted, memory: MemoryDatabase) -> None:
+async def test_until_it_is_lost(service: Service, provider: ScriptedProvider, memory: MemoryDatabase) -> None:
     other = uuid4()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         workflow_id = await begun(service, provider)
@@ -89,11 +89,11 @@ async def test_until_it_is_lost(service: Service, provider: Scripted, memory: Me
     await eventually(lambda: nothing_left(service))
 
 
-async def test_at_once_where_there_is_nothing_to_wait_for(service: Service, provider: Scripted) -> None:
+async def test_at_once_where_there_is_nothing_to_wait_for(service: Service, provider: ScriptedProvider) -> None:
     async with asyncio.timeout(30):
         provider.release("a", "b")
         workflow_id = await begun(service, provider)
-        pending = UUID((await service.create(scripted("a"), start=False))["id"])
+        pending = UUID((await service.create(scripted_step("a"), start=False))["id"])
         await service.app.services.workflows.until_idle(workflow_id)
         for each in (workflow_id, pending, uuid4()):
             # Not even a turn of the loop: it could be closed.

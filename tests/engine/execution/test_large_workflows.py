@@ -12,8 +12,8 @@ from stepwell.contract.enums import StepStatus
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
-from support.database.failing_store import FaultyJournal, admission_of, faulty, nothing_left, scheduler_of
-from support.providers.scripted import Hang, Scripted, Succeed, eventually, passthrough, scripted
+from support.database.failing_store import FailingStore, admission_of, nothing_left, scheduler_of, use_failing_store
+from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service
 from support.workflows.definitions import body
 
@@ -38,19 +38,19 @@ async def completed(service: Service, workflow_id: UUID) -> WorkflowRecord:
 
 def chain(length: int) -> list[dict[str, Any]]:
     mapping = {"from_field": "n", "to_field": "n"}
-    first = passthrough("s0", config={"n": 1})
+    first = passthrough_step("s0", config={"n": 1})
     return [first] + [
-        passthrough(f"s{n}", f"s{n - 1}", input_mappings=[{"from_step": f"s{n - 1}", **mapping}])
+        passthrough_step(f"s{n}", f"s{n - 1}", input_mappings=[{"from_step": f"s{n - 1}", **mapping}])
         for n in range(1, length)
     ]
 
 
 @pytest.fixture
-async def counting(service: Service) -> FaultyJournal:
-    return faulty(service)
+async def counting(service: Service) -> FailingStore:
+    return use_failing_store(service)
 
 
-async def test_a_chain_costs_a_commit_a_step(service: Service, counting: FaultyJournal) -> None:
+async def test_a_chain_costs_a_commit_a_step(service: Service, counting: FailingStore) -> None:
     record = await completed(service, await create(service, *chain(1000)))
     assert record.summary.final_step_result == b'{"n":1}'
     # The first start, and every completion with the start that follows from it.
@@ -58,9 +58,9 @@ async def test_a_chain_costs_a_commit_a_step(service: Service, counting: FaultyJ
     assert record.state.last_event == 2 + 2 * 1000 + 1
 
 
-async def test_a_fan_of_a_thousand_is_a_few_batches(service: Service, counting: FaultyJournal) -> None:
-    fan = [passthrough(f"f{n}", "root") for n in range(1000)]
-    steps = [passthrough("root"), *fan, passthrough("join", *(step["id"] for step in fan))]
+async def test_a_fan_of_a_thousand_is_a_few_batches(service: Service, counting: FailingStore) -> None:
+    fan = [passthrough_step(f"f{n}", "root") for n in range(1000)]
+    steps = [passthrough_step("root"), *fan, passthrough_step("join", *(step["id"] for step in fan))]
     record = await completed(service, await create(service, *steps))
     assert record.state.last_event == 2 + 2 * 1002 + 1
     assert counting.commits < 50
@@ -69,12 +69,12 @@ async def test_a_fan_of_a_thousand_is_a_few_batches(service: Service, counting: 
 async def test_ten_thousand_steps_in_layers(dsn: str, tmp_path: Path) -> None:
     layers, width = 50, 200
     steps = [
-        passthrough(f"{layer}.{n}", *(f"{layer - 1}.{(n + d) % width}" for d in range(2 if layer else 0)))
+        passthrough_step(f"{layer}.{n}", *(f"{layer - 1}.{(n + d) % width}" for d in range(2 if layer else 0)))
         for layer in range(layers)
         for n in range(width)
     ]
     async with running_service(dsn, tmp_path, grace_s=1) as service:
-        journal = faulty(service)
+        journal = use_failing_store(service)
         workflow_id = await create(service, *steps)
         await completed(service, workflow_id)
         assert journal.commits < 1000
@@ -92,7 +92,7 @@ async def test_ten_thousand_steps_in_layers(dsn: str, tmp_path: Path) -> None:
     await sql.close()
 
 
-async def test_workflows_side_by_side_share_their_commits(service: Service, counting: FaultyJournal) -> None:
+async def test_workflows_side_by_side_share_their_commits(service: Service, counting: FailingStore) -> None:
     length, many = 20, 50
     ids = [await create(service, *chain(length)) for _ in range(1)]
     counting.gate.clear()
@@ -106,15 +106,15 @@ async def test_workflows_side_by_side_share_their_commits(service: Service, coun
 
 
 async def test_a_result_is_in_memory_only_while_a_step_may_still_read_it(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(
+    provider = ScriptedProvider(
         script={"big": [Succeed({"n": "x" * 1000})], "unread": [Succeed({"n": "y"})], "b": [Hang()], "c": [Hang()]}
     )
     reads = [{"from_step": "big", "from_field": "n", "to_field": "n"}]
     steps = [
-        scripted("big"),
-        scripted("unread"),
-        scripted("b", "big", "unread", input_mappings=reads),
-        scripted("c", "b", "big", input_mappings=reads),
+        scripted_step("big"),
+        scripted_step("unread"),
+        scripted_step("b", "big", "unread", input_mappings=reads),
+        scripted_step("c", "b", "big", input_mappings=reads),
     ]
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         workflow_id = await create(service, *steps)
@@ -131,10 +131,10 @@ async def test_a_result_is_in_memory_only_while_a_step_may_still_read_it(dsn: st
 
 
 async def test_a_huge_workflow_does_not_hold_up_a_small_one(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted()
+    provider = ScriptedProvider()
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1, max_running_steps=2) as service:
-        huge = await create(service, *(scripted(f"h{n}") for n in range(300)))
-        small = await create(service, *chain(3), scripted("end", "s2"))
+        huge = await create(service, *(scripted_step(f"h{n}") for n in range(300)))
+        small = await create(service, *chain(3), scripted_step("end", "s2"))
         begun = len(provider.calls)
         await completed(service, small)
         await completed(service, huge)
@@ -145,9 +145,9 @@ async def test_a_huge_workflow_does_not_hold_up_a_small_one(dsn: str, tmp_path: 
 
 
 async def test_slots_are_as_many_as_are_set_and_each_comes_back(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1, max_steps_per_provider=7) as service:
-        ids = [await create(service, *(scripted(f"{w}.{n}") for n in range(5))) for w in range(4)]
+        ids = [await create(service, *(scripted_step(f"{w}.{n}") for n in range(5))) for w in range(4)]
         await eventually(lambda: provider.running == 7)
         admission = admission_of(service)
         assert (admission.used, admission.waiting) == (7, 13)

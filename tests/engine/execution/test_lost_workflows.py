@@ -12,14 +12,25 @@ import asyncpg
 import pytest
 
 from stepwell.domain.tenancy import EVERY_TENANT
-from support.database.failing_store import AFTER, admission_of, faulty, nothing_left, scheduler_of
-from support.providers.scripted import Fail, Hang, Scripted, Stubborn, Succeed, eventually, passthrough, scripted
+from support.database.failing_store import AFTER, admission_of, nothing_left, scheduler_of, use_failing_store
+from support.providers.scripted import (
+    Fail,
+    Hang,
+    ScriptedProvider,
+    Stubborn,
+    Succeed,
+    eventually,
+    passthrough_step,
+    scripted_step,
+)
 from support.service.live_service import Service, running_service
 
 OTHER = uuid4()
 
 
-def serving(dsn: str, folder: Path, provider: Scripted, **settings: Any) -> AbstractAsyncContextManager[Service]:
+def serving(
+    dsn: str, folder: Path, provider: ScriptedProvider, **settings: Any
+) -> AbstractAsyncContextManager[Service]:
     return running_service(dsn, folder, providers=[provider], grace_s=1, **settings)
 
 
@@ -53,13 +64,15 @@ async def test_a_lost_run_writes_nothing_touches_no_file_and_ends_its_attempts(
     dsn: str, tmp_path: Path, ending: Succeed | Fail
 ) -> None:
     files = {"x": b"1"}
-    provider = Scripted(script={"a": [Hang(ending, files)], "b": [Hang(files=files)], "mine": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang(ending, files)], "b": [Hang(files=files)], "mine": [Hang()]})
     async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
-        lost = await service.create(scripted("a"), scripted("b"), scripted("c", "a"), scripted("d", "b"))
+        lost = await service.create(
+            scripted_step("a"), scripted_step("b"), scripted_step("c", "a"), scripted_step("d", "b")
+        )
         await provider.until_called("a")
         await provider.until_called("b")
         await take_over(sql)
-        mine = await service.create(scripted("mine"))
+        mine = await service.create(scripted_step("mine"))
         await provider.until_called("mine")
         before = await rows(sql)
         provider.release("a")
@@ -86,9 +99,9 @@ async def test_a_lost_run_writes_nothing_touches_no_file_and_ends_its_attempts(
 
 
 async def test_a_verb_on_a_lost_run_does_not_take_effect(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
-        created = await service.create(scripted("a"))
+        created = await service.create(scripted_step("a"))
         await provider.until_called("a")
         await take_over(sql)
         before = await rows(sql)
@@ -99,13 +112,13 @@ async def test_a_verb_on_a_lost_run_does_not_take_effect(dsn: str, tmp_path: Pat
 
 
 async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Stubborn(), Succeed()], "b": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Stubborn(), Succeed()], "b": [Hang()]})
     async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
-        created = await service.create(scripted("a"), scripted("b"))
+        created = await service.create(scripted_step("a"), scripted_step("b"))
         await provider.until_called("a")
         await provider.until_called("b")
         await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", OTHER)  # and that one has gone already
-        journal = faulty(service)
+        journal = use_failing_store(service)
         provider.release("b")
         await eventually(lambda: journal.batches != [] and not scheduler_of(service).workflows, "it is lost")
         for wanted in (1, 2):
@@ -127,9 +140,9 @@ async def test_an_attempt_that_ends_well_although_it_was_cancelled_leaves_a_file
     tmp_path: Path,
     taken_over: bool,  # noqa: FBT001
 ) -> None:
-    provider = Scripted(script={"a": [Stubborn(files={"x": b"1"})], "b": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Stubborn(files={"x": b"1"})], "b": [Hang()]})
     async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
-        created = await service.create(scripted("a"), scripted("b"))
+        created = await service.create(scripted_step("a"), scripted_step("b"))
         await provider.until_called("a")
         await provider.until_called("b")
         if taken_over:
@@ -146,9 +159,9 @@ async def test_an_attempt_that_ends_well_although_it_was_cancelled_leaves_a_file
 
 async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Path) -> None:
     """It should not be; if it is, the run is dropped and taken up again from the rows."""
-    provider = Scripted(script={"a": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang()]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("b", "a"))
+        created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
         parts = service.app.components
         loaded = await parts.stores.database.workflow_store.claim(
@@ -164,13 +177,13 @@ async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Pat
 
 
 async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"bad": [Hang()], "good": [Hang()], "slow": [Hang()]})
+    provider = ScriptedProvider(script={"bad": [Hang()], "good": [Hang()], "slow": [Hang()]})
     async with serving(dsn, tmp_path, provider) as service:
-        bad = await service.create(scripted("bad"), scripted("slow"), scripted("after", "bad"))
-        good = await service.create(scripted("good"), scripted("then", "good"))
+        bad = await service.create(scripted_step("bad"), scripted_step("slow"), scripted_step("after", "bad"))
+        good = await service.create(scripted_step("good"), scripted_step("then", "good"))
         for step_id in ("bad", "good", "slow"):
             await provider.until_called(step_id)
-        journal = faulty(service)
+        journal = use_failing_store(service)
         journal.refuse.add(UUID(bad["id"]))
         journal.gate.clear()
         provider.release("bad", "good")
@@ -193,11 +206,11 @@ async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(dsn: str, tm
 
 
 async def test_a_workflow_whose_every_row_is_refused_is_left_alone(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"bad": [Hang()]})
+    provider = ScriptedProvider(script={"bad": [Hang()]})
     async with serving(dsn, tmp_path, provider) as service:
-        bad = await service.create(scripted("bad"))
+        bad = await service.create(scripted_step("bad"))
         await provider.until_called("bad")
-        journal = faulty(service)
+        journal = use_failing_store(service)
         journal.refuse.add(UUID(bad["id"]))
         provider.release("bad")
         await eventually(lambda: UUID(bad["id"]) in service.app.components.webhooks.recovery.unloadable)
@@ -205,7 +218,7 @@ async def test_a_workflow_whose_every_row_is_refused_is_left_alone(dsn: str, tmp
         assert journal.batches == [[UUID(bad["id"])]] * 2
         assert (await service.get(bad["id"]))["status"] == "RUNNING"
         assert (await service.verb(bad["id"], "cancel")).status_code == 503
-        good = await service.create(scripted("good"))
+        good = await service.create(scripted_step("good"))
         assert (await service.until_ended(good["id"]))["status"] == "COMPLETED"
 
 
@@ -213,11 +226,11 @@ async def test_a_workflow_whose_every_row_is_refused_is_left_alone(dsn: str, tmp
 
 
 async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang()]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"))
+        created = await service.create(scripted_step("a"))
         await provider.until_called("a")
-        journal = faulty(service)
+        journal = use_failing_store(service)
         journal.gate.clear()
         provider.release("a")
         (workflow,) = scheduler_of(service).workflows.values()
@@ -237,10 +250,10 @@ async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(dsn
 async def test_an_attempt_starts_only_when_its_intent_is_written_and_a_cancel_overtakes_it(
     dsn: str, tmp_path: Path
 ) -> None:
-    provider = Scripted()
+    provider = ScriptedProvider()
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), start=False)
-        journal = faulty(service)
+        created = await service.create(scripted_step("a"), start=False)
+        journal = use_failing_store(service)
         journal.gate.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(service.verb(created["id"], "start"))
@@ -259,9 +272,11 @@ async def test_an_attempt_starts_only_when_its_intent_is_written_and_a_cancel_ov
 
 
 async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Stubborn()], "b": [Hang(files={"x": b"1"})], "c": [Succeed(files={"y": b"2"})]})
+    provider = ScriptedProvider(
+        script={"a": [Stubborn()], "b": [Hang(files={"x": b"1"})], "c": [Succeed(files={"y": b"2"})]}
+    )
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("c"), scripted("a"), scripted("b", "c"))
+        created = await service.create(scripted_step("c"), scripted_step("a"), scripted_step("b", "c"))
         await provider.until_called("a")
         await provider.until_called("b")
         assert (await service.verb(created["id"], "cancel")).json()["status"] == "CANCELLED"
@@ -279,9 +294,9 @@ async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(dsn:
 async def test_a_cleanup_that_gave_up_waiting_harms_nobody(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = Scripted(script={"a": [Stubborn()]})
+    provider = ScriptedProvider(script={"a": [Stubborn()]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"))
+        created = await service.create(scripted_step("a"))
         await provider.until_called("a")
         await service.verb(created["id"], "cancel")
         monkeypatch.setattr("stepwell.engine.execution.workflow_access._QUIET_S", 0.05)
@@ -297,9 +312,9 @@ async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discar
     dsn: str, tmp_path: Path
 ) -> None:
     """The outcome isn't wanted any more; the slot that it frees starts the next step of the same workflow."""
-    provider = Scripted(script={"a": [Stubborn(files={"x": b"1"}), Succeed()]})
+    provider = ScriptedProvider(script={"a": [Stubborn(files={"x": b"1"}), Succeed()]})
     async with serving(dsn, tmp_path, provider, max_running_steps=1) as service:
-        created = await service.create(scripted("a"), config={"workflow_timeout_s": 0.3})
+        created = await service.create(scripted_step("a"), config={"workflow_timeout_s": 0.3})
         await provider.until_called("a")
         await service.until_ended(created["id"])
         assert (await service.verb(created["id"], "resume")).status_code == 200
@@ -314,7 +329,7 @@ async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discar
 
 
 async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted()
+    provider = ScriptedProvider()
     async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
         over = False
 
@@ -325,8 +340,12 @@ async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, t
 
         async with asyncio.TaskGroup() as group:
             group.create_task(claim_on_and_on())
-            made = [group.create_task(service.create(scripted("a"), passthrough("b", "a"))) for _ in range(20)]
-            later = [await service.create(scripted("a"), passthrough("b", "a"), start=False) for _ in range(20)]
+            made = [
+                group.create_task(service.create(scripted_step("a"), passthrough_step("b", "a"))) for _ in range(20)
+            ]
+            later = [
+                await service.create(scripted_step("a"), passthrough_step("b", "a"), start=False) for _ in range(20)
+            ]
             started = [group.create_task(service.verb(one["id"], "start")) for one in later]
             await asyncio.wait([*made, *started])
             over = True
@@ -340,9 +359,9 @@ async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, t
 
 
 async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted()
+    provider = ScriptedProvider()
     async with serving(dsn, tmp_path, provider) as service:
-        journal = faulty(service)
+        journal = use_failing_store(service)
         stored = asyncio.Event()
 
         async def insert(original: Any, *arguments: Any) -> None:
@@ -351,7 +370,7 @@ async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(dsn: s
             await asyncio.Event().wait()
 
         journal.insert = partial(insert, journal.insert)  # type: ignore[method-assign]
-        creating = asyncio.ensure_future(service.create(scripted("a")))
+        creating = asyncio.ensure_future(service.create(scripted_step("a")))
         await stored.wait()
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -362,10 +381,10 @@ async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(dsn: s
 
 
 async def test_an_answer_that_was_lost_is_no_reason_to_do_it_again(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Fail(retry_after_s=0), Succeed()]})
+    provider = ScriptedProvider(script={"a": [Fail(retry_after_s=0), Succeed()]})
     async with serving(dsn, tmp_path, provider) as service:
-        journal = faulty(service)
-        created = await service.create(scripted("a"), scripted("b", "a"), start=False)
+        journal = use_failing_store(service)
+        created = await service.create(scripted_step("a"), scripted_step("b", "a"), start=False)
         journal.faults.extend([AFTER, None] * 10)
         answer = await service.verb(created["id"], "start")
         assert answer.status_code == 200

@@ -21,14 +21,22 @@ from stepwell.persistence.schema.migrations import migrate
 from stepwell.ports.providers import Attempt, AttemptIO
 from support.database.failing_store import nothing_left
 from support.database.postgres import TestServer, create_database, running_server
-from support.providers.scripted import Fail, Hang, Scripted, Succeed, eventually, passthrough, scripted
+from support.providers.scripted import (
+    Fail,
+    Hang,
+    ScriptedProvider,
+    Succeed,
+    eventually,
+    passthrough_step,
+    scripted_step,
+)
 from support.service.live_service import Service, running_service
 
 ROUNDS = 5
 STEPS = (
-    scripted("a"),
-    *(scripted(f"b{n}", "a") for n in range(3)),
-    passthrough("c", "b0", "b1", "b2", input_mappings=[{"from_step": "a", "from_field": "f", "to_field": "g"}]),
+    scripted_step("a"),
+    *(scripted_step(f"b{n}", "a") for n in range(3)),
+    passthrough_step("c", "b0", "b1", "b2", input_mappings=[{"from_step": "a", "from_field": "f", "to_field": "g"}]),
 )
 BODY = {"name": "n", "origin_instance": "load", "steps": list(STEPS), "config": {"retry": {"base_s": 0}}}
 
@@ -105,7 +113,7 @@ class Load:
 async def test_an_outage_costs_nothing_but_time(own: TestServer, tmp_path: Path, fault: Any) -> None:
     dsn = own.dsn(await create_database(own.dsn()))
     await migrate(dsn)
-    provider = Scripted(script={"b1": [Fail(before=2)] * 10_000}, default=Succeed({"f": 1}))
+    provider = ScriptedProvider(script={"b1": [Fail(before=2)] * 10_000}, default=Succeed({"f": 1}))
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         load = Load(service, random.Random(7))
         async with load.going_on():
@@ -126,7 +134,7 @@ async def test_an_outage_costs_nothing_but_time(own: TestServer, tmp_path: Path,
         assert (await service.client.get("/health/ready")).status_code == 200
 
 
-async def check_all(dsn: str, provider: Scripted, made: list[str]) -> None:
+async def check_all(dsn: str, provider: ScriptedProvider, made: list[str]) -> None:
     sql = await asyncpg.connect(dsn)
     found = await sql.fetch("SELECT id, status, completed_steps, last_event, owner, epoch FROM workflows")
     assert {(row["status"], row["completed_steps"], row["owner"]) for row in found} == {("COMPLETED", 5, None)}
@@ -155,9 +163,9 @@ async def check_all(dsn: str, provider: Scripted, made: list[str]) -> None:
 async def test_while_the_database_is_away_every_call_says_so(own: TestServer, tmp_path: Path) -> None:
     dsn = own.dsn(await create_database(own.dsn()))
     await migrate(dsn)
-    provider = Scripted()
+    provider = ScriptedProvider()
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        made = (await service.create(scripted("a"), start=False))["id"]
+        made = (await service.create(scripted_step("a"), start=False))["id"]
         os.kill(own.pid, signal.SIGKILL)
         await eventually(lambda: not own.embedded.running, "the server is dead")
         path = f"/api/v1/workflows/{made}"
@@ -191,9 +199,9 @@ async def test_while_the_database_is_away_every_call_says_so(own: TestServer, tm
 async def test_the_service_may_leave_while_the_database_is_away(own: TestServer, tmp_path: Path) -> None:
     dsn = own.dsn(await create_database(own.dsn()))
     await migrate(dsn)
-    provider = Scripted(script={"a": [Succeed()]})
+    provider = ScriptedProvider(script={"a": [Succeed()]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        made = (await service.create(scripted("a"), scripted("b", "a"), start=False))["id"]
+        made = (await service.create(scripted_step("a"), scripted_step("b", "a"), start=False))["id"]
         assert (await service.verb(made, "start")).status_code == 200
         os.kill(own.pid, signal.SIGKILL)
     await eventually(lambda: not own.embedded.running, "the server is dead")
@@ -204,7 +212,7 @@ async def test_the_service_may_leave_while_the_database_is_away(own: TestServer,
         await eventually(lambda: nothing_left(service))
 
 
-class Pictures(Scripted):
+class Pictures(ScriptedProvider):
     """Its step "a" stores a file; the others, once released, read the one that is mapped to them."""
 
     async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
@@ -221,7 +229,7 @@ async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(
     await migrate(dsn)
     provider = Pictures(default=Hang())
     mapping = {"from_step": "a", "from_field": "path", "to_field": "reference_image_url"}
-    steps = scripted("a"), scripted("b", "a", input_mappings=[mapping], max_retries=0)
+    steps = scripted_step("a"), scripted_step("b", "a", input_mappings=[mapping], max_retries=0)
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         made = (await service.create(*steps))["id"]
         await provider.until_called("b")

@@ -16,7 +16,7 @@ from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import scheduler_of
 from support.emulators.base import Fault
 from support.providers.emulated import world_of
-from support.providers.scripted import Crash, Fail, Hang, Scripted, passthrough, scripted
+from support.providers.scripted import Crash, Fail, Hang, ScriptedProvider, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service
 
 SOON = {"retry": {"base_s": 0, "max_s": 0.001}}
@@ -25,12 +25,12 @@ Lines = list[MutableMapping[str, Any]]
 
 
 @pytest.fixture
-def provider() -> Scripted:
-    return Scripted()
+def provider() -> ScriptedProvider:
+    return ScriptedProvider()
 
 
 @pytest.fixture
-async def service(memory: MemoryDatabase, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+async def service(memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(running_service(memory, tmp_path, providers=[provider], grace_s=1))
 
@@ -69,10 +69,10 @@ async def end_of(service: Service, workflow_id: str) -> dict[str, Any]:
 
 
 async def test_each_attempt_step_and_workflow_that_fails_is_one_line(
-    service: Service, provider: Scripted, lines: Lines
+    service: Service, provider: ScriptedProvider, lines: Lines
 ) -> None:
     provider.plan("a", Fail("first"), Fail("second"))
-    done = await ended(service, passthrough("z"), scripted("a", "z", max_retries=1), origin_tenant_id="acme")
+    done = await ended(service, passthrough_step("z"), scripted_step("a", "z", max_retries=1), origin_tenant_id="acme")
     assert summaries(lines) == [
         "warning attempt.failed a 1 first",
         "warning attempt.failed a 2 second",
@@ -89,13 +89,13 @@ async def test_each_attempt_step_and_workflow_that_fails_is_one_line(
 
 @pytest.mark.usefixtures("_verbose")
 async def test_at_debug_level_each_end_is_one_line(
-    memory: MemoryDatabase, tmp_path: Path, provider: Scripted, lines: Lines
+    memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider, lines: Lines
 ) -> None:
     provider.plan("a", Fail("first"))
     provider.plan("c", Fail("third", retryable=False))
     provider.plan("long", Hang())
     async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
-        await ended(service, scripted("a"))
+        await ended(service, scripted_step("a"))
         assert summaries(lines) == [
             "warning attempt.failed a 1 first",
             "debug attempt.completed a 2 None",
@@ -104,7 +104,7 @@ async def test_at_debug_level_each_end_is_one_line(
         ]
         lines.clear()
         continuing = {"config": {"on_failure": "continue"}}
-        await ended(service, scripted("c"), passthrough("d", "c"), **continuing)
+        await ended(service, scripted_step("c"), passthrough_step("d", "c"), **continuing)
         assert summaries(lines) == [
             "warning attempt.failed c 1 third",
             "warning step.failed c 1 third",
@@ -112,7 +112,7 @@ async def test_at_debug_level_each_end_is_one_line(
             "error workflow.failed c 1 third",
         ]
         lines.clear()
-        created = await service.create(scripted("long"), passthrough("behind", "long"))
+        created = await service.create(scripted_step("long"), passthrough_step("behind", "long"))
         await provider.until_called("long")
         await service.verb(created["id"], "cancel")
         assert summaries(lines) == [
@@ -124,22 +124,22 @@ async def test_at_debug_level_each_end_is_one_line(
 
 
 async def test_successes_and_cancels_by_users_are_not_logged(
-    service: Service, provider: Scripted, lines: Lines
+    service: Service, provider: ScriptedProvider, lines: Lines
 ) -> None:
     provider.plan("long", Hang())
-    await ended(service, passthrough("a"))
-    created = await service.create(scripted("long"))
+    await ended(service, passthrough_step("a"))
+    created = await service.create(scripted_step("long"))
     await provider.until_called("long")
     await service.verb(created["id"], "cancel")
     assert summaries(lines) == []
 
 
 async def test_a_step_that_a_failure_cancels_is_logged_with_the_cause(
-    service: Service, provider: Scripted, lines: Lines
+    service: Service, provider: ScriptedProvider, lines: Lines
 ) -> None:
     provider.plan("a", Hang(Fail("no", retryable=False)))
     provider.plan("b", Hang())
-    created = await service.create(scripted("a"), scripted("b"), config={"on_failure": "cancel"})
+    created = await service.create(scripted_step("a"), scripted_step("b"), config={"on_failure": "cancel"})
     await provider.until_called("b")
     await provider.until_called("a")
     provider.release("a")
@@ -154,10 +154,10 @@ async def test_a_step_that_a_failure_cancels_is_logged_with_the_cause(
 
 
 async def test_the_line_of_a_workflow_that_timed_out_has_the_reason(
-    service: Service, clock: ManualClock, provider: Scripted, lines: Lines
+    service: Service, clock: ManualClock, provider: ScriptedProvider, lines: Lines
 ) -> None:
     provider.plan("a", Hang())
-    created = await service.create(scripted("a"), config={"workflow_timeout_s": 0.2})
+    created = await service.create(scripted_step("a"), config={"workflow_timeout_s": 0.2})
     await provider.until_called("a")
     clock.advance(0.3)
     await end_of(service, created["id"])
@@ -170,11 +170,11 @@ async def test_the_line_of_a_workflow_that_timed_out_has_the_reason(
 
 
 async def test_the_line_of_a_failed_workflow_names_a_step_that_failed_earlier(
-    service: Service, provider: Scripted, lines: Lines
+    service: Service, provider: ScriptedProvider, lines: Lines
 ) -> None:
     provider.plan("a", Fail("early", retryable=False))
     provider.plan("b", Hang())
-    created = await service.create(scripted("a"), scripted("b"), config={"on_failure": "continue"})
+    created = await service.create(scripted_step("a"), scripted_step("b"), config={"on_failure": "continue"})
     await provider.until_called("b")
     await service.until(created["id"], lambda found: found["steps"][0]["status"] == "FAILED")
     provider.release("b")
@@ -184,17 +184,19 @@ async def test_the_line_of_a_failed_workflow_names_a_step_that_failed_earlier(
     assert {name: workflow[name] for name in FIELDS} == {name: step[name] for name in FIELDS}
 
 
-async def test_a_line_is_one_line_of_bounded_length(service: Service, provider: Scripted, lines: Lines) -> None:
+async def test_a_line_is_one_line_of_bounded_length(service: Service, provider: ScriptedProvider, lines: Lines) -> None:
     provider.plan("a", Fail("one\ntwo\x1b[31m" + "x" * 100_000, retryable=False))
-    await ended(service, scripted("a"))
+    await ended(service, scripted_step("a"))
     for line in lines:
         assert line["error"].startswith("one two [31mxxx")
         assert len(line["error"]) == 1_000
 
 
-async def test_a_line_shows_the_error_that_users_see(service: Service, provider: Scripted, lines: Lines) -> None:
+async def test_a_line_shows_the_error_that_users_see(
+    service: Service, provider: ScriptedProvider, lines: Lines
+) -> None:
     provider.plan("a", Crash(type("Leaky", (RuntimeError,), {"__str__": lambda _: "hunter2"})))
-    done = await ended(service, scripted("a", max_retries=0))
+    done = await ended(service, scripted_step("a", max_retries=0))
     (step,) = (line for line in lines if line["event"] == "step.failed")
     assert step["error"] == done["steps"][0]["error_message"] == "internal error: Leaky"
 
@@ -212,7 +214,7 @@ async def test_the_line_of_a_remote_attempt_names_its_model(
         never = world.step(
             "never", max_retries=0, depends_on=["z"], input_mappings=[reads], provider_config={"model": "blunt"}
         )
-        await ended(service, passthrough("z"), never)
+        await ended(service, passthrough_step("z"), never)
     attempts = [line for line in lines if line["event"] == "attempt.failed"]
     assert [(line["step"], line["provider"], line["model"]) for line in attempts] == [
         ("asked", "CUSTOM", "sharp"),
@@ -222,14 +224,14 @@ async def test_the_line_of_a_remote_attempt_names_its_model(
 
 @pytest.mark.parametrize("breaks", ["_log_end", "_tally"])
 async def test_an_error_in_logs_or_metrics_does_not_stop_the_engine(
-    service: Service, provider: Scripted, lines: Lines, monkeypatch: pytest.MonkeyPatch, breaks: str
+    service: Service, provider: ScriptedProvider, lines: Lines, monkeypatch: pytest.MonkeyPatch, breaks: str
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the log is full")
 
     monkeypatch.setattr(scheduler_of(service).outcomes, breaks, broken)
     provider.plan("a", Fail("no"))
-    assert (await ended(service, scripted("a"), passthrough("b", "a")))["status"] == "COMPLETED"
+    assert (await ended(service, scripted_step("a"), passthrough_step("b", "a")))["status"] == "COMPLETED"
     assert "outcome.unreadable" in [line["event"] for line in lines]
     assert not service.app.engine.done()
 

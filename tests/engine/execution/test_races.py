@@ -24,12 +24,12 @@ from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
 from stepwell.testing import MemoryDatabase
-from support.database.failing_store import faulty, nothing_left, scheduler_of
-from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted
+from support.database.failing_store import nothing_left, scheduler_of, use_failing_store
+from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, scripted_step
 from support.service.event_replay import fold
 from support.service.live_service import Service, running_service
 from support.workflows.definitions import body
-from support.workflows.runs import Sim
+from support.workflows.runs import SimulatedRun
 
 STATES = ("PENDING", "RUNNING", "PAUSED", "PAUSED, idle", "FAILED", "COMPLETED", "CANCELLED")
 COMMANDS = ("start", "pause", "resume", "cancel", "cleanup", "update", "completion", "failure")
@@ -43,7 +43,7 @@ class Model:
     """One workflow as the lifecycle alone would have it; every step that may start does so at once, and hangs."""
 
     def __init__(self, state: str, *, failing: bool) -> None:
-        self.sim = Sim(((), (0,), ()), max_retries=0, started=False)
+        self.sim = SimulatedRun(((), (0,), ()), max_retries=0, started=False)
         self.failures = 0
         if state != "PENDING":
             self.apply("start")
@@ -108,7 +108,7 @@ def legal_ends(state: str, first: str, second: str) -> set[End]:
 class Race:
     """One workflow of the service, with the same steps under names of its own."""
 
-    def __init__(self, service: Service, provider: Scripted, number: int, rng: random.Random) -> None:
+    def __init__(self, service: Service, provider: ScriptedProvider, number: int, rng: random.Random) -> None:
         self.service, self.provider, self.rng = service, provider, rng
         self.engine = service.app.services
         self.steps = [f"s{position}@{number}" for position in range(3)]
@@ -128,7 +128,9 @@ class Race:
         s0, s1, s2 = self.steps
         before = {"FAILED": [BAD], "PAUSED, idle": [Hang()], "COMPLETED": [Hang()], "CANCELLED": [Hang()]}
         self.provider.plan(s2, *before.get(state, []), *[BAD] * failing)
-        definition = body(scripted(s0), scripted(s1, s0), scripted(s2, max_retries=0), config={"retry": {"base_s": 0}})
+        definition = body(
+            scripted_step(s0), scripted_step(s1, s0), scripted_step(s2, max_retries=0), config={"retry": {"base_s": 0}}
+        )
         planned = validate_workflow(definition, self.engine.catalog)
         created = await self.engine.workflows.create(
             EVERY_TENANT, "alice", planned, tenant=None, start=state != "PENDING"
@@ -227,10 +229,10 @@ async def test_every_pair_from_every_state_ends_in_one_of_its_two_orders(
     memory: MemoryDatabase, tmp_path: Path, seed: int, delay_s: float
 ) -> None:
     rng = random.Random(seed)
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     serving = partial(running_service, max_steps_per_provider=100_000, max_running_steps=100_000)
     async with serving(memory, tmp_path, providers=[provider], grace_s=1) as service:
-        journal = faulty(service)
+        journal = use_failing_store(service)
         if delay_s:
             journal.delays.extend(rng.uniform(0, delay_s) for _ in range(100_000))
         wrong = []

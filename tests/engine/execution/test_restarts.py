@@ -13,14 +13,33 @@ import pytest
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
-from support.database.failing_store import AFTER, BEFORE, LATE, admission_of, faulty, nothing_left, scheduler_of
-from support.providers.scripted import Fail, Hang, Scripted, Stubborn, Succeed, eventually, passthrough, scripted
+from support.database.failing_store import (
+    AFTER,
+    BEFORE,
+    LATE,
+    admission_of,
+    nothing_left,
+    scheduler_of,
+    use_failing_store,
+)
+from support.providers.scripted import (
+    Fail,
+    Hang,
+    ScriptedProvider,
+    Stubborn,
+    Succeed,
+    eventually,
+    passthrough_step,
+    scripted_step,
+)
 from support.service.live_service import Service, running_service
 
 LATER = {"retry": {"base_s": 3600, "max_s": 3600}}
 
 
-def serving(dsn: str, folder: Path, provider: Scripted, **settings: Any) -> AbstractAsyncContextManager[Service]:
+def serving(
+    dsn: str, folder: Path, provider: ScriptedProvider, **settings: Any
+) -> AbstractAsyncContextManager[Service]:
     return running_service(dsn, folder, providers=[provider], grace_s=1, **settings)
 
 
@@ -51,9 +70,9 @@ async def history(service: Service, workflow_id: str) -> list[str]:
 
 
 async def test_a_timer_goes_on_where_it_was(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Fail(retry_after_s=3000)]})
+    provider = ScriptedProvider(script={"a": [Fail(retry_after_s=3000)]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("b", "a"))
+        created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         before = await service.until(created["id"], lambda w: step_of(w, "a")["next_attempt_at"])
     async with serving(dsn, tmp_path, provider) as service:
         assert await service.get(created["id"]) == before
@@ -70,9 +89,9 @@ async def test_a_timer_goes_on_where_it_was(dsn: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("killed", [True, False])
 async def test_an_interrupted_attempt_is_the_same_attempt_again(dsn: str, tmp_path: Path, killed: bool) -> None:  # noqa: FBT001
-    provider = Scripted(script={"a": [Hang(files={"x": b"1"}), Succeed({"f": 1}, {"x": b"2"})]})
+    provider = ScriptedProvider(script={"a": [Hang(files={"x": b"1"}), Succeed({"f": 1}, {"x": b"2"})]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), passthrough("b", "a"))
+        created = await service.create(scripted_step("a"), passthrough_step("b", "a"))
         await provider.until_called("a")
         before = await history(service, created["id"])
     assert provider.ends("a") == ["cancelled"]
@@ -93,9 +112,9 @@ async def test_an_interrupted_attempt_is_the_same_attempt_again(dsn: str, tmp_pa
 async def test_a_step_that_ran_when_the_workflow_was_paused_is_taken_up_and_nothing_else(
     dsn: str, tmp_path: Path
 ) -> None:
-    provider = Scripted(script={"a": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang()]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("b"), scripted("c", "a"))
+        created = await service.create(scripted_step("a"), scripted_step("b"), scripted_step("c", "a"))
         await service.until(created["id"], lambda w: step_of(w, "b")["status"] == "COMPLETED")
         await provider.until_called("a")
         assert (await service.verb(created["id"], "pause")).status_code == 200
@@ -111,9 +130,9 @@ async def test_a_step_that_ran_when_the_workflow_was_paused_is_taken_up_and_noth
 async def test_an_attempt_that_waits_to_be_taken_up_waits_once_however_often_it_is_paused(
     dsn: str, tmp_path: Path
 ) -> None:
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     async with serving(dsn, tmp_path, provider) as service:
-        ids = [(await service.create(scripted(step_id)))["id"] for step_id in ("a", "b")]
+        ids = [(await service.create(scripted_step(step_id)))["id"] for step_id in ("a", "b")]
         await eventually(lambda: provider.running == 2)
     async with serving(dsn, tmp_path, provider, max_steps_per_provider=1) as service:
         await provider.until_called("a", 2)
@@ -128,9 +147,9 @@ async def test_an_attempt_that_waits_to_be_taken_up_waits_once_however_often_it_
 
 
 async def test_a_deadline_that_passed_meanwhile_counts(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), config={"workflow_timeout_s": 3600})
+        created = await service.create(scripted_step("a"), config={"workflow_timeout_s": 3600})
         await provider.until_called("a")
     async with connected(dsn) as sql:
         await sql.execute("UPDATE workflows SET deadline_at = clock_timestamp()")
@@ -145,12 +164,14 @@ async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_nee
 ) -> None:
     monkeypatch.setattr("stepwell.engine.execution.recovery._PAGE", 3)
     mapping = {"from_step": "a", "from_field": "f", "to_field": "g"}
-    provider = Scripted(script={"a": [Succeed({"f": n}) for n in range(8)], "b": [Hang()] * 8})
+    provider = ScriptedProvider(script={"a": [Succeed({"f": n}) for n in range(8)], "b": [Hang()] * 8})
     async with serving(dsn, tmp_path, provider) as service:
         ids = [
             (
                 await service.create(
-                    scripted("a"), scripted("b", "a"), passthrough("c", "b", "a", input_mappings=[mapping])
+                    scripted_step("a"),
+                    scripted_step("b", "a"),
+                    passthrough_step("c", "b", "a", input_mappings=[mapping]),
                 )
             )["id"]
             for _ in range(8)
@@ -166,9 +187,9 @@ async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_nee
 async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_asked_for_out_of_turn(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     async with serving(dsn, tmp_path, provider) as service:
-        ids = [(await service.create(scripted("a")))["id"] for _ in range(3)]
+        ids = [(await service.create(scripted_step("a")))["id"] for _ in range(3)]
         await provider.until_called("a", 3)
     gate, claim = asyncio.Event(), PostgresWorkflowStore.claim
 
@@ -196,9 +217,9 @@ async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_aske
 async def test_a_workflow_that_has_killed_its_process_twenty_times_fails_and_starts_nothing(
     dsn: str, tmp_path: Path
 ) -> None:
-    provider = Scripted(script={"a": [Hang(), Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang(), Hang()]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("b", "a"))
+        created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
     await as_if_killed(dsn, 20)
     async with serving(dsn, tmp_path, provider) as service:
@@ -216,9 +237,9 @@ async def test_a_workflow_that_has_killed_its_process_twenty_times_fails_and_sta
 async def test_nineteen_times_are_forgiven_and_forgotten_with_the_first_step_that_ends_well(
     dsn: str, tmp_path: Path
 ) -> None:
-    provider = Scripted(script={"a": [Hang(), Succeed()], "b": [Hang(), Succeed()]})
+    provider = ScriptedProvider(script={"a": [Hang(), Succeed()], "b": [Hang(), Succeed()]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("b", "a"))
+        created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
     await as_if_killed(dsn, 19)
     async with serving(dsn, tmp_path, provider) as service:
@@ -231,9 +252,9 @@ async def test_nineteen_times_are_forgiven_and_forgotten_with_the_first_step_tha
 
 
 async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(default=Hang())
+    provider = ScriptedProvider(default=Hang())
     async with serving(dsn, tmp_path, provider) as service:
-        broken, sound = [(await service.create(scripted("a")))["id"] for _ in range(2)]
+        broken, sound = [(await service.create(scripted_step("a")))["id"] for _ in range(2)]
         await provider.until_called("a", 2)
     async with connected(dsn) as sql:
         await sql.execute("""UPDATE workflows SET config = '{"retry": 7}' WHERE id = $1""", broken)
@@ -249,11 +270,11 @@ async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(dsn: s
 
 
 async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted()
+    provider = ScriptedProvider()
     async with serving(dsn, tmp_path, provider) as service:
-        journal = faulty(service)
+        journal = use_failing_store(service)
         journal.inserts.extend([AFTER, BEFORE])
-        body = {"name": "n", "origin_instance": "tests", "steps": [scripted("a")]}
+        body = {"name": "n", "origin_instance": "tests", "steps": [scripted_step("a")]}
         for _ in range(2):
             answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
             assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
@@ -267,9 +288,9 @@ async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(dsn: str, tmp
 async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_claim(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = Scripted()
+    provider = ScriptedProvider()
     async with serving(dsn, tmp_path, provider, database_timeout_s=7) as service:
-        journal, loop = faulty(service), asyncio.get_running_loop()
+        journal, loop = use_failing_store(service), asyncio.get_running_loop()
         recovery, call_later = service.app.components.webhooks.recovery, loop.call_later
         later: list[float] = []
 
@@ -280,7 +301,7 @@ async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_cl
 
         monkeypatch.setattr(loop, "call_later", spy)
         journal.inserts.append(LATE)
-        body = {"name": "n", "origin_instance": "tests", "steps": [scripted("a")]}
+        body = {"name": "n", "origin_instance": "tests", "steps": [scripted_step("a")]}
         answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
         assert answer.status_code == 503
         await eventually(lambda: journal.claimed > 0, "the first claim is over")
@@ -292,15 +313,15 @@ async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_cl
 
 
 async def test_a_claim_whose_answer_was_lost_is_made_again(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang()]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"))
+        created = await service.create(scripted_step("a"))
         await provider.until_called("a")
     async with connected(dsn) as sql:
         owner = await sql.fetchval("SELECT owner FROM workflows")
         await sql.execute("UPDATE workflows SET owner = NULL")
         async with serving(dsn, tmp_path, provider) as service:
-            journal = faulty(service)
+            journal = use_failing_store(service)
             journal.claims.extend([AFTER, BEFORE, AFTER])
             await sql.execute("UPDATE workflows SET owner = $1", owner)
             service.app.components.webhooks.recovery.request()
@@ -314,9 +335,9 @@ async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_f
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.app.engine_tasks._LAST_WRITES_S", 0.1)
-    provider = Scripted(script={"a": [Stubborn(), Succeed()]})
+    provider = ScriptedProvider(script={"a": [Stubborn(), Succeed()]})
     async with serving(dsn, tmp_path, provider) as service:
-        created = await service.create(scripted("a"), scripted("b", "a"))
+        created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
     first = service.app.engine
     assert not first.done()
@@ -330,10 +351,10 @@ async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_f
 
 async def test_however_many_attempts_of_no_ops_were_interrupted(dsn: str, tmp_path: Path) -> None:
     """They are taken up one after the other, not each within the one before: Python's stack isn't as deep."""
-    provider, many = Scripted(), 150
+    provider, many = ScriptedProvider(), 150
     async with serving(dsn, tmp_path, provider) as service:
         admission_of(service).closed = True
-        await asyncio.gather(*(service.create(passthrough("a"), passthrough("b", "a")) for _ in range(many)))
+        await asyncio.gather(*(service.create(passthrough_step("a"), passthrough_step("b", "a")) for _ in range(many)))
     async with connected(dsn) as sql:
         await sql.execute(
             """

@@ -13,7 +13,7 @@ import pytest
 from stepwell.engine.execution.recovery import Recovery, next_pause_s
 from support.database.statement_recorder import sent
 from support.emulators.webhook_receiver import answered, running_sink
-from support.providers.scripted import Hang, Scripted, eventually, scripted
+from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
 
 LISTENERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %process%'"
@@ -25,14 +25,14 @@ class Pair:
 
     def __init__(self, dsn: str, folder: Path, sql: asyncpg.Connection, stack: AsyncExitStack) -> None:
         self._dsn, self._folder, self.sql, self._stack = dsn, folder, sql, stack
-        self.hanging = Scripted(default=Hang())
+        self.hanging = ScriptedProvider(default=Hang())
         self.idle: Service
         self.busy: Service
         self._busy_stack = AsyncExitStack()
 
     async def start(self, lease_s: float) -> None:
         shared: dict[str, Any] = {"exclusive": False, "lease_s": lease_s, "grace_s": 1}
-        idle = running_service(self._dsn, self._folder, providers=[Scripted()], **shared)
+        idle = running_service(self._dsn, self._folder, providers=[ScriptedProvider()], **shared)
         self.idle = await self._stack.enter_async_context(idle)
         await self.until(LISTENERS, 1)
         await self.until_it_waits_for_nothing()
@@ -57,7 +57,7 @@ class Pair:
                 await asyncio.sleep(0.005)
 
     async def begun(self) -> str:
-        created = await self.busy.create(scripted("a"))
+        created = await self.busy.create(scripted_step("a"))
         await self.hanging.until_called("a")
         workflow_id: str = created["id"]
         return workflow_id
@@ -92,7 +92,7 @@ async def test_webhooks_that_are_released_are_taken_over_at_once(pair: Pair) -> 
     pair.hanging.release("a")
     pair.busy.app.services.webhooks.deliverer.delays_s = [0.0, 0.3]
     async with running_sink(answers=[answered(500)]) as sink:
-        created = await pair.busy.create(scripted("a"), webhook_url=sink.url())
+        created = await pair.busy.create(scripted_step("a"), webhook_url=sink.url())
         await sink.until(1)
         await pair.until("SELECT tries FROM deliveries", 1)
         await pair.leave()
@@ -115,10 +115,13 @@ async def test_what_the_dead_leave_is_taken_over_after_the_lease(pair: Pair, *, 
 @pytest.mark.parametrize("way", ["create", "create with a key", "create of many steps", "start"])
 async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> None:
     await pair.start(lease_s=0.6)
-    pending = await pair.busy.create(scripted("a"), start=False)
+    pending = await pair.busy.create(scripted_step("a"), start=False)
     await eventually(lambda: pair.busy_recovery.idle)
     await pair.until(LIVE, 0)
-    steps = [scripted("a"), *(scripted(f"b{number}", "a") for number in range(1_999 if way.endswith("steps") else 0))]
+    steps = [
+        scripted_step("a"),
+        *(scripted_step(f"b{number}", "a") for number in range(1_999 if way.endswith("steps") else 0)),
+    ]
     headers = {"Idempotency-Key": "k"} if way.endswith("key") else {}
     if way == "start":
         answer = await pair.busy.verb(pending["id"], "start")

@@ -22,7 +22,7 @@ from stepwell.engine.monitoring.write_monitor import Probe, WriteTarget
 from stepwell.persistence.schema.migrations import migrate
 from support.database.failing_store import nothing_left
 from support.database.postgres import TestServer, database, running_server
-from support.providers.scripted import Hang, Scripted, Succeed, eventually, passthrough, scripted
+from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step
 from support.service.explain_requests import explain
 from support.service.live_service import Service, running_service
 
@@ -30,7 +30,7 @@ NO_ROOM, NO_MEMORY = "53100", "53200"
 # What requests and the engine write, each first in some statement.
 WRITTEN = ("workflows", "steps", "events", "tasks", "idempotency_keys", "deliveries", "processes")
 IS_FULL = "the database's disk is full: nothing can be stored until space is freed there"
-BODY = {"name": "n", "origin_instance": "o", "steps": [passthrough("a")]}
+BODY = {"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
 FILES_FULL = "the disk for output files is full: no output can be stored until space is freed there"
 
 
@@ -151,7 +151,7 @@ async def test_nothing_is_probed_while_writes_succeed(dsn: str, tmp_path: Path) 
         await until_ready(service)
         probed = count_probes(service)
         for _ in range(3):
-            await service.until_ended((await service.create(passthrough("a")))["id"])
+            await service.until_ended((await service.create(passthrough_step("a")))["id"])
         assert probed == []
 
 
@@ -159,10 +159,10 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.engine.service._ANSWER_S", 0.1)
-    provider = Scripted(script={"a": [Hang(Succeed({"f": 1}))]})
+    provider = ScriptedProvider(script={"a": [Hang(Succeed({"f": 1}))]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        waiting = (await service.create(scripted("c"), start=False))["id"]
-        made = (await service.create(scripted("a"), scripted("b", "a")))["id"]
+        waiting = (await service.create(scripted_step("c"), start=False))["id"]
+        made = (await service.create(scripted_step("a"), scripted_step("b", "a")))["id"]
         await provider.until_called("a")
         with capture_logs() as logs:
             async with refusing(dsn):
@@ -202,7 +202,7 @@ async def test_a_verb_that_waits_for_room_reports_that_it_may_still_take_effect(
 ) -> None:
     monkeypatch.setattr("stepwell.engine.service._ANSWER_S", 0.1)
     async with running_service(dsn, tmp_path, grace_s=1) as service:
-        made = (await service.create(passthrough("a"), start=False))["id"]
+        made = (await service.create(passthrough_step("a"), start=False))["id"]
         async with refusing(dsn):
             answer = await service.verb(made, "start")
             assert answer.status_code == 507
@@ -231,7 +231,7 @@ async def test_a_read_only_database_is_not_ready_until_it_takes_writes(own: Test
     dsn = own.dsn()
     await migrate(dsn)
     async with running_service(dsn, tmp_path, grace_s=1) as service:
-        await service.until_ended((await service.create(passthrough("a")))["id"])
+        await service.until_ended((await service.create(passthrough_step("a")))["id"])
         with capture_logs() as logs:
             await set_read_only(dsn, "on")
             answer = await eventually_refused(service)
@@ -275,18 +275,18 @@ async def test_an_output_without_room_is_held_and_reported(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr("stepwell.engine.attempts.attempt_io._ROOM_S", 0.05)
-    provider = Scripted(ProviderType.CUSTOM, default=Succeed(files={"a.bin": b"paid for"}))
+    provider = ScriptedProvider(ProviderType.CUSTOM, default=Succeed(files={"a.bin": b"paid for"}))
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         with capture_logs() as logs:
             full = True
-            made = (await service.create(scripted("a", max_retries=0)))["id"]
+            made = (await service.create(scripted_step("a", max_retries=0)))["id"]
             await eventually(lambda: metric(service, "disk_full") == 1, "it was noticed")
             status, detail = await ready(service)
             assert (status, detail.split(" (since")[0]) == (507, FILES_FULL)
             folder = service.artifacts / "media"
             assert [*folder.glob("*/*")] == [], "no half file is left"
             # The database takes writes all the same.
-            await service.until_ended((await service.create(passthrough("a")))["id"])
+            await service.until_ended((await service.create(passthrough_step("a")))["id"])
             full = False
             assert (await service.until_ended(made))["status"] == "COMPLETED"
             await until_ready(service)
@@ -304,9 +304,9 @@ async def test_an_output_without_room_fails_its_attempt_shortly_before_its_time_
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    provider = Scripted(ProviderType.CUSTOM, default=Succeed(files={"a.bin": b"paid for"}))
+    provider = ScriptedProvider(ProviderType.CUSTOM, default=Succeed(files={"a.bin": b"paid for"}))
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        step = scripted("a", max_retries=0, config={"prompt": "p", "timeout_s": 11})
+        step = scripted_step("a", max_retries=0, config={"prompt": "p", "timeout_s": 11})
         ended = await service.until_ended((await service.create(step))["id"])
         assert ended["status"] == "FAILED"
         assert ended["error_message"].startswith("a: the output could not be stored: ")

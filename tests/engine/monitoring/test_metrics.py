@@ -22,7 +22,7 @@ from support.emulators.base import Fault
 from support.emulators.webhook_receiver import HANG, answered, running_sink
 from support.processes.source_tree import TOP
 from support.providers.emulated import World, world_of
-from support.providers.scripted import Fail, Hang, Scripted, eventually, passthrough, scripted
+from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service
 from support.service.metrics_lint import families_of, faults
 
@@ -63,7 +63,7 @@ async def run_workflow(service: Service, *steps: dict[str, Any], **fields: Any) 
 
 
 async def test_checkpoints_are_counted_by_batches_events_and_rows(service: Service) -> None:
-    assert await run_workflow(service, passthrough("a"), passthrough("b")) == "COMPLETED"
+    assert await run_workflow(service, passthrough_step("a"), passthrough_step("b")) == "COMPLETED"
     value = service.app.metrics.value
     assert value("stepwell_workflows_in_memory") == 0
     assert value("stepwell_steps_running") == value("stepwell_steps_waiting") == value("stepwell_database_away") == 0
@@ -77,15 +77,20 @@ async def test_checkpoints_are_counted_by_batches_events_and_rows(service: Servi
 
 
 async def test_every_end_is_counted_by_its_outcome(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"twice": [Fail(), Fail(before=2)], "never": [Fail(retryable=False)], "long": [Hang()]})
+    provider = ScriptedProvider(
+        script={"twice": [Fail(), Fail(before=2)], "never": [Fail(retryable=False)], "long": [Hang()]}
+    )
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        assert await run_workflow(service, scripted("twice"), passthrough("after", "twice")) == "COMPLETED"
+        assert await run_workflow(service, scripted_step("twice"), passthrough_step("after", "twice")) == "COMPLETED"
         failing = {"config": {"on_failure": "continue"}}
-        assert await run_workflow(service, scripted("never"), passthrough("skipped", "never"), **failing) == "FAILED"
-        cancelled = await service.create(scripted("long"), passthrough("behind", "long"))
+        assert (
+            await run_workflow(service, scripted_step("never"), passthrough_step("skipped", "never"), **failing)
+            == "FAILED"
+        )
+        cancelled = await service.create(scripted_step("long"), passthrough_step("behind", "long"))
         await provider.until_called("long")
         await service.verb(cancelled["id"], "cancel")
-        waits = await service.create(passthrough("not begun"), start=False)
+        waits = await service.create(passthrough_step("not begun"), start=False)
         await service.verb(waits["id"], "cancel")
         assert await samples_of(service, "stepwell_workflows_total") == {
             ("completed",): 1,
@@ -116,9 +121,9 @@ async def test_every_end_is_counted_by_its_outcome(dsn: str, tmp_path: Path) -> 
 
 
 async def test_ends_by_a_restart_or_a_deadline_are_counted_once(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Hang(), Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang(), Hang()]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as first:
-        created = await first.create(scripted("a"), config={"workflow_timeout_s": 3_600})
+        created = await first.create(scripted_step("a"), config={"workflow_timeout_s": 3_600})
         await provider.until_called("a")
     assert first.app.metrics.value("stepwell_workflows_total", {"outcome": "failed"}) == 0
     sql = await asyncpg.connect(dsn)
@@ -206,9 +211,9 @@ async def test_the_queue_length_is_reported_by_reason(
 
 
 async def test_a_pause_before_a_retry_counts_as_waiting(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Fail(retry_after_s=3_600)]})
+    provider = ScriptedProvider(script={"a": [Fail(retry_after_s=3_600)]})
     async with running_service(dsn, tmp_path, providers=[provider]) as service:
-        await service.create(scripted("a"), config={"workflow_timeout_s": 3_600})
+        await service.create(scripted_step("a"), config={"workflow_timeout_s": 3_600})
         await eventually(lambda: queue_lengths(service) == {"retry": 1})
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") == 0
 
@@ -223,7 +228,7 @@ async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_s
     monkeypatch.setattr(backlog, "_SHARE", 0)
     async with running_service(dsn, tmp_path) as service, running_sink(answer=HANG) as sink:
         assert await samples_of(service, "stepwell_webhook_backlog") == {}
-        assert await run_workflow(service, passthrough("a"), webhook_url=sink.url()) == "COMPLETED"
+        assert await run_workflow(service, passthrough_step("a"), webhook_url=sink.url()) == "COMPLETED"
         await sink.until(1)
         assert await samples_of(service, "stepwell_webhook_backlog") == {(): 1}
         (age,) = (await samples_of(service, "stepwell_webhook_backlog_age_seconds")).values()
@@ -259,9 +264,9 @@ async def test_without_the_database_all_metrics_but_the_backlog_are_reported(
 
 
 async def test_a_workflow_that_another_process_has_taken_over_is_a_lost_lease(dsn: str, tmp_path: Path) -> None:
-    provider = Scripted(script={"a": [Hang()]})
+    provider = ScriptedProvider(script={"a": [Hang()]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        await service.create(scripted("a"))
+        await service.create(scripted_step("a"))
         await provider.until_called("a")
         sql = await asyncpg.connect(dsn)
         await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", other := uuid4())
@@ -277,7 +282,7 @@ async def test_a_workflow_that_another_process_has_taken_over_is_a_lost_lease(ds
 
 
 async def test_the_manual_lists_every_metric_and_no_other(service: Service) -> None:
-    assert await run_workflow(service, passthrough("a")) == "COMPLETED"
+    assert await run_workflow(service, passthrough_step("a")) == "COMPLETED"
     page = (TOP / "src/stepwell/manual/metrics.md").read_text()
     rows = re.findall(r"^\| (`stepwell_\w+`[^|]*) \| (\w+) \| ([^|]*) \| ", page, re.MULTILINE)
     listed = {}

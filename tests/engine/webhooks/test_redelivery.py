@@ -9,14 +9,14 @@ from uuid import UUID
 import pytest
 
 from stepwell.testing import MemoryDatabase
-from support.emulators.webhook_receiver import HANG, OK, Sink, answered, running_sink
-from support.providers.scripted import Scripted, eventually, scripted
+from support.emulators.webhook_receiver import HANG, OK, WebhookReceiver, answered, running_sink
+from support.providers.scripted import ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
 from support.service.webhook_requests import deliverer_of, deliveries, delivery_after, run_with_webhook
 
 
 @pytest.fixture
-async def sink() -> AsyncIterator[Sink]:
+async def sink() -> AsyncIterator[WebhookReceiver]:
     async with running_sink() as sink:
         yield sink
 
@@ -24,16 +24,16 @@ async def sink() -> AsyncIterator[Sink]:
 @pytest.fixture
 async def service(memory_in_real_time: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
     async with running_service(
-        memory_in_real_time, tmp_path, providers=[Scripted()], webhook_timeout_s=0.3, grace_s=1
+        memory_in_real_time, tmp_path, providers=[ScriptedProvider()], webhook_timeout_s=0.3, grace_s=1
     ) as service:
         yield service
 
 
-async def test_each_attempt_goes_to_the_current_url(service: Service, sink: Sink) -> None:
+async def test_each_attempt_goes_to_the_current_url(service: Service, sink: WebhookReceiver) -> None:
     deliverer_of(service).delays_s = [0.0, 0.2]
     sink.answers = [answered(500)]
     async with running_sink() as other:
-        created = await service.create(scripted("a"), webhook_url=sink.url())
+        created = await service.create(scripted_step("a"), webhook_url=sink.url())
         sink.on_request = lambda _: None
         await sink.until(1)
         path = f"/api/v1/workflows/{created['id']}"
@@ -45,7 +45,7 @@ async def test_each_attempt_goes_to_the_current_url(service: Service, sink: Sink
         assert second.body == sink.received[0].body
 
 
-async def test_removing_the_url_stops_the_delivery(service: Service, sink: Sink) -> None:
+async def test_removing_the_url_stops_the_delivery(service: Service, sink: WebhookReceiver) -> None:
     deliverer_of(service).delays_s = [0.0, 0.2]
     sink.answers = [answered(500)]
     ended = await run_with_webhook(service, sink)
@@ -62,7 +62,9 @@ async def test_removing_the_url_stops_the_delivery(service: Service, sink: Sink)
 
 
 @pytest.mark.parametrize("before", ["DELIVERED", "STOPPED", "PENDING", "FAILED"])
-async def test_a_redelivery_sends_the_same_body_with_new_attempts(service: Service, sink: Sink, before: str) -> None:
+async def test_a_redelivery_sends_the_same_body_with_new_attempts(
+    service: Service, sink: WebhookReceiver, before: str
+) -> None:
     deliverer = deliverer_of(service)
     deliverer.delays_s = [0.0] if before == "FAILED" else [0.0, 600.0]
     answer = {"DELIVERED": OK, "STOPPED": answered(410)}.get(before, answered(500))
@@ -81,7 +83,7 @@ async def test_a_redelivery_sends_the_same_body_with_new_attempts(service: Servi
     assert {(one.id, one.body) for one in sink.received} == {(delivery["id"], sink.received[0].body)}
 
 
-async def test_a_redelivery_checks_if_match(service: Service, sink: Sink) -> None:
+async def test_a_redelivery_checks_if_match(service: Service, sink: WebhookReceiver) -> None:
     ended = await run_with_webhook(service, sink)
     delivery = await delivery_after(service, ended["id"])
     workflow = f"/api/v1/workflows/{ended['id']}"
@@ -105,7 +107,7 @@ async def test_a_redelivery_checks_if_match(service: Service, sink: Sink) -> Non
 
 
 async def test_if_match_is_checked_again_when_the_redelivery_takes_effect(
-    service: Service, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    service: Service, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = await run_with_webhook(service, sink)
     delivery = await delivery_after(service, ended["id"])
@@ -126,7 +128,7 @@ async def test_if_match_is_checked_again_when_the_redelivery_takes_effect(
     assert await delivery_after(service, ended["id"]) == delivery
 
 
-async def test_a_redelivery_requested_during_a_send_is_sent(service: Service, sink: Sink) -> None:
+async def test_a_redelivery_requested_during_a_send_is_sent(service: Service, sink: WebhookReceiver) -> None:
     sink.answers = [HANG]
     ended = await run_with_webhook(service, sink)
     await sink.until(1)
@@ -140,7 +142,7 @@ async def test_a_redelivery_requested_during_a_send_is_sent(service: Service, si
 
 
 async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
-    service: Service, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    service: Service, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deliverer = deliverer_of(service)
     deliverer.delays_s = [0.0, 0.1, 3_600.0]
@@ -167,7 +169,7 @@ async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
     assert deliverer.state_size == 0
 
 
-async def test_an_unknown_delivery_is_not_found(service: Service, sink: Sink) -> None:
+async def test_an_unknown_delivery_is_not_found(service: Service, sink: WebhookReceiver) -> None:
     ended, other = await run_with_webhook(service, sink), await run_with_webhook(service, sink)
     name = (await delivery_after(service, ended["id"]))["id"]
     for workflow_id, delivery_id in (

@@ -21,8 +21,8 @@ from stepwell.domain.records import StepRecord
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets
 from stepwell.testing import MemoryDatabase
-from support.emulators.webhook_receiver import CLOSE, HANG, Received, Sink, answered, running_sink
-from support.providers.scripted import Fail, Hang, Scripted, eventually, scripted
+from support.emulators.webhook_receiver import CLOSE, HANG, Received, WebhookReceiver, answered, running_sink
+from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, scripted_step
 from support.service.conformance import FORMATS, Conformance
 from support.service.live_service import WEBHOOK_SECRET, Service, running_service
 from support.service.webhook_requests import deliverer_of, deliveries, delivery_after, run_with_webhook
@@ -38,24 +38,26 @@ def memory(memory_in_real_time: MemoryDatabase) -> MemoryDatabase:
 
 
 @pytest.fixture
-async def sink() -> AsyncIterator[Sink]:
+async def sink() -> AsyncIterator[WebhookReceiver]:
     async with running_sink() as sink:
         yield sink
 
 
 @pytest.fixture
-def provider() -> Scripted:
-    return Scripted(script={"breaks": [Fail(retryable=False)], "waits": [Hang()]})
+def provider() -> ScriptedProvider:
+    return ScriptedProvider(script={"breaks": [Fail(retryable=False)], "waits": [Hang()]})
 
 
 @pytest.fixture
-async def service(memory: MemoryDatabase, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+async def service(memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Service]:
     async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         yield service
 
 
 @pytest.fixture
-async def impatient_service(memory: MemoryDatabase, tmp_path: Path, provider: Scripted) -> AsyncIterator[Service]:
+async def impatient_service(
+    memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider
+) -> AsyncIterator[Service]:
     """A service that waits for a receiver's answer for one second only."""
     async with running_service(memory, tmp_path, providers=[provider], webhook_timeout_s=1, grace_s=1) as service:
         yield service
@@ -72,8 +74,10 @@ def assert_conforms(received: Received, kind: str) -> None:
 
 class TestPayloads:
     @pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
-    async def test_each_end_is_sent_once_with_the_whole_workflow(self, service: Service, sink: Sink, end: str) -> None:
-        step = scripted({"completed": "a", "failed": "breaks", "cancelled": "waits"}[end])
+    async def test_each_end_is_sent_once_with_the_whole_workflow(
+        self, service: Service, sink: WebhookReceiver, end: str
+    ) -> None:
+        step = scripted_step({"completed": "a", "failed": "breaks", "cancelled": "waits"}[end])
         created = await service.create(step, webhook_url=sink.url(), origin_reference="r")
         if end == "cancelled":
             assert (await service.verb(created["id"], "cancel")).status_code == 200
@@ -92,16 +96,16 @@ class TestPayloads:
         assert received.headers["user-agent"].startswith("stepwell/")
         assert len(sink.received) == 1
 
-    async def test_the_end_of_a_resumed_workflow_is_sent_too(self, service: Service, sink: Sink) -> None:
-        ended = await run_with_webhook(service, sink, scripted("breaks"))
+    async def test_the_end_of_a_resumed_workflow_is_sent_too(self, service: Service, sink: WebhookReceiver) -> None:
+        ended = await run_with_webhook(service, sink, scripted_step("breaks"))
         await sink.until(1)
         assert (await service.verb(ended["id"], "resume")).status_code == 200
         await service.until_ended(ended["id"])
         kinds = [one.payload["type"] for one in await sink.until(2)]
         assert kinds == ["workflow.failed", "workflow.completed"]
 
-    async def test_step_events_are_sent_if_requested(self, service: Service, sink: Sink) -> None:
-        steps = scripted("a"), scripted("breaks", "a")
+    async def test_step_events_are_sent_if_requested(self, service: Service, sink: WebhookReceiver) -> None:
+        steps = scripted_step("a"), scripted_step("breaks", "a")
         ended = await run_with_webhook(service, sink, *steps, suppress_subtask_events=False, origin_reference="mine")
         history = await service.events(ended["id"])
         wanted = [one for one in history if one["type"].startswith("step.") or one["type"] == "workflow.failed"]
@@ -119,8 +123,10 @@ class TestPayloads:
             f"evt_{ended['id'].replace('-', '')}_{event['id']}" for event in wanted[1:3]
         ]
 
-    async def test_deliveries_are_listed_page_by_page(self, service: Service, sink: Sink) -> None:
-        ended = await run_with_webhook(service, sink, scripted("a"), scripted("b", "a"), suppress_subtask_events=False)
+    async def test_deliveries_are_listed_page_by_page(self, service: Service, sink: WebhookReceiver) -> None:
+        ended = await run_with_webhook(
+            service, sink, scripted_step("a"), scripted_step("b", "a"), suppress_subtask_events=False
+        )
         path, found, after = f"/api/v1/workflows/{ended['id']}/deliveries", [], 0
         for limit, more in ((2, True), (2, True), (1, False)):
             page = (await service.client.get(path, params={"limit": limit, "after": after})).json()
@@ -132,11 +138,13 @@ class TestPayloads:
         page = (await service.client.get(path, params={"after": after})).json()
         assert page == {"deliveries": [], "has_more": False}
 
-    async def test_without_a_url_nothing_is_sent(self, service: Service, sink: Sink) -> None:
+    async def test_without_a_url_nothing_is_sent(self, service: Service, sink: WebhookReceiver) -> None:
         ended = await run_with_webhook(service, sink, webhook_url=None)
         assert await deliveries(service, ended["id"]) == []
 
-    async def test_a_payload_that_is_too_long_has_a_link_instead_of_steps(self, service: Service, sink: Sink) -> None:
+    async def test_a_payload_that_is_too_long_has_a_link_instead_of_steps(
+        self, service: Service, sink: WebhookReceiver
+    ) -> None:
         def passing(step_id: str, length: int) -> dict[str, Any]:
             return {"id": step_id, "task_type": "PASSTHROUGH", "config": {"text": "x" * length}}
 
@@ -171,8 +179,8 @@ class TestPayloads:
         record = StepRecord(uuid4(), plan, definition, StepState(0), datetime(2026, 1, 1, tzinfo=UTC))
         assert len(json.encode(step_to_public(record))) >= SHORTEST_STEP
 
-    async def test_cleanup_sends_the_cancellation(self, service: Service, sink: Sink) -> None:
-        created = await service.create(scripted("a"), start=False, webhook_url=sink.url())
+    async def test_cleanup_sends_the_cancellation(self, service: Service, sink: WebhookReceiver) -> None:
+        created = await service.create(scripted_step("a"), start=False, webhook_url=sink.url())
         assert (await service.verb(created["id"], "cleanup")).status_code == 200
         (received,) = await sink.until(1)
         assert received.verified()["data"]["status"] == "CANCELLED"
@@ -181,10 +189,10 @@ class TestPayloads:
 
 class TestSignatures:
     async def test_two_secrets_both_sign_during_a_rotation(
-        self, memory: MemoryDatabase, tmp_path: Path, sink: Sink
+        self, memory: MemoryDatabase, tmp_path: Path, sink: WebhookReceiver
     ) -> None:
         both = SigningSecrets.read(f"{WEBHOOK_SECRET} {OLD}")
-        async with running_service(memory, tmp_path, providers=[Scripted()], webhook_secret=both) as service:
+        async with running_service(memory, tmp_path, providers=[ScriptedProvider()], webhook_secret=both) as service:
             await run_with_webhook(service, sink)
             (received,) = await sink.until(1)
         assert received.verified(OLD) == received.verified(WEBHOOK_SECRET)
@@ -193,10 +201,12 @@ class TestSignatures:
 
     @pytest.mark.parametrize("name", ["ACME_INC", "acme-inc"])
     async def test_a_tenants_own_secret_signs(
-        self, memory: MemoryDatabase, tmp_path: Path, sink: Sink, name: str
+        self, memory: MemoryDatabase, tmp_path: Path, sink: WebhookReceiver, name: str
     ) -> None:
         secrets = TenantSecrets.read({name: ACMES})
-        async with running_service(memory, tmp_path, providers=[Scripted()], webhook_secrets=secrets) as service:
+        async with running_service(
+            memory, tmp_path, providers=[ScriptedProvider()], webhook_secrets=secrets
+        ) as service:
             await run_with_webhook(service, sink, origin_tenant_id="acme-inc")
             await run_with_webhook(service, sink, origin_tenant_id="other")
             first, second = sorted(await sink.until(2), key=lambda one: str(one.payload["data"]["origin_tenant_id"]))
@@ -205,30 +215,32 @@ class TestSignatures:
             first.verified(WEBHOOK_SECRET)
         assert second.verified(WEBHOOK_SECRET)["data"]["origin_tenant_id"] == "other"
 
-    async def test_without_a_secret_a_url_is_refused(self, memory: MemoryDatabase, tmp_path: Path, sink: Sink) -> None:
+    async def test_without_a_secret_a_url_is_refused(
+        self, memory: MemoryDatabase, tmp_path: Path, sink: WebhookReceiver
+    ) -> None:
         async with running_service(
-            memory, tmp_path, providers=[Scripted()], webhook_secret=SigningSecrets()
+            memory, tmp_path, providers=[ScriptedProvider()], webhook_secret=SigningSecrets()
         ) as service:
-            created = await service.create(scripted("a"), start=False)
+            created = await service.create(scripted_step("a"), start=False)
             await self.assert_refused(service, created["id"], sink)
             body = {"webhook_url": None, "description": "d"}
             assert (await service.client.patch(f"/api/v1/workflows/{created['id']}", json=body)).status_code == 200
 
     async def test_a_tenant_without_a_secret_is_refused_if_there_is_no_general_one(
-        self, memory: MemoryDatabase, tmp_path: Path, sink: Sink
+        self, memory: MemoryDatabase, tmp_path: Path, sink: WebhookReceiver
     ) -> None:
         secrets: dict[str, Any] = {
             "webhook_secret": SigningSecrets(),
             "webhook_secrets": TenantSecrets.read({"ACME": ACMES}),
         }
-        async with running_service(memory, tmp_path, providers=[Scripted()], **secrets) as service:
-            created = await service.create(scripted("a"), start=False, origin_tenant_id="other")
+        async with running_service(memory, tmp_path, providers=[ScriptedProvider()], **secrets) as service:
+            created = await service.create(scripted_step("a"), start=False, origin_tenant_id="other")
             await self.assert_refused(service, created["id"], sink)
             await run_with_webhook(service, sink, origin_tenant_id="acme")
             assert (await sink.until(1))[0].verified(ACMES)
 
-    async def assert_refused(self, service: Service, workflow_id: str, sink: Sink) -> None:
-        members = {"name": "n", "origin_instance": "o", "steps": [scripted("a")], "webhook_url": sink.url()}
+    async def assert_refused(self, service: Service, workflow_id: str, sink: WebhookReceiver) -> None:
+        members = {"name": "n", "origin_instance": "o", "steps": [scripted_step("a")], "webhook_url": sink.url()}
         created = await service.client.post("/api/v1/workflows/", json=members)
         changed = await service.client.patch(f"/api/v1/workflows/{workflow_id}", json={"webhook_url": sink.url()})
         for answer in (created, changed):
@@ -251,7 +263,7 @@ class TestAnswers:
         ids=lambda value: value[:20] if isinstance(value, bytes) else str(value),
     )
     async def test_each_answer_leads_to_its_status(
-        self, service: Service, sink: Sink, answer: bytes, status: str, code: int | None, words: str | None
+        self, service: Service, sink: WebhookReceiver, answer: bytes, status: str, code: int | None, words: str | None
     ) -> None:
         sink.answer = answer
         ended = await run_with_webhook(service, sink)
@@ -260,7 +272,9 @@ class TestAnswers:
         assert (delivery["status"], attempt["code"], attempt["error"]) == (status, code, words)
         assert (delivery["next_at"] is None) == (status != "PENDING")
 
-    async def test_a_receiver_that_hangs_is_a_failed_attempt(self, impatient_service: Service, sink: Sink) -> None:
+    async def test_a_receiver_that_hangs_is_a_failed_attempt(
+        self, impatient_service: Service, sink: WebhookReceiver
+    ) -> None:
         sink.answer = HANG
         ended = await run_with_webhook(impatient_service, sink)
         delivery = await delivery_after(impatient_service, ended["id"])
@@ -268,7 +282,7 @@ class TestAnswers:
         assert (delivery["status"], delivery["next_at"] is None) == ("PENDING", False)
         assert (attempt["code"], attempt["error"]) == (None, "there was no answer within 1 s")
 
-    async def test_retry_after_counts_if_it_is_later(self, service: Service, sink: Sink) -> None:
+    async def test_retry_after_counts_if_it_is_later(self, service: Service, sink: WebhookReceiver) -> None:
         for header, seconds in (("100", 100), ("1", 5), ("Wed, 01 Jan 2126 00:00:00 GMT", 86_400), ("soon", 5)):
             sink.answer = answered(429, retry_after=header)
             ended = await run_with_webhook(service, sink)
@@ -276,13 +290,13 @@ class TestAnswers:
             waits = pause_s(delivery)
             assert seconds - 1 <= waits <= seconds * 1.1 + 1, header
 
-    async def test_huge_answers_are_cut_off(self, service: Service, sink: Sink) -> None:
+    async def test_huge_answers_are_cut_off(self, service: Service, sink: WebhookReceiver) -> None:
         sink.answer = answered(200, b"x" * 40_000_000)
         delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
         (attempt,) = delivery["attempts"]
         assert (delivery["status"], attempt["answer"]) == ("DELIVERED", "x" * 1_024)
 
-    async def test_endless_answers_are_cut_off(self, impatient_service: Service, sink: Sink) -> None:
+    async def test_endless_answers_are_cut_off(self, impatient_service: Service, sink: WebhookReceiver) -> None:
         sink.answer, sink.drip = b"HTTP/1.1 200 OK\r\n\r\n", b"y"
         delivery = await delivery_after(impatient_service, (await run_with_webhook(impatient_service, sink))["id"])
         assert (delivery["status"], set(delivery["attempts"][0]["answer"])) == ("DELIVERED", {"y"})
@@ -290,13 +304,13 @@ class TestAnswers:
         delivery = await delivery_after(impatient_service, (await run_with_webhook(impatient_service, sink))["id"])
         assert (delivery["status"], delivery["attempts"][0]["code"]) == ("PENDING", None)
 
-    async def test_a_secret_in_an_answer_is_not_stored(self, service: Service, sink: Sink) -> None:
+    async def test_a_secret_in_an_answer_is_not_stored(self, service: Service, sink: WebhookReceiver) -> None:
         for secret in (WEBHOOK_SECRET, WEBHOOK_SECRET[6:]):
             sink.answer = answered(200, b"x" * 1_010 + secret.encode())
             delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
             assert delivery["attempts"][0]["answer"].strip("x") == "***"
 
-    async def test_a_delivery_fails_after_its_last_attempt(self, service: Service, sink: Sink) -> None:
+    async def test_a_delivery_fails_after_its_last_attempt(self, service: Service, sink: WebhookReceiver) -> None:
         deliverer_of(service).delays_s = [0.0] * 10
         sink.answer = answered(503)
         ended = await run_with_webhook(service, sink)
@@ -306,7 +320,7 @@ class TestAnswers:
         assert len({one.body for one in sink.received}) == 1
         assert all(one.verified() for one in sink.received)
 
-    async def test_only_the_newest_fifty_attempts_are_stored(self, service: Service, sink: Sink) -> None:
+    async def test_only_the_newest_fifty_attempts_are_stored(self, service: Service, sink: WebhookReceiver) -> None:
         deliverer_of(service).delays_s = [0.0] * 53
         sink.answers = [answered(500, str(number).encode()) for number in range(53)]
         ended = await run_with_webhook(service, sink)

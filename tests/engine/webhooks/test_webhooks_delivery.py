@@ -18,8 +18,8 @@ from stepwell.engine.webhooks.deliverer import SendLimits
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import AddressPolicy, GuardedTransport
 from stepwell.settings import Networks
-from support.emulators.webhook_receiver import HANG, Sink, answered, running_sink
-from support.providers.scripted import Scripted, eventually, scripted
+from support.emulators.webhook_receiver import HANG, WebhookReceiver, answered, running_sink
+from support.providers.scripted import ScriptedProvider, eventually, scripted_step
 from support.service.live_service import WEBHOOK_SECRET, Service, running_service
 from support.service.webhook_requests import deliverer_of
 
@@ -28,7 +28,7 @@ PUBLIC = "93.184.216.34"
 
 
 @pytest.fixture
-async def sink() -> AsyncIterator[Sink]:
+async def sink() -> AsyncIterator[WebhookReceiver]:
     async with running_sink() as sink:
         yield sink
 
@@ -42,7 +42,7 @@ async def start(dsn: str, tmp_path: Path) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def started(**settings: Any) -> Service:
-            running = running_service(dsn, tmp_path, providers=[Scripted()], **({"grace_s": 1} | settings))
+            running = running_service(dsn, tmp_path, providers=[ScriptedProvider()], **({"grace_s": 1} | settings))
             return await stack.enter_async_context(running)
 
         yield started
@@ -50,7 +50,7 @@ async def start(dsn: str, tmp_path: Path) -> AsyncIterator[Start]:
 
 async def run_with_webhook(service: Service, url: str) -> str:
     """Run a workflow to its end, with *url* as its webhook, and return its id."""
-    created = await service.create(scripted("a"), webhook_url=url)
+    created = await service.create(scripted_step("a"), webhook_url=url)
     ended: str = (await service.until_ended(created["id"]))["id"]
     return ended
 
@@ -80,13 +80,13 @@ async def kill(service: Service) -> None:
 
 
 class TestSlowReceivers:
-    async def test_a_slow_host_delays_no_other(self, start: Start, sink: Sink) -> None:
+    async def test_a_slow_host_delays_no_other(self, start: Start, sink: WebhookReceiver) -> None:
         service = await start()
         async with running_sink("127.0.0.2", answer=HANG) as slow:
-            behind = [service.create(scripted("a"), webhook_url=slow.url()) for _ in range(40)]
+            behind = [service.create(scripted_step("a"), webhook_url=slow.url()) for _ in range(40)]
             await asyncio.gather(*behind)
             await slow.until(PER_LANE)
-            await asyncio.gather(*(service.create(scripted("a"), webhook_url=sink.url()) for _ in range(200)))
+            await asyncio.gather(*(service.create(scripted_step("a"), webhook_url=sink.url()) for _ in range(200)))
             received = await sink.until(200)
             assert len({one.id for one in received}) == 200
             assert sink.peak <= PER_LANE
@@ -107,10 +107,10 @@ class TestSlowReceivers:
             sinks = [await stack.enter_async_context(running_sink(host, answer=HANG)) for host in hosts]
             for sink in sinks:
                 for _ in range(3):
-                    await service.create(scripted("a"), webhook_url=sink.url(), origin_tenant_id="a")
+                    await service.create(scripted_step("a"), webhook_url=sink.url(), origin_tenant_id="a")
             await eventually(lambda: sum(sink.busy for sink in sinks) == 5)
             other = await stack.enter_async_context(running_sink("127.0.0.5"))
-            await service.create(scripted("a"), webhook_url=other.url(), origin_tenant_id="b")
+            await service.create(scripted_step("a"), webhook_url=other.url(), origin_tenant_id="b")
             await other.until(1)
             assert sum(sink.busy for sink in sinks) == 5
             for sink in sinks:
@@ -118,7 +118,7 @@ class TestSlowReceivers:
             for sink in sinks:
                 await sink.until(3)
 
-    async def test_no_statement_is_sent_while_nothing_is_due(self, start: Start, sink: Sink) -> None:
+    async def test_no_statement_is_sent_while_nothing_is_due(self, start: Start, sink: WebhookReceiver) -> None:
         service = await start()
         sink.answer = answered(500)
         await run_with_webhook(service, sink.url())
@@ -155,7 +155,9 @@ class FaultyOutbox:
 
 
 class TestOutagesAndFailures:
-    async def test_an_outage_repeats_no_send(self, start: Start, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_an_outage_repeats_no_send(
+        self, start: Start, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         service = await start()
         deliverer = deliverer_of(service)
         deliverer.retry_s = 0.01
@@ -170,7 +172,7 @@ class TestOutagesAndFailures:
         assert (len(sink.received), row["attempts_text"].count("latency_ms")) == (1, 1)
 
     async def test_a_payload_that_cannot_be_built_is_a_failed_attempt(
-        self, start: Start, sink: Sink, monkeypatch: pytest.MonkeyPatch
+        self, start: Start, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         service = await start()
         deliverer = deliverer_of(service)
@@ -187,7 +189,7 @@ class TestOutagesAndFailures:
         assert "detail" not in row["attempts_text"]
         await until_row(service.dsn, "status = 'DELIVERED'")
 
-    async def test_stopping_waits_for_a_send_in_flight(self, start: Start, sink: Sink) -> None:
+    async def test_stopping_waits_for_a_send_in_flight(self, start: Start, sink: WebhookReceiver) -> None:
         service = await start(grace_s=20)
         sink.answers = [HANG]
         await run_with_webhook(service, sink.url())
@@ -200,7 +202,9 @@ class TestOutagesAndFailures:
             sink.gate.set()
         assert (await until_row(service.dsn, "true"))["status"] == "DELIVERED"
 
-    async def test_a_send_cut_off_by_the_stop_is_repeated_byte_for_byte(self, start: Start, sink: Sink) -> None:
+    async def test_a_send_cut_off_by_the_stop_is_repeated_byte_for_byte(
+        self, start: Start, sink: WebhookReceiver
+    ) -> None:
         service = await start()
         sink.answers = [HANG]
         workflow_id = await run_with_webhook(service, sink.url())
@@ -216,7 +220,7 @@ class TestOutagesAndFailures:
 
 
 class TestSeveralProcesses:
-    async def test_another_process_takes_over_from_a_dead_one(self, start: Start, sink: Sink) -> None:
+    async def test_another_process_takes_over_from_a_dead_one(self, start: Start, sink: WebhookReceiver) -> None:
         """All workflows of the dead process have ended. It leaves one webhook, due after the end of its lease."""
         dead, living = await start(exclusive=False, lease_s=1.0), await start(exclusive=False, lease_s=1.0)
         deliverer_of(dead).delays_s = [0.0, 0.3]
@@ -230,7 +234,9 @@ class TestSeveralProcesses:
         row = await until_row(dead.dsn, f"status = 'DELIVERED' AND owner <> '{first['owner']}'")
         assert row["attempts_text"].count("latency_ms") == 2
 
-    async def test_no_process_takes_over_from_one_that_waits_for_an_answer(self, start: Start, sink: Sink) -> None:
+    async def test_no_process_takes_over_from_one_that_waits_for_an_answer(
+        self, start: Start, sink: WebhookReceiver
+    ) -> None:
         one, other = await start(exclusive=False, lease_s=1.0), await start(exclusive=False, lease_s=1.0)
         sink.answers = [HANG]
         workflow_id = await run_with_webhook(one, sink.url())
@@ -249,7 +255,7 @@ class TestSeveralProcesses:
         await until_row(one.dsn, "status = 'DELIVERED'")
         assert len(sink.of(workflow_id)) == 1
 
-    async def test_the_next_process_takes_over_at_its_start(self, start: Start, sink: Sink) -> None:
+    async def test_the_next_process_takes_over_at_its_start(self, start: Start, sink: WebhookReceiver) -> None:
         service = await start()
         sink.answer = answered(500)
         workflow_id = await run_with_webhook(service, sink.url())
@@ -266,12 +272,12 @@ class TestUrls:
     @pytest.mark.parametrize("verb", ["create", "update"])
     async def test_a_malformed_or_private_url_is_refused(self, start: Start, verb: str) -> None:
         service = await start(allowed_cidrs=Networks())
-        created = await service.create(scripted("a"), start=False)
+        created = await service.create(scripted_step("a"), start=False)
 
         async def request_with(url: str) -> Any:
             if verb == "update":
                 return await service.client.patch(f"/api/v1/workflows/{created['id']}", json={"webhook_url": url})
-            body = {"name": "n", "origin_instance": "o", "steps": [scripted("a")], "webhook_url": url}
+            body = {"name": "n", "origin_instance": "o", "steps": [scripted_step("a")], "webhook_url": url}
             return await service.client.post("/api/v1/workflows/?start=false", json=body)
 
         for case in REFUSED:
@@ -288,12 +294,14 @@ class TestUrls:
 
     async def test_only_https_is_accepted_if_set_so(self, start: Start) -> None:
         service = await start(allowed_cidrs=Networks(), https_only=True)
-        created = await service.create(scripted("a"), start=False)
+        created = await service.create(scripted_step("a"), start=False)
         for url, status in (("http://hooks.example/", 422), ("https://hooks.example/", 200)):
             answer = await service.client.patch(f"/api/v1/workflows/{created['id']}", json={"webhook_url": url})
             assert answer.status_code == status
 
-    async def test_a_name_that_resolves_to_a_private_address_is_not_reached(self, start: Start, sink: Sink) -> None:
+    async def test_a_name_that_resolves_to_a_private_address_is_not_reached(
+        self, start: Start, sink: WebhookReceiver
+    ) -> None:
         service = await start(allowed_cidrs=Networks())
         deliverer_of(service).delays_s = [0.0] * 3
         network = Network()
@@ -316,7 +324,7 @@ class TestUrls:
 
 @pytest.mark.usefixtures("debug_logging")
 async def test_no_secret_appears_in_answers_rows_or_logs(
-    start: Start, sink: Sink, capfd: pytest.CaptureFixture[str]
+    start: Start, sink: WebhookReceiver, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start(log_level="debug")
     headers: Mapping[str, str] = {"retry_after": WEBHOOK_SECRET, "x_secret": WEBHOOK_SECRET}

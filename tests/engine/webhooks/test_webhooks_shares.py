@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from stepwell.engine.webhooks.deliverer import SendLimits, WebhookDeliverer
-from support.emulators.webhook_receiver import HANG, Sink, answered, running_sink
-from support.providers.scripted import Scripted, eventually, scripted
+from support.emulators.webhook_receiver import HANG, WebhookReceiver, answered, running_sink
+from support.providers.scripted import ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
 from support.service.webhook_requests import deliverer_of
 
@@ -21,12 +21,12 @@ PER_LANE = SendLimits().per_lane
 
 @pytest.fixture
 async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
-    async with running_service(dsn, tmp_path, providers=[Scripted()], grace_s=1) as service:
+    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()], grace_s=1) as service:
         yield service
 
 
 @pytest.fixture
-async def sink() -> AsyncIterator[Sink]:
+async def sink() -> AsyncIterator[WebhookReceiver]:
     async with running_sink() as sink:
         yield sink
 
@@ -38,7 +38,7 @@ def deliverer(service: Service) -> WebhookDeliverer:
 
 async def run_with_webhook(service: Service, url: str, **fields: Any) -> str:
     """Run a workflow to its end, with *url* as its webhook, and return its id."""
-    created = await service.create(scripted("a"), webhook_url=url, **fields)
+    created = await service.create(scripted_step("a"), webhook_url=url, **fields)
     ended: str = (await service.until_ended(created["id"]))["id"]
     return ended
 
@@ -60,7 +60,9 @@ def sending_nothing(deliverer: WebhookDeliverer) -> Iterator[None]:
     deliverer.schedule_now("any lane")
 
 
-async def test_hanging_receivers_delay_no_other_tenant_at_the_same_host(service: Service, sink: Sink) -> None:
+async def test_hanging_receivers_delay_no_other_tenant_at_the_same_host(
+    service: Service, sink: WebhookReceiver
+) -> None:
     sink.answer = HANG
     for _ in range(PER_LANE):
         await run_with_webhook(service, sink.url(), origin_tenant_id="x")
@@ -72,7 +74,7 @@ async def test_hanging_receivers_delay_no_other_tenant_at_the_same_host(service:
 
 @pytest.mark.parametrize("full", ["x", None])
 async def test_a_tenant_at_its_limit_delays_no_other_at_a_free_host(
-    service: Service, sink: Sink, deliverer: WebhookDeliverer, full: str | None
+    service: Service, sink: WebhookReceiver, deliverer: WebhookDeliverer, full: str | None
 ) -> None:
     deliverer.limits = SendLimits(per_tenant=PER_LANE)
     async with AsyncExitStack() as stack:
@@ -95,7 +97,7 @@ async def test_a_tenant_at_its_limit_delays_no_other_at_a_free_host(
 
 
 async def test_a_tenant_that_reaches_its_limit_during_a_poll_delays_no_other(
-    service: Service, sink: Sink, deliverer: WebhookDeliverer
+    service: Service, sink: WebhookReceiver, deliverer: WebhookDeliverer
 ) -> None:
     deliverer.limits = SendLimits(per_tenant=1)
     sink.answer = HANG
@@ -110,7 +112,7 @@ async def test_a_tenant_that_reaches_its_limit_during_a_poll_delays_no_other(
 
 @pytest.mark.parametrize("readable", [True, False])
 async def test_a_row_read_before_the_last_attempt_was_recorded_is_not_sent(
-    service: Service, sink: Sink, deliverer: WebhookDeliverer, *, readable: bool
+    service: Service, sink: WebhookReceiver, deliverer: WebhookDeliverer, *, readable: bool
 ) -> None:
     sink.answers = [answered(503, retry_after="3600")] if readable else []
     deliverer.delays_s = [0.0, 3_600.0]
@@ -154,7 +156,9 @@ async def test_a_row_read_before_the_last_attempt_was_recorded_is_not_sent(
     assert deliverer.outcomes == {"PENDING": 1, "DELIVERED": 1}
 
 
-async def test_an_unreadable_row_is_a_failed_attempt(service: Service, sink: Sink, deliverer: WebhookDeliverer) -> None:
+async def test_an_unreadable_row_is_a_failed_attempt(
+    service: Service, sink: WebhookReceiver, deliverer: WebhookDeliverer
+) -> None:
     deliverer.delays_s = [0.0, 3_600.0]
     with sending_nothing(deliverer):
         unreadable = [await run_with_webhook(service, sink.url()) for _ in range(12)]

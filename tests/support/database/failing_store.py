@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BEFORE, AFTER, LATE = "before", "after", "late"
 
 
-class FaultyJournal:
+class FailingStore:
     """Hands everything on to *inner*. `faults` are taken one a write; `inserts` and `claims` likewise. While `gate` is
     clear no write begins. `batches` are the ids of every write that was tried.
     """
@@ -118,16 +118,16 @@ def admission_of(service: "Service") -> AdmissionController:
     return service.app.components.engine.admission
 
 
-def faulty(service: "Service") -> FaultyJournal:
+def use_failing_store(service: "Service") -> FailingStore:
     """The journal under a running service, without faults and counts of what was before."""
     journal = service.app.components.stores.database.workflow_store
-    assert isinstance(journal, FaultyJournal)
+    assert isinstance(journal, FailingStore)
     journal.reset()
     return journal
 
 
 class FaultySource:
-    """*source*, with a `FaultyJournal` before its journal."""
+    """*source*, with a `FailingStore` before its journal."""
 
     def __init__(self, source: DatabaseSource) -> None:
         self._source = source
@@ -145,7 +145,7 @@ class FaultySource:
         stack: AsyncExitStack,
     ) -> Database:
         database = await self._source.open(settings, owner, on_statement, writes, stack)
-        database.workflow_store = FaultyJournal(database.workflow_store)
+        database.workflow_store = FailingStore(database.workflow_store)
         return database
 
 

@@ -38,7 +38,7 @@ class Received:
 
 
 @dataclass
-class Sink:
+class WebhookReceiver:
     """`answers` are taken one a request, then `answer`; a `drip` is sent byte by byte after the answer, for ever."""
 
     host: str = "127.0.0.1"
@@ -113,8 +113,8 @@ def answered(status: int, body: bytes = b"", **headers: str) -> bytes:
 
 
 @asynccontextmanager
-async def running_sink(host: str = "127.0.0.1", **settings: Any) -> AsyncIterator[Sink]:
-    sink = Sink(host=host, **settings)
+async def running_sink(host: str = "127.0.0.1", **settings: Any) -> AsyncIterator[WebhookReceiver]:
+    sink = WebhookReceiver(host=host, **settings)
     server = await asyncio.start_server(sink.serve, host, 0)
     sink.port = server.sockets[0].getsockname()[1]
     try:

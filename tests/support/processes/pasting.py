@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.processes.source_tree import TOP
-from support.processes.stepwell_process import Running
+from support.processes.stepwell_process import StepwellProcess
 
 USERS = [None] if os.geteuid() else [None, "nobody"]  # None: whoever runs the tests
 # A machine under load may need longer than a user, who sees 60 tries as a minute.
@@ -42,7 +42,7 @@ def paste(lines: str, cwd: Path, env: Mapping[str, str], data_dir: Path, user: s
             group=account and account.pw_gid,
             extra_groups=account and [],
         )
-    running = Running(shell, data_dir, output, output)
+    running = StepwellProcess(shell, data_dir, output, output)
     try:
         shell.communicate(lines.encode(), timeout=1_200)
         assert shell.returncode == 0, output.read_text()

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Running:
+class StepwellProcess:
     """A `stepwell up` or `serve`: the leader of a session and process group of its own.
 
     PostgreSQL's processes are in sessions of their own, as the product starts them; `processes` finds them all.
@@ -61,7 +61,7 @@ class Running:
         headers = {"Authorization": f"Bearer {self.token}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=15, **options)  # type: ignore[arg-type]
 
-    def wait_ready(self, within_s: float = READY_S) -> "Running":
+    def wait_ready(self, within_s: float = READY_S) -> "StepwellProcess":
         """Until /health/ready is 200; fails with the log if the process ends first."""
 
         def ready() -> bool:
@@ -136,7 +136,7 @@ def stepwell(
     )
 
 
-def start_up(data_dir: Path, env: Mapping[str, str] | None = None, *options: str) -> Running:
+def start_up(data_dir: Path, env: Mapping[str, str] | None = None, *options: str) -> StepwellProcess:
     """`stepwell up` on a free port, unless *options* name one; not waited for."""
     return start("up", data_dir, env, "--data-dir", str(data_dir), *options)
 
@@ -151,7 +151,7 @@ def start(
     user: int | None = None,
     port: bool = True,
     logs: Path | None = None,
-) -> Running:
+) -> StepwellProcess:
     """A command as a process of its own, its output in files in *logs* or beside *data_dir*. *port*: on a free one."""
     log = (data_dir.parent if logs is None else logs) / f"{command}-{uuid4().hex[:8]}"
     out, err = log.with_suffix(".out"), log.with_suffix(".err")
@@ -170,11 +170,11 @@ def start(
             group=user,
             extra_groups=None if user is None else [],
         )
-    return Running(process, data_dir, out, err)
+    return StepwellProcess(process, data_dir, out, err)
 
 
 @contextmanager
-def running_up(data_dir: Path, env: Mapping[str, str] | None = None, *options: str) -> Iterator[Running]:
+def running_up(data_dir: Path, env: Mapping[str, str] | None = None, *options: str) -> Iterator[StepwellProcess]:
     """A ready `stepwell up`; whatever is left of it at the end is killed."""
     running = start_up(data_dir, env, *options)
     try:

@@ -15,10 +15,10 @@ from stepwell.providers.in_process import InProcess
 
 WORKFLOWS = "/api/v1/workflows/"
 JSON = {"Content-Type": "application/json"}
-TOLD_TO_FAIL = "told to fail"
+FAILURE = "told to fail"
 
 
-class Scripted(InProcess):
+class ConfiguredProvider(InProcess):
     """Implements `ports.Provider`, in this order, by members of the step's config:
 
     `fails` n: attempts up to number n fail, `retryable` or not; `wait`: until `release`d; `stubborn`: the same, but it
@@ -48,27 +48,27 @@ class Scripted(InProcess):
             self.running.discard(key)
 
     async def _obey(self, attempt: Attempt, io: AttemptIO, gate: asyncio.Event) -> dict[str, Any]:
-        told = attempt.inputs
-        if attempt.number <= told.get("fails", 0):
-            raise AttemptError(TOLD_TO_FAIL, retryable=told.get("retryable", False), provider_fault=False)
-        if told.get("wait"):
+        configured_step = attempt.inputs
+        if attempt.number <= configured_step.get("fails", 0):
+            raise AttemptError(FAILURE, retryable=configured_step.get("retryable", False), provider_fault=False)
+        if configured_step.get("wait"):
             await gate.wait()
-        if told.get("stubborn"):
+        if configured_step.get("stubborn"):
             with CancelScope(shield=True):
                 await gate.wait()
                 await io.store("late.bin", b"late")
-        if told.get("breaks"):
-            raise AttemptError(TOLD_TO_FAIL, retryable=False, provider_fault=False)
-        named = [f"file-{number}.bin" for number in range(told.get("files", 0))]
+        if configured_step.get("breaks"):
+            raise AttemptError(FAILURE, retryable=False, provider_fault=False)
+        named = [f"file-{number}.bin" for number in range(configured_step.get("files", 0))]
         stored = [await io.store(name, _contents(attempt.step_id, name)) for name in named]
-        return {"paths": [output.path for output in stored], **told.get("result", {})}
+        return {"paths": [output.path for output in stored], **configured_step.get("result", {})}
 
 
 def _contents(step_id: str, name: str) -> bytes:
     return f"{name} of {step_id}".encode()
 
 
-def told(step_id: str, *needed: str, members: dict[str, Any] | None = None, **orders: Any) -> dict[str, Any]:
+def configured_step(step_id: str, *needed: str, members: dict[str, Any] | None = None, **orders: Any) -> dict[str, Any]:
     """A step that the scripted provider does, with *orders* as above; *members* go into the step itself."""
     return {
         "id": step_id,
@@ -79,17 +79,17 @@ def told(step_id: str, *needed: str, members: dict[str, Any] | None = None, **or
     } | (members or {})
 
 
-def passing(step_id: str, *needed: str, **config: Any) -> dict[str, Any]:
+def passthrough_step(step_id: str, *needed: str, **config: Any) -> dict[str, Any]:
     """A step whose result is its config."""
     return {"id": step_id, "task_type": "PASSTHROUGH", "depends_on": list(needed), "config": config}
 
 
-def task_of(path: str) -> UUID:
+def task_id_of(path: str) -> UUID:
     """The task that a file's path names."""
     return UUID(path.split("/")[1])
 
 
-def shows(**views: Any) -> Callable[[dict[str, Any]], bool]:
+def views_are(**views: Any) -> Callable[[dict[str, Any]], bool]:
     """For `Service.until`: the workflow's members have those values."""
     return lambda found: all(found[name] == value for name, value in views.items())
 

@@ -37,7 +37,7 @@ class Crash(Struct, frozen=True):
 
 
 class Hang(Struct, frozen=True):
-    """Wait for `Scripted.release`, then go on with `then`. *files* are stored before."""
+    """Wait for `ScriptedProvider.release`, then go on with `then`. *files* are stored before."""
 
     then: Succeed | Fail = Succeed()
     files: dict[str, bytes] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Call(Struct):
     end: str = "running"  # then succeeded, failed, crashed or cancelled
 
 
-class Scripted(InProcess):
+class ScriptedProvider(InProcess):
     """*script*: by step id what its calls do, one after the other; after the last, and for other steps, *default*.
 
     `calls` is the ledger, in the order of the calls. `peak` is how many ran at once.
@@ -193,8 +193,10 @@ async def eventually(condition: Callable[[], bool], what: str = "it", within_s: 
         raise AssertionError(f"not within {within_s} s: {what}") from None
 
 
-def scripted(step_id: str, *needs: str, provider: ProviderType = ProviderType.CUSTOM, **members: Any) -> dict[str, Any]:
-    """A step that a `Scripted` does."""
+def scripted_step(
+    step_id: str, *needs: str, provider: ProviderType = ProviderType.CUSTOM, **members: Any
+) -> dict[str, Any]:
+    """A step that a `ScriptedProvider` does."""
     return {
         "id": step_id,
         "task_type": "GENERATION",
@@ -204,5 +206,5 @@ def scripted(step_id: str, *needs: str, provider: ProviderType = ProviderType.CU
     } | members
 
 
-def passthrough(step_id: str, *needs: str, **members: Any) -> dict[str, Any]:
+def passthrough_step(step_id: str, *needs: str, **members: Any) -> dict[str, Any]:
     return {"id": step_id, "task_type": "PASSTHROUGH", "depends_on": list(needs)} | members

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx
 
 
-class CutOff:
+class AnswerDroppingProxy:
     """Listens at `url`; `lost` counts the answers that it has lost."""
 
     def __init__(self, target: str, first: str) -> None:
@@ -67,9 +67,9 @@ def _receive(source: socket.socket) -> bytes:
 
 
 @contextmanager
-def first_answer_lost(target: str, first: str) -> Iterator[CutOff]:
+def first_answer_lost(target: str, first: str) -> Iterator[AnswerDroppingProxy]:
     """Run a proxy to *target* that loses the answer to the first request which begins with *first*."""
-    proxy = CutOff(target, first)
+    proxy = AnswerDroppingProxy(target, first)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()
     try:

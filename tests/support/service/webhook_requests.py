@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
-from support.emulators.webhook_receiver import Sink
-from support.providers.scripted import scripted
+from support.emulators.webhook_receiver import WebhookReceiver
+from support.providers.scripted import scripted_step
 from support.service.live_service import Service
 
 
@@ -13,9 +13,11 @@ def deliverer_of(service: Service) -> WebhookDeliverer:
     return service.app.services.webhooks.deliverer
 
 
-async def run_with_webhook(service: Service, sink: Sink, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
+async def run_with_webhook(
+    service: Service, sink: WebhookReceiver, *steps: dict[str, Any], **fields: Any
+) -> dict[str, Any]:
     """Run a workflow to its end, with *sink* as its webhook's receiver, and return it."""
-    created = await service.create(*(steps or (scripted("a"),)), **({"webhook_url": sink.url()} | fields))
+    created = await service.create(*(steps or (scripted_step("a"),)), **({"webhook_url": sink.url()} | fields))
     return await service.until_ended(created["id"])
 
 

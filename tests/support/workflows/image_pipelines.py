@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from support.processes.stepwell_process import Running, until
+from support.processes.stepwell_process import StepwellProcess, until
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 LONG = 4_000  # some seconds of work
@@ -50,6 +50,6 @@ def until_ended(client: httpx.Client, workflow_id: str, within_s: float = 60) ->
     return found
 
 
-def until_running(running: Running, client: httpx.Client, workflow_id: str) -> None:
+def until_running(running: StepwellProcess, client: httpx.Client, workflow_id: str) -> None:
     """Until its first step is at work in a worker process."""
     until(lambda: get(client, workflow_id)["steps"][0]["status"] == "RUNNING" and running.workers, 20)

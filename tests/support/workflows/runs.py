@@ -63,7 +63,7 @@ def plans_of(
     ]
 
 
-class Sim:
+class SimulatedRun:
     """A Run, the rows that it has recorded, and what an engine would hold for it. Every input is checked for what
     must hold of any: the write's guard, the numbering, rows that equal the state, a history that folds to it.
 
