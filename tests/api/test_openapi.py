@@ -114,7 +114,7 @@ def test_enums_list_their_values(name: str) -> None:
 
 def test_the_filter_of_events_names_their_types() -> None:
     (asked,) = [p for p in SERVED["paths"]["/api/v1/events"]["get"]["parameters"] if p["name"] == "type"]
-    assert asked["description"].endswith(f", of {', '.join(enums.EventType)}")
+    assert asked["description"].endswith(f": {', '.join(enums.EventType)}")
 
 
 def test_the_document_is_openapi_3_1() -> None:

@@ -22,7 +22,7 @@ ARTIFACT = Operation(
     path=ARTIFACTS_PATH + "{path}",
     id="get_artifact",
     summary="Get Artifact",
-    description="The bytes of an output file. Its path is the one that stands in results, as media/{task_id}/{name}.",
+    description="The bytes of an output file. Results contain its path, media/{task_id}/{name}.",
     tag="artifacts",
     permission=Permission.READ,
     signable=True,
@@ -37,7 +37,7 @@ ARTIFACT = Operation(
 async def get_artifact(request: ApiRequest, services: ServicesDep, artifacts: ArtifactsDep) -> ASGIApp:
     parse_query(request.scope["query_string"], SignatureQuery)
     path = str(request.path_params["path"]).lstrip("/")
-    if parse_artifact_path(path) is None:  # never stored; and the database refuses to be asked for NUL
+    if parse_artifact_path(path) is None:  # no such file is stored, and the database refuses NUL in a query
         raise NotFound("artifact")
     output = await services.reads.artifact(request.user.scope, path)
     known_tags = request.headers.get("if-none-match", "")

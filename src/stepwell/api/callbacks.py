@@ -1,7 +1,7 @@
 """The operation by which providers report that a job has changed.
 
-A callback is only a reason to poll the job now. It may be lost, early, repeated or forged, so nothing but time depends
-on it.
+A callback only makes the service poll the job now. It may be lost, early, repeated or forged. So it changes only how
+soon a result is noticed.
 """
 
 from stepwell.api.dependencies import ApiRequest, ServicesDep
@@ -15,7 +15,7 @@ CALLBACK = Operation(
     path=CALLBACKS_PATH + "{token}",
     id="provider_callback",
     summary="Provider Callback",
-    description="For providers: the token stands in the address that was sent with the job. Any body is taken.",
+    description="For providers. The URL that was sent with the job contains the token. Any body is accepted.",
     tag="callbacks",
     permission=None,
     answers=Health,

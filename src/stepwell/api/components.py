@@ -27,23 +27,13 @@ _DESCRIPTIONS = {
     "WorkflowCleanupResponse": "Response schema for workflow cleanup endpoint.",
     "WorkflowUpdate": "Schema for updating a workflow.",
     "TaskPublic": "One attempt at a step.",
-    "Cost": "What one attempt cost, as reported by the provider or by the operator's prices.",
-    "WorkflowCost": "A sum for each currency, and the number of attempts that may have cost something unknown.",
     "Money": "An amount of a currency.",
-    "FeedEventPublic": "One line of a workflow's history; id is its number there.",
-    "EventFeedResponse": "Events of many workflows.",
-    "StreamTicket": "Opens streams of events.",
-    "EventPublic": "One line of a workflow's history; ids count from 1.",
-    "Output": "A stored file, at /api/v1/artifacts/ followed by its path.",
-    "ProviderStatus": "A configured provider. in_flight and waiting are those of all tenants in this process, models "
-    "those that steps of the token's tenants have used.",
-    "ModelStatus": "attempts, error_rate and latency_s are of those that ended within five minutes, at most the last "
-    "thousand; failures that are the request's own fault don't count. waiting: for a slot, or for the breaker. LOCAL's "
-    "models are the types of task; their breakers stay closed.",
-    "BreakerStatus": "failures: steps in a row that used up their attempts.",
-    "Latency": "Seconds from an attempt's start to its result: percentiles, null where none succeeded.",
-    "ModelLimit": "Attempts at once, and starts a minute; null is no limit.",
-    "Problem": "RFC 9457. The last two members are present if the state doesn't allow the request.",
+    "FeedEventPublic": "One event of a workflow's history, in the feed of all workflows. id counts in its workflow.",
+    "EventFeedResponse": "A page of the events of all workflows.",
+    "StreamTicket": "A ticket that opens streams of events.",
+    "Output": "A stored file. Its URL is /api/v1/artifacts/ followed by its path.",
+    "Problem": "Problem details (RFC 9457). The last two members are present if the workflow's status doesn't allow "
+    "the request.",
 }
 EXAMPLE: dict[str, Any] = {
     "description": "Generate and refine fashion images",

@@ -36,7 +36,7 @@ LIST = Operation(
     path=_ALL,
     id="list_deliveries",
     summary="List Deliveries",
-    description="The webhooks of a workflow, sent and to be sent, in the order of their events.",
+    description="The webhooks of a workflow, those sent and those still to be sent, in the order of their events.",
     tag=TAG,
     permission=Permission.READ,
     query=DeliveriesQuery,
@@ -50,8 +50,8 @@ REDELIVER = Operation(
     id="redeliver",
     summary="Redeliver",
     description=(
-        "Sends a webhook again, now, whatever has become of it: the same id and the same body, and as many tries as a "
-        "new one has. 409 if the workflow has no webhook_url now."
+        "Sends a webhook again now, whatever its status is. The id and the body stay the same, and it gets as many "
+        "attempts as a new one. 409 if the workflow has no webhook_url now."
     ),
     tag=TAG,
     permission=Permission.WRITE,

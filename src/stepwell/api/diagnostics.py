@@ -1,4 +1,4 @@
-"""The operations that explain why a workflow doesn't move, and that plan what a definition would do and cost."""
+"""The operations that explain why a workflow doesn't progress, and that plan what a definition would do and cost."""
 
 from litestar import Response
 from msgspec import json, structs
@@ -20,8 +20,8 @@ EXPLAIN = Operation(
     path="/api/v1/workflows/{workflow_id}/explain",
     id="explain_workflow",
     summary="Explain Workflow",
-    description="For every step that has not ended the one reason why it isn't moving, as far as the process that is "
-    "asked knows.",
+    description="The reason why the workflow doesn't progress, and one reason for each step that has not ended, as far "
+    "as the process that answers knows.",
     tag="workflows",
     permission=Permission.READ,
     answers=Explanation,
@@ -33,8 +33,8 @@ PLAN = Operation(
     path="/api/v1/workflows/plan",
     id="plan_workflow",
     summary="Plan Workflow",
-    description="Validates a definition exactly like create, and says what running it would come to: order, calls, "
-    "prices. Nothing is stored.",
+    description="Validates a definition exactly as create does, and returns what a run would involve: order, calls "
+    "and prices. Nothing is stored.",
     tag="workflows",
     permission=Permission.READ,
     body=CreateWorkflow,

@@ -47,8 +47,8 @@ HISTORY = Operation(
     id="list_events",
     summary="List Events",
     description=(
-        "The history of a workflow in its order. Every transition is an event; ids count from 1. As text/event-stream "
-        "it goes on live, and ends with the workflow; limit is for JSON."
+        "The history of a workflow, oldest event first. Every transition is an event; ids count from 1. With Accept: "
+        "text/event-stream, the answer is a live stream that ends with the workflow; limit applies to JSON only."
     ),
     tag=TAG,
     permission=Permission.READ,
@@ -66,9 +66,9 @@ FEED = Operation(
     id="list_all_events",
     summary="List All Events",
     description=(
-        "The events of all workflows that the token may see, oldest first; those of one workflow in their order. As "
-        "text/event-stream live, from now on or from the cursor; limit is for JSON. What is written while some "
-        "transaction in the database is still open shows when it has ended."
+        "The events of all workflows that the token may see, oldest first. With Accept: text/event-stream, the answer "
+        "is a live stream from now on, or from the cursor; limit applies to JSON only. An event appears once all "
+        "database transactions that were open when it was written have ended."
     ),
     tag=TAG,
     permission=Permission.READ,
@@ -85,8 +85,8 @@ TICKET = Operation(
     id="create_stream_ticket",
     summary="Create Stream Ticket",
     description=(
-        "For browsers, whose EventSource sends no headers: ?ticket= opens a stream of events, instead of the token "
-        "and with its tenants, within a minute."
+        "A ticket for browsers, whose EventSource sends no headers. Within a minute, ?ticket= opens a stream of events "
+        "in place of the token, for the tenants of that token."
     ),
     tag=TAG,
     permission=Permission.READ,

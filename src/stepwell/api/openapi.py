@@ -19,27 +19,27 @@ from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.problems import HTTPValidationError, Problem
 
 _INTRO = (
-    "Runs workflows of AI-media tasks. Post a definition, a DAG of steps; the ready steps run concurrently, every "
-    "transition is checkpointed, and after a crash the workflow goes on from its last checkpoint."
+    "Runs workflows of AI-media tasks. A client posts a definition, which is a DAG of steps. Steps that are ready run "
+    "concurrently, and every transition is checkpointed. After a crash, a workflow continues from its last checkpoint."
 )
 _HEADERS = {
     "Location": "The address of the workflow, or of the page",
-    "Link": "first, prev, next and last page (RFC 8288)",
-    "ETag": "Of what is answered; strong",
-    "Idempotency-Replayed": "true for the answer to an earlier request with the same Idempotency-Key",
-    "Preference-Applied": "The part of Prefer that was kept to",
+    "Link": "URLs of the first, previous, next and last page (RFC 8288)",
+    "ETag": "The strong entity tag of the response",
+    "Idempotency-Replayed": "true if this is the stored answer to an earlier request with the same Idempotency-Key",
+    "Preference-Applied": "The preference of the request that the service applied",
     "Content-Disposition": "inline for images and videos, attachment for all else",
-    "WWW-Authenticate": "The scheme Bearer, with the reason in error_description",
-    "Retry-After": "Seconds",
+    "WWW-Authenticate": "The scheme Bearer, with the reason of the refusal in error_description",
+    "Retry-After": "The number of seconds to wait before the next request",
 }
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After", 507: "Retry-After"}
 _REQUEST_HEADERS = {
-    "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours the same request with the "
-    "same key has its effect once and is answered the same; another request with it is refused.",
-    "If-Match": "ETags of the workflow, with steps or without: only while it is one of these.",
-    "If-None-Match": "ETags: 304 while it is one of these.",
-    "Last-Event-ID": "Of a stream: only events after it. It counts more than the query.",
-    "Prefer": "wait=N: answer once the workflow has ended, or after N seconds, at most 60, as it is by then.",
+    "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours, a repeat of the request "
+    "with this key has no further effect and gets the same answer. A different request with this key is refused.",
+    "If-Match": "ETags of the workflow, with or without steps. The answer is 412 unless one of them is current.",
+    "If-None-Match": "ETags. The answer is 304 if one of them is current.",
+    "Last-Event-ID": "For a stream: the id of an event. Only later events are sent. This header overrides the query.",
+    "Prefer": "wait=N: the service answers when the workflow has ended, or after N seconds. N is at most 60.",
 }
 # The consequences of a request header: the status of a failure, and the response header.
 _FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304}
@@ -53,14 +53,14 @@ _PARAMETERS = {
     "page": {"type": "string"},
 }
 _TAGS = {
-    "workflows": "Create, watch and steer workflows.",
-    "tasks": "The attempts at a workflow's steps.",
-    "events": "What happened, in its order.",
-    "providers": "Who does the work, and how they do.",
-    "artifacts": "The files that tasks made.",
-    "webhooks": "What is told to a workflow's webhook_url.",
-    "callbacks": "Where providers tell of jobs.",
-    "system": "For operators and their machines; without a token.",
+    "workflows": "Create, read and control workflows.",
+    "tasks": "Attempts at the steps of workflows.",
+    "events": "The histories of workflows, as lists and as live streams.",
+    "providers": "The configured providers, with their load and health.",
+    "artifacts": "The output files of tasks.",
+    "webhooks": "The messages that the service posts to a workflow's webhook_url.",
+    "callbacks": "Reports of providers about their jobs.",
+    "system": "Operations for operators and monitoring. They need no token.",
 }
 
 
@@ -88,7 +88,7 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
                     "type": "apiKey",
                     "in": "query",
                     "name": "ticket",
-                    "description": "Made by /api/v1/events/tickets; good for a minute. A token counts more.",
+                    "description": "A ticket from /api/v1/events/tickets, valid for one minute. A token overrides it.",
                 },
             },
         },
@@ -203,14 +203,14 @@ def _content(answer: Content) -> dict[str, Any]:
 
 def _failure(status: int) -> dict[str, Any]:
     if status == 204:  # noqa: PLR2004
-        return {"description": "The workflow has ended, and nothing follows: an EventSource doesn't come back."}
+        return {"description": "There are no later events, so an EventSource doesn't reconnect."}
     if status == 307:  # noqa: PLR2004
         return {
-            "description": "A redirect of browsers to the page for people.",
+            "description": "Browsers are redirected to the page that describes the API.",
             "headers": {"Location": _header("Location")},
         }
     if status == 304:  # noqa: PLR2004
-        return {"description": "It is still what If-None-Match names.", "headers": {"ETag": _header("ETag")}}
+        return {"description": "An ETag in If-None-Match is current.", "headers": {"ETag": _header("ETag")}}
     kind, media_type = (HTTPValidationError, "application/json") if status == 422 else (Problem, PROBLEM_JSON)  # noqa: PLR2004
     response: dict[str, Any] = {
         "description": "Validation Error" if kind is HTTPValidationError else MEANINGS[status],

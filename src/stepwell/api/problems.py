@@ -79,21 +79,21 @@ BY_STATUS: dict[int, ProblemType] = {row.status: row for row in TABLE.values()} 
     500: _row(500, "Internal error"),
 }
 MEANINGS: dict[int, str] = {
-    400: "The request is malformed in a way that concerns HTTP itself.",
+    400: "The request isn't valid HTTP.",
     401: "There is no bearer token, or it is refused; detail contains the reason.",
     403: "The token lacks the scope, or names another tenant.",
-    404: "The path doesn't exist, or the token sees nothing there: an unknown id, no UUID, or another tenant's.",
-    405: "The route exists, but not for this method; Allow names those that it has.",
-    409: "The workflow's state doesn't allow it, and nothing was changed; current_status and allowed_from tell why. "
-    "Or a request with the same Idempotency-Key is being worked on; come back after Retry-After seconds.",
-    412: "The workflow isn't what If-Match names, and nothing was changed.",
+    404: "The path doesn't exist, or the id is unknown, isn't a UUID, or belongs to another tenant.",
+    405: "The path doesn't support this method. The header Allow lists the methods that it supports.",
+    409: "The workflow's status doesn't allow the request, and nothing has changed; current_status and allowed_from "
+    "say why. Or the first request with this Idempotency-Key is still running; repeat after Retry-After seconds.",
+    412: "The workflow no longer has an ETag that If-Match names. Nothing has changed.",
     413: "The body is larger than 16 MiB.",
-    415: "There is a body, but its Content-Type isn't application/json in UTF-8.",
-    422: "Body or query don't fit; detail lists every fault with its place.",
-    429: "Too many requests; come back after Retry-After seconds.",
-    500: "A fault of the service.",
-    503: "The database is away, or the service is stopping; come back after Retry-After seconds.",
-    507: "A disk is full, and nothing was stored; come back after Retry-After seconds.",
+    415: "The Content-Type of the body isn't application/json in UTF-8, or the body is compressed.",
+    422: "The body or the query is invalid; detail lists every fault with its place.",
+    429: "There are too many requests; repeat after Retry-After seconds.",
+    500: "The service has a fault.",
+    503: "The database is unavailable, or the service is stopping; repeat after Retry-After seconds.",
+    507: "A disk is full, so nothing was stored; repeat after Retry-After seconds.",
 }
 _HIDDEN = "The service could not answer this request."
 

@@ -19,17 +19,17 @@ Q = TypeVar("Q", bound=Struct)
 _INT = re.compile(r"-?[0-9]{1,19}")
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# Clients repeat the same few queries, so the results of queries of up to so many bytes are cached.
+# The parsed results of queries of up to so many bytes are cached, because clients repeat the same few queries.
 _SHORT = 64
 _MAX_INT, _MIN_INT = 2**63 - 1, -(2**63)
 
-Skip = Annotated[int, Meta(ge=0, le=_MAX_INT, description="How many to leave out, from the newest on")]
-Limit = Annotated[int, Meta(ge=1, le=200, description="How many at most")]
-IncludeSteps = Annotated[bool, Meta(description="Whether the answer holds the steps")]
-DryRun = Annotated[bool, Meta(description="Change nothing, and say what would be changed")]
+Skip = Annotated[int, Meta(ge=0, le=_MAX_INT, description="The number of workflows to skip, from the newest on")]
+Limit = Annotated[int, Meta(ge=1, le=200, description="The maximum number of workflows")]
+IncludeSteps = Annotated[bool, Meta(description="Whether the answer contains the steps")]
+DryRun = Annotated[bool, Meta(description="Change nothing, and report what would change")]
 
 
-_TYPES = f"Only events of these types, with commas between them, of {', '.join(EventType)}"
+_TYPES = f"Only events of these types, separated by commas: {', '.join(EventType)}"
 _TYPE = f"({'|'.join(map(re.escape, EventType))})"
 EventTypes = Annotated[str, Meta(description=_TYPES, extra_json_schema={"pattern": rf"^{_TYPE}(,{_TYPE})*$"})]
 
@@ -45,10 +45,10 @@ class GetQuery(Struct, frozen=True):
 class ListQuery(Struct, frozen=True, kw_only=True):
     include_deleted: Annotated[bool, Meta(description="Whether deleted workflows are listed too")] = False
     limit: Limit = 50
-    origin_instance: Annotated[str, Meta(description="Only those of this instance")] | UnsetType = UNSET
-    origin_tenant_id: Annotated[str, Meta(description="Only those of this tenant")] | UnsetType = UNSET
+    origin_instance: Annotated[str, Meta(description="Only workflows of this instance")] | UnsetType = UNSET
+    origin_tenant_id: Annotated[str, Meta(description="Only workflows of this tenant")] | UnsetType = UNSET
     skip: Skip = 0
-    status: Annotated[WorkflowStatus, Meta(description="Only those in this status")] | UnsetType = UNSET
+    status: Annotated[WorkflowStatus, Meta(description="Only workflows in this status")] | UnsetType = UNSET
     include_steps: IncludeSteps = True
 
     def as_filter(self) -> ListFilter:
@@ -68,28 +68,26 @@ class VerbQuery(Struct, frozen=True):
 
 
 class CleanupQuery(Struct, frozen=True):
-    cleanup_tasks: Annotated[bool, Meta(description="Whether the tasks' files and records go too")] = True
+    cleanup_tasks: Annotated[bool, Meta(description="Whether to delete the files and records of tasks too")] = True
     dry_run: DryRun = False
 
 
 class EventsQuery(Struct, frozen=True):
     after: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Only events with a greater id")] = 0
-    limit: Annotated[int, Meta(ge=1, le=1000, description="How many at most")] = 100
+    limit: Annotated[int, Meta(ge=1, le=1000, description="The maximum number of events")] = 100
 
 
 class FeedQuery(Struct, frozen=True, kw_only=True):
-    cursor: Annotated[str, Meta(description="Only what comes behind it; 0 is the beginning")] | UnsetType = UNSET
-    limit: Annotated[int, Meta(ge=1, le=1000, description="How many at most")] = 100
-    origin_instance: Annotated[str, Meta(description="Only those of this instance's workflows")] | UnsetType = UNSET
-    status: Annotated[WorkflowStatus, Meta(description="Only those of workflows in this status now")] | UnsetType = (
-        UNSET
-    )
+    cursor: Annotated[str, Meta(description="Only events after this cursor; 0 is the beginning")] | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=1000, description="The maximum number of events")] = 100
+    origin_instance: Annotated[str, Meta(description="Only events of workflows of this instance")] | UnsetType = UNSET
+    status: Annotated[WorkflowStatus, Meta(description="Only events of workflows in this status")] | UnsetType = UNSET
     type: EventTypes | UnsetType = UNSET
 
 
 class DeliveriesQuery(Struct, frozen=True):
-    after: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Only those with a greater event_id")] = 0
-    limit: Annotated[int, Meta(ge=1, le=200, description="How many at most")] = 50
+    after: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Only deliveries with a greater event_id")] = 0
+    limit: Annotated[int, Meta(ge=1, le=200, description="The maximum number of deliveries")] = 50
 
 
 class TasksQuery(Struct, frozen=True):
@@ -97,12 +95,12 @@ class TasksQuery(Struct, frozen=True):
 
 
 class SignatureQuery(Struct, frozen=True):
-    expires: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Until when the address holds")] | UnsetType = UNSET
-    signature: Annotated[str, Meta(description="Stands for a token")] | UnsetType = UNSET
+    expires: Annotated[int, Meta(ge=0, le=_MAX_INT, description="The URL's expiry, as Unix time")] | UnsetType = UNSET
+    signature: Annotated[str, Meta(description="The signature, which replaces the token")] | UnsetType = UNSET
 
 
 class TicketQuery(Struct, frozen=True):
-    ticket: Annotated[str, Meta(description="Stands for a token")] | UnsetType = UNSET
+    ticket: Annotated[str, Meta(description="A stream ticket, which replaces the token")] | UnsetType = UNSET
 
 
 TICKET_PARAMETER = ("ticket",)  # read by the authentication

@@ -25,7 +25,7 @@ def task_components() -> dict[str, Any]:
     components: dict[str, Any] = {
         _VARIANT: {
             "title": _VARIANT,
-            "description": "What the task type adds to a step.",
+            "description": "The variants of a step, one for each task type.",
             "oneOf": [{"$ref": reference} for reference in variants.values()],
             "discriminator": {"propertyName": "task_type", "mapping": variants},
         }
@@ -35,7 +35,7 @@ def task_components() -> dict[str, Any]:
         components[config_name] = {"title": config_name, **_config(task_type, config)}
         components[step_name] = {
             "title": step_name,
-            "description": f"The config of a step of the type {task_type}.",
+            "description": f"A step of the type {task_type}, with its config.",
             "type": "object",
             "properties": {
                 "task_type": {"type": "string", "const": str(task_type)},
@@ -60,7 +60,7 @@ def _config(task_type: TaskType, config: type[Struct]) -> dict[str, Any]:
     inputs = " or ".join(required_inputs(task_type))
     needs = f" It needs {inputs}: here, in step_defaults or from an input mapping." if inputs else ""
     return {
-        "description": f"Config of steps of the type {task_type}.{needs} Other members are passed on as they are.",
+        "description": f"The config of a step of the type {task_type}.{needs} Other members pass through unchanged.",
         "type": "object",
         "properties": {member.encode_name: _member(member) for member in fields(config)},
         "additionalProperties": True,

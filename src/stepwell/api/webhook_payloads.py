@@ -16,10 +16,10 @@ from stepwell.domain.webhooks.delivery import DueDelivery
 from stepwell.ports.storage import WorkflowReader
 
 MAX_BODY = 256 * 1024
-# No step is shorter. So a workflow with more than `_MAX_STEPS` steps doesn't fit, and its steps needn't be read.
+# Bytes; no step is shorter. A workflow with more than `_MAX_STEPS` steps doesn't fit, so its steps are not read.
 SHORTEST_STEP = 512
 _MAX_STEPS = MAX_BODY // SHORTEST_STEP
-# Members beside the steps that may be long. `_shorten` drops them if it must.
+# Members besides the steps that may be long. `_shorten` drops them if the body is too long.
 _LONG = frozenset({"final_step_result", "config", "errors", "error_message", "description", "cost"})
 
 
@@ -56,13 +56,13 @@ class Payloads:
 def webhook_components(components: dict[str, Any]) -> dict[str, Any]:
     """Return *components* with the data of a workflow notice: long members are optional, and there may be a link."""
     data = deepcopy(components["WorkflowPublic"]) | {"title": "WorkflowNoticeData"}
-    data["description"] = "As WorkflowPublic. Beyond 256 kB without steps, and without what else is too long."
+    data["description"] = "As WorkflowPublic. Beyond 256 kB, it lacks steps and other long members."
     data["required"] = [name for name in data["properties"] if name not in _LONG | {"steps"}]
     del data["properties"]["is_deleted"]["default"]
     data["properties"]["link"] = {
         "type": "string",
         "format": "uri",
-        "description": "Where GET shows the whole workflow, to a token that may see it, if it was too long",
+        "description": "The URL of the whole workflow, for GET with a token; present if members are missing",
     }
     notice = deepcopy(components["WorkflowNotice"])
     notice["properties"]["data"] = {"$ref": SCHEMA_REF.format(name="WorkflowNoticeData")}
@@ -75,21 +75,22 @@ def describe_webhooks() -> dict[str, Any]:
         "workflow": _describe(
             WorkflowNotice, "A workflow has ended: workflow.completed, workflow.failed or workflow.cancelled."
         ),
-        "step": _describe(StepNotice, "A step has started, is retried, or has ended; in no particular order."),
+        "step": _describe(StepNotice, "A step has started, will be retried, or has ended. In any order."),
     }
 
 
 def _describe(notice: type[Struct], summary: str) -> dict[str, Any]:
     headers = {
-        "webhook-id": "Of the event: the same for every try and every redelivery. What has come before can be dropped.",
-        "webhook-timestamp": "Of this try, in seconds since 1970.",
-        "webhook-signature": "`v1,` and base64 of HMAC-SHA256 over `{webhook-id}.{webhook-timestamp}.{body}`; one for "
-        "each active secret, with spaces between them.",
+        "webhook-id": "The id of the event, the same for every attempt and redelivery. Receivers can ignore an id that "
+        "they have processed.",
+        "webhook-timestamp": "The time of this attempt, in seconds since 1970.",
+        "webhook-signature": "`v1,` and base64 of HMAC-SHA256 over `{webhook-id}.{webhook-timestamp}.{body}`. There is "
+        "one signature for each active secret, separated by spaces.",
     }
     return {
         "post": {
             "summary": summary,
-            "description": "After Standard Webhooks, https://www.standardwebhooks.com",
+            "description": "Follows Standard Webhooks, https://www.standardwebhooks.com",
             "tags": ["webhooks"],
             "parameters": [
                 {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
@@ -100,9 +101,9 @@ def _describe(notice: type[Struct], summary: str) -> dict[str, Any]:
                 "content": {"application/json": {"schema": {"$ref": SCHEMA_REF.format(name=notice.__name__)}}},
             },
             "responses": {
-                "2XX": {"description": "It has come."},
-                "410": {"description": "This one isn't sent any more."},
-                "default": {"description": "It is tried again, not before Retry-After; redirects are not followed."},
+                "2XX": {"description": "The receiver has accepted the webhook."},
+                "410": {"description": "The receiver doesn't want this webhook. It isn't sent again."},
+                "default": {"description": "It is sent again, not before Retry-After. Redirects are not followed."},
             },
         }
     }

@@ -91,7 +91,7 @@ UPDATE = Operation(
     path=ONE,
     id="update_workflow",
     summary="Update Workflow",
-    description="Can update name, description, webhook_url. Absent keeps the value, null clears it (not name).",
+    description="Can update name, description, webhook_url. null clears a member (not name). Absent ones don't change.",
     tag=TAG,
     permission=Permission.WRITE,
     body=WorkflowUpdate,
@@ -107,7 +107,7 @@ CLEANUP = Operation(
     summary="Cleanup Workflow",
     description=(
         "Soft-deletes the workflow; with cleanup_tasks also deletes output files and soft-deletes task records. "
-        "Every state but RUNNING; repeated, it goes on with what failed to be deleted."
+        "Must not be RUNNING. A repeat deletes the files that could not be deleted before."
     ),
     tag=TAG,
     permission=Permission.WRITE,
