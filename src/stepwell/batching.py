@@ -20,13 +20,13 @@ Result = TypeVar("Result")
 
 Weight: TypeAlias = tuple[int, int]  # the number of an item's rows, and their size
 
-# After so many time-outs in a row the database is slow, rather than one item.
+# After so many time-outs in a row, the cause is a slow database and not one item.
 MAX_TIMEOUTS_IN_A_ROW: Final = 3
 _LEAD: Final = object()
 
 
 class ItemFailure(Exception):
-    """Raised by an `execute` function if one item is at fault for *error*. The others may succeed without it."""
+    """Raised by an `execute` function if one item has caused *error*. The other items may succeed without it."""
 
     def __init__(self, error: Exception, *, timed_out: bool = False) -> None:
         super().__init__(str(error))
@@ -47,8 +47,8 @@ class Batcher(Generic[Key, Item, Result]):
     What must hold:
     - A batch costs one call of *execute*. While it runs, arriving items wait together for the next one.
     - A batch is within *fits*, unless it has only one item.
-    - A key is at most once in a batch. Items of one key are executed in the order of their arrival. A key that has more
-      items than one goes behind the other keys after each batch.
+    - A key is at most once in a batch. Items of one key are executed in the order of their arrival. After each batch, a
+      key that has more items goes to the end of the queue.
     - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
       item at fault fails. After three time-outs in a row the remaining items fail too.
     - If *execute* raises another error, the whole batch has failed, and `Batcher.execute` raises that error.
@@ -181,14 +181,14 @@ class _Call(Struct, Generic[Item]):
 class BatchedCalls(Generic[Key, Item, Result]):
     """Calls whose items share batches: the first caller executes the batch for all callers in it.
 
-    *execute*, *fits* and *weigh* are those of `Batcher`. *shared*: the items of one key are alike, so that calls with
-    one key share one item.
+    *execute*, *fits* and *weigh* are those of `Batcher`. With *shared*, all items of one key are equal, so calls with
+    the same key share one item.
 
     What must hold, besides what `Batcher` promises:
-    - If a batch fails before it is closed, everything that is queued fails: there is no connection, say.
+    - If a batch fails before it is closed, for example without a connection, all queued items fail.
     - A cancelled caller takes nothing from the others. Its own item isn't executed, unless another caller waits for it
-      or its batch is closed. If it was to execute the next batch, another caller does so. Only if it is cancelled while
-      it executes a batch, nobody knows what has become of it: then the other callers get `Unavailable`.
+      or its batch is closed. If it was to execute the next batch, another caller does so. If it is cancelled while it
+      executes a batch, the outcome of that batch is unknown, so the other callers get `Unavailable`.
     """
 
     def __init__(

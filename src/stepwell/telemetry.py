@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 REDACTED = "[redacted]"
 _SECRET_KEY = re.compile(r"(?:^|[_-])(?:authorization|ticket|token|secret|password|api[_-]?key)$", re.IGNORECASE)
-# Both log every URL that they request, with its query.
+# These loggers write every URL that is requested, with its query.
 _CHATTY = ("httpx", "httpcore")
 
 

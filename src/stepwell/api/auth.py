@@ -30,7 +30,7 @@ MAX_CACHED = 1000  # tokens
 _NO_TOKEN = "A bearer token is required, in the header Authorization: Bearer <token>."  # noqa: S105
 _WRONG_FORM = "The header Authorization must have the form Bearer <token>."
 _REPEATED = "The header Authorization must be sent once."
-# The same reason for every token without a valid signature, so that a forger learns nothing from it.
+# Every token without a valid signature gets the same reason, so that a forger learns nothing.
 _MALFORMED = f"The token is malformed or longer than {MAX_TOKEN_BYTES} bytes, or its signature is wrong."
 
 
@@ -42,7 +42,7 @@ class Principal(Struct, frozen=True):
     permissions: frozenset[str] = frozenset()
 
     def tenant_for(self, requested: str | None) -> str | None:
-        """Return the tenant of a workflow that they create. The request asks for *requested*. Raises `Forbidden`."""
+        """Return the tenant of a workflow that the caller creates for the tenant *requested*. Raises `Forbidden`."""
         if self.scope.every or requested == self.scope.tenant:
             return requested
         if requested is None:

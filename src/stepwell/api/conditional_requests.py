@@ -61,7 +61,7 @@ async def not_modified_workflow(
 ) -> Response[bytes] | None:
     """Return 304 if `If-None-Match` names the workflow's present version; else None. Reads the version, not the steps.
 
-    *steps* is whether the full response would contain the steps. Raises `NotFound`.
+    *steps* says whether the full response would contain the steps. Raises `NotFound`.
     """
     if header_value(request, IF_NONE_MATCH) is None:
         return None

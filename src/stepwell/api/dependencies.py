@@ -1,4 +1,4 @@
-"""What handlers receive: the request with its caller, and the objects that `routes.build_api` was given.
+"""The types of the handlers' parameters: the request with its caller, and the arguments of `routes.build_api`.
 
 The names of the handlers' parameters are the keys of `build_api`'s dependencies.
 """

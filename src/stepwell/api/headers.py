@@ -1,4 +1,4 @@
-"""The request and response headers with a meaning of their own in this API, and how a request's are read."""
+"""The names of the headers that this API uses in a way of its own, and a function that reads a request's header."""
 
 from collections.abc import Mapping
 

@@ -32,7 +32,7 @@ class Content(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """The facts on which the route, the access checks and the documentation of an operation must agree.
+    """An operation: the facts on which its route, its access checks and its documentation must agree.
 
     - `path` is the template in the OpenAPI document. A slash at its end is optional in requests.
     - `permission` is what the token must allow; None if the operation needs no token.

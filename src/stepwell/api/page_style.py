@@ -1,4 +1,4 @@
-"""What the HTML pages of the service share: their style sheet, and the headers with which they are served.
+"""The style sheet of the service's HTML pages, and the headers with which they are served.
 
 A page is complete in itself. It loads nothing, runs no script, and fits a screen of 360 pixels.
 """

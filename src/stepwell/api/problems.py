@@ -1,6 +1,7 @@
 """Error responses: one table from errors to statuses, and the exception handlers that apply it.
 
-All are problem details (RFC 9457), except 422, which has the form of the API contract: a list of faults and places.
+All are problem details (RFC 9457), except 422, which has the form of the API contract: a list of faults and places. The
+status and the `title` come from `TABLE`, the `detail` is the message of the error (see `domain.errors`).
 """
 
 import re

@@ -1,7 +1,7 @@
 """Builds the structs of the API's answers from stored records.
 
-Each field is named here, so that nothing stored gets into an answer by accident. Results are stored as JSON and are
-sent unchanged.
+Each field is named here, so that no stored value gets into an answer by accident. Results are stored as JSON, and sent
+unchanged.
 """
 
 import asyncio

@@ -1,9 +1,10 @@
 """Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 What must hold:
-- A stream ends when nothing more can come, when its client is gone or too slow, after an hour, and when the service
-  stops. So a client that does nothing can't keep a stream, or the memory that belongs to it, for longer.
-- An error after the start ends the stream with a comment that reports it. The client reconnects with the last id.
+- A stream ends when there can be no more events, when its client is gone or too slow, after an hour, and when the
+  service stops. So an idle client can't occupy a stream and its memory for longer.
+- An error after the start ends the stream with a comment that reports the error. The client reconnects with the last
+  id.
 """
 
 import asyncio

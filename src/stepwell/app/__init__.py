@@ -1,4 +1,8 @@
-"""The composition root: the only place where adapters, the engine and the API are put together."""
+"""The composition root: the only place where adapters, the engine and the API are put together.
+
+`composition.running_app` runs the whole service. `construction` contains the steps that build it, with `database`,
+`attempts` and `metrics` for their parts. `engine_tasks` starts and stops the engine's tasks.
+"""
 
 from stepwell.app.composition import Application, running_app
 from stepwell.app.database import Database, DatabaseSource, PostgresSource

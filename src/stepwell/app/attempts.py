@@ -57,7 +57,7 @@ class SignedArtifactUrls:
 
 
 class CallbackAddresses:
-    """Returns the callback URL of an attempt; None if providers can't reach this service, as it isn't *public*."""
+    """Returns the callback URL of an attempt; None unless this service is *public*, so that providers can reach it."""
 
     def __init__(self, urls: CallbackUrls, *, public: bool) -> None:
         self._urls, self._public = urls, public

@@ -33,7 +33,7 @@ from stepwell.telemetry import Metrics
 
 
 class Components(Struct, frozen=True):
-    """The parts of a running service, for those who observe it from inside."""
+    """The parts of a running service, for code that observes it from inside."""
 
     process: ProcessInfo
     stores: Stores
@@ -44,9 +44,9 @@ class Components(Struct, frozen=True):
 class Application(Struct):
     """The running service.
 
-    `engine` ends before `stop` only if the engine breaks, and then raises why. The process must end in that case.
-    `stop` refuses writes and ends the engine in order, while the API still answers reads. Leaving `running_app` does it
-    too.
+    The task `engine` ends before `stop` only if the engine breaks, and then raises the cause. The process must end in
+    that case. `stop` refuses writes and ends the engine in order, while the API still answers reads. Leaving
+    `running_app` does the same.
     """
 
     api: Litestar

@@ -1,4 +1,4 @@
-"""The store of output files, on obstore."""
+"""The store of output files: a folder or a bucket, on obstore (https://developmentseed.org/obstore/)."""
 
 import hashlib
 import os

@@ -65,7 +65,7 @@ def dependencies(shape: Shape, steps: int, *, seed: int) -> list[list[int]]:
 
 
 def _layered(steps: int, draw: random.Random) -> list[list[int]]:
-    """Return as many layers as each is wide. A step depends on one to three steps of the layer before."""
+    """Return about as many layers as a layer has steps. A step depends on one to three steps of the layer before."""
     width = max(round(steps**0.5), 1)
     layered: list[list[int]] = []
     for position in range(steps):

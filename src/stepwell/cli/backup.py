@@ -19,7 +19,7 @@ from stepwell.settings import Settings
 def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
     """Write the database to the file *target*, or to stdout for None. Returns the exit code. An `up` may run meanwhile.
 
-    Raises `Refused`, and KeyboardInterrupt for a signal. The file appears only when it is complete.
+    Raises `Refused`, and KeyboardInterrupt for a signal. The file gets its name only when it is complete.
     """
     _refuse_other_database(settings)
     if target is None and sys.stdout.isatty():

@@ -52,7 +52,9 @@ def _stoppable(command: Callable[[Signals], int], *, stopped: int) -> int:
 
 
 def _environ_for(data_dir: Path | None) -> Mapping[str, str]:
-    """Return the environment, without the configured database if *data_dir* is given: the option has priority."""
+    """Return the environment. If *data_dir* is given, the configured database is left out, because the option has
+    priority.
+    """
     return {name: value for name, value in os.environ.items() if data_dir is None or name not in _DATABASE}
 
 

@@ -1,8 +1,8 @@
 """`stepwell run` beside a running `stepwell up` of the same data folder: that `up` runs the definition.
 
 What must hold:
-- The definition is created at most once: every try to post it has the same Idempotency-Key, and once it has been sent
-  it isn't run in any other way.
+- The definition is created at most once: every attempt to post it has the same Idempotency-Key, and after it has been
+  sent it is never run in another way.
 - The token goes only to the process that owns the data folder.
 - Every wait has a deadline, and ends when that `up` does.
 """

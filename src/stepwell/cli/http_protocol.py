@@ -13,7 +13,7 @@ else:
     UvicornProtocol = AutoHTTPProtocol
 
 HEAD_S = 15.0  # the time that a client may take for the head of a request
-# The last so many connections get 503 for each request.
+# The number of connections, of those allowed, that get 503 for each request.
 _REFUSED = 16
 
 

@@ -1,4 +1,4 @@
-"""What an attempt or a workflow cost."""
+"""The costs of attempts and workflows."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What a client posts: the definition of a workflow, field by field as the API contract names it."""
+"""The definition of a workflow, as a client posts it. The API contract defines the names of the fields."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 

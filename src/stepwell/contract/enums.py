@@ -46,9 +46,9 @@ class TaskPhase(StrEnum):
 
 
 class CancelReceipt(StrEnum):
-    """What became of the remote job of an abandoned attempt. never_started: no request was sent. provider_cancelled:
+    """The outcome of the remote job of an abandoned attempt. never_started: no request was sent. provider_cancelled:
     the provider ended it. provider_refused: the provider would not end it. finished_too_late: it had already finished,
-    and is paid for. unknown: it isn't known, or not yet.
+    and is paid for. unknown: the outcome isn't known, or not yet.
     """
 
     NEVER_STARTED = "never_started"
@@ -58,6 +58,9 @@ class CancelReceipt(StrEnum):
     UNKNOWN = "unknown"
 
 
+# A new type also needs a struct in `task_configs`, and its entries in `CONFIGS` there, in
+# `domain.mapping.task_configs` if it has required inputs, in the table of each provider that can do it, and in the
+# manual: page tasks.
 class TaskType(StrEnum):
     GENERATION = "GENERATION"
     EDITING = "EDITING"

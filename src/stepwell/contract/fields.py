@@ -1,4 +1,4 @@
-"""Kinds of field that several answers have."""
+"""Types of fields that several answers share."""
 
 from datetime import datetime
 from typing import Annotated

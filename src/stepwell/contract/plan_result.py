@@ -10,7 +10,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 
 
 class PlannedFallback(Struct, frozen=True):
-    """The provider that is used once the attempts at the first one are used up. `price` is that of one attempt."""
+    """The provider that is used once the attempts at the first one are used up. `price` is the price of one attempt."""
 
     provider: ProviderType
     model: str | None
@@ -19,11 +19,11 @@ class PlannedFallback(Struct, frozen=True):
 
 
 class PlannedStep(Struct, frozen=True, kw_only=True):
-    """A step as it would run. `model` is the model that limits and prices apply to, if it is known before the inputs
-    are; null for PASSTHROUGH. `config` is what the provider would get: the step's config over the workflow's
-    `step_defaults`. A mapped value is `{from_step, from_field}`, with `transform` if the mapping has one. `price` is
-    that of one attempt: 0 for work in this process, null if there is no price. `expected_s` is the median time of the
-    model's successful attempts in this process.
+    """A step as it would run. `model` is the model that limits and prices apply to; null for PASSTHROUGH, and if it
+    depends on inputs that aren't known yet. `config` is what the provider would get: the step's config over the
+    workflow's `step_defaults`. A mapped value is `{from_step, from_field}`, with `transform` if the mapping has one.
+    `price` is the price of one attempt: 0 for work in this process, null if it isn't known. `expected_s` is the median
+    time of the model's successful attempts in this process.
     """
 
     step_id: str

@@ -18,7 +18,7 @@ class HTTPValidationError(Struct, kw_only=True):
 
 
 class Problem(Struct, kw_only=True):
-    """RFC 9457. A verb in a state that doesn't allow it also returns current_status and allowed_from."""
+    """RFC 9457. If the workflow's status doesn't allow a verb, the answer also has current_status and allowed_from."""
 
     type: str
     title: str

@@ -28,7 +28,9 @@ class NotStarted(Reason, tag="not_started", frozen=True, kw_only=True):
 
 
 class IsPaused(Reason, tag="paused", frozen=True, kw_only=True):
-    """The workflow is PAUSED. `by` and `at` say who paused it and when; they are null while the database is away."""
+    """The workflow is PAUSED. `by` and `at` say who paused it and when. They are null while the database is
+    unavailable.
+    """
 
     by: str | None
     at: datetime | None
@@ -51,8 +53,8 @@ class IsDraining(Reason, tag="draining", frozen=True, kw_only=True):
 
 
 class HasFailed(Reason, tag="failed", frozen=True, kw_only=True):
-    """`steps` (at most 50) have failed for good, or the workflow has, as `failure` says. Resume runs the steps that
-    remain.
+    """`steps` (at most 50) have failed for good, or the workflow itself has failed, and `failure` says why. Resume runs
+    the remaining steps.
     """
 
     steps: list[str]
@@ -60,8 +62,8 @@ class HasFailed(Reason, tag="failed", frozen=True, kw_only=True):
 
 
 class OwnerDead(Reason, tag="owner_dead", frozen=True, kw_only=True):
-    """The process that ran the workflow has ended, and another one takes it over. `lease_until` is the end of its
-    lease; null if the process ended in order.
+    """The process that ran the workflow has ended, and another process takes the workflow over. `lease_until` is the
+    end of the dead process's lease; null if that process ended in order.
     """
 
     owner: UUID
@@ -80,8 +82,8 @@ class DiskIsFull(Reason, tag="disk_full", frozen=True, kw_only=True):
 
 
 class WaitsForSteps(Reason, tag="waits_for_steps", frozen=True, kw_only=True):
-    """The step waits for `unfinished` other steps; `steps` are the first 50. Only resume moves those in `stuck` (at
-    most 50): they have ended without success, or nothing new starts in the workflow.
+    """The step waits for other steps: `unfinished` is their number, and `steps` are the first 50. `stuck` (at most 50)
+    are those that only resume can run, because they ended without success or the workflow starts nothing new.
     """
 
     unfinished: int
@@ -90,8 +92,8 @@ class WaitsForSteps(Reason, tag="waits_for_steps", frozen=True, kw_only=True):
 
 
 class WaitsForSlot(Reason, tag="waits_for_slot", frozen=True, kw_only=True):
-    """All `slots` of a `limit` are `used`. `position` is the number of starts until this step's own, which is
-    included, in the fair order of the queue.
+    """All slots of a limit are in use. `limit` names the limit, `slots` is its size, and `used` is the number of slots
+    in use. `position` is the step's position in the fair order of the queue, from 1.
     """
 
     limit: SlotLimit
@@ -103,7 +105,7 @@ class WaitsForSlot(Reason, tag="waits_for_slot", frozen=True, kw_only=True):
 
 
 class RateLimited(Reason, tag="rate_limited", frozen=True, kw_only=True):
-    """So many starts are allowed `per_minute`. `until` is the earliest time of this step's turn at that pace."""
+    """Only `per_minute` starts a minute are allowed. `until` is the earliest time at which this step can start."""
 
     provider: ProviderType
     model: str
@@ -122,7 +124,9 @@ class BreakerOpen(Reason, tag="breaker_open", frozen=True, kw_only=True):
 
 
 class WaitsForRetry(Reason, tag="retry", frozen=True, kw_only=True):
-    """Attempt number `attempt` of `attempts` starts at the time `at`. `error` is that of the last attempt."""
+    """The next attempt starts at the time `at`. It is number `attempt` of at most `attempts`. `error` is the last
+    attempt's error.
+    """
 
     provider: ProviderType | None
     attempt: int
@@ -132,8 +136,8 @@ class WaitsForRetry(Reason, tag="retry", frozen=True, kw_only=True):
 
 
 class FailedElsewhere(Reason, tag="failed_elsewhere", frozen=True, kw_only=True):
-    """The step could run, but `steps` (at most 50) have failed, or the workflow has, as `failure` says. Resume runs
-    it.
+    """The step could run, but `steps` (at most 50) have failed, or the workflow itself has failed, and `failure` says
+    why. Resume runs the step.
     """
 
     steps: list[str]
@@ -141,9 +145,9 @@ class FailedElsewhere(Reason, tag="failed_elsewhere", frozen=True, kw_only=True)
 
 
 class RemoteJob(Reason, tag="remote_job", frozen=True, kw_only=True):
-    """A job at a provider is running. `state` is the provider's own word, `since` the time when this process first
-    read it, for `seconds` now. Before the first poll, and if another process polls, `state` is null, and `since` is
-    when the job was sent. `trouble` says why the last poll had no answer.
+    """A job at a provider is running. `state` is the provider's own word for its state, `since` is when this process
+    first read that word, and `seconds` is the time since then. If this process hasn't polled the job, `state` is null,
+    and `since` is when the job was sent. `trouble` says why the last poll failed.
     """
 
     attempt: int
@@ -157,7 +161,7 @@ class RemoteJob(Reason, tag="remote_job", frozen=True, kw_only=True):
 
 
 class BeingSent(Reason, tag="sending", frozen=True, kw_only=True):
-    """A request was sent to a provider at the time `since`, and its answer is awaited."""
+    """A request was sent to a provider at the time `since`, and the service waits for the answer."""
 
     attempt: int
     provider: ProviderType
@@ -165,8 +169,8 @@ class BeingSent(Reason, tag="sending", frozen=True, kw_only=True):
 
 
 class OutcomeNotKnown(Reason, tag="outcome_unknown", frozen=True, kw_only=True):
-    """A request was sent to a provider at the time `since`, and its answer was lost. The service looks for the job,
-    and sends nothing again before it knows how that ended.
+    """A request was sent to a provider at the time `since`, and its answer was lost. The service looks for the job, and
+    sends no other request until it knows what became of this one.
     """
 
     attempt: int
@@ -188,8 +192,8 @@ class RunsHere(Reason, tag="running_locally", frozen=True, kw_only=True):
 
 
 class FollowsUp(Reason, tag="following_up", frozen=True, kw_only=True):
-    """The step has ended, but the job of an abandoned attempt has not. It is being ended at the provider; the service
-    waits for that `until` the given time.
+    """The step has ended, but the job of an abandoned attempt has not. The service cancels that job at the provider,
+    and waits for its end `until` the given time.
     """
 
     provider: ProviderType | None
@@ -225,7 +229,8 @@ class ExplainedStep(Struct, frozen=True):
 
 class Explanation(Struct, frozen=True):
     """Why a workflow doesn't progress. `reason` applies to the workflow as a whole; null if it progresses or has ended.
-    `steps` are those that have not ended, and those whose job has yet to be ended, in the order of the definition.
+    `steps` are the steps that have not ended, and those with an abandoned job that has not ended, in the order of the
+    definition.
     """
 
     workflow_id: UUID

@@ -1,6 +1,6 @@
 """The config fields that Stepwell knows, by type of task: their kinds, ranges and defaults.
 
-Fields that are not named here pass through to the provider. A null counts as a field that isn't given.
+Fields that are not named here pass through to the provider. A null member counts as absent.
 """
 
 from collections.abc import Mapping

@@ -51,7 +51,9 @@ class StepNoticeData(Struct):
 
 
 class WorkflowNotice(Struct):
-    """A workflow has ended. `data` is the workflow as GET returned it at the first attempt."""
+    """A webhook about the end of a workflow. `data` is what GET returned for the workflow at the first attempt to send
+    it.
+    """
 
     type: EventType
     timestamp: Time
@@ -59,7 +61,7 @@ class WorkflowNotice(Struct):
 
 
 class StepNotice(Struct):
-    """Something has happened to a step. Sent only with suppress_subtask_events false."""
+    """A webhook about an event of a step. It is sent only if suppress_subtask_events is false."""
 
     type: EventType
     timestamp: Time

@@ -69,7 +69,9 @@ class WorkflowService:
         start: bool,
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> WorkflowRecord:
-        """Store a workflow that `validation.validate_workflow` has accepted; with *start* it is stored as started."""
+        """Store a workflow that `validation.workflow.validate_workflow` has accepted; with *start* it is stored as
+        started.
+        """
         self._availability.check_open()
         self._webhooks.check_url(tenant, planned.request.webhook_url)
         await self.access.lease.ensure()

@@ -169,7 +169,7 @@ def _resolve(look_up: _LookUp, finish: "Callable[[_LookUp, Sequence[str] | Excep
 
 
 def zone_of(name: str) -> str:
-    """Return the registered domain of *name*, as far as it can be told without the list of public suffixes."""
+    """Return the registered domain of *name*, as far as it is known without the list of public suffixes."""
     labels = name.rstrip(".").split(".")
     under_country = len(labels[-1]) == 2 and len(labels) > 2 and labels[-2] in _SECOND_LEVEL  # noqa: PLR2004
     return ".".join(labels[-3 if under_country else -2 :])

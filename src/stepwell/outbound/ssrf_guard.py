@@ -81,7 +81,7 @@ def parse_url(url: str) -> httpx.URL:
 
 
 def url_refusal(url: str, policy: AddressPolicy, *, https_only: bool = False) -> str | None:
-    """Return why *url* is refused, as far as it can be told without DNS; None if nothing speaks against it so far.
+    """Return why *url* is refused; None if there is no reason that is known without DNS.
 
     Addresses are judged in every notation. Names of private networks (without a dot, localhost, .local, .internal) are
     refused. If the policy allows any networks, a name may lead into them: then all names pass, plain http included,

@@ -23,7 +23,7 @@ from stepwell.ports.clock import Clock
 from stepwell.settings import Networks
 
 CONNECT_S = 5.0
-_CONNECTIONS = 1_000  # as many as are ever sent at once, so that no webhook waits for the connection of another
+_CONNECTIONS = 1_000  # no more are sent at once, so no webhook waits for another's connection
 _LOOK_UPS = 128
 MAX_READ = 16 * 1024
 _HEADERS = {

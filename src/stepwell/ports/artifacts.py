@@ -9,7 +9,9 @@ from stepwell.contract.tasks import Output
 
 
 class Artifacts(Protocol):
-    """The store of output files. A path is `media/{task_id}/{name}`, never absolute. No call can leave the store."""
+    """The store of output files. A path is `media/{task_id}/{name}`, never absolute. No call can reach a file outside
+    of the store.
+    """
 
     async def put(self, path: str, data: bytes) -> Output:
         """Write the file durably, whole or not at all. An existing file is replaced.

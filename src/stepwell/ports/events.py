@@ -15,7 +15,7 @@ from stepwell.domain.tenancy import TenantScope
 class EventFeed(Protocol):
     """Stored events, of one workflow and of all workflows. All methods raise `Unavailable` while the database is away.
 
-    *scope* is the tenant whose workflows a call may see. For all others a call answers as for unknown ones.
+    *scope* is the tenant whose workflows a call may see. All other workflows count as unknown.
     """
 
     async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
@@ -34,9 +34,10 @@ class EventFeed(Protocol):
         """Return the cursor behind all events that can be read now."""
 
     async def renumber_restored(self) -> bool:
-        """Move some events that a backup of another server has brought to the beginning of the feed.
+        """Renumber some of the events that were restored from a backup of another server.
 
-        They have numbers that this server hasn't reached yet. Return false if there were none.
+        Such events have numbers that this server hasn't reached yet. They move to the beginning of the feed. Return
+        false if there were none.
         """
 
     async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
@@ -44,12 +45,12 @@ class EventFeed(Protocol):
 
 
 class Notifications(Protocol):
-    """Notifications between processes on one database that something has committed. They can get lost."""
+    """Notifications about commits, between the processes on one database. A notification can get lost."""
 
     async def send(self, workflow_ids: Collection[UUID]) -> None:
-        """Notify the other processes that something of these workflows has committed.
+        """Notify the other processes of a commit to these workflows.
 
-        Raises `Unavailable`. Then it is unknown who has been notified.
+        Raises `Unavailable`. Then it is unknown which processes were notified.
         """
 
     def listen(
@@ -62,13 +63,13 @@ class Notifications(Protocol):
 
 
 class Presence(Protocol):
-    """Notifications that other processes on the database come to life or end. They get lost with the connection."""
+    """Notifications about starts and ends of other processes on the database. They get lost with the connection."""
 
     def watch(self, on_change: Callable[[], None]) -> AbstractAsyncContextManager["Subscription"]:
         """Return a context within which *on_change* is called for each such change.
 
-        A change is that another process gets a lease that had none (or hardly any), or that it ends in order. Entering
-        raises `Unavailable`.
+        There is a change when another process without a lease, or with one that has nearly ended, gets a lease, and
+        when another process ends in order. Entering raises `Unavailable`.
         """
 
 
@@ -76,4 +77,4 @@ class Subscription(Protocol):
     """A connection that receives notifications."""
 
     async def until_disconnected(self) -> None:
-        """Return when the connection is lost, as far as that is noticed."""
+        """Return when the loss of the connection is noticed."""

@@ -204,7 +204,7 @@ class Provider(Protocol):
         """Return what the provider offers for *task_type*; None if it can't do such tasks at all."""
 
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any], /) -> str:
-        """Return the model that limits apply to, as far as it is known before the inputs are."""
+        """Return the model that limits apply to. The inputs aren't known yet."""
 
 
 class InProcessProvider(Provider, Protocol):
@@ -236,7 +236,7 @@ class RemoteProvider(Provider, Protocol):
         """
 
     async def prepare(self, attempt: Attempt, io: AttemptIO, /) -> Request:
-        """Convert the inputs, files included, into the provider's format. This costs nothing and starts nothing."""
+        """Convert the inputs and their files into the provider's format. This costs nothing and starts nothing."""
 
     async def submit(self, attempt: Attempt, request: Request, io: AttemptIO, /) -> Job | Finished:
         """Send the request, once. Returns `Finished` if the provider answers with the result itself.
@@ -254,7 +254,7 @@ class RemoteProvider(Provider, Protocol):
         """Store the files of a job that has SUCCEEDED, and return its result. May be called again for the same job."""
 
     async def cancel(self, attempt: Attempt, job: Job, /) -> CancelAnswer:
-        """Ask the provider to end the job. Whether and how it has ended, `poll` reports. May be called again."""
+        """Ask the provider to end the job. `poll` reports whether and how it has ended. May be called again."""
 
     def called_back(self, body: bytes, /) -> Job | None:
         """Return the job that a callback is about; None if the body can't be read.
@@ -266,8 +266,8 @@ class RemoteProvider(Provider, Protocol):
         """Return the jobs that may have come from what was *sent*, the likeliest first.
 
         They match its digest, its model and (within the clocks' difference) its time. Other attempts may have sent the
-        same; the engine leaves out jobs that it knows. Returns None if no job can ever be found, because the provider
-        keeps no list or lists nothing that identifies a job.
+        same request, so the engine ignores the jobs of attempts that it knows. Returns None if no job can ever be
+        found, because the provider keeps no list or lists nothing that identifies a job.
         """
 
 
@@ -288,7 +288,9 @@ class Providers(Protocol):
         """
 
     def in_process(self, kind: ProviderType) -> RunInProcess | None:
-        """Return what does the work of *kind* in this process; None if it works elsewhere or isn't configured."""
+        """Return the function that does the work of *kind* in this process. None if *kind* is remote or isn't
+        configured.
+        """
 
     def in_process_types(self) -> frozenset[ProviderType]:
         """Return the types of the providers that work in this process."""
@@ -302,7 +304,7 @@ class RefusesSteps(Protocol):
     """A provider that can tell at create that it will refuse a step."""
 
     def refusals(self, step: KnownStep, /) -> Iterable[Fault]:
-        """Return the faults for which the provider would refuse the step whatever else happens.
+        """Return the faults that make the provider refuse the step in any case.
 
         They are reported when the step is created, before anything is paid for, in the words that `prepare` and
         `submit` would use. A fault's place is in the step's definition, below "config" or "provider_config"; the latter
@@ -313,15 +315,17 @@ class RefusesSteps(Protocol):
 @runtime_checkable
 class ReadsFiles(Protocol):
     """A provider that declares how it reads files. A file must be an artifact's path, a data URI or a URL; anything
-    else is refused at create. Of a provider without this protocol, files aren't checked at create.
+    else is refused at create. For a provider without this protocol, files aren't checked at create.
     """
 
     def url_reader(self, task_type: TaskType, name: str, provider_config: Mapping[str, Any], /) -> UrlReader | None:
-        """Return who reads the URL in the input *name* (of "messages": in an image); None if no file is read."""
+        """Return who reads a URL in the input *name* (in "messages", the URL of an image); None if the input isn't a
+        file.
+        """
 
 
 class InputFetcher(Protocol):
     """Reads the files that inputs refer to."""
 
     async def fetch(self, reference: str, field: str, tenant: str | None) -> Blob:
-        """As `AttemptIO.fetch`, for a tenant."""
+        """Return the bytes as `AttemptIO.fetch` does. An artifact path must belong to *tenant*."""

@@ -58,9 +58,9 @@ class WorkflowStore(Protocol):
     ) -> list[LoadedWorkflow]:
         """Make *owner* the owner of up to *limit* workflows that need a process, and return them as loaded.
 
-        These are the workflows whose owner is dead, and those whose owner is already *owner* although it doesn't know
-        them: they are not in *held*, the ids that it held at *now*, and haven't changed since. *only* restricts the
-        claim to one workflow. Each claim increments the epoch. It also increments `crashes` if the last owner died
+        These are the workflows whose owner is dead. They also include workflows that *owner* owns without knowing it:
+        those that are not in *held*, the ids that it held at *now*, and that haven't changed since. *only* restricts
+        the claim to one workflow. Each claim increments the epoch. It also increments `crashes` if the last owner died
         without `LeaseStore.release`, and an attempt was running.
         """
 
@@ -75,17 +75,17 @@ class LeaseStore(Protocol):
     """
 
     async def renew(self, owner: UUID, seconds: float | None) -> None:
-        """Give *owner* a lease of *seconds* from now. None: until it is released or expired.
+        """Give *owner* a lease of *seconds* from now. With None, it lasts until `release` or `expire_others`.
 
-        `Presence` notifies the other processes if *owner* had no lease, or less than half of this time left.
+        `Presence` notifies the other processes if *owner* had no lease, or if less than half of this time was left.
         """
 
     async def next_expiry(self, owner: UUID) -> float | None:
         """Return the seconds until *owner* may have to take over work of another process.
 
-        0.0 if there is something to `claim` or to take over now. Otherwise the time until the first lease of a living
-        process ends, or until a webhook of a dead one is due. None if there is no such process: then `Presence`
-        notifies of the next one.
+        It is 0.0 if there is work to `claim` or to take over now. Otherwise it is the time until the first lease of a
+        living process ends, or until a webhook of a dead process is due. It is None if there is no such process;
+        `Presence` notifies when one appears.
         """
 
     async def release(self, owner: UUID) -> None:
@@ -98,8 +98,8 @@ class LeaseStore(Protocol):
 class WorkflowReader(Protocol):
     """The API's side of the stored workflows.
 
-    *scope* is the tenant whose workflows a call may see. For all others a call answers as for unknown ones. All methods
-    raise `Unavailable` while the database is away.
+    *scope* is the tenant whose workflows a call may see. All other workflows count as unknown. All methods raise
+    `Unavailable` while the database is away.
     """
 
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
@@ -143,7 +143,7 @@ class WorkflowReader(Protocol):
         """
 
     async def ping(self) -> None:
-        """Return if the database answers."""
+        """Return if the database answers; raise `Unavailable` otherwise."""
 
 
 class IdempotencyKeys(Protocol):
@@ -165,8 +165,9 @@ class IdempotencyKeys(Protocol):
         """Store the answer, unless one is stored. Return the answer that must be sent."""
 
     async def release(self, reservations: Collection[Reservation]) -> None:
-        """Delete the keys of attempts that have had no effect: a create that is still queued can have none any more.
+        """Delete the keys of attempts that have had no effect. After that, a create that is still queued can't take
+        effect.
 
-        The keys of attempts that have had an effect, but no answer, lose their owner. Then any process may answer a
+        An attempt that has had an effect but no answer loses the ownership of its key. Then any process may answer a
         repeat.
         """

@@ -14,7 +14,7 @@ Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]
 
 
 class Backlog(NamedTuple):
-    """The number of deliveries still to be sent, and the time of the oldest one's event (None: there is none)."""
+    """The number of deliveries still to be sent, and the time of the oldest one's event; None if there are none."""
 
     deliveries: int
     oldest: datetime | None
@@ -29,9 +29,9 @@ class Outbox(Protocol):
     async def take_over(self, owner: UUID) -> Mapping[str, datetime]:
         """Make *owner* the owner of the deliveries that dead processes have left to be sent.
 
-        A process without a lease row, or with an expired one that `expire_others` ended, is known to be dead. The
-        deliveries of one whose lease has merely run out are taken only when they are due. Returns for each lane of
-        *owner* when its first delivery is due.
+        A process is certainly dead if it has no lease row, or if `expire_others` has ended its lease. A process whose
+        lease has merely run out may be idle, so only its due deliveries are taken. Returns the time when the first
+        delivery in each lane of *owner* is due.
         """
 
     async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
@@ -51,15 +51,15 @@ class Outbox(Protocol):
     ) -> datetime | None:
         """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile.
 
-        Returns when *owner* has to send the delivery again. None if it hasn't.
+        Returns the time when *owner* has to send the delivery again. None if it doesn't have to.
         """
 
     async def backlog(self, owner: UUID) -> Backlog:
-        """Return how much of *owner* is still to be sent."""
+        """Return the backlog of *owner*."""
 
 
 class AddressedDelivery(NamedTuple):
-    """The URL that a delivery would go to now (None: none), its tenant, and the version of its workflow."""
+    """The URL to which a delivery would be sent now (None if there is none), its tenant, and its workflow's version."""
 
     url: str | None
     tenant: str | None
@@ -69,7 +69,7 @@ class AddressedDelivery(NamedTuple):
 class Deliveries(Protocol):
     """The API's side of the deliveries. All methods raise `Unavailable` while the database is away.
 
-    *scope* is the tenant whose deliveries a call may see. For all others a call answers as for unknown ones.
+    *scope* is the tenant whose deliveries a call may see. All other deliveries count as unknown.
     """
 
     async def page(
@@ -81,7 +81,7 @@ class Deliveries(Protocol):
         """
 
     async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:
-        """Return where the delivery of that event would go now. Raises `NotFound`."""
+        """Return the address to which the delivery of that event would be sent now. Raises `NotFound`."""
 
     async def redeliver(
         self,
@@ -92,7 +92,7 @@ class Deliveries(Protocol):
         owner: UUID,
         preconditions: Preconditions,
     ) -> DeliveryRecord:
-        """Make a delivery PENDING and due now, with all its attempts before it, to be sent by *owner*.
+        """Make a delivery PENDING and due now, with the full number of attempts. *owner* sends it.
 
         With a reservation this happens once, and only while the reservation holds. Raises `NotFound`,
         `PreconditionFailed`, `StillRunning`.
@@ -105,5 +105,6 @@ class Sender(Protocol):
     async def send(self, url: str, headers: Mapping[str, str], body: str, hidden: Sequence[str]) -> SendResult:
         """Post *body* once, within a deadline, and return the outcome.
 
-        Never raises for what the address or the receiver does. The strings of *hidden* are removed from the outcome.
+        A failure of the address or the receiver is an outcome, not an exception. The strings of *hidden* are removed
+        from the outcome.
         """

@@ -99,7 +99,7 @@ class Registry:
 
 
 def _run_in_process(provider: Provider) -> RunInProcess | None:
-    """Return what does the work of an in-process provider; None for a remote one, which has a `submit`.
+    """Return the function that does the work of an in-process provider; None for a remote one, which has a `submit`.
 
     This is also the adapter for plug-ins of the port before it was divided: those had a `submit` in any case, and a
     flag `in_process`.

@@ -1,8 +1,8 @@
-"""What tests of workflows need instead of a database and of real time.
+"""A database in memory and a manual clock, for tests of workflows without PostgreSQL and without waiting.
 
-`MemoryDatabase` stores everything that the service stores in PostgreSQL, in the test's own process. The tests of
-Stepwell run one contract suite against both, so that a workflow does the same on either. `ManualClock` is a clock that
-a test moves: a retry that is due in an hour is made at once after `clock.advance(3600)`.
+`MemoryDatabase` stores everything that the service stores in PostgreSQL, in the test's own process. The tests in
+`tests/persistence/contract` run against both, so that a workflow does the same on either. `ManualClock` is a clock that
+a test moves: after `clock.advance(3600)`, a retry that is due in an hour starts at once.
 
     clock = ManualClock()
     database = MemoryDatabase(clock)
@@ -12,9 +12,9 @@ a test moves: a retry that is due in an hour is made at once after `clock.advanc
             ...
             clock.advance(3600)
 
-The clock drives what waits for a time of the workflow or of the service: retries, the workflow's timeout, rate limits,
-circuit breakers, leases and the attempts at webhooks. A step's own `timeout_s`, and the intervals at which providers
-are polled, pass in real time.
+The clock drives everything that the workflow or the service does at a later time: retries, the workflow's timeout, rate
+limits, circuit breakers, leases and the attempts at webhooks. A step's own `timeout_s`, and the intervals at which
+providers are polled, pass in real time.
 """
 
 from stepwell.testing.manual_clock import ManualClock

@@ -1,4 +1,4 @@
-"""`ports.Clock` for tests: time passes when a test says so."""
+"""`ports.clock.Clock` for tests: time passes only when a test advances it."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _TICK = timedelta(microseconds=1)
 
 
 class ManualTimer:
-    """A call that waits for its time."""
+    """A scheduled call."""
 
     def __init__(self, callback: Callable[[], object]) -> None:
         self.callback: Callable[[], object] | None = callback
@@ -27,8 +27,8 @@ class ManualTimer:
 class ManualClock:
     """A clock that stands still until `advance`.
 
-    Every `now` is a microsecond later than the one before, as with the service's own clock: what is made later sorts
-    later.
+    Each result of `now` is a microsecond later than the one before, as with the service's own clock, so that later rows
+    sort later.
     """
 
     def __init__(self, start: datetime = _START) -> None:
@@ -46,7 +46,7 @@ class ManualClock:
         return (self._now - self._start).total_seconds()
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> ManualTimer:
-        """As the port says; what is due already is called at once, without `advance`."""
+        """Schedule the call as the port says. A call with no delay is made at once, without `advance`."""
         timer = ManualTimer(callback)
         if seconds <= 0:
             asyncio.get_running_loop().call_soon(timer.call)
@@ -55,9 +55,10 @@ class ManualClock:
         return timer
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* pass, and make the calls that are due by then, each at its time, in the order of their times.
+        """Let *seconds* pass. Make the scheduled calls that are due by then, in the order of their times, each at its
+        own time.
 
-        What a call sets off in other tasks happens later, when the test awaits something.
+        If a call wakes other tasks, they run later, when the test awaits something.
         """
         until = self._now + timedelta(seconds=seconds)
         while self._first() is not None and self._timers[0][0] <= until:
@@ -67,14 +68,14 @@ class ManualClock:
         self._now = max(self._now, until)
 
     def set_back(self, seconds: float) -> None:
-        """Let `now` tell *seconds* less from then on, as after a correction by the database; until it has caught up
-        it all but stands still. Scheduled calls are made when they would have been.
+        """Set `now` back by *seconds*, as after a correction by the database. Until it has caught up, each reading is
+        only a microsecond after the one before. Scheduled calls aren't moved.
         """
         self._behind += timedelta(seconds=seconds)
 
     @property
     def next_call_s(self) -> float | None:
-        """Seconds until the next scheduled call; None if there is none."""
+        """Return the seconds until the next scheduled call; None if there is none."""
         first = self._first()
         return None if first is None else max((first - self._now).total_seconds(), 0.0)
 

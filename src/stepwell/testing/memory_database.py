@@ -20,10 +20,10 @@ from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
 
 
 class MemoryDatabase:
-    """A `DatabaseSource` for tests. Services that open it one after the other, or at once, share its rows.
+    """A `DatabaseSource` for tests. Services that open it, one after the other or at the same time, share its rows.
 
-    It is gone with the test's process, writes no log and knows no SQL. Whoever needs these needs PostgreSQL.
-    *clock*: by default a `ManualClock` of its own.
+    It has no SQL, and its rows are lost when the test's process ends. A test that needs either needs PostgreSQL.
+    *clock* defaults to a `ManualClock` of its own.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -40,7 +40,7 @@ class MemoryDatabase:
 
     @available.setter
     def available(self, available: bool) -> None:
-        """False begins an outage: every call raises `Unavailable`, and connections that listen are lost."""
+        """False starts an outage: every call raises `Unavailable`, and subscriptions are disconnected."""
         self.tables.available = available
         if not available:
             self.tables.workflow_channel.disconnect()
@@ -62,7 +62,7 @@ class MemoryDatabase:
         return [row.record.state for row in self.tables.workflows.values()]
 
     def connect(self, owner: UUID) -> Database:
-        """The adapters for the process *owner*."""
+        """Return the adapters for the process *owner*."""
         tables = self.tables
         return Database(
             MemoryWorkflowReader(tables),

@@ -61,7 +61,7 @@ class MemoryEventFeed:
 
 
 class MemoryNotifications:
-    """`ports.Notifications` of the process *owner*."""
+    """`ports.events.Notifications` of the process *owner*."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
@@ -77,7 +77,7 @@ class MemoryNotifications:
 
 
 class MemoryPresence:
-    """`ports.Presence` of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
+    """`ports.events.Presence` of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner

@@ -1,4 +1,4 @@
-"""`ports.IdempotencyKeys` in memory: the requests that have been made, by the keys of their callers."""
+"""`ports.storage.IdempotencyKeys` in memory: a row for each key, with its request and its answer."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -14,7 +14,7 @@ _NOBODY = UUID(int=0)
 
 
 class MemoryIdempotencyKeys:
-    """*owner*: this process."""
+    """Implements the port for the process *owner*."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner

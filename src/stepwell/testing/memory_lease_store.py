@@ -1,4 +1,4 @@
-"""`ports.LeaseStore` in memory."""
+"""`ports.storage.LeaseStore` in memory."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The rows of the database in memory, and what several of its adapters ask of them."""
+"""The rows of the database in memory, and the queries that several of its adapters share."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ class TaskRow(Struct):
 
 
 class DeliveryRow(Struct):
-    """A webhook; `next_at` is None once no attempt is left to be made."""
+    """A webhook delivery. `next_at` is None if no attempt is left."""
 
     workflow_id: UUID
     delivery: Delivery
@@ -43,7 +43,7 @@ class DeliveryRow(Struct):
 
 
 class KeyRow(Struct):
-    """An idempotency key. `applied_to` is the workflow for which the request's effect has been committed."""
+    """An idempotency key. `applied_to` is the workflow on which the request took effect; None before that."""
 
     token: UUID
     owner: UUID
@@ -54,8 +54,8 @@ class KeyRow(Struct):
 
 
 class WorkflowRow(Struct):
-    """A workflow with all that belongs to it. `record` has the steps with their results, and an empty summary.
-    `named`: the ids of the tasks whose files its definition names.
+    """A workflow with its steps, tasks and events. `record` contains the steps with their results, and an empty
+    summary. `named` are the ids of the tasks whose files the definition names.
     """
 
     record: WorkflowRecord
@@ -73,7 +73,7 @@ class Channel:
         self._subscriptions: list[MemorySubscription] = []
 
     def notify(self, sender: UUID, payload: Any) -> None:
-        """Call every subscriber but the *sender*'s, soon."""
+        """Schedule the callbacks of all subscribers except the *sender*."""
         for subscription in self._subscriptions:
             if subscription.owner != sender:
                 asyncio.get_running_loop().call_soon(subscription.callback, payload)
@@ -93,7 +93,7 @@ class Channel:
 
 
 class MemorySubscription:
-    """`ports.Subscription`."""
+    """`ports.events.Subscription`."""
 
     def __init__(self, owner: UUID, callback: Callable[[Any], None]) -> None:
         self.owner, self.callback = owner, callback
@@ -118,7 +118,9 @@ class Tables:
         self.available = True
 
     async def round_trip(self) -> None:
-        """Let others go on, as a statement does that waits for its answer. Raises `Unavailable` during an outage."""
+        """Let other tasks run, as a statement does while it waits for its answer. Raises `Unavailable` during an
+        outage.
+        """
         await asyncio.sleep(0)
         if not self.available:
             raise Unavailable("the database is away")
@@ -144,7 +146,7 @@ class Tables:
         return self.processes.get(owner, NEVER) > self.clock.now()
 
     def pending_deliveries(self) -> Iterator[DeliveryRow]:
-        """Those that are still to be sent."""
+        """Yield the deliveries that are still to be sent."""
         for row in self.workflows.values():
             for delivery in row.deliveries.values():
                 if delivery.next_at is not None:
@@ -155,7 +157,9 @@ class Tables:
         return self.transactions
 
     def append_events(self, transaction: int, row: WorkflowRow, events: Iterable[HistoryEvent]) -> None:
-        """Append to a workflow's history. Within a transaction workflows come in the order of their ids."""
+        """Append *events* to the workflow's history and to the feed. The feed sorts the events of a transaction by
+        workflow id.
+        """
         workflow_id = row.record.state.id
         for event in events:
             stored = structs.replace(event, data=json.decode(json.encode(event.data)))
@@ -167,6 +171,6 @@ class Tables:
             key.applied_to = workflow_id
 
     def own_key(self, reservation: Reservation) -> KeyRow | None:
-        """The row of the key, if it is still this reservation's."""
+        """Return the row of the key if the reservation still holds it; else None."""
         row = self.keys.get((reservation.scope, reservation.key))
         return row if row is not None and row.token == reservation.token else None

@@ -66,7 +66,7 @@ class MemoryOutbox:
         await self._tables.round_trip()
         if (row := self._find(due)) is None:
             return None
-        # An attempt that is there already was marked before, and the answer was lost.
+        # If the attempt is in the row already, it was recorded before, and the answer was lost.
         if attempt is not None and not (row.attempts and row.attempts[-1].at == attempt.at):
             row.attempts = [*row.attempts, attempt][-MAX_ATTEMPTS:]
         if row.owner == owner and row.next_at == due.next_at:
@@ -86,7 +86,7 @@ class MemoryOutbox:
         return None if workflow is None else workflow.deliveries.get(due.event_id)
 
     def _current(self, owner: UUID, due: DueDelivery) -> DeliveryRow | None:
-        """The row, unless it is another's, or has been tried or renewed since *due* was read."""
+        """Return the row. None if it has another owner, or was tried or redelivered after *due* was read."""
         row = self._find(due)
         return row if row is not None and row.owner == owner and row.next_at == due.next_at else None
 

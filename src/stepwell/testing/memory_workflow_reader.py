@@ -1,4 +1,4 @@
-"""`ports.WorkflowReader` in memory: what the API reads, and the deletion mark of tasks."""
+"""`ports.storage.WorkflowReader` in memory: what the API reads, and the deletion mark of tasks."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -154,7 +154,7 @@ _LAST: datetime = ALWAYS
 
 
 def _cost(tasks: list[Task]) -> WorkflowCost | None:
-    """Sum what attempts cost whose request may have been charged; None if there is none."""
+    """Return the sum of the costs of attempts that may have been charged; None if there are none."""
     charged = [task for task in tasks if task.sent is not None and (task.cost is not None or not _was_refused(task))]
     if not charged:
         return None

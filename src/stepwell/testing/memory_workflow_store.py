@@ -1,4 +1,4 @@
-"""`ports.WorkflowStore` in memory: what the engine writes, loads and claims."""
+"""`ports.storage.WorkflowStore` in memory: what the engine writes, loads and claims."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ _STEPS_A_PAGE = 20_000
 
 
 class MemoryWorkflowStore:
-    """*owner*: the process that is to send the webhooks of what is written here."""
+    """Implements the port. The process *owner* sends the webhooks of the workflows that are written here."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
@@ -158,7 +158,7 @@ class MemoryWorkflowStore:
 
 
 def _check_numbers(expected: range, numbers: list[int]) -> None:
-    """Raise ValueError where the database would refuse a second event of the same number."""
+    """Raise ValueError where the database would refuse an event because its number exists."""
     if numbers != list(expected):
         raise ValueError(f"the events have the numbers {numbers} instead of {list(expected)}")
 
@@ -169,7 +169,7 @@ def _is_fence(row: WorkflowRow, decision: Decision) -> bool:
 
 
 def _has_landed(row: WorkflowRow, decision: Decision) -> bool:
-    """True if the row is the version that the decision made: the answer of an earlier write was lost."""
+    """Return whether an earlier write has stored this decision, and only its answer was lost."""
     stored, made = row.record.state, decision.workflow
     names = ("owner", "epoch", "last_event", "updated_at")
     return all(getattr(stored, name) == getattr(made, name) for name in names)
@@ -190,7 +190,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
 
 
 def _open_tasks(row: WorkflowRow) -> list[Task]:
-    """The attempts of RUNNING steps, and those that are followed up."""
+    """Return the attempts of RUNNING steps, and those that are followed up."""
     latest = {step.state.task_id for step in row.record.steps or [] if step.state.status is StepStatus.RUNNING}
     tasks = [stored.task for stored in row.tasks.values()]
     return [

@@ -27,7 +27,7 @@ _OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "
 _PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
 
 
-Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.Provider.refusals` says
+Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.RefusesSteps.refusals` says
 # Takes a reference to a file. Returns message and type of the fault, or None.
 ReferenceRule: TypeAlias = Callable[[str], tuple[str, str] | None]
 # Takes type of task, input and provider_config. Returns the rule for references; None accepts any. A provider has few.

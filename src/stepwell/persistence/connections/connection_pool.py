@@ -23,7 +23,7 @@ class SmallPool:
         self._connect, self._timeout_s = connect, timeout_s
         self._slots = asyncio.Semaphore(size)
         self._idle: list[asyncpg.Connection] = []
-        self.generation = 0  # a number and no flag, because after `close` the pool may be used again
+        self.generation = 0  # a number and not a flag, because the pool may be used again after `close`
 
     async def fetch(self, statement: str, *values: Any) -> list[Row]:
         async with self.borrow() as connection:

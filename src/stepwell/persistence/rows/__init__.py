@@ -1,1 +1,1 @@
-"""The SQL of checkpoints, and the conversion between the domain's structs and rows."""
+"""The conversion between the domain's structs and rows, and `journal_sql`, the statements of the engine."""

@@ -1,4 +1,5 @@
-"""The engine's statements. Each is one round trip over asyncpg, with its rows in arrays.
+"""The engine's statements, those of a checkpoint among them. Each is one round trip over asyncpg, with its rows in
+arrays.
 
 `CHECKPOINT` is the most frequent statement. Its rows, and those of `INSERT`, are arrays of composite types that
 migrations have created: their columns are those named here, in this order. The first stage of `CHECKPOINT` updates the
@@ -133,7 +134,7 @@ def _assign(columns: tuple[tuple[str, str], ...], source: str) -> str:
 
 
 _MUTABLE_TASK = _TASK[7:]
-# As a part of an expression, IN always uses a hash table, whatever size the planner expects.
+# `(x IN (...)) IS TRUE` always uses a hash table. A bare IN might use another plan if the planner expects few rows.
 _LANDED: Final = "({0}.workflow_id IN (SELECT id FROM landed)) IS TRUE"
 
 _CHECKPOINT: Final = f"""
@@ -143,16 +144,16 @@ WITH landed AS (
     WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
       AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event
     RETURNING t.id
-), stepped AS (
+), changed_steps AS (
     UPDATE steps AS t SET {_assign(_STEP_STATE, "s")}
     FROM unnest($2::checkpoint_step[]) AS s
     WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {_LANDED.format("s")}
-), tasked AS (
+), changed_tasks AS (
     INSERT INTO tasks ({_names(_TASK)})
     SELECT {_names(_TASK, "k.")} FROM unnest($3::checkpoint_task_2[]) AS k
     WHERE {_LANDED.format("k")}
     ON CONFLICT (id) DO UPDATE SET {_assign(_MUTABLE_TASK, "excluded")}
-), told AS (
+), new_events AS (
     INSERT INTO events ({_names(_EVENT)})
     SELECT {_names(_EVENT, "e.")} FROM unnest($4::checkpoint_event[]) AS e
     WHERE {_LANDED.format("e")}
@@ -161,13 +162,14 @@ _COMMITTED: Final = "SELECT id, clock_timestamp() AS now FROM landed"
 
 CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 
-# The same for a batch with webhooks, which the process $6 sends, or with effects of requests with idempotency keys.
+# `CHECKPOINT` for a batch that also has webhooks, which the process $6 sends, or effects of requests with idempotency
+# keys.
 CHECKPOINT_AND_MORE: Final = f"""
-{_CHECKPOINT}, outboxed AS (
+{_CHECKPOINT}, new_deliveries AS (
     INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
     SELECT {_names(_DELIVERY, "d.")}, 'PENDING', '[]', d.created_at, $6 FROM unnest($5::checkpoint_delivery[]) AS d
     WHERE {_LANDED.format("d")}
-), applied AS (
+), used_keys AS (
     UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
     FROM unnest($7::checkpoint_key[]) AS k
     WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND {_LANDED.format("k")}
@@ -179,10 +181,10 @@ VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
 VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE id = ANY($1::uuid[])"  # noqa: S608
 
 INSERT: Final = f"""
-WITH made AS (
+WITH new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
     SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
-), stepped AS (
+), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
     SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
 )
@@ -190,30 +192,30 @@ INSERT INTO events ({_names(_EVENT)})
 SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
 """  # noqa: S608 - built from the constants above
 
-# The same for one workflow, and only if the reservation still holds. The statement marks the reservation as used.
+# `INSERT` for one workflow, and only if its reservation still holds. The statement marks the reservation as used.
 INSERT_ONCE: Final = f"""
-WITH applied AS (
+WITH used_keys AS (
     UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
     FROM unnest($4::checkpoint_key[]) AS k
     WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND t.applied_at IS NULL
     RETURNING t.workflow_id
-), made AS (
+), new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
     SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
-    WHERE EXISTS (SELECT FROM applied)
-), stepped AS (
+    WHERE EXISTS (SELECT FROM used_keys)
+), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
     SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
-    WHERE EXISTS (SELECT FROM applied)
-), told AS (
+    WHERE EXISTS (SELECT FROM used_keys)
+), new_events AS (
     INSERT INTO events ({_names(_EVENT)})
     SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
-    WHERE EXISTS (SELECT FROM applied)
+    WHERE EXISTS (SELECT FROM used_keys)
 )
-SELECT workflow_id FROM applied
+SELECT workflow_id FROM used_keys
 """  # noqa: S608 - built from the constants above
 
-# The tasks whose files new workflows name. Sent only for workflows that name any, which few do.
+# Stores the tasks whose files new workflows name. It is sent only if there are any, and few workflows name files.
 REFER: Final = """
 INSERT INTO artifact_references (task_id, workflow_id)
 SELECT n.task_id::uuid, n.workflow_id FROM unnest($1::text[], $2::uuid[]) AS n(task_id, workflow_id)
@@ -279,7 +281,7 @@ SELECT {_names(_TASK, "t.")} FROM tasks AS t
 WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL
 """  # noqa: S608 - built from the constants above
 
-# Those of the jobs $2 that an attempt already has.
+# Returns those of the jobs $2 that an attempt already has.
 KNOWN_JOBS: Final = "SELECT remote_id FROM tasks WHERE remote_id = ANY($2::text[]) AND provider = $1"
 
 LOAD_RESULTS: Final = """
@@ -290,12 +292,12 @@ JOIN workflows AS w ON w.id = x.workflow_id
 WHERE s.result IS NOT NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::text)
 """
 
-# The channel that notifies idle processes when other processes come to life or end. See
+# The channel of the notifications that other processes have started or ended. See
 # https://www.postgresql.org/docs/current/sql-notify.html
 PROCESSES: Final = "stepwell_processes"
 
-# A process whose lease has ended, or has less than half of its time left, comes to life again: others may have taken it
-# for dead or idle, so they are notified. A process that renews in time is known to all that have read its lease.
+# The statement notifies other processes if the lease has ended, or has less than half of its time left, because they
+# may consider the process dead or idle. If a process renews in time, all that have read its lease know it.
 RENEW_LEASE: Final = f"""
 WITH known AS MATERIALIZED (
     SELECT lease_until > clock_timestamp() + make_interval(secs => coalesce($2::float8, 0) / 2) AS alive
@@ -309,31 +311,31 @@ WITH known AS MATERIALIZED (
 SELECT pg_notify('{PROCESSES}', id::text) FROM renewed WHERE NOT EXISTS (SELECT FROM known WHERE alive)
 """  # noqa: S608 - built from a constant
 
-# 0 if there is work of an owner without a row, or of one whose lease has ended. A process that only has webhooks to
-# send later may let its lease end: others are needed when these are due. A living process may get work at any time, so
-# its lease is read again when it ends. The recursive stages find each owner by one step in an index.
+# 0 if an owner with work has no row, or its lease has ended. A process that only has webhooks to send later may let its
+# lease end; other processes are needed when these webhooks are due. A living process may get work at any time, so its
+# lease is read again when it ends. The recursive stages find each owner by one step in an index.
 NEXT_EXPIRY: Final = """
-WITH RECURSIVE running AS (
+WITH RECURSIVE workflow_owners AS (
     (SELECT owner FROM workflows WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)
     UNION ALL
     SELECT (SELECT w.owner FROM workflows AS w WHERE w.owner > r.owner ORDER BY w.owner LIMIT 1)
-    FROM running AS r WHERE r.owner IS NOT NULL
-), telling AS (
+    FROM workflow_owners AS r WHERE r.owner IS NOT NULL
+), delivery_owners AS (
     (SELECT owner FROM deliveries WHERE owner IS NOT NULL AND next_at IS NOT NULL ORDER BY owner LIMIT 1)
     UNION ALL
     SELECT (SELECT d.owner FROM deliveries AS d WHERE d.owner > t.owner AND d.next_at IS NOT NULL
             ORDER BY d.owner LIMIT 1)
-    FROM telling AS t WHERE t.owner IS NOT NULL
+    FROM delivery_owners AS t WHERE t.owner IS NOT NULL
 ), wanted AS (
     SELECT CASE
-        WHEN p.lease_until > clock_timestamp() OR p.id IN (SELECT owner FROM running) THEN p.lease_until
-        WHEN p.id IN (SELECT owner FROM telling) THEN
+        WHEN p.lease_until > clock_timestamp() OR p.id IN (SELECT owner FROM workflow_owners) THEN p.lease_until
+        WHEN p.id IN (SELECT owner FROM delivery_owners) THEN
             (SELECT min(d.next_at) FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL)
     END AS at
     FROM processes AS p
     WHERE p.id <> $1 AND p.lease_until > '-infinity' AND p.lease_until < 'infinity'
     UNION ALL
-    SELECT '-infinity' FROM (SELECT owner FROM running UNION SELECT owner FROM telling) AS o
+    SELECT '-infinity' FROM (SELECT owner FROM workflow_owners UNION SELECT owner FROM delivery_owners) AS o
     WHERE o.owner <> $1 AND NOT EXISTS (SELECT FROM processes AS p WHERE p.id = o.owner)
     UNION ALL
     SELECT '-infinity' WHERE EXISTS (SELECT FROM deliveries WHERE owner IS NULL AND next_at IS NOT NULL)

@@ -14,7 +14,8 @@ from stepwell.persistence.connections.database import create_engine
 
 # Any constant will do, as long as every Stepwell process uses the same one.
 _ADVISORY_LOCK = 0x5745_4C4C
-# Statements queue behind a statement that waits for a lock. So this is how long the service may stand still.
+# While a statement waits for a lock, other statements queue behind it. So this bounds the time for which the service
+# may stand still.
 _LOCK_TIMEOUT = "3s"
 
 

@@ -222,9 +222,9 @@ workflows = Table(
     "workflows",
     metadata,
     WorkflowColumns,
-    # Each index contains all columns that the list filters by, so that it answers alone, whatever the filters are and
-    # however many rows they reject. A row is in four of them, because an index that begins with `tenant` has no order
-    # for `tenant IS NULL`.
+    # Each index contains all columns that the list filters by, so that no other index and no row is read, whatever the
+    # filters are and however many rows they reject. Each row is in four indexes, because an index that begins with
+    # `tenant` has no order for `tenant IS NULL`.
     Index("workflows_by_created", *_NEWEST, postgresql_include=["status", "tenant", "origin_instance", "deleted_at"]),
     Index("workflows_by_status", "status", *_NEWEST, postgresql_include=["tenant", "origin_instance", "deleted_at"]),
     Index(

@@ -1,8 +1,8 @@
 """Reads of workflows by id: one statement, which is one snapshot and one round trip.
 
-SQLAlchemy makes the statement once, and asyncpg runs it: to make, run and read it with SQLAlchemy took ten times as
-long as the rest of a request. Reads that arrive while others are answered share the next statement. If that fails, each
-workflow is read alone, so that nobody gets the error of another's workflow.
+SQLAlchemy makes the statement once, and asyncpg runs it: if SQLAlchemy also ran it and read the rows, that would take
+ten times as long as the rest of a request. Reads that arrive while others are answered share the next statement. If
+that fails, each workflow is read alone, so that nobody gets the error of another's workflow.
 """
 
 import asyncio
@@ -78,7 +78,8 @@ class _RowReader:
             try:
                 rows = await connection.fetch(self._statement, *values)
             except Exception as error:
-                # Only of the statement: if no connection is free in time, that is an outage, which all get.
+                # This is only about the statement. If no connection is free in time, that is an outage, and all callers
+                # get it.
                 timed_out = _is_timeout(error)
                 if not connection.is_closed() and (timed_out or not is_outage(error)):
                     raise ItemFailure(error, timed_out=timed_out) from error

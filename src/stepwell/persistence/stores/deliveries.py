@@ -1,4 +1,4 @@
-"""`ports.Deliveries` on SQLAlchemy Core: the webhook deliveries of the API, and their redelivery."""
+"""`ports.webhooks.Deliveries` on SQLAlchemy Core: the webhook deliveries of the API, and their redelivery."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,9 +1,9 @@
-"""`ports.EventFeed` on SQLAlchemy Core.
+"""`ports.events.EventFeed` on SQLAlchemy Core.
 
 What must hold:
 - A page of all workflows' events contains only events of transactions that are older than every running one. So no
-  later commit can appear before the end of the page. The page reports how far this was.
-- Each answer is one statement, and so of one moment.
+  later commit can add an event before the end of the page. The page returns that end as its cursor.
+- Each answer is one statement, so it shows one moment.
 """
 
 from collections.abc import Collection, Mapping
@@ -41,7 +41,7 @@ from stepwell.persistence.rows.decode_rows import Row, history_event
 from stepwell.persistence.schema.tables import events, workflows
 from stepwell.persistence.stores.workflow_queries import visible
 
-# So many events are read for one page, however few of them are wanted.
+# A page reads at most so many events, even if few of them match the filter.
 _WINDOW = 2_000
 _RENUMBERED = 2_000
 # A visible event whose transaction id this server hasn't reached yet was restored from a backup of another server.
@@ -128,7 +128,9 @@ def _history(scope: TenantScope) -> Select[Any]:
 def page_query(
     scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int, window: int
 ) -> tuple[Select[Any], dict[str, Any]]:
-    """Return a statement and its parameters: up to *limit* *wanted* ones of the *window* events after *after*."""
+    """Return a statement and its parameters: up to *limit* events that match *wanted*, of the next *window* events
+    after *after*.
+    """
     parameters = {
         "txid": after.txid,
         "workflow": after.workflow_id,
@@ -180,7 +182,8 @@ def _scanned(bound: CTE) -> Select[Any]:
 
 
 def _scanned_old() -> Select[Any]:
-    """Events without a transaction id: from before ids were stored, or renumbered. There may be any number of them.
+    """Events without a transaction id: those that are older than the column, and renumbered ones. There may be any
+    number of them.
 
     They have an index of their own, which PostgreSQL uses only for exactly this condition.
     """

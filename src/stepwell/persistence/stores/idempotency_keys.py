@@ -1,11 +1,11 @@
-"""`ports.IdempotencyKeys` on asyncpg: the requests that have been made, by the keys of their callers.
+"""`ports.storage.IdempotencyKeys` on asyncpg: a row for each key, with its request and its answer.
 
 What must hold:
 - A create whose key was taken over can no longer take effect, because the effect checks the key's token in its own
   transaction. A key whose request has had its effect is never taken over. (Verbs are fenced by the workflow's version.)
 - A late statement of an older attempt can't take the key back either: tokens increase with each attempt.
-- A reservation that races with others returns what the others have stored. If its snapshot didn't show their row yet,
-  it reads again.
+- If several processes reserve a key at the same time, one gets it, and the others return what that one has stored. If
+  the snapshot of a statement is older than that row, the row is read again.
 - Nothing runs in the background to delete expired keys: each reservation deletes a few.
 """
 
@@ -26,7 +26,8 @@ CONNECTIONS: Final = 3
 _READS: Final = 10
 _read_headers = json.Decoder(dict[str, str]).decode
 
-# So long may another living process work on a request. After that, this process takes the key over.
+# A key expires after 48 hours. After 5 minutes, a request counts as abandoned even if its process is alive, and the key
+# may be taken over.
 _EXPIRED: Final = "created_at < now() - interval '48 hours'"
 _ABANDONED: Final = "created_at < now() - interval '5 minutes'"
 _LIVE: Final = "EXISTS (SELECT FROM processes AS p WHERE p.id = t.owner AND p.lease_until > clock_timestamp())"
@@ -51,7 +52,8 @@ SELECT EXISTS (SELECT FROM mine) AS mine,
 FROM (VALUES (1)) AS always LEFT JOIN idempotency_keys AS t ON t.scope = $1 AND t.key = $2
 """  # noqa: S608 - built from the constants above
 
-# A statement of its own: within the reservation, two processes could each wait for a row that the other has locked.
+# This is a separate statement, because as part of the reservation two processes could each wait for a row that the
+# other has locked.
 FORGET_EXPIRED: Final = f"""
 DELETE FROM idempotency_keys AS t USING (
     SELECT scope, key FROM idempotency_keys WHERE {_EXPIRED} ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED
@@ -68,7 +70,8 @@ _THESE: Final = """
 unnest($1::text[], $2::text[], $3::uuid[]) AS k(scope, key, token)
 WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND t.status IS NULL AND t.applied_at"""
 FREE: Final = f"DELETE FROM idempotency_keys AS t USING {_THESE} IS NULL"  # noqa: S608 - built from the constant above
-# Without an owner, any process may answer a repeat. A statement of its own, so that it sees what FREE has waited for.
+# Without an owner, any process may answer a repeat. This is a separate statement, so that it sees the rows for which
+# FREE has waited.
 DISOWN: Final = f"UPDATE idempotency_keys AS t SET owner = '{UUID(int=0)}' FROM {_THESE} IS NOT NULL"  # noqa: S608
 
 

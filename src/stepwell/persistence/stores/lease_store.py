@@ -1,4 +1,4 @@
-"""`ports.LeaseStore` on asyncpg. Its statements also send the notifications that `PostgresPresence` receives."""
+"""`ports.storage.LeaseStore` on asyncpg. Its statements send the notifications that `PostgresPresence` receives."""
 
 from typing import cast
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""`ports.Notifications` and `ports.Presence` by LISTEN and NOTIFY.
+"""`ports.events.Notifications` and `ports.events.Presence`, by LISTEN and NOTIFY.
 
 https://www.postgresql.org/docs/current/sql-notify.html limits a payload to less than 8,000 bytes. A payload is the
 sender and the ids of workflows, or "*" if there are too many.
@@ -48,7 +48,7 @@ class PostgresNotifications:
 
 
 class PostgresPresence:
-    """`ports.Presence` for the process *owner*. The statements of `PostgresLeaseStore` send the notifications."""
+    """`ports.events.Presence` for the process *owner*. `PostgresLeaseStore` sends the notifications."""
 
     def __init__(self, connect: Connect, owner: UUID) -> None:
         self._connect, self._name = connect, str(owner)

@@ -1,7 +1,7 @@
-"""`ports.Outbox` on asyncpg.
+"""`ports.webhooks.Outbox` on asyncpg.
 
-All statements find rows by their key, or by owner, lane and time, in that order. So no statement reads what waits in
-other lanes.
+All statements find rows by their key, or by owner, lane and time, in that order. So no statement reads the waiting
+deliveries of other lanes.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event
 from stepwell.ports.webhooks import Backlog
 
-# Each is opened when all others are in use. So there are none if there are no webhooks.
+# The maximum. A connection is opened only if all others are in use, so without webhooks there is none.
 CONNECTIONS: Final = 2
 _PAGE: Final = 1_000
 
@@ -63,8 +63,9 @@ BACKLOG: Final = """
 SELECT count(*) AS deliveries, min(created_at) AS oldest FROM deliveries WHERE owner = $1 AND next_at IS NOT NULL
 """
 
-# In these statements the owner isn't used as a key: PostgreSQL might read all rows of the owner to find one. The time
-# of the next attempt is the version of the row: what was read before the last attempt was recorded is out of date.
+# These statements don't use the owner as a key, because PostgreSQL might read all rows of the owner to find one. The
+# time of the next attempt is the version of the row: a delivery that was read before the last attempt was recorded is
+# out of date.
 FREEZE: Final = """
 UPDATE deliveries SET body = coalesce(body, $5)
 WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TRUE

@@ -1,4 +1,4 @@
-"""`ports.WorkflowReader` on SQLAlchemy Core: what the API reads, and the deletion mark of tasks.
+"""`ports.storage.WorkflowReader` on SQLAlchemy Core: what the API reads, and the deletion mark of tasks.
 
 Every statement about workflows uses `workflow_queries.visible`, so that none can ignore the tenant.
 """
@@ -38,7 +38,8 @@ class PostgresWorkflowReader:
 
     def __init__(self, engine: AsyncEngine, readers: SmallPool) -> None:
         self._engine, self._loader = engine, WorkflowLoader(readers)
-        # What takes several statements to read must come from one snapshot, or it would show half of a transition.
+        # Several statements for one answer must read one snapshot. Otherwise the answer could show half of a
+        # transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 
     @unavailable_in_outage

@@ -1,4 +1,4 @@
-"""`ports.WorkflowStore` on asyncpg: what the engine writes, and what a recovery reads."""
+"""`ports.storage.WorkflowStore` on asyncpg: what the engine writes, and what a recovery reads."""
 
 import asyncio
 from collections import defaultdict

@@ -38,8 +38,8 @@ _SUCCESS = frozenset(range(200, 300))
 _REFUSALS = frozenset(range(400, 500)) - {408, 425, 429}
 _NOT_FOUND = 404
 _NO_SUCH_CALL = frozenset({404, 405})
-_FILE_CALL_FACTOR = 10  # calls with files may take so many times longer than others
-_FRESH_S = 1.0  # for so long, polls share one read of the queue
+_FILE_CALL_FACTOR = 10  # the deadline of a call with a file, as a multiple of that of other calls
+_FRESH_S = 1.0  # polls within this time share one read of the queue
 _RECENT = 100  # jobs of the history
 _EXTENSIONS = {
     "image/png": "png",

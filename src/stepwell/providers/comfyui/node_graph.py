@@ -107,7 +107,7 @@ def _graph_refusals(graph: Any) -> Iterator[Refusal]:
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
-    """Yield what `fill_graph` would refuse whatever the files and the inputs still unknown are."""
+    """Yield what `fill_graph` would refuse for any files, and any values of inputs that aren't known yet."""
     config = step.provider_config
     broken = [refusal.fault for refusal in _graph_refusals(config.get("graph"))]
     if broken:

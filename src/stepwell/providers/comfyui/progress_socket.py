@@ -39,8 +39,8 @@ class ProgressSocket:
 
     *wait_s* is how long a poll waits for news. *idle_s* is how long the socket stays open while no job is polled.
     *pause_s* is the pause after the first failure; it doubles with each further failure, up to a minute. *max_watches*
-    is the number of jobs whose progress is kept. `client_id` must be sent with a job, so that the server reports it
-    here.
+    is the largest number of jobs whose progress is stored. `client_id` must be sent with a job, so that the server
+    reports it here.
     """
 
     def __init__(

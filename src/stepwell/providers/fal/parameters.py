@@ -31,7 +31,8 @@ class FalKind(Struct, frozen=True, kw_only=True):
     """How fal does a task type.
 
     `variants` are pairs of an input and the app to use instead of `app` if that input is given; the first match counts.
-    All share owner and name, because the URLs of a job consist of these, and the inputs aren't known any more then.
+    All of them share owner and name, because the URLs of a job consist of these, and the inputs may be unknown when the
+    URLs are built.
     """
 
     app: str
@@ -54,7 +55,7 @@ def app_of(task_type: TaskType, inputs: Mapping[str, Any], provider_config: Mapp
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
-    """Yield what `app_of` and `body_of` would refuse whatever the inputs still unknown are."""
+    """Yield what `app_of` and `body_of` would refuse for any values of inputs that aren't known yet."""
     task_type, config, inputs = step.task_type, step.provider_config, step.inputs
     yield from collect_refusals(partial(app_of, task_type, inputs, config))
     if task_type in KINDS:

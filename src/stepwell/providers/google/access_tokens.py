@@ -22,12 +22,12 @@ from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.shared.connection_errors import connection_message
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_EARLY_S = 300.0  # a token is renewed so long before its end
+_EARLY_S = 300.0  # a token is renewed this long before its end
 _UNKNOWN_LIFE_S = 60.0  # of a token without an end
 _MAX_ANSWER = 1024 * 1024
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
-# Errors about the account; the others are about the request: https://www.rfc-editor.org/rfc/rfc6749#section-5.2.
+# Errors about the account. All others are about the request: https://www.rfc-editor.org/rfc/rfc6749#section-5.2.
 _REFUSALS = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
 # What google-auth raises if an answer hasn't the form that it expects.
 _UNREADABLE = (TypeError, ValueError, AttributeError, KeyError)

@@ -11,7 +11,7 @@ from stepwell.contract.enums import TaskType
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.providers.shared.refusals import input_refusal
 
-# The inputs of EDITING that can be said in words.
+# The inputs of EDITING that an instruction can express in words.
 EDIT_WORDS = frozenset({"prompt", "overlay_image_url", "reference_image_urls"})
 
 _LIGHT, _STRONG = 0.34, 0.66

@@ -1,4 +1,4 @@
-"""The file that a function of this package returns."""
+"""The output file of a rendering function."""
 
 from typing import Any, NamedTuple
 

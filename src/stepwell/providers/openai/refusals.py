@@ -1,4 +1,4 @@
-"""What OPENAI refuses in a step whatever its images and the inputs still unknown are."""
+"""The refusals of OPENAI that don't depend on a step's images, or on inputs that aren't known yet."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -57,7 +57,7 @@ def unknown_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, 
 def check_unknown_inputs(rest: Mapping[str, Any], parameters: Mapping[str, Any], *, public: bool) -> None:
     """Raise `Refusal` for inputs that aren't Stepwell's, or `parameters`, that must not be sent.
 
-    *public*: to OpenAI.
+    *public*: they would be sent to OpenAI.
     """
     if (name := next((name for name in rest if name in RESERVED), None)) is not None:
         raise input_refusal(name, why="OPENAI uses this name for a parameter of its own")

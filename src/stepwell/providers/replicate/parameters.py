@@ -174,7 +174,7 @@ def target(task_type: TaskType, provider_config: Mapping[str, Any]) -> tuple[str
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
-    """Return what `target`, `deadline` and `model_input` would refuse whatever the inputs still unknown are."""
+    """Yield what `target`, `deadline` and `model_input` would refuse for any values of inputs that aren't known yet."""
     config = step.provider_config
     return collect_refusals(
         partial(target, step.task_type, config),

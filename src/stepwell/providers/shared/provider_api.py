@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 UNAUTHORIZED = 401
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
-# What a failed call raises. The type tells whether something may have been sent.
+# The errors of a failed call. The type shows whether anything may have been sent.
 _CALL_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeError)
 
 
@@ -156,7 +156,7 @@ class ProviderApi:
         return found
 
     def _no_answer(self, error: Exception) -> str:
-        """Return the words for *error*, which came instead of an answer."""
+        """Return the message for *error*, which came instead of an answer."""
         return f"no answer ({type(error).__name__})"
 
     def _report_key(self, answer: ApiAnswer) -> str:

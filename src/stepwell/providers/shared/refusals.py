@@ -1,4 +1,4 @@
-"""Refusals: errors in a step that a provider would refuse whatever happens at run time.
+"""Refusals: errors in a step that make a provider refuse it in any case.
 
 When the step runs, a check raises its `Refusal`. When the step is created, `collect_refusals` runs the same checks and
 returns the faults with their places, before anything is paid for.

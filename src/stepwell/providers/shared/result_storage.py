@@ -1,4 +1,4 @@
-"""Stores results that are paid for. A temporary failure of the store doesn't lose one."""
+"""Stores results that are paid for. A temporary failure of the store doesn't lose a result."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -40,7 +40,7 @@ async def retry_store(call: Callable[[], Awaitable[T]]) -> T:
 async def store_from_answer(attempt: Attempt, io: AttemptIO, name: str, data: bytes) -> Output:
     """Store a result that came in the answer of `submit`, with `retry_store`. For use inside `paid_for`.
 
-    A result that can't be stored in the end is lost, but paid for. Then `on_unknown` of the step says whether to pay
+    If a result can't be stored in the end, it is lost but paid for. Then `on_unknown` of the step says whether to pay
     for another attempt.
     """
     try:

@@ -1,4 +1,4 @@
-"""What the answer to a submit over HTTP says about the job, and about what is paid: one table for all providers.
+"""The outcome of a submit over HTTP: whether there is a job that is paid for. One table for all providers.
 
 | answer or error                                           | outcome      | consequence                            |
 |-----------------------------------------------------------|--------------|----------------------------------------|
