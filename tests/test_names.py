@@ -1,7 +1,9 @@
 """The rules about names that a tool can check: one word has one meaning."""
 
 import ast
+import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -73,3 +75,51 @@ def test_names_of_tests_are_sentences() -> None:
         and len(node.name.split("_")) < 4
     ]
     assert short == []
+
+
+# Dotted words in backquotes that begin like a module or class of Stepwell, and aren't one.
+NO_REFERENCES = {"events.txid": "a column", "server.lock": "a file"}
+Members = dict[str, set[str]]
+
+
+def _members(path: Path) -> Members:
+    """The names that a module defines, each with the names that its body assigns or defines, if it is a class."""
+    members: Members = {}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = ast.walk(node) if isinstance(node, ast.ClassDef) else ()
+            members[node.name] = {
+                getattr(x, "name", "") or getattr(x, "attr", "") or getattr(x, "id", "") for x in inner
+            }
+        else:
+            members |= {x.id: set() for x in ast.walk(node) if isinstance(x, ast.Name)}
+    return members
+
+
+def _references() -> Iterator[tuple[Path, str]]:
+    """Dotted names in backquotes, by the file whose text contains them. Code contains no backquotes."""
+    for path in SOURCE.rglob("*.py"):
+        for name in re.findall(r"`(?:stepwell\.)?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)`", path.read_text()):
+            yield path, name
+
+
+def test_names_in_docstrings_and_comments_exist() -> None:
+    modules: dict[str, Members] = {}
+    for path in SOURCE.rglob("*.py"):
+        names = path.relative_to(SOURCE).with_suffix("").parts
+        modules[".".join(names[:-1] if names[-1] == "__init__" else names)] = _members(path)
+    known = {""}
+    for module, members in modules.items():
+        parts = module.split(".")
+        inside = {*members, *(f"{name}.{member}" for name in members for member in members[name])}
+        known |= {name for name in inside if "." in name}
+        for i in range(len(parts)):
+            suffix = ".".join(parts[i:])
+            known |= {suffix, *(f"{suffix}.{name}" for name in inside)}
+    heads = {part for name in modules for part in name.split(".")} | {n for m in modules.values() for n in m if m[n]}
+    missing = [
+        (str(path.relative_to(SOURCE)), name)
+        for path, name in _references()
+        if name.split(".")[0] in heads and name not in known and name not in NO_REFERENCES
+    ]
+    assert missing == []
