@@ -26,7 +26,7 @@ CALLBACK = Operation(
 @endpoint(CALLBACK)
 async def provider_callback(request: ApiRequest, services: ServicesDep) -> Health:
     parse_query(request.scope["query_string"], NoQuery)
-    services.workflows.called_back(str(request.path_params["token"]), await request.body())
+    services.workflows.handle_callback(str(request.path_params["token"]), await request.body())
     return Health()
 
 

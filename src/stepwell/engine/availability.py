@@ -1,4 +1,9 @@
-"""Whether the service can serve requests and accept changes now."""
+"""Whether the service can serve requests and accept changes now.
+
+What must hold:
+- A service that starts or shuts down isn't ready, so that a load balancer sends it no requests.
+- A change is refused at once while the service shuts down or the database is away.
+"""
 
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.execution.checkpointer import Checkpointer
@@ -7,7 +12,10 @@ from stepwell.ports.storage import WorkflowReader
 
 
 class Availability:
-    """`booted`: the first lease is there. `draining`: the service shuts down, so it accepts no change any more."""
+    """Checks whether the service is available.
+
+    `booted`: this process has its first lease. `draining`: the service shuts down and accepts no changes any more.
+    """
 
     def __init__(self, checkpointer: Checkpointer, writes: WriteMonitor, store: WorkflowReader) -> None:
         self._checkpointer, self._writes, self._store = checkpointer, writes, store

@@ -1,4 +1,9 @@
-"""The reads that the API offers. None of them touches the scheduler: each answer is what the database has committed."""
+"""The reads that the API offers: workflows, events, tasks, files and providers.
+
+What must hold:
+- What is read of workflows, tasks and files is what the database has committed, never the state in memory.
+- A read changes nothing, and is also answered while the database accepts no writes.
+"""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -19,42 +24,48 @@ T = TypeVar("T")
 
 
 class ReadService:
-    """Reads workflows, events, tasks and files of a scope.
+    """Reads the workflows, events, tasks, files and providers that a scope may see.
 
-    Methods raise `NotFound` for what the scope doesn't cover, and `Unavailable` while the database is away.
+    Methods raise `NotFound` for a thing that the scope doesn't cover, and `Unavailable` while the database is away.
     """
 
     def __init__(self, store: WorkflowReader, cleaner: ArtifactCleaner, providers: ProviderStatusReader) -> None:
         self._store, self._cleaner, self._providers = store, cleaner, providers
 
     async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool = True) -> WorkflowRecord:
-        return _found(await self._store.get(scope, workflow_id, include_steps=include_steps), "workflow")
+        """Return the workflow, without its steps if *include_steps* is false."""
+        return _require(await self._store.get(scope, workflow_id, include_steps=include_steps), "workflow")
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
-        return _found(await self._store.version(scope, workflow_id), "workflow")
+        """Return the version of the workflow, for its ETag."""
+        return _require(await self._store.version(scope, workflow_id), "workflow")
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
+        """Return a page of the workflows that match *query*."""
         return await self._store.page(scope, query)
 
     async def events(self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int) -> Sequence[HistoryEvent]:
         """Return up to *limit* events of the workflow, from number *after* + 1 on."""
-        return _found(await self._store.events(scope, workflow_id, after, limit), "workflow")
+        return _require(await self._store.events(scope, workflow_id, after, limit), "workflow")
 
     async def tasks(self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool) -> Sequence[TaskRecord]:
-        return _found(await self._store.tasks(scope, workflow_id, include_deleted=include_deleted), "workflow")
+        """Return the tasks of the workflow, with the deleted ones if *include_deleted*."""
+        return _require(await self._store.tasks(scope, workflow_id, include_deleted=include_deleted), "workflow")
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord:
-        return _found(await self._store.task(scope, task_id), "task")
+        """Return the task."""
+        return _require(await self._store.task(scope, task_id), "task")
 
     async def artifact(self, scope: TenantScope, path: str) -> Output:
         """Return the record of a stored file, by the exact path that results contain."""
-        return _found(await self._cleaner.find(scope, path), "artifact")
+        return _require(await self._cleaner.find(scope, path), "artifact")
 
     def providers(self, scope: TenantScope) -> Sequence[ProviderStatus]:
+        """Return the status of each configured provider. Reads no database."""
         return self._providers.statuses(scope)
 
 
-def _found(value: T | None, what: str) -> T:
+def _require(value: T | None, what: str) -> T:
     if value is None:
         raise NotFound(what)
     return value

@@ -1,9 +1,12 @@
-"""What the API calls: the verbs of workflows, and one part for each other subject.
+"""The use cases that the API calls: the verbs of workflows, and one service for each other subject.
 
 What must hold:
 - A verb is an input of the workflow's run, in memory or loaded for it. It is answered after its rows have committed.
-- A refusal is answered after the rows have committed that it follows from.
-- A verb whose workflow this process loses meanwhile is applied again to what is stored then.
+- A refusal is also answered only after everything decided before it has committed, because it may follow from that.
+- If this process loses the workflow in the meantime, the verb is applied again to the state that is stored then.
+
+To add a verb, add an input to `domain.lifecycle.inputs`, its case to `Run.apply`, a method to `WorkflowService`, and a
+route to `api`.
 """
 
 import asyncio
@@ -41,7 +44,11 @@ _TRIES = 5
 
 
 class WorkflowService:
-    """The verbs. They raise `NotFound` for what the scope doesn't cover, `Unavailable`, and as `Run.apply` does."""
+    """The verbs of workflows. Each returns the workflow after the verb.
+
+    All raise `NotFound` if the scope doesn't cover the workflow, `Unavailable`, `PreconditionFailed`, and the errors of
+    `Run.apply`.
+    """
 
     def __init__(
         self,
@@ -133,15 +140,15 @@ class WorkflowService:
                 report = await self._cleaner.clean(scope, workflow_id)
         return await self._reads.get(scope, workflow_id), report
 
-    def called_back(self, token: str, body: bytes) -> None:
-        """Handle a provider's callback about an attempt. Raises `NotFound` for a token that isn't one of ours."""
+    def handle_callback(self, token: str, body: bytes) -> None:
+        """Handle a provider's callback about an attempt. Raises `NotFound` for a token that wasn't made here."""
         attempt = self._callbacks.attempt(token)
         if attempt is None:
             raise NotFound("callback")
-        self.access.scheduler.called_back(*attempt, body)
+        self.access.scheduler.handle_callback(*attempt, body)
 
     async def until_idle(self, workflow_id: UUID) -> None:
-        """Wait until the workflow has ended, or nothing of it runs in this process for another reason."""
+        """Wait until the workflow has ended, or this process has nothing to do for it for another reason."""
         await self.access.scheduler.wait_until_evicted(workflow_id)
 
     async def _verb(
@@ -157,7 +164,7 @@ class WorkflowService:
                 except (InvalidTransition, PreconditionFailed) as error:
                     refused = error
                 try:
-                    # A refusal waits as well: what forbids the verb may not be committed yet.
+                    # A refusal waits as well, because the state that forbids the verb may not be committed yet.
                     effect = self.access.scheduler.checkpointer.flushed(workflow_id)
                     async with asyncio.timeout(_ANSWER_S):
                         await self._idempotency.wait_committed(None if refused else preconditions.reservation, effect)
@@ -176,7 +183,7 @@ class WorkflowService:
 
 
 class Services(Struct, frozen=True):
-    """Everything that the API calls, one part for each subject."""
+    """The services that the API calls, one for each subject."""
 
     workflows: WorkflowService
     reads: ReadService

@@ -174,7 +174,10 @@ class Run:
         return self._tracker.results_to_load()
 
     def pending_work(self) -> Decision:
-        """Return what a process that begins to run the workflow has to do: timers, follow-ups, ready steps."""
+        """Return the decision with which a process starts to run the workflow. It has no rows.
+
+        Its effects set the timers and begin the follow-ups. `ready` has the steps that want a slot.
+        """
         decision = Decision.of(self.state)
         for position in sorted(self._tracker.backoff):
             if (at := self.steps[position].next_attempt_at) is not None:

@@ -1,4 +1,4 @@
-"""A workflow in memory: its run, and everything of it that this process keeps.
+"""A workflow in memory: its run, and its attempts, follow-ups and timers in this process.
 
 What must hold:
 - A workflow leaves the scheduler's map once, and then never gets an input again.
@@ -26,14 +26,14 @@ from stepwell.ports.clock import Timer
 
 
 class ActiveWorkflow:
-    """A workflow in memory, and its definition, attempts, timers and events.
+    """A workflow in memory: its definition, its run, its attempts and its timers.
 
     `pins` counts the verbs that use the workflow: it stays in memory while there are any, or while the run is active.
-    `dequeued`: the scheduler has taken its waiting steps out of the queue. `lost`: this process must not touch the
-    workflow any more, nor its files. `refusals` is how often in a row the database has refused its rows. `attempts` and
-    `follow_ups` are by task id, `timers` by position; None is the deadline of the workflow. `waiting_since` is the
-    monotonic time at which a step that may start began to wait, by position, the earliest first. `evicted` is set when
-    the workflow has left memory, `quiet` while it has no attempts.
+    `dequeued`: its waiting steps are out of the queue, because it starts nothing. `lost`: this process must not touch
+    the workflow any more, nor its files. `refusals` is how often in a row the database has refused its rows. `attempts`
+    and `follow_ups` are by task id. `timers` are by position; the key None has the timer of the workflow's deadline.
+    `waiting_since` is the monotonic time at which a step that may start began to wait, by position, the earliest first.
+    `evicted` is set when the workflow has left memory, `quiet` while it has no attempts.
 
     *works_here* says whether a provider works in this process; it is needed only if the workflow has open attempts.
     Raises `Unavailable` if this version can't read the stored workflow.
@@ -68,7 +68,7 @@ class ActiveWorkflow:
         )
 
     def committed_events(self, decision: Decision) -> CommittedEvents:
-        """Return what the bus reports once *decision*, one of this run, has committed."""
+        """Return the events of *decision* for the bus. The caller publishes them once they are committed."""
         status = decision.workflow.status
         return CommittedEvents(
             self.workflow_id, self.tenant, status, self.origin_instance, decision.events, decision.deliveries
@@ -103,7 +103,7 @@ class ActiveWorkflow:
         return self._steps[position].state.on_fallback
 
     def has_sent(self, position: int) -> bool:
-        """Return whether something of the step's attempt has left for a provider."""
+        """Return whether a request of the step's attempt was sent to a provider."""
         task = self.run.open_task(position)
         return task is not None and task.sent is not None
 
@@ -117,6 +117,7 @@ class ActiveWorkflow:
         }
 
     def put_results(self, results: Mapping[int, bytes]) -> None:
+        """Give the run these stored results, by position, so that mappings can read them."""
         for position, result in results.items():
             self.run.steps[position].result = result
 

@@ -1,4 +1,7 @@
-"""The lease of this process. While it holds, every other process on the database takes this one for alive.
+"""The lease of this process. While it holds, no other process on the database claims this one's workflows.
+
+A lease that has run out is not noticed here. Another process may then claim a workflow, which raises the epoch of the
+workflow's row. The next write of this process finds the other epoch, and the checkpointer reports the workflow as lost.
 
 What must hold:
 - No workflow, webhook or idempotency key gets this process as its owner before the lease has some time left.
@@ -24,7 +27,9 @@ class Lease:
     def __init__(self, store: LeaseStore, clock: Clock, owner: UUID, seconds: float | None) -> None:
         self._store, self._clock = store, clock
         self.owner, self.seconds = owner, seconds
-        self._renewed_at = -float("inf")  # monotonic; the time before the statement, so that the lease isn't overrated
+        self._renewed_at = -float(
+            "inf"
+        )  # monotonic; the time before the statement, because the lease may count from then
         self._renewing = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
         self.released = False  # for good
@@ -59,7 +64,7 @@ class Lease:
             await self._store.release(self.owner)
 
     async def next_expiry_s(self) -> float | None:
-        """Return the seconds until this process may have to take over work of another one. None: not foreseeable.
+        """Return the seconds until this process may have to take over work of another one; None if nobody can know.
 
         See `LeaseStore.next_expiry`. Raises `Unavailable`.
         """

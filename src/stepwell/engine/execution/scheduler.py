@@ -10,10 +10,11 @@ What must hold:
 - A workflow is in memory exactly while it is active here, or a verb has pinned it.
 - An attempt keeps its slot until its task has really ended. Its end is reported once to its breaker and at most once to
   its workflow.
-- A workflow that this process has lost gets no input any more. Its attempts are cancelled, record nothing and delete no
-  file, and no claim brings it back before the last of them has ended.
-- Whatever leaves memory, and however it leaves, keeps no queued step, timer, attempt or follow-up.
-- `stop` starts nothing more and records no cancellation: the next process continues what was under way.
+- A workflow that this process has lost gets no input any more. Its attempts are cancelled. They record nothing and
+  delete no file. The workflow isn't claimed again before the last of them has ended.
+- A workflow that has left memory has no queued step, no timer and no follow-up. If it has attempts that still end,
+  it is in `_leaving` until then.
+- `stop` starts nothing more and records no cancellation: the next process continues the attempts.
 - Every task lives in the task group of `run`. If anything here breaks, `run` raises, and the process ends with it.
 """
 
@@ -62,12 +63,12 @@ class WorkflowListener(Protocol):
     def lost_workflow_left(self, workflow_id: UUID, refusals: int) -> None:
         """A workflow that this process has lost has nothing left here, so it may be claimed.
 
-        The database has refused its rows so many times in a row.
+        *refusals*: how often in a row the database has refused its rows.
         """
 
 
 class Scheduler:
-    """The workflows in memory. `lease_losses` counts those that another process has taken over from this one."""
+    """Runs the workflows in memory. `lease_losses` counts those that another process has taken over from this one."""
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class Scheduler:
 
     @property
     def held(self) -> set[UUID]:
-        """The workflows that no claim may bring in: those in memory, and those of which something is left here."""
+        """The workflows that must not be claimed: they are in memory, or have attempts or unwritten decisions here."""
         leaving = {workflow.workflow_id for workflow in self._leaving}
         return self.workflows.keys() | leaving | self.checkpointer.held
 
@@ -130,19 +131,19 @@ class Scheduler:
         return {task_id: attempt for each in workflows for task_id, attempt in each.attempts.items()}
 
     def register(self, workflow: ActiveWorkflow) -> None:
-        """Take the workflow into memory, and start nothing of it yet."""
+        """Add the workflow to those in memory. Start nothing of it yet."""
         assert workflow.workflow_id not in self.workflows
         self.workflows[workflow.workflow_id] = workflow
         for listener in self._listeners:
             listener.workflow_registered()
 
     def start_pending(self, workflow: ActiveWorkflow) -> None:
-        """Start what a registered workflow has pending: timers, its deadline, follow-ups, and steps that are ready."""
+        """Start the pending work of a registered workflow: timers, its deadline, follow-ups and ready steps."""
         self._dispatch(workflow, workflow.run.pending_work())
         self._start_steps()
 
     def register_and_start(self, workflow: ActiveWorkflow) -> None:
-        """Take a workflow into memory that this process owns now, and go on with it."""
+        """Register a workflow that this process owns now, and start its pending work."""
         self.register(workflow)
         self.start_pending(workflow)
 
@@ -163,7 +164,7 @@ class Scheduler:
     def drop(self, workflow_id: UUID) -> None:
         """Drop a workflow that another process has, or whose rows the database refuses.
 
-        The listeners hear of it when its last attempt here has ended.
+        The listeners are notified when its last attempt here has ended.
         """
         workflow = self.workflows.get(workflow_id)
         if workflow is not None:
@@ -182,7 +183,7 @@ class Scheduler:
         self._start_steps()
 
     async def wait_until_evicted(self, workflow_id: UUID) -> None:
-        """Wait until the workflow isn't in memory. Returns at once, without a turn of the loop, if it isn't now."""
+        """Wait until the workflow isn't in memory. If it isn't now, return without yielding to the event loop."""
         if (workflow := self.workflows.get(workflow_id)) is not None:
             await workflow.evicted.wait()
 
@@ -198,7 +199,11 @@ class Scheduler:
         return next((each for each in self._leaving if each.workflow_id == workflow_id), None)
 
     async def stop(self, grace_s: float) -> None:
-        """Start nothing more, let short work end, cancel the rest without recording it, write what is queued."""
+        """Stop the attempts before the process ends, for example after SIGTERM.
+
+        An attempt that only waits for its job is cancelled, because the job goes on at the provider and the next
+        process finds it. Others have *grace_s* seconds to end, and are cancelled then. No cancellation is recorded.
+        """
         self._admission.closed = self._follow_ups.closed = True
         for workflow in self.workflows.values():
             self._follow_ups.end(workflow)
@@ -229,18 +234,18 @@ class Scheduler:
 
     # Inputs and decisions
 
-    def apply(self, workflow: ActiveWorkflow, given: Input, reservation: Reservation | None = None) -> bool:
+    def apply(self, workflow: ActiveWorkflow, input_: Input, reservation: Reservation | None = None) -> bool:
         """Apply an input to the workflow, and start the steps that may start now. Return whether it changed anything.
 
-        False as well if the workflow isn't in memory any more. What is decided is not committed yet, see
-        `Checkpointer.flushed`. Raises `InvalidTransition` for a verb that isn't allowed.
+        If the workflow isn't in memory any more, nothing happens and False is returned. The decision isn't committed
+        yet: `Checkpointer.flushed` waits for that. Raises `InvalidTransition` for a verb that isn't allowed.
         """
-        changed = self._apply(workflow, given, reservation)
+        changed = self._apply(workflow, input_, reservation)
         self._start_steps()
         return changed
 
-    def called_back(self, workflow_id: UUID, task_id: UUID, body: bytes) -> None:
-        """Handle a provider's callback about an attempt: if it, or its follow-up, runs here, it polls its job now."""
+    def handle_callback(self, workflow_id: UUID, task_id: UUID, body: bytes) -> None:
+        """Handle a provider's callback: if the attempt or its follow-up runs here, wake it, so that it polls."""
         workflow = self.workflows.get(workflow_id)
         if workflow is None:
             return
@@ -248,10 +253,10 @@ class Scheduler:
         if attempt is not None and attempt.control is not None:
             attempt.control.wake(body)
 
-    def _apply(self, workflow: ActiveWorkflow, given: Input, reservation: Reservation | None = None) -> bool:
+    def _apply(self, workflow: ActiveWorkflow, input_: Input, reservation: Reservation | None = None) -> bool:
         if self.workflows.get(workflow.workflow_id) is not workflow:
             return False
-        decision = workflow.run.apply(given, self._clock.now())
+        decision = workflow.run.apply(input_, self._clock.now())
         changed = decision.has_rows
         if changed and reservation is not None:
             decision.reservations.append(reservation)
@@ -259,11 +264,11 @@ class Scheduler:
         return changed
 
     def _dispatch(self, workflow: ActiveWorkflow, decision: Decision) -> None:
-        """Queue the steps that are ready, and the rows to be written."""
+        """Queue the ready steps of *decision* for a slot, and its rows for the checkpointer."""
         ready = decision.ready
         if workflow.run.may_start:
             if workflow.dequeued:
-                # The decision's ready steps include those that still wait in the queue: once is enough.
+                # Steps that still wait in the queue are also ready in the decision. None must be queued twice.
                 workflow.dequeued = False
                 self._dispatcher.withdraw(workflow)
         elif not workflow.dequeued:
@@ -275,10 +280,10 @@ class Scheduler:
         self._submit(workflow, decision)
 
     def _start_steps(self) -> None:
-        """Start every step that may start now. This is the only place that starts any.
+        """Start every step that may start now. No other function starts steps.
 
-        What a start leads to at once happens within this loop, and never calls this function: an attempt that has
-        nothing to wait for ends, and makes other steps ready.
+        An attempt that has nothing to wait for ends at once, and may make other steps ready. The same loop starts these
+        too, so nothing inside the loop calls this function.
         """
         if not self._admission.waiting:
             return
@@ -305,6 +310,7 @@ class Scheduler:
         self._start_steps()
 
     def _on_not_written(self, workflow_id: UUID, refused: bool) -> None:  # noqa: FBT001 - a callback
+        """Drop a workflow whose decision was not written. Unless *refused*, another process has taken it over."""
         if not refused:
             self.lease_losses += 1
         elif (workflow := self.workflows.get(workflow_id)) is not None:
@@ -338,7 +344,7 @@ class Scheduler:
     # Attempts
 
     def _begin_attempt(self, start: AttemptStart) -> None:
-        """Decide to start the attempt. It starts once that is committed."""
+        """Apply `Admitted`, which writes the attempt's INTENT. `_start_attempt` follows once that is committed."""
         workflow, now = start.workflow, self._clock.now()
         decision = workflow.run.apply(
             Admitted(start.slot.position, self._new_id(now), start.seed, start.in_process), now
@@ -415,7 +421,7 @@ class Scheduler:
     def _report_to_breaker(
         self, workflow: ActiveWorkflow, attempt: RunningAttempt, outcome: Succeeded | AttemptFailed | None
     ) -> None:
-        """Report the attempt's end, before its run hears of it; once for each attempt."""
+        """Report the attempt's end to the breaker of its model, once, and before the run gets the outcome."""
         tracked, attempt.tracked = attempt.tracked, None
         if tracked is not None:
             self._dispatcher.attempt_finished(workflow, tracked, outcome)
@@ -448,7 +454,7 @@ class Scheduler:
         return task
 
     def fail_fast(self, callback: Callable[..., Any]) -> Callable[..., None]:
-        """Return *callback* for the event loop: what it raises ends `run` instead of vanishing in a log line."""
+        """Return *callback* in a form for the event loop: an exception in it ends `run`, and isn't only logged."""
 
         def call(*args: Any) -> None:
             try:
