@@ -14,7 +14,7 @@ from stepwell.domain.steps import ResolvedStep
 
 
 class StepRecord(Struct, gc=False):
-    """A stored step. Nothing in it refers back to it, so the collector can skip it: there may be a million."""
+    """A stored step. It is in no reference cycle, so the garbage collector can skip it: there may be a million."""
 
     id: UUID
     plan: ResolvedStep

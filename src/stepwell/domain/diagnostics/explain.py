@@ -51,9 +51,10 @@ _STUCK = (StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
 
 
 class AttemptObservation(NamedTuple):
-    """What an attempt in this process last saw of its job, as `JobObservation` in `engine.execution` has it.
+    """The state of a job at its provider, as its attempt in this process has last read it.
 
-    `recorded`: the start of the attempt is committed.
+    `recorded`: the start of the attempt is committed. `word` is the provider's own word for the status, unchanged since
+    the time `since`. `progress` is from 0 to 1. `trouble` says why the latest call had no usable answer.
     """
 
     recorded: bool
@@ -64,7 +65,7 @@ class AttemptObservation(NamedTuple):
 
 
 class Process(NamedTuple):
-    """Another process, which runs the workflow or did so."""
+    """Another process, which runs the workflow or has run it."""
 
     id: UUID
     lease_until: datetime | None
@@ -76,8 +77,8 @@ class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
 
     `tasks` are the attempts that run, and those that are followed up. `elsewhere` is the other process that has the
     workflow, if one has it. `paused` is who paused it, and when. `database_down`: the database doesn't answer.
-    `disk_full`: the disk of the database is full. `draining`: this process is stopping. `waits` holds by position what
-    the engine keeps a step waiting for. `observations` holds by task id what the attempts in this process have seen.
+    `disk_full`: the disk of the database is full. `draining`: this process is stopping. `waits` has, by
+    position, what a step waits for in the engine. `observations` are by task id: those of the attempts in this process.
     """
 
     state: WorkflowState

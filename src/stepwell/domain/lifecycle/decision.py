@@ -25,7 +25,8 @@ class Decision(Struct):
     The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries` and `reservations`.
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 
-    `owner`, `epoch` and `last_event` are those of the row before: the write succeeds only on exactly that version.
+    `owner`, `epoch` and `last_event` are those of the row before. The write succeeds only if the stored row still has
+    them; otherwise another process has taken the workflow over.
     """
 
     owner: UUID | None

@@ -34,7 +34,7 @@ def check_expression(from_field: str) -> str | None:
 class Expressions:
     """Checks the expressions of a definition, each once.
 
-    Compiling takes a second a megabyte, so their size is limited.
+    Compiling takes a second per megabyte, so their size is limited.
     """
 
     def __init__(self) -> None:

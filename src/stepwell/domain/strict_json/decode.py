@@ -1,7 +1,7 @@
 """Decodes a JSON body, and refuses every value that the database or a client could not hold.
 
-msgspec decodes the body. A few counts over its bytes then show whether anything can be wrong with it. Only then
-the value is walked, or a second parser, which keeps what msgspec drops, reads the body again to find all faults.
+msgspec decodes the body. A few counts over its bytes then show whether it may contain a fault. Only if it may, all
+faults are searched for: in the value, or in the result of a second parser, which keeps what msgspec drops.
 """
 
 import json

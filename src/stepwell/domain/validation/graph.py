@@ -106,7 +106,7 @@ class Graph:
 
     @cached_property
     def _ancestors(self) -> dict[int, int]:
-        """The ancestors of each position, as the bits of an integer: about a kB a step at 10,000 steps."""
+        """The ancestors of each position, as the bits of an integer: about 1 kB per step at 10,000 steps."""
         ancestors: dict[int, int] = {}
         for position in self.order:
             bits = 0

@@ -158,7 +158,10 @@ def _primary_faults(
 def _askable(
     step: PartialStep, task_type: TaskType, primary: ProviderType | None, catalog: ProviderCatalog
 ) -> Iterator[tuple[str, Refusals, Mapping[str, Any]]]:
-    """Yield the step's provider and its fallback, if they can do the task: the config's member, refusals and config."""
+    """Yield three things for the step's provider, and for its fallback, if they can do the task.
+
+    These are the name of the member with the provider's config, the check that finds its refusals, and the config.
+    """
     refusals = _refusals(primary, task_type, catalog)
     if refusals is not None and step.provider_known:
         yield "provider_config", refusals, step.provider_config or {}
@@ -177,7 +180,7 @@ def _refusals(provider: ProviderType | None, task_type: TaskType, catalog: Provi
 def _refusal_faults(
     task_type: TaskType, askable: Sequence[tuple[str, Refusals, Mapping[str, Any]]], known: KnownInputs, loc: Loc
 ) -> Iterator[Fault]:
-    """Yield what the providers would refuse when the step runs."""
+    """Yield a fault for each input or config that a provider would refuse when the step runs."""
     reported = set[Fault]()
     for member, refusals, config in askable:
         for fault in refusals(KnownStep(task_type, config, known.inputs, known.unresolved)):

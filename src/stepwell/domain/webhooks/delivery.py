@@ -44,7 +44,10 @@ class Delivery(Struct, frozen=True):
 
 
 class DeliveryAttempt(Struct, frozen=True):
-    """One attempt to send a webhook. `answer` is its beginning. Without one, `code` is None and `error` says why."""
+    """One attempt to send a webhook.
+
+    `answer` is the beginning of the receiver's answer. If there was none, `code` is None and `error` says why.
+    """
 
     at: datetime
     code: int | None = None
@@ -54,7 +57,7 @@ class DeliveryAttempt(Struct, frozen=True):
 
 
 class SendResult(Struct, frozen=True):
-    """The result of one attempt. `retry_after_s` is what the receiver asked for."""
+    """The result of one attempt. `retry_after_s` is the pause that the receiver asks for."""
 
     attempt: DeliveryAttempt
     retry_after_s: float | None = None

@@ -45,13 +45,14 @@ class OutputDownloader(Protocol):
         error_text: ErrorText | None = None,
         redirects: int = 0,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The bytes at an address that a provider has named, bounded in size and time. Raises, before the first or in
-        between, as `AttemptIO.download` says.
+        """Stream the bytes at a provider's address, bounded in size and time.
+
+        Raises the errors of `AttemptIO.download`, also after the first bytes.
         """
 
 
 class BoundAttemptIO:
-    """The file operations of one task. `stored` are the files that it has by now, or may have, by path."""
+    """The file operations of one task. `stored` has its files by path, also those whose write may have failed."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The follow-up of a given-up attempt: its job is cancelled at the provider, and polled until it has ended."""
+"""The follow-up of an abandoned attempt: its job is cancelled at the provider, and polled until it has ended."""
 
 import structlog
 
@@ -14,13 +14,13 @@ _PAID = (CancelReceipt.FINISHED_TOO_LATE, CancelReceipt.PROVIDER_REFUSED)  # the
 
 
 class JobCanceller:
-    """Ends the job of one given-up attempt. The task of *remote* is the attempt as its run has it now."""
+    """Ends the job of one abandoned attempt. The task of *remote* is the attempt's present row."""
 
     def __init__(self, remote: RemoteAttempt) -> None:
         self._remote = remote
 
     async def run(self) -> FollowUpEnded:
-        """Cancel the job and wait for its end. Return what has become of it."""
+        """Cancel the job and wait for its end. Return the receipt of the cancellation."""
         task = self._remote.task
         try:
             receipt = await self._receipt()

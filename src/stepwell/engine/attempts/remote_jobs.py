@@ -1,7 +1,7 @@
 """What all remote attempts of this process share: the pace of polls, prices, and which job belongs to which attempt.
 
 What must hold:
-- No two attempts take one job for theirs.
+- A job belongs to one attempt at most.
 """
 
 import asyncio
@@ -59,12 +59,12 @@ class RemoteJobs:
         self._job_owner: dict[tuple[ProviderType, str], UUID] = {}  # task ids; the jobs may not be committed yet
 
     def cost(self, provider: RemoteProvider, sent: Sent, reported: Cost | None = None) -> Cost | None:
-        """Return the cost of work that was done: what the provider has *reported*, else by the prices."""
+        """Return the cost of work that was done: the *reported* cost of the provider, else the price in the list."""
         return reported or self._prices.of(provider.type, sent.model)
 
     @contextmanager
     def submitting(self, digest: str) -> Iterator[None]:
-        """A request of that digest is being submitted within the context."""
+        """Mark a request with this digest as being submitted, within the context."""
         self._submitting[digest] += 1
         try:
             yield

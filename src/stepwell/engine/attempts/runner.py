@@ -79,7 +79,7 @@ class Callbacks(Protocol):
 
 
 class PreparedAttempt(Struct):
-    """An attempt that has something to wait for: *deferred* transforms, which need I/O, or its provider."""
+    """An attempt that must wait for something: for *deferred* transforms, which need I/O, or for its provider."""
 
     inputs: dict[str, Any]
     deferred: list[DeferredTransform]
@@ -108,7 +108,7 @@ class AttemptRunner:
         self._remote_jobs = remote_jobs
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
-        """Resolve the inputs. An attempt that has nothing to wait for ends here; others continue with `run`."""
+        """Resolve the inputs. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
         if task.sent is not None:
             return PreparedAttempt({}, [])  # the provider has its inputs
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
@@ -142,7 +142,11 @@ class AttemptRunner:
     async def run(
         self, context: AttemptContext, task: Task, work: PreparedAttempt, control: AttemptControl
     ) -> AttemptEnd:
-        """Run the attempt to its end."""
+        """Run the attempt to its end.
+
+        When the step's time is up, an attempt that is submitting waits for the provider's answer (`RemoteAttempt`). A
+        job that may exist is reported with the failure (`timed_out`, `endable`), and `Run` decides what follows.
+        """
         io = BoundAttemptIO(context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads)
         outcome = await self._attempt(context, task, work, io, control)
         return AttemptEnd(outcome, bool(io.stored))
@@ -171,7 +175,7 @@ class AttemptRunner:
             if isinstance(error, CancelledError) and _cancelling():
                 raise
             if control.cancelled:
-                return None  # whatever the provider has answered
+                return None  # even if the provider has answered
             return _failed_by(error, task, plan, cost)
         if encoded is not None:
             return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()), cost)
@@ -183,7 +187,7 @@ class AttemptRunner:
         return replace(_failed(task, late), timed_out=True, endable=endable)
 
     def _is_endable(self, context: AttemptContext, task: Task) -> bool:
-        """Return whether the attempt's job, if it has one, can be ended at the provider, or may be paid for twice."""
+        """Return whether another attempt may start: no job exists, it can be ended, or the step allows two payments."""
         if not context.has_sent(task.position):
             return True
         on_fallback = context.on_fallback(task.position)
@@ -193,7 +197,7 @@ class AttemptRunner:
         return _attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
 
     async def follow_up(self, context: AttemptContext, task: Task, control: AttemptControl) -> FollowUpEnded:
-        """End the job of a given-up attempt at its provider. Return what has become of it."""
+        """End the job of an abandoned attempt at its provider. Return the receipt of the cancellation."""
         assert task.provider is not None
         attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
         try:

@@ -36,15 +36,16 @@ class Watcher(Protocol):
         """Handle a commit of this process."""
 
     def on_invalidated(self) -> None:
-        """Something may have been committed that isn't published: only the database knows."""
+        """Handle a commit that may not have been published: read the database."""
 
     def close(self) -> None:
-        """The service stops, so that nothing more will be published."""
+        """Handle the stop of the service: nothing more is published."""
 
 
 class EventBus:
-    """Publishes commits to listeners of all workflows and to watchers of one. Both are called in turn, in the engine's
-    own time, so they must return at once and must not raise.
+    """Publishes commits to listeners, which get those of all workflows, and to watchers, which get those of one.
+
+    The engine waits while they are called, one after the other. So they must return at once and must not raise.
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 What must hold:
 - While there are subscribers, the database is read once after each sign that something was committed, and again as long
-  as an event can't be shown yet. Otherwise nothing is read.
+  as an event can't be sent yet. Otherwise nothing is read.
 - Every subscriber gets each event once, in the order of `domain.event_feed`, from the reader's position at its start.
 """
 
@@ -109,7 +109,7 @@ class FeedReader:
         return self._delay_s if lagging else self.poll_s
 
     async def _read(self) -> bool:
-        """Read and push all new events. Return whether there are some that can't be shown yet."""
+        """Read and push all new events. Return whether there are some that can't be sent yet."""
         page = None
         while (position := self.position) is not None and (page is None or page.more):
             page = await self._feed.page(EVERY_TENANT, EVERYTHING, position, _PAGE)
@@ -140,7 +140,7 @@ class FeedReader:
 
 
 class FeedStream(EventStream[FeedCursor]):
-    """The events that *subscriber* wants, after *after*; from now on if *after* is None."""
+    """Streams the events that *subscriber* wants, after the position *after*; from now on if *after* is None."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class FeedStream(EventStream[FeedCursor]):
 
     @property
     def position(self) -> str | None:
-        """The position up to which all events were looked at, including those that aren't wanted."""
+        """The position up to which all events were read, including those that the filter refuses."""
         if self._first:
             return None
         assert self._after is not None

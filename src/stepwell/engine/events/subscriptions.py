@@ -30,8 +30,8 @@ class EventSubscriptions:
     """Opens event streams and pages of events.
 
     *frame* and *feed_frame* encode an event as it is sent. *notifications* is None if no other process can write into
-    this database. *running*: the workflows in this process's memory. `open` counts the open streams. Clients get a sign
-    of life every `heartbeat_s`.
+    this database. *running*: the workflows in this process's memory. `open` counts the open streams. Clients get a
+    heartbeat every `heartbeat_s` seconds.
     """
 
     def __init__(

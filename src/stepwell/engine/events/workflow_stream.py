@@ -69,7 +69,7 @@ class WorkflowSubscribers:
 
 
 class WorkflowStream(EventStream[int]):
-    """The events of a workflow from number *after* + 1 on. `open` raises `NotFound` outside of *scope*."""
+    """Streams the events of a workflow from number *after* + 1 on. `open` raises `NotFound` outside of *scope*."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Tasks that end the remote jobs of given-up attempts, one task for each job.
+"""Tasks that end the remote jobs of abandoned attempts, one task for each job.
 
 What must hold:
 - A follow-up begins when its attempt has ended in this process: until then the attempt may still get a job.

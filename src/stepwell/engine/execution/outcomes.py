@@ -62,7 +62,7 @@ class ModelLabels:
 
 
 class OutcomeCounts(Distribution):
-    """The durations in seconds of what ended with one outcome. `unstarted` counts what ended without a start."""
+    """The number of ends with one outcome, and their durations in seconds. `unstarted` counts ends without a start."""
 
     __slots__ = ("unstarted",)
 
@@ -83,8 +83,9 @@ class OutcomeCounts(Distribution):
 
 
 class Outcomes:
-    """The tallies of this process. `workflows` and `steps` are by outcome, `attempts` by provider, model and outcome,
-    `costs` by provider and currency.
+    """Counts the ends in this process.
+
+    `workflows` and `steps` are by outcome, `attempts` by provider, model and outcome, `costs` by provider and currency.
     """
 
     def __init__(self, models: ModelNames, labels: ModelLabels) -> None:
@@ -95,7 +96,7 @@ class Outcomes:
         self._step_tallies = {kind: self.steps[labels] for kind, labels in _OUTCOMES.items() if labels in self.steps}
         self.attempts: dict[Labels, OutcomeCounts] = {}
         self.costs: defaultdict[Labels, float] = defaultdict(float)
-        # A cache by the names of models, for models with a label of their own.
+        # A cache of `attempts` by the names of models. It has only models with a label of their own.
         self._tallies: dict[tuple[ProviderType | None, str, TaskStatus], OutcomeCounts] = {}
         self._verbose = log.is_enabled_for(logging.DEBUG)
         self._handlers: Mapping[EventType, Callable[[ActiveWorkflow, Decision, HistoryEvent], object]] = {
@@ -111,7 +112,7 @@ class Outcomes:
         }
 
     def committed(self, workflow: ActiveWorkflow, decision: Decision) -> None:
-        """Count and log what *decision* ends. It is committed, and may combine several decisions of one run."""
+        """Count and log the ends in *decision*, which has committed. It may merge several decisions of one run."""
         try:
             for event in decision.events:
                 kind = event.type
@@ -122,7 +123,7 @@ class Outcomes:
                 log.exception("outcome.unreadable", action="outcome", workflow=str(workflow.workflow_id))
 
     def attempt_seconds(self) -> dict[Labels, Distribution]:
-        """Return the durations of attempts by provider and outcome, those of all models together."""
+        """Return the durations of attempts, by provider and outcome. The models of a provider are added up."""
         sums: dict[Labels, Distribution] = defaultdict(lambda: Distribution(_ATTEMPT_S))
         for (provider, _, outcome), tally in self.attempts.items():
             sums[provider, outcome].merge(tally)
@@ -174,7 +175,7 @@ class Outcomes:
         if self._verbose or event.type is EventType.WORKFLOW_FAILED:
             self._log_workflow(workflow, decision, event)
 
-    # Lines
+    # Log lines
 
     def _log_end(self, name: str, workflow: ActiveWorkflow, event: HistoryEvent, task: Task | None) -> None:
         error = None if task is None else task.error
@@ -182,7 +183,7 @@ class Outcomes:
         if event.type is EventType.STEP_CANCELLED and workflow.run.state.status is not WorkflowStatus.CANCELLED:
             # No user has cancelled the workflow, so this follows from a failure.
             failed, error = True, workflow.run.state.failure or "another step of the workflow failed"
-        if failed or self._verbose:  # else the fields of 10,000 cancelled steps would be made in vain
+        if failed or self._verbose:  # else don't build the fields: 10,000 steps may be cancelled at once
             write = log.warning if failed else log.debug
             write(name, **self._fields(workflow, event.step_id, task, error))
 
@@ -247,8 +248,8 @@ def _printable(text: str, cap: int) -> str:
     """Return *text* on one line, of *cap* characters at most."""
     if len(text) <= cap and text.isprintable():
         return text
-    shown = text if len(text) <= cap else text[: cap - 1] + "…"
-    return "".join(character if character.isprintable() else " " for character in shown)
+    shortened = text if len(text) <= cap else text[: cap - 1] + "…"
+    return "".join(character if character.isprintable() else " " for character in shortened)
 
 
 def _shortened(text: str | None, cap: int) -> str | None:

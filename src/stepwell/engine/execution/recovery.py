@@ -6,7 +6,7 @@ has lost a workflow, and after another process or its lease has ended.
 What must hold:
 - An idle process that is alone on its database sends no statement. A notification reports when another process comes
   to life, for the first time or again.
-- An idle process beside living ones sends one statement a lease period, and holds no lease.
+- An idle process that shares its database with living ones sends one statement per lease period, and holds no lease.
 - Whatever makes the process busy wakes `run`, so that the lease is renewed from then on.
 - The work of a process that died is taken over within about one lease period, and at once if that process ended in
   order.
@@ -47,7 +47,7 @@ _LISTEN_AGAIN_S = 1.0
 
 
 class Claimer(Protocol):
-    """Something besides workflows that a dead process leaves behind, and that needs the lease while it is worked on."""
+    """Takes over other work of dead processes than workflows. It needs the lease while it does that work."""
 
     @property
     def busy(self) -> bool:
@@ -176,7 +176,7 @@ class Recovery:
     async def _round(self) -> float | None:
         """Do what is due. Return the seconds until another process's lease may have ended.
 
-        None: no other process is alive, or a claim is wanted.
+        None: no other process is alive, or the database was away, so that the claim must be repeated.
         """
         try:
             if self._busy:
@@ -215,7 +215,7 @@ class Recovery:
         return len(loaded)
 
     async def register(self, page: list[LoadedWorkflow]) -> None:
-        """Take claimed workflows into memory, and go on with them."""
+        """Take claimed workflows into memory, and start their pending work."""
         workflows = []
         for loaded in page:
             if (workflow := await off_loop(partial(self._build, loaded), steps=len(loaded.steps))) is not None:
@@ -276,9 +276,9 @@ def next_pause_s(lease_s: float | None, next_expiry_s: float | None, *, busy: bo
 
 
 async def load_results(workflow_store: WorkflowStore, workflows: list[ActiveWorkflow]) -> None:
-    """Put the stored results that mappings will read into the runs, in one round trip."""
-    wanted = {each.workflow_id: positions for each in workflows if (positions := each.run.results_to_load())}
-    if wanted:
-        found = await workflow_store.results(EVERY_TENANT, wanted)
+    """Load the stored results that mappings will read, in one round trip, and put them into the runs."""
+    positions_of = {each.workflow_id: positions for each in workflows if (positions := each.run.results_to_load())}
+    if positions_of:
+        results = await workflow_store.results(EVERY_TENANT, positions_of)
         for workflow in workflows:
-            workflow.put_results(found.get(workflow.workflow_id, {}))
+            workflow.put_results(results.get(workflow.workflow_id, {}))

@@ -14,7 +14,7 @@ class RunningAttempt(Struct):
 
     `slot` is None once it is given back. `tracked` is None if the attempt's model isn't tracked, or once its end is
     counted. `control` and `task` are None until the attempt's INTENT has committed; an attempt that has nothing to wait
-    for never gets them. A follow-up of a given-up attempt has neither slot nor model.
+    for never gets them. A follow-up of an abandoned attempt has neither slot nor model.
     """
 
     slot: Slot | None = None

@@ -1,8 +1,8 @@
 """Decides which waiting steps start: a step waits for a slot, and then for the circuit breaker of its model.
 
 If the breaker lets no attempt through, the step is diverted to its fallback at once, or is held back until the breaker
-lets one through again. Work in this process has no breaker (LOCAL's attempts are counted, by type of task). An attempt
-that an earlier process began needs none: it is paid for.
+lets one through again. Work in this process has no breaker; LOCAL's attempts are only counted, by type of
+task. An attempt that an earlier process began starts whatever its breaker says, because it is paid for.
 
 What must hold:
 - The dispatcher changes no run. It says what may start, and the scheduler starts it.
@@ -91,13 +91,13 @@ class StepDispatcher:
             self._admission.enqueue(workflow.tenant, workflow.workflow_id, position, pool)
 
     def withdraw(self, workflow: ActiveWorkflow) -> None:
-        """Take all steps of the workflow out of the queue, and those that breakers hold back."""
+        """Remove all steps of the workflow, both queued ones and those that breakers hold back."""
         self._admission.withdraw(workflow.tenant, workflow.workflow_id)
         self._health.withdraw(workflow.workflow_id)
         workflow.waiting_since.clear()
 
     def next_starts(self) -> Iterator[AttemptStart | StepDiversion]:
-        """Yield what starts now, until the slots or the steps are used up.
+        """Yield the starts and diversions, until no slot or no step is left.
 
         The caller may enqueue more steps and release slots meanwhile: they are considered in the same iteration.
         """
@@ -112,7 +112,7 @@ class StepDispatcher:
             self._wake_in(self._admission.retry_in_s)
 
     def track(self, start: AttemptStart) -> TrackedAttempt | None:
-        """The attempt begins: count it at its model."""
+        """Count the beginning attempt at its model."""
         return None if start.model is None else self._health.record_start(start.model, start.workflow.tenant)
 
     def attempt_finished(
@@ -154,7 +154,7 @@ class StepDispatcher:
         return self._models.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
 
     def _next_start(self, workflow: ActiveWorkflow, slot: Slot) -> AttemptStart | StepDiversion | None:
-        """Return what the step that has got *slot* does with it. None: the step keeps waiting, or wants no slot."""
+        """Return what the step with *slot* does: a start or a diversion. None if it keeps waiting, or needs no slot."""
         position = slot.position
         key, provider = None, workflow.provider(position)
         if provider is ProviderType.LOCAL and workflow.run.wants_new_attempt(position):
@@ -175,7 +175,7 @@ class StepDispatcher:
         return AttemptStart(workflow, slot, seed, key, self._models.works_here(provider))
 
     def _turn_away(self, workflow: ActiveWorkflow, position: int, key: ModelKey) -> StepDiversion | None:
-        """The breaker lets no attempt through: divert the step, or hold it back."""
+        """Divert the step, or hold it back, because the breaker lets no attempt through."""
         if workflow.resolved_step(position).fallback is not None and not workflow.on_fallback(position):
             other = self._models.model_key(workflow, position, on_fallback=True)
             if other is None or self._health.allows(other):
@@ -185,7 +185,7 @@ class StepDispatcher:
         return None
 
     def _requeue_model(self, key: ModelKey) -> None:
-        """The breaker has opened: the steps that wait for a slot of its model must not wait for that any more."""
+        """Enqueue the steps of a model again: its breaker has opened, so they must not wait for a slot of it."""
         limits = self._admission.limits
         for workflow_id, position in self._admission.take_all(limits.pool(key.provider, key.model)):
             if (workflow := self._workflows.get(workflow_id)) is not None:
@@ -225,7 +225,7 @@ class StepDispatcher:
 
 
 def drawn_seed(workflow_id: UUID, position: int) -> int:
-    """Return the seed of a step that was given none, 0 to 2**31 - 1.
+    """Return the seed of a step whose config has none, 0 to 2**31 - 1.
 
     All attempts of a step get the same seed, so that a retry draws the same picture. Seeds of different workflows are
     as good as random.

@@ -12,7 +12,7 @@ from stepwell.ports.clock import Clock
 
 
 async def wait_until_set(event: asyncio.Event, clock: Clock, seconds: float | None) -> None:
-    """Wait for *event*. After *seconds* of *clock* it is set by itself; None: never."""
+    """Wait until *event* is set. After *seconds* of *clock* this function sets it; None: it never does."""
     timer = None if seconds is None else clock.call_later(seconds, event.set)
     try:
         await event.wait()
@@ -24,7 +24,8 @@ async def wait_until_set(event: asyncio.Event, clock: Clock, seconds: float | No
 class Timers:
     """Sets the timers of workflows. The workflows keep them, in `ActiveWorkflow.timers`.
 
-    *apply* gets the workflow and the input that is due. *fail_fast* makes a callback end the scheduler if it raises.
+    *apply* is called with the workflow and the input that is due. If a callback raises, *fail_fast*
+    ends the scheduler.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Brings a workflow into memory for a verb, and keeps it there while the verb uses it.
 
 What must hold:
-- Everyone who uses a workflow in this process has the same `ActiveWorkflow`.
+- All users of a workflow in this process share one `ActiveWorkflow`.
 - A workflow is registered before it is stored: otherwise a claim could take it for one that this process has lost.
 - A workflow that another process runs is never loaded, only claimed.
 """
@@ -32,7 +32,7 @@ _QUIET_S = 10.0
 
 
 class WorkflowAccess:
-    """The way of verbs to the workflows in memory, and of new workflows into it."""
+    """Brings stored and new workflows into memory, and keeps those there that a verb uses."""
 
     def __init__(
         self, store: WorkflowStore, scheduler: Scheduler, recovery: Recovery, lease: Lease, bus: EventBus

@@ -45,7 +45,7 @@ class DeliverySchedule:
     """The earliest due time of each lane.
 
     A due lane may be blocked, because it or its tenant is at a limit. It is then set aside until `unblock` is called
-    for the key that blocks it. Other lanes don't wait for it. When a key is unblocked, `take` looks at its lanes one by
+    for the key that blocks it. Other lanes don't wait for it. When a key is unblocked, `take` checks its lanes one by
     one, so the cost doesn't grow with the number of lanes that are set aside.
     """
 
