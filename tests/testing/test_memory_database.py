@@ -60,9 +60,9 @@ async def test_in_an_outage_every_call_is_refused_and_listeners_are_disconnected
         database.available = False
         await subscription.until_disconnected()
     with pytest.raises(Unavailable):
-        await here.store.ping()
+        await here.reader.ping()
     with pytest.raises(Unavailable):
         async with here.presence.watch(lambda: None):
             pass
     database.available = True
-    await here.store.ping()
+    await here.reader.ping()

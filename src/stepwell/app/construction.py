@@ -118,7 +118,7 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
     files = await open_storage(settings, writes.artifact_failed)
     writes.add_probe(WriteTarget.ARTIFACTS, files.try_to_write)
     database = await source.open(settings, process.owner, statements.add, writes, stack)
-    return Stores(database, files, ArtifactCleaner(database.store, files.artifacts), writes, statements)
+    return Stores(database, files, ArtifactCleaner(database.reader, files.artifacts), writes, statements)
 
 
 def build_engine(
@@ -158,7 +158,7 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         settings.allowed_cidrs, clock, https_only=settings.https_only, timeout_s=settings.webhook_timeout_s
     )
     stack.push_async_callback(sender.aclose)
-    payloads, secrets = Payloads(database.store, settings.base_url), settings.signing_secrets
+    payloads, secrets = Payloads(database.reader, settings.base_url), settings.signing_secrets
     deliverer = WebhookDeliverer(database.outbox, sender, payloads, secrets, clock, engine.lease, engine.bus)
     recovery = Recovery(
         database.workflow_store,
@@ -173,7 +173,7 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
     # Recovery learns when there may be something to claim, and when the lease needs to be kept.
     engine.scheduler.listen(recovery)
     engine.lease.listen(recovery.wake_if_idle)
-    service = WebhookService(database.store, database.deliveries, deliverer, secrets, recovery, process.owner)
+    service = WebhookService(database.reader, database.deliveries, deliverer, secrets, recovery, process.owner)
     return Webhooks(deliverer, recovery, service)
 
 
@@ -181,9 +181,9 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
     """Build the services that the API calls."""
     settings, clock, database = process.settings, process.clock, stores.database
     provider_status = ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since)
-    reads = ReadService(database.store, stores.cleaner, provider_status)
+    reads = ReadService(database.reader, stores.cleaner, provider_status)
     access = WorkflowAccess(database.workflow_store, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
-    availability = Availability(engine.scheduler.checkpointer, stores.writes, database.store)
+    availability = Availability(engine.scheduler.checkpointer, stores.writes, database.reader)
     idempotency = IdempotentRequests(
         database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
     )
@@ -202,7 +202,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
         reads=reads,
         webhooks=webhooks.service,
         idempotency=idempotency,
-        completion=CompletionWaiter(engine.bus, database.store),
+        completion=CompletionWaiter(engine.bus, database.reader),
         diagnostics=_build_diagnostics(process, stores, engine),
         subscriptions=_build_subscriptions(process, stores, engine),
         catalog=engine.catalog,
@@ -225,10 +225,10 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
 
 
 def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> Diagnostics:
-    store, workflow_store = stores.database.store, stores.database.workflow_store
+    reader, workflow_store = stores.database.reader, stores.database.workflow_store
     return Diagnostics(
         Explainer(
-            store,
+            reader,
             workflow_store,
             engine.scheduler,
             engine.admission,
@@ -238,5 +238,5 @@ def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> 
             stores.writes,
         ),
         Planner(engine.registry, build_prices(process.settings), engine.health),
-        DryRunner(store, workflow_store, engine.scheduler, stores.cleaner, process.clock, process.owner, uuid7),
+        DryRunner(reader, workflow_store, engine.scheduler, stores.cleaner, process.clock, process.owner, uuid7),
     )

@@ -44,7 +44,7 @@ _LAST_WRITES_S = 2.0
 class Database(Struct):
     """The adapters of an open database for one process."""
 
-    store: WorkflowReader
+    reader: WorkflowReader
     workflow_store: WorkflowStore
     leases: LeaseStore
     keys: IdempotencyKeys

@@ -20,7 +20,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
     """Run all tasks of the engine until one fails or this is cancelled. Then it cancels the others."""
     async with asyncio.TaskGroup() as group:
         if stores.files.migration is not None:
-            recorded = partial(stores.database.store.stored_outputs, EVERY_TENANT)
+            recorded = partial(stores.database.reader.stored_outputs, EVERY_TENANT)
             group.create_task(stores.files.migration.copy_all(recorded), name="copying")
         group.create_task(engine.scheduler.run(), name="scheduler")
         group.create_task(webhooks.recovery.run(), name="recovery")

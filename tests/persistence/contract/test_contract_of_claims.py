@@ -151,7 +151,7 @@ async def test_the_ownership_of_a_workflow_names_the_process_that_runs_it(stored
     handle = await stored.make(owner=OTHER)
 
     async def owner() -> tuple[UUID | None, bool, bool]:
-        found = await stored.here.store.ownership(EVERY_TENANT, handle.workflow_id)
+        found = await stored.here.reader.ownership(EVERY_TENANT, handle.workflow_id)
         assert found is not None
         return found.owner, found.alive, found.lease_until is None
 
@@ -162,12 +162,12 @@ async def test_the_ownership_of_a_workflow_names_the_process_that_runs_it(stored
     assert await owner() == (OTHER, True, True)
     await stored.leases.renew(OTHER, -1)
     assert await owner() == (OTHER, False, False)
-    assert await stored.here.store.ownership(EVERY_TENANT, uuid4()) is None
+    assert await stored.here.reader.ownership(EVERY_TENANT, uuid4()) is None
 
 
 async def test_who_has_paused_a_workflow_is_known_while_it_is_paused(stored: Stored) -> None:
     handle = await stored.make()
     await stored.write(handle, admitted(), Pause("bob"))
-    found = await stored.here.store.ownership(EVERY_TENANT, handle.workflow_id)
+    found = await stored.here.reader.ownership(EVERY_TENANT, handle.workflow_id)
     assert found is not None
     assert (found.owner, found.paused_by, found.paused_at) == (ME, "bob", handle.run.state.updated_at)

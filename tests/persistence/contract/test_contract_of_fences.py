@@ -14,12 +14,12 @@ from support.workflows.definitions import body, join
 
 
 async def numbers(stored: Stored, handle: ActiveWorkflow) -> list[int]:
-    events = await stored.here.store.events(EVERY_TENANT, handle.workflow_id, 0, 100)
+    events = await stored.here.reader.events(EVERY_TENANT, handle.workflow_id, 0, 100)
     return [event.id for event in events or ()]
 
 
 async def tasks(stored: Stored, handle: ActiveWorkflow) -> int:
-    return len(await stored.here.store.tasks(EVERY_TENANT, handle.workflow_id, include_deleted=True) or ())
+    return len(await stored.here.reader.tasks(EVERY_TENANT, handle.workflow_id, include_deleted=True) or ())
 
 
 async def test_a_decision_lands_whole(stored: Stored) -> None:
@@ -27,7 +27,7 @@ async def test_a_decision_lands_whole(stored: Stored) -> None:
     assert await stored.journal.write([stored.decide(handle, admitted())]) == set()
     assert await numbers(stored, handle) == [1, 2, 3]
     assert await tasks(stored, handle) == 1
-    record = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=True)
+    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=True)
     assert record is not None
     assert record.state == handle.run.state
     assert (record.steps or [])[0].state == handle.run.steps[0]
@@ -61,7 +61,7 @@ async def test_a_decision_that_was_made_from_an_older_version_does_not_land(stor
     assert await stored.journal.write([stored.decide(ActiveWorkflow(loaded), renamed("second"))]) == {
         handle.workflow_id
     }
-    record = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
     assert record is not None
     assert (record.state.name, await numbers(stored, handle)) == ("first", [1, 2, 3])
 
@@ -107,7 +107,7 @@ async def test_an_update_of_an_unowned_workflow_is_not_taken_for_another_ones(st
 async def test_a_workflow_that_is_not_stored_is_lost(stored: Stored) -> None:
     handle, _ = stored.draft(CHAIN, "t", ME)
     assert await stored.journal.write([stored.decide(handle, renamed())]) == {handle.workflow_id}
-    assert await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=False) is None
+    assert await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False) is None
 
 
 async def test_an_insert_is_all_or_nothing(stored: Stored) -> None:

@@ -56,7 +56,7 @@ async def test_an_attempt_that_failed_is_not_open_and_its_error_is_kept(stored: 
     loaded = await load(stored, handle)
     assert (loaded.open_tasks, loaded.steps[0].state.status) == ([], StepStatus.RUNNING)
     assert loaded.steps[0].state.next_attempt_at == handle.run.steps[0].next_attempt_at
-    record = await stored.here.store.task(EVERY_TENANT, task_id)
+    record = await stored.here.reader.task(EVERY_TENANT, task_id)
     assert record is not None
     assert (record.task.status, record.task.error) == (TaskStatus.FAILED, "no")
 

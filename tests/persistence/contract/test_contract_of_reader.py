@@ -16,7 +16,7 @@ from support.workflows.definitions import body, draw, join
 
 
 async def page(stored: Stored, scope: TenantScope = EVERY_TENANT, **wanted: object) -> tuple[list[UUID], int]:
-    found = await stored.here.store.page(scope, ListFilter(**wanted))  # type: ignore[arg-type]
+    found = await stored.here.reader.page(scope, ListFilter(**wanted))  # type: ignore[arg-type]
     return [record.state.id for record in found.workflows], found.total
 
 
@@ -30,7 +30,7 @@ async def finish(stored: Stored, handle: ActiveWorkflow, position: int, result: 
 async def test_a_workflow_reads_as_it_was_stored(stored: Stored) -> None:
     handle = await stored.make()
     await finish(stored, handle, 0, b'{"f": 1.0}')
-    record = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=True)
+    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=True)
     assert record is not None
     assert record.state == handle.run.state
     assert (record.tenant, record.origin_instance, record.origin_zone, record.origin_reference) == (
@@ -44,7 +44,7 @@ async def test_a_workflow_reads_as_it_was_stored(stored: Stored) -> None:
     first, second = record.steps
     assert first.state == handle.run.steps[0]
     assert (second.state.status, second.state.updated_at) == (StepStatus.PENDING, record.created_at)
-    bare = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    bare = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
     assert bare is not None
     assert (bare.state, bare.summary, bare.steps) == (record.state, record.summary, None)
 
@@ -53,7 +53,7 @@ async def test_the_summary_names_the_step_that_has_run_longest_and_the_final_one
     handle = await stored.make(body(join("a"), join("b"), join("c", "a", "b")))
     await stored.write(handle, admitted(1))
     await stored.write(handle, admitted(0))
-    record = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
     assert record is not None
     assert (record.summary.current_step, record.summary.final_step_id) == ("b", "c")
     assert (record.summary.final_step_result, record.summary.errors, record.summary.cost) == (None, (), None)
@@ -62,7 +62,7 @@ async def test_the_summary_names_the_step_that_has_run_longest_and_the_final_one
 async def test_the_summary_has_the_final_result_and_the_errors_in_the_order_of_the_definition(stored: Stored) -> None:
     one = await stored.make(body(join("a")))
     await finish(stored, one, 0, b'{"x": 1}')
-    record = await stored.here.store.get(EVERY_TENANT, one.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, one.workflow_id, include_steps=False)
     assert record is not None
     assert (record.summary.final_step_result, record.state.status) == (b'{"x": 1}', WorkflowStatus.COMPLETED)
     two = await stored.make(body(join("a"), join("b"), config={"on_failure": "continue"}))
@@ -70,7 +70,7 @@ async def test_the_summary_has_the_final_result_and_the_errors_in_the_order_of_t
         task_id = uuid4()
         failed = AttemptFailed(position, task_id, text, retryable=False, provider_fault=False, jitter=0)
         await stored.write(two, admitted(position, task_id), failed)
-    record = await stored.here.store.get(EVERY_TENANT, two.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, two.workflow_id, include_steps=False)
     assert record is not None
     assert record.summary.errors == ("a: first", "b: second")
 
@@ -84,19 +84,19 @@ async def test_costs_are_summed_by_currency_and_what_nobody_has_priced_is_counte
         await stored.write(handle, admitted(position, task_id), Sending(position, task_id, sent))
         await stored.write(handle, Submitted(position, task_id, f"job-{position}", {}))
         await stored.write(handle, Succeeded(position, task_id, b"{}", (), cost))
-    record = await stored.here.store.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
     assert record is not None
     assert record.summary.cost == WorkflowCost((Money(2, "EUR"), Money(0.3, "USD")), 1)
 
 
 async def test_the_version_changes_with_each_write(stored: Stored) -> None:
     handle = await stored.make()
-    versions = [await stored.here.store.version(TenantScope("t"), handle.workflow_id)]
+    versions = [await stored.here.reader.version(TenantScope("t"), handle.workflow_id)]
     await stored.write(handle, renamed())
-    versions.append(await stored.here.store.version(TenantScope("t"), handle.workflow_id))
+    versions.append(await stored.here.reader.version(TenantScope("t"), handle.workflow_id))
     state = handle.run.state
     assert versions[0] != versions[1] == Version.of(state.last_event, state.updated_at)
-    assert await stored.here.store.version(TenantScope("u"), handle.workflow_id) is None
+    assert await stored.here.reader.version(TenantScope("u"), handle.workflow_id) is None
 
 
 async def test_pages_are_newest_first_and_count_all_that_match(stored: Stored) -> None:
@@ -120,9 +120,9 @@ async def test_pages_keep_to_the_scope_and_the_filters(stored: Stored) -> None:
     assert await page(stored, origin_tenant_id="t") == ([pending.workflow_id, running.workflow_id], 2)
     assert await page(stored, origin_instance="elsewhere") == ([], 0)
     assert (await page(stored, t, include_deleted=True))[1] == 3
-    found = await stored.here.store.page(t, ListFilter(include_steps=False))
+    found = await stored.here.reader.page(t, ListFilter(include_steps=False))
     assert [record.steps for record in found.workflows] == [None, None]
-    found = await stored.here.store.page(t, ListFilter())
+    found = await stored.here.reader.page(t, ListFilter())
     assert [len(record.steps or ()) for record in found.workflows] == [2, 2]
 
 
@@ -131,7 +131,7 @@ async def test_events_come_by_their_numbers(stored: Stored) -> None:
     await stored.write(handle, admitted())
 
     async def events(after: int, limit: int, scope: TenantScope = EVERY_TENANT) -> list[int] | None:
-        found = await stored.here.store.events(scope, handle.workflow_id, after, limit)
+        found = await stored.here.reader.events(scope, handle.workflow_id, after, limit)
         return None if found is None else [event.id for event in found]
 
     assert await events(0, 10) == [1, 2, 3]
@@ -139,8 +139,8 @@ async def test_events_come_by_their_numbers(stored: Stored) -> None:
     assert await events(3, 10) == []
     assert await events(10**12, 10) == []
     assert await events(0, 10, TenantScope("u")) is None
-    assert await stored.here.store.events(EVERY_TENANT, uuid4(), 0, 10) is None
-    (first, *_) = await stored.here.store.events(EVERY_TENANT, handle.workflow_id, 0, 1) or ()
+    assert await stored.here.reader.events(EVERY_TENANT, uuid4(), 0, 10) is None
+    (first, *_) = await stored.here.reader.events(EVERY_TENANT, handle.workflow_id, 0, 1) or ()
     assert (first.type, first.actor, first.step_id) == (EventType.WORKFLOW_CREATED, "alice", None)
 
 
@@ -149,21 +149,21 @@ async def test_tasks_come_by_step_and_attempt_and_leave_out_what_cleanup_has_del
     first, second = uuid4(), uuid4()
     failed = AttemptFailed(0, first, "no", retryable=True, provider_fault=False, jitter=0)
     await stored.write(handle, admitted(0, first), failed)
-    await stored.here.store.delete_tasks(TenantScope("u"), handle.workflow_id, [first])
-    store = stored.here.store
+    await stored.here.reader.delete_tasks(TenantScope("u"), handle.workflow_id, [first])
+    reader = stored.here.reader
 
     async def tasks(*, include_deleted: bool) -> list[tuple[UUID, str, bool]]:
-        found = await store.tasks(EVERY_TENANT, handle.workflow_id, include_deleted=include_deleted)
+        found = await reader.tasks(EVERY_TENANT, handle.workflow_id, include_deleted=include_deleted)
         return [(each.task.id, each.step_id, each.deleted_at is not None) for each in found or ()]
 
     assert await tasks(include_deleted=False) == [(first, "a", False)], "another tenant deletes nothing"
-    await store.delete_tasks(TenantScope("t"), handle.workflow_id, [first, second])
+    await reader.delete_tasks(TenantScope("t"), handle.workflow_id, [first, second])
     assert await tasks(include_deleted=False) == []
     assert await tasks(include_deleted=True) == [(first, "a", True)]
-    assert await store.tasks(TenantScope("u"), handle.workflow_id, include_deleted=True) is None
-    assert await store.task(TenantScope("u"), first) is None
-    assert await store.task(EVERY_TENANT, second) is None
-    deleted = await store.task(TenantScope("t"), first)
+    assert await reader.tasks(TenantScope("u"), handle.workflow_id, include_deleted=True) is None
+    assert await reader.task(TenantScope("u"), first) is None
+    assert await reader.task(EVERY_TENANT, second) is None
+    deleted = await reader.task(TenantScope("t"), first)
     assert deleted is not None
     assert deleted.deleted_at is not None
 
@@ -172,11 +172,11 @@ async def test_outputs_are_those_of_tasks_that_are_not_deleted(stored: Stored) -
     handle, task_id = await stored.make(), uuid4()
     output = Output(f"media/{task_id}/x", 3, "ff")
     await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, b"{}", (output,)))
-    store = stored.here.store
-    assert await store.stored_outputs(TenantScope("t"), [task_id, uuid4()]) == {output.path}
-    assert await store.stored_outputs(TenantScope("u"), [task_id]) == set()
-    await store.delete_tasks(EVERY_TENANT, handle.workflow_id, [task_id])
-    assert await store.stored_outputs(EVERY_TENANT, [task_id]) == set()
+    reader = stored.here.reader
+    assert await reader.stored_outputs(TenantScope("t"), [task_id, uuid4()]) == {output.path}
+    assert await reader.stored_outputs(TenantScope("u"), [task_id]) == set()
+    await reader.delete_tasks(EVERY_TENANT, handle.workflow_id, [task_id])
+    assert await reader.stored_outputs(EVERY_TENANT, [task_id]) == set()
 
 
 async def test_the_files_that_other_workflows_name_are_known(stored: Stored) -> None:
@@ -184,9 +184,9 @@ async def test_the_files_that_other_workflows_name_are_known(stored: Stored) -> 
     naming = body(join("a", config={"of": f"media/{task_id}/image.png"}))
     own, first = await stored.make(naming), await stored.make(naming)
     await stored.make(CHAIN)
-    store = stored.here.store
-    found = await store.references_to(EVERY_TENANT, own.workflow_id, [task_id, other])
+    reader = stored.here.reader
+    found = await reader.references_to(EVERY_TENANT, own.workflow_id, [task_id, other])
     assert found == {task_id: first.workflow_id}
     lowest = min(own.workflow_id, first.workflow_id)
-    assert await store.references_to(TenantScope("t"), uuid4(), [task_id]) == {task_id: lowest}
-    assert await store.references_to(TenantScope("u"), uuid4(), [task_id]) == {}
+    assert await reader.references_to(TenantScope("t"), uuid4(), [task_id]) == {task_id: lowest}
+    assert await reader.references_to(TenantScope("u"), uuid4(), [task_id]) == {}
