@@ -256,9 +256,9 @@ async def interrupted_workflow(dsn: str) -> None:
     await migrate(dsn)
     clock, connect, sql = DatabaseClock(), journal_connect(dsn, timeout_s=10), await asyncpg.connect(dsn)
     pool = await create_journal_pool(connect)
-    journal = PostgresWorkflowStore(pool, connect, clock, uuid4())
-    await Bench(journal, PostgresLeaseStore(pool), sql, clock, dsn).make()
-    journal.end_writing()
+    workflow_store = PostgresWorkflowStore(pool, connect, clock, uuid4())
+    await Bench(workflow_store, PostgresLeaseStore(pool), sql, clock, dsn).make()
+    workflow_store.end_writing()
     await pool.close()
     await sql.close()
 

@@ -30,8 +30,8 @@ from support.service.live_service import Service, running_service
 WORKFLOWS = "/api/v1/workflows/"
 
 
-class RequestingJournal(FailingStore):
-    """A journal that requests the workflows of each batch after it is written. `bodies`: the body of each ETag."""
+class RequestingStore(FailingStore):
+    """A store that requests the workflows of each batch after it is written. `bodies`: the body of each ETag."""
 
     def __init__(self, inner: WorkflowStore, service: Service) -> None:
         super().__init__(inner)
@@ -54,21 +54,21 @@ class RequestingJournal(FailingStore):
             conditional = await self.service.client.get(
                 WORKFLOWS + workflow_id, params={"include_steps": steps}, headers={"If-None-Match": tag}
             )
-            # Nothing is written in between, because this journal does all writes.
+            # Nothing is written in between, because this store does all writes.
             assert (conditional.status_code, conditional.headers["etag"]) == (304, tag)
 
 
-def observe(service: Service) -> RequestingJournal:
+def observe(service: Service) -> RequestingStore:
     """Request the workflows of each batch that *service* writes from now on."""
     below = use_failing_store(service)
-    below.inner = journal = RequestingJournal(below.inner, service)
-    return journal
+    below.inner = workflow_store = RequestingStore(below.inner, service)
+    return workflow_store
 
 
-async def wait_until_quiet(service: Service, journal: RequestingJournal, *workflow_ids: str) -> None:
+async def wait_until_quiet(service: Service, workflow_store: RequestingStore, *workflow_ids: str) -> None:
     await eventually(lambda: nothing_left(service), "nothing is left to do")
     for workflow_id in workflow_ids:
-        await journal.request(workflow_id)
+        await workflow_store.request(workflow_id)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ async def test_etags_change_with_steps_of_this_process_and_all_verbs(memory: Mem
     }
     provider = ScriptedProvider(script=script)
     async with asyncio.timeout(60), running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
-        journal = observe(service)
+        workflow_store = observe(service)
         config = {"retry": {"base_s": 0}, "on_failure": "continue"}
         steps = (
             scripted_step("a"),
@@ -111,8 +111,8 @@ async def test_etags_change_with_steps_of_this_process_and_all_verbs(memory: Mem
         for workflow_id in (failed, retried["id"]):
             assert (await service.verb(workflow_id, "cleanup", cleanup_tasks=True)).status_code == 200
         provider.release("d")
-        await wait_until_quiet(service, journal, failed, retried["id"])
-    assert journal.kinds >= {
+        await wait_until_quiet(service, workflow_store, failed, retried["id"])
+    assert workflow_store.kinds >= {
         EventType(kind)
         for kind in (
             *("workflow.started", "workflow.paused", "workflow.resumed", "workflow.updated", "workflow.failed"),
@@ -130,7 +130,7 @@ async def test_etags_change_with_remote_jobs_and_their_costs(
         asyncio.timeout(60),
         running_service(memory, tmp_path / "data", prices=prices, grace_s=1, **world.settings) as service,
     ):
-        journal = observe(service)
+        workflow_store = observe(service)
         done = (await service.create(world.step("a"), world.step("b", depends_on=["a"])))["id"]
         assert (await service.until_ended(done))["cost"]["amounts"] == [{"amount": 1.0, "currency": "USD"}]
         # The job continues after the cancel. Its end and its cost become known after the workflow's end.
@@ -142,7 +142,7 @@ async def test_etags_change_with_remote_jobs_and_their_costs(
         assert (await service.verb(too_late, "cancel")).json()["cost"]["unknown_attempts"] == 1
         await eventually(lambda: world.emulator.count("cancel") > 0, "it is cancelled")
         world.hold(held=False)
-        await wait_until_quiet(service, journal, too_late)
+        await wait_until_quiet(service, workflow_store, too_late)
         world.emulator.ignore_cancel = False
         world.emulator.plan("submit", Fault.LOSE_AFTER)
         lost = (await service.create(world.step("d")))["id"]
@@ -150,12 +150,12 @@ async def test_etags_change_with_remote_jobs_and_their_costs(
         world.hold()
         timed_out = (await service.create(world.step("e", config={"timeout_s": 0.3}, max_retries=0)))["id"]
         assert (await service.until_ended(timed_out))["status"] == "FAILED"
-        await wait_until_quiet(service, journal, done, lost, timed_out)
-    assert journal.kinds >= {
+        await wait_until_quiet(service, workflow_store, done, lost, timed_out)
+    assert workflow_store.kinds >= {
         EventType.STEP_SUBMITTED,
         EventType.STEP_OUTCOME_UNKNOWN,
         EventType.STEP_CANCEL_SETTLED,
         EventType.WORKFLOW_COMPLETED,
     }
     # Some writes have no event and change the answer all the same. They count as versions too.
-    assert len(journal.bodies) > 2 * len(journal.kinds)
+    assert len(workflow_store.bodies) > 2 * len(workflow_store.kinds)

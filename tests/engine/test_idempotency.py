@@ -36,7 +36,7 @@ async def service(dsn: str, tmp_path: Path, provider: ScriptedProvider) -> Async
 
 
 @pytest.fixture
-def journal(service: Service) -> FailingStore:
+def workflow_store(service: Service) -> FailingStore:
     return use_failing_store(service)
 
 
@@ -82,10 +82,12 @@ def make_unavailable(patch: pytest.MonkeyPatch, service: Service, *names: str) -
         patch.setattr(service.app.components.stores.database.keys, name, fail)
 
 
-async def leave_reserved(service: Service, journal: FailingStore, sql: asyncpg.Connection, lease: str | None) -> None:
+async def leave_reserved(
+    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, lease: str | None
+) -> None:
     """Leave the key of a request that had no effect, reserved by another process. *lease*: when its lease ends."""
     other = uuid4()
-    journal.inserts.append(BEFORE)
+    workflow_store.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
         make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
@@ -134,9 +136,9 @@ async def test_a_repeat_after_a_restart_gets_the_same_bytes(dsn: str, tmp_path: 
 
 @pytest.mark.parametrize("away", [False, True], ids=["database back", "database away"])
 async def test_an_insert_that_fails_releases_the_key(
-    service: Service, journal: FailingStore, sql: asyncpg.Connection, *, away: bool
+    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, *, away: bool
 ) -> None:
-    journal.inserts.append(BEFORE)
+    workflow_store.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
         if away:
             make_unavailable(patch, service, "release")
@@ -148,9 +150,9 @@ async def test_an_insert_that_fails_releases_the_key(
 
 
 async def test_a_repeat_finds_the_insert_whose_answer_was_lost(
-    service: Service, journal: FailingStore, sql: asyncpg.Connection
+    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection
 ) -> None:
-    journal.inserts.append(AFTER)
+    workflow_store.inserts.append(AFTER)
     assert (await create(service)).status_code == 503
     second, third = await create(service), await create(service)
     assert (second.status_code, second.headers["idempotency-replayed"]) == (201, "true")
@@ -162,21 +164,21 @@ async def test_a_repeat_finds_the_insert_whose_answer_was_lost(
 
 @pytest.mark.parametrize("away", [False, True], ids=["database back", "database away"])
 async def test_an_insert_that_arrives_after_the_repeat_is_refused(
-    service: Service, journal: FailingStore, sql: asyncpg.Connection, *, away: bool
+    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, *, away: bool
 ) -> None:
-    journal.inserts.append(LATE)
+    workflow_store.inserts.append(LATE)
     with pytest.MonkeyPatch.context() as patch:
         if away:
             make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
-    before_the_repeat = journal.late[0]
+    before_the_repeat = workflow_store.late[0]
     if not away:
         with pytest.raises(StillRunning):
-            await journal.inner.insert(*before_the_repeat)
+            await workflow_store.inner.insert(*before_the_repeat)
     answer = await create(service)
     assert answer.status_code == 201
     with pytest.raises(StillRunning):
-        await journal.inner.insert(*before_the_repeat)
+        await workflow_store.inner.insert(*before_the_repeat)
     assert await sql.fetch("SELECT id::text FROM workflows") == [(answer.json()["id"],)]
     for table in ("steps", "events"):
         others = f"SELECT count(*) FROM {table} WHERE workflow_id::text <> $1"
@@ -184,14 +186,14 @@ async def test_an_insert_that_arrives_after_the_repeat_is_refused(
 
 
 async def test_an_insert_that_arrives_before_the_repeat_counts(
-    service: Service, journal: FailingStore, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "_RETRY_S", 3600)
-    journal.inserts.append(LATE)
+    workflow_store.inserts.append(LATE)
     with pytest.MonkeyPatch.context() as patch:
         make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
-    await journal.inner.insert(*journal.late[0])
+    await workflow_store.inner.insert(*workflow_store.late[0])
     answer = await create(service)
     assert (answer.status_code, answer.headers["idempotency-replayed"]) == (201, "true")
     assert await sql.fetch("SELECT id::text FROM workflows") == [(answer.json()["id"],)]
@@ -214,9 +216,9 @@ async def test_a_response_that_cannot_be_stored_is_not_sent(
 
 @pytest.mark.parametrize("lease", [None, "-1 second", "1 hour"])
 async def test_a_key_of_another_process_is_taken_over_once_that_is_dead_or_too_old(
-    service: Service, journal: FailingStore, sql: asyncpg.Connection, lease: str | None
+    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, lease: str | None
 ) -> None:
-    await leave_reserved(service, journal, sql, lease)
+    await leave_reserved(service, workflow_store, sql, lease)
     if lease == "1 hour":
         answer = await create(service)
         assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
@@ -242,17 +244,17 @@ async def test_two_processes_answer_the_repeats_of_an_unanswered_request_alike(
 
 
 async def test_a_verb_that_waits_for_the_database_keeps_its_key(
-    service: Service, provider: ScriptedProvider, journal: FailingStore, monkeypatch: pytest.MonkeyPatch
+    service: Service, provider: ScriptedProvider, workflow_store: FailingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await start_hanging(service, provider)
     monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
-    journal.gate.clear()
+    workflow_store.gate.clear()
     path = f"{WORKFLOWS}{workflow_id}/pause"
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, "may still take effect" in answer.json()["detail"]) == (503, True)
     assert (await service.client.post(path, headers=KEY)).status_code == 409
     assert (await service.client.post(f"{WORKFLOWS}{workflow_id}/start", headers=KEY)).status_code == 422
-    journal.gate.set()
+    workflow_store.gate.set()
     await eventually(lambda: not service.app.services.idempotency.keys_held, "the effect is decided")
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
@@ -261,10 +263,10 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
 
 
 async def test_a_verb_whose_commit_fails_and_then_loses_its_answer_is_applied_once(
-    service: Service, provider: ScriptedProvider, journal: FailingStore
+    service: Service, provider: ScriptedProvider, workflow_store: FailingStore
 ) -> None:
     workflow_id = await start_hanging(service, provider)
-    journal.faults.extend([BEFORE, AFTER])
+    workflow_store.faults.extend([BEFORE, AFTER])
     path = f"{WORKFLOWS}{workflow_id}/pause"
     first = await service.client.post(path, headers=KEY)
     assert (first.status_code, first.json()["status"]) == (200, "PAUSED")
@@ -307,7 +309,7 @@ async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(
 
 
 async def test_a_request_that_is_cancelled_at_any_point_has_one_effect(
-    service: Service, journal: FailingStore, sql: asyncpg.Connection
+    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection
 ) -> None:
     service_keys: Any = service.app.components.stores.database.keys
     for place in ("reserve", "store_answer"):

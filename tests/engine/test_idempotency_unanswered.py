@@ -184,14 +184,14 @@ async def test_a_cancelled_request_releases_or_hands_over_its_key(
 async def test_another_process_answers_for_a_verb_once_that_is_decided(
     one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, journal = await one.create(scripted_step("a")), use_failing_store(one)
+    made, workflow_store = await one.create(scripted_step("a")), use_failing_store(one)
     monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
-    journal.gate.clear()
+    workflow_store.gate.clear()
     path = f"{WORKFLOWS}{made['id']}/pause"
     assert (await one.client.post(path, headers=KEY)).status_code == 503
     assert (await other.client.post(path, headers=KEY)).status_code == 409
     assert not one.app.services.idempotency.unreleased
-    journal.gate.set()
+    workflow_store.gate.set()
     await wait_for(sql, "owner = $1 FROM idempotency_keys", NOBODY)
     answer = await other.client.post(path, headers=KEY)
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")

@@ -87,11 +87,11 @@ async def test_a_chain_takes_one_batch_and_two_events_for_each_step(service: Ser
 @pytest.mark.parametrize("start", [False, True])
 @pytest.mark.parametrize("steps", [1, 1_000])
 async def test_a_create_takes_one_statement(service: Service, steps: int, *, start: bool) -> None:
-    journal, body = use_failing_store(service), workflow(Shape.FAN, steps)
-    journal.gate.clear()  # so that what follows isn't counted
+    workflow_store, body = use_failing_store(service), workflow(Shape.FAN, steps)
+    workflow_store.gate.clear()  # so that what follows isn't counted
     with measuring(service) as cost:
         answer = await service.client.post("/api/v1/workflows/", params={"start": start}, json=body)
-    journal.gate.set()
+    workflow_store.gate.set()
     assert answer.status_code == 201
     assert cost == Cost(statements=1)
     await eventually(lambda: nothing_left(service))
@@ -137,18 +137,18 @@ async def test_a_fan_of_ten_times_the_width_takes_at_most_ten_times_the_batches(
 
 
 async def test_transitions_that_are_queued_together_are_one_batch(service: Service) -> None:
-    journal, many, steps = use_failing_store(service), 50, 10
-    journal.gate.clear()
+    workflow_store, many, steps = use_failing_store(service), 50, 10
+    workflow_store.gate.clear()
     with measuring(service) as cost:
         first = await create(service, workflow(Shape.CHAIN, steps))
-        await eventually(lambda: journal.batches == [[first]])
+        await eventually(lambda: workflow_store.batches == [[first]])
         ids = [first] + [await create(service, workflow(Shape.CHAIN, steps)) for _ in range(many - 1)]
-        assert journal.batches == [[first]]
-        journal.gate.set()
+        assert workflow_store.batches == [[first]]
+        workflow_store.gate.set()
         await eventually(lambda: nothing_left(service))
-    assert set(journal.batches[1]) >= set(ids[1:])
+    assert set(workflow_store.batches[1]) >= set(ids[1:])
     # From then on all workflows advance together, or the first one and the others alternate.
-    assert cost.batches == len(journal.batches) <= 2 * (steps + 1)
+    assert cost.batches == len(workflow_store.batches) <= 2 * (steps + 1)
     assert cost.events == many * (2 * steps + 1)
 
 
@@ -172,12 +172,12 @@ def counting_lines() -> Iterator[list[int]]:
         sys.settrace(before)
 
 
-async def lines_per_step(service: Service, journal: FailingStore, body: dict[str, Any]) -> float:
+async def lines_per_step(service: Service, workflow_store: FailingStore, body: dict[str, Any]) -> float:
     """Return the lines executed per step, from the workflow's first decision until its end is committed."""
-    journal.gate.clear()
+    workflow_store.gate.clear()
     workflow_id = await create(service, body)
     with counting_lines() as lines:
-        journal.gate.set()
+        workflow_store.gate.set()
         async with asyncio.timeout(60):
             await service.app.services.workflows.until_idle(workflow_id)
     return lines[0] / len(body["steps"])
@@ -185,8 +185,8 @@ async def lines_per_step(service: Service, journal: FailingStore, body: dict[str
 
 @pytest.mark.parametrize("shape", [Shape.LAYERED, Shape.FAN, Shape.CHAIN])
 async def test_a_step_takes_as_much_work_in_a_long_workflow_as_in_a_short_one(service: Service, shape: Shape) -> None:
-    journal = use_failing_store(service)
-    short, long = [await lines_per_step(service, journal, workflow(shape, steps)) for steps in (100, 1_000)]
+    workflow_store = use_failing_store(service)
+    short, long = [await lines_per_step(service, workflow_store, workflow(shape, steps)) for steps in (100, 1_000)]
     assert long <= 1.3 * short
 
 
@@ -238,12 +238,12 @@ def failing(body: dict[str, Any]) -> dict[str, Any]:
 async def test_an_ended_workflow_is_freed_from_memory(
     service: Service, variant: Callable[[dict[str, Any]], dict[str, Any]], status: str
 ) -> None:
-    journal, scheduler = use_failing_store(service), scheduler_of(service)
-    journal.gate.clear()
+    workflow_store, scheduler = use_failing_store(service), scheduler_of(service)
+    workflow_store.gate.clear()
     workflow_id = await create(service, variant(workflow(Shape.LAYERED, 30)))
     active_ref = weakref.ref(scheduler.workflows[workflow_id])
     run_ref = weakref.ref(scheduler.workflows[workflow_id].run)
-    journal.gate.set()
+    workflow_store.gate.set()
     async with asyncio.timeout(60):
         await service.app.services.workflows.until_idle(workflow_id)
     assert (await service.get(str(workflow_id)))["status"] == status

@@ -1,4 +1,4 @@
-"""One database for all tests of the journal, emptied before each; folders for tests of the embedded server."""
+"""One database for all tests of the stores, emptied before each; folders for tests of the embedded server."""
 
 import asyncio
 import os
@@ -35,9 +35,9 @@ async def bench(shared_dsn: str) -> AsyncIterator[Bench]:
     pool = await create_journal_pool(connect)
     sql = await asyncpg.connect(shared_dsn)
     await sql.execute(f"TRUNCATE {TABLES}")
-    journal = PostgresWorkflowStore(pool, connect, clock, uuid4())
-    yield Bench(journal, PostgresLeaseStore(pool), sql, clock, shared_dsn)
-    journal.end_writing()
+    workflow_store = PostgresWorkflowStore(pool, connect, clock, uuid4())
+    yield Bench(workflow_store, PostgresLeaseStore(pool), sql, clock, shared_dsn)
+    workflow_store.end_writing()
     await sql.close()
     await pool.close()
 

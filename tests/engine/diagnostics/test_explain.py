@@ -71,14 +71,14 @@ async def test_a_step_names_the_unfinished_steps_that_it_waits_for(memory: Memor
 async def test_a_step_that_works_in_this_process_is_running_locally(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = hanging()
     async with running_service(memory, tmp_path, providers=[provider]) as service:
-        journal = use_failing_store(service)
+        workflow_store = use_failing_store(service)
         created = await service.create(scripted_step("a"), start=False)
-        journal.gate.clear()
+        workflow_store.gate.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(service.verb(created["id"], "start"))
             reason = await wait_for_code(service, created["id"], "a", "running_locally")
             assert (reason["doing"], reason["attempt"]) == ("recording", 1)
-            journal.gate.set()
+            workflow_store.gate.set()
         await provider.until_called("a")
         reason = await reason_of(service, created["id"], "a")
         step = (await service.get(created["id"]))["steps"][0]
@@ -317,8 +317,8 @@ async def test_an_outage_and_a_stopping_process_are_reported(memory: MemoryDatab
     async with running_service(memory, tmp_path, providers=[provider], max_steps_per_provider=1, grace_s=2) as service:
         created = await service.create(scripted_step("a"), scripted_step("b"))
         await provider.until_called("a")
-        journal = use_failing_store(service)
-        journal.faults.extend([BEFORE] * 1000)
+        workflow_store = use_failing_store(service)
+        workflow_store.faults.extend([BEFORE] * 1000)
         provider.release("a")
         await eventually(lambda: scheduler_of(service).checkpointer.outage)
         explanation = await explain(service, created["id"])
@@ -332,7 +332,7 @@ async def test_an_outage_and_a_stopping_process_are_reported(memory: MemoryDatab
             "since": explanation["steps"]["b"]["reason"]["since"],
             "trouble": None,
         }
-        journal.faults.clear()
+        workflow_store.faults.clear()
         await provider.until_called("b")
         more = await service.create(scripted_step("c"))
         async with asyncio.TaskGroup() as group:

@@ -28,7 +28,7 @@ A, B, C = (UUID(int=n) for n in (1, 2, 3))
 
 
 class Ledger:
-    """A journal in memory: the rows that landed, by the same rule as the real one."""
+    """A store in memory: the rows that landed, by the same rule as the real one."""
 
     def __init__(self) -> None:
         self.events: dict[UUID, list[int]] = {}
@@ -47,15 +47,15 @@ class Ledger:
 
 
 class Bench:
-    """A checkpointer on a journal that can fail, and runs that make decisions. `committed` and `lost` in order."""
+    """A checkpointer on a store that can fail, and runs that make decisions. `committed` and `lost` in order."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.journal = FailingStore(cast("WorkflowStore", self.ledger))
+        self.workflow_store = FailingStore(cast("WorkflowStore", self.ledger))
         self.committed: list[tuple[UUID, list[int]]] = []
         self.lost: list[tuple[UUID, bool]] = []
         self.when_committed: Callable[[Decision], None] = lambda _: None
-        self.checkpointer = Checkpointer(self.journal, self._committed, lambda *lost: self.lost.append(lost))
+        self.checkpointer = Checkpointer(self.workflow_store, self._committed, lambda *lost: self.lost.append(lost))
         self.runs: dict[UUID, Run] = {}
 
     def decide(self, workflow_id: UUID) -> Decision:
@@ -98,32 +98,32 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def writing(bench: Bench, batches: int = 1) -> None:
     """Until the write of that number is under way, or was."""
-    await eventually(lambda: len(bench.journal.batches) >= batches)
+    await eventually(lambda: len(bench.workflow_store.batches) >= batches)
 
 
 async def test_what_is_decided_during_a_write_is_one_batch_and_one_decision_a_run() -> None:
     async with running() as bench:
-        bench.journal.gate.clear()
+        bench.workflow_store.gate.clear()
         bench.submit(A)
         await writing(bench)
         bench.submit(A, B, A, C, A)
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         await bench.flushed(A)
-        assert bench.journal.batches == [[A], [A, B, C]]
+        assert bench.workflow_store.batches == [[A], [A, B, C]]
         assert bench.committed == [(A, [1]), (A, [2, 3, 4]), (B, [1]), (C, [1])]
         assert (bench.checkpointer.batches, bench.checkpointer.events) == (2, 6)
 
 
 async def test_nothing_is_told_before_the_commit_not_even_to_those_who_wait() -> None:
     async with running() as bench:
-        bench.journal.gate.clear()
+        bench.workflow_store.gate.clear()
         bench.submit(A)
         waiting = bench.flushed(A)
         await writing(bench)
         assert not bench.committed
         assert not waiting.done()
         assert bench.checkpointer.holds(A)
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         await waiting
         assert bench.committed == [(A, [1])]
         assert not bench.checkpointer.holds(A)
@@ -131,7 +131,7 @@ async def test_nothing_is_told_before_the_commit_not_even_to_those_who_wait() ->
 
 async def test_who_waits_is_told_when_all_that_is_queued_until_now_is_written() -> None:
     async with running() as bench:
-        bench.journal.gate.clear()
+        bench.workflow_store.gate.clear()
         bench.submit(A)
         await writing(bench)
         first = bench.flushed(A)
@@ -139,7 +139,7 @@ async def test_who_waits_is_told_when_all_that_is_queued_until_now_is_written() 
         second = bench.flushed(A)
         other = bench.flushed(B)
         await other
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         await first
         assert not second.done()
         await second
@@ -152,12 +152,12 @@ async def test_a_decision_without_rows_is_not_queued_while_nothing_is() -> None:
         await bench.flushed(A)
         bench.committed.clear()
         assert not bench.checkpointer.submit(bench.runs[A].pending_work())
-        assert (bench.committed, len(bench.journal.batches)) == ([], 1)
+        assert (bench.committed, len(bench.workflow_store.batches)) == ([], 1)
 
 
 async def test_effects_of_a_decision_without_rows_join_those_that_wait() -> None:
     async with running() as bench:
-        bench.journal.gate.clear()
+        bench.workflow_store.gate.clear()
         bench.submit(A, B)
         await writing(bench)
         bench.submit(A)
@@ -167,7 +167,7 @@ async def test_effects_of_a_decision_without_rows_join_those_that_wait() -> None
         rowless.effects.append(DeadlineAt(EPOCH))
         assert bench.checkpointer.submit(rowless)
         assert not seen
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         await bench.flushed(A)
         assert seen == [0, 0, 1]
 
@@ -175,7 +175,7 @@ async def test_effects_of_a_decision_without_rows_join_those_that_wait() -> None
 @pytest.mark.parametrize("fault", [BEFORE, AFTER])
 async def test_an_outage_loses_nothing_and_repeats_nothing(fault: str) -> None:
     async with running() as bench:
-        bench.journal.faults.extend([fault] * 5)
+        bench.workflow_store.faults.extend([fault] * 5)
         bench.submit(A, B)
         await eventually(lambda: bench.checkpointer.outage)
         bench.submit(A, C)
@@ -184,38 +184,38 @@ async def test_an_outage_loses_nothing_and_repeats_nothing(fault: str) -> None:
         assert bench.committed == [(A, [1]), (B, [1]), (A, [2]), (C, [1])]
         assert not bench.lost
         assert not bench.checkpointer.outage
-        assert bench.journal.batches == [[A, B]] * 6 + [[A, C]]
+        assert bench.workflow_store.batches == [[A, B]] * 6 + [[A, C]]
 
 
 async def test_a_run_that_moved_on_elsewhere_goes_down_alone_with_all_that_is_queued_for_it() -> None:
     async with running() as bench:
         bench.ledger.events[B] = [1, 2, 3]
-        bench.journal.gate.clear()
+        bench.workflow_store.gate.clear()
         bench.submit(A, B)
         in_the_batch = bench.flushed(B)
         await writing(bench)
         bench.submit(A, B)
         queued = bench.flushed(B)
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         for waiting in (in_the_batch, queued):
             with pytest.raises(NotWritten):
                 await waiting
         await bench.flushed(A)
         assert bench.lost == [(B, False)]
         assert bench.ledger.events == {A: [1, 2], B: [1, 2, 3]}
-        assert bench.journal.batches == [[A, B], [A]]
+        assert bench.workflow_store.batches == [[A, B], [A]]
 
 
 @pytest.mark.parametrize("others", [(), (A,), (A, C)])
 async def test_rows_that_the_database_refuses_take_down_only_their_own_run(others: tuple[UUID, ...]) -> None:
     async with running() as bench:
-        bench.journal.refuse.add(B)
-        bench.journal.gate.clear()
+        bench.workflow_store.refuse.add(B)
+        bench.workflow_store.gate.clear()
         bench.submit(B, *others)
         waiting = bench.flushed(B)
         await writing(bench)
         bench.submit(B, *others)
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         with pytest.raises(NotWritten):
             await waiting
         for other in others:
@@ -226,8 +226,8 @@ async def test_rows_that_the_database_refuses_take_down_only_their_own_run(other
 
 async def test_an_outage_in_the_midst_of_a_split_batch_is_waited_for() -> None:
     async with running() as bench:
-        bench.journal.refuse.add(A)
-        bench.journal.faults.extend([BEFORE, AFTER])
+        bench.workflow_store.refuse.add(A)
+        bench.workflow_store.faults.extend([BEFORE, AFTER])
         bench.submit(A, B, C)
         await bench.flushed(C)
         assert bench.lost == [(A, True)]
@@ -236,13 +236,13 @@ async def test_an_outage_in_the_midst_of_a_split_batch_is_waited_for() -> None:
 
 async def test_a_waiter_that_gave_up_disturbs_nobody() -> None:
     async with running() as bench:
-        bench.journal.gate.clear()
+        bench.workflow_store.gate.clear()
         bench.submit(A, B)
         gone, lost = bench.flushed(A), bench.flushed(B)
         gone.cancel()
         lost.cancel()
         bench.ledger.events[B] = [1, 2, 3]
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         await bench.flushed(A)
         assert (bench.committed, bench.lost) == ([(A, [1])], [(B, False)])
 
@@ -252,7 +252,7 @@ async def test_a_batch_is_bounded_but_one_decision_is_never_torn(monkeypatch: py
     async with running() as bench:
         bench.submit(A, A, A, A, A, B, C, C)
         await asyncio.gather(bench.flushed(B), bench.flushed(C))
-        assert bench.journal.batches == [[A], [B, C]]
+        assert bench.workflow_store.batches == [[A], [B, C]]
         assert bench.ledger.events == {A: [1, 2, 3, 4, 5], B: [1], C: [1, 2]}
 
 
@@ -262,19 +262,19 @@ async def test_one_workflow_takes_no_more_than_its_share_of_a_batch(monkeypatch:
         bench.submit(A, A, B, A, A, A)
         await bench.flushed(A)
         assert bench.committed == [(A, [1, 2]), (B, [1]), (A, [3, 4]), (A, [5])]
-        assert bench.journal.batches == [[A, B], [A], [A]]
+        assert bench.workflow_store.batches == [[A, B], [A], [A]]
 
 
 async def test_the_next_batch_is_sent_before_the_last_one_is_worked_off_and_told_after_it() -> None:
     async with running() as bench:
         sent: list[list[list[UUID]]] = []
-        bench.when_committed = lambda _: sent.append([list(batch) for batch in bench.journal.batches])
-        bench.journal.gate.clear()
+        bench.when_committed = lambda _: sent.append([list(batch) for batch in bench.workflow_store.batches])
+        bench.workflow_store.gate.clear()
         bench.submit(A)
         await writing(bench)
         bench.submit(A, B)
         waiting = bench.flushed(A)
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         await waiting
         assert bench.committed == [(A, [1]), (A, [2]), (B, [1])]
         assert sent == [[[A], [A, B]]] * 3
@@ -282,16 +282,16 @@ async def test_the_next_batch_is_sent_before_the_last_one_is_worked_off_and_told
 
 async def test_nothing_is_sent_behind_a_loss() -> None:
     async with running() as bench:
-        bench.journal.gate.clear()
+        bench.workflow_store.gate.clear()
         bench.submit(A)
         await writing(bench)
         bench.submit(A, B)
         bench.ledger.events[A] = [1, 2, 3]  # somebody else's
         waiting = bench.flushed(B)
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         await waiting
         assert (bench.committed, bench.lost) == ([(B, [1])], [(A, False)])
-        assert bench.journal.batches == [[A], [B]]
+        assert bench.workflow_store.batches == [[A], [B]]
 
 
 async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,13 +308,13 @@ async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.M
         bench.submit(A, B, C)
         await bench.flushed(C)
         assert seen == [[], [A], [A, B]]
-        assert bench.journal.batches == [[A, B, C]]
+        assert bench.workflow_store.batches == [[A, B, C]]
 
 
 async def test_big_results_are_written_in_several_batches_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BATCH_BYTES", 100)
     async with running() as bench:
-        bench.journal.gate.clear()
+        bench.workflow_store.gate.clear()
         bench.submit(A)
         await writing(bench)
         for _ in range(5):
@@ -323,15 +323,15 @@ async def test_big_results_are_written_in_several_batches_in_order(monkeypatch: 
             bench.checkpointer.submit(decision)
         bench.submit(B)
         waiting = bench.flushed(A)
-        bench.journal.gate.set()
+        bench.workflow_store.gate.set()
         await waiting
         assert bench.committed == [(A, [1]), (A, [2, 3]), (B, [1]), (A, [4, 5]), (A, [6])]
-        assert bench.journal.batches == [[A], [A, B], [A], [A]]
+        assert bench.workflow_store.batches == [[A], [A, B], [A], [A]]
 
 
 async def test_close_writes_what_is_queued_first_even_through_an_outage() -> None:
     bench = Bench()
-    bench.journal.faults.extend([BEFORE, AFTER, BEFORE])
+    bench.workflow_store.faults.extend([BEFORE, AFTER, BEFORE])
     bench.submit(A)
     bench.checkpointer.close()
     await bench.checkpointer.run()
@@ -343,7 +343,7 @@ async def test_what_the_commit_itself_provokes_is_in_the_next_batch() -> None:
         bench.when_committed = lambda decision: bench.submit(A) if decision.workflow.last_event < 20 else None
         bench.submit(A)
         await eventually(lambda: bench.ledger.events.get(A) == list(range(1, 21)))
-        assert bench.journal.batches == [[A]] * 20
+        assert bench.workflow_store.batches == [[A]] * 20
 
 
 @settings(max_examples=40)
@@ -356,7 +356,7 @@ def test_whatever_fails_each_decision_lands_once_and_in_order(
 ) -> None:
     async def play() -> None:
         async with running() as bench:
-            bench.journal.faults.extend(faults)
+            bench.workflow_store.faults.extend(faults)
             for submitted in submissions:
                 bench.submit(*submitted)
                 await asyncio.sleep(0)

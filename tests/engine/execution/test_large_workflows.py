@@ -74,10 +74,10 @@ async def test_ten_thousand_steps_in_layers(dsn: str, tmp_path: Path) -> None:
         for n in range(width)
     ]
     async with running_service(dsn, tmp_path, grace_s=1) as service:
-        journal = use_failing_store(service)
+        workflow_store = use_failing_store(service)
         workflow_id = await create(service, *steps)
         await completed(service, workflow_id)
-        assert journal.commits < 1000
+        assert workflow_store.commits < 1000
     sql = await asyncpg.connect(dsn)
     seen = "SELECT count(*), count(DISTINCT id), min(id), max(id) FROM events"
     assert tuple(await sql.fetchrow(seen)) == (20_003, 20_003, 1, 20_003)

@@ -118,12 +118,12 @@ async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(dsn: s
         await provider.until_called("a")
         await provider.until_called("b")
         await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", OTHER)  # and that one has gone already
-        journal = use_failing_store(service)
+        workflow_store = use_failing_store(service)
         provider.release("b")
-        await eventually(lambda: journal.batches != [] and not scheduler_of(service).workflows, "it is lost")
+        await eventually(lambda: workflow_store.batches != [] and not scheduler_of(service).workflows, "it is lost")
         for wanted in (1, 2):
             service.app.components.webhooks.recovery.request()
-            await eventually(lambda wanted=wanted: journal.claimed >= wanted)  # type: ignore[misc]
+            await eventually(lambda wanted=wanted: workflow_store.claimed >= wanted)  # type: ignore[misc]
         assert scheduler_of(service).held == {UUID(created["id"])}
         assert [call.step_id for call in provider.calls] == ["a", "b"]
         provider.release("a")
@@ -183,17 +183,17 @@ async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(dsn: str, tm
         good = await service.create(scripted_step("good"), scripted_step("then", "good"))
         for step_id in ("bad", "good", "slow"):
             await provider.until_called(step_id)
-        journal = use_failing_store(service)
-        journal.refuse.add(UUID(bad["id"]))
-        journal.gate.clear()
+        workflow_store = use_failing_store(service)
+        workflow_store.refuse.add(UUID(bad["id"]))
+        workflow_store.gate.clear()
         provider.release("bad", "good")
         await eventually(lambda: provider.ends("bad") == provider.ends("good") == ["succeeded"])
         await eventually(lambda: len(scheduler_of(service).checkpointer.held) == 2)
-        tried = len(journal.batches)
-        journal.gate.set()
-        await eventually(lambda: len(journal.batches) > tried)
+        tried = len(workflow_store.batches)
+        workflow_store.gate.set()
+        await eventually(lambda: len(workflow_store.batches) > tried)
         await eventually(lambda: provider.ends("slow") == ["cancelled"])
-        journal.refuse.clear()
+        workflow_store.refuse.clear()
         ended = await service.until_ended(bad["id"])
         reason = "workflow: the database refused to store its progress"
         assert (ended["status"], ended["errors"]) == ("FAILED", [reason])
@@ -210,12 +210,12 @@ async def test_a_workflow_whose_every_row_is_refused_is_left_alone(dsn: str, tmp
     async with serving(dsn, tmp_path, provider) as service:
         bad = await service.create(scripted_step("bad"))
         await provider.until_called("bad")
-        journal = use_failing_store(service)
-        journal.refuse.add(UUID(bad["id"]))
+        workflow_store = use_failing_store(service)
+        workflow_store.refuse.add(UUID(bad["id"]))
         provider.release("bad")
         await eventually(lambda: UUID(bad["id"]) in service.app.components.webhooks.recovery.unloadable)
         await eventually(lambda: nothing_left(service))
-        assert journal.batches == [[UUID(bad["id"])]] * 2
+        assert workflow_store.batches == [[UUID(bad["id"])]] * 2
         assert (await service.get(bad["id"]))["status"] == "RUNNING"
         assert (await service.verb(bad["id"], "cancel")).status_code == 503
         good = await service.create(scripted_step("good"))
@@ -230,8 +230,8 @@ async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(dsn
     async with serving(dsn, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"))
         await provider.until_called("a")
-        journal = use_failing_store(service)
-        journal.gate.clear()
+        workflow_store = use_failing_store(service)
+        workflow_store.gate.clear()
         provider.release("a")
         (workflow,) = scheduler_of(service).workflows.values()
         await eventually(lambda: workflow.run.state.status == "COMPLETED")
@@ -240,7 +240,7 @@ async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(dsn
             await eventually(lambda: workflow.pins == 1)
             assert (await service.get(created["id"]))["status"] == "RUNNING"
             assert not pausing.done()
-            journal.gate.set()
+            workflow_store.gate.set()
         answer = pausing.result()
         assert (answer.status_code, answer.json()["current_status"]) == (409, "COMPLETED")
         assert (await service.get(created["id"]))["status"] == "COMPLETED"
@@ -253,18 +253,18 @@ async def test_an_attempt_starts_only_when_its_intent_is_written_and_a_cancel_ov
     provider = ScriptedProvider()
     async with serving(dsn, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), start=False)
-        journal = use_failing_store(service)
-        journal.gate.clear()
+        workflow_store = use_failing_store(service)
+        workflow_store.gate.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(service.verb(created["id"], "start"))
-            await eventually(lambda: len(journal.batches) == 1)
+            await eventually(lambda: len(workflow_store.batches) == 1)
             assert admission_of(service).used == 1
             cancelling = group.create_task(service.verb(created["id"], "cancel"))
             await eventually(lambda: scheduler_of(service).checkpointer.held == {UUID(created["id"])})
             (workflow,) = scheduler_of(service).workflows.values()
             await eventually(lambda: workflow.run.state.status == "CANCELLED")
             assert provider.calls == []
-            journal.gate.set()
+            workflow_store.gate.set()
         assert cancelling.result().json()["status"] == "CANCELLED"
         await eventually(lambda: nothing_left(service))
         assert [call.end for call in provider.calls] in ([], ["cancelled"], ["succeeded"])
@@ -361,7 +361,7 @@ async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, t
 async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(dsn: str, tmp_path: Path) -> None:
     provider = ScriptedProvider()
     async with serving(dsn, tmp_path, provider) as service:
-        journal = use_failing_store(service)
+        workflow_store = use_failing_store(service)
         stored = asyncio.Event()
 
         async def insert(original: Any, *arguments: Any) -> None:
@@ -369,7 +369,7 @@ async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(dsn: s
             stored.set()
             await asyncio.Event().wait()
 
-        journal.insert = partial(insert, journal.insert)  # type: ignore[method-assign]
+        workflow_store.insert = partial(insert, workflow_store.insert)  # type: ignore[method-assign]
         creating = asyncio.ensure_future(service.create(scripted_step("a")))
         await stored.wait()
         creating.cancel()
@@ -383,9 +383,9 @@ async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(dsn: s
 async def test_an_answer_that_was_lost_is_no_reason_to_do_it_again(dsn: str, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"a": [Fail(retry_after_s=0), Succeed()]})
     async with serving(dsn, tmp_path, provider) as service:
-        journal = use_failing_store(service)
+        workflow_store = use_failing_store(service)
         created = await service.create(scripted_step("a"), scripted_step("b", "a"), start=False)
-        journal.faults.extend([AFTER, None] * 10)
+        workflow_store.faults.extend([AFTER, None] * 10)
         answer = await service.verb(created["id"], "start")
         assert answer.status_code == 200
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"

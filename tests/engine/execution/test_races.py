@@ -232,9 +232,9 @@ async def test_every_pair_from_every_state_ends_in_one_of_its_two_orders(
     provider = ScriptedProvider(default=Hang())
     serving = partial(running_service, max_steps_per_provider=100_000, max_running_steps=100_000)
     async with serving(memory, tmp_path, providers=[provider], grace_s=1) as service:
-        journal = use_failing_store(service)
+        workflow_store = use_failing_store(service)
         if delay_s:
-            journal.delays.extend(rng.uniform(0, delay_s) for _ in range(100_000))
+            workflow_store.delays.extend(rng.uniform(0, delay_s) for _ in range(100_000))
         wrong = []
         every = list(races())
         rng.shuffle(every)

@@ -272,8 +272,8 @@ async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(dsn: s
 async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(dsn: str, tmp_path: Path) -> None:
     provider = ScriptedProvider()
     async with serving(dsn, tmp_path, provider) as service:
-        journal = use_failing_store(service)
-        journal.inserts.extend([AFTER, BEFORE])
+        workflow_store = use_failing_store(service)
+        workflow_store.inserts.extend([AFTER, BEFORE])
         body = {"name": "n", "origin_instance": "tests", "steps": [scripted_step("a")]}
         for _ in range(2):
             answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
@@ -290,7 +290,7 @@ async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_cl
 ) -> None:
     provider = ScriptedProvider()
     async with serving(dsn, tmp_path, provider, database_timeout_s=7) as service:
-        journal, loop = use_failing_store(service), asyncio.get_running_loop()
+        workflow_store, loop = use_failing_store(service), asyncio.get_running_loop()
         recovery, call_later = service.app.components.webhooks.recovery, loop.call_later
         later: list[float] = []
 
@@ -300,12 +300,12 @@ async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_cl
             return call_later(delay, callback, *arguments, **options)
 
         monkeypatch.setattr(loop, "call_later", spy)
-        journal.inserts.append(LATE)
+        workflow_store.inserts.append(LATE)
         body = {"name": "n", "origin_instance": "tests", "steps": [scripted_step("a")]}
         answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
         assert answer.status_code == 503
-        await eventually(lambda: journal.claimed > 0, "the first claim is over")
-        await journal.inner.insert(*journal.late[0])
+        await eventually(lambda: workflow_store.claimed > 0, "the first claim is over")
+        await workflow_store.inner.insert(*workflow_store.late[0])
         assert later == [8], "once more when no statement can be at work any more"
         recovery.request()
         (found,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
@@ -321,12 +321,12 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(dsn: str, tmp_path: P
         owner = await sql.fetchval("SELECT owner FROM workflows")
         await sql.execute("UPDATE workflows SET owner = NULL")
         async with serving(dsn, tmp_path, provider) as service:
-            journal = use_failing_store(service)
-            journal.claims.extend([AFTER, BEFORE, AFTER])
+            workflow_store = use_failing_store(service)
+            workflow_store.claims.extend([AFTER, BEFORE, AFTER])
             await sql.execute("UPDATE workflows SET owner = $1", owner)
             service.app.components.webhooks.recovery.request()
             assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
-            assert not journal.claims
+            assert not workflow_store.claims
             assert await sql.fetchval("SELECT epoch FROM workflows") == 4
             assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1)]
 

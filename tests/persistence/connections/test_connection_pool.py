@@ -48,7 +48,7 @@ async def test_a_connection_that_is_being_opened_is_closed_when_it_is_released(c
 
 
 async def test_a_closed_pool_keeps_new_connections_open(connect: Connect) -> None:
-    """The journal closes those for inserts after a failed write, and goes on."""
+    """The workflow store closes those for inserts after a failed write, and goes on."""
     kept = SmallPool(connect, size=1, timeout_s=10)
     kept.close()
     async with kept.borrow() as first:

@@ -47,7 +47,7 @@ async def test_a_claim_leaves_out_what_the_caller_holds(stored: Stored) -> None:
 
 async def test_a_claim_of_one_takes_only_that_one(stored: Stored) -> None:
     wanted, other = await stored.make(owner=OTHER), await stored.make(owner=OTHER)
-    found = await stored.journal.claim(ME, [], stored.clock.now(), 1, wanted.workflow_id)
+    found = await stored.workflow_store.claim(ME, [], stored.clock.now(), 1, wanted.workflow_id)
     assert [one.state.id for one in found] == [wanted.workflow_id]
     assert [one.state.id for one in await stored.claim(THIRD, (wanted,))] == [other.workflow_id]
 
@@ -57,7 +57,7 @@ async def test_ones_own_are_claimed_only_where_they_are_unknown_and_older_than_t
     await stored.leases.renew(ME, 60)
     now = stored.clock.now()
     await stored.write(newer, renamed())
-    found = await stored.journal.claim(ME, [held.workflow_id], now, 100)
+    found = await stored.workflow_store.claim(ME, [held.workflow_id], now, 100)
     assert [(one.state.id, one.state.crashes) for one in found] == [(unknown.workflow_id, 0)]
 
 

@@ -90,13 +90,15 @@ async def test_a_create_marks_its_key_with_the_workflow_once(stored: Stored) -> 
     await alive(stored)
     reservation = (await reserve(stored, TOKENS[0])).reservation
     handle, new = stored.draft(CHAIN, "t", ME)
-    await stored.journal.insert(T, NewWorkflow(new.record, new.final_position, new.events, reservation))
+    await stored.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, new.events, reservation))
     repeated = await reserve(stored, TOKENS[1])
     assert (repeated.mine, repeated.applied_to) == (False, handle.workflow_id)
     _, again = stored.draft(CHAIN, "t", ME)
     with pytest.raises(StillRunning):
-        await stored.journal.insert(T, NewWorkflow(again.record, again.final_position, again.events, reservation))
-    assert await stored.journal.load(EVERY_TENANT, again.record.state.id) is None
+        await stored.workflow_store.insert(
+            T, NewWorkflow(again.record, again.final_position, again.events, reservation)
+        )
+    assert await stored.workflow_store.load(EVERY_TENANT, again.record.state.id) is None
 
 
 async def test_a_create_whose_key_was_taken_over_has_no_effect(stored: Stored) -> None:
@@ -105,8 +107,8 @@ async def test_a_create_whose_key_was_taken_over_has_no_effect(stored: Stored) -
     await reserve(stored, TOKENS[1])
     _, new = stored.draft(CHAIN, "t", ME)
     with pytest.raises(StillRunning):
-        await stored.journal.insert(T, NewWorkflow(new.record, new.final_position, new.events, reservation))
-    assert await stored.journal.load(EVERY_TENANT, new.record.state.id) is None
+        await stored.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, new.events, reservation))
+    assert await stored.workflow_store.load(EVERY_TENANT, new.record.state.id) is None
 
 
 async def started(stored: Stored, reservation: Reservation) -> tuple[UUID, Decision]:
@@ -119,7 +121,7 @@ async def started(stored: Stored, reservation: Reservation) -> tuple[UUID, Decis
 async def test_a_verb_marks_its_key_with_its_decision(stored: Stored) -> None:
     await alive(stored)
     workflow_id, decision = await started(stored, (await reserve(stored, TOKENS[0])).reservation)
-    assert await stored.journal.write([decision]) == set()
+    assert await stored.workflow_store.write([decision]) == set()
     assert (await reserve(stored, TOKENS[1])).applied_to == workflow_id
 
 
@@ -127,12 +129,12 @@ async def test_a_verb_that_does_not_land_marks_nothing(stored: Stored) -> None:
     await alive(stored)
     reservation = (await reserve(stored, TOKENS[0])).reservation
     handle = await stored.make(owner=None)
-    loaded = await stored.journal.load(EVERY_TENANT, handle.workflow_id)
+    loaded = await stored.workflow_store.load(EVERY_TENANT, handle.workflow_id)
     assert loaded is not None
     await stored.write(handle, renamed())
     decision = stored.decide(type(handle)(loaded), Start("alice", uuid4(), ME))
     decision.reservations.append(reservation)
-    assert await stored.journal.write([decision]) == {handle.workflow_id}
+    assert await stored.workflow_store.write([decision]) == {handle.workflow_id}
     assert (await reserve(stored, TOKENS[1])).mine
 
 
@@ -149,7 +151,7 @@ async def test_a_released_key_with_an_effect_may_be_answered_by_any_process(stor
     await alive(stored)
     reservation = (await reserve(stored, TOKENS[0])).reservation
     workflow_id, decision = await started(stored, reservation)
-    assert await stored.journal.write([decision]) == set()
+    assert await stored.workflow_store.write([decision]) == set()
     there = await stored.process(OTHER)
     assert (await there.keys.reserve(T, "k", TOKENS[1], b"f")).elsewhere
     await stored.here.keys.release([reservation])

@@ -17,7 +17,7 @@ RESULT = b'{"f": 1.0, "a": -0.0}'
 
 
 async def load(stored: Stored, handle: ActiveWorkflow) -> LoadedWorkflow:
-    loaded = await stored.journal.load(EVERY_TENANT, handle.workflow_id)
+    loaded = await stored.workflow_store.load(EVERY_TENANT, handle.workflow_id)
     assert loaded is not None
     return loaded
 
@@ -68,8 +68,8 @@ async def test_the_sent_request_and_the_job_are_loaded_and_found_by_the_jobs_id(
     await stored.write(handle, Submitted(0, task_id, "job-1", {"status": "http://x"}))
     (task,) = (await load(stored, handle)).open_tasks
     assert (task.sent, task.remote_id, task.urls) == (sent, "job-1", {"status": "http://x"})
-    assert await stored.journal.known_jobs(ProviderType.LOCAL, ["job-1", "job-2"]) == {"job-1"}
-    assert await stored.journal.known_jobs(ProviderType.FAL, ["job-1"]) == set()
+    assert await stored.workflow_store.known_jobs(ProviderType.LOCAL, ["job-1", "job-2"]) == {"job-1"}
+    assert await stored.workflow_store.known_jobs(ProviderType.FAL, ["job-1"]) == set()
 
 
 async def test_a_loaded_workflow_does_not_change_with_the_rows(stored: Stored) -> None:
@@ -86,20 +86,24 @@ async def test_results_come_by_position_and_only_where_there_are_any(stored: Sto
         task_id = uuid4()
         await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, RESULT))
     wanted = {one.workflow_id: [0, 1, 99], two.workflow_id: [0], uuid4(): [0]}
-    assert await stored.journal.results(EVERY_TENANT, wanted) == {
+    assert await stored.workflow_store.results(EVERY_TENANT, wanted) == {
         one.workflow_id: {0: RESULT},
         two.workflow_id: {0: RESULT},
     }
-    assert await stored.journal.results(TenantScope("t"), wanted) == {one.workflow_id: {0: RESULT}}
-    assert await stored.journal.results(TenantScope(), wanted) == {two.workflow_id: {0: RESULT}}
-    assert await stored.journal.results(EVERY_TENANT, {}) == {}
+    assert await stored.workflow_store.results(TenantScope("t"), wanted) == {one.workflow_id: {0: RESULT}}
+    assert await stored.workflow_store.results(TenantScope(), wanted) == {two.workflow_id: {0: RESULT}}
+    assert await stored.workflow_store.results(EVERY_TENANT, {}) == {}
 
 
 async def test_a_load_sees_only_its_tenants(stored: Stored) -> None:
     of_t, of_nobody = await stored.make(), await stored.make(tenant=None)
     seen = [
-        [scope for scope in ("t", "u", None) if await stored.journal.load(TenantScope(scope), handle.workflow_id)]
+        [
+            scope
+            for scope in ("t", "u", None)
+            if await stored.workflow_store.load(TenantScope(scope), handle.workflow_id)
+        ]
         for handle in (of_t, of_nobody)
     ]
     assert seen == [["t"], [None]]
-    assert await stored.journal.load(EVERY_TENANT, uuid4()) is None
+    assert await stored.workflow_store.load(EVERY_TENANT, uuid4()) is None

@@ -33,15 +33,15 @@ async def test_transitions_of_steps_are_hot(dsn: str) -> None:
     clock, sql = DatabaseClock(), await asyncpg.connect(dsn)
     connect = journal_connect(dsn, timeout_s=10)
     pool = await create_journal_pool(connect)
-    journal = PostgresWorkflowStore(pool, connect, clock, uuid4())
-    bench = Bench(journal, PostgresLeaseStore(pool), sql, clock, dsn)
+    workflow_store = PostgresWorkflowStore(pool, connect, clock, uuid4())
+    bench = Bench(workflow_store, PostgresLeaseStore(pool), sql, clock, dsn)
     handle = await bench.make()
     for position in (0, 1):
         task_id = uuid4()
         await bench.write(handle, Admitted(position, task_id, 7))
         await bench.write(handle, Succeeded(position, task_id, b"{}"))
     assert await sql.fetchval("SELECT status FROM workflows") == "COMPLETED"
-    journal.end_writing()
+    workflow_store.end_writing()
     pool.terminate()
     assert await until_written(sql, "steps", 4) == (2, 4, 4)
     assert await until_written(sql, "workflows", 4) == (1, 4, 3)  # all but the last, by which it ends

@@ -8,7 +8,7 @@ import pytest
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.rows.journal_sql import PROCESSES
-from stepwell.persistence.stores import workflow_store
+from stepwell.persistence.stores import workflow_store as workflow_store_module
 from support.database.stored_workflows import ME, OTHER, THIRD, Bench, admitted, renamed
 
 
@@ -44,7 +44,7 @@ async def test_rows_that_make_no_sense_stop_only_their_own_workflow(bench: Bench
 
 async def test_a_page_ends_where_its_steps_are_enough(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     handles = [await bench.make(owner=OTHER) for _ in range(5)]
-    monkeypatch.setattr(workflow_store, "_STEPS_A_PAGE", 2 * len(handles[0].run.steps) - 1)
+    monkeypatch.setattr(workflow_store_module, "_STEPS_A_PAGE", 2 * len(handles[0].run.steps) - 1)
     pages = [await bench.claim()]
     while pages[-1]:
         known = {one.state.id for page in pages for one in page}
@@ -114,7 +114,7 @@ async def test_dead_processes_without_workflows_are_deleted(bench: Bench) -> Non
         await bench.lease(owner, seconds)
     assert len(await bench.claim()) == 1
     (handle,) = await bench.sql.fetch("SELECT id FROM workflows")
-    assert await bench.journal.claim(ME, [handle["id"]], bench.clock.now(), 10) == []
+    assert await bench.workflow_store.claim(ME, [handle["id"]], bench.clock.now(), 10) == []
     assert await bench.sql.fetch("SELECT id FROM processes") == [(ME,)]
 
 

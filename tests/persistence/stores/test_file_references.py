@@ -50,7 +50,7 @@ async def pairs(connection: asyncpg.Connection) -> list[tuple[UUID, UUID]]:
 
 async def test_references_are_stored_with_the_workflow_each_once(bench: Bench) -> None:
     new = naming(bench, TWO, ONE, TWO)
-    await bench.journal.insert(EVERY_TENANT, new)
+    await bench.workflow_store.insert(EVERY_TENANT, new)
     assert await pairs(bench.sql) == [(ONE, new.record.state.id), (TWO, new.record.state.id)]
 
 
@@ -59,7 +59,7 @@ async def test_references_of_concurrent_inserts_are_stored_though_one_is_refused
 ) -> None:
     batch = [naming(bench, ONE), naming(bench, ONE, TWO), naming(bench, THREE)]
     batch[2] = NewWorkflow(batch[2].record, batch[2].final_position, (*batch[2].events, batch[2].events[0]))
-    inserts = [bench.journal.insert(EVERY_TENANT, new) for new in batch]
+    inserts = [bench.workflow_store.insert(EVERY_TENANT, new) for new in batch]
     answers = await asyncio.gather(*inserts, return_exceptions=True)
     assert [type(answer) for answer in answers] == [type(None), type(None), asyncpg.UniqueViolationError]
     first, second, refused = (new.record.state.id for new in batch)
@@ -75,7 +75,7 @@ async def test_only_other_workflows_of_the_scope_that_are_not_deleted_count(
     own, other, foreign = naming(bench, ONE, tenant=tenant), naming(bench, TWO, tenant=tenant), naming(bench, THREE)
     foreign.record.tenant = "u"
     for new in (own, other, foreign):
-        await bench.journal.insert(EVERY_TENANT, new)
+        await bench.workflow_store.insert(EVERY_TENANT, new)
     own_id, other_id, foreign_id = (new.record.state.id for new in (own, other, foreign))
     ids = [ONE, TWO, THREE]
     assert await store.references_to(TenantScope(tenant), own_id, ids) == {TWO: other_id}
@@ -90,7 +90,7 @@ async def test_only_other_workflows_of_the_scope_that_are_not_deleted_count(
 async def test_a_definition_may_name_as_many_files_as_fit(bench: Bench, store: PostgresWorkflowReader) -> None:
     task_ids = [UUID(int=number) for number in range(40_000)]  # more than a statement has parameters
     new = bench.draft(body(join("a", config={"of": [path(each) for each in task_ids]})), "t", ME)[1]
-    await bench.journal.insert(EVERY_TENANT, new)
+    await bench.workflow_store.insert(EVERY_TENANT, new)
     found = await store.references_to(EVERY_TENANT, uuid4(), task_ids)
     assert found == dict.fromkeys(task_ids, new.record.state.id)
 

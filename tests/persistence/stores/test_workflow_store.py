@@ -15,7 +15,7 @@ from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.connections.database import create_journal_pool, journal_connect
-from stepwell.persistence.stores import workflow_store as journal_module
+from stepwell.persistence.stores import workflow_store as workflow_store_module
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.stored_workflows import CHAIN, ME, OTHER, TABLES, Bench, admitted, renamed
@@ -38,7 +38,7 @@ async def test_a_decision_of_another_version_writes_nothing_in_any_table(bench: 
     await bench.sql.execute(f"UPDATE workflows SET {change} WHERE id = $1", theirs.workflow_id)
     before = await bench.rows()
     started, refused = bench.decide(mine, admitted()), bench.decide(theirs, admitted())
-    assert await bench.journal.write([started, refused]) == {theirs.workflow_id}
+    assert await bench.workflow_store.write([started, refused]) == {theirs.workflow_id}
     after = await bench.rows()
     assert len(after["tasks"]) == 1
     for table in TABLES:
@@ -49,7 +49,7 @@ async def test_a_decision_of_another_version_writes_nothing_in_any_table(bench: 
 
 async def test_two_writes_of_one_version_at_once_let_one_land(bench: Bench) -> None:
     handle = await bench.make(owner=None)
-    loaded = [await bench.journal.load(EVERY_TENANT, handle.workflow_id) for _ in range(2)]
+    loaded = [await bench.workflow_store.load(EVERY_TENANT, handle.workflow_id) for _ in range(2)]
     decisions = [
         bench.decide(ActiveWorkflow(one), Start("alice", uuid4(), owner))
         for one, owner in zip(loaded, (ME, OTHER), strict=True)
@@ -57,9 +57,9 @@ async def test_two_writes_of_one_version_at_once_let_one_land(bench: Bench) -> N
     ]
     connect = journal_connect(bench.dsn, timeout_s=10)
     other = PostgresWorkflowStore(await create_journal_pool(connect), connect, bench.clock, uuid4())
-    journals = bench.journal, other
+    workflow_stores = bench.workflow_store, other
     lost = await asyncio.gather(
-        *(journal.write([decision]) for journal, decision in zip(journals, decisions, strict=True))
+        *(workflow_store.write([decision]) for workflow_store, decision in zip(workflow_stores, decisions, strict=True))
     )
     other.end_writing()
     assert sorted(map(len, lost)) == [0, 1]
@@ -71,7 +71,7 @@ async def test_the_database_refuses_a_whole_batch_for_one_bad_row(bench: Bench) 
     batch = [bench.decide(good, renamed()), bench.decide(bad, renamed("\x00"))]
     before = await bench.rows()
     with pytest.raises(asyncpg.PostgresError):
-        await bench.journal.write(batch)
+        await bench.workflow_store.write(batch)
     assert await bench.rows() == before
 
 
@@ -80,7 +80,7 @@ async def test_rows_that_can_not_be_encoded_are_no_outage(bench: Bench) -> None:
     decision = bench.decide(handle, renamed())
     decision.workflow.crashes = 1 << 40
     with pytest.raises(asyncpg.DataError):
-        await bench.journal.write([decision])
+        await bench.workflow_store.write([decision])
 
 
 async def test_a_write_sets_the_clock_to_the_databases_time(bench: Bench) -> None:
@@ -109,7 +109,7 @@ async def test_a_load_is_one_snapshot(bench: Bench) -> None:
 
     async def read() -> None:
         while not done.is_set():
-            loaded = await bench.journal.load(EVERY_TENANT, handle.workflow_id)
+            loaded = await bench.workflow_store.load(EVERY_TENANT, handle.workflow_id)
             assert loaded is not None
             status, step = loaded.state.status, loaded.steps[0].state
             assert (status is WorkflowStatus.FAILED) == (step.status is StepStatus.FAILED)
@@ -129,12 +129,12 @@ def _told(status: WorkflowStatus, step: StepState) -> int:
 async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench) -> None:
     _, new = bench.draft(CHAIN, "t", ME)
     with pytest.raises(Forbidden):
-        await bench.journal.insert(TenantScope("u"), new)
+        await bench.workflow_store.insert(TenantScope("u"), new)
     broken = NewWorkflow(new.record, new.final_position, (*new.events, new.events[0]))
     with pytest.raises(asyncpg.UniqueViolationError):
-        await bench.journal.insert(EVERY_TENANT, broken)
+        await bench.workflow_store.insert(EVERY_TENANT, broken)
     assert all(not rows for rows in (await bench.rows()).values())
-    await bench.journal.insert(TenantScope("t"), new)
+    await bench.workflow_store.insert(TenantScope("t"), new)
     assert {table: len(rows) for table, rows in (await bench.rows()).items()} == {
         "workflows": 1, "steps": 2, "tasks": 0, "events": 2,
     }  # fmt: skip
@@ -143,15 +143,15 @@ async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench)
 async def test_every_call_raises_unavailable_in_an_outage(bench: Bench) -> None:
     connect = journal_connect(bench.dsn.replace("port=", "port=1"), timeout_s=1)
     pool = await create_journal_pool(connect)
-    journal, leases = PostgresWorkflowStore(pool, connect, bench.clock, uuid4()), PostgresLeaseStore(pool)
+    workflow_store, leases = PostgresWorkflowStore(pool, connect, bench.clock, uuid4()), PostgresLeaseStore(pool)
     handle, new = bench.draft(CHAIN, "t", ME)
     for call in (
-        journal.insert(EVERY_TENANT, new),
-        journal.load(EVERY_TENANT, handle.workflow_id),
-        journal.results(EVERY_TENANT, {handle.workflow_id: [0]}),
-        journal.write([bench.decide(handle, renamed())]),
-        journal.claim(ME, [], bench.clock.now(), 1),
-        journal.set_clock(),
+        workflow_store.insert(EVERY_TENANT, new),
+        workflow_store.load(EVERY_TENANT, handle.workflow_id),
+        workflow_store.results(EVERY_TENANT, {handle.workflow_id: [0]}),
+        workflow_store.write([bench.decide(handle, renamed())]),
+        workflow_store.claim(ME, [], bench.clock.now(), 1),
+        workflow_store.set_clock(),
         leases.renew(ME, 1),
         leases.next_expiry(ME),
         leases.release(ME),
@@ -166,7 +166,7 @@ async def test_a_call_that_finds_no_free_connection_fails_in_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = await bench.make()
-    monkeypatch.setattr(journal_module, "_TURN_S", 0.05)
+    monkeypatch.setattr(workflow_store_module, "_TURN_S", 0.05)
     async with bench.sql.transaction():
         await bench.sql.execute("LOCK TABLE workflows IN ACCESS EXCLUSIVE MODE")
         async with asyncio.TaskGroup() as group:
@@ -182,6 +182,6 @@ async def test_a_call_that_finds_no_free_connection_fails_in_time(
 
 async def _loaded(bench: Bench, handle: ActiveWorkflow) -> bool:
     try:
-        return await bench.journal.load(EVERY_TENANT, handle.workflow_id) is not None
+        return await bench.workflow_store.load(EVERY_TENANT, handle.workflow_id) is not None
     except Unavailable:
         return False

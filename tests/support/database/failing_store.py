@@ -1,4 +1,4 @@
-"""A journal that fails on purpose, counts, and waits when told to; and the way into a running service for it."""
+"""A store that fails on purpose, counts, and waits when told to; and the way into a running service for it."""
 
 import asyncio
 from collections import deque
@@ -119,15 +119,15 @@ def admission_of(service: "Service") -> AdmissionController:
 
 
 def use_failing_store(service: "Service") -> FailingStore:
-    """The journal under a running service, without faults and counts of what was before."""
-    journal = service.app.components.stores.database.workflow_store
-    assert isinstance(journal, FailingStore)
-    journal.reset()
-    return journal
+    """The workflow store of a running service, without the faults and counts of earlier tests."""
+    workflow_store = service.app.components.stores.database.workflow_store
+    assert isinstance(workflow_store, FailingStore)
+    workflow_store.reset()
+    return workflow_store
 
 
 class FaultySource:
-    """*source*, with a `FailingStore` before its journal."""
+    """*source*, with a `FailingStore` before its workflow store."""
 
     def __init__(self, source: DatabaseSource) -> None:
         self._source = source

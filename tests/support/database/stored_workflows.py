@@ -1,4 +1,4 @@
-"""Workflows in a database without a service: made, changed and claimed through the journal alone."""
+"""Workflows in a database without a service: made, changed and claimed through the workflow store alone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -32,8 +32,8 @@ TABLES = ("workflows", "steps", "tasks", "events")
 class Workflows:
     """Workflows that a test makes and changes through the port alone, each with its run."""
 
-    def __init__(self, journal: WorkflowStore, leases: LeaseStore, clock: Clock) -> None:
-        self.journal: WorkflowStore = journal
+    def __init__(self, workflow_store: WorkflowStore, leases: LeaseStore, clock: Clock) -> None:
+        self.workflow_store: WorkflowStore = workflow_store
         self.leases = leases
         self.clock: Clock = clock
 
@@ -47,7 +47,7 @@ class Workflows:
     ) -> ActiveWorkflow:
         """A workflow of *owner*, started; of nobody, PENDING."""
         handle, new = self.draft(definition, tenant, owner, webhook_url)
-        await self.journal.insert(EVERY_TENANT, new)
+        await self.workflow_store.insert(EVERY_TENANT, new)
         return handle
 
     def draft(
@@ -83,17 +83,17 @@ class Workflows:
         return first
 
     async def write(self, handle: ActiveWorkflow, *inputs: Input) -> None:
-        assert await self.journal.write([self.decide(handle, *inputs)]) == set()
+        assert await self.workflow_store.write([self.decide(handle, *inputs)]) == set()
 
     async def claim(
         self, owner: UUID = ME, held: tuple[ActiveWorkflow, ...] = (), limit: int = 100
     ) -> list[LoadedWorkflow]:
         ids = [handle.workflow_id for handle in held]
-        return await self.journal.claim(owner, ids, self.clock.now() + timedelta(seconds=1), limit)
+        return await self.workflow_store.claim(owner, ids, self.clock.now() + timedelta(seconds=1), limit)
 
 
 class Stored(Workflows):
-    """A database as its processes see it. `journal` and `here` are those of the process `ME`."""
+    """A database as its processes see it. `workflow_store` and `here` are those of the process `ME`."""
 
     def __init__(self, source: DatabaseSource, here: Database, connect: Callable[[UUID], Awaitable[Database]]) -> None:
         super().__init__(here.workflow_store, here.leases, source.clock)
@@ -105,20 +105,20 @@ class Stored(Workflows):
 
 
 class Bench(Workflows):
-    """The journal on PostgreSQL, and a connection beside it."""
+    """The workflow store on PostgreSQL, and a connection beside it."""
 
-    journal: PostgresWorkflowStore
+    workflow_store: PostgresWorkflowStore
     clock: DatabaseClock
 
     def __init__(
         self,
-        journal: PostgresWorkflowStore,
+        workflow_store: PostgresWorkflowStore,
         leases: LeaseStore,
         sql: asyncpg.Connection,
         clock: DatabaseClock,
         dsn: str,
     ) -> None:
-        super().__init__(journal, leases, clock)
+        super().__init__(workflow_store, leases, clock)
         self.sql, self.dsn = sql, dsn
 
     async def lease(self, owner: UUID, seconds: float | None) -> None:
