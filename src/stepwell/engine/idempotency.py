@@ -46,9 +46,9 @@ AnswerRepeat = Callable[[UUID], Awaitable[StoredAnswer]]
 class _Running(Struct):
     """A request that this process handles.
 
-    `holders`: how many hold the key, which are the request and each of its effects that isn't decided. `to_release`:
-    the reservation that must be released when the last holder leaves. `may_come_late`: the statement that makes the
-    reservation got no answer, so it may still take effect after that.
+    `holders` counts what keeps the key reserved: the request, and each of its effects that isn't decided yet.
+    `to_release` is the reservation to release when the last holder leaves. `may_come_late`: the statement that makes
+    the reservation has no answer yet, so it may still take effect after the release.
     """
 
     fingerprint: bytes
@@ -110,7 +110,7 @@ class IdempotentRequests:
     async def handle(
         self, scope: TenantScope, key: str, fingerprint: bytes, perform: Perform, answer_repeat: AnswerRepeat
     ) -> tuple[StoredAnswer, bool]:
-        """Return the response to a request, and whether it is a repeated one.
+        """Return the response to a request, and whether the request is a repeated one.
 
         *fingerprint* identifies the request's content. Raises what *perform* and *answer_repeat* raise, `StillRunning`,
         and `InvalidRequest` if the key belongs to another request.
@@ -179,6 +179,7 @@ class IdempotentRequests:
         self._leave(name)
 
     def _leave(self, name: tuple[str, str]) -> None:
+        """Remove one holder of a key. The last one releases the key, if it has no response."""
         running = self._running[name]
         running.holders -= 1
         if not running.holders:

@@ -232,7 +232,7 @@ def _at_provider(
 ) -> StepReason:
     assert task.sent is not None
     trouble = None if seen is None else seen.trouble
-    but = f" The last look had no answer: {trouble}" if trouble else ""
+    but = f" The last call had no answer: {trouble}" if trouble else ""
     if task.remote_id is None and task.outcome_unknown:
         detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and its answer was lost: "
         detail += f"its job is looked for.{but}"
@@ -273,7 +273,7 @@ _DOING: Mapping[Doing, str] = {
 
 
 def _runs_here(attempt: int, doing: Doing, task: Task | None, trouble: str | None = None) -> RunsHere:
-    but = f" The last try had no answer: {trouble}" if trouble else ""
+    but = f" The last call had no answer: {trouble}" if trouble else ""
     since = None if task is None or task.started_at is None else task.started_at
     at = "" if since is None else f", begun at {_time(since)}"
     return RunsHere(

@@ -1,4 +1,4 @@
-"""The inputs of `Run`: everything that can happen to a workflow."""
+"""The inputs of `Run`: everything that can happen to a workflow. `engine.service` says how to add a verb."""
 
 from typing import TypeAlias
 from uuid import UUID

@@ -23,7 +23,8 @@ Cleanup marks the workflow deleted. It is allowed in every status except RUNNING
 first.
 
 Held back: while a workflow starts nothing (PAUSED, or draining after a failure), a step between two attempts goes back
-to PENDING. So RUNNING always means that an attempt runs or that a timer will start one.
+to PENDING. So RUNNING always means that an attempt runs or that a timer will start one. A step that a circuit breaker
+holds back is something else: the run doesn't know of that, see `engine.admission.model_health`.
 
 Followed up: an attempt was abandoned (cancelled or timed out) after a request had been sent to a provider. The engine
 ends the job there, and the task's `cancel_receipt` says what came of that. Until the job's end is seen, the receipt is
@@ -158,7 +159,7 @@ class Run:
         return retry_decision is not RetryDecision.RETRY
 
     def orphans(self) -> list[int]:
-        """Return the positions whose attempt an earlier process began, and which has yet to continue here."""
+        """Return the positions of steps whose attempt an earlier process began and this one has yet to continue."""
         return self._tracker.orphans()
 
     def followed_up_task(self, task_id: UUID) -> Task | None:
@@ -189,7 +190,7 @@ class Run:
         return decision
 
     def apply(self, input_: Input, now: datetime) -> Decision:  # noqa: C901, PLR0912 - one case for each input
-        """Take one input and return what it changes. Costs O(edges that it newly decides).
+        """Apply one input, and return the changes. Costs O(edges that it newly decides).
 
         A verb that is not allowed in the present status raises `InvalidTransition` and changes nothing.
         """

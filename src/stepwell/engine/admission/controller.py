@@ -117,7 +117,7 @@ _PoolQueue = OrderedDict[str | None, _TenantQueue]
 
 
 class AdmissionController:
-    """The queues of ready steps, and the slots that they wait for. *now* returns monotonic seconds.
+    """Queues ready steps, and grants them slots in a fair order. *now* returns monotonic seconds.
 
     `retry_in_s`: if the last `grant` returned None, the seconds until a rate limit allows a start; None if only a
     release or a new step can change anything.

@@ -36,6 +36,8 @@ class ArtifactUrls(Protocol):
 
 
 class OutputDownloader(Protocol):
+    """Downloads the outputs of providers."""
+
     def stream(
         self,
         url: str,

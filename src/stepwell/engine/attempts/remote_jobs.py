@@ -26,6 +26,8 @@ _REMEMBERED = 10_000  # jobs
 
 
 class KnownJobs(Protocol):
+    """Finds the jobs of stored attempts."""
+
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         """Return those of the ids that a stored attempt has. Raises `Unavailable`."""
 

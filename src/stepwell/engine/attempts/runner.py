@@ -74,6 +74,8 @@ class AttemptContext(Protocol):
 
 
 class Callbacks(Protocol):
+    """Makes callback URLs for providers."""
+
     def url(self, workflow_id: UUID, task_id: UUID) -> str | None:
         """Return the URL at which a provider reports the attempt's end; None if providers can't reach this service."""
 
@@ -93,6 +95,8 @@ class AttemptEnd(Struct):
 
 
 class AttemptRunner:
+    """Runs attempts and follow-ups. It keeps no state of them."""
+
     def __init__(
         self,
         providers: Providers,
@@ -187,7 +191,7 @@ class AttemptRunner:
         return replace(_failed(task, late), timed_out=True, endable=endable)
 
     def _is_endable(self, context: AttemptContext, task: Task) -> bool:
-        """Return whether another attempt may start: no job exists, it can be ended, or the step allows two payments."""
+        """Return whether another attempt may start: no job exists, it can be ended, or the step allows paying twice."""
         if not context.has_sent(task.position):
             return True
         on_fallback = context.on_fallback(task.position)

@@ -162,11 +162,11 @@ def _observe(attempt: RunningAttempt) -> AttemptObservation:
 
 def _waits(waiting: Sequence[QueuedSteps], holds: Mapping[int, BreakerHold], now: datetime) -> dict[int, Waits]:
     """Return what each waiting step waits for, by position."""
-    found: dict[int, Waits] = {position: _breaker_open(hold) for position, hold in holds.items()}
+    waits: dict[int, Waits] = {position: _breaker_open(hold) for position, hold in holds.items()}
     for queue in waiting:
         for position, queue_position in queue.positions.by_step().items():
-            found[position] = _wait_in_queue(queue, queue_position, now)
-    return found
+            waits[position] = _wait_in_queue(queue, queue_position, now)
+    return waits
 
 
 def _breaker_open(hold: BreakerHold) -> BreakerOpen:

@@ -5,12 +5,12 @@ What must hold, besides what `Batcher` promises:
 - Decisions of one run are written in the order in which they were made. Those that wait together are merged, as long
   as they stay small: no batch may be so big that writing it takes longer than the database's deadline, or that
   releasing its effects holds up other tasks.
-- While the database is away nothing is dropped: the same batch is written again until it lands. A batch whose answer
-  was lost is recognised as landed (`WorkflowStore.write`).
+- While the database is away nothing is dropped: the same batch is written again until it commits. If only the answer
+  was lost, `WorkflowStore.write` recognises the batch as committed.
 - The next batch is sent before the effects of the last one are released, so that the database and this process work at
   the same time. Still, the effects of one run are released in the order of its decisions.
-- A batch is never cancelled half-way: only `close` ends the loop, after the last batch.
-- A decision that can't be written, for whatever reason, takes down only its own run.
+- No batch is cancelled while it is written: only `close` ends the loop, after the last batch.
+- If a decision can't be written, for whatever reason, only its own run is dropped.
 """
 
 import asyncio
@@ -32,18 +32,18 @@ from stepwell.telemetry import Distribution
 log = structlog.get_logger()
 
 _BATCH_EVENTS, _BATCH_BYTES = 500, 4 * 1024 * 1024
-_CHANGE_EVENTS = 250  # of one workflow's part of a batch
-_TURN_S = 0.01  # then other tasks get their turn
+_CHANGE_EVENTS = 250  # at most, in one workflow's part of a batch
+_TURN_S = 0.01  # seconds of releasing effects, before other tasks get their turn
 _WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 1.0
 
 
 class NotWritten(StepwellError):
-    """The decision did not land: another process has the workflow, or its rows can't be stored."""
+    """The decision is not committed and never will be: another process has the workflow, or the rows are refused."""
 
 
 class _Change(Struct):
-    """What a batch writes of one workflow. `size` is that of its results in bytes, because only these can be big."""
+    """One workflow's part of a batch. `size` is the size of its results in bytes, because only results can be big."""
 
     decision: Decision
     size: int
@@ -51,7 +51,7 @@ class _Change(Struct):
 
 
 class _WriteResult(Enum):
-    """What has become of a change. LOST: its workflow is at another version, so another process has it."""
+    """The result of writing a change. LOST: the stored row has another version, so another process has the workflow."""
 
     COMMITTED = auto()
     LOST = auto()
@@ -60,8 +60,9 @@ class _WriteResult(Enum):
 class Checkpointer:
     """Writes the decisions of all runs to *workflow_store*, in batches that it executes in its own loop.
 
-    *committed* is called with each decision that has landed. *lost* is called with the id of each workflow whose
-    decision never will, and with whether the database refused its rows; otherwise the workflow has moved on elsewhere.
+    *committed* is called with each decision that has committed. *lost* is called with the id of each workflow whose
+    decision can't be written, and with the reason: True if the database refuses its rows, False if another process has
+    the workflow.
     `seconds` are the durations of the writes that the database answered. `events` and `rows` count what is committed:
     events of workflows' histories, and rows of all tables.
     """
@@ -82,7 +83,7 @@ class Checkpointer:
         self.seconds = Distribution(_WRITE_S)
 
     def submit(self, decision: Decision) -> bool:
-        """Queue *decision*. False if it has no rows and nothing is queued before it: then it takes effect at once."""
+        """Queue *decision*. Return False if it needs no write and waits for none: then its effects may run at once."""
         workflow_id, size = decision.workflow.id, _size(decision)
         queued = self._batcher.last(workflow_id)
         if queued is not None and (not decision.has_rows or _has_room(queued, decision, size)):
@@ -96,7 +97,7 @@ class Checkpointer:
         return True
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
-        """Done when all that was submitted for the workflow until now is committed; or it raises `NotWritten`."""
+        """Return a future, done once all present decisions of the workflow are committed. It may raise `NotWritten`."""
         future = asyncio.get_running_loop().create_future()
         change = self._batcher.last(workflow_id) or self._writing.get(workflow_id)
         if change is None and (landed := self._landed.get(workflow_id)) is not None:
@@ -131,7 +132,7 @@ class Checkpointer:
                 else:
                     self._writing = self._batcher.take()
                     writing = group.create_task(self._results(), name="checkpoint")
-                    await asyncio.sleep(0)  # until it is sent
+                    await asyncio.sleep(0)  # lets the task send the batch before the effects are released
                     await self._release_landed()
                     self._land(await writing)
 
@@ -141,16 +142,16 @@ class Checkpointer:
 
     @property
     def _has_losses(self) -> bool:
-        """True if a run is about to be dropped, and with it what is queued behind it."""
+        """True if a run is about to be dropped, and its queued decisions with it."""
         return any(result is not _WriteResult.COMMITTED for _, result in self._landed.values())
 
     def close(self) -> None:
-        """Let `run` end once all that is queued is written."""
+        """Let `run` end once everything in the queue is written."""
         self._closing = True
         self._wake.set()
 
     async def _results(self) -> dict[UUID, _WriteResult | Exception]:
-        """Write the batch `_writing`. An exception is why the database refuses the change of that workflow."""
+        """Write the batch `_writing`. A result is an exception if the database refuses the rows of that workflow."""
         results: dict[UUID, _WriteResult | Exception] = {}
         await self._batcher.execute(lambda: self._writing, results.__setitem__)
         return results
@@ -163,7 +164,7 @@ class Checkpointer:
         changes = take()
         try:
             lost = await self._until_it_lands([change.decision for change in changes.values()])
-        except Exception as error:  # whatever a row provokes must not end the other workflows
+        except Exception as error:  # an error about one row must not end the other workflows
             if len(changes) > 1:
                 log.warning("checkpoint.split", action="checkpoint", workflows=len(changes), error=repr(error))
             else:
@@ -200,7 +201,7 @@ class Checkpointer:
             if loop.time() > turn:
                 await asyncio.sleep(0)
                 turn = loop.time() + _TURN_S
-            # Remove it first: whoever is notified now must not find it still held.
+            # Remove it first, because what is called now may check `holds`.
             workflow_id = next(iter(self._landed))
             change, result = self._landed.pop(workflow_id)
             if result is _WriteResult.COMMITTED:

@@ -36,6 +36,8 @@ _WORKFLOW_S = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 2
 
 
 class ModelNames(Protocol):
+    """Reads which model the attempt of a step uses."""
+
     def model_key(self, context: ActiveWorkflow, position: int, *, on_fallback: bool) -> ModelKey | None:
         """Return the model that the step's attempt uses; None if it runs in this process."""
 

@@ -1,12 +1,12 @@
 """Decides which waiting steps start: a step waits for a slot, and then for the circuit breaker of its model.
 
 If the breaker lets no attempt through, the step is diverted to its fallback at once, or is held back until the breaker
-lets one through again. Work in this process has no breaker; LOCAL's attempts are only counted, by type of
-task. An attempt that an earlier process began starts whatever its breaker says, because it is paid for.
+lets one through again. Work in this process has no breaker; LOCAL's attempts are only counted, by type of task. An
+attempt that an earlier process began starts whatever its breaker says, because it is paid for.
 
 What must hold:
-- The dispatcher changes no run. It says what may start, and the scheduler starts it.
-- Each slot that it hands out comes with a start; it takes back every other slot itself.
+- The dispatcher changes no run. It returns the steps that may start, and the scheduler starts them.
+- The slot of a returned start is the scheduler's to release. The dispatcher releases every other slot itself.
 - A step waits in one place: in the queue of its pool, or held back by a breaker.
 """
 
@@ -31,6 +31,8 @@ _USUAL_TIMEOUT_S = TaskConfig().timeout_s
 
 
 class ModelReader(Protocol):
+    """Reads which model the next attempt of a step would use."""
+
     def works_here(self, provider: ProviderType | None) -> bool:
         """Return whether the provider works in this process."""
 
@@ -60,7 +62,7 @@ class StepDiversion(Struct, frozen=True):
 
 
 class StepDispatcher:
-    """The queue of steps that are ready. *workflows* are those in memory, by id.
+    """Decides which ready steps start. *workflows* are those in memory, by id.
 
     *wake* is called when steps may start because time has passed. *fail_fast* makes a timer's callback end the
     scheduler if it raises.
@@ -83,7 +85,7 @@ class StepDispatcher:
         self._breaker_timers: dict[ModelKey, Timer] = {}  # of breakers that hold steps back
 
     def enqueue(self, workflow: ActiveWorkflow, positions: Iterable[int]) -> None:
-        """Let steps wait for a slot. A step that waits already keeps the time at which it began to wait."""
+        """Queue steps for a slot. A step that waits already keeps the time at which it began to wait."""
         now = time.monotonic()
         for position in positions:
             workflow.waiting_since.setdefault(position, now)
