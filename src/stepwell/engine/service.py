@@ -91,6 +91,7 @@ class WorkflowService:
     async def start(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
+        """Start a PENDING workflow."""
         return await self._verb(
             scope, workflow_id, lambda: Start(actor, self._new_id(), self.access.lease.owner), preconditions
         )
@@ -98,11 +99,13 @@ class WorkflowService:
     async def pause(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
+        """Pause a RUNNING workflow: nothing new starts, and running steps finish."""
         return await self._verb(scope, workflow_id, lambda: Pause(actor), preconditions)
 
     async def resume(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
+        """Resume a FAILED or PAUSED workflow. COMPLETED steps never run again."""
         return await self._verb(
             scope, workflow_id, lambda: Resume(actor, self._new_id(), self.access.lease.owner), preconditions
         )
@@ -110,6 +113,7 @@ class WorkflowService:
     async def cancel(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
+        """Cancel a PENDING or RUNNING workflow, and its jobs at providers."""
         return await self._verb(scope, workflow_id, lambda: Cancel(actor), preconditions)
 
     async def update(
@@ -120,6 +124,7 @@ class WorkflowService:
         changes: WorkflowUpdate,
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> WorkflowRecord:
+        """Change name, description, webhook URL or labels of a workflow."""
         await self._webhooks.check_update(scope, workflow_id, changes)
         return await self._verb(scope, workflow_id, lambda: Update(actor, changes), preconditions)
 

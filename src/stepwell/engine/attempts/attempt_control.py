@@ -39,8 +39,8 @@ class AttemptControl:
     attempt isn't the step's any more. *flushed* waits until everything reported so far is committed, and raises
     `checkpointer.NotWritten` if that never happens.
 
-    The attempt is stopped by cancelling its scope and not its task: a worker process that is starting up must not be
-    torn from its parent half-way.
+    To stop the attempt, its scope is cancelled and not its task, because cancelling the task could interrupt the start
+    of a worker process half-way.
     """
 
     def __init__(self, report: Callable[[Input], bool], flushed: Callable[[], Awaitable[None]]) -> None:
@@ -66,29 +66,30 @@ class AttemptControl:
         return self._scope
 
     def cancel(self) -> None:
+        """Cancel the attempt. It stops at its next await inside the scope."""
         self.cancelled = True
         if self._scope is not None:
             self._scope.cancel()
 
     def cancel_at_rest(self) -> None:
-        """Cancel the attempt as soon as it only waits for time."""
+        """Cancel the attempt as soon as it only waits for time to pass."""
         self._stopping = True
         if self.resting:
             self.cancel()
 
     def set_deadline(self, seconds: float) -> None:
-        """From now on the attempt has *seconds*."""
+        """Set the deadline to *seconds* from now."""
         self._paused_deadline = None
         if self._scope is not None:
             self._scope.deadline = current_time() + seconds
 
     def pause_deadline(self) -> None:
-        """Don't let the deadline strike before `resume_deadline` or the next `sleep`."""
+        """Suspend the deadline until `resume_deadline` or the next `sleep`."""
         if self._scope is not None and self._paused_deadline is None:
             self._paused_deadline, self._scope.deadline = self._scope.deadline, math.inf
 
     def resume_deadline(self) -> None:
-        """End `pause_deadline`. A deadline that has passed meanwhile strikes at once."""
+        """End `pause_deadline`. A deadline that has passed meanwhile cancels the scope at once."""
         if self._scope is not None and self._paused_deadline is not None:
             self._scope.deadline, self._paused_deadline = self._paused_deadline, None
 
@@ -103,7 +104,7 @@ class AttemptControl:
         self.observation = replace(self.observation or JobObservation(), poll_error=error)
 
     def wake(self, callback_body: bytes) -> None:
-        """The provider has called back about the attempt: end its sleep, or skip the next one."""
+        """Record a provider's callback, and end the attempt's sleep or skip its next one."""
         self.callback_body, self._callback_unseen = callback_body, True
         if self._woken is not None:
             self._woken.set()

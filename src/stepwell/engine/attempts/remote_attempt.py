@@ -3,7 +3,7 @@
 What must hold:
 - Nothing is sent to a provider before `Sending` is committed, and nothing is sent twice for one attempt. If the answer
   is lost, the attempt looks for the job (`reconcile`) and doesn't send the request again.
-- A job's id is reported the moment it is known, with no await before it at which a cancellation could strike.
+- A job's id is reported as soon as it is known. No await comes in between, so no cancellation can lose the id.
 - An attempt that is cancelled while it submits waits for the answer, because otherwise nobody could cancel the job. If
   its time is up by then, the answer decides: finished work is kept, and the step's policy says what follows if the
   answer is lost.
@@ -46,11 +46,11 @@ _PROGRESS_STEP = 0.05  # every progress event is a database row
 
 
 class AttemptSuperseded(Exception):
-    """The run ignores the attempt from now on."""
+    """Raised when the run ignores the attempt from now on, so that the attempt stops."""
 
 
 class JobNotFound(Exception):
-    """The provider doesn't know the job any more."""
+    """Raised when the provider doesn't know the job any more."""
 
 
 class RemoteAttempt:
@@ -96,9 +96,9 @@ class RemoteAttempt:
         return Finished(answer.result, self.cost(sent, answer.cost))
 
     async def with_retries(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make *call* until it has a usable answer, and return that.
+        """Repeat *call* until it returns a usable answer, and return that.
 
-        Raises `JobNotFound` if the provider says that it knows no such job, for longer than a new job may be missing.
+        Raises `JobNotFound` if the provider reports no such job for longer than it may take to list a new one.
         """
         pace = self.pace
         pause, not_found, since = pace.first_s, 0, self._clock.now()
@@ -125,10 +125,10 @@ class RemoteAttempt:
             pause = min(pause * _SLOWER, pace.last_s)
 
     async def find_unowned_job(self, sent: Sent, lost_at: datetime) -> Job | None:
-        """Return a job of what was *sent* that no attempt has: the provider has called back about it, or lists it.
+        """Return a job of the request *sent* that belongs to no attempt: one from a callback, or one that is listed.
 
-        None once such a job can't appear any more, if the answer was lost at *lost_at*. The caller must report the job
-        before its next await.
+        The answer to the request was lost at *lost_at*. Returns None once such a job can't appear any more. The caller
+        must report the job before its next await.
         """
         provider, task_id = self.provider, self.attempt.task_id
         listed_by = max(sent.at, lost_at) + timedelta(seconds=provider.listing_lag_s)
@@ -147,7 +147,7 @@ class RemoteAttempt:
             else:
                 if listed is None:
                     return None
-                # A job of a request that is being submitted now may be among those listed, and isn't this attempt's.
+                # If an equal request is being submitted now, its job may be listed too, and isn't this attempt's.
                 if not self._jobs.is_submitting(sent.digest):
                     if (job := await self._jobs.take_unowned(provider.type, listed, task_id)) is not None:
                         return job
@@ -157,7 +157,7 @@ class RemoteAttempt:
             pause = min(pause * _SLOWER, pace.last_s)
 
     async def _job_of_callback(self) -> Job | None:
-        """Return the job that the provider has called back about; None if there is no such job without an attempt."""
+        """Return the job that a callback names; None if there is none, or the job belongs to another attempt."""
         body = self.control.callback_body
         job = None if body is None else self.provider.called_back(body)
         if job is None:
@@ -178,7 +178,7 @@ class RemoteAttempt:
             await control.flushed()
             _require_current(not control.cancelled)
         except BaseException:
-            # Nothing was sent. The next process needs to know that.
+            # Report that nothing was sent, because the next process would reconcile the attempt otherwise.
             control.report(Sending(task.position, task.id, None))
             control.report(FollowUpEnded(task.position, task.id, CancelReceipt.NEVER_STARTED))
             raise
@@ -213,7 +213,7 @@ class RemoteAttempt:
         return answer
 
     def _report_answer(self, answer: Job | Finished, sent: Sent) -> Job | Finished:
-        """Report the answer to the run, which may have given the attempt up meanwhile."""
+        """Report the answer to the run, which may have abandoned the attempt meanwhile."""
         task = self.task
         if isinstance(answer, Job):
             self._jobs.record_owner(self.provider.type, answer, task.id)

@@ -95,7 +95,7 @@ class AttemptEnd(Struct):
 
 
 class AttemptRunner:
-    """Runs attempts and follow-ups. It keeps no state of them."""
+    """Runs attempts and follow-ups. `RemoteJobs` has the state that remote attempts share."""
 
     def __init__(
         self,

@@ -56,6 +56,7 @@ class EventBus:
         self.closed = False
 
     def subscribe(self, listener: Listener) -> None:
+        """Call *listener* with each commit."""
         self._listeners.append(listener)
 
     def subscribe_watched(self, listener: Callable[[], None]) -> None:
@@ -67,6 +68,7 @@ class EventBus:
         self._on_invalidated.append(listener)
 
     def publish(self, committed: CommittedEvents) -> None:
+        """Pass a commit to the listeners, and to the watchers of its workflow."""
         for listener in self._listeners:
             listener(committed)
         if watchers := self._watchers.get(committed.workflow_id):
@@ -84,6 +86,7 @@ class EventBus:
         return sum(map(len, self._watchers.values()))
 
     def watch(self, workflow_id: UUID, watcher: Watcher) -> None:
+        """Call *watcher* for this workflow until `unwatch`."""
         self._watchers.setdefault(workflow_id, set()).add(watcher)
         for listener in self._on_watched:
             listener()
@@ -91,6 +94,7 @@ class EventBus:
             watcher.close()
 
     def unwatch(self, workflow_id: UUID, watcher: Watcher) -> None:
+        """End `watch`."""
         watchers = self._watchers[workflow_id]
         watchers.discard(watcher)
         if not watchers:

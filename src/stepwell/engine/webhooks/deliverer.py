@@ -220,7 +220,7 @@ class WebhookDeliverer:
         try:
             await self._lease.ensure(busy=True)
             self._finished_since_poll.clear()
-            found = await self._outbox.due(self._owner, lanes, self.limits.rows_per_lane)
+            rows = await self._outbox.due(self._owner, lanes, self.limits.rows_per_lane)
         except Unavailable:
             self._postpone(*lanes)
         except Exception:  # an unreadable row must not delay the other lanes
@@ -231,7 +231,7 @@ class WebhookDeliverer:
             for lane in lanes:
                 await self._poll([lane])
         else:
-            self._start_due(found)
+            self._start_due(rows)
 
     def _blocked_by(self, lane: str) -> Hashable | None:
         """Return the key that blocks *lane*: the lane or its tenant, if that is at its limit; else None."""
@@ -246,13 +246,13 @@ class WebhookDeliverer:
         for lane in lanes:
             self._schedule.put(lane, at)
 
-    def _start_due(self, found: Sequence[DueDelivery]) -> None:
-        """Start the deliveries of *found* that may start now, and reschedule the lanes of the others.
+    def _start_due(self, rows: Sequence[DueDelivery]) -> None:
+        """Start the deliveries in *rows* that may start now, and reschedule the lanes of the others.
 
-        *found* has the deliveries of each lane in the order of their due times.
+        *rows* are the deliveries of each lane in the order of their due times.
         """
         now, rescheduled = self._clock.now(), set[str]()
-        for due in found:
+        for due in rows:
             if due.lane in rescheduled or self._already_handled(due):
                 continue
             if due.next_at > now or self._is_full or self._blocked_by(due.lane) is not None:
