@@ -16,7 +16,7 @@ from stepwell.ports.clock import NewId
 
 
 class NewWorkflowBundle(Struct, frozen=True):
-    """A new workflow: *new* is what is stored and answered, *workflow* is what runs.
+    """A new workflow: *new* is stored and returned to the client, *workflow* runs.
 
     They share no state, because the state of *workflow* changes. *committed* is published once *new* is stored.
     """
@@ -46,7 +46,7 @@ def build_workflow(
 
 
 def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:
-    """Return a workflow that isn't stored yet in the form in which a stored one is loaded."""
+    """Convert the record of a new workflow to the form in which stored ones are loaded."""
     return LoadedWorkflow(
         record.state,
         record.tenant,

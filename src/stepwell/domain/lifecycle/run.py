@@ -311,6 +311,7 @@ class Run:
     # Attempts
 
     def _admitted(self, decision: Decision, input_: Admitted, now: datetime) -> None:
+        """Start the step's next attempt, or continue one of an earlier process."""
         position = input_.position
         if position not in self._tracker.ready:
             return
@@ -357,6 +358,7 @@ class Run:
         self._finish_if_done(decision, now)
 
     def _failed(self, decision: Decision, input_: AttemptFailed, now: datetime) -> None:
+        """End the attempt. `decide_retry` decides what follows, and `backoff_s` returns the time before a retry."""
         if (task := self._close_task(input_.position, input_.task_id, TaskStatus.FAILED, now)) is None:
             return
         step, plan = self.steps[input_.position], self.plans[input_.position]
@@ -451,10 +453,10 @@ class Run:
         task.remote_id, task.urls = input_.remote_id, input_.urls
 
     def _abandon_job(self, decision: Decision, input_: AttemptFailed, task: Task, now: datetime) -> bool:
-        """Follow up the job that a failed attempt may have left at a provider. Return whether another may start.
+        """Follow up a job that a failed attempt may have at a provider. Return whether another attempt may start.
 
-        It may not if the job's state is unknown, if the job can't be ended, or if it has finished and only its result
-        could not be fetched.
+        None may start if the job's state is unknown, if the job can't be ended, or if the job has finished and only its
+        result could not be fetched.
         """
         if task.phase is TaskPhase.REMOTE_DONE:
             return False

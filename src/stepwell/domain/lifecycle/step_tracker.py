@@ -52,8 +52,8 @@ class StepTracker:
         self.backoff.clear()
         self._sorter = TopologicalSorter({plan.position: plan.depends_on for plan in self._plans})
         self._sorter.prepare()
-        while handed_out := self._sorter.get_ready():
-            for position in handed_out:
+        while positions := self._sorter.get_ready():
+            for position in positions:
                 self._place(self._steps[position])
 
     def _place(self, step: StepState) -> None:

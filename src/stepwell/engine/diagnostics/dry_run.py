@@ -31,7 +31,7 @@ from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 
 class DryRunner:
-    """Runs verbs dry. *owner* is the id of this process."""
+    """Computes what verbs would do, without doing it. *owner* is the id of this process."""
 
     def __init__(
         self,

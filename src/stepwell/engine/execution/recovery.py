@@ -47,7 +47,7 @@ _LISTEN_AGAIN_S = 1.0
 
 
 class Claimer(Protocol):
-    """Takes over other work of dead processes than workflows. It needs the lease while it does that work."""
+    """Takes over work of dead processes that isn't a workflow. It needs the lease while it does that work."""
 
     @property
     def busy(self) -> bool:
@@ -58,10 +58,10 @@ class Claimer(Protocol):
 
 
 class Recovery:
-    """Renews the lease while this process has work, and claims what needs a process.
+    """Renews the lease while this process has work, and claims workflows that need a process.
 
-    *presence* is None if no other process can live on this database; then nothing is waited for. *claimers* take over
-    what isn't a workflow. *works_here* says whether a provider works in this process. *statement_s* is how long a
+    *presence* notifies of other processes; it is None if none can live on this database. *claimers* take over what
+    isn't a workflow. *works_here* says whether a provider works in this process. *statement_s* is how long a
     statement whose answer was lost may still run in the database.
     """
 
@@ -88,7 +88,7 @@ class Recovery:
         self._waiting = False
         self.idle = False  # true while `run` waits and has no work to renew the lease for
         self.caught_up = asyncio.Event()  # set once everything that could be claimed at the start is claimed
-        self.rounds = 0  # of `run`, begun or waited for
+        self.rounds = 0  # rounds of `run`, including the one that it waits to begin
         self.pause_s: float | None = None  # the longest that `run` waits before its next round; None: until it is woken
 
     @property
@@ -133,7 +133,7 @@ class Recovery:
             self._woken.set()
 
     async def claim(self, workflow_id: UUID) -> None:
-        """Claim that workflow now, if it can be claimed: a request needs it before its page has come."""
+        """Claim that workflow now, if it can be claimed, because a request needs it before `run` claims its page."""
         async with self._claiming:
             if workflow_id not in self._scheduler.held | self._unloadable:
                 await self._claim_page(1, workflow_id)
