@@ -250,8 +250,8 @@ class Scheduler:
         if workflow is None:
             return
         attempt = workflow.attempts.get(task_id) or workflow.follow_ups.get(task_id)
-        if attempt is not None and attempt.control is not None:
-            attempt.control.wake(body)
+        if attempt is not None:
+            attempt.handle_callback(body)
 
     def _apply(self, workflow: ActiveWorkflow, input_: Input, reservation: Reservation | None = None) -> bool:
         if self.workflows.get(workflow.workflow_id) is not workflow:
@@ -363,6 +363,8 @@ class Scheduler:
         prepared = self._runner.prepare(workflow, task)
         if isinstance(prepared, PreparedAttempt):
             attempt.control = control = self._make_control(workflow)
+            if attempt.early_callback is not None:
+                control.wake(attempt.early_callback)
             work = self._run_attempt(workflow, task, prepared, attempt, control)
             attempt.task = self._spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
         else:
