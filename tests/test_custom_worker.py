@@ -35,8 +35,8 @@ FOLDER = TOP / "deploy/custom-worker"
 PUBLISHED: dict[str, Any] = json.loads((FOLDER / "openapi.json").read_text())
 SCHEMAS: dict[str, Any] = PUBLISHED["components"]["schemas"]
 STRUCTS: dict[str, list[type[msgspec.Struct]]] = {
-    "Taken": [protocol.Taken],
-    "JobView": [protocol.JobView, protocol.DoneJobView],
+    "Taken": [protocol.SubmitAnswer],
+    "JobView": [protocol.JobView, protocol.JobViewWithResult],
     "JobList": [protocol.JobList],
     "CancelView": [protocol.CancelView],
     "WorkerError": [protocol.WorkerError],
@@ -268,7 +268,7 @@ class TestPublished:
         [
             ("ResultFile", protocol.ResultFile),
             ("Price", protocol.Price),
-            ("Done", protocol.Done),
+            ("Done", protocol.WorkResult),
             ("ListedJob", protocol.ListedJob),
             ("CancelView", protocol.CancelView),
             ("WorkerError", protocol.WorkerError),

@@ -27,35 +27,35 @@ class Download:
             target = parse_url(url)
         except UrlBlocked as error:
             raise invalid_input(field, str(error)) from error
-        shown = _without_query(target)
+        printable_url = _without_query(target)
         try:
             # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
             with anyio.fail_after(self._timeout_s):
-                return await self._get(target, field, shown)
+                return await self._get(target, field, printable_url)
         except UrlBlocked as error:
             raise invalid_input(field, str(error)) from error
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise _failed(field, f"{shown} took longer than {self._timeout_s:g} s") from error
+            raise _failed(field, f"{printable_url} took longer than {self._timeout_s:g} s") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as error:
-            raise invalid_input(field, f"{shown} can't be requested") from error
+            raise invalid_input(field, f"{printable_url} can't be requested") from error
         except httpx.HTTPError as error:
-            raise _failed(field, f"{shown} could not be read ({type(error).__name__})") from error
+            raise _failed(field, f"{printable_url} could not be read ({type(error).__name__})") from error
 
-    async def _get(self, url: httpx.URL, field: str, shown: str) -> Blob:
+    async def _get(self, url: httpx.URL, field: str, printable_url: str) -> Blob:
         timeout = httpx.Timeout(self._timeout_s)
         async with self._client.stream(
             "GET", url, headers=_HEADERS, timeout=timeout, follow_redirects=False, auth=None
         ) as response:
-            _check_status(response, field, shown)
+            _check_status(response, field, printable_url)
             if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-                raise invalid_input(field, f"{shown} is compressed, which was not asked for")
+                raise invalid_input(field, f"{printable_url} is compressed, which was not asked for")
             media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             check_media_type(media_type, field)
-            data = await self._body(response, field, shown)
+            data = await self._body(response, field, printable_url)
         return Blob(data, media_type)
 
-    async def _body(self, response: httpx.Response, field: str, shown: str) -> bytes:
-        too_large = invalid_input(field, f"{shown} is larger than {self._max_bytes} bytes")
+    async def _body(self, response: httpx.Response, field: str, printable_url: str) -> bytes:
+        too_large = invalid_input(field, f"{printable_url} is larger than {self._max_bytes} bytes")
         announced = response.headers.get("content-length", "")
         if announced.isdecimal() and len(announced) < 20 and int(announced) > self._max_bytes:  # noqa: PLR2004
             raise too_large
@@ -65,9 +65,9 @@ class Download:
             if len(data) > self._max_bytes:
                 raise too_large
         if announced.isdecimal() and announced.lstrip("0") != str(len(data)).lstrip("0"):
-            raise _failed(field, f"{shown} ended early")
+            raise _failed(field, f"{printable_url} ended early")
         if not data:
-            raise invalid_input(field, f"{shown} is empty")
+            raise invalid_input(field, f"{printable_url} is empty")
         return bytes(data)
 
 
@@ -81,12 +81,12 @@ def _without_query(url: httpx.URL) -> str:
     return sanitised(f"{url.scheme}://{host}{port}{url.path}", 300)
 
 
-def _check_status(response: httpx.Response, field: str, shown: str) -> None:
+def _check_status(response: httpx.Response, field: str, printable_url: str) -> None:
     status = response.status_code
     if response.is_success:
         return
     if response.is_redirect:
-        raise invalid_input(field, f"{shown} answered {status}; redirects are not followed")
+        raise invalid_input(field, f"{printable_url} answered {status}; redirects are not followed")
     if status in _WORTH_A_RETRY or response.is_server_error:
-        raise _failed(field, f"{shown} answered {status}", retry_after_s(response.headers))
-    raise invalid_input(field, f"{shown} answered {status}")
+        raise _failed(field, f"{printable_url} answered {status}", retry_after_s(response.headers))
+    raise invalid_input(field, f"{printable_url} answered {status}")

@@ -112,21 +112,21 @@ class File(NamedTuple):
     type: str
 
 
-class Accepted(Struct):
+class PromptAnswer(Struct):
     """The answer to a submit. `node_errors` are about outputs that won't be made: one valid output is enough to run."""
 
     prompt_id: Id
     node_errors: Any = None
 
 
-class _Uploaded(Struct):
+class _UploadAnswer(Struct):
     """The answer to an upload."""
 
     name: str
     subfolder: str = ""
 
 
-class _Cancelled(Struct):
+class _CancelReply(Struct):
     """The answer to a cancel."""
 
     cancelled: bool
@@ -153,10 +153,10 @@ class ComfyUiServer:
         """Return *text* without the secret."""
         return sanitised(text.replace(self._secret, "…") if self._secret else text)
 
-    async def submit(self, body: Mapping[str, Any]) -> Accepted:
+    async def submit(self, body: Mapping[str, Any]) -> PromptAnswer:
         """Queue a prompt. Raises as `RemoteProvider.submit`."""
         sent = await to_thread.run_sync(canonical, {**body, "client_id": self.progress_socket.client_id})
-        _, accepted = await self._api.submit(f"{self._url}/prompt", sent, self._headers, Accepted)
+        _, accepted = await self._api.submit(f"{self._url}/prompt", sent, self._headers, PromptAnswer)
         return accepted
 
     async def history(self, job_id: str) -> Entry | None:
@@ -189,7 +189,7 @@ class ComfyUiServer:
         Returns None if the server is too old to do that in one call.
         """
         answer = await self._post(f"/api/jobs/{quote(job_id, safe='')}/cancel", {}, _SUCCESS | _NO_SUCH_CALL)
-        return self._api.readable(answer, _Cancelled).cancelled if answer.is_success else None
+        return self._api.readable(answer, _CancelReply).cancelled if answer.is_success else None
 
     async def dequeue(self, job_id: str) -> None:
         """Remove a job from the queue. Does nothing if it has begun, or isn't queued."""
@@ -232,7 +232,7 @@ class ComfyUiServer:
                 raise AttemptError(
                     sanitised(f"ComfyUI: an upload was answered {answer.status}: {why}"), retryable=False
                 )
-            uploaded = self._files.readable(answer, _Uploaded)
+            uploaded = self._files.readable(answer, _UploadAnswer)
         except CallFailed as error:
             raise AttemptError(str(error), retryable=True, retry_after_s=error.retry_after_s) from error
         return f"{uploaded.subfolder}/{uploaded.name}" if uploaded.subfolder else uploaded.name

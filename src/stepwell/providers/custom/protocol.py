@@ -67,7 +67,7 @@ class Price(Struct, frozen=True, kw_only=True):
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3,8}(?!\n)$")]
 
 
-class Done(Struct, frozen=True, kw_only=True):
+class WorkResult(Struct, frozen=True, kw_only=True):
     """The members of an answer about finished work. `result` is None if the work isn't finished."""
 
     result: dict[str, Any] | None = None
@@ -75,7 +75,7 @@ class Done(Struct, frozen=True, kw_only=True):
     cost: Price | None = None
 
 
-class Taken(Done, frozen=True, kw_only=True):
+class SubmitAnswer(WorkResult, frozen=True, kw_only=True):
     """The answer to a POST: a job, or finished work. Finished work with an `id` can be fetched again as a job."""
 
     id: JobId | None = None
@@ -92,7 +92,7 @@ class JobView(Struct, frozen=True, kw_only=True):
     retryable: bool | None = None
 
 
-class DoneJobView(Done, frozen=True, kw_only=True):
+class JobViewWithResult(WorkResult, frozen=True, kw_only=True):
     """The state of a job, with its result."""
 
     id: JobId

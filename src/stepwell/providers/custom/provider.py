@@ -36,14 +36,14 @@ from stepwell.ports.providers import (
 )
 from stepwell.providers.custom.protocol import (
     CancelView,
-    Done,
-    DoneJobView,
     JobList,
     JobView,
+    JobViewWithResult,
     ResultFile,
-    Taken,
+    SubmitAnswer,
     WorkerError,
     WorkerStatus,
+    WorkResult,
     error_words,
 )
 from stepwell.providers.custom.signing import SignedApi
@@ -54,7 +54,7 @@ from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 from stepwell.providers.shared.result_storage import retry_store, store_from_job
 
-View = TypeVar("View", JobView, DoneJobView)
+View = TypeVar("View", JobView, JobViewWithResult)
 
 NAME = "custom worker"  # in messages
 CREDENTIAL = "custom"
@@ -149,7 +149,7 @@ class CustomProvider:
     async def submit(self, attempt: Attempt, request: Request, io: AttemptIO) -> Job | Finished:
         api, key = self._api(attempt), {"Idempotency-Key": str(attempt.task_id)}
         try:
-            answer, taken = await api.submit(f"{self._base}/jobs", json.encode(request.body), key, Taken)
+            answer, body = await api.submit(f"{self._base}/jobs", json.encode(request.body), key, SubmitAnswer)
         except AttemptError as error:
             worker_error = None if api.answer is None else api.answer.read(WorkerError)
             if worker_error is None or worker_error.retryable is None:
@@ -157,19 +157,19 @@ class CustomProvider:
             raise AttemptError(
                 str(error), retryable=worker_error.retryable, retry_after_s=error.retry_after_s
             ) from error
-        if answer.status != _ACCEPTED and taken.result is not None:
-            store = partial(_store_result, taken, taken.result, io)
+        if answer.status != _ACCEPTED and body.result is not None:
+            store = partial(_store_result, body, body.result, io)
             try:
                 with paid_for():
-                    return await (retry_store(store) if taken.id is None else store())
+                    return await (retry_store(store) if body.id is None else store())
             except (CallFailed, AttemptError) as error:
                 if isinstance(error, AttemptError) and not error.retryable:
                     raise
-                if taken.id is None:  # its files are paid for, and can be fetched from the job, which `reconcile` finds
+                if body.id is None:  # its files are paid for, and can be fetched from the job, which `reconcile` finds
                     raise OutcomeUnknown(str(error)) from error
-        if taken.id is None:
+        if body.id is None:
             raise OutcomeUnknown(f"{NAME}: its answer has neither a job's id nor a result")
-        return self._job(taken.id, taken.status_url, taken.cancel_url)
+        return self._job(body.id, body.status_url, body.cancel_url)
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         api = self._follow_up_api(attempt)
@@ -182,7 +182,7 @@ class CustomProvider:
         )
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
-        view = await _view(self._follow_up_api(attempt), self._url(job, "status"), job, DoneJobView)
+        view = await _view(self._follow_up_api(attempt), self._url(job, "status"), job, JobViewWithResult)
         if view.status is not WorkerStatus.SUCCEEDED or view.result is None:
             raise CallFailed(f"{NAME}: the job had succeeded, but its answer ({view.status}) has no result")
         return await _store_result(view, view.result, io)
@@ -268,19 +268,19 @@ def _model(task_type: TaskType, config: Mapping[str, Any]) -> str:
     return model
 
 
-async def _store_result(done: Done, result: Mapping[str, Any], io: AttemptIO) -> Finished:
+async def _store_result(work: WorkResult, result: Mapping[str, Any], io: AttemptIO) -> Finished:
     """Store the files, and return the result.
 
     Raises `CallFailed` for errors that a repeat may fix, else `AttemptError`.
     """
-    fields = [file.field for file in done.files]
+    fields = [file.field for file in work.files]
     if len(set(fields)) < len(fields):
         raise AttemptError(f"{NAME}: it has two files for one field", retryable=False)
     complete = dict(result)
-    for number, file in enumerate(done.files, 1):
+    for number, file in enumerate(work.files, 1):
         name = ("result" if number == 1 else f"result-{number}") + "." + _EXTENSIONS.get(file.media_type, "bin")
         complete[file.field] = (await _store_file(file, name, io)).path
-    cost = None if done.cost is None else Cost(done.cost.amount, done.cost.currency, "provider")
+    cost = None if work.cost is None else Cost(work.cost.amount, work.cost.currency, "provider")
     return Finished(complete, cost)
 
 

@@ -123,13 +123,13 @@ def check_signature(secret: str, now: float, headers: Mapping[str, str], parts: 
 
     Names in *headers* have any case.
     """
-    found = {name.lower(): value for name, value in headers.items()}
-    timestamp, given = found.get(TIMESTAMP.lower()), found.get(SIGNATURE.lower())
-    if timestamp is None or given is None:
+    lowered = {name.lower(): value for name, value in headers.items()}
+    timestamp, signature = lowered.get(TIMESTAMP.lower()), lowered.get(SIGNATURE.lower())
+    if timestamp is None or signature is None:
         raise UnsignedAnswer("there is no signature")
     expected = _signature(secret, timestamp, parts, body)
     # As bytes, because compare_digest raises for non-ASCII text. It takes the same time for every wrong signature.
-    if not hmac.compare_digest(expected.encode("utf-8", "replace"), given.encode("utf-8", "replace")):
+    if not hmac.compare_digest(expected.encode("utf-8", "replace"), signature.encode("utf-8", "replace")):
         raise WrongSignature("the signature is wrong")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _DIGITS):
         raise StaleSignature("the timestamp is not a number")

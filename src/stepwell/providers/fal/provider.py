@@ -65,7 +65,7 @@ _SUFFIXES = {"status": "/status", "response": "", "cancel": "/cancel"}
 RequestId = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,200}(?!\n)$")]
 
 
-class _Accepted(Struct, frozen=True):
+class _SubmitAnswer(Struct, frozen=True):
     """The answer to a submit, and the body of a callback."""
 
     request_id: RequestId
@@ -88,7 +88,7 @@ class _CancelStatus(Struct, frozen=True):
     status: str
 
 
-class _Listed(Struct, frozen=True):
+class _ListedRequest(Struct, frozen=True):
     """A request in the list of the platform API."""
 
     request_id: RequestId
@@ -100,7 +100,7 @@ class _Listed(Struct, frozen=True):
 class _Page(Struct, frozen=True):
     """A page of that list."""
 
-    items: list[_Listed]
+    items: list[_ListedRequest]
     next_cursor: str | None = None
 
 
@@ -167,7 +167,7 @@ class FalProvider:
             f"{self._url}/{request.model}{query}",
             json.encode(request.body),
             {**apis.headers, "x-fal-no-retry": "1"},
-            _Accepted,
+            _SubmitAnswer,
         )
         named = {"status": accepted.status_url, "response": accepted.response_url, "cancel": accepted.cancel_url}
         return self._job(accepted.request_id, request.model, named)
@@ -222,7 +222,7 @@ class FalProvider:
         raise CallFailed(f"{_NAME}: its answer to the cancel can't be read")
 
     def called_back(self, body: bytes) -> Job | None:
-        accepted = read_json(body, _Accepted)
+        accepted = read_json(body, _SubmitAnswer)
         return None if accepted is None else Job(id=accepted.request_id)
 
     async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:
@@ -295,11 +295,11 @@ class FalProvider:
         return self._credentials.require_header_key(attempt.provider_config, _NAME)
 
     def _job(self, request_id: str, app: str, named: Mapping[str, Any] | None = None) -> Job:
-        built = self._built(request_id, app)
+        default_urls = self._default_urls(request_id, app)
         trusted = {name: url for name, url in (named or {}).items() if self._is_own(url)}
-        return Job(id=request_id, urls=built | trusted)
+        return Job(id=request_id, urls=default_urls | trusted)
 
-    def _built(self, request_id: str, app: str) -> dict[str, str]:
+    def _default_urls(self, request_id: str, app: str) -> dict[str, str]:
         base = f"{self._url}/{root_of(app)}/requests/{quote(request_id, safe='')}"
         return {name: base + suffix for name, suffix in _SUFFIXES.items()}
 
@@ -308,7 +308,7 @@ class FalProvider:
         url = job.urls.get(purpose)
         if url is not None and self._is_own(url):
             return url
-        return self._built(job.id, app_of(attempt.task_type, {}, attempt.provider_config))[purpose]
+        return self._default_urls(job.id, app_of(attempt.task_type, {}, attempt.provider_config))[purpose]
 
     def _is_own(self, url: object) -> bool:
         """Return whether the key may be sent to *url*."""

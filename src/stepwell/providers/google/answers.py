@@ -66,7 +66,7 @@ class GoogleError(Struct, frozen=True):
     reason: str = ""
 
 
-class Generated(Struct, rename="camel"):
+class GenerateContentAnswer(Struct, rename="camel"):
     """The answer to generateContent."""
 
     candidates: Any = None
@@ -75,7 +75,7 @@ class Generated(Struct, rename="camel"):
     model_version: Any = None
 
 
-class Predicted(Struct):
+class PredictAnswer(Struct):
     """The answer to predict. It also has a prediction for a filtered result, because the request asks for reasons."""
 
     predictions: list[Any]
@@ -110,7 +110,7 @@ def refuses_api_key(answer: ApiAnswer) -> bool:
     return problem.unauthenticated or problem.reason in _KEY_REASONS or _LEAKED.search(problem.words) is not None
 
 
-async def text_result(name: str, body: Mapping[str, Any], model: str, answer: Generated) -> dict[str, Any]:
+async def text_result(name: str, body: Mapping[str, Any], model: str, answer: GenerateContentAnswer) -> dict[str, Any]:
     """Return the step's result for a text. *body* is the request. Raises `AttemptError` without a complete text."""
     candidate = _candidate(name, answer)
     reason, text = candidate.get("finishReason"), "".join(_texts(candidate))
@@ -129,7 +129,7 @@ async def text_result(name: str, body: Mapping[str, Any], model: str, answer: Ge
 
 
 async def image_result(
-    name: str, body: Mapping[str, Any], model: str, answer: Generated, attempt: Attempt, io: AttemptIO
+    name: str, body: Mapping[str, Any], model: str, answer: GenerateContentAnswer, attempt: Attempt, io: AttemptIO
 ) -> dict[str, Any]:
     """Store the image of generateContent, and return the step's result. Raises `AttemptError`."""
     candidate = _candidate(name, answer)
@@ -147,7 +147,7 @@ async def image_result(
 
 
 async def imagen_result(
-    name: str, body: Mapping[str, Any], model: str, answer: Predicted, attempt: Attempt, io: AttemptIO
+    name: str, body: Mapping[str, Any], model: str, answer: PredictAnswer, attempt: Attempt, io: AttemptIO
 ) -> dict[str, Any]:
     """Store the image of predict (Imagen), and return the step's result. Raises `AttemptError`."""
     predictions = [each for each in answer.predictions if isinstance(each, Mapping)]
@@ -173,7 +173,7 @@ def withheld(name: str, what: str, reasons: Any) -> AttemptError:
     return AttemptError(sanitised(f"{name}: {why}"), retryable=False)
 
 
-def _candidate(name: str, answer: Generated) -> Mapping[str, Any]:
+def _candidate(name: str, answer: GenerateContentAnswer) -> Mapping[str, Any]:
     """Return the first candidate. Raises `OutcomeUnknown` if this isn't an answer to generateContent."""
     feedback = answer.prompt_feedback
     reason = feedback.get("blockReason") if isinstance(feedback, Mapping) else None
@@ -219,7 +219,7 @@ def _incomplete(name: str, candidate: Mapping[str, Any], reason: Any) -> Attempt
     )
 
 
-def _model_and_usage(model: str, answer: Generated) -> dict[str, Any]:
+def _model_and_usage(model: str, answer: GenerateContentAnswer) -> dict[str, Any]:
     version, usage = answer.model_version, answer.usage_metadata
     facts: dict[str, Any] = {"model": version if isinstance(version, str) and version else model}
     if isinstance(usage, Mapping):

@@ -14,22 +14,24 @@ IMAGEN_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9")
 VIDEO_RATIOS = ("16:9", "9:16")
 
 
-def nearest_ratio(inputs: Mapping[str, Any], known: Sequence[str], sides: tuple[int, int] | None = None) -> str | None:
+def nearest_ratio(
+    inputs: Mapping[str, Any], supported: Sequence[str], sides: tuple[int, int] | None = None
+) -> str | None:
     """Return the ratio nearest to `width` and `height`, or to *sides* if one is missing; None without either."""
-    asked = tuple(_side(inputs, field) for field in ("width", "height") if field in inputs)
-    width, height = asked if len(asked) == 2 else sides or (0, 0)  # noqa: PLR2004 - width and height
+    input_sides = tuple(_side(inputs, field) for field in ("width", "height") if field in inputs)
+    width, height = input_sides if len(input_sides) == 2 else sides or (0, 0)  # noqa: PLR2004 - width and height
     if not (width and height):
         return None
     wanted = math.log(width / height)
-    return min(known, key=lambda name: abs(_log(name) - wanted))
+    return min(supported, key=lambda name: abs(_log(name) - wanted))
 
 
-def nearest_seconds(inputs: Mapping[str, Any], known: Sequence[int], default: int) -> int:
+def nearest_seconds(inputs: Mapping[str, Any], supported: Sequence[int], default: int) -> int:
     """Return the length nearest to `duration_s`; of two that are equally near, the shorter one, which costs less."""
-    asked = inputs.get("duration_s", default)
-    if isinstance(asked, bool) or not isinstance(asked, int | float):
+    seconds = inputs.get("duration_s", default)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise invalid_input("duration_s", "expected a number of seconds")
-    return min(known, key=lambda length: (abs(length - asked), length))
+    return min(supported, key=lambda length: (abs(length - seconds), length))
 
 
 def _side(inputs: Mapping[str, Any], field: str) -> int:

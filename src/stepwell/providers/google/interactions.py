@@ -32,7 +32,7 @@ _COUNTS = {
 }
 
 
-class _Created(Struct):
+class _SubmitAnswer(Struct):
     """The answer to a submit."""
 
     id: str
@@ -60,7 +60,7 @@ class Interactions:
 
     async def create(self, session: GoogleSession, body: bytes) -> Job:
         """Create an interaction. Raises as `RemoteProvider.submit`."""
-        job = Job(id=(await session.submit(self._url, body, _Created)).id)
+        job = Job(id=(await session.submit(self._url, body, _SubmitAnswer)).id)
         if not self.has(job):
             raise OutcomeUnknown(f"{self._name}: the id of the interaction can't be read")
         return job

@@ -19,8 +19,8 @@ from stepwell.domain.steps import KnownStep
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request, UrlReader
 from stepwell.providers.google.answers import (
-    Generated,
-    Predicted,
+    GenerateContentAnswer,
+    PredictAnswer,
     image_result,
     imagen_result,
     text_result,
@@ -31,7 +31,13 @@ from stepwell.providers.google.models import Family, capabilities, family_of, mo
 from stepwell.providers.google.predictions import check_imagen, imagen_body, veo_body
 from stepwell.providers.google.request_parts import check_messages, content_body
 from stepwell.providers.google.session import GoogleSession, ModelTerms
-from stepwell.providers.google.video_operations import OperationVideo, Started, VideoOperation, state_of, video_of
+from stepwell.providers.google.video_operations import (
+    OperationVideo,
+    StartedOperation,
+    VideoOperation,
+    state_of,
+    video_of,
+)
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals
@@ -121,16 +127,16 @@ class GoogleProvider(ABC):
         url = self._endpoint(attempt, session, f"{request.model}:{_VERBS[family]}")
         body = canonical(request.body)
         if family is Family.VEO:
-            started = await session.submit(url, body, Started)
+            started = await session.submit(url, body, StartedOperation)
             if not self._is_operation(started.name):
                 raise OutcomeUnknown(f"{self.type}: the name of the operation can't be read")
             return Job(id=started.name)
         facts = (self.type, request.body, request.model)
         if family is Family.IMAGEN:
-            predicted = await session.submit(url, body, Predicted, works=True)
+            predicted = await session.submit(url, body, PredictAnswer, works=True)
             with session.masking(), paid_for():
                 return Finished(await imagen_result(*facts, predicted, attempt, io))
-        generated = await session.submit(url, body, Generated, works=True)
+        generated = await session.submit(url, body, GenerateContentAnswer, works=True)
         with session.masking(), paid_for():
             if attempt.task_type is TaskType.LLM_INTERACTION:
                 return Finished(await text_result(*facts, generated))

@@ -21,7 +21,7 @@ _TRANSIENT_CODES = frozenset({2, 4, 8, 10, 13, 14})
 _DONE, _RUNNING = "done", "running"
 
 
-class Started(Struct):
+class StartedOperation(Struct):
     """The answer to a submit."""
 
     name: str

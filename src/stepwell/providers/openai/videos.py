@@ -54,7 +54,7 @@ class VideoJob(Struct, frozen=True):
         return {"width": int(sides[0]), "height": int(sides[1])}
 
 
-class Listed(Struct, frozen=True):
+class ListedVideo(Struct, frozen=True):
     """A video in the list. `created_at` is in seconds since 1970; some servers send milliseconds."""
 
     id: Id
@@ -84,12 +84,12 @@ class Listed(Struct, frozen=True):
 class _Page(Struct, frozen=True):
     """A page of the list."""
 
-    data: list[Listed]
+    data: list[ListedVideo]
     has_more: bool = False
     last_id: str | None = None
 
 
-class _Deleted(Struct, frozen=True):
+class _DeleteReply(Struct, frozen=True):
     """The answer to a delete."""
 
     deleted: bool
@@ -139,14 +139,14 @@ async def cancel_video(session: OpenAiSession, job: Job) -> CancelAnswer:
     if answer.is_success and not answer.body.strip():
         return CancelAnswer.ACCEPTED
     if answer.is_success:
-        deleted = session.api.readable(answer, _Deleted).deleted
+        deleted = session.api.readable(answer, _DeleteReply).deleted
         return CancelAnswer.ACCEPTED if deleted else CancelAnswer.REFUSED
     if session.words(answer.body) is None:
         raise CallFailed(f"{NAME} answered the cancel {answer.status}, without an error message")
     return CancelAnswer.UNKNOWN_JOB if answer.status in GONE else CancelAnswer.REFUSED
 
 
-async def list_around(session: OpenAiSession, at: datetime) -> AsyncIterator[Listed]:
+async def list_around(session: OpenAiSession, at: datetime) -> AsyncIterator[ListedVideo]:
     """Yield the videos that were created around *at*. Raises `CallFailed`, also if the list has more than 20 pages."""
     earliest, latest = at - BEFORE, at + AFTER
     query: dict[str, Any] = {"limit": _PAGE, "order": "desc"}

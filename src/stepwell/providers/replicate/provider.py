@@ -62,7 +62,7 @@ _PERMANENT_ERROR = re.compile(
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,100}(?!\n)$")]
 
 
-class _Created(Struct):
+class _SubmitAnswer(Struct):
     """The answer to a submit, and the body of a callback."""
 
     id: Id
@@ -79,13 +79,13 @@ class _Prediction(Struct):
     data_removed: bool | None = None
 
 
-class _Cancelled(Struct):
+class _CancelReply(Struct):
     """The answer to a cancel."""
 
     status: str
 
 
-class _Listed(Struct):
+class _ListedPrediction(Struct):
     """A prediction in the list."""
 
     id: Id
@@ -101,7 +101,7 @@ class _Listed(Struct):
 class _Page(Struct):
     """A page of the list."""
 
-    results: list[_Listed]
+    results: list[_ListedPrediction]
     next: str | None = None
 
 
@@ -168,7 +168,7 @@ class ReplicateProvider:
         if attempt.callback_url is not None and secure:
             body |= {"webhook": attempt.callback_url, "webhook_events_filter": ["completed"]}
         headers = {**session.headers, **deadline(attempt.provider_config)}
-        _, created = await session.api.submit(self._endpoint(request), canonical(body), headers, _Created)
+        _, created = await session.api.submit(self._endpoint(request), canonical(body), headers, _SubmitAnswer)
         return Job(id=created.id, urls=_urls(created.urls))
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
@@ -214,10 +214,10 @@ class ReplicateProvider:
             return CancelAnswer.UNKNOWN_JOB if answer.status in GONE else CancelAnswer.REFUSED
         if not answer.body.strip():
             return CancelAnswer.ACCEPTED
-        return CancelAnswer.ENDED if api.readable(answer, _Cancelled).status in _ENDED else CancelAnswer.ACCEPTED
+        return CancelAnswer.ENDED if api.readable(answer, _CancelReply).status in _ENDED else CancelAnswer.ACCEPTED
 
     def called_back(self, body: bytes) -> Job | None:
-        created = read_json(body, _Created)
+        created = read_json(body, _SubmitAnswer)
         return None if created is None else Job(id=created.id, urls=_urls(created.urls))
 
     async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:
@@ -235,7 +235,7 @@ class ReplicateProvider:
         found.sort(key=lambda listed: abs(listed.created_at - sent.at))
         return [Job(id=listed.id, urls=_urls(listed.urls)) for listed in found]
 
-    async def _list_around(self, session: _Session, at: datetime) -> AsyncIterator[_Listed]:
+    async def _list_around(self, session: _Session, at: datetime) -> AsyncIterator[_ListedPrediction]:
         """Yield the predictions of the account around *at*, newest first.
 
         Replicate may ignore the bounds in the query.
@@ -255,19 +255,19 @@ class ReplicateProvider:
             query = split_url(page.next).query  # only the query, so that the key is sent nowhere else
         raise CallFailed(f"Replicate: more than {_MAX_PAGES} pages of predictions to look through")
 
-    async def _has_same_input(self, session: _Session, listed: _Listed, wanted: str) -> bool:
-        given = listed.input
+    async def _has_same_input(self, session: _Session, listed: _ListedPrediction, wanted: str) -> bool:
+        model_input = listed.input
         if listed.data_removed:
             return False
-        if given is None:
+        if model_input is None:
             try:
-                given = (await self._prediction(session, Job(id=listed.id, urls=_urls(listed.urls)))).input
+                model_input = (await self._prediction(session, Job(id=listed.id, urls=_urls(listed.urls)))).input
             except CallFailed as error:
                 if error.forgotten:
                     return False
                 raise
         # A listed prediction has a version even if none was asked for.
-        return wanted in {digest({"input": given}), digest({"input": given, "version": listed.version})}
+        return wanted in {digest({"input": model_input}), digest({"input": model_input, "version": listed.version})}
 
     async def _prediction(self, session: _Session, job: Job) -> _Prediction:
         answer = await session.api.call("GET", self._address(job, "get"), session.headers, ok=_SUCCESS)
@@ -327,11 +327,11 @@ def _is_deployment(model: str) -> bool:
     return model.count("/") == 2  # noqa: PLR2004 - deployments/owner/name
 
 
-def _of_model(listed: _Listed, model: str) -> bool:
+def _of_model(listed: _ListedPrediction, model: str) -> bool:
     """Return whether the prediction may belong to *model*. It may if the list doesn't show its model."""
     wanted = model.lower()
     if _is_deployment(model):
         names = wanted.removeprefix("deployments/"), wanted.rpartition("/")[2]
         return listed.deployment is None or listed.deployment.lower() in names
-    shown = listed.model if "/" in model else listed.version
-    return shown is None or shown.lower() == wanted
+    listed_name = listed.model if "/" in model else listed.version
+    return listed_name is None or listed_name.lower() == wanted
