@@ -155,7 +155,7 @@ class _Steps:
         if (waits := self._snapshot.waits.get(position)) is not None:
             return waits
         task = self._under_way.get(position)
-        return self._of_attempt(step, task) if task is not None else self._between_two(step)
+        return self._of_attempt(step, task) if task is not None else self._between_attempts(step)
 
     def _of_pending(self, step: StepRecord) -> StepReason:
         status = self._snapshot.state.status
@@ -195,7 +195,7 @@ class _Steps:
             return IsDraining(detail="This process is stopping and starts nothing more; the next one runs it.")
         return _runs_here(step.state.attempt + 1, "recording", None)
 
-    def _between_two(self, step: StepRecord) -> StepReason:
+    def _between_attempts(self, step: StepRecord) -> StepReason:
         state, plan, at = step.state, step.plan, step.state.next_attempt_at
         if at is None or (at <= self._snapshot.now and self._snapshot.elsewhere is not None):
             return self._about_to_start(step)
@@ -210,15 +210,15 @@ class _Steps:
 
     def _of_attempt(self, step: StepRecord, task: Task) -> StepReason:
         snapshot = self._snapshot
-        seen = snapshot.observations.get(task.id)
+        observation = snapshot.observations.get(task.id)
         if task.sent is not None and task.provider is not None and task.phase is not TaskPhase.REMOTE_DONE:
-            return _at_provider(task, task.provider, seen, snapshot)
-        if snapshot.elsewhere is not None or (seen is None and snapshot.draining):
+            return _at_provider(task, task.provider, observation, snapshot)
+        if snapshot.elsewhere is not None or (observation is None and snapshot.draining):
             return self._about_to_start(step)
-        trouble = None if seen is None else seen.trouble
+        trouble = None if observation is None else observation.trouble
         if task.phase is TaskPhase.REMOTE_DONE:
             return _runs_here(task.attempt, "fetching", task, trouble)
-        if seen is None or not seen.recorded:
+        if observation is None or not observation.recorded:
             return _runs_here(task.attempt, "recording", task)
         works = task.provider is None or task.provider in snapshot.in_process_providers
         return _runs_here(task.attempt, "working" if works else "preparing", task, trouble)
@@ -228,10 +228,10 @@ class _Steps:
 
 
 def _at_provider(
-    task: Task, provider: ProviderType, seen: AttemptObservation | None, snapshot: WorkflowSnapshot
+    task: Task, provider: ProviderType, observation: AttemptObservation | None, snapshot: WorkflowSnapshot
 ) -> StepReason:
     assert task.sent is not None
-    trouble = None if seen is None else seen.trouble
+    trouble = None if observation is None else observation.trouble
     but = f" The last call had no answer: {trouble}" if trouble else ""
     if task.remote_id is None and task.outcome_unknown:
         detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and its answer was lost: "
@@ -242,7 +242,7 @@ def _at_provider(
     if task.remote_id is None:
         detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and has not answered yet."
         return BeingSent(detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at)
-    word, since = (None, task.sent.at) if seen is None else (seen.word, seen.since or task.sent.at)
+    word, since = (None, task.sent.at) if observation is None else (observation.word, observation.since or task.sent.at)
     seconds = round(max((snapshot.now - since).total_seconds(), 0.0), 3)
     if snapshot.elsewhere is not None:
         says = f"was sent {seconds:.0f} s ago; {_who_knows(snapshot.elsewhere)}"
@@ -258,7 +258,7 @@ def _at_provider(
         state=word,
         since=since,
         seconds=seconds,
-        progress=None if seen is None else seen.progress,
+        progress=None if observation is None else observation.progress,
         trouble=trouble,
     )
 

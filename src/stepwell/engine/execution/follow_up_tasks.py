@@ -28,8 +28,8 @@ Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str, Callable[[asyncio.T
 class FollowUpTasks:
     """Runs follow-ups. The workflows keep them, in `ActiveWorkflow.follow_ups`.
 
-    *spawn* runs a coroutine in a task of that name, and calls back at its end. *apply* hands an input to a workflow.
-    *make_control* makes the control of an attempt of a workflow.
+    *spawn* runs a coroutine in a task with a name, and calls a function at its end. *apply* applies an input to a
+    workflow. *make_control* makes the control of an attempt of a workflow.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class FollowUpTasks:
         self.closed = False  # for good: no follow-up begins any more
 
     def begin(self, workflow: ActiveWorkflow, position: int, task_id: UUID) -> None:
-        """Follow the attempt up, unless that is done already."""
+        """Begin to follow the attempt up, unless a task already does."""
         if self.closed or task_id in workflow.follow_ups:
             return
         control = self._make_control(workflow)
@@ -61,7 +61,7 @@ class FollowUpTasks:
         workflow.follow_ups.clear()
 
     async def _run(self, workflow: ActiveWorkflow, position: int, task_id: UUID, control: AttemptControl) -> None:
-        # The attempt may be about to get the provider's answer, and that says whether there is a job to end.
+        # Wait for the attempt, because the provider's answer to it says whether there is a job to end.
         if (attempt := workflow.attempts.get(task_id)) is not None and attempt.task is not None:
             await asyncio.wait({attempt.task})
         if (task := workflow.run.followed_up_task(task_id)) is None or task.follow_up_until is None:
