@@ -32,7 +32,16 @@ def test_a_page_is_printed_in_markdown(
     assert out.startswith("# ")
 
 
-@pytest.mark.parametrize("page", ["nothing", "", "../pyproject", "start.md"])
+@pytest.mark.parametrize("link", ["tasks.md", "tasks.md#results", "tasks"])
+def test_a_link_of_a_page_may_stand_for_the_page(
+    link: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run_manual(monkeypatch, capsys, link)
+    assert (code, err) == (0, "")
+    assert out.rstrip("\n") == read_page("tasks").rstrip("\n")
+
+
+@pytest.mark.parametrize("page", ["nothing", "", "../pyproject", ".md", "start.html"])
 def test_an_unknown_page_is_refused_with_the_list_of_pages(
     page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

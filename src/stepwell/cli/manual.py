@@ -5,10 +5,14 @@ from stepwell.cli.errors import MISUSED, Refused
 
 
 def manual_page(name: str) -> str:
-    """Return the page *name* as Markdown text. Raises `Refused`, which lists the names."""
-    if name not in PAGES:
+    """Return a page as Markdown text. Raises `Refused`, which lists the names.
+
+    *name* is that of the page, or what a link between pages contains: `tasks.md`, or `tasks.md#results`.
+    """
+    page = name.partition("#")[0].removesuffix(".md")
+    if page not in PAGES:
         raise Refused(f"the manual has no page {name!r}; its pages are {', '.join(PAGES)}", code=MISUSED)
-    return read_page(name)
+    return read_page(page)
 
 
 def manual_pages() -> dict[str, str]:
