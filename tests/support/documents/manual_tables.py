@@ -104,10 +104,15 @@ def _choices(kind: Any) -> Sequence[str]:
 
 
 def _routes() -> str:
-    rows = [
-        [f"`{_request(each)}`", each.permission or "-", each.description or f"{each.summary}."] for each in operations()
-    ]
+    rows = [[f"`{_request(each)}`", each.permission or "-", _effect(each)] for each in operations()]
     return _table(["request", "scope", "what it does"], rows)
+
+
+def _effect(operation: Operation) -> str:
+    name = f"{operation.summary.capitalize()}."
+    if not operation.description:
+        return name
+    return f"{name} {operation.description}" if operation.path.startswith("/api/") else operation.description
 
 
 def _request(operation: Operation) -> str:
