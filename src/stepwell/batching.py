@@ -41,8 +41,8 @@ class Batcher(Generic[Key, Item, Result]):
     """A queue of items by key, and the execution of its head as one batch, by an owner with a loop of its own.
 
     *execute* gets a function that closes the batch and returns its items. It calls that function once, when it can
-    begin (when it has a connection, say): until then, more items join. It returns a result for each key.
-    *fits* are the limits of a batch, in the unit of *weigh*.
+    begin, for example when it has a connection. Until then, more items join the batch. It returns a result for each
+    key. *fits* are the limits of a batch, in the unit of *weigh*.
 
     What must hold:
     - A batch costs one call of *execute*. While it runs, arriving items wait together for the next one.

@@ -156,7 +156,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         bool, _about("Signed URLs lead to the bucket. false: providers and users can't reach the bucket")
     ] = True
     s3_copy_from: Annotated[
-        Path | None, _about("The folder where files were before: it is read, and copied to the bucket")
+        Path | None, _about("The folder that contained the files before. It is read, and copied to the bucket")
     ] = None
     postgres_bin: Annotated[
         Path | None,
@@ -167,7 +167,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     public_url: Annotated[
         str | None,
         _about(
-            "The beginning of signed URLs, of `link` in webhooks, and of callback addresses",
+            "The base of signed URLs, of `link` in webhooks, and of callback URLs",
             default="`http://host:port`, without callbacks",
         ),
     ] = None
@@ -188,8 +188,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None, _about("The public key in PEM that checks tokens, with RS256, ES256 or EdDSA")
     ] = None
     jwt_algorithm: Annotated[Literal["HS256", "RS256", "ES256", "EdDSA"], _about("The algorithm of tokens")] = "HS256"
-    jwt_issuer: Annotated[str, _about("What `iss` of a token must be")] = "stepwell"
-    jwt_audience: Annotated[str, _about("What `aud` of a token must be")] = "stepwell"
+    jwt_issuer: Annotated[str, _about("The value that `iss` of a token must have")] = "stepwell"
+    jwt_audience: Annotated[str, _about("The value that `aud` of a token must have")] = "stepwell"
     jwt_max_lifetime_s: Annotated[
         int,
         Meta(ge=60, le=315_360_000),
@@ -210,28 +210,31 @@ class Settings(Struct, frozen=True, kw_only=True):
     webhook_secret: Annotated[
         SigningSecrets,
         _about(
-            "The secret that signs webhooks: `whsec_` and base64 of 24 to 64 bytes. Several with "
-            "spaces between them all sign. Without one, `serve` refuses `webhook_url`",
+            "The secret that signs webhooks: `whsec_` and base64 of 24 to 64 bytes. There may be several, "
+            "separated by spaces, and all of them sign. Without one, `serve` refuses `webhook_url`",
             default="made by `up` and `run`, in the data folder",
         ),
     ] = SigningSecrets()
     webhook_secrets: Annotated[
         TenantSecrets,
         _about(
-            "A tenant's own webhook secret. A name in capitals, digits and `_` fits every tenant that "
-            "becomes it (`acme-inc` is `ACME_INC`); any other name is exactly that tenant",
+            "A tenant's own webhook secret. A TENANT of capitals, digits and `_` stands for every tenant whose "
+            "name is written so (`acme-inc` is `ACME_INC`); any other TENANT is the tenant's exact name",
             default="STEPWELL_WEBHOOK_SECRET",
         ),
     ] = field(default_factory=TenantSecrets)
-    webhook_timeout_s: Annotated[float, Meta(ge=0.1, le=60), _about("The deadline of one try of a webhook")] = 20.0
+    webhook_timeout_s: Annotated[float, Meta(ge=0.1, le=60), _about("The deadline of one attempt at a webhook")] = 20.0
 
-    max_running_steps: Annotated[int, Meta(ge=1, le=100_000), _about("Steps that run at the same time")] = 1_000
-    max_steps_per_provider: Annotated[int, Meta(ge=1, le=100_000), _about("Of those, per remote provider")] = 100
+    max_running_steps: Annotated[int, Meta(ge=1, le=100_000), _about("Steps that may run at once")] = 1_000
+    max_steps_per_provider: Annotated[
+        int, Meta(ge=1, le=100_000), _about("Steps of a remote provider that may run at once")
+    ] = 100
     max_local_steps: Annotated[
-        int, Meta(ge=1, le=1_024), _about("Of those, steps of LOCAL", default="the number of CPUs")
+        int, Meta(ge=1, le=1_024), _about("Steps of LOCAL that may run at once", default="the number of CPUs")
     ] = field(default_factory=lambda: os.cpu_count() or 1)
     max_steps_per_tenant: Annotated[
-        Annotated[int, Meta(ge=1, le=100_000)] | None, _about("Of those, per tenant", default="no limit")
+        Annotated[int, Meta(ge=1, le=100_000)] | None,
+        _about("Steps of a tenant that may run at once", default="no limit"),
     ] = None
 
     lease_s: Annotated[
@@ -245,7 +248,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 8
     database_timeout_s: Annotated[float, Meta(ge=0.1, le=600), _about("The deadline of a statement")] = 10.0
 
-    input_max_bytes: Annotated[int, Meta(ge=1_024), _about("The largest input that is fetched")] = 64 * 1024 * 1024
+    input_max_bytes: Annotated[int, Meta(ge=1_024), _about("The size of the largest input file")] = 64 * 1024 * 1024
     input_timeout_s: Annotated[float, Meta(ge=0.1, le=3600), _about("The deadline of fetching one input")] = 30.0
     heartbeat_s: Annotated[
         float, Meta(ge=0.05, le=300), _about("The time between two heartbeats of an event stream")
@@ -298,25 +301,25 @@ class Settings(Struct, frozen=True, kw_only=True):
         PollInterval, _about("The time between the first two polls of a job; it grows to 10 s")
     ] = 1.0
     fal_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same, for FAL", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("The same time for jobs of FAL", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     replicate_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same, for REPLICATE", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("The same time for jobs of REPLICATE", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     gemini_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same, for GEMINI", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("The same time for jobs of GEMINI", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     vertex_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same, for VERTEX", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("The same time for jobs of VERTEX", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     openai_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same, for OPENAI", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("The same time for jobs of OPENAI", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     comfyui_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same, for COMFYUI", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("The same time for jobs of COMFYUI", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     custom_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same, for CUSTOM", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("The same time for jobs of CUSTOM", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     limits: Annotated[
         ModelLimits,
@@ -329,8 +332,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=10_000),
         _about(
-            "The circuit breaker of a model opens when so many steps in a row have used up their "
-            "attempts at it. 0: never"
+            "The number of steps in a row that must use up their attempts at a model before its circuit "
+            "breaker opens. 0: it never opens"
         ),
     ] = 3
     breaker_reset_s: Annotated[
@@ -339,12 +342,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     reconcile_s: Annotated[
         Annotated[float, Meta(ge=0, le=3600)] | None,
         _about(
-            "How long a job may be missing from its provider's list, and how long its provider must say that "
-            "there is no such job, before the service gives it up",
+            "How long a job may be missing from its provider's list, and for how long the provider must answer "
+            "that there is no such job, before the service gives the job up",
             default="FAL 60, CUSTOM 0, others 30",
         ),
     ] = None
-    output_max_bytes: Annotated[int, Meta(ge=1_024), _about("The largest file that is fetched from a provider")] = (
+    output_max_bytes: Annotated[int, Meta(ge=1_024), _about("The size of the largest output file of a provider")] = (
         1024 * 1024 * 1024
     )
     output_timeout_s: Annotated[
@@ -353,7 +356,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     prices: Annotated[
         Prices,
         _about(
-            'The price of a job, where the provider names none, by provider and model: `{"FAL": '
+            'The price of a job whose provider reports none, by provider and model: `{"FAL": '
             '{"fal-ai/flux/dev": 0.025}}`. `*` is each model that isn\'t named'
         ),
     ] = field(default_factory=Prices)

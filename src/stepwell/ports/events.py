@@ -27,7 +27,7 @@ class EventFeed(Protocol):
     async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
         """Return up to *limit* of the *wanted* events behind *after*.
 
-        A call reads some thousand events at most. So the page may be empty although `more` is true.
+        A call reads a few thousand events at most, so the page may be empty although `more` is true.
         """
 
     async def end(self) -> FeedCursor:

@@ -40,7 +40,7 @@ class Times(Struct, frozen=True):
 
 
 class Incomplete(Exception):
-    """The rows of a run are not those that it must leave."""
+    """The rows that a run has left are not complete."""
 
 
 async def bare_commits(connection: asyncpg.Connection, number: int) -> list[float]:

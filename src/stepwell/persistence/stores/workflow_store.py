@@ -171,7 +171,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
 
 @contextmanager
 def _noting_unreadable(loaded: LoadedWorkflow) -> Iterator[None]:
-    """Note in *loaded* that a row can't be read: written by another version of Stepwell, say, or by hand.
+    """Record in *loaded* that a row can't be read, for example because another version of Stepwell wrote it.
 
     Without this, one such row would keep all other workflows from being loaded.
     """

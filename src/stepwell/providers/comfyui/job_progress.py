@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any
 
-_PROGRESS_STEP = 0.01  # smaller changes are no news
+_PROGRESS_STEP = 0.01  # smaller changes aren't reported
 _ENDS = frozenset({"execution_success", "execution_error", "execution_interrupted"})
 
 

@@ -52,7 +52,7 @@ _POLL_STATUSES = frozenset({200, 202})
 _CANCELLED_WORDS = frozenset({"CANCELLED", "CANCELED"})
 # Statuses of a result or of a failed request. Other statuses are about the call.
 _RESULT_STATUSES = frozenset({200, *range(400, 600)}) - {401, 403, 404, 408, 410, 425, 429}
-# With an error of fal's in the body these refuse a cancel. Other statuses say nothing about the job.
+# If the body is an error of fal's, these statuses refuse a cancel. Other statuses say nothing about the job.
 _CANCEL_STATUSES = frozenset({200, 202, 400, 404, 422})
 _NOT_FOUND = 404
 _OK = 200

@@ -67,7 +67,7 @@ async def veo_body(attempt: Attempt, io: AttemptIO, *, seeded: bool) -> dict[str
 async def omni_body(attempt: Attempt, model: str, io: AttemptIO) -> dict[str, Any]:
     """Return the body for Omni.
 
-    `provider_config.parameters` go into `response_format`: {"resolution": "1080p"}, say.
+    `provider_config.parameters`, for example {"resolution": "1080p"}, go into `response_format`.
     """
     inputs = without_nulls(attempt.inputs)
     first, prompt = await _first_image(inputs, io), _video_prompt(inputs)
