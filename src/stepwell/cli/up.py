@@ -1,4 +1,7 @@
-"""`stepwell up`: runs the service with its embedded PostgreSQL on one data folder."""
+"""`stepwell up`: runs the service with its embedded PostgreSQL on one data folder.
+
+`cli.postgres` starts and restarts PostgreSQL, and `cli.service_host` runs the service.
+"""
 
 import asyncio
 import socket

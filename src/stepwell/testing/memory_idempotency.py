@@ -26,7 +26,7 @@ class MemoryIdempotencyKeys:
             del self._tables.keys[name]
         row = self._tables.keys.get((wanted.scope, key))
         if row is not None and not self._may_take_over(row, token, fingerprint):
-            return self._of_another(wanted, row, fingerprint)
+            return self._read_existing(wanted, row, fingerprint)
         self._tables.keys[wanted.scope, key] = KeyRow(token, self._owner, fingerprint, now)
         return ReservedKey(wanted, mine=True)
 
@@ -39,7 +39,7 @@ class MemoryIdempotencyKeys:
         recent = row.created_at >= self._tables.clock.now() - _LONGEST_WORK
         return recent and self._tables.is_alive(row.owner)
 
-    def _of_another(self, wanted: Reservation, row: KeyRow, fingerprint: bytes) -> ReservedKey:
+    def _read_existing(self, wanted: Reservation, row: KeyRow, fingerprint: bytes) -> ReservedKey:
         elsewhere = row.owner != self._owner and self._may_be_at_work(row)
         if row.fingerprint == fingerprint and row.applied_to is None and row.answer is None and not elsewhere:
             raise StillRunning  # a later request of this process has the key

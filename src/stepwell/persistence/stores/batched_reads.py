@@ -36,7 +36,7 @@ class WorkflowLoader:
 
     def __init__(self, readers: SmallPool) -> None:
         self._whole = _RowReader(readers, _with_steps(), "step_workflow_id")
-        self._bare = _RowReader(readers, _found(), "id")
+        self._bare = _RowReader(readers, _by_ids(), "id")
         self._versions = _RowReader(readers, _versions(), "id")
 
     async def find(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
@@ -95,7 +95,7 @@ def _is_timeout(error: Exception) -> bool:
     return isinstance(error, TimeoutError | asyncpg.QueryCanceledError)
 
 
-def _found() -> Select[*tuple[Any, ...]]:
+def _by_ids() -> Select[*tuple[Any, ...]]:
     return summarised().where(workflows.c.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
 
 
@@ -108,7 +108,7 @@ def _versions() -> Select[*tuple[Any, ...]]:
 
 def _with_steps() -> Select[*tuple[Any, ...]]:
     """A row for each step. The row of a workflow's first step also has the columns of the workflow."""
-    found = _found().cte("found").prefix_with("MATERIALIZED")  # once, not for every step
+    found = _by_ids().cte("found").prefix_with("MATERIALIZED")  # once, not for every step
     first = steps.c.position == literal_column("0")
     once = [case((first, column)).label(column.name) for column in found.c]
     own = [column.label(f"step_{column.name}") for column in steps.c]

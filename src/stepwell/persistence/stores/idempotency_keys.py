@@ -91,7 +91,7 @@ class PostgresIdempotencyKeys:
                     await connection.execute(FORGET_EXPIRED)
                 if row["mine"]:
                     return ReservedKey(wanted, mine=True)
-                if (found := _of_another(wanted, row, fingerprint)) is not None:
+                if (found := _read_existing(wanted, row, fingerprint)) is not None:
                     return found
         raise StillRunning
 
@@ -117,7 +117,7 @@ def _values(reservation: Reservation) -> tuple[Any, ...]:
     return reservation.scope, reservation.key, reservation.token
 
 
-def _of_another(wanted: Reservation, row: Row, fingerprint: bytes) -> ReservedKey | None:
+def _read_existing(wanted: Reservation, row: Row, fingerprint: bytes) -> ReservedKey | None:
     """Return what an earlier request has stored for the key.
 
     None if the row has changed after the snapshot: the snapshot has no row, or one that would have been taken over.
