@@ -297,7 +297,7 @@ async def test_a_mapping_that_finds_nothing_names_the_existing_fields(live: Serv
 
 
 async def test_no_answer_shows_a_half_committed_transition(live: Service) -> None:
-    chain = [passthrough_step(str(number), *([str(number - 1)] if number else [])) for number in range(60)]
+    chain = [passthrough_step(str(number), *([str(number - 1)] if number else [])) for number in range(400)]
     workflow = await live.create(*chain)
     seen = 0
     while (found := await live.get(workflow["id"]))["status"] == "RUNNING":

@@ -96,6 +96,8 @@ def test_malformed_json_is_refused_with_its_place(data: bytes, type_: str, words
         (b'{"a": [1, ' + DEEPEST + b"]}", [(("body", "a", 1, *[0] * 62), "too_deep")]),
         (b'{"k": [1, ' + b"[" * 5000 + b"]" * 5001 + b"}", [(("body",), "too_deep")]),
         (b'{"a":' * 100_000, [(("body",), "too_deep")]),
+        (b"[NaN, " + b"[" * 900 + b"]" * 901, [(("body",), "too_deep")]),
+        (b'{"b": 1, "b": ' + b"[" * 900 + b"]" * 900 + b"}", [(("body",), "too_deep")]),
     ],
 )
 def test_values_that_cannot_be_stored_are_refused_at_their_place(data: bytes, expected: list[Any]) -> None:

@@ -172,6 +172,7 @@ async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
 async def test_an_unknown_delivery_is_not_found(service: Service, sink: WebhookReceiver) -> None:
     ended, other = await run_with_webhook(service, sink), await run_with_webhook(service, sink)
     name = (await delivery_after(service, ended["id"]))["id"]
+    await eventually(lambda: len(sink.received) == 2)
     for workflow_id, delivery_id in (
         (other["id"], name),
         (ended["id"], name.rpartition("_")[0] + "_1"),

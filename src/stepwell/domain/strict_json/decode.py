@@ -12,6 +12,7 @@ import msgspec
 
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.strict_json.schema_faults import Loc, capped, printable_key
+from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
 
 MAX_DEPTH = 64
 MAX_FAULTS = 100
@@ -28,8 +29,8 @@ def decode_body(data: bytes) -> Any:
 
     Raises `InvalidRequest` with up to 100 faults, and a last one that counts the rest. Apart from malformed JSON, these
     are refused: any encoding but UTF-8, a byte order mark, NaN and infinities, more than 64 levels, NUL characters,
-    lone surrogates, integers beyond signed 64 bits, and an object with a duplicate key. A body that is too deep for the
-    parsers gets one fault, at ("body",).
+    lone surrogates, integers beyond signed 64 bits, and an object with a duplicate key. A body of more than
+    `MAX_LEVELS` levels gets one fault, at ("body",), because the parsers of some versions of Python can't read it.
     """
     _check_encoding(data)
     try:
@@ -39,6 +40,8 @@ def decode_body(data: bytes) -> Any:
     except msgspec.MsgspecError as error:
         _refuse_malformed(data, error)
     depth_kept, keys = _depth_and_keys(value)
+    if not depth_kept:
+        _check_levels(value)
     if keys < sum(map(data.count, _BLANKS_BEFORE_COLON)):
         value = _reread(data, value)
     elif not depth_kept or b"\\u0000" in data or _SHORTEST_BIG_INT in data.translate(_TO_ZERO):
@@ -116,12 +119,19 @@ def _too_deep(loc: Loc) -> Fault:
 def _read(data: bytes) -> Any:
     """Return the value with a placeholder for each refused part. Raises `InvalidRequest` for malformed JSON."""
     try:
-        return _READER.decode(data.decode())
+        value = _READER.decode(data.decode())
     except json.JSONDecodeError as error:
         at = len(error.doc[: error.pos].encode())
         place = f"line {error.lineno}, column {error.colno} (byte {at})"
         _refuse([Fault(("body",), f"Malformed JSON at {place}: {error.msg}", "json_invalid")])
     except RecursionError:
+        _refuse([_too_deep(("body",))])
+    _check_levels(value)
+    return value
+
+
+def _check_levels(value: Any) -> None:
+    if is_deeper(value, MAX_LEVELS):
         _refuse([_too_deep(("body",))])
 
 
