@@ -1,4 +1,4 @@
-"""What obstore doesn't do in a local folder: sync files, check symbolic links, and remove left-overs of crashes.
+"""Functions for a local folder that obstore lacks: they sync files, check links, and remove left-overs of crashes.
 
 All methods block, so callers run them in a thread.
 """

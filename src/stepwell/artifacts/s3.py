@@ -82,7 +82,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
     @property
     def _bucket_in_host(self) -> bool:
-        """Whether URLs have the bucket in their host name, as Amazon's do; otherwise it is in their path.
+        """True if URLs have the bucket in their host name, as Amazon's do. Otherwise it is in their path.
 
         Wildcard certificates cover one level of names, so a bucket whose name contains a dot is in the path.
         """

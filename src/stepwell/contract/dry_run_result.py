@@ -27,7 +27,7 @@ class KeptFile(Struct, frozen=True):
 
 
 class DryRun(Struct, frozen=True, kw_only=True):
-    """What a verb would do now. Nothing has changed. The lists hold ids of steps, in the order of the definition; a
+    """A forecast of a verb. Nothing has changed. The lists hold ids of steps, in the order of the definition; a
     list that doesn't concern the verb is empty. `would_run`: the steps that would wait for a slot at once.
     `would_run_later`: those that would run after others. `running`: those whose attempts continue. `kept`: COMPLETED
     steps, which don't run again. `reset`: those that return to PENDING with a fresh retry budget. `cancelled`: those

@@ -35,7 +35,7 @@ class TaskStatus(StrEnum):
 
 
 class TaskPhase(StrEnum):
-    """How far an attempt has got. It is committed before the next phase begins, so that a recovery can continue from
+    """The progress of an attempt. It is committed before the next phase begins, so that a recovery can continue from
     it.
     """
 

@@ -51,7 +51,7 @@ class PlannedPrice(Struct, frozen=True):
 
 
 class WorkflowPlan(Struct, frozen=True):
-    """What running a definition would involve. A layer of `layers` holds steps that could run at the same time, with
+    """A forecast of a run of a definition. A layer of `layers` holds steps that could run at the same time, with
     enough slots. `critical_path` is the longest chain of steps: by their expected seconds if these are known for all
     steps (`critical_path_s` is then the sum), otherwise by their number.
     """

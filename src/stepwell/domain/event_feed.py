@@ -75,7 +75,7 @@ class FeedEvent(Struct, frozen=True):
 
 
 class FeedFilter(Struct, frozen=True):
-    """Which events a reader wants. None accepts all."""
+    """The filter of a reader of events. None accepts all."""
 
     types: frozenset[EventType] | None = None
     status: WorkflowStatus | None = None

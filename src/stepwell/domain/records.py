@@ -83,7 +83,7 @@ class LoadedWorkflow(Struct):
 
 
 class Ownership(Struct, frozen=True):
-    """Which process runs a workflow, and who paused it.
+    """The owner of a workflow, and the actor who paused it.
 
     `owner` is None if no process runs it. `lease_until` is None if the owner has no lease, or one without an end.
     `paused_by` and `paused_at` are None unless the workflow is PAUSED.
@@ -104,7 +104,7 @@ class WorkflowPage(Struct):
 
 
 class ListFilter(Struct, frozen=True, kw_only=True):
-    """Which workflows a list contains, which page of them, and whether with their steps."""
+    """The filters of a list of workflows, its page, and whether it includes their steps."""
 
     skip: int = 0
     limit: int = 50

@@ -1,4 +1,4 @@
-"""Whether the service can serve requests and accept changes now.
+"""The check whether the service can serve requests and accept changes now.
 
 What must hold:
 - A service that starts or shuts down isn't ready, so that a load balancer sends it no requests.

@@ -56,7 +56,7 @@ class BoundedResolver:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no look-up is running or queued."""
+        """True if no look-up is running or queued."""
         return not (self._running or self._zones or self._look_ups)
 
     async def __call__(self, host: str, _port: int) -> Sequence[str]:

@@ -16,11 +16,11 @@ class InProcess(ABC):
 
     @abstractmethod
     def capabilities(self, task_type: TaskType, /) -> frozenset[str] | None:
-        """As the port says."""
+        """See the port."""
 
     @abstractmethod
     async def run(self, attempt: Attempt, io: AttemptIO, /) -> dict[str, Any]:
-        """As the port says."""
+        """See the port."""
 
     def model(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> str:
         return task_type

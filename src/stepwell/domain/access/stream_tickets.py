@@ -21,7 +21,7 @@ _MAC_BYTES = 16
 
 
 class Ticket(Struct, frozen=True, array_like=True):
-    """Who may open a stream, whose events it reads, and until when it may be opened (seconds since 1970)."""
+    """The right to open a stream: its holder, the tenant whose events it reads, and its end (seconds since 1970)."""
 
     subject: str
     tenant: str | None

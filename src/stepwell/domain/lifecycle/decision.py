@@ -20,7 +20,7 @@ copy_of: Callable[[T], T] = methodcaller("__copy__")
 
 
 class Decision(Struct):
-    """What `Run.apply` has decided.
+    """The result of `Run.apply`.
 
     The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries` and `reservations`.
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
@@ -48,7 +48,7 @@ class Decision(Struct):
 
     @property
     def has_rows(self) -> bool:
-        """Whether there is anything to write."""
+        """True if the decision has rows to write."""
         return bool(self.events or self.tasks)
 
     @property

@@ -10,7 +10,7 @@ RETRY_AFTER_CAP_S = 3600.0
 
 
 class RetryDecision(Enum):
-    """What follows a failed attempt."""
+    """The consequence of a failed attempt."""
 
     RETRY = auto()
     FALLBACK = auto()

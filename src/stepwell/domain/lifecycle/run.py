@@ -127,13 +127,13 @@ class Run:
 
     @property
     def may_start(self) -> bool:
-        """Whether new attempts may start."""
+        """True if new attempts may start."""
         draining = self._tracker.failures and self.config.on_failure is not OnFailure.CONTINUE
         return self.state.status is WorkflowStatus.RUNNING and not draining
 
     @property
     def active(self) -> bool:
-        """Whether the workflow needs a process."""
+        """True if the workflow needs a process."""
         return self.state.status is WorkflowStatus.RUNNING or bool(self._tracker.running or self._followed_up)
 
     def has_attempt(self, position: int) -> bool:

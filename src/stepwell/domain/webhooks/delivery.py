@@ -111,7 +111,7 @@ class DeliveryRecord(Struct, frozen=True):
 
 
 class DeliveryVerdict(Struct, frozen=True):
-    """What an attempt means for its delivery."""
+    """The consequence of an attempt for its delivery."""
 
     status: DeliveryStatus
     tries: int

@@ -79,7 +79,7 @@ class WebhookSecrets(Struct, frozen=True):
 
     @property
     def any(self) -> bool:
-        """Whether there is any secret."""
+        """True if there is any secret."""
         return bool(self.general or self.tenants)
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ from stepwell.domain.lifecycle.inputs import Input
 
 
 class JobObservation(Struct, frozen=True):
-    """What this process has seen of an attempt's job at its provider.
+    """The last observation of an attempt's job at its provider.
 
     `word` is the provider's own word for the status, unchanged since the time `since`. `progress` is 0 to 1; None if
     the provider reports none. `poll_error` says why the latest call about the job had no usable answer.

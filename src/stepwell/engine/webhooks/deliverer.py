@@ -56,7 +56,7 @@ _PAYLOAD_FAILED = "the service could not make it; its log says why"
 
 
 class SendLimits(Struct, frozen=True):
-    """How many deliveries are in flight at once: in a lane, of a tenant, and in total."""
+    """The limits of deliveries in flight: in a lane, of a tenant, and in total."""
 
     per_lane: int = 4
     per_tenant: int = 64
@@ -64,7 +64,7 @@ class SendLimits(Struct, frozen=True):
 
     @property
     def rows_per_lane(self) -> int:
-        """How many rows of a lane a poll reads.
+        """The number of rows of a lane that a poll reads.
 
         The deliveries in flight come first. Behind them there may be as many that can start, and one more shows whether
         the lane has others.

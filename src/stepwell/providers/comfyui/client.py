@@ -75,7 +75,7 @@ class QueuedPrompt(Struct, array_like=True):
 
 
 class Status(Struct):
-    """How a job ended."""
+    """The end of a job: its status and messages."""
 
     status_str: Any = None
     completed: Any = None

@@ -14,7 +14,7 @@ _ENDS = frozenset({"execution_success", "execution_error", "execution_interrupte
 
 
 class News(Enum):
-    """What has changed about a job."""
+    """A change of a job's progress."""
 
     PROGRESS = auto()  # its progress
     END = auto()  # it has ended, or may have; the history shows it

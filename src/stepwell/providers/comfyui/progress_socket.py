@@ -67,7 +67,7 @@ class ProgressSocket:
 
     @property
     def is_reading(self) -> bool:
-        """Whether a poll reads the socket."""
+        """True while a poll reads the socket."""
         return self._reading
 
     @property

@@ -61,7 +61,7 @@ class ResultFile(Struct, frozen=True, kw_only=True):
 
 
 class Price(Struct, frozen=True, kw_only=True):
-    """What the work has cost."""
+    """The cost of the work."""
 
     amount: Annotated[float, Meta(ge=0)]
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3,8}(?!\n)$")]

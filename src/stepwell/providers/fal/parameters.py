@@ -28,7 +28,7 @@ _Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class FalKind(Struct, frozen=True, kw_only=True):
-    """How fal does a task type.
+    """The way in which fal does a task type.
 
     `variants` are pairs of an input and the app to use instead of `app` if that input is given; the first match counts.
     All of them share owner and name, because the URLs of a job consist of these, and the inputs may be unknown when the

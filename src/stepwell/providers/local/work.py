@@ -11,7 +11,7 @@ from stepwell.providers.local.rendered_file import RenderedFile
 
 
 class RenderKind(NamedTuple):
-    """How LOCAL does a task type: by `function(inputs, files, seed)`.
+    """The way in which LOCAL does a task type: by `function(inputs, files, seed)`.
 
     `files` names the inputs that are files, `many` those that are lists of files. `name` is the name of the result.
     """

@@ -42,7 +42,7 @@ class Parameter(Struct, frozen=True):
 
 
 class ReplicateKind(Struct, frozen=True, kw_only=True):
-    """How Replicate does a task type. If two fields have the same parameter, the later one wins."""
+    """The way in which Replicate does a task type. If two fields have the same parameter, the later one wins."""
 
     model: str | None
     parameters: Mapping[str, Parameter]
