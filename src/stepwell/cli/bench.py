@@ -105,10 +105,13 @@ async def _run_on(dsn: str, settings: Settings, options: BenchOptions) -> int:
 async def _api_server(app: Application, keys: ServiceKeys, listener: socket.socket) -> AsyncIterator[None]:
     server = HttpServer(app.api, keys.settings)
     async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve(sockets=[listener]), name="http")
+        serving = group.create_task(server.serve(sockets=[listener]), name="http")
         await server.opened.wait()
-        yield
-        server.should_exit = True
+        try:
+            yield
+        finally:  # also when stopped by a signal: a request that outlives the server finds the schema dropped
+            server.should_exit = True
+            await asyncio.wait({serving})
 
 
 async def _run_and_measure(
