@@ -253,6 +253,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     heartbeat_s: Annotated[
         float, Meta(ge=0.05, le=300), _about("The time between two heartbeats of an event stream")
     ] = 15.0
+    max_streams_per_tenant: Annotated[
+        int, Meta(ge=1, le=100_000), _about("Event streams of a tenant that may be open at once; more are a 429")
+    ] = 200
     signed_url_ttl_s: Annotated[int, Meta(ge=1, le=604_800), _about("How long a signed URL is valid")] = 3_600
 
     credentials: Annotated[

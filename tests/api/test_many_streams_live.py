@@ -2,16 +2,18 @@
 
 import asyncio
 import resource
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from support.database.postgres import TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step
 from support.providers.scripted import eventually
 from support.service.listening_service import listening
-from support.service.live_service import Service, token
+from support.service.live_service import Service, running_service, token
 from support.service.sse_client import SocketStream, connected, numbers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -28,6 +30,19 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(before, enough), most))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def live(
+    server: TestServer, template: str, scripted: ConfiguredProvider, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """The whole service, for one tenant with that many streams."""
+    folder = tmp_path_factory.mktemp("live")
+    async with (
+        database(server, template) as dsn,
+        running_service(dsn, folder, providers=[scripted], max_streams_per_tenant=STREAMS) as service,
+    ):
+        yield service
 
 
 async def test_a_thousand_streams_get_the_last_event(live: Service, scripted: ConfiguredProvider) -> None:

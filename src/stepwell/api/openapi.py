@@ -32,7 +32,7 @@ _HEADERS = {
     "WWW-Authenticate": "The scheme Bearer, with the reason of the refusal in error_description",
     "Retry-After": "The number of seconds to wait before the next request",
 }
-_PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After", 507: "Retry-After"}
+_PROBLEM_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After", 507: "Retry-After"}
 _REQUEST_HEADERS = {
     "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours, a repeat of the request "
     "with this key has no further effect and gets the same answer. A different request with this key is refused.",
@@ -100,7 +100,7 @@ def problem_statuses(operation: Operation) -> list[int]:
     """Return the statuses with which *operation* may fail. 500 isn't among them, because it would be our own fault."""
     statuses = {*operation.problems, 400}
     if operation.permission is not None:
-        statuses |= {401, 403, 422, 503, 507}
+        statuses |= {401, 403, 422, 429, 503, 507}
     if any(name in _PARAMETERS for name in operation.path_parameters):
         statuses.add(404)
     statuses |= {_FAILURE_STATUS[name] for name in operation.takes if name in _FAILURE_STATUS}

@@ -31,6 +31,7 @@ from stepwell.domain.errors import (
     ResourcesExhausted,
     StepwellError,
     StillRunning,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
@@ -63,6 +64,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     NoWebhook: _row(409, "No webhook"),
     InvalidTransition: _row(409, "Not allowed in this state"),
     PreconditionFailed: _row(412, "Changed meanwhile"),
+    TooManyRequests: _row(429, "Too many requests"),
     Unavailable: _row(503, "Unavailable"),
     ReadOnly: _row(503, "Unavailable"),
     ResourcesExhausted: _row(503, "Unavailable"),
@@ -76,7 +78,6 @@ BY_STATUS: dict[int, ProblemType] = {row.status: row for row in TABLE.values()} 
     405: _row(405, "Method not allowed"),
     413: _row(413, "Body too large"),
     415: _row(415, "Unsupported body"),
-    429: _row(429, "Too many requests"),
     500: _row(500, "Internal error"),
 }
 MEANINGS: dict[int, str] = {
@@ -113,7 +114,7 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
         problem.current_status, problem.allowed_from = error.current, list(error.allowed)
     elif isinstance(error, StillRunning):
         headers["Retry-After"] = "1"
-    elif isinstance(error, Unavailable):
+    elif isinstance(error, Unavailable | TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, NoRoomForArtifact):
         problem.detail, headers["Retry-After"] = "There is no room to store the file.", str(_RETRY_AFTER_S)

@@ -219,6 +219,7 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
         None if process.exclusive else stores.database.notifications,
         engine.scheduler.workflows,
         heartbeat_s=process.settings.heartbeat_s,
+        max_streams=process.settings.max_streams_per_tenant,
     )
     subscriptions.listen()
     return subscriptions

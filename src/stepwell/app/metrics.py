@@ -62,6 +62,8 @@ def build_metrics(
     text = "Workflows that another process took over because this process's lease had ended."
     metrics.count("stepwell_lease_losses", text, lambda: scheduler.lease_losses)
     metrics.watch("stepwell_event_streams", "Streams of events that are open.", lambda: streams.open)
+    text = "Streams of events that were refused because their tenant had too many."
+    metrics.count("stepwell_event_streams_refused", text, lambda: streams.refused)
     deliverer.measure(metrics)
     return metrics
 

@@ -10,6 +10,7 @@
     ├── Forbidden                 a scope is missing, or the tenant is another
     ├── Unauthenticated           no bearer token was sent
     │   └── InvalidToken          the token that was sent is refused
+    ├── TooManyRequests           a tenant has as many requests or streams as it may have at once
     ├── Unavailable               the database doesn't answer, or the service is stopping
     │   ├── DiskFull              a write failed because a disk is full
     │   ├── ReadOnly              the database takes no writes
@@ -97,6 +98,12 @@ class Unauthenticated(StepwellError):
 
 class InvalidToken(Unauthenticated):
     pass
+
+
+class TooManyRequests(StepwellError):
+    def __init__(self, why: str, retry_after_s: int = 2) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(StepwellError):

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Container
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Container, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
 import structlog
 
-from stepwell.domain.errors import Unavailable
+from stepwell.domain.errors import TooManyRequests, Unavailable
 from stepwell.domain.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import EventBus
@@ -24,14 +25,17 @@ log = structlog.get_logger()
 _POLL_S = 5.0
 # Seconds of search for one page, because few events may match the filter.
 _SEARCH_S = 1.0
+# Retry-After when a tenant has too many streams. They end with their workflows, so seconds make little difference.
+_STREAM_RETRY_S = 5
 
 
 class EventSubscriptions:
     """Opens event streams and pages of events.
 
     *frame* and *feed_frame* encode an event as it is sent. *notifications* is None if no other process can write into
-    this database. *running*: the workflows in this process's memory. `open` counts the open streams. Clients get a
-    heartbeat every `heartbeat_s` seconds.
+    this database. *running*: the workflows in this process's memory. Each scope may have *max_streams* streams open at
+    once. `open` counts the open streams, and `refused` those that were refused. Clients get a heartbeat every
+    `heartbeat_s` seconds.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class EventSubscriptions:
         running: Container[UUID],
         *,
         heartbeat_s: float,
+        max_streams: int,
         poll_s: float = _POLL_S,
     ) -> None:
         self._feed, self._bus, self._frame, self._feed_frame = feed, bus, frame, feed_frame
@@ -53,7 +58,13 @@ class EventSubscriptions:
             None if notifications is None else PeerNotifications(notifications, feed, bus, self.reader, running, poll_s)
         )
         self.heartbeat_s = heartbeat_s
-        self.open = 0
+        self.refused = 0
+        self._max_streams = max_streams
+        self._open = Counter[TenantScope]()
+
+    @property
+    def open(self) -> int:
+        return self._open.total()
 
     def listen(self) -> None:
         """Begin to listen to the bus."""
@@ -107,35 +118,52 @@ class EventSubscriptions:
 
     @asynccontextmanager
     async def follow(self, scope: TenantScope, workflow_id: UUID, after: int) -> AsyncIterator[EventStream[int]]:
-        """Stream the events of one workflow from number *after* + 1 on. Raises `NotFound`, `Unavailable`."""
+        """Stream the events of one workflow from number *after* + 1 on.
+
+        Raises `NotFound`, `TooManyRequests`, `Unavailable`.
+        """
         buffer = SendBuffer[int]()
         stream = WorkflowStream(self._feed, buffer, self._frame, scope, workflow_id, after)
-        self._workflow_subscribers.join(workflow_id, buffer)
-        self.open += 1
-        try:
-            await stream.open()
-            yield stream
-        finally:
-            self.open -= 1
-            self._workflow_subscribers.leave(workflow_id, buffer)
+        with self._counted(scope):
+            self._workflow_subscribers.join(workflow_id, buffer)
+            try:
+                await stream.open()
+                yield stream
+            finally:
+                self._workflow_subscribers.leave(workflow_id, buffer)
 
     @asynccontextmanager
     async def follow_all(
         self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None
     ) -> AsyncIterator[EventStream[FeedCursor]]:
-        """Stream the *wanted* events of all workflows of *scope* after *after*, or from now on. Raises `Unavailable`,
-        and `InvalidRequest` for a cursor that this database can't have issued.
+        """Stream the *wanted* events of all workflows of *scope* after *after*, or from now on.
+
+        Raises `TooManyRequests`, `Unavailable`, and `InvalidRequest` for a cursor that this database can't have issued.
         """
         subscriber = FeedSubscriber(scope, wanted, SendBuffer())
         stream = FeedStream(self._feed, self.reader, subscriber, self._feed_frame, after)
-        self.open += 1
+        with self._counted(scope):
+            try:
+                await stream.open()
+                if self.peers is not None:
+                    self.peers.check_watchers()
+                yield stream
+            finally:
+                self.reader.leave(subscriber)
+                if self.peers is not None:
+                    self.peers.check_watchers()
+
+    @contextmanager
+    def _counted(self, scope: TenantScope) -> Iterator[None]:
+        """Count a stream of *scope* while it is open. Raises `TooManyRequests` if it would be one too many."""
+        if self._open[scope] >= self._max_streams:
+            self.refused += 1
+            msg = f"This tenant has {self._max_streams} event streams open, and may not have more at once."
+            raise TooManyRequests(msg, _STREAM_RETRY_S)
+        self._open[scope] += 1
         try:
-            await stream.open()
-            if self.peers is not None:
-                self.peers.check_watchers()
-            yield stream
+            yield
         finally:
-            self.open -= 1
-            self.reader.leave(subscriber)
-            if self.peers is not None:
-                self.peers.check_watchers()
+            self._open[scope] -= 1
+            if not self._open[scope]:
+                del self._open[scope]
