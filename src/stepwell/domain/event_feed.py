@@ -44,10 +44,10 @@ class FeedCursor(Struct, frozen=True, order=True):
         if len(raw) != _CURSOR.size + _SUM.size or check != _SUM.pack(zlib.crc32(body)):
             raise ValueError("not a cursor")
         txid, workflow, number = _CURSOR.unpack(body)
-        found = cls(txid, int.from_bytes(workflow), number)
-        if found.cursor != cursor or txid > _LAST_TXID or number > _LAST_ID:
+        position = cls(txid, int.from_bytes(workflow), number)
+        if position.cursor != cursor or txid > _LAST_TXID or number > _LAST_ID:
             raise ValueError("not a cursor")
-        return found
+        return position
 
     @property
     def cursor(self) -> str:

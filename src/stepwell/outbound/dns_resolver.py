@@ -160,8 +160,8 @@ def _resolve(look_up: _LookUp, finish: "Callable[[_LookUp, Sequence[str] | Excep
     """Resolve the name in this thread, and report the answer to the event loop."""
     answer: Sequence[str] | Exception
     try:
-        found = socket.getaddrinfo(look_up.name, None, type=socket.SOCK_STREAM)
-        answer = [str(sockaddr[0]) for *_, sockaddr in found]
+        addresses = socket.getaddrinfo(look_up.name, None, type=socket.SOCK_STREAM)
+        answer = [str(sockaddr[0]) for *_, sockaddr in addresses]
     except Exception as error:  # noqa: BLE001 - every error is raised to the callers
         answer = error
     with suppress(RuntimeError):  # the loop is closed, so nobody waits any more

@@ -198,16 +198,16 @@ class _AddressVetting:
         except ValueError as error:
             raise UrlBlocked("the URL is not valid") from error
         addresses = [address] if address is not None else await self._resolved(host, port, timeout)
-        if any(self._policy.refusal(found) for found in addresses):
+        if any(self._policy.refusal(each) for each in addresses):
             raise UrlBlocked(f"{host} may not be reached from here")
-        if self._only_allowed and not all(self._policy.allows(found) for found in addresses):
+        if self._only_allowed and not all(self._policy.allows(each) for each in addresses):
             raise UrlBlocked(_ONLY_HTTPS)
-        return [str(found) for found in addresses]
+        return [str(each) for each in addresses]
 
     async def _resolved(self, host: str, port: int, timeout: float | None) -> list[Address]:
         try:
             with anyio.fail_after(self._timeout_s if timeout is None else min(self._timeout_s, timeout)):
-                found = await self._resolver(host, port)
+                texts = await self._resolver(host, port)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"{host} did not resolve in time") from error
         except ResolverBusy as error:
@@ -215,7 +215,7 @@ class _AddressVetting:
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host} did not resolve") from error
         try:
-            return [ip_address(text) for text in dict.fromkeys(found)]
+            return [ip_address(text) for text in dict.fromkeys(texts)]
         except ValueError as error:
             raise UrlBlocked(f"{host} may not be reached from here") from error
 
@@ -287,10 +287,10 @@ def _as_httpx() -> Iterator[None]:
 
 def _with_decimal_host(url: str) -> str:
     """Write an IPv4 host as four decimal numbers: httpx rejects octal ones and reads other notations as names."""
-    found = _NUMERIC_HOST.fullmatch(url)
-    if found is None:
+    match = _NUMERIC_HOST.fullmatch(url)
+    if match is None:
         return url
-    start, host, rest = found.groups()
+    start, host, rest = match.groups()
     address = parse_address(_DOTS.sub(".", host).lower())
     return url if address is None else f"{start}{address}{rest}"
 

@@ -35,13 +35,13 @@ def build_providers(
     Plug-ins are the entry points of the group `stepwell.providers`. Each is called with *settings* and *client*, and
     returns any number of providers. A plug-in's provider replaces a built-in one of its type.
     """
-    found: dict[ProviderType, Provider] = {
+    by_type: dict[ProviderType, Provider] = {
         provider.type: provider for provider in _built_in(settings, client, refusals)
     }
     for entry_point in entry_points(group=ENTRY_POINTS):
         others: Iterable[Provider] = entry_point.load()(settings, client)
-        found |= {provider.type: provider for provider in others}
-    return list(found.values())
+        by_type |= {provider.type: provider for provider in others}
+    return list(by_type.values())
 
 
 def _built_in(settings: Settings, client: httpx.AsyncClient, refusals: KeyRefusals | None) -> Iterator[Provider]:

@@ -25,16 +25,16 @@ class MemoryEventFeed:
     async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
         await self._tables.round_trip()
         bound = self._bound()
-        found: list[FeedEvent] = []
+        events: list[FeedEvent] = []
         start = bisect_right(self._tables.log, after, key=lambda entry: entry[0])
         for position, event in self._tables.log[start:]:
-            if len(found) == limit:
+            if len(events) == limit:
                 break
             if wanted.accepts(scope, feed_event := self._feed_event(position, event)):
-                found.append(feed_event)
-        full = len(found) == limit
+                events.append(feed_event)
+        full = len(events) == limit
         return FeedPage(
-            found, found[-1].position if full and found else max(after, bound), bound, more=full, lagging=False
+            events, events[-1].position if full and events else max(after, bound), bound, more=full, lagging=False
         )
 
     async def end(self) -> FeedCursor:

@@ -40,12 +40,12 @@ class MemoryOutbox:
 
     async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
         await self._tables.round_trip()
-        found = []
+        deliveries = []
         for lane in sorted(lanes):
             rows = [row for row in self._own(owner) if row.lane == lane]
             rows.sort(key=lambda row: row.next_at or NEVER)
-            found += [_due(self._tables.workflows[row.workflow_id], row) for row in rows[:limit]]
-        return found
+            deliveries += [_due(self._tables.workflows[row.workflow_id], row) for row in rows[:limit]]
+        return deliveries
 
     async def freeze(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
         await self._tables.round_trip()

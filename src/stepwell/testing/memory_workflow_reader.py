@@ -41,10 +41,10 @@ class MemoryWorkflowReader:
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         await self._tables.round_trip()
-        found = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query)]
-        found.sort(key=lambda row: (row.record.created_at, row.record.state.id.int), reverse=True)
-        shown = found[query.skip : query.skip + query.limit]
-        return WorkflowPage([_record(row, include_steps=query.include_steps) for row in shown], len(found))
+        rows = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query)]
+        rows.sort(key=lambda row: (row.record.created_at, row.record.state.id.int), reverse=True)
+        shown = rows[query.skip : query.skip + query.limit]
+        return WorkflowPage([_record(row, include_steps=query.include_steps) for row in shown], len(rows))
 
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
@@ -64,8 +64,8 @@ class MemoryWorkflowReader:
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         await self._tables.round_trip()
-        found = self._tables.find_task(scope, task_id)
-        return None if found is None else _task_record(*found)
+        pair = self._tables.find_task(scope, task_id)
+        return None if pair is None else _task_record(*pair)
 
     async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         await self._tables.round_trip()
@@ -92,8 +92,8 @@ class MemoryWorkflowReader:
 
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         await self._tables.round_trip()
-        found = [pair[1] for task_id in task_ids if (pair := self._tables.find_task(scope, task_id)) is not None]
-        return {output.path for stored in found if stored.deleted_at is None for output in stored.task.outputs}
+        rows = [pair[1] for task_id in task_ids if (pair := self._tables.find_task(scope, task_id)) is not None]
+        return {output.path for stored in rows if stored.deleted_at is None for output in stored.task.outputs}
 
     async def references_to(
         self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]

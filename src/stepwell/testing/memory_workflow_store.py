@@ -58,15 +58,15 @@ class MemoryWorkflowStore:
 
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
         await self._tables.round_trip()
-        found: dict[UUID, dict[int, bytes]] = {}
+        by_workflow: dict[UUID, dict[int, bytes]] = {}
         for workflow_id, positions in wanted.items():
             if (row := self._tables.find(scope, workflow_id)) is None:
                 continue
             results = {step.plan.position: step.state.result for step in row.record.steps or []}
             stored = {at: result for at in positions if (result := results.get(at)) is not None}
             if stored:
-                found[workflow_id] = stored
-        return found
+                by_workflow[workflow_id] = stored
+        return by_workflow
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         await self._tables.round_trip()

@@ -71,8 +71,8 @@ class CallbackUrls:
             data = bytes.fromhex(token)
         except ValueError:
             return None
-        ids, found = data[: 2 * _ID_BYTES], data[2 * _ID_BYTES :]
-        if not compare_digest(self._mac(ids), found) or data.hex() != token:
+        ids, mac = data[: 2 * _ID_BYTES], data[2 * _ID_BYTES :]
+        if not compare_digest(self._mac(ids), mac) or data.hex() != token:
             return None
         return UUID(bytes=ids[:_ID_BYTES]), UUID(bytes=ids[_ID_BYTES:])
 

@@ -53,8 +53,8 @@ class StreamTickets:
             raw = urlsafe_b64decode(ticket.encode("ascii") + b"=" * (-len(ticket) % 4))
         except ValueError:
             return None
-        found, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        if _text(raw) != ticket or not compare_digest(self._mac(body), found):
+        mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+        if _text(raw) != ticket or not compare_digest(self._mac(body), mac):
             return None
         try:
             content = json.decode(body, type=Ticket)

@@ -148,11 +148,11 @@ class _Walk:
         error = self.error(type_, value)
         if error is None:
             return
-        found = False
+        has_inner_faults = False
         for fault in self._below(type_, value, loc):
-            found = True
+            has_inner_faults = True
             yield fault
-        if not found:
+        if not has_inner_faults:
             yield _fault(error, type_, loc)
 
     def _below(self, type_: Any, value: Any, loc: Loc) -> Iterator[Fault]:

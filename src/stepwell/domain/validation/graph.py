@@ -53,7 +53,7 @@ class Graph:
 
     def _connect(self) -> None:
         for position, names in enumerate(self.dependencies):
-            found: dict[int, None] = {}
+            edges: dict[int, None] = {}
             for index, name in enumerate(names):
                 if name is None:
                     continue
@@ -62,11 +62,11 @@ class Graph:
                     self._refuse(position, index, f"There is no step {quoted(name)}", "unknown_step")
                 elif name == self.ids[position]:
                     self._refuse(position, index, "A step can't depend on itself", "self_dependency")
-                elif needed in found:
+                elif needed in edges:
                     self._refuse(position, index, f"{quoted(name)} is listed already", "repeated_dependency")
                 else:
-                    found[needed] = None
-            self.edges.append(found)
+                    edges[needed] = None
+            self.edges.append(edges)
 
     def _refuse(self, position: int, index: int, message: str, type_: str) -> None:
         self.faults.append(Fault((*_at(position, "depends_on"), index), message, type_))

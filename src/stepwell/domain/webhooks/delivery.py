@@ -135,8 +135,8 @@ def delivery_id(workflow_id: UUID, event_id: int) -> str:
 
 def event_of(text: str) -> tuple[UUID, int] | None:
     """Return the workflow and the event that a `delivery_id` names; None for any other text."""
-    found = _ID.fullmatch(text)
-    return None if found is None else (UUID(found[1]), int(found[2]))
+    match = _ID.fullmatch(text)
+    return None if match is None else (UUID(match[1]), int(match[2]))
 
 
 def lane_of(url: str, tenant: str | None) -> str:

@@ -204,15 +204,15 @@ class AdmissionController:
 
     def queued_steps(self, tenant: str | None, workflow_id: UUID) -> list[QueuedSteps]:
         """Return what a workflow waits for, by pool. Costs O(queued workflows of those pools)."""
-        found = []
+        queues = []
         for pool, queue in self._queues.items():
             if (by_workflow := queue.get(tenant)) is not None and (steps := by_workflow.get(workflow_id)) is not None:
                 in_tenant = _rank({key: len(queued) for key, queued in by_workflow.items()}, workflow_id)
                 in_pool = _rank({key: sum(map(len, queued.values())) for key, queued in queue.items()}, tenant)
                 kind, slots, used = self._binding_limit(pool, tenant)
                 due_in_s = self._seconds_until_allowed(pool) if kind is LimitKind.RATE else 0.0
-                found.append(QueuedSteps(pool, kind, slots, used, due_in_s, QueuePositions(steps, in_tenant, in_pool)))
-        return found
+                queues.append(QueuedSteps(pool, kind, slots, used, due_in_s, QueuePositions(steps, in_tenant, in_pool)))
+        return queues
 
     def waiting_by_limit(self) -> Counter[LimitKind]:
         """Count the queued steps by the limit that they wait for.

@@ -123,12 +123,12 @@ class ModelHealth:
 
     def holds_on(self, workflow_id: UUID) -> dict[int, BreakerHold]:
         """Return why the steps of a workflow are held back, by position. Costs O(all steps that are held back)."""
-        found = {}
+        holds = {}
         for key, record in self._records.items():
             for held_id, position in record.held_back:
                 if held_id == workflow_id:
-                    found[position] = BreakerHold(key, record.breaker.open_until, record.breaker.probing)
-        return found
+                    holds[position] = BreakerHold(key, record.breaker.open_until, record.breaker.probing)
+        return holds
 
     def count_held(self, provider: ProviderType | None = None) -> int:
         """Return how many steps the breakers of *provider* hold back; None counts those of all providers."""

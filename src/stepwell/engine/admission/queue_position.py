@@ -44,8 +44,8 @@ class QueuePositions:
 
     def by_step(self) -> dict[int, int]:
         """Return the queue position of each step, from 1: the number of starts in the pool up to and with its own."""
-        found: dict[int, int] = {}
+        positions: dict[int, int] = {}
         for index, step in enumerate(self._steps):
             turn_of_tenant = self._in_tenant.turns_ahead(index) + index
-            found.setdefault(step, self._in_pool.turns_ahead(turn_of_tenant) + turn_of_tenant + 1)
-        return found
+            positions.setdefault(step, self._in_pool.turns_ahead(turn_of_tenant) + turn_of_tenant + 1)
+        return positions

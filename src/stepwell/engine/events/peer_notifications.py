@@ -129,6 +129,8 @@ class PeerNotifications:
             elsewhere = [each for each in self._bus.watched if each not in self._running]
             if elsewhere:
                 with self._logging_failures():
-                    found = await self._feed.last_events(EVERY_TENANT, elsewhere)
-                    self._bus.invalidate([each for each, last in found.items() if self._last_events.get(each) != last])
-                    self._last_events = dict(found)
+                    last_events = await self._feed.last_events(EVERY_TENANT, elsewhere)
+                    self._bus.invalidate(
+                        [each for each, last in last_events.items() if self._last_events.get(each) != last]
+                    )
+                    self._last_events = dict(last_events)

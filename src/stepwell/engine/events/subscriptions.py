@@ -86,10 +86,10 @@ class EventSubscriptions:
             self.close()
 
     async def _renumber_backup(self) -> None:
-        found = True
-        while found:
+        more = True
+        while more:
             try:
-                found = await self._feed.renumber_restored()
+                more = await self._feed.renumber_restored()
             except Unavailable:
                 await asyncio.sleep(_POLL_S)
             except Exception:  # the service works without the events of a backup
@@ -107,13 +107,13 @@ class EventSubscriptions:
         """
         until = time.monotonic() + _SEARCH_S
         position = after or BEGINNING
-        found: list[FeedEvent] = []
+        events: list[FeedEvent] = []
         while True:
-            page = await self._feed.page(scope, wanted, position, limit - len(found))
+            page = await self._feed.page(scope, wanted, position, limit - len(events))
             check_position(position, page)
-            found += page.events
-            if not page.more or len(found) == limit or time.monotonic() > until:
-                return FeedPage(found, page.position, page.bound, page.more, page.lagging)
+            events += page.events
+            if not page.more or len(events) == limit or time.monotonic() > until:
+                return FeedPage(events, page.position, page.bound, page.more, page.lagging)
             position = page.position
 
     @asynccontextmanager

@@ -194,12 +194,12 @@ class Recovery:
         return lease_s / 3 if lease_s is not None and next_expiry_s == 0 else next_expiry_s
 
     async def _claim_all(self) -> None:
-        total, found = 0, _PAGE
-        while found and not self._scheduler.stopping:
+        total, claimed = 0, _PAGE
+        while claimed and not self._scheduler.stopping:
             await self._lease.ensure()
             async with self._claiming:  # for one page: a request may want one out of turn
-                found = await self._claim_page(_PAGE)
-            total += found
+                claimed = await self._claim_page(_PAGE)
+            total += claimed
         for claimer in self._claimers:
             if not self._scheduler.stopping:
                 await claimer.take_over()

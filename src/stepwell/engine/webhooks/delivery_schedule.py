@@ -35,10 +35,10 @@ class _DueTimes:
         return self._order[0] if self._order else None
 
     def pop(self) -> tuple[datetime, str] | None:
-        if (found := self.first()) is not None:
+        if (entry := self.first()) is not None:
             heappop(self._order)
-            del self._at[found[1]]
-        return found
+            del self._at[entry[1]]
+        return entry
 
 
 class DeliverySchedule:

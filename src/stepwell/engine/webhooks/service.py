@@ -35,18 +35,18 @@ class WebhookService:
         self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int
     ) -> Sequence[DeliveryRecord]:
         """Return up to *limit* deliveries of events after number *after*, in order. Raises `NotFound`."""
-        found = await self._deliveries.page(scope, workflow_id, after, limit)
-        if found is None:
+        page = await self._deliveries.page(scope, workflow_id, after, limit)
+        if page is None:
             raise NotFound("workflow")
-        return found
+        return page
 
     async def delivery(self, scope: TenantScope, workflow_id: UUID, name: str) -> DeliveryRecord:
         """Return the delivery whose id is *name*. Raises `NotFound`."""
         _, event_id = _event(workflow_id, name)
-        found = await self._deliveries.page(scope, workflow_id, event_id - 1, 1)
-        if not found or found[0].id != name:
+        page = await self._deliveries.page(scope, workflow_id, event_id - 1, 1)
+        if not page or page[0].id != name:
             raise NotFound("delivery")
-        return found[0]
+        return page[0]
 
     async def redeliver(
         self, scope: TenantScope, workflow_id: UUID, name: str, preconditions: Preconditions = NO_PRECONDITIONS

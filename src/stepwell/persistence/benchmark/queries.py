@@ -62,11 +62,11 @@ async def forget_all(connection: asyncpg.Connection) -> None:
 
 async def check_rows(connection: asyncpg.Connection, workflows: int, steps: int) -> None:
     """Raise `Incomplete` unless there are exactly so many workflows with so many steps in all, all completed."""
-    found = dict(await connection.fetchrow(_COMPLETE))
+    counts = dict(await connection.fetchrow(_COMPLETE))
     events = workflows * _EVENTS_A_WORKFLOW + steps * 2
     wanted = {"workflows": workflows, "steps": steps, "tasks": steps, "events": events}
-    if found != wanted:
-        raise Incomplete(f"the rows should be {wanted}, but are {found}")
+    if counts != wanted:
+        raise Incomplete(f"the rows should be {wanted}, but are {counts}")
 
 
 async def recorded_times(connection: asyncpg.Connection) -> Times:

@@ -188,10 +188,10 @@ def find_programs(folder: Path | None, account: SystemAccount | None, copies: Pa
     """
     folder = (folder or _in_wheel()).absolute()
     ours = Programs(folder, "", 0, None)
-    found = _VERSION.search(ours.run("postgres", "--version"))
-    if not found:
+    version = _VERSION.search(ours.run("postgres", "--version"))
+    if not version:
         raise PostgresUnavailable(f"{folder / 'postgres'} doesn't tell its version")
-    programs = replace(ours, version=found[1], major=int(found[2]), account=account)
+    programs = replace(ours, version=version[1], major=int(version[2]), account=account)
     if programs.major < OLDEST_MAJOR:
         raise PostgresUnavailable(f"{folder} holds PostgreSQL {programs.version}; {OLDEST_MAJOR} is the oldest we run")
     if account and closed_folder(folder, account):

@@ -72,9 +72,11 @@ def _workflow_cost(sums: str | None) -> WorkflowCost | None:
     """Decode the JSON of `workflow_queries.summarised`: for each currency its name, the sum, and the attempts."""
     if sums is None:
         return None
-    found = _read_sums(sums)
-    amounts = tuple(Money(round(amount or 0.0, 9), currency) for currency, amount, _ in found if currency is not None)
-    return WorkflowCost(amounts, sum(attempts for currency, _, attempts in found if currency is None))
+    by_currency = _read_sums(sums)
+    amounts = tuple(
+        Money(round(amount or 0.0, 9), currency) for currency, amount, _ in by_currency if currency is not None
+    )
+    return WorkflowCost(amounts, sum(attempts for currency, _, attempts in by_currency if currency is None))
 
 
 def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:

@@ -84,10 +84,10 @@ class _RowReader:
                 if not connection.is_closed() and (timed_out or not is_outage(error)):
                     raise ItemFailure(error, timed_out=timed_out) from error
                 raise
-        found: dict[UUID, list[Row]] = {workflow_id: [] for workflow_id in ids}
+        by_workflow: dict[UUID, list[Row]] = {workflow_id: [] for workflow_id in ids}
         for row in rows:
-            found[row[self._key]].append(row)
-        return found
+            by_workflow[row[self._key]].append(row)
+        return by_workflow
 
 
 def _is_timeout(error: Exception) -> bool:
@@ -108,23 +108,23 @@ def _versions() -> Select[*tuple[Any, ...]]:
 
 def _with_steps() -> Select[*tuple[Any, ...]]:
     """A row for each step. The row of a workflow's first step also has the columns of the workflow."""
-    found = _by_ids().cte("found").prefix_with("MATERIALIZED")  # once, not for every step
+    requested = _by_ids().cte("requested").prefix_with("MATERIALIZED")  # once, not for every step
     first = steps.c.position == literal_column("0")
-    once = [case((first, column)).label(column.name) for column in found.c]
+    once = [case((first, column)).label(column.name) for column in requested.c]
     own = [column.label(f"step_{column.name}") for column in steps.c]
-    both = select(*once, *own).join_from(found, steps, steps.c.workflow_id == found.c.id)
+    both = select(*once, *own).join_from(requested, steps, steps.c.workflow_id == requested.c.id)
     return both.order_by(steps.c.workflow_id, steps.c.position)
 
 
 async def _steps(rows: list[Row], record: WorkflowRecord) -> list[StepRecord]:
-    found = []
+    records = []
     for begin in range(0, len(rows), _SLICE):
         if begin:
             await asyncio.sleep(0)
         for row in rows[begin : begin + _SLICE]:
             step = dict(zip(_STEP_COLUMNS, row[-len(_STEP_COLUMNS) :], strict=True))
-            found.append(step_record(step, record.created_at, _bytes(step["result"])))
-    return found
+            records.append(step_record(step, record.created_at, _bytes(step["result"])))
+    return records
 
 
 def _bytes(stored: str | None) -> bytes | None:

@@ -49,8 +49,8 @@ class PostgresDeliveries:
         async with self._engine.connect() as connection:
             if (await connection.scalar(_own(scope, workflow_id))) is None:
                 return None
-            found = await connection.execute(query.order_by(deliveries.c.event_id).limit(limit))
-            return [_record(row) for row in found.mappings()]
+            result = await connection.execute(query.order_by(deliveries.c.event_id).limit(limit))
+            return [_record(row) for row in result.mappings()]
 
     @unavailable_in_outage
     async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:

@@ -73,8 +73,8 @@ class PostgresEventFeed:
             rows = (await connection.execute(_history(scope), parameters)).mappings().all()
         if not rows:
             return None
-        found = [history_event(row) for row in rows if row["id"] is not None]
-        return HistoryPage(found, WorkflowStatus(rows[0]["status"]), rows[0]["last_event"])
+        events = [history_event(row) for row in rows if row["id"] is not None]
+        return HistoryPage(events, WorkflowStatus(rows[0]["status"]), rows[0]["last_event"])
 
     @unavailable_in_outage
     async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
@@ -218,16 +218,16 @@ def _filters(wanted: FeedFilter, scanned: CTE) -> list[ColumnElement[bool]]:
 def _read_page(rows: Any, after: FeedCursor, limit: int, window: int) -> FeedPage:
     first = rows[0]
     bound = FeedCursor.before(first["bound"])
-    found = [_event(row) for row in rows if row["id"] is not None]
-    if len(found) == limit:
-        position, more = found[-1].position, True
+    events = [_event(row) for row in rows if row["id"] is not None]
+    if len(events) == limit:
+        position, more = events[-1].position, True
     elif first["seen"] == window:
         position, more = FeedCursor(first["last_txid"], first["last_workflow"].int, first["last_id"]), True
     elif after.txid < _FIRST_TXID:
         position, more = FeedCursor.before(_FIRST_TXID), True
     else:
         position, more = max(after, bound), False
-    return FeedPage(found, position, bound, more, first["lagging"])
+    return FeedPage(events, position, bound, more, first["lagging"])
 
 
 def _event(row: Row) -> FeedEvent:

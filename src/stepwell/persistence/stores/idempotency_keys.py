@@ -91,8 +91,8 @@ class PostgresIdempotencyKeys:
                     await connection.execute(FORGET_EXPIRED)
                 if row["mine"]:
                     return ReservedKey(wanted, mine=True)
-                if (found := _read_existing(wanted, row, fingerprint)) is not None:
-                    return found
+                if (existing := _read_existing(wanted, row, fingerprint)) is not None:
+                    return existing
         raise StillRunning
 
     @unavailable_in_outage

@@ -54,8 +54,8 @@ class PostgresWorkflowReader:
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         async with self._snapshots.connect() as connection:
             total = await connection.scalar(workflow_queries.total(scope, query))
-            found = await _records(connection, workflow_queries.page(scope, query), include_steps=query.include_steps)
-        return WorkflowPage(found, total or 0)
+            records = await _records(connection, workflow_queries.page(scope, query), include_steps=query.include_steps)
+        return WorkflowPage(records, total or 0)
 
     @unavailable_in_outage
     async def events(
@@ -111,8 +111,8 @@ class PostgresWorkflowReader:
             .where(_among(tasks.c.id, task_ids), tasks.c.deleted_at.is_(None), visible(scope))
         )
         async with self._engine.connect() as connection:
-            found = (await connection.execute(query)).scalars()
-            return {output.path for row in found for output in _read_outputs(row)}
+            outputs = (await connection.execute(query)).scalars()
+            return {output.path for row in outputs for output in _read_outputs(row)}
 
     @unavailable_in_outage
     async def references_to(
@@ -143,25 +143,25 @@ def _among(column: ColumnElement[UUID], task_ids: Sequence[UUID]) -> ColumnEleme
 
 async def _records(connection: AsyncConnection, query: Select[Any], *, include_steps: bool) -> list[WorkflowRecord]:
     rows = (await connection.execute(query)).mappings().all()
-    found = [workflow_record(row, row["final_step_result"]) for row in rows]
-    if include_steps and found:
-        by_workflow = await _steps_of(connection, found)
-        for record in found:
+    records = [workflow_record(row, row["final_step_result"]) for row in rows]
+    if include_steps and records:
+        by_workflow = await _steps_of(connection, records)
+        for record in records:
             record.steps = by_workflow[record.state.id]
-    return found
+    return records
 
 
 async def _steps_of(connection: AsyncConnection, records: list[WorkflowRecord]) -> dict[UUID, list[StepRecord]]:
     created = {record.state.id: record.created_at for record in records}
     query = select(steps).where(steps.c.workflow_id.in_(created)).order_by(steps.c.workflow_id, steps.c.position)
-    found: dict[UUID, list[StepRecord]] = defaultdict(list)
+    by_workflow: dict[UUID, list[StepRecord]] = defaultdict(list)
     async with connection.stream(query, execution_options={"yield_per": _SLICE}) as result:
         async for rows in result.mappings().partitions():
             for row in rows:
                 workflow_id = row["workflow_id"]
-                found[workflow_id].append(step_record(row, created[workflow_id], row["result"]))
+                by_workflow[workflow_id].append(step_record(row, created[workflow_id], row["result"]))
             await asyncio.sleep(0)
-    return found
+    return by_workflow
 
 
 async def _exists(connection: AsyncConnection, scope: TenantScope, workflow_id: UUID) -> bool:

@@ -67,8 +67,8 @@ class PostgresWorkflowStore:
     @unavailable_in_outage
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         async with self._turn(), self._pool.acquire() as connection:
-            found = await _load(connection, [workflow_id])
-        return found[0] if found and scope.covers(found[0].tenant) else None
+            workflows = await _load(connection, [workflow_id])
+        return workflows[0] if workflows and scope.covers(workflows[0].tenant) else None
 
     @unavailable_in_outage
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
@@ -76,10 +76,10 @@ class PostgresWorkflowStore:
         positions = [position for positions in wanted.values() for position in positions]
         async with self._turn():
             rows = await self._pool.fetch(sql.LOAD_RESULTS, ids, positions, scope.every, scope.tenant)
-        found: dict[UUID, dict[int, bytes]] = defaultdict(dict)
+        by_workflow: dict[UUID, dict[int, bytes]] = defaultdict(dict)
         for row in rows:
-            found[row["workflow_id"]][row["position"]] = row["result"].encode()
-        return found
+            by_workflow[row["workflow_id"]][row["position"]] = row["result"].encode()
+        return by_workflow
 
     @unavailable_in_outage
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:

@@ -242,10 +242,10 @@ class ComfyUiServer:
             answer = await self._lists.call("GET", f"{self._url}{path}", self._headers, ok=_SUCCESS)
         except CallFailed as error:
             raise _not_forgotten(error) from error
-        found = read_lenient_json(answer.body, kind)
-        if found is None:
+        content = read_lenient_json(answer.body, kind)
+        if content is None:
             raise CallFailed("ComfyUI: its answer can't be read")
-        return found
+        return content
 
     async def _post(self, path: str, body: Any, ok: frozenset[int]) -> ApiAnswer:
         try:

@@ -34,14 +34,14 @@ class _Refusal(Struct):
 
 def read_lenient_json(body: bytes, kind: type[T]) -> T | None:
     """Decode *body* as JSON of *kind*, with NaN and infinities allowed; None if it is anything else."""
-    found = read_json(body, kind)
-    if found is None:
+    content = read_json(body, kind)
+    if content is None:
         try:
             value = json.loads(body)
-            found = None if is_deeper(value, MAX_LEVELS) else convert(value, kind)
+            content = None if is_deeper(value, MAX_LEVELS) else convert(value, kind)
         except (ValueError, RecursionError):
             return None
-    return found
+    return content
 
 
 def error_text(body: bytes) -> str | None:
@@ -73,8 +73,8 @@ def lacks_output(errors: Any, output: str | None) -> bool:
 
 def _nodes(errors: Any) -> Iterator[str]:
     for node_id, entry in list(errors.items())[:_MAX_NODES] if isinstance(errors, Mapping) else ():
-        found = entry.get("errors") if isinstance(entry, Mapping) else None
-        for error in found[:_MAX_NODES] if isinstance(found, list) else ():
+        node_errors = entry.get("errors") if isinstance(entry, Mapping) else None
+        for error in node_errors[:_MAX_NODES] if isinstance(node_errors, list) else ():
             if isinstance(error, Mapping):
                 words = _join(str(error.get("message", "")), str(error.get("details", "")))
                 yield f"node {node_id} ({entry.get('class_type', '?')}): {words}"

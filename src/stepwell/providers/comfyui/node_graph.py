@@ -217,15 +217,15 @@ def _fill(attempt: Attempt) -> tuple[dict[str, Any], list[_Files]]:
     places.check_required(attempt.task_type, inputs)
     pending_files = []
     for field, value in {"seed": attempt.seed, **inputs}.items():
-        found = places.of(field)
-        if not found:
+        node_inputs = places.of(field)
+        if not node_inputs:
             continue
-        if (files := _files_of(field, value, found)) is not None:
+        if (files := _files_of(field, value, node_inputs)) is not None:
             pending_files.append(files)
             continue
         # ComfyUI would read a list as a link to another node.
         inserted = json.encode(value, order="deterministic").decode() if isinstance(value, list | Mapping) else value
-        for node, name in found:
+        for node, name in node_inputs:
             filled[node]["inputs"][name] = inserted
     return filled, pending_files
 
@@ -237,8 +237,8 @@ def _check_output(config: Mapping[str, Any], graph: Graph) -> None:
 
 
 def _check_files(field: str, value: Any, places: "_Places") -> None:
-    if found := places.of(field):
-        _files_of(field, value, found)
+    if node_inputs := places.of(field):
+        _files_of(field, value, node_inputs)
 
 
 def _files_of(field: str, value: Any, places: Sequence[NodeInput]) -> _Files | None:
@@ -271,8 +271,8 @@ class _Places:
 
     def of(self, field: str) -> list[NodeInput]:
         """Return the places of an input."""
-        found = self._named.get(field)
-        return self._places_by_title(field) if found is None else found
+        named = self._named.get(field)
+        return self._places_by_title(field) if named is None else named
 
     def check_required(self, task_type: TaskType, inputs: Container[str]) -> None:
         """Raise unless a required input has a place, or the step omits one explicitly."""
@@ -295,21 +295,21 @@ class _Places:
 def _read_places(graph: Graph, field: str, value: Any) -> list[NodeInput]:
     places = []
     for path in value if isinstance(value, list) else [] if value is None else [value]:
-        found = _PLACE.fullmatch(path) if isinstance(path, str) else None
-        if found is None:
+        match = _PLACE.fullmatch(path) if isinstance(path, str) else None
+        if match is None:
             why = "expected node.input, like 6.text, a list of such places, or null"
             raise config_refusal("inputs", field, why=why)
-        if found[1] not in graph:
-            raise config_refusal("inputs", field, why=f"the graph has no node {found[1]!r}")
-        places.append(NodeInput(found[1], found[2]))
+        if match[1] not in graph:
+            raise config_refusal("inputs", field, why=f"the graph has no node {match[1]!r}")
+        places.append(NodeInput(match[1], match[2]))
     return places
 
 
 def _checkpoint(node: Any) -> str | None:
     """Return the name of the checkpoint that a node loads; None if it loads none."""
     inputs = node.get("inputs") if isinstance(node, Mapping) else None
-    found = (inputs.get(name) for name in _MODELS) if isinstance(inputs, Mapping) else ()
-    return next((name for name in found if isinstance(name, str) and name), None)
+    names = (inputs.get(name) for name in _MODELS) if isinstance(inputs, Mapping) else ()
+    return next((name for name in names if isinstance(name, str) and name), None)
 
 
 def _title(node: Any) -> str | None:

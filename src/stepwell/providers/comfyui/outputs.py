@@ -64,15 +64,15 @@ async def store_outputs(
     return _path_fields("result_image_path", paths) | facts
 
 
-def _select(found: Mapping[str, list[Any]], wanted: str | None, kind: str) -> list[Any]:
+def _select(by_node: Mapping[str, list[Any]], wanted: str | None, kind: str) -> list[Any]:
     if wanted is None:
-        saved = [node for node, output in found.items() if any(_is_saved(item) for item in output)]
-        nodes = saved or [node for node, output in found.items() if output]
+        saved = [node for node, output in by_node.items() if any(_is_saved(item) for item in output)]
+        nodes = saved or [node for node, output in by_node.items() if output]
         wanted = max(nodes, key=node_order, default=None)
         place = ""
     else:
         place = f" at node {wanted}"
-    output = found.get(wanted, []) if wanted is not None else []
+    output = by_node.get(wanted, []) if wanted is not None else []
     if not output:
         raise AttemptError(sanitised(f"ComfyUI: the graph gave no {kind}{place}", 200), retryable=False)
     return output

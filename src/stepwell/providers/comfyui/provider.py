@@ -149,17 +149,17 @@ class ComfyUiProvider:
                 return _with_progress(attempt, watch, JobState(status=JobStatus.RUNNING, word="running", again_s=0.0))
             watch.running = False
             try:
-                found = await _read_job(server, job, anew=news is News.END)
+                state = await _read_job(server, job, anew=news is News.END)
             except CallFailed as error:
                 if error.forgotten:
                     server.progress_socket.forget(job.id)
                 raise
-            if isinstance(found, Entry):
+            if isinstance(state, Entry):
                 server.progress_socket.forget(job.id)
-                return _end_state(server, found)
+                return _end_state(server, state)
             watch.running = True
             again_s = 0.0 if await server.progress_socket.ensure_open() else None
-            return _with_progress(attempt, watch, JobState(status=JobStatus.RUNNING, word=found, again_s=again_s))
+            return _with_progress(attempt, watch, JobState(status=JobStatus.RUNNING, word=state, again_s=again_s))
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
         server = self._job_server(attempt)
@@ -218,12 +218,12 @@ async def _read_job(server: ComfyUiServer, job: Job, *, anew: bool) -> Entry | s
 
     Raises `CallFailed`, `forgotten` if it is in neither.
     """
-    found = await server.history(job.id) or await server.word_for(job.id, anew=anew)
+    state = await server.history(job.id) or await server.word_for(job.id, anew=anew)
     # It may have ended between the two calls.
-    found = found or await server.history(job.id)
-    if found is None:
+    state = state or await server.history(job.id)
+    if state is None:
         raise CallFailed("ComfyUI knows no such job", forgotten=True)
-    return found
+    return state
 
 
 def _end_state(server: ComfyUiServer, entry: Entry) -> JobState:

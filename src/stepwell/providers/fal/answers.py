@@ -135,17 +135,17 @@ async def result_of(task_type: TaskType, output: Any, io: AttemptIO) -> dict[str
 
     Raises as `AttemptIO.download`, and `AttemptError` if the output lacks what the task type is for.
     """
-    found = output if isinstance(output, dict) else {}
+    members = output if isinstance(output, dict) else {}
     if task_type not in KINDS:
-        return {"output": output, **await _video(found, io), **await _images(found, io)}
+        return {"output": output, **await _video(members, io), **await _images(members, io)}
     wanted = KINDS[task_type].output
     if wanted == "text":
-        result = _text(found)
+        result = _text(members)
     else:
-        result = await (_video if wanted == "video" else _images)(found, io)
+        result = await (_video if wanted == "video" else _images)(members, io)
     if not result:
         raise AttemptError(f"FAL: the answer has no {wanted}", retryable=False)
-    seed = found.get("seed")
+    seed = members.get("seed")
     return result | ({"seed": seed} if isinstance(seed, int) and not isinstance(seed, bool) else {})
 
 

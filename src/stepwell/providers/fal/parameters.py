@@ -85,7 +85,7 @@ def _loras(rest: dict[str, Any], provider_config: Mapping[str, Any]) -> list[Any
     known = provider_config.get("loras")
     known = known if isinstance(known, Mapping) else {}
     own = rest.pop("loras", [])
-    found = list(own) if isinstance(own, list) else [own]
+    loras = list(own) if isinstance(own, list) else [own]
     for name in _LORAS:
         weight = rest.pop(f"{name}_lora_weight", None)
         if weight is None:
@@ -94,8 +94,8 @@ def _loras(rest: dict[str, Any], provider_config: Mapping[str, Any]) -> list[Any
         if not isinstance(path, str) or not path:
             why = f"provider_config.loras.{name} is missing; it names the LoRA, by path or URL"
             raise input_refusal(f"{name}_lora_weight", why=why, provider_fault=True)
-        found.append({"path": path, "scale": weight})
-    return found
+        loras.append({"path": path, "scale": weight})
+    return loras
 
 
 def _rename(rest: dict[str, Any], **names: str) -> dict[str, Any]:

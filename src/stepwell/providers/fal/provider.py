@@ -232,7 +232,7 @@ class FalProvider:
         prove that there is no such request: it is too long, or it shows a request of that time without its input.
         """
         apis = self._job_apis(attempt)
-        found: dict[str, timedelta] = {}
+        distances: dict[str, timedelta] = {}
         hides_inputs = False
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
@@ -244,15 +244,15 @@ class FalProvider:
                 if item.json_input is None:
                     hides_inputs = True
                 elif digest(item.json_input) == sent.digest:
-                    found[item.request_id] = abs(distance)
+                    distances[item.request_id] = abs(distance)
             cursor = page.next_cursor
             if not cursor:
                 break
         else:
             raise CallFailed(f"{_NAME}: its list of requests is longer than {_PAGE * _MAX_PAGES}")
-        if hides_inputs and not found:
+        if hides_inputs and not distances:
             raise CallFailed(f"{_NAME}: its list of requests doesn't show what was sent")
-        return [self._job(request_id, sent.model) for request_id in sorted(found, key=lambda each: found[each])]
+        return [self._job(request_id, sent.model) for request_id in sorted(distances, key=lambda each: distances[each])]
 
     async def _listed(self, apis: FalApis, sent: Sent, cursor: str | None) -> _Page:
         query = {

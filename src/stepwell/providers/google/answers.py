@@ -83,10 +83,10 @@ class PredictAnswer(Struct):
 
 def error_of(body: bytes) -> GoogleError | None:
     """Decode {"error": {"code", "message", "status", "details"}}, or a list with one such object; else None."""
-    found: Any = read_json(body, Any)
-    if isinstance(found, list) and found:
-        found = found[0]
-    error = found.get("error") if isinstance(found, Mapping) else None
+    answer: Any = read_json(body, Any)
+    if isinstance(answer, list) and answer:
+        answer = answer[0]
+    error = answer.get("error") if isinstance(answer, Mapping) else None
     if not isinstance(error, Mapping) or not isinstance(error.get("message"), str) or not error["message"]:
         return None
     status, code = error.get("status"), error.get("code")
@@ -133,14 +133,14 @@ async def image_result(
 ) -> dict[str, Any]:
     """Store the image of generateContent, and return the step's result. Raises `AttemptError`."""
     candidate = _candidate(name, answer)
-    inline = next((found for part in _parts(candidate) if (found := part.get("inlineData"))), None)
+    inline = next((image for part in _parts(candidate) if (image := part.get("inlineData"))), None)
     if not isinstance(inline, Mapping):
         raise _incomplete(name, candidate, candidate.get("finishReason"))
-    found = await decode_media(inline.get("data"), is_video=False)
-    if found is None:
+    image = await decode_media(inline.get("data"), is_video=False)
+    if image is None:
         raise AttemptError(f"{name}: the data of the image is not an image", retryable=True)
     return {
-        **await store_media(found, attempt, io),
+        **await store_media(image, attempt, io),
         "seed": body["generationConfig"]["seed"],
         **_model_and_usage(model, answer),
     }
@@ -155,11 +155,11 @@ async def imagen_result(
     if data is None:
         reasons = [each["raiFilteredReason"] for each in predictions if each.get("raiFilteredReason")]
         raise withheld(name, "image", reasons) if reasons else _no_image(name)
-    found = await decode_media(data, is_video=False)
-    if found is None:
+    image = await decode_media(data, is_video=False)
+    if image is None:
         raise AttemptError(f"{name}: the data of the image is not an image", retryable=True)
     seed = body["parameters"].get("seed")
-    return {**await store_media(found, attempt, io), **({} if seed is None else {"seed": seed}), "model": model}
+    return {**await store_media(image, attempt, io), **({} if seed is None else {"seed": seed}), "model": model}
 
 
 def _no_image(name: str) -> AttemptError:
@@ -248,6 +248,6 @@ def _reason(details: Any) -> str:
 def _retry_after_s(details: Any) -> float | None:
     for detail in details if isinstance(details, list) else []:
         delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
-        if isinstance(delay, str) and (found := _DELAY.fullmatch(delay)):
-            return min(float(found[1]), MAX_RETRY_AFTER_S)
+        if isinstance(delay, str) and (match := _DELAY.fullmatch(delay)):
+            return min(float(match[1]), MAX_RETRY_AFTER_S)
     return None

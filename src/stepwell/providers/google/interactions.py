@@ -67,32 +67,34 @@ class Interactions:
 
     async def state(self, session: GoogleSession, job: Job) -> JobState:
         """Return the state of the job. Raises `CallFailed`."""
-        found = await self._get(session, job)
-        word = sanitised(found.status, 100)
-        if found.status == _COMPLETED:
-            if _video_in(found) is None:
+        interaction = await self._get(session, job)
+        word = sanitised(interaction.status, 100)
+        if interaction.status == _COMPLETED:
+            if _video_in(interaction) is None:
                 # The model answered with text, probably a refusal.
-                why = sanitised(session.masked(f"{self._name}: no video: {_text_of(found) or 'no reason given'}"), 400)
+                why = sanitised(
+                    session.masked(f"{self._name}: no video: {_text_of(interaction) or 'no reason given'}"), 400
+                )
                 return JobState(status=JobStatus.FAILED, word=word, error=why, retryable=False)
             return JobState(status=JobStatus.SUCCEEDED, word=word)
-        if found.status == _CANCELLED:
+        if interaction.status == _CANCELLED:
             return JobState(status=JobStatus.CANCELLED, word=word)
-        if found.status in _FAILED:
-            message = _problem(found) or f"the interaction is {found.status}"
+        if interaction.status in _FAILED:
+            message = _problem(interaction) or f"the interaction is {interaction.status}"
             why = sanitised(session.masked(f"{self._name}: {message}"), 400)
-            retryable = found.status == "failed" and not _SAFETY.search(message)
+            retryable = interaction.status == "failed" and not _SAFETY.search(message)
             return JobState(status=JobStatus.FAILED, word=word, error=why, retryable=retryable)
         return JobState(status=JobStatus.RUNNING, word=word)
 
     async def video(self, session: GoogleSession, job: Job) -> tuple[OperationVideo, dict[str, Any]]:
         """Return the video, and the other members of the step's result. Raises `CallFailed` before it is completed."""
-        found = await self._get(session, job)
-        if found.status != _COMPLETED:
-            raise CallFailed(sanitised(f"{self._name}: the interaction is {found.status}, not completed", 200))
-        video = _video_in(found)
+        interaction = await self._get(session, job)
+        if interaction.status != _COMPLETED:
+            raise CallFailed(sanitised(f"{self._name}: the interaction is {interaction.status}, not completed", 200))
+        video = _video_in(interaction)
         if video is None:
             raise AttemptError(f"{self._name}: the interaction gave no video", retryable=False)
-        return video, _usage(found.usage)
+        return video, _usage(interaction.usage)
 
     async def cancel(self, session: GoogleSession, job: Job) -> CancelAnswer:
         """Ask Google to cancel the job. Raises `CallFailed`."""
@@ -108,8 +110,8 @@ class Interactions:
         return session.readable(await session.call("GET", f"{self._url}/{job.id}"), _Interaction)
 
 
-def _video_in(found: _Interaction) -> OperationVideo | None:
-    for content in _contents(found):
+def _video_in(interaction: _Interaction) -> OperationVideo | None:
+    for content in _contents(interaction):
         if content.get("type") != "video":
             continue
         if isinstance(uri := content.get("uri"), str) and uri:
@@ -120,19 +122,19 @@ def _video_in(found: _Interaction) -> OperationVideo | None:
     return None
 
 
-def _text_of(found: _Interaction) -> str:
-    texts = (content.get("text") for content in _contents(found) if content.get("type") == "text")
+def _text_of(interaction: _Interaction) -> str:
+    texts = (content.get("text") for content in _contents(interaction) if content.get("type") == "text")
     return " ".join(text for text in texts if isinstance(text, str))
 
 
-def _contents(found: _Interaction) -> Iterator[Mapping[str, Any]]:
-    for step in objects_in(found.steps):
+def _contents(interaction: _Interaction) -> Iterator[Mapping[str, Any]]:
+    for step in objects_in(interaction.steps):
         if step.get("type") == "model_output":
             yield from objects_in(step.get("content"))
 
 
-def _problem(found: _Interaction) -> str:
-    errors = [*objects_in(found.errors), *objects_in([found.error])]
+def _problem(interaction: _Interaction) -> str:
+    errors = [*objects_in(interaction.errors), *objects_in([interaction.error])]
     return "; ".join(error["message"] for error in errors if isinstance(error.get("message"), str))
 
 

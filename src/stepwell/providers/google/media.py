@@ -76,9 +76,9 @@ async def decode_media(text: Any, *, is_video: bool) -> Media | None:
     return await to_thread.run_sync(_decode, text, is_video) if isinstance(text, str) and text else None
 
 
-async def store_media(found: Media, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+async def store_media(media: Media, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
     """Store a file from the answer to a submit, and return the step's result. Raises as `store_from_answer`."""
-    return found.result(await store_from_answer(attempt, io, found.name, found.data))
+    return media.result(await store_from_answer(attempt, io, media.name, media.data))
 
 
 def _input_image(media_type: str, data: bytes) -> InputImage:

@@ -58,10 +58,10 @@ def capabilities(provider: ProviderType, task_type: TaskType) -> frozenset[str] 
 
     Omni, which makes GEMINI's videos, takes no seed.
     """
-    found = _CAPABILITIES.get(task_type)
+    offered = _CAPABILITIES.get(task_type)
     if task_type is TaskType.VIDEO_GENERATION and provider is ProviderType.VERTEX:
-        return (found or frozenset()) | {"seed"}
-    return found
+        return (offered or frozenset()) | {"seed"}
+    return offered
 
 
 def family_of(model: str) -> Family:
@@ -107,10 +107,10 @@ def parameters(
 
 def parameters_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `provider_config.parameters`. Raises `AttemptError` if they aren't an object."""
-    found = config.get("parameters")
-    if found is not None and not isinstance(found, Mapping):
+    members = config.get("parameters")
+    if members is not None and not isinstance(members, Mapping):
         raise config_refusal("parameters", why="expected an object")
-    return found or {}
+    return members or {}
 
 
 def same_spelling(name: str) -> str:
@@ -134,8 +134,8 @@ def _families(provider: ProviderType, task_type: TaskType) -> tuple[Family, ...]
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Merge two objects member by member. *over* wins, also in the spelling of names."""
     spelling = {same_spelling(name): name for name in over}
-    found = {spelling.get(same_spelling(name), name): value for name, value in under.items()}
+    merged = {spelling.get(same_spelling(name), name): value for name, value in under.items()}
     for name, value in over.items():
-        below = found.get(name)
-        found[name] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return found
+        below = merged.get(name)
+        merged[name] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

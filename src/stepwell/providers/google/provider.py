@@ -181,10 +181,10 @@ class GoogleProvider(ABC):
         return await self._operation(session, job.id)
 
     async def _store_inline_video(self, video: OperationVideo, io: AttemptIO) -> dict[str, Any]:
-        found = await decode_media(video.text, is_video=True)
-        if found is None:
+        media = await decode_media(video.text, is_video=True)
+        if media is None:
             raise AttemptError(f"{self.type}: the data of the video is not a video", retryable=False)
-        return found.result(await store_from_job(io, found.name, found.data))
+        return media.result(await store_from_job(io, media.name, media.data))
 
     def _key(self, attempt: Attempt) -> Key:
         return self._credentials.require_key(attempt.provider_config, self.type)

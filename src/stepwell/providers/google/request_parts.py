@@ -54,8 +54,8 @@ async def content_body(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
         own["imageConfig"] = {"aspectRatio": aspect_ratio}
     refining = attempt.task_type is TaskType.REFINE
     defaults = {"imageConfig": {"imageSize": _size(inputs, base)}} if refining else {}
-    found = parameters(attempt.provider_config, own, defaults)
-    return {"contents": [{"role": "user", "parts": parts}], "generationConfig": found}
+    config = parameters(attempt.provider_config, own, defaults)
+    return {"contents": [{"role": "user", "parts": parts}], "generationConfig": config}
 
 
 async def _generation_parts(inputs: Mapping[str, Any], io: AttemptIO) -> list[dict[str, Any]]:
@@ -132,12 +132,12 @@ async def _image_parts(inputs: Mapping[str, Any], io: AttemptIO) -> list[dict[st
 
 def _settings(inputs: Mapping[str, Any]) -> dict[str, Any]:
     names = {"temperature": "temperature", "max_tokens": "maxOutputTokens"}
-    found = {name: inputs[field] for field, name in names.items() if field in inputs}
+    config = {name: inputs[field] for field, name in names.items() if field in inputs}
     if "seed" in inputs:
-        found["seed"] = seed_of(inputs, 0)
+        config["seed"] = seed_of(inputs, 0)
     if "json_schema" in inputs:
-        found |= {"responseMimeType": "application/json", "responseJsonSchema": inputs["json_schema"]}
-    return found
+        config |= {"responseMimeType": "application/json", "responseJsonSchema": inputs["json_schema"]}
+    return config
 
 
 def _items(message: Mapping[str, Any], place: int) -> list[tuple[str, str]]:
@@ -146,16 +146,16 @@ def _items(message: Mapping[str, Any], place: int) -> list[tuple[str, str]]:
     The content is a string, or a list of {"type": "text" | "image_url", …} as in OpenAI's API.
     """
     content = message.get("content")
-    found: list[tuple[str, str]] = []
+    items: list[tuple[str, str]] = []
     for item in [{"type": "text", "text": content}] if not isinstance(content, list) else content:
         match item:
             case {"type": "text", "text": str(text)}:
-                found.append(("text", text))
+                items.append(("text", text))
             case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
-                found.append(("image_url", url))
+                items.append(("image_url", url))
             case _:
                 raise input_refusal("messages", place, "content", why=_CONTENT)
-    return found
+    return items
 
 
 async def _part(item: tuple[str, str], field: str, io: AttemptIO) -> dict[str, Any]:

@@ -119,10 +119,10 @@ class VertexProvider(GoogleProvider):
         return f"{self._base(location)}/v1/{path}"
 
     def _location_of(self, attempt: Attempt, call: str) -> str:
-        found = attempt.provider_config.get("location") or self._location
-        if found is None:
+        location = attempt.provider_config.get("location") or self._location
+        if location is None:
             return _GLOBAL if family_of(call) is Family.GEMINI else _DEFAULT_REGION
-        return _check_location(found)
+        return _check_location(location)
 
     def _base(self, location: str) -> str:
         if self._url is not None:
@@ -137,9 +137,9 @@ class VertexProvider(GoogleProvider):
         return _OPERATION.fullmatch(name) is not None
 
     async def _operation(self, session: GoogleSession, name: str) -> VideoOperation:
-        found = _OPERATION.fullmatch(name)
-        assert found is not None
-        url = f"{self._base(found[2])}/v1/{found[1]}:fetchPredictOperation"
+        match = _OPERATION.fullmatch(name)
+        assert match is not None
+        url = f"{self._base(match[2])}/v1/{match[1]}:fetchPredictOperation"
         return session.readable(await session.call("POST", url, canonical({"operationName": name})), VideoOperation)
 
     async def _download_video(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
@@ -147,11 +147,11 @@ class VertexProvider(GoogleProvider):
 
         For a missing object, Cloud Storage answers with plain text.
         """
-        found = _BUCKET.fullmatch(uri)
-        if found is None:
+        match = _BUCKET.fullmatch(uri)
+        if match is None:
             raise AttemptError(f"{self.type}: the video's URL is not in a bucket", retryable=False)
-        url = f"{self._storage_url}/storage/v1/b/{found[1]}/o/{quote(found[2], safe='')}?alt=media"
-        missing = f"No such object: {found[1]}/{found[2]}"
+        url = f"{self._storage_url}/storage/v1/b/{match[1]}/o/{quote(match[2], safe='')}?alt=media"
+        missing = f"No such object: {match[1]}/{match[2]}"
 
         def error_text(body: bytes) -> str | None:
             return missing if body.strip() == missing.encode() else session.error_text(body)

@@ -66,20 +66,20 @@ def video_of(name: str, operation: VideoOperation) -> OperationVideo:
     response = operation.response if isinstance(operation.response, Mapping) else {}
     # The Gemini API nests the response once more.
     wrapped = response.get("generateVideoResponse")
-    found = wrapped if isinstance(wrapped, Mapping) else response
-    video = next(_videos(found), None)
+    content = wrapped if isinstance(wrapped, Mapping) else response
+    video = next(_videos(content), None)
     if video is not None:
         return video
-    reasons = found.get("raiMediaFilteredReasons")
-    if reasons or found.get("raiMediaFilteredCount"):
+    reasons = content.get("raiMediaFilteredReasons")
+    if reasons or content.get("raiMediaFilteredCount"):
         raise withheld(name, "video", reasons)
     raise AttemptError(f"{name}: the operation is done, but gave no video", retryable=True)
 
 
-def _videos(found: Mapping[str, Any]) -> Iterator[OperationVideo]:
-    for each in objects_in(found.get("videos")):
+def _videos(content: Mapping[str, Any]) -> Iterator[OperationVideo]:
+    for each in objects_in(content.get("videos")):
         yield from _video(each, "gcsUri")
-    for each in objects_in(found.get("generatedSamples")):
+    for each in objects_in(content.get("generatedSamples")):
         if isinstance(each.get("video"), Mapping):
             yield from _video(each["video"], "uri")
 

@@ -106,14 +106,14 @@ class ErrorReader:
 
         The forms are {"error": {"message", "type", "code"}}, and {"detail"} of servers that use FastAPI.
         """
-        found_error = read_json(body, _ErrorBody)
-        if found_error is not None:
-            self.out_of_credit = bool({found_error.error.type, found_error.error.code} & _CREDIT_ERRORS)
-            error = found_error.error
+        error_body = read_json(body, _ErrorBody)
+        if error_body is not None:
+            self.out_of_credit = bool({error_body.error.type, error_body.error.code} & _CREDIT_ERRORS)
+            error = error_body.error
             kind = error.code if isinstance(error.code, str) else error.type
             return self.masked(f"{kind}: {error.message}" if isinstance(kind, str) else error.message)
-        found = read_json(body, dict[str, Any])
-        detail = None if found is None else found.get("detail")
+        content = read_json(body, dict[str, Any])
+        detail = None if content is None else content.get("detail")
         if isinstance(detail, str | list) and detail:
             return self.masked(detail if isinstance(detail, str) else json.encode(detail).decode())
         return None

@@ -95,15 +95,15 @@ def parameters_of(provider_config: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     if not isinstance(parameters, Mapping):
         raise config_refusal("parameters", why="expected an object")
-    found = {name: value for name, value in parameters.items() if name not in _NEUTRAL or value != _NEUTRAL[name]}
-    for name in found:
+    members = {name: value for name, value in parameters.items() if name not in _NEUTRAL or value != _NEUTRAL[name]}
+    for name in members:
         if name in _NEUTRAL:
             raise config_refusal("parameters", name, why="a step gets one result, in one answer")
         if name in RESERVED:
             raise config_refusal("parameters", name, why="the step's inputs or the provider set it")
-    if found.get("output_format") not in (None, *_OUTPUT_FORMATS):
+    if members.get("output_format") not in (None, *_OUTPUT_FORMATS):
         raise config_refusal("parameters", "output_format", why=f"expected one of {', '.join(_OUTPUT_FORMATS)}")
-    return found
+    return members
 
 
 def image_size(model: str, width: int, height: int) -> str:

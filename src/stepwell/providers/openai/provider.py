@@ -197,11 +197,11 @@ class OpenAiProvider:
         if attempt.task_type is not TaskType.VIDEO_GENERATION or not attempt.inputs:
             return None
         wanted = video_parameters(attempt) | {"model": sent.model}
-        found = [listed async for listed in list_around(self._job_session(attempt), sent.at) if listed.matches(wanted)]
-        if attempt.inputs.get("base_image_url") is not None and len(found) > 1:
+        videos = [listed async for listed in list_around(self._job_session(attempt), sent.at) if listed.matches(wanted)]
+        if attempt.inputs.get("base_image_url") is not None and len(videos) > 1:
             return ()
-        found.sort(key=lambda listed: abs(listed.created - sent.at))
-        return [Job(id=listed.id) for listed in found]
+        videos.sort(key=lambda listed: abs(listed.created - sent.at))
+        return [Job(id=listed.id) for listed in videos]
 
     def _session(self, attempt: Attempt) -> OpenAiSession:
         """Raises `AttemptError` if a needed key is missing, or can't be sent."""

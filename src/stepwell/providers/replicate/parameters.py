@@ -157,20 +157,20 @@ def target(task_type: TaskType, provider_config: Mapping[str, Any]) -> tuple[str
     if "deployment" in config:
         if "model" in config:
             raise config_refusal("deployment", why="a step names a model or a deployment, not both")
-        found = _MODEL.fullmatch(_text(config, "deployment"))
-        if found is None or found[2]:
+        match = _MODEL.fullmatch(_text(config, "deployment"))
+        if match is None or match[2]:
             raise config_refusal("deployment", why="expected owner/name")
-        return f"deployments/{found[1]}", None
+        return f"deployments/{match[1]}", None
     default = _LORA_MODEL if config.get("loras") else kind_of(task_type).model
     model = _text(config, "model") if "model" in config else default
     if model is None:
         raise config_refusal("model", why=f"REPLICATE has no model of its own choice for {task_type}; name one")
     if _VERSION.fullmatch(model):
         return model.lower(), model.lower()
-    found = _MODEL.fullmatch(model)
-    if found is None:
+    match = _MODEL.fullmatch(model)
+    if match is None:
         raise config_refusal("model", why="expected owner/name, owner/name:version or a version of 64 hex digits")
-    return found[1], found[2].lower() if found[2] else None
+    return match[1], match[2].lower() if match[2] else None
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
@@ -200,15 +200,15 @@ async def model_input(attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
     inputs = {**kind.defaults, **without_nulls(attempt.inputs)}
     if kind.seed:
         inputs.setdefault("seed", attempt.seed)
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in (*kind.parameters, *(field for field in inputs if field not in kind.parameters)):
         if field not in inputs or field in _NOT_SENT or _LORA_WEIGHT.fullmatch(field):
             continue
         parameter = kind.parameters.get(field) or Parameter(field, _guess_kind(field, inputs[field]))
         name = renames.get(field, parameter.name)
         if name is not None:
-            found[name] = await _value(parameter.kind, inputs[field], field, io)
-    return {**found, **{name: value async for name, value in _loras(attempt, inputs, io)}}
+            values[name] = await _value(parameter.kind, inputs[field], field, io)
+    return {**values, **{name: value async for name, value in _loras(attempt, inputs, io)}}
 
 
 async def _value(kind: str, value: Any, field: str, io: AttemptIO) -> Any:
@@ -254,7 +254,7 @@ async def _loras(attempt: Attempt, inputs: Mapping[str, Any], io: AttemptIO) -> 
 def _check_loras(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, str], dict[str, Any]]:
     """Return the references and the scales of the LoRAs that the step names, by name. Raises `AttemptError`."""
     loras = _mapping(config, "loras")
-    weights = {found[1]: inputs[field] for field in inputs if (found := _LORA_WEIGHT.fullmatch(field))}
+    weights = {match[1]: inputs[field] for field in inputs if (match := _LORA_WEIGHT.fullmatch(field))}
     for name in weights:
         if name not in loras:
             why = f"provider_config.loras has no {name!r}"

@@ -173,14 +173,16 @@ class ReplicateProvider:
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         session = self._job_session(attempt)
-        found = await self._prediction(session, job)
-        word = sanitised(found.status, 100)
-        match found.status:
+        prediction = await self._prediction(session, job)
+        word = sanitised(prediction.status, 100)
+        match prediction.status:
             case "succeeded":
                 return JobState(status=JobStatus.SUCCEEDED, word=word)
             case "failed":
-                message = found.error if isinstance(found.error, str) else json.encode(found.error).decode()
-                why = sanitised(_scrubbed(message, session)) if found.error else "no reason given"
+                message = (
+                    prediction.error if isinstance(prediction.error, str) else json.encode(prediction.error).decode()
+                )
+                why = sanitised(_scrubbed(message, session)) if prediction.error else "no reason given"
                 return JobState(
                     status=JobStatus.FAILED,
                     word=word,
@@ -198,12 +200,12 @@ class ReplicateProvider:
                 return JobState(status=JobStatus.RUNNING, word=word)
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
-        found = await self._prediction(self._job_session(attempt), job)
-        if found.status != "succeeded":
-            raise CallFailed(sanitised(f"Replicate: the prediction is {found.status}, not succeeded", 200))
-        if found.data_removed:
+        prediction = await self._prediction(self._job_session(attempt), job)
+        if prediction.status != "succeeded":
+            raise CallFailed(sanitised(f"Replicate: the prediction is {prediction.status}, not succeeded", 200))
+        if prediction.data_removed:
             raise AttemptError("Replicate: the result was removed before it was fetched", retryable=False)
-        return Finished(await store_output(attempt.task_type, found.output, found.input, io))
+        return Finished(await store_output(attempt.task_type, prediction.output, prediction.input, io))
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
         api, headers = self._job_session(attempt)
@@ -227,13 +229,13 @@ class ReplicateProvider:
         Raises `CallFailed` if the list has more than 50 pages.
         """
         session = self._job_session(attempt)
-        found = [
+        predictions = [
             listed
             async for listed in self._list_around(session, sent.at)
             if _of_model(listed, sent.model) and await self._has_same_input(session, listed, sent.digest)
         ]
-        found.sort(key=lambda listed: abs(listed.created_at - sent.at))
-        return [Job(id=listed.id, urls=_urls(listed.urls)) for listed in found]
+        predictions.sort(key=lambda listed: abs(listed.created_at - sent.at))
+        return [Job(id=listed.id, urls=_urls(listed.urls)) for listed in predictions]
 
     async def _list_around(self, session: _Session, at: datetime) -> AsyncIterator[_ListedPrediction]:
         """Yield the predictions of the account around *at*, newest first.

@@ -115,11 +115,11 @@ class ProviderApi:
             why = f"the submit was not sent: {connection}" if connection else f"the submit got {self._no_answer(error)}"
             raise_outcome(outcome_of_error(error), self.name, why)
         refusal = self._report_key(answer)
-        found = answer.read(accepted) if answer.is_success else None
+        content = answer.read(accepted) if answer.is_success else None
         words = None if answer.is_success else self._error_text(answer.body)
-        outcome = outcome_of_answer(answer.status, readable=found is not None or words is not None)
-        if outcome is SubmitOutcome.ACCEPTED and found is not None:
-            return answer, found
+        outcome = outcome_of_answer(answer.status, readable=content is not None or words is not None)
+        if outcome is SubmitOutcome.ACCEPTED and content is not None:
+            return answer, content
         why = f"the submit was answered {answer.status}" + (f": {words}" if words else " without an error message")
         raise_outcome(outcome, self.name, refusal + why, retry_after_s(answer.headers))
 
@@ -150,10 +150,10 @@ class ProviderApi:
 
     def readable(self, answer: ApiAnswer, kind: type[T]) -> T:
         """Decode the body of an answer to `call`. Raises `CallFailed` if it isn't of *kind*."""
-        found = answer.read(kind)
-        if found is None:
+        content = answer.read(kind)
+        if content is None:
             raise CallFailed(f"{self.name}: its answer can't be read")
-        return found
+        return content
 
     def _no_answer(self, error: Exception) -> str:
         """Return the message for *error*, which came instead of an answer."""
