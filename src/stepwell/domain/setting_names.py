@@ -1,4 +1,7 @@
-"""Names of settings for messages: those that configure a provider, and those that a misspelled name resembles."""
+"""Names of settings, for messages: which setting configures a provider, and which one a misspelled name may mean.
+
+A family of settings shares a prefix, like STEPWELL_CREDENTIALS__FAL and STEPWELL_CREDENTIALS__REPLICATE.
+"""
 
 import re
 from collections.abc import Collection, Iterator
@@ -17,7 +20,7 @@ _BY_URL = frozenset({ProviderType.COMFYUI, ProviderType.CUSTOM})  # a credential
 _NAMES_A_KEY = re.compile(r"(.+?)_*(?:(?:API|ACCESS|SECRET)_*)?(?:KEY|TOKEN|SECRET|CREDENTIALS?)")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 _CLOSE = 0.75  # the lowest ratio, by difflib, at which a setting resembles a misspelled name
-_CLOSE_FAMILY = 0.88
+_CLOSE_FAMILY = 0.88  # the same for the prefix of a family
 _LONGEST = 100  # characters of a name that is compared
 
 
@@ -54,7 +57,7 @@ def provider_setting(provider: ProviderType) -> str:
 
 
 def similar_setting(name: str, settings: Collection[str]) -> str | None:
-    """Return the setting that the unknown variable *name* resembles: one of *settings* or of a family; else None."""
+    """Return the setting that the unknown variable *name* resembles, one of *settings* or of a family; else None."""
     tail = name[len(PREFIX) - 1 : _LONGEST].strip("_-")
     if not tail:
         return None
@@ -68,7 +71,8 @@ def similar_setting(name: str, settings: Collection[str]) -> str | None:
 
 
 def _similar_credential(tail: str) -> str | None:
-    if (rest := _member(tail, "CREDENTIALS")) is not None:
+    """Return the setting of a credential that *tail* resembles, as CREDENTIAL_FAL and FAL_API_KEY do; else None."""
+    if (rest := _rest_after_family(tail, "CREDENTIALS")) is not None:
         return next((credential_setting(name) for name in _credential_names(rest)), _ANY_CREDENTIAL)
     key = _NAMES_A_KEY.fullmatch(tail.upper())
     name = None if key is None else next(_credential_names(key[1]), None)
@@ -76,12 +80,15 @@ def _similar_credential(tail: str) -> str | None:
 
 
 def _similar_tenant_secret(tail: str) -> str | None:
-    rest = _member(tail, "WEBHOOKSECRETS")
+    rest = _rest_after_family(tail, "WEBHOOKSECRETS")
     return TENANTS_SECRET + rest if rest else None  # tenants' names are case-sensitive
 
 
-def _member(tail: str, family: str) -> str | None:
-    """Return what follows a prefix of *tail* that resembles *family* (without underscores); None without one."""
+def _rest_after_family(tail: str, family: str) -> str | None:
+    """Return what follows the name of *family*, perhaps misspelled, in *tail*; None if *tail* begins otherwise.
+
+    *family* is written without underscores.
+    """
     best, rest = _CLOSE_FAMILY, None
     for end in range(1, len(tail) + 1):
         ratio = SequenceMatcher(None, _letters(tail[:end]), family).ratio()
@@ -93,7 +100,7 @@ def _member(tail: str, family: str) -> str | None:
 
 
 def _credential_names(rest: str) -> Iterator[str]:
-    """Yield the names of credentials that *rest* resembles. Each begins with a provider's."""
+    """Yield the names of credentials that *rest* may mean. Each begins with a provider's name."""
     if owner(rest) is not None:
         yield rest
     matches = get_close_matches(_letters(rest), ProviderType.__members__, n=1, cutoff=_CLOSE)

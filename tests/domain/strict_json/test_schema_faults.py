@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from stepwell.domain.errors import Fault
-from stepwell.domain.strict_json.schema_faults import Loc, capped, collect, iter_faults, printable_key
+from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, collect, iter_faults, printable_key
 
 
 class Colour(StrEnum):
@@ -166,9 +166,9 @@ def test_no_message_quotes_the_value() -> None:
 
 def test_the_faults_beyond_the_most_are_counted() -> None:
     few = [Fault((index,), "m", "t") for index in range(3)]
-    assert capped(few, 3) == few
-    assert capped(few, 2) == [*few[:2], Fault(("body",), "1 more fault", "too_many_faults")]
-    many = capped(iter_faults(list[int], ["x"] * 20_000, ()), 5)
+    assert cap_faults(few, 3) == few
+    assert cap_faults(few, 2) == [*few[:2], Fault(("body",), "1 more fault", "too_many_faults")]
+    many = cap_faults(iter_faults(list[int], ["x"] * 20_000, ()), 5)
     assert many[-1].msg == "more than 10000 more faults"
 
 

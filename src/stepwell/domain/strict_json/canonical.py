@@ -1,4 +1,4 @@
-"""Canonical JSON: equal values have equal bytes. Its digest tells whether two requests are the same."""
+"""Canonical JSON: equal values have equal bytes. So two requests are the same if their digests are."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ def digest(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """Return *value* with strings as keys, lists for tuples, and integers for floats without a fraction."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,8 @@
 """Decodes a JSON body, and refuses every value that the database or a client could not hold.
 
-msgspec decodes the body. A few counts over its bytes then show whether it may contain a fault. Only if it may, all
-faults are searched for: in the value, or in the result of a second parser, which keeps what msgspec drops.
+msgspec decodes the body. A few counts over its bytes are cheap, and show for almost every body that it has no fault.
+The others are searched value by value, so that one answer lists all faults. If an object may have a duplicate key,
+Python's own parser reads the body again, because msgspec keeps only the last of equal keys.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.strict_json.schema_faults import Loc, capped, printable_key
+from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, printable_key
 from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
 
 MAX_DEPTH = 64
@@ -39,12 +40,13 @@ def decode_body(data: bytes) -> Any:
         _refuse([_too_deep(("body",))])
     except msgspec.MsgspecError as error:
         _refuse_malformed(data, error)
-    depth_kept, keys = _depth_and_keys(value)
-    if not depth_kept:
+    within_depth, keys = _depth_and_keys(value)
+    if not within_depth:
         _check_levels(value)
     if keys < sum(map(data.count, _BLANKS_BEFORE_COLON)):
-        value = _reread(data, value)
-    elif not depth_kept or b"\\u0000" in data or _SHORTEST_BIG_INT in data.translate(_TO_ZERO):
+        # There may be a duplicate key. Or a string only looks like a key, and the body has no fault.
+        _check_values(_read(data))
+    elif not within_depth or b"\\u0000" in data or _SHORTEST_BIG_INT in data.translate(_TO_ZERO):
         _check_values(value)
     return value
 
@@ -65,7 +67,7 @@ def _check_encoding(data: bytes) -> None:
 
 
 def _depth_and_keys(value: Any) -> tuple[bool, int]:
-    """Return whether *value* is within the depth, and how many keys its objects have. Goes level by level."""
+    """Return whether *value* has at most 64 levels, and how many keys its objects have. Goes level by level."""
     level = [value] if type(value) in (dict, list) else []
     keys = 0
     for _ in range(MAX_DEPTH):
@@ -88,21 +90,15 @@ def _refuse_malformed(data: bytes, error: msgspec.MsgspecError) -> NoReturn:
     _refuse([Fault(("body",), f"Malformed JSON: {error}", "json_invalid")])
 
 
-def _reread(data: bytes, value: Any) -> Any:
-    """Return *value* if no key stands twice. The count of keys may be wrong, because a string may look like a key."""
-    _check_values(_read(data))
-    return value
-
-
 class _Refused:
-    """A placeholder, in a value that was read, for a part that is refused."""
+    """A placeholder for a refused part of a value. It has the message and the type of the fault."""
 
     def __init__(self, msg: str, type_: str) -> None:
         self.msg, self.type = msg, type_
 
 
 class _WithDuplicates(dict[str, Any]):
-    """An object in which some keys stand more than once. `duplicates` holds these keys."""
+    """An object with duplicate keys. `duplicates` lists these keys."""
 
     duplicates: list[str]
 
@@ -135,43 +131,43 @@ def _check_levels(value: Any) -> None:
         _refuse([_too_deep(("body",))])
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) == len(pairs):
-        return result
-    marked, seen = _WithDuplicates(result), set[str]()
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    marked, seen = _WithDuplicates(members), set[str]()
     marked.duplicates = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
     return marked
 
 
-def _int(digits: str) -> int | _Refused:
+def _read_int(digits: str) -> int | _Refused:
     # int() raises an error of its own for some thousand digits, so the length is checked first.
     if len(digits) > len(str(MIN_INT)):
         return _BIG_INT
     return int(digits)
 
 
-def _float(digits: str) -> float | _Refused:
+def _read_float(digits: str) -> float | _Refused:
     number = float(digits)
     return _NOT_FINITE if number in (float("inf"), float("-inf")) else number
 
 
 _READER = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_int=_int, parse_float=_float, parse_constant=lambda _: _NOT_FINITE
+    object_pairs_hook=_read_object, parse_int=_read_int, parse_float=_read_float, parse_constant=lambda _: _NOT_FINITE
 )
 
 
 def _check_values(value: Any) -> None:
-    """Raise `InvalidRequest` with all faults of *value*, in the order of the document."""
-    faults = capped(_walk(value), MAX_FAULTS)
+    """Raise `InvalidRequest` with the faults of *value*, in the order of the document, if it has any."""
+    faults = cap_faults(_walk(value), MAX_FAULTS)
     if faults:
         _refuse(faults)
 
 
 def _walk(root: Any) -> Iterator[Fault]:
     """Yield all faults, depth first and without recursion."""
-    path: list[str | int] = []  # of the present value
-    # For each level, the values that are left.
+    path: list[str | int] = []  # the place of the current value
+    # The values of each level that are still to be checked.
     rest: list[Iterator[tuple[str | int, Any]]] = [iter([("body", root)])]
     while rest:
         entry = next(rest[-1], None)

@@ -1,7 +1,7 @@
 """Finds all faults of a JSON value against a msgspec type, each with its exact place.
 
-`msgspec.convert` decides what is accepted. This module only finds out where a refused value fails. A fault never holds
-the value itself, because a value may be a secret.
+`msgspec.convert` decides what is accepted. It stops at the first fault; this module finds the others. A fault never
+contains the value, because a value may be a secret.
 """
 
 import re
@@ -21,7 +21,7 @@ Loc: TypeAlias = tuple[str | int, ...]
 DecHook: TypeAlias = Callable[[type, Any], Any] | None
 
 _MAX_KEY = 255
-_MAX_COUNTED = 10_000
+_MAX_COUNTED = 10_000  # faults beyond those that are listed
 _NOUNS = {
     "int": "an integer",
     "float": "a number",
@@ -73,18 +73,18 @@ def collect(type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: 
 
 def iter_faults(type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None) -> Iterator[Fault]:
     """Yield the faults that `collect` returns. A caller may stop early."""
-    return _Walk(strict=strict, dec_hook=dec_hook).faults(type_, value, loc)
+    return _FaultSearch(strict=strict, dec_hook=dec_hook).faults(type_, value, loc)
 
 
-def capped(faults: Iterable[Fault], most: int) -> list[Fault]:
+def cap_faults(faults: Iterable[Fault], most: int) -> list[Fault]:
     """Return the first *most* faults. If there are more, a last one at ("body",) gives their number."""
     rest = iter(faults)
-    kept = list(islice(rest, most))
+    first = list(islice(rest, most))
     more = sum(1 for _ in islice(rest, _MAX_COUNTED))
     if more:
         over = "more than " if more == _MAX_COUNTED else ""
-        kept.append(Fault(("body",), f"{over}{more} more fault{'s' if more > 1 else ''}", "too_many_faults"))
-    return kept
+        first.append(Fault(("body",), f"{over}{more} more fault{'s' if more > 1 else ''}", "too_many_faults"))
+    return first
 
 
 class _Shape(NamedTuple):
@@ -131,13 +131,14 @@ def _unknown_field(struct: type[Struct]) -> str:
     return f"Unknown field; known are {', '.join(f.encode_name for f in _fields(struct))}"
 
 
-class _Walk:
-    """Walks a value and its type in parallel."""
+class _FaultSearch:
+    """A search that walks a value and its type in parallel."""
 
     def __init__(self, *, strict: bool, dec_hook: DecHook) -> None:
         self.strict, self.dec_hook = strict, dec_hook
 
     def error(self, type_: Any, value: Any) -> str | None:
+        """Return the message with which msgspec refuses *value*; None if it accepts the value."""
         try:
             convert(value, type_, strict=self.strict, dec_hook=self.dec_hook)
         except ValidationError as error:
@@ -145,17 +146,18 @@ class _Walk:
         return None
 
     def faults(self, type_: Any, value: Any, loc: Loc) -> Iterator[Fault]:
+        """Yield the faults of *value* and of its parts."""
         error = self.error(type_, value)
         if error is None:
             return
         has_inner_faults = False
-        for fault in self._below(type_, value, loc):
+        for fault in self._faults_inside(type_, value, loc):
             has_inner_faults = True
             yield fault
         if not has_inner_faults:
             yield _fault(error, type_, loc)
 
-    def _below(self, type_: Any, value: Any, loc: Loc) -> Iterator[Fault]:
+    def _faults_inside(self, type_: Any, value: Any, loc: Loc) -> Iterator[Fault]:
         """Yield the faults of the parts of *value*; none if the fault is the value's own."""
         shape = _shape(type_)
         if shape is None or value is None:
@@ -211,7 +213,7 @@ def _fault(error: str, type_: Any, loc: Loc) -> Fault:
         expected = " or ".join(_NOUNS.get(kind, kind) for kind in kinds[1].split(" | "))
         expected += or_null if "null" not in expected else ""
         word = _TYPE_WORDS.get(kinds[1].removesuffix(" | null"), "value_error")
-        # A decoded 1.0 is refused as an integer. "got a number" would puzzle whoever wrote it.
+        # A decoded 1.0 is refused as an integer. "got a number" would puzzle its author.
         got = "a number with a decimal point" if kinds[2] == "float" else _NOUNS.get(kinds[2], kinds[2])
         return Fault(loc, f"Expected {expected}, got {got}", word)
     if bound := _OUT_OF_BOUNDS.fullmatch(error):
@@ -223,6 +225,7 @@ def _fault(error: str, type_: Any, loc: Loc) -> Fault:
 
 
 def _allowed(type_: Any) -> list[str] | None:
+    """Return the values of a Literal or an enum; None for other types."""
     if get_origin(type_) is Literal:
         return [str(member) for member in get_args(type_)]
     if isinstance(type_, type) and issubclass(type_, Enum):

@@ -27,6 +27,7 @@ FILE_INPUTS: Mapping[TaskType, tuple[str, ...]] = {
 
 _WEB = ("http://", "https://")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,20}):", re.IGNORECASE)  # two letters or more, because one letter is a drive
+# What a path on the client's computer looks like.
 _LOCAL = re.compile(r"file:|[a-z]:|[./~\\]|[^:?#]*\.[a-z0-9]{1,5}$", re.IGNORECASE)
 _ACCEPTED = "an http(s) URL, a data URI, or the path of an artifact, media/{task_id}/{name}"
 
@@ -42,8 +43,8 @@ class _Input(NamedTuple):
 class FileInputs:
     """Checks the file inputs of one definition.
 
-    Each rule checks a value of `step_defaults` once, however many steps use it. A fault is reported once, with its
-    place there.
+    A rule checks a value of `step_defaults` once, however many steps inherit it. Its fault is reported once, at its
+    place in `step_defaults`.
     """
 
     def __init__(self, defaults: Mapping[str, Mapping[str, Any]], catalog: ProviderCatalog) -> None:
@@ -78,7 +79,7 @@ class FileInputs:
     def _inputs(
         self, step: PartialStep, task_type: TaskType, own: Mapping[str, Any], names: Sequence[str], loc: Loc
     ) -> Iterator[_Input]:
-        """Yield the file inputs in the definition, without those that a mapping replaces."""
+        """Yield the inputs in *names* that the step or the defaults give a value, unless a mapping replaces it."""
         if step.input_mappings is None or None in step.input_mappings:
             return
         for name in names:

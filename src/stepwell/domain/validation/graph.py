@@ -35,14 +35,14 @@ class Graph:
         self.position_of: dict[str, int] = {}
         self.edges: list[dict[int, None]] = []
         self.faults: list[Fault] = []
-        self._name()
+        self._index_ids()
         self._connect()
         self.order = self._sort()
         self.cyclic = len(self.order) < len(self.ids)
         if self.cyclic:
             self._report_cycles()
 
-    def _name(self) -> None:
+    def _index_ids(self) -> None:
         for position, step_id in enumerate(self.ids):
             if step_id is None:
                 continue
@@ -82,7 +82,7 @@ class Graph:
         return order
 
     def _report_cycles(self) -> None:
-        """Report up to 20 cycles: each time one is found, an edge of it is removed."""
+        """Report up to 20 cycles. One edge of each cycle is removed, so that the next search returns another one."""
         edges = dict(enumerate(self.edges))
         for _ in range(_MAX_CYCLES):
             try:

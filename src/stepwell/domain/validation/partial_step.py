@@ -12,8 +12,8 @@ from stepwell.contract.enums import ProviderType, TaskType
 class PartialStep(Struct, frozen=True, kw_only=True):
     """A step of which some members may be broken. A broken member, or item of a list, is None.
 
-    `schema_faults` reports what is broken; the rules of this package skip it. `provider_known` and `fallback_known` are
-    false if the member that names the provider, or its config, is broken.
+    `schema_faults` reports the broken members, and the rules of this package skip them. `provider_known` and
+    `fallback_known` are false if the member that names the provider, or the provider's config, is broken.
     """
 
     id: str | None = None
@@ -53,13 +53,13 @@ def salvage_step(raw: Any) -> PartialStep:
     except ValidationError:
         if not isinstance(raw, dict):
             return PartialStep()
-    provider_config = _member(raw.get("provider_config"), JsonObject)
-    fallback = _member(raw.get("fallback_provider_type"), ProviderType)
-    fallback_config = _member(raw.get("fallback_provider_config"), JsonObject)
+    provider_config = _valid_or_none(raw.get("provider_config"), JsonObject)
+    fallback = _valid_or_none(raw.get("fallback_provider_type"), ProviderType)
+    fallback_config = _valid_or_none(raw.get("fallback_provider_config"), JsonObject)
     return PartialStep(
-        id=_member(raw.get("id"), str),
-        task_type=_member(raw.get("task_type"), TaskType),
-        config=_member(raw.get("config", {}), JsonObject),
+        id=_valid_or_none(raw.get("id"), str),
+        task_type=_valid_or_none(raw.get("task_type"), TaskType),
+        config=_valid_or_none(raw.get("config", {}), JsonObject),
         depends_on=_items(raw.get("depends_on"), str) or (),
         input_mappings=_items(raw.get("input_mappings", []), FieldMapping),
         provider_config=provider_config,
@@ -73,7 +73,7 @@ def salvage_step(raw: Any) -> PartialStep:
     )
 
 
-def _member(value: Any, type_: Any) -> Any:
+def _valid_or_none(value: Any, type_: Any) -> Any:
     try:
         return convert(value, type_)
     except ValidationError:
@@ -81,4 +81,5 @@ def _member(value: Any, type_: Any) -> Any:
 
 
 def _items(value: Any, type_: Any) -> list[Any] | None:
-    return [_member(item, type_) for item in value] if isinstance(value, list) else None
+    """Return the items of a list, None in place of each broken one; None if *value* isn't a list."""
+    return [_valid_or_none(item, type_) for item in value] if isinstance(value, list) else None

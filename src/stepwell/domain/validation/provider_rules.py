@@ -23,6 +23,7 @@ _SECRETS = re.compile(
     r"(api|access|secret|private)key|\w*secret|\w*(password|passwd|passphrase)|\w*token|(proxy)?authorization"
     r"|bearer|credentials|jwt|cookie"
 )
+# The words before "key" in the name of a field that holds a secret.
 _OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "account", "service", "signing"])
 _PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
 
@@ -90,9 +91,9 @@ def provider_faults(
         yield from _offer_faults(step.fallback, step.task_type, catalog, place, *capabilities)
         fallback_place = (*loc, "fallback_provider_config")
         yield from _credential_faults(step.fallback, step.fallback_config, catalog, fallback_place)
-    askable = [*_askable(step, step.task_type, primary, catalog)]
-    if askable and (inputs := known(step.task_type)) is not None:
-        yield from _refusal_faults(step.task_type, askable, inputs, loc)
+    checks = [*_refusal_checks(step, step.task_type, primary, catalog)]
+    if checks and (inputs := known(step.task_type)) is not None:
+        yield from _refusal_faults(step.task_type, checks, inputs, loc)
 
 
 def providers_of(step: PartialStep, catalog: ProviderCatalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
@@ -123,7 +124,7 @@ def _primary(step: PartialStep, config: ProviderConfig, default: ProviderType | 
 def _unused_faults(
     step: PartialStep, primary: ProviderType | None, catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
-    """Yield the faults of a PASSTHROUGH step. It uses no provider, but one that it names must be configured."""
+    """Yield the faults of a PASSTHROUGH step. It uses no provider, but each that it names must be configured."""
     for provider, place, capabilities, capabilities_place in (
         (primary, ("provider_config", "provider_type"), step.capabilities, "active_provider_capabilities"),
         (step.fallback, ("fallback_provider_type",), step.fallback_capabilities, "fallback_provider_capabilities"),
@@ -155,12 +156,13 @@ def _primary_faults(
     yield from _credential_faults(provider, step.provider_config, catalog, (*loc, "provider_config"))
 
 
-def _askable(
+def _refusal_checks(
     step: PartialStep, task_type: TaskType, primary: ProviderType | None, catalog: ProviderCatalog
 ) -> Iterator[tuple[str, Refusals, Mapping[str, Any]]]:
-    """Yield three things for the step's provider, and for its fallback, if they can do the task.
+    """Yield the checks of the step's provider and of its fallback, if these can do the task.
 
-    These are the name of the member with the provider's config, the check that finds its refusals, and the config.
+    Each has the name of the member that holds the provider's config, the function that returns the provider's
+    refusals, and that config.
     """
     refusals = _refusals(primary, task_type, catalog)
     if refusals is not None and step.provider_known:
@@ -178,11 +180,11 @@ def _refusals(provider: ProviderType | None, task_type: TaskType, catalog: Provi
 
 
 def _refusal_faults(
-    task_type: TaskType, askable: Sequence[tuple[str, Refusals, Mapping[str, Any]]], known: KnownInputs, loc: Loc
+    task_type: TaskType, checks: Sequence[tuple[str, Refusals, Mapping[str, Any]]], known: KnownInputs, loc: Loc
 ) -> Iterator[Fault]:
     """Yield a fault for each input or config that a provider would refuse when the step runs."""
     reported = set[Fault]()
-    for member, refusals, config in askable:
+    for member, refusals, config in checks:
         for fault in refusals(KnownStep(task_type, config, known.inputs, known.unresolved)):
             first, *below = fault.loc
             place = (member if first == "provider_config" else first, *below)
@@ -195,7 +197,7 @@ def _refusal_faults(
 def _credential_faults(
     provider: ProviderType, config: Mapping[str, Any] | None, catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
-    """Yield a fault if the provider needs a credential and there is none: named by the step, or by its own name."""
+    """Yield a fault if the provider needs a credential, the step names none, and the service holds no default one."""
     named = (config or {}).get("credential")
     if provider in catalog.keyed and named is None and provider.lower() not in catalog.credentials:
         name = provider.lower()
@@ -245,6 +247,7 @@ def _capability_faults(
 
 
 def _can_never(provider: ProviderType, task_type: TaskType) -> bool:
+    """Return whether *provider* can't do the task, whatever it offers."""
     if task_type is TaskType.EXPERIMENTAL_FAL:
         return provider is not ProviderType.FAL
     return task_type is TaskType.LLM_INTERACTION and provider is ProviderType.LOCAL
@@ -269,7 +272,7 @@ def _config_faults(
 
 
 def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
-    """Yield the fields that look like a secret, at any depth."""
+    """Yield a fault for each field, at any depth, whose name is that of a secret."""
     rest: list[tuple[Any, Loc]] = [(value, loc)]
     while rest:
         value, place = rest.pop()
@@ -284,6 +287,7 @@ def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
 
 
 def _looks_secret(name: str) -> bool:
+    """Return whether a field of this name, in any notation, probably holds a secret."""
     words = ["", *(word.lower() for word in _WORD.findall(name))]
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last == "key":

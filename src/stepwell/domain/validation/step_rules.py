@@ -39,7 +39,7 @@ def input_faults(
     yield from own
     config = merged_config(defaults, task_type, step.config) if defaults else step.config
     if defaults and not own and step.config:
-        # Faults of the defaults alone have their own place. Here: those of both together, like too many pixels.
+        # The faults of the defaults alone are reported at `step_defaults`. Only both together may have too many pixels.
         alone = merged_config(defaults, task_type, {})
         if not any(config_faults(task_type, alone, ())):
             yield from config_faults(task_type, config, (*loc, "config"))
@@ -57,7 +57,7 @@ def input_faults(
 class Defaults:
     """`step_defaults`, divided by size, because each step scans the defaults for its type.
 
-    `small` holds the defaults of at most 512 bytes. Of larger ones only the names of the members are used.
+    `small` holds the defaults of at most 512 bytes. Of larger ones, only the names of the members are known.
     """
 
     def __init__(self, defaults: Mapping[str, Mapping[str, Any]]) -> None:
@@ -66,7 +66,7 @@ class Defaults:
         self._names = {key: frozenset(defaults[key]) for key in big}
 
     def unresolved(self, task_type: TaskType, own: Mapping[str, Any]) -> frozenset[str]:
-        """Return the inputs that a step has from large defaults only. Its *own* take precedence."""
+        """Return the names of the inputs that a step inherits from large defaults. Its *own* inputs replace these."""
         names = self._names.get(EVERY_TYPE, _NO_NAMES) | self._names.get(task_type, _NO_NAMES)
         return names.difference(own) if names else names
 

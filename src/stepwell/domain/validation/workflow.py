@@ -20,7 +20,7 @@ from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, without_nulls
 from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.strict_json.schema_faults import Loc, capped, iter_faults, printable_key
+from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
 from stepwell.domain.validation.partial_step import PartialStep, salvage_step, to_partial_step
@@ -40,7 +40,7 @@ MAX_FAULTS = 200
 
 
 class ValidatedWorkflow(Struct, frozen=True):
-    """A valid workflow: the request, its known config, and its steps with all defaults applied."""
+    """A valid workflow: the request, its config as a struct, and its steps with all defaults applied."""
 
     request: CreateWorkflow
     config: WorkflowConfig
@@ -56,11 +56,11 @@ def validate_workflow(body: Any, catalog: ProviderCatalog) -> ValidatedWorkflow:
         request = convert(body, CreateWorkflow)
     except ValidationError:
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _salvaged_faults(body, catalog))
-        raise InvalidRequest(capped(broken, MAX_FAULTS)) from None
+        raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
     partial_steps = [to_partial_step(step) for step in request.steps]
     graph = Graph([step.id for step in partial_steps], [step.depends_on for step in partial_steps])
     refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog)
-    if faults := capped(refused, MAX_FAULTS):
+    if faults := cap_faults(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
     config = convert(without_nulls(request.config), WorkflowConfig)
     steps = tuple(
@@ -78,7 +78,7 @@ def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpd
             faults.append(Fault(("body", "name"), "Expected a string, got null", "string_type"))
         faults += _webhook_faults(body.get("webhook_url"), webhook_refusal)
     if faults:
-        raise InvalidRequest(capped(faults, MAX_FAULTS))
+        raise InvalidRequest(cap_faults(faults, MAX_FAULTS))
     return convert(body, WorkflowUpdate)
 
 
@@ -118,12 +118,13 @@ def _salvaged_faults(body: Any, catalog: ProviderCatalog) -> Iterator[Fault]:
 def _rule_faults(
     partial_steps: Sequence[PartialStep], graph: Graph, config: JsonObject, webhook_url: Any, catalog: ProviderCatalog
 ) -> Iterator[Fault]:
+    """Yield the faults that a body may have although its structure is valid."""
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
     yield from iter_faults(WorkflowConfig, without_nulls(config), ("body", "config"))
     if len(partial_steps) > MAX_STEPS:
         yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps", "too_long")
         return
-    defaults = _sound_defaults(config)
+    defaults = _valid_defaults(config)
     used = {step.task_type: None for step in partial_steps if step.task_type is not None}
     yield from _defaults_faults(config.get("step_defaults"), list(used))
     yield from graph.faults
@@ -140,7 +141,8 @@ def _rule_faults(
         yield from files.faults(step, loc)
 
 
-def _sound_defaults(config: JsonObject) -> dict[str, JsonObject]:
+def _valid_defaults(config: JsonObject) -> dict[str, JsonObject]:
+    """Return the members of `step_defaults` that are objects."""
     defaults = config.get("step_defaults")
     members = defaults.items() if isinstance(defaults, dict) else ()
     return {key: value for key, value in members if isinstance(value, dict)}
@@ -163,6 +165,6 @@ def _defaults_faults(defaults: Any, used: Sequence[TaskType]) -> Iterator[Fault]
 
 
 def _webhook_faults(url: Any, refusal: UrlRule) -> Iterator[Fault]:
-    """Yield the fault of a webhook URL. Another check reports one that is no string."""
+    """Yield the fault of a webhook URL. Another check reports a URL that isn't a string."""
     if isinstance(url, str) and (fault := refusal(url)) is not None:
         yield Fault(WEBHOOK_URL, *fault)

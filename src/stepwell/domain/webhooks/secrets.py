@@ -1,8 +1,8 @@
 """The secrets that sign webhooks, and the signing. No text or `repr` contains a secret.
 
-A tenant's own secrets come from `STEPWELL_WEBHOOK_SECRETS__<TENANT>`. A shell only accepts names of capitals, digits
-and underscores. Such a name stands for every tenant whose name becomes it by turning letters into capitals and all
-other characters into underscores. Any other name stands for exactly the tenant of that name, and takes precedence.
+A tenant's own secrets come from the variable `STEPWELL_WEBHOOK_SECRETS__<TENANT>`. `<TENANT>` is the tenant's name, as
+it is or in the notation of variables: letters become capitals, and all other characters except digits become
+underscores. So ACME_INC is for the tenants acme-inc and acme.inc. The name as it is takes precedence.
 """
 
 import base64
@@ -22,7 +22,7 @@ _NO_CAPITAL = re.compile(r"[^A-Z0-9]")
 
 
 class SigningSecrets(tuple[str, ...]):
-    """The active secrets. All of them sign, so that receivers can change from one to the next."""
+    """The active secrets of one signer. All of them sign, so that receivers can change from one to the next."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class SigningSecrets(tuple[str, ...]):
 
 
 class TenantSecrets(dict[str, SigningSecrets]):
-    """The secrets of tenants, by the names in the variables. Its text contains only these names."""
+    """The secrets of tenants, by the names in the variables. Its `repr` contains only these names."""
 
     @classmethod
     def read(cls, texts: Mapping[str, str]) -> Self:
@@ -59,7 +59,7 @@ class TenantSecrets(dict[str, SigningSecrets]):
 
 
 def tenant_faults(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the names whose texts are no valid secrets, each with what was expected."""
+    """Yield each name whose text isn't valid secrets, with a message that says what was expected."""
     for name, text in texts.items():
         try:
             SigningSecrets.read(text)
@@ -68,7 +68,7 @@ def tenant_faults(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 class WebhookSecrets(Struct, frozen=True):
-    """All secrets of the service. `general` are for tenants without secrets of their own, and for no tenant."""
+    """All secrets of the service. `general` sign for tenants without secrets of their own, and without a tenant."""
 
     general: SigningSecrets
     tenants: TenantSecrets
