@@ -27,7 +27,7 @@ _REASONS = {
 
 
 class StatementCounter:
-    """Counts the statements that are sent to the database."""
+    """A counter of the statements that are sent to the database."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -45,6 +45,7 @@ def build_metrics(
     statements: StatementCounter,
     writes: WriteMonitor,
 ) -> Metrics:
+    """Return the metrics of a service. Each scrape reads their values from these parts."""
     metrics = Metrics()
     _measure_outcomes(metrics, scheduler.outcomes)
     _measure_queue(metrics, scheduler, admission, health)
@@ -110,7 +111,7 @@ def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionC
     def lengths() -> dict[Labels, float]:
         steps = admission.waiting_by_limit()
         counts: dict[Labels, float] = {(reason,): steps[limit] for limit, reason in _REASONS.items()}
-        counts["breaker_open",] = health.count_held()
+        counts["breaker_open",] = health.count_blocked()
         counts["retry",] = sum(workflow.retries_waiting for workflow in scheduler.workflows.values())
         return counts
 

@@ -140,7 +140,7 @@ async def test_ends_by_a_restart_or_a_deadline_are_counted_once(dsn: str, tmp_pa
 # Models
 
 
-async def test_breakers_are_reported_by_model_with_the_steps_that_they_hold_back(
+async def test_breakers_are_reported_by_model_with_the_steps_that_they_block(
     world: World, dsn: str, tmp_path: Path
 ) -> None:
     settings = world.settings | {"breaker_failures": 1, "grace_s": 1}

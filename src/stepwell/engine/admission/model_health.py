@@ -39,7 +39,7 @@ class TrackedAttempt(Struct):
 
 
 class BreakerHold(NamedTuple):
-    """Why a step is held back: the breaker of `key` is open until `until`.
+    """Why a step is blocked: the breaker of `key` is open until `until`.
 
     `probing`: the breaker has let a probe through, and the step waits for the end of that attempt.
     """
@@ -55,18 +55,18 @@ class _Result(NamedTuple):
 
 
 class _Record:
-    """The record of one model. `held_back`: the steps that its breaker holds back, oldest first."""
+    """The record of one model. `blocked`: the steps that wait for its breaker, oldest first."""
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self.breaker = Breaker(policy)
         self.results: deque[_Result] = deque(maxlen=_MOST_SAMPLES)
         self.in_flight = 0
         self.tenants: set[str | None] = set()
-        self.held_back: dict[tuple[UUID, int], None] = {}
+        self.blocked: dict[tuple[UUID, int], None] = {}
 
     @property
     def in_use(self) -> bool:
-        return bool(self.in_flight or self.held_back)
+        return bool(self.in_flight or self.blocked)
 
 
 class ModelHealth:
@@ -87,53 +87,53 @@ class ModelHealth:
         record = self._records.get(key)
         return record is None or record.breaker.allows(self._clock.now())
 
-    def hold_back(self, key: ModelKey, workflow_id: UUID, position: int) -> None:
-        """Hold a step back until the breaker allows an attempt. `release_held` returns it then."""
-        self._records[key].held_back[workflow_id, position] = None
+    def block(self, key: ModelKey, workflow_id: UUID, position: int) -> None:
+        """Block a step until the breaker allows an attempt. `release_blocked` returns it then."""
+        self._records[key].blocked[workflow_id, position] = None
 
     def seconds_until_release(self, key: ModelKey) -> float | None:
-        """Return the seconds until `release_held` may return the steps that are held back.
+        """Return the seconds until `release_blocked` may return the blocked steps.
 
         None if there are no such steps, or if they wait for the end of a probe.
         """
         record = self._records.get(key)
-        if record is None or not record.held_back or record.breaker.open_until is None:
+        if record is None or not record.blocked or record.breaker.open_until is None:
             return None
         left = (record.breaker.open_until - self._clock.now()).total_seconds()
         return None if left <= 0 and record.breaker.probing else max(left, _SHORTEST_WAIT_S)
 
-    def release_held(self, key: ModelKey) -> Sequence[tuple[UUID, int]]:
-        """Release the steps that are held back, and return the workflow and position of each.
+    def release_blocked(self, key: ModelKey) -> Sequence[tuple[UUID, int]]:
+        """Release the blocked steps, and return the workflow and position of each.
 
         Nothing is released while the breaker allows no attempt.
         """
         record = self._records.get(key)
         if record is None or not record.breaker.allows(self._clock.now()):
             return ()
-        released = list(record.held_back)
-        record.held_back.clear()
+        released = list(record.blocked)
+        record.blocked.clear()
         return released
 
     def withdraw(self, workflow_id: UUID) -> None:
-        """Forget the steps of a workflow that are held back."""
+        """Forget the blocked steps of a workflow."""
         for record in self._records.values():
-            if record.held_back:
-                for place in [place for place in record.held_back if place[0] == workflow_id]:
-                    del record.held_back[place]
+            if record.blocked:
+                for place in [place for place in record.blocked if place[0] == workflow_id]:
+                    del record.blocked[place]
 
     def holds_on(self, workflow_id: UUID) -> dict[int, BreakerHold]:
-        """Return why the steps of a workflow are held back, by position. Costs O(all steps that are held back)."""
+        """Return why steps of a workflow are blocked, by position. Costs O(all blocked steps)."""
         holds = {}
         for key, record in self._records.items():
-            for held_id, position in record.held_back:
-                if held_id == workflow_id:
+            for blocked_id, position in record.blocked:
+                if blocked_id == workflow_id:
                     holds[position] = BreakerHold(key, record.breaker.open_until, record.breaker.probing)
         return holds
 
-    def count_held(self, provider: ProviderType | None = None) -> int:
-        """Return how many steps the breakers of *provider* hold back; None counts those of all providers."""
-        held = ((key, len(record.held_back)) for key, record in self._records.items())
-        return sum(count for key, count in held if provider in (None, key.provider))
+    def count_blocked(self, provider: ProviderType | None = None) -> int:
+        """Return how many steps the breakers of *provider* block; None counts those of all providers."""
+        counts = ((key, len(record.blocked)) for key, record in self._records.items())
+        return sum(count for key, count in counts if provider in (None, key.provider))
 
     def record_start(self, key: ModelKey, tenant: str | None) -> TrackedAttempt:
         """Count the start of an attempt. Each one ends with `record_end`."""
@@ -206,7 +206,7 @@ class ModelHealth:
             model=key.model,
             limit=limit,
             in_flight=record.in_flight,
-            waiting=waiting + len(record.held_back),
+            waiting=waiting + len(record.blocked),
             breaker=BreakerStatus(breaker.state(now), breaker.failures, breaker.open_until),
             attempts=len(recent),
             error_rate=round(1 - len(took) / len(recent), 4) if recent else None,

@@ -49,7 +49,7 @@ class ProviderStatusReader:
             capabilities={task_type: sorted(offered) for task_type, offered in offers},
             limit=limits.of(kind),
             in_flight=self._admission.used_by(kind),
-            waiting=in_pools + self._health.count_held(kind),
+            waiting=in_pools + self._health.count_blocked(kind),
             models=models,
             credentials=credentials,
             detail="; ".join(_refusal(key) for key in credentials if key.refused_since is not None) or None,

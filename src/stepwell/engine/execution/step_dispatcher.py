@@ -1,13 +1,13 @@
 """Decides which waiting steps start: a step waits for a slot, and then for the circuit breaker of its model.
 
-If the breaker lets no attempt through, the step is diverted to its fallback at once, or is held back until the breaker
+If the breaker lets no attempt through, the step is diverted to its fallback at once, or is blocked until the breaker
 lets one through again. Work in this process has no breaker; LOCAL's attempts are only counted, by type of task. An
 attempt that an earlier process began starts whatever its breaker says, because it is paid for.
 
 What must hold:
 - The dispatcher changes no run. It returns the steps that may start, and the scheduler starts them.
 - The slot of a returned start is the scheduler's to release. The dispatcher releases every other slot itself.
-- A step waits in one place: in the queue of its pool, or held back by a breaker.
+- A step waits in one place: in the queue of its pool, or blocked by a breaker.
 """
 
 import hashlib
@@ -133,7 +133,7 @@ class StepDispatcher:
         self._health.record_end(tracked, outcome, provider_failed=blamed, retries_exhausted=used_up)
         if allowed_before and not self._health.allows(tracked.key):
             self._requeue_model(tracked.key)
-        self._release_held(tracked.key)
+        self._release_blocked(tracked.key)
 
     def close(self) -> None:
         for timer in self._breaker_timers.values():
@@ -182,7 +182,7 @@ class StepDispatcher:
             other = self._models.model_key(workflow, position, on_fallback=True)
             if other is None or self._health.allows(other):
                 return StepDiversion(workflow, Diverted(position, key.provider, key.model))
-        self._health.hold_back(key, workflow.workflow_id, position)
+        self._health.block(key, workflow.workflow_id, position)
         self._set_breaker_timer(key)
         return None
 
@@ -193,9 +193,9 @@ class StepDispatcher:
             if (workflow := self._workflows.get(workflow_id)) is not None:
                 self.enqueue(workflow, [position])
 
-    def _release_held(self, key: ModelKey) -> None:
-        """Enqueue the steps that the breaker has held back, if it lets attempts through now; else try again later."""
-        for workflow_id, position in self._health.release_held(key):
+    def _release_blocked(self, key: ModelKey) -> None:
+        """Enqueue the steps that the breaker has blocked, if it allows attempts now; else try again later."""
+        for workflow_id, position in self._health.release_blocked(key):
             workflow = self._workflows.get(workflow_id)
             if workflow is not None and not workflow.dequeued and workflow.run.wants_new_attempt(position):
                 self.enqueue(workflow, [position])
@@ -209,7 +209,7 @@ class StepDispatcher:
 
     def _on_breaker_timer(self, key: ModelKey) -> None:
         del self._breaker_timers[key]
-        self._release_held(key)
+        self._release_blocked(key)
         self._wake()
 
     def _wake_in(self, seconds: float) -> None:
