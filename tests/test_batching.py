@@ -33,9 +33,9 @@ class Machine:
         self.concurrent = self.most_concurrent = 0
         limits = (rows, size)
         self.calls: BatchedCalls[str, list[str], str] = BatchedCalls(
-            self._execute, fits=limits, weigh=_weight, shared=shared
+            self._execute, max_weight=limits, weigh=_weight, shared=shared
         )
-        self.batcher: Batcher[str, list[str], str] = Batcher(self._execute, fits=limits, weigh=_weight)
+        self.batcher: Batcher[str, list[str], str] = Batcher(self._execute, max_weight=limits, weigh=_weight)
 
     async def _execute(self, take: Callable[[], Mapping[str, list[str]]]) -> dict[str, str]:
         if not self.turn.is_set():
@@ -235,7 +235,7 @@ async def test_without_a_turn_all_that_is_queued_fails_and_later_calls_succeed()
             raise TimeoutError
         return {key: item.upper() for key, item in take().items()}
 
-    batched: BatchedCalls[str, str, str] = BatchedCalls(execute, fits=(2, 2), weigh=lambda _: (1, 0))
+    batched: BatchedCalls[str, str, str] = BatchedCalls(execute, max_weight=(2, 2), weigh=lambda _: (1, 0))
     calls = [_task(batched.call(word, word)) for word in "abcde"]
     await _turns()
     no_turn.set()
@@ -366,7 +366,7 @@ async def test_a_failure_before_the_batch_is_closed_is_nobody_s_fault() -> None:
     async def execute(_take: Callable[[], Mapping[str, str]]) -> dict[str, str]:
         raise ItemFailure(Refused())
 
-    batched: BatchedCalls[str, str, str] = BatchedCalls(execute, fits=(2, 2), weigh=lambda _: (1, 0))
+    batched: BatchedCalls[str, str, str] = BatchedCalls(execute, max_weight=(2, 2), weigh=lambda _: (1, 0))
     calls = [_task(batched.call(word, word)) for word in "ab"]
     assert await _outcomes(*calls) == ["Refused", "Refused"]
     with pytest.raises(Refused):

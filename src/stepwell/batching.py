@@ -22,7 +22,7 @@ Weight: TypeAlias = tuple[int, int]  # the number of an item's rows, and their s
 
 # After so many time-outs in a row, the cause is a slow database and not one item.
 MAX_TIMEOUTS_IN_A_ROW: Final = 3
-_LEAD: Final = object()
+_LEAD: Final = object()  # given to a waiter instead of a result: its caller executes the next batch
 
 
 class ItemFailure(Exception):
@@ -33,6 +33,7 @@ class ItemFailure(Exception):
         self.error, self.timed_out = error, timed_out
 
 
+# Closes the batch, and returns its items.
 Take: TypeAlias = Callable[[], Mapping[Key, Item]]
 Execute: TypeAlias = Callable[[Take[Key, Item]], Awaitable[Mapping[Key, Result]]]
 
@@ -42,11 +43,11 @@ class Batcher(Generic[Key, Item, Result]):
 
     *execute* gets a function that closes the batch and returns its items. It calls that function once, when it can
     begin, for example when it has a connection. Until then, more items join the batch. It returns a result for each
-    key. *fits* are the limits of a batch, in the unit of *weigh*.
+    key. *weigh* returns the weight of an item, and *max_weight* is the limit of a batch.
 
     What must hold:
     - A batch costs one call of *execute*. While it runs, arriving items wait together for the next one.
-    - A batch is within *fits*, unless it has only one item.
+    - A batch weighs at most *max_weight*, unless it has only one item.
     - A key is at most once in a batch. Items of one key are executed in the order of their arrival. After each batch, a
       key that has more items goes to the end of the queue.
     - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
@@ -54,8 +55,10 @@ class Batcher(Generic[Key, Item, Result]):
     - If *execute* raises another error, the whole batch has failed, and `Batcher.execute` raises that error.
     """
 
-    def __init__(self, execute: Execute[Key, Item, Result], *, fits: Weight, weigh: Callable[[Item], Weight]) -> None:
-        self._execute, self._fits, self._weigh = execute, fits, weigh
+    def __init__(
+        self, execute: Execute[Key, Item, Result], *, max_weight: Weight, weigh: Callable[[Item], Weight]
+    ) -> None:
+        self._execute, self._max_weight, self._weigh = execute, max_weight, weigh
         self._queue: dict[Key, deque[Item]] = {}
 
     def __bool__(self) -> bool:
@@ -68,7 +71,7 @@ class Batcher(Generic[Key, Item, Result]):
         return self._queue.keys()
 
     def first(self) -> tuple[Key, Item]:
-        """The key and the item at the head of the queue, which must not be empty."""
+        """Return the key and the item at the head of the queue, which must not be empty."""
         key = next(iter(self._queue))
         return key, self._queue[key][0]
 
@@ -80,11 +83,12 @@ class Batcher(Generic[Key, Item, Result]):
             del self._queue[key]
 
     def last(self, key: Key) -> Item | None:
-        """The item that was queued last for *key*."""
+        """Return the item that was queued last for *key*; None if there is none."""
         items = self._queue.get(key)
         return items[-1] if items else None
 
     def add(self, key: Key, item: Item) -> None:
+        """Queue *item* behind the other items of *key*."""
         items = self._queue.get(key)
         if items is None:
             self._queue[key] = deque((item,))
@@ -92,14 +96,14 @@ class Batcher(Generic[Key, Item, Result]):
             items.append(item)
 
     def remove(self, key: Key) -> Sequence[Item]:
-        """Remove what is queued for *key*, and return it."""
+        """Remove the queued items of *key*, and return them."""
         return self._queue.pop(key, ())
 
     def take(self) -> dict[Key, Item]:
         """Remove the next batch from the queue, and return it."""
         batch: dict[Key, Item] = {}
         rows = size = 0
-        max_rows, max_size = self._fits
+        max_rows, max_size = self._max_weight
         for key, items in self._queue.items():
             more_rows, more_size = self._weigh(items[0])
             rows += more_rows
@@ -168,6 +172,7 @@ class _Call(Struct, Generic[Item]):
         return next((waiter for waiter in self.waiters if not waiter.done()), None)
 
     def finish(self, outcome: Any) -> None:
+        """Give *outcome*, a result or an error, to the callers that still wait."""
         for waiter in self.waiters:
             if waiter.done():
                 continue
@@ -181,21 +186,21 @@ class _Call(Struct, Generic[Item]):
 class BatchedCalls(Generic[Key, Item, Result]):
     """Calls whose items share batches: the first caller executes the batch for all callers in it.
 
-    *execute*, *fits* and *weigh* are those of `Batcher`. With *shared*, all items of one key are equal, so calls with
-    the same key share one item.
+    *execute*, *max_weight* and *weigh* are those of `Batcher`. With *shared*, all items of one key are equal, so calls
+    with the same key share one item.
 
     What must hold, besides what `Batcher` promises:
     - If a batch fails before it is closed, for example without a connection, all queued items fail.
     - A cancelled caller takes nothing from the others. Its own item isn't executed, unless another caller waits for it
-      or its batch is closed. If it was to execute the next batch, another caller does so. If it is cancelled while it
-      executes a batch, the outcome of that batch is unknown, so the other callers get `Unavailable`.
+      or its batch is closed. If it was chosen to execute the next batch, another caller is chosen. If it is cancelled
+      while it executes a batch, the outcome of that batch is unknown, so the other callers get `Unavailable`.
     """
 
     def __init__(
         self,
         execute: Execute[Key, Item, Result],
         *,
-        fits: Weight,
+        max_weight: Weight,
         weigh: Callable[[Item], Weight],
         shared: bool = False,
     ) -> None:
@@ -203,7 +208,7 @@ class BatchedCalls(Generic[Key, Item, Result]):
             return await execute(lambda: {key: call.item for key, call in take().items()})
 
         self._batcher: Batcher[Key, _Call[Item], Result] = Batcher(
-            execute_calls, fits=fits, weigh=lambda call: weigh(call.item)
+            execute_calls, max_weight=max_weight, weigh=lambda call: weigh(call.item)
         )
         self._shared = shared
         self._has_leader = False
@@ -231,7 +236,7 @@ class BatchedCalls(Generic[Key, Item, Result]):
             leads = True
 
     async def _lead(self, own: asyncio.Future[Any]) -> None:
-        """Execute the next batch, which has the item of this caller, who waits for *own*."""
+        """Execute the next batch. It includes the item of this caller, who waits for *own*."""
         batch: dict[Key, _Call[Item]] = {}
 
         def close() -> Mapping[Key, _Call[Item]]:

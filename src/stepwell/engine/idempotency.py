@@ -141,7 +141,7 @@ class IdempotentRequests:
             answer = await perform(reservation)
         except Exception:
             if running.holders == 1:
-                # If the effect lands later, there is no key row left for it to mark. If it has landed already,
+                # If the effect is written later, it finds no row of the key to mark. If it is written already,
                 # `release` leaves the row alone.
                 with suppress(StepwellError):
                     await self._keys.release([reservation])

@@ -23,7 +23,7 @@ from stepwell.domain.tenancy import TenantScope
 
 
 class WorkflowStore(Protocol):
-    """The engine's side of the stored workflows. Every write reports whether it landed.
+    """The engine's side of the stored workflows. Every write reports whether it was committed.
 
     All methods raise `Unavailable` while the database is away.
     """
@@ -46,11 +46,11 @@ class WorkflowStore(Protocol):
         """Return those of *remote_ids* that an attempt of any tenant already has."""
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
-        """Write the decisions in one transaction and one round trip. Return the ids of the workflows that didn't land.
+        """Write the decisions in one transaction and one round trip. Return the ids of the workflows not written.
 
-        *batch* has at most one decision per workflow. A decision lands only if the workflow is still at the version
-        (owner, epoch, last event) that it was made from. A decision that has landed before, but whose answer was lost,
-        counts as landed. Callers make one call at a time.
+        *batch* has at most one decision per workflow. A decision is written only if the workflow still has the
+        version (owner, epoch, last event) that it was made from. A decision that was written before, but whose answer
+        was lost, counts as committed. Callers make one call at a time.
         """
 
     async def claim(

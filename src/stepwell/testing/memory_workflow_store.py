@@ -88,7 +88,7 @@ class MemoryWorkflowStore:
                 numbers = [event.id for event in decision.events]
                 _check_numbers(range(first, first + len(numbers)), numbers)
                 landing.append((row, decision))
-            elif row is None or not _has_landed(row, decision):
+            elif row is None or not _is_written(row, decision):
                 lost.add(decision.workflow.id)
         transaction = self._tables.begin_transaction()
         for row, decision in sorted(landing, key=lambda pair: pair[1].workflow.id.int):
@@ -168,7 +168,7 @@ def _is_fence(row: WorkflowRow, decision: Decision) -> bool:
     return (state.owner, state.epoch, state.last_event) == (decision.owner, decision.epoch, decision.last_event)
 
 
-def _has_landed(row: WorkflowRow, decision: Decision) -> bool:
+def _is_written(row: WorkflowRow, decision: Decision) -> bool:
     """Return whether an earlier write has stored this decision, and only its answer was lost."""
     stored, made = row.record.state, decision.workflow
     names = ("owner", "epoch", "last_event", "updated_at")

@@ -28,7 +28,7 @@ A, B, C = (UUID(int=n) for n in (1, 2, 3))
 
 
 class Ledger:
-    """A store in memory: the rows that landed, by the same rule as the real one."""
+    """A store in memory: the rows that were written, by the same rule as the real one."""
 
     def __init__(self) -> None:
         self.events: dict[UUID, list[int]] = {}
@@ -75,7 +75,7 @@ class Bench:
     def _committed(self, decision: Decision) -> None:
         events = [event.id for event in decision.events]
         assert set(events) <= set(self.ledger.events.get(decision.workflow.id, [])), "told before it is written"
-        assert decision.workflow.id not in self.checkpointer._landed
+        assert decision.workflow.id not in self.checkpointer._results
         self.committed.append((decision.workflow.id, events))
         self.when_committed(decision)
 

@@ -66,7 +66,7 @@ async def test_a_decision_that_was_made_from_an_older_version_does_not_land(stor
     assert (record.state.name, await numbers(stored, handle)) == ("first", [1, 2, 3])
 
 
-async def test_a_decision_that_has_landed_counts_as_landed_and_is_written_once(stored: Stored) -> None:
+async def test_a_decision_that_was_written_before_counts_as_committed_and_is_written_once(stored: Stored) -> None:
     one, two = await stored.make(), await stored.make()
     batch = [stored.decide(one, admitted()), stored.decide(two, renamed())]
     assert await stored.workflow_store.write(batch[:1]) == set()
@@ -75,7 +75,7 @@ async def test_a_decision_that_has_landed_counts_as_landed_and_is_written_once(s
     assert await numbers(stored, two) == [1, 2, 3]
 
 
-async def test_a_decision_that_has_landed_is_lost_once_another_has_taken_over(stored: Stored) -> None:
+async def test_a_decision_that_was_written_is_lost_once_another_has_taken_over(stored: Stored) -> None:
     handle = await stored.make()
     decision = stored.decide(handle, admitted())
     assert await stored.workflow_store.write([decision]) == set()

@@ -19,12 +19,12 @@ BUSY = MAX_CONNECTIONS
 
 
 class Many:
-    """Inserts on a bench, and how many statements they took. *fits* are the limits of a statement."""
+    """Inserts on a bench, and how many statements they took. *max_weight* are the limits of a statement."""
 
-    def __init__(self, bench: Bench, fits: tuple[int, int] = (MAX_STEPS, MAX_SIZE)) -> None:
+    def __init__(self, bench: Bench, max_weight: tuple[int, int] = (MAX_STEPS, MAX_SIZE)) -> None:
         self.bench, self.statements = bench, 0
         connect = journal_connect(bench.dsn, timeout_s=10, observer=Observer(self._count))
-        self.inserter = WorkflowInserter(connect, timeout_s=10, fits=fits)
+        self.inserter = WorkflowInserter(connect, timeout_s=10, max_weight=max_weight)
 
     def _count(self) -> None:
         self.statements += 1

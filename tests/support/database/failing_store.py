@@ -24,7 +24,7 @@ from stepwell.settings import Settings
 if TYPE_CHECKING:
     from support.service.live_service import Service
 
-# What the next write does instead of an honest one: fail before anything is sent, or after it has landed.
+# What the next write does instead of an honest one: fail before anything is sent, or after the rows are committed.
 # An insert may also come late, when the test hands `late` on.
 BEFORE, AFTER, LATE = "before", "after", "late"
 

@@ -72,10 +72,10 @@ class Checkpointer:
     ) -> None:
         self._workflow_store, self._committed, self._lost = workflow_store, committed, lost
         self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
-            self._write, fits=(_BATCH_EVENTS, _BATCH_BYTES), weigh=_weight
+            self._write, max_weight=(_BATCH_EVENTS, _BATCH_BYTES), weigh=_weight
         )
         self._writing: dict[UUID, _Change] = {}
-        self._landed: dict[UUID, tuple[_Change, _WriteResult | Exception]] = {}
+        self._results: dict[UUID, tuple[_Change, _WriteResult | Exception]] = {}
         self._wake = asyncio.Event()
         self._closing = False
         self.outage = False
@@ -100,8 +100,8 @@ class Checkpointer:
         """Return a future, done once all present decisions of the workflow are committed. It may raise `NotWritten`."""
         future = asyncio.get_running_loop().create_future()
         change = self._batcher.last(workflow_id) or self._writing.get(workflow_id)
-        if change is None and (landed := self._landed.get(workflow_id)) is not None:
-            change, _ = landed
+        if change is None and (written := self._results.get(workflow_id)) is not None:
+            change, _ = written
         if change is None:
             future.set_result(None)
         else:
@@ -110,12 +110,12 @@ class Checkpointer:
 
     def holds(self, workflow_id: UUID) -> bool:
         """Return whether a decision of the workflow is queued, being written, or about to be released."""
-        return workflow_id in self._batcher.keys or workflow_id in self._writing or workflow_id in self._landed
+        return workflow_id in self._batcher.keys or workflow_id in self._writing or workflow_id in self._results
 
     @property
     def held(self) -> set[UUID]:
         """The ids of the workflows for which `holds` is true."""
-        return self._batcher.keys | self._writing.keys() | self._landed.keys()
+        return self._batcher.keys | self._writing.keys() | self._results.keys()
 
     async def run(self) -> None:
         """Write batches until `close`."""
@@ -124,40 +124,40 @@ class Checkpointer:
                 if self._idle:
                     self._wake.clear()
                     await self._wake.wait()
-                elif not self._landed:
+                elif not self._results:
                     self._writing = self._batcher.take()
-                    self._land(await self._results())
+                    self._store_results(await self._write_batch())
                 elif not self._batcher or self._has_losses:
-                    await self._release_landed()
+                    await self._release_results()
                 else:
                     self._writing = self._batcher.take()
-                    writing = group.create_task(self._results(), name="checkpoint")
+                    writing = group.create_task(self._write_batch(), name="checkpoint")
                     await asyncio.sleep(0)  # lets the task send the batch before the effects are released
-                    await self._release_landed()
-                    self._land(await writing)
+                    await self._release_results()
+                    self._store_results(await writing)
 
     @property
     def _idle(self) -> bool:
-        return not (self._batcher or self._landed)
+        return not (self._batcher or self._results)
 
     @property
     def _has_losses(self) -> bool:
         """True if a run is about to be dropped, and its queued decisions with it."""
-        return any(result is not _WriteResult.COMMITTED for _, result in self._landed.values())
+        return any(result is not _WriteResult.COMMITTED for _, result in self._results.values())
 
     def close(self) -> None:
         """Let `run` end once everything in the queue is written."""
         self._closing = True
         self._wake.set()
 
-    async def _results(self) -> dict[UUID, _WriteResult | Exception]:
+    async def _write_batch(self) -> dict[UUID, _WriteResult | Exception]:
         """Write the batch `_writing`. A result is an exception if the database refuses the rows of that workflow."""
         results: dict[UUID, _WriteResult | Exception] = {}
         await self._batcher.execute(lambda: self._writing, results.__setitem__)
         return results
 
-    def _land(self, results: dict[UUID, _WriteResult | Exception]) -> None:
-        self._landed = {workflow_id: (change, results[workflow_id]) for workflow_id, change in self._writing.items()}
+    def _store_results(self, results: dict[UUID, _WriteResult | Exception]) -> None:
+        self._results = {workflow_id: (change, results[workflow_id]) for workflow_id, change in self._writing.items()}
         self._writing = {}
 
     async def _write(self, take: Callable[[], Mapping[UUID, _Change]]) -> dict[UUID, _WriteResult]:
@@ -194,16 +194,16 @@ class Checkpointer:
                 self.seconds.observe(time.perf_counter() - started)
                 return lost
 
-    async def _release_landed(self) -> None:
+    async def _release_results(self) -> None:
         loop = asyncio.get_running_loop()
         turn = loop.time() + _TURN_S
-        while self._landed:
+        while self._results:
             if loop.time() > turn:
                 await asyncio.sleep(0)
                 turn = loop.time() + _TURN_S
             # Remove it first, because what is called now may check `holds`.
-            workflow_id = next(iter(self._landed))
-            change, result = self._landed.pop(workflow_id)
+            workflow_id = next(iter(self._results))
+            change, result = self._results.pop(workflow_id)
             if result is _WriteResult.COMMITTED:
                 self._release(change)
             else:

@@ -68,11 +68,14 @@ def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summ
     )
 
 
-def _workflow_cost(sums: str | None) -> WorkflowCost | None:
-    """Decode the JSON of `workflow_queries.summarised`: for each currency its name, the sum, and the attempts."""
-    if sums is None:
+def _workflow_cost(text: str | None) -> WorkflowCost | None:
+    """Decode the costs of `workflow_queries.summarised`, a list of currency, sum and number of attempts as JSON.
+
+    The entries without a currency count the attempts whose cost is unknown.
+    """
+    if text is None:
         return None
-    by_currency = _read_sums(sums)
+    by_currency = _read_sums(text)
     amounts = tuple(
         Money(round(amount or 0.0, 9), currency) for currency, amount, _ in by_currency if currency is not None
     )

@@ -15,7 +15,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
-    """The parameters of `journal_sql.CHECKPOINT`."""
+    """Return the parameters of `journal_sql.CHECKPOINT`: rows of workflows, steps, tasks and events."""
     workflows: Rows = []
     steps: Rows = []
     tasks: Rows = []
@@ -32,7 +32,7 @@ def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
 
 
 def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows]:
-    """The rows that only `journal_sql.CHECKPOINT_AND_MORE` writes: webhooks to send, and idempotency keys."""
+    """Return the rows that only `journal_sql.CHECKPOINT_AND_MORE` writes: webhooks to send, and idempotency keys."""
     deliveries = [
         (decision.workflow.id, delivery.event_id, delivery.type, delivery.lane, delivery.at)
         for decision in batch
@@ -51,9 +51,8 @@ def _encoder(
 ) -> Callable[[UUID, Any], tuple[Any, ...]]:
     """Return a function that reads these columns from a struct into a row, given the id of its workflow.
 
-    *encoders* are the functions of the columns that don't have the value of the struct's field. Hot path (see
-    `stepwell.persistence`): the function is generated, because `operator.attrgetter` takes twice as long. So no
-    column has to be named again here.
+    *encoders* convert the fields whose value can't be written as it is. Hot path (see `stepwell.persistence`): the
+    function is generated as source, because `operator.attrgetter` takes twice as long.
     """
     values = ", ".join(
         name if name == "workflow_id" else f"{name}(it.{name})" if name in encoders else f"it.{name}"
@@ -96,10 +95,12 @@ class InsertRows(Struct):
     size: int
 
     def parameters(self) -> tuple[Rows, Rows, Rows]:
+        """Return the rows in the order of the statement's parameters."""
         return self.workflows, self.steps, self.events
 
 
 def insert_rows(new: NewWorkflow) -> InsertRows:
+    """Return the rows of a new workflow, its steps and its events."""
     workflow_id, config = new.record.state.id, json.encode(new.record.config).decode()
     definitions = [json.encode(step.definition).decode() for step in new.record.steps or []]
     return InsertRows(
@@ -115,7 +116,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
 
 
 def references(naming: Sequence[InsertRows]) -> tuple[list[str], list[UUID]]:
-    """The parameters of `journal_sql.REFER`."""
+    """Return the parameters of `journal_sql.REFER`: the ids of named tasks, and beside each the workflow's id."""
     task_ids = [task_id for rows in naming for task_id in rows.named]
     return task_ids, [rows.workflows[0][0] for rows in naming for _ in rows.named]
 

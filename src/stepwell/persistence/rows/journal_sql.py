@@ -1,10 +1,9 @@
-"""The engine's statements, those of a checkpoint among them. Each is one round trip over asyncpg, with its rows in
-arrays.
+"""The engine's statements, among them the checkpoint. Each is one round trip over asyncpg, with its rows in arrays.
 
 `CHECKPOINT` is the most frequent statement. Its rows, and those of `INSERT`, are arrays of composite types that
 migrations have created: their columns are those named here, in this order. The first stage of `CHECKPOINT` updates the
-workflows that are still at the version that the decision was made from. All other stages write only rows of these
-workflows. So the transitions of a workflow land together or not at all.
+workflows that still have the version from which the decision was made. All other stages write only rows of these
+workflows. So the transitions of a workflow are written together or not at all.
 """
 
 from typing import Final
@@ -135,10 +134,10 @@ def _assign(columns: tuple[tuple[str, str], ...], source: str) -> str:
 
 _MUTABLE_TASK = _TASK[7:]
 # `(x IN (...)) IS TRUE` always uses a hash table. A bare IN might use another plan if the planner expects few rows.
-_LANDED: Final = "({0}.workflow_id IN (SELECT id FROM landed)) IS TRUE"
+_IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
 
 _CHECKPOINT: Final = f"""
-WITH landed AS (
+WITH written AS (
     UPDATE workflows AS t SET {_assign(STATE, "w")}
     FROM unnest($1::checkpoint_workflow[]) AS w
     WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
@@ -147,18 +146,18 @@ WITH landed AS (
 ), changed_steps AS (
     UPDATE steps AS t SET {_assign(_STEP_STATE, "s")}
     FROM unnest($2::checkpoint_step[]) AS s
-    WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {_LANDED.format("s")}
+    WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {_IS_WRITTEN.format("s")}
 ), changed_tasks AS (
     INSERT INTO tasks ({_names(_TASK)})
     SELECT {_names(_TASK, "k.")} FROM unnest($3::checkpoint_task_2[]) AS k
-    WHERE {_LANDED.format("k")}
+    WHERE {_IS_WRITTEN.format("k")}
     ON CONFLICT (id) DO UPDATE SET {_assign(_MUTABLE_TASK, "excluded")}
 ), new_events AS (
     INSERT INTO events ({_names(_EVENT)})
     SELECT {_names(_EVENT, "e.")} FROM unnest($4::checkpoint_event[]) AS e
-    WHERE {_LANDED.format("e")}
+    WHERE {_IS_WRITTEN.format("e")}
 )"""  # noqa: S608 - built from the constants above
-_COMMITTED: Final = "SELECT id, clock_timestamp() AS now FROM landed"
+_COMMITTED: Final = "SELECT id, clock_timestamp() AS now FROM written"
 
 CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 
@@ -168,11 +167,11 @@ CHECKPOINT_AND_MORE: Final = f"""
 {_CHECKPOINT}, new_deliveries AS (
     INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
     SELECT {_names(_DELIVERY, "d.")}, 'PENDING', '[]', d.created_at, $6 FROM unnest($5::checkpoint_delivery[]) AS d
-    WHERE {_LANDED.format("d")}
+    WHERE {_IS_WRITTEN.format("d")}
 ), used_keys AS (
     UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
     FROM unnest($7::checkpoint_key[]) AS k
-    WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND {_LANDED.format("k")}
+    WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND {_IS_WRITTEN.format("k")}
 ) {_COMMITTED}
 """  # noqa: S608 - built from the constants above
 

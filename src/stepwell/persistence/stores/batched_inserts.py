@@ -30,13 +30,15 @@ MAX_STEPS, MAX_SIZE = 500, 2 * 1024 * 1024  # of a statement
 class WorkflowInserter:
     """Inserts workflows over up to three connections by *connect*, each opened when it is first needed.
 
-    *fits*: how many steps a statement may insert together, and how many characters of JSON. A workflow that is bigger
-    is inserted alone. *timeout_s*: how long an insert waits for a connection.
+    *max_weight*: how many steps a statement may insert together, and how many characters of JSON. A workflow that is
+    bigger is inserted alone. *timeout_s*: how long an insert waits for a connection.
     """
 
-    def __init__(self, connect: Connect, *, timeout_s: float, fits: Weight = (MAX_STEPS, MAX_SIZE)) -> None:
+    def __init__(self, connect: Connect, *, timeout_s: float, max_weight: Weight = (MAX_STEPS, MAX_SIZE)) -> None:
         self._connections = SmallPool(connect, size=MAX_CONNECTIONS, timeout_s=timeout_s)
-        self._calls: BatchedCalls[UUID, InsertRows, None] = BatchedCalls(self._insert, fits=fits, weigh=_weight)
+        self._calls: BatchedCalls[UUID, InsertRows, None] = BatchedCalls(
+            self._insert, max_weight=max_weight, weigh=_weight
+        )
 
     async def insert(self, new: NewWorkflow) -> None:
         """Insert the workflow, and return after the commit.

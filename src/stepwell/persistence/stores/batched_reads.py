@@ -65,7 +65,7 @@ class _RowReader:
         self._ids_at = (compiled.positiontup or ()).index("ids")
         self._readers, self._key = readers, key
         self._calls: BatchedCalls[UUID, None, list[Row]] = BatchedCalls(
-            self._read, fits=(MAX_WORKFLOWS, 0), weigh=lambda _: (1, 0), shared=True
+            self._read, max_weight=(MAX_WORKFLOWS, 0), weigh=lambda _: (1, 0), shared=True
         )
 
     async def rows_of(self, workflow_id: UUID) -> list[Row]:
