@@ -141,7 +141,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     s3_bucket: Annotated[str | None, _about("The bucket for the files of tasks, instead of a folder")] = None
     s3_prefix: Annotated[str, _about("Files are below this prefix in the bucket")] = ""
     s3_endpoint: Annotated[
-        str | None, _about("Another service that speaks S3; `http://` is allowed", default="Amazon, in the region")
+        str | None,
+        _about("The URL of another service that speaks S3; `http://` is allowed", default="Amazon's, in the region"),
     ] = None
     s3_region: Annotated[str | None, _about("The region of the bucket", default="`AWS_REGION`, else us-east-1")] = None
     s3_access_key_id: Annotated[
@@ -304,25 +305,26 @@ class Settings(Struct, frozen=True, kw_only=True):
         PollInterval, _about("The time between the first two polls of a job; it grows to 10 s")
     ] = 1.0
     fal_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same time for jobs of FAL", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("STEPWELL_POLL_INTERVAL_S for jobs of FAL", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     replicate_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same time for jobs of REPLICATE", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None,
+        _about("STEPWELL_POLL_INTERVAL_S for jobs of REPLICATE", default="STEPWELL_POLL_INTERVAL_S"),
     ] = None
     gemini_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same time for jobs of GEMINI", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("STEPWELL_POLL_INTERVAL_S for jobs of GEMINI", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     vertex_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same time for jobs of VERTEX", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("STEPWELL_POLL_INTERVAL_S for jobs of VERTEX", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     openai_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same time for jobs of OPENAI", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("STEPWELL_POLL_INTERVAL_S for jobs of OPENAI", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     comfyui_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same time for jobs of COMFYUI", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("STEPWELL_POLL_INTERVAL_S for jobs of COMFYUI", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     custom_poll_interval_s: Annotated[
-        PollInterval | None, _about("The same time for jobs of CUSTOM", default="STEPWELL_POLL_INTERVAL_S")
+        PollInterval | None, _about("STEPWELL_POLL_INTERVAL_S for jobs of CUSTOM", default="STEPWELL_POLL_INTERVAL_S")
     ] = None
     limits: Annotated[
         ModelLimits,
@@ -380,26 +382,29 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
 
     def __repr__(self) -> str:
-        """Return the settings without secrets. The database's URL may contain one, so it is left out too."""
+        """Return the settings without the secrets, and without the database's URL, which may contain one."""
         public = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SECRET}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in public.items())})"
 
     @property
     def artifacts(self) -> Path:
+        """The folder for the files of tasks, unless they are in a bucket."""
         return self.artifact_dir or self.data_dir / "artifacts"
 
     @property
     def signing_secrets(self) -> WebhookSecrets:
+        """The secrets that sign webhooks, the tenants' own included."""
         return WebhookSecrets(self.webhook_secret, self.webhook_secrets)
 
     @property
     def base_url(self) -> str:
+        """The URL before the paths of this service, without a slash at its end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
 
 def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
-    """Return the settings in *environ*, replaced by *overrides* of a command line unless those are None.
+    """Return the settings in *environ*. The *overrides* of a command line replace them, except those that are None.
 
     A secret X may also be in a file, which X_FILE names. An empty variable counts as absent. Raises `InvalidSettings`
     with a line for each fault.
@@ -513,6 +518,7 @@ def _is_member(key: str) -> bool:
 
 
 def _convert(kind: type, value: object) -> object:
+    """Convert *value* to a type that msgspec doesn't know. Raises ValueError with the message of the fault."""
     if kind is Networks and isinstance(value, str):
         return Networks.read(value)
     if kind is Prices and isinstance(value, str):
@@ -548,6 +554,7 @@ def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _is_base_url(value: object) -> bool:
+    """Return whether *value* can be the base of other URLs. Another check refuses values that aren't strings."""
     if not isinstance(value, str):
         return True
     parts = split_url(value)

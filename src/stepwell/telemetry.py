@@ -1,4 +1,4 @@
-"""The set-up of logs and metrics. Their contents are defined elsewhere."""
+"""The set-up of logs, and the types of metrics. `app.metrics` and the API define the metrics themselves."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 REDACTED = "[redacted]"
 _SECRET_KEY = re.compile(r"(?:^|[_-])(?:authorization|ticket|token|secret|password|api[_-]?key)$", re.IGNORECASE)
-# These loggers write every URL that is requested, with its query.
+# At level INFO these loggers log each requested URL with its query, which may contain a secret.
 _CHATTY = ("httpx", "httpcore")
 
 
@@ -29,7 +29,7 @@ Labels = tuple[str, ...]
 
 
 class Distribution:
-    """The buckets and the sum of a histogram. It belongs to one event loop, so an observation needs no lock.
+    """A histogram: the number of values in each bucket, and their sum. One event loop uses it, so it needs no lock.
 
     `counts` are the numbers of values by bucket, `total` is the sum of the values.
     """
@@ -43,6 +43,7 @@ class Distribution:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
+        """Add a value."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 

@@ -1,4 +1,4 @@
-"""The parts that attempts need, built from the settings: HTTP clients, files, URLs, limits and prices."""
+"""Builds the parts that attempts need from the settings: HTTP clients, files, URLs, limits and prices."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ class SignedArtifactUrls:
         self.public = public or self._sign_at_bucket is not None
 
     async def owns(self, path: str, tenant: str | None) -> bool:
-        # An attempt calls this. An outage must not fail the attempt, so this waits until the attempt's own timeout.
+        # An outage must not fail the attempt that calls this. So this repeats until the attempt's own timeout.
         while True:
             try:
                 return await self._cleaner.find(TenantScope(tenant), path) is not None
@@ -57,7 +57,7 @@ class SignedArtifactUrls:
 
 
 class CallbackAddresses:
-    """Returns the callback URL of an attempt; None unless this service is *public*, so that providers can reach it."""
+    """The callback URLs of attempts. There are none unless the service is *public*: else providers can't reach it."""
 
     def __init__(self, urls: CallbackUrls, *, public: bool) -> None:
         self._urls, self._public = urls, public
@@ -114,8 +114,8 @@ def build_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
 class HttpClients(NamedTuple):
     """HTTP clients by who chose the URL: users (`inputs`), providers (`outputs`), and the operator (`trusted`).
 
-    They don't share connections. So users' URLs that never answer can't delay the download of results, which have cost
-    money already.
+    They don't share connections. So a user's URL that never answers can't delay the download of results, which are
+    already paid for.
     """
 
     inputs: httpx.AsyncClient
@@ -124,11 +124,13 @@ class HttpClients(NamedTuple):
 
 
 def open_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> HttpClients:
+    """Open the clients. *stack* closes them."""
+
     def guarded() -> httpx.AsyncClient:
         return guarded_client(
             AddressPolicy(settings.allowed_cidrs),
             https_only=settings.https_only,
-            # A step reads one file at a time, so with a connection for each running step none waits.
+            # A step reads one file at a time. So no step waits for another one's connection.
             connections=settings.max_running_steps,
         )
 

@@ -44,8 +44,8 @@ class Components(Struct, frozen=True):
 class Application(Struct):
     """The running service.
 
-    The task `engine` ends before `stop` only if the engine breaks, and then raises the cause. The process must end in
-    that case. `stop` refuses writes and ends the engine in order, while the API still answers reads. Leaving
+    If the task `engine` ends before `stop` is called, the engine has failed: the task raises the cause, and the process
+    must end. `stop` refuses writes and ends the engine in order, while the API still answers reads. Leaving
     `running_app` does the same.
     """
 
@@ -68,9 +68,9 @@ async def running_app(
 ) -> AsyncIterator[Application]:
     """Run the service on the database of *source*.
 
-    *exclusive*: no other process can be alive on this database, so the service claims everything at once. *url_secret*
-    signs URLs of artifacts. Raises `Unavailable`, `StorageRefused`, whatever else *source* raises, and ValueError for a
-    key that can't be used.
+    *exclusive*: no other process can be alive on this database, so the service claims all workflows at once.
+    *url_secret* signs URLs of artifacts. Raises `Unavailable`, `StorageRefused`, whatever else *source* raises, and
+    ValueError for a key that can't be used.
     """
     verifier = _build_verifier(settings)
     process = ProcessInfo(settings, source.clock, uuid7(source.clock.now()), url_secret, exclusive)

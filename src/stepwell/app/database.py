@@ -79,9 +79,9 @@ class DatabaseSource(Protocol):
 class PostgresSource:
     """A migrated PostgreSQL database at *dsn*.
 
-    `open` raises `database.NotDurable` if the server doesn't write commits to disk. *durable* false skips that check;
-    only tests on throw-away databases may do so. *server_disk_full* returns whether an unreachable server has too
-    little disk space to start.
+    `open` raises `database.NotDurable` if the server doesn't write commits to disk. With *durable* false it doesn't
+    check this, which is only for tests on throw-away databases. *server_disk_full* returns whether an unreachable
+    server has too little disk space to start.
     """
 
     def __init__(self, dsn: str, *, durable: bool = True, server_disk_full: Callable[[], bool] = lambda: False) -> None:

@@ -1,4 +1,4 @@
-"""The engine's tasks: how they start together, and how they stop in order."""
+"""The engine's tasks: `run_engine` starts them together, and `stop_engine` stops them in order."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ _LAST_WRITES_S = 2.0
 
 
 async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, services: Services) -> None:
-    """Run all tasks of the engine until one fails or this is cancelled. Then it cancels the others."""
+    """Run all tasks of the engine. If one fails, or this call is cancelled, all are cancelled."""
     async with asyncio.TaskGroup() as group:
         if stores.files.migration is not None:
             recorded = partial(stores.database.reader.stored_outputs, EVERY_TENANT)
@@ -34,8 +34,8 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
 async def stop_engine(running: asyncio.Task[None], engine: Engine, webhooks: Webhooks, grace_s: float) -> None:
     """Stop *running*, the task of `run_engine`, within about *grace_s* seconds.
 
-    Running attempts get most of the time to end. Then the last transitions are written, and the lease is released. If
-    the engine broke, raises its error.
+    Running attempts get most of the time to end. Then the last transitions are written, and the lease is released.
+    Raises the error of *running* if one of the engine's tasks failed.
     """
     if not running.done():
         attempts_s = max(grace_s - _LAST_WRITES_S - 1, grace_s / 4)

@@ -9,7 +9,7 @@ _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5
 
 
 class LoopLag:
-    """Measures once a second how late a timer of the event loop fires. `seconds` has the measurements."""
+    """A monitor that measures once a second how late a timer of the event loop fires. `seconds` has the values."""
 
     def __init__(self) -> None:
         self.seconds = Distribution(_BUCKETS_S)

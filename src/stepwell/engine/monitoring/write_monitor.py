@@ -1,9 +1,9 @@
 """A monitor of writes to the database and to the artifact store: a disk may be full, or the database read-only.
 
 What must hold:
-- The first write that fails for such a reason sets the state. Only a probe clears it, so the service recovers even if
-  no client writes any more.
-- While writes succeed, this sends no statement and writes no file.
+- The first write that fails for such a reason marks the place as refusing writes. Only a successful probe ends that, so
+  the service recovers even if no client writes any more.
+- While writes succeed, the monitor sends no statement and writes no file.
 - One log line marks the beginning and one the end, however many writes fail in between.
 """
 
@@ -21,7 +21,7 @@ from stepwell.ports.clock import Clock
 log = structlog.get_logger()
 
 _PROBE_S, _LONGEST_PROBE_S, _PROBE_TIMEOUT_S = 2.0, 30.0, 20.0
-_RELAPSE_S = 60.0  # a fault that returns within this time is the same one, so probes get rarer
+_RELAPSE_S = 60.0  # a fault that returns within this time had not ended, so the pause between probes doubles
 _LOG_AGAIN_S = 60.0
 _FILES_FULL = "the disk for output files is full: no output can be stored until space is freed there"
 
@@ -37,14 +37,14 @@ class WriteTarget(StrEnum):
 
 
 class WriteRefusal(NamedTuple):
-    """The reason why a place accepts no writes, and the time of the first refusal."""
+    """The reason why a place refuses writes, and the time of the first refusal."""
 
     fault: DiskFull | ReadOnly
     since: datetime
 
 
 class WriteMonitor:
-    """Knows which places accept no writes. A failed write sets that state, and a successful probe clears it."""
+    """A record of the places that refuse writes. A failed write adds a place, and a successful probe removes it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -80,13 +80,13 @@ class WriteMonitor:
     def database_failed(self, fault: Unavailable) -> None:
         """Report that a statement or a connection failed with *fault*, whose cause is the driver's error."""
         if isinstance(fault, DiskFull | ReadOnly):
-            self._set(WriteTarget.DATABASE, fault, str(fault.__cause__))
+            self._add(WriteTarget.DATABASE, fault, str(fault.__cause__))
         elif isinstance(fault, ResourcesExhausted):
             self._log_exhausted(fault)
 
     def artifact_failed(self, error: StepwellError) -> None:
         """Report that a file could not be stored, because there is no room for it."""
-        self._set(WriteTarget.ARTIFACTS, DiskFull(_FILES_FULL), str(error))
+        self._add(WriteTarget.ARTIFACTS, DiskFull(_FILES_FULL), str(error))
 
     async def run(self) -> None:
         """Probe the places that accept no writes, until cancelled."""
@@ -104,11 +104,11 @@ class WriteMonitor:
                 await self.probes[place]()
         except (Unavailable, ArtifactError, TimeoutError):
             return
-        except Exception:  # the probe itself is broken, so let the next write decide
+        except Exception:  # the probe itself is broken, so assume that writes succeed: the next one shows it
             log.exception("write_probe.broken", action="probe", place=place)
-        self._clear(place)
+        self._remove(place)
 
-    def _set(self, place: WriteTarget, fault: DiskFull | ReadOnly, error: str) -> None:
+    def _add(self, place: WriteTarget, fault: DiskFull | ReadOnly, error: str) -> None:
         current = self._refusals.get(place)
         if current is not None and type(current.fault) is type(fault):
             return
@@ -118,7 +118,7 @@ class WriteMonitor:
         self._refused.set()
         log.error(_START_EVENTS[type(fault)], action="write", place=place, error=error)
 
-    def _clear(self, place: WriteTarget) -> None:
+    def _remove(self, place: WriteTarget) -> None:
         refusal = self._refusals.pop(place)
         self._cleared_at = asyncio.get_running_loop().time()
         lasted_s = round((self._clock.now() - refusal.since).total_seconds(), 1)

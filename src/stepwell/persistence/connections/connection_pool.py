@@ -26,6 +26,7 @@ class SmallPool:
         self.generation = 0  # a number and not a flag, because the pool may be used again after `close`
 
     async def fetch(self, statement: str, *values: Any) -> list[Row]:
+        """Return the rows of *statement*. Raises as `borrow`, and what asyncpg raises."""
         async with self.borrow() as connection:
             rows: list[Row] = await connection.fetch(statement, *values)
             return rows
@@ -55,7 +56,7 @@ class SmallPool:
         if reusable:
             self._idle.append(connection)
         else:
-            connection.terminate()  # whatever state it is in
+            connection.terminate()  # at once, because its state is unknown
         self._slots.release()
 
     async def _connection(self) -> asyncpg.Connection:

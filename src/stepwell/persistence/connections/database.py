@@ -49,8 +49,8 @@ _LIST_SETTINGS = {
 }
 
 
-# All statements of the engine find rows by key. So each is planned once. The plan must not scan whole tables, even if
-# it was made while they were small.
+# All statements of the engine find rows by key. So one plan serves all values, and each statement is planned once. The
+# plan must not scan whole tables, even if it was made while they were small.
 _PLANS = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -61,7 +61,7 @@ _PLANS = {
 
 
 def driver_dsn(dsn: str) -> str:
-    """Return *dsn* for asyncpg: without the name of a driver, which SQLAlchemy allows in it."""
+    """Return *dsn* without the name of a driver, which SQLAlchemy allows in it and asyncpg doesn't."""
     scheme, _, rest = dsn.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
 
@@ -88,6 +88,7 @@ class Observer(Struct, frozen=True):
     server_disk_full: Callable[[], bool] = lambda: False
 
     def failed(self, error: Exception) -> None:
+        """Report *error* of a statement or a connection, if it is an outage."""
         if is_outage(error):
             self.on_outage(outage_of(error))
 
@@ -119,6 +120,7 @@ def create_engine(
 
 
 def create_api_engine(dsn: str, *, pool: int, timeout_s: float, observer: Observer = _NO_OBSERVER) -> AsyncEngine:
+    """Return the engine for the API's reads, with up to *pool* connections. JSON columns hold bytes, not objects."""
     engine = create_engine(
         dsn,
         observer=observer,
@@ -146,7 +148,7 @@ def journal_connect(dsn: str, *, timeout_s: float, observer: Observer = _NO_OBSE
     """Return the function that opens a connection for the engine's statements."""
 
     async def connect(*_: Any, **options: Any) -> asyncpg.Connection:
-        options["connection_class"] = _Observed
+        options["connection_class"] = _ObservedConnection
         connection = await _connect(
             dsn,
             observer,
@@ -161,7 +163,7 @@ def journal_connect(dsn: str, *, timeout_s: float, observer: Observer = _NO_OBSE
     return connect
 
 
-class _Observed(asyncpg.Connection):  # type: ignore[misc]
+class _ObservedConnection(asyncpg.Connection):  # type: ignore[misc]
     """A connection that reports to an `Observer`.
 
     Hot path (see `stepwell.persistence`): asyncpg's own query loggers cost a record and a turn of the loop for each
@@ -207,7 +209,7 @@ async def _do_nothing(_: object) -> None:
 
 
 async def assert_durable(pool: asyncpg.Pool) -> None:
-    """Raise `NotDurable` unless a commit on this server means that it is on disk."""
+    """Raise `NotDurable` unless this server writes each commit to disk before it answers."""
     row = await pool.fetchrow(
         "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
     )

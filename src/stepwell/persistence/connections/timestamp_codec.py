@@ -1,7 +1,7 @@
 """A codec for timestamptz on connections that write many rows.
 
 Hot path (see `stepwell.persistence`): asyncpg computes the wire form of a time anew for each column, in Python. But all
-rows of a transition have the same time. So the codec computes it once and finds it in a cache afterwards, which halves
+rows of a transition have the same time. So the codec computes the wire form once and keeps it in a cache, which halves
 the cost of encoding the rows.
 """
 
@@ -18,7 +18,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class _EncodedTimes(dict[datetime, tuple[int]]):
-    """Times in asyncpg's "tuple" format: microseconds since the epoch."""
+    """A bounded cache of times in asyncpg's "tuple" format: microseconds since PostgreSQL's epoch."""
 
     def __missing__(self, at: datetime) -> tuple[int]:
         if len(self) >= _CACHE_SIZE:

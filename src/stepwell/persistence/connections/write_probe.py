@@ -7,14 +7,14 @@ import asyncpg
 
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 
-# A temporary file of about a megabyte, which needs free space on the disk. Rows don't: they can reuse the space of old
-# ones.
+# A temporary file of about a megabyte, because it needs free space on the disk. New rows may not: they can reuse the
+# space of deleted ones.
 TAKE_ROOM: Final = """
 SET work_mem = '64kB';
 SET temp_tablespaces = '';
 SELECT count(*) FROM generate_series(1, 75000);
 """
-# A row in each table that requests write first, to detect every other reason for a refusal.
+# A row in each table that requests write to first. These detect every other reason for a refusal.
 WRITE_ROWS: Final = """
 BEGIN;
 INSERT INTO workflows (id, origin_instance, config, total_steps, final_position, created_at, status, name, updated_at)
