@@ -8,8 +8,8 @@ These oddities are deliberate. Each saves a measurable part of what a step or a 
 
 - `connections.connection_pool.SmallPool` instead of asyncpg's pool, and a context manager without contextlib.
 - `connections.timestamp_codec`, which computes the wire form of a time once for all rows of a transition.
-- `connections.database._Observed`, which counts statements without asyncpg's query loggers, and pools that don't reset
-  their sessions.
+- `connections.database._ObservedConnection`, which counts statements without asyncpg's query loggers, and pools
+  that don't reset their sessions.
 - `clock.uuid7`, which returns asyncpg's own subclass of `uuid.UUID`.
 - `rows.encode_rows`, which generates the functions that encode rows.
 - `rows.journal_sql.CHECKPOINT`, one statement with arrays of composite types for all tables.
