@@ -254,6 +254,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     heartbeat_s: Annotated[
         float, Meta(ge=0.05, le=300), _about("The time between two heartbeats of an event stream")
     ] = 15.0
+    max_connections_per_client: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)] | None,
+        _about(
+            "Connections that one client address (of IPv6, one /64) may have",
+            default="half of those that the limit of open files allows",
+        ),
+    ] = None
     max_streams_per_tenant: Annotated[
         int, Meta(ge=1, le=100_000), _about("Event streams of a tenant that may be open at once; more are a 429")
     ] = 200

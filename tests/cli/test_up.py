@@ -7,7 +7,6 @@ import socket
 import stat
 import sys
 import time
-from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -35,41 +34,6 @@ def test_up_runs_a_pipeline_and_continues_after_a_sigterm(data_dir: Path) -> Non
         assert again.json() == done
         assert second.terminate(signal.SIGINT) == 0
         assert second.processes() == set()
-
-
-def test_open_connections_of_clients_leave_the_engine_enough_files(data_dir: Path) -> None:
-    limited = ("sh", "-c", 'ulimit -n 400 && exec "$0" "$@"', sys.executable, "-m", "stepwell")
-    running = start("up", data_dir, None, "--data-dir", str(data_dir), program=limited)
-    try:
-        url = httpx.URL(running.wait_ready().url)
-        with running.client() as client, running.client() as late, ExitStack() as stack:
-
-            def hold(count: int) -> list[socket.socket]:
-                address = (url.host, url.port)
-                return [stack.enter_context(socket.create_connection(address, 30)) for _ in range(count)]
-
-            before = create(client, LONG)
-            for held in hold(190):
-                held.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")  # and never the end of it
-            until(lambda: late.get("/health/live").status_code == 503, 30)
-            assert get(client, before)["status"] in ("PENDING", "RUNNING")  # on the connection that it had
-            last = hold(510)[-1]
-            assert last.recv(1) == b""
-            assert len(list(Path(f"/proc/{running.pid}/fd").iterdir())) < 300
-            during = create(client)
-            assert [until_ended(client, each)["status"] for each in (during, before)] == ["COMPLETED"] * 2
-            stack.close()
-            until(lambda: _answers(late), 30)
-            assert until_ended(late, create(late))["status"] == "COMPLETED"
-        assert running.terminate() == 0
-    finally:
-        running.kill_group()
-
-
-def _answers(client: httpx.Client) -> bool:
-    with suppress(httpx.TransportError):
-        return client.get("/health/live").status_code == 200
-    return False
 
 
 def test_up_raises_its_limit_of_open_files(data_dir: Path) -> None:

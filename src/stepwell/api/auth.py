@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import UNSET, Struct
 
 from stepwell.api.claims import ClaimRules, has_expired
+from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.operations import OPT_KEY, Operation, Permission
 from stepwell.api.query_parameters import TicketQuery, parse_query
 from stepwell.domain.access.signed_urls import SignedUrls
@@ -150,6 +151,9 @@ def sign_token(
     return jwt.encode(claims, parse_key(key, algorithm), algorithm)
 
 
+_SIGNED_URL = Principal("signed address", EVERY_TENANT, frozenset({Permission.READ}))
+
+
 class AuthMiddleware(ASGIMiddleware):
     """Authenticates the caller, and puts their `Principal` into the request as its user.
 
@@ -165,20 +169,24 @@ class AuthMiddleware(ASGIMiddleware):
         signed_urls: SignedUrls,
         tickets: StreamTickets,
         clock: Clock,
+        connections: ConnectionLimits,
         draining: Callable[[], bool],
     ) -> None:
         self.verifier, self.signed_urls, self.tickets = verifier, signed_urls, tickets
-        self.clock, self.draining = clock, draining
+        self.clock, self.connections, self.draining = clock, connections, draining
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         operation: Operation | None = scope["route_handler"].opt.get(OPT_KEY)
-        if operation is not None and operation.permission is not None:
-            scope["user"] = caller = self.authenticate(scope, operation)
-            if operation.permission not in caller.permissions:
-                raise Forbidden(f"The token lacks the scope {operation.permission}.")
-            if operation.permission is Permission.WRITE and self.draining():
-                raise Unavailable("The service is stopping and takes no more work.")
-        await next_app(scope, receive, send)
+        if operation is None or operation.permission is None:
+            await next_app(scope, receive, send)
+            return
+        scope["user"] = caller = self.authenticate(scope, operation)
+        if operation.permission not in caller.permissions:
+            raise Forbidden(f"The token lacks the scope {operation.permission}.")
+        if operation.permission is Permission.WRITE and self.draining():
+            raise Unavailable("The service is stopping and takes no more work.")
+        with self.connections.request_of_tenant(caller if caller is _SIGNED_URL else caller.scope):
+            await next_app(scope, receive, send)
 
     def authenticate(self, scope: Scope, operation: Operation) -> Principal:
         """Return the caller. Raises `Unauthenticated`, `InvalidToken` and `Forbidden`."""
@@ -211,4 +219,4 @@ class AuthMiddleware(ASGIMiddleware):
             raise Unauthenticated(_NO_TOKEN)
         if not self.signed_urls.verify(f"{path.decode('latin-1')}?{query.decode('latin-1')}", self.clock.now()):
             raise Forbidden("The signed URL has expired or was changed.")
-        return Principal("signed address", EVERY_TENANT, frozenset({Permission.READ}))
+        return _SIGNED_URL

@@ -31,6 +31,7 @@ from stepwell.api import (
     workflows,
 )
 from stepwell.api.auth import AuthMiddleware, TokenVerifier
+from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.dependencies import ApiDescription
 from stepwell.api.openapi import build_document, encode
 from stepwell.api.operations import OPT_KEY, Operation
@@ -69,6 +70,7 @@ def build_api(
     tickets: StreamTickets,
     clock: Clock,
     metrics: Metrics,
+    connections: ConnectionLimits,
     lifespan: Sequence[Lifespan] = (),
 ) -> Litestar:
     """Return the ASGI app. It opens and closes none of its arguments; *lifespan* may do that."""
@@ -87,7 +89,7 @@ def build_api(
         },
         middleware=[
             _Timing(),
-            AuthMiddleware(verifier, signed_urls, tickets, clock, lambda: services.availability.draining),
+            AuthMiddleware(verifier, signed_urls, tickets, clock, connections, lambda: services.availability.draining),
         ],
         before_send=[_request_counter(metrics)],
         exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},

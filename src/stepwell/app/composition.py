@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from stepwell.api.auth import TokenVerifier
 from stepwell.api.claims import ClaimRules
+from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.routes import build_api
 from stepwell.app.construction import (
     Engine,
@@ -45,13 +46,14 @@ class Application(Struct):
     """The running service.
 
     If the task `engine` ends before `stop` is called, the engine has failed: the task raises the cause, and the process
-    must end. `stop` refuses writes and ends the engine in order, while the API still answers reads. Leaving
-    `running_app` does the same.
+    must end. A server of `api` keeps its connections within `connections`. `stop` refuses writes and ends the engine in
+    order, while the API still answers reads. Leaving `running_app` does the same.
     """
 
     api: Litestar
     services: Services
     metrics: Metrics
+    connections: ConnectionLimits
     engine: asyncio.Task[None]
     stop: Callable[[], Awaitable[None]]
     components: Components
@@ -93,10 +95,11 @@ async def running_app(
             await engine.scheduler.started.wait()
             await webhooks.recovery.boot()
             services.availability.booted = True
-            metrics = _build_metrics(stores, engine, webhooks, services)
-            api = _build_api(process, stores, services, verifier, metrics)
+            connections = ConnectionLimits(settings.max_connections_per_client)
+            metrics = _build_metrics(stores, engine, webhooks, services, connections)
+            api = _build_api(process, stores, services, verifier, metrics, connections)
             components = Components(process, stores, engine, webhooks)
-            yield Application(api, services, metrics, running, stop, components)
+            yield Application(api, services, metrics, connections, running, stop, components)
         finally:
             await stop()
 
@@ -109,7 +112,9 @@ def _build_verifier(settings: Settings) -> TokenVerifier:
     )
 
 
-def _build_metrics(stores: Stores, engine: Engine, webhooks: Webhooks, services: Services) -> Metrics:
+def _build_metrics(
+    stores: Stores, engine: Engine, webhooks: Webhooks, services: Services, connections: ConnectionLimits
+) -> Metrics:
     return build_metrics(
         engine.scheduler,
         engine.admission,
@@ -118,11 +123,17 @@ def _build_metrics(stores: Stores, engine: Engine, webhooks: Webhooks, services:
         services.subscriptions,
         stores.statements,
         stores.writes,
+        connections,
     )
 
 
 def _build_api(
-    process: ProcessInfo, stores: Stores, services: Services, verifier: TokenVerifier, metrics: Metrics
+    process: ProcessInfo,
+    stores: Stores,
+    services: Services,
+    verifier: TokenVerifier,
+    metrics: Metrics,
+    connections: ConnectionLimits,
 ) -> Litestar:
     return build_api(
         services=services,
@@ -132,4 +143,5 @@ def _build_api(
         tickets=StreamTickets(process.url_secret, process.clock.now),
         clock=process.clock,
         metrics=metrics,
+        connections=connections,
     )

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 
+from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.contract.enums import BreakerState
 from stepwell.engine.admission.controller import AdmissionController, LimitKind
 from stepwell.engine.admission.model_health import ModelHealth
@@ -44,6 +45,7 @@ def build_metrics(
     streams: EventSubscriptions,
     statements: StatementCounter,
     writes: WriteMonitor,
+    connections: ConnectionLimits,
 ) -> Metrics:
     """Return the metrics of a service. Each scrape reads their values from these parts."""
     metrics = Metrics()
@@ -65,6 +67,7 @@ def build_metrics(
     metrics.watch("stepwell_event_streams", "Streams of events that are open.", lambda: streams.open)
     text = "Streams of events that were refused because their tenant had too many."
     metrics.count("stepwell_event_streams_refused", text, lambda: streams.refused)
+    _measure_connections(metrics, connections)
     deliverer.measure(metrics)
     return metrics
 
@@ -136,6 +139,14 @@ def _measure_database(metrics: Metrics, checkpointer: Checkpointer, statements: 
     )
     metrics.count("stepwell_database_statements", "Statements sent to the database.", lambda: statements.sent)
     metrics.watch("stepwell_database_away", "1 while transitions can't be written.", lambda: checkpointer.outage)
+
+
+def _measure_connections(metrics: Metrics, connections: ConnectionLimits) -> None:
+    metrics.watch("stepwell_http_connections", "Connections of clients.", lambda: connections.connections)
+    text = "Connections that were closed for another one, or because their client didn't read."
+    metrics.counters("stepwell_http_connections_closed", text, ("reason",), connections.count_closed)
+    text = "Requests that were refused because there were too many, by the bound that they exceeded."
+    metrics.counters("stepwell_http_requests_refused", text, ("bound",), connections.count_refused)
 
 
 def _breakers(outcomes: Outcomes, health: ModelHealth) -> Counter[Labels]:

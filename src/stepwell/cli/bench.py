@@ -103,7 +103,7 @@ async def _run_on(dsn: str, settings: Settings, options: BenchOptions) -> int:
 
 @asynccontextmanager
 async def _api_server(app: Application, keys: ServiceKeys, listener: socket.socket) -> AsyncIterator[None]:
-    server = HttpServer(app.api, keys.settings)
+    server = HttpServer(app.api, keys.settings, app.connections)
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
         await server.opened.wait()

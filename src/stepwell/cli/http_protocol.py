@@ -1,50 +1,106 @@
-"""uvicorn's protocol, with limits for connections that never send a whole request. uvicorn itself has none."""
+"""uvicorn's protocol, with the bounds of `ConnectionLimits` and with deadlines for slow clients. uvicorn has neither.
+
+What must hold:
+- The head of a request comes within `HEAD_S`, and has at most about `_MOST_HEAD` bytes. Of a response, the client reads
+  `_LEAST_READ` bytes each `STALLED_S`. Otherwise the connection is closed.
+- The body of a request that has been answered is read and dropped for `HEAD_S`, so that the client sees the answer.
+- A reserved connection answers the paths of health and metrics, refuses others with 503, and closes.
+"""
 
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-from msgspec import Struct
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from msgspec import json
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from stepwell.api.connection_limits import ClosedFor, ConnectionLimits, ConnectionSlot, RefusedBy
+from stepwell.api.problems import BY_STATUS, PROBLEM_JSON
+from stepwell.contract.problems import Problem
 
 if TYPE_CHECKING:
-    # Both protocols of uvicorn have the members that are used here.
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as UvicornProtocol
-else:
-    UvicornProtocol = AutoHTTPProtocol
+    from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
 HEAD_S = 15.0  # the time that a client may take for the head of a request
-# The number of connections, of those allowed, that get 503 for each request.
-_REFUSED = 16
+STALLED_S = 20.0
+_LEAST_READ = 20_000
+_MOST_HEAD = 128 * 1024
+_FLUSH_S = 1.0  # for the last bytes of a response whose connection is closed for another
+_RETRY_AFTER = b"2"
+_HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class _ConnectionLimits(Struct, frozen=True):
-    served: int
-    most: int
-    head_s: float
-
-
-class _LimitedProtocol(UvicornProtocol):
-    limits: ClassVar[_ConnectionLimits]
+class _LimitedProtocol(HttpToolsProtocol):
+    limits: ClassVar[ConnectionLimits]
+    head_s: ClassVar[float]
+    stalled_s: ClassVar[float]
+    slot: ConnectionSlot
+    _in_head = False
+    _head_bytes = 0  # of the request whose head is incomplete
     _head_deadline: asyncio.TimerHandle | None = None
+    _read_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        count = len(self.connections)
-        if count > self.limits.most:
-            self.connections.discard(self)
-            transport.abort()
-            return
-        if count > self.limits.served:
-            self.limit_concurrency = 0  # uvicorn answers each of its requests with 503
+        self.slot = self.limits.add(None if self.client is None else self.client[0], self._drop)
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch_head()
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MOST_HEAD:
+                self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch_head()
+        self._unwatch_reader()
+        self.limits.remove(self.slot)
         super().connection_lost(exc)
+
+    def on_headers_complete(self) -> None:
+        if not self.slot.served and not is_probe(self.url) and not self.limits.serve(self.slot):
+            self.limits.refused[RefusedBy.CONNECTIONS] += 1
+            self.app = _refuse
+        self._in_head = False
+        super().on_headers_complete()
+        self.limits.begin(self.slot)
+        if not self.slot.served:
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:  # there is no other request in the pipeline
+            self.limits.end(self.slot)
+        if self.transport.is_closing():
+            self._watch_reader()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        if not self.transport.is_closing():
+            self._unwatch_reader()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_reader()
+
+    def _drop(self) -> None:
+        """Close the connection for another one. It has no request in progress."""
+        self.transport.close()
+        self.loop.call_later(_FLUSH_S, self.transport.abort)
+
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(_HEAD_TOO_LARGE)
+            self.transport.close()
 
     def _watch_head(self) -> None:
         """Set a deadline for the head of the first request, or of one that has begun.
@@ -54,23 +110,54 @@ class _LimitedProtocol(UvicornProtocol):
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
             self._unwatch_head()
         elif self._head_deadline is None:
-            self._head_deadline = self.loop.call_later(self.limits.head_s, self.timeout_keep_alive_handler)
+            self._head_deadline = self.loop.call_later(self.head_s, self.timeout_keep_alive_handler)
 
     def _unwatch_head(self) -> None:
         if self._head_deadline is not None:
             self._head_deadline.cancel()
             self._head_deadline = None
 
+    def _watch_reader(self) -> None:
+        """Set a deadline for the client to read what it has been sent."""
+        if self._read_deadline is None:
+            unread = self.transport.get_write_buffer_size()
+            self._read_deadline = self.loop.call_later(self.stalled_s, self._check_reader, unread)
 
-def limited_protocol(most: int, head_s: float) -> type[asyncio.Protocol]:
-    """Return a protocol for uvicorn's `Config(http=...)`, with at most *most* connections at a time.
+    def _check_reader(self, unread: int) -> None:
+        self._read_deadline = None
+        if self.transport.get_write_buffer_size() > max(unread - _LEAST_READ, 0):
+            self.limits.closed[ClosedFor.STALLED] += 1
+            self.transport.abort()
+        else:
+            self._watch_reader()
 
-    The last few connections get 503, and further ones are closed at once. This is decided when a connection is made, so
-    a connection that is served once is served until its end. A connection is closed if the head of its request isn't
-    complete after *head_s*.
-    """
+    def _unwatch_reader(self) -> None:
+        if self._read_deadline is not None:
+            self._read_deadline.cancel()
+            self._read_deadline = None
 
-    class Limited(_LimitedProtocol):
-        limits = _ConnectionLimits(served=most - min(_REFUSED, most // 2), most=most, head_s=head_s)
 
-    return Limited
+def limited_protocol(limits: ConnectionLimits, head_s: float, stalled_s: float) -> type[asyncio.Protocol]:
+    """Return a protocol for uvicorn's `Config(http=...)`, whose connections are within *limits*."""
+    return type("Limited", (_LimitedProtocol,), {"limits": limits, "head_s": head_s, "stalled_s": stalled_s})
+
+
+def is_probe(url: bytes) -> bool:
+    """Return whether *url* is a path of health or metrics, which reserved connections answer."""
+    path = url.partition(b"?")[0].rstrip(b"/")
+    return path in (b"/metrics", b"/health") or path.startswith(b"/health/")
+
+
+async def _refuse(_scope: "Scope", _receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
+    """Answer that all connections are in use."""
+    row = BY_STATUS[503]
+    detail = "The service has as many connections as it may have. Health and metrics are answered."
+    body = json.encode(Problem(type=row.type, title=row.title, status=row.status, detail=detail))
+    headers = [
+        (b"content-type", PROBLEM_JSON.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"retry-after", _RETRY_AFTER),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": row.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -12,13 +12,16 @@ from ipaddress import ip_address
 import uvicorn
 from litestar import Litestar
 
+from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.cli.errors import Refused
-from stepwell.cli.http_protocol import HEAD_S, limited_protocol
+from stepwell.cli.http_protocol import HEAD_S, STALLED_S, limited_protocol
 from stepwell.settings import Settings
 
 # The time that responses get after the engine has ended. They have had the grace time before.
 _LAST_ANSWERS_S = 1
 _WANTED_FILES = 65_536
+# Files for connections that are being closed while others take their places.
+_CLOSING = 16
 # Errors that another port avoids: the port is in use, or reserved for root.
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
 
@@ -26,17 +29,28 @@ _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
 class HttpServer(uvicorn.Server):
     """Serves *api* until `should_exit` is set. `opened` is set when connections are accepted.
 
-    Its connections take no more than half of the files that the process may open: the other half is the engine's.
-    Raises `Refused` if it can't listen on its bound sockets.
+    Its connections are within *limits*, and take no more than half of the files that the process may open: the other
+    half is the engine's. Raises `Refused` if it can't listen on its bound sockets.
     """
 
-    def __init__(self, api: Litestar, settings: Settings, head_s: float = HEAD_S) -> None:
-        """*head_s* is the time that a client may take for the head of a request."""
-        half = _open_files() // 2
+    def __init__(
+        self,
+        api: Litestar,
+        settings: Settings,
+        limits: ConnectionLimits | None = None,
+        *,
+        head_s: float = HEAD_S,
+        stalled_s: float = STALLED_S,
+    ) -> None:
+        """*head_s* is the time that a client may take for the head of a request, *stalled_s* for reading some of a
+        response.
+        """
+        limits = limits or ConnectionLimits()
+        limits.open(_open_files() // 2 - _CLOSING)
         super().__init__(
             uvicorn.Config(
                 api,
-                http=limited_protocol(half, head_s),
+                http=limited_protocol(limits, head_s, stalled_s),
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -44,8 +58,6 @@ class HttpServer(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=_LAST_ANSWERS_S,
-                # uvicorn counts tasks too, which may outlive their connections. The protocol limits the connections.
-                limit_concurrency=half + 1,
             )
         )
         self.opened = asyncio.Event()

@@ -68,7 +68,7 @@ async def answer_requests(
 
     The listener closes last. While the engine ends, the API answers reads and refuses writes with 503.
     """
-    server = HttpServer(app.api, keys.settings)
+    server = HttpServer(app.api, keys.settings, app.connections)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]), name="http")
         await server.opened.wait()

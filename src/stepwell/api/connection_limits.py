@@ -1,0 +1,210 @@
+"""The bounds of a process's connections: of one client, of one tenant, and of all together.
+
+What must hold:
+- There are never more connections than the server allows. A new one always gets in: if need be, another is closed.
+- A connection is closed for another only while it has no request in progress. First come connections that have never
+  sent a whole head, then those between two requests; of either, the oldest. A client that has reached its own bound
+  loses one of its own connections, and otherwise its own come before those of others.
+- If no connection may be closed, the new one is a reserved one. It answers health and metrics only, and may be closed
+  for a newer one at any time. So no client can use up what is reserved.
+- A tenant has no more requests in progress than connections are left for others. So one tenant alone gets half of them,
+  and whoever comes next finds room. This is the rule of dynamic thresholds (Choudhury and Hahne, "Dynamic queue length
+  thresholds for shared-memory packet switches", 1998).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Final
+
+from stepwell.domain.errors import TooManyRequests
+from stepwell.telemetry import Labels
+
+RESERVED: Final = 16
+_UNBOUNDED = 2**31
+_RETRY_S = 1
+
+
+class ClosedFor(StrEnum):
+    """Why a connection was closed before its client closed it."""
+
+    ANOTHER = "another"  # connections ran short
+    STALLED = "stalled"  # the client didn't read
+
+
+class RefusedBy(StrEnum):
+    """The bound by which a request was refused."""
+
+    CONNECTIONS = "connections"
+    CLIENT = "client"
+    TENANT = "tenant"
+
+
+class _Client:
+    """The served connections of one client. Those without a request in progress are `quiet`, oldest first."""
+
+    __slots__ = ("count", "quiet")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.quiet: dict[ConnectionSlot, None] = {}
+
+
+class ConnectionSlot:
+    """The place of one connection within the bounds. `served`: it may send any request. *drop* closes it at once."""
+
+    __slots__ = ("client_name", "drop", "place", "served")
+
+    def __init__(self, client_name: str | None, drop: Callable[[], object]) -> None:
+        self.client_name, self.drop = client_name, drop
+        self.served = False
+        self.place: dict[ConnectionSlot, None] | None = None  # where it stands while it may be closed for another
+
+
+class ConnectionLimits:
+    """Decides which connections are served, and which requests are refused because there are too many.
+
+    Nothing is bounded until `open` sets the number of connections. One client may have *per_client* of them, by default
+    half of those that are served.
+    """
+
+    def __init__(self, per_client: int | None = None) -> None:
+        self.closed = Counter[ClosedFor]()
+        self.refused = Counter[RefusedBy]()
+        self._per_client = per_client
+        self._most = _UNBOUNDED
+        self._served = 0
+        self._silent: dict[ConnectionSlot, None] = {}
+        self._idle: dict[ConnectionSlot, None] = {}
+        self._reserved: dict[ConnectionSlot, None] = {}
+        self._clients: dict[str, _Client] = {}
+        self._requests = Counter[Hashable]()
+
+    def open(self, most: int) -> None:
+        """Allow *most* connections, with the reserved ones."""
+        self._most = max(most - RESERVED, 1)
+
+    @property
+    def connections(self) -> int:
+        """The number of connections that are open."""
+        return self._served + len(self._reserved)
+
+    @property
+    def free(self) -> int:
+        """The number of connections that may be served besides those with a request in progress."""
+        return self._most - (self._served - len(self._silent) - len(self._idle))
+
+    @property
+    def per_client(self) -> int:
+        return self._per_client or max(self._most // 2, 1)
+
+    def add(self, client_name: str | None, drop: Callable[[], object], *, reserved: bool = False) -> ConnectionSlot:
+        """Return the slot of a new connection. *client_name* is None if it counts for no client.
+
+        *reserved*: it shall be a reserved one in any case.
+        """
+        slot = ConnectionSlot(client_name, drop)
+        if reserved or not self._take(slot):
+            if len(self._reserved) >= RESERVED:
+                self._close(self._oldest_reserved(client_name))
+            self._reserved[slot] = None
+        return slot
+
+    def serve(self, slot: ConnectionSlot) -> bool:
+        """Serve a reserved connection if there is room now. Return whether it is served."""
+        if self._take(slot):
+            del self._reserved[slot]
+        return slot.served
+
+    def remove(self, slot: ConnectionSlot) -> None:
+        """Forget a connection that has ended. May be called repeatedly."""
+        self._reserved.pop(slot, None)
+        if not slot.served:
+            return
+        self.begin(slot)
+        slot.served = False
+        self._served -= 1
+        if slot.client_name is not None:
+            client = self._clients[slot.client_name]
+            client.count -= 1
+            if not client.count:
+                del self._clients[slot.client_name]
+
+    def begin(self, slot: ConnectionSlot) -> None:
+        """Note that a connection has a request in progress."""
+        if slot.place is not None:
+            del slot.place[slot]
+            slot.place = None
+            if slot.client_name is not None:
+                del self._clients[slot.client_name].quiet[slot]
+
+    def end(self, slot: ConnectionSlot) -> None:
+        """Note that a connection has no request in progress any more."""
+        if slot.served and slot.place is None:
+            self._rest(slot, self._idle)
+
+    @contextmanager
+    def request_of_client(self, client_name: str) -> Iterator[None]:
+        """Count a request of a client whose connections are a proxy's. Raises `TooManyRequests`."""
+        with self._counted(client_name, self.per_client, RefusedBy.CLIENT):
+            yield
+
+    @contextmanager
+    def request_of_tenant(self, scope: Hashable) -> Iterator[None]:
+        """Count a request of the tenant *scope*. Raises `TooManyRequests` if it would be one too many."""
+        # The request's own connection isn't free any more.
+        with self._counted(scope, self.free + 1, RefusedBy.TENANT):
+            yield
+
+    def count_refused(self) -> Mapping[Labels, float]:
+        return {(bound,): self.refused[bound] for bound in RefusedBy}
+
+    def count_closed(self) -> Mapping[Labels, float]:
+        return {(reason,): self.closed[reason] for reason in ClosedFor}
+
+    @contextmanager
+    def _counted(self, key: Hashable, most: int, bound: RefusedBy) -> Iterator[None]:
+        if self._requests[key] >= most:
+            self.refused[bound] += 1
+            msg = f"This {bound} has {self._requests[key]} requests in progress, and may not have more now."
+            raise TooManyRequests(msg, _RETRY_S)
+        self._requests[key] += 1
+        try:
+            yield
+        finally:
+            self._requests[key] -= 1
+            if not self._requests[key]:
+                del self._requests[key]
+
+    def _take(self, slot: ConnectionSlot) -> bool:
+        """Serve *slot* if there is room, or if another connection can be closed. Return whether it is served."""
+        client = None if slot.client_name is None else self._clients.get(slot.client_name)
+        if (client is not None and client.count >= self.per_client) or self._served >= self._most:
+            other = next(iter(client.quiet), None) if client is not None else None
+            if other is None and (client is None or client.count < self.per_client):
+                other = next(iter(self._silent or self._idle), None)
+            if other is None:
+                return False
+            self._close(other)
+        slot.served = True
+        self._served += 1
+        if slot.client_name is not None:
+            self._clients.setdefault(slot.client_name, _Client()).count += 1
+        self._rest(slot, self._silent)
+        return True
+
+    def _rest(self, slot: ConnectionSlot, place: "dict[ConnectionSlot, None]") -> None:
+        slot.place = place
+        place[slot] = None
+        if slot.client_name is not None:
+            self._clients[slot.client_name].quiet[slot] = None
+
+    def _oldest_reserved(self, client_name: str | None) -> ConnectionSlot:
+        own = (slot for slot in self._reserved if slot.client_name == client_name)
+        return next(own, next(iter(self._reserved)))
+
+    def _close(self, slot: ConnectionSlot) -> None:
+        self.closed[ClosedFor.ANOTHER] += 1
+        self.remove(slot)
+        slot.drop()
