@@ -238,6 +238,15 @@ class Settings(Struct, frozen=True, kw_only=True):
         _about("Steps of a tenant that may run at once", default="no limit"),
     ] = None
 
+    memory_max_bytes: Annotated[
+        Annotated[int, Meta(ge=1024 * 1024)] | None,
+        _about(
+            "The bytes that attempts, answers, bodies and uploads may hold in memory together; one of them may hold a "
+            "third of that. The process needs several hundred MB besides",
+            default="a quarter of the memory that the cgroup or the machine provides, at most 512 MiB",
+        ),
+    ] = None
+
     lease_s: Annotated[
         float,
         Meta(ge=1, le=3600),

@@ -124,6 +124,7 @@ def _build_metrics(
         stores.statements,
         stores.writes,
         connections,
+        engine.memory,
     )
 
 

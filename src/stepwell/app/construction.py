@@ -49,6 +49,7 @@ from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
+from stepwell.memory import MemoryGovernor, default_max_bytes
 from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
@@ -91,8 +92,9 @@ class Stores(Struct, frozen=True):
 
 
 class Engine(Struct, frozen=True):
-    """The parts that run steps."""
+    """The parts that run steps. `memory` bounds what they and the API hold."""
 
+    memory: MemoryGovernor
     registry: Registry
     key_refusals: KeyRefusals
     catalog: ProviderCatalog
@@ -138,6 +140,7 @@ def build_engine(
     health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
     bus = EventBus()
     return Engine(
+        memory=MemoryGovernor(settings.memory_max_bytes or default_max_bytes()),
         registry=registry,
         key_refusals=key_refusals,
         catalog=build_catalog(settings, registry),
@@ -207,6 +210,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
         subscriptions=_build_subscriptions(process, stores, engine),
         catalog=engine.catalog,
         availability=availability,
+        memory=engine.memory,
     )
 
 

@@ -16,6 +16,7 @@ from stepwell.engine.execution.outcomes import OutcomeCounts, Outcomes
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
+from stepwell.memory import MemoryGovernor
 from stepwell.telemetry import Labels, Metrics
 
 _REASONS = {
@@ -46,6 +47,7 @@ def build_metrics(
     statements: StatementCounter,
     writes: WriteMonitor,
     connections: ConnectionLimits,
+    memory: MemoryGovernor,
 ) -> Metrics:
     """Return the metrics of a service. Each scrape reads their values from these parts."""
     metrics = Metrics()
@@ -59,6 +61,10 @@ def build_metrics(
         lambda: _breakers(scheduler.outcomes, health),
     )
     metrics.watch("stepwell_disk_full", "1 while writes fail because a disk is full.", lambda: writes.disk_full)
+    text = "Bytes that attempts, answers, bodies and uploads have reserved in memory."
+    metrics.watch("stepwell_memory_held_bytes", text, lambda: memory.held)
+    text = "Attempts, answers, bodies and uploads that wait for memory."
+    metrics.watch("stepwell_memory_waiting", text, lambda: memory.waiting)
     lag = scheduler.loop_lag
     text = "Seconds by which a timer of the event loop is late, measured each second."
     metrics.histograms("stepwell_loop_lag_seconds", text, (), lambda: {(): lag.seconds})

@@ -15,6 +15,7 @@
     │   ├── DiskFull              a write failed because a disk is full
     │   ├── ReadOnly              the database takes no writes
     │   └── ResourcesExhausted    the database has no memory or no connection left
+    ├── NeverFits                 a task needs more memory at once than one task may hold
     ├── AttemptError              an attempt at a step failed; it says whether a retry makes sense
     ├── OutcomeUnknown            a provider may have accepted a job, or not
     ├── CallFailed                a call to a provider got no usable answer; it may be repeated
@@ -125,6 +126,17 @@ class ReadOnly(Unavailable):
 
 class ResourcesExhausted(Unavailable):
     pass
+
+
+class NeverFits(StepwellError):
+    """A task needs *size* bytes of memory at once, and one task may hold *largest*."""
+
+    def __init__(self, size: int, largest: int) -> None:
+        super().__init__(
+            f"needs {size:,} bytes of memory at once, and one task may hold {largest:,}: "
+            "a third of STEPWELL_MEMORY_MAX_BYTES"
+        )
+        self.size, self.largest = size, largest
 
 
 class AttemptError(StepwellError):

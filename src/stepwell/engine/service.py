@@ -36,6 +36,7 @@ from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.new_workflow import build_workflow
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.webhooks.service import WebhookService
+from stepwell.memory import MemoryGovernor
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
 
@@ -199,3 +200,4 @@ class Services(Struct, frozen=True):
     subscriptions: EventSubscriptions
     catalog: ProviderCatalog
     availability: Availability
+    memory: MemoryGovernor

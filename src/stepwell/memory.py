@@ -1,0 +1,163 @@
+"""The memory governor: bounds the bytes that attempts, answers, bodies and uploads of a process hold together.
+
+A task that holds bytes in proportion to what a tenant sends takes a reservation, and lets it grow before it takes the
+bytes. What doesn't fit now waits. `stepwell.domain.memory_shares` has the rule, and the order in which bytes are
+reserved.
+
+What must hold:
+- A task has one reservation at most, and gives it back when it ends, however it ends.
+- A task that was cancelled while it waited has got nothing.
+- Up to 64 KiB are free: the number of connections and of attempts bounds those. So small tasks never wait.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+from stepwell.domain.errors import NeverFits
+from stepwell.domain.memory_shares import MemoryShare, MemoryShares
+
+FREE_BYTES: Final = 64 * 1024  # that a reservation may hold without the governor
+_DEFAULT_MAX_BYTES = 512 * 1024 * 1024
+_DEFAULT_SHARE = 4  # the governor's part of all memory: Python needs several times what it is given
+
+
+class MemoryGovernor:
+    """The reservations of a process, which together hold at most *max_bytes*.
+
+    `largest` is the most that one reservation may hold. Belongs to one event loop.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._shares = MemoryShares(max_bytes)
+        self._grants: dict[MemoryShare, asyncio.Future[None]] = {}
+
+    @property
+    def max_bytes(self) -> int:
+        return self._shares.max_bytes
+
+    @property
+    def largest(self) -> int:
+        return self._shares.largest
+
+    @property
+    def held(self) -> int:
+        """The bytes that all reservations hold."""
+        return self._shares.held
+
+    @property
+    def most_held(self) -> int:
+        """The most that `held` has been."""
+        return self._shares.most_held
+
+    @property
+    def waiting(self) -> int:
+        """The number of reservations that wait for bytes."""
+        return self._shares.waiting
+
+    def reservation(self, tenant: str | None) -> "MemoryReservation":
+        """Return a reservation that holds nothing yet. It is used as a context, which ends with giving all back."""
+        return MemoryReservation(self, tenant)
+
+    async def request(self, share: MemoryShare, size: int) -> None:
+        """Return once the share has got *size* more bytes. If the caller is cancelled, the share has got nothing."""
+        if self._shares.request(share, size):
+            return
+        self._grants[share] = granted = asyncio.get_running_loop().create_future()
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if share.wanted:
+                self._wake(self._shares.withdraw(share))
+            else:  # granted in the same moment
+                self.release(share, size)
+            raise
+        finally:
+            del self._grants[share]
+
+    def release(self, share: MemoryShare, size: int) -> None:
+        self._wake(self._shares.release(share, size))
+
+    def _wake(self, granted: list[MemoryShare]) -> None:
+        for share in granted:
+            future = self._grants[share]
+            if not future.done():
+                future.set_result(None)
+
+
+class MemoryReservation:
+    """The bytes that one task holds. `held` counts them, also those that are free of charge."""
+
+    __slots__ = ("_governor", "_share", "held")
+
+    def __init__(self, governor: MemoryGovernor, tenant: str | None) -> None:
+        self._governor, self._share = governor, MemoryShare(tenant)
+        self.held = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.shrink(self.held)
+
+    async def grow(self, size: int) -> None:
+        """Return once *size* more bytes may be held. The caller sets a deadline if it can't wait for ever.
+
+        Raises `NeverFits` if one reservation may not hold so much.
+        """
+        total = self.held + size
+        if total > self._governor.largest:
+            raise NeverFits(total, self._governor.largest)
+        if total > FREE_BYTES and size:
+            await self._governor.request(self._share, total - self._share.held)
+        self.held = total
+
+    def shrink(self, size: int) -> None:
+        """Give *size* bytes back."""
+        assert 0 <= size <= self.held
+        self.held -= size
+        kept = self.held if self.held > FREE_BYTES else 0
+        if kept < self._share.held:
+            self._governor.release(self._share, self._share.held - kept)
+
+
+def default_max_bytes() -> int:
+    """Return the bytes of a governor whose limit isn't configured: a quarter of the memory, at most 512 MiB."""
+    return min(provided_bytes() // _DEFAULT_SHARE, _DEFAULT_MAX_BYTES)
+
+
+def provided_bytes(root: Path = Path("/")) -> int:
+    """Return the memory that this process may use: the machine's, or the limit of its cgroup (v2 or v1) if lower."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *_cgroup_limits(root)])
+
+
+def _cgroup_limits(root: Path) -> Iterator[int]:
+    """Yield the memory limits of this process's cgroup and of those around it.
+
+    A line of /proc/self/cgroup is `0::/path` in version 2, and `7:memory:/path` in version 1 (man 7 cgroups). In a
+    container the path may be the host's, so the mount's own limit counts too.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            mount, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            mount, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        inner = mount / path.lstrip("/")
+        for folder in {inner, *inner.parents}:
+            if folder == mount or mount in folder.parents:
+                try:
+                    text = (folder / name).read_text().strip()
+                except OSError:
+                    continue
+                if text.isdecimal():  # "max" means that there is no limit
+                    yield int(text)
