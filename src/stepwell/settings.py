@@ -258,6 +258,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 8
     database_timeout_s: Annotated[float, Meta(ge=0.1, le=600), _about("The deadline of a statement")] = 10.0
 
+    results_max_bytes: Annotated[
+        int,
+        Meta(ge=1_024),
+        _about("The size of all results of a workflow together. A step whose result would exceed it fails"),
+    ] = 64 * 1024 * 1024
     input_max_bytes: Annotated[int, Meta(ge=1_024), _about("The size of the largest input file")] = 64 * 1024 * 1024
     input_timeout_s: Annotated[float, Meta(ge=0.1, le=3600), _about("The deadline of fetching one input")] = 30.0
     heartbeat_s: Annotated[

@@ -149,7 +149,15 @@ def build_engine(
         bus=bus,
         lease=Lease(stores.database.leases, clock, process.owner, None if process.exclusive else settings.lease_s),
         scheduler=Scheduler(
-            workflow_store, runner, admission, health, clock, uuid7, bus, build_outcomes(settings, runner)
+            workflow_store,
+            runner,
+            admission,
+            health,
+            clock,
+            uuid7,
+            bus,
+            build_outcomes(settings, runner),
+            results_max_bytes=settings.results_max_bytes,
         ),
     )
 

@@ -68,8 +68,9 @@ class NewWorkflow(Struct, frozen=True):
 class LoadedWorkflow(Struct):
     """A stored workflow with all that is needed to run it, without results.
 
-    `open_tasks` are the attempts of RUNNING steps, and those that are followed up. `unreadable` says why this version
-    can't read its rows; `steps` is then incomplete.
+    `result_bytes` is the size of its results together, or 0 if it has ended for good. `open_tasks` are the attempts of
+    RUNNING steps, and those that are followed up. `unreadable` says why this version can't read its rows; `steps` is
+    then incomplete.
     """
 
     state: WorkflowState
@@ -79,6 +80,7 @@ class LoadedWorkflow(Struct):
     suppress_subtask_events: bool
     steps: list[StepRecord]
     open_tasks: list[Task]
+    result_bytes: int = 0
     unreadable: str | None = None
 
 

@@ -186,6 +186,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         record.suppress_subtask_events,
         steps,
         _open_tasks(row),
+        sum(len(step.state.result) for step in record.steps or [] if step.state.result is not None),
     )
 
 

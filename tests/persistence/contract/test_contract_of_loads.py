@@ -43,6 +43,20 @@ async def test_a_load_brings_back_all_but_the_results(stored: Stored) -> None:
     assert loaded.open_tasks == [handle.run.open_task(1)]
 
 
+async def test_a_load_brings_back_the_size_of_the_results_together_until_the_workflow_has_ended_for_good(
+    stored: Stored,
+) -> None:
+    handle, first, second = await stored.make(), uuid4(), uuid4()
+    assert (await load(stored, handle)).result_bytes == 0
+    await stored.write(handle, admitted(0, first), Succeeded(0, first, RESULT))
+    loaded = await load(stored, handle)
+    assert loaded.result_bytes == len(RESULT)
+    assert ActiveWorkflow(loaded).run.output_budget.result_bytes == len(RESULT)
+    text = b'{"t": "' + "ü".encode() * 5_000 + b'"}'  # compressed in its row
+    await stored.write(handle, admitted(1, second), Succeeded(1, second, text))
+    assert handle.run.output_budget.result_bytes == len(RESULT) + len(text)
+
+
 async def test_a_provider_and_a_fallback_come_back_as_what_they_were(stored: Stored) -> None:
     handle = await stored.make(body(draw(fallback_provider_type="FAL")), owner=None)
     (step,) = (await load(stored, handle)).steps

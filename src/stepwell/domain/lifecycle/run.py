@@ -48,7 +48,7 @@ from stepwell.contract.enums import (
     TaskStatus,
     WorkflowStatus,
 )
-from stepwell.domain.errors import InvalidTransition
+from stepwell.domain.lifecycle.allowed_verbs import check_allowed
 from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import (
@@ -76,20 +76,13 @@ from stepwell.domain.lifecycle.inputs import (
     Succeeded,
     Update,
 )
+from stepwell.domain.lifecycle.output_budget import OutputBudget
 from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, decide_retry
 from stepwell.domain.lifecycle.step_tracker import StepTracker
 from stepwell.domain.model import StepState, Task, WorkflowState
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.webhooks.delivery import deliveries
 
-ALLOWED_FROM = {
-    "start": (WorkflowStatus.PENDING,),
-    "pause": (WorkflowStatus.RUNNING,),
-    "resume": (WorkflowStatus.FAILED, WorkflowStatus.PAUSED),
-    "cancel": (WorkflowStatus.PENDING, WorkflowStatus.RUNNING),
-    "cleanup": tuple(s for s in WorkflowStatus if s is not WorkflowStatus.RUNNING),
-    "update": tuple(WorkflowStatus),
-}
 _RESET_BY_RESUME = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.PENDING)
 # How long Stepwell waits for the end of a job whose result nobody needs any more.
 _FOLLOW_UP_FOR = timedelta(hours=1)
@@ -103,7 +96,7 @@ class Run:
 
     *steps* and *plans* are in the order of the definition. *open_tasks* are the attempts of RUNNING steps, and those
     that are followed up. *sources* lists for each step the positions that its mappings read from. *in_process* are the
-    positions whose open attempt worked in its process.
+    positions whose open attempt worked in its process. *result_bytes* is the size of the results of COMPLETED steps.
     """
 
     def __init__(
@@ -116,10 +109,12 @@ class Run:
         sources: Sequence[Sequence[int]] | None = None,
         in_process: Collection[int] = (),
         *,
+        result_bytes: int = 0,
         suppress_subtask_events: bool = True,
         tenant: str | None = None,
     ) -> None:
         self.state, self.config, self.plans, self.steps = state, config, plans, steps
+        self.output_budget = OutputBudget(result_bytes, (step.error_message for step in steps))
         self._step_webhooks, self._tenant = not suppress_subtask_events, tenant
         self._followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
         running = [task for task in open_tasks if task.follow_up_until is None]
@@ -210,7 +205,7 @@ class Run:
             case Resume():
                 self._resume(decision, input_, now)
             case Cancel():
-                self._check("cancel", "Cleanup cancels a PAUSED workflow without running anything.")
+                check_allowed("cancel", self.state, "Cleanup cancels a PAUSED workflow without running anything.")
                 self._cancel_all(decision, input_.actor, now)
             case Cleanup():
                 self._cleanup(decision, input_, now)
@@ -235,7 +230,7 @@ class Run:
     # Verbs
 
     def _start(self, decision: Decision, input_: Start, now: datetime) -> None:
-        self._check("start")
+        check_allowed("start", self.state)
         self._take_ownership(input_.owner, input_.execution_id)
         self.state.started_at = now
         decision.emit(self.state, now, EventType.WORKFLOW_STARTED, input_.actor)
@@ -243,7 +238,7 @@ class Run:
         decision.ready += self._tracker.startable(starting=self.may_start)
 
     def _pause(self, decision: Decision, input_: Pause, now: datetime) -> None:
-        self._check("pause")
+        check_allowed("pause", self.state)
         state = self.state
         state.status = WorkflowStatus.PAUSED
         if state.deadline_at is not None:
@@ -254,7 +249,7 @@ class Run:
         self._finish_if_done(decision, now)
 
     def _resume(self, decision: Decision, input_: Resume, now: datetime) -> None:
-        self._check("resume")
+        check_allowed("resume", self.state)
         state = self.state
         timeout = state.timeout_left_s if state.status is WorkflowStatus.PAUSED else self.config.workflow_timeout_s
         self._take_ownership(input_.owner, input_.execution_id)
@@ -279,7 +274,7 @@ class Run:
     def _cleanup(self, decision: Decision, input_: Cleanup, now: datetime) -> None:
         if self.state.deleted_at is not None:
             return
-        self._check("cleanup")
+        check_allowed("cleanup", self.state)
         if self.state.status in (WorkflowStatus.PENDING, WorkflowStatus.PAUSED):
             self._cancel_all(decision, input_.actor, now)
         self.state.deleted_at = now
@@ -287,20 +282,13 @@ class Run:
         decision.emit(self.state, now, EventType.WORKFLOW_CLEANED, input_.actor, data=data)
 
     def _update(self, decision: Decision, input_: Update, now: datetime) -> None:
-        self._check("update")
+        check_allowed("update", self.state)
         changed = []
         for name in ("name", "description", "webhook_url"):
             if (value := getattr(input_.changes, name)) is not UNSET:
                 setattr(self.state, name, value)
                 changed.append(name)
         decision.emit(self.state, now, EventType.WORKFLOW_UPDATED, input_.actor, data={"changed": changed})
-
-    def _check(self, verb: str, hint: str = "") -> None:
-        status, allowed = self.state.status, ALLOWED_FROM[verb]
-        if self.state.deleted_at is not None:
-            raise InvalidTransition(verb, status, allowed, deleted=True)
-        if status not in allowed:
-            raise InvalidTransition(verb, status, allowed, hint if status is WorkflowStatus.PAUSED else "")
 
     def _take_ownership(self, owner: UUID, execution_id: UUID) -> None:
         if self.state.owner != owner:
@@ -342,6 +330,14 @@ class Run:
         decision.ready.append(input_.position)
 
     def _succeeded(self, decision: Decision, input_: Succeeded, now: datetime) -> None:
+        """Complete the step. It fails instead if the workflow's results would become too large together."""
+        task = self._tracker.running.get(input_.position)
+        if task is not None and task.id == input_.task_id and (refusal := self.output_budget.refusal(input_.result)):
+            failed = AttemptFailed(
+                input_.position, task.id, refusal, retryable=False, provider_fault=False, jitter=0.0, cost=input_.cost
+            )
+            self._failed(decision, failed, now)
+            return
         if (task := self._close_task(input_.position, input_.task_id, TaskStatus.COMPLETED, now)) is None:
             return
         step = self.steps[input_.position]
@@ -362,8 +358,8 @@ class Run:
         if (task := self._close_task(input_.position, input_.task_id, TaskStatus.FAILED, now)) is None:
             return
         step, plan = self.steps[input_.position], self.plans[input_.position]
-        task.error, task.cost = input_.error, input_.cost
-        step.error_message = input_.error
+        task.error = step.error_message = self.output_budget.shorten(input_.error)
+        task.cost = input_.cost
         retry_decision = decide_retry(plan, step, retryable=input_.retryable, provider_fault=input_.provider_fault)
         abandoned = task.sent is not None and (input_.timed_out or input_.broken)
         if abandoned and not self._abandon_job(decision, input_, task, now):
@@ -373,7 +369,7 @@ class Run:
             self._tracker.failures += 1
             decision.record(step, now, task)
             held = {} if self.may_start else self._hold_back(decision, now)
-            self._emit_step(decision, now, EventType.STEP_FAILED, step, error=input_.error, **held)
+            self._emit_step(decision, now, EventType.STEP_FAILED, step, error=task.error, **held)
             if self.config.on_failure is OnFailure.CANCEL:
                 self._cancel_running(decision, SERVICE, now)
             elif self.config.on_failure is OnFailure.CONTINUE:

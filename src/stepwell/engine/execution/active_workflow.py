@@ -63,6 +63,7 @@ class ActiveWorkflow:
             loaded.open_tasks,
             [self._sources(step.definition) for step in loaded.steps],
             [task.position for task in loaded.open_tasks if works_here is not None and works_here(task.provider)],
+            result_bytes=loaded.result_bytes,
             suppress_subtask_events=loaded.suppress_subtask_events,
             tenant=loaded.tenant,
         )
@@ -86,7 +87,8 @@ class ActiveWorkflow:
             for step in self._steps
         ]
         state, tasks = copy_of(self.run.state), self.run.open_tasks()
-        return structs.replace(self._loaded, state=state, steps=steps, open_tasks=tasks)
+        size = self.run.output_budget.result_bytes
+        return structs.replace(self._loaded, state=state, steps=steps, open_tasks=tasks, result_bytes=size)
 
     def resolved_step(self, position: int) -> ResolvedStep:
         return self._steps[position].plan

@@ -28,10 +28,12 @@ from uuid import UUID
 import structlog
 from anyio import CancelScope
 
+from stepwell.contract.enums import StepStatus
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, Effect, FollowUp, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, DeadlinePassed, Input, RetryDue, Succeeded
+from stepwell.domain.lifecycle.output_budget import RESULTS_MAX_BYTES
 from stepwell.domain.model import Task
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
@@ -80,9 +82,10 @@ class Scheduler:
         new_id: NewId,
         bus: EventBus,
         outcomes: Outcomes,
+        results_max_bytes: int = RESULTS_MAX_BYTES,
     ) -> None:
         self._runner, self._admission, self._clock, self._bus = runner, admission, clock, bus
-        self._new_id = new_id
+        self._new_id, self._results_max_bytes = new_id, results_max_bytes
         self.outcomes, self.loop_lag, self.lease_losses = outcomes, LoopLag(), 0
         self.workflows: dict[UUID, ActiveWorkflow] = {}
         self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
@@ -134,6 +137,7 @@ class Scheduler:
         """Add the workflow to those in memory. Start nothing of it yet."""
         assert workflow.workflow_id not in self.workflows
         self.workflows[workflow.workflow_id] = workflow
+        workflow.run.output_budget.max_bytes = self._results_max_bytes
         for listener in self._listeners:
             listener.workflow_registered()
 
@@ -389,7 +393,7 @@ class Scheduler:
         recorded = end.outcome is not None and self.apply(workflow, end.outcome)
         if end.outcome is None and self.stopping:
             return  # the next process continues the attempt
-        if end.stored and not (recorded and isinstance(end.outcome, Succeeded)):
+        if end.stored and not (recorded and workflow.run.steps[task.position].status is StepStatus.COMPLETED):
             with CancelScope(shield=True):
                 await self._discard_files(workflow, task)
 
@@ -404,8 +408,7 @@ class Scheduler:
                 await self._runner.discard(task)
 
     def _cancel_attempt(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
-        attempt = workflow.attempts.get(task_id)
-        if attempt is None:
+        if (attempt := workflow.attempts.get(task_id)) is None:
             return
         if attempt.control is None:
             self._attempt_ended(workflow, task_id)

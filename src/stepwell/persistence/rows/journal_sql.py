@@ -260,8 +260,11 @@ RETURNING w.id
 """
 
 LOAD_WORKFLOWS: Final = f"""
-SELECT id, tenant, origin_instance, config, suppress_subtask_events, created_at, {_names(STATE)}
-FROM workflows WHERE id = ANY($1::uuid[]) ORDER BY id
+SELECT id, tenant, origin_instance, config, suppress_subtask_events, created_at, {_names(STATE)},
+       CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
+           SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL
+       ) END AS result_bytes
+FROM workflows AS w WHERE id = ANY($1::uuid[]) ORDER BY id
 """  # noqa: S608 - built from the constants above
 
 LOAD_STEPS: Final = f"""

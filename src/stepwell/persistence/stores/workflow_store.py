@@ -155,6 +155,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             row["suppress_subtask_events"],
             [],
             [],
+            row["result_bytes"] or 0,
         )
         for row in workflows
     }

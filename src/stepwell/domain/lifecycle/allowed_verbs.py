@@ -1,0 +1,23 @@
+"""The statuses of a workflow from which each verb is allowed."""
+
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.errors import InvalidTransition
+from stepwell.domain.model import WorkflowState
+
+ALLOWED_FROM = {
+    "start": (WorkflowStatus.PENDING,),
+    "pause": (WorkflowStatus.RUNNING,),
+    "resume": (WorkflowStatus.FAILED, WorkflowStatus.PAUSED),
+    "cancel": (WorkflowStatus.PENDING, WorkflowStatus.RUNNING),
+    "cleanup": tuple(s for s in WorkflowStatus if s is not WorkflowStatus.RUNNING),
+    "update": tuple(WorkflowStatus),
+}
+
+
+def check_allowed(verb: str, state: WorkflowState, hint: str = "") -> None:
+    """Raise `InvalidTransition` if *verb* isn't allowed in the present status. *hint* is for a PAUSED workflow."""
+    status, allowed = state.status, ALLOWED_FROM[verb]
+    if state.deleted_at is not None:
+        raise InvalidTransition(verb, status, allowed, deleted=True)
+    if status not in allowed:
+        raise InvalidTransition(verb, status, allowed, hint if status is WorkflowStatus.PAUSED else "")
