@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 import structlog
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.telemetry import configure_logging
-from support.database.postgres import TestServer, create_database, drop_database, running_server
+from support.database.postgres import TestServer, connected, create_database, drop_database, running_server
 from support.service.live_service import Service, running_service
 
 # As the service's default. Lines of what goes well would take longer than what goes well.
@@ -65,6 +66,13 @@ async def dsn(server: TestServer, template: str) -> AsyncIterator[str]:
     name = await create_database(server.dsn(), template)
     yield server.dsn(name)
     await drop_database(server.dsn(), name)
+
+
+@pytest.fixture
+async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the database of `dsn`."""
+    async with connected(dsn) as connection:
+        yield connection
 
 
 @pytest.fixture

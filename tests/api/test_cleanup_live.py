@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from support.providers.configured_by_steps import (
-    WORKFLOWS,
     ConfiguredProvider,
     configured_step,
     passthrough_step,
@@ -40,12 +39,6 @@ async def cleanup(live: Service, workflow_id: str, **params: Any) -> dict[str, A
     return report
 
 
-async def tasks_of(live: Service, workflow_id: str, **params: Any) -> list[dict[str, Any]]:
-    answer = await live.client.get(f"{WORKFLOWS}{workflow_id}/tasks", params=params)
-    found: list[dict[str, Any]] = answer.json()["tasks"]
-    return found
-
-
 async def readable(live: Service, path: str) -> bool:
     return (await live.client.get("/api/v1/artifacts/" + path)).status_code == 200
 
@@ -67,12 +60,12 @@ async def test_cleanup_deletes_the_recorded_files_of_the_workflow_only(live: Ser
     assert stray.exists()
     assert [(live.artifacts / path).exists() for path in (*paths, kept)] == [False, False, False, True]
     assert [await readable(live, path) for path in (*paths, kept)] == [False, False, False, True]
-    assert await tasks_of(live, workflow["id"]) == []
-    deleted = await tasks_of(live, workflow["id"], include_deleted=True)
+    assert await live.tasks(workflow["id"]) == []
+    deleted = await live.tasks(workflow["id"], include_deleted=True)
     assert [(task["step_id"], task["is_deleted"]) for task in deleted] == [("a", True), ("b", True), ("c", True)]
     for task in deleted:
         assert (await live.client.get(f"/api/v1/tasks/{task['id']}")).json() == task
-    assert len(await tasks_of(live, other["id"])) == 1
+    assert len(await live.tasks(other["id"])) == 1
     history = await live.events(workflow["id"])
     for _ in range(2):
         assert await cleanup(live, workflow["id"]) == NOTHING
@@ -109,7 +102,7 @@ async def test_a_file_that_cannot_be_deleted_is_tried_again_by_the_next_cleanup(
         assert str(live.artifacts) not in error["error"]
         assert (report["tasks_processed"], report["deleted_paths"]) == (processed, deleted)
         assert report["tasks_cleaned"] == len(deleted)
-        assert [task["step_id"] for task in await tasks_of(live, workflow["id"])] == ["a"]
+        assert [task["step_id"] for task in await live.tasks(workflow["id"])] == ["a"]
     assert (obstacle / "inside").exists()
     answer = await live.client.get("/api/v1/artifacts/" + stuck)
     assert answer.status_code in (404, 503)
@@ -127,11 +120,11 @@ async def test_a_file_that_cannot_be_deleted_is_tried_again_by_the_next_cleanup(
 async def test_without_cleanup_tasks_files_and_tasks_stay(live: Service) -> None:
     workflow = await done(live, configured_step("a", files=1), configured_step("b", files=1))
     paths = paths_of(workflow)
-    tasks = await tasks_of(live, workflow["id"])
+    tasks = await live.tasks(workflow["id"])
     for _ in range(2):
         assert await cleanup(live, workflow["id"], cleanup_tasks=False) == NOTHING
         assert [await readable(live, path) for path in paths] == [True, True]
-        assert await tasks_of(live, workflow["id"]) == tasks
+        assert await live.tasks(workflow["id"]) == tasks
     assert await cleanup(live, workflow["id"]) == NOTHING | {
         "tasks_processed": 2,
         "tasks_cleaned": 2,
@@ -219,12 +212,12 @@ async def test_cleanup_waits_for_an_attempt_that_cannot_be_stopped(live: Service
 async def unchanged_by(live: Service, scripted: ConfiguredProvider, workflow_id: str, step_id: str) -> None:
     """The end of that attempt writes nothing any more, neither rows nor files."""
     before = [await live.get(workflow_id), await live.events(workflow_id)]
-    tasks = await tasks_of(live, workflow_id, include_deleted=True)
+    tasks = await live.tasks(workflow_id, include_deleted=True)
     scripted.release(workflow_id, step_id)
     probe = await done(live, configured_step("probe"))  # all that was queued before it has been written after it
     assert probe["status"] == "COMPLETED"
     assert [await live.get(workflow_id), await live.events(workflow_id)] == before
-    assert await tasks_of(live, workflow_id, include_deleted=True) == tasks
+    assert await live.tasks(workflow_id, include_deleted=True) == tasks
     for task in tasks:
         assert task["is_deleted"]
         assert not (live.artifacts / "media" / task["id"]).exists()
@@ -251,7 +244,7 @@ async def test_failed_and_cancelled_attempts_leave_no_files(live: Service, scrip
     assert (await live.verb(workflow["id"], "cancel")).json()["status"] == "CANCELLED"
     scripted.release(workflow["id"], "a")
     assert await cleanup(live, workflow["id"]) == NOTHING | {"tasks_processed": 1, "tasks_cleaned": 1}
-    (task,) = await tasks_of(live, workflow["id"], include_deleted=True)
+    (task,) = await live.tasks(workflow["id"], include_deleted=True)
     assert (task["status"], task["outputs"]) == ("CANCELLED", [])
     assert not (live.artifacts / "media" / task["id"]).exists()
 

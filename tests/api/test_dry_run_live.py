@@ -17,7 +17,7 @@ import pytest_asyncio
 from stepwell.api.operations import Permission
 from stepwell.contract.enums import ProviderType
 from support.database.failing_store import scheduler_of
-from support.database.postgres import TABLES
+from support.database.postgres import TABLES, connected
 from support.providers.configured_by_steps import (
     WORKFLOWS,
     ConfiguredProvider,
@@ -28,7 +28,7 @@ from support.providers.configured_by_steps import (
 from support.providers.emulated import world_of
 from support.providers.scripted import eventually
 from support.service.explain_requests import wait_for_code
-from support.service.live_service import Service, running_service
+from support.service.live_service import Service, running_service, statuses_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,9 +59,8 @@ LISTS = ("would_run", "would_run_later", "running", "kept", "reset", "cancelled"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sql(live: Service) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(live.dsn)
-    yield connection
-    await connection.close()
+    async with connected(live.dsn) as connection:
+        yield connection
 
 
 async def everything(live: Service, sql: asyncpg.Connection) -> list[Any]:
@@ -108,13 +107,9 @@ def steps_of(seed: int) -> list[dict[str, Any]]:
     return steps
 
 
-def statuses(workflow: dict[str, Any]) -> dict[str, str]:
-    return {step["step_id"]: step["status"] for step in workflow["steps"]}
-
-
 def is_steady(workflow: dict[str, Any], scripted: ConfiguredProvider) -> bool:
     """Whether nothing moves before somebody does something."""
-    status = statuses(workflow)
+    status = statuses_of(workflow)
     failed = "FAILED" in status.values() and workflow["config"]["on_failure"] != "continue"
     if failed and workflow["status"] == "RUNNING" and "RUNNING" not in status.values():
         return False
@@ -138,7 +133,7 @@ async def reached(live: Service, scripted: ConfiguredProvider, seed: int, how: s
     elif how == "cleanup" and found["status"] != "RUNNING":
         assert (await live.verb(created["id"], "cleanup", cleanup_tasks=False)).status_code == 200
     found = await live.get(created["id"])
-    running = list(statuses(found).values()).count("RUNNING")
+    running = list(statuses_of(found).values()).count("RUNNING")
     lives = scheduler_of(live).attempts_of
     # What was cancelled may still have files to delete.
     await eventually(lambda: len(lives(UUID(created["id"]))) == running)
@@ -189,7 +184,7 @@ async def _compared(
         after = await live.until(before["id"], lambda found: is_steady(found, scripted))
         _check_steps_of_running(before, after, told_before, verb)
     else:
-        was, now = statuses(before), statuses(body)
+        was, now = statuses_of(before), statuses_of(body)
         assert told_before["cancelled"] == [name for name in now if now[name] != was[name]]
         assert all(now[name] == "CANCELLED" for name in told_before["cancelled"])
         done = [name for name in now if now[name] == "COMPLETED"]

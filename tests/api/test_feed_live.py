@@ -16,6 +16,7 @@ from stepwell.contract.enums import EventType
 from stepwell.domain.event_feed import FeedCursor
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.persistence.stores import event_feed as feed_statements
+from support.database.postgres import connected
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
 from support.providers.scripted import eventually
 from support.service.live_service import Service, token
@@ -93,9 +94,8 @@ async def history(live: Service, workflow_id: str, owner: str | None = None, ins
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def sql(live: Service) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(live.dsn)
-    yield connection
-    await connection.close()
+    async with connected(live.dsn) as connection:
+        yield connection
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1_000])

@@ -6,16 +6,9 @@ import pytest
 
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import Service
+from support.workflows.definitions import draw, mapped
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def mapped(from_step: str, from_field: str, to_field: str, **members: Any) -> dict[str, Any]:
-    return {"from_step": from_step, "from_field": from_field, "to_field": to_field} | members
-
-
-def draw(step_id: str, **members: Any) -> dict[str, Any]:
-    return {"id": step_id, "task_type": "GENERATION", "config": {"prompt": "x"}} | members
 
 
 async def refused(live: Service, *steps: Any, **members: Any) -> list[tuple[list[str | int], str]]:

@@ -22,13 +22,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 
 
-async def tasks_of(live: Service, workflow_id: str, **params: Any) -> list[dict[str, Any]]:
-    answer = await live.client.get(f"{WORKFLOWS}{workflow_id}/tasks", params=params)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["tasks"]
-    return found
-
-
 async def test_a_workflow_shows_its_progress_and_its_current_step(live: Service, scripted: ConfiguredProvider) -> None:
     names = ["a", "b", "c"]
     chain = [configured_step(name, *names[max(0, at - 1) : at], wait=True) for at, name in enumerate(names)]
@@ -143,7 +136,7 @@ async def test_retries_are_counted_and_limited(live: Service) -> None:
     step = configured_step("a", fails=9, retryable=True, members={"max_retries": 2})
     found = await live.until_ended((await live.create(step, config={"retry": {"base_s": 0}}))["id"])
     assert (found["status"], found["steps"][0]["retry_count"]) == ("FAILED", 2)
-    attempts = await tasks_of(live, found["id"])
+    attempts = await live.tasks(found["id"])
     assert [(task["attempt"], task["status"], task["error"]) for task in attempts] == [
         (number, "FAILED", "told to fail") for number in (1, 2, 3)
     ]
@@ -154,7 +147,7 @@ async def test_tasks_list_every_attempt_with_its_outputs(live: Service) -> None:
     workflow = await live.until_ended(
         (await live.create(configured_step("a", files=2), passthrough_step("b", "a")))["id"]
     )
-    first, second = await tasks_of(live, workflow["id"])
+    first, second = await live.tasks(workflow["id"])
     assert first == {
         "id": workflow["steps"][0]["task_id"],
         "workflow_id": workflow["id"],
@@ -219,7 +212,7 @@ async def test_every_transition_is_a_numbered_event(live: Service) -> None:
         "tester" if event["type"] in by_us else "stepwell" for event in found
     ]
     assert [event["at"] for event in found] == sorted(event["at"] for event in found)
-    owners = {task["id"]: task["step_id"] for task in await tasks_of(live, workflow["id"], include_deleted=True)}
+    owners = {task["id"]: task["step_id"] for task in await live.tasks(workflow["id"], include_deleted=True)}
     assert [event["step_id"] for event in found] == [owners.get(event["task_id"]) for event in found]
 
 
@@ -244,7 +237,7 @@ async def test_all_times_are_utc_and_in_order(live: Service) -> None:
     workflow = await live.until_ended((await live.create(passthrough_step("a"), passthrough_step("b", "a")))["id"])
     await live.verb(workflow["id"], "cleanup")
     found = await live.get(workflow["id"])
-    things = [found, *found["steps"], *await tasks_of(live, workflow["id"], include_deleted=True)]
+    things = [found, *found["steps"], *await live.tasks(workflow["id"], include_deleted=True)]
     times = [value for thing in things for name, value in thing.items() if name.endswith("_at") and value is not None]
     times += [event["at"] for event in await live.events(workflow["id"])]
     assert len(times) > 20

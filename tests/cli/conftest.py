@@ -1,11 +1,12 @@
-"""Data folders that PostgreSQL can be in."""
+"""Data folders that PostgreSQL can be in, and servers that several tests of a module share."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.database.postgres import fresh_folder
+from support.database.postgres import TestServer, fresh_folder, running_server
+from support.processes.stepwell_process import StepwellProcess, running_up
 
 
 @pytest.fixture
@@ -13,3 +14,16 @@ def data_dir() -> Iterator[Path]:
     """A data folder that doesn't exist yet; not in `tmp_path`, which is closed to other users."""
     with fresh_folder() as folder:
         yield folder / "data"
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[TestServer]:
+    """A server whose commits are on disk, as `serve` and `bench` demand."""
+    with running_server({"fsync": "on"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[StepwellProcess]:
+    with fresh_folder() as folder, running_up(folder / "data") as running:
+        yield running

@@ -22,7 +22,7 @@ from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.embedded_servers import ask
-from support.database.postgres import TestServer, create_database, fresh_folder, running_server
+from support.database.postgres import TestServer, create_database, fresh_folder
 from support.database.stored_workflows import Bench
 from support.processes.stepwell_process import StepwellProcess, running_up, start, stepwell, until
 
@@ -69,12 +69,6 @@ OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg
 
 def catalog(dsn: str) -> set[str]:
     return set(ask(dsn, CATALOG).splitlines())
-
-
-@pytest.fixture(scope="module")
-def durable() -> Iterator[TestServer]:
-    with running_server({"fsync": "on"}) as server:
-        yield server
 
 
 @pytest.fixture

@@ -18,18 +18,11 @@ from stepwell.cli.errors import Refused
 from stepwell.cli.handover import UpEnded, hand_over
 from stepwell.cli.postgres import UP, claim_folder
 from stepwell.settings import Settings
-from support.database.postgres import fresh_folder
 from support.processes.stepwell_process import StepwellProcess, running_up, start, start_up, stepwell, until
 from support.service.answer_dropping_proxy import first_answer_lost
 from support.workflows.image_pipelines import LONG, get, pipeline, until_ended
 
 SECRET = "a configured secret that is long enough"
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[StepwellProcess]:
-    with fresh_folder() as folder, running_up(folder / "data") as running:
-        yield running
 
 
 @contextmanager

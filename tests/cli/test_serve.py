@@ -1,7 +1,6 @@
 """`stepwell serve` and `migrate` on a PostgreSQL that somebody else runs."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,7 +14,7 @@ from stepwell.cli.serve import serve
 from stepwell.cli.signals import Signals
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.embedded.server import EmbeddedPostgres
-from support.database.postgres import TestServer, create_database, running_server
+from support.database.postgres import TestServer, create_database
 from support.processes.stepwell_process import StepwellProcess, start, stepwell, until
 from support.workflows.image_pipelines import create, pipeline, until_ended
 
@@ -24,12 +23,6 @@ STREAM = {"Accept": "text/event-stream"}
 PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
 -----END PUBLIC KEY-----"""
-
-
-@pytest.fixture(scope="module")
-def durable() -> Iterator[TestServer]:
-    with running_server({"fsync": "on"}) as server:
-        yield server
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`stepwell token`: what it signs opens exactly what it says; `openapi` prints what is served."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,10 @@ import jwt
 import pytest
 
 from stepwell.cli.commands import run
-from support.database.postgres import fresh_folder
-from support.processes.stepwell_process import StepwellProcess, running_up, stepwell
+from support.processes.stepwell_process import StepwellProcess, stepwell
 from support.workflows.image_pipelines import create, pipeline
 
 SECRET = "a configured secret that is long enough"
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[StepwellProcess]:
-    with fresh_folder() as folder, running_up(folder / "data") as running:
-        yield running
 
 
 def make(data_dir: Path, *options: str, **env: str) -> str:

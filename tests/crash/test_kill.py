@@ -3,14 +3,11 @@
 import random
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
-from support.database.postgres import fresh_folder
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
 from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.workflows.crash_scenarios import OPEN, SCENARIOS
@@ -19,12 +16,6 @@ KILLS = 50
 # A workflow fails whose process ends 20 times without progress, and a slow machine makes little of it in a short life.
 CATCH_UP = 9
 END_S = 600
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with fresh_folder() as folder:
-        yield folder / "data"
 
 
 def test_nothing_is_lost_or_repeated_by_fifty_kills(folder: Path) -> None:

@@ -1,14 +1,11 @@
 """SIGTERM in the middle of the work: out within the grace time, and on from there at the next start."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
-from support.database.postgres import fresh_folder
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
 from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.workflows.crash_scenarios import OPEN, SCENARIOS, Scenario
@@ -28,12 +25,6 @@ LONG = Scenario(
         },
     ),
 )
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with fresh_folder() as folder:
-        yield folder / "data"
 
 
 def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) -> None:

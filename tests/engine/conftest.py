@@ -1,14 +1,17 @@
 """A database in memory for most tests of the engine. For the others one on PostgreSQL, emptied before each."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
-import asyncpg
 import pytest
 
+from stepwell.contract.enums import ProviderType
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.postgres import TABLES, TestServer, create_database, drop_database
+from support.database.postgres import TABLES, TestServer, connected, create_database, drop_database
+from support.providers.emulated import World, world_of
 
 
 @pytest.fixture
@@ -28,6 +31,13 @@ def memory_in_real_time() -> MemoryDatabase:
     return MemoryDatabase(DatabaseClock())
 
 
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """The emulator of a remote provider, and its settings. Modules that test others have a fixture of this name."""
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
+
+
 @pytest.fixture(scope="session")
 def engine_dsn(server: TestServer, template: str) -> Iterator[str]:
     name = asyncio.run(create_database(server.dsn(), template))
@@ -37,7 +47,6 @@ def engine_dsn(server: TestServer, template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def dsn(engine_dsn: str) -> str:
-    connection = await asyncpg.connect(engine_dsn)
-    await connection.execute(f"TRUNCATE {TABLES}")
-    await connection.close()
+    async with connected(engine_dsn) as connection:
+        await connection.execute(f"TRUNCATE {TABLES}")
     return engine_dsn

@@ -40,13 +40,6 @@ def workflow_store(service: Service) -> FailingStore:
     return use_failing_store(service)
 
 
-@pytest.fixture
-async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
-
-
 @asynccontextmanager
 async def two_processes(dsn: str, folder: Path) -> AsyncIterator[tuple[Service, Service]]:
     """Run two services on one database."""

@@ -45,13 +45,6 @@ async def other(one: Service, dsn: str, tmp_path: Path) -> AsyncIterator[Service
 
 
 @pytest.fixture
-async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def sink() -> AsyncIterator[WebhookReceiver]:
     async with running_sink() as sink:
         yield sink

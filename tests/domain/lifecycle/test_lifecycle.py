@@ -8,13 +8,13 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from stepwell.contract.definition import WorkflowConfig, WorkflowUpdate
+from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import OnFailure, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import CancelAttempt, StartAttempt
 from stepwell.domain.lifecycle.inputs import Update
-from support.workflows.runs import ACTOR, CHAIN3, DIAMOND, EPOCH, OTHER_OWNER, OWNER, SimulatedRun
+from support.workflows.runs import ACTOR, CHAIN3, DIAMOND, EPOCH, OTHER_OWNER, OWNER, SimulatedRun, config_of
 
 PENDING, RUNNING, PAUSED, COMPLETED, FAILED, CANCELLED = WorkflowStatus
 S = StepStatus
@@ -27,10 +27,6 @@ VERBS: dict[str, tuple[Callable[[SimulatedRun], Decision], tuple[WorkflowStatus,
     "cleanup": (SimulatedRun.cleanup, (PENDING, PAUSED, COMPLETED, FAILED, CANCELLED)),
     "update": (lambda sim: sim.do(Update(ACTOR, WorkflowUpdate(name="new"))), tuple(WorkflowStatus)),
 }
-
-
-def config(policy: str = "drain", timeout: float | None = None) -> WorkflowConfig:
-    return WorkflowConfig(on_failure=OnFailure(policy), workflow_timeout_s=timeout)
 
 
 def sim_in(status: WorkflowStatus) -> SimulatedRun:
@@ -135,7 +131,7 @@ def test_results_stay_in_memory_while_a_mapping_may_read_them() -> None:
 
 def fail_amid(policy: str) -> SimulatedRun:
     """Of s0, s1, s2 (and s3 after s0, s4 after s1, s5 after s4 and s2) s0 fails, s1 runs, s2 waits for its retry."""
-    sim = SimulatedRun(((), (), (), (0,), (1,), (4, 2)), config(policy))
+    sim = SimulatedRun(((), (), (), (0,), (1,), (4, 2)), config_of(policy))
     sim.admit(0, 1, 2)
     sim.fail(2, retryable=True)
     sim.fail(0, error="broken")
@@ -187,7 +183,7 @@ def test_on_failure_continue_runs_steps_that_do_not_depend_on_the_failed_one() -
 
 
 def test_on_failure_continue_skips_each_transitive_dependant_once() -> None:
-    sim = SimulatedRun(((), (), (0,), (2,), (3, 1)), config("continue"))
+    sim = SimulatedRun(((), (), (0,), (2,), (3, 1)), config_of("continue"))
     sim.admit(0, 1)
     sim.fail(0)
     sim.fail(1)
@@ -201,7 +197,7 @@ def test_on_failure_continue_skips_each_transitive_dependant_once() -> None:
 @pytest.mark.parametrize("policy", OnFailure)
 def test_a_paused_workflow_with_a_failed_step_ends_when_nothing_runs(policy: str) -> None:
     for outcome, status in (("ok", PAUSED), ("failed", FAILED)):
-        sim = SimulatedRun(((), (), (1,)), config(policy))
+        sim = SimulatedRun(((), (), (1,)), config_of(policy))
         sim.admit(0, 1)
         assert sim.pause().workflow.owner == OWNER
         sim.succeed(0)
@@ -221,7 +217,7 @@ def test_a_paused_workflow_completes_with_its_last_running_step() -> None:
 
 
 def test_a_workflow_paused_with_a_failed_step_and_none_running_fails() -> None:
-    sim = SimulatedRun(((), ()), config("continue"))
+    sim = SimulatedRun(((), ()), config_of("continue"))
     sim.admit(0)
     sim.fail(0)
     sim.pause()

@@ -6,8 +6,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from stepwell.contract.definition import WorkflowConfig
-from stepwell.contract.enums import OnFailure, StepStatus, WorkflowStatus
+from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.domain.lifecycle.effects import DeadlineAt, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import (
     SERVICE,
@@ -18,19 +17,15 @@ from stepwell.domain.lifecycle.inputs import (
     RetryDue,
     Succeeded,
 )
-from support.workflows.runs import CHAIN3, EPOCH, SimulatedRun
+from support.workflows.runs import CHAIN3, EPOCH, SimulatedRun, config_of
 
 _, _, PAUSED, COMPLETED, FAILED, _ = WorkflowStatus
 S = StepStatus
 NOBODY = UUID(int=404)
 
 
-def config(policy: str = "drain", timeout: float | None = None) -> WorkflowConfig:
-    return WorkflowConfig(on_failure=OnFailure(policy), workflow_timeout_s=timeout)
-
-
 def test_the_timeout_cancels_running_and_waiting_steps_and_resume_restarts_it() -> None:
-    sim = SimulatedRun(((), (), (), (0,)), config(timeout=10))
+    sim = SimulatedRun(((), (), (), (0,)), config_of(timeout=10))
     assert sim.deadline == EPOCH + timedelta(seconds=10)
     sim.admit(0, 1, 2)
     sim.fail(1, retryable=True, jitter=0.9)
@@ -50,7 +45,7 @@ def test_the_timeout_cancels_running_and_waiting_steps_and_resume_restarts_it() 
 
 
 def test_the_timeout_does_not_count_while_paused() -> None:
-    sim = SimulatedRun(((), ()), config(timeout=10))
+    sim = SimulatedRun(((), ()), config_of(timeout=10))
     sim.admit(0)
     sim.later(4)
     sim.pause()
@@ -67,7 +62,7 @@ def test_the_timeout_does_not_count_while_paused() -> None:
 
 
 def test_a_deadline_that_comes_early_is_requested_again() -> None:
-    sim = SimulatedRun(config=config(timeout=10))
+    sim = SimulatedRun(config=config_of(timeout=10))
     assert sim.do(DeadlinePassed()).effects == [DeadlineAt(EPOCH + timedelta(seconds=10))]
     sim.later(11)
     sim.pause()
@@ -77,7 +72,7 @@ def test_a_deadline_that_comes_early_is_requested_again() -> None:
 
 @pytest.mark.parametrize(("timeout", "said"), [(0.5, "0.5"), (86400, "86400"), (2592000, "2592000")])
 def test_the_timeout_is_reported_as_a_person_writes_it(timeout: float, said: str) -> None:
-    sim = SimulatedRun(config=config(timeout=timeout))
+    sim = SimulatedRun(config=config_of(timeout=timeout))
     sim.timeout()
     assert sim.workflow.failure == f"workflow: timed out after {said} s"
 
@@ -96,7 +91,7 @@ def test_giving_up_ends_active_workflows_only() -> None:
 
 @pytest.mark.parametrize("ender", ["cancel", "timeout", "policy", "cleanup"])
 def test_an_input_that_comes_too_late_changes_nothing(ender: str) -> None:
-    sim = SimulatedRun(((), (), ()), config("cancel", timeout=10))
+    sim = SimulatedRun(((), (), ()), config_of("cancel", timeout=10))
     sim.admit(0, 1)
     task = sim.live[0].id
     match ender:
@@ -131,7 +126,7 @@ def test_the_result_of_another_attempt_changes_nothing() -> None:
 
 
 def test_a_new_process_continues_the_open_attempts() -> None:
-    sim = SimulatedRun(((), (), (), (0,)), config(timeout=10))
+    sim = SimulatedRun(((), (), (), (0,)), config_of(timeout=10))
     sim.admit(0, 1)
     sim.fail(1, retryable=True)
     task, at = sim.live[0], sim.step_rows[1].next_attempt_at

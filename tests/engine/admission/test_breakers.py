@@ -25,12 +25,6 @@ TO_LOCAL = {"fallback_provider_type": "LOCAL"}
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
-
-
-@pytest.fixture
 async def service(world: World, memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(running_service(memory, tmp_path / "data", **world.settings))

@@ -40,14 +40,8 @@ async def remote(world: World, memory: MemoryDatabase, tmp_path: Path) -> AsyncI
         yield await stack.enter_async_context(running_service(memory, tmp_path / "data", **world.settings))
 
 
-async def tasks_of(service: Service, workflow_id: str) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
-    found: list[dict[str, Any]] = answer.json()["tasks"]
-    return found
-
-
 async def only_task(service: Service, workflow_id: str) -> dict[str, Any]:
-    (task,) = await tasks_of(service, workflow_id)
+    (task,) = await service.tasks(workflow_id)
     return task
 
 
@@ -110,7 +104,7 @@ async def test_resubmit_counts_what_nobody_finds_and_goes_on(world: World, remot
     created = await remote.create(step, config=RETRY_AT_ONCE)
     ended = await remote.until_ended(created["id"])
     assert (ended["status"], ended["steps"][0]["retry_count"]) == ("COMPLETED", 1)
-    assert [task["outcome_unknown"] for task in await tasks_of(remote, created["id"])] == [True, False]
+    assert [task["outcome_unknown"] for task in await remote.tasks(created["id"])] == [True, False]
 
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.UNAVAILABLE, Fault.BROKEN])
@@ -125,7 +119,7 @@ async def test_what_is_refused_is_not_retried_but_the_fallback_is_tried(world: W
     world.emulator.plan("submit", Fault.REFUSED)
     created = await remote.create(world.step(fallback_provider_type="LOCAL"), config=RETRY_AT_ONCE)
     ended = await remote.until_ended(created["id"])
-    providers = [task["provider"] for task in await tasks_of(remote, created["id"])]
+    providers = [task["provider"] for task in await remote.tasks(created["id"])]
     assert (ended["status"], providers) == ("COMPLETED", [world.kind, "LOCAL"])
 
 
@@ -193,7 +187,7 @@ async def test_a_provider_that_is_gone_after_a_restart_stops_nobody_else(
         await first.verb(given_up["id"], "cancel")
     async with running_service(memory, tmp_path / "data", limits=limits) as second:
         ended = await second.until_ended(running["id"])
-        assert (ended["status"], len(await tasks_of(second, running["id"]))) == ("FAILED", 1)
+        assert (ended["status"], len(await second.tasks(running["id"]))) == ("FAILED", 1)
         await second.verb(waiting["id"], "start")
         assert (await second.until_ended(waiting["id"]))["status"] == "FAILED"
         assert (await only_task(second, given_up["id"]))["cancel_receipt"] == "unknown"
@@ -228,7 +222,7 @@ async def test_two_alike_each_find_a_job_of_their_own(world: World, remote: Serv
     created = await remote.create(world.step("one", config=config), world.step("two", config=config))
     ended = await remote.until_ended(created["id"])
     assert ended["status"] == "COMPLETED", ended["errors"]
-    ids = {task["remote_id"] for task in await tasks_of(remote, created["id"])}
+    ids = {task["remote_id"] for task in await remote.tasks(created["id"])}
     assert ids == {job_id for job_id, _, _ in world.emulator.ledger.jobs()}
     assert len(ids) == 2
 
@@ -238,7 +232,7 @@ async def test_two_alike_each_find_a_job_of_their_own(world: World, remote: Serv
 
 async def receipt_of(service: Service, workflow_id: str, wanted: str) -> dict[str, Any]:
     async def found() -> dict[str, Any]:
-        return (await tasks_of(service, workflow_id))[0]
+        return (await service.tasks(workflow_id))[0]
 
     await service.until(workflow_id, lambda _: not service.app.components.engine.scheduler.workflows)
     async with asyncio.timeout(60):

@@ -22,7 +22,7 @@ from support.providers.scripted import (
     passthrough_step,
     scripted_step,
 )
-from support.service.live_service import Service, running_service
+from support.service.live_service import Service, running_service, statuses_of, step_of
 
 AT_ONCE = {"retry": {"base_s": 0}}
 LATER = {"retry": {"base_s": 3600, "max_s": 3600}}
@@ -33,15 +33,6 @@ def serving(
     memory: MemoryDatabase, folder: Path, *providers: ScriptedProvider, **settings: Any
 ) -> AbstractAsyncContextManager[Service]:
     return running_service(memory, folder, providers=providers, grace_s=1, **settings)
-
-
-def statuses(workflow: dict[str, Any]) -> dict[str, str]:
-    return {step["step_id"]: step["status"] for step in workflow["steps"]}
-
-
-def step_of(workflow: dict[str, Any], step_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(step for step in workflow["steps"] if step["step_id"] == step_id)
-    return found
 
 
 async def told(service: Service, workflow_id: str) -> list[str]:
@@ -157,7 +148,7 @@ async def test_what_can_not_get_better_is_tried_once(memory: MemoryDatabase, tmp
     async with serving(memory, tmp_path, provider) as service:
         ended = await end(service, scripted_step("a"), scripted_step("b", "a"))
         assert (ended["status"], ended["errors"]) == ("FAILED", ["a: broken"])
-        assert statuses(ended) == {"a": "FAILED", "b": "PENDING"}
+        assert statuses_of(ended) == {"a": "FAILED", "b": "PENDING"}
         assert [call.step_id for call in provider.calls] == ["a"]
 
 
@@ -224,7 +215,7 @@ async def test_the_time_of_the_next_attempt_shows_and_the_providers_own_word_cou
         assert failed["data"]["next_attempt_at"] == step["next_attempt_at"]
         assert (await service.verb(created["id"], "cancel")).status_code == 200
         found = await service.get(created["id"])
-        assert (statuses(found)["a"], step_of(found, "a")["next_attempt_at"]) == ("CANCELLED", None)
+        assert (statuses_of(found)["a"], step_of(found, "a")["next_attempt_at"]) == ("CANCELLED", None)
         await eventually(lambda: nothing_left(service))
 
 
@@ -254,7 +245,7 @@ async def test_a_workflow_that_takes_too_long_fails_and_resume_restarts_its_cloc
         clock.advance(1)
         ended = await service.until_ended(created["id"])
         assert (ended["status"], ended["errors"]) == ("FAILED", ["workflow: timed out after 60 s"])
-        assert statuses(ended) == {"a": "CANCELLED", "b": "CANCELLED", "c": "PENDING"}
+        assert statuses_of(ended) == {"a": "CANCELLED", "b": "CANCELLED", "c": "PENDING"}
         await eventually(lambda: nothing_left(service), "the engine is empty")
         assert provider.ends("a") == ["cancelled"]
         assert (await service.verb(ended["id"], "resume")).status_code == 200
@@ -277,7 +268,7 @@ async def test_the_clock_of_a_workflow_stands_still_while_it_is_paused(
         clock.advance(3600)
         assert (await service.get(created["id"]))["status"] == "PAUSED"
         provider.release("a")
-        found = await service.until(created["id"], lambda w: statuses(w)["a"] == "COMPLETED")
+        found = await service.until(created["id"], lambda w: statuses_of(w)["a"] == "COMPLETED")
         assert found["status"] == "PAUSED"
         await eventually(lambda: nothing_left(service))
         assert (await service.verb(created["id"], "resume")).status_code == 200
@@ -320,12 +311,12 @@ async def test_what_a_failure_leaves_running(
         await provider.until_called("bad")
         provider.release("bad")
         if on_failure != "cancel":
-            found = await service.until(created["id"], lambda w: statuses(w)["bad"] == "FAILED")
-            assert (found["status"], statuses(found)["slow"]) == ("RUNNING", "RUNNING")
+            found = await service.until(created["id"], lambda w: statuses_of(w)["bad"] == "FAILED")
+            assert (found["status"], statuses_of(found)["slow"]) == ("RUNNING", "RUNNING")
             provider.release("slow")
         ended = await service.until_ended(created["id"])
         assert (ended["status"], ended["errors"]) == ("FAILED", ["bad: broken"])
-        assert statuses(ended) == {"bad": "FAILED"} | left
+        assert statuses_of(ended) == {"bad": "FAILED"} | left
         assert provider.ends("slow") == [slow]
         await eventually(lambda: nothing_left(service))
         # And on from there: what is COMPLETED never runs again.
@@ -353,11 +344,11 @@ async def test_a_step_between_two_attempts_is_held_back_while_nothing_may_start(
             assert (await service.verb(created["id"], "pause")).status_code == 200
         else:
             provider.release("bad")
-        found = await service.until(created["id"], lambda w: statuses(w)["a"] == "PENDING")
-        assert (step_of(found, "a")["next_attempt_at"], statuses(found)["slow"]) == (None, "RUNNING")
+        found = await service.until(created["id"], lambda w: statuses_of(w)["a"] == "PENDING")
+        assert (step_of(found, "a")["next_attempt_at"], statuses_of(found)["slow"]) == (None, "RUNNING")
         provider.release("slow", "bad")
         found = await service.until(created["id"], lambda w: w["status"] == "FAILED")
-        assert statuses(found) == {"a": "PENDING", "slow": "COMPLETED", "bad": "FAILED"}
+        assert statuses_of(found) == {"a": "PENDING", "slow": "COMPLETED", "bad": "FAILED"}
         assert (await service.verb(created["id"], "resume")).status_code == 200
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [call.number for call in provider.calls if call.step_id == "a"] == [1, 2]
@@ -372,7 +363,7 @@ async def test_a_step_that_fails_while_paused_is_retried_only_after_resume(
         await provider.until_called("a")
         assert (await service.verb(created["id"], "pause")).status_code == 200
         provider.release("a")
-        found = await service.until(created["id"], lambda w: statuses(w)["a"] == "PENDING")
+        found = await service.until(created["id"], lambda w: statuses_of(w)["a"] == "PENDING")
         assert (found["status"], provider.count("a")) == ("PAUSED", 1)
         await eventually(lambda: nothing_left(service))
         assert (await service.verb(created["id"], "resume")).status_code == 200

@@ -47,12 +47,6 @@ async def remote(world: World, memory: MemoryDatabase, tmp_path: Path) -> AsyncI
         )
 
 
-async def tasks_of(service: Service, workflow_id: str) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
-    found: list[dict[str, Any]] = answer.json()["tasks"]
-    return found
-
-
 def asked(world: World, **members: Any) -> dict[str, Any]:
     return {
         "id": "ask",
@@ -75,7 +69,7 @@ async def test_a_picture_comes_in_the_answer(world: World, remote: Service) -> N
     created = await remote.create(world.step())
     ended = await remote.until_ended(created["id"])
     assert ended["status"] == "COMPLETED", ended["errors"]
-    (task,) = await tasks_of(remote, created["id"])
+    (task,) = await remote.tasks(created["id"])
     assert (task["phase"], task["remote_id"], task["cost"]["amount"]) == ("STORED", None, 0.25)
     path = ended["final_step_result"]["result_image_path"]
     assert (await remote.client.get(f"/api/v1/artifacts/{path}")).headers["content-type"][:6] == "image/"
@@ -90,7 +84,7 @@ async def test_a_lost_answer_fails_the_step_and_nothing_is_submitted_again(
     world.emulator.plan("submit", fault)
     created = await remote.create(world.step(fallback_provider_type="LOCAL"), config=RETRY_AT_ONCE)
     ended = await remote.until_ended(created["id"])
-    (task,) = await tasks_of(remote, created["id"])
+    (task,) = await remote.tasks(created["id"])
     assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
     assert "not submitted again" in ended["error_message"]
     assert ended["cost"] == {"amounts": [], "unknown_attempts": 1}
@@ -104,7 +98,7 @@ async def test_resubmit_tries_again_and_says_that_the_first_may_have_cost_someth
     created = await remote.create(step, config=RETRY_AT_ONCE)
     ended = await remote.until_ended(created["id"])
     assert ended["status"] == "COMPLETED", ended["errors"]
-    assert [task["outcome_unknown"] for task in await tasks_of(remote, created["id"])] == [True, False]
+    assert [task["outcome_unknown"] for task in await remote.tasks(created["id"])] == [True, False]
     assert ended["cost"] == {"amounts": [{"amount": 0.25, "currency": "USD"}], "unknown_attempts": 1}
     assert world.accepted() == [2]
 
@@ -124,7 +118,7 @@ async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_aga
     async with running_service(memory, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
         created = await service.create(question, config=RETRY_AT_ONCE)
         ended = await service.until_ended(created["id"])
-        found = [(task["status"], task["outcome_unknown"]) for task in await tasks_of(service, created["id"])]
+        found = [(task["status"], task["outcome_unknown"]) for task in await service.tasks(created["id"])]
     assert ended["status"] == "COMPLETED", ended["errors"]
     assert (found, world.accepted()) == ([("FAILED", True), ("COMPLETED", False)], [2])
 
@@ -136,7 +130,7 @@ async def test_a_picture_whose_time_is_up_while_its_answer_is_lost_is_not_paid_a
     async with running_service(memory, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
         created = await service.create(world.step(config={"timeout_s": 0.3}), config=RETRY_AT_ONCE)
         ended = await service.until_ended(created["id"])
-        (task,) = await tasks_of(service, created["id"])
+        (task,) = await service.tasks(created["id"])
     assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
     assert "not submitted again" in ended["error_message"]
 
@@ -157,7 +151,7 @@ async def test_a_picture_that_comes_after_its_time_is_kept(
         world.emulator.let_go()
         ended = await service.until_ended(created["id"])
         assert ended["status"] == "COMPLETED", ended["errors"]
-        (task,) = await tasks_of(service, created["id"])
+        (task,) = await service.tasks(created["id"])
         assert (task["phase"], world.accepted()) == ("STORED", [1])
 
 
@@ -176,7 +170,7 @@ async def test_a_cancel_during_the_call_hears_it_out_and_says_what_it_cost(world
     assert (await remote.verb(created["id"], "cancel")).json()["status"] == "CANCELLED"
     world.emulator.let_go()
     found = await remote.until(created["id"], lambda found: bool((found["cost"] or {"amounts": []})["amounts"]))
-    (task,) = await tasks_of(remote, created["id"])
+    (task,) = await remote.tasks(created["id"])
     assert (task["cancel_receipt"], task["cost"]["amount"], task["outputs"]) == ("finished_too_late", 0.25, [])
     assert found["status"] == "CANCELLED"
 
@@ -190,7 +184,7 @@ async def test_a_process_that_ended_during_the_call_leaves_it_unknown(
         await eventually(lambda: world.accepted() == [1], "it is taken")
     async with running_service(memory, tmp_path / "data", provider_timeout_s=0.2, **world.settings) as second:
         ended = await second.until_ended(created["id"])
-        (task,) = await tasks_of(second, created["id"])
+        (task,) = await second.tasks(created["id"])
     assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
 
 
@@ -206,7 +200,7 @@ async def test_films_are_jobs_that_are_found_again_after_a_restart(
     async with running_service(memory, tmp_path / "data", **world.settings) as second:
         ended = await second.until_ended(created["id"])
         assert ended["status"] == "COMPLETED", ended["errors"]
-        (task,) = await tasks_of(second, created["id"])
+        (task,) = await second.tasks(created["id"])
     assert (task["attempt"], task["remote_id"], world.accepted()) == (1, world.emulator.ledger.jobs()[0][0], [1])
 
 
@@ -219,7 +213,7 @@ async def test_a_film_whose_time_is_up_and_that_cannot_be_ended_is_not_paid_for_
     created = await remote.create(film, config=RETRY_AT_ONCE)
     await remote.until_ended(created["id"])
     ends = world.kind is not ProviderType.VERTEX
-    assert len(await tasks_of(remote, created["id"])) == (4 if ends else 1)
+    assert len(await remote.tasks(created["id"])) == (4 if ends else 1)
 
 
 async def test_no_more_of_a_model_run_at_once_than_its_limit(
@@ -312,7 +306,7 @@ async def test_a_picture_that_cannot_be_stored_is_booked_and_the_step_says_wheth
     step = world.step(provider_config={"on_unknown": policy}, fallback_provider_type="LOCAL")
     created = await remote.create(step, config=RETRY_AT_ONCE)
     ended = await remote.until_ended(created["id"])
-    tasks = await tasks_of(remote, created["id"])
+    tasks = await remote.tasks(created["id"])
     assert (ended["status"], world.accepted()) == (status, [attempts]), ended["errors"]
     assert [(task["outcome_unknown"], task["cost"]["amount"]) for task in tasks] == [(False, 0.25)] * attempts
     assert tasks[0]["error"] == "the work is done and paid for, but the output could not be stored: the disk is full"
@@ -335,7 +329,7 @@ async def test_a_text_that_the_server_broke_off_is_paid_for_and_asked_for_again(
         await eventually(lambda: world.accepted() == [2], "it is asked again")
         world.emulator.held, world.emulator.finish_reason = False, "stop"
         ended = await service.until_ended(created["id"])
-        tasks = await tasks_of(service, created["id"])
+        tasks = await service.tasks(created["id"])
     assert (ended["status"], ended["final_step_result"]["finish_reason"]) == ("COMPLETED", "stop")
     assert [(task["status"], task["cost"]["amount"]) for task in tasks] == [("FAILED", 0.25), ("COMPLETED", 0.25)]
 

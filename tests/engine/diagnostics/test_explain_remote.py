@@ -21,18 +21,12 @@ from stepwell.providers.custom.provider import CustomProvider
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.settings import ModelLimits
 from support.emulators.base import Fault
-from support.providers.emulated import World, world_of
+from support.providers.emulated import World
 from support.providers.scripted import eventually, scripted_step
 from support.service.explain_requests import explain, reason_of, wait_for_code, wait_for_reason
 from support.service.live_service import Service, running_service
 
 AT_ONCE = {"retry": {"base_s": 0}}
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
 
 
 @pytest.fixture

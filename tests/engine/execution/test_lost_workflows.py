@@ -1,8 +1,6 @@
 """Runs that this process has lost, rows that the database refuses, attempts that won't end, answers that must wait."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 from stepwell.domain.tenancy import EVERY_TENANT
 from support.database.failing_store import AFTER, admission_of, nothing_left, scheduler_of, use_failing_store
+from support.database.postgres import connected
 from support.providers.scripted import (
     Fail,
     Hang,
@@ -23,22 +22,9 @@ from support.providers.scripted import (
     passthrough_step,
     scripted_step,
 )
-from support.service.live_service import Service, running_service
+from support.service.live_service import serving, statuses_of
 
 OTHER = uuid4()
-
-
-def serving(
-    dsn: str, folder: Path, provider: ScriptedProvider, **settings: Any
-) -> AbstractAsyncContextManager[Service]:
-    return running_service(dsn, folder, providers=[provider], grace_s=1, **settings)
-
-
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
 
 
 async def rows(sql: asyncpg.Connection) -> list[list[tuple[Any, ...]]]:
@@ -50,10 +36,6 @@ async def take_over(sql: asyncpg.Connection) -> None:
     """Another process has all workflows now, and lives."""
     await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", OTHER)
     await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", OTHER)
-
-
-def statuses(workflow: dict[str, Any]) -> dict[str, str]:
-    return {step["step_id"]: step["status"] for step in workflow["steps"]}
 
 
 # Another process has it
@@ -128,7 +110,7 @@ async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(dsn: s
         assert [call.step_id for call in provider.calls] == ["a", "b"]
         provider.release("a")
         ended = await service.until_ended(created["id"])
-        assert statuses(ended) == {"a": "COMPLETED", "b": "COMPLETED"}
+        assert statuses_of(ended) == {"a": "COMPLETED", "b": "COMPLETED"}
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("b", 1)] * 2
         assert len({call.task_id for call in provider.calls}) == 2
         await eventually(lambda: nothing_left(service))
@@ -197,7 +179,7 @@ async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(dsn: str, tm
         ended = await service.until_ended(bad["id"])
         reason = "workflow: the database refused to store its progress"
         assert (ended["status"], ended["errors"]) == ("FAILED", [reason])
-        assert statuses(ended) == {"bad": "CANCELLED", "slow": "CANCELLED", "after": "PENDING"}
+        assert statuses_of(ended) == {"bad": "CANCELLED", "slow": "CANCELLED", "after": "PENDING"}
         assert (await service.until_ended(good["id"]))["status"] == "COMPLETED"
         await eventually(lambda: nothing_left(service))
         provider.release("slow")
@@ -268,7 +250,7 @@ async def test_an_attempt_starts_only_when_its_intent_is_written_and_a_cancel_ov
         assert cancelling.result().json()["status"] == "CANCELLED"
         await eventually(lambda: nothing_left(service))
         assert [call.end for call in provider.calls] in ([], ["cancelled"], ["succeeded"])
-        assert statuses(await service.get(created["id"])) == {"a": "CANCELLED"}
+        assert statuses_of(await service.get(created["id"])) == {"a": "CANCELLED"}
 
 
 async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(dsn: str, tmp_path: Path) -> None:

@@ -1,13 +1,10 @@
 """The service leaves and comes back, in order or not: nothing is forgotten, repeated or counted that shouldn't be."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from stepwell.domain.errors import Unavailable
@@ -22,6 +19,7 @@ from support.database.failing_store import (
     scheduler_of,
     use_failing_store,
 )
+from support.database.postgres import connected
 from support.providers.scripted import (
     Fail,
     Hang,
@@ -32,22 +30,9 @@ from support.providers.scripted import (
     passthrough_step,
     scripted_step,
 )
-from support.service.live_service import Service, running_service
+from support.service.live_service import Service, serving, step_of
 
 LATER = {"retry": {"base_s": 3600, "max_s": 3600}}
-
-
-def serving(
-    dsn: str, folder: Path, provider: ScriptedProvider, **settings: Any
-) -> AbstractAsyncContextManager[Service]:
-    return running_service(dsn, folder, providers=[provider], grace_s=1, **settings)
-
-
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
 
 
 async def as_if_killed(dsn: str, times: int = 1) -> None:
@@ -56,11 +41,6 @@ async def as_if_killed(dsn: str, times: int = 1) -> None:
         dead = uuid4()
         await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", dead)
         await sql.execute("UPDATE workflows SET owner = $1, crashes = $2 WHERE owner IS NOT NULL", dead, times - 1)
-
-
-def step_of(workflow: dict[str, Any], step_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(step for step in workflow["steps"] if step["step_id"] == step_id)
-    return found
 
 
 async def history(service: Service, workflow_id: str) -> list[str]:

@@ -2,8 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,19 +19,13 @@ from stepwell.settings import ModelLimits, Prices
 from support.emulators.base import Fault
 from support.emulators.webhook_receiver import HANG, answered, running_sink
 from support.processes.source_tree import TOP
-from support.providers.emulated import World, world_of
+from support.providers.emulated import World
 from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service
 from support.service.metrics_lint import families_of, faults
 
 LABELS = ("provider", "currency", "model", "outcome", "state")
 SOON = {"retry": {"base_s": 0.001, "max_s": 0.001}}
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
 
 
 async def text_of(service: Service) -> str:

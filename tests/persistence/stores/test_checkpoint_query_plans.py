@@ -1,7 +1,7 @@
 """What the engine sends finds its rows by keys, however small the tables were when it was planned."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -9,6 +9,7 @@ import pytest
 
 from stepwell.persistence.connections.database import journal_connect
 from stepwell.persistence.rows import journal_sql as sql
+from support.database.query_plans import plan_nodes
 
 READING = ("LOAD_WORKFLOWS", "LOAD_STEPS", "LOAD_OPEN_TASKS", "LOAD_RESULTS", "VERSIONS")
 READ_WHOLE = {"Seq Scan", "Hash Join", "Merge Join"}
@@ -31,13 +32,7 @@ async def plan(connection: asyncpg.Connection, statement: str) -> list[dict[str,
     nulls = ", ".join(["NULL"] * parameters)
     text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained ({nulls})")
     await connection.execute("DEALLOCATE explained")
-    return list(_nodes(json.loads(text)[0]["Plan"]))
-
-
-def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for inner in node.get("Plans", ()):
-        yield from _nodes(inner)
+    return list(plan_nodes(json.loads(text)[0]["Plan"]))
 
 
 def kinds(nodes: list[dict[str, Any]]) -> set[str]:

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -17,6 +16,7 @@ from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import create_api_engine, create_journal_pool, journal_connect
 from stepwell.persistence.stores import event_feed as feed_statements
 from stepwell.persistence.stores.event_feed import PostgresEventFeed, page_query
+from support.database.query_plans import plan_nodes
 from support.service.live_service import running_service
 
 EVENT = (
@@ -28,13 +28,6 @@ VALUES ($1, 'o', '{}', 1, 0, now(), 'PENDING', 'n', now())
 """
 DIALECT = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
 OURS = "00000000-0000-0000-0000-000000000001"
-
-
-@pytest.fixture
-async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture
@@ -124,7 +117,7 @@ async def test_a_page_reads_no_more_than_it_needs(dsn: str, sql: asyncpg.Connect
             text = str(query.params(given).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
             answer = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}")
             whole = json.loads(answer.scalar_one())[0]["Plan"]
-            read = [node for node in _nodes(whole) if node.get("Relation Name") == "events"]
+            read = [node for node in plan_nodes(whole) if node.get("Relation Name") == "events"]
             assert {node["Node Type"] for node in read} <= {"Index Scan", "Index Only Scan"}, (scope, wanted, after)
             # Beside them rows of workflows are looked up, one for each event.
             assert sum(node["Shared Hit Blocks"] + node["Shared Read Blocks"] for node in read) < 1_200, (scope, after)
@@ -132,12 +125,6 @@ async def test_a_page_reads_no_more_than_it_needs(dsn: str, sql: asyncpg.Connect
             if after in old:
                 assert not any(node.get("Rows Removed by Filter") for node in read), (scope, wanted, after)
     await engine.dispose()
-
-
-def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for inner in node.get("Plans", ()):
-        yield from _nodes(inner)
 
 
 async def test_the_numbers_of_the_last_events_are_those_of_the_scope(

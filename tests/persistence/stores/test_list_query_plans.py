@@ -19,6 +19,7 @@ from stepwell.persistence.connections.database import create_api_engine
 from stepwell.persistence.stores import workflow_queries
 from support.database.bulk_workflows import seed
 from support.database.postgres import TestServer, create_database, drop_database
+from support.database.query_plans import plan_nodes
 
 HUGE, TINY, NONE = TenantScope("tenant-0"), TenantScope("tenant-900"), TenantScope()
 SCOPES = [EVERY_TENANT, HUGE, TINY, NONE, TenantScope("unknown")]
@@ -57,13 +58,7 @@ async def plan(connection: AsyncConnection, query: Select[*tuple[Any, ...]]) -> 
     """The nodes of the plan of *query*, the topmost first, as this connection's settings make it."""
     text = str(query.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
     answer = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {text}")).scalar_one()
-    return list(_nodes(json.loads(answer)[0]["Plan"]))
-
-
-def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for inner in node.get("Plans", ()):
-        yield from _nodes(inner)
+    return list(plan_nodes(json.loads(answer)[0]["Plan"]))
 
 
 def kinds(nodes: list[dict[str, Any]]) -> list[str]:

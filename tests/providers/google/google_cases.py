@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 
+from providers.attempts import attempt
 from stepwell.contract.enums import TaskType
 from stepwell.domain.model import Sent
 from stepwell.outbound.http_client import plain_client
@@ -20,9 +20,8 @@ from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Fault
 from support.emulators.google import KEY, GeminiEmulator, VertexEmulator, picture, service_account
-from support.providers.attempt_io import TASK, MemoryIO
+from support.providers.attempt_io import MemoryIO
 
-WORKFLOW = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0c")
 WIDE, TALL = picture(64, 36), picture(36, 64)
 INPUTS = {
     "media/t/wide.png": Blob(WIDE, "image/png"),
@@ -42,20 +41,6 @@ UNKNOWN = [
     Fault.GATEWAY_AFTER,
 ]
 PASSING = [Fault.BUSY, Fault.UNAVAILABLE, Fault.BROKEN]
-
-
-def attempt(task_type: TaskType = TaskType.GENERATION, config: dict[str, Any] | None = None, **inputs: Any) -> Attempt:
-    return Attempt(
-        task_id=TASK,
-        workflow_id=WORKFLOW,
-        tenant=None,
-        step_id="step",
-        task_type=task_type,
-        number=1,
-        inputs=inputs,
-        provider_config=config or {},
-        seed=7,
-    )
 
 
 DRAWING = attempt(prompt="a shoe")

@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 from PIL import Image
 
+from providers.attempts import attempt
 from providers.conftest import PAUSES_S
 from providers.google.google_cases import (
     BASE,
@@ -22,7 +23,6 @@ from providers.google.google_cases import (
     VEO,
     VIDEO,
     Bench,
-    attempt,
     gemini_bench,
     vertex_bench,
 )

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from providers.google.google_cases import BASE, INPUTS, TALL, WIDE, attempt, bytes_of
+from providers.attempts import attempt
+from providers.google.google_cases import BASE, INPUTS, TALL, WIDE, bytes_of
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Attempt, Blob, Request

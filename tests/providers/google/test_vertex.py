@@ -10,7 +10,8 @@ import httpx
 import pytest
 from msgspec import structs
 
-from providers.google.google_cases import BASE, DRAWING, TALK, VIDEO, Bench, attempt, vertex_bench
+from providers.attempts import attempt
+from providers.google.google_cases import BASE, DRAWING, TALK, VIDEO, Bench, vertex_bench
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import httpx
 from PIL import Image
 
+from providers.attempts import attempt
 from providers.image_files import file_of
 from stepwell.contract.enums import TaskType
 from stepwell.outbound.http_client import plain_client
@@ -14,9 +14,8 @@ from stepwell.ports.providers import Attempt, Blob, Finished, Job, JobState
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.openai import KEY, OpenAiEmulator, multipart
-from support.providers.attempt_io import TASK, MemoryIO
+from support.providers.attempt_io import MemoryIO
 
-WORKFLOW = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0c")
 BASE, REFERENCE, MASK = "media/x/base.jpg", "media/x/reference.webp", "media/x/mask.png"
 PUBLIC, OTHER = "https://api.openai.com/v1", "http://gpu.example:8000/v1"
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -55,20 +54,6 @@ def offline() -> httpx.AsyncClient:
 
 def nobody(request: httpx.Request) -> httpx.Response:
     raise AssertionError(f"{request.method} {request.url}")
-
-
-def attempt(task_type: TaskType = TaskType.GENERATION, config: dict[str, Any] | None = None, **inputs: Any) -> Attempt:
-    return Attempt(
-        task_id=TASK,
-        workflow_id=WORKFLOW,
-        tenant=None,
-        step_id="step",
-        task_type=task_type,
-        number=1,
-        inputs=inputs,
-        provider_config=config or {},
-        seed=7,
-    )
 
 
 def provider_at(emulator: OpenAiEmulator, client: httpx.AsyncClient, **options: Any) -> OpenAiProvider:

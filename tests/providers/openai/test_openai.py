@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from providers.attempts import attempt
 from providers.openai.openai_cases import (
     CHAT,
     DRAWING,
@@ -14,7 +15,6 @@ from providers.openai.openai_cases import (
     NOW,
     PUBLIC,
     VIDEO,
-    attempt,
     io_of,
     provider_at,
     run_to_end,

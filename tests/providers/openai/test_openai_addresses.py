@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from providers.attempts import attempt
 from providers.image_files import file_of
-from providers.openai.openai_cases import BASE, OTHER, PUBLIC, attempt, files, io_of, offline
+from providers.openai.openai_cases import BASE, OTHER, PUBLIC, files, io_of, offline
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Blob

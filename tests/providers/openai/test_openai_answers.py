@@ -9,8 +9,9 @@ import httpx
 import pytest
 from msgspec import structs
 
+from providers.attempts import attempt
 from providers.conftest import PAUSES_S
-from providers.openai.openai_cases import CHAT, DRAWING, EDIT, attempt, io_of, run_to_end, submit
+from providers.openai.openai_cases import CHAT, DRAWING, EDIT, io_of, run_to_end, submit
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus

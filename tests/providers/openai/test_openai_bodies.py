@@ -4,17 +4,8 @@ from typing import Any
 
 import pytest
 
-from providers.openai.openai_cases import (
-    BASE,
-    OTHER,
-    PUBLIC,
-    REFERENCE,
-    attempt,
-    body,
-    io_of,
-    offline,
-    parts_of,
-)
+from providers.attempts import attempt
+from providers.openai.openai_cases import BASE, OTHER, PUBLIC, REFERENCE, body, io_of, offline, parts_of
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.openai.bodies import PROMPTS

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from providers.attempts import attempt
 from providers.openai.openai_cases import (
     BASE,
     MASK,
     OTHER,
     PUBLIC,
     REFERENCE,
-    attempt,
     body,
     io_of,
     offline,

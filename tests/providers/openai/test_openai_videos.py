@@ -8,17 +8,8 @@ import httpx
 import pytest
 from msgspec import structs
 
-from providers.openai.openai_cases import (
-    NOW,
-    VIDEO,
-    attempt,
-    io_of,
-    offline,
-    provider_at,
-    state_after_polls,
-    submit,
-    video_job,
-)
+from providers.attempts import attempt
+from providers.openai.openai_cases import NOW, VIDEO, io_of, offline, provider_at, state_after_polls, submit, video_job
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import Sent

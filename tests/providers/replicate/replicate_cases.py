@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 from msgspec import structs
 
-from stepwell.contract.enums import TaskType
+from providers.attempts import attempt
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError
 from stepwell.outbound.output_download import HttpOutputDownloader
@@ -17,7 +17,6 @@ from stepwell.providers.shared.credentials import Credentials
 from support.emulators.replicate import TOKEN, ReplicateEmulator
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
-WORKFLOW = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0c")
 VERSION = "a1" * 32
 PICTURE_URL = "https://example.com/shoe.png"
 
@@ -52,20 +51,6 @@ class FilesIO:
         downloads = HttpOutputDownloader(self._client, max_bytes=1_000_000, timeout_s=self._timeout_s)
         async with downloads.stream(url, media_types) as chunks:
             return await self.store(name, b"".join([chunk async for chunk in chunks]))
-
-
-def attempt(task_type: TaskType = TaskType.GENERATION, config: dict[str, Any] | None = None, **inputs: Any) -> Attempt:
-    return Attempt(
-        task_id=TASK,
-        workflow_id=WORKFLOW,
-        tenant=None,
-        step_id="step",
-        task_type=task_type,
-        number=1,
-        inputs=inputs,
-        provider_config=config or {},
-        seed=7,
-    )
 
 
 def provider_at(

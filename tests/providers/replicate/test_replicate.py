@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
+from providers.attempts import attempt
 from providers.replicate.replicate_cases import (
     GENERATED,
     VERSION,
     FilesIO,
-    attempt,
     called_back,
     provider_at,
     state_after_polls,

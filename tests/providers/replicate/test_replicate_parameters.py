@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from providers.replicate.replicate_cases import PICTURE_URL, TASK, VERSION, FilesIO, attempt
+from providers.attempts import attempt
+from providers.replicate.replicate_cases import PICTURE_URL, TASK, VERSION, FilesIO
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Attempt, Request

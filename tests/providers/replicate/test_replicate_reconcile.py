@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from providers.replicate.replicate_cases import GENERATED, VERSION, FilesIO, attempt, provider_at
+from providers.attempts import attempt
+from providers.replicate.replicate_cases import GENERATED, VERSION, FilesIO, provider_at
 from stepwell.domain.errors import CallFailed, OutcomeUnknown
 from stepwell.domain.model import Sent
 from stepwell.domain.strict_json.canonical import digest

@@ -7,11 +7,11 @@ import httpx
 import pytest
 from anyio import fail_after, sleep
 
+from providers.attempts import attempt
 from providers.replicate.replicate_cases import (
     GENERATED,
     TASK,
     FilesIO,
-    attempt,
     called_back,
     provider_at,
     state_after_polls,

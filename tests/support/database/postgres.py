@@ -91,6 +91,16 @@ async def database(server: TestServer, template: str | None = None) -> AsyncIter
         await drop_database(server.dsn("postgres"), name)
 
 
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of asyncpg, closed at the end."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 def postmaster_pid(root: Path) -> int:
     return int((root / "data" / "postmaster.pid").read_text().split()[0])
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -103,6 +103,30 @@ class Service:
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()["events"]
         return found
+
+    async def tasks(self, workflow_id: str, **params: Any) -> list[dict[str, Any]]:
+        answer = await self.client.get(f"/api/v1/workflows/{workflow_id}/tasks", params=params)
+        assert answer.status_code == 200, answer.text
+        tasks: list[dict[str, Any]] = answer.json()["tasks"]
+        return tasks
+
+
+def step_of(workflow: dict[str, Any], step_id: str) -> dict[str, Any]:
+    """Return the step with this id of a workflow as the API returns it."""
+    step: dict[str, Any] = next(step for step in workflow["steps"] if step["step_id"] == step_id)
+    return step
+
+
+def statuses_of(workflow: dict[str, Any]) -> dict[str, str]:
+    """Return the status of each step by its id."""
+    return {step["step_id"]: step["status"] for step in workflow["steps"]}
+
+
+def serving(
+    database: str | DatabaseSource, folder: Path, provider: Provider, **settings: Any
+) -> AbstractAsyncContextManager[Service]:
+    """The service with *provider* besides its own, which stops within a second."""
+    return running_service(database, folder, providers=[provider], grace_s=1, **settings)
 
 
 @asynccontextmanager

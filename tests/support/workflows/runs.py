@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
-from stepwell.contract.enums import EventType, ProviderType, StepStatus, TaskStatus, TaskType, WorkflowStatus
+from stepwell.contract.enums import EventType, OnFailure, ProviderType, StepStatus, TaskStatus, TaskType, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
@@ -39,6 +39,11 @@ ENDED = (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELL
 
 CHAIN3 = ((), (0,), (1,))
 DIAMOND = ((), (0,), (0,), (1, 2))
+
+
+def config_of(policy: str = "drain", timeout: float | None = None) -> WorkflowConfig:
+    """Return the config of a workflow. *policy* is its `on_failure`, *timeout* its time in seconds."""
+    return WorkflowConfig(on_failure=OnFailure(policy), workflow_timeout_s=timeout)
 
 
 def plans_of(
