@@ -9,7 +9,7 @@ from litestar import Response
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.manual_pages import FIRST_PAGE, PAGES, render_page
 from stepwell.api.operations import Content, Operation, endpoint
-from stepwell.api.page_style import PAGE_HEADERS
+from stepwell.api.page_style import page_answer
 from stepwell.api.problems import path_not_found
 from stepwell.api.system import TAG
 
@@ -51,8 +51,7 @@ async def manual_page(request: ApiRequest) -> Response[Any]:
 
 async def _answer(page: str) -> Response[bytes]:
     # In a thread, because the first request for a page renders it.
-    html = await to_thread.run_sync(partial(render_page, page))
-    return Response(html, media_type="text/html", headers=PAGE_HEADERS)
+    return page_answer(await to_thread.run_sync(partial(render_page, page)))
 
 
 HANDLERS = (manual, manual_page)

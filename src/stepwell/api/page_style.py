@@ -1,11 +1,13 @@
-"""The style sheet of the service's HTML pages, and the headers with which they are served.
+"""The style sheet of the service's HTML pages, and the answer that serves a page.
 
 A page is complete in itself. It loads nothing, runs no script, and fits a screen of 360 pixels.
 """
 
 from typing import Final
 
-PAGE_HEADERS: Final = {
+from litestar import Response
+
+_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
 }
@@ -41,3 +43,8 @@ a { color: var(--accent) } summary { cursor: pointer; color: var(--dim); padding
   tr { border-top: 1px solid var(--line); padding: .5rem 0 } td { border: 0 }
   td:first-child code { font-weight: 600 } pre { padding: .6rem .7rem } }
 """
+
+
+def page_answer(html: bytes) -> Response[bytes]:
+    """Return the answer with a page, which must not load or run anything."""
+    return Response(html, media_type="text/html", headers=_HEADERS)

@@ -8,7 +8,7 @@ from stepwell import __version__
 from stepwell.api.content_negotiation import prefers
 from stepwell.api.dependencies import ApiRequest, DescriptionDep, MetricsDep, ServicesDep
 from stepwell.api.operations import Content, Operation, endpoint
-from stepwell.api.page_style import PAGE_HEADERS
+from stepwell.api.page_style import page_answer
 from stepwell.contract.system import Health, Root
 from stepwell.domain.errors import Unavailable
 
@@ -108,7 +108,7 @@ async def metrics(metrics: MetricsDep) -> Response[bytes]:
 
 @endpoint(SCHEMA_PAGE)
 async def schema_page(description: DescriptionDep) -> Response[bytes]:
-    return Response(description.page, media_type="text/html", headers=PAGE_HEADERS)
+    return page_answer(description.page)
 
 
 @endpoint(SCHEMA)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from stepwell.cli.errors import Refused, os_errors
 from stepwell.domain.webhooks.secrets import SigningSecrets, new_secret
+from stepwell.persistence.embedded.data_folder import sync_folder
 from stepwell.persistence.embedded.programs import PostgresUnavailable, check_user
 
 _SECRET_BYTES = 32
@@ -120,7 +121,7 @@ def _read(path: Path) -> str | None:
 
 def _replace(path: Path, text: str) -> None:
     _stage(path, text + "\n").replace(path)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _create(path: Path, text: str) -> None:
@@ -131,7 +132,7 @@ def _create(path: Path, text: str) -> None:
             path.hardlink_to(staged)
     finally:
         staged.unlink()
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _stage(path: Path, text: str) -> Path:
@@ -144,11 +145,3 @@ def _stage(path: Path, text: str) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return staged
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -180,7 +180,7 @@ class DataFolder:
         programs.run("initdb", *_initdb_options(new, programs, sync=sync), pass_fds=(lock,))
         new.rename(self.data)
         if sync:
-            _sync_folder(self.root)
+            sync_folder(self.root)
 
     def _major(self) -> str | None:
         """Return the major version of the published data, None without data."""
@@ -204,7 +204,7 @@ class DataFolder:
         If the process is killed meanwhile, the next owner finishes this: `_restored` marks restored data as complete.
         """
         self.data.rename(self._restored)
-        _sync_folder(self.root)
+        sync_folder(self.root)
         return self._publish_restored()
 
     def _publish_restored(self) -> Path | None:
@@ -212,7 +212,7 @@ class DataFolder:
         if major := self._major():
             aside = self.published.rename(self._aside(major))
         self._restored.rename(self.published)
-        _sync_folder(self.root)
+        sync_folder(self.root)
         return aside
 
     @property
@@ -338,7 +338,8 @@ def _give(folder: Path, account: SystemAccount | None) -> None:
         os.chown(folder, account.uid, account.gid)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Write the names in *folder* to disk, after a file was created, renamed or deleted."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
