@@ -20,6 +20,8 @@ _ANSWER_S = 60.0
 
 
 class HttpLoadOrder(Struct, frozen=True):
+    """The order that `bench` gives to the process that posts workflows over HTTP."""
+
     load: Load
     address: str
     token: str

@@ -13,6 +13,8 @@ _CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 
 class Shape(StrEnum):
+    """What depends on what in a workflow of the benchmark."""
+
     CHAIN = "chain"
     FAN = "fan"
     LAYERED = "layered"

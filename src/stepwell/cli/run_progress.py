@@ -32,6 +32,8 @@ _STYLES = {
 
 
 class RunProgress(Protocol):
+    """An output that shows the progress of a workflow."""
+
     def show(self, event: HistoryEvent) -> None:
         """Show the next event of the workflow."""
 

@@ -48,17 +48,23 @@ class StepwellError(Exception):
 
 
 class InvalidRequest(StepwellError):
+    """A request has faults. `faults` has all of them, each with its place."""
+
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(f"{len(faults)} faults in the request")
         self.faults = tuple(faults)
 
 
 class NotFound(StepwellError):
+    """There is no such thing, or it belongs to another tenant."""
+
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} not found")
 
 
 class InvalidTransition(StepwellError):
+    """The state of a workflow doesn't allow *verb*. The message lists the states that do."""
+
     def __init__(
         self,
         verb: str,
@@ -77,37 +83,43 @@ class InvalidTransition(StepwellError):
 
 
 class NoWebhook(StepwellError):
-    pass
+    """A verb about webhooks was sent to a workflow that has no `webhook_url`."""
 
 
 class PreconditionFailed(StepwellError):
-    pass
+    """The workflow has another version than `If-Match` names."""
 
 
 class StillRunning(StepwellError):
+    """An earlier request with the same `Idempotency-Key` has no answer yet."""
+
     def __init__(self) -> None:
         super().__init__("a request with this Idempotency-Key is being worked on")
 
 
 class Forbidden(StepwellError):
-    pass
+    """The token lacks a scope, or is for another tenant."""
 
 
 class Unauthenticated(StepwellError):
-    pass
+    """The request has no bearer token."""
 
 
 class InvalidToken(Unauthenticated):
-    pass
+    """The bearer token of the request is refused."""
 
 
 class TooManyRequests(StepwellError):
+    """A tenant has as many requests or streams as it may have at once."""
+
     def __init__(self, why: str, retry_after_s: int = 2) -> None:
         super().__init__(why)
         self.retry_after_s = retry_after_s
 
 
 class Unavailable(StepwellError):
+    """The database doesn't answer, or the service is stopping. The request may be repeated after `retry_after_s`."""
+
     def __init__(self, why: str, retry_after_s: int = 2) -> None:
         super().__init__(why)
         self.retry_after_s = retry_after_s
@@ -121,11 +133,11 @@ class DiskFull(Unavailable):
 
 
 class ReadOnly(Unavailable):
-    pass
+    """The database accepts no writes."""
 
 
 class ResourcesExhausted(Unavailable):
-    pass
+    """The database has no memory or no connection left."""
 
 
 class NeverFits(StepwellError):
@@ -187,12 +199,12 @@ class CallFailed(StepwellError):
 
 
 class ArtifactGone(StepwellError):
-    pass
+    """A stored file is missing."""
 
 
 class ArtifactError(StepwellError):
-    pass
+    """A file could not be read, written or deleted."""
 
 
 class NoRoomForArtifact(ArtifactError):
-    pass
+    """A file could not be written, because the disk is full."""

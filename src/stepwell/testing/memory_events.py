@@ -12,6 +12,8 @@ from stepwell.testing.memory_tables import MemorySubscription, Tables
 
 
 class MemoryEventFeed:
+    """Implements `EventFeed` in memory."""
+
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 

@@ -7,6 +7,8 @@ from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
 
 
 class MemoryLeaseStore:
+    """Implements `LeaseStore` in memory."""
+
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 

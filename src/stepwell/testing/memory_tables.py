@@ -24,6 +24,8 @@ NEVER = datetime.min.replace(tzinfo=UTC)  # the lease of a process that was decl
 
 
 class TaskRow(Struct):
+    """A stored task."""
+
     task: Task
     deleted_at: datetime | None = None
 

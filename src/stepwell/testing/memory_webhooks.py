@@ -21,6 +21,8 @@ from stepwell.testing.memory_tables import NEVER, DeliveryRow, Tables, WorkflowR
 
 
 class MemoryOutbox:
+    """Implements `Outbox` in memory."""
+
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
@@ -92,6 +94,8 @@ class MemoryOutbox:
 
 
 class MemoryDeliveries:
+    """Implements `Deliveries` in memory."""
+
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 

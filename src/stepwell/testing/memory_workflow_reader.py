@@ -26,6 +26,8 @@ from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, Workf
 
 
 class MemoryWorkflowReader:
+    """Implements `WorkflowReader` in memory."""
+
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 

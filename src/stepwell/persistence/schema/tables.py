@@ -86,6 +86,8 @@ class ProcessColumns(TypedColumns):
 
 
 class WorkflowColumns(TypedColumns):
+    """The workflows, each with its state."""
+
     id = Column(Uuid(), primary_key=True)
     tenant = _text(nullable=True)
     origin_instance = _text()
@@ -116,6 +118,8 @@ class WorkflowColumns(TypedColumns):
 
 
 class StepColumns(TypedColumns):
+    """The steps, each with its definition, state and result."""
+
     workflow_id = _id()
     position = _int()
     id = _id()
@@ -142,6 +146,8 @@ class StepColumns(TypedColumns):
 
 
 class TaskColumns(TypedColumns):
+    """The tasks: attempts at steps."""
+
     id = Column(Uuid(), primary_key=True)
     workflow_id = _id()
     position = _int()
@@ -165,6 +171,8 @@ class TaskColumns(TypedColumns):
 
 
 class EventColumns(TypedColumns):
+    """The events of all workflows, numbered in each workflow."""
+
     workflow_id = _id()
     id = _int()
     type = _text()
@@ -195,6 +203,8 @@ class DeliveryColumns(TypedColumns):
 
 
 class IdempotencyColumns(TypedColumns):
+    """The idempotency keys, each with its request, and with the answer or the workflow that came of it."""
+
     scope = _text()
     key = _text()
     token = _id()
