@@ -275,6 +275,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             default="half of those that the limit of open files allows",
         ),
     ] = None
+    body_timeout_s: Annotated[
+        float, Meta(ge=0.05, le=3600), _about("How long the body of a request may make no progress; then it is a 408")
+    ] = 15.0
     max_streams_per_tenant: Annotated[
         int, Meta(ge=1, le=100_000), _about("Event streams of a tenant that may be open at once; more are a 429")
     ] = 200

@@ -7,6 +7,7 @@ soon a result is noticed.
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.operations import NoQuery, Operation, endpoint
 from stepwell.api.query_parameters import parse_query
+from stepwell.api.request_bodies import read_any_body
 from stepwell.contract.system import Health
 from stepwell.domain.access.signed_urls import CALLBACKS_PATH
 
@@ -19,14 +20,15 @@ CALLBACK = Operation(
     tag="callbacks",
     permission=None,
     answers=Health,
-    problems=(404, 413),
+    problems=(404, 408, 413),
 )
 
 
 @endpoint(CALLBACK)
 async def provider_callback(request: ApiRequest, services: ServicesDep) -> Health:
     parse_query(request.scope["query_string"], NoQuery)
-    services.workflows.handle_callback(str(request.path_params["token"]), await request.body())
+    attempt = services.workflows.attempt_of_callback(str(request.path_params["token"]))
+    services.workflows.handle_callback(attempt, await read_any_body(request))
     return Health()
 
 

@@ -106,7 +106,7 @@ def problem_statuses(operation: Operation) -> list[int]:
     statuses |= {_FAILURE_STATUS[name] for name in operation.takes if name in _FAILURE_STATUS}
     if operation.method != "GET":
         # An operation without a body refuses a body that isn't empty.
-        statuses |= {413, 415}
+        statuses |= {408, 413, 415}
     return sorted(statuses)
 
 

@@ -33,6 +33,7 @@ from stepwell.domain.errors import (
     StepwellError,
     StillRunning,
     TooManyRequests,
+    TooManyValues,
     Unauthenticated,
     Unavailable,
 )
@@ -66,6 +67,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     InvalidTransition: _row(409, "Not allowed in this state"),
     PreconditionFailed: _row(412, "Changed meanwhile"),
     NeverFits: _row(413, "Body too large"),
+    TooManyValues: _row(413, "Body too large"),
     TooManyRequests: _row(429, "Too many requests"),
     Unavailable: _row(503, "Unavailable"),
     ReadOnly: _row(503, "Unavailable"),
@@ -78,6 +80,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
 BY_STATUS: dict[int, ProblemType] = {row.status: row for row in TABLE.values()} | {
     400: _row(400, "Bad request"),
     405: _row(405, "Method not allowed"),
+    408: _row(408, "Body too slow"),
     413: _row(413, "Body too large"),
     415: _row(415, "Unsupported body"),
     500: _row(500, "Internal error"),
@@ -88,10 +91,11 @@ MEANINGS: dict[int, str] = {
     403: "The token lacks the scope, or names another tenant.",
     404: "The path doesn't exist, or the id is unknown, isn't a UUID, or belongs to another tenant.",
     405: "The path doesn't support this method. The header Allow lists the methods that it supports.",
+    408: "The body came too slowly: none of it for 15 s, or less than 16 KiB/s for long.",
     409: "The workflow's status doesn't allow the request, and nothing has changed; current_status and allowed_from "
     "say why. Or the first request with this Idempotency-Key is still running; repeat after Retry-After seconds.",
     412: "The workflow no longer has an ETag that If-Match names. Nothing has changed.",
-    413: "The body is larger than 16 MiB.",
+    413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values.",
     415: "The Content-Type of the body isn't application/json in UTF-8, or the body is compressed.",
     422: "The body or the query is invalid; detail lists every fault with its place.",
     429: "There are too many requests; repeat after Retry-After seconds.",

@@ -31,11 +31,13 @@ from stepwell.api import (
     workflows,
 )
 from stepwell.api.auth import AuthMiddleware, TokenVerifier
+from stepwell.api.body_decoding import BigBodyDecoder
 from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.dependencies import ApiDescription
 from stepwell.api.openapi import build_document, encode
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.request_bodies import MAX_BODY_BYTES
+from stepwell.api.request_resources import ProcessResources, ResourcesMiddleware
 from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
 from stepwell.domain.access.signed_urls import SignedUrls
@@ -71,6 +73,7 @@ def build_api(
     clock: Clock,
     metrics: Metrics,
     connections: ConnectionLimits,
+    body_timeout_s: float,
     lifespan: Sequence[Lifespan] = (),
 ) -> Litestar:
     """Return the ASGI app. It opens and closes none of its arguments; *lifespan* may do that."""
@@ -89,6 +92,7 @@ def build_api(
         },
         middleware=[
             _Timing(),
+            ResourcesMiddleware(ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s)),
             AuthMiddleware(verifier, signed_urls, tickets, clock, connections, lambda: services.availability.draining),
         ],
         before_send=[_request_counter(metrics)],

@@ -145,4 +145,5 @@ def _build_api(
         clock=process.clock,
         metrics=metrics,
         connections=connections,
+        body_timeout_s=process.settings.body_timeout_s,
     )

@@ -16,6 +16,7 @@
     │   ├── ReadOnly              the database takes no writes
     │   └── ResourcesExhausted    the database has no memory or no connection left
     ├── NeverFits                 a task needs more memory at once than one task may hold
+    ├── TooManyValues             a body has more JSON values than memory is meant for
     ├── AttemptError              an attempt at a step failed; it says whether a retry makes sense
     ├── OutcomeUnknown            a provider may have accepted a job, or not
     ├── CallFailed                a call to a provider got no usable answer; it may be repeated
@@ -149,6 +150,13 @@ class NeverFits(StepwellError):
             "a third of STEPWELL_MEMORY_MAX_BYTES"
         )
         self.size, self.largest = size, largest
+
+
+class TooManyValues(StepwellError):
+    """A body has more than *most* JSON values, which would take too much memory."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The body has more than {most:,} JSON values.")
 
 
 class AttemptError(StepwellError):

@@ -42,6 +42,7 @@ from stepwell.ports.clock import Clock, NewId
 
 _ANSWER_S = 10.0
 _TRIES = 5
+_KEPT_CALLBACK_BYTES = 64 * 1024  # a longer body holds results, and the ids in it are not worth their memory
 
 
 class WorkflowService:
@@ -146,12 +147,16 @@ class WorkflowService:
                 report = await self._cleaner.clean(scope, workflow_id)
         return await self._reads.get(scope, workflow_id), report
 
-    def handle_callback(self, token: str, body: bytes) -> None:
-        """Handle a provider's callback about an attempt. Raises `NotFound` for a token that wasn't made here."""
+    def attempt_of_callback(self, token: str) -> tuple[UUID, UUID]:
+        """Return the attempt that a provider reports on by *token*. Raises `NotFound` for one that wasn't made here."""
         attempt = self._callbacks.attempt(token)
         if attempt is None:
             raise NotFound("callback")
-        self.access.scheduler.handle_callback(*attempt, body)
+        return attempt
+
+    def handle_callback(self, attempt: tuple[UUID, UUID], body: bytes) -> None:
+        """Handle a provider's callback about *attempt*. A long body wakes it, but isn't kept in memory."""
+        self.access.scheduler.handle_callback(*attempt, body if len(body) <= _KEPT_CALLBACK_BYTES else b"")
 
     async def until_idle(self, workflow_id: UUID) -> None:
         """Wait until the workflow has ended, or this process has nothing to do for it for another reason."""

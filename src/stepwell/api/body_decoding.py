@@ -1,0 +1,108 @@
+"""Decodes big bodies one at a time, tenant after tenant.
+
+Decoding holds the interpreter's lock, in a thread as well: up to 0.2 s for a million values. So while a big body is
+decoded, everything else waits, and two at once would only double that.
+
+What must hold:
+- Only one body is decoded at a time. After it, twice the time passes that it took, at most 1 s. So others get most of
+  the process, however many big bodies there are.
+- The tenant that waits longest comes next, with its oldest body.
+- A body has its memory before it waits for its turn. So whoever has the turn never waits for memory.
+- A task that is cancelled while it waits gets no turn.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from stepwell.domain.errors import TooManyValues, Unavailable
+from stepwell.domain.strict_json.value_count import MAX_VALUES, count_values, most_values
+from stepwell.memory import MemoryReservation
+
+T = TypeVar("T")
+WAIT_S = 30.0
+_REST, _LONGEST_REST_S = 2, 1.0
+_VALUE_BYTES = 100  # of a decoded value, with its place in a list or an object
+# A list of 500,000 objects with one member has so many commas and brackets.
+_MOST_MARKS = MAX_VALUES + MAX_VALUES // 2
+
+
+class BigBodyDecoder:
+    """The turns in which bodies are decoded. `most_at_once` is the most that were decoded at any time."""
+
+    def __init__(self) -> None:
+        self.at_once = self.most_at_once = 0
+        self._queues: dict[Hashable, deque[asyncio.Future[None]]] = {}  # in the order of turns
+        self._busy = False
+        self._counting = CapacityLimiter(1)
+
+    @property
+    def waiting(self) -> int:
+        """The number of bodies that wait for their turn."""
+        return sum(not turn.done() for queue in self._queues.values() for turn in queue)
+
+    async def run(self, tenant: Hashable, data: bytes, memory: MemoryReservation, work: Callable[[], T]) -> T:
+        """Return the result of *work*, which decodes *data*, in a thread. *memory* is the reservation of the request.
+
+        Raises `TooManyValues` before that, `NeverFits`, and `Unavailable` if it takes too long until there is room.
+        """
+        marks = await self._count(data)
+        try:
+            async with asyncio.timeout(WAIT_S) as deadline:
+                await memory.grow(cost := marks * _VALUE_BYTES)
+                async with self._turn(tenant):
+                    deadline.reschedule(None)
+                    result = await to_thread.run_sync(work)
+        except TimeoutError:
+            raise Unavailable("Too many big bodies are being read.") from None
+        memory.shrink(cost)
+        return result
+
+    async def _count(self, data: bytes) -> int:
+        """Return a bound of the values of *data*. Raises `TooManyValues`."""
+        marks = await to_thread.run_sync(most_values, data, limiter=self._counting)
+        if marks > MAX_VALUES and await to_thread.run_sync(count_values, data, limiter=self._counting) > MAX_VALUES:
+            raise TooManyValues(MAX_VALUES)
+        return min(marks, _MOST_MARKS)
+
+    @asynccontextmanager
+    async def _turn(self, tenant: Hashable) -> AsyncIterator[None]:
+        if self._busy:
+            await self._wait(tenant)
+        self._busy = True
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            yield
+        finally:
+            self.at_once -= 1
+            loop.call_later(min((loop.time() - began) * _REST, _LONGEST_REST_S), self._pass_on)
+
+    async def _wait(self, tenant: Hashable) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(tenant, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it came in the same moment
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """Give the turn to the tenant that waits longest."""
+        self._busy = False
+        while self._queues and not self._busy:
+            tenant, queue = next(iter(self._queues.items()))
+            del self._queues[tenant]
+            turn = queue.popleft()
+            if queue:
+                self._queues[tenant] = queue
+            if not turn.cancelled():
+                turn.set_result(None)
+                self._busy = True

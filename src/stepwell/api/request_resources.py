@@ -1,0 +1,59 @@
+"""What a request may use of the process: memory, by one reservation, and turns in which big bodies are decoded."""
+
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct
+
+from stepwell.api.auth import Principal
+from stepwell.api.body_decoding import BigBodyDecoder
+from stepwell.memory import MemoryGovernor, MemoryReservation
+
+_KEY = "resources"
+
+
+class ProcessResources(Struct, frozen=True):
+    """What all requests share. `body_timeout_s`: how long a body may make no progress."""
+
+    governor: MemoryGovernor
+    decoder: BigBodyDecoder
+    body_timeout_s: float
+
+
+class RequestResources(Struct):
+    """The resources of one request. `body` is its body once it has been read."""
+
+    process: ProcessResources
+    body: bytes | None = None
+    _memory: MemoryReservation | None = None
+
+    def memory(self, caller: Principal | None) -> MemoryReservation:
+        """Return the request's reservation, which counts for the tenant of *caller*. It ends with the response."""
+        if self._memory is None:
+            self._memory = self.process.governor.reservation(None if caller is None else caller.scope.tenant)
+        return self._memory
+
+    def free(self) -> None:
+        if self._memory is not None:
+            self._memory.shrink(self._memory.held)
+
+
+class ResourcesMiddleware(ASGIMiddleware):
+    """Gives each request its `RequestResources`, and frees them when it has been answered."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, process: ProcessResources) -> None:
+        self.process = process
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        scope["state"][_KEY] = resources = RequestResources(self.process)
+        try:
+            await next_app(scope, receive, send)
+        finally:
+            resources.free()
+
+
+def resources_of(scope: Scope) -> RequestResources:
+    found: RequestResources = scope["state"][_KEY]
+    return found

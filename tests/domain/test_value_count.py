@@ -1,0 +1,42 @@
+"""The number of JSON values in a body, counted without decoding it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepwell.domain.strict_json import value_count
+from stepwell.domain.strict_json.value_count import count_values, most_values
+
+TEXTS = st.text(st.sampled_from('a,:{}[]"\\é\n '), max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS, inner, max_size=5),
+)
+
+
+def values_of(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(values_of, inner))
+
+
+@given(
+    value=VALUES, indent=st.sampled_from([None, 1]), size=st.sampled_from([1, 2, 3, 7, 10_000]), ascii_=st.booleans()
+)
+def test_the_count_is_that_of_the_decoded_value(value: Any, indent: int | None, size: int, *, ascii_: bool) -> None:
+    data = json.dumps(value, indent=indent, ensure_ascii=ascii_).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(value_count, "_SLICE", size)
+        assert count_values(data) == values_of(value) <= most_values(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\\", b'"', b"[", b"{{{", b",,,", b'"a', b"\xff\x00"])
+def test_any_bytes_can_be_counted(data: bytes) -> None:
+    assert 0 <= count_values(data) <= most_values(data)
+
+
+def test_the_count_goes_over_the_edges_of_slices() -> None:
+    count = 400_000
+    assert count_values(b"[" + b"{} , " * count + b'"a\\"[,"]') == count + 2
