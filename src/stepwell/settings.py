@@ -165,6 +165,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = None
     host: Annotated[str, _about("The address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535), _about("The port to listen on; 0 takes a free one")] = 9000
+    admin_port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)] | None,
+        _about("A further port on STEPWELL_HOST, which answers `/health` and `/metrics` only", default="none"),
+    ] = None
+    trusted_proxies: Annotated[
+        Networks,
+        _about(
+            "The networks of your proxies. From these alone, the address and the scheme of a client are what "
+            "`X-Forwarded-For` and `X-Forwarded-Proto` say"
+        ),
+    ] = Networks()
     public_url: Annotated[
         str | None,
         _about(

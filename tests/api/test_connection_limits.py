@@ -19,7 +19,7 @@ class Clients:
 
     def __init__(self, per_client: int | None = None) -> None:
         self.limits = ConnectionLimits(per_client)
-        self.limits.open(MOST + RESERVED)
+        self.limits.open(MOST + 2 * RESERVED)
         self.dropped: list[ConnectionSlot] = []
 
     def connect(self, client: str | None = "a", *, busy: bool = False) -> ConnectionSlot:

@@ -17,7 +17,7 @@ from support.processes.stepwell_process import StepwellProcess, start, until
 from support.workflows.image_pipelines import create, until_ended
 
 FILES = 400
-SERVED = FILES // 2 - 16 - RESERVED
+SERVED = FILES // 2 - 16 - 2 * RESERVED
 
 
 @contextmanager

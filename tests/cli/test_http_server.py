@@ -2,15 +2,17 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
-from litestar import Litestar, get
+from litestar import Litestar, Request, get
 
-from stepwell.api.connection_limits import ClosedFor, ConnectionLimits, RefusedBy
+from stepwell.api.connection_limits import RESERVED, ClosedFor, ConnectionLimits, RefusedBy
 from stepwell.cli.http_server import HttpServer, address_of, bound_socket
-from stepwell.settings import Settings
+from stepwell.settings import Networks, Settings
 from support.providers.scripted import eventually
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -22,32 +24,36 @@ class Served:
 
     def __init__(self, body: bytes = b"done") -> None:
         self.body = body
+        self.seen: list[tuple[str, str]] = []
         self.asked = asyncio.Event()
         self.release = asyncio.Event()
-        self.port = 0
+        self.port = self.admin_port = 0
 
     @asynccontextmanager
     async def running(
-        self, head_s: float = 3600, limits: ConnectionLimits | None = None, stalled_s: float = 3600
+        self, head_s: float = 3600, limits: ConnectionLimits | None = None, stalled_s: float = 3600, trusted: str = ""
     ) -> AsyncIterator["Served"]:
-        @get("/")
-        async def answer() -> bytes:
+        @get(["/", "/health/live"])
+        async def answer(request: Request[Any, Any, Any]) -> bytes:
+            assert request.client is not None
+            self.seen.append((request.url.scheme, request.client.host))
             self.asked.set()
             await self.release.wait()
             return self.body
 
-        settings = Settings(port=0)
-        with bound_socket(settings) as listener:
-            self.port = listener.getsockname()[1]
-            server = HttpServer(Litestar([answer]), settings, limits, head_s=head_s, stalled_s=stalled_s)
+        settings = Settings(port=0, trusted_proxies=Networks.read(trusted))
+        with bound_socket(settings) as listener, bound_socket(settings) as admin:
+            self.port, self.admin_port = listener.getsockname()[1], admin.getsockname()[1]
+            api = Litestar([answer])
+            server = HttpServer(api, settings, limits, admin=admin, head_s=head_s, stalled_s=stalled_s)
             async with asyncio.timeout(20), asyncio.TaskGroup() as group:
                 group.create_task(server.serve(sockets=[listener]))
                 await server.opened.wait()
                 yield self
                 server.should_exit = True
 
-    async def connect(self, sent: bytes) -> Client:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def connect(self, sent: bytes, port: int | None = None) -> Client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
         writer.write(sent)
         return reader, writer
 
@@ -127,6 +133,56 @@ async def test_a_connection_is_closed_for_another_of_its_client() -> None:
         assert (await third.readuntil(b"done")).startswith(b"HTTP/1.1 200 ")
         for writer in (silent_writer, busy_writer, third_writer, refused_writer):
             writer.close()
+
+
+async def test_the_admin_port_answers_health_alone_and_always_a_newcomer() -> None:
+    async with Served().running() as served:
+        served.release.set()
+        probe = GET.replace(b"/", b"/health/live", 1)
+        silent = [await served.connect(b"", served.admin_port) for _ in range(2 * RESERVED)]
+        for sent, status in ((probe, b"200"), (GET, b"404"), (probe, b"200")):
+            reader, writer = await served.connect(sent, served.admin_port)
+            assert (await reader.read()).split(b" ")[1] == status
+            writer.close()
+        reader, writer = await served.connect(GET)
+        assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        for _, each in silent:
+            each.close()
+
+
+def forwarded_for(address: str) -> bytes:
+    return GET[:-2] + f"X-Forwarded-For: 192.0.2.1, {address}\r\nX-Forwarded-Proto: https\r\n\r\n".encode()
+
+
+async def test_a_trusted_proxy_says_who_the_client_is_and_each_client_has_its_bound() -> None:
+    limits = ConnectionLimits(per_client=2)
+    async with Served().running(limits=limits, trusted="127.0.0.0/8") as served:
+        held = [await served.connect(forwarded_for(client)) for client in ["203.0.113.7"] * 2 + ["203.0.113.8"] * 2]
+        held += [await served.connect(GET) for _ in range(3)]  # the proxy's own
+        await eventually(lambda: len(served.seen) == 7)
+        assert Counter(served.seen) == {
+            ("https", "203.0.113.7"): 2,
+            ("https", "203.0.113.8"): 2,
+            ("http", "127.0.0.1"): 3,
+        }
+        refused, refused_writer = await served.connect(forwarded_for("203.0.113.7"))
+        assert (await refused.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 429 ")
+        assert limits.refused == {RefusedBy.CLIENT: 1}
+        refused_writer.close()
+        served.release.set()
+        for reader, writer in held:
+            assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+
+
+async def test_without_trusted_proxies_nobody_chooses_who_they_are() -> None:
+    async with Served().running() as served:
+        served.release.set()
+        reader, writer = await served.connect(forwarded_for("203.0.113.7"))
+        await reader.readuntil(b"done")
+        assert served.seen == [("http", "127.0.0.1")]
+        writer.close()
 
 
 async def test_requests_in_a_pipeline_are_answered_in_order() -> None:

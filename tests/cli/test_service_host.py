@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import httpx
 import pytest
 
 from stepwell.cli.errors import Refused
-from stepwell.cli.http_server import bound_socket
+from stepwell.cli.http_server import Listeners, bound_sockets
 from stepwell.cli.keys import ServiceKeys, keys_of_folder
 from stepwell.cli.postgres import keep_running
 from stepwell.cli.service_host import answer_requests, open_service
@@ -34,17 +33,17 @@ async def test_a_broken_engine_ends_the_service(tmp_path: Path) -> None:
         dsn = server.dsn(await create_database(server.dsn()))
         await migrate(dsn)
         keys = keys_of_folder(Settings(data_dir=tmp_path, port=0))
-        with bound_socket(keys.settings) as listener:
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with bound_sockets(keys.settings) as listeners:
+            url = f"http://127.0.0.1:{listeners.api.getsockname()[1]}"
             with pytest.raises(Refused, match="the engine broke; the log says why") as refused:
-                await _serve_and_break(keys, dsn, listener)
+                await _serve_and_break(keys, dsn, listeners)
         assert refused.value.code == 1
         async with httpx.AsyncClient() as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get(f"{url}/health/live")
 
 
-async def _serve_and_break(keys: ServiceKeys, dsn: str, listener: socket.socket) -> None:
+async def _serve_and_break(keys: ServiceKeys, dsn: str, listeners: Listeners) -> None:
     task = asyncio.current_task()
     assert task is not None
     async with open_service(keys, dsn, exclusive=True) as app:
@@ -54,7 +53,7 @@ async def _serve_and_break(keys: ServiceKeys, dsn: str, listener: socket.socket)
             assert broken is not None
             broken.set_exception(RuntimeError("a bug"))
 
-        assert await answer_requests(app, keys, listener, Stop(task), break_it) == 1
+        assert await answer_requests(app, keys, listeners, Stop(task), break_it) == 1
 
 
 async def test_the_event_loop_runs_while_postgres_is_respawned() -> None:

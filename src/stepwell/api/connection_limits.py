@@ -6,7 +6,8 @@ What must hold:
   sent a whole head, then those between two requests; of either, the oldest. A client that has reached its own bound
   loses one of its own connections, and otherwise its own come before those of others.
 - If no connection may be closed, the new one is a reserved one. It answers health and metrics only, and may be closed
-  for a newer one at any time. So no client can use up what is reserved.
+  for a newer one at any time. So no client can use up what is reserved. The admin port has reserved connections of its
+  own, and no others.
 - A tenant has no more requests in progress than connections are left for others. So one tenant alone gets half of them,
   and whoever comes next finds room. This is the rule of dynamic thresholds (Choudhury and Hahne, "Dynamic queue length
   thresholds for shared-memory packet switches", 1998).
@@ -54,10 +55,10 @@ class _Client:
 class ConnectionSlot:
     """The place of one connection within the bounds. `served`: it may send any request. *drop* closes it at once."""
 
-    __slots__ = ("client_name", "drop", "place", "served")
+    __slots__ = ("admin", "client_name", "drop", "place", "served")
 
-    def __init__(self, client_name: str | None, drop: Callable[[], object]) -> None:
-        self.client_name, self.drop = client_name, drop
+    def __init__(self, client_name: str | None, drop: Callable[[], object], *, admin: bool) -> None:
+        self.client_name, self.drop, self.admin = client_name, drop, admin
         self.served = False
         self.place: dict[ConnectionSlot, None] | None = None  # where it stands while it may be closed for another
 
@@ -78,17 +79,18 @@ class ConnectionLimits:
         self._silent: dict[ConnectionSlot, None] = {}
         self._idle: dict[ConnectionSlot, None] = {}
         self._reserved: dict[ConnectionSlot, None] = {}
+        self._admin: dict[ConnectionSlot, None] = {}
         self._clients: dict[str, _Client] = {}
         self._requests = Counter[Hashable]()
 
     def open(self, most: int) -> None:
         """Allow *most* connections, with the reserved ones."""
-        self._most = max(most - RESERVED, 1)
+        self._most = max(most - 2 * RESERVED, 1)
 
     @property
     def connections(self) -> int:
         """The number of connections that are open."""
-        return self._served + len(self._reserved)
+        return self._served + len(self._reserved) + len(self._admin)
 
     @property
     def free(self) -> int:
@@ -99,27 +101,25 @@ class ConnectionLimits:
     def per_client(self) -> int:
         return self._per_client or max(self._most // 2, 1)
 
-    def add(self, client_name: str | None, drop: Callable[[], object], *, reserved: bool = False) -> ConnectionSlot:
-        """Return the slot of a new connection. *client_name* is None if it counts for no client.
-
-        *reserved*: it shall be a reserved one in any case.
-        """
-        slot = ConnectionSlot(client_name, drop)
-        if reserved or not self._take(slot):
-            if len(self._reserved) >= RESERVED:
-                self._close(self._oldest_reserved(client_name))
-            self._reserved[slot] = None
+    def add(self, client_name: str | None, drop: Callable[[], object], *, admin: bool = False) -> ConnectionSlot:
+        """Return the slot of a new connection. *client_name* is None if it counts for no client."""
+        slot = ConnectionSlot(client_name, drop, admin=admin)
+        if admin or not self._take(slot):
+            pool = self._pool_of(slot)
+            if len(pool) >= RESERVED:
+                self._close(next((each for each in pool if each.client_name == client_name), next(iter(pool))))
+            pool[slot] = None
         return slot
 
     def serve(self, slot: ConnectionSlot) -> bool:
         """Serve a reserved connection if there is room now. Return whether it is served."""
-        if self._take(slot):
+        if not slot.admin and self._take(slot):
             del self._reserved[slot]
         return slot.served
 
     def remove(self, slot: ConnectionSlot) -> None:
         """Forget a connection that has ended. May be called repeatedly."""
-        self._reserved.pop(slot, None)
+        self._pool_of(slot).pop(slot, None)
         if not slot.served:
             return
         self.begin(slot)
@@ -200,9 +200,8 @@ class ConnectionLimits:
         if slot.client_name is not None:
             self._clients[slot.client_name].quiet[slot] = None
 
-    def _oldest_reserved(self, client_name: str | None) -> ConnectionSlot:
-        own = (slot for slot in self._reserved if slot.client_name == client_name)
-        return next(own, next(iter(self._reserved)))
+    def _pool_of(self, slot: ConnectionSlot) -> dict[ConnectionSlot, None]:
+        return self._admin if slot.admin else self._reserved
 
     def _close(self, slot: ConnectionSlot) -> None:
         self.closed[ClosedFor.ANOTHER] += 1

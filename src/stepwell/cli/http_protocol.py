@@ -4,10 +4,14 @@ What must hold:
 - The head of a request comes within `HEAD_S`, and has at most about `_MOST_HEAD` bytes. Of a response, the client reads
   `_LEAST_READ` bytes each `STALLED_S`. Otherwise the connection is closed.
 - The body of a request that has been answered is read and dropped for `HEAD_S`, so that the client sees the answer.
-- A reserved connection answers the paths of health and metrics, refuses others with 503, and closes.
+- A reserved connection answers the paths of health and metrics, refuses others with 503, and closes. One of the admin
+  port refuses them with 404.
+- A request that a trusted proxy forwards counts for the client for which it does, and has that client's address.
 """
 
 import asyncio
+from contextlib import ExitStack
+from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import json
@@ -15,10 +19,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from stepwell.api.connection_limits import ClosedFor, ConnectionLimits, ConnectionSlot, RefusedBy
 from stepwell.api.problems import BY_STATUS, PROBLEM_JSON
+from stepwell.cli.forwarded import client_name, forwarded, is_trusted
 from stepwell.contract.problems import Problem
+from stepwell.domain.errors import TooManyRequests
+from stepwell.settings import Networks
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+    from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
 HEAD_S = 15.0  # the time that a client may take for the head of a request
 STALLED_S = 20.0
@@ -33,6 +40,8 @@ class _LimitedProtocol(HttpToolsProtocol):
     limits: ClassVar[ConnectionLimits]
     head_s: ClassVar[float]
     stalled_s: ClassVar[float]
+    trusted: ClassVar[Networks]
+    admin_port: ClassVar[int | None]
     slot: ConnectionSlot
     _in_head = False
     _head_bytes = 0  # of the request whose head is incomplete
@@ -41,7 +50,13 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        self.slot = self.limits.add(None if self.client is None else self.client[0], self._drop)
+        address = "" if self.client is None else self.client[0]
+        self._is_proxy = is_trusted(address, self.trusted)
+        self.slot = self.limits.add(
+            None if self._is_proxy else client_name(address),
+            self._drop,
+            admin=self.admin_port is not None and self.server is not None and self.server[1] == self.admin_port,
+        )
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
@@ -63,10 +78,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
-        if not self.slot.served and not is_probe(self.url) and not self.limits.serve(self.slot):
-            self.limits.refused[RefusedBy.CONNECTIONS] += 1
-            self.app = _refuse
         self._in_head = False
+        self.app = self._app_of_request()
         super().on_headers_complete()
         self.limits.begin(self.slot)
         if not self.slot.served:
@@ -91,6 +104,32 @@ class _LimitedProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         self._watch_reader()
+
+    def _app_of_request(self) -> "ASGI3Application":
+        app: ASGI3Application = self.config.loaded_app
+        if not self.slot.served and not is_probe(self.url) and not self.limits.serve(self.slot):
+            if self.slot.admin:
+                return _refusal(404, "This port answers health and metrics only.")
+            self.limits.refused[RefusedBy.CONNECTIONS] += 1
+            return _refusal(503, "The service has as many connections as it may have. Health and metrics are answered.")
+        if not self._is_proxy or self.client is None:
+            return app
+        address, scheme = forwarded(self.client[0], self.headers, self.trusted)
+        self.scope["client"], self.scope["scheme"] = (address, 0), scheme or self.scope["scheme"]
+        if is_trusted(address, self.trusted):  # the proxy's own request
+            return app
+        name = client_name(address)
+
+        async def count_and_run(scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
+            refusal: ASGI3Application | None = None
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(self.limits.request_of_client(name))
+                except TooManyRequests as error:
+                    refusal = _refusal(429, str(error))
+                await (refusal or app)(scope, receive, send)
+
+        return count_and_run
 
     def _drop(self) -> None:
         """Close the connection for another one. It has no request in progress."""
@@ -137,9 +176,18 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._read_deadline = None
 
 
-def limited_protocol(limits: ConnectionLimits, head_s: float, stalled_s: float) -> type[asyncio.Protocol]:
+def limited_protocol(
+    limits: ConnectionLimits, trusted: Networks, *, admin_port: int | None, head_s: float, stalled_s: float
+) -> type[asyncio.Protocol]:
     """Return a protocol for uvicorn's `Config(http=...)`, whose connections are within *limits*."""
-    return type("Limited", (_LimitedProtocol,), {"limits": limits, "head_s": head_s, "stalled_s": stalled_s})
+    members = {
+        "limits": limits,
+        "trusted": trusted,
+        "admin_port": admin_port,
+        "head_s": head_s,
+        "stalled_s": stalled_s,
+    }
+    return type("Limited", (_LimitedProtocol,), members)
 
 
 def is_probe(url: bytes) -> bool:
@@ -148,16 +196,19 @@ def is_probe(url: bytes) -> bool:
     return path in (b"/metrics", b"/health") or path.startswith(b"/health/")
 
 
-async def _refuse(_scope: "Scope", _receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
-    """Answer that all connections are in use."""
-    row = BY_STATUS[503]
-    detail = "The service has as many connections as it may have. Health and metrics are answered."
+def _refusal(status: int, detail: str) -> "ASGI3Application":
+    """Return an application that refuses each request, and closes the connection."""
+    row = BY_STATUS[status]
     body = json.encode(Problem(type=row.type, title=row.title, status=row.status, detail=detail))
     headers = [
         (b"content-type", PROBLEM_JSON.encode()),
         (b"content-length", b"%d" % len(body)),
-        (b"retry-after", _RETRY_AFTER),
+        *([] if status == HTTPStatus.NOT_FOUND else [(b"retry-after", _RETRY_AFTER)]),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": row.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def refuse(_scope: "Scope", _receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return refuse

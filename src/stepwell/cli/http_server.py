@@ -6,11 +6,13 @@ import logging
 import resource
 import socket
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
+from typing import NamedTuple
 
 import uvicorn
 from litestar import Litestar
+from msgspec.structs import replace
 
 from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.cli.errors import Refused
@@ -39,18 +41,25 @@ class HttpServer(uvicorn.Server):
         settings: Settings,
         limits: ConnectionLimits | None = None,
         *,
+        admin: socket.socket | None = None,
         head_s: float = HEAD_S,
         stalled_s: float = STALLED_S,
     ) -> None:
-        """*head_s* is the time that a client may take for the head of a request, *stalled_s* for reading some of a
-        response.
+        """*admin* is a further socket, which answers health and metrics only. *head_s* is the time that a client may
+        take for the head of a request, *stalled_s* for reading some of a response.
         """
         limits = limits or ConnectionLimits()
         limits.open(_open_files() // 2 - _CLOSING)
         super().__init__(
             uvicorn.Config(
                 api,
-                http=limited_protocol(limits, head_s, stalled_s),
+                http=limited_protocol(
+                    limits,
+                    settings.trusted_proxies,
+                    admin_port=None if admin is None else admin.getsockname()[1],
+                    head_s=head_s,
+                    stalled_s=stalled_s,
+                ),
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -61,7 +70,7 @@ class HttpServer(uvicorn.Server):
             )
         )
         self.opened = asyncio.Event()
-        self._settings = settings
+        self._settings, self._admin = settings, admin
         # It logs its start and its stop, which we log ourselves.
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
@@ -70,12 +79,33 @@ class HttpServer(uvicorn.Server):
         """Install no handlers. uvicorn's close the listener at the first signal, and raise it again at the end."""
         yield
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().serve([*(sockets or []), *([] if self._admin is None else [self._admin])])
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
         except OSError as error:  # another process has begun to listen on the bound address
             raise _cannot_listen(self._settings, error) from error
         self.opened.set()
+
+
+class Listeners(NamedTuple):
+    """The sockets of the service: for the API, and for health and metrics only."""
+
+    api: socket.socket
+    admin: socket.socket | None
+
+
+@contextmanager
+def bound_sockets(settings: Settings) -> Iterator[Listeners]:
+    """Yield sockets that are bound to the settings' ports and don't listen yet. Raises `Refused`."""
+    with ExitStack() as stack:
+        api = stack.enter_context(bound_socket(settings))
+        admin = None
+        if settings.admin_port is not None:
+            admin = stack.enter_context(bound_socket(replace(settings, port=settings.admin_port)))
+        yield Listeners(api, admin)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """`stepwell serve`: runs the service on the operator's own database."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,7 +7,7 @@ import structlog
 from msgspec.structs import replace
 
 from stepwell.cli.errors import MISUSED, Refused
-from stepwell.cli.http_server import bound_socket
+from stepwell.cli.http_server import Listeners, bound_sockets
 from stepwell.cli.keys import ServiceKeys, key_faults, keys_of_settings
 from stepwell.cli.service_host import announce_ready, answer_requests, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
@@ -25,9 +24,9 @@ def serve(settings: Settings, signals: Signals) -> int:
     """Serve until a signal. Returns the exit code. Raises `Refused`."""
     if faults := [*_address_faults(settings.database_url), *key_faults(settings, required=True)]:
         raise Refused(*faults, code=MISUSED)
-    with bound_socket(settings) as listener:
-        keys = keys_of_settings(replace(settings, port=listener.getsockname()[1]))
-        return run_stoppable(signals, lambda stop: _main(keys, listener, stop), stopped=0)
+    with bound_sockets(settings) as listeners:
+        keys = keys_of_settings(replace(settings, port=listeners.api.getsockname()[1]))
+        return run_stoppable(signals, lambda stop: _main(keys, listeners, stop), stopped=0)
 
 
 def configured_dsn(settings: Settings) -> str:
@@ -57,10 +56,10 @@ async def prepare_configured_database(settings: Settings) -> str:
     return dsn
 
 
-async def _main(keys: ServiceKeys, listener: socket.socket, stop: Stop) -> int:
+async def _main(keys: ServiceKeys, listeners: Listeners, stop: Stop) -> int:
     dsn = await prepare_configured_database(keys.settings)
     async with open_service(keys, dsn, exclusive=False) as app:
-        return await answer_requests(app, keys, listener, stop, lambda: announce_ready(keys.settings))
+        return await answer_requests(app, keys, listeners, stop, lambda: announce_ready(keys.settings))
 
 
 def _log_waiting(why: str) -> None:

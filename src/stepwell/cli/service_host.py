@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 from stepwell.app import Application, PostgresSource, running_app
 from stepwell.artifacts.store_setup import StorageRefused
 from stepwell.cli.errors import FAILED, Refused
-from stepwell.cli.http_server import HttpServer
+from stepwell.cli.http_server import HttpServer, Listeners
 from stepwell.cli.keys import ServiceKeys
 from stepwell.cli.output import print_result
 from stepwell.cli.signals import Stop
@@ -62,15 +61,15 @@ def tune_gc() -> None:
 
 
 async def answer_requests(
-    app: Application, keys: ServiceKeys, listener: socket.socket, stop: Stop, ready: Callable[[], None]
+    app: Application, keys: ServiceKeys, listeners: Listeners, stop: Stop, ready: Callable[[], None]
 ) -> int:
-    """Serve the API on *listener* until *stop* or the end of the engine. Returns the exit code.
+    """Serve the API on *listeners* until *stop* or the end of the engine. Returns the exit code.
 
-    The listener closes last. While the engine ends, the API answers reads and refuses writes with 503.
+    The listeners close last. While the engine ends, the API answers reads and refuses writes with 503.
     """
-    server = HttpServer(app.api, keys.settings, app.connections)
+    server = HttpServer(app.api, keys.settings, app.connections, admin=listeners.admin)
     async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve(sockets=[listener]), name="http")
+        group.create_task(server.serve(sockets=[listeners.api]), name="http")
         await server.opened.wait()
         stop.take_over()
         ready()

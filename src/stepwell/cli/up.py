@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 
 from stepwell.cli.data_folder import open_folder, publish_address, write_token
 from stepwell.cli.errors import Refused
-from stepwell.cli.http_server import address_of, bound_socket
+from stepwell.cli.http_server import Listeners, address_of, bound_sockets
 from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
 from stepwell.cli.output import print_result
 from stepwell.cli.postgres import UP, claim_folder, keep_running, migrate_embedded, start_server
@@ -38,14 +37,14 @@ def up(settings: Settings, signals: Signals) -> int:
             postgres = stack.enter_context(claim_folder(settings, UP))
         except DataFolderInUse as error:
             raise Refused(f"{error}: another Stepwell runs on it") from error
-        listener = stack.enter_context(bound_socket(settings))
+        listeners = stack.enter_context(bound_sockets(settings))
         start_server(postgres, signals)
         # URLs of artifacts contain the port, so it must be known here if the system chose it.
-        settings = embedded_settings(settings, port=listener.getsockname()[1])
+        settings = embedded_settings(settings, port=listeners.api.getsockname()[1])
         keys = keys_of_folder(settings)
         token = write_token(settings.data_dir, _token(keys))
-        stack.enter_context(publish_address(settings.data_dir, address_of(listener)))
-        return run_stoppable(signals, lambda stop: _main(keys, postgres, listener, stop, token), stopped=0)
+        stack.enter_context(publish_address(settings.data_dir, address_of(listeners.api)))
+        return run_stoppable(signals, lambda stop: _main(keys, postgres, listeners, stop, token), stopped=0)
 
 
 def embedded_settings(settings: Settings, **changes: object) -> Settings:
@@ -54,7 +53,7 @@ def embedded_settings(settings: Settings, **changes: object) -> Settings:
 
 
 async def _main(
-    keys: ServiceKeys, postgres: EmbeddedPostgres, listener: socket.socket, stop: Stop, token: Path | None
+    keys: ServiceKeys, postgres: EmbeddedPostgres, listeners: Listeners, stop: Stop, token: Path | None
 ) -> int:
     def ready() -> None:
         announce_ready(keys.settings, f"token in {token}" if token else "tokens by your own key")
@@ -65,7 +64,7 @@ async def _main(
         respawning = group.create_task(keep_running(postgres), name="postgres")
         await migrate_embedded(postgres)
         async with open_service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
-            code = await answer_requests(app, keys, listener, stop, ready)
+            code = await answer_requests(app, keys, listeners, stop, ready)
         respawning.cancel()
     return code
 
