@@ -18,7 +18,7 @@ async def until_waiting(governor: MemoryGovernor, count: int) -> None:
 
 
 async def test_bytes_are_held_until_the_context_ends() -> None:
-    governor = MemoryGovernor(12 * MIB)
+    governor = MemoryGovernor(8 * MIB)
     with governor.reservation("a") as memory:
         await memory.grow(1 * MIB)
         await memory.grow(2 * MIB)
@@ -29,7 +29,7 @@ async def test_bytes_are_held_until_the_context_ends() -> None:
 
 
 async def test_small_reservations_cost_nothing() -> None:
-    governor = MemoryGovernor(12 * MIB)
+    governor = MemoryGovernor(8 * MIB)
     with governor.reservation("a") as memory:
         await memory.grow(FREE_BYTES)
         assert (memory.held, governor.held) == (FREE_BYTES, 0)
@@ -40,7 +40,7 @@ async def test_small_reservations_cost_nothing() -> None:
 
 
 async def test_more_than_one_task_may_hold_is_refused_and_changes_nothing() -> None:
-    governor = MemoryGovernor(12 * MIB)
+    governor = MemoryGovernor(8 * MIB)
     with governor.reservation("a") as memory:
         await memory.grow(3 * MIB)
         with pytest.raises(
@@ -52,7 +52,7 @@ async def test_more_than_one_task_may_hold_is_refused_and_changes_nothing() -> N
 
 
 async def test_a_reservation_waits_until_another_ends() -> None:
-    governor = MemoryGovernor(12 * MIB)
+    governor = MemoryGovernor(8 * MIB)
     order = []
 
     async def use(name: str, end: asyncio.Event) -> None:
@@ -73,7 +73,7 @@ async def test_a_reservation_waits_until_another_ends() -> None:
 
 
 async def test_a_task_that_is_cancelled_while_it_waits_gets_nothing() -> None:
-    governor = MemoryGovernor(12 * MIB)
+    governor = MemoryGovernor(8 * MIB)
     with governor.reservation("a") as holder, governor.reservation("a") as other:
         await holder.grow(4 * MIB)
         with pytest.raises(TimeoutError):
@@ -83,7 +83,7 @@ async def test_a_task_that_is_cancelled_while_it_waits_gets_nothing() -> None:
 
 
 async def test_a_task_that_is_cancelled_in_the_moment_of_its_grant_gives_it_to_the_next() -> None:
-    governor = MemoryGovernor(12 * MIB)
+    governor = MemoryGovernor(8 * MIB)
     reservations: list[MemoryReservation] = []
 
     async def use() -> None:

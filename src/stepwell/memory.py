@@ -12,7 +12,8 @@ What must hold:
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,6 +21,12 @@ from stepwell.domain.errors import NeverFits
 from stepwell.domain.memory_shares import MemoryShare, MemoryShares
 
 FREE_BYTES: Final = 64 * 1024  # that a reservation may hold without the governor
+answer_room: Final[ContextVar[Callable[[int], Awaitable[object]] | None]] = ContextVar("answer_room", default=None)
+"""Makes room for an answer of so many bytes. Attempts set it, and the clients of providers' APIs call it. The room of
+the answer before is given back.
+
+Whoever holds a lock that other attempts wait for sets it to None: they may hold the memory that it would wait for.
+"""
 _DEFAULT_MAX_BYTES = 512 * 1024 * 1024
 _DEFAULT_SHARE = 4  # the governor's part of all memory: Python needs several times what it is given
 
@@ -61,10 +68,13 @@ class MemoryGovernor:
         """Return a reservation that holds nothing yet. It is used as a context, which ends with giving all back."""
         return MemoryReservation(self, tenant)
 
-    async def request(self, share: MemoryShare, size: int) -> None:
-        """Return once the share has got *size* more bytes. If the caller is cancelled, the share has got nothing."""
+    async def request(self, share: MemoryShare, size: int) -> bool:
+        """Return once the share has got *size* more bytes, and whether it has waited.
+
+        If the caller is cancelled, the share has got nothing.
+        """
         if self._shares.request(share, size):
-            return
+            return False
         self._grants[share] = granted = asyncio.get_running_loop().create_future()
         try:
             await granted
@@ -76,6 +86,7 @@ class MemoryGovernor:
             raise
         finally:
             del self._grants[share]
+        return True
 
     def release(self, share: MemoryShare, size: int) -> None:
         self._wake(self._shares.release(share, size))
@@ -102,17 +113,27 @@ class MemoryReservation:
     def __exit__(self, *_error: object) -> None:
         self.shrink(self.held)
 
-    async def grow(self, size: int) -> None:
-        """Return once *size* more bytes may be held. The caller sets a deadline if it can't wait for ever.
+    async def grow(self, size: int) -> bool:
+        """Return once *size* more bytes may be held, and whether that took a wait.
+
+        The caller sets a deadline if it can't wait for ever.
 
         Raises `NeverFits` if one reservation may not hold so much.
         """
         total = self.held + size
         if total > self._governor.largest:
             raise NeverFits(total, self._governor.largest)
+        waited = False
         if total > FREE_BYTES and size:
-            await self._governor.request(self._share, total - self._share.held)
+            waited = await self._governor.request(self._share, total - self._share.held)
         self.held = total
+        return waited
+
+    async def grow_up_to(self, size: int) -> int:
+        """Grow by *size*, or by as much as one reservation may hold. Return the bytes that it has grown by."""
+        granted = min(size, self._governor.largest - self.held)
+        await self.grow(granted)
+        return granted
 
     def shrink(self, size: int) -> None:
         """Give *size* bytes back."""

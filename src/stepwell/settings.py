@@ -252,8 +252,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     memory_max_bytes: Annotated[
         Annotated[int, Meta(ge=1024 * 1024)] | None,
         _about(
-            "The bytes that attempts, answers, bodies and uploads may hold in memory together; one of them may hold a "
-            "third of that. The process needs several hundred MB besides",
+            "The bytes that attempts, answers, bodies and uploads may hold in memory together; one of them may hold "
+            "half of that. The process needs several hundred MB besides",
             default="a quarter of the memory that the cgroup or the machine provides, at most 512 MiB",
         ),
     ] = None

@@ -42,8 +42,23 @@ class Shelf:
         yield chunks()
 
 
-async def owns(path: str, tenant: str | None) -> bool:
-    return tenant == "ours"
+async def size_of(path: str, tenant: str | None) -> int | None:
+    return len(PNG) if tenant == "ours" else None
+
+
+class Room:
+    """A `FileRoom` that records what is asked for. It says of the first `waits` calls that they took a wait."""
+
+    def __init__(self, waits: int = 0) -> None:
+        self.waits, self.taken = waits, list[int]()
+
+    async def take_file(self, size: int) -> bool:
+        self.taken.append(size)
+        return len(self.taken) <= self.waits
+
+    async def take_decoded(self, size: int) -> bool:
+        self.taken.append(size)
+        return False
 
 
 def response(status: str, *headers: str, body: bytes = PNG, length: int | None = None) -> bytes:
@@ -126,12 +141,12 @@ async def fetch(request: pytest.FixtureRequest) -> AsyncIterator[Fetch]:
     artifacts: Artifacts = shelf
     client = guarded_client(AddressPolicy([ip_network("127.0.0.0/8")]))
     inputs = HttpInputFetcher(
-        artifacts, owns, client=client, max_bytes=MAX_BYTES, timeout_s=getattr(request, "param", 10.0)
+        artifacts, size_of, client=client, max_bytes=MAX_BYTES, timeout_s=getattr(request, "param", 10.0)
     )
     port: InputFetcher = inputs
 
-    async def run(reference: str, field: str = FIELD, tenant: str | None = "ours") -> Blob:
-        return await port.fetch(reference, field, tenant)
+    async def run(reference: str, field: str = FIELD, tenant: str | None = "ours", room: Room | None = None) -> Blob:
+        return await port.fetch(reference, field, tenant, room or Room())
 
     yield run
     await client.aclose()

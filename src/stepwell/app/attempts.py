@@ -19,6 +19,7 @@ from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace, RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
+from stepwell.memory import MemoryGovernor
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.output_download import HttpOutputDownloader
@@ -42,13 +43,15 @@ class SignedArtifactUrls:
         self._cleaner, self._sign_at_bucket, self._own_urls, self._clock = cleaner, storage.sign_url, own_urls, clock
         self.public = public or self._sign_at_bucket is not None
 
-    async def owns(self, path: str, tenant: str | None) -> bool:
+    async def size_of(self, path: str, tenant: str | None) -> int | None:
         # An outage must not fail the attempt that calls this. So this repeats until the attempt's own timeout.
         while True:
             try:
-                return await self._cleaner.find(TenantScope(tenant), path) is not None
+                output = await self._cleaner.find(TenantScope(tenant), path)
             except Unavailable:
                 await asyncio.sleep(_OUTAGE_RETRY_S)
+            else:
+                return None if output is None else output.size
 
     async def url(self, path: str) -> str:
         if self._sign_at_bucket is not None:
@@ -75,10 +78,11 @@ def build_runner(
     clients: "HttpClients",
     store: WorkflowStore,
     clock: Clock,
+    memory: MemoryGovernor,
 ) -> AttemptRunner:
     inputs = HttpInputFetcher(
         storage.artifacts,
-        urls.owns,
+        urls.size_of,
         client=clients.inputs,
         max_bytes=settings.input_max_bytes,
         timeout_s=settings.input_timeout_s,
@@ -94,6 +98,7 @@ def build_runner(
         downloads,
         CallbackAddresses(callbacks, public=settings.public_url is not None),
         RemoteJobs(store, clock, _poll_intervals(settings), build_prices(settings), settings.provider_timeout_s),
+        memory,
     )
 
 

@@ -135,12 +135,15 @@ def build_engine(
     urls = SignedArtifactUrls(
         stores.cleaner, stores.files, process.signed_urls, clock, public=settings.public_url is not None
     )
-    runner = build_runner(settings, registry, stores.files, urls, process.callback_urls, clients, workflow_store, clock)
+    memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
+    runner = build_runner(
+        settings, registry, stores.files, urls, process.callback_urls, clients, workflow_store, clock, memory
+    )
     admission = AdmissionController(build_limits(settings), clock.monotonic)
     health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
     bus = EventBus()
     return Engine(
-        memory=MemoryGovernor(settings.memory_max_bytes or default_max_bytes()),
+        memory=memory,
         registry=registry,
         key_refusals=key_refusals,
         catalog=build_catalog(settings, registry),

@@ -147,7 +147,7 @@ class NeverFits(StepwellError):
     def __init__(self, size: int, largest: int) -> None:
         super().__init__(
             f"needs {size:,} bytes of memory at once, and one task may hold {largest:,}: "
-            "a third of STEPWELL_MEMORY_MAX_BYTES"
+            "half of STEPWELL_MEMORY_MAX_BYTES"
         )
         self.size, self.largest = size, largest
 

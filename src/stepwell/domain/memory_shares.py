@@ -1,6 +1,6 @@
 """The rule by which tenants share a fixed number of bytes.
 
-Two thirds of the bytes are the common pool, one third is the reserve. A share gets its bytes from the common pool, by
+Half of the bytes are the common pool, the other half is the reserve. A share gets its bytes from the common pool, by
 dynamic thresholds (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998): a
 tenant may hold as much as is then still free. So one tenant alone gets half of the pool, two get a third each, and
 there is always room for one more.
@@ -55,7 +55,7 @@ class MemoryShares:
     """The shares of *max_bytes*. `most_held` is the most that was held at any time."""
 
     def __init__(self, max_bytes: int) -> None:
-        self.max_bytes, self.largest = max_bytes, max_bytes // 3
+        self.max_bytes, self.largest = max_bytes, max_bytes // 2
         self.held = self.most_held = 0
         self._free = max_bytes - self.largest  # of the common pool
         self._owner: MemoryShare | None = None  # of the reserve

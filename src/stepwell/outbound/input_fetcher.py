@@ -14,47 +14,52 @@ from stepwell.outbound.http_client import check_media_type
 from stepwell.outbound.input_download import Download
 from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.providers import Blob
+from stepwell.ports.providers import Blob, FileRoom
 
-Owns = Callable[[str, str | None], Awaitable[bool]]
+SizeOf = Callable[[str, str | None], Awaitable[int | None]]
 
 
 class HttpInputFetcher:
     """Implements `ports.providers.InputFetcher`.
 
-    *owns* returns whether an artifact path belongs to a tenant. *client* is an `ssrf_guard.guarded_client`. *max_bytes*
-    bounds every input; *timeout_s* is the deadline of a whole download.
+    *size_of* returns the size of a tenant's artifact, None if it has none there. *client* is an
+    `ssrf_guard.guarded_client`. *max_bytes* bounds every input; *timeout_s* is the deadline of a whole download.
     """
 
     def __init__(
         self,
         artifacts: Artifacts,
-        owns: Owns,
+        size_of: SizeOf,
         *,
         client: httpx.AsyncClient,
         max_bytes: int = 64 * 1024 * 1024,
         timeout_s: float = 30.0,
     ) -> None:
         self._artifacts = artifacts
-        self._owns = owns
+        self._size_of = size_of
         self._download = Download(client, max_bytes, timeout_s)
         self._max_bytes = max_bytes
 
-    async def fetch(self, reference: str, field: str, tenant: str | None) -> Blob:
+    async def fetch(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
         scheme = reference[:8].lower()
         if is_meant_as_artifact(reference):
-            return await self._read_artifact(reference, field, tenant)
+            return await self._read_artifact(reference, field, tenant, room)
         if scheme.startswith(("http://", "https://")):
-            return await self._download(reference, field)
+            return await self._download(reference, field, room)
         if scheme.startswith("data:"):
+            await room.take_decoded(len(reference))
             return await to_thread.run_sync(self._decode_data_uri, reference, field)
         raise invalid_input(
             field, f"{_printable(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI"
         )
 
-    async def _read_artifact(self, path: str, field: str, tenant: str | None) -> Blob:
-        if parse_artifact_path(path) is None or not await self._owns(path, tenant):
+    async def _read_artifact(self, path: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
+        size = None if parse_artifact_path(path) is None else await self._size_of(path, tenant)
+        if size is None:
             raise invalid_input(field, f"artifact {_printable(path)} not found")
+        if size > self._max_bytes:
+            raise invalid_input(field, f"larger than {self._max_bytes} bytes")
+        await room.take_file(size)
         try:
             async with self._artifacts.stream(path) as chunks:
                 data = await self._collect(chunks, field)

@@ -324,8 +324,21 @@ class ReadsFiles(Protocol):
         """
 
 
+class FileRoom(Protocol):
+    """Makes room in memory for files, before their bytes are read."""
+
+    async def take_file(self, size: int, /) -> bool:
+        """Return once there is room for *size* bytes more, and whether that took a wait.
+
+        Raises `AttemptError` if there never will be.
+        """
+
+    async def take_decoded(self, size: int, /) -> bool:
+        """Return once there is room for a file that is in memory already, as text."""
+
+
 class InputFetcher(Protocol):
     """Reads the files that inputs refer to."""
 
-    async def fetch(self, reference: str, field: str, tenant: str | None) -> Blob:
+    async def fetch(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
         """Return the bytes as `AttemptIO.fetch` does. An artifact path must belong to *tenant*."""

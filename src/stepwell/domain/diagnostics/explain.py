@@ -55,6 +55,7 @@ class AttemptObservation(NamedTuple):
 
     `recorded`: the start of the attempt is committed. `word` is the provider's own word for the status, unchanged since
     the time `since`. `progress` is from 0 to 1. `trouble` says why the latest call had no usable answer.
+    `waits_for_memory`: the attempt waits until it may hold its inputs, or an answer, in memory.
     """
 
     recorded: bool
@@ -62,6 +63,7 @@ class AttemptObservation(NamedTuple):
     since: datetime | None = None
     progress: float | None = None
     trouble: str | None = None
+    waits_for_memory: bool = False
 
 
 class Process(NamedTuple):
@@ -211,6 +213,8 @@ class _Steps:
     def _of_attempt(self, step: StepRecord, task: Task) -> StepReason:
         snapshot = self._snapshot
         observation = snapshot.observations.get(task.id)
+        if observation is not None and observation.waits_for_memory:
+            return _runs_here(task.attempt, "waiting_for_memory", task, observation.trouble)
         if task.sent is not None and task.provider is not None and task.phase is not TaskPhase.REMOTE_DONE:
             return _at_provider(task, task.provider, observation, snapshot)
         if snapshot.elsewhere is not None or (observation is None and snapshot.draining):
@@ -267,6 +271,7 @@ _NOT_STARTED = NotStarted(detail="The workflow was never started.")
 _DOING: Mapping[Doing, str] = {
     "recording": "its start is being recorded",
     "preparing": "its inputs are being prepared",
+    "waiting_for_memory": "it waits until other work gives memory back (STEPWELL_MEMORY_MAX_BYTES)",
     "working": "it is at work in this process",
     "fetching": "its job has ended, and the result is being fetched",
 }

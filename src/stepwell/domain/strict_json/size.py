@@ -29,6 +29,16 @@ def is_larger_than(value: Any, limit: int) -> bool:
     return rest < 0
 
 
+def decoded_size(data: bytes) -> int:
+    """Return about how many bytes of memory the JSON *data* takes as Python objects, together with a copy as JSON.
+
+    An empty list takes 56 bytes and its place in another one 8. One character beyond ASCII can make a text four times
+    as large.
+    """
+    values = sum(data.count(mark) for mark in (b",", b"[", b"{", b":"))
+    return len(data) * (2 if data.isascii() else 5) + 64 * values
+
+
 def is_deeper(value: Any, levels: int) -> bool:
     """Return whether lists and objects in *value* are nested more than *levels* deep. Doesn't recurse."""
     level = [value]

@@ -5,14 +5,16 @@ What must hold:
 - An attempt that is cancelled stops at the next await inside its scope, even if it was cancelled before it had one.
 - An attempt that only waits for time can be stopped at any moment without losing anything: its job goes on at the
   provider, and the next process finds it.
+- The time in which an attempt waits for memory counts for none of its deadlines.
 """
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
-from anyio import CancelScope, current_time, move_on_after
+from anyio import CancelScope, current_time, fail_after, move_on_after
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -47,9 +49,11 @@ class AttemptControl:
         self.report, self.flushed = report, flushed
         self.cancelled = False  # the attempt is to end, for whatever reason
         self.resting = False  # the attempt waits for time, and for nothing that could be lost
+        self.waits_for_memory = False
         self.callback_body: bytes | None = None  # of the provider's latest callback
         self.observation: JobObservation | None = None  # None before the first poll
         self._scope: CancelScope | None = None
+        self._inner_scopes: list[CancelScope] = []
         self._paused_deadline: float | None = None
         self._stopping = False
         self._woken: asyncio.Event | None = None
@@ -92,6 +96,36 @@ class AttemptControl:
         """End `pause_deadline`. A deadline that has passed meanwhile cancels the scope at once."""
         if self._scope is not None and self._paused_deadline is not None:
             self._scope.deadline, self._paused_deadline = self._paused_deadline, None
+
+    @contextmanager
+    def fail_after(self, seconds: float) -> Iterator[None]:
+        """Raise TimeoutError if the context takes longer, without the time in which the attempt waits for memory."""
+        with fail_after(seconds) as scope:
+            self._inner_scopes.append(scope)
+            try:
+                yield
+            finally:
+                self._inner_scopes.remove(scope)
+
+    @contextmanager
+    def waiting_for_memory(self, *, resting: bool) -> Iterator[None]:
+        """Stop the clock of all deadlines within the context. With *resting*, the attempt may be stopped there."""
+        scopes = [scope for scope in (self._scope, *self._inner_scopes) if scope is not None]
+        deadlines, began = [scope.deadline for scope in scopes], current_time()
+        for scope in scopes:
+            scope.deadline = math.inf
+        if resting and self._stopping:
+            self.cancel()
+        self.waits_for_memory, self.resting = True, resting
+        try:
+            yield
+        finally:
+            self.waits_for_memory = self.resting = False
+            waited = current_time() - began
+            for scope, deadline in zip(scopes, deadlines, strict=True):
+                scope.deadline = deadline + waited
+            if self._paused_deadline is not None:
+                self._paused_deadline += waited
 
     def record_status(self, word: str, progress: float | None, at: datetime) -> None:
         """Record what a poll has returned about the job."""

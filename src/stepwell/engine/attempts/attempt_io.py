@@ -16,11 +16,10 @@ from stepwell.domain.artifacts import artifact_path
 from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.domain.model import Task
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.providers import Blob, ErrorText, InputFetcher
+from stepwell.ports.providers import Blob, ErrorText, FileRoom, InputFetcher
 
 _ROOM_S = 2.0  # between two attempts to store a file on a full disk
 _SPARE_S = 10.0  # before the attempt's deadline, so that it fails with the cause and not with a timeout
-MOST_INPUT = 256 * 1024 * 1024  # bytes of input files that an attempt may hold in memory
 
 
 class ArtifactUrls(Protocol):
@@ -28,8 +27,8 @@ class ArtifactUrls(Protocol):
 
     public: bool
 
-    async def owns(self, path: str, tenant: str | None) -> bool:
-        """Return whether a task of that tenant has stored exactly that path."""
+    async def size_of(self, path: str, tenant: str | None) -> int | None:
+        """Return the size of the file that a task of that tenant has stored at exactly that path; None if none has."""
 
     async def url(self, path: str) -> str:
         """Return the signed URL. Raises `ArtifactError` if it can't be signed now."""
@@ -64,22 +63,17 @@ class BoundAttemptIO:
         inputs: InputFetcher,
         links: ArtifactUrls,
         downloads: OutputDownloader,
+        room: FileRoom,
     ) -> None:
         self._tenant, self._task, self._artifacts, self._inputs = tenant, task, artifacts, inputs
-        self._links, self._downloads = links, downloads
+        self._links, self._downloads, self._room = links, downloads, room
         self.stored: dict[str, Output] = {}
-        self._fetched = 0
 
     async def fetch(self, reference: str, field: str) -> Blob:
-        blob = await self._inputs.fetch(reference, field, self._tenant)
-        self._fetched += len(blob.data)
-        if self._fetched > MOST_INPUT:
-            message = f"{field}: the inputs of the step are more than {MOST_INPUT >> 20} MiB together"
-            raise AttemptError(message, retryable=False, provider_fault=False)
-        return blob
+        return await self._inputs.fetch(reference, field, self._tenant, self._room)
 
     async def link(self, path: str, field: str) -> str | None:
-        if not await self._links.owns(path, self._tenant):
+        if await self._links.size_of(path, self._tenant) is None:
             raise AttemptError(f"{field}: artifact not found", retryable=False, provider_fault=False)
         return await self.address(path) if self._links.public else None
 

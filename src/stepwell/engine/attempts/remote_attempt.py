@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
-from anyio import CancelScope, fail_after, to_thread
+from anyio import CancelScope, to_thread
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import CancelReceipt, TaskPhase
@@ -30,6 +30,7 @@ from stepwell.domain.lifecycle.inputs import (
 from stepwell.domain.model import Sent, Task
 from stepwell.domain.strict_json.canonical import digest
 from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.remote_jobs import PollPace, RemoteJobs
 from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider, Request
 
@@ -76,12 +77,13 @@ class RemoteAttempt:
     def cost(self, sent: Sent, reported: Cost | None = None) -> Cost | None:
         return self._jobs.cost(self.provider, sent, reported)
 
-    async def run(self, io: AttemptIO, *, on_fallback: bool) -> Finished:
+    async def run(self, io: AttemptIO, memory: AttemptMemory, *, on_fallback: bool) -> Finished:
         """Return the result. Raises `AttemptError` or `AttemptSuperseded`."""
         sent = self.task.sent
         answer: Job | Finished | None = self.known_job
         if sent is None:
-            sent, answer = await self._submit(io, on_fallback=on_fallback)
+            with memory.for_request():
+                sent, answer = await self._submit(io, on_fallback=on_fallback)
         elif answer is None:
             # The request may have been under way until its deadline.
             lost_at = sent.at + timedelta(seconds=self._jobs.answer_s)
@@ -196,7 +198,7 @@ class RemoteAttempt:
     async def _send(self, request: Request, sent: Sent, io: AttemptIO) -> Job | Finished:
         answer: Job | Finished | None = None
         try:
-            with self._jobs.submitting(sent.digest), CancelScope(shield=True), fail_after(_SUBMITTING_S):
+            with self._jobs.submitting(sent.digest), CancelScope(shield=True), self.control.fail_after(_SUBMITTING_S):
                 answer = self._report_answer(await self.provider.submit(self.attempt, request, io), sent)
         except AttemptError as error:
             receipt = CancelReceipt.FINISHED_TOO_LATE if error.paid else CancelReceipt.NEVER_STARTED
@@ -248,7 +250,7 @@ class RemoteAttempt:
             _require_current(self.control.report(RemoteEnded(self.task.position, self.task.id)))
         self.control.set_deadline(2 * _FETCHING_S)  # later than the deadline below, which has its own message
         try:
-            with fail_after(_FETCHING_S), paid_for():
+            with self.control.fail_after(_FETCHING_S), paid_for():
                 return await self.with_retries(lambda: self.provider.fetch(self.attempt, job, io))
         except (JobNotFound, TimeoutError) as error:
             why = f"{error}: its result is gone" if str(error) else "its result could not be fetched for an hour"

@@ -4,14 +4,16 @@ What must hold:
 - A bug in a provider, or here, fails the attempt and nothing else. Its text may contain anything, so the attempt's
   error shows only its type.
 - An attempt that was cancelled, or that its run ignores, has no outcome.
+- What an attempt holds in proportion to what a tenant sends has its room in the memory governor, from before it is
+  read until the attempt ends. Attempts with little to hold take none.
 - The caller deletes the files of an attempt, because only the caller knows whether its end was recorded.
 """
 
 import asyncio
-import base64
 import random
 from asyncio import CancelledError
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -22,8 +24,7 @@ from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
-from stepwell.contract.enums import ProviderType, TaskType, TransformType
-from stepwell.domain.artifacts import media_type_of
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import ArtifactError, AttemptError
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
 from stepwell.domain.mapping.input_mapping import (
@@ -35,13 +36,16 @@ from stepwell.domain.mapping.input_mapping import (
 )
 from stepwell.domain.model import Task
 from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_larger_than
+from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, decoded_size, is_deeper, is_larger_than
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
+from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.engine.attempts.deferred_transforms import TransformFinisher
 from stepwell.engine.attempts.job_cancellation import JobCanceller
 from stepwell.engine.attempts.remote_attempt import AttemptSuperseded, RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
+from stepwell.memory import FREE_BYTES, MemoryGovernor, answer_room
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
 
@@ -81,10 +85,15 @@ class Callbacks(Protocol):
 
 
 class PreparedAttempt(Struct):
-    """An attempt that must wait for something: for *deferred* transforms, which need I/O, or for its provider."""
+    """An attempt that must wait for something: for *deferred* transforms, which need I/O, or for its provider.
+
+    `results` are results that are too large to be decoded without room in memory; `inputs` is empty as long as it isn't
+    None.
+    """
 
     inputs: dict[str, Any]
     deferred: list[DeferredTransform]
+    results: Mapping[str, bytes] | None = None
 
 
 class AttemptEnd(Struct):
@@ -106,10 +115,11 @@ class AttemptRunner:
         downloads: OutputDownloader,
         callbacks: Callbacks,
         remote_jobs: RemoteJobs,
+        memory: MemoryGovernor,
     ) -> None:
         self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
         self._downloads, self._callbacks = downloads, callbacks
-        self._remote_jobs = remote_jobs
+        self._remote_jobs, self._memory = remote_jobs, memory
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
         """Resolve the inputs. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
@@ -117,8 +127,10 @@ class AttemptRunner:
             return PreparedAttempt({}, [])  # the provider has its inputs
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
-            results = {step_id: json.decode(result) for step_id, result in context.results(definition).items()}
-            inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), results)
+            results = context.results(definition)
+            if _decoded_size(results) > FREE_BYTES:
+                return PreparedAttempt({}, [], results)
+            inputs, deferred = _resolve(context, definition, results)
             if deferred or task.provider is not None:
                 return PreparedAttempt(inputs, deferred)
             check_inputs(plan.task_type, inputs)
@@ -151,9 +163,23 @@ class AttemptRunner:
         When the step's time is up, an attempt that is submitting waits for the provider's answer (`RemoteAttempt`). A
         job that may exist is reported with the failure (`timed_out`, `endable`), and `Run` decides what follows.
         """
-        io = BoundAttemptIO(context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads)
-        outcome = await self._attempt(context, task, work, io, control)
+        with self._room(context.tenant, control) as memory:
+            io = BoundAttemptIO(
+                context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads, memory
+            )
+            outcome = await self._attempt(context, task, work, io, memory, control)
         return AttemptEnd(outcome, bool(io.stored))
+
+    @contextmanager
+    def _room(self, tenant: str | None, control: AttemptControl) -> Iterator[AttemptMemory]:
+        """Yield the memory of an attempt, also to the clients of providers' APIs. All is given back at the end."""
+        with self._memory.reservation(tenant) as reservation:
+            memory = AttemptMemory(reservation, control)
+            token = answer_room.set(memory.take_answer)
+            try:
+                yield memory
+            finally:
+                answer_room.reset(token)
 
     async def discard(self, task: Task) -> None:
         """Delete whatever the task has stored."""
@@ -163,14 +189,22 @@ class AttemptRunner:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
     async def _attempt(
-        self, context: AttemptContext, task: Task, work: PreparedAttempt, io: BoundAttemptIO, control: AttemptControl
+        self,
+        context: AttemptContext,
+        task: Task,
+        work: PreparedAttempt,
+        io: BoundAttemptIO,
+        memory: AttemptMemory,
+        control: AttemptControl,
     ) -> Succeeded | AttemptFailed | None:
         plan = context.resolved_step(task.position)
         encoded: bytes | None = None
         cost: Cost | None = None
         try:
             with control.within(plan.timeout_s):
-                finished = await self._call(context, plan, task, work, io, control)
+                if work.results is not None:
+                    await memory.take(_decoded_size(work.results))
+                finished = await self._call(context, plan, task, work, io, memory, control)
                 cost = finished.cost
                 encoded = _encoded(finished.result)
         except AttemptSuperseded:
@@ -206,7 +240,8 @@ class AttemptRunner:
         attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
         try:
             provider = self._providers.remote(task.provider)
-            return await JobCanceller(RemoteAttempt(self._remote_jobs, provider, attempt, task, control)).run()
+            with self._room(context.tenant, control):
+                return await JobCanceller(RemoteAttempt(self._remote_jobs, provider, attempt, task, control)).run()
         except Exception:
             # The provider isn't configured any more, or has a bug. Another process may do better, until the time to
             # follow up is over.
@@ -221,11 +256,16 @@ class AttemptRunner:
         task: Task,
         work: PreparedAttempt,
         io: BoundAttemptIO,
+        memory: AttemptMemory,
         control: AttemptControl,
     ) -> Finished:
-        inputs = work.inputs
-        for transform in work.deferred:
-            put_input(inputs, transform.to_field, await self._finish(transform, context.tenant, io))
+        inputs, deferred = work.inputs, work.deferred
+        if work.results is not None:
+            inputs, deferred = _resolve(context, context.definition(task.position), work.results)
+        max_text = MAX_RESULT_BYTES if task.provider is None else None  # the inputs are the result then
+        finisher = TransformFinisher(self._links, context.tenant, io, max_text)
+        for transform in deferred:
+            put_input(inputs, transform.to_field, await finisher.finish(transform))
         if task.sent is None:
             check_inputs(plan.task_type, inputs)
         if task.provider is None:
@@ -237,23 +277,21 @@ class AttemptRunner:
         attempt = replace(attempt, callback_url=self._callbacks.url(context.workflow_id, task.id))
         provider = self._providers.remote(task.provider)
         remote = RemoteAttempt(self._remote_jobs, provider, attempt, task, control)
-        return await remote.run(io, on_fallback=on_fallback)
+        return await remote.run(io, memory, on_fallback=on_fallback)
 
-    async def _finish(self, transform: DeferredTransform, tenant: str | None, io: BoundAttemptIO) -> Any:
-        """Return the value of a transform that needs I/O: signed URL or data URI, of one path or of each in a list."""
-        if isinstance(transform.value, list):
-            return [await self._finish_one(transform, path, tenant, io) for path in transform.value]
-        return await self._finish_one(transform, transform.value, tenant, io)
 
-    async def _finish_one(self, transform: DeferredTransform, path: Any, tenant: str | None, io: BoundAttemptIO) -> str:
-        if not isinstance(path, str) or not await self._links.owns(path, tenant):
-            message = f"{transform.label}: {transform.transform} needs the path of an artifact, and there is none such"
-            raise AttemptError(message, retryable=False, provider_fault=False)
-        if transform.transform is TransformType.PATH_TO_URL:
-            return await io.address(path)
-        blob = await io.fetch(path, transform.to_field)
-        media_type = media_type_of(path) or "application/octet-stream"
-        return f"data:{media_type};base64,{base64.b64encode(blob.data).decode()}"
+def _decoded_size(results: Mapping[str, bytes]) -> int:
+    return sum(map(decoded_size, results.values()))
+
+
+def _resolve(
+    context: AttemptContext, definition: WorkflowStepDefinition, results: Mapping[str, bytes]
+) -> tuple[dict[str, Any], list[DeferredTransform]]:
+    """Return the inputs and the deferred transforms. *results* are those that the mappings read. Raises
+    `AttemptError`.
+    """
+    decoded = {step_id: json.decode(result) for step_id, result in results.items()}
+    return resolve_inputs(definition, effective_config(context.config, definition), decoded)
 
 
 def _provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001

@@ -152,11 +152,19 @@ def _explain_rows(
 
 
 def _observe(attempt: RunningAttempt) -> AttemptObservation:
-    job = None if attempt.control is None else attempt.control.observation
+    control = attempt.control
+    if control is None:
+        return AttemptObservation(recorded=False)
+    job, waits = control.observation, control.waits_for_memory
     if job is None:
-        return AttemptObservation(recorded=attempt.control is not None)
+        return AttemptObservation(recorded=True, waits_for_memory=waits)
     return AttemptObservation(
-        recorded=True, word=job.word, since=job.since, progress=job.progress, trouble=job.poll_error
+        recorded=True,
+        word=job.word,
+        since=job.since,
+        progress=job.progress,
+        trouble=job.poll_error,
+        waits_for_memory=waits,
     )
 
 

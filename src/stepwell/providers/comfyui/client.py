@@ -20,6 +20,7 @@ from msgspec import Meta, Struct
 
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.strict_json.canonical import canonical
+from stepwell.memory import answer_room
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.lenient_json import error_text, read_lenient_json
@@ -179,7 +180,11 @@ class ComfyUiServer:
         async with self._queue_lock:
             now, (at, queue) = anyio.current_time(), self._last_queue
             if anew or at + _FRESH_S < now or queue.word_for(job_id) is None:  # the job may be newer than the read
-                queue = await self.queue()
+                token = answer_room.set(None)  # others wait for the lock
+                try:
+                    queue = await self.queue()
+                finally:
+                    answer_room.reset(token)
                 self._last_queue = now, queue
             return queue.word_for(job_id)
 
@@ -223,7 +228,9 @@ class ComfyUiServer:
         Raises `AttemptError`.
         """
         name = await to_thread.run_sync(_file_name, blob)
-        content_type, form = encode_form(_form_parts(name, blob), f"stepwell-{name.partition('.')[0]}")
+        content_type, form = await to_thread.run_sync(
+            encode_form, _form_parts(name, blob), f"stepwell-{name.partition('.')[0]}"
+        )
         headers = {**self._headers, "Content-Type": content_type}
         try:
             answer = await self._files.call("POST", f"{self._url}/upload/image", headers, form, ok=_SUCCESS | _REFUSALS)

@@ -1,5 +1,8 @@
 """Calls to a provider's API: bounded in time and size, without redirects. Failures raise what the port says.
 
+A large answer is read to a temporary file first, and to memory once the attempt has room for it. So a provider never
+waits for memory, and an answer that is paid for isn't lost while the attempt waits.
+
 The URLs here are the operator's own (base URLs from the settings), so they are trusted. URLs that a provider or a user
 names go through `outbound.ssrf_guard` instead.
 """
@@ -15,9 +18,11 @@ from msgspec import Struct
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.setting_names import url_setting
 from stepwell.domain.strict_json.canonical import canonical, digest
+from stepwell.memory import answer_room
 from stepwell.outbound.http_client import GONE, retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import ErrorText
+from stepwell.providers.shared.answer_spool import AnswerSpool
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.credentials import Key
@@ -29,6 +34,7 @@ T = TypeVar("T")
 
 UNAUTHORIZED = 401
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
+_JSON = {"Content-Type": "application/json"}
 # The errors of a failed call. The type shows whether anything may have been sent.
 _CALL_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeError)
 
@@ -175,19 +181,21 @@ class ProviderApi:
     ) -> ApiAnswer:
         # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
         before = min(timeout_s / 2, 10.0)
-        with anyio.fail_after(timeout_s):
-            async with self._client.stream(
-                method,
-                url,
-                content=body,
-                headers={**_HEADERS, **({"Content-Type": "application/json"} if body is not None else {}), **headers},
-                # Shorter than the deadline, so that a failed connection is known to have sent nothing.
-                timeout=httpx.Timeout(timeout_s, connect=before, pool=before),
-                follow_redirects=False,
-            ) as response:
-                data = bytearray()
-                async for chunk in response.aiter_raw():
-                    data += chunk
-                    if len(data) > self.max_answer:
-                        raise TooBig("the answer is too big")
-        return ApiAnswer(response.status_code, response.headers, bytes(data))
+        with AnswerSpool() as spool:
+            with anyio.fail_after(timeout_s):
+                async with self._client.stream(
+                    method,
+                    url,
+                    content=body,
+                    headers={**_HEADERS, **({} if body is None else _JSON), **headers},
+                    # Shorter than the deadline, so that a failed connection is known to have sent nothing.
+                    timeout=httpx.Timeout(timeout_s, connect=before, pool=before),
+                    follow_redirects=False,
+                ) as response:
+                    async for chunk in response.aiter_raw():
+                        await spool.write(chunk)
+                        if spool.size > self.max_answer:
+                            raise TooBig("the answer is too big")
+            if (make_room := answer_room.get()) is not None:
+                await make_room(spool.size)
+            return ApiAnswer(response.status_code, response.headers, await spool.read())

@@ -1,0 +1,67 @@
+"""The memory of one attempt: what its inputs and the answers of its provider may take.
+
+What must hold:
+- An input has its room before its bytes are read. If it can never have it, the attempt fails before anything is sent,
+  and no retry follows.
+- An answer may be paid for, so it never fails for lack of room: it waits. An answer that is larger than one task's
+  memory gets all of that, so that few of them are in memory at once.
+- The time of the wait counts for none of the attempt's deadlines.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stepwell.domain.errors import AttemptError, NeverFits
+from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.memory import FREE_BYTES, MemoryReservation
+
+# A file is in memory as bytes, as base64, as text in a request or an answer, and as the JSON of that.
+_COPIES = 4
+
+
+class AttemptMemory:
+    """The room of one attempt, in its reservation."""
+
+    def __init__(self, reservation: MemoryReservation, control: AttemptControl) -> None:
+        self._reservation, self._control = reservation, control
+        self._answer = 0
+
+    @contextmanager
+    def for_request(self) -> Iterator[None]:
+        """Give back, at the end of the context, what was taken within it, except for the last answer.
+
+        The request has been sent then, with its files.
+        """
+        before = self._reservation.held - self._answer
+        try:
+            yield
+        finally:
+            self._reservation.shrink(max(self._reservation.held - self._answer - before, 0))
+
+    async def take(self, size: int) -> bool:
+        """Return once *size* bytes more may be taken, and whether that took a wait. Raises `AttemptError`."""
+        try:
+            with self._control.waiting_for_memory(resting=True):
+                return await self._reservation.grow(size)
+        except NeverFits as error:
+            message = f"the inputs of the step are too big: it {error}"
+            raise AttemptError(message, retryable=False, provider_fault=False) from error
+
+    async def take_file(self, size: int) -> bool:
+        """Make room for the file of an input, as `take` does."""
+        return await self.take(size * _COPIES)
+
+    async def take_decoded(self, size: int) -> bool:
+        """Make room for a file that is in memory already, as text. It never fails."""
+        with self._control.waiting_for_memory(resting=True):
+            await self._reservation.grow_up_to(size * _COPIES)
+        return False
+
+    async def take_answer(self, size: int) -> None:
+        """Make room for an answer of a provider. The room of the answer before is given back."""
+        self._reservation.shrink(self._answer)
+        self._answer = 0
+        if size <= FREE_BYTES:
+            return  # for a token, for example, which other attempts may wait for
+        with self._control.waiting_for_memory(resting=False):
+            self._answer = await self._reservation.grow_up_to(size * _COPIES)

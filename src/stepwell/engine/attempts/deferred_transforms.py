@@ -1,0 +1,51 @@
+"""Finishes the transforms that need I/O: signed URLs and data URIs of artifacts."""
+
+import base64
+from typing import Any
+
+from anyio import to_thread
+
+from stepwell.contract.enums import TransformType
+from stepwell.domain.artifacts import media_type_of
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.mapping.input_mapping import DeferredTransform
+from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO
+from stepwell.ports.providers import Blob
+
+_UNTYPED = "application/octet-stream"
+
+
+class TransformFinisher:
+    """Finishes the deferred transforms of one attempt.
+
+    *max_text* bounds the data URIs together, in bytes; None if the attempt's memory alone bounds them.
+    """
+
+    def __init__(self, links: ArtifactUrls, tenant: str | None, io: BoundAttemptIO, max_text: int | None) -> None:
+        self._links, self._tenant, self._io, self._max_text = links, tenant, io, max_text
+        self._text = 0
+
+    async def finish(self, transform: DeferredTransform) -> Any:
+        """Return the value: the text of one path, or those of each path in a list. Raises `AttemptError`."""
+        if isinstance(transform.value, list):
+            return [await self._finish_one(transform, path) for path in transform.value]
+        return await self._finish_one(transform, transform.value)
+
+    async def _finish_one(self, transform: DeferredTransform, path: Any) -> str:
+        size = await self._links.size_of(path, self._tenant) if isinstance(path, str) else None
+        if size is None:
+            message = f"{transform.label}: {transform.transform} needs the path of an artifact, and there is none such"
+            raise AttemptError(message, retryable=False, provider_fault=False)
+        if transform.transform is TransformType.PATH_TO_URL:
+            return await self._io.address(path)
+        self._text += (size + 2) // 3 * 4
+        if self._max_text is not None and self._text > self._max_text:
+            message = f"{transform.label}: the data URIs are over {self._max_text:,} bytes, and the result may not be"
+            raise AttemptError(message, retryable=False, provider_fault=False)
+        blob = await self._io.fetch(path, transform.to_field)
+        return await to_thread.run_sync(_data_uri, path, blob)
+
+
+def _data_uri(path: str, blob: Blob) -> str:
+    media_type = media_type_of(path) or _UNTYPED
+    return f"data:{media_type};base64,{base64.b64encode(blob.data).decode()}"

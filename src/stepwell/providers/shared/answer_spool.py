@@ -1,0 +1,62 @@
+"""A buffer for the answer of a provider: the beginning is in memory, the rest in a temporary file."""
+
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import IO, Self
+
+from anyio import to_thread
+
+from stepwell.memory import FREE_BYTES
+
+
+class AnswerSpool:
+    """A context that stores an answer as it comes. `size` is the number of its bytes.
+
+    What can't be written because the disk is full stays in memory: the answer may be paid for.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._head, self._tail = bytearray(), bytearray()
+        self._file: IO[bytes] | None = None
+        self._broken = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    async def write(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self.size <= FREE_BYTES:
+            self._head += chunk
+        elif self._broken:
+            self._tail += chunk
+        else:
+            await to_thread.run_sync(self._write_to_file, chunk)
+
+    async def read(self) -> bytes:
+        """Return the answer."""
+        return bytes(self._head) if self._file is None and not self._tail else await to_thread.run_sync(self._read)
+
+    def _write_to_file(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        try:
+            if self._file is None:
+                self._file = TemporaryFile(buffering=0)  # noqa: SIM115 - closed at the end of the context
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._broken = True
+            self._tail += rest
+
+    def _read(self) -> bytes:
+        written = b""
+        if self._file is not None:
+            self._file.seek(0)
+            written = self._file.read()
+        return b"".join((self._head, written, self._tail))
