@@ -1,4 +1,4 @@
-"""A buffer for the answer of a provider: the beginning is in memory, the rest in a temporary file."""
+"""A buffer for the answer of a provider: a large one is in a temporary file."""
 
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -17,7 +17,7 @@ class AnswerSpool:
 
     def __init__(self) -> None:
         self.size = 0
-        self._head, self._tail = bytearray(), bytearray()
+        self._small, self._tail = bytearray(), bytearray()
         self._file: IO[bytes] | None = None
         self._broken = False
 
@@ -33,7 +33,7 @@ class AnswerSpool:
     async def write(self, chunk: bytes) -> None:
         self.size += len(chunk)
         if self.size <= FREE_BYTES:
-            self._head += chunk
+            self._small += chunk
         elif self._broken:
             self._tail += chunk
         else:
@@ -41,10 +41,10 @@ class AnswerSpool:
 
     async def read(self) -> bytes:
         """Return the answer."""
-        return bytes(self._head) if self._file is None and not self._tail else await to_thread.run_sync(self._read)
+        return bytes(self._small) if self.size <= FREE_BYTES else await to_thread.run_sync(self._read)
 
     def _write_to_file(self, chunk: bytes) -> None:
-        rest = memoryview(chunk)
+        rest = memoryview(chunk if self._file is not None else bytes(self._small) + chunk)
         try:
             if self._file is None:
                 self._file = TemporaryFile(buffering=0)  # noqa: SIM115 - closed at the end of the context
@@ -55,8 +55,8 @@ class AnswerSpool:
             self._tail += rest
 
     def _read(self) -> bytes:
-        written = b""
-        if self._file is not None:
-            self._file.seek(0)
-            written = self._file.read()
-        return b"".join((self._head, written, self._tail))
+        if self._file is None:
+            return bytes(self._tail)
+        self._file.seek(0)
+        written = self._file.read()  # the only copy in memory, if all is in the file
+        return written + self._tail if self._tail else written
