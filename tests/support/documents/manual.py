@@ -26,6 +26,7 @@ NOT_RUN = [
     ("container", "docker compose -f deploy/compose.yaml up", "it needs a Docker engine"),
     ("container", "export POSTGRES_PASSWORD=a-password", "it needs a Docker engine"),
     ("container", "docker run --rm -v deploy_stepwell:/var/lib/stepwell stepwel", "it needs a Docker engine"),
+    ("performance", "PYTHONPATH=tests python tests/bench/attacks.py | tee attacks", "it attacks for an hour"),
 ]
 
 
