@@ -16,6 +16,7 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import SlotLimits
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace, RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
@@ -79,6 +80,7 @@ def build_runner(
     store: WorkflowStore,
     clock: Clock,
     memory: MemoryGovernor,
+    expressions: ExpressionEvaluator,
 ) -> AttemptRunner:
     inputs = HttpInputFetcher(
         storage.artifacts,
@@ -99,6 +101,7 @@ def build_runner(
         CallbackAddresses(callbacks, public=settings.public_url is not None),
         RemoteJobs(store, clock, _poll_intervals(settings), build_prices(settings), settings.provider_timeout_s),
         memory,
+        expressions,
     )
 
 

@@ -30,6 +30,7 @@ from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
@@ -58,6 +59,7 @@ from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import KeyRefusals
 from stepwell.settings import Settings
+from stepwell.worker_processes import WorkerLimits, WorkerPool
 
 
 class ProcessInfo(Struct, frozen=True):
@@ -103,6 +105,7 @@ class Engine(Struct, frozen=True):
     bus: EventBus
     lease: Lease
     scheduler: Scheduler
+    expressions: ExpressionEvaluator
 
 
 class Webhooks(Struct, frozen=True):
@@ -136,8 +139,18 @@ def build_engine(
         stores.cleaner, stores.files, process.signed_urls, clock, public=settings.public_url is not None
     )
     memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
+    expressions = _build_expressions(clock, stack)
     runner = build_runner(
-        settings, registry, stores.files, urls, process.callback_urls, clients, workflow_store, clock, memory
+        settings,
+        registry,
+        stores.files,
+        urls,
+        process.callback_urls,
+        clients,
+        workflow_store,
+        clock,
+        memory,
+        expressions,
     )
     admission = AdmissionController(build_limits(settings), clock.monotonic)
     health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
@@ -162,7 +175,15 @@ def build_engine(
             build_outcomes(settings, runner),
             results_max_bytes=settings.results_max_bytes,
         ),
+        expressions=expressions,
     )
+
+
+def _build_expressions(clock: Clock, stack: contextlib.AsyncExitStack) -> ExpressionEvaluator:
+    light, heavy = WorkerPool(), WorkerPool(WorkerLimits(nice=10))
+    for pool in (light, heavy):
+        stack.push_async_callback(pool.aclose)
+    return ExpressionEvaluator(light, heavy, clock.monotonic)
 
 
 def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: contextlib.AsyncExitStack) -> Webhooks:

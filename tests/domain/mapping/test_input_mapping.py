@@ -1,9 +1,11 @@
+import sys
 from copy import deepcopy
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import json
 
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import TaskType, TransformType
@@ -14,9 +16,12 @@ from stepwell.domain.mapping.input_mapping import (
     DeferredTransform,
     check_inputs,
     effective_config,
+    mapped_values,
     put_input,
     resolve_inputs,
 )
+from stepwell.domain.mapping.step_results import StepResults
+from stepwell.domain.mapping.work_budget import WorkBudget
 
 
 def step(*mappings: FieldMapping, **config: Any) -> WorkflowStepDefinition:
@@ -29,8 +34,17 @@ def mapping(from_field: str, to_field: str = "x", transform: TransformType | Non
     return FieldMapping(from_step="a", from_field=from_field, to_field=to_field, transform=transform)
 
 
+def resolve(definition: WorkflowStepDefinition, base: dict[str, Any], results: dict[str, Any]) -> Any:
+    """Return the inputs and deferred transforms of a step, whose mappings may take any work."""
+    budget = WorkBudget(sys.maxsize)
+    encoded = {step_id: json.encode(result) for step_id, result in results.items()}
+    return resolve_inputs(
+        definition, base, mapped_values(definition.input_mappings, StepResults(encoded, budget), budget)
+    )
+
+
 def mapped(from_field: str, result: Any, transform: TransformType | None = None) -> Any:
-    inputs, deferred = resolve_inputs(step(mapping(from_field, transform=transform)), {}, {"a": result})
+    inputs, deferred = resolve(step(mapping(from_field, transform=transform)), {}, {"a": result})
     assert deferred == []
     return inputs["x"]
 
@@ -227,12 +241,12 @@ def test_every_transform_has_a_case_here() -> None:
     for transform in TransformType:
         definition = step(mapping("v", transform=transform))
         with pytest.raises(AttemptError):
-            resolve_inputs(definition, {}, {"a": {}})
+            resolve(definition, {}, {"a": {}})
 
 
 def test_deferred_transforms_are_left_to_the_engine() -> None:
     definition = step(mapping("p", "base_image_url", X.PATH_TO_URL), mapping("l", "u.v", X.PATH_TO_DATA_URI))
-    inputs, deferred = resolve_inputs(definition, {"k": 1}, {"a": {"p": "media/1", "l": ["media/1", "media/2"]}})
+    inputs, deferred = resolve(definition, {"k": 1}, {"a": {"p": "media/1", "l": ["media/1", "media/2"]}})
     assert inputs == {"k": 1}
     assert deferred == [
         DeferredTransform("base_image_url", X.PATH_TO_URL, "media/1", "Mapping of 'p' of step 'a' to 'base_image_url'"),
@@ -244,15 +258,15 @@ def test_mapped_values_override_config_and_change_nothing_else() -> None:
     definition = step(mapping("p", "a.b.c"), mapping("p", "a.d"), mapping("p", "flat"), mapping("p", "scalar.x"))
     base = {"a": {"b": {"c": 0, "keep": 1}}, "flat": 0, "scalar": 5, "timeout_s": 9}
     results = {"a": {"p": {"v": [1]}}}
-    before = deepcopy((base, results, definition))
-    inputs, _ = resolve_inputs(definition, base, results)
+    before = deepcopy((base, definition))
+    inputs, _ = resolve(definition, base, results)
     assert inputs == {
         "a": {"b": {"c": {"v": [1]}, "keep": 1}, "d": {"v": [1]}},
         "flat": {"v": [1]},
         "scalar": {"x": {"v": [1]}},
     }
     put_input(inputs, "flat.v", 2)
-    assert (base, results, definition) == before
+    assert (base, definition) == before
 
 
 def test_mapped_inputs_are_checked() -> None:
@@ -266,7 +280,7 @@ def test_mapped_inputs_are_checked() -> None:
     assert not caught.value.provider_fault
 
 
-LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
+LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=9)
 JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=5)
 
 
@@ -280,7 +294,7 @@ def test_any_from_field_is_refused_or_fails_the_attempt(from_field: str, result:
     check_expression(from_field)
     before = deepcopy(result)
     try:
-        resolve_inputs(step(mapping(from_field, transform=transform)), {}, {"a": result})
+        resolve(step(mapping(from_field, transform=transform)), {}, {"a": result})
     except AttemptError as error:
         assert not error.retryable  # noqa: PT017
     assert result == before

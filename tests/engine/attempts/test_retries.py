@@ -116,7 +116,7 @@ async def test_a_result_of_too_many_levels_fails_its_step_for_good(memory: Memor
         ended = await end(service, *steps, config=AT_ONCE)
         assert (ended["status"], ended["errors"]) == (
             "FAILED",
-            ["29: the result is nested deeper than 200 levels"],
+            ["29: Mapping of 'x' of step '28' to 'x.a.b.c.d.e': the value is nested deeper than 200 levels"],
         )
         assert (ended["completed_steps"], step_of(ended, "29")["retry_count"]) == (29, 0)
 

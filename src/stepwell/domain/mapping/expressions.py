@@ -1,22 +1,29 @@
 """Checks and evaluates `from_field`: a name, or a JMESPath expression over a step's result."""
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import jmespath
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.functions import Functions
-from jmespath.parser import ParsedResult
+from jmespath.parser import ParsedResult, Parser
+
+from stepwell.domain.mapping.interpreter import evaluate
+from stepwell.domain.mapping.work_budget import WorkBudget
 
 MAX_COPIES = 256
 MAX_ENCODES = 2
 MAX_GLUE = 32
 MAX_TOTAL = 300_000
+# More characters of expressions than these take over two milliseconds to parse.
+MANY_CHARACTERS = 1_000
 
 _PLAIN = re.compile(r"[\w.\- ]+")
 _MULTI_SELECTS = ("multi_select_list", "multi_select_dict")
+_PARSE_UNITS = 4  # for a character
+# A syntax tree takes some 200 bytes for each character, so only short expressions are kept.
+_LONGEST_KEPT, _MOST_KEPT = 256, 1_024
+_kept: dict[str, ParsedResult | str] = {}
 
 
 class NothingFound(Exception):
@@ -32,57 +39,91 @@ def check_expression(from_field: str) -> str | None:
 
 
 class Expressions:
-    """Checks the expressions of a definition, each once.
+    """Checks the expressions of a definition, each once. The size of all together is limited.
 
-    Compiling takes a second per megabyte, so their size is limited.
+    *checked* are results of `check_expression` that are known already, by expression.
     """
 
-    def __init__(self) -> None:
-        self._checked: dict[str, str | None] = {}
+    def __init__(self, checked: Mapping[str, str | None] | None = None) -> None:
+        self._known, self._seen = dict(checked or {}), set[str]()
         self._left = MAX_TOTAL
 
     def check(self, from_field: str) -> str | None:
         """Return what is wrong with *from_field*, or None."""
-        if from_field not in self._checked and not _PLAIN.fullmatch(from_field):
-            self._left -= len(from_field)
-            if self._left < 0:
-                return f"The expressions of one workflow have at most {MAX_TOTAL} characters, the same one counted once"
-            self._checked[from_field] = check_expression(from_field)
-        return self._checked.get(from_field)
+        if from_field in self._seen:
+            return self._known.get(from_field)
+        if _PLAIN.fullmatch(from_field):
+            return None
+        self._left -= len(from_field)
+        if self._left < 0:
+            return f"The expressions of one workflow have at most {MAX_TOTAL} characters, the same one counted once"
+        self._seen.add(from_field)
+        if from_field not in self._known:
+            self._known[from_field] = check_expression(from_field)
+        return self._known[from_field]
 
 
-def find(result: Any, from_field: str) -> Any:
+def expressions_among(from_fields: Iterable[str]) -> list[str]:
+    """Return the expressions that `Expressions` would parse, each once. Plain names are none."""
+    found: dict[str, None] = {}
+    left = MAX_TOTAL
+    for from_field in from_fields:
+        if from_field not in found and len(from_field) <= left and not _PLAIN.fullmatch(from_field):
+            left -= len(from_field)
+            found[from_field] = None
+    return list(found)
+
+
+def find(result: Any, from_field: str, budget: WorkBudget) -> Any:
     """Return the value at *from_field* in *result*, never None.
 
-    Raises `NothingFound`, whose text says why or is empty.
+    Raises `NothingFound`, whose text says why or is empty, and `WorkExceeded`.
     """
+    budget.spend_read_text(len(from_field))
     plain = _PLAIN.fullmatch(from_field)
     if plain and isinstance(result, dict) and from_field in result:
         value = result[from_field]
     else:
-        compiled = _compiled(from_field)
+        compiled = _compiled(from_field, budget)
         if isinstance(compiled, str):
             raise NothingFound("" if plain else compiled)
         try:
-            value = compiled.search(result)
+            value = evaluate(compiled.parsed, result, budget)
+        except JMESPathTypeError as error:
+            # Its own text quotes the value, which may be many times as long as the result.
+            types = " or ".join(error.expected_types)
+            raise NothingFound(f"{error.function_name}() takes {types}, got {error.actual_type}") from None
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             # JMESPath's own errors are ValueErrors. Its functions raise the others for values that they don't expect.
-            # The messages quote the value, which may be long. Their first line names the function.
-            raise NothingFound(str(error).partition("\n")[0][:200]) from error
+            raise NothingFound(str(error).partition("\n")[0][:200]) from None
     if value is None:
         raise NothingFound
     return value
 
 
-@lru_cache(maxsize=1024)
-def _compiled(expression: str) -> ParsedResult | str:
+def _compiled(expression: str, budget: WorkBudget | None = None) -> ParsedResult | str:
     """Return the compiled expression, or what is wrong with it."""
+    if (kept := _kept.get(expression)) is not None:
+        return kept
+    if budget is not None:
+        budget.spend(len(expression) * _PARSE_UNITS)
+    compiled = _compile(expression)
+    if len(expression) <= _LONGEST_KEPT:
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[expression] = compiled
+    return compiled
+
+
+def _compile(expression: str) -> ParsedResult | str:
     try:
-        compiled = jmespath.compile(expression)
+        compiled = Parser().parse(expression)
     except JMESPathError as error:
         return f"Not a JMESPath expression: {str(error).partition(chr(10))[0]}"
     except RecursionError:
         return "Not a JMESPath expression: nested too deeply"
+    finally:
+        Parser.purge()  # the parser's own cache bounds the number of trees, and not their size
     return _misuse(compiled.parsed) or compiled
 
 

@@ -1,6 +1,7 @@
 """Resolves the inputs of a step from its config and from the results of earlier steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
@@ -9,14 +10,20 @@ from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowS
 from stepwell.contract.enums import TaskType, TransformType
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import NothingFound, find
+from stepwell.domain.mapping.step_results import StepResults
 from stepwell.domain.mapping.task_configs import config_faults, required_inputs, without_nulls
 from stepwell.domain.mapping.transforms import TransformError, is_deferred, transform
+from stepwell.domain.mapping.work_budget import WorkBudget, WorkExceeded
 from stepwell.domain.strict_json.schema_faults import printable_key
+from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
 
 EVERY_TYPE = "*"
 TIMEOUT = "timeout_s"
+# The mapped values of one step together, as JSON.
+MAX_MAPPED_BYTES = 16 * 1024 * 1024
 
 _LISTED_FIELDS = 30
+_LISTED_FAULTS = 20
 
 
 class DeferredTransform(Struct, frozen=True):
@@ -42,19 +49,38 @@ def merged_config(
     return {**defaults.get(EVERY_TYPE, {}), **defaults.get(task_type, {}), **own}
 
 
+def mapped_values(mappings: Sequence[FieldMapping], results: StepResults, budget: WorkBudget) -> list[Any]:
+    """Return the value of each mapping.
+
+    Raises `AttemptError`, not retryable, for the first mapping that fails, and `WorkExceeded`, whose text names the
+    mapping that exceeds the budget. The budget is that of all *mappings* together.
+    """
+    values, size = list[Any](), 0
+    for mapping in mappings:
+        try:
+            value = _mapped(mapping, results.get(mapping.from_step), budget)
+            size += budget.spend_value(value)
+        except WorkExceeded as error:
+            raise WorkExceeded(f"{_label(mapping)} {error}") from None
+        if size > MAX_MAPPED_BYTES:
+            raise _failed(f"{_label(mapping)}: the mapped values of the step are over {MAX_MAPPED_BYTES:,} bytes")
+        if is_deeper(value, MAX_LEVELS - mapping.to_field.count(".") - 1):
+            raise _failed(f"{_label(mapping)}: the value is nested deeper than {MAX_LEVELS} levels")
+        values.append(value)
+    return values
+
+
 def resolve_inputs(
-    definition: WorkflowStepDefinition, base: Mapping[str, Any], results: Mapping[str, Any]
+    definition: WorkflowStepDefinition, base: Mapping[str, Any], values: Sequence[Any]
 ) -> tuple[dict[str, Any], list[DeferredTransform]]:
     """Return the inputs of a step and its deferred transforms.
 
-    The inputs are *base*, the step's effective config, with the mapped values on top. *results* holds the decoded
-    results of the steps that the mappings read, by step id. A deferred value isn't in the inputs yet: the caller adds
-    it by `put_input`. Raises `AttemptError`, not retryable, for the first mapping that fails.
+    The inputs are *base*, the step's effective config, with the *values* of its mappings on top. A deferred value isn't
+    in the inputs yet: the caller adds it by `put_input`.
     """
     inputs = {name: value for name, value in base.items() if name != TIMEOUT}
     deferred = []
-    for mapping in definition.input_mappings:
-        value = _mapped(mapping, results.get(mapping.from_step))
+    for mapping, value in zip(definition.input_mappings, values, strict=True):
         if mapping.transform is not None and is_deferred(mapping.transform):
             deferred.append(DeferredTransform(mapping.to_field, mapping.transform, value, _label(mapping)))
         else:
@@ -62,10 +88,10 @@ def resolve_inputs(
     return inputs, deferred
 
 
-def _mapped(mapping: FieldMapping, result: Any) -> Any:
+def _mapped(mapping: FieldMapping, result: Any, budget: WorkBudget) -> Any:
     try:
-        value = find(result, mapping.from_field)
-        return value if mapping.transform is None else transform(mapping.transform, value)
+        value = find(result, mapping.from_field, budget)
+        return value if mapping.transform is None else transform(mapping.transform, value, budget)
     except NothingFound as error:
         why = f" ({error})" if str(error) else ""
         raise _failed(f"{_label(mapping)} finds nothing{why}; {_fields_of(result)}") from error
@@ -85,13 +111,14 @@ def put_input(inputs: dict[str, Any], to_field: str, value: Any) -> None:
 
 
 def check_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> None:
-    """Check the known fields, mapped values included. Raises `AttemptError`, not retryable, that lists all faults."""
-    faults = [f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in config_faults(task_type, inputs, ())]
+    """Check the known fields, mapped values included. Raises `AttemptError`, not retryable, that lists the faults."""
+    found = islice(config_faults(task_type, inputs, ()), _LISTED_FAULTS)  # a mapped list may have a fault in each item
+    faults = [f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in found]
     alternatives = required_inputs(task_type)
     if alternatives and without_nulls(inputs).keys().isdisjoint(alternatives):
         faults.append(f"{' or '.join(alternatives)}: required")
     if faults:
-        raise _failed(f"Refused inputs: {'; '.join(faults[:20])}")
+        raise _failed(f"Refused inputs: {'; '.join(faults)}")
 
 
 def _failed(message: str) -> AttemptError:
@@ -105,6 +132,6 @@ def _label(mapping: FieldMapping) -> str:
 def _fields_of(result: Any) -> str:
     if not isinstance(result, dict):
         return "the result is no object"
-    names = [printable_key(name) for name in list(result)[:_LISTED_FIELDS]]
+    names = [printable_key(name) for name in islice(result, _LISTED_FIELDS)]
     more = f" and {len(result) - _LISTED_FIELDS} more" if len(result) > _LISTED_FIELDS else ""
     return f"the result has {', '.join(names)}{more}" if names else "the result has no fields"

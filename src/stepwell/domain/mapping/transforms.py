@@ -1,4 +1,4 @@
-"""The transforms that a mapping can apply to its value."""
+"""The transforms that a mapping can apply to its value. Each charges its work before it does it."""
 
 import math
 import re
@@ -9,11 +9,13 @@ import msgspec
 
 from stepwell.contract.enums import TransformType
 from stepwell.domain.errors import InvalidRequest
+from stepwell.domain.mapping.work_budget import WorkBudget
 from stepwell.domain.strict_json.decode import MAX_INT, MIN_INT, decode_body
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, is_larger_than
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+_STRICT = 9  # times as long as a decoder that accepts everything takes the one that finds each fault
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -21,12 +23,16 @@ class TransformError(Exception):
     """The value isn't of the kind that the transform needs. The text says what was needed, without the value."""
 
 
-def transform(type_: TransformType, value: Any) -> Any:
+def transform(type_: TransformType, value: Any, budget: WorkBudget) -> Any:
     """Transform *value*. PATH_TO_URL and PATH_TO_DATA_URI only check it, because the engine finishes them with I/O.
 
-    Raises `TransformError`.
+    Raises `TransformError` and `WorkExceeded`.
     """
-    return _TRANSFORMS[type_](value)
+    if isinstance(value, str):
+        budget.spend_made_text(len(value))
+    elif isinstance(value, (list, dict)):
+        budget.spend_elements(len(value))
+    return _TRANSFORMS[type_](value, budget)
 
 
 def is_deferred(type_: TransformType) -> bool:
@@ -47,12 +53,19 @@ def _one_of(value: Any, index: int) -> Any:
     return items[index]
 
 
-def _flatten(value: Any) -> list[Any]:
-    return [inner for item in _items(value) for inner in (item if isinstance(item, list) else [item])]
+def _flatten(value: Any, budget: WorkBudget) -> list[Any]:
+    flat: list[Any] = []
+    for item in _items(value):
+        if isinstance(item, list):
+            budget.spend_elements(len(item))
+            flat += item
+        else:
+            flat.append(item)
+    return flat
 
 
-def _to_string(value: Any) -> str:
-    return value if isinstance(value, str) else _json_encode(value)
+def _to_string(value: Any, budget: WorkBudget) -> str:
+    return value if isinstance(value, str) else _json_encode(value, budget)
 
 
 def _number(value: Any) -> int | float:
@@ -87,17 +100,19 @@ def _to_bool(value: Any) -> bool:
     return bool(value) if text is None else _BOOLS[text]
 
 
-def _json_encode(value: Any) -> str:
-    if is_larger_than(value, MAX_RESULT_BYTES):
+def _json_encode(value: Any, budget: WorkBudget) -> str:
+    if budget.spend_value(value) > MAX_RESULT_BYTES:
         raise TransformError(f"makes a text of over {MAX_RESULT_BYTES:,} bytes")
     return msgspec.json.encode(value).decode()
 
 
-def _json_decode(value: Any) -> Any:
+def _json_decode(value: Any, budget: WorkBudget) -> Any:
     if not isinstance(value, str):
         raise TransformError(f"needs a text, got {_kind(value)}")
     try:
-        return decode_body(value.encode())
+        data = value.encode()
+        budget.spend(_STRICT * budget.spend_parse(data))
+        return decode_body(data)
     except InvalidRequest as error:
         raise TransformError(f"needs JSON: {error.faults[0].msg}") from None
     except UnicodeEncodeError:
@@ -119,17 +134,22 @@ def _kind(value: Any) -> str:
     return f"an empty {noun[2:]}" if noun in ("a text", "a list") and not value else noun
 
 
-_TRANSFORMS: Mapping[TransformType, Callable[[Any], Any]] = {
-    TransformType.FIRST: lambda value: _one_of(value, 0),
-    TransformType.LAST: lambda value: _one_of(value, -1),
-    TransformType.TO_LIST: lambda value: value if isinstance(value, list) else [value],
+def _free(call: Callable[[Any], Any]) -> Callable[[Any, WorkBudget], Any]:
+    """Return *call* in the form of a transform that charges nothing more than the size of its value."""
+    return lambda value, _: call(value)
+
+
+_TRANSFORMS: Mapping[TransformType, Callable[[Any, WorkBudget], Any]] = {
+    TransformType.FIRST: _free(lambda value: _one_of(value, 0)),
+    TransformType.LAST: _free(lambda value: _one_of(value, -1)),
+    TransformType.TO_LIST: _free(lambda value: value if isinstance(value, list) else [value]),
     TransformType.FLATTEN: _flatten,
     TransformType.TO_STRING: _to_string,
-    TransformType.TO_INT: _to_int,
-    TransformType.TO_FLOAT: _to_float,
-    TransformType.TO_BOOL: _to_bool,
+    TransformType.TO_INT: _free(_to_int),
+    TransformType.TO_FLOAT: _free(_to_float),
+    TransformType.TO_BOOL: _free(_to_bool),
     TransformType.JSON_ENCODE: _json_encode,
     TransformType.JSON_DECODE: _json_decode,
-    TransformType.PATH_TO_URL: _paths,
-    TransformType.PATH_TO_DATA_URI: _paths,
+    TransformType.PATH_TO_URL: _free(_paths),
+    TransformType.PATH_TO_DATA_URI: _free(_paths),
 }

@@ -30,6 +30,8 @@ K = TypeVar("K", bound=Hashable)
 _BURST_S = 1.0
 # Clients choose model names. Beyond this number, the oldest model is forgotten once its next start is due.
 _MOST_RATES = 1_000
+# Steps of one tenant that have lent their slots. Beyond this number, its further steps of that pool wait in the queue.
+MOST_LENT = 32
 
 
 class ModelPool(Struct, frozen=True):
@@ -133,6 +135,7 @@ class AdmissionController:
         self.waiting_by_pool: Counter[Pool] = Counter()
         self._used_by_pool: Counter[Pool] = Counter()
         self._used_by_tenant: dict[str | None, int] = defaultdict(int)
+        self._lent: Counter[str | None] = Counter()  # by tenant
         self.closed = False
 
     @property
@@ -185,7 +188,7 @@ class AdmissionController:
         for pool, queue in self._queues.items():
             if queue and self._has_slot(pool) and self._is_allowed(pool):
                 for tenant, by_workflow in queue.items():
-                    if self._has_room(tenant):
+                    if self._has_room(tenant) and (pool is not None or self._lent[tenant] < MOST_LENT):
                         self._queues.move_to_end(pool)
                         return self._take_next(pool, queue, tenant, by_workflow)
         return None
@@ -201,6 +204,17 @@ class AdmissionController:
         self._used_by_tenant[slot.tenant] -= 1
         if not self._used_by_tenant[slot.tenant]:
             del self._used_by_tenant[slot.tenant]
+
+    def lend(self, slot: Slot) -> None:
+        """Let others use the slot of a step without a provider, which waits for something else. `take_back` ends it."""
+        self.release(slot)
+        self._lent[slot.tenant] += 1
+
+    def take_back(self, slot: Slot) -> None:
+        """Record the end of a step that has lent its slot."""
+        self._lent[slot.tenant] -= 1
+        if not self._lent[slot.tenant]:
+            del self._lent[slot.tenant]
 
     def queued_steps(self, tenant: str | None, workflow_id: UUID) -> list[QueuedSteps]:
         """Return what a workflow waits for, by pool. Costs O(queued workflows of those pools)."""
@@ -243,6 +257,8 @@ class AdmissionController:
             return LimitKind.PROVIDER, limits.of(provider), used[provider]
         if self._seconds_until_allowed(pool) > 0:
             return LimitKind.RATE, limits.of(pool), used[pool]
+        if pool is None and self._lent[tenant] >= MOST_LENT:
+            return LimitKind.TENANT, MOST_LENT, self._lent[tenant]
         if limits.per_tenant is not None and not self._has_room(tenant):
             return LimitKind.TENANT, limits.per_tenant, self._used_by_tenant.get(tenant, 0)
         return LimitKind.TOTAL, limits.total, self._used

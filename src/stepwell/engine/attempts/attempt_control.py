@@ -81,6 +81,17 @@ class AttemptControl:
         if self.resting:
             self.cancel()
 
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Mark a wait that loses nothing if it is stopped. If the service is stopping, it ends at once."""
+        if self._stopping:
+            self.cancel()
+        self.resting = True
+        try:
+            yield
+        finally:
+            self.resting = False
+
     def set_deadline(self, seconds: float) -> None:
         """Set the deadline to *seconds* from now."""
         self._paused_deadline = None
@@ -151,11 +162,8 @@ class AttemptControl:
         if self._callback_unseen:
             self._callback_unseen = False
             return
-        self.resting = True
-        try:
+        with self.at_rest():
             self._woken = woken = asyncio.Event()
             with move_on_after(seconds):
                 await woken.wait()
                 self._callback_unseen = False
-        finally:
-            self.resting = False

@@ -12,14 +12,14 @@ What must hold:
 import asyncio
 import random
 from asyncio import CancelledError
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import structlog
 from anyio import sleep_forever
-from msgspec import Struct, json
+from msgspec import Raw, Struct, json
 from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
@@ -27,13 +27,14 @@ from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import ArtifactError, AttemptError
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
+from stepwell.domain.mapping.evaluation import not_json
 from stepwell.domain.mapping.input_mapping import (
-    DeferredTransform,
     check_inputs,
     effective_config,
     put_input,
     resolve_inputs,
 )
+from stepwell.domain.mapping.transforms import is_deferred
 from stepwell.domain.model import Task
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, decoded_size, is_deeper, is_larger_than
@@ -42,6 +43,7 @@ from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.deferred_transforms import TransformFinisher
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.job_cancellation import JobCanceller
 from stepwell.engine.attempts.remote_attempt import AttemptSuperseded, RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
@@ -55,7 +57,9 @@ _ERROR_CAP = 2_000
 
 
 class AttemptContext(Protocol):
-    """The part of a workflow that an attempt reads."""
+    """The part of a workflow that an attempt reads. `mapping_work`: see `expression_evaluator.WorkAccount`."""
+
+    mapping_work: int
 
     @property
     def workflow_id(self) -> Any: ...
@@ -85,15 +89,14 @@ class Callbacks(Protocol):
 
 
 class PreparedAttempt(Struct):
-    """An attempt that must wait for something: for *deferred* transforms, which need I/O, or for its provider.
+    """An attempt that must wait for something: for its mappings, for deferred transforms or for its provider.
 
-    `results` are results that are too large to be decoded without room in memory; `inputs` is empty as long as it isn't
-    None.
+    `values` has the value of each mapping. It is None if the results must have room in memory before they are decoded,
+    or, with `heavy`, if a worker process must evaluate the mappings.
     """
 
-    inputs: dict[str, Any]
-    deferred: list[DeferredTransform]
-    results: Mapping[str, bytes] | None = None
+    values: Sequence[Any] | None
+    heavy: bool = False
 
 
 class AttemptEnd(Struct):
@@ -116,25 +119,29 @@ class AttemptRunner:
         callbacks: Callbacks,
         remote_jobs: RemoteJobs,
         memory: MemoryGovernor,
+        expressions: ExpressionEvaluator,
     ) -> None:
         self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
         self._downloads, self._callbacks = downloads, callbacks
-        self._remote_jobs, self._memory = remote_jobs, memory
+        self._remote_jobs, self._memory, self._expressions = remote_jobs, memory, expressions
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
-        """Resolve the inputs. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
+        """Evaluate the mappings. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
         if task.sent is not None:
-            return PreparedAttempt({}, [])  # the provider has its inputs
+            return PreparedAttempt([])  # the provider has its inputs
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
             results = context.results(definition)
-            if _decoded_size(results) > FREE_BYTES:
-                return PreparedAttempt({}, [], results)
-            inputs, deferred = _resolve(context, definition, results)
-            if deferred or task.provider is not None:
-                return PreparedAttempt(inputs, deferred)
+            if not _are_small(results):
+                return PreparedAttempt(None)
+            values = self._expressions.evaluate_here(definition.input_mappings, results)
+            if values is None or task.provider is not None:
+                return PreparedAttempt(values, heavy=values is None)
+            inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), values)
+            if deferred:
+                return PreparedAttempt(values)
             check_inputs(plan.task_type, inputs)
-            return Succeeded(task.position, task.id, _encoded(inputs))
+            return Succeeded(task.position, task.id, _encoded_inputs(inputs))
         except Exception as error:  # noqa: BLE001 - the outcome reports it
             return _failed_by(error, task, plan)
 
@@ -202,11 +209,9 @@ class AttemptRunner:
         cost: Cost | None = None
         try:
             with control.within(plan.timeout_s):
-                if work.results is not None:
-                    await memory.take(_decoded_size(work.results))
                 finished = await self._call(context, plan, task, work, io, memory, control)
                 cost = finished.cost
-                encoded = _encoded(finished.result)
+                encoded = (_encoded_inputs if task.provider is None else _encoded)(finished.result)
         except AttemptSuperseded:
             return None
         except (Exception, CancelledError) as error:
@@ -259,14 +264,9 @@ class AttemptRunner:
         memory: AttemptMemory,
         control: AttemptControl,
     ) -> Finished:
-        inputs, deferred = work.inputs, work.deferred
-        if work.results is not None:
-            inputs, deferred = _resolve(context, context.definition(task.position), work.results)
-        max_text = MAX_RESULT_BYTES if task.provider is None else None  # the inputs are the result then
-        finisher = TransformFinisher(self._links, context.tenant, io, max_text)
-        for transform in deferred:
-            put_input(inputs, transform.to_field, await finisher.finish(transform))
+        inputs: dict[str, Any] = {}
         if task.sent is None:
+            inputs = await self._inputs_of(context, task, work, io, memory, control)
             check_inputs(plan.task_type, inputs)
         if task.provider is None:
             return Finished(inputs)
@@ -279,19 +279,65 @@ class AttemptRunner:
         remote = RemoteAttempt(self._remote_jobs, provider, attempt, task, control)
         return await remote.run(io, memory, on_fallback=on_fallback)
 
+    async def _inputs_of(
+        self,
+        context: AttemptContext,
+        task: Task,
+        work: PreparedAttempt,
+        io: BoundAttemptIO,
+        memory: AttemptMemory,
+        control: AttemptControl,
+    ) -> dict[str, Any]:
+        definition, values = context.definition(task.position), work.values
+        if values is None and not work.heavy:
+            values = await self._evaluated_here(context, definition, memory)
+        if values is None:
+            values = await self._evaluated_elsewhere(
+                context, definition, memory, control, decode=task.provider is not None
+            )
+        inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), values)
+        max_text = MAX_RESULT_BYTES if task.provider is None else None  # the inputs are the result then
+        finisher = TransformFinisher(self._links, context.tenant, io, max_text)
+        for transform in deferred:
+            put_input(inputs, transform.to_field, await finisher.finish(transform))
+        return inputs
 
-def _decoded_size(results: Mapping[str, bytes]) -> int:
-    return sum(map(decoded_size, results.values()))
+    async def _evaluated_here(
+        self, context: AttemptContext, definition: WorkflowStepDefinition, memory: AttemptMemory
+    ) -> list[Any] | None:
+        """Evaluate the mappings of large results. Return None if they are too heavy for the event loop now."""
+        results = context.results(definition)
+        if not self._expressions.may_parse_here(results):
+            return None
+        await memory.take(sum(map(decoded_size, results.values())))
+        return self._expressions.evaluate_here(definition.input_mappings, results)
+
+    async def _evaluated_elsewhere(
+        self,
+        context: AttemptContext,
+        definition: WorkflowStepDefinition,
+        memory: AttemptMemory,
+        control: AttemptControl,
+        *,
+        decode: bool,
+    ) -> list[Any]:
+        """Evaluate the mappings in a worker process. When the service stops, that ends at once.
+
+        Without *decode*, values that only go into the result stay encoded.
+        """
+        mappings = definition.input_mappings
+        with control.at_rest():
+            values = await self._expressions.evaluate(context, mappings, context.results(definition))
+        decoded = [decode or (each.transform is not None and is_deferred(each.transform)) for each in mappings]
+        sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
+        await memory.take(sum(sizes))
+        return [await _decoded(value) if read else Raw(value) for value, read in zip(values, decoded, strict=True)]
 
 
-def _resolve(
-    context: AttemptContext, definition: WorkflowStepDefinition, results: Mapping[str, bytes]
-) -> tuple[dict[str, Any], list[DeferredTransform]]:
-    """Return the inputs and the deferred transforms. *results* are those that the mappings read. Raises
-    `AttemptError`.
-    """
-    decoded = {step_id: json.decode(result) for step_id, result in results.items()}
-    return resolve_inputs(definition, effective_config(context.config, definition), decoded)
+def _are_small(results: Mapping[str, bytes]) -> bool:
+    """Return whether the results may be decoded without room in memory."""
+    # The first check is cheap: each byte takes at least two.
+    return 2 * sum(map(len, results.values())) <= FREE_BYTES >= sum(map(decoded_size, results.values()))
 
 
 def _provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001
@@ -319,20 +365,39 @@ def _attempt_of(context: AttemptContext, task: Task, inputs: dict[str, Any], *, 
     )
 
 
+async def _decoded(value: bytes) -> Any:
+    """Return the decoded value. Others on the event loop have their turn in between."""
+    await asyncio.sleep(0)
+    return json.decode(value)
+
+
+def _encoded_inputs(inputs: dict[str, Any]) -> bytes:
+    """Return the inputs as a result. Their sizes and depths were checked one by one."""
+    encoded = _encode(inputs)
+    if len(encoded) > MAX_RESULT_BYTES:
+        raise _too_large()
+    return encoded
+
+
 def _encoded(result: dict[str, Any]) -> bytes:
     if is_larger_than(result, MAX_RESULT_BYTES):
-        message = (
-            f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
-        )
-        raise AttemptError(message, retryable=False, provider_fault=False)
+        raise _too_large()
     if is_deeper(result, MAX_LEVELS):
         message = f"the result is nested deeper than {MAX_LEVELS} levels"
         raise AttemptError(message, retryable=False, provider_fault=False)
+    return _encode(result)
+
+
+def _encode(result: dict[str, Any]) -> bytes:
     try:
         return json.encode(result)
     except (TypeError, ValueError, OverflowError) as error:
-        # A literal in an expression may contain a lone surrogate, which no retry changes.
-        raise AttemptError(f"the result is no JSON: {error}", retryable=False, provider_fault=False) from error
+        raise not_json(error) from error
+
+
+def _too_large() -> AttemptError:
+    message = f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
+    return AttemptError(message, retryable=False, provider_fault=False)
 
 
 def _cancelling() -> bool:

@@ -366,13 +366,15 @@ class Scheduler:
         attempt = workflow.attempts[task.id]
         prepared = self._runner.prepare(workflow, task)
         if isinstance(prepared, PreparedAttempt):
+            if prepared.values is None and task.provider is None:
+                attempt.lend_slot(self._admission)
             attempt.control = control = self._make_control(workflow)
             if attempt.early_callback is not None:
                 control.wake(attempt.early_callback)
             work = self._run_attempt(workflow, task, prepared, attempt, control)
             attempt.task = self._spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
         else:
-            self._release_slot(attempt)
+            attempt.release_slot(self._admission)
             self._apply(workflow, prepared)
             self._attempt_ended(workflow, task.id)
 
@@ -388,7 +390,7 @@ class Scheduler:
             return
         end = await self._runner.run(workflow, task, prepared, control)
         # The slot is released first, so that the start of a step that depends on this one is in the same batch.
-        self._release_slot(attempt)
+        attempt.release_slot(self._admission)
         self._report_to_breaker(workflow, attempt, end.outcome)
         recorded = end.outcome is not None and self.apply(workflow, end.outcome)
         if end.outcome is None and self.stopping:
@@ -418,11 +420,6 @@ class Scheduler:
     def _make_control(self, workflow: ActiveWorkflow) -> AttemptControl:
         return AttemptControl(partial(self.apply, workflow), partial(self.checkpointer.flushed, workflow.workflow_id))
 
-    def _release_slot(self, attempt: RunningAttempt) -> None:
-        if attempt.slot is not None:
-            self._admission.release(attempt.slot)
-            attempt.slot = None
-
     def _report_to_breaker(
         self, workflow: ActiveWorkflow, attempt: RunningAttempt, outcome: Succeeded | AttemptFailed | None
     ) -> None:
@@ -437,7 +434,7 @@ class Scheduler:
 
     def _attempt_ended(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         attempt = workflow.attempts.pop(task_id)
-        self._release_slot(attempt)
+        attempt.release_slot(self._admission)
         self._report_to_breaker(workflow, attempt, None)
         if workflow.attempts:
             return

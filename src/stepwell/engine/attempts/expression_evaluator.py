@@ -1,0 +1,148 @@
+"""Evaluates the mappings of steps: small ones at once on the event loop, others in worker processes.
+
+    loop ──► light worker ──► heavy worker ──► the step fails
+         over 2 ms        over 50 ms       over about a second
+
+Nobody knows what an expression costs before it is evaluated. So each starts with a small budget, and starts again with
+a larger one if that isn't enough. A light worker never waits for a heavy evaluation.
+
+What must hold:
+- On the loop, evaluations that cost more than a step costs anyway take at most a fifth of the time, and at most 10 ms
+  in a row, however many attempts start at once. The others go to a worker process.
+- Whether an evaluation fails depends on its mappings and the results alone, not on how busy the machine is. Only the
+  processor time and the memory of a worker are bounded as well.
+- An evaluation that waits for a worker holds no data of its own. A step without a provider lends its slot to others.
+- An attempt that waits for its evaluation has sent nothing. After a crash, another process evaluates anew.
+- All evaluations of one workflow in worker processes are bounded together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import json
+
+from stepwell.contract.definition import FieldMapping
+from stepwell.domain.errors import AttemptError, Unavailable
+from stepwell.domain.mapping.evaluation import (
+    Evaluation,
+    check_expressions,
+    evaluate_mappings,
+    evaluation_request,
+)
+from stepwell.domain.mapping.input_mapping import mapped_values
+from stepwell.domain.mapping.step_results import StepResults
+from stepwell.domain.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
+from stepwell.worker_processes import WorkerFailed, WorkerPool
+
+_LOOP_WORK = 4_000  # for the mappings of one step, at most about 2 ms
+_FREE_WORK = 100  # no more than the rest of a step costs, so nobody counts it
+_LIGHT_WORK = 100_000
+_UNITS_PER_S = 500_000  # a fifth of what the loop could do
+_MOST_SAVED = 25_000  # 10 ms
+
+
+class WorkAccount(Protocol):
+    """The workflow that the work is charged to."""
+
+    mapping_work: int
+
+    @property
+    def tenant(self) -> str | None: ...
+
+
+class LoopAllowance:
+    """The units of work that the event loop may spend on expressions now: a token bucket. *now* returns seconds.
+
+    `total` is the work that was done on the loop so far.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now, self.total = now, 0
+        self._level, self._at = float(_MOST_SAVED), now()
+
+    def budget(self) -> WorkBudget:
+        """Return the budget for the mappings of one step."""
+        now = self.now()
+        self._level = min(self._level + (now - self._at) * _UNITS_PER_S, _MOST_SAVED)
+        self._at = now
+        return WorkBudget(min(max(int(self._level), _FREE_WORK), _LOOP_WORK))
+
+    def spent(self, units: int) -> None:
+        """Charge what was spent."""
+        self.total += units
+        if units > _FREE_WORK:
+            self._level -= units
+
+
+class ExpressionEvaluator:
+    """Evaluates mappings and checks expressions. *light* and *heavy* are the pools of worker processes."""
+
+    def __init__(self, light: WorkerPool, heavy: WorkerPool, now: Callable[[], float]) -> None:
+        self._pools = ((light, _LIGHT_WORK), (heavy, MAX_STEP_WORK))
+        self.allowance = LoopAllowance(now)
+
+    def may_parse_here(self, results: Mapping[str, bytes]) -> bool:
+        """Return whether the event loop may decode *results* now."""
+        budget = self.allowance.budget()
+        try:
+            for result in results.values():
+                budget.spend_parse(result)
+        except WorkExceeded:
+            return False
+        finally:
+            self.allowance.spent(min(budget.spent, budget.limit))
+        return True
+
+    def evaluate_here(self, mappings: Sequence[FieldMapping], results: Mapping[str, bytes]) -> list[Any] | None:
+        """Return the value of each mapping; None if they are too heavy for the event loop now. Raises `AttemptError`.
+
+        *results* are encoded, by step id.
+        """
+        if not mappings:
+            return []
+        budget = self.allowance.budget()
+        try:
+            return mapped_values(mappings, StepResults(results, budget), budget)
+        except WorkExceeded:
+            return None
+        finally:
+            self.allowance.spent(min(budget.spent, budget.limit))
+
+    async def evaluate(
+        self, account: WorkAccount, mappings: Sequence[FieldMapping], results: Mapping[str, bytes]
+    ) -> list[bytes]:
+        """Return the encoded value of each mapping, from a worker process. Raises `AttemptError`."""
+        evaluation = Evaluation(0)
+        for pool, limit in self._pools:
+
+            def request(limit: int = limit) -> bytes:  # when the turn has come, after those before it
+                if account.mapping_work >= MAX_WORKFLOW_WORK:
+                    limit_text = f"the limit of {MAX_WORKFLOW_WORK:,} visits and elements"
+                    raise _failed(f"The mappings of this workflow have taken more work than {limit_text}")
+                return evaluation_request(mappings, results, limit)
+
+            try:
+                answer = await pool.run(account.tenant, evaluate_mappings, request)
+            except WorkerFailed as error:
+                account.mapping_work += limit
+                raise _failed(f"The mappings of the step: {error}", retryable=error.repeatable) from error
+            evaluation = json.decode(answer, type=Evaluation)
+            account.mapping_work += evaluation.spent
+            if not evaluation.exceeded:
+                break
+        if evaluation.error is not None:
+            raise _failed(evaluation.error)
+        return [bytes(value) for value in evaluation.values]
+
+    async def check(self, tenant: str | None, expressions: Sequence[str]) -> dict[str, str | None]:
+        """Return what is wrong with each expression, or None. Raises `Unavailable`."""
+        light, _ = self._pools[0]
+        try:
+            answer = await light.run(tenant, check_expressions, lambda: json.encode(expressions))
+        except WorkerFailed as error:
+            raise Unavailable(f"the expressions could not be checked: {error}") from error
+        return dict(zip(expressions, json.decode(answer, type=list[str | None]), strict=True))
+
+
+def _failed(message: str, *, retryable: bool = False) -> AttemptError:
+    return AttemptError(message, retryable=retryable, provider_fault=False)

@@ -1,0 +1,81 @@
+"""The main program of a worker process: reads requests from its input, and writes an answer for each.
+
+A request is the size of its header (4 bytes, big-endian), the header (`module:function cpu_s`), the size of the data (8
+bytes), and the data. An answer is one byte, an `Outcome`, the size of its data (8 bytes), and the data. It imports the
+standard library only, besides what the function's module imports.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from importlib import import_module
+from typing import BinaryIO
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Outcome(IntEnum):
+    """The kind of an answer. The data of `ERROR` is the name of the error's type, because its text may be a secret."""
+
+    RESULT = 0
+    ERROR = 1
+    OUT_OF_MEMORY = 2
+
+
+def main() -> None:
+    """Serve requests until the input is closed.
+
+    The arguments are the parent's process id, the bytes of memory that this process may use, and its nice value.
+    """
+    parent, memory_bytes, niceness = map(int, sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A busy worker wouldn't notice that its input is closed before it has finished.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+    os.nice(niceness)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _serve(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    while header := requests.read(4):
+        name, cpu_s = requests.read(int.from_bytes(header, "big")).decode().split()
+        data = requests.read(int.from_bytes(requests.read(8), "big"))
+        _allow_cpu(int(cpu_s))
+        outcome, answer = _answer(name, data)
+        answers.write(bytes([outcome]) + len(answer).to_bytes(8, "big"))
+        answers.write(answer)
+        answers.flush()
+
+
+def _answer(name: str, data: bytes) -> tuple[Outcome, bytes]:
+    try:
+        return Outcome.RESULT, _function(name)(data)
+    except MemoryError:
+        return Outcome.OUT_OF_MEMORY, b""
+    except Exception as error:  # noqa: BLE001 - the parent raises it
+        return Outcome.ERROR, type(error).__name__.encode()
+
+
+def _function(name: str) -> Callable[[bytes], bytes]:
+    module, _, function = name.partition(":")
+    found: Callable[[bytes], bytes] = getattr(import_module(module), function)
+    return found
+
+
+def _allow_cpu(seconds: int) -> None:
+    """Let the kernel end this process (SIGXCPU) if it uses more than *seconds* of processor time from now on."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime) + 1 + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Mappings that are too heavy for the event loop: a worker process evaluates them, and too much work fails the step."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from stepwell.testing import MemoryDatabase
+from support.database.failing_store import nothing_left
+from support.providers.scripted import ScriptedProvider, eventually, passthrough_step, scripted_step
+from support.service.live_service import Service, running_service
+
+NUMBERS = list(range(3_000))
+LIGHT = "v[*]|[?@ >= `2990`]"  # some 15,000 units
+HEAVY = "v|[*]" + "|[?@ != `-1`]" * 20 + "|[0:2]"  # some 300,000
+ENDLESS = "v[*]" + "|[].[@,@][]" * 8
+
+
+@pytest.fixture
+def provider() -> ScriptedProvider:
+    return ScriptedProvider()
+
+
+@pytest.fixture
+async def service(
+    memory_in_real_time: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider
+) -> AsyncIterator[Service]:
+    async with running_service(memory_in_real_time, tmp_path, providers=[provider]) as service:
+        yield service
+
+
+def mapping(expression: str, to_field: str = "x", **more: Any) -> dict[str, Any]:
+    return {"from_step": "source", "from_field": expression, "to_field": to_field, **more}
+
+
+SOURCE = passthrough_step("source", config={"v": NUMBERS})
+
+
+def work_on_the_loop(service: Service) -> int:
+    return service.app.components.engine.expressions.allowance.total
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [("v[0]", 0), (LIGHT, list(range(2990, 3000))), (HEAVY, [0, 1])],
+    ids=["small", "light", "heavy"],
+)
+async def test_a_mapping_has_the_same_value_wherever_it_is_evaluated(
+    service: Service, provider: ScriptedProvider, expression: str, value: Any
+) -> None:
+    both: dict[str, Any] = {"input_mappings": [mapping(expression), mapping("v[1]", "y.z")], "config": {"k": 1}}
+    created = await service.create(
+        SOURCE,
+        passthrough_step("here", "source", **both),
+        scripted_step("there", "source", **both | {"config": {"prompt": "x", "k": 1}}),
+    )
+    ended = await service.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert ended["steps"][1]["result"] == {"k": 1, "x": value, "y": {"z": 1}}
+    assert provider.calls[0].inputs == {"prompt": "x", "k": 1, "x": value, "y": {"z": 1}}
+    assert work_on_the_loop(service) <= 4 * 4_000
+    await eventually(lambda: nothing_left(service), "the engine is empty")
+
+
+async def test_too_much_work_fails_the_step_for_good_and_names_the_mapping(service: Service) -> None:
+    endless = passthrough_step("endless", "source", input_mappings=[mapping(ENDLESS)], max_retries=5)
+    created = await service.create(SOURCE, endless)
+    ended = await service.until_ended(created["id"])
+    assert ended["status"] == "FAILED"
+    too_much = "takes more work than the limit of 2,000,000 visits and elements"
+    assert ended["errors"] == [f"endless: Mapping of '{ENDLESS}' of step 'source' to 'x' {too_much}"]
+    assert ended["steps"][1]["retry_count"] == 0
+    assert work_on_the_loop(service) <= 2 * 4_000
+
+
+async def test_the_work_on_the_loop_is_bounded_however_many_steps_start_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowance = service.app.components.engine.expressions.allowance
+    monkeypatch.setattr(allowance, "now", lambda: 0.0)  # no time passes
+    source = passthrough_step("source", config={"v": NUMBERS[:600]})
+    steps = [passthrough_step(str(n), "source", input_mappings=[mapping("v[*]|[0:1]")]) for n in range(100)]
+    created = await service.create(source, *steps)
+    workflow_id = UUID(created["id"])
+    await eventually(lambda: workflow_id not in service.app.components.engine.scheduler.workflows, within_s=60)
+    ended = await service.get(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert {step["result"]["x"][0] for step in ended["steps"][1:]} == {0}
+    assert allowance.total <= 25_000 + 4_000 + 100 * len(steps)
+
+
+async def test_a_light_mapping_does_not_wait_for_heavy_ones(service: Service) -> None:
+    endless = [passthrough_step(str(n), "source", input_mappings=[mapping(ENDLESS)]) for n in range(40)]
+    attack = await service.create(SOURCE, *endless, config={"on_failure": "continue"})
+    light = await service.create(SOURCE, passthrough_step("light", "source", input_mappings=[mapping(LIGHT)]))
+    assert (await service.until_ended(light["id"]))["status"] == "COMPLETED"
+    assert (await service.get(attack["id"]))["status"] == "RUNNING"
+    assert (await service.verb(attack["id"], "cancel")).status_code == 200
+    await eventually(lambda: nothing_left(service), "the engine is empty")

@@ -1,0 +1,165 @@
+"""Worker processes: bounded in time and memory, fair by tenant, and gone when nobody needs them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from anyio import CancelScope
+
+from stepwell.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
+from support.providers.scripted import eventually
+
+
+def process_id(_: bytes) -> bytes:
+    return str(os.getpid()).encode()
+
+
+def upper(data: bytes) -> bytes:
+    return data.upper()
+
+
+def environment(_: bytes) -> bytes:
+    return "\n".join(os.environ).encode()
+
+
+def fail(_: bytes) -> bytes:
+    raise ValueError("a secret")
+
+
+def die(_: bytes) -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b""
+
+
+def spin(_: bytes) -> bytes:
+    while True:
+        pass
+
+
+def allocate(size: bytes) -> bytes:
+    return bytes(int(size))
+
+
+def sleep(_: bytes) -> bytes:
+    signal.pause()
+    return b""
+
+
+def exists(process: int) -> bool:
+    return Path(f"/proc/{process}").exists()
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[WorkerPool]:
+    pool = WorkerPool(WorkerLimits(cpu_s=1, memory_bytes=256 * 2**20))
+    yield pool
+    await pool.aclose()
+
+
+async def run(pool: WorkerPool, function: object, data: bytes = b"", tenant: str = "a") -> bytes:
+    async with asyncio.timeout(30):
+        return await pool.run(tenant, function, lambda: data)  # type: ignore[arg-type]
+
+
+async def test_a_worker_answers_one_request_after_the_other(pool: WorkerPool) -> None:
+    first = await run(pool, process_id)
+    assert int(first) != os.getpid()
+    assert await run(pool, upper, b"x" * 3_000_000) == b"X" * 3_000_000
+    assert await run(pool, process_id) == first
+
+
+async def test_a_worker_has_no_secrets_in_its_environment(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPWELL_JWT_SECRET", "secret")
+    assert b"STEPWELL" not in await run(pool, environment)
+
+
+async def test_an_error_is_reported_by_its_type_and_the_worker_goes_on(pool: WorkerPool) -> None:
+    before = await run(pool, process_id)
+    with pytest.raises(WorkerFailed, match="internal error: ValueError") as caught:
+        await run(pool, fail)
+    assert caught.value.repeatable
+    assert await run(pool, process_id) == before
+
+
+@pytest.mark.parametrize(
+    ("function", "data", "why", "repeatable"),
+    [
+        (die, b"", "the worker process died (out of memory, or killed)", True),
+        (spin, b"", "takes more than 1 s of processor time", False),
+        (allocate, str(2**30).encode(), "takes more memory than the limit of 256 MiB", False),
+    ],
+)
+async def test_a_request_that_kills_its_worker_harms_no_other(
+    pool: WorkerPool, function: object, data: bytes, why: str, repeatable: Literal[True, False]
+) -> None:
+    with pytest.raises(WorkerFailed) as caught:
+        await run(pool, function, data)
+    assert (str(caught.value), caught.value.repeatable) == (why, repeatable)
+    assert await run(pool, upper, b"a") == b"A"
+
+
+async def test_an_idle_worker_that_was_killed_is_replaced(pool: WorkerPool) -> None:
+    first = int(await run(pool, process_id))
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: not exists(first), "it is reaped")
+    assert int(await run(pool, process_id)) != first
+
+
+async def test_a_cancelled_request_ends_its_worker(pool: WorkerPool) -> None:
+    worker = int(await run(pool, process_id))
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        scope = CancelScope()
+
+        async def hang() -> None:
+            with scope:
+                await pool.run("a", sleep, lambda: b"")
+
+        group.create_task(hang())
+        waiting = group.create_task(run(pool, upper, b"b", "b"))
+        await asyncio.sleep(0)
+        scope.cancel()
+        assert await waiting == b"B"
+    assert not exists(worker)
+
+
+async def test_a_request_that_is_never_answered_ends_at_the_deadline() -> None:
+    pool = WorkerPool(WorkerLimits(wall_s=0.2))
+    with pytest.raises(WorkerFailed, match="no answer within") as caught:
+        await run(pool, sleep)
+    assert caught.value.repeatable
+    await pool.aclose()
+
+
+async def test_an_idle_worker_ends() -> None:
+    pool = WorkerPool(WorkerLimits(idle_s=0))
+    worker = int(await run(pool, process_id))
+    await eventually(lambda: not exists(worker), "it has ended")
+    assert await run(pool, upper, b"a") == b"A"
+    await pool.aclose()
+
+
+async def test_tenants_take_turns(pool: WorkerPool) -> None:
+    order: list[str] = []
+
+    def request(name: str) -> bytes:
+        order.append(name)
+        return b""
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for name in ("a1", "a2", "a3", "a4", "b1", "b2", "c1"):
+            group.create_task(pool.run(name[0], upper, partial(request, name)))
+    assert order == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+
+
+async def test_a_waiting_request_that_is_cancelled_gives_its_turn_up(pool: WorkerPool) -> None:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(pool.run(name, upper, lambda: b"x")) for name in "abc"]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+    assert [task.cancelled() for task in tasks] == [False, True, False]
+    assert await run(pool, upper, b"d") == b"D"
