@@ -80,7 +80,7 @@ def subscriptions_of(live: Service) -> Any:
     return live.app.services.subscriptions
 
 
-async def ended(live: Service, *steps: dict[str, Any], **fields: Any) -> str:
+async def run_to_end(live: Service, *steps: dict[str, Any], **fields: Any) -> str:
     workflow = await live.create(*(steps or (passthrough_step("a"),)), **fields)
     await live.until_ended(workflow["id"])
     workflow_id: str = workflow["id"]
@@ -101,7 +101,7 @@ async def sql(live: Service) -> AsyncIterator[asyncpg.Connection]:
 @pytest.mark.parametrize("limit", [1, 3, 1_000])
 async def test_the_pages_of_the_feed_contain_every_event_in_order(live: Service, limit: int) -> None:
     cursor = await now(live.client)
-    ids = [await ended(live) for _ in range(3)]
+    ids = [await run_to_end(live) for _ in range(3)]
     found = await whole(live.client, limit=limit, cursor=cursor)
     assert found == [event for workflow_id in ids for event in await history(live, workflow_id)]
     assert await whole(live.client, limit=limit) == await whole(live.client, cursor="0")
@@ -111,13 +111,13 @@ async def test_the_pages_of_the_feed_contain_every_event_in_order(live: Service,
 
 
 async def test_a_stream_without_a_cursor_begins_now(live: Service) -> None:
-    await ended(live)
+    await run_to_end(live)
     async with followed(live) as stream:
         first = await stream.any_frame()
         assert first is not None
         assert (first.retry, first.text) == (2000, None)
         assert first.id is not None  # whoever loses the connection now misses nothing
-        workflow_id = await ended(live)
+        workflow_id = await run_to_end(live)
         expected = await history(live, workflow_id)
         frames = await stream.frames(len(expected))
         assert [frame.data for frame in frames] == expected
@@ -138,7 +138,7 @@ async def test_heartbeats_of_a_stream_without_events_carry_its_position(
     async with followed(live, origin_instance="nobody") as stream:
         first = await stream.any_frame()
         assert first is not None
-        await ended(live)
+        await run_to_end(live)
         last = first
         async with asyncio.timeout(30):
             while last.id == first.id:
@@ -160,8 +160,8 @@ async def test_a_stream_contains_only_the_events_of_its_filter(live: Service, sc
                 "status": {"status": "RUNNING", "origin_instance": instance},
             }.items()
         }
-        done = await ended(live)
-        failed = await ended(live, configured_step("a", fails=1, members={"max_retries": 0}))
+        done = await run_to_end(live)
+        failed = await run_to_end(live, configured_step("a", fails=1, members={"max_retries": 0}))
         running = (await live.create(configured_step("a", wait=True), origin_instance=instance))["id"]
         await eventually(lambda: (running, "a") in scripted.running)
         ends = [(await history(live, workflow_id))[-1] for workflow_id in (done, failed)]
@@ -186,10 +186,10 @@ async def test_a_page_of_a_selective_filter_may_be_empty_before_the_end(
 ) -> None:
     """A page looks at no more than so many: then it may be empty, and isn't the last."""
     instance = str(uuid4())
-    first = await ended(live, origin_instance=instance)
+    first = await run_to_end(live, origin_instance=instance)
     for _ in range(3):
-        await ended(live)
-    second = await ended(live, origin_instance=instance)
+        await run_to_end(live)
+    second = await run_to_end(live, origin_instance=instance)
     monkeypatch.setattr(feed_statements, "_WINDOW", 4)
     expected = [*await history(live, first, instance=instance), *await history(live, second, instance=instance)]
     assert await whole(live.client, limit=2, origin_instance=instance) == expected
@@ -206,14 +206,14 @@ async def test_a_token_sees_the_events_of_its_tenant_only(live: Service, tenant:
     bearer = token(tenant, every=False)
     async with live.as_tenant(tenant) as client, followed(live, bearer) as stream:
         cursor = await now(client)
-        ids = {owner: await ended(live, origin_tenant_id=owner) for owner in ("acme", "other", None)}
+        ids = {owner: await run_to_end(live, origin_tenant_id=owner) for owner in ("acme", "other", None)}
         expected = await history(live, ids[tenant], tenant)
         assert [frame.data for frame in await stream.frames(len(expected))] == expected
         assert await whole(client, cursor=cursor) == expected
         assert {event["origin_tenant_id"] for event in await whole(client)} == {tenant}
         async with followed(live, bearer, cursor=cursor) as replayed:
             assert [frame.data for frame in await replayed.frames(len(expected))] == expected
-            last = await ended(live, origin_tenant_id=tenant)
+            last = await run_to_end(live, origin_tenant_id=tenant)
             more = await history(live, last, tenant)
             for each in (stream, replayed):  # nothing of the others' was in between
                 assert [frame.data for frame in await each.frames(len(more))] == more
@@ -283,7 +283,7 @@ async def test_no_event_is_shown_before_an_earlier_one_has_committed(live: Servi
             "VALUES ($1, 2, 'workflow.updated', now(), 'x', '{}')",
             pending,
         )
-        later = await ended(live)
+        later = await run_to_end(live)
         async with followed(live) as now_on, followed(live, cursor=cursor) as from_there:
             assert await page(live.client, cursor=cursor) == {"events": [], "cursor": cursor, "has_more": False}
             lag = subscriptions_of(live).reader
@@ -303,7 +303,7 @@ async def test_no_event_is_shown_before_an_earlier_one_has_committed(live: Servi
 async def test_a_transaction_that_rolls_back_hides_no_later_event(live: Service) -> None:
     async with followed(live) as stream:
         connection, transaction = await open_transaction(live)
-        workflow_id = await ended(live)
+        workflow_id = await run_to_end(live)
         await transaction.rollback()
         await connection.close()
         expected = await history(live, workflow_id)
@@ -312,7 +312,7 @@ async def test_a_transaction_that_rolls_back_hides_no_later_event(live: Service)
 
 async def test_events_without_a_position_come_first_by_workflow(live: Service, sql: asyncpg.Connection) -> None:
     """They come first, by workflow, however many there are."""
-    ids = sorted([await ended(live) for _ in range(3)])
+    ids = sorted([await run_to_end(live) for _ in range(3)])
     expected = await whole(live.client)
     old = [event for workflow_id in ids for event in await history(live, workflow_id)]
     rest = [event for event in expected if event["workflow_id"] not in ids]
@@ -325,10 +325,10 @@ async def test_events_without_a_position_come_first_by_workflow(live: Service, s
 
 async def test_an_idle_feed_sends_no_statements(live: Service) -> None:
     statements = live.app.metrics
-    workflow_id = await ended(live)
+    workflow_id = await run_to_end(live)
     async with followed(live) as stream:
         await stream.any_frame()
-        await ended(live)
+        await run_to_end(live)
         await stream.frames(5)
         async with asyncio.timeout(30):
             await _no_statement(live)  # the engine may have had one of its own left
@@ -357,7 +357,7 @@ async def test_a_slow_client_is_cut_off_and_can_resume(live: Service, monkeypatc
     async with followed(live, cursor=cursor) as stream, followed(live) as quick:
         await stream.any_frame()
         stream.takes.clear()
-        ids = [await ended(live) for _ in range(5)]
+        ids = [await run_to_end(live) for _ in range(5)]
         expected = [event for workflow_id in ids for event in await history(live, workflow_id)]
         assert [frame.data for frame in await quick.frames(len(expected))] == expected
         stream.takes.set()
@@ -380,9 +380,9 @@ async def test_an_unexpected_error_of_the_feed_ends_its_streams_only(
         await stream.any_frame()
         with monkeypatch.context() as patch:
             patch.setattr(live.app.components.stores.database.feed, "page", broken)
-            workflow_id = await ended(live)
+            workflow_id = await run_to_end(live)
             assert (await stream.all_of_it())[-1].comments == [event_stream.FAILED]
     async with followed(live) as stream:
-        expected = await history(live, await ended(live))
+        expected = await history(live, await run_to_end(live))
         assert [frame.data for frame in await stream.frames(len(expected))] == expected
     assert (await live.get(workflow_id))["status"] == "COMPLETED"

@@ -30,7 +30,7 @@ def mark() -> str:
     return f"instance {next(_ids)} & more"
 
 
-async def made(live: Service, instance: str, count: int, **members: Any) -> list[str]:
+async def create_many(live: Service, instance: str, count: int, **members: Any) -> list[str]:
     """Ids of new workflows, the newest first."""
     ids = [
         (await live.create(passthrough_step("a"), origin_instance=instance, start=False, **members))["id"]
@@ -56,7 +56,7 @@ def links_of(answer: httpx.Response) -> dict[str, str]:
 
 async def test_pages_contain_every_workflow_newest_first(live: Service) -> None:
     instance = mark()
-    ids = await made(live, instance, 7)
+    ids = await create_many(live, instance, 7)
     for limit in (1, 2, 3, 7, 200):
         for skip in range(9):
             found = await page(live, origin_instance=instance, skip=skip, limit=limit)
@@ -68,7 +68,7 @@ async def test_pages_contain_every_workflow_newest_first(live: Service) -> None:
 
 async def test_the_default_page_has_50_workflows_with_steps(live: Service) -> None:
     instance = mark()
-    ids = await made(live, instance, 51)
+    ids = await create_many(live, instance, 51)
     found = await page(live)
     assert (found["skip"], found["limit"], len(found["workflows"])) == (0, 50, 50)
     assert ids_of(found) == ids[:50]
@@ -78,7 +78,7 @@ async def test_the_default_page_has_50_workflows_with_steps(live: Service) -> No
 
 async def test_the_links_lead_through_all_pages(live: Service) -> None:
     instance = mark()
-    ids = await made(live, instance, 5)
+    ids = await create_many(live, instance, 5)
     params = {"origin_instance": instance, "limit": "2", "include_steps": "false", "status": "PENDING"}
     answer = await live.client.get(WORKFLOWS, params=params)
     seen = ids_of(answer.json())
@@ -97,7 +97,7 @@ async def test_the_links_lead_through_all_pages(live: Service) -> None:
 
 async def test_a_page_behind_the_end_is_empty(live: Service) -> None:
     instance = mark()
-    await made(live, instance, 1)
+    await create_many(live, instance, 1)
     found = await page(live, origin_instance=instance, skip=2**63 - 1, limit=200)
     assert found == {"workflows": [], "total": 1, "skip": 2**63 - 1, "limit": 200}
 
@@ -126,10 +126,10 @@ async def test_a_list_is_filtered_by_status(live: Service, scripted: ConfiguredP
 
 async def test_a_list_is_filtered_by_instance_and_tenant(live: Service) -> None:
     here, there = mark(), mark()
-    await made(live, there, 1, origin_tenant_id="a")
-    of_a = await made(live, here, 2, origin_tenant_id="a")
-    of_b = await made(live, here, 1, origin_tenant_id="b")
-    of_none = await made(live, here, 1)
+    await create_many(live, there, 1, origin_tenant_id="a")
+    of_a = await create_many(live, here, 2, origin_tenant_id="a")
+    of_b = await create_many(live, here, 1, origin_tenant_id="b")
+    of_none = await create_many(live, here, 1)
     for params, expected in (
         ({}, of_none + of_b + of_a),
         ({"origin_tenant_id": "a"}, of_a),
@@ -149,7 +149,7 @@ async def test_a_list_is_filtered_by_instance_and_tenant(live: Service) -> None:
 
 async def test_deleted_workflows_are_listed_only_on_request(live: Service) -> None:
     instance = mark()
-    kept, gone = await made(live, instance, 2)
+    kept, gone = await create_many(live, instance, 2)
     assert (await live.verb(gone, "cleanup")).status_code == 200
     for params, expected in (
         ({}, [kept]),
@@ -202,7 +202,7 @@ async def test_a_malformed_list_query_is_refused(live: Service, query: str, faul
 async def test_pages_miss_no_workflow_while_others_are_created(live: Service) -> None:
     """Ties in time are broken by id, so that pages neither repeat nor leave out one."""
     instance = mark()
-    await made(live, instance, 12)
+    await create_many(live, instance, 12)
     seen = [ids_of(await page(live, origin_instance=instance, skip=skip, limit=1))[0] for skip in range(12)]
     assert len(set(seen)) == 12
 

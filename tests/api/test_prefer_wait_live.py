@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from support.database.statement_recorder import sent
+from support.database.statement_recorder import statements_sent
 from support.providers.configured_by_steps import (
     WORKFLOWS,
     ConfiguredProvider,
@@ -33,7 +33,7 @@ def waiting(live: Service) -> int:
     return live.app.components.engine.bus.watchers
 
 
-async def begun(live: Service) -> str:
+async def start_workflow(live: Service) -> str:
     made = await live.create(configured_step("a", wait=True))
     await live.until(made["id"], views_are(current_step="a"))
     return str(made["id"])
@@ -64,7 +64,7 @@ async def test_a_waiting_request_is_answered_when_the_workflow_ends(
         workflow_id = await new_one(scripted, others)
         path = WORKFLOWS + workflow_id
         get = await when_waiting(group, live, live.client.get(path, headers=LONG))
-        before = sent(live)
+        before = statements_sent(live)
         scripted.release(workflow_id, "a")
         answers = [await create, await get]
     assert [answer.status_code for answer in answers] == [201, 200]
@@ -73,7 +73,7 @@ async def test_a_waiting_request_is_answered_when_the_workflow_ends(
         assert answer.headers["preference-applied"] == "wait=60"
         assert answer.json() == await live.get(workflow_id)
     assert answers[0].headers["location"] == path
-    assert sent(live) - before < 10  # one that asked again and again would have sent more
+    assert statements_sent(live) - before < 10  # one that asked again and again would have sent more
     # By now it has ended: at once.
     answer = await live.client.get(path, headers=LONG)
     assert (answer.json(), answer.headers["preference-applied"]) == (answers[1].json(), "wait=60")
@@ -98,7 +98,7 @@ async def test_verbs_that_start_the_workflow_wait_too(
 
 
 async def test_a_waiting_request_is_answered_after_its_time(live: Service, scripted: ConfiguredProvider) -> None:
-    workflow_id = await begun(live)
+    workflow_id = await start_workflow(live)
     async with asyncio.timeout(30):
         answer = await live.client.get(WORKFLOWS + workflow_id, headers={"Prefer": "wait=1"})
     assert (answer.status_code, answer.json()["status"]) == (200, "RUNNING")
@@ -130,7 +130,7 @@ async def test_a_malformed_preference_is_ignored(live: Service, prefer: str, app
 
 async def test_a_wait_is_at_most_sixty_seconds(live: Service, scripted: ConfiguredProvider) -> None:
     for said in ("wait=61", "wait=" + "9" * 900):
-        workflow_id = await begun(live)
+        workflow_id = await start_workflow(live)
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             request = live.client.get(WORKFLOWS + workflow_id, headers={"Prefer": said})
             get = await when_waiting(group, live, request)
@@ -169,7 +169,7 @@ async def test_other_operations_ignore_the_preference(live: Service, scripted: C
 
 
 async def test_if_none_match_is_compared_after_the_wait(live: Service, scripted: ConfiguredProvider) -> None:
-    workflow_id = await begun(live)
+    workflow_id = await start_workflow(live)
     path = WORKFLOWS + workflow_id
     tag = (await live.client.get(path)).headers["etag"]
     answer = await live.client.get(path, headers={"Prefer": "wait=0", "If-None-Match": tag})
@@ -197,7 +197,7 @@ async def test_with_a_key_the_answer_after_the_wait_is_the_stored_one(
 
 
 async def test_a_thousand_waiting_requests_block_no_other(live: Service, scripted: ConfiguredProvider) -> None:
-    workflow_id = await begun(live)
+    workflow_id = await start_workflow(live)
     path = WORKFLOWS + workflow_id
     transport, headers = live.transport, dict(live.client.headers)
     async with (
@@ -215,7 +215,7 @@ async def test_a_thousand_waiting_requests_block_no_other(live: Service, scripte
 
 async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted: ConfiguredProvider) -> None:
     """Over a socket, where one who stays is answered."""
-    workflow_id = await begun(live)
+    workflow_id = await start_workflow(live)
     head = f"GET {WORKFLOWS}{workflow_id} HTTP/1.1\r\nHost: t.local\r\nAuthorization: Bearer {token()}\r\n"
     request = f"{head}Prefer: wait=60\r\n\r\n".encode()
     async with asyncio.timeout(30), listening(live) as port:
@@ -273,7 +273,7 @@ async def until(done: Awaitable[None]) -> None:
 
 
 async def stopped(live: Service) -> None:
-    workflow_id = await begun(live)
+    workflow_id = await start_workflow(live)
     headers = LONG | {"Idempotency-Key": "k"}
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         get = await when_waiting(group, live, live.client.get(WORKFLOWS + workflow_id, headers=LONG))

@@ -21,7 +21,7 @@ in_module_loop = pytest.mark.asyncio(loop_scope="module")
 INT64 = 2**63 - 1
 
 
-def refused(raw: bytes, kind: type = ListQuery) -> list[tuple[tuple[str | int, ...], str]]:
+def faults_of(raw: bytes, kind: type = ListQuery) -> list[tuple[tuple[str | int, ...], str]]:
     with pytest.raises(InvalidRequest) as caught:
         parse_query(raw, kind)
     return [(fault.loc, fault.type) for fault in caught.value.faults]
@@ -55,7 +55,7 @@ def test_a_boolean_is_a_word_or_a_digit_in_any_case(raw: bytes, value: bool) -> 
 
 @pytest.mark.parametrize("raw", [b"", b"yes", b"on", b"2", b"01", b"tru", b"null", b"true%20", b"%EF%BC%91"])
 def test_any_other_text_is_refused_as_a_boolean(raw: bytes) -> None:
-    assert refused(b"start=" + raw, StartQuery) == [(("query", "start"), "bool_parsing")]
+    assert faults_of(b"start=" + raw, StartQuery) == [(("query", "start"), "bool_parsing")]
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_any_other_text_is_refused_as_a_boolean(raw: bytes) -> None:
     ],
 )
 def test_anything_but_digits_within_64_bits_is_refused_as_an_integer(raw: bytes) -> None:
-    assert refused(b"limit=" + raw) == [(("query", "limit"), "int_parsing")]
+    assert faults_of(b"limit=" + raw) == [(("query", "limit"), "int_parsing")]
 
 
 @pytest.mark.parametrize("raw", [b"limit=0", b"limit=-1", b"limit=201", b"limit=9223372036854775807", b"skip=-1"])
 def test_an_integer_out_of_range_is_refused(raw: bytes) -> None:
-    (loc, kind), *others = refused(raw)
+    (loc, kind), *others = faults_of(raw)
     assert not others
     assert loc == ("query", raw.partition(b"=")[0].decode())
     assert kind in ("greater_than_equal", "less_than_equal")
@@ -80,35 +80,35 @@ def test_an_integer_out_of_range_is_refused(raw: bytes) -> None:
 def test_the_ends_of_a_range_are_accepted() -> None:
     assert parse_query(b"skip=%d&limit=1" % INT64, ListQuery).skip == INT64
     assert parse_query(b"after=0&limit=1000", EventsQuery).limit == 1000
-    assert refused(b"limit=1001", EventsQuery) == [(("query", "limit"), "less_than_equal")]
+    assert faults_of(b"limit=1001", EventsQuery) == [(("query", "limit"), "less_than_equal")]
 
 
 def test_a_status_is_accepted_in_upper_case_only() -> None:
-    assert refused(b"status=running") == [(("query", "status"), "enum")]
-    assert refused(b"status=") == [(("query", "status"), "enum")]
+    assert faults_of(b"status=running") == [(("query", "status"), "enum")]
+    assert faults_of(b"status=") == [(("query", "status"), "enum")]
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    places = {loc for loc, _ in refused(b"limit=x&skip=-1&status=NO&include_steps=maybe&origin_instance=%00")}
+    places = {loc for loc, _ in faults_of(b"limit=x&skip=-1&status=NO&include_steps=maybe&origin_instance=%00")}
     assert places == {("query", n) for n in ("limit", "skip", "status", "include_steps", "origin_instance")}
 
 
 def test_a_parameter_that_is_sent_twice_is_refused() -> None:
-    assert refused(b"limit=1&limit=2") == [(("query", "limit"), "repeated")]
-    assert refused(b"limit=1&limit=1") == [(("query", "limit"), "repeated")]
+    assert faults_of(b"limit=1&limit=2") == [(("query", "limit"), "repeated")]
+    assert faults_of(b"limit=1&limit=1") == [(("query", "limit"), "repeated")]
 
 
 def test_unknown_parameters_are_refused_by_name() -> None:
-    assert refused(b"statuss=FAILED&limit=3&b") == [(("query", "statuss"), "unknown"), (("query", "b"), "unknown")]
+    assert faults_of(b"statuss=FAILED&limit=3&b") == [(("query", "statuss"), "unknown"), (("query", "b"), "unknown")]
     assert parse_query(b"a=1&a=2&=&&limit=3", ListQuery, others=("a",)).limit == 3
     assert parse_query(b"a=1&b=2&limit=3", ListQuery, others=None).limit == 3
 
 
 @pytest.mark.parametrize("raw", [b"%ff", b"%ed%a0%80", b"%c0%af", b"\xff", b"%00", b"a%00b"])
 def test_broken_utf8_and_nul_are_refused_anywhere(raw: bytes) -> None:
-    assert [loc for loc, _ in refused(b"origin_instance=" + raw)] == [("query", "origin_instance")]
-    assert [loc for loc, _ in refused(b"unknown=" + raw, GetQuery)] == [("query", "unknown")]
-    assert refused(raw + b"=1")[0][0][0] == "query"
+    assert [loc for loc, _ in faults_of(b"origin_instance=" + raw)] == [("query", "origin_instance")]
+    assert [loc for loc, _ in faults_of(b"unknown=" + raw, GetQuery)] == [("query", "unknown")]
+    assert faults_of(raw + b"=1")[0][0][0] == "query"
 
 
 def test_an_id_is_a_uuid_in_the_usual_notation() -> None:

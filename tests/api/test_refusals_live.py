@@ -41,7 +41,7 @@ async def every(server: TestServer, template: str, tmp_path_factory: pytest.Temp
         yield await stack.enter_async_context(running_service(dsn, folder, credentials=Secrets(keys), **urls))
 
 
-async def refused(service: Service, *steps: dict[str, Any], **members: Any) -> list[tuple[list[str | int], str]]:
+async def refusals_of(service: Service, *steps: dict[str, Any], **members: Any) -> list[tuple[list[str | int], str]]:
     """What create says, and plan too."""
     body = {"name": "n", "origin_instance": "o", "steps": list(steps)} | members
     answers = [await service.client.post(WORKFLOWS + path, json=body) for path in ("", "plan")]
@@ -78,9 +78,9 @@ async def test_a_provider_refuses_a_config_also_as_a_fallback(
     every: Service, step: dict[str, Any], provider: str, config: dict[str, Any], place: list[str], words: str
 ) -> None:
     main = step | {"provider_config": {"provider_type": provider} | config}
-    assert await refused(every, main) == [(["steps", 0, "provider_config", *place], words)]
+    assert await refusals_of(every, main) == [(["steps", 0, "provider_config", *place], words)]
     fallback = step | {"fallback_provider_type": provider, "fallback_provider_config": config}
-    found = await refused(every, passthrough_step("before"), fallback)
+    found = await refusals_of(every, passthrough_step("before"), fallback)
     assert found == [(["steps", 1, "fallback_provider_config", *place], words)]
 
 
@@ -88,10 +88,10 @@ async def test_a_provider_refuses_inputs_at_their_place(every: Service) -> None:
     words = "OPENAI can't place or crop exactly"
     cut = EDIT | {"config": EDIT["config"] | {"crop": [0, 0, 1, 1]}}
     at = ["steps", 0, "config", "crop"]
-    assert await refused(every, cut | {"provider_config": {"provider_type": "OPENAI"}}) == [(at, words)]
-    assert await refused(every, cut | {"fallback_provider_type": "OPENAI"}) == [(at, words)]
+    assert await refusals_of(every, cut | {"provider_config": {"provider_type": "OPENAI"}}) == [(at, words)]
+    assert await refusals_of(every, cut | {"fallback_provider_type": "OPENAI"}) == [(at, words)]
     defaults = {"step_defaults": {"EDITING": {"crop": [0, 0, 1, 1]}}}
-    assert await refused(every, EDIT | {"provider_config": {"provider_type": "OPENAI"}}, config=defaults) == [
+    assert await refusals_of(every, EDIT | {"provider_config": {"provider_type": "OPENAI"}}, config=defaults) == [
         (at, words)
     ]
 

@@ -26,7 +26,7 @@ def _chunks(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-async def sent(port: int, data: bytes, *, ends: bool = False, within_s: float = 20) -> bytes:
+async def answer_to(port: int, data: bytes, *, ends: bool = False, within_s: float = 20) -> bytes:
     """The status that *data* is answered with; no answer is `CUT_OFF`. *ends*: nothing more comes, and we say so."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -82,8 +82,8 @@ async def test_malformed_http_is_refused_and_the_service_goes_on(live: Service) 
     answers: dict[str, bytes] = {}
     async with listening(live) as port:
         for name, data, expected in CASES:
-            answers[name] = await sent(port, data, ends=CUT_OFF in expected)
-            assert await sent(port, GET + b"\r\n") == b"200", name
+            answers[name] = await answer_to(port, data, ends=CUT_OFF in expected)
+            assert await answer_to(port, GET + b"\r\n") == b"200", name
     wrong = {name: answers[name] for name, _, expected in CASES if answers[name] not in expected}
     assert wrong == {}
     found = (await live.client.get(WORKFLOWS)).json()

@@ -96,7 +96,7 @@ async def callers(live: Service) -> AsyncIterator[Callers]:
         yield Callers(of, live.client, anonymous, live, stack)
 
 
-async def made(live: Service, scripted: ConfiguredProvider, owner: str | None, state: str) -> dict[str, str]:
+async def workflow_in(live: Service, scripted: ConfiguredProvider, owner: str | None, state: str) -> dict[str, str]:
     """A workflow of *owner* in *state*, and what stands for it in paths."""
     step = configured_step("a", files=1) if state == "COMPLETED" else configured_step("a", wait=True)
     nobody = "http://127.0.0.1:9/"
@@ -142,7 +142,7 @@ async def test_every_operation_is_open_to_its_tenant_and_to_operators_only(
 ) -> None:
     operation, case = GUARDED[name], CASES[name]
     assert operation.permission is not None
-    names = await made(live, scripted, owner, case.state)
+    names = await workflow_in(live, scripted, owner, case.state)
     before = await everything(live)
     strangers = [callers.of[tenant] for tenant in ("acme", "other", None) if tenant != owner]
 
@@ -177,7 +177,7 @@ async def test_every_operation_is_open_to_its_tenant_and_to_operators_only(
         assert answer.status_code == operation.status, answer.text
         if name == "list_workflows":
             assert names["workflow"] in answer.text
-        names = await made(live, scripted, owner, case.state)
+        names = await workflow_in(live, scripted, owner, case.state)
     for workflow in (await everything(live))[0]:
         scripted.release(workflow["id"], "a")
     await eventually(lambda: nothing_left(live))  # else these still change while the next case compares

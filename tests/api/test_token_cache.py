@@ -16,7 +16,7 @@ from stepwell.persistence.clock import DatabaseClock
 SECRET = "a secret of the tests, long enough for HS256"
 
 
-def made(subject: str = "alice", expires_s: int = 60, secret: str = SECRET) -> str:
+def new_token(subject: str = "alice", expires_s: int = 60, secret: str = SECRET) -> str:
     return sign_token(
         secret,
         "HS256",
@@ -51,7 +51,7 @@ def new_verifier(**options: int) -> TokenVerifier:
 
 def test_the_signature_of_a_token_is_checked_once(checks: list[str]) -> None:
     verifier = new_verifier()
-    token, other = made(), made("bob")
+    token, other = new_token(), new_token("bob")
     first = verifier.verify(token)
     assert isinstance(first, Principal)
     assert [verifier.verify(token) for _ in range(3)] == [first] * 3
@@ -63,7 +63,7 @@ def test_the_signature_of_a_token_is_checked_once(checks: list[str]) -> None:
 
 def test_a_cached_token_is_refused_once_it_has_expired(monkeypatch: pytest.MonkeyPatch, checks: list[str]) -> None:
     verifier = new_verifier()
-    token = made(expires_s=120)
+    token = new_token(expires_s=120)
     verifier.verify(token)
     at = time.time()
     monkeypatch.setattr(time, "time", lambda: at + 60 + LEEWAY_S - 2)
@@ -76,7 +76,9 @@ def test_a_cached_token_is_refused_once_it_has_expired(monkeypatch: pytest.Monke
     assert checks == [token] * 3
 
 
-@pytest.mark.parametrize("token", [made(expires_s=1), made(secret=SECRET + "x"), made() + "x", "a.b.c", "", "\xff"])
+@pytest.mark.parametrize(
+    "token", [new_token(expires_s=1), new_token(secret=SECRET + "x"), new_token() + "x", "a.b.c", "", "\xff"]
+)
 def test_a_refused_token_is_checked_again(checks: list[str], token: str) -> None:
     verifier = new_verifier()
     for _ in range(2):
@@ -87,7 +89,7 @@ def test_a_refused_token_is_checked_again(checks: list[str], token: str) -> None
 
 def test_the_least_recently_used_token_leaves_a_full_cache(checks: list[str]) -> None:
     verifier = new_verifier(max_cached=3)
-    tokens = [made(f"subject {n}") for n in range(4)]
+    tokens = [new_token(f"subject {n}") for n in range(4)]
     for token in [*tokens[:3], tokens[0], tokens[3]]:
         verifier.verify(token)
     assert checks == tokens
@@ -98,6 +100,6 @@ def test_the_least_recently_used_token_leaves_a_full_cache(checks: list[str]) ->
 
 
 def test_the_cache_contains_no_token() -> None:
-    verifier, token = new_verifier(), made()
+    verifier, token = new_verifier(), new_token()
     verifier.verify(token)
     assert token not in repr(vars(verifier))

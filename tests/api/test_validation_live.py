@@ -11,7 +11,7 @@ from support.workflows.definitions import draw, mapped
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def refused(live: Service, *steps: Any, **members: Any) -> list[tuple[list[str | int], str]]:
+async def faults_of(live: Service, *steps: Any, **members: Any) -> list[tuple[list[str | int], str]]:
     body = {"name": "n", "origin_instance": "o", "steps": list(steps)} | members
     answer = await live.client.post(WORKFLOWS, json=body)
     assert answer.status_code == 422, answer.text
@@ -20,7 +20,7 @@ async def refused(live: Service, *steps: Any, **members: Any) -> list[tuple[list
 
 
 async def test_one_answer_reports_every_kind_of_fault(live: Service) -> None:
-    found = await refused(
+    found = await faults_of(
         live,
         passthrough_step("a", "nope", "b", "b", "a"),
         passthrough_step("a"),
@@ -71,7 +71,7 @@ async def test_one_answer_reports_every_kind_of_fault(live: Service) -> None:
 
 
 async def test_faults_of_types_and_of_rules_are_reported_together(live: Service) -> None:
-    found = await refused(
+    found = await faults_of(
         live, passthrough_step("a", "ghost"), {"id": "b", "task_type": "MAGIC", "x": 1}, name="", extra=1
     )
     assert sorted(found, key=repr) == sorted(
@@ -131,7 +131,7 @@ async def test_a_cycle_is_named(live: Service) -> None:
 async def test_each_fault_of_a_step_is_reported_at_its_place(
     live: Service, step: dict[str, Any], loc: list[str | int], word: str
 ) -> None:
-    ((place, kind),) = await refused(live, step)
+    ((place, kind),) = await faults_of(live, step)
     assert place == ["steps", 0, *loc]
     assert kind == (word or kind)
 
@@ -141,14 +141,14 @@ async def test_each_fault_of_a_step_is_reported_at_its_place(
 )
 async def test_an_invalid_target_of_a_mapping_is_refused(live: Service, field: str) -> None:
     target = passthrough_step("b", "a") | {"input_mappings": [mapped("a", "x", "a"), mapped("a", "y", field)]}
-    ((place, _),) = await refused(live, passthrough_step("a"), target)
+    ((place, _),) = await faults_of(live, passthrough_step("a"), target)
     assert place == ["steps", 1, "input_mappings", 1, "to_field"]
 
 
 @pytest.mark.parametrize("transform", ["UPPER", "first", "", 1])
 async def test_an_unknown_transform_is_refused(live: Service, transform: Any) -> None:
     target = passthrough_step("b", "a") | {"input_mappings": [mapped("a", "x", "y", transform=transform)]}
-    ((place, _),) = await refused(live, passthrough_step("a"), target)
+    ((place, _),) = await faults_of(live, passthrough_step("a"), target)
     assert place == ["steps", 1, "input_mappings", 0, "transform"]
 
 
@@ -163,6 +163,6 @@ async def test_secrets_are_never_repeated(live: Service) -> None:
 
 
 async def test_an_answer_lists_a_bounded_number_of_faults(live: Service) -> None:
-    found = await refused(live, *(passthrough_step(str(number), "ghost") for number in range(5_000)))
+    found = await faults_of(live, *(passthrough_step(str(number), "ghost") for number in range(5_000)))
     assert len(found) == 201
     assert found[-1] == ([], "too_many_faults")

@@ -115,7 +115,7 @@ async def test_every_verb_is_allowed_in_its_states_only(
             assert body["status"] == after["status"] == AFTER[verb]
         assert after["is_deleted"] is (verb == "cleanup")
     else:
-        refused(answer, verb, status)
+        check_refusal(answer, verb, status)
         assert (after, told_since) == (before, [])
     await settled(live, scripted, workflow_id)
 
@@ -132,13 +132,13 @@ async def test_a_deleted_workflow_allows_its_verbs_only(
     if verb == "cleanup":
         assert answer.status_code == 200
     else:
-        refused(answer, verb, status)
+        check_refusal(answer, verb, status)
         assert "deleted" in answer.json()["detail"]
     assert await live.get(workflow_id) == before
     assert await live.events(workflow_id) == history
 
 
-def refused(answer: httpx.Response, verb: str, status: str) -> None:
+def check_refusal(answer: httpx.Response, verb: str, status: str) -> None:
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()

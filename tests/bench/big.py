@@ -82,11 +82,11 @@ async def main(dsn: str, folder: Path, steps: int, rounds: int) -> None:
                     command = (sys.executable, __file__, "--client", address, "--steps", str(steps))
                     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
                     out, _ = await process.communicate()
-                print(told(json.loads(out), measured.lags_s))
+                print(report(json.loads(out), measured.lags_s))
             server.should_exit = True
 
 
-def told(seen: dict[str, Any], lags_s: list[float]) -> str:
+def report(seen: dict[str, Any], lags_s: list[float]) -> str:
     others = seen["others_s"]
     return (
         f"created in {seen['created_s']:.2f} s, ended after {seen['ended_s']:.2f} s; {len(others)} other requests:"

@@ -135,7 +135,7 @@ def transitions(dsn: str) -> int:
 
 
 @contextmanager
-def begun(dsn: str, folder: Path, *options: str) -> Iterator[StepwellProcess]:
+def running_bench(dsn: str, folder: Path, *options: str) -> Iterator[StepwellProcess]:
     """A long one, in the midst of its load; killed at the end, if it still lives."""
     running = start("bench", folder, {"STEPWELL_DATABASE_URL": dsn}, *ENDLESS, *options, port=False)
     try:
@@ -150,7 +150,7 @@ def begun(dsn: str, folder: Path, *options: str) -> Iterator[StepwellProcess]:
     ("number", "options"), [(signal.SIGINT, ("--workflows", "3000")), (signal.SIGTERM, ("--api",))]
 )
 def test_a_signal_ends_the_benchmark_in_order(dsn: str, tmp_path: Path, number: int, options: tuple[str, ...]) -> None:
-    with begun(dsn, tmp_path / "data", *options) as running:
+    with running_bench(dsn, tmp_path / "data", *options) as running:
         if "--workflows" in options:  # a tenth of them takes no long time
             until(lambda: re.fullmatch(r"(stepwell: \d+ of 60000 steps\n)+", running.stderr), 60)
         assert running.terminate(number) == 1
@@ -163,7 +163,7 @@ def test_a_signal_ends_the_benchmark_in_order(dsn: str, tmp_path: Path, number: 
 def test_the_schema_of_a_killed_benchmark_is_dropped_by_the_next_and_that_of_a_running_one_is_not(
     dsn: str, tmp_path: Path
 ) -> None:
-    with begun(dsn, tmp_path / "data") as running:
+    with running_bench(dsn, tmp_path / "data") as running:
         found = ask(dsn, SCRATCH)
         report_of(bench(dsn, *SMALL, "--json"))
         assert running.process.poll() is None
@@ -177,7 +177,7 @@ def test_the_schema_of_a_killed_benchmark_is_dropped_by_the_next_and_that_of_a_r
 
 
 def test_a_database_that_goes_away_is_reported_in_one_line(dsn: str, tmp_path: Path) -> None:
-    with begun(dsn, tmp_path / "data") as running:
+    with running_bench(dsn, tmp_path / "data") as running:
         ask(dsn, f"SELECT count(pg_terminate_backend(pid)) {OTHERS}")
         assert running.wait(60) == 1
         assert running.stdout == ""

@@ -38,7 +38,7 @@ def environment(bucket: Bucket) -> dict[str, str]:
     }
 
 
-def made(client: httpx.Client) -> tuple[str, list[str], str]:
+def run_pipeline(client: httpx.Client) -> tuple[str, list[str], str]:
     """A new workflow: its id, the paths of its pictures, and the address of the last."""
     done = until_ended(client, create(client, steps=[*pipeline()["steps"], address("refine")]))
     assert done["status"] == "COMPLETED", done
@@ -76,8 +76,8 @@ def copied(up: StepwellProcess) -> bool:
 def test_up_moves_artifacts_from_a_folder_to_a_bucket(data_dir: Path, s3: S3Server) -> None:
     folder, both = data_dir / "artifacts", [(64, 64), (128, 128)]
     with running_up(data_dir) as up, up.client() as client:
-        first, first_paths, own_address = made(client)
-        second, second_paths, _ = made(client)
+        first, first_paths, own_address = run_pipeline(client)
+        second, second_paths, _ = run_pipeline(client)
         assert up.terminate() == 0
     bucket = s3.bucket()
     env = environment(bucket)
@@ -89,7 +89,7 @@ def test_up_moves_artifacts_from_a_folder_to_a_bucket(data_dir: Path, s3: S3Serv
     with running_up(data_dir, env | {"STEPWELL_S3_COPY_FROM": str(folder)}) as up, up.client() as client:
         until(lambda: "artifacts.not_copied" in up.stderr, 10)
         assert sizes(client, first_paths) == both
-        third, third_paths, third_address = made(client)
+        third, third_paths, third_address = run_pipeline(client)
         assert not copied(up)
         s3.heal()
         until(lambda: copied(up), 10, lambda: up.stderr)

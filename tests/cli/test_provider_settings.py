@@ -45,14 +45,14 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     ],
 )
 def test_a_malformed_url_of_a_provider_is_refused(tmp_path: Path, name: str, value: str) -> None:
-    assert refused(tmp_path, **{f"STEPWELL_{name}": value}) == [f"STEPWELL_{name}: {A_URL}"]
+    assert refusal_lines(tmp_path, **{f"STEPWELL_{name}": value}) == [f"STEPWELL_{name}: {A_URL}"]
 
 
 @pytest.mark.parametrize(
     "value", ["canary", "10.0.0.0/canary", "10.0.0.0/33", "10.0.0.0.0/8", "127.0.0.0/8,canary", "::1/129", "canary::/8"]
 )
 def test_a_malformed_network_is_refused(tmp_path: Path, value: str) -> None:
-    (line,) = refused(tmp_path, STEPWELL_ALLOWED_CIDRS=value)
+    (line,) = refusal_lines(tmp_path, STEPWELL_ALLOWED_CIDRS=value)
     assert line.startswith("STEPWELL_ALLOWED_CIDRS: ")
     assert value.rpartition(",")[2] not in line
 
@@ -79,7 +79,7 @@ def test_a_malformed_network_is_refused(tmp_path: Path, value: str) -> None:
     ],
 )
 def test_malformed_prices_are_refused(tmp_path: Path, value: str) -> None:
-    (line,) = refused(tmp_path, STEPWELL_PRICES=value)
+    (line,) = refusal_lines(tmp_path, STEPWELL_PRICES=value)
     assert line.startswith("STEPWELL_PRICES: ")
 
 
@@ -100,7 +100,7 @@ def test_malformed_prices_are_refused(tmp_path: Path, value: str) -> None:
     ],
 )
 def test_other_malformed_settings_of_providers_are_refused(tmp_path: Path, name: str, value: str) -> None:
-    (line,) = refused(tmp_path, **{f"STEPWELL_{name}": value})
+    (line,) = refusal_lines(tmp_path, **{f"STEPWELL_{name}": value})
     assert line.startswith(f"STEPWELL_{name}: Expected ")
 
 
@@ -123,7 +123,9 @@ def test_a_malformed_service_account_is_refused(
     account = json.loads(service_account("http://canary")) | (changes or {})
     value = "{}" if changes is None else json.dumps({key: value for key, value in account.items() if value is not None})
     wanted = "Expected the JSON of a service account, with its private key"
-    assert refused(tmp_path, **{f"STEPWELL_CREDENTIALS__{name}": value}) == [f"STEPWELL_CREDENTIALS__{name}: {wanted}"]
+    assert refusal_lines(tmp_path, **{f"STEPWELL_CREDENTIALS__{name}": value}) == [
+        f"STEPWELL_CREDENTIALS__{name}: {wanted}"
+    ]
 
 
 def test_a_service_account_is_accepted(tmp_path: Path) -> None:
@@ -139,7 +141,7 @@ def test_a_malformed_service_account_stops_the_start(tmp_path: Path) -> None:
     assert line.startswith("stepwell: STEPWELL_CREDENTIALS__VERTEX: Expected the JSON of a service account")
 
 
-def refused(folder: Path, **changes: str) -> list[str]:
+def refusal_lines(folder: Path, **changes: str) -> list[str]:
     """The lines with which any command refuses them; none shows what was set."""
     with pytest.raises(Refused) as caught:
         settings_of(environment(folder, **changes))

@@ -29,7 +29,7 @@ def files(folder: Path, **secrets: str) -> dict[str, str]:
     return {f"STEPWELL_{name}_FILE": str(folder / name) for name in secrets}
 
 
-def refused(environ: dict[str, str]) -> list[str]:
+def faults_of(environ: dict[str, str]) -> list[str]:
     with pytest.raises(InvalidSettings) as refusal:
         read_settings(environ)
     assert CANARY not in str(refusal.value)
@@ -94,12 +94,12 @@ def test_newlines_at_the_end_of_a_file_are_no_part_of_the_secret(ending: str, ke
 )
 def test_both_forms_of_one_setting_are_refused(name: str, value: str, tmp_path: Path) -> None:
     environ = {f"STEPWELL_{name}": value, **files(tmp_path, **{name: value})}
-    assert refused(environ) == [f"STEPWELL_{name}, STEPWELL_{name}_FILE: Expected one of the two, not both"]
+    assert faults_of(environ) == [f"STEPWELL_{name}, STEPWELL_{name}_FILE: Expected one of the two, not both"]
 
 
 def test_both_forms_of_a_credential_are_refused_in_any_case(tmp_path: Path) -> None:
     environ = {"STEPWELL_CREDENTIALS__fal": CANARY, "STEPWELL_CREDENTIALS__FAL_FILE": str(tmp_path)}
-    (line,) = refused(environ)
+    (line,) = faults_of(environ)
     assert line.startswith("STEPWELL_CREDENTIALS__FAL, STEPWELL_CREDENTIALS__FAL_FILE: ")
 
 
@@ -123,12 +123,12 @@ def test_a_file_without_a_secret_is_refused_with_variable_and_path(content: byte
     path = tmp_path / "secret"
     path.write_bytes(content)
     line = f"STEPWELL_JWT_SECRET_FILE: {why}: {path}"
-    assert refused({"STEPWELL_JWT_SECRET_FILE": str(path), "STEPWELL_PORT": "http"})[0] == line
+    assert faults_of({"STEPWELL_JWT_SECRET_FILE": str(path), "STEPWELL_PORT": "http"})[0] == line
 
 
 def test_an_unreadable_file_is_refused_with_variable_and_path(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # nobody writes to it
-    lines = refused(
+    lines = faults_of(
         {
             "STEPWELL_JWT_SECRET_FILE": f"{tmp_path}/none",
             "STEPWELL_URL_SECRET_FILE": str(tmp_path),
@@ -144,14 +144,14 @@ def test_an_unreadable_file_is_refused_with_variable_and_path(tmp_path: Path) ->
 
 @pytest.mark.parametrize("secret", [CANARY, "postgresql://user:canary@host/name", f"{CANARY * 1000}"])
 def test_a_secret_in_place_of_a_path_is_not_shown(secret: str) -> None:
-    (line,) = refused({"STEPWELL_DATABASE_URL_FILE": secret})
+    (line,) = faults_of({"STEPWELL_DATABASE_URL_FILE": secret})
     assert line.startswith("STEPWELL_DATABASE_URL_FILE: Expected a file that can be read (")
 
 
 def test_a_file_that_cannot_be_read_is_one_fault(tmp_path: Path) -> None:
     environ = files(tmp_path, S3_ACCESS_KEY_ID="AKIACANARY")
     environ |= {"STEPWELL_S3_BUCKET": "pictures", "STEPWELL_S3_SECRET_ACCESS_KEY_FILE": f"{tmp_path}/none"}
-    assert len(refused(environ)) == 1
+    assert len(faults_of(environ)) == 1
 
 
 def test_other_settings_cannot_be_in_files() -> None:

@@ -36,7 +36,7 @@ def allowing(*networks: str) -> AddressPolicy:
 LOOPBACK = allowing("127.0.0.0/8")
 
 
-def shown(url: str) -> str:
+def printable(url: str) -> str:
     return ascii(url[:60])
 
 
@@ -96,7 +96,7 @@ def test_loopback_and_unspecified_are_no_tunnels(address: str) -> None:
     assert allowing("0.0.0.0/0").refusal(ip_address(address)) is not None
 
 
-@pytest.mark.parametrize("url", REFUSED, ids=shown)
+@pytest.mark.parametrize("url", REFUSED, ids=printable)
 def test_a_bad_url_is_refused_by_its_form(url: str) -> None:
     refusal = url_refusal(url.replace("{port}", PORT), CLOSED)
     assert refusal is not None
@@ -113,14 +113,14 @@ def test_there_are_at_least_the_expected_number_of_bad_urls() -> None:
     assert len(REFUSED) >= 280
 
 
-@pytest.mark.parametrize("url", [f"http://{host}/" for host in NO_HOSTS] + list(FORMS), ids=shown)
+@pytest.mark.parametrize("url", [f"http://{host}/" for host in NO_HOSTS] + list(FORMS), ids=printable)
 def test_an_invalid_url_is_refused_whatever_networks_are_allowed(url: str) -> None:
     with pytest.raises(UrlBlocked):
         parse_url(url.replace("{port}", PORT))
     assert url_refusal(url.replace("{port}", PORT), allowing("0.0.0.0/0", "::/0")) is not None
 
 
-@pytest.mark.parametrize("url", GOOD, ids=shown)
+@pytest.mark.parametrize("url", GOOD, ids=printable)
 def test_a_good_url_passes(url: str) -> None:
     assert url_refusal(url.replace("{port}", PORT), CLOSED) is None
 

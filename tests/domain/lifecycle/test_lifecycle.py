@@ -110,7 +110,7 @@ def test_a_diamond_runs_in_order_and_emits_its_events() -> None:
     assert sim.workflow.completed_at == EPOCH + timedelta(seconds=5)
     assert sim.step_rows[3].result == b'{"a":1}'
     assert sim.run.steps[3].result is None  # nothing reads it; it is in the database
-    assert sim.told() == [
+    assert sim.short_history() == [
         *("workflow.created", "workflow.started", "step.started s0", "step.completed s0"),
         *("step.started s1", "step.started s2", "step.completed s2", "step.completed s1"),
         *("step.started s3", "step.completed s3", "workflow.completed"),
@@ -145,7 +145,7 @@ def test_drain_lets_running_steps_end_and_holds_back_retries() -> None:
     assert not sim.admit(2).has_rows
     ended = sim.succeed(1)
     assert ended.ready == []
-    assert (sim.told()[-1], sim.status) == ("workflow.failed", FAILED)
+    assert (sim.short_history()[-1], sim.status) == ("workflow.failed", FAILED)
     assert sim.statuses == [S.FAILED, S.COMPLETED, S.PENDING, S.PENDING, S.PENDING, S.PENDING]
     assert sim.resume().ready == [0, 2, 4]
     assert sim.drive() is COMPLETED
@@ -166,7 +166,7 @@ def test_on_failure_cancel_cancels_running_steps() -> None:
     sim = fail_amid("cancel")
     assert sim.status is FAILED
     assert sim.statuses == [S.FAILED, S.CANCELLED, S.PENDING, S.PENDING, S.PENDING, S.PENDING]
-    assert sim.told()[-3:] == ["step.failed s0", "step.cancelled s1", "workflow.failed"]
+    assert sim.short_history()[-3:] == ["step.failed s0", "step.cancelled s1", "workflow.failed"]
     assert sim.live == {}
     assert sim.task_rows[UUID(int=2001)].status is TaskStatus.CANCELLED
     assert sim.resume().ready == [0, 1, 2]
@@ -188,7 +188,7 @@ def test_on_failure_continue_skips_each_transitive_dependant_once() -> None:
     sim.fail(0)
     sim.fail(1)
     assert sim.statuses == [S.FAILED, S.FAILED, S.SKIPPED, S.SKIPPED, S.SKIPPED]
-    assert sim.told()[-6:] == [
+    assert sim.short_history()[-6:] == [
         *("step.failed s0", "step.skipped s2", "step.skipped s3", "step.skipped s4"),
         *("step.failed s1", "workflow.failed"),
     ]
@@ -201,7 +201,7 @@ def test_a_paused_workflow_with_a_failed_step_ends_when_nothing_runs(policy: str
         sim.admit(0, 1)
         assert sim.pause().workflow.owner == OWNER
         sim.succeed(0)
-        assert sim.told()[-1] == "step.completed s0"
+        assert sim.short_history()[-1] == "step.completed s0"
         ended = sim.succeed(1) if outcome == "ok" else sim.fail(1)
         assert (sim.status, sim.workflow.owner, ended.ready) == (status, None, [])
         sim.resume()
@@ -221,7 +221,7 @@ def test_a_workflow_paused_with_a_failed_step_and_none_running_fails() -> None:
     sim.admit(0)
     sim.fail(0)
     sim.pause()
-    assert sim.told()[-2:] == ["workflow.paused", "workflow.failed"]
+    assert sim.short_history()[-2:] == ["workflow.paused", "workflow.failed"]
     assert sim.statuses == [S.FAILED, S.PENDING]
 
 
@@ -266,7 +266,7 @@ def test_resume_keeps_what_is_completed_and_names_a_new_execution() -> None:
     assert (sim.step_rows[1].error_message, sim.step_rows[1].started_at) == (None, None)
     assert sim.drive() is COMPLETED
     assert sim.step_rows[0] == done
-    assert sim.told().count("step.started s0") == 1
+    assert sim.short_history().count("step.started s0") == 1
 
 
 def test_resume_of_a_paused_workflow_lets_a_live_attempt_continue() -> None:
@@ -274,7 +274,7 @@ def test_resume_of_a_paused_workflow_lets_a_live_attempt_continue() -> None:
     resumed = sim.resume()
     assert (resumed.ready, resumed.effects, resumed.steps) == ([], [], {})
     assert sim.drive() is COMPLETED
-    assert [sim.told().count(f"step.started s{p}") for p in range(3)] == [1, 1, 1]
+    assert [sim.short_history().count(f"step.started s{p}") for p in range(3)] == [1, 1, 1]
 
 
 def test_only_a_change_of_owner_increases_the_epoch() -> None:

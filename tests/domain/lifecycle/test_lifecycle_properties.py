@@ -226,7 +226,9 @@ def test_every_workflow_can_always_reach_its_end(make: Callable[[], SimulatedRun
     sim.drive()
     if not final:
         assert sim.status is WorkflowStatus.COMPLETED
-        assert [sim.told().count(f"step.completed {plan.step_id}") for plan in sim.plans] == [1] * len(sim.plans)
+        assert [sim.short_history().count(f"step.completed {plan.step_id}") for plan in sim.plans] == [1] * len(
+            sim.plans
+        )
     assert (sim.live, sim.workflow.owner) == ({}, None)
     check_history(sim)
 

@@ -48,8 +48,8 @@ def test_attempts_are_retries_plus_one_per_provider(max_retries: int, fallback: 
     assert sim.status is WorkflowStatus.FAILED
     assert sorted(t.attempt for t in sim.task_rows.values()) == list(range(1, len(asked) + 1))
     assert {t.status for t in sim.task_rows.values()} == {TaskStatus.FAILED}
-    assert sim.told().count("step.retrying s0") == len(asked) - 1
-    assert sim.told().count("step.failed s0") == 1
+    assert sim.short_history().count("step.retrying s0") == len(asked) - 1
+    assert sim.short_history().count("step.failed s0") == 1
 
 
 @pytest.mark.parametrize(

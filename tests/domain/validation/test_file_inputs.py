@@ -10,7 +10,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.file_inputs import FILE_INPUTS, form_refusal
 from stepwell.domain.validation.provider_rules import ProviderCatalog, ReferenceRule
-from support.workflows.definitions import CATALOG, body, draw, join, mapped, plan, refused
+from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, plan
 
 ARTIFACT = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/result.png"
 DATA = "data:image/png;base64,AAAA"
@@ -131,7 +131,7 @@ def edit(step_id: str = "a", **members: Any) -> dict[str, Any]:
 
 def places(value: dict[str, Any], catalog: ProviderCatalog = CHECKED) -> list[Loc]:
     """Return the places of the faults about files; there are no others."""
-    found = refused(value, catalog)
+    found = faults_of(value, catalog)
     assert {fault.type for fault in found} == {"file_invalid"}
     return [fault.loc for fault in found]
 
@@ -223,10 +223,10 @@ def test_images_in_messages_are_refused_at_their_place() -> None:
 
 def test_file_faults_are_reported_beside_other_faults() -> None:
     broken = {"base_image_url": 5, "mask_image_url": BAD, "reference_image_urls": [5, BAD, ""], "opacity": 9}
-    found = {fault.loc for fault in refused(body(edit(config=broken, depends_on=5)), CHECKED)}
+    found = {fault.loc for fault in faults_of(body(edit(config=broken, depends_on=5)), CHECKED)}
     assert {(*STEP, "mask_image_url"), (*STEP, "reference_image_urls", 1), (*STEP, "base_image_url")} <= found
     unsound = edit(config={"base_image_url": BAD}, input_mappings=[5])
-    assert {fault.loc[-1] for fault in refused(body(unsound), CHECKED)} == {0}
+    assert {fault.loc[-1] for fault in faults_of(body(unsound), CHECKED)} == {0}
 
 
 def test_without_a_rule_nothing_is_refused() -> None:

@@ -6,7 +6,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import Fault
 from stepwell.domain.steps import KnownStep
 from stepwell.domain.validation.provider_rules import ProviderCatalog
-from support.workflows.definitions import CATALOG, body, draw, faults, join, mapped, plan, refused
+from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan
 
 A = ("steps", 0)
 PC = (*A, "provider_config")
@@ -103,7 +103,7 @@ def test_create_refuses_what_a_provider_would_refuse_later(members: dict[str, An
     if not expected:
         plan(value)
         return
-    assert [(fault.loc[1:], fault.msg) for fault in refused(value)] == [(loc, NAMES_NO_LORA) for loc in expected]
+    assert [(fault.loc[1:], fault.msg) for fault in faults_of(value)] == [(loc, NAMES_NO_LORA) for loc in expected]
 
 
 def test_refusals_have_places_in_the_config_of_their_provider() -> None:
@@ -120,7 +120,7 @@ def test_refusals_have_places_in_the_config_of_their_provider() -> None:
         "fallback_provider_type": "REPLICATE",
         "fallback_provider_config": {"model": "\ud800" + "x" * 300},
     }
-    found = refused(body(step | members), catalog)
+    found = faults_of(body(step | members), catalog)
     assert [(fault.loc[1:], fault.msg, fault.type) for fault in found] == [
         ((*A, "provider_config", "model", "5"), "not 5", "provider_refuses"),
         ((*A, "fallback_provider_config", "model", "\\ud800" + "x" * 254 + "…"), "not that", "provider_refuses"),
@@ -215,7 +215,7 @@ NO_VERTEX = "VERTEX isn't configured here: set STEPWELL_CREDENTIALS__VERTEX; con
     ],
 )
 def test_passthrough_may_only_name_configured_providers(members: dict[str, Any], expected: Any) -> None:
-    assert [(fault.loc[1:], fault.msg) for fault in refused(body(join("a", **members)))] == expected
+    assert [(fault.loc[1:], fault.msg) for fault in faults_of(body(join("a", **members)))] == expected
 
 
 def test_faults_of_passthrough_are_reported_beside_a_broken_structure() -> None:
@@ -270,7 +270,7 @@ def test_a_step_names_a_credential_of_its_own_provider(members: dict[str, Any], 
     catalog = ProviderCatalog(CATALOG.offers, CATALOG.default, frozenset({"fal", "fal-team-b", "openai", "acme"}))
     value = body(draw(**members))
     if expected:
-        found = refused(value, catalog)
+        found = faults_of(value, catalog)
         assert sorted((fault.loc[1:], fault.type) for fault in found) == sorted(expected)
         words = {fault.msg for fault in found if fault.type == ANOTHERS}
         assert not any(name in word for word in words for name in ("openai", "acme", "team")), (
@@ -281,7 +281,7 @@ def test_a_step_names_a_credential_of_its_own_provider(members: dict[str, Any], 
 
 
 def test_the_refusal_says_how_a_credential_must_be_named() -> None:
-    [fault] = refused(body(draw(provider_config={"provider_type": "FAL", "credential": "openai"})))
+    [fault] = faults_of(body(draw(provider_config={"provider_type": "FAL", "credential": "openai"})))
     expected = "This is not one for FAL: a credential for FAL is called fal, or begins with fal_ or fal-"
     assert fault.msg == expected
 
@@ -303,7 +303,7 @@ def test_the_refusal_of_a_provider_that_is_not_configured_names_the_setting(prov
     message = f"{provider} isn't configured here: set {setting}; configured: LOCAL"
     for members in ({"provider_config": {"provider_type": provider}}, {"fallback_provider_type": provider}):
         local = {"provider_config": {"provider_type": "LOCAL"}} | members
-        assert [fault.msg for fault in refused(body(draw(**local)), catalog)] == [message]
+        assert [fault.msg for fault in faults_of(body(draw(**local)), catalog)] == [message]
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_the_refusal_of_a_provider_that_is_not_configured_names_the_setting(prov
     ],
 )
 def test_the_refusal_of_an_unknown_credential_names_the_setting_and_no_value(named: str, advice: str) -> None:
-    [fault] = refused(body(draw(provider_config={"provider_type": "FAL", "credential": named})))
+    [fault] = faults_of(body(draw(provider_config={"provider_type": "FAL", "credential": named})))
     assert fault.msg == f"The service holds no credential of this name: {advice}"
 
 
@@ -331,12 +331,12 @@ def test_the_refusal_of_a_step_without_a_key_names_the_setting() -> None:
     catalog = ProviderCatalog(
         CATALOG.offers, CATALOG.default, frozenset({"fal_b"}), keyed=frozenset({ProviderType.FAL})
     )
-    [fault] = refused(body(draw(provider_config=FAL)), catalog)
+    [fault] = faults_of(body(draw(provider_config=FAL)), catalog)
     assert fault.msg == "FAL needs a key: the service holds none by the name fal (STEPWELL_CREDENTIALS__FAL)"
 
 
 def test_the_refusal_of_a_step_that_names_no_provider_names_the_setting() -> None:
-    [fault] = refused(body(draw()), ProviderCatalog(CATALOG.offers, None, CATALOG.credentials))
+    [fault] = faults_of(body(draw()), ProviderCatalog(CATALOG.offers, None, CATALOG.credentials))
     named = "(set STEPWELL_DEFAULT_PROVIDER)"
     assert fault.msg == f"This service has no default provider {named}; configured: LOCAL, FAL"
 
@@ -385,7 +385,7 @@ def test_without_a_default_each_step_names_its_provider() -> None:
 def test_what_looks_like_a_secret_is_refused_and_not_repeated(name: str) -> None:
     value = body(draw(provider_config={name: "S3cret", "nested": [{"headers": {name: "S3cret"}}]}))
     assert faults(value) == [((*PC, *place, name), "secret_in_request") for place in ((), ("nested", 0, "headers"))]
-    assert "S3cret" not in str(refused(value))
+    assert "S3cret" not in str(faults_of(value))
 
 
 @pytest.mark.parametrize("name", ["keyframes", "max_tokens", "cache_key", "monkey", "tokenizer", "model", "credential"])

@@ -9,7 +9,7 @@ from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import OnFailure
 from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.validation.workflow import MAX_STEPS, parse_update, validate_workflow
-from support.workflows.definitions import CATALOG, body, draw, faults, join, mapped, plan, refine, refused
+from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan, refine
 
 
 def test_the_example_of_the_contract_is_valid() -> None:
@@ -161,7 +161,7 @@ def test_a_missing_required_input_is_refused() -> None:
     assert faults(body(draw(config={"prompt": ""}))) == [((*A, "config", "prompt"), "too_short")]
     talk = {"id": "a", "task_type": "LLM_INTERACTION", "provider_config": {"provider_type": "FAL"}}
     assert faults(body(talk)) == [((*A, "config", "prompt"), "missing")]
-    assert "prompt or messages" in refused(body(talk))[0].msg
+    assert "prompt or messages" in faults_of(body(talk))[0].msg
     plan(body(talk | {"config": {"messages": [{"role": "user", "content": "x"}]}}))
     plan(body(draw(config={}), config={"step_defaults": {"GENERATION": {"prompt": "x"}}}))
     plan(body(draw(config={}), config={"step_defaults": {"*": {"prompt": "x"}}}))
@@ -306,7 +306,7 @@ def test_the_number_of_steps_is_bounded() -> None:
 
 
 def test_the_number_of_faults_is_bounded() -> None:
-    found = refused(body(*[{"id": str(n), "task_type": "REFINE", "x": 1} for n in range(300)]))
+    found = faults_of(body(*[{"id": str(n), "task_type": "REFINE", "x": 1} for n in range(300)]))
     assert len(found) == 201
     assert found[-1].type == "too_many_faults"
     assert found[-1].msg == "400 more faults"

@@ -24,7 +24,7 @@ async def fal(client: httpx.AsyncClient) -> dict[str, Any]:
     return dict(found)
 
 
-async def ended(service: Service, *steps: dict[str, Any]) -> dict[str, Any]:
+async def run_to_end(service: Service, *steps: dict[str, Any]) -> dict[str, Any]:
     return await service.until_ended((await service.create(*steps))["id"])
 
 
@@ -37,9 +37,9 @@ async def test_a_refused_key_is_shown_until_a_call_succeeds(memory: MemoryDataba
             shown = await fal(service.client)
             assert (shown["credentials"], shown["detail"], world.emulator.calls) == (held, None, [])
             with capture_logs() as logs:
-                first = await ended(service, world.step(max_retries=0))
-                await ended(service, world.step(max_retries=0))
-                await ended(service, world.step(max_retries=0, provider_config={"credential": "FAL_TEAM_B"}))
+                first = await run_to_end(service, world.step(max_retries=0))
+                await run_to_end(service, world.step(max_retries=0))
+                await run_to_end(service, world.step(max_retries=0, provider_config={"credential": "FAL_TEAM_B"}))
             assert (first["status"], first["error_message"][: len(HINT) + 6]) == ("FAILED", f"draw: {HINT}")
 
             shown = await fal(service.client)
@@ -66,8 +66,8 @@ async def test_a_refused_key_is_shown_until_a_call_succeeds(memory: MemoryDataba
 
             world.emulator.key = KEY
             with capture_logs() as logs:
-                assert (await ended(service, world.step()))["status"] == "COMPLETED"
-                assert (await ended(service, world.step()))["status"] == "COMPLETED"
+                assert (await run_to_end(service, world.step()))["status"] == "COMPLETED"
+                assert (await run_to_end(service, world.step()))["status"] == "COMPLETED"
             shown = await fal(service.client)
             assert shown["credentials"] == [held[0], team]
             assert shown["detail"] == said[1]

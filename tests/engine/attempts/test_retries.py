@@ -35,7 +35,7 @@ def serving(
     return running_service(memory, folder, providers=providers, grace_s=1, **settings)
 
 
-async def told(service: Service, workflow_id: str) -> list[str]:
+async def short_history(service: Service, workflow_id: str) -> list[str]:
     """The history in short, `workflow.created` left out."""
     events = await service.events(workflow_id)
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))
@@ -69,7 +69,7 @@ async def test_what_may_get_better_is_tried_again(memory: MemoryDatabase, tmp_pa
             ("a", 2, "FAILED", "CUSTOM"),
             ("a", 3, "COMPLETED", "CUSTOM"),
         ]
-        assert await told(service, ended["id"]) == [
+        assert await short_history(service, ended["id"]) == [
             "workflow.started",
             *["step.started a", "step.retrying a"] * 2,
             "step.started a",

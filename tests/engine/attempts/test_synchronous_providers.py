@@ -47,7 +47,7 @@ async def remote(world: World, memory: MemoryDatabase, tmp_path: Path) -> AsyncI
         )
 
 
-def asked(world: World, **members: Any) -> dict[str, Any]:
+def text_step(world: World, **members: Any) -> dict[str, Any]:
     return {
         "id": "ask",
         "task_type": "LLM_INTERACTION",
@@ -105,7 +105,7 @@ async def test_resubmit_tries_again_and_says_that_the_first_may_have_cost_someth
 
 async def test_a_question_is_asked_again_without_being_told_to(world: World, remote: Service) -> None:
     world.emulator.plan("submit", Fault.LOSE_AFTER)
-    created = await remote.create(asked(world), config=RETRY_AT_ONCE)
+    created = await remote.create(text_step(world), config=RETRY_AT_ONCE)
     ended = await remote.until_ended(created["id"])
     assert (ended["status"], ended["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [2])
 
@@ -114,7 +114,7 @@ async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_aga
     world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.emulator.plan("submit", Fault.HANG_AFTER)
-    question = asked(world, config={"prompt": "say it", "timeout_s": 0.3})
+    question = text_step(world, config={"prompt": "say it", "timeout_s": 0.3})
     async with running_service(memory, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
         created = await service.create(question, config=RETRY_AT_ONCE)
         ended = await service.until_ended(created["id"])
@@ -322,7 +322,7 @@ async def test_a_text_that_the_server_broke_off_is_paid_for_and_asked_for_again(
             running_service(memory, tmp_path / "data", prices=prices, **world.settings)
         )
         world.emulator.held, world.emulator.finish_reason = True, "insufficient_system_resource"
-        created = await service.create(asked(world), config=RETRY_AT_ONCE)
+        created = await service.create(text_step(world), config=RETRY_AT_ONCE)
         await eventually(lambda: world.accepted() == [1], "it is asked")
         first = world.emulator.ledger.jobs()[0][0]
         await world.emulator.finish(first)

@@ -26,7 +26,7 @@ async def service(memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProv
         yield service
 
 
-async def begun(service: Service, provider: ScriptedProvider) -> UUID:
+async def start_workflow(service: Service, provider: ScriptedProvider) -> UUID:
     """A workflow of two steps, the first of which runs."""
     created = await service.create(scripted_step("a"), scripted_step("b", "a"))
     await provider.until_called("a")
@@ -45,7 +45,7 @@ async def turns(service: Service) -> None:
 
 async def test_until_it_has_ended_for_all_who_wait(service: Service, provider: ScriptedProvider) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        workflow_id = await begun(service, provider)
+        workflow_id = await start_workflow(service, provider)
         first, second, leaves = (waiting(group, service, workflow_id) for _ in range(3))
         provider.release("a")
         await provider.until_called("b")
@@ -62,7 +62,7 @@ async def test_until_it_has_ended_for_all_who_wait(service: Service, provider: S
 
 async def test_until_a_paused_one_has_nothing_that_runs(service: Service, provider: ScriptedProvider) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        workflow_id = await begun(service, provider)
+        workflow_id = await start_workflow(service, provider)
         idle = waiting(group, service, workflow_id)
         assert (await service.verb(str(workflow_id), "pause")).status_code == 200
         await turns(service)
@@ -78,7 +78,7 @@ async def test_until_a_paused_one_has_nothing_that_runs(service: Service, provid
 async def test_until_it_is_lost(service: Service, provider: ScriptedProvider, memory: MemoryDatabase) -> None:
     other = uuid4()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        workflow_id = await begun(service, provider)
+        workflow_id = await start_workflow(service, provider)
         idle = waiting(group, service, workflow_id)
         memory.take_over(other)
         await turns(service)
@@ -92,7 +92,7 @@ async def test_until_it_is_lost(service: Service, provider: ScriptedProvider, me
 async def test_at_once_where_there_is_nothing_to_wait_for(service: Service, provider: ScriptedProvider) -> None:
     async with asyncio.timeout(30):
         provider.release("a", "b")
-        workflow_id = await begun(service, provider)
+        workflow_id = await start_workflow(service, provider)
         pending = UUID((await service.create(scripted_step("a"), start=False))["id"])
         await service.app.services.workflows.until_idle(workflow_id)
         for each in (workflow_id, pending, uuid4()):

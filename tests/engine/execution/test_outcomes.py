@@ -56,7 +56,7 @@ def summaries(lines: Lines) -> list[str]:
     return [f"{line['log_level']} {line['event']} {line['step']} {line['attempt']} {line['error']}" for line in ends]
 
 
-async def ended(service: Service, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
+async def run_to_end(service: Service, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
     created = await service.create(*steps, **({"config": SOON} | fields))
     return await end_of(service, created["id"])
 
@@ -72,7 +72,9 @@ async def test_each_attempt_step_and_workflow_that_fails_is_one_line(
     service: Service, provider: ScriptedProvider, lines: Lines
 ) -> None:
     provider.plan("a", Fail("first"), Fail("second"))
-    done = await ended(service, passthrough_step("z"), scripted_step("a", "z", max_retries=1), origin_tenant_id="acme")
+    done = await run_to_end(
+        service, passthrough_step("z"), scripted_step("a", "z", max_retries=1), origin_tenant_id="acme"
+    )
     assert summaries(lines) == [
         "warning attempt.failed a 1 first",
         "warning attempt.failed a 2 second",
@@ -95,7 +97,7 @@ async def test_at_debug_level_each_end_is_one_line(
     provider.plan("c", Fail("third", retryable=False))
     provider.plan("long", Hang())
     async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
-        await ended(service, scripted_step("a"))
+        await run_to_end(service, scripted_step("a"))
         assert summaries(lines) == [
             "warning attempt.failed a 1 first",
             "debug attempt.completed a 2 None",
@@ -104,7 +106,7 @@ async def test_at_debug_level_each_end_is_one_line(
         ]
         lines.clear()
         continuing = {"config": {"on_failure": "continue"}}
-        await ended(service, scripted_step("c"), passthrough_step("d", "c"), **continuing)
+        await run_to_end(service, scripted_step("c"), passthrough_step("d", "c"), **continuing)
         assert summaries(lines) == [
             "warning attempt.failed c 1 third",
             "warning step.failed c 1 third",
@@ -127,7 +129,7 @@ async def test_successes_and_cancels_by_users_are_not_logged(
     service: Service, provider: ScriptedProvider, lines: Lines
 ) -> None:
     provider.plan("long", Hang())
-    await ended(service, passthrough_step("a"))
+    await run_to_end(service, passthrough_step("a"))
     created = await service.create(scripted_step("long"))
     await provider.until_called("long")
     await service.verb(created["id"], "cancel")
@@ -186,7 +188,7 @@ async def test_the_line_of_a_failed_workflow_names_a_step_that_failed_earlier(
 
 async def test_a_line_is_one_line_of_bounded_length(service: Service, provider: ScriptedProvider, lines: Lines) -> None:
     provider.plan("a", Fail("one\ntwo\x1b[31m" + "x" * 100_000, retryable=False))
-    await ended(service, scripted_step("a"))
+    await run_to_end(service, scripted_step("a"))
     for line in lines:
         assert line["error"].startswith("one two [31mxxx")
         assert len(line["error"]) == 1_000
@@ -196,7 +198,7 @@ async def test_a_line_shows_the_error_that_users_see(
     service: Service, provider: ScriptedProvider, lines: Lines
 ) -> None:
     provider.plan("a", Crash(type("Leaky", (RuntimeError,), {"__str__": lambda _: "hunter2"})))
-    done = await ended(service, scripted_step("a", max_retries=0))
+    done = await run_to_end(service, scripted_step("a", max_retries=0))
     (step,) = (line for line in lines if line["event"] == "step.failed")
     assert step["error"] == done["steps"][0]["error_message"] == "internal error: Leaky"
 
@@ -209,12 +211,12 @@ async def test_the_line_of_a_remote_attempt_names_its_model(
         running_service(memory, tmp_path / "data", **world.settings) as service,
     ):
         world.emulator.always("submit", Fault.REFUSED)
-        await ended(service, world.step("asked", max_retries=0, provider_config={"model": "sharp"}))
+        await run_to_end(service, world.step("asked", max_retries=0, provider_config={"model": "sharp"}))
         reads = {"from_step": "z", "from_field": "nowhere", "to_field": "prompt"}
         never = world.step(
             "never", max_retries=0, depends_on=["z"], input_mappings=[reads], provider_config={"model": "blunt"}
         )
-        await ended(service, passthrough_step("z"), never)
+        await run_to_end(service, passthrough_step("z"), never)
     attempts = [line for line in lines if line["event"] == "attempt.failed"]
     assert [(line["step"], line["provider"], line["model"]) for line in attempts] == [
         ("asked", "CUSTOM", "sharp"),
@@ -231,7 +233,7 @@ async def test_an_error_in_logs_or_metrics_does_not_stop_the_engine(
 
     monkeypatch.setattr(scheduler_of(service).outcomes, breaks, broken)
     provider.plan("a", Fail("no"))
-    assert (await ended(service, scripted_step("a"), passthrough_step("b", "a")))["status"] == "COMPLETED"
+    assert (await run_to_end(service, scripted_step("a"), passthrough_step("b", "a")))["status"] == "COMPLETED"
     assert "outcome.unreadable" in [line["event"] for line in lines]
     assert not service.app.engine.done()
 

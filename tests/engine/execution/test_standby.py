@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from stepwell.engine.execution.recovery import Recovery, next_pause_s
-from support.database.statement_recorder import sent
+from support.database.statement_recorder import statements_sent
 from support.emulators.webhook_receiver import answered, running_sink
 from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
@@ -160,9 +160,9 @@ async def test_beside_a_live_one_it_asks_one_question_at_a_time_and_holds_no_lea
     recovery, owner = pair.recovery, pair.idle.app.components.engine.lease.owner
     lease = await pair.sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
     await eventually(lambda: recovery.resting)
-    rounds, statements = recovery.rounds, sent(pair.idle)
+    rounds, statements = recovery.rounds, statements_sent(pair.idle)
     await eventually(lambda: recovery.rounds >= rounds + 3 and recovery.resting)
-    assert sent(pair.idle) - statements == recovery.rounds - rounds
+    assert statements_sent(pair.idle) - statements == recovery.rounds - rounds
     # The other process may delete the row of a lease that has ended.
     now = await pair.sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
     assert now in (lease, None)

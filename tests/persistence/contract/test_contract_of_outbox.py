@@ -19,7 +19,7 @@ URL, LANE = "https://example.com/hook", "t@example.com"
 T = TenantScope("t")
 
 
-async def told(stored: Stored, url: str = URL) -> ActiveWorkflow:
+async def ended_with_webhook(stored: Stored, url: str = URL) -> ActiveWorkflow:
     """A workflow that has ended, and whose end a webhook tells."""
     handle = await stored.make(body(join("a")), webhook_url=url)
     await stored.write(handle, Cancel("alice"))
@@ -31,7 +31,7 @@ async def due(stored: Stored, lane: str = LANE, limit: int = 10) -> list[DueDeli
 
 
 async def test_a_delivery_is_due_at_the_time_of_its_event(stored: Stored) -> None:
-    handle = await told(stored)
+    handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     assert (found.workflow_id, found.lane, found.url, found.tenant) == (handle.workflow_id, LANE, URL, "t")
     assert (found.tries, found.frozen, found.total_steps, found.origin_instance) == (0, False, 1, "tests")
@@ -40,8 +40,8 @@ async def test_a_delivery_is_due_at_the_time_of_its_event(stored: Stored) -> Non
 
 
 async def test_deliveries_come_by_lane_and_time_and_no_more_than_asked_for(stored: Stored) -> None:
-    first, second, third = [await told(stored) for _ in range(3)]
-    other = await told(stored, "https://example.org/")
+    first, second, third = [await ended_with_webhook(stored) for _ in range(3)]
+    other = await ended_with_webhook(stored, "https://example.org/")
     assert [each.workflow_id for each in await due(stored)] == [h.workflow_id for h in (first, second, third)]
     both = await stored.here.outbox.due(ME, ["t@example.org", LANE], 2)
     assert [each.workflow_id for each in both] == [h.workflow_id for h in (first, second, other)]
@@ -50,7 +50,7 @@ async def test_deliveries_come_by_lane_and_time_and_no_more_than_asked_for(store
 
 
 async def test_a_body_is_stored_once_for_good(stored: Stored) -> None:
-    await told(stored)
+    await ended_with_webhook(stored)
     (found,) = await due(stored)
     outbox = stored.here.outbox
     assert await outbox.freeze(ME, found, None) is None
@@ -62,7 +62,7 @@ async def test_a_body_is_stored_once_for_good(stored: Stored) -> None:
 
 
 async def test_an_attempt_that_failed_is_made_again_at_its_time(stored: Stored) -> None:
-    handle = await told(stored)
+    handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     attempt = DeliveryAttempt(stored.clock.now(), 500, 12, "busy")
     later = found.next_at + timedelta(seconds=5)
@@ -76,7 +76,7 @@ async def test_an_attempt_that_failed_is_made_again_at_its_time(stored: Stored) 
 
 
 async def test_a_delivery_that_was_answered_is_not_due_any_more(stored: Stored) -> None:
-    handle = await told(stored)
+    handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     attempt = DeliveryAttempt(stored.clock.now(), 200, 12, "ok")
     assert await stored.here.outbox.record(ME, found, DeliveryVerdict(DeliveryStatus.DELIVERED, 1), attempt) is None
@@ -86,7 +86,7 @@ async def test_a_delivery_that_was_answered_is_not_due_any_more(stored: Stored) 
 
 
 async def test_an_attempt_whose_answer_was_lost_is_recorded_once(stored: Stored) -> None:
-    handle = await told(stored)
+    handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     attempt = DeliveryAttempt(stored.clock.now(), 200, 12, "ok")
     for _ in range(2):
@@ -96,7 +96,7 @@ async def test_an_attempt_whose_answer_was_lost_is_recorded_once(stored: Stored)
 
 
 async def test_the_newest_fifty_attempts_are_kept(stored: Stored) -> None:
-    handle = await told(stored)
+    handle = await ended_with_webhook(stored)
     attempts = [DeliveryAttempt(stored.clock.now(), 500) for _ in range(53)]
     for number, attempt in enumerate(attempts, 1):
         (found,) = await due(stored)
@@ -107,7 +107,7 @@ async def test_the_newest_fifty_attempts_are_kept(stored: Stored) -> None:
 
 
 async def test_a_delivery_can_move_to_another_lane(stored: Stored) -> None:
-    await told(stored)
+    await ended_with_webhook(stored)
     (found,) = await due(stored)
     await stored.here.outbox.change_lane(OTHER, found, "t@elsewhere")
     assert len(await due(stored)) == 1, "it isn't another's"
@@ -117,8 +117,8 @@ async def test_a_delivery_can_move_to_another_lane(stored: Stored) -> None:
 
 async def test_the_backlog_is_what_is_still_to_be_sent(stored: Stored) -> None:
     assert tuple(await stored.here.outbox.backlog(ME)) == (0, None)
-    await told(stored)
-    await told(stored)
+    await ended_with_webhook(stored)
+    await ended_with_webhook(stored)
     first, second = await due(stored)
     assert tuple(await stored.here.outbox.backlog(ME)) == (2, first.next_at)
     await stored.here.outbox.record(ME, first, DeliveryVerdict(DeliveryStatus.STOPPED, 0), None)
@@ -129,8 +129,8 @@ async def test_the_backlog_is_what_is_still_to_be_sent(stored: Stored) -> None:
 @pytest.mark.parametrize(("lease", "taken"), [("60 s", 0), ("over", 1), ("never", 2), ("declared dead", 2)])
 async def test_deliveries_that_dead_processes_have_left_are_taken_over(stored: Stored, lease: str, taken: int) -> None:
     """At once where a process is known to be dead; where its lease is over, once it hasn't done what is due."""
-    await told(stored)
-    await told(stored, "https://example.org/")
+    await ended_with_webhook(stored)
+    await ended_with_webhook(stored, "https://example.org/")
     (later,) = await due(stored, "t@example.org")
     at = stored.clock.now() + timedelta(hours=1)
     await stored.here.outbox.record(ME, later, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
@@ -147,7 +147,7 @@ async def test_deliveries_that_dead_processes_have_left_are_taken_over(stored: S
 
 
 async def test_a_process_is_needed_again_when_its_webhooks_are_due(stored: Stored) -> None:
-    await told(stored)
+    await ended_with_webhook(stored)
     (found,) = await due(stored)
     at = stored.clock.now() + timedelta(hours=1)
     await stored.here.outbox.record(ME, found, DeliveryVerdict(DeliveryStatus.PENDING, 1, at), None)
@@ -158,7 +158,7 @@ async def test_a_process_is_needed_again_when_its_webhooks_are_due(stored: Store
 
 
 async def test_a_redelivery_makes_it_due_now_for_the_process_that_was_asked(stored: Stored) -> None:
-    handle = await told(stored)
+    handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     await stored.here.outbox.record(
         ME, found, DeliveryVerdict(DeliveryStatus.FAILED, 10), DeliveryAttempt(stored.clock.now(), 500)
@@ -171,7 +171,7 @@ async def test_a_redelivery_makes_it_due_now_for_the_process_that_was_asked(stor
 
 
 async def test_a_redelivery_keeps_to_the_scope_and_its_terms(stored: Stored) -> None:
-    handle = await told(stored)
+    handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     deliveries, event_id, state = stored.here.deliveries, found.event_id, handle.run.state
     for scope, workflow_id, number in (
@@ -194,7 +194,7 @@ async def test_a_redelivery_keeps_to_the_scope_and_its_terms(stored: Stored) -> 
 
 
 async def test_a_redelivery_marks_its_key_once(stored: Stored) -> None:
-    handle = await told(stored)
+    handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     await stored.leases.renew(ME, 60)
     reservation = (await stored.here.keys.reserve(T, "k", THIRD, b"f")).reservation
@@ -207,7 +207,7 @@ async def test_a_redelivery_marks_its_key_once(stored: Stored) -> None:
 
 
 async def test_deliveries_are_listed_by_the_numbers_of_their_events(stored: Stored) -> None:
-    handle = await told(stored)
+    handle = await ended_with_webhook(stored)
     last = handle.run.state.last_event
     deliveries = stored.here.deliveries
     (record,) = await deliveries.page(T, handle.workflow_id, last - 1, 10) or ()

@@ -34,7 +34,7 @@ class Faulty:
         self.engine = create_api_engine(dsn, pool=1, timeout_s=10)
         self.store = PostgresWorkflowReader(self.engine, self.readers)
 
-    async def told(self, *ids: UUID) -> list[str]:
+    async def answers_to(self, *ids: UUID) -> list[str]:
         """What each is told who asks for one of *ids* while another is answered."""
         await self.warm()
         one, *found = await asyncio.gather(*map(self.answer_to, (uuid4(), *ids)))
@@ -83,28 +83,28 @@ async def test_a_read_that_fails_by_itself_fails_alone(bench: Bench, faulty: Fau
     ids = [(await bench.make()).workflow_id for _ in range(4)]
     faulty.ids, faulty.instead = {ids[1]}, instead
     async with asyncio.timeout(30):
-        assert await faulty.told(*ids, ids[1], ids[0]) == ["found", told, "found", "found", told, "found"]
+        assert await faulty.answers_to(*ids, ids[1], ids[0]) == ["found", told, "found", "found", told, "found"]
     assert faulty.asked[1:] == [ids, *([one] for one in ids)]
 
 
 async def test_a_read_that_is_alone_in_its_statement_is_not_repeated(bench: Bench, faulty: Faulty) -> None:
     workflow_id = (await bench.make()).workflow_id
     faulty.ids, faulty.instead = {workflow_id}, WRONG
-    assert await faulty.told(workflow_id, workflow_id) == ["DivisionByZeroError"] * 2
+    assert await faulty.answers_to(workflow_id, workflow_id) == ["DivisionByZeroError"] * 2
     assert len(faulty.asked) == 2
 
 
 async def test_after_a_lost_connection_no_read_is_repeated(bench: Bench, faulty: Faulty) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(3)]
     faulty.ids, faulty.instead = {ids[1]}, FATAL
-    assert await faulty.told(*ids) == ["Unavailable"] * 3
+    assert await faulty.answers_to(*ids) == ["Unavailable"] * 3
     assert faulty.asked[1:] == [ids]
 
 
 async def test_after_three_time_outs_the_other_reads_fail_at_once(bench: Bench, faulty: Faulty) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(10)]
     faulty.ids = set(ids)
-    assert await faulty.told(*ids) == ["Unavailable"] * 10
+    assert await faulty.answers_to(*ids) == ["Unavailable"] * 10
     assert len(faulty.asked[2:]) == MAX_TIMEOUTS_IN_A_ROW
 
 

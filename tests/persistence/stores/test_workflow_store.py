@@ -115,12 +115,14 @@ async def test_a_load_is_one_snapshot(bench: Bench) -> None:
             assert (status is WorkflowStatus.FAILED) == (step.status is StepStatus.FAILED)
             assert (step.status is StepStatus.RUNNING) == bool(loaded.open_tasks)
             # Three events a round: started; failed and workflow.failed are one write; resumed.
-            assert loaded.state.last_event == 2 + 4 * (step.attempt - 1) + _told(status, step) if step.attempt else 2
+            assert (
+                loaded.state.last_event == 2 + 4 * (step.attempt - 1) + event_count(status, step) if step.attempt else 2
+            )
 
     await asyncio.gather(write(), read())
 
 
-def _told(status: WorkflowStatus, step: StepState) -> int:
+def event_count(status: WorkflowStatus, step: StepState) -> int:
     if status is WorkflowStatus.FAILED:
         return 3
     return 1 if step.status is StepStatus.RUNNING else 4

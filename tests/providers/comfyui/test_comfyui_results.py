@@ -80,12 +80,12 @@ async def fetch_result(
     return (await provider.fetch(work, job, kept)).result, kept
 
 
-def shown(name: str, type_: str = "output", **more: Any) -> dict[str, Any]:
+def output_file(name: str, type_: str = "output", **more: Any) -> dict[str, Any]:
     return {"filename": name, "subfolder": "", "type": type_, **more}
 
 
 def images(*names: str, type_: str = "output", **more: Any) -> dict[str, Any]:
-    return {"images": [shown(name, type_) for name in names], **more}
+    return {"images": [output_file(name, type_) for name in names], **more}
 
 
 class TestWhatIsTheResult:
@@ -126,10 +126,10 @@ class TestWhatIsTheResult:
     @pytest.mark.parametrize(
         ("output", "name"),
         [
-            ({"gifs": [shown("a.mp4", format="video/h264-mp4")]}, "result.mp4"),
-            ({"gifs": [shown("a.odd", format="video/odd")]}, "result.bin"),
-            ({"gifs": [shown("a.gif", format="image/gif")]}, "result.gif"),
-            ({"videos": [shown("a.webm")]}, "result.webm"),
+            ({"gifs": [output_file("a.mp4", format="video/h264-mp4")]}, "result.mp4"),
+            ({"gifs": [output_file("a.odd", format="video/odd")]}, "result.bin"),
+            ({"gifs": [output_file("a.gif", format="image/gif")]}, "result.gif"),
+            ({"videos": [output_file("a.webm")]}, "result.webm"),
             (images("a.mp4", animated=[True]), "result.mp4"),
             (images("a.mp4"), "result.mp4"),
             (images("a.webp"), "result.webp"),

@@ -197,7 +197,7 @@ class TestSecrets:
             world.worker.plan(CALLS.get(kind, kind), fault)
             with pytest.raises(StepwellError) as failure:
                 await (world.submit(provider=provider) if kind == "submit" else world.call(kind, job, provider))
-            assert all(SECRET not in text for text in told(failure.value))
+            assert all(SECRET not in text for text in texts_of(failure.value))
         world.worker.let_go()
 
     async def test_no_message_about_a_job_contains_the_secret(self, world: World) -> None:
@@ -207,7 +207,7 @@ class TestSecrets:
         world.worker.forget(job.id)
         with pytest.raises(CallFailed) as failure:
             await world.call("poll", job)
-        assert all(SECRET not in text for text in told(failure.value))
+        assert all(SECRET not in text for text in texts_of(failure.value))
         assert SECRET not in repr(world.provider) + repr(vars(world.provider))
 
     async def test_without_a_credential_nothing_is_signed(self, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ class TestSecrets:
             assert not [name for call in world.worker.calls for name in call.headers if name.startswith("stepwell")]
 
 
-def told(error: BaseException | None) -> list[str]:
+def texts_of(error: BaseException | None) -> list[str]:
     """All that an error and its causes say."""
     texts = []
     while error is not None:

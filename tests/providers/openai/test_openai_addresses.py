@@ -20,7 +20,9 @@ DATA = "data:image/png;base64,aGVsbG8="
 CHAT = TaskType.LLM_INTERACTION
 
 
-async def sent(task_type: TaskType = CHAT, config: Any = None, *, url: str = OTHER, **inputs: Any) -> dict[str, Any]:
+async def request_body(
+    task_type: TaskType = CHAT, config: Any = None, *, url: str = OTHER, **inputs: Any
+) -> dict[str, Any]:
     """What is sent where the web has two files."""
     io = io_of(public=True)
     io.inputs |= {WEB: Blob(file_of(Image.new("RGB", (2, 2))), ""), VIDEO: Blob(b"film", "video/mp4")}
@@ -35,7 +37,7 @@ def user(*parts: Any) -> list[dict[str, Any]]:
 
 
 async def test_another_server_gets_images_instead_of_urls() -> None:
-    (message,) = (await sent(prompt="what?", image_urls=[WEB, DATA, BASE]))["messages"]
+    (message,) = (await request_body(prompt="what?", image_urls=[WEB, DATA, BASE]))["messages"]
     web, data, base = [part["image_url"]["url"] for part in message["content"][1:]]
     assert web.startswith("data:image/png;base64,")
     assert (data, base) == (DATA, f"https://stepwell.example/{BASE}?signature=1")
@@ -54,7 +56,7 @@ async def test_another_server_gets_images_instead_of_urls() -> None:
     ],
 )
 async def test_another_server_gets_images_instead_of_urls_in_messages(part: Any, path: tuple[Any, ...]) -> None:
-    (message,) = (await sent(messages=user({"type": "text", "text": WEB}, part)))["messages"]
+    (message,) = (await request_body(messages=user({"type": "text", "text": WEB}, part)))["messages"]
     text, found = message["content"]
     assert text == {"type": "text", "text": WEB}
     assert found.keys() == part.keys()
@@ -66,9 +68,9 @@ async def test_another_server_gets_images_instead_of_urls_in_messages(part: Any,
 @pytest.mark.parametrize("url", ["http://169.254.169.254/x", "HTTP://10.0.0.1", " http://10.0.0.1", "file:///etc", "x"])
 async def test_a_url_that_the_guard_refuses_is_not_sent(url: str) -> None:
     with pytest.raises(AttemptError, match=r"messages\[0\]\.content\[0\]\.image_url: artifact not found"):
-        await sent(messages=user({"type": "image_url", "image_url": {"url": url}}))
+        await request_body(messages=user({"type": "image_url", "image_url": {"url": url}}))
     with pytest.raises(AttemptError, match=r"image_urls\[0\]: artifact not found"):
-        await sent(prompt="x", image_urls=[url])
+        await request_body(prompt="x", image_urls=[url])
 
 
 @pytest.mark.parametrize("value", [WEB, [WEB], {"url": WEB}, {"image": [WEB]}, "\th\nttp://x", "ftp://x"], ids=str)
@@ -80,12 +82,12 @@ async def test_another_server_gets_no_url_in_an_unknown_member(value: Any) -> No
         (TaskType.VIDEO_GENERATION, None, {"extra": value, "base_image_url": BASE}),
     ):
         with pytest.raises(AttemptError, match="extra: a server other than OpenAI's own gets no URLs"):
-            await sent(task_type, config, prompt="x", **inputs)
+            await request_body(task_type, config, prompt="x", **inputs)
 
 
 async def test_openai_gets_the_urls_themselves() -> None:
     messages = user({"type": "image_url", "image_url": {"url": WEB}}, {"type": "image_url", "image_url": {"url": BASE}})
-    body = await sent(url=PUBLIC, messages=messages, image_urls=[WEB], extra=WEB)
+    body = await request_body(url=PUBLIC, messages=messages, image_urls=[WEB], extra=WEB)
     urls = [part["image_url"]["url"] for part in body["messages"][0]["content"]]
     assert urls == [WEB, f"https://stepwell.example/{BASE}?signature=1", WEB]
     assert body["extra"] == WEB
@@ -94,9 +96,11 @@ async def test_openai_gets_the_urls_themselves() -> None:
 @pytest.mark.parametrize("url", [PUBLIC, OTHER])
 async def test_messages_may_contain_64_images_and_no_more(url: str) -> None:
     part = {"type": "image_url", "image_url": {"url": DATA}}
-    assert len((await sent(url=url, messages=user(*[part] * MAX_IMAGES)))["messages"][0]["content"]) == MAX_IMAGES
+    assert (
+        len((await request_body(url=url, messages=user(*[part] * MAX_IMAGES)))["messages"][0]["content"]) == MAX_IMAGES
+    )
     with pytest.raises(AttemptError, match="messages: expected 64 images at most"):
-        await sent(url=url, messages=user(*[part] * MAX_IMAGES, part))
+        await request_body(url=url, messages=user(*[part] * MAX_IMAGES, part))
 
 
 def test_the_urls_of_the_cases_are_not_artifacts() -> None:

@@ -10,8 +10,8 @@ import pytest
 from support.service.live_service import Service
 
 
-def sent(service: Service) -> float:
-    """How many statements it has sent, by whatever way."""
+def statements_sent(service: Service) -> float:
+    """Return how many statements the service has sent, by either driver."""
     value: float = service.app.metrics.value("stepwell_database_statements_total")
     return value
 
@@ -26,8 +26,8 @@ async def fetched(service: Service) -> AsyncIterator[list[str]]:
         statements.append(statement)
         return await inner(self, statement, *values, **options)
 
-    before = sent(service)
+    before = statements_sent(service)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncpg.Connection, "fetch", fetch)
         yield statements
-    assert sent(service) - before == len(statements)
+    assert statements_sent(service) - before == len(statements)

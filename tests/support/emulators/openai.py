@@ -170,7 +170,7 @@ class OpenAiEmulator(Emulator):
             return self.error(400, "Missing required parameter: 'messages'.", param="messages")
         if self.strict and (wrong := _unsupported(body)) is not None:
             return self.error(400, wrong[1], param=wrong[0], code="unsupported_parameter")
-        asked = _asked(messages)
+        asked = _prompt_of(messages)
         job_id = await self._done("chatcmpl", asked, body)
         wants_json = isinstance(body.get("response_format"), dict)
         text = self.text if self.text is not None else '{"answer": "yes"}' if wants_json else f"You said: {asked}"
@@ -336,7 +336,7 @@ def drawn(size: tuple[int, int], kind: str = "png", *, clear: str | None = None)
     return target.getvalue()
 
 
-def _asked(messages: list[Any]) -> str:
+def _prompt_of(messages: list[Any]) -> str:
     """The last text of the user."""
     content = next((message["content"] for message in reversed(messages) if message.get("role") == "user"), "")
     if isinstance(content, str):

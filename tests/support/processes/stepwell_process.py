@@ -109,7 +109,7 @@ class StepwellProcess:
         return {pid for pid in _pids() if _session(pid) == self.pid or _works_in(pid, self.data_dir)}
 
     def wait_gone(self, within_s: float = 10.0) -> None:
-        until(lambda: not self.processes(), within_s, lambda: f"still there: {_shown(self.processes())}")
+        until(lambda: not self.processes(), within_s, lambda: f"still there: {_commands_of(self.processes())}")
 
     @property
     def postmaster(self) -> int:
@@ -239,5 +239,5 @@ def _works_in(pid: int, folder: Path) -> bool:
     return f"-D {folder}/postgres" in _command(pid)
 
 
-def _shown(pids: set[int]) -> dict[int, str]:
+def _commands_of(pids: set[int]) -> dict[int, str]:
     return {pid: _command(pid) for pid in pids}

@@ -69,7 +69,7 @@ def _video() -> Scenario:
     return Scenario("video", (_picture("draw", 64), _of("draw", "film", "VIDEO_GENERATION", duration_s=1, fps=6)))
 
 
-def _refused() -> Scenario:
+def _refusal_scenario() -> Scenario:
     broken = {"id": "broken", "task_type": "REFINE", "config": {"base_image_url": BROKEN_PICTURE}}
     return Scenario("refused", (broken, _picture("draw", 64)), end="FAILED")
 
@@ -89,4 +89,4 @@ def _paused() -> Scenario:
     return Scenario("paused", _pipeline().steps, verbs=("pause", "resume"))
 
 
-SCENARIOS = (_pipeline(), _diamond(), _fan(), _video(), _refused(), _retried(), _cancelled(), _paused())
+SCENARIOS = (_pipeline(), _diamond(), _fan(), _video(), _refusal_scenario(), _retried(), _cancelled(), _paused())

@@ -52,7 +52,7 @@ def mapped(from_step: str, from_field: str = "f", to_field: str = "t", **members
     return {"from_step": from_step, "from_field": from_field, "to_field": to_field} | members
 
 
-def refused(value: Any, catalog: ProviderCatalog = CATALOG) -> tuple[Fault, ...]:
+def faults_of(value: Any, catalog: ProviderCatalog = CATALOG) -> tuple[Fault, ...]:
     before = deepcopy(value)
     with pytest.raises(InvalidRequest) as caught:
         validate_workflow(value, catalog)
@@ -62,7 +62,7 @@ def refused(value: Any, catalog: ProviderCatalog = CATALOG) -> tuple[Fault, ...]
 
 
 def faults(value: Any, catalog: ProviderCatalog = CATALOG) -> list[tuple[tuple[str | int, ...], str]]:
-    return [(fault.loc[1:], fault.type) for fault in refused(value, catalog)]
+    return [(fault.loc[1:], fault.type) for fault in faults_of(value, catalog)]
 
 
 def plan(value: Any, catalog: ProviderCatalog = CATALOG) -> ValidatedWorkflow:

@@ -248,7 +248,7 @@ class SimulatedRun:
     def statuses(self) -> list[StepStatus]:
         return [step.status for step in self.step_rows]
 
-    def told(self, since: int = 0) -> list[str]:
+    def short_history(self, since: int = 0) -> list[str]:
         """The history in short: "step.started s0"."""
         return [f"{e.type}{f' {e.step_id}' if e.step_id else ''}" for e in self.events[since:]]
 
